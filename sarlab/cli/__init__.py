@@ -1,0 +1,71 @@
+"""Command line: one module a verb (or family of verbs), imported only when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from sarlab.errors import SarlabError
+
+#: verb → (module of sarlab.cli, one line of help). A module offers `add_arguments(parser, verb)` and `run(args) -> int`.
+VERBS: dict[str, tuple[str, str]] = {
+    "scenes": ("scenes", "list the scenes of the catalog, or pack some for another machine"),
+    "fetch": ("scenes", "download open scenes, hash-checked and resumable"),
+    "codecs": ("codecs", "list the codecs at hand and what each supports"),
+    "evaluate": ("evaluate", "measure codecs on scenes: real bytes and SAR metrics as tidy rows"),
+    "sweep": ("sweep", "run a plan: one experiment per architecture and compression ratio"),
+    "report": ("report", "turn finished runs into an HTML report"),
+}
+
+
+def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """Parser with every verb listed and the arguments of the chosen one loaded."""
+    parser = argparse.ArgumentParser(
+        prog="sarlab",
+        description="How far can a SAR image be compressed, and what is lost?",
+        epilog="'sarlab VERB --help' explains a verb with examples.",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and stop")
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB")
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    for verb, (module, text) in VERBS.items():
+        child = subparsers.add_parser(
+            verb, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        if verb == chosen:
+            loaded = importlib.import_module(f"sarlab.cli.{module}")
+            loaded.add_arguments(child, verb)
+            child.set_defaults(run=loaded.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status (0 success, 1 error of the user's input, 130 interrupted)."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = build_parser(argv)
+    args = parser.parse_args(argv)
+    if args.version:
+        from sarlab import __version__
+
+        print(f"sarlab {__version__}")
+        return 0
+    if args.verb is None:
+        parser.print_help()
+        return 0
+    try:
+        return args.run(args) or 0
+    except SarlabError as error:
+        print(f"sarlab: error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except KeyboardInterrupt:
+        print("sarlab: interrupted; what was finished is kept, and the same command goes on from there", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,66 @@
+"""Named extension points: one class in one file and one registration, here or in a user's own package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from sarlab.errors import SarlabError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Objects of one kind by name.
+
+    Packages add their own through an entry point of the registry's group, whose value is a module (or object) that
+    registers when it is imported.
+
+    Parameters
+    ----------
+    kind : str
+        What is registered, in words, for messages: ``"architecture"``.
+    group : str
+        Entry point group: ``"sarlab.architectures"``.
+    error : type of SarlabError
+        Raised for unknown names.
+    """
+
+    def __init__(self, kind: str, group: str, error: type[SarlabError] = SarlabError):
+        self.kind, self.group, self.error = kind, group, error
+        self._items: dict[str, T] = {}
+        self._plugins_loaded = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that registers its argument under `name`; a second registration replaces nothing."""
+
+        def decorate(item: T) -> T:
+            if name in self._items and self._items[name] is not item:
+                raise self.error(f"{self.kind} '{name}' is registered twice; choose another name for the second one")
+            self._items[name] = item
+            return item
+
+        return decorate
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._items:
+            self._load_plugins()
+        if name not in self._items:
+            raise self.error(f"unknown {self.kind} '{name}'; known: {', '.join(sorted(self._items)) or 'none'}")
+        return self._items[name]
+
+    def __contains__(self, name: str) -> bool:
+        self._load_plugins()
+        return name in self._items
+
+    def __iter__(self) -> Iterator[str]:
+        self._load_plugins()
+        return iter(sorted(self._items))
+
+    def _load_plugins(self) -> None:
+        if self._plugins_loaded:
+            return
+        self._plugins_loaded = True
+        for entry in entry_points(group=self.group):
+            entry.load()

@@ -1,0 +1,1 @@
+"""What comes in: scenes, their readers, radiometry, tiles, simulation and the catalog."""

@@ -1,0 +1,138 @@
+"""Scene: one SAR product, or a piece of one, as an array that knows what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import numpy as np
+
+from sarlab.errors import SceneError
+
+QUANTITIES = ("complex", "amplitude", "intensity", "db")
+
+
+@dataclass(frozen=True)
+class Georeference:
+    """Where the pixels lie.
+
+    Parameters
+    ----------
+    crs : str
+        Coordinate reference system as WKT; empty where the file states none.
+    transform : tuple of 6 floats
+        Affine coefficients (a, b, c, d, e, f): x = a·column + b·row + c, y = d·column + e·row + f.
+    """
+
+    crs: str
+    transform: tuple[float, float, float, float, float, float]
+
+    def shifted(self, row: int, column: int) -> Georeference:
+        """Georeference of a window whose first pixel is (`row`, `column`)."""
+        a, b, c, d, e, f = self.transform
+        return replace(self, transform=(a, b, a * column + b * row + c, d, e, d * column + e * row + f))
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One or more co-registered bands of a SAR product.
+
+    Parameters
+    ----------
+    data : ndarray, shape (bands, height, width), float32 or complex64
+        Samples in the unit of `quantity`. Samples that are not valid are NaN.
+    quantity : {"complex", "amplitude", "intensity", "db"}
+        What a sample is. ``"db"`` is 10·log10(intensity).
+    bands : tuple of str
+        Name of each band, usually its polarization: ``("VV", "VH")``.
+    name : str
+        How rows and figures call the scene.
+    valid : ndarray of bool, shape (bands, height, width), optional
+        False where the product has no measurement (nodata, NaN). Default: where `data` is not NaN.
+        An exact zero (minus infinity in dB) is a measured value, not nodata.
+    looks : float, optional
+        Nominal number of looks.
+    spacing : tuple of float, optional
+        Pixel spacing (row, column) in meters.
+    native_bits : int
+        Bits per sample of the product as delivered (Sentinel-1 GRD 16, single-look complex 32, Umbra GEC 8).
+    acquisition : str
+        Identity of the acquisition or event. Splits never cut through it without saying so.
+    georeference : Georeference, optional
+    nodata : float, optional
+        The file's own nodata value; None where it uses NaN or none.
+    dtype : str
+        Sample type of the source file, for writing it back: ``"float32"``, ``"uint8"``.
+    tags : mapping of str to str
+        Further metadata of the source file.
+    simulated : bool
+        True where the speckle was drawn by a computer.
+    seen_in_training : {"true", "false", "unknown"}
+        Whether a model of the run at hand may have been trained on these pixels.
+    credit : str
+        Credit line to print beside a picture of the scene.
+    """
+
+    data: np.ndarray
+    quantity: str
+    bands: tuple[str, ...]
+    name: str = "scene"
+    valid: np.ndarray | None = None
+    looks: float | None = None
+    spacing: tuple[float, float] | None = None
+    native_bits: int = 16
+    acquisition: str = ""
+    georeference: Georeference | None = None
+    nodata: float | None = None
+    dtype: str = "float32"
+    tags: Mapping[str, str] = field(default_factory=dict)
+    simulated: bool = False
+    seen_in_training: str = "unknown"
+    credit: str = ""
+
+    def __post_init__(self) -> None:
+        if self.quantity not in QUANTITIES:
+            raise SceneError(f"scene '{self.name}': unknown quantity '{self.quantity}'; use one of {', '.join(QUANTITIES)}")
+        data = np.asarray(self.data)
+        if data.ndim != 3 or 0 in data.shape:
+            raise SceneError(f"scene '{self.name}': data must be (bands, height, width) and not empty, not {data.shape}")
+        if len(self.bands) != data.shape[0]:
+            raise SceneError(f"scene '{self.name}': {data.shape[0]} bands of data but {len(self.bands)} names {self.bands}")
+        data = data.astype(np.complex64 if self.quantity == "complex" else np.float32, copy=False)
+        valid = ~np.isnan(data) if self.valid is None else np.asarray(self.valid, bool) & ~np.isnan(data)
+        if valid.shape != data.shape:
+            raise SceneError(f"scene '{self.name}': valid mask {valid.shape} does not match data {data.shape}")
+        if not valid.all() and not np.isnan(data[~valid]).all():
+            data = np.where(valid, data, np.nan).astype(data.dtype)
+        object.__setattr__(self, "data", data)
+        object.__setattr__(self, "valid", valid)
+        object.__setattr__(self, "bands", tuple(self.bands))
+        object.__setattr__(self, "tags", MappingProxyType(dict(self.tags)))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(bands, height, width)."""
+        return self.data.shape
+
+    def with_data(self, data: np.ndarray, **changes: object) -> Scene:
+        """Same scene, other samples (and any other field); the valid mask is kept unless it is given."""
+        changes.setdefault("valid", self.valid if data.shape == self.data.shape else None)
+        return replace(self, data=data, **changes)
+
+    def window(self, row: int, column: int, height: int, width: int) -> Scene:
+        """Cut a window (views, not copies); the georeference moves along."""
+        rows, columns = slice(row, row + height), slice(column, column + width)
+        moved = self.georeference.shifted(row, column) if self.georeference else None
+        return replace(
+            self, data=self.data[:, rows, columns], valid=self.valid[:, rows, columns], georeference=moved
+        )
+
+    def band(self, which: int | str) -> Scene:
+        """One band as a scene of its own."""
+        if isinstance(which, str) and which not in self.bands:
+            raise SceneError(f"scene '{self.name}' has no band '{which}'; it has {', '.join(self.bands)}")
+        index = self.bands.index(which) if isinstance(which, str) else which
+        return replace(
+            self, data=self.data[index : index + 1], valid=self.valid[index : index + 1], bands=(self.bands[index],)
+        )

@@ -1,0 +1,254 @@
+"""The ground: what an experiment is, as frozen dataclasses, and the identity that follows from it.
+
+A `RunSpec` says everything that decides a result: scenes, model, quantizer, training and seed. Device and executor are
+not in it, because they must not change the result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from sarlab.errors import PlanError
+
+
+@dataclass(frozen=True)
+class SceneSpec:
+    """Which scenes to train and test on.
+
+    Parameters
+    ----------
+    source : str
+        Name in the catalog (``sarlab scenes``), or the path of a file or folder.
+    quantity : {"auto", "complex", "amplitude", "intensity", "db"}
+        What the samples of a file are; ``"auto"`` takes what the catalog or the file itself says.
+    """
+
+    source: str = "bigearthnet"
+    quantity: str = "auto"
+
+    def __post_init__(self) -> None:
+        known = ("auto", "complex", "amplitude", "intensity", "db")
+        if self.quantity not in known:
+            raise PlanError(f"unknown quantity '{self.quantity}'; use one of {', '.join(known)}")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A fixed-latent network.
+
+    Parameters
+    ----------
+    architecture : str
+        Name in the registry: ``"klt"``, ``"plain"``, ``"residual"``, ``"attention"`` or a user's own.
+    spatial_reduction : int
+        Per axis: 16 turns 256×256 into 16×16. A power of two from 2 to 256.
+    latent_channels : int
+        Channels of the latent.
+    init : {"scratch", "klt"}
+        Random start, or a linear path set from the data with the nonlinear branch starting at zero.
+    width : int
+        Channels of the first layer; later layers are multiples of it.
+    depth : int
+        Unstrided layers (or blocks) added at each scale.
+    options : tuple of (str, value)
+        Further options of a user's own architecture.
+    """
+
+    architecture: str = "plain"
+    spatial_reduction: int = 16
+    latent_channels: int = 16
+    init: str = "scratch"
+    width: int = 32
+    depth: int = 1
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        r = self.spatial_reduction
+        if r < 2 or r > 256 or r & (r - 1):
+            raise PlanError(f"spatial_reduction must be a power of two from 2 to 256, not {r}")
+        for name in ("latent_channels", "width"):
+            if getattr(self, name) < 1:
+                raise PlanError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.depth < 0:
+            raise PlanError(f"depth must not be negative, not {self.depth}")
+        if self.init not in ("scratch", "klt"):
+            raise PlanError(f"unknown init '{self.init}'; use 'scratch' or 'klt'")
+
+    @property
+    def dimension_ratio(self) -> float:
+        """Values in over values out."""
+        return self.spatial_reduction**2 / self.latent_channels
+
+
+@dataclass(frozen=True)
+class QuantizerSpec:
+    """How a latent value becomes bits.
+
+    Parameters
+    ----------
+    scheme : str
+        Name in the registry of quantizers: ``"float32"``, ``"float16"``, ``"affine"`` …
+    bits : int
+        Bits per latent value (on average, where they are allocated over channels).
+    granularity : {"tensor", "channel"}
+    calibration : {"minmax", "percentile", "mse"}
+    training : str
+        What training sees: ``"none"``, ``"noise"``, ``"ste"``, ``"mixed"`` …
+    """
+
+    scheme: str = "float32"
+    bits: int = 32
+    granularity: str = "channel"
+    calibration: str = "minmax"
+    training: str = "none"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.bits <= 32:
+            raise PlanError(f"bits must lie between 1 and 32, not {self.bits}")
+
+    @property
+    def label(self) -> str:
+        """Short form for run ids: f32, f16, u8 …"""
+        short = {"float32": "f", "float16": "f", "bfloat16": "bf", "affine": "u"}.get(self.scheme, self.scheme)
+        return f"{short}{self.bits}"
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """How a network is trained. Steps, not seconds: the same spec gives the same weights on the same device.
+
+    Parameters
+    ----------
+    steps, batch_size, patch_size : int
+        Optimizer steps; patches a step; side of a square patch in pixels.
+    learning_rate : float
+        Peak of the cosine schedule of Adam.
+    warmup_steps : int
+        Linear warm-up.
+    clip_norm : float
+        Largest gradient norm.
+    ema_decay : float
+        Decay of the averaged weights; 0 switches averaging off.
+    weight_decay : float
+    loss : str
+        Name in `sarlab.models.losses`.
+    precision : {"float32", "bfloat16"}
+    validate_every : int
+        Steps between validations; the best weights are kept.
+    threads : int
+        CPU threads of the run. Float sums depend on it, so it belongs to the spec.
+    """
+
+    steps: int = 300
+    batch_size: int = 8
+    patch_size: int = 128
+    learning_rate: float = 2e-3
+    warmup_steps: int = 20
+    clip_norm: float = 1.0
+    ema_decay: float = 0.99
+    weight_decay: float = 0.0
+    loss: str = "mse"
+    precision: str = "float32"
+    validate_every: int = 50
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "patch_size", "validate_every", "threads"):
+            if getattr(self, name) < 1:
+                raise PlanError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("steps", "warmup_steps", "learning_rate", "clip_norm", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise PlanError(f"{name} must not be negative, not {getattr(self, name)}")
+        if not 0 <= self.ema_decay < 1:
+            raise PlanError(f"ema_decay must lie in [0, 1), not {self.ema_decay}")
+        if self.precision not in ("float32", "bfloat16"):
+            raise PlanError(f"unknown precision '{self.precision}'; use 'float32' or 'bfloat16'")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One experiment: everything that decides its rows."""
+
+    scenes: SceneSpec = field(default_factory=SceneSpec)
+    model: ModelSpec = field(default_factory=ModelSpec)
+    quantizer: QuantizerSpec = field(default_factory=QuantizerSpec)
+    train: TrainSpec = field(default_factory=TrainSpec)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise PlanError(f"seed must not be negative, not {self.seed}")
+        r = self.model.spatial_reduction
+        if self.train.patch_size % r:
+            raise PlanError(f"patch_size {self.train.patch_size} is not a multiple of spatial_reduction {r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain dictionary, as in JSON or TOML."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:
+        """Build from a nested dictionary; unknown keys are a `PlanError` that names the known ones."""
+        parts = {"scenes": SceneSpec, "model": ModelSpec, "quantizer": QuantizerSpec, "train": TrainSpec}
+        built: dict[str, Any] = {}
+        for key, value in values.items():
+            if key in parts:
+                built[key] = value if isinstance(value, parts[key]) else spec_from_dict(parts[key], value)
+            elif key == "seed":
+                built[key] = checked_type(cls, key, value, int)
+            else:
+                raise PlanError(f"unknown key '{key}' in a run; known: {', '.join([*parts, 'seed'])}")
+        return cls(**built)
+
+    @property
+    def label(self) -> str:
+        """Readable part of the run id."""
+        m = self.model
+        init = "" if m.init == "scratch" or m.architecture == "klt" else f"-{m.init}"
+        return (
+            f"{m.architecture}{init}-r{m.spatial_reduction}-c{m.latent_channels}-{self.quantizer.label}-s{self.seed}"
+        )
+
+
+def spec_from_dict(cls: type, values: Mapping[str, Any]) -> Any:
+    """Build a spec dataclass from a mapping with checked names and types."""
+    if not isinstance(values, Mapping):
+        raise PlanError(f"{cls.__name__} needs a table of values, not {values!r}")
+    known = {f.name: f for f in fields(cls)}
+    built = {}
+    for key, value in values.items():
+        if key not in known:
+            raise PlanError(f"unknown key '{key}' in {cls.__name__}; known: {', '.join(known)}")
+        if key == "options":
+            pairs = value.items() if isinstance(value, Mapping) else value
+            built[key] = tuple(sorted((str(k), v) for k, v in pairs))
+            continue
+        default = known[key].default
+        built[key] = checked_type(cls, key, value, type(default))
+    return cls(**built)
+
+
+def checked_type(cls: type, key: str, value: Any, wanted: type) -> Any:
+    """Return `value` as `wanted`, allowing int → float and integral float → int, or raise `PlanError`."""
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if wanted is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        raise PlanError(f"{cls.__name__}.{key} must be {wanted.__name__}, not {value!r}")
+    return value
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def content_hash(*parts: Any) -> str:
+    """SHA-256 over the canonical JSON of `parts`, as 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
