@@ -1,0 +1,52 @@
+# sarlab: `make book` and `make test` are all a newcomer needs. Everything else is listed by `make help`.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PLAN ?= quick
+SCENES ?=
+QUANTITY ?=
+RUNS ?= runs
+SWEEP := $(if $(SCENES),--scenes $(SCENES)) $(if $(QUANTITY),--quantity $(QUANTITY)) --runs $(RUNS)
+
+.DEFAULT_GOAL := help
+.PHONY: help book report lab test check-slow lint benchmarks clean install
+
+help: ## list every target
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(BIN)/.installed ## create .venv and install everything into it
+
+$(BIN)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "sarlab needs Python 3.11 to 3.13; '$(PYTHON)' is $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lab,book,dev]'
+	@touch $@
+
+book: install ## run the sweep PLAN=quick [SCENES=… QUANTITY=…] and render the report
+	$(BIN)/sarlab sweep $(PLAN) $(SWEEP)
+	$(BIN)/sarlab report --plan $(PLAN) $(SWEEP) --out _build
+
+report: install ## render the tracked book from its published tables, without training
+	$(BIN)/sarlab report --published --out _build
+
+lab: install ## open JupyterLab with the notebooks paired to their text
+	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks
+
+test: install ## run the tests (a few minutes)
+	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+
+check-slow: install ## run the slow checks too
+	$(BIN)/python -m pytest -q -m slow
+
+lint: install ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy sarlab
+
+benchmarks: install ## time what is promised, as ratios against peers in the same run
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean: ## remove what was built (finished runs stay)
+	rm -rf _build
