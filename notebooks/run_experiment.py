@@ -1,0 +1,75 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # One experiment
+#
+# One network, one compression ratio: trained on the training acquisition, measured on scenes it has never seen.
+# `sarlab sweep` executes this notebook once per run of a plan; by hand, change the next cell and run all.
+
+# %% tags=["parameters"]
+scenes = {"source": "bigearthnet", "quantity": "auto"}
+model = {"architecture": "residual", "init": "klt", "spatial_reduction": 16, "latent_channels": 16}
+quantizer = {"scheme": "float32", "bits": 32}
+train = {"steps": 200}
+seed = 0
+folder = ""  # where the run is kept; empty: runs/ beside the notebooks
+device = "auto"
+time_budget = 0  # seconds of training after which it stops with a checkpoint; 0: none
+
+# %% tags=["hide-input"]
+from sarlab.lab import experiment
+from sarlab.views import runpage
+
+spec = runpage.specification(scenes, model, quantizer, train, seed)
+outcome = experiment.run(
+    spec, folder or runpage.default_folder(spec), device=device, progress=runpage.progress(), time_budget=time_budget or None
+)
+runpage.headline(outcome)
+
+# %% [markdown]
+# ## What comes back
+#
+# Original, reconstruction and the error between them, with a zoom, on the test scene.
+
+# %% tags=["hide-input"]
+runpage.show(outcome, "scene")
+
+# %% [markdown]
+# ## The numbers
+#
+# PSNR is of dB values clipped to the stated range; bytes are those of the packed latent, without entropy coding.
+
+# %% tags=["hide-input"]
+runpage.table(outcome)
+
+# %% [markdown]
+# ## Training
+
+# %% tags=["hide-input"]
+runpage.show(outcome, "history")
+
+# %% [markdown]
+# ## The latent
+#
+# The channels of largest variance.
+
+# %% tags=["hide-input"]
+runpage.show(outcome, "latent")
+
+# %% [markdown]
+# ## Distribution of the samples
+
+# %% tags=["hide-input"]
+runpage.show(outcome, "histogram")
+
+# %% [markdown]
+# ## What made it
+
+# %% tags=["hide-input"]
+runpage.provenance(outcome)

@@ -1,0 +1,66 @@
+"""Stage, fill and render the book."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from sarlab.errors import ResultsError
+from sarlab.lab.share import PACKAGE, shared_folder
+
+
+def stage(out: Path) -> Path:
+    """Copy the sources of the book to ``out/book`` and return that folder; the original stays untouched."""
+    target = out / "book"
+    if target.exists():
+        shutil.rmtree(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(shared_folder("book"), target, ignore=shutil.ignore_patterns("_build", "__pycache__", "*.pyc"))
+    shutil.copy(config_file(), target / "_config.yml")
+    return target
+
+
+def config_file() -> Path:
+    """``_config.yml`` of the checkout, or of the wheel."""
+    for candidate in (PACKAGE.parent / "_config.yml", PACKAGE / "_share" / "_config.yml"):
+        if candidate.is_file():
+            return candidate
+    raise ResultsError("_config.yml is missing from this installation; install sarlab again")
+
+
+def render(book: Path, out: Path) -> Path:
+    """Build the HTML of a book with warnings as errors; the finished pages replace ``out/html`` in one step.
+
+    Returns
+    -------
+    Path
+        ``out/html/index.html``.
+
+    Raises
+    ------
+    ResultsError
+        With the end of the builder's output.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".render-", dir=out) as work:
+        command = [
+            *(sys.executable, "-m", "jupyter_book.cli.main", "build", str(book), "--config", str(book / "_config.yml")),
+            *("--path-output", work, "-W", "-n", "--keep-going", "--all"),
+        ]
+        settings = {"SARLAB_BOOK": str(book.resolve()), "PYDEVD_DISABLE_FILE_VALIDATION": "1", "NO_COLOR": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings})
+        html = Path(work) / "_build" / "html"
+        log = out / "build.log"
+        log.write_text(done.stdout + done.stderr, encoding="utf-8")
+        if done.returncode or not (html / "index.html").is_file():
+            tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-25:])
+            raise ResultsError(f"the book could not be built (all of the output is in {log}):\n{tail}")
+        target = out / "html"
+        if target.exists():
+            target.rename(Path(work) / "old")
+        html.rename(target)
+    return target / "index.html"

@@ -1,0 +1,164 @@
+"""Plans: a TOML file of grids → a list of run specifications.
+
+A plan has a name, a title, scenes, and experiments. Each ``[[experiment]]`` is a grid: every key of a table ``model``,
+``quantizer`` or ``train`` (and ``seed``) may be a list, and the runs are all combinations. ``latent`` is a list of tables
+that set several model keys together, because a shape and its channels make one point of the curve::
+
+    title = "Four ratios by three architectures"
+    [train]                       # defaults of every experiment
+    steps = 300
+    [[experiment]]
+    latent = [{spatial_reduction = 16, latent_channels = 64}, {spatial_reduction = 16, latent_channels = 32}]
+    model.architecture = ["plain", "residual"]
+    seed = [0, 1, 2]
+"""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sarlab.errors import PlanError
+from sarlab.lab.share import shared_folder
+from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec, spec_from_dict
+
+_PARTS: dict[str, type] = {"scenes": SceneSpec, "model": ModelSpec, "quantizer": QuantizerSpec, "train": TrainSpec}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A named list of runs without repetition, in the order of the file.
+
+    Parameters
+    ----------
+    name : str
+    title : str
+        One line for people.
+    runs : tuple of RunSpec
+    labels : mapping of str to tuple of int
+        Name of each experiment → positions of its runs in `runs`; chapters select by it.
+    """
+
+    name: str
+    title: str
+    runs: tuple[RunSpec, ...]
+    labels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def plan_names() -> list[str]:
+    """Names of the plans that come with sarlab."""
+    return sorted(path.stem for path in (shared_folder("notebooks") / "plans").glob("*.toml"))
+
+
+def load_plan(name: str | Path, *, scenes: str | None = None, quantity: str | None = None) -> Plan:
+    """Read a plan by name (``quick``) or path (``my.toml``).
+
+    Parameters
+    ----------
+    name : str or Path
+    scenes, quantity : str, optional
+        Replace the plan's scenes and their quantity.
+
+    Raises
+    ------
+    PlanError
+        For unknown plans and keys, wrong types, impossible values, empty grids.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        path = shared_folder("notebooks") / "plans" / f"{name}.toml"
+        if not path.is_file():
+            raise PlanError(f"unknown plan '{name}'; known: {', '.join(plan_names())}, or the path of a .toml file")
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(f"plan {path}: cannot be read ({error})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise PlanError(f"plan {path}: not valid TOML ({error})") from error
+    try:
+        return build_plan(path.stem, values, scenes=scenes, quantity=quantity)
+    except PlanError as error:
+        raise PlanError(f"plan {path.name}: {error}") from error
+
+
+def build_plan(
+    name: str, values: Mapping[str, Any], *, scenes: str | None = None, quantity: str | None = None
+) -> Plan:
+    """Expand the tables of a plan file into runs; see the module's docstring for the format."""
+    _check_keys("the plan", values, {"title", "experiment", "seed", *_PARTS})
+    experiments = values.get("experiment", [{}])
+    if not isinstance(experiments, list) or not experiments:
+        raise PlanError("'experiment' must be a list of tables, written [[experiment]]")
+    runs: dict[RunSpec, int] = {}
+    labels: dict[str, list[int]] = {}
+    for index, experiment in enumerate(experiments):
+        label = str(experiment.get("name", f"experiment-{index + 1}"))
+        for run in _expand(values, experiment):
+            if scenes is not None or quantity is not None:
+                changes = {k: v for k, v in (("source", scenes), ("quantity", quantity)) if v is not None}
+                run = replace(run, scenes=replace(run.scenes, **changes))
+            position = runs.setdefault(run, len(runs))
+            labels.setdefault(label, []).append(position)
+    if not runs:
+        raise PlanError("no runs: a list in its grid is empty")
+    return Plan(
+        name, str(values.get("title", name)), tuple(runs), {k: tuple(dict.fromkeys(v)) for k, v in labels.items()}
+    )
+
+
+def _expand(defaults: Mapping[str, Any], experiment: Mapping[str, Any]) -> Iterable[RunSpec]:
+    """All combinations of one experiment's grid."""
+    _check_keys("an experiment", experiment, {"name", "latent", "seed", *_PARTS})
+    axes: list[list[dict[tuple[str, str], Any]]] = []
+    for part in _PARTS:
+        merged = {**_table(defaults, part), **_table(experiment, part)}
+        for key, value in merged.items():
+            if key == "options" and isinstance(value, Mapping):
+                value = [value]
+            axes.append([{(part, key): item} for item in _as_list(value)])
+    latents = experiment.get("latent", [{}])
+    if not isinstance(latents, list) or not all(isinstance(item, Mapping) for item in latents):
+        raise PlanError("'latent' must be a list of tables such as {spatial_reduction = 16, latent_channels = 8}")
+    axes.append([_latent(item) for item in latents])
+    seeds = _as_list(experiment.get("seed", defaults.get("seed", 0)))
+    for combination in itertools.product(*axes):
+        tables: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
+        for choice in combination:
+            for (part, key), value in choice.items():
+                tables[part][key] = value
+        for seed in seeds:
+            parts = {part: spec_from_dict(cls, tables[part]) for part, cls in _PARTS.items()}
+            yield RunSpec.from_dict({**parts, "seed": seed})
+
+
+def _latent(item: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
+    """One point of the curve: model keys, and with dots keys of other tables (``train.steps``)."""
+    choice: dict[tuple[str, str], Any] = {}
+    for key, value in item.items():
+        if key in _PARTS and isinstance(value, Mapping):
+            choice.update({(key, inner): v for inner, v in value.items()})
+        else:
+            choice["model", key] = value
+    return choice
+
+
+def _table(values: Mapping[str, Any], part: str) -> Mapping[str, Any]:
+    table = values.get(part, {})
+    if not isinstance(table, Mapping):
+        raise PlanError(f"'{part}' must be a table, not {table!r}")
+    return table
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _check_keys(where: str, values: Mapping[str, Any], known: set[str]) -> None:
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise PlanError(f"unknown key '{unknown[0]}' in {where}; known: {', '.join(sorted(known))}")

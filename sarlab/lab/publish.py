@@ -1,0 +1,211 @@
+"""Publish finished runs into a copy of the book: tables, example images, one page a run, the table of contents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sarlab.errors import ResultsError
+from sarlab.files import replacing, write_json, write_text
+from sarlab.lab.jobs import Job
+from sarlab.lab.notebooks import NOTEBOOK
+from sarlab.lab.plans import Plan
+from sarlab.lab.results import MANIFEST, environment, now, order_columns, read_manifest, read_table, write_table
+from sarlab.lab.runnotebook import clean_notebook
+
+#: Entry of ``_toc.yml`` below which the run pages are listed.
+RUNS_CHAPTER = "chapters/runs"
+#: Side of an example image, in pixels.
+IMAGE_SIDE = 240
+
+
+def publish(plan: Plan, jobs: Sequence[Job], book: Path) -> dict[str, Any]:
+    """Write the results of complete runs into the folder of a book.
+
+    Parameters
+    ----------
+    plan : Plan
+    jobs : sequence of Job
+        Those that are not complete are left out and counted.
+    book : Path
+        A staged copy of ``book/``, or ``book/`` itself.
+
+    Returns
+    -------
+    dict
+        What went into ``results/manifest.json``.
+
+    Raises
+    ------
+    ResultsError
+        If no run is complete.
+    """
+    complete = [job for job in jobs if job.state == "complete"]
+    if not complete:
+        raise ResultsError(f"no complete run of plan '{plan.name}'; run 'sarlab sweep {plan.name}' first")
+    results = book / "results"
+    runs, history = collect(plan, complete)
+    write_table(runs, results / "runs.csv")
+    write_table(history, results / "history.csv")
+    write_table(write_images(complete, results / "images"), results / "examples.csv")
+    pages = write_pages(complete, book / "runs")
+    list_pages(book / "_toc.yml", pages)
+    manifest = {
+        "plan": plan.name,
+        "title": plan.title,
+        "published": now(),
+        "runs": len(complete),
+        "missing": len(jobs) - len(complete),
+        "devices": sorted({str(value) for value in runs["device"].dropna().unique()}),
+        "environments": _distinct(_environment_of(job) for job in complete),
+        "data": _distinct((read_manifest(job.folder) or {}).get("data") for job in complete),
+        "publisher": environment(),
+    }
+    write_json(results / MANIFEST, manifest)
+    return manifest
+
+
+def _environment_of(job: Job) -> dict[str, Any]:
+    manifest = read_manifest(job.folder) or {}
+    return {name: manifest.get(name) for name in ("device", "versions", "platform", "processor", "commit")}
+
+
+def _distinct(values: Any) -> list[Any]:
+    seen = {json.dumps(value, sort_keys=True): value for value in values}
+    return [seen[key] for key in sorted(seen)]
+
+
+def collect(plan: Plan, jobs: Sequence[Job]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows and histories of complete runs, in the order of the plan."""
+    experiment_of = {plan.runs[i]: label for label, positions in reversed(plan.labels.items()) for i in positions}
+    rows, histories = [], []
+    for job in jobs:
+        frame = read_table(job.folder / "rows.csv")
+        rows.append(frame.assign(plan=plan.name, experiment=experiment_of.get(job.spec, "")))
+        history = read_table(job.folder / "history.csv")
+        if not history.empty:
+            histories.append(history.assign(run_id=job.run_id))
+    runs = order_columns(pd.concat(rows, ignore_index=True))
+    return runs, pd.concat(histories, ignore_index=True) if histories else pd.DataFrame(columns=["run_id", "step"])
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+def write_images(jobs: Sequence[Job], folder: Path) -> pd.DataFrame:
+    """Example images as 8-bit PNG over the clip range; returns their index.
+
+    The index has run_id, scene, band, kind ("original", "reconstruction"), file, clip_low, clip_high.
+    """
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    entries: list[dict[str, Any]] = []
+    for job in jobs:
+        rows = read_table(job.folder / "rows.csv")
+        with np.load(job.folder / "examples.npz", allow_pickle=False) as arrays:
+            names = sorted({key.rpartition("/")[0] for key in arrays.files})
+            for name in names:
+                scene, _, band = name.rpartition("/")
+                row = rows[(rows["scene"] == scene) & (rows["band"] == band)].iloc[0]
+                clip = (float(row["clip_low"]), float(row["clip_high"]))
+                for kind in ("original", "reconstruction"):
+                    stem = scene if kind == "original" else f"{job.run_id}-{scene}"
+                    file = f"{_slug(stem)}-{_slug(band)}.png"
+                    with replacing(folder / file) as temporary:
+                        Image.fromarray(to_gray(_middle(arrays[f"{name}/{kind}"]), clip)).save(temporary, optimize=True)
+                    entries.append(
+                        {
+                            "run_id": job.run_id,
+                            "scene": scene,
+                            "band": band,
+                            "kind": kind,
+                            "file": file,
+                            "clip_low": clip[0],
+                            "clip_high": clip[1],
+                        }
+                    )
+    return pd.DataFrame(entries, columns=["run_id", "scene", "band", "kind", "file", "clip_low", "clip_high"])
+
+
+def to_gray(values_db: np.ndarray, clip: tuple[float, float]) -> np.ndarray:
+    """Map dB to 0…255 over `clip`; NaN becomes 0. For display only."""
+    low, high = clip
+    scaled = (values_db.astype(np.float32) - low) / (high - low)
+    return (np.nan_to_num(np.clip(scaled, 0, 1), nan=0.0) * 255).round().astype(np.uint8)
+
+
+def _middle(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape
+    top, left = max(0, (height - IMAGE_SIDE) // 2), max(0, (width - IMAGE_SIDE) // 2)
+    return image[top : top + IMAGE_SIDE, left : left + IMAGE_SIDE]
+
+
+def _slug(text: str) -> str:
+    return "".join(char if char.isalnum() or char in "-." else "-" for char in text)
+
+
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+
+def write_pages(jobs: Sequence[Job], folder: Path) -> list[str]:
+    """One page a run, cleaned for print; pages of other runs are removed. Returns the names without suffix."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = []
+    for job in jobs:
+        source = job.folder / NOTEBOOK
+        if not source.is_file():
+            continue
+        notebook = json.loads(source.read_text(encoding="utf-8"))
+        page = clean_notebook(notebook, title=page_title(job), root=job.folder.parent)
+        write_text(folder / f"{job.run_id}.ipynb", json.dumps(page, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+        names.append(job.run_id)
+    for stale in folder.glob("*.ipynb"):
+        if stale.stem not in names:
+            stale.unlink()
+    return names
+
+
+def page_title(job: Job) -> str:
+    """Heading of a run page: ``residual from KLT, 16× (16×16×16), seed 0``."""
+    model = job.spec.model
+    start = "" if model.architecture == "klt" else (" from KLT" if model.init == "klt" else " from scratch")
+    side = 256 // model.spatial_reduction
+    name = "KLT" if model.architecture == "klt" else model.architecture
+    bits = "" if job.spec.quantizer.bits == 32 else f", {job.spec.quantizer.label}"
+    return f"{name}{start}, {model.dimension_ratio:g}× ({side}×{side}×{model.latent_channels}){bits}, seed {job.spec.seed}"
+
+
+def list_pages(toc: Path, pages: Sequence[str]) -> None:
+    """List the run pages below the chapter of runs in ``_toc.yml``.
+
+    Raises
+    ------
+    ResultsError
+        If the table of contents has no such chapter.
+    """
+    import yaml
+
+    contents = yaml.safe_load(toc.read_text(encoding="utf-8"))
+    chapter = _find(contents, RUNS_CHAPTER)
+    if chapter is None:
+        raise ResultsError(f"{toc}: no entry '{RUNS_CHAPTER}'; the run pages are listed below it")
+    chapter.pop("sections", None)
+    if pages:
+        chapter["sections"] = [{"file": f"runs/{name}"} for name in pages]
+    write_text(toc, yaml.safe_dump(contents, sort_keys=False, allow_unicode=True))
+
+
+def _find(node: Any, file: str) -> dict[str, Any] | None:
+    if isinstance(node, dict):
+        if node.get("file") == file:
+            return node
+        return next((found for value in node.values() if (found := _find(value, file))), None)
+    if isinstance(node, list):
+        return next((found for value in node if (found := _find(value, file))), None)
+    return None

@@ -1,0 +1,145 @@
+"""What the notebook of an experiment shows: one function a cell."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sarlab.lab.experiment import Outcome
+from sarlab.specs import RunSpec
+
+FIGURES = "figures"
+
+
+def specification(
+    scenes: Mapping[str, Any],
+    model: Mapping[str, Any],
+    quantizer: Mapping[str, Any],
+    train: Mapping[str, Any],
+    seed: int,
+) -> RunSpec:
+    """Run specification from the notebook's parameters."""
+    return RunSpec.from_dict({"scenes": scenes, "model": model, "quantizer": quantizer, "train": train, "seed": seed})
+
+
+def default_folder(spec: RunSpec) -> Path:
+    """Folder of a run started by hand: ``runs/<run_id>`` below the nearest folder that has ``runs``, or here."""
+    from sarlab.lab.identity import run_id
+    from sarlab.scenes.catalog import load_split
+
+    here = Path.cwd()
+    root = next((folder for folder in (here, *here.parents) if (folder / "runs").is_dir()), here)
+    return root / "runs" / run_id(spec, load_split(spec.scenes).digest)
+
+
+def progress(every: float = 15.0) -> Callable[[int, int, float], None]:
+    """Progress that prints a line every few seconds to standard error; publishing strips it."""
+    last = time.monotonic()
+
+    def report(step: int, steps: int, loss: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every or step == steps:
+            last = time.monotonic()
+            print(f"step {step} of {steps}, loss {loss:.4g}", file=sys.stderr)
+
+    return report
+
+
+def headline(outcome: Outcome) -> Any:
+    """The run in two sentences, computed."""
+    from IPython.display import Markdown
+
+    rows = outcome.rows
+    test = rows[rows["split"] == "test"]
+    first = rows.iloc[0]
+    values = ", ".join(f"{row.band} **{row.psnr_db:.2f} dB**" for row in test.itertuples() if pd.notna(row.psnr_db))
+    gains = ", ".join(
+        f"{row.band} {row.gain_over_klt_db:+.2f} dB" for row in test.itertuples() if pd.notna(row.gain_over_klt_db)
+    )
+    against = "" if first.architecture == "klt" else f" Against the KLT with the same latent: {gains}."
+    return Markdown(
+        f"`{outcome.run_id}` keeps 1 value of {first.dimension_ratio:g}. "
+        f"PSNR on the test scene: {values or 'undefined'}.{against}"
+    )
+
+
+def show(outcome: Outcome, what: str) -> Any:
+    """One figure of the run by name: ``scene``, ``history``, ``latent`` or ``histogram``.
+
+    Figures of scenes with several bands show the first band; the table has all of them.
+    """
+    from sarlab.views import plots
+
+    if what == "history":
+        figure = plots.training_history(outcome.history)
+    else:
+        name, example = next(iter(outcome.examples.items()))
+        row = outcome.rows.set_index(outcome.rows["scene"] + "/" + outcome.rows["band"]).loc[name]
+        clip = (float(row["clip_low"]), float(row["clip_high"]))
+        original, restored = (example[part].astype("float32") for part in ("original", "reconstruction"))
+        if what == "scene":
+            figure = plots.scene_triptych(original, restored, clip, title=name)
+        elif what == "latent":
+            figure = plots.latent_maps(example["latent"].astype("float32"))
+        elif what == "histogram":
+            figure = plots.db_histograms(original, restored, clip)
+        else:
+            raise ValueError(f"no figure '{what}'")
+    return figure
+
+
+def save_figures(outcome: Outcome, folder: str | Path) -> list[Path]:
+    """Write all figures of a run to ``folder/figures`` as PNG files."""
+    target = Path(folder) / FIGURES
+    target.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for what in ("scene", "history", "latent", "histogram"):
+        if what == "history" and outcome.history.empty:
+            continue
+        path = target / f"{what}.png"
+        show(outcome, what).save(path)
+        paths.append(path)
+    return paths
+
+
+def table(outcome: Outcome) -> pd.DataFrame:
+    """The numbers of every scene and band, for people."""
+    columns = {
+        "scene": "scene",
+        "band": "band",
+        "split": "split",
+        "bpp": "bpp",
+        "measured_cr": "CR",
+        "psnr_db": "PSNR (dB)",
+        "rmse_db": "RMSE (dB)",
+        "ssim": "SSIM",
+        "epi_roa": "EPI (ROA)",
+        "enl_ratio": "ENL ratio",
+        "bias_db": "bias (dB)",
+        "gain_over_klt_db": "over KLT (dB)",
+    }
+    shown = outcome.rows[[name for name in columns if name in outcome.rows]].rename(columns=columns)
+    return shown.round(3)
+
+
+def provenance(outcome: Outcome) -> pd.DataFrame:
+    """Versions, hardware, seed and cost of the run."""
+    manifest, row = outcome.manifest, outcome.rows.iloc[0]
+    entries: dict[str, Any] = {
+        "run": outcome.run_id,
+        "scenes": f"{outcome.spec.scenes.source}: {manifest.get('data', {}).get('note', '')}",
+        "device": manifest.get("device"),
+        "threads": manifest.get("threads"),
+        "commit": manifest.get("commit"),
+        "finished": manifest.get("finished"),
+        **{name: version for name, version in manifest.get("versions", {}).items()},
+        "parameters": f"{row.get('parameters', float('nan')):,.0f}",
+        "MACs per pixel": f"{row.get('macs_per_pixel', float('nan')):,.0f}",
+        "training time (s)": f"{row.get('train_seconds', float('nan')):.1f}",
+    }
+    return pd.DataFrame({"value": [str(value) for value in entries.values()]}, index=list(entries))
