@@ -17,6 +17,10 @@ class ModelError(SarlabError):
     """A model specification is unknown or impossible, or weights do not fit it."""
 
 
+class QuantizerError(ModelError):
+    """A quantizer is impossible, not calibrated, or given a latent that it can't represent."""
+
+
 class TrainingError(SarlabError):
     """A training cannot start or cannot go on."""
 

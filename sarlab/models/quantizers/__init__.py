@@ -1,0 +1,13 @@
+"""Quantizers: what becomes of a latent value when it has to be stored, by name, behind one contract."""
+
+from sarlab.models.quantizers import floats  # noqa: F401  (registers its schemes)
+from sarlab.models.quantizers.base import (
+    TRAINING_VIEWS,
+    Quantized,
+    Quantizer,
+    build_quantizer,
+    quantizer_from_config,
+    quantizers,
+)
+
+__all__ = ["TRAINING_VIEWS", "Quantized", "Quantizer", "build_quantizer", "quantizer_from_config", "quantizers"]
