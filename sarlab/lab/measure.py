@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sarlab.metrics import score
+from sarlab.metrics import Reference, metrics, score
 from sarlab.metrics.rate import bits_per_pixel, measured_cr
 from sarlab.models.autoencoders import Autoencoder
 from sarlab.models.quantizers import Quantizer
@@ -85,7 +85,8 @@ def measure_band(
         Reflectivity of a simulated scene.
     """
     clip = (normalizer.low, normalizer.high)
-    scores = score(done.original_db, done.reconstruction_db, clip=clip, looks=scene.looks, clean_db=clean_db)
+    reference = Reference(done.original_db, clip=clip, looks=scene.looks, clean_db=clean_db)
+    scores = score(reference, done.reconstruction_db)
     row: dict[str, Any] = {
         "scene": scene.name,
         "band": scene.bands[0],
@@ -102,19 +103,12 @@ def measure_band(
         "clip_high": clip[1],
         **scores,
     }
-    reasons = dict(getattr(scores, "reasons", {}))
     if klt is not None:
-        reference = score_psnr(klt.original_db, klt.reconstruction_db, clip)
-        row["gain_over_klt_db"] = row["psnr_db"] - reference
-    row["reason"] = "; ".join(f"{name}: {why}" for name, why in sorted(reasons.items()))
+        row["gain_over_klt_db"] = row["psnr_db"] - score(reference, klt.reconstruction_db, columns=["psnr_db"])["psnr_db"]
+    if clean_db is None:
+        scores.reasons = {name: why for name, why in scores.reasons.items() if not metrics[name].needs_clean}
+    row["reason"] = scores.reason
     return row
-
-
-def score_psnr(reference_db: np.ndarray, test_db: np.ndarray, clip: tuple[float, float]) -> float:
-    """PSNR in dB over the clip range alone."""
-    from sarlab.metrics.pixel import psnr_db
-
-    return float(psnr_db(reference_db, test_db, clip=clip))
 
 
 @torch.no_grad()

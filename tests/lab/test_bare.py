@@ -1,0 +1,47 @@
+"""The inline executor needs nothing but torch, NumPy, SciPy, pandas, scikit-image and safetensors."""
+
+import subprocess
+import sys
+
+BLOCKER = '''
+import sys
+
+ALLOWED = {"torch", "numpy", "scipy", "pandas", "skimage", "safetensors", "sarlab"}
+# what the allowed ones themselves need
+BELOW = {"dateutil", "six", "pytz", "tzdata", "lazy_loader", "packaging", "networkx", "PIL", "imageio", "tifffile",
+         "typing_extensions", "sympy", "mpmath", "filelock", "fsspec", "jinja2", "markupsafe", "triton", "nvidia",
+         "setuptools", "pkg_resources", "_distutils_hack", "cython", "pyximport", "torchgen", "functorch", "psutil_no"}
+
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top in ALLOWED | BELOW or top in sys.stdlib_module_names or top.startswith(("_", "sitecustomize")):
+            return None
+        raise ModuleNotFoundError(f"No module named {top!r} (blocked)", name=top)
+
+
+sys.meta_path.insert(0, Blocker())
+'''
+
+
+def test_inline_sweep_on_a_bare_machine(tmp_path):
+    plan = tmp_path / "bare.toml"
+    plan.write_text(
+        'title = "bare"\n[train]\nsteps = 2\nbatch_size = 1\npatch_size = 32\nvalidate_every = 1\n'
+        '[model]\nwidth = 4\ndepth = 0\ninit = "klt"\narchitecture = ["klt", "plain", "residual", "attention"]\n'
+    )
+    script = (
+        BLOCKER
+        + "from sarlab.cli import main\n"
+        + f"raise SystemExit(main(['sweep', {str(plan)!r}, '--executor', 'inline', '--runs', {str(tmp_path / 'runs')!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert len(list((tmp_path / "runs").glob("*/manifest.json"))) == 4
+
+
+def test_the_blocker_blocks():
+    done = subprocess.run([sys.executable, "-c", BLOCKER + "import rasterio"], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "blocked" in done.stderr

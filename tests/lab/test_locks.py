@@ -1,0 +1,44 @@
+"""Locks: exclusive between processes, freed by the death of their holder."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from sarlab.lab import locks
+
+HOLDER = "import sys,time,pathlib; from sarlab.lab import locks\nwith locks.hold(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+
+
+@pytest.fixture
+def other(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path / ".lock")], stdout=subprocess.PIPE)
+    assert process.stdout.readline().strip() == b"held"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_second_process_is_refused_and_told_by_whom(tmp_path, other):
+    with pytest.raises(locks.Busy, match=str(other.pid)), locks.hold(tmp_path / ".lock"):
+        pass
+    assert locks.is_held(tmp_path / ".lock")
+    assert locks.holder(tmp_path / ".lock") == other.pid
+
+
+def test_kill_frees_the_lock(tmp_path, other):
+    os.kill(other.pid, signal.SIGKILL)
+    other.wait()
+    deadline = time.monotonic() + 5
+    while locks.is_held(tmp_path / ".lock") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with locks.hold(tmp_path / ".lock"):
+        assert locks.holder(tmp_path / ".lock") == os.getpid()
+
+
+def test_missing_lock_is_free(tmp_path):
+    assert not locks.is_held(tmp_path / ".lock")
+    assert locks.holder(tmp_path / ".lock") is None

@@ -1,0 +1,90 @@
+"""Plans: grids expand, wrong ones are refused with the reason."""
+
+import pytest
+
+from sarlab.errors import PlanError
+from sarlab.lab.plans import build_plan, load_plan, plan_names
+from sarlab.specs import RunSpec
+
+
+def test_grid_is_all_combinations_in_order():
+    plan = build_plan(
+        "p",
+        {
+            "train": {"steps": 5},
+            "experiment": [
+                {
+                    "name": "grid",
+                    "latent": [{"latent_channels": 64}, {"spatial_reduction": 32, "latent_channels": 16}],
+                    "model": {"architecture": ["plain", "residual"]},
+                    "seed": [0, 1],
+                }
+            ],
+        },
+    )
+    assert len(plan.runs) == 8
+    assert plan.runs[0].model.architecture == "plain"
+    assert {(r.model.spatial_reduction, r.model.latent_channels) for r in plan.runs} == {(16, 64), (32, 16)}
+    assert {r.seed for r in plan.runs} == {0, 1}
+    assert all(r.train.steps == 5 for r in plan.runs)
+    assert plan.labels["grid"] == tuple(range(8))
+
+
+def test_a_point_of_the_curve_can_set_its_training():
+    plan = build_plan("p", {"experiment": [{"latent": [{"latent_channels": 8, "train": {"steps": 7}}]}]})
+    assert (plan.runs[0].model.latent_channels, plan.runs[0].train.steps) == (8, 7)
+
+
+def test_a_run_in_two_experiments_is_one_run():
+    plan = build_plan("p", {"experiment": [{"name": "a"}, {"name": "b", "seed": [0, 1]}]})
+    assert len(plan.runs) == 2
+    assert plan.labels == {"a": (0,), "b": (0, 1)}
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ({"experimnt": []}, "experimnt"),
+        ({"train": {"stepz": 3}}, "stepz"),
+        ({"train": {"steps": "many"}}, "steps"),
+        ({"model": {"latent_channels": -4}}, "latent_channels"),
+        ({"model": {"spatial_reduction": 12}}, "power of two"),
+        ({"experiment": [{"model": {"architecture": []}}]}, "no runs"),
+        ({"experiment": {}}, "list of tables"),
+        ({"train": 3}, "table"),
+        ({"model": {"init": "magic"}}, "magic"),
+        ({"train": {"patch_size": 100}}, "patch_size"),
+        ({"scenes": {"quantity": "volts"}}, "volts"),
+        ({"seed": True}, "seed"),
+        ({"experiment": [{"latent": [3]}]}, "latent"),
+    ],
+)
+def test_what_is_wrong_is_named(values, word):
+    with pytest.raises(PlanError, match=word):
+        build_plan("p", values)
+
+
+def test_scenes_can_be_replaced():
+    plan = build_plan("p", {}, scenes="mine.tif", quantity="db")
+    assert (plan.runs[0].scenes.source, plan.runs[0].scenes.quantity) == ("mine.tif", "db")
+
+
+def test_unknown_plan_names_the_known_ones():
+    with pytest.raises(PlanError, match="smoke"):
+        load_plan("smoek")
+
+
+def test_broken_file_is_named(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("title = ")
+    with pytest.raises(PlanError, match=r"mine\.toml.*not valid TOML"):
+        load_plan(path)
+
+
+@pytest.mark.parametrize("name", plan_names())
+def test_every_plan_that_comes_along_loads_and_survives_json(name):
+    plan = load_plan(name)
+    assert plan.runs
+    assert plan.title != name
+    for run in plan.runs:
+        assert RunSpec.from_dict(run.to_dict()) == run
