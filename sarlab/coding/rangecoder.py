@@ -1,0 +1,301 @@
+"""Range coding of integers under frozen tables: symbols → bytes → the same symbols.
+
+    values ──table──▶ symbols ──┐
+    values outside the table ───┼──▶ range coder (constriction) ──▶ bytes
+    raw low bits of large scales┘
+
+The coder is constriction's range coder: 32-bit words, 64-bit state, 24-bit probabilities. Its model of n entries with
+counts c (sum 2^16) has the cumulative frequencies floor(C_i·(2^24 − n) / 2^16) + i, because counts / 2^16 are exact
+floats. Words are stored big-endian, and trailing zero bytes are dropped, which a decoder puts back.
+
+A decoder never trusts its input: it returns as many values as it is asked for or raises `BitstreamError`, and reads
+zeros past the end. Whether the values are right, a checksum beside the data tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from sarlab.coding.tables import INDICES, LARGEST, TOTAL, Table, family_table, split_index, table_from_histogram
+from sarlab.errors import BitstreamError, CodecError
+
+#: Magnitude classes of an escaped value: an excess of n bits belongs to class n.
+_CLASSES = LARGEST.bit_length() + 2
+
+
+class RangeEncoder:
+    """Collects values and turns them into bytes."""
+
+    def __init__(self) -> None:
+        self._coder = _constriction().stream.queue.RangeEncoder()
+
+    def encode(self, values: np.ndarray, table: Table) -> None:
+        """Append integers that all follow one table."""
+        self._escapes([self._symbols(_integers(values), table)])
+
+    def encode_indexed(self, values: np.ndarray, indices: np.ndarray, family: int | Sequence[Table] = 0) -> None:
+        """Append integers whose tables are named by an index each.
+
+        Parameters
+        ----------
+        values : ndarray of int
+            Any shape; magnitudes beyond 2^20 − 1 are clipped.
+        indices : ndarray of int
+            Same shape: scale index (0 … 151) of a family, or position in a sequence of tables.
+        family : int or sequence of Table
+            Family of `sarlab.coding.tables`, or the tables themselves.
+        """
+        values, indices = _integers(values), np.ravel(indices)
+        if values.shape != indices.shape:
+            raise CodecError(f"{values.size} values but {indices.size} table indices")
+        outside = []
+        for index, where in _groups(indices):
+            table, shift = _lookup(family, index)
+            group = values[where]
+            if shift:
+                high = (group + (1 << (shift - 1))) >> shift
+                outside.append(self._symbols(high, table))
+                self.encode_uniform((group + (1 << (shift - 1))) & ((1 << shift) - 1), 1 << shift)
+            else:
+                outside.append(self._symbols(group, table))
+        self._escapes(outside)
+
+    def encode_uniform(self, values: np.ndarray, size: int) -> None:
+        """Append integers 0 … size − 1 that are all equally likely (2 ≤ size < 2^24)."""
+        values = np.ascontiguousarray(np.ravel(values), np.int32)
+        if values.size:
+            if values.min() < 0 or values.max() >= size:
+                raise CodecError(f"values from {values.min()} to {values.max()} do not lie in 0 … {size - 1}")
+            self._coder.encode(values, _uniform(size))
+
+    def finish(self) -> bytes:
+        """All bytes so far, as short as the decoder's reading of zeros past the end allows."""
+        words = self._coder.get_compressed()
+        position, (lower, width) = self._coder.pos()
+        data = words.astype(">u4").tobytes()
+        head, tail = data[: 4 * position], data[4 * position :]
+        if 0 < len(tail) <= 8:
+            code, first, last = int.from_bytes(tail.ljust(8, b"\0"), "big"), lower, lower + width - 1
+            if code < first:  # the carry is already in the head
+                first, last = 0, last - (1 << 64)
+            last = min(last, (1 << 64) - 1)
+            if first <= code <= last:
+                tail = _roundest(first, last).to_bytes(8, "big")
+        return (head + tail).rstrip(b"\0")
+
+    def _symbols(self, values: np.ndarray, table: Table) -> np.ndarray:
+        """Encode table symbols; return the values that the table does not reach."""
+        symbols = values - table.low
+        beyond = (symbols < 0) | (symbols >= table.size)
+        outside = values[beyond]
+        if outside.size:
+            if not table.escape:
+                raise CodecError(f"value {outside[0]} is not in a table without escape")
+            symbols[beyond] = table.size
+            # An excess of 0 is the first value above the table, 1 the first below it, and so on outwards.
+            below = outside < table.low
+            high = table.low + table.size
+            outside = np.where(below, 2 * (table.low - 1 - outside) + 1, 2 * (outside - high))
+        if symbols.size:
+            self._coder.encode(symbols.astype(np.int32), _model(table))
+        return outside
+
+    def _escapes(self, outside: list[np.ndarray]) -> None:
+        """Encode excesses by their number of bits and then the bits below the first."""
+        excess = np.concatenate(outside) + 1 if outside else np.empty(0, np.int64)
+        if not excess.size:
+            return
+        bits = np.frexp(excess.astype(np.float64))[1] - 1
+        self.encode_uniform(bits, _CLASSES)
+        rest = (excess - (1 << bits.astype(np.int64)))[bits > 0]
+        if rest.size:
+            sizes = (1 << bits[bits > 0]).astype(np.int32)
+            self._coder.encode(rest.astype(np.int32), _uniform(None), sizes)
+
+
+class RangeDecoder:
+    """Reads values back in the order in which they were appended.
+
+    Parameters
+    ----------
+    data : bytes
+        What `RangeEncoder.finish` returned.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        padded = bytes(data) + b"\0" * (-len(data) % 4)
+        self._coder = _constriction().stream.queue.RangeDecoder(np.frombuffer(padded, ">u4").astype(np.uint32))
+
+    def decode(self, count: int, table: Table) -> np.ndarray:
+        """`count` integers that follow one table, int64."""
+        values, beyond = self._symbols(count, table)
+        self._escapes([(values, beyond, table)])
+        return values
+
+    def decode_indexed(self, indices: np.ndarray, family: int | Sequence[Table] = 0) -> np.ndarray:
+        """Integers whose tables are named by `indices`, in the shape of `indices`, int64."""
+        shape, indices = np.shape(indices), np.ravel(indices)
+        groups = []
+        for index, where in _groups(indices):
+            table, shift = _lookup(family, index)
+            group, beyond = self._symbols(len(where), table)
+            low = self.decode_uniform(len(where), 1 << shift) if shift else None
+            groups.append((where, group, beyond, table, shift, low))
+        self._escapes([(group, beyond, table) for _, group, beyond, table, _, _ in groups])
+        values = np.empty(indices.shape, np.int64)
+        for where, group, _, _, shift, low in groups:
+            values[where] = group if low is None else (group << shift) + low - (1 << (shift - 1))
+        return np.clip(values, -LARGEST, LARGEST).reshape(shape)
+
+    def decode_uniform(self, count: int, size: int) -> np.ndarray:
+        """`count` equally likely integers 0 … size − 1, int64."""
+        if not count:
+            return np.empty(0, np.int64)
+        return self._decoded(lambda: self._coder.decode(_uniform(size), count))
+
+    def _symbols(self, count: int, table: Table) -> tuple[np.ndarray, np.ndarray]:
+        if not count:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        symbols = self._decoded(lambda: self._coder.decode(_model(table), count))
+        beyond = np.flatnonzero(symbols == table.size) if table.escape else np.empty(0, np.int64)
+        return symbols + table.low, beyond
+
+    def _escapes(self, groups: list[tuple[np.ndarray, np.ndarray, Table]]) -> None:
+        count = sum(len(beyond) for _, beyond, _ in groups)
+        if not count:
+            return
+        bits = self.decode_uniform(count, _CLASSES)
+        excess = np.left_shift(1, bits) - 1
+        long = bits > 0
+        if long.any():
+            sizes = np.left_shift(1, bits[long]).astype(np.int32)
+            excess[long] += self._decoded(lambda: self._coder.decode(_uniform(None), sizes))
+        start = 0
+        for values, beyond, table in groups:
+            part = excess[start : start + len(beyond)]
+            start += len(beyond)
+            high = table.low + table.size
+            values[beyond] = np.where(part % 2 == 1, table.low - 1 - part // 2, high + part // 2)
+
+    def _decoded(self, decode: Callable[[], np.ndarray]) -> np.ndarray:
+        try:
+            return np.asarray(decode()).astype(np.int64)
+        except AssertionError as error:
+            raise BitstreamError("the entropy-coded data is damaged: it is not a code word of its tables") from error
+
+
+def coded_bits(values: np.ndarray, indices: np.ndarray, family: int | Sequence[Table] = 0) -> float:
+    """Ideal size in bits of `encode_indexed(values, indices, family)`, without running the coder."""
+    values, indices = _integers(values), np.ravel(indices)
+    total = 0.0
+    for index, where in _groups(indices):
+        table, shift = _lookup(family, index)
+        group = values[where]
+        if shift:
+            group = (group + (1 << (shift - 1))) >> shift
+        symbols = group - table.low
+        beyond = (symbols < 0) | (symbols >= table.size)
+        total += table.bits()[np.where(beyond, len(table.counts) - 1, symbols)].sum() + shift * len(group)
+        if beyond.any():
+            reach = np.where(symbols < 0, -symbols, symbols - table.size + 1)[beyond]
+            total += (np.log2(_CLASSES) + np.floor(np.log2(2 * reach))).sum()
+    return float(total)
+
+
+def encode_adaptive(encoder: RangeEncoder, values: np.ndarray, *, largest: int, first: int = 32) -> None:
+    """Append integers −largest … largest under a table learned on the way from those already sent.
+
+    Chunks of `first`, then always as many values as went before; each chunk's table is the histogram of all
+    earlier values with half a count added everywhere, in integers.
+    """
+    values = _integers(values)
+    if values.size and np.abs(values).max() > largest:
+        raise CodecError(f"values reach {np.abs(values).max()}, beyond the stated largest {largest}")
+    seen = np.ones(2 * largest + 1, np.int64)
+    for start, stop in _chunks(len(values), first):
+        encoder.encode(values[start:stop], table_of_seen(seen, largest))
+        np.add.at(seen, values[start:stop] + largest, 2)
+
+
+def decode_adaptive(decoder: RangeDecoder, count: int, *, largest: int, first: int = 32) -> np.ndarray:
+    """Read back what `encode_adaptive` appended, int64."""
+    values = np.empty(count, np.int64)
+    seen = np.ones(2 * largest + 1, np.int64)
+    for start, stop in _chunks(count, first):
+        values[start:stop] = decoder.decode(stop - start, table_of_seen(seen, largest))
+        np.add.at(seen, values[start:stop] + largest, 2)
+    return values
+
+
+def table_of_seen(seen: np.ndarray, largest: int) -> Table:
+    """Table of the adaptive coder, by integer arithmetic alone."""
+    return table_from_histogram(seen, low=-largest, escape=False)
+
+
+def _roundest(first: int, last: int) -> int:
+    """The number in first … last with the most trailing zero bits."""
+    bits = 64
+    while last >> bits << bits < first:
+        bits -= 1
+    return last >> bits << bits
+
+
+def _chunks(count: int, first: int) -> list[tuple[int, int]]:
+    edges = [0]
+    while edges[-1] < count:
+        edges.append(min(count, max(first, 2 * edges[-1])))
+    return list(pairwise(edges))
+
+
+def _integers(values: np.ndarray) -> np.ndarray:
+    values = np.ravel(values)
+    if values.dtype.kind not in "iu":
+        raise CodecError(f"the range coder takes integers, not {values.dtype}")
+    return np.clip(values.astype(np.int64), -LARGEST, LARGEST)
+
+
+def _groups(indices: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """(index, positions in order) for every index that occurs, ascending."""
+    if not indices.size:
+        return []
+    order = np.argsort(indices, kind="stable")
+    values, starts = np.unique(indices[order], return_index=True)
+    return list(zip(values.tolist(), np.split(order, starts[1:]), strict=True))
+
+
+def _lookup(family: int | Sequence[Table], index: int) -> tuple[Table, int]:
+    if isinstance(family, int):
+        if not 0 <= index < INDICES:
+            raise CodecError(f"scale index {index} does not lie in 0 … {INDICES - 1}")
+        number, shift = split_index(index)
+        return family_table(family, number), shift
+    if not 0 <= index < len(family):
+        raise CodecError(f"table {index} does not exist; there are {len(family)}")
+    return family[index], 0
+
+
+@lru_cache(maxsize=1)
+def _constriction() -> Any:
+    import constriction
+
+    return constriction
+
+
+@lru_cache(maxsize=64)
+def _uniform(size: int | None) -> Any:
+    model = _constriction().stream.model.Uniform
+    return model() if size is None else model(size)
+
+
+def _model(table: Table) -> Any:
+    """The coder's model of a table, kept with the table because building it takes longer than using it once."""
+    model = table.__dict__.get("_model")
+    if model is None:
+        model = _constriction().stream.model.Categorical(table.counts / TOTAL, perfect=False)
+        object.__setattr__(table, "_model", model)
+    return model
