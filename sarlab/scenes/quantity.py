@@ -1,0 +1,150 @@
+"""What the samples of a file are: the rules behind ``quantity="auto"``, and what names say about a product."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from sarlab.errors import SceneError
+
+#: Tag under which this package writes the quantity of a GeoTIFF.
+QUANTITY_TAG = "SARLAB_QUANTITY"
+#: Nominal number of looks of Sentinel-1 IW GRDH.
+SENTINEL1_GRD_LOOKS = 4.4
+
+_UNITS = {"db": "db", "decibel": "db", "decibels": "db", "amplitude": "amplitude", "intensity": "intensity", "power": "intensity"}
+_WORDS = {
+    "db": "db", "decibel": "db", "amplitude": "amplitude", "amp": "amplitude", "magnitude": "amplitude", "gec": "amplitude",
+    "intensity": "intensity", "power": "intensity", "linear": "intensity",
+}  # fmt: skip
+_PRODUCT = re.compile(r"S1[A-D]_(?:IW|EW|S[1-6]|WV)_(?:GRD.|SLC_|GRD)_.*?\d{8}T\d{6}(?:_\d{8}T\d{6}_\d{6}_[0-9A-F]{6}_[0-9A-F]{4})?")
+_CHIP = re.compile(r"^([A-Za-z-]+)_\d+_S1(?:Hand|Weak)?$")
+_POLARIZATION = re.compile(r"(?<![A-Za-z])(VV|VH|HH|HV)(?![A-Za-z])", re.IGNORECASE)
+
+
+def words_of(name: str) -> list[str]:
+    """Lower-case words of a file or band name, cut at anything but letters and digits."""
+    return [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+
+
+def polarization(name: str) -> str | None:
+    """``"VV"``, ``"VH"``, ``"HH"`` or ``"HV"`` where a name says exactly one of them, else None."""
+    found = {match.upper() for match in _POLARIZATION.findall(name.replace("_", " "))}
+    return found.pop() if len(found) == 1 else None
+
+
+def acquisition_of(path: str | Path) -> str:
+    """Identity of the acquisition or event that a file belongs to, as far as names tell.
+
+    A Sentinel-1 product identifier in the file's name or in that of a folder above it; the event of a Sen1Floods11 chip
+    (``Ghana_53713_S1Hand`` → ``Ghana``); otherwise the file's name without its polarization.
+    """
+    path = Path(path)
+    for part in (path.stem, *(parent.name for parent in path.parents)):
+        match = _PRODUCT.search(part)
+        if match:
+            return match.group(0)
+    match = _CHIP.match(path.stem)
+    if match:
+        return match.group(1)
+    return re.sub(r"(?i)(^|[_\-. ]+)(vv|vh|hh|hv)(?=$|[_\-. ])", "", path.stem).strip("_-. ") or path.parent.name or path.stem
+
+
+def is_sentinel1_detected(path: str | Path) -> bool:
+    """True where the name says Sentinel-1 ground range detected (product identifier or Sen1Floods11 chip)."""
+    acquisition = acquisition_of(path)
+    return ("_GRD" in acquisition and acquisition.startswith("S1")) or bool(_CHIP.match(Path(path).stem)) or bool(
+        re.match(r"S1[A-D]_.*grd", Path(path).name)
+    )
+
+
+def decide_quantity(name: str, dtype: str, sample: np.ndarray, tags: Mapping[str, str], hints: tuple[str, ...]) -> str:
+    """Quantity of a file whose user says ``"auto"``.
+
+    In this order: the tag that this package writes; a complex sample type is complex; units of the bands; integers are
+    amplitude (detected products are delivered as amplitude numbers) unless some are negative; words in file and band
+    names (``db``, ``amplitude``, ``gec``, ``intensity`` …) unless the values contradict them; real numbers of which at
+    least half lie below −1 and all between −200 and 100 are dB. Nothing else is guessed: amplitude and intensity look
+    alike.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    dtype : str
+        Sample type of the file.
+    sample : ndarray
+        Valid samples from all over the file; may be empty.
+    tags : mapping
+        Tags of the file.
+    hints : tuple of str
+        Units first, then file name and band names.
+
+    Raises
+    ------
+    SceneError
+        Where no rule decides.
+    """
+    stated = tags.get(QUANTITY_TAG, "").lower()
+    if stated in ("complex", "amplitude", "intensity", "db"):
+        return stated
+    if dtype.startswith("complex"):
+        return "complex"
+    for hint in hints:
+        if hint.lower() in _UNITS:
+            return _UNITS[hint.lower()]
+    finite = sample[np.isfinite(sample)]
+    negative = bool(finite.size and finite.min() < 0) or bool(np.isneginf(sample).any())
+    if np.dtype(dtype).kind in "ui":
+        if negative:
+            raise SceneError(
+                f"{name}: integers of which some are negative are neither amplitude nor intensity; "
+                "say what they are with quantity 'db' (or convert scaled dB to dB first)"
+            )
+        return "amplitude"
+    said = {_WORDS[word] for hint in hints for word in words_of(hint) if word in _WORDS}
+    if len(said) == 1 and not (negative and said & {"amplitude", "intensity"}):
+        return said.pop()
+    if negative and finite.size:
+        if finite.min() >= -200 and finite.max() <= 100 and np.mean(finite < -1) >= 0.5:
+            return "db"
+        raise SceneError(
+            f"{name}: samples from {finite.min():.4g} to {finite.max():.4g} look neither like dB nor like amplitude or "
+            "intensity; say what they are with quantity 'db', 'amplitude' or 'intensity'"
+        )
+    if np.isneginf(sample).any():
+        return "db"
+    raise SceneError(
+        f"{name}: real samples without a sign cannot be told apart as amplitude, intensity or dB; "
+        "say which with quantity 'amplitude', 'intensity' or 'db'"
+    )
+
+
+def check_quantity(name: str, quantity: str, dtype: str, data: np.ndarray) -> None:
+    """Refuse samples that cannot be of the stated quantity.
+
+    Raises
+    ------
+    SceneError
+        Complex samples that are said to be real or the reverse; negative amplitude or intensity; dB beyond ±400.
+    """
+    is_complex = np.iscomplexobj(data)
+    if quantity == "complex" and not is_complex:
+        raise SceneError(f"{name}: samples of type {dtype} are not complex; use quantity 'amplitude', 'intensity' or 'db'")
+    if quantity != "complex" and is_complex:
+        raise SceneError(f"{name}: complex samples are not {quantity}; use quantity 'complex' or 'auto'")
+    if is_complex:
+        return
+    low, high = np.nanmin(data, initial=0.0), np.nanmax(data, initial=0.0)
+    if quantity in ("amplitude", "intensity") and low < 0:
+        raise SceneError(
+            f"{name}: negative {quantity} ({low:.4g}) does not exist; the samples are probably in dB (quantity 'db')"
+        )
+    finite_low = np.nanmin(np.where(np.isneginf(data), 0.0, data), initial=0.0) if np.isneginf(low) else low
+    if quantity == "db" and (high > 400 or finite_low < -400):
+        raise SceneError(
+            f"{name}: samples from {finite_low:.4g} to {high:.4g} are no dB; use quantity 'amplitude' or 'intensity', or declare nodata"
+        )

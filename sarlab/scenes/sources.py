@@ -1,0 +1,152 @@
+"""A user's file or folder as a list of scenes: polarizations joined, empty and unreadable files set aside."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from sarlab.errors import SceneError
+from sarlab.scenes.quantity import polarization
+from sarlab.scenes.readers import SUFFIXES, open_scene
+from sarlab.scenes.scene import Scene
+
+#: Larger scenes are represented by their central window of this side, so that a run fits into memory.
+LARGEST_SIDE = 8192
+
+_ORDER = {"VV": 0, "VH": 1, "HH": 2, "HV": 3}
+
+
+@dataclass
+class Source:
+    """What was found.
+
+    Attributes
+    ----------
+    scenes : list of Scene
+        With at least one valid sample each, in the quantity of the file.
+    empty : list of Scene
+        Without a valid sample.
+    excluded : list of (name, reason)
+        The empty ones and those that could not be read.
+    note : str
+    """
+
+    scenes: list[Scene] = field(default_factory=list)
+    empty: list[Scene] = field(default_factory=list)
+    excluded: list[tuple[str, str]] = field(default_factory=list)
+    note: str = ""
+
+
+def read_source(path: str | Path, quantity: str = "auto") -> Source:
+    """Read a file, or every image below a folder.
+
+    Files of one folder whose names differ in their polarization alone become the bands of one scene.
+
+    Raises
+    ------
+    SceneError
+        A single file that cannot be used; a folder without any image that can.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        scene, note = _read(path, quantity, allow_empty=False)
+        return Source([scene], note=note)
+    files = image_files(path)
+    if not files:
+        raise SceneError(f"{path}: the folder holds no image ({', '.join(SUFFIXES)})")
+    found = Source()
+    notes: list[str] = []
+    read: list[tuple[Path, Scene]] = []
+    for file in files:
+        try:
+            scene, note = _read(file, quantity, allow_empty=True)
+        except SceneError as error:
+            found.excluded.append((_unique_name(file, files), str(error).removeprefix(f"{file}: ")))
+            continue
+        read.append((file, replace(scene, name=_unique_name(file, files))))
+        notes += [note] if note else []
+    for scene in _join_polarizations(read):
+        if scene.valid.any():
+            found.scenes.append(scene)
+        else:
+            found.empty.append(scene)
+            found.excluded.append((scene.name, "every sample is nodata or NaN"))
+    if not found.scenes:
+        shown = "; ".join(f"{name}: {reason}" for name, reason in found.excluded[:3])
+        more = f" (and {len(found.excluded) - 3} more)" if len(found.excluded) > 3 else ""
+        raise SceneError(f"{path}: no usable scene in the folder: {shown}{more}")
+    found.note = " ".join(notes)
+    return found
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Images below a folder, sorted; hidden files and ``.bin`` without a header are passed over."""
+    files = []
+    for file in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if hidden or not file.is_file() or file.suffix.lower() not in SUFFIXES:
+            continue
+        headers = (file.with_name(file.name + ".hdr"), file.with_suffix(".hdr"))
+        if file.suffix.lower() == ".bin" and not any(h.exists() for h in headers):
+            continue
+        files.append(file)
+    return files
+
+
+def _read(path: Path, quantity: str, allow_empty: bool) -> tuple[Scene, str]:
+    with open_scene(path, quantity, allow_empty=allow_empty) as file:
+        _, height, width = file.shape
+        if height <= LARGEST_SIDE and width <= LARGEST_SIDE:
+            return file.read(), ""
+        rows, columns = min(height, LARGEST_SIDE), min(width, LARGEST_SIDE)
+        window = ((height - rows) // 2, (width - columns) // 2, rows, columns)
+        scene = file.read(window)
+        if not scene.valid.any() and not allow_empty:
+            raise SceneError(f"{path}: every sample of the central {rows}×{columns} pixels is nodata; give a part with data")
+        return scene, f"{path.name} has {height}×{width} pixels: its central {rows}×{columns} are used."
+
+
+def _unique_name(file: Path, files: Sequence[Path]) -> str:
+    """Stem; with as many folders before it as it takes to be the only one, and where it is just a polarization."""
+    parts = [*file.parts[:-1], file.stem]
+    others = [[*other.parts[:-1], other.stem] for other in files if other != file]
+    depth = 2 if polarization(file.stem) and len(file.stem) == 2 and len(parts) > 1 else 1
+    while depth < len(parts) and any(other[-depth:] == parts[-depth:] for other in others):
+        depth += 1
+    name = "-".join(part.strip("/\\") for part in parts[-depth:])
+    # Two files that differ in their suffix alone.
+    clash = any(other[-depth:] == parts[-depth:] for other in others)
+    return name + file.suffix.replace(".", "-") if clash else name
+
+
+def _join_polarizations(read: Sequence[tuple[Path, Scene]]) -> list[Scene]:
+    groups: dict[tuple[object, ...], list[tuple[Path, Scene]]] = defaultdict(list)
+    for file, scene in read:
+        alone = scene.shape[0] == 1 and polarization(file.stem)
+        key = (file.parent, _bare(file.stem), scene.shape, scene.quantity, scene.dtype) if alone else (file,)
+        groups[key].append((file, scene))
+    joined = []
+    for members in groups.values():
+        scenes = [s for _, s in sorted(members, key=lambda m: _ORDER.get(polarization(m[0].stem) or "", 9))]
+        bands = [b for s in scenes for b in s.bands]
+        if len(scenes) == 1 or len(set(bands)) < len(bands):
+            joined += scenes
+            continue
+        first = scenes[0]
+        name = _bare(first.name) or first.name
+        joined.append(
+            replace(
+                first, data=np.concatenate([s.data for s in scenes]), valid=np.concatenate([s.valid for s in scenes]),
+                bands=tuple(bands), name=name,
+            )
+        )  # fmt: skip
+    return joined
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"(?i)(^|[_\-. ]+)(vv|vh|hh|hv)(?=$|[_\-. ])", "", name).strip("_-. ")

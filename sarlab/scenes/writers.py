@@ -1,0 +1,173 @@
+"""Scenes → GeoTIFF and COG: CRS, transform, nodata, band names, tags and sample type as they were read."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from sarlab.errors import SceneError
+from sarlab.files import replacing
+from sarlab.scenes import readers
+from sarlab.scenes.quantity import QUANTITY_TAG
+from sarlab.scenes.scene import Scene
+
+
+def write_geotiff(scene: Scene, path: str | Path, cog: bool = False, *, dtype: str | None = None) -> None:
+    """Write a scene so that `read_scene` gives it back.
+
+    Parameters
+    ----------
+    scene : Scene
+    path : str or Path
+        Appears in one step when complete.
+    cog : bool
+        Cloud-optimized layout with overviews.
+    dtype : str, optional
+        Sample type; default the scene's own (float32 for dB of an integer product).
+
+    Raises
+    ------
+    SceneError
+        Invalid samples where the sample type has no NaN and the scene states no nodata value.
+    """
+    with GeoTiffWriter(path, scene, cog=cog, dtype=dtype) as writer:
+        writer.write(scene.data, 0, 0, scene.valid)
+
+
+class GeoTiffWriter:
+    """Write a scene window by window; the file appears in one step at the end, or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+    like : Scene
+        Metadata of the whole scene. Only its fields are used: a window of the scene may stand for all of it together
+        with `shape` and `georeference`.
+    shape : (bands, height, width), optional
+        Size of the whole; default that of `like`.
+    georeference : Georeference, optional
+        Of the whole; default that of `like`.
+    cog : bool
+        Cloud-optimized layout, made from the finished file.
+    dtype : str, optional
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        like: Scene,
+        *,
+        shape: tuple[int, int, int] | None = None,
+        georeference: Any = None,
+        cog: bool = False,
+        dtype: str | None = None,
+    ):
+        self.path, self.shape, self.cog = Path(path), shape or like.shape, cog
+        self.dtype = dtype or sample_type(like)
+        self.nodata = like.nodata
+        self._like, self._reference = like, georeference or like.georeference
+        self._stack = ExitStack()
+
+    def __enter__(self) -> GeoTiffWriter:
+        import rasterio
+        from affine import Affine
+        from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+        if self.path.is_dir():
+            raise SceneError(f"{self.path} is a folder; give the name of a file to write")
+        bands, height, width = self.shape
+        like, reference = self._like, self._reference
+        profile: dict[str, Any] = {
+            "driver": "GTiff", "count": bands, "height": height, "width": width, "dtype": self.dtype,
+            "compress": "deflate", "bigtiff": "if_safer", "interleave": "band",
+        }  # fmt: skip
+        if min(height, width) >= 512:
+            profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
+        if reference is not None:
+            profile["transform"] = Affine(*reference.transform)
+            if reference.crs:
+                profile["crs"] = rasterio.crs.CRS.from_wkt(reference.crs)
+        if self.nodata is not None:
+            profile["nodata"] = self.nodata
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                self._final = self._stack.enter_context(replacing(self.path))
+                self._plain = self._stack.enter_context(replacing(self._final)) if self.cog else self._final
+                self._file = self._stack.enter_context(rasterio.open(self._plain, "w", **profile))
+        except (RasterioError, OSError, ValueError, TypeError) as error:
+            self._stack.__exit__(type(error), error, error.__traceback__)
+            raise SceneError(f"{self.path}: cannot be written ({readers._first_line(error)})") from None
+        self._file.descriptions = like.bands
+        self._file.update_tags(**like.tags, **own_tags(like))
+        return self
+
+    def write(self, data: np.ndarray, row: int, column: int, valid: np.ndarray | None = None) -> None:
+        """Write samples of shape (bands, rows, columns) at (`row`, `column`); NaN becomes nodata."""
+        from rasterio.windows import Window as RasterWindow
+
+        bands, rows, columns = data.shape
+        if bands != self.shape[0] or row + rows > self.shape[1] or column + columns > self.shape[2]:
+            raise SceneError(f"{self.path}: samples {data.shape} at ({row}, {column}) do not fit into {self.shape}")
+        valid = ~np.isnan(data) if valid is None else valid
+        encoded = encode_samples(data, valid, self.dtype, self.nodata, str(self.path))
+        self._file.write(encoded, window=RasterWindow(column, row, columns, rows))
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None and self.cog:
+            import rasterio.shutil
+
+            self._file.close()
+            rasterio.shutil.copy(self._plain, self._final, driver="COG", compress="deflate", bigtiff="if_safer")
+        self._stack.__exit__(kind, error, trace)
+
+
+def own_tags(scene: Scene) -> dict[str, str]:
+    """Fields of a scene that GeoTIFF has no place for, as tags."""
+    tags = {QUANTITY_TAG: scene.quantity, readers.BITS_TAG: str(scene.native_bits), readers.NAME_TAG: scene.name}
+    if scene.looks is not None:
+        tags[readers.LOOKS_TAG] = repr(float(scene.looks))
+    if scene.acquisition:
+        tags[readers.ACQUISITION_TAG] = scene.acquisition
+    if scene.simulated:
+        tags[readers.SIMULATED_TAG] = "true"
+    if scene.credit:
+        tags[readers.CREDIT_TAG] = scene.credit
+    return tags
+
+
+def sample_type(scene: Scene) -> str:
+    """Sample type to write a scene with: its own, unless dB would be squeezed into integers or a phase is gone."""
+    if scene.quantity == "complex":
+        return scene.dtype if scene.dtype.startswith("complex") else "complex64"
+    is_real_float = scene.dtype.startswith("float")
+    integers = np.dtype(scene.dtype).kind in "iu" if not scene.dtype.startswith("complex") else False
+    return scene.dtype if is_real_float or (integers and scene.quantity != "db") else "float32"
+
+
+def encode_samples(data: np.ndarray, valid: np.ndarray, dtype: str, nodata: float | None, name: str) -> np.ndarray:
+    """Samples in the type of the file: integers are rounded (and held within their type), invalid ones become nodata."""
+    if dtype == "complex_int16":
+        parts = np.stack([data.real, data.imag], -1)
+        parts = np.clip(np.rint(np.where(valid[..., None], parts, 0)), -32768, 32767)
+        if not valid.all():
+            raise SceneError(f"{name}: complex integers cannot mark nodata; write complex64")
+        return (parts[..., 0] + 1j * parts[..., 1]).astype(np.complex64)
+    if np.dtype(dtype).kind not in "iu":
+        filler = np.nan if nodata is None else nodata
+        return (data if valid.all() else np.where(valid, data, filler)).astype(dtype)
+    limits = np.iinfo(dtype)
+    if not valid.all() and nodata is None:
+        raise SceneError(f"{name}: {dtype} cannot mark nodata; give the scene a nodata value or write float32")
+    with np.errstate(invalid="ignore"):
+        values = np.clip(np.rint(np.where(valid, data, 0).astype(np.float64)), limits.min, limits.max)
+    if nodata is not None:
+        # A measured value that rounds to the nodata value moves to its neighbor, or it would be lost.
+        values = np.where(valid & (values == nodata), nodata + 1 if nodata < limits.max else nodata - 1, values)
+        values = np.where(valid, values, nodata)
+    return values.astype(dtype)
