@@ -1,0 +1,224 @@
+"""TrainingData: normalized single-band rasters that stay on the device, and random patches cut from them there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sarlab.errors import TrainingError
+from sarlab.models.layers import mirror_pad
+
+if TYPE_CHECKING:
+    from sarlab.models.klt import KLTBasis
+
+#: Largest side of the window of a validation scene that is looked at, and how many pixels of them all.
+VALIDATION_SIDE, VALIDATION_PIXELS = 512, 1 << 20
+#: Share of valid samples that a patch needs.
+LEAST_VALID = 0.5
+#: Largest number of patch origins kept for one raster; beyond it they lie on a coarser grid.
+MOST_ORIGINS = 1 << 18
+
+
+class Batch(NamedTuple):
+    """Patches of one step.
+
+    Attributes
+    ----------
+    x : Tensor, shape (N, 1, side, side), float32
+        Normalized samples.
+    mask : Tensor of bool, same shape, or None
+        True where a sample is valid; None where all are.
+    span_db : Tensor, shape (N, 1, 1, 1)
+        dB per normalized unit.
+    """
+
+    x: Tensor
+    mask: Tensor | None
+    span_db: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Raster:
+    """One band, normalized, without NaN.
+
+    Parameters
+    ----------
+    values : Tensor, shape (H, W), float32
+        Samples; invalid ones hold the mean of the valid ones.
+    mask : Tensor of bool, shape (H, W), or None
+        True where a sample is valid; None where all are.
+    span_db : float
+        How many dB one normalized unit is. Losses that look at intensity need it.
+    """
+
+    values: Tensor
+    mask: Tensor | None = None
+    span_db: float = 30.0
+
+    @classmethod
+    def from_array(cls, array: np.ndarray, span_db: float = 30.0, name: str = "a raster") -> Raster | None:
+        """Take a normalized (H, W) array with NaN as nodata; None where nothing is valid."""
+        array = np.asarray(array, np.float32)
+        if array.ndim != 2:
+            raise TrainingError(f"{name}: training takes single bands (H, W), not {array.shape}")
+        valid = ~np.isnan(array)
+        if not valid.any():
+            return None
+        if np.isinf(array).any():
+            raise TrainingError(f"{name} holds infinite samples; give exact zeros their floor in dB before training")
+        if valid.all():
+            return cls(torch.from_numpy(array.copy()), None, span_db)
+        filled = np.where(valid, array, array[valid].mean(dtype=np.float64)).astype(np.float32)
+        return cls(torch.from_numpy(filled), torch.from_numpy(valid), span_db)
+
+    def batch(self, device: torch.device) -> Batch:
+        """The whole raster as a batch of one."""
+        mask = None if self.mask is None else self.mask.to(device)[None, None]
+        return Batch(self.values.to(device)[None, None], mask, torch.full((1, 1, 1, 1), self.span_db, device=device))
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """What a network learns from and is validated on.
+
+    Parameters
+    ----------
+    training : tuple of Raster
+    validation : tuple of Raster
+        May be empty: then the last weights are kept instead of the best.
+    """
+
+    training: tuple[Raster, ...]
+    validation: tuple[Raster, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.training:
+            raise TrainingError("no valid training sample: every scene of the training split is nodata")
+
+    @classmethod
+    def from_arrays(
+        cls, training: Sequence[np.ndarray], validation: Sequence[np.ndarray] = (), *, span_db: float = 30.0
+    ) -> TrainingData:
+        """Take normalized (H, W) arrays with NaN as nodata; those without any valid sample are left out."""
+        taken = [Raster.from_array(a, span_db, f"training raster {i}") for i, a in enumerate(training)]
+        held = [Raster.from_array(a, span_db, f"validation raster {i}") for i, a in enumerate(validation)]
+        return cls(tuple(r for r in taken if r), tuple(r for r in held if r))
+
+    @classmethod
+    def from_split(cls, split: Any) -> TrainingData:
+        """Take a `sarlab.scenes.catalog.Split` in dB, each band normalized by the split's own normalizer."""
+        taken = [r for scene in split.train for r in normalized_bands(scene, split.normalizers)]
+        bands = sum(len(scene.bands) for scene in split.validation)
+        side = min(VALIDATION_SIDE, max(64, int((VALIDATION_PIXELS / max(bands, 1)) ** 0.5)))
+        held = [r for scene in split.validation for r in normalized_bands(scene, split.normalizers, side)]
+        return cls(tuple(taken), tuple(held))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over all samples, in hexadecimal digits."""
+        digest = hashlib.sha256()
+        for raster in (*self.training, *self.validation):
+            digest.update(repr((tuple(raster.values.shape), raster.span_db)).encode())
+            digest.update(raster.values.numpy().tobytes())
+            digest.update(b"" if raster.mask is None else raster.mask.numpy().tobytes())
+        return digest.hexdigest()
+
+    def fit_klt(self, reduction: int, channels: int) -> KLTBasis:
+        """KLT basis of the training rasters."""
+        from sarlab.models.klt import fit_klt
+
+        rasters = self.training
+        return fit_klt([r.values for r in rasters], reduction, channels, masks=[r.mask for r in rasters])
+
+
+def normalized_bands(scene: Any, normalizers: Mapping[str, Any], side: int | None = None) -> list[Raster]:
+    """Valid bands of a scene in dB, mapped by [low, high] → [0, 1] without clipping; `side` cuts their middle out."""
+    rasters = []
+    for name, band in zip(scene.bands, scene.data, strict=True):
+        if side is not None:
+            top, left = (max(0, (n - side) // 2) for n in band.shape)
+            band = band[top : top + side, left : left + side]
+        low, span = normalizers[name].low, normalizers[name].high - normalizers[name].low
+        raster = Raster.from_array((band - np.float32(low)) / np.float32(span), float(span), f"{scene.name} {name}")
+        if raster is not None:
+            rasters.append(raster)
+    return rasters
+
+
+class PatchSampler:
+    """Random square patches in one of their eight orientations, gathered on the device by a single indexing.
+
+    All rasters lie in one flat tensor. A patch is an origin and two strides in it; flips and turns by 90° are other
+    origins and strides, so augmentation costs nothing.
+
+    Parameters
+    ----------
+    rasters : sequence of Raster
+        Those smaller than a patch are mirrored up to its size.
+    side : int
+        Side of a patch in pixels.
+    device : torch.device
+    """
+
+    def __init__(self, rasters: Sequence[Raster], side: int, device: torch.device):
+        self.side = side
+        values, masks, origins, widths, spans, start = [], [], [], [], [], 0
+        for raster in rasters:
+            image, mask = (None if t is None else at_least(t, side) for t in (raster.values, raster.mask))
+            at = patch_origins(image.shape, mask, side)
+            if len(at):
+                values.append(image.flatten())
+                masks.append(torch.ones(image.numel(), dtype=torch.bool) if mask is None else mask.flatten())
+                origins.append(start + at)
+                widths.append(torch.full_like(at, image.shape[1]))
+                spans.append(torch.full(at.shape, raster.span_db))
+                start += image.numel()
+        if not values:
+            raise TrainingError(f"no training patch of {side}×{side} pixels has half of its samples valid; use a smaller patch_size")
+        self.origins, self.widths, self.spans = torch.cat(origins), torch.cat(widths), torch.cat(spans)
+        self.values = torch.cat(values).to(device)
+        mask = torch.cat(masks)
+        self.mask = None if bool(mask.all()) else mask.to(device)
+        self.ramp = torch.arange(side, device=device)
+        self.device = device
+
+    def draw(self, count: int, generator: torch.Generator) -> Batch:
+        """Draw `count` patches; `generator` is on the CPU, so that every device draws the same ones."""
+        chosen = torch.randint(len(self.origins), (count,), generator=generator)
+        turn = torch.randint(2, (3, count), generator=generator)
+        origin, width, last = self.origins[chosen], self.widths[chosen], self.side - 1
+        down, right = width * (1 - 2 * turn[0]), 1 - 2 * turn[1]
+        origin = origin + turn[0] * width * last + turn[1] * last
+        swap = turn[2] > 0
+        plan = torch.stack([origin, torch.where(swap, right, down), torch.where(swap, down, right)])
+        origin, by_row, by_column = plan.to(self.device, non_blocking=True)[:, :, None, None]
+        index = origin + by_row * self.ramp[:, None] + by_column * self.ramp
+        span = self.spans[chosen].to(self.device, non_blocking=True)[:, None, None, None]
+        return Batch(self.values[index][:, None], None if self.mask is None else self.mask[index][:, None], span)
+
+
+def at_least(image: Tensor, side: int) -> Tensor:
+    """Mirror an (H, W) tensor up to `side` along the axes where it is smaller."""
+    padded = mirror_pad(image, side) if min(image.shape) < side else image
+    return padded[: max(side, image.shape[0]), : max(side, image.shape[1])]
+
+
+def patch_origins(shape: torch.Size, mask: Tensor | None, side: int) -> Tensor:
+    """Flat indices of the first samples of all patches with enough valid samples."""
+    rows, columns = shape[0] - side + 1, shape[1] - side + 1
+    step = max(1, int(np.ceil((rows * columns / MOST_ORIGINS) ** 0.5)))
+    top, left = torch.arange(0, rows, step), torch.arange(0, columns, step)
+    index = top[:, None] * shape[1] + left
+    if mask is None:
+        return index.flatten()
+    total = torch.nn.functional.pad(mask.to(torch.int64).cumsum(0).cumsum(1), (1, 0, 1, 0))
+    top = top[:, None]
+    valid = total[top + side, left + side] - total[top, left + side] - total[top + side, left] + total[top, left]
+    return index[valid >= LEAST_VALID * side * side]

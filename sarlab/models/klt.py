@@ -1,0 +1,160 @@
+"""KLT (PCA) of square patches: the linear autoencoder, first baseline and start of the networks' linear path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sarlab.errors import ModelError
+from sarlab.models.base import Autoencoder
+from sarlab.models.layers import mirror_pad
+from sarlab.models.registry import architectures
+from sarlab.specs import ModelSpec
+
+#: Largest number of values gathered to estimate a basis (float64: 400 MB).
+MAX_VALUES = 50_000_000
+#: Samples per dimension beyond which a covariance gains nothing that is seen in PSNR.
+SAMPLES_PER_DIMENSION = 100
+
+
+@dataclass(frozen=True, eq=False)
+class KLTBasis:
+    """Leading principal components of r × r patches about one scalar mean.
+
+    The mean is a scalar because patches come from everywhere: the mean of a stationary source has no position.
+
+    Parameters
+    ----------
+    vectors : ndarray, shape (C, r·r), float64
+        Orthonormal rows, in the order of falling variance.
+    mean : float
+        Mean of the samples.
+    variances : ndarray, shape (C,), float64
+        Variance of each coefficient.
+    """
+
+    vectors: np.ndarray
+    mean: float
+    variances: np.ndarray
+
+    @property
+    def reduction(self) -> int:
+        """Side r of a patch."""
+        return round(self.vectors.shape[1] ** 0.5)
+
+
+@architectures.register("klt")
+class KLT(Autoencoder):
+    """The linear autoencoder::
+
+        x ── conv r×r, stride r ── y ──[Q]── ŷ ── transposed conv r×r, stride r ── x̂
+
+    Among all linear codes of C values per patch it has the least mean squared error on the training patches.
+    """
+
+    @classmethod
+    def needs_klt(cls, spec: ModelSpec) -> bool:
+        """Always: it is nothing else."""
+        return True
+
+
+def fit_klt(
+    images: Sequence[Tensor],
+    reduction: int,
+    channels: int,
+    *,
+    masks: Sequence[Tensor | None] | None = None,
+    generator: torch.Generator | None = None,
+) -> KLTBasis:
+    """Fit the exact eigen-decomposition of the patches' covariance.
+
+    Where there are fewer patches than samples in a patch (r of 64 and more), the decomposition is done in the space
+    of the patches (their Gram matrix), which gives the same leading vectors; directions that no patch has are completed
+    by random orthonormal ones of variance zero.
+
+    Parameters
+    ----------
+    images : sequence of Tensor, shape (H, W)
+        Training rasters; those smaller than a patch are mirrored up to its size.
+    reduction : int
+        Side r of a patch.
+    channels : int
+        Components C to keep, at most r².
+    masks : sequence of Tensor of bool, shape (H, W), optional
+        True where a sample is valid; patches with an invalid sample are left out.
+    generator : torch.Generator, optional
+        Chooses among patches where there are more than needed, and completes a basis. Default: seeded with 0.
+
+    Returns
+    -------
+    KLTBasis
+
+    Raises
+    ------
+    ModelError
+        If no patch is valid, or more components are asked for than a patch has samples.
+
+    References
+    ----------
+    Karhunen 1947; Loève 1948; for the Gram form, Sirovich 1987 (method of snapshots).
+    """
+    size = reduction * reduction
+    if channels > size:
+        raise ModelError(f"a {reduction}×{reduction} patch has {size} components; latent_channels {channels} is more")
+    generator = generator or torch.Generator().manual_seed(0)
+    patches = gather_patches(images, masks or [None] * len(images), reduction, generator)
+    mean = float(patches.mean())
+    patches = patches - mean
+    count = len(patches)
+    if count >= size:
+        values, vectors = np.linalg.eigh(patches.T @ patches / count)
+        order = np.argsort(values)[::-1][:channels]
+        return KLTBasis(np.ascontiguousarray(vectors[:, order].T), mean, np.maximum(values[order], 0.0))
+    values, vectors = np.linalg.eigh(patches @ patches.T / count)
+    order = np.argsort(values)[::-1][:channels]
+    order = order[values[order] > values.max() * 1e-12]
+    rows = (patches.T @ vectors[:, order] / np.sqrt(values[order] * count)).T
+    missing = channels - len(rows)
+    if missing:
+        free = torch.randn(missing, size, generator=generator, dtype=torch.float64).numpy()
+        free -= (free @ rows.T) @ rows
+        rows = np.concatenate([rows, np.linalg.qr(free.T)[0].T])
+    variances = np.concatenate([values[order], np.zeros(missing)])
+    return KLTBasis(np.ascontiguousarray(rows), mean, variances)
+
+
+def gather_patches(
+    images: Sequence[Tensor], masks: Sequence[Tensor | None], reduction: int, generator: torch.Generator
+) -> np.ndarray:
+    """Overlapping valid patches as rows of a float64 matrix, (patches, r·r), thinned at random to a useful number."""
+    size = reduction * reduction
+    limit = max(256, min(MAX_VALUES // size, SAMPLES_PER_DIMENSION * size))
+    found = []
+    for image, mask in zip(images, masks, strict=True):
+        image = mirror_to(image.detach().cpu(), reduction)
+        views = image.unfold(0, reduction, 1).unfold(1, reduction, 1)
+        if mask is None:
+            usable = torch.ones(views.shape[:2], dtype=torch.bool)
+        else:
+            mask = mirror_to(mask.detach().cpu().to(torch.uint8), reduction)
+            usable = mask.unfold(0, reduction, 1).unfold(1, reduction, 1).amin(dim=(2, 3)) > 0
+        found.append((views, usable.nonzero()))
+    total = sum(len(where) for _, where in found)
+    if not total:
+        raise ModelError(f"no training patch of {reduction}×{reduction} samples without nodata; use a smaller spatial_reduction")
+    rows = []
+    for views, where in found:
+        share = len(where) if total <= limit else max(1, round(limit * len(where) / total))
+        if share < len(where):
+            where = where[torch.randperm(len(where), generator=generator)[:share]]
+        rows.append(views[where[:, 0], where[:, 1]].reshape(len(where), size).double().numpy())
+    return np.concatenate(rows)
+
+
+def mirror_to(image: Tensor, side: int) -> Tensor:
+    """Mirror an (H, W) tensor up to `side` where it is smaller."""
+    return mirror_pad(image, side) if min(image.shape) < side else image

@@ -1,0 +1,199 @@
+"""Layers of the networks: the linear path, the ways down and up, blocks, and attention at the bottleneck."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def mirror_pad(x: Tensor, multiple: int) -> Tensor:
+    """Continue the last two axes by mirroring (edge sample repeated) up to a multiple of `multiple`.
+
+    Unlike reflection it is defined for any size, 1×1 included: the mirrored signal is periodic.
+    """
+    for axis in (-2, -1):
+        n = x.shape[axis]
+        total = -(-n // multiple) * multiple
+        if total != n:
+            k = torch.arange(total, device=x.device) % (2 * n)
+            x = x.index_select(axis, torch.where(k < n, k, 2 * n - 1 - k))
+    return x
+
+
+def to_patches(x: Tensor, side: int) -> Tensor:
+    """Cut (N, 1, H, W) into non-overlapping patches, (N, H/side, W/side, side·side)."""
+    n, _, height, width = x.shape
+    h, w = height // side, width // side
+    return x.reshape(n, h, side, w, side).permute(0, 1, 3, 2, 4).reshape(n, h, w, side * side)
+
+
+def from_patches(patches: Tensor, side: int) -> Tensor:
+    """Inverse of `to_patches`."""
+    n, h, w, _ = patches.shape
+    return patches.reshape(n, h, w, side, side).permute(0, 1, 3, 2, 4).reshape(n, 1, h * side, w * side)
+
+
+class SpaceToDepth(nn.Module):
+    """`torch.nn.PixelUnshuffle` of one channel whose result lies in memory as channels_last convolutions want it."""
+
+    def __init__(self, side: int):
+        super().__init__()
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        return to_patches(x, self.side).permute(0, 3, 1, 2)
+
+
+class DepthToSpace(nn.Module):
+    """`torch.nn.PixelShuffle` to one channel, from channels_last memory."""
+
+    def __init__(self, side: int):
+        super().__init__()
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        return from_patches(x.permute(0, 2, 3, 1), self.side)
+
+
+def full_precision(x: Tensor) -> AbstractContextManager:
+    """Context without autocast on the device of `x` (tensors of shapes alone know no autocast)."""
+    return nullcontext() if x.device.type == "meta" else torch.autocast(x.device.type, enabled=False)
+
+
+class LinearShortcut(nn.Module):
+    """Linear analysis and synthesis of r × r patches: a convolution with stride r and its transpose, as matrix products.
+
+    Parameters
+    ----------
+    reduction : int
+        Side r of a patch.
+    channels : int
+        Components C.
+    """
+
+    def __init__(self, reduction: int, channels: int):
+        super().__init__()
+        self.reduction = reduction
+        self.down = nn.Parameter(torch.zeros(channels, reduction * reduction))
+        self.up = nn.Parameter(torch.zeros(channels, reduction * reduction))
+        self.mean = nn.Parameter(torch.zeros(()))
+        self.register_buffer("scale", torch.ones(1, channels, 1, 1))
+
+    @torch.no_grad()
+    def load_basis(self, vectors: np.ndarray, mean: float, variances: np.ndarray) -> None:
+        """Set both directions to orthonormal `vectors` (C, r·r), and the scale to the coefficients' deviations."""
+        self.down.copy_(torch.from_numpy(vectors))
+        self.up.copy_(torch.from_numpy(vectors))
+        self.mean.fill_(mean)
+        deviation = np.sqrt(np.maximum(variances, 0.0))
+        floor = max(1e-3 * float(deviation.max(initial=0.0)), 1e-6)
+        self.scale.copy_(torch.from_numpy(np.maximum(deviation, floor)).view(1, -1, 1, 1))
+
+    def analysis(self, x: Tensor) -> Tensor:
+        """(N, 1, H, W) → (N, C, H/r, W/r), in float32 under autocast too: its precision is the network's floor."""
+        with full_precision(x):
+            return F.linear(to_patches(x.float() - self.mean, self.reduction), self.down).permute(0, 3, 1, 2)
+
+    def synthesis(self, y: Tensor) -> Tensor:
+        """(N, C, h, w) → (N, 1, h·r, w·r)."""
+        with full_precision(y):
+            return from_patches(y.float().permute(0, 2, 3, 1) @ self.up, self.reduction) + self.mean
+
+
+class PlainBlock(nn.Sequential):
+    """conv 3×3 ─ activation."""
+
+    def __init__(self, channels: int):
+        super().__init__(nn.Conv2d(channels, channels, 3, padding=1), nn.LeakyReLU(0.1, inplace=True))
+
+
+class ResidualBlock(nn.Module):
+    """The identity plus a correction that starts at zero, so that any depth starts as trainable as none.
+
+    ::
+
+        ─┬─ conv 3×3 ─ activation ─ conv 3×3 ─(+)─
+         └──────────────────────────────────────┘
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.leaky_relu(self.first(x), 0.1, inplace=True))
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention within windows of the bottleneck, added to its input.
+
+    Windows keep the cost per pixel the same for a patch and for a whole scene. Positions outside the scene are masked;
+    a learned bias for each relative position tells near from far.
+
+    Parameters
+    ----------
+    channels : int
+    window : int
+        Side of a window in latent positions.
+    """
+
+    def __init__(self, channels: int, window: int = 8):
+        super().__init__()
+        self.window = window
+        self.heads = next(h for h in (4, 3, 2, 1) if channels % h == 0)
+        self.norm = nn.GroupNorm(1, channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.project = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+        self.position = nn.Parameter(torch.zeros(self.heads, (2 * window - 1) ** 2))
+        rows, columns = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
+        rows, columns = rows.flatten(), columns.flatten()
+        index = (rows[:, None] - rows + window - 1) * (2 * window - 1) + columns[:, None] - columns + window - 1
+        self.register_buffer("index", index, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, channels, h, w = x.shape
+        side = self.window
+        rows, columns = -(-h // side), -(-w // side)
+        padding = (0, columns * side - w, 0, rows * side - h)
+        qkv = F.pad(self.qkv(self.norm(x)), padding)
+        qkv = qkv.permute(0, 2, 3, 1).reshape(n, rows, side, columns, side, 3, self.heads, channels // self.heads)
+        qkv = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(3, n * rows * columns, self.heads, side * side, -1)
+        bias = self.position[:, self.index].to(qkv.dtype)
+        if any(padding):
+            inside = F.pad(x.new_ones(1, h, w), padding).reshape(rows, side, columns, side)
+            inside = inside.permute(0, 2, 1, 3).reshape(1, rows * columns, 1, 1, side * side)
+            bias = (bias + (1 - inside) * -1e4).expand(n, -1, -1, side * side, -1).flatten(0, 1)
+        out = F.scaled_dot_product_attention(*qkv, attn_mask=bias.to(qkv.dtype))
+        out = out.reshape(n, rows, columns, self.heads, side, side, -1).permute(0, 1, 4, 2, 5, 3, 6)
+        out = out.reshape(n, rows * side, columns * side, channels)[:, :h, :w].permute(0, 3, 1, 2)
+        return x + self.project(out)
+
+
+def zero_last_layer(branch: nn.Module) -> None:
+    """Set weights and bias of the last convolution or linear layer of `branch` to zero."""
+    kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+    layers = [m for m in branch.modules() if isinstance(m, kinds)]
+    if layers:
+        nn.init.zeros_(layers[-1].weight)
+        if layers[-1].bias is not None:
+            nn.init.zeros_(layers[-1].bias)
+
+
+def scale_channels(width: int, scale: int) -> int:
+    """Channels where the raster is `scale` times smaller: doubling from `width` at 2 up to 4·`width` at 8 and beyond."""
+    return width * min(max(scale // 2, 1), 4)
+
+
+def halvings(start: int, stop: int) -> list[int]:
+    """Scales after each halving: 2·start, 4·start, … stop."""
+    return [start << k for k in range(1, int(math.log2(stop // start)) + 1)]

@@ -1,0 +1,92 @@
+"""Losses by name: functions of (x_hat, batch) that return a scalar and are blind to what the mask excludes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sarlab.errors import ModelError
+from sarlab.models.data import Batch
+from sarlab.registry import Registry
+
+#: (x_hat, batch) → scalar, in squared normalized units where the name begins with "mse".
+Loss = Callable[[Tensor, Batch], Tensor]
+
+losses: Registry[Loss] = Registry("loss", "sarlab.losses", ModelError)
+
+#: Weights of the options beside the squared error.
+BIAS_WEIGHT, SPECTRUM_WEIGHT = 1.0, 1e-4
+
+
+@losses.register("mse")
+def mse(x_hat: Tensor, batch: Batch) -> Tensor:
+    """Mean squared error in normalized dB: what PSNR measures."""
+    return masked_mean((x_hat - batch.x).square(), batch.mask)
+
+
+@losses.register("mse+bias")
+def mse_and_bias(x_hat: Tensor, batch: Batch) -> Tensor:
+    """Squared error plus the squared error of each patch's mean *intensity*, both in normalized dB.
+
+    The mean in dB lies below the mean in intensity by an amount that depends on the speckle, so a network that smooths
+    is right in dB and dark in intensity. This holds the radiometry that users average.
+    """
+    ratio = mean_intensity(x_hat, batch) / mean_intensity(batch.x, batch)
+    bias = 10 * torch.log10(ratio) / batch.span_db.flatten()
+    return mse(x_hat, batch) + BIAS_WEIGHT * bias.square().mean()
+
+
+@losses.register("gamma")
+def gamma(x_hat: Tensor, batch: Batch) -> Tensor:
+    """Negative log-likelihood of the recorded intensity I under Gamma speckle of mean R, up to a constant.
+
+    ln R + I/R, less its value at R = I: with d = ln(R/I) it is d + exp(−d) − 1, whose minimum over a speckled field is
+    the mean intensity. Below d = −8 the exponential goes on as a line, or one bright sample would own the gradient.
+
+    References
+    ----------
+    Goodman, *Speckle phenomena in optics*, 2007 (multi-look intensity is Gamma distributed).
+    """
+    d = (x_hat - batch.x) * batch.span_db * (math.log(10) / 10)
+    near = d.clamp(min=-8.0)
+    return masked_mean(d + torch.exp(-near) * (1 + near - d) - 1, batch.mask)
+
+
+@losses.register("mse+spectrum")
+def mse_and_spectrum(x_hat: Tensor, batch: Batch) -> Tensor:
+    """Squared error plus the squared log-ratio of the power spectra, averaged over the patches of a batch.
+
+    A squared error alone smooths speckle away; the spectrum asks for as much power as there was at each frequency.
+    """
+    ours, theirs = mean_spectrum(x_hat, batch), mean_spectrum(batch.x, batch)
+    floor = 1e-3 * theirs.mean().detach()
+    return mse(x_hat, batch) + SPECTRUM_WEIGHT * torch.log((ours + floor) / (theirs + floor)).square().mean()
+
+
+def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean over the valid samples; 0 where there is none."""
+    if mask is None:
+        return values.mean()
+    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def mean_intensity(x: Tensor, batch: Batch) -> Tensor:
+    """Mean linear intensity of each patch, (N,), relative to the middle of the normalized range."""
+    intensity = torch.exp((x.float() - 0.5).clamp(max=4.0) * batch.span_db * (math.log(10) / 10))
+    if batch.mask is None:
+        return intensity.mean(dim=(1, 2, 3))
+    total = torch.where(batch.mask, intensity, 0.0).sum(dim=(1, 2, 3))
+    # A patch without a valid sample counts as equal on both sides.
+    return (total + 1e-12) / (batch.mask.sum(dim=(1, 2, 3)) + 1e-12)
+
+
+def mean_spectrum(x: Tensor, batch: Batch) -> Tensor:
+    """Power spectrum of the Hann-windowed patches about 0.5, averaged over the batch; invalid samples count as 0.5."""
+    x = x.float() - 0.5
+    if batch.mask is not None:
+        x = torch.where(batch.mask, x, 0.0)
+    window = torch.hann_window(x.shape[-1], periodic=False, device=x.device)
+    return torch.fft.rfft2(x * window * window[:, None], norm="ortho").abs().square().mean(dim=(0, 1))
