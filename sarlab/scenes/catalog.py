@@ -16,8 +16,9 @@ from pathlib import Path
 
 from sarlab.errors import SceneError
 from sarlab.registry import Registry
-from sarlab.scenes import embedded, sources
+from sarlab.scenes import embedded, simulate, sources
 from sarlab.scenes.embedded import load_optical_control, reference_normalizers
+from sarlab.scenes.packs import load_pack
 from sarlab.scenes.readers import read_scene
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.splits import Split, split_scenes
@@ -70,6 +71,23 @@ catalog_entries.register("bigearthnet")(
 )
 
 
+@dataclass(frozen=True)
+class _Simulated(Entry):
+    correlation: float = 0.0
+
+    def split(self, quantity: str) -> Split:
+        if quantity not in ("auto", "db"):
+            raise SceneError(f"the simulated scenes are in dB; use quantity 'auto' or 'db', not '{quantity}'")
+        assert self.looks is not None
+        return simulate.simulated_split(self.looks, self.correlation)
+
+
+for _name, _looks, _correlation in simulate.catalog_names():
+    _kind = f"speckle correlated by {_correlation:g}" if _correlation else "white speckle"
+    _title = f"{_kind} of {_looks:g} looks over a known reflectivity"
+    catalog_entries.register(_name)(_Simulated("simulated", _title, "MIT", "", _looks, _correlation))
+
+
 def load_split(spec: SceneSpec) -> Split:
     """Scenes by role for a run.
 
@@ -91,6 +109,9 @@ def load_split(spec: SceneSpec) -> Split:
     if spec.source in catalog_entries:
         return catalog_entries[spec.source].split(spec.quantity)
     path = Path(spec.source).expanduser()
+    pack, _, name = spec.source.partition("#")
+    if pack.lower().endswith(".npz") and not (name and path.exists()):
+        return load_pack(Path(pack).expanduser(), name)
     if not path.exists():
         raise _unknown(spec.source)
     found = sources.read_source(path, spec.quantity)
