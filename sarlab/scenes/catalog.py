@@ -11,12 +11,12 @@ scene to look at. A user's own source is one class of few lines and one registra
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sarlab.errors import SceneError
 from sarlab.registry import Registry
-from sarlab.scenes import embedded, simulate, sources
+from sarlab.scenes import downloads, embedded, simulate, sources
 from sarlab.scenes.embedded import load_optical_control, reference_normalizers
 from sarlab.scenes.packs import load_pack
 from sarlab.scenes.readers import read_scene
@@ -86,6 +86,30 @@ for _name, _looks, _correlation in simulate.catalog_names():
     _kind = f"speckle correlated by {_correlation:g}" if _correlation else "white speckle"
     _title = f"{_kind} of {_looks:g} looks over a known reflectivity"
     catalog_entries.register(_name)(_Simulated("simulated", _title, "MIT", "", _looks, _correlation))
+
+
+@dataclass(frozen=True)
+class _Downloaded(Entry):
+    name: str = ""
+
+    def split(self, quantity: str) -> Split:
+        source = downloads.SOURCES[self.name]
+        missing = source.missing
+        if missing:
+            count = f"{len(missing)} of {len(source.files)} files" if len(source.files) > 1 else "its file"
+            raise SceneError(f"'{self.name}' is not at hand ({count} missing); fetch it once with 'sarlab fetch {self.name}'")
+        found = sources.read_source(source.folder, source.quantity if quantity == "auto" else quantity)
+        scenes = [replace(scene, credit=self.credit, looks=scene.looks or self.looks) for scene in found.scenes]
+        return split_scenes(scenes, reference_normalizers(), found.excluded, found.empty, found.note)
+
+    def at_hand(self) -> bool:
+        return not downloads.SOURCES[self.name].missing
+
+
+for _source in downloads.SOURCES.values():
+    catalog_entries.register(_source.name)(
+        _Downloaded("download", _source.title, _source.license, _source.credit, _source.looks, _source.name)
+    )
 
 
 def load_split(spec: SceneSpec) -> Split:

@@ -10,16 +10,14 @@ rules of `sarlab.scenes.quantity.decide_quantity` on samples from all over the f
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 
 from sarlab.errors import SceneError
+from sarlab.scenes.backends import ArrayFile, RasterFile
 from sarlab.scenes.quantity import (
     QUANTITY_TAG,
     SENTINEL1_GRD_LOOKS,
@@ -29,7 +27,7 @@ from sarlab.scenes.quantity import (
     is_sentinel1_detected,
     polarization,
 )
-from sarlab.scenes.scene import QUANTITIES, Georeference, Scene
+from sarlab.scenes.scene import QUANTITIES, Scene
 
 #: (row, column, height, width) in pixels.
 Window = tuple[int, int, int, int]
@@ -45,9 +43,6 @@ SIMULATED_TAG = "SARLAB_SIMULATED"
 CREDIT_TAG = "SARLAB_CREDIT"
 OWN_TAGS = (QUANTITY_TAG, LOOKS_TAG, BITS_TAG, NAME_TAG, ACQUISITION_TAG, SIMULATED_TAG, CREDIT_TAG)
 
-#: Samples looked at to decide the quantity, per axis.
-_SAMPLE = 512
-_METERS_PER_DEGREE = 111_320.0
 
 
 def read_scene(
@@ -90,7 +85,7 @@ def open_scene(path: str | Path, quantity: str = "auto", *, allow_empty: bool = 
         raise SceneError(f"{path} is a folder, not an image; give one of its files, or the folder as the source of a run")
     if path.stat().st_size == 0:
         raise SceneError(f"{path}: the file is empty")
-    backend = _ArrayFile(path) if path.suffix.lower() == ".npy" else _RasterFile(path)
+    backend = ArrayFile(path) if path.suffix.lower() == ".npy" else RasterFile(path)
     return SceneFile(path, backend, quantity, allow_empty)
 
 
@@ -107,7 +102,7 @@ class SceneFile:
         As stated or decided.
     """
 
-    def __init__(self, path: Path, backend: _ArrayFile | _RasterFile, quantity: str, allow_empty: bool):
+    def __init__(self, path: Path, backend: ArrayFile | RasterFile, quantity: str, allow_empty: bool):
         self.path, self._backend, self._allow_empty = path, backend, allow_empty
         self.shape, self.dtype, self.nodata = backend.shape, backend.dtype, backend.nodata
         self.georeference, self.spacing = backend.georeference, backend.spacing
@@ -194,121 +189,6 @@ class SceneFile:
         return SENTINEL1_GRD_LOOKS if is_sentinel1_detected(self.path.resolve()) else None
 
 
-class _ArrayFile:
-    """`.npy` behind a memory map."""
-
-    descriptions: tuple[str | None, ...] = ()
-    units: tuple[str, ...] = ()
-    nodata = None
-    georeference = None
-    spacing = None
-
-    def __init__(self, path: Path):
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise SceneError(f"{path}: not a readable .npy array of numbers ({_first_line(error)})") from None
-        if array.dtype.kind not in "iufc":
-            raise SceneError(f"{path}: an array of type {array.dtype} is no image; save real or complex numbers")
-        if array.ndim == 2:
-            array = array[None]
-        if array.ndim != 3 or 0 in array.shape:
-            raise SceneError(f"{path}: shape {array.shape} is no image; use (height, width) or (bands, height, width)")
-        if array.shape[2] <= 4 < array.shape[0]:
-            raise SceneError(f"{path}: shape {array.shape} looks like (height, width, bands); move the bands to the front")
-        self._array, self.tags = array, {}
-        self.shape, self.dtype = array.shape, str(array.dtype)
-
-    def read(self, row: int, column: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-        data = _as_float(np.array(self._array[:, row : row + rows, column : column + columns]))
-        return data, ~np.isnan(data)
-
-    def sample(self) -> np.ndarray:
-        step = [max(1, side // _SAMPLE) for side in self.shape[1:]]
-        data = _as_float(np.array(self._array[:, :: step[0], :: step[1]]))
-        return data[~np.isnan(data)]
-
-    def close(self) -> None:
-        self._array = None
-
-
-class _RasterFile:
-    """Anything that GDAL opens."""
-
-    def __init__(self, path: Path):
-        import rasterio
-        from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
-        self._stack, self._path = ExitStack(), path
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            try:
-                self._file = self._stack.enter_context(rasterio.open(path))
-            except RasterioError as error:
-                raise SceneError(f"{path}: not an image that can be read ({_first_line(error)})") from None
-        file = self._file
-        if file.count == 0:
-            self.close()
-            raise SceneError(f"{path}: holds no band of its own; give one of its subdatasets or files")
-        if len(set(file.dtypes)) > 1:
-            self.close()
-            raise SceneError(f"{path}: bands of different types {file.dtypes}; split the file by type")
-        self.shape, self.dtype = (file.count, file.height, file.width), str(file.dtypes[0])
-        self.nodata = None if file.nodata is None else float(file.nodata)
-        self.descriptions = file.descriptions
-        self.units = tuple(sorted({unit for unit in file.units if unit}))
-        self.tags = {k: v for k, v in file.tags().items() if k != "AREA_OR_POINT" or v != "Area"}
-        self._scaled = any(s != 1 for s in file.scales) or any(o != 0 for o in file.offsets)
-        self.georeference, self.spacing = _georeference(file)
-
-    def read(self, row: int, column: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-        from rasterio.windows import Window as RasterWindow
-
-        return self._load(window=RasterWindow(column, row, columns, rows))
-
-    def sample(self) -> np.ndarray:
-        count, height, width = self.shape
-        data, valid = self._load(out_shape=(count, min(height, _SAMPLE), min(width, _SAMPLE)))
-        return data[valid]
-
-    def _load(self, **options: Any) -> tuple[np.ndarray, np.ndarray]:
-        from rasterio.enums import MaskFlags
-        from rasterio.errors import RasterioError
-
-        file = self._file
-        try:
-            raw = file.read(**options)
-            valid = np.ones(raw.shape, bool)
-            for band, (nodata, flags) in enumerate(zip(file.nodatavals, file.mask_flag_enums, strict=True)):
-                if nodata is not None and not np.isnan(nodata):
-                    valid[band] &= raw[band] != np.asarray(nodata).astype(raw.dtype)
-                elif MaskFlags.per_dataset in flags:
-                    valid[band] &= file.read_masks(band + 1, **_one_band(options)) > 0
-        except RasterioError as error:
-            raise SceneError(f"{self._path}: damaged or truncated image data ({_first_line(error)})") from None
-        data = _as_float(raw)
-        if self._scaled:
-            shape = (-1, 1, 1)
-            data = _as_float(raw * np.reshape(file.scales, shape) + np.reshape(file.offsets, shape))
-        return data, valid & ~np.isnan(data)
-
-    def close(self) -> None:
-        self._stack.close()
-
-
-def _one_band(options: dict[str, Any]) -> dict[str, Any]:
-    return {k: v[1:] if k == "out_shape" else v for k, v in options.items()}
-
-
-def _as_float(data: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        return data.astype(np.complex64 if np.iscomplexobj(data) else np.float32, copy=False)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
 def _empty(path: Path) -> SceneError:
     return SceneError(f"{path}: every sample is nodata or NaN; there is nothing to compress in it")
 
@@ -334,24 +214,3 @@ def _band_names(path: Path, descriptions: tuple[str | None, ...], count: int) ->
     if count == 1:
         return (polarization(path.stem) or "band1",)
     return tuple(f"band{i + 1}" for i in range(count))
-
-
-def _georeference(file: Any) -> tuple[Georeference | None, tuple[float, float] | None]:
-    transform = tuple(float(v) for v in file.transform)[:6]
-    if file.crs is None and file.transform.is_identity:
-        return None, None
-    reference = Georeference(file.crs.to_wkt() if file.crs else "", transform)
-    a, b, _, d, e, f = transform
-    row, column = float(np.hypot(b, e)), float(np.hypot(a, d))
-    if file.crs is None:
-        return reference, None
-    if file.crs.is_geographic:
-        latitude = f + e * file.height / 2 + d * file.width / 2
-        return reference, (row * _METERS_PER_DEGREE, column * _METERS_PER_DEGREE * float(np.cos(np.radians(latitude))))
-    from rasterio.errors import CRSError
-
-    try:
-        unit = file.crs.linear_units_factor[1]
-    except CRSError:  # a local system without a known unit
-        return reference, None
-    return reference, (row * unit, column * unit)

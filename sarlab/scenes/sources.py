@@ -16,7 +16,7 @@ from sarlab.scenes.readers import SUFFIXES, open_scene
 from sarlab.scenes.scene import Scene
 
 #: Larger scenes are represented by their central window of this side, so that a run fits into memory.
-LARGEST_SIDE = 8192
+LARGEST_SIDE = 4096
 
 _ORDER = {"VV": 0, "VH": 1, "HH": 2, "HV": 3}
 

@@ -13,6 +13,7 @@ import numpy as np
 from sarlab.errors import SceneError
 from sarlab.files import replacing
 from sarlab.scenes import readers
+from sarlab.scenes.backends import first_line
 from sarlab.scenes.quantity import QUANTITY_TAG
 from sarlab.scenes.scene import Scene
 
@@ -102,7 +103,7 @@ class GeoTiffWriter:
                 self._file = self._stack.enter_context(rasterio.open(self._plain, "w", **profile))
         except (RasterioError, OSError, ValueError, TypeError) as error:
             self._stack.__exit__(type(error), error, error.__traceback__)
-            raise SceneError(f"{self.path}: cannot be written ({readers._first_line(error)})") from None
+            raise SceneError(f"{self.path}: cannot be written ({first_line(error)})") from None
         self._file.descriptions = like.bands
         self._file.update_tags(**like.tags, **own_tags(like))
         return self
