@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sarlab.errors import BitstreamError, QuantizerError
+from sarlab.models.quantizers.latents import Latents, checked, gather
 from sarlab.models.quantizers.noise import unit_range_noise
 from sarlab.models.quantizers.packing import pack_bits, packed_bytes, read_header, unpack_bits, write_header
 from sarlab.registry import Registry
@@ -21,7 +22,6 @@ TRAINING_VIEWS = ("none", "noise", "ste", "mixed", "guide-noise")
 #: Share of a ``"mixed"`` training that sees noise; the rest sees straight-through rounding.
 MIXED_SWITCH = 0.5
 
-Latents = Tensor | Iterable[Tensor]
 Synthesis = Callable[[Tensor], Tensor]
 
 
@@ -89,6 +89,9 @@ class Quantizer(nn.Module):
                 raise QuantizerError(f"unknown {name} '{value}' of quantizer '{spec.scheme}'; use {', '.join(known)}")
         self.spec = spec
         self.channels = channels
+        #: Source of the noise and share of the training that is done, for `forward`; a training loop sets both.
+        self.generator: torch.Generator = torch.Generator().manual_seed(0)
+        self.progress = 0.0
 
     # --- what a scheme implements ---------------------------------------------------------------------------------
 
@@ -125,8 +128,13 @@ class Quantizer(nn.Module):
         """Distance of neighboring levels at `y`; broadcasts against it."""
         raise NotImplementedError
 
-    def observe(self, y: Tensor) -> None:
+    def observe(self, y: Tensor, progress: float) -> None:
         """Let the ranges follow a batch of training latents, shape (N, C, h, w); nothing where they are fixed."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can round: False before a calibration that it needs."""
+        return True
 
     # --- the same for all -----------------------------------------------------------------------------------------
 
@@ -145,9 +153,19 @@ class Quantizer(nn.Module):
         with torch.no_grad():
             return self._quantize(checked(y, self.channels))
 
-    def forward(self, y: Tensor) -> Tensor:
+    def rounded(self, y: Tensor) -> Tensor:
         """ŷ as a decoder gets it: real rounding, no gradient."""
         return self.dequantize(self.quantize(y))
+
+    def forward(self, y: Tensor) -> Tensor:
+        """What a network in training puts between analysis and synthesis.
+
+        In training mode the training view, with the attributes `generator` and `progress`. In evaluation mode real
+        rounding; before the first calibration, when there is nothing to round with yet, `y` itself.
+        """
+        if self.training:
+            return self.training_view(y, generator=self.generator, progress=self.progress)
+        return self.rounded(y) if self.ready else y
 
     def training_view(self, y: Tensor, *, generator: torch.Generator | None = None, progress: float = 0.0) -> Tensor:
         """Differentiable stand-in for rounding, as `spec.training` says.
@@ -173,7 +191,7 @@ class Quantizer(nn.Module):
             return y
         if mode == "guide-noise":
             return y + unit_range_noise(y, self.spec.bits, _needed(generator, mode))
-        self.observe(y.detach().float())
+        self.observe(checked(y, self.channels), progress)
         if mode == "noise" or (mode == "mixed" and progress < MIXED_SWITCH):
             return self.noisy(y, _needed(generator, mode))
         return self.straight_through(y)
@@ -185,7 +203,7 @@ class Quantizer(nn.Module):
 
     def straight_through(self, y: Tensor) -> Tensor:
         """Rounded values with the gradient of the identity."""
-        return y + (self(y.detach()) - y).detach()
+        return y + (self.rounded(y) - y).detach()
 
     def pack(self, y: Tensor | Quantized) -> bytes:
         """Bytes of a latent: shape, side information, and each integer in exactly the bits it costs.
@@ -253,15 +271,24 @@ class Quantizer(nn.Module):
 quantizers: Registry[type[Quantizer]] = Registry("quantizer", "sarlab.quantizers", QuantizerError)
 
 
-def build_quantizer(spec: QuantizerSpec, channels: int) -> Quantizer:
+def build_quantizer(spec: QuantizerSpec, channels: int, *, seed: int = 0) -> Quantizer:
     """Quantizer of `spec` for a latent of `channels` channels.
+
+    Parameters
+    ----------
+    spec : QuantizerSpec
+    channels : int
+    seed : int
+        Of the noise of a training.
 
     Raises
     ------
     QuantizerError
         If the scheme is unknown or the specification impossible.
     """
-    return quantizers[spec.scheme](spec, channels)
+    quantizer = quantizers[spec.scheme](spec, channels)
+    quantizer.generator.manual_seed(seed)
+    return quantizer
 
 
 def quantizer_from_config(config: Mapping[str, Any]) -> Quantizer:
@@ -271,31 +298,6 @@ def quantizer_from_config(config: Mapping[str, Any]) -> Quantizer:
             "a saved quantizer is {'spec': …, 'channels': …}; this one is damaged or of another version"
         )
     return build_quantizer(spec_from_dict(QuantizerSpec, config["spec"]), config["channels"])
-
-
-def checked(y: Tensor, channels: int) -> Tensor:
-    """`y` as float32, detached, if it is a finite latent of `channels` channels."""
-    if not isinstance(y, Tensor) or y.ndim != 4 or 0 in y.shape or not y.is_floating_point():
-        found = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
-        raise QuantizerError(f"a latent is a floating-point tensor (N, C, h, w) that is not empty, not {found}")
-    if y.shape[1] != channels:
-        raise QuantizerError(f"this quantizer was built for {channels} channels; the latent has {y.shape[1]}")
-    y = y.detach().float()
-    bad = int((~torch.isfinite(y)).sum())
-    if bad:
-        raise QuantizerError(
-            f"the latent has {bad} NaN or infinite values of {y.numel()}; look at its network or input"
-        )
-    return y
-
-
-def gather(latents: Latents, channels: int) -> Tensor:
-    """All values of the latents by channel, shape (C, values), float32, on the CPU."""
-    batches = [latents] if isinstance(latents, Tensor) else list(latents)
-    batches = [b for b in batches if not (isinstance(b, Tensor) and b.numel() == 0)]
-    if not batches:
-        raise QuantizerError("no latents to calibrate with; give at least one batch of training data")
-    return torch.cat([checked(b, channels).cpu().movedim(1, 0).reshape(channels, -1) for b in batches], dim=1)
 
 
 def _needed(generator: torch.Generator | None, mode: str) -> torch.Generator:

@@ -7,17 +7,17 @@ from torch import Tensor
 
 from sarlab.errors import QuantizerError
 from sarlab.models.quantizers.allocation import allocate, distortions, synthesis_gains
-from sarlab.models.quantizers.base import Latents, Quantized, Quantizer, Synthesis, gather, quantizers
+from sarlab.models.quantizers.base import Quantized, Synthesis, quantizers
 from sarlab.models.quantizers.calibration import ranges
+from sarlab.models.quantizers.latents import Latents
+from sarlab.models.quantizers.tracking import CalibratedQuantizer
 from sarlab.specs import QuantizerSpec
 
-#: Share of a batch in the ranges that follow a training.
-TRACKING = 0.1
 #: Batches between two allocations of bits while ranges follow a training.
 REALLOCATE_EVERY = 25
 
 
-class UniformQuantizer(Quantizer):
+class UniformQuantizer(CalibratedQuantizer):
     """2^b equidistant levels in each channel, the lowest at `low` and the highest at `high`.
 
     A value up to half a step beyond the outer levels is represented as well as any other; what lies farther out is set
@@ -26,13 +26,11 @@ class UniformQuantizer(Quantizer):
 
     low: Tensor
     high: Tensor
-    calibrated: Tensor
 
     def __init__(self, spec: QuantizerSpec, channels: int):
         super().__init__(spec, channels)
         self.register_buffer("low", torch.zeros(channels))
         self.register_buffer("high", torch.zeros(channels))
-        self.register_buffer("calibrated", torch.zeros((), dtype=torch.bool))
 
     @property
     def levels(self) -> Tensor:
@@ -48,24 +46,10 @@ class UniformQuantizer(Quantizer):
         step = (self.high - self.low) / top.clamp(min=1)
         return self.low.view(1, -1, 1, 1), step.view(1, -1, 1, 1), top.view(1, -1, 1, 1)
 
-    def calibrate(self, latents: Latents, *, synthesis: Synthesis | None = None) -> None:
-        self.set_ranges(gather(latents, self.channels))
-
-    def set_ranges(self, values: Tensor) -> None:
-        """Calibrate with values by channel, shape (C, n)."""
+    def follow(self, values: Tensor, share: float) -> None:
         low, high = ranges(values, self.levels.cpu(), self.spec.calibration, self.spec.granularity)
-        self.low.copy_(low)
-        self.high.copy_(high)
-        self.calibrated.fill_(True)
-
-    def observe(self, y: Tensor) -> None:
-        values = gather(y, self.channels)
-        if not self.calibrated:
-            self.set_ranges(values)
-            return
-        low, high = ranges(values, self.levels.cpu(), self.spec.calibration, self.spec.granularity)
-        self.low.lerp_(low.to(self.low), TRACKING)
-        self.high.lerp_(high.to(self.high), TRACKING)
+        self.low.lerp_(low.to(self.low), share)
+        self.high.lerp_(high.to(self.high), share)
 
     def _quantize(self, y: Tensor) -> Quantized:
         low, step, top = self._calibrated_grid()
@@ -91,8 +75,7 @@ class UniformQuantizer(Quantizer):
         return low + (position + (position.round() - position).detach()) * step
 
     def _calibrated_grid(self) -> tuple[Tensor, Tensor, Tensor]:
-        if not self.calibrated:
-            raise QuantizerError(f"quantizer '{self.spec.scheme}' has no ranges yet; calibrate it with training data")
+        self.require_ready()
         return self.grid()
 
 
@@ -111,14 +94,14 @@ class AllocatedQuantizer(UniformQuantizer):
 
     scheme_bits = (1, 16)
     allocation: Tensor
+    gains: Tensor
 
     def __init__(self, spec: QuantizerSpec, channels: int):
         super().__init__(spec, channels)
         if spec.granularity != "channel":
             raise QuantizerError("bits can be allocated among channels only; use granularity 'channel'")
         self.register_buffer("allocation", torch.full((channels,), spec.bits, dtype=torch.int64))
-        self._gains: Tensor | None = None
-        self._observed = 0
+        self.register_buffer("gains", torch.ones(channels, dtype=torch.float64))
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -126,27 +109,18 @@ class AllocatedQuantizer(UniformQuantizer):
 
     def calibrate(self, latents: Latents, *, synthesis: Synthesis | None = None) -> None:
         batches = [latents] if isinstance(latents, Tensor) else list(latents)
-        values = gather(batches, self.channels)
-        self._gains = None if synthesis is None else synthesis_gains(synthesis, batches[0])
-        self.set_allocation(values)
-        self.set_ranges(values)
+        if synthesis is not None and batches:
+            self.gains.copy_(synthesis_gains(synthesis, batches[0]))
+        super().calibrate(batches)
 
-    def set_allocation(self, values: Tensor) -> None:
-        """Share out the bits after the distortion of values by channel, shape (C, n)."""
-        table = distortions(values, self.spec.bits, self.spec.calibration)
-        if self._gains is not None:
-            table = table * self._gains[:, None]
-        self.allocation.copy_(allocate(table, self.spec.bits * self.channels))
-
-    def observe(self, y: Tensor) -> None:
-        if self._observed % REALLOCATE_EVERY == 0:
-            values = gather(y, self.channels)
-            before = self.allocation.clone()
-            self.set_allocation(values)
-            if not torch.equal(before, self.allocation):
-                self.set_ranges(values)
-        self._observed += 1
-        super().observe(y)
+    def follow(self, values: Tensor, share: float) -> None:
+        if share == 1.0 or int(self.observed) % REALLOCATE_EVERY == 0:
+            table = distortions(values, self.spec.bits, self.spec.calibration) * self.gains.cpu()[:, None]
+            bits = allocate(table, self.spec.bits * self.channels).to(self.allocation)
+            if not torch.equal(bits, self.allocation):
+                self.allocation.copy_(bits)
+                share = 1.0
+        super().follow(values, share)
 
 
 def _divisor(step: Tensor) -> Tensor:
