@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sarlab.errors import SarlabError
+from sarlab.errors import SarlabError, TrainingError
 from sarlab.files import replacing, write_json
 from sarlab.lab import locks
 from sarlab.lab.identity import run_hash
@@ -40,17 +40,25 @@ from sarlab.lab.results import (
     read_table,
     write_table,
 )
-from sarlab.models.autoencoders import Autoencoder
+from sarlab.models.base import Autoencoder
 from sarlab.models.complexity import count_parameters, macs_per_pixel
+from sarlab.models.data import TrainingData
+from sarlab.models.history import History
 from sarlab.models.quantizers import Quantizer, build_quantizer
 from sarlab.models.registry import build_model
-from sarlab.models.training import TrainingData, train
+from sarlab.models.storage import write_tensors
+from sarlab.models.training import train
 from sarlab.models.weights import load_model, save_model
 from sarlab.scenes.catalog import Split, load_split
 from sarlab.specs import RunSpec
 
+#: Called with (step, steps, loss) at each validation.
 Progress = Callable[[int, int, float], None]
 
+#: Files of a complete run.
+RESULT_FILES = (
+    *("spec.json", "rows.csv", "history.csv", "weights.safetensors", "quantizer.safetensors", "examples.npz"),
+)
 #: Side of the largest window of a scene that is kept for figures, in pixels.
 EXAMPLE_SIDE = 512
 
@@ -68,6 +76,8 @@ class Outcome:
     history : DataFrame
     examples : dict
         ``"<scene>/<band>"`` → {"original", "reconstruction", "latent"} as arrays.
+    folder : Path
+        Where it is kept.
     manifest : dict
     """
 
@@ -77,6 +87,7 @@ class Outcome:
     rows: pd.DataFrame
     history: pd.DataFrame
     examples: dict[str, dict[str, np.ndarray]]
+    folder: Path
     manifest: dict[str, Any] = field(default_factory=dict)
 
 
@@ -135,22 +146,25 @@ def _run(
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     data = TrainingData.from_split(split)
-    klt = build_model(replace(spec.model, architecture="klt", init="klt"), data=data, seed=spec.seed).to(device)
-    model = klt if spec.model.architecture == "klt" else build_model(spec.model, data=data, seed=spec.seed).to(device)
+    basis = data.fit_klt(spec.model.spatial_reduction, spec.model.latent_channels)
+    klt = build_model(replace(spec.model, architecture="klt", init="klt"), seed=spec.seed, klt=basis).to(device)
+    model = build_model(spec.model, seed=spec.seed, klt=basis).to(device)
     quantizer = build_quantizer(spec.quantizer, spec.model.latent_channels).to(device)
+    linear = spec.model.architecture == "klt"
     history = train(
         model,
         data,
-        spec.train,
+        replace(spec.train, steps=0) if linear else spec.train,
         seed=spec.seed,
         device=device,
-        quantizer=quantizer,
-        checkpoint=folder / "checkpoint.safetensors",
-        progress=progress,
+        checkpoint=None if linear else folder / "checkpoint.safetensors",
+        progress=None if progress is None else lambda so_far, steps: progress(so_far.steps_done, steps, last_loss(so_far)),
         time_budget=time_budget,
     )
-    if not history.finished:
-        raise OutOfTime(f"{folder.name}: stopped after {history.step} of {spec.train.steps} steps; run again to go on")
+    if history.stopped == "time budget":
+        raise OutOfTime(f"{folder.name}: stopped at step {history.steps_done} of {spec.train.steps}; run again to go on")
+    if history.stopped == "diverged":
+        raise TrainingError(f"{spec.label}: the loss became infinite at step {history.steps_done}; lower learning_rate")
     model.eval()
     calibrate(quantizer, model, data, device)
     plain = build_quantizer(type(spec.quantizer)(), spec.model.latent_channels).to(device)
@@ -159,7 +173,9 @@ def _run(
         "parameters": count_parameters(model),
         "macs_per_pixel": macs_per_pixel(model),
         "train_seconds": history.seconds,
-        "train_pixels_per_s": history.pixels_per_second,
+        "train_pixels_per_s": history.pixels_per_second or np.nan,
+        "collapsed": history.collapsed,
+        "best_step": history.best_step,
         "peak_memory_mb": peak_memory_mb(device),
         **throughput(model, device),
     }
@@ -167,15 +183,15 @@ def _run(
     run_id = f"{spec.label}-{digest[:6]}"
     rows.insert(0, "run_id", run_id)
     rows.insert(1, "hash", digest)
-    outcome = Outcome(spec, run_id, digest, order_columns(rows), history.frame(), examples)
-    save(outcome, model, quantizer, split, folder, device=device, started=started, seconds=time.perf_counter() - start)
+    outcome = Outcome(spec, run_id, digest, order_columns(rows), history_frame(history), examples, folder)
+    save(outcome, model, quantizer, split, device=device, started=started, seconds=time.perf_counter() - start)
     return outcome
 
 
 def calibrate(quantizer: Quantizer, model: Autoencoder, data: TrainingData, device: torch.device) -> None:
     """Set the quantizer's ranges from latents of training data."""
     with torch.no_grad():
-        quantizer.calibrate(model.analysis(patch.to(device)) for patch in data.calibration_patches())
+        quantizer.calibrate(model.analysis(raster.values[None, None].to(device)) for raster in data.training)
 
 
 def measure(
@@ -209,6 +225,37 @@ def measure(
     for position, (column, value) in enumerate(described.items()):
         frame.insert(position, column, value)
     return frame, examples
+
+
+def history_frame(history: History) -> pd.DataFrame:
+    """Course of a training as a table: recorded steps and validations, outer-joined by step."""
+    recorded = pd.DataFrame(
+        {
+            "step": history.steps,
+            "loss": history.losses,
+            "gradient_norm": history.gradient_norms,
+            "learning_rate": history.learning_rates,
+        }
+    )
+    looks = pd.DataFrame(
+        [
+            {
+                "step": look.step,
+                "validation_db": look.psnr_db,
+                "spread": look.spread,
+                **{f"gradient_norm/{layer}": norm for layer, norm in look.gradient_norms.items()},
+            }
+            for look in history.validations
+        ]
+    )
+    if recorded.empty:
+        return pd.DataFrame()
+    return recorded.merge(looks, on="step", how="outer").sort_values("step", ignore_index=True)
+
+
+def last_loss(history: History) -> float:
+    """Last recorded loss; NaN before the first step."""
+    return history.losses[-1] if history.losses else float("nan")
 
 
 def describe(spec: RunSpec) -> dict[str, Any]:
@@ -255,24 +302,30 @@ def save(
     model: Autoencoder,
     quantizer: Quantizer,
     split: Split,
-    folder: Path,
     *,
     device: torch.device,
     started: str,
     seconds: float,
 ) -> None:
     """Write everything, the manifest last: a folder with a manifest is complete."""
-    spec = outcome.spec
+    spec, folder = outcome.spec, outcome.folder
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
     write_json(folder / "spec.json", spec.to_dict())
     write_table(outcome.rows, folder / "rows.csv")
     write_table(outcome.history, folder / "history.csv")
-    save_model(model, folder / "weights.safetensors", spec.model, normalizers=split.normalizers, quantizer=quantizer)
+    save_model(
+        folder / "weights.safetensors",
+        model,
+        normalizers=split.normalizers,
+        provenance={"run_id": outcome.run_id, "hash": outcome.hash, "data": split.digest},
+    )
+    if quantizer.state_dict():
+        write_tensors(folder / "quantizer.safetensors", quantizer.state_dict(), quantizer.config())
     with replacing(folder / "examples.npz") as temporary:
         arrays = {f"{key}/{part}": array for key, parts in outcome.examples.items() for part, array in parts.items()}
         np.savez_compressed(temporary, **arrays)
-    names = ("spec.json", "rows.csv", "history.csv", "weights.safetensors", "examples.npz")
+    names = [path.name for path in sorted(folder.iterdir()) if path.name in RESULT_FILES]
     outcome.manifest = {
         "run_id": outcome.run_id,
         "hash": outcome.hash,
@@ -319,13 +372,14 @@ def load(folder: str | Path) -> Outcome:
         rows=read_table(folder / "rows.csv"),
         history=read_table(folder / "history.csv"),
         examples=examples,
+        folder=folder,
         manifest=manifest,
     )
 
 
 def load_network(folder: str | Path) -> Autoencoder:
     """Trained network of a complete run."""
-    return load_model(Path(folder) / "weights.safetensors")
+    return load_model(Path(folder) / "weights.safetensors").model
 
 
 # --- the machine ------------------------------------------------------------------------------------------------------

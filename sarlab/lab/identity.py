@@ -114,9 +114,9 @@ def _source_of(module: str) -> Path | None:
 @functools.cache
 def _plugin_digest(architecture: str) -> str:
     """Digest of the file that defines an architecture outside this package; empty for those inside."""
-    from sarlab.models.registry import architectures
+    from sarlab.models.registry import find_architecture
 
-    item = architectures[architecture]
+    item = find_architecture(architecture)
     module = getattr(item, "__module__", "") or ""
     if module == "sarlab" or module.startswith("sarlab."):
         return ""

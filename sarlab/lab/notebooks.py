@@ -67,7 +67,10 @@ def execute(parameters: Mapping[str, Any], folder: Path, *, name: str = "run_exp
         If a cell raised; ``failure.json`` and the partial notebook (``failed.ipynb``) say where.
     """
     import papermill
+    from traitlets.config import Config
 
+    # Sockets instead of TCP ports: nobody else on the machine can listen, and no two kernels can collide.
+    sockets = Config({"KernelManager": {"transport": "ipc"}})
     template = read_template(name)
     check_parameters(template, parameters)
     template.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
@@ -77,7 +80,12 @@ def execute(parameters: Mapping[str, Any], folder: Path, *, name: str = "run_exp
         with replacing(target) as temporary:
             try:
                 papermill.execute_notebook(
-                    template, str(temporary), parameters=dict(parameters), progress_bar=False, cwd=str(folder)
+                    template,
+                    str(temporary),
+                    parameters=dict(parameters),
+                    progress_bar=False,
+                    cwd=str(folder),
+                    config=sockets,
                 )
             except papermill.PapermillExecutionError as error:
                 temporary.replace(folder / "failed.ipynb")

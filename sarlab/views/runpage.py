@@ -71,7 +71,8 @@ def headline(outcome: Outcome) -> Any:
 def show(outcome: Outcome, what: str) -> Any:
     """One figure of the run by name: ``scene``, ``history``, ``latent`` or ``histogram``.
 
-    Figures of scenes with several bands show the first band; the table has all of them.
+    It is kept as ``figures/<name>.png`` in the folder of the run, too. Scenes with several bands are shown by their
+    first band; the table has all of them.
     """
     from sarlab.views import plots
 
@@ -90,21 +91,10 @@ def show(outcome: Outcome, what: str) -> Any:
             figure = plots.db_histograms(original, restored, clip)
         else:
             raise ValueError(f"no figure '{what}'")
+    if figure.panels:
+        (outcome.folder / FIGURES).mkdir(exist_ok=True)
+        figure.save(outcome.folder / FIGURES / f"{what}.png")
     return figure
-
-
-def save_figures(outcome: Outcome, folder: str | Path) -> list[Path]:
-    """Write all figures of a run to ``folder/figures`` as PNG files."""
-    target = Path(folder) / FIGURES
-    target.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for what in ("scene", "history", "latent", "histogram"):
-        if what == "history" and outcome.history.empty:
-            continue
-        path = target / f"{what}.png"
-        show(outcome, what).save(path)
-        paths.append(path)
-    return paths
 
 
 def table(outcome: Outcome) -> pd.DataFrame:
