@@ -11,6 +11,8 @@ to the smallest positive sample back into exact zeros.
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -26,10 +28,10 @@ NATIVE_TAG = "SARLAB_NATIVE_QUANTITY"
 
 #: dB between the floor and the smallest positive sample: half an amplitude, half an intensity.
 _GAP_DB = {
-    "amplitude": 20 * np.log10(2.0),
-    "complex": 20 * np.log10(2.0),
-    "intensity": 10 * np.log10(2.0),
-    "db": 10 * np.log10(2.0),
+    "amplitude": 20 * math.log10(2),
+    "complex": 20 * math.log10(2),
+    "intensity": 10 * math.log10(2),
+    "db": 10 * math.log10(2),
 }
 
 
@@ -107,6 +109,18 @@ def _band_floor(scene: Scene, band: int) -> float:
     return float(decibels(np.min(np.abs(positive) if scene.quantity != "db" else positive), _real(scene.quantity)) - gap)
 
 
+def stored_floors(scene: Scene) -> np.ndarray | None:
+    """Floors that `to_db` left in the tags of a scene in dB, one per band, NaN for none; None where it left no tag."""
+    text = scene.tags.get(FLOOR_TAG)
+    if text is None:
+        return None
+    try:
+        known = json.loads(text)
+        return np.array([float(known.get(band, "nan")) for band in scene.bands])
+    except (ValueError, TypeError, AttributeError):
+        raise SceneError(f"scene '{scene.name}': tag {FLOOR_TAG}={text!r} is no table of numbers; remove it") from None
+
+
 def _real(quantity: str) -> str:
     return "amplitude" if quantity == "complex" else quantity
 
@@ -139,7 +153,9 @@ def to_db(scene: Scene, floor_db: Iterable[float] | float | None = None) -> Scen
     tags.setdefault(NATIVE_TAG, scene.quantity)
     if zeros.any():
         db = np.where(zeros, np.asarray(floors)[:, None, None], db)
-        tags[FLOOR_TAG] = ",".join(repr(f) for f in floors)
+        # By band name, so that a scene of one of the bands still finds its own.
+        known = {band: float(f) for band, f in zip(scene.bands, floors, strict=True) if np.isfinite(f)}
+        tags[FLOOR_TAG] = json.dumps(known)
     return scene.with_data(db.astype(np.float32), quantity="db", tags=tags)
 
 
@@ -162,14 +178,15 @@ def from_db(scene: Scene, quantity: str | None = None) -> Scene:
         raise SceneError(f"scene '{scene.name}': from_db needs a scene in dB, not in {scene.quantity}")
     tags = dict(scene.tags)
     native = tags.pop(NATIVE_TAG, "")
-    floors = tags.pop(FLOOR_TAG, None)
+    floors = stored_floors(scene)
+    tags.pop(FLOOR_TAG, None)
     if quantity is None:
         quantity = native if native in ("amplitude", "intensity", "db") else "intensity"
     if quantity not in ("amplitude", "intensity", "db"):
         raise SceneError(f"scene '{scene.name}': a scene in dB cannot become '{quantity}'; use amplitude or intensity")
     db = np.asarray(scene.data, np.float64)
     if floors is not None:
-        limits = np.array([float(f) for f in floors.split(",")]) + _GAP_DB.get(native, _GAP_DB["db"]) / 2
+        limits = floors + _GAP_DB.get(native, _GAP_DB["db"]) / 2
         db = np.where(db < limits[:, None, None], -np.inf, db)
     if quantity == "amplitude":
         data = np.power(10.0, db / 20)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.scenes.radiometry import FLOOR_TAG, Normalizer, fit_normalizer, to_db
+from sarlab.scenes.radiometry import Normalizer, fit_normalizer, stored_floors, to_db
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.tiles import Blocks, blocks_with_guard, duplicate_share
 
@@ -90,10 +90,9 @@ def split_digest(split: Split) -> str:
 def scene_duplicate_share(scene: Scene) -> float:
     """Mean over bands of the share of pixels that equal their left neighbor; exact zeros are left out."""
     data = np.array(scene.data)
-    floors = scene.tags.get(FLOOR_TAG)
+    floors = stored_floors(scene)
     if floors is not None:
-        limits = np.array([float(f) for f in floors.split(",")])[:, None, None]
-        data[data <= limits] = np.nan
+        data[data <= floors[:, None, None]] = np.nan
     shares = [duplicate_share(band) for band in data]
     known = [s for s in shares if np.isfinite(s)]
     return float(np.mean(known)) if known else float("nan")

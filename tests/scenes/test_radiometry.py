@@ -1,0 +1,155 @@
+"""dB and back, exact zeros, and the normalizer."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from sarlab.errors import SceneError
+from sarlab.scenes.radiometry import (
+    Normalizer,
+    amplitude,
+    decibels,
+    fit_normalizer,
+    fit_normalizers,
+    from_db,
+    intensity,
+    to_db,
+    zero_floor_db,
+)
+from sarlab.scenes.scene import Scene
+
+images = hnp.array_shapes(min_dims=3, max_dims=3, max_side=6)
+positive = st.floats(2.0**-20, 2.0**20, width=32)
+
+
+@given(hnp.arrays(np.float32, images, elements=positive))
+def test_quantities_agree_with_their_definitions(amplitudes):
+    power = amplitudes.astype(float) ** 2
+    assert np.allclose(intensity(amplitudes, "amplitude"), power)
+    assert np.allclose(intensity(amplitudes * np.exp(0.7j).astype(np.complex64), "complex"), power, rtol=1e-5)
+    assert np.allclose(amplitude(power, "intensity"), amplitudes)
+    db = 10 * np.log10(power)
+    assert np.allclose(decibels(amplitudes, "amplitude"), db, atol=1e-9)
+    assert np.allclose(decibels(power, "intensity"), db, atol=1e-9)
+    assert np.allclose(intensity(db, "db"), power)
+
+
+@given(hnp.arrays(np.uint8, images), st.sampled_from(["amplitude", "intensity"]))
+def test_integers_survive_the_way_to_db_and_back(numbers, quantity):
+    bands = tuple(f"b{i}" for i in range(numbers.shape[0]))
+    scene = Scene(numbers, quantity, bands, dtype="uint8")
+    there = to_db(scene)
+    assert np.isfinite(there.data).all()
+    back = from_db(there)
+    assert back.quantity == quantity
+    assert np.array_equal(np.rint(back.data), numbers)
+    assert np.array_equal(back.data == 0, numbers == 0)
+
+
+@given(hnp.arrays(np.uint16, images))
+def test_sixteen_bits_survive_float32_db(numbers):
+    scene = Scene(numbers, "amplitude", ("b",) * numbers.shape[0], dtype="uint16")
+    assert np.array_equal(np.rint(from_db(to_db(scene)).data), numbers)
+
+
+@given(hnp.arrays(np.float32, images, elements=st.one_of(st.just(0.0), st.floats(2.0**-60, 2.0**60, width=32))))
+def test_floats_and_their_exact_zeros_survive(values):
+    scene = Scene(values, "intensity", tuple(f"b{i}" for i in range(values.shape[0])))
+    back = from_db(to_db(scene))
+    assert np.array_equal(back.data == 0, values == 0)
+    # One unit in the last place of float32 dB at 180 dB is 1.5e-5 dB, that is 3.5e-6 of the intensity.
+    assert np.allclose(back.data, values, rtol=5e-6, atol=0)
+
+
+def test_floor_of_integers_is_half_a_quantum():
+    scene = Scene(np.array([[[0, 3]]]), "amplitude", ("b",), dtype="uint8")
+    assert zero_floor_db(scene)[0] == pytest.approx(20 * np.log10(0.5))
+    assert to_db(scene).data[0, 0] == pytest.approx([20 * np.log10(0.5), 20 * np.log10(3)])
+    power = Scene(np.array([[[0, 3]]]), "intensity", ("b",), dtype="uint16")
+    assert zero_floor_db(power)[0] == pytest.approx(10 * np.log10(0.5))
+
+
+def test_floor_of_floats_is_half_of_the_smallest_positive_sample():
+    scene = Scene(np.array([[[0, 0.02, 5.0]]]), "intensity", ("b",))
+    assert zero_floor_db(scene)[0] == pytest.approx(10 * np.log10(0.01))
+    db = Scene(np.array([[[-np.inf, -30.0, 2.0]]]), "db", ("b",))
+    assert zero_floor_db(db)[0] == pytest.approx(-30 - 10 * np.log10(2))
+    assert np.isneginf(from_db(to_db(db)).data).tolist() == [[[True, False, False]]]
+
+
+def test_a_codec_may_disturb_the_floor():
+    scene = Scene(np.array([[[0, 1, 7]]]), "amplitude", ("b",), dtype="uint8")
+    there = to_db(scene)
+    noisy = there.with_data(there.data + np.float32([[[1.5, -0.4, 0.2]]]))
+    assert (from_db(noisy).data == 0).tolist() == [[[True, False, False]]]
+
+
+def test_each_band_keeps_its_own_floor_when_it_is_taken_alone():
+    data = np.array([[[0, 1.0]], [[0, 100.0]], [[3.0, 4.0]]])
+    there = to_db(Scene(data, "intensity", ("VV", "VH", "HH")))
+    for band, zeros in (("VV", 1), ("VH", 1), ("HH", 0)):
+        assert (from_db(there.band(band)).data == 0).sum() == zeros
+
+
+def test_nothing_is_clipped_and_nodata_stays():
+    data = np.array([[[np.nan, 1e-12, 1e12]]])
+    there = to_db(Scene(data, "intensity", ("b",)))
+    assert np.isnan(there.data[0, 0, 0])
+    assert not there.valid[0, 0, 0]
+    assert there.data[0, 0, 1:] == pytest.approx([-120, 120])
+
+
+def test_complex_becomes_intensity_on_the_way_back():
+    scene = Scene(np.array([[[3 + 4j, 0]]]), "complex", ("b",), dtype="complex64")
+    back = from_db(to_db(scene))
+    assert back.quantity == "intensity"
+    assert back.data[0, 0] == pytest.approx([25, 0])
+
+
+def test_negative_amplitude_is_refused_with_a_hint():
+    with pytest.raises(SceneError, match=r"'here'.*negative intensity.*dB"):
+        to_db(Scene(np.array([[[-3.0, 1.0]]]), "intensity", ("b",), name="here"))
+    with pytest.raises(SceneError, match="needs a scene in dB"):
+        from_db(Scene(np.ones((1, 1, 1)), "intensity", ("b",)))
+    with pytest.raises(SceneError, match="unknown quantity 'power'"):
+        intensity(np.ones(1), "power")
+
+
+@given(st.floats(-60, 20), st.floats(0.5, 80), hnp.arrays(np.float64, 7, elements=st.floats(-200, 200)))
+def test_normalizer_is_affine_invertible_and_does_not_clip(low, width, samples):
+    normalizer = Normalizer(low, low + width)
+    values = normalizer.normalize(samples)
+    assert np.allclose(normalizer.denormalize(values), samples, atol=1e-9)
+    assert normalizer.normalize(low) == pytest.approx(0, abs=1e-12)
+    assert normalizer.normalize(low + width) == pytest.approx(1)
+    outside = samples > low + width
+    assert (values[outside] > 1).all()
+    assert Normalizer.from_dict(json.loads(json.dumps(normalizer.to_dict()))) == normalizer
+
+
+def test_normalizer_needs_an_increasing_pair():
+    for low, high in ((1, 1), (2, 1), (np.nan, 1), (0, np.inf)):
+        with pytest.raises(SceneError, match="finite low < high"):
+            Normalizer(low, high)
+    with pytest.raises(SceneError, match="'low' and 'high'"):
+        Normalizer.from_dict({"low": 1})
+
+
+def test_fit_takes_percentiles_of_valid_training_samples():
+    ramp = np.linspace(-30, 0, 10_001, dtype=np.float32).reshape(1, 1, -1)
+    other = np.concatenate([ramp, np.full((1, 1, 500), np.nan, np.float32)], -1)
+    fitted = fit_normalizers([Scene(other, "db", ("VV",))])["VV"]
+    assert fitted.low == pytest.approx(-29.97, abs=1e-3)
+    assert fitted.high == pytest.approx(-0.03, abs=1e-3)
+    with pytest.raises(SceneError, match="dB"):
+        fit_normalizers([Scene(ramp**2, "intensity", ("VV",))])
+
+
+def test_a_constant_scene_has_a_range_of_one_decibel():
+    assert fit_normalizer(np.full(9, -7.0)).width == 1
+    with pytest.raises(SceneError, match="nodata"):
+        fit_normalizer(np.full(3, np.nan))
