@@ -4,25 +4,27 @@
 module per concept. Definitions, domains and sources are in each docstring.
 """
 
-from sarlab.metrics.base import Undefined, UndefinedMetric
-from sarlab.metrics.catalog import Comparison, Metric, Reference, Scores, Window, define, described, metrics, score
-
-# importing a module registers its columns
-from sarlab.metrics import edges, pixel, sar  # isort: skip
-from sarlab.metrics.edges import epi_roa
-from sarlab.metrics.pixel import (
-    max_relative_error,
-    ms_ssim,
-    peak_error,
-    psnr,
-    psnr_amplitude,
-    psnr_intensity,
-    rmse,
-    ssim,
+from sarlab.metrics import (
+    accuracy,
+    aggregation,
+    classes,
+    distribution,
+    edges,
+    frequency,
+    looks,
+    pixel,
+    ratio,
+    targets,
 )
-from sarlab.metrics.sar import bias, enl, enl_log_cumulant, enl_mode, enl_ratio, homogeneous_windows
+from sarlab.metrics.base import Undefined, UndefinedMetric
+from sarlab.metrics.catalog import Metric, Scores, define, described, metrics, score
+from sarlab.metrics.comparison import Comparison, Reference, Window
+
+#: Importing a module registers its columns.
+MODULES = (pixel, aggregation, classes, frequency, looks, accuracy, edges, ratio, distribution, targets)
 
 __all__ = [
+    "MODULES",
     "Comparison",
     "Metric",
     "Reference",
@@ -30,26 +32,8 @@ __all__ = [
     "Undefined",
     "UndefinedMetric",
     "Window",
-    "bias",
     "define",
     "described",
-    "edges",
-    "enl",
-    "enl_log_cumulant",
-    "enl_mode",
-    "enl_ratio",
-    "epi_roa",
-    "homogeneous_windows",
-    "max_relative_error",
     "metrics",
-    "ms_ssim",
-    "peak_error",
-    "pixel",
-    "psnr",
-    "psnr_amplitude",
-    "psnr_intensity",
-    "rmse",
-    "sar",
     "score",
-    "ssim",
 ]

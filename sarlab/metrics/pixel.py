@@ -19,10 +19,11 @@ from sarlab.metrics.base import (
     pair,
     scalar,
 )
-from sarlab.metrics.catalog import Comparison, define
+from sarlab.metrics.catalog import define
+from sarlab.metrics.comparison import Comparison
 
-#: Smallest side for MS-SSIM: five scales, the coarsest (side/16) at least as wide as the 11-sample window.
-MS_SSIM_SIDE = 161
+#: Smallest side for MS-SSIM: the coarsest of five scales (side // 16) at least as wide as the 11-sample window.
+MS_SSIM_SIDE = 176
 #: Radius of the Gaussian window of SSIM (standard deviation 1.5, cut at 3.5): 11 × 11 samples.
 SSIM_RADIUS = 5
 
@@ -178,7 +179,7 @@ def ms_ssim(reference_db: Any, test_db: Any, *, clip: tuple[float, float]) -> fl
     Parameters
     ----------
     reference_db, test_db : array_like, shape (height, width)
-        Both sides at least 161 samples.
+        Both sides at least 176 samples.
     clip : (low, high)
         In dB; `data_range` = high − low.
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sarlab.errors import MetricError
-from sarlab.metrics import (
-    Undefined,
+from sarlab.metrics.base import Undefined
+from sarlab.metrics.pixel import (
     max_relative_error,
     ms_ssim,
     peak_error,
@@ -117,10 +117,16 @@ def test_ms_ssim_against_an_independent_implementation():
     assert ms_ssim(x, y, clip=CLIP) == pytest.approx(expected, abs=1e-4)
 
 
-def test_ms_ssim_below_161_samples_says_why(images):
-    value = ms_ssim(images[0][:160], images[1][:160], clip=CLIP)
+@pytest.mark.parametrize("side", [1, 160, 161, 175])
+def test_ms_ssim_of_small_images_says_why(images, side):
+    value = ms_ssim(images[0][:side], images[1][:side], clip=CLIP)
     assert isinstance(value, Undefined)
-    assert "161" in value.reason
+    assert "176" in value.reason
+
+
+def test_ms_ssim_of_the_smallest_image_it_is_defined_for(images):
+    pytest.importorskip("torchmetrics")
+    assert 0 < ms_ssim(images[0][:176, :176], images[1][:176, :176], clip=CLIP) < 1
 
 
 def test_ms_ssim_without_torchmetrics_says_why(images, monkeypatch):

@@ -1,6 +1,7 @@
-"""Looks and radiometry: equivalent number of looks (ENL) over homogeneous windows, radiometric bias.
+"""Equivalent number of looks (ENL) over homogeneous windows of **linear intensity**.
 
-All from **linear intensity**. Amplitude must be squared first, dB be converted.
+Amplitude must be squared first, dB be converted. Windows are found on the original, or given; windows of different means
+are never pooled.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import polygamma
 
-from sarlab.metrics.base import UndefinedMetric, pair, raster, scalar, to_intensity
-from sarlab.metrics.catalog import Comparison, Reference, Window, define
+from sarlab.metrics.base import UndefinedMetric, pair, raster, scalar
+from sarlab.metrics.catalog import define
+from sarlab.metrics.comparison import Comparison, Reference, Window
 
 #: Side of an automatic window in samples, and in images too small for it.
 WINDOW_SIDES = (32, 16)
 #: Moment and log-cumulant estimates may differ by this share in a homogeneous window.
-AGREEMENT = 0.15
+AGREEMENT = 0.1
 
 
 class WindowLooks(NamedTuple):
@@ -137,7 +139,8 @@ def homogeneous_windows(intensity: Any, *, side: int | None = None, agreement: f
     return [Window(int(r) * half, int(c) * half, 2 * half, 2 * half) for r, c in zip(*np.nonzero(agree), strict=True)]
 
 
-def _given_or_found(intensity: np.ndarray, windows: Sequence[Sequence[int]] | None) -> list[Window]:
+def given_or_found(intensity: np.ndarray, windows: Sequence[Sequence[int]] | None) -> list[Window]:
+    """The caller's homogeneous windows, or those found automatically; `UndefinedMetric` where there are none."""
     found = homogeneous_windows(intensity) if windows is None else [Window(*window) for window in windows]
     if not found:
         raise UndefinedMetric("no homogeneous window was found")
@@ -175,14 +178,14 @@ def enl(intensity: Any, *, windows: Sequence[Sequence[int]] | None = None) -> fl
     Oliver & Quegan, Understanding Synthetic Aperture Radar Images, 2004, ch. 4; as in ESA SNAP and GAMMA.
     """
     values = raster(intensity, "intensity")
-    return _median_looks(window_looks(values, _given_or_found(values, windows)).moments)
+    return _median_looks(window_looks(values, given_or_found(values, windows)).moments)
 
 
 @scalar
 def enl_mode(intensity: Any, *, windows: Sequence[Sequence[int]] | None = None) -> float:
     """Mode over homogeneous windows of mean² / variance: the peak of a Gaussian kernel density of ln ENL."""
     values = raster(intensity, "intensity")
-    return _mode_looks(window_looks(values, _given_or_found(values, windows)).moments)
+    return _mode_looks(window_looks(values, given_or_found(values, windows)).moments)
 
 
 def _mode_looks(looks: np.ndarray) -> float:
@@ -201,7 +204,7 @@ def _mode_looks(looks: np.ndarray) -> float:
 def enl_log_cumulant(intensity: Any, *, windows: Sequence[Sequence[int]] | None = None) -> float:
     """Equivalent number of looks by log-cumulants, var(ln I) = ψ′(L): median over homogeneous windows; in (0, ∞)."""
     values = raster(intensity, "intensity")
-    return _median_looks(window_looks(values, _given_or_found(values, windows)).log_cumulants)
+    return _median_looks(window_looks(values, given_or_found(values, windows)).log_cumulants)
 
 
 @scalar
@@ -213,7 +216,7 @@ def enl_ratio(
     Dimensionless, in (0, ∞). Not monotone in rate, and to be read beside the bias.
     """
     reference, test, _ = pair(reference_intensity, test_intensity)
-    return _looks_ratio(reference, test, _given_or_found(reference, windows))
+    return _looks_ratio(reference, test, given_or_found(reference, windows))
 
 
 def _looks_ratio(reference: np.ndarray, test: np.ndarray, windows: Sequence[Window]) -> float:
@@ -221,28 +224,9 @@ def _looks_ratio(reference: np.ndarray, test: np.ndarray, windows: Sequence[Wind
         return _median_looks(window_looks(test, windows).moments / window_looks(reference, windows).moments)
 
 
-@scalar
-def bias(reference_db: Any, test_db: Any) -> float:
-    """Radiometric bias 10·log10(ΣÎ / ΣI) in dB of linear intensity, over all valid samples; in (−∞, ∞), 0 is best.
-
-    A codec that minimizes the squared error in dB tends to 4.343·(ψ(L) − ln L) over homogeneous areas at low rate
-    (`sarlab.metrics.bounds.bias_limit`).
-    """
-    reference, test, valid = pair(reference_db, test_db)
-    return intensity_bias(to_intensity(reference[valid]), to_intensity(test[valid]))
-
-
-def intensity_bias(reference: np.ndarray, test: np.ndarray) -> float:
-    """10·log10(ΣÎ / ΣI) of valid linear intensities; raises `UndefinedMetric` where a sum is zero."""
-    before, after = reference.sum(), test.sum()
-    if before <= 0 or after <= 0:
-        raise UndefinedMetric("the intensity of an image sums to zero")
-    return 10 * np.log10(after / before)
-
-
 def scene_windows(reference: Reference) -> list[Window]:
     """Homogeneous windows of a scene: the user's, or found automatically. For `Reference.once`."""
-    return _given_or_found(reference.intensity, reference.windows)
+    return given_or_found(reference.intensity, reference.windows)
 
 
 def scene_window_looks(reference: Reference) -> WindowLooks:
@@ -296,11 +280,3 @@ def _test_log(case: Comparison) -> float:
 @define("enl_ratio", label="ENL ratio", better="one", source=_ENL_SOURCE, **_LOOKS)
 def _test_ratio(case: Comparison) -> float:
     return _median_looks(case.once(case_window_looks).moments / case.reference.once(scene_window_looks).moments)
-
-
-@define(
-    "bias_db", label="Radiometric bias", unit="dB", better="zero", domain="intensity", valid_range=(-np.inf, np.inf),
-    source="definition", group="bias",
-)  # fmt: skip
-def _bias(case: Comparison) -> float:
-    return intensity_bias(case.reference_intensity[case.valid], case.test_intensity[case.valid])
