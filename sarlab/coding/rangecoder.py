@@ -14,14 +14,13 @@ zeros past the end. Whether the values are right, a checksum beside the data tel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from sarlab.coding.tables import INDICES, LARGEST, TOTAL, Table, family_table, split_index, table_from_histogram
+from sarlab.coding.tables import INDICES, LARGEST, TOTAL, Table, family_table, split_index
 from sarlab.errors import BitstreamError, CodecError
 
 #: Magnitude classes of an escaped value: an excess of n bits belongs to class n.
@@ -53,16 +52,29 @@ class RangeEncoder:
         values, indices = _integers(values), np.ravel(indices)
         if values.shape != indices.shape:
             raise CodecError(f"{values.size} values but {indices.size} table indices")
+        self._encode_groups((values[where], *_lookup(family, index)) for index, where in _groups(indices))
+
+    def encode_rows(self, values: np.ndarray, indices: np.ndarray, families: np.ndarray) -> None:
+        """Append the rows of an array one by one, each under one table.
+
+        Parameters
+        ----------
+        values : ndarray of int, shape (rows, count)
+        indices, families : ndarray of int, shape (rows,)
+            Scale index and family of each row.
+        """
+        rows = [_integers(row) for row in values]
+        self._encode_groups((row, *_lookup(int(f), int(i))) for row, i, f in zip(rows, indices, families, strict=True))
+
+    def _encode_groups(self, groups: Iterable[tuple[np.ndarray, Table, int]]) -> None:
         outside = []
-        for index, where in _groups(indices):
-            table, shift = _lookup(family, index)
-            group = values[where]
+        for values, table, shift in groups:
             if shift:
-                high = (group + (1 << (shift - 1))) >> shift
-                outside.append(self._symbols(high, table))
-                self.encode_uniform((group + (1 << (shift - 1))) & ((1 << shift) - 1), 1 << shift)
+                raised = values + (1 << (shift - 1))
+                outside.append(self._symbols(raised >> shift, table))
+                self.encode_uniform(raised & ((1 << shift) - 1), 1 << shift)
             else:
-                outside.append(self._symbols(group, table))
+                outside.append(self._symbols(values, table))
         self._escapes(outside)
 
     def encode_uniform(self, values: np.ndarray, size: int) -> None:
@@ -140,17 +152,30 @@ class RangeDecoder:
     def decode_indexed(self, indices: np.ndarray, family: int | Sequence[Table] = 0) -> np.ndarray:
         """Integers whose tables are named by `indices`, in the shape of `indices`, int64."""
         shape, indices = np.shape(indices), np.ravel(indices)
-        groups = []
-        for index, where in _groups(indices):
-            table, shift = _lookup(family, index)
-            group, beyond = self._symbols(len(where), table)
-            low = self.decode_uniform(len(where), 1 << shift) if shift else None
-            groups.append((where, group, beyond, table, shift, low))
-        self._escapes([(group, beyond, table) for _, group, beyond, table, _, _ in groups])
+        groups = _groups(indices)
+        parts = self._decode_groups([(len(where), *_lookup(family, index)) for index, where in groups])
         values = np.empty(indices.shape, np.int64)
-        for where, group, _, _, shift, low in groups:
-            values[where] = group if low is None else (group << shift) + low - (1 << (shift - 1))
-        return np.clip(values, -LARGEST, LARGEST).reshape(shape)
+        for (_, where), part in zip(groups, parts, strict=True):
+            values[where] = part
+        return values.reshape(shape)
+
+    def decode_rows(self, count: int, indices: np.ndarray, families: np.ndarray) -> np.ndarray:
+        """`count` integers a row, each row under one table: int64, shape (rows, count)."""
+        tables = [_lookup(int(f), int(i)) for i, f in zip(indices, families, strict=True)]
+        parts = self._decode_groups([(count, table, shift) for table, shift in tables])
+        return np.stack(parts) if parts else np.empty((0, count), np.int64)
+
+    def _decode_groups(self, groups: list[tuple[int, Table, int]]) -> list[np.ndarray]:
+        coded, lows = [], []
+        for count, table, shift in groups:
+            coded.append((*self._symbols(count, table), table))
+            lows.append((self.decode_uniform(count, 1 << shift), shift) if shift else None)
+        self._escapes(coded)
+        values = [
+            part if low is None else (part << low[1]) + low[0] - (1 << (low[1] - 1))
+            for (part, _, _), low in zip(coded, lows, strict=True)
+        ]
+        return [np.clip(part, -LARGEST, LARGEST) for part in values]
 
     def decode_uniform(self, count: int, size: int) -> np.ndarray:
         """`count` equally likely integers 0 … size − 1, int64."""
@@ -207,49 +232,12 @@ def coded_bits(values: np.ndarray, indices: np.ndarray, family: int | Sequence[T
     return float(total)
 
 
-def encode_adaptive(encoder: RangeEncoder, values: np.ndarray, *, largest: int, first: int = 32) -> None:
-    """Append integers −largest … largest under a table learned on the way from those already sent.
-
-    Chunks of `first`, then always as many values as went before; each chunk's table is the histogram of all
-    earlier values with half a count added everywhere, in integers.
-    """
-    values = _integers(values)
-    if values.size and np.abs(values).max() > largest:
-        raise CodecError(f"values reach {np.abs(values).max()}, beyond the stated largest {largest}")
-    seen = np.ones(2 * largest + 1, np.int64)
-    for start, stop in _chunks(len(values), first):
-        encoder.encode(values[start:stop], table_of_seen(seen, largest))
-        np.add.at(seen, values[start:stop] + largest, 2)
-
-
-def decode_adaptive(decoder: RangeDecoder, count: int, *, largest: int, first: int = 32) -> np.ndarray:
-    """Read back what `encode_adaptive` appended, int64."""
-    values = np.empty(count, np.int64)
-    seen = np.ones(2 * largest + 1, np.int64)
-    for start, stop in _chunks(count, first):
-        values[start:stop] = decoder.decode(stop - start, table_of_seen(seen, largest))
-        np.add.at(seen, values[start:stop] + largest, 2)
-    return values
-
-
-def table_of_seen(seen: np.ndarray, largest: int) -> Table:
-    """Table of the adaptive coder, by integer arithmetic alone."""
-    return table_from_histogram(seen, low=-largest, escape=False)
-
-
 def _roundest(first: int, last: int) -> int:
     """The number in first … last with the most trailing zero bits."""
     bits = 64
     while last >> bits << bits < first:
         bits -= 1
     return last >> bits << bits
-
-
-def _chunks(count: int, first: int) -> list[tuple[int, int]]:
-    edges = [0]
-    while edges[-1] < count:
-        edges.append(min(count, max(first, 2 * edges[-1])))
-    return list(pairwise(edges))
 
 
 def _integers(values: np.ndarray) -> np.ndarray:

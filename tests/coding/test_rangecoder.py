@@ -12,8 +12,6 @@ from sarlab.coding.rangecoder import (
     RangeDecoder,
     RangeEncoder,
     coded_bits,
-    decode_adaptive,
-    encode_adaptive,
 )
 from sarlab.coding.tables import INDICES, LARGEST, Table, family_table, split_index, table_from_histogram
 from sarlab.errors import BitstreamError, CodecError
@@ -93,23 +91,18 @@ def test_matched_table_reaches_the_entropy():
     assert entropy < len(encoder.finish()) < 1.005 * entropy
 
 
-@given(st.lists(st.integers(-7, 7), max_size=300))
-@settings(max_examples=50, deadline=None)
-def test_adaptive_round_trip(values):
-    values = np.array(values, np.int64)
-    encoder = RangeEncoder()
-    encode_adaptive(encoder, values, largest=7)
-    assert (decode_adaptive(RangeDecoder(encoder.finish()), len(values), largest=7) == values).all()
-
-
-def test_adaptive_needs_no_table_to_come_near_the_entropy():
+def test_rows_are_like_one_table_after_another():
     rng = np.random.default_rng(3)
-    values = rng.geometric(0.4, 50_000).clip(max=30) - 1
-    p = np.bincount(values) / len(values)
-    entropy = -(p[p > 0] * np.log2(p[p > 0])).sum() / 8 * len(values)
+    indices, families = rng.integers(0, INDICES, 20), rng.integers(0, 4, 20)
+    values = np.rint(rng.laplace(size=(20, 50)) * 2.0 ** ((indices[:, None] - 32) / 8)).astype(np.int64)
+    values = np.clip(values, -LARGEST, LARGEST)
     encoder = RangeEncoder()
-    encode_adaptive(encoder, values, largest=30)
-    assert len(encoder.finish()) < 1.01 * entropy + 40
+    encoder.encode_rows(values, indices, families)
+    assert (RangeDecoder(encoder.finish()).decode_rows(50, indices, families) == values).all()
+    one, two = RangeEncoder(), RangeEncoder()
+    one.encode_rows(values[:1], indices[:1], families[:1])
+    two.encode_indexed(values[0], np.full(50, indices[0]), int(families[0]))
+    assert one.finish() == two.finish()
 
 
 def test_learned_static_table_without_escape():

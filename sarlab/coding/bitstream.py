@@ -1,0 +1,232 @@
+"""The container of a compressed scene: a ``.sarl`` file.
+
+    "SARL" version CRC │ writer fields │ index │ payload of tile 0 │ payload of tile 1 │ …
+
+The header says what the file is, the index how long each tile's payload is and what its checksums are. Payloads are bytes
+to this module. All numbers are little-endian; counts are varints (7 bits a byte, lowest first). The book's page on the
+file format specifies every field.
+
+Nothing is believed before it is checked: every count is compared with the size of the input before anything is allocated
+for it, and the header's checksum before any field is used.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from sarlab import __version__
+from sarlab.coding.header import VERSION, Cursor, Header, unpack_header
+from sarlab.errors import BitstreamError, CodecError
+from sarlab.files import replacing
+
+MAGIC = b"SARL"
+
+_ENTRY = struct.Struct("<IIH")
+_PREFIX = struct.Struct("<4sBI")
+
+
+class StreamWriter:
+    """Writes a container tile by tile, in the order of the tiles; a context manager.
+
+    A file appears under its name in one step when the last tile is in it, or not at all.
+
+    Parameters
+    ----------
+    target : path or binary file
+        A binary file must allow seeking and is written from where it stands.
+    header : Header
+    """
+
+    def __init__(self, target: str | Path | BinaryIO, header: Header):
+        self.target, self.header = target, header
+        rows, columns = header.grid
+        self._head = header.pack()
+        self._entries: list[tuple[int, int, int]] = []
+        self._count = rows * columns
+        self._stack = ExitStack()
+
+    def __enter__(self) -> StreamWriter:
+        try:
+            if isinstance(self.target, (str, Path)):
+                self._file = self._stack.enter_context(self._stack.enter_context(replacing(self.target)).open("wb"))
+            else:
+                self._file = self.target
+            self._start = self._file.tell()
+            self._file.write(bytes(_PREFIX.size) + self._head + bytes(_ENTRY.size * self._count))
+        except OSError as error:
+            self._stack.__exit__(type(error), error, error.__traceback__)
+            raise self._cannot_write(error) from None
+        return self
+
+    def append(self, payload: bytes, check: int) -> None:
+        """Add the next tile: its payload and the checksum of its latent (16 bits)."""
+        if len(self._entries) == self._count:
+            raise CodecError(f"the container has room for {self._count} tiles only")
+        self._entries.append((len(payload), zlib.crc32(payload), check & 0xFFFF))
+        try:
+            self._file.write(payload)
+        except OSError as error:
+            raise self._cannot_write(error) from None
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is not None:
+            self._stack.__exit__(kind, error, trace)
+            return
+        try:
+            if len(self._entries) != self._count:
+                raise CodecError(f"{len(self._entries)} of {self._count} tiles were written")
+            checked = self._head + b"".join(_ENTRY.pack(*entry) for entry in self._entries)
+            end = self._file.tell()
+            self._file.seek(self._start)
+            self._file.write(_PREFIX.pack(MAGIC, VERSION, zlib.crc32(checked)) + checked)
+            self._file.seek(end)
+            self._file.flush()
+            if isinstance(self.target, (str, Path)):
+                os.fsync(self._file.fileno())
+        except BaseException as problem:
+            self._stack.__exit__(type(problem), problem, problem.__traceback__)
+            if isinstance(problem, OSError):
+                raise self._cannot_write(problem) from None
+            raise
+        self._stack.__exit__(None, None, None)
+
+    def _cannot_write(self, error: OSError) -> CodecError:
+        name = self.target if isinstance(self.target, (str, Path)) else "the stream"
+        return CodecError(f"{name} cannot be written ({error.strerror or error}); nothing was left behind")
+
+
+class StreamReader:
+    """Reads a container: header and index at once, payloads one by one; a context manager.
+
+    Parameters
+    ----------
+    source : path, bytes or seekable binary file
+
+    Attributes
+    ----------
+    header : Header
+    size : int
+        Bytes of the whole container.
+    lengths : list of int
+        Bytes of each tile's payload.
+
+    Raises
+    ------
+    BitstreamError
+        For whatever is wrong with the input, naming it.
+    """
+
+    def __init__(self, source: str | Path | bytes | BinaryIO):
+        self._stack = ExitStack()
+        if isinstance(source, (str, Path)):
+            self.name = str(source)
+            try:
+                opened = Path(source).open("rb")  # noqa: SIM115 (closed by the stack)
+                self._file: BinaryIO = self._stack.enter_context(opened)
+            except OSError as error:
+                raise BitstreamError(f"{source} cannot be read ({error.strerror})") from None
+        else:
+            self.name = "the stream"
+            self._file = io.BytesIO(source) if isinstance(source, (bytes, bytearray, memoryview)) else source
+        try:
+            self._start = self._file.tell()
+            self.size = self._file.seek(0, io.SEEK_END) - self._start
+            self._read_head()
+        except BitstreamError as error:
+            self._stack.close()
+            raise BitstreamError(f"{self.name}: {error}") from None
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def __enter__(self) -> StreamReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the file."""
+        self._stack.close()
+
+    def _at(self, offset: int, length: int) -> bytes:
+        self._file.seek(self._start + offset)
+        data = self._file.read(length)
+        if len(data) != length:
+            raise BitstreamError(f"truncated: {self.size} bytes end inside the data")
+        return data
+
+    def _read_head(self) -> None:
+        if self.size == 0:
+            raise BitstreamError("empty, not a compressed scene")
+        start = self._at(0, min(self.size, _PREFIX.size + 16))
+        if start[:4] != MAGIC[: len(start)]:
+            raise BitstreamError("not a compressed scene: it does not begin with 'SARL'")
+        if self.size < len(start) or len(start) < _PREFIX.size + 5:
+            raise BitstreamError(f"truncated: {self.size} bytes are too few for a header")
+        _, version, checksum = _PREFIX.unpack_from(start)
+        writer = tuple(start[_PREFIX.size : _PREFIX.size + 3])
+        if version != VERSION:
+            wrote = ".".join(map(str, writer))
+            raise BitstreamError(
+                f"file format version {version}, of which this sarlab {__version__} reads only {VERSION}; "
+                f"it was probably written by sarlab {wrote}: install that version or a later one"
+            )
+        cursor = Cursor(start[_PREFIX.size + 3 :])
+        length = cursor.varint()
+        begin = _PREFIX.size + 3 + cursor.position
+        if begin + length > self.size:
+            raise BitstreamError(f"truncated or damaged: a header of {length} bytes in a file of {self.size}")
+        fields = self._at(begin, length)
+        damaged: BitstreamError | None = None
+        try:
+            header = unpack_header(fields, writer)
+            rows, columns = header.grid
+            count = rows * columns
+            if begin + length + count * _ENTRY.size > self.size:
+                raise BitstreamError(f"truncated: no room for the index of {count} tiles in {self.size} bytes")
+        except BitstreamError as error:
+            damaged, count = error, 0
+        index = self._at(begin + length, count * _ENTRY.size)
+        if zlib.crc32(start[_PREFIX.size : begin] + fields + index) != checksum:
+            raise (
+                damaged
+                if damaged and "truncated" in str(damaged)
+                else BitstreamError("the header is damaged: its checksum is wrong")
+            )
+        if damaged:
+            raise damaged
+        entries = list(_ENTRY.iter_unpack(index))
+        self.header, self.lengths = header, [entry[0] for entry in entries]
+        self._checks = [entry[1:] for entry in entries]
+        self._offsets = [begin + length + len(index)]
+        for size in self.lengths:
+            self._offsets.append(self._offsets[-1] + size)
+        if self._offsets[-1] != self.size:
+            what = "truncated" if self._offsets[-1] > self.size else "longer than it says"
+            raise BitstreamError(f"{what}: {self.size} bytes where the index says {self._offsets[-1]}")
+
+    @property
+    def header_bytes(self) -> int:
+        """Bytes before the first payload, index included."""
+        return self._offsets[0]
+
+    def payload(self, tile: int) -> bytes:
+        """Payload of a tile, checked."""
+        data = self._at(self._offsets[tile], self.lengths[tile])
+        if zlib.crc32(data) != self._checks[tile][0]:
+            raise BitstreamError(
+                f"{self.name}: tile {tile} is damaged: its checksum is wrong; the other tiles may be intact"
+            )
+        return data
+
+    def check(self, tile: int) -> int:
+        """Stored checksum of a tile's latent, 16 bits."""
+        return self._checks[tile][1]
