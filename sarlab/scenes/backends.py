@@ -68,7 +68,7 @@ class RasterFile:
             try:
                 self._file = self._stack.enter_context(rasterio.open(path))
             except RasterioError as error:
-                raise SceneError(f"{path}: not an image that can be read ({first_line(error)})") from None
+                raise SceneError(f"{path}: not an image that can be read ({first_line(error).replace(str(path), path.name)})") from None
         file = self._file
         if file.count == 0:
             self.close()
@@ -108,7 +108,7 @@ class RasterFile:
                 elif MaskFlags.per_dataset in flags:
                     valid[band] &= file.read_masks(band + 1, **_one_band(options)) > 0
         except RasterioError as error:
-            raise SceneError(f"{self._path}: damaged or truncated image data ({first_line(error)})") from None
+            raise SceneError(f"{self._path}: damaged or truncated image data ({first_line(error).replace(str(self._path), self._path.name)})") from None
         data = _as_float(raw)
         if self._scaled:
             shape = (-1, 1, 1)

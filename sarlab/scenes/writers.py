@@ -99,13 +99,16 @@ class GeoTiffWriter:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 self._final = self._stack.enter_context(replacing(self.path))
-                self._plain = self._stack.enter_context(replacing(self._final)) if self.cog else self._final
+                self._plain = self._final
+                if self.cog:
+                    self._plain = self._final.with_name(self._final.name + ".plain")
+                    self._stack.callback(self._plain.unlink, missing_ok=True)
                 self._file = self._stack.enter_context(rasterio.open(self._plain, "w", **profile))
+            self._file.descriptions = like.bands
+            self._file.update_tags(**{**like.tags, **own_tags(like)})
         except (RasterioError, OSError, ValueError, TypeError) as error:
             self._stack.__exit__(type(error), error, error.__traceback__)
             raise SceneError(f"{self.path}: cannot be written ({first_line(error)})") from None
-        self._file.descriptions = like.bands
-        self._file.update_tags(**like.tags, **own_tags(like))
         return self
 
     def write(self, data: np.ndarray, row: int, column: int, valid: np.ndarray | None = None) -> None:
@@ -120,11 +123,17 @@ class GeoTiffWriter:
         self._file.write(encoded, window=RasterWindow(column, row, columns, rows))
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None and self.cog:
-            import rasterio.shutil
+        import rasterio.shutil
+        from rasterio.errors import RasterioError
 
-            self._file.close()
-            rasterio.shutil.copy(self._plain, self._final, driver="COG", compress="deflate", bigtiff="if_safer")
+        try:
+            if kind is None:
+                self._file.close()
+                if self.cog:
+                    rasterio.shutil.copy(self._plain, self._final, driver="COG", compress="deflate", bigtiff="if_safer")
+        except (RasterioError, OSError) as failure:
+            self._stack.__exit__(type(failure), failure, failure.__traceback__)
+            raise SceneError(f"{self.path}: cannot be written ({first_line(failure)})") from None
         self._stack.__exit__(kind, error, trace)
 
 

@@ -1,0 +1,227 @@
+"""Splits of a user's scenes: by acquisition, by block, with empty files and other sensors."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sarlab.errors import SceneError
+from sarlab.scenes.embedded import reference_normalizers
+from sarlab.scenes.radiometry import Normalizer
+from sarlab.scenes.scene import Scene
+from sarlab.scenes.sources import read_source
+from sarlab.scenes.splits import choose_normalizers, scene_duplicate_share, split_digest, split_scenes
+
+REFERENCE = {"VV": Normalizer(-25, 3), "VH": Normalizer(-31, -4)}
+
+
+def speckled(seed, side=96, level=-12.0, bands=("VV",)):
+    return np.random.default_rng(seed).normal(level, 2, (len(bands), side, side)).astype(np.float32)
+
+
+def scene(seed, name, acquisition="", **options):
+    return Scene(speckled(seed), "db", ("VV",), name=name, acquisition=acquisition or name, **options)
+
+
+def test_three_acquisitions_are_split_by_acquisition():
+    scenes = [scene(i, f"s{i}", f"event {i // 2}") for i in range(10)]
+    split = split_scenes(scenes, REFERENCE)
+    events = [{s.acquisition for s in getattr(split, role)} for role in ("train", "validation", "test")]
+    assert all(events)
+    assert not events[0] & events[1]
+    assert not events[0] & events[2]
+    assert not events[1] & events[2]
+    assert len(split.train) + len(split.validation) + len(split.test) == 10
+    assert {s.seen_in_training for s in split.train} == {"true"}
+    assert {s.seen_in_training for s in (*split.validation, *split.test)} == {"false"}
+    assert "by acquisition" in split.note
+    again = split_scenes(scenes[::-1], REFERENCE)
+    assert {s.name for s in again.test} == {s.name for s in split.test}
+
+
+def test_copied_pixels_train_but_do_not_judge():
+    copied = [
+        Scene(np.repeat(speckled(i), 2, axis=2), "db", ("VV",), name=f"copy{i}", acquisition=f"copy{i}")
+        for i in range(5)
+    ]
+    pure = [scene(10 + i, f"pure{i}") for i in range(2)]
+    split = split_scenes([*copied, *pure], REFERENCE)
+    assert [s.name[:4] for s in split.test] == ["pure"]
+    assert any(s.name.startswith("pure") for s in split.train)
+
+
+def test_fewer_acquisitions_are_cut_into_guarded_blocks():
+    image = -np.arange(512 * 512, dtype=np.float32).reshape(1, 512, 512) / 2**14
+    split = split_scenes([Scene(image, "db", ("VV",), name="one", acquisition="one")], REFERENCE)
+    assert [s.name for _, s in split.roles()] == ["one-train", "one-validation", "one-test"]
+    assert "guard of 64 pixels" in split.note
+    assert "share the acquisition" in split.note
+    values = [set(s.data.ravel().tolist()) for _, s in split.roles()]
+    assert not values[0] & values[2]
+
+
+def test_two_scenes_of_one_event_are_one_acquisition():
+    split = split_scenes([scene(i, f"s{i}", f"event {i % 2}") for i in range(4)], REFERENCE)
+    assert "contiguous blocks" in split.note
+    assert len(split.train) == len(split.test) == 4
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 5), (11, 3)])
+def test_scenes_too_small_to_cut_say_so(shape):
+    data = np.random.default_rng(0).normal(-12, 2, (1, *shape))
+    split = split_scenes([Scene(data, "db", ("VV",), name="tiny")], REFERENCE)
+    assert "too small" in split.note
+    assert split.test[0].seen_in_training == "true"
+    assert split.test[0].shape == (1, *shape)
+
+
+def test_strips_and_constant_scenes_work():
+    split = split_scenes([Scene(np.full((1, 17, 1000), 40.0), "db", ("VV",), name="flat")], REFERENCE)
+    assert split.test[0].shape == (1, 17, 218)
+    assert split.normalizers["VV"].width == 1
+
+
+def test_blocks_that_would_hold_nodata_alone_are_not_cut():
+    data = speckled(0, 400)
+    data[:, 200:] = np.nan
+    split = split_scenes([Scene(data, "db", ("VV",), name="half")], REFERENCE)
+    assert "too empty" in split.note
+
+
+def test_calibrated_backscatter_takes_the_embedded_range_and_others_their_own():
+    chosen, note = choose_normalizers([scene(0, "s1")], REFERENCE)
+    assert chosen["VV"] == REFERENCE["VV"]
+    assert "embedded" in note
+    bright = Scene(speckled(0, level=40), "db", ("VV",), name="uncalibrated")
+    other = Scene(speckled(0), "db", ("HH",), name="other polarization")
+    simulated = Scene(speckled(0), "db", ("VV",), name="simulated", simulated=True)
+    for one in (bright, other, simulated):
+        chosen, note = choose_normalizers([one], REFERENCE)
+        band = one.bands[0]
+        assert chosen[band] != REFERENCE.get(band)
+        low, high = np.percentile(one.data, [0.1, 99.9])
+        assert (chosen[band].low, chosen[band].high) == pytest.approx((low, high), abs=1e-3)
+        assert "own training part" in note
+
+
+def test_a_band_that_no_training_scene_has_still_gets_a_range():
+    scenes = [scene(i, f"s{i}") for i in range(3)]
+    odd = Scene(speckled(9), "db", ("HH",), name="odd", acquisition="odd")
+    split = split_scenes([*scenes, odd], REFERENCE)
+    assert set(split.normalizers) == {"VV", "HH"}
+
+
+def test_the_digest_is_of_values_not_of_names_or_places():
+    first = split_scenes([scene(0, "a")], REFERENCE)
+    renamed = split_scenes([scene(0, "b")], REFERENCE)
+    changed = Scene(speckled(0), "db", ("VV",), name="a")
+    changed.data[0, 0, 0] += 0.01
+    other = split_scenes([changed], REFERENCE)
+    assert first.digest == renamed.digest == split_digest(first)
+    assert first.digest != other.digest
+    assert first.digest != split_scenes([scene(0, "a")], {}).digest
+
+
+def test_other_quantities_come_out_in_decibels():
+    power = Scene(10 ** (speckled(0) / 10), "intensity", ("VV",), name="p")
+    split = split_scenes([power], REFERENCE)
+    assert {s.quantity for _, s in split.roles()} == {"db"}
+    assert split.normalizers["VV"] == REFERENCE["VV"]
+
+
+# Folders
+
+
+def test_a_folder_sets_bad_files_aside_and_goes_on(tmp_path):
+    for i in range(3):
+        np.save(tmp_path / f"good{i}.npy", speckled(i))
+    np.save(tmp_path / "empty.npy", np.full((8, 8), np.nan, np.float32))
+    np.save(tmp_path / "ambiguous.npy", np.abs(speckled(1)))
+    (tmp_path / "broken.tif").write_bytes(b"no image")
+    (tmp_path / "notes.txt").write_text("not looked at")
+    (tmp_path / ".hidden.npy").write_bytes(b"")
+    found = read_source(tmp_path)
+    assert [s.name for s in found.scenes] == ["good0", "good1", "good2"]
+    assert {name for name, _ in found.excluded} == {"empty", "ambiguous", "broken"}
+    assert [s.name for s in found.empty] == ["empty"]
+    split = split_scenes(found.scenes, REFERENCE, found.excluded, found.empty, found.note)
+    assert split.reason("empty") == "every sample is nodata or NaN"
+    assert split.reason("good0") == ""
+    assert "empty" in [s.name for s in split.test]
+    assert "Left out" in split.note
+    assert str(tmp_path) not in json.dumps(split.excluded)
+
+
+def test_a_folder_without_a_usable_scene_is_refused(tmp_path):
+    with pytest.raises(SceneError, match="holds no image"):
+        read_source(tmp_path)
+    np.save(tmp_path / "empty.npy", np.full((8, 8), np.nan, np.float32))
+    with pytest.raises(SceneError, match=r"no usable scene.*empty: every sample"):
+        read_source(tmp_path)
+
+
+def test_polarizations_in_files_of_their_own_become_bands(tmp_path):
+    for date in ("one", "two"):
+        (tmp_path / date).mkdir()
+        for i, band in enumerate(("VH", "VV")):
+            np.save(tmp_path / date / f"{band}.npy", speckled(i))
+    found = read_source(tmp_path)
+    assert [(s.name, s.bands, s.acquisition) for s in found.scenes] == [
+        ("one", ("VV", "VH"), "one"),
+        ("two", ("VV", "VH"), "two"),
+    ]
+    assert np.array_equal(found.scenes[0].data[0], speckled(1)[0])
+
+
+def test_polarizations_of_different_size_stay_apart(tmp_path):
+    np.save(tmp_path / "a_VV.npy", speckled(0, 20))
+    np.save(tmp_path / "a_VH.npy", speckled(0, 30))
+    assert sorted(s.name for s in read_source(tmp_path).scenes) == ["a_VH", "a_VV"]
+
+
+def test_equal_names_in_different_folders_stay_apart(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "image.npy", speckled(0))
+    assert [s.name for s in read_source(tmp_path).scenes] == ["a-image", "b-image"]
+
+
+def test_a_huge_scene_is_represented_by_its_center(tmp_path, monkeypatch):
+    monkeypatch.setattr("sarlab.scenes.sources.LARGEST_SIDE", 64)
+    np.save(tmp_path / "huge.npy", speckled(0, 100))
+    found = read_source(tmp_path / "huge.npy")
+    assert np.array_equal(found.scenes[0].data, speckled(0, 100)[:, 18:82, 18:82])
+    assert "central 64×64" in found.note
+
+
+# Real files
+
+
+def test_chips_are_split_by_flood_event(shared_data):
+    found = read_source(shared_data / "sentinel1_grd_chips")
+    split = split_scenes(found.scenes, reference_normalizers(), found.excluded, found.empty)
+    for one in ("train", "validation", "test"):
+        for other in ("train", "validation", "test"):
+            if one != other:
+                events = [{s.acquisition for s in getattr(split, role)} for role in (one, other)]
+                assert not events[0] & events[1]
+    assert dict(split.normalizers) == reference_normalizers()
+    assert [name for name, _ in split.excluded] == ["Paraguay_34417_S1Hand"]
+    shares = {s.name: scene_duplicate_share(s) for s in found.scenes}
+    assert shares["Spain_6860600_S1Hand"] == pytest.approx(0.21, abs=0.01)
+    assert shares["Ghana_53713_S1Hand"] < 0.03
+    assert all(shares[s.name] < 0.03 for s in split.test if not split.reason(s.name))
+    assert any(shares[s.name] < 0.03 for s in split.train)
+
+
+def test_two_dates_with_two_polarizations_each(shared_data):
+    found = read_source(shared_data / "ssl4eo_s1")
+    assert [(s.bands, s.shape) for s in found.scenes] == [(("VV", "VH"), (2, 264, 264))] * 2
+    assert {s.acquisition[:25] for s in found.scenes} == {"S1A_IW_GRDH_1SDV_20200607", "S1A_IW_GRDH_1SDV_20200903"}
+
+
+def test_umbra_zeros_lie_on_their_floor(shared_data):
+    found = read_source(shared_data / "umbra_mount_yasur")
+    split = split_scenes(found.scenes, reference_normalizers())
+    assert split.normalizers["band1"].low == pytest.approx(20 * np.log10(0.5), abs=1e-3)
+    assert all(np.isfinite(s.data).all() for _, s in split.roles())
