@@ -48,7 +48,9 @@ def render(book: Path, out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".render-", dir=out) as work:
         command = [
-            *(sys.executable, "-m", "jupyter_book.cli.main", "build", str(book), "--config", str(book / "_config.yml")),
+            # the module has no __main__ block, so "-m" would do nothing and succeed
+            *(sys.executable, "-c", "from jupyter_book.cli.main import main; main()"),
+            *("build", str(book), "--config", str(book / "_config.yml")),
             *("--path-output", work, "-W", "-n", "--keep-going", "--all"),
         ]
         settings = {"SARLAB_BOOK": str(book.resolve()), "PYDEVD_DISABLE_FILE_VALIDATION": "1", "NO_COLOR": "1"}

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sarlab.errors import PlanError, SarlabError
@@ -98,7 +97,6 @@ def run_job(job: Job, settings: Settings) -> tuple[str, str]:
             job.spec,
             job.folder,
             device=settings.device,
-            progress=progress_file(job.folder),
             time_budget=settings.time_left(),
         )
     except experiment.OutOfTime as stop:
@@ -116,20 +114,6 @@ def run_job(job: Job, settings: Settings) -> tuple[str, str]:
         return "failed", f"{record['error']}: {error}"
     (job.folder / FAILURE).unlink(missing_ok=True)
     return "complete", ""
-
-
-def progress_file(folder: Path, every: float = 2.0) -> Callable[[int, int, float], None]:
-    """Progress that leaves ``progress.json`` in the run's folder every few seconds, for ``sarlab status``."""
-    last = 0.0
-
-    def report(step: int, steps: int, loss: float) -> None:
-        nonlocal last
-        if time.monotonic() - last >= every:
-            last = time.monotonic()
-            with contextlib.suppress(OSError):
-                write_json(folder / "progress.json", {"step": step, "steps": steps, "loss": loss})
-
-    return report
 
 
 def _papermill(jobs: Sequence[Job], settings: Settings, report: Report) -> list[Finished]:

@@ -59,6 +59,7 @@ Progress = Callable[[int, int, float], None]
 RESULT_FILES = (
     *("spec.json", "rows.csv", "history.csv", "weights.safetensors", "quantizer.safetensors", "examples.npz"),
 )
+PROGRESS = "progress.json"
 #: Side of the largest window of a scene that is kept for figures, in pixels.
 EXAMPLE_SIDE = 512
 
@@ -158,7 +159,7 @@ def _run(
         seed=spec.seed,
         device=device,
         checkpoint=None if linear else folder / "checkpoint.safetensors",
-        progress=None if progress is None else lambda so_far, steps: progress(so_far.steps_done, steps, last_loss(so_far)),
+        progress=follow(folder, progress),
         time_budget=time_budget,
     )
     if history.stopped == "time budget":
@@ -253,9 +254,17 @@ def history_frame(history: History) -> pd.DataFrame:
     return recorded.merge(looks, on="step", how="outer").sort_values("step", ignore_index=True)
 
 
-def last_loss(history: History) -> float:
-    """Last recorded loss; NaN before the first step."""
-    return history.losses[-1] if history.losses else float("nan")
+def follow(folder: Path, progress: Progress | None) -> Callable[[History, int], None]:
+    """Progress of a training that also leaves ``progress.json`` in the folder of the run, for ``sarlab status``."""
+
+    def report(history: History, steps: int) -> None:
+        loss = history.losses[-1] if history.losses else float("nan")
+        state = {"step": history.steps_done, "steps": steps, "loss": loss, "seconds": round(history.seconds, 2)}
+        write_json(folder / PROGRESS, state)
+        if progress is not None:
+            progress(history.steps_done, steps, loss)
+
+    return report
 
 
 def describe(spec: RunSpec) -> dict[str, Any]:
@@ -344,8 +353,8 @@ def save(
         },
     }
     write_json(folder / MANIFEST, outcome.manifest)
-    for leftover in folder.glob("checkpoint*"):
-        leftover.unlink()
+    for leftover in (*folder.glob("checkpoint*"), folder / PROGRESS):
+        leftover.unlink(missing_ok=True)
 
 
 def load(folder: str | Path) -> Outcome:

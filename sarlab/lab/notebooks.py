@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,15 +70,14 @@ def execute(parameters: Mapping[str, Any], folder: Path, *, name: str = "run_exp
     import papermill
     from traitlets.config import Config
 
-    # Sockets instead of TCP ports: nobody else on the machine can listen, and no two kernels can collide.
-    sockets = Config({"KernelManager": {"transport": "ipc"}})
     template = read_template(name)
     check_parameters(template, parameters)
     template.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / NOTEBOOK
     try:
-        with replacing(target) as temporary:
+        # Sockets in a folder of their own instead of TCP ports: nobody else can listen, no two kernels can collide.
+        with replacing(target) as temporary, tempfile.TemporaryDirectory(prefix="sarlab-") as sockets:
             try:
                 papermill.execute_notebook(
                     template,
@@ -85,7 +85,7 @@ def execute(parameters: Mapping[str, Any], folder: Path, *, name: str = "run_exp
                     parameters=dict(parameters),
                     progress_bar=False,
                     cwd=str(folder),
-                    config=sockets,
+                    config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
                 )
             except papermill.PapermillExecutionError as error:
                 temporary.replace(folder / "failed.ipynb")

@@ -59,7 +59,7 @@ def read_table(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     if not path.is_file():
         return pd.DataFrame(columns=list(columns))
     try:
-        frame = pd.read_csv(path, keep_default_na=True, na_values=["nan", "NaN"], float_precision="round_trip")
+        frame = pd.read_csv(path, keep_default_na=True, na_values=["nan", "NaN"])
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ResultsError(f"{path}: not a table of results ({error}); delete it and run again") from error
     for column in columns:

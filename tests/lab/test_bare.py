@@ -10,18 +10,28 @@ ALLOWED = {"torch", "numpy", "scipy", "pandas", "skimage", "safetensors", "sarla
 # what the allowed ones themselves need
 BELOW = {"dateutil", "six", "pytz", "tzdata", "lazy_loader", "packaging", "networkx", "PIL", "imageio", "tifffile",
          "typing_extensions", "sympy", "mpmath", "filelock", "fsspec", "jinja2", "markupsafe", "triton", "nvidia",
-         "setuptools", "pkg_resources", "_distutils_hack", "cython", "pyximport", "torchgen", "functorch", "psutil_no"}
+         "setuptools", "pkg_resources", "_distutils_hack", "cython", "pyximport", "torchgen", "functorch", "optree"}
 
 
-class Blocker:
+class Missing:
+    """Finds what the path finder finds, but for modules that a bare machine has not: those are simply not there."""
+
+    def __init__(self, finder):
+        self.finder = finder
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]
-        if top in ALLOWED | BELOW or top in sys.stdlib_module_names or top.startswith(("_", "sitecustomize")):
-            return None
-        raise ModuleNotFoundError(f"No module named {top!r} (blocked)", name=top)
+        if top in ALLOWED | BELOW or top in sys.stdlib_module_names or top.startswith("_"):
+            return self.finder.find_spec(name, path, target)
+        return None
 
 
-sys.meta_path.insert(0, Blocker())
+sys.meta_path[:] = [
+    Missing(f) if getattr(f, "__name__", "") in ("PathFinder",) else f for f in sys.meta_path
+]
 '''
 
 
@@ -29,7 +39,7 @@ def test_inline_sweep_on_a_bare_machine(tmp_path):
     plan = tmp_path / "bare.toml"
     plan.write_text(
         'title = "bare"\n[train]\nsteps = 2\nbatch_size = 1\npatch_size = 32\nvalidate_every = 1\n'
-        '[model]\nwidth = 4\ndepth = 0\ninit = "klt"\narchitecture = ["klt", "plain", "residual", "attention"]\n'
+        '[model]\nwidth = 4\ninit = "klt"\narchitecture = ["klt", "plain", "residual", "attention"]\n'
     )
     script = (
         BLOCKER
@@ -44,4 +54,4 @@ def test_inline_sweep_on_a_bare_machine(tmp_path):
 def test_the_blocker_blocks():
     done = subprocess.run([sys.executable, "-c", BLOCKER + "import rasterio"], capture_output=True, text=True)
     assert done.returncode != 0
-    assert "blocked" in done.stderr
+    assert "ModuleNotFoundError: No module named 'rasterio'" in done.stderr
