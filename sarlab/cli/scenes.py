@@ -145,7 +145,9 @@ def describe(name: str, quantity: str = "auto") -> dict[str, Any]:
 def _show_text(report: dict[str, Any]) -> str:
     lines = [report["name"], "", report["note"], ""]
     for s in report["scenes"]:
-        copies = f"{100 * s['duplicate_share']:.1f} % copies" if s["duplicate_share"] is not None else "no copies counted"
+        copies = (
+            f"{100 * s['duplicate_share']:.1f} % copies" if s["duplicate_share"] is not None else "no copies counted"
+        )
         looks = f"{s['looks']:g} looks" if s["looks"] else "looks unknown"
         excluded = f", NaN rows: {s['excluded']}" if s["excluded"] else ""
         lines.append(
@@ -167,7 +169,9 @@ def _pack(args: argparse.Namespace) -> None:
     splits: dict[str, Any] = {}
     for source in args.sources:
         inside = source.partition("#")[2]
-        name = inside or (Path(source).name.rpartition(".")[0] or Path(source).name if Path(source).exists() else source)
+        name = inside or (
+            Path(source).name.rpartition(".")[0] or Path(source).name if Path(source).exists() else source
+        )
         if name in splits:
             raise SceneError(f"two sources would be called '{name}' in {args.out}; pack them into two files")
         splits[name] = load_split(SceneSpec(source, args.quantity))

@@ -38,8 +38,10 @@ class ArrayFile:
         if array.ndim != 3 or 0 in array.shape:
             raise SceneError(f"{path}: shape {array.shape} is no image; use (height, width) or (bands, height, width)")
         if array.shape[2] <= 4 < array.shape[0]:
-            raise SceneError(f"{path}: shape {array.shape} looks like (height, width, bands); move the bands to the front")
-        self._array, self.tags = array, {}
+            raise SceneError(
+                f"{path}: shape {array.shape} looks like (height, width, bands); move the bands to the front"
+            )
+        self._array, self.tags = array, dict[str, str]()
         self.shape, self.dtype = array.shape, str(array.dtype)
 
     def read(self, row: int, column: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +70,9 @@ class RasterFile:
             try:
                 self._file = self._stack.enter_context(rasterio.open(path))
             except RasterioError as error:
-                raise SceneError(f"{path}: not an image that can be read ({first_line(error).replace(str(path), path.name)})") from None
+                raise SceneError(
+                    f"{path}: not an image that can be read ({first_line(error).replace(str(path), path.name)})"
+                ) from None
         file = self._file
         if file.count == 0:
             self.close()
@@ -108,7 +112,9 @@ class RasterFile:
                 elif MaskFlags.per_dataset in flags:
                     valid[band] &= file.read_masks(band + 1, **_one_band(options)) > 0
         except RasterioError as error:
-            raise SceneError(f"{self._path}: damaged or truncated image data ({first_line(error).replace(str(self._path), self._path.name)})") from None
+            raise SceneError(
+                f"{self._path}: damaged or truncated image data ({first_line(error).replace(str(self._path), self._path.name)})"
+            ) from None
         data = _as_float(raw)
         if self._scaled:
             shape = (-1, 1, 1)
@@ -134,11 +140,10 @@ def first_line(error: BaseException) -> str:
 
 
 def _georeference(file: Any) -> tuple[Georeference | None, tuple[float, float] | None]:
-    transform = tuple(float(v) for v in file.transform)[:6]
+    a, b, c, d, e, f = (float(v) for v in tuple(file.transform)[:6])
     if file.crs is None and file.transform.is_identity:
         return None, None
-    reference = Georeference(file.crs.to_wkt() if file.crs else "", transform)
-    a, b, _, d, e, f = transform
+    reference = Georeference(file.crs.to_wkt() if file.crs else "", (a, b, c, d, e, f))
     row, column = float(np.hypot(b, e)), float(np.hypot(a, d))
     if file.crs is None:
         return reference, None

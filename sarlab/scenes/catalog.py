@@ -67,7 +67,9 @@ class _Embedded(Entry):
 
 
 catalog_entries.register("bigearthnet")(
-    _Embedded("embedded", "Sentinel-1 IW GRD, VV and VH, 10 m, Austria and Finland", embedded.LICENSE, embedded.CREDIT, 4.4)
+    _Embedded(
+        "embedded", "Sentinel-1 IW GRD, VV and VH, 10 m, Austria and Finland", embedded.LICENSE, embedded.CREDIT, 4.4
+    )
 )
 
 
@@ -97,7 +99,9 @@ class _Downloaded(Entry):
         missing = source.missing
         if missing:
             count = f"{len(missing)} of {len(source.files)} files" if len(source.files) > 1 else "its file"
-            raise SceneError(f"'{self.name}' is not at hand ({count} missing); fetch it once with 'sarlab fetch {self.name}'")
+            raise SceneError(
+                f"'{self.name}' is not at hand ({count} missing); fetch it once with 'sarlab fetch {self.name}'"
+            )
         found = sources.read_source(source.folder, source.quantity if quantity == "auto" else quantity)
         scenes = [replace(scene, credit=self.credit, looks=scene.looks or self.looks) for scene in found.scenes]
         return split_scenes(scenes, reference_normalizers(), found.excluded, found.empty, found.note)

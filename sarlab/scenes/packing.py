@@ -164,7 +164,11 @@ def build_assets(source: Path, target: Path) -> dict[str, float]:
     error = float(np.abs(quantized * STEP_DB - db).max())
     index = {"patches": names, "bands": ["VV", "VH"], "unit": "dB", "step": STEP_DB, "largest_error": error}
     write_asset(target / "bigearthnet_s1.npz", quantized, index)
-    chosen = [n for n in sorted(optical) if "T33UUP" in n and n.endswith(("37_88", "37_89", "37_90", "38_88", "38_89", "38_90"))]
+    chosen = [
+        n
+        for n in sorted(optical)
+        if "T33UUP" in n and n.endswith(("37_88", "37_89", "37_90", "38_88", "38_89", "38_90"))
+    ]
     bands = ["B04", "B08"]
     reflectance = np.stack([optical[name][band] for name in chosen for band in bands]).astype(np.int32)
     index = {"patches": chosen, "bands": bands, "unit": "reflectance × 10000 (uint16)", "step": 1, "largest_error": 0.0}

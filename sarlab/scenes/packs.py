@@ -58,7 +58,7 @@ def save_pack(path: str | Path, splits: Mapping[str, Split]) -> None:
         index["sources"][source] = entry
     text = np.frombuffer(json.dumps(index, sort_keys=True).encode(), np.uint8)
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, index=text, **arrays)
+        np.savez_compressed(file, **{"index": text, **arrays})  # type: ignore[arg-type]
 
 
 def _store(scene: Scene, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -98,8 +98,9 @@ def load_pack(path: str | Path, name: str = "") -> Split:
             raise SceneError(f"{path} holds no source '{name}'; it holds {', '.join(sources)}")
         entry = sources[name or next(iter(sources))]
         try:
+            roles: dict[str, Any] = {role: tuple(_restore(values, file) for values in entry[role]) for role in ROLES}
             split = Split(
-                **{role: tuple(_restore(values, file) for values in entry[role]) for role in ROLES},
+                **roles,
                 normalizers={band: Normalizer.from_dict(v) for band, v in entry["normalizers"].items()},
                 note=entry["note"],
                 excluded=tuple((str(n), str(r)) for n, r in entry["excluded"]),

@@ -15,12 +15,21 @@ QUANTITY_TAG = "SARLAB_QUANTITY"
 #: Nominal number of looks of Sentinel-1 IW GRDH.
 SENTINEL1_GRD_LOOKS = 4.4
 
-_UNITS = {"db": "db", "decibel": "db", "decibels": "db", "amplitude": "amplitude", "intensity": "intensity", "power": "intensity"}
+_UNITS = {
+    "db": "db",
+    "decibel": "db",
+    "decibels": "db",
+    "amplitude": "amplitude",
+    "intensity": "intensity",
+    "power": "intensity",
+}
 _WORDS = {
     "db": "db", "decibel": "db", "amplitude": "amplitude", "amp": "amplitude", "magnitude": "amplitude", "gec": "amplitude",
     "intensity": "intensity", "power": "intensity", "linear": "intensity",
 }  # fmt: skip
-_PRODUCT = re.compile(r"S1[A-D]_(?:IW|EW|S[1-6]|WV)_(?:GRD.|SLC_|GRD)_.*?\d{8}T\d{6}(?:_\d{8}T\d{6}_\d{6}_[0-9A-F]{6}_[0-9A-F]{4})?")
+_PRODUCT = re.compile(
+    r"S1[A-D]_(?:IW|EW|S[1-6]|WV)_(?:GRD.|SLC_|GRD)_.*?\d{8}T\d{6}(?:_\d{8}T\d{6}_\d{6}_[0-9A-F]{6}_[0-9A-F]{4})?"
+)
 _CHIP = re.compile(r"^([A-Za-z-]+)_\d+_S1(?:Hand|Weak)?$")
 _POLARIZATION = re.compile(r"(?<![A-Za-z])(VV|VH|HH|HV)(?![A-Za-z])", re.IGNORECASE)
 
@@ -50,14 +59,20 @@ def acquisition_of(path: str | Path) -> str:
     match = _CHIP.match(path.stem)
     if match:
         return match.group(1)
-    return re.sub(r"(?i)(^|[_\-. ]+)(vv|vh|hh|hv)(?=$|[_\-. ])", "", path.stem).strip("_-. ") or path.parent.name or path.stem
+    return (
+        re.sub(r"(?i)(^|[_\-. ]+)(vv|vh|hh|hv)(?=$|[_\-. ])", "", path.stem).strip("_-. ")
+        or path.parent.name
+        or path.stem
+    )
 
 
 def is_sentinel1_detected(path: str | Path) -> bool:
     """True where the name says Sentinel-1 ground range detected (product identifier or Sen1Floods11 chip)."""
     acquisition = acquisition_of(path)
-    return ("_GRD" in acquisition and acquisition.startswith("S1")) or bool(_CHIP.match(Path(path).stem)) or bool(
-        re.match(r"S1[A-D]_.*grd", Path(path).name)
+    return (
+        ("_GRD" in acquisition and acquisition.startswith("S1"))
+        or bool(_CHIP.match(Path(path).stem))
+        or bool(re.match(r"S1[A-D]_.*grd", Path(path).name))
     )
 
 
@@ -133,7 +148,9 @@ def check_quantity(name: str, quantity: str, dtype: str, data: np.ndarray) -> No
     """
     is_complex = np.iscomplexobj(data)
     if quantity == "complex" and not is_complex:
-        raise SceneError(f"{name}: samples of type {dtype} are not complex; use quantity 'amplitude', 'intensity' or 'db'")
+        raise SceneError(
+            f"{name}: samples of type {dtype} are not complex; use quantity 'amplitude', 'intensity' or 'db'"
+        )
     if quantity != "complex" and is_complex:
         raise SceneError(f"{name}: complex samples are not {quantity}; use quantity 'complex' or 'auto'")
     if is_complex:

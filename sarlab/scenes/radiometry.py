@@ -84,7 +84,9 @@ def decibels(data: np.ndarray, quantity: str) -> np.ndarray:
     else:
         raise SceneError(f"unknown quantity '{quantity}'; use complex, amplitude, intensity or db")
     if np.nanmin(data, initial=0.0) < 0:
-        raise SceneError(f"negative {quantity} has no logarithm; the samples are probably in dB already (quantity 'db')")
+        raise SceneError(
+            f"negative {quantity} has no logarithm; the samples are probably in dB already (quantity 'db')"
+        )
     with np.errstate(divide="ignore"):
         return factor * np.log10(data)
 
@@ -106,7 +108,9 @@ def _band_floor(scene: Scene, band: int) -> float:
     positive = samples[scene.valid[band] & (samples != zero)]
     if positive.size == 0:
         return -gap
-    return float(decibels(np.min(np.abs(positive) if scene.quantity != "db" else positive), _real(scene.quantity)) - gap)
+    return float(
+        decibels(np.min(np.abs(positive) if scene.quantity != "db" else positive), _real(scene.quantity)) - gap
+    )
 
 
 def stored_floors(scene: Scene) -> np.ndarray | None:

@@ -44,7 +44,6 @@ CREDIT_TAG = "SARLAB_CREDIT"
 OWN_TAGS = (QUANTITY_TAG, LOOKS_TAG, BITS_TAG, NAME_TAG, ACQUISITION_TAG, SIMULATED_TAG, CREDIT_TAG)
 
 
-
 def read_scene(
     path: str | Path, quantity: str = "auto", window: Window | None = None, *, allow_empty: bool = False
 ) -> Scene:
@@ -82,7 +81,9 @@ def open_scene(path: str | Path, quantity: str = "auto", *, allow_empty: bool = 
     if not path.exists():
         raise SceneError(f"{path}: no such file; 'sarlab scenes' lists the scenes known by name")
     if path.is_dir():
-        raise SceneError(f"{path} is a folder, not an image; give one of its files, or the folder as the source of a run")
+        raise SceneError(
+            f"{path} is a folder, not an image; give one of its files, or the folder as the source of a run"
+        )
     if path.stat().st_size == 0:
         raise SceneError(f"{path}: the file is empty")
     backend = ArrayFile(path) if path.suffix.lower() == ".npy" else RasterFile(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,8 @@ class Scene:
     quantity: str
     bands: tuple[str, ...]
     name: str = "scene"
-    valid: np.ndarray | None = None
+    # Always an array once built; None asks for the default.
+    valid: np.ndarray = None  # type: ignore[assignment]
     looks: float | None = None
     spacing: tuple[float, float] | None = None
     native_bits: int = 16
@@ -93,12 +95,18 @@ class Scene:
 
     def __post_init__(self) -> None:
         if self.quantity not in QUANTITIES:
-            raise SceneError(f"scene '{self.name}': unknown quantity '{self.quantity}'; use one of {', '.join(QUANTITIES)}")
+            raise SceneError(
+                f"scene '{self.name}': unknown quantity '{self.quantity}'; use one of {', '.join(QUANTITIES)}"
+            )
         data = np.asarray(self.data)
         if data.ndim != 3 or 0 in data.shape:
-            raise SceneError(f"scene '{self.name}': data must be (bands, height, width) and not empty, not {data.shape}")
+            raise SceneError(
+                f"scene '{self.name}': data must be (bands, height, width) and not empty, not {data.shape}"
+            )
         if len(self.bands) != data.shape[0]:
-            raise SceneError(f"scene '{self.name}': {data.shape[0]} bands of data but {len(self.bands)} names {self.bands}")
+            raise SceneError(
+                f"scene '{self.name}': {data.shape[0]} bands of data but {len(self.bands)} names {self.bands}"
+            )
         data = data.astype(np.complex64 if self.quantity == "complex" else np.float32, copy=False)
         valid = ~np.isnan(data) if self.valid is None else np.asarray(self.valid, bool) & ~np.isnan(data)
         if valid.shape != data.shape:
@@ -115,7 +123,7 @@ class Scene:
         """(bands, height, width)."""
         return self.data.shape
 
-    def with_data(self, data: np.ndarray, **changes: object) -> Scene:
+    def with_data(self, data: np.ndarray, **changes: Any) -> Scene:
         """Same scene, other samples (and any other field); the valid mask is kept unless it is given."""
         changes.setdefault("valid", self.valid if data.shape == self.data.shape else None)
         return replace(self, data=data, **changes)
@@ -124,9 +132,7 @@ class Scene:
         """Cut a window (views, not copies); the georeference moves along."""
         rows, columns = slice(row, row + height), slice(column, column + width)
         moved = self.georeference.shifted(row, column) if self.georeference else None
-        return replace(
-            self, data=self.data[:, rows, columns], valid=self.valid[:, rows, columns], georeference=moved
-        )
+        return replace(self, data=self.data[:, rows, columns], valid=self.valid[:, rows, columns], georeference=moved)
 
     def band(self, which: int | str) -> Scene:
         """One band as a scene of its own."""

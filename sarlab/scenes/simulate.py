@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -190,7 +191,7 @@ def simulate(spec: SimulationSpec, name: str = "") -> tuple[Scene, Scene]:
     truth = reflectivity(spec)
     field = speckle((spec.height, spec.width), spec.looks, np.random.default_rng([spec.seed, 1]), spec.correlation)
     name = name or f"simulated-l{spec.looks:g}{'-correlated' if spec.correlation else ''}-s{spec.seed}"
-    common = dict(
+    common: dict[str, Any] = dict(
         bands=("VV",), name=name, spacing=(10.0, 10.0), native_bits=16, acquisition=f"simulation seed {spec.seed}",
         simulated=True, tags={"correlation": f"{spec.correlation:g}", "seed": str(spec.seed)},
     )  # fmt: skip
@@ -220,7 +221,7 @@ def catalog_names() -> Iterator[tuple[str, float, float]]:
         yield f"simulated-l{looks:g}-correlated", looks, CATALOG_CORRELATION
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def simulated_split(looks: float, correlation: float = 0.0) -> Split:
     """Training, validation and test scenes of different seeds, with their clean scenes.
 

@@ -107,7 +107,9 @@ def _read(path: Path, quantity: str, allow_empty: bool) -> tuple[Scene, str]:
         window = ((height - rows) // 2, (width - columns) // 2, rows, columns)
         scene = file.read(window)
         if not scene.valid.any() and not allow_empty:
-            raise SceneError(f"{path}: every sample of the central {rows}×{columns} pixels is nodata; give a part with data")
+            raise SceneError(
+                f"{path}: every sample of the central {rows}×{columns} pixels is nodata; give a part with data"
+            )
         return scene, f"{path.name} has {height}×{width} pixels: its central {rows}×{columns} are used."
 
 

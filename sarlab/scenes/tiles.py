@@ -28,7 +28,9 @@ def grid(height: int, width: int, tile: int, overlap: int = 0) -> list[Window]:
     have the same size where the image is large enough.
     """
     if tile < 1 or not 0 <= overlap < tile:
-        raise SceneError(f"tiles need a side of at least 1 and an overlap below it, not side {tile} and overlap {overlap}")
+        raise SceneError(
+            f"tiles need a side of at least 1 and an overlap below it, not side {tile} and overlap {overlap}"
+        )
     rows, columns = _starts(height, tile, overlap), _starts(width, tile, overlap)
     return [(r, c, min(tile, height), min(tile, width)) for r in rows for c in columns]
 
@@ -61,9 +63,7 @@ def cut(array: np.ndarray, window: Window, halo: int = 0) -> tuple[np.ndarray, W
     return array[..., top:bottom, left:right], (row - top, column - left, height, width)
 
 
-def map_tiles(
-    operation: Callable[[np.ndarray], np.ndarray], array: np.ndarray, tile: int, halo: int = 0
-) -> np.ndarray:
+def map_tiles(operation: Callable[[np.ndarray], np.ndarray], array: np.ndarray, tile: int, halo: int = 0) -> np.ndarray:
     """Apply a local operation tile by tile; equal to applying it to the whole where `halo` covers its reach.
 
     Parameters
@@ -79,7 +79,9 @@ def map_tiles(
         view, (row, column, height, width) = cut(array, window, halo)
         piece = operation(view)
         if piece.shape[-2:] != view.shape[-2:]:
-            raise SceneError(f"a tiled operation must keep the size of its input: {view.shape[-2:]} became {piece.shape[-2:]}")
+            raise SceneError(
+                f"a tiled operation must keep the size of its input: {view.shape[-2:]} became {piece.shape[-2:]}"
+            )
         if out is None:
             out = np.empty((*piece.shape[:-2], *array.shape[-2:]), piece.dtype)
         r, c, _, _ = window
@@ -170,7 +172,10 @@ class PatchSampler:
         if not self._planes:
             raise SceneError("no training patch can be cut: the training scenes hold no valid sample")
         counts = np.array(
-            [self._count(plane) if p is None else p.size for plane, p in zip(self._planes, self._positions, strict=True)]
+            [
+                self._count(plane) if p is None else p.size
+                for plane, p in zip(self._planes, self._positions, strict=True)
+            ]
         )
         self._share = np.cumsum(counts) / counts.sum()
 
@@ -253,8 +258,8 @@ def blocks_with_guard(height: int, width: int, guard: int = 64) -> Blocks:
     """
     if width > height:
         flipped = blocks_with_guard(width, height, guard)
-        turned = [(c, r, w, h) for r, c, h, w in (flipped.train, flipped.validation, flipped.test)]
-        return Blocks(*turned, flipped.guard)
+        train, validation, test = ((c, r, w, h) for r, c, h, w in (flipped.train, flipped.validation, flipped.test))
+        return Blocks(train, validation, test, flipped.guard)
     if height < 12:
         whole = (0, 0, height, width)
         return Blocks(whole, whole, whole, 0)
