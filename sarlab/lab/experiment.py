@@ -30,6 +30,7 @@ from sarlab.lab import locks
 from sarlab.lab.identity import run_hash
 from sarlab.lab.measure import Reconstruction, measure_band, reconstruct, throughput
 from sarlab.lab.results import (
+    HISTORY_COLUMNS,
     MANIFEST,
     environment,
     file_digest,
@@ -180,10 +181,9 @@ def _run(
         "peak_memory_mb": peak_memory_mb(device),
         **throughput(model, device),
     }
-    rows = rows.assign(**costs, threads=spec.train.threads, device=device_name(device))
     run_id = f"{spec.label}-{digest[:6]}"
-    rows.insert(0, "run_id", run_id)
-    rows.insert(1, "hash", digest)
+    common = {"run_id": run_id, "hash": digest, **costs, "threads": spec.train.threads, "device": device_name(device)}
+    rows = pd.concat([rows, pd.DataFrame(common, index=rows.index)], axis=1)
     outcome = Outcome(spec, run_id, digest, order_columns(rows), history_frame(history), examples, folder)
     save(outcome, model, quantizer, split, device=device, started=started, seconds=time.perf_counter() - start)
     return outcome
@@ -221,11 +221,8 @@ def measure(
                     examples[f"{scene.name}/{name}"] = example(done)
     for name, reason in split.excluded:
         rows.append({"split": "test", "scene": name, "reason": reason})
-    frame = pd.DataFrame(rows)
     described = describe(spec)
-    for position, (column, value) in enumerate(described.items()):
-        frame.insert(position, column, value)
-    return frame, examples
+    return pd.DataFrame([{**described, **row} for row in rows]), examples
 
 
 def history_frame(history: History) -> pd.DataFrame:
@@ -250,7 +247,7 @@ def history_frame(history: History) -> pd.DataFrame:
         ]
     )
     if recorded.empty:
-        return pd.DataFrame()
+        return pd.DataFrame(columns=HISTORY_COLUMNS[1:])
     return recorded.merge(looks, on="step", how="outer").sort_values("step", ignore_index=True)
 
 

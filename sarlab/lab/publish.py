@@ -86,7 +86,8 @@ def collect(plan: Plan, jobs: Sequence[Job]) -> tuple[pd.DataFrame, pd.DataFrame
     rows, histories = [], []
     for job in jobs:
         frame = read_table(job.folder / "rows.csv")
-        rows.append(frame.assign(plan=plan.name, experiment=experiment_of.get(job.spec, "")))
+        origin = {"plan": plan.name, "experiment": experiment_of.get(job.spec, "")}
+        rows.append(pd.concat([frame, pd.DataFrame(origin, index=frame.index)], axis=1))
         history = read_table(job.folder / "history.csv")
         if not history.empty:
             histories.append(history.assign(run_id=job.run_id))
