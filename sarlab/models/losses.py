@@ -12,31 +12,30 @@ from sarlab.errors import ModelError
 from sarlab.models.data import Batch
 from sarlab.registry import Registry
 
-#: (x_hat, batch) → scalar, in squared normalized units where the name begins with "mse".
+#: (x_hat, batch) → scalar, in dB² where the name begins with "mse".
 Loss = Callable[[Tensor, Batch], Tensor]
 
 losses: Registry[Loss] = Registry("loss", "sarlab.losses", ModelError)
 
 #: Weights of the options beside the squared error.
-BIAS_WEIGHT, SPECTRUM_WEIGHT = 1.0, 1e-4
+BIAS_WEIGHT, SPECTRUM_WEIGHT = 1.0, 0.1
 
 
 @losses.register("mse")
 def mse(x_hat: Tensor, batch: Batch) -> Tensor:
-    """Mean squared error in normalized dB: what PSNR measures."""
-    return masked_mean((x_hat - batch.x).square(), batch.mask)
+    """Mean squared error in dB²: what PSNR measures. In this unit gradients have norms about 1."""
+    return masked_mean(((x_hat - batch.x) * batch.span_db).square(), batch.mask)
 
 
 @losses.register("mse+bias")
 def mse_and_bias(x_hat: Tensor, batch: Batch) -> Tensor:
-    """Squared error plus the squared error of each patch's mean *intensity*, both in normalized dB.
+    """Squared error plus the squared error of each patch's mean *intensity*, both in dB².
 
     The mean in dB lies below the mean in intensity by an amount that depends on the speckle, so a network that smooths
     is right in dB and dark in intensity. This holds the radiometry that users average.
     """
     ratio = mean_intensity(x_hat, batch) / mean_intensity(batch.x, batch)
-    bias = 10 * torch.log10(ratio) / batch.span_db.flatten()
-    return mse(x_hat, batch) + BIAS_WEIGHT * bias.square().mean()
+    return mse(x_hat, batch) + BIAS_WEIGHT * (10 * torch.log10(ratio)).square().mean()
 
 
 @losses.register("gamma")

@@ -89,7 +89,8 @@ def train(
     trained.to(device)
     named = {name: p for name, p in trained.named_parameters() if p.requires_grad}
     parameters = list(named.values())
-    optimizer = torch.optim.AdamW(parameter_groups(trained), lr=0.0, weight_decay=spec.weight_decay, fused=True)
+    # A short memory of squared gradients: trainings here are a few hundred steps, and spikes must fade within some.
+    optimizer = torch.optim.AdamW(parameter_groups(trained), lr=0.0, betas=(0.9, 0.95), weight_decay=spec.weight_decay, fused=True)
 
     state = TrainingState(
         trained,
