@@ -10,7 +10,7 @@ from torch import Tensor
 from sarlab.models.quantizers.calibration import grid_error, ranges, thinned
 
 #: Values of a channel that its distortions are measured on.
-SAMPLES = 4096
+SAMPLES = 2048
 #: Largest number of bits of a channel, and how far it may exceed the average.
 MOST_BITS = 16
 MOST_ABOVE_AVERAGE = 8

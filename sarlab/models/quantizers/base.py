@@ -238,7 +238,11 @@ class Quantizer(nn.Module):
             )
         planes = unpack_bits(data[body:], n * h * w, self.widths)
         integers = torch.from_numpy(planes).reshape(self.channels, n, h, w).movedim(0, 1).contiguous()
-        return Quantized(integers.to(self.device), side=data[start:body])
+        return self.accepted(Quantized(integers.to(self.device), side=data[start:body]))
+
+    def accepted(self, quantized: Quantized) -> Quantized:
+        """`quantized` as it came out of a file, or `BitstreamError` if no latent can have given it."""
+        return quantized
 
     def bits(self, shape: Sequence[int]) -> int:
         """Bits of a packed latent of `shape` (N, C, h, w) or (C, h, w): header, side information and values."""

@@ -12,8 +12,9 @@ from sarlab.errors import QuantizerError
 PERCENTILES = (0.1, 99.9)
 #: Values of a channel that the search for the least error looks at.
 MSE_SAMPLES = 32768
-#: Shares of the full range that the search starts from; the rest is done by regression.
-SHRINKS = tuple(0.85**k for k in range(24))
+#: Shares of the full range that the search tries, factors on the best of them, and rounds of regression from there.
+SHRINKS = tuple(0.9**k for k in range(32))
+NEARBY = (0.92, 0.95, 0.975, 1.025, 1.05, 1.08)
 REFINEMENTS = 12
 
 
@@ -75,12 +76,14 @@ def least_squares_ranges(values: Tensor, levels: Tensor) -> tuple[Tensor, Tensor
     top = (levels.double() - 1).clamp(min=1)[:, None]
     mean, least, most = (f(values) for f in (_mean, _least, _most))
     best = torch.full_like(mean, torch.inf)
-    low, high = least, most
-    for share in SHRINKS:
-        a, b = mean - share * (mean - least), mean + share * (most - mean)
-        better = (error := _error(values, a, b, top)[0]) < best
-        best = torch.where(better, error, best)
-        low, high = torch.where(better, a, low), torch.where(better, b, high)
+    share = torch.ones_like(mean)
+    for factors in (SHRINKS, NEARBY):
+        around = share
+        for factor in factors:
+            trial = factor * around
+            error, _ = _error(values, mean - trial * (mean - least), mean + trial * (most - mean), top)
+            share, best = torch.where(error < best, trial, share), torch.minimum(best, error)
+    low, high = mean - share * (mean - least), mean + share * (most - mean)
     a, b = low, high
     for _ in range(REFINEMENTS):
         _, integers = _error(values, a, b, top)

@@ -26,8 +26,7 @@ class FloatQuantizer(Quantizer):
         patterns = y.clamp(-largest, largest).to(self.dtype).view(self.pattern).long() & (2**self.spec.bits - 1)
         return Quantized(patterns, saturated=int((y.abs() > largest).sum()))
 
-    def unpack_integers(self, data: bytes) -> Quantized:
-        quantized = super().unpack_integers(data)
+    def accepted(self, quantized: Quantized) -> Quantized:
         if not torch.isfinite(self.dequantize(quantized)).all():
             raise BitstreamError("packed latent: it has NaN or infinite values; the data is damaged")
         return quantized

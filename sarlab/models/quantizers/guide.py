@@ -37,8 +37,7 @@ class GuideQuantizer(Quantizer):
         low, high = (torch.tensor(v, dtype=torch.float32) for v in struct.unpack(">ff", quantized.side))
         return quantized.integers.float() / self._scale(low, high) + low
 
-    def unpack_integers(self, data: bytes) -> Quantized:
-        quantized = super().unpack_integers(data)
+    def accepted(self, quantized: Quantized) -> Quantized:
         low, high = struct.unpack(">ff", quantized.side)
         if not (abs(low) < float("inf") and low <= high < float("inf")):
             raise BitstreamError(f"packed latent: its range {low} to {high} is impossible; the data is damaged")

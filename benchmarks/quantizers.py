@@ -1,0 +1,150 @@
+"""What a bit in the latent buys: PSNR lost to each quantizer on the KLT, over dimension ratios, against float32.
+
+    python benchmarks/quantizers.py [--scenes NAME_OR_PATH ...] [--json FILE]
+
+Calibration sees training scenes only; losses are means over the bands of all test scenes. Bits a value count header and
+side information of the packed latent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sarlab.files import write_json
+from sarlab.metrics.pixel import psnr
+from sarlab.models.data import TrainingData
+from sarlab.models.quantizers import build_quantizer
+from sarlab.models.registry import build_model
+from sarlab.scenes.catalog import load_split
+from sarlab.specs import ModelSpec, QuantizerSpec, SceneSpec
+
+REDUCTION = 16
+CHANNELS = (64, 32, 16, 8, 4, 2)
+CHIPS = Path(__file__).resolve().parents[2] / "shared" / "data" / "sentinel1_grd_chips"
+#: name → (specification, goal as largest loss in dB, channels from which on it holds)
+VARIANTS = {
+    "float16": (QuantizerSpec("float16", 16), 0.05, 64),
+    "bfloat16": (QuantizerSpec("bfloat16", 16), None, 0),
+    "int8 channel minmax": (QuantizerSpec("affine", 8), 0.05, 64),
+    "int8 channel mse": (QuantizerSpec("affine", 8, calibration="mse"), 0.05, 64),
+    "int8 tensor minmax": (QuantizerSpec("affine", 8, granularity="tensor"), None, 0),
+    "int6 channel mse": (QuantizerSpec("affine", 6, calibration="mse"), None, 0),
+    "int4 channel minmax": (QuantizerSpec("affine", 4), None, 0),
+    "int4 channel percentile": (QuantizerSpec("affine", 4, calibration="percentile"), None, 0),
+    "int4 channel mse": (QuantizerSpec("affine", 4, calibration="mse"), None, 0),
+    "int4 tensor minmax": (QuantizerSpec("affine", 4, granularity="tensor"), None, 0),
+    "allocated 4 minmax": (QuantizerSpec("allocated", 4, calibration="minmax"), None, 0),
+    "allocated 4 mse": (QuantizerSpec("allocated", 4, calibration="mse"), 0.3, 32),
+    "allocated 3 mse": (QuantizerSpec("allocated", 3, calibration="mse"), None, 0),
+    "allocated 2 mse": (QuantizerSpec("allocated", 2, calibration="mse"), None, 0),
+    "fsq 8 mse": (QuantizerSpec("fsq", 8, calibration="mse"), None, 0),
+    "fsq 4 mse": (QuantizerSpec("fsq", 4, calibration="mse"), None, 0),
+    "guide 8": (QuantizerSpec("guide", 8), None, 0),
+    "guide 4": (QuantizerSpec("guide", 4), None, 0),
+    "guide 10": (QuantizerSpec("guide", 10), None, 0),
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    default = ["bigearthnet"] + ([str(CHIPS)] if CHIPS.is_dir() else [])
+    parser.add_argument("--scenes", nargs="+", default=default, help="names or paths (default: embedded and real chips)")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    figures = {source: losses(source) for source in arguments.scenes}
+    speeds = throughput()
+    if arguments.json:
+        write_json(arguments.json, {"losses": figures, "values_per_s": speeds})
+
+
+@torch.no_grad()
+def losses(source: str) -> dict[str, dict[str, dict[str, float]]]:
+    """Loss in dB, bits a value and saturated share of each variant at each number of channels."""
+    split = load_split(SceneSpec(source))
+    data = TrainingData.from_split(split)
+    skipped = dict(split.excluded)
+    scenes = [s for s in (*split.test, *split.independent) if s.name not in skipped]
+    print(f"\n{source}: {len(data.training)} training bands, test {', '.join(s.name for s in scenes)}")
+    basis = data.fit_klt(REDUCTION, max(CHANNELS))
+    table: dict[str, dict[str, dict[str, float]]] = {name: {} for name in VARIANTS}
+    plain = {}
+    for channels in CHANNELS:
+        spec = ModelSpec("klt", REDUCTION, channels, init="klt")
+        model = build_model(spec, seed=0, klt=type(basis)(basis.vectors[:channels], basis.mean, basis.variances[:channels]))
+        model.eval()
+        calibration = [model.analysis(r.values[None, None]) for r in data.training]
+        cases = []
+        for scene in scenes:
+            for name in scene.bands:
+                band, normalizer = scene.band(name), split.normalizers[name]
+                x = np.nan_to_num(normalizer.normalize(band.data[0]), nan=0.5)
+                y = model.analysis(torch.from_numpy(x)[None, None])
+                cases.append((band.data[0], normalizer, y))
+
+        def mean_psnr(restore, model=model, cases=cases) -> float:
+            scores = []
+            for original, normalizer, y in cases:
+                x_hat = model.synthesis(restore(y), size=original.shape)[0, 0].numpy()
+                clip = (normalizer.low, normalizer.high)
+                scores.append(psnr(original, normalizer.denormalize(x_hat), clip=clip))
+            return float(np.mean(scores))
+
+        plain[channels] = mean_psnr(lambda y: y)
+        for name, (quantizer_spec, _, _) in VARIANTS.items():
+            quantizer = build_quantizer(quantizer_spec, channels)
+            quantizer.calibrate(calibration, synthesis=model.synthesis)
+            loss = plain[channels] - mean_psnr(lambda y, q=quantizer: q.unpack(q.pack(y)))
+            values = sum(y.numel() for *_, y in cases)
+            table[name][str(channels)] = {
+                "loss_db": loss,
+                "bits_per_value": sum(quantizer.bits(y.shape) for *_, y in cases) / values,
+                "saturated": sum(quantizer.quantize(y).saturated for *_, y in cases) / values,
+            }
+    report(table, plain)
+    return table
+
+
+def report(table: dict[str, dict[str, dict[str, float]]], plain: dict[int, float]) -> None:
+    print(f"{'ratio':26}" + "".join(f"{REDUCTION**2 // c:>8}x" for c in CHANNELS))
+    print(f"{'float32 PSNR, dB':26}" + "".join(f"{plain[c]:9.2f}" for c in CHANNELS))
+    for name, row in table.items():
+        _, goal, most = VARIANTS[name]
+        reached = ""
+        if goal is not None:
+            worst = max(row[str(c)]["loss_db"] for c in CHANNELS if c <= most)
+            reached = f"  goal <= {goal} from {REDUCTION**2 // most}x: {'reached' if worst <= goal else 'MISSED'} ({worst:.3f})"
+        print(f"{name:26}" + "".join(f"{row[str(c)]['loss_db']:9.3f}" for c in CHANNELS) + reached)
+
+
+def throughput(side: int = 64, channels: int = 16) -> dict[str, float]:
+    """Median speed of packing and unpacking in million values a second."""
+    y = torch.randn((1, channels, side, side), generator=torch.Generator().manual_seed(0))
+    speeds = {}
+    print(f"\n{'packing, Mvalues/s':26}{'pack':>9}{'unpack':>9}")
+    for name in ("float16", "int8 channel minmax", "int4 channel minmax", "allocated 4 mse"):
+        quantizer = build_quantizer(VARIANTS[name][0], channels)
+        quantizer.calibrate(y)
+        packed = quantizer.pack(y)
+        speeds[f"{name} pack"] = median_speed(lambda q=quantizer: q.pack(y), y.numel())
+        speeds[f"{name} unpack"] = median_speed(lambda q=quantizer, p=packed: q.unpack(p), y.numel())
+        print(f"{name:26}{speeds[f'{name} pack']:9.1f}{speeds[f'{name} unpack']:9.1f}")
+    return speeds
+
+
+def median_speed(call, values: int, repeats: int = 7) -> float:
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return values / 1e6 / float(np.median(seconds))
+
+
+if __name__ == "__main__":
+    main()

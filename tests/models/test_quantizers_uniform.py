@@ -1,0 +1,246 @@
+"""Uniform grids against closed forms, published optima and PyTorch's own quantizer; allocation against enumeration."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sarlab.errors import QuantizerError
+from sarlab.models.quantizers import build_quantizer
+from sarlab.models.quantizers.allocation import allocate, distortions, synthesis_gains
+from sarlab.models.quantizers.calibration import PERCENTILES, grid_error, least_squares_ranges, ranges
+from sarlab.specs import QuantizerSpec
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def affine(bits: int, channels: int, **options: str):
+    return build_quantizer(QuantizerSpec("affine", bits, **options), channels)
+
+
+@given(
+    bits=st.integers(2, 16),
+    low=st.floats(-1024, 1024, width=32),
+    span=st.floats(2**-10, 1024, width=32),
+    seed=st.integers(0, 1000),
+    granularity=st.sampled_from(["tensor", "channel"]),
+)
+@settings(max_examples=80, deadline=None)
+def test_error_is_at_most_half_a_step_inside_the_range(bits, low, span, seed, granularity):
+    y = torch.rand((1, 2, 8, 8), generator=torch.Generator().manual_seed(seed)) * span + low
+    quantizer = affine(bits, 2, granularity=granularity)
+    quantizer.calibrate(y)
+    step = (y.amax((0, 2, 3)) - y.amin((0, 2, 3))) / (2**bits - 1)
+    if granularity == "tensor":
+        step = (y.max() - y.min()).expand(2) / (2**bits - 1)
+    rounding = 4 * torch.finfo(torch.float32).eps * y.abs().max()
+    quantized = quantizer.quantize(y)
+    assert (torch.abs(quantizer.dequantize(quantized) - y) <= step.view(1, 2, 1, 1) / 2 + rounding).all()
+    assert quantized.saturated == 0
+    assert int(quantized.integers.min()) >= 0
+    assert int(quantized.integers.max()) == 2**bits - 1
+
+
+@pytest.mark.parametrize("calibration", ["minmax", "percentile", "mse"])
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+def test_error_falls_with_bits(calibration, granularity):
+    y = normal(2, 3, 24, 24) * torch.tensor([5.0, 1.0, 0.2]).view(1, 3, 1, 1)
+    errors = []
+    for bits in range(2, 13):
+        quantizer = affine(bits, 3, granularity=granularity, calibration=calibration)
+        quantizer.calibrate(y)
+        errors.append(float((quantizer.rounded(y) - y).square().mean()))
+    if calibration == "percentile":  # the clipped tail does not shrink with bits
+        errors = errors[:5]
+    assert all(a > b for a, b in itertools.pairwise(errors))
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_integers_match_pytorchs_per_channel_quantizer(bits):
+    top = 2**bits - 1
+    scale = torch.tensor([0.37, 0.011, 2.5])
+    zero = torch.tensor([1, top // 2, top - 1])
+    low, high = -zero * scale, (top - zero) * scale
+    y = normal(2, 3, 16, 16) * (high - low).view(1, 3, 1, 1)
+    quantizer = affine(bits, 3)
+    quantizer.calibrate(torch.stack([low, high]).view(2, 3, 1, 1))
+    theirs = torch.fake_quantize_per_channel_affine(y, scale, zero.to(torch.int32), 1, 0, top)
+    # At the boundary between two levels the last bit of a quotient decides.
+    position = y / scale.view(1, 3, 1, 1) + zero.view(1, 3, 1, 1)
+    clear = (position - position.floor() - 0.5).abs() > 1e-3
+    assert clear.float().mean() > 0.99
+    assert torch.allclose(quantizer.rounded(y)[clear], theirs[clear], rtol=1e-5, atol=1e-5)
+
+
+def test_saturation_is_counted_and_clipped():
+    quantizer = affine(4, 2)
+    quantizer.calibrate(torch.tensor([[-1.0, 1.0], [0.0, 15.0]]).view(1, 2, 1, 2))
+    step = torch.tensor([2 / 15, 1.0])
+    y = torch.tensor([[-5.0, -1.0, 1.0, 1.0 + 0.49 * step[0], 1.0 + 0.51 * step[0]], [0.0, 15.0, 15.4, 15.6, -9e9]])
+    quantized = quantizer.quantize(y.view(1, 2, 1, 5))
+    assert quantized.saturated == 4
+    assert quantized.integers.flatten(1).tolist() == [[0, 0, 15, 15, 15, 0, 15, 15, 15, 0]]
+
+
+def test_constant_channels_come_back_exactly():
+    y = torch.full((1, 2, 4, 4), 3.25)
+    y[:, 1] = -7.0
+    for scheme, granularity in (("affine", "channel"), ("allocated", "channel"), ("lsq", "channel")):
+        quantizer = build_quantizer(QuantizerSpec(scheme, 4, granularity=granularity), 2)
+        quantizer.calibrate(y)
+        assert torch.equal(quantizer.unpack(quantizer.pack(y)), y)
+        assert quantizer.quantize(y).saturated == 0
+        assert quantizer.quantize(y + 1).saturated == 16 * sum(width > 0 for width in quantizer.widths)
+
+
+def test_calibration_is_frozen_and_of_the_training_data():
+    quantizer = affine(8, 2)
+    train = normal(4, 2, 8, 8)
+    quantizer.calibrate(batch for batch in train.split(1))
+    assert torch.equal(quantizer.low, train.amin((0, 2, 3)))
+    assert torch.equal(quantizer.high, train.amax((0, 2, 3)))
+    before = quantizer.pack(train)
+    quantizer.rounded(normal(1, 2, 8, 8) * 100)
+    assert quantizer.pack(train) == before
+
+
+def test_percentile_range_is_numpys():
+    y = normal(2, 3, 40, 40)
+    quantizer = affine(6, 3, calibration="percentile")
+    quantizer.calibrate(y)
+    values = y.movedim(1, 0).reshape(3, -1).numpy()
+    assert np.allclose(quantizer.low, np.percentile(values, PERCENTILES[0], axis=1), atol=1e-6)
+    assert np.allclose(quantizer.high, np.percentile(values, PERCENTILES[1], axis=1), atol=1e-6)
+
+
+#: Step and error of the best uniform quantizer of a unit Gaussian, Max 1960, table II.
+MAX_1960 = {
+    2: (1.596, 0.3634),
+    4: (0.9957, 0.1188),
+    8: (0.5860, 0.03744),
+    16: (0.3352, 0.01154),
+    32: (0.1881, 0.003495),
+}
+
+
+@pytest.mark.parametrize("levels", MAX_1960)
+def test_least_error_range_of_a_gaussian_is_maxs(levels):
+    from scipy.special import ndtri
+
+    n = 50_000
+    values = torch.from_numpy(ndtri((np.arange(n) + 0.5) / n)).float()[None]
+    count = torch.tensor([levels])
+    low, high = least_squares_ranges(values, count)
+    step, error = MAX_1960[levels]
+    assert float(high - low) / (levels - 1) == pytest.approx(step, rel=0.01)
+    assert float(low + high) == pytest.approx(0, abs=0.02 * step)
+    assert float(grid_error(values, low, high, count)) == pytest.approx(error, rel=0.006)
+
+
+@given(st.integers(0, 200), st.sampled_from([2, 3, 5, 16, 64]), st.sampled_from(["normal", "laplace", "skewed"]))
+@settings(max_examples=25, deadline=None)
+def test_least_error_range_beats_every_shrunken_full_range(seed, levels, shape):
+    generator = np.random.default_rng(seed)
+    draw = {
+        "normal": generator.normal,
+        "laplace": generator.laplace,
+        "skewed": lambda size: generator.gamma(0.7, size=size),
+    }
+    values = torch.from_numpy(draw[shape](size=(1, 800))).float()
+    count = torch.tensor([levels])
+    found = float(grid_error(values, *least_squares_ranges(values, count), count))
+    mean = values.mean()
+    for share in np.linspace(0.05, 1, 39):
+        low, high = mean + share * (values.min() - mean), mean + share * (values.max() - mean)
+        assert found <= float(grid_error(values, low[None], high[None], count)) * 1.02
+
+
+def test_a_diverged_latent_is_refused():
+    with pytest.raises(QuantizerError, match="diverged"):
+        ranges(torch.tensor([[-3e38, 3e38]]), torch.tensor([4]), "minmax", "channel")
+
+
+# --- allocation -------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10_000), st.integers(0, 12))
+@settings(max_examples=80, deadline=None)
+def test_greedy_allocation_is_optimal_for_convex_distortions(seed, budget):
+    generator = np.random.default_rng(seed)
+    gains = np.sort(generator.exponential(size=(3, 5)), axis=1)[:, ::-1] * generator.uniform(0.1, 10, size=(3, 1))
+    table = torch.from_numpy(
+        np.concatenate([gains.sum(1, keepdims=True), gains.sum(1, keepdims=True) - gains.cumsum(1)], 1)
+    )
+    best = min(
+        sum(float(table[c, b]) for c, b in enumerate(bits))
+        for bits in itertools.product(range(6), repeat=3)
+        if sum(bits) <= budget
+    )
+    bits = allocate(table, budget)
+    assert int(bits.sum()) <= budget
+    assert sum(float(table[c, b]) for c, b in enumerate(bits)) == pytest.approx(best, abs=1e-9)
+
+
+def test_allocation_gives_two_bits_at_once_where_one_is_worth_little():
+    table = torch.tensor([[10.0, 9.5, 1.0, 0.9], [4.0, 2.0, 1.0, 0.5]])
+    assert allocate(table, 2).tolist() == [2, 0]
+    assert allocate(table, 3).tolist() == [2, 1]
+    assert allocate(table, 1).tolist() == [0, 1]
+
+
+def test_allocation_follows_reverse_water_filling():
+    values = normal(1, 1, 4, 4096)[0, 0] * torch.tensor([16.0, 4.0, 1.0, 0.01])[:, None]
+    bits = allocate(distortions(values, 4, "mse"), 16)
+    # At high rate: half the logarithm of the variance, so two bits more for four times the scale; none below the water.
+    assert bits[0] - bits[1] in (2, 3)
+    assert bits[1] - bits[2] in (2, 3)
+    assert bits[3] == 0
+    assert int(bits.sum()) == 16
+
+
+@given(average=st.integers(1, 8), seed=st.integers(0, 50))
+@settings(max_examples=8, deadline=None)
+def test_allocated_bits_keep_the_average_and_the_lowest_error(average, seed):
+    scale = torch.logspace(1, -2, 8).view(1, -1, 1, 1)
+    y = normal(2, 8, 12, 12, seed=seed) * scale
+    allocated = build_quantizer(QuantizerSpec("allocated", average, calibration="mse"), 8)
+    allocated.calibrate(y)
+    assert sum(allocated.widths) == average * 8
+    assert allocated.bits(y.shape) == 8 * (3 + 2 * 144 * average)
+    if average > 1:
+        same = affine(average, 8, calibration="mse")
+        same.calibrate(y)
+        error = [(q.rounded(y) - y).square().mean() for q in (allocated, same)]
+        assert error[0] <= error[1] * 1.001
+
+
+def test_channels_without_bits_become_their_mean():
+    y = normal(1, 3, 16, 16) * torch.tensor([100.0, 100.0, 1e-3]).view(1, 3, 1, 1) + 5
+    quantizer = build_quantizer(QuantizerSpec("allocated", 2, calibration="mse"), 3)
+    quantizer.calibrate(y)
+    assert quantizer.widths[2] == 0
+    restored = quantizer.unpack(quantizer.pack(y))
+    assert torch.allclose(restored[:, 2], y[:, 2].mean(), atol=1e-6)
+    assert (
+        quantizer.quantize(y + 50 * torch.tensor([0, 0, 1.0]).view(1, 3, 1, 1)).saturated
+        == quantizer.quantize(y).saturated
+    )
+
+
+def test_gains_of_a_linear_synthesis_are_its_squared_column_norms():
+    weights = torch.tensor([1.0, 3.0, 0.5])
+    gains = synthesis_gains(lambda y: (y * weights.view(1, 3, 1, 1)).repeat(1, 1, 2, 1), normal(2, 3, 8, 8))
+    assert torch.allclose(gains, 2 * weights.double() ** 2, rtol=1e-3)
+
+
+def test_allocation_sees_the_synthesis():
+    y = normal(4, 2, 16, 16)
+    quantizer = build_quantizer(QuantizerSpec("allocated", 4, calibration="mse"), 2)
+    quantizer.calibrate(y, synthesis=lambda y: y * torch.tensor([16.0, 1.0]).view(1, 2, 1, 1))
+    assert quantizer.widths[0] >= quantizer.widths[1] + 3
+    assert sum(quantizer.widths) == 8
