@@ -1,0 +1,82 @@
+"""What makes the book work without a network: math as MathML, no scripts from elsewhere, search from ``file://`` too."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.math import get_node_equation_number
+
+# Excerpts of search results are fetched, which browsers refuse below file://; the hits themselves need no request.
+# The theme reads the mode from the page, and an empty value from a fresh visitor is not one that it knows.
+HEAD_SCRIPT = """
+if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") {
+  DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+}
+"""
+
+
+def to_mathml(latex: str, display: str) -> str:
+    """LaTeX as MathML, which browsers draw themselves."""
+    from latex2mathml.converter import convert
+
+    return convert(latex, display=display)
+
+
+def visit_inline(writer: Any, node: nodes.math) -> None:
+    """Formula inside a line."""
+    writer.body.append(to_mathml(node.astext(), "inline"))
+    raise nodes.SkipNode
+
+
+def visit_block(writer: Any, node: nodes.math_block) -> None:
+    """Formula in a line of its own, with its number if it has one."""
+    identifier = f' id="{node["ids"][0]}"' if node["ids"] else ""
+    writer.body.append(f'<div class="math-block"{identifier}>{to_mathml(node.astext(), "block")}')
+    if node["number"]:
+        writer.body.append(f'<span class="eqno">({get_node_equation_number(writer, node)})</span>')
+    writer.body.append("</div>")
+    raise nodes.SkipNode
+
+
+def add_repository(app: Sphinx, config: Any) -> None:
+    """Link to the repository that the package names, and to none if it names none."""
+    try:
+        entries = importlib.metadata.metadata("sarlab").get_all("Project-URL") or []
+    except importlib.metadata.PackageNotFoundError:
+        entries = []
+    urls = {name.strip().lower(): url.strip() for name, _, url in (entry.partition(",") for entry in entries)}
+    url = next((urls[name] for name in ("repository", "source", "source code", "homepage") if name in urls), "")
+    if url:
+        config.html_theme_options.update(repository_url=url, use_repository_button=True)
+
+
+def name_front_page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """The front page is called by what it is in the side bar: its own title is a question too long for it."""
+    context["root_title"] = "The answer"
+
+
+def copy_tables(app: Sphinx, error: Exception | None) -> None:
+    """Put the published tables beside the pages, for download."""
+    source = Path(app.srcdir) / "results"
+    if error is None and app.builder.format == "html" and source.is_dir():
+        target = Path(app.outdir) / "results"
+        target.mkdir(exist_ok=True)
+        for table in sorted(source.glob("*.csv")):
+            shutil.copy(table, target / table.name)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register all of it."""
+    # jupyter-book sets this for an extension that is not loaded here
+    app.add_config_value("comments_config", {}, "html")
+    app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
+    app.add_js_file(None, body=HEAD_SCRIPT, priority=900)
+    app.connect("config-inited", add_repository, priority=100)
+    app.connect("html-page-context", name_front_page, priority=900)
+    app.connect("build-finished", copy_tables)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,226 @@
+"""Colors, type and axes that all figures share.
+
+Every color here stands for a CSS variable: `sarlab.views.svg` writes it as ``var(--sl-…, color)``, so that a page can
+show the same figure on light and on dark paper. Series differ by marker and line style as well as by color, and the
+colors stay apart for the color-blind (after the palette of Okabe and Ito, darkened to 3:1 against white).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED, GRID, PAPER = "#1f2630", "#5d6875", "#dde3e9", "#fefefe"
+BLUE, VERMILION, GREEN, PURPLE, OCHRE = "#0b69b3", "#c4500a", "#00795c", "#a8478b", "#8a6500"
+SERIES = (BLUE, VERMILION, GREEN, PURPLE, OCHRE)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+#: Color → the CSS variable that replaces it in a page.
+VARIABLES = {
+    INK: "--sl-ink",
+    MUTED: "--sl-muted",
+    GRID: "--sl-grid",
+    PAPER: "--sl-paper",
+    **{color: f"--sl-series-{index}" for index, color in enumerate(SERIES, start=1)},
+}
+
+#: Architectures of the package in the order in which they are named; others follow in the order of their names.
+ARCHITECTURES = ("klt", "plain", "residual", "attention")
+
+#: Color maps: intensity, and signed error (blue, white, orange: the color-blind tell them apart).
+GRAY, SIGNED = "gray", "PuOr_r"
+
+_RC: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 8.5,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.7,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "lines.linewidth": 1.7,
+    "lines.solid_capstyle": "round",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "sarlab",
+    "image.interpolation": "none",
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw within this context; figures keep their look when they are saved outside of it."""
+    import matplotlib
+
+    with matplotlib.rc_context(_RC):
+        yield
+
+
+def axes(width: float = 4.4, height: float = 3.1) -> tuple[Figure, Axes]:
+    """One styled axes in a figure of its own (inches), outside pyplot: nothing is shown or kept by accident.
+
+    Figures stay narrower than about five inches, because a phone scales them down to its own width.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a series is drawn.
+
+    Parameters
+    ----------
+    label : str
+    color : str
+    marker : str
+        Matplotlib marker; empty for none.
+    hollow : bool
+        Marker filled with paper, line dashed: networks trained from scratch.
+    width : float
+        Line width in points.
+    """
+
+    label: str
+    color: str
+    marker: str
+    hollow: bool = False
+    width: float = 1.7
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Keywords for ``Axes.plot``."""
+        return {
+            "color": self.color,
+            "linewidth": self.width,
+            "linestyle": (0, (3.2, 2)) if self.hollow else "-",
+            "marker": self.marker or None,
+            "markersize": 5.5,
+            "markerfacecolor": PAPER if self.hollow else self.color,
+            "markeredgecolor": self.color,
+            "markeredgewidth": 1.3,
+        }
+
+
+def look_of(architecture: str, init: str, among: Sequence[str]) -> Look:
+    """Look of a laboratory series: color and marker by architecture, filling by initialization.
+
+    Parameters
+    ----------
+    architecture, init : str
+    among : sequence of str
+        All architectures of the figure, which decides the colors of those that the package does not know.
+    """
+    if architecture == "klt":
+        return Look("KLT", MUTED, "", width=3.2)
+    others = [name for name in architecture_order(among) if name != "klt"]
+    position = others.index(architecture) if architecture in others else len(others)
+    if architecture in ARCHITECTURES:
+        position = ARCHITECTURES.index(architecture) - 1
+    else:
+        position = max(position, len(ARCHITECTURES) - 1)
+    start = "from scratch" if init == "scratch" else "KLT start"
+    return Look(
+        f"{architecture}, {start}",
+        SERIES[position % len(SERIES)],
+        MARKERS[position % len(MARKERS)],
+        hollow=init == "scratch",
+        width=1.5,
+    )
+
+
+def architecture_order(names: Sequence[str]) -> list[str]:
+    """Names without repetition: those of the package first, then the others by name."""
+    unique = set(names)
+    return [a for a in ARCHITECTURES if a in unique] + sorted(unique - set(ARCHITECTURES))
+
+
+def spread(positions: Sequence[float], gap: float) -> list[float]:
+    """Move labels apart so that neighbors keep `gap`, each as little as possible from where it belongs.
+
+    Parameters
+    ----------
+    positions : sequence of float
+        Wanted positions, in any order.
+    gap : float
+        Smallest distance between neighbors.
+    """
+    order = np.argsort(positions, kind="stable")
+    # Subtracting the rank times the gap turns "at least gap apart" into "not decreasing": isotonic regression.
+    blocks: list[list[float]] = []
+    for rank, index in enumerate(order):
+        blocks.append([float(positions[index]) - rank * gap, 1.0])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            mean, count = blocks.pop()
+            previous, before = blocks.pop()
+            blocks.append([(mean * count + previous * before) / (count + before), count + before])
+    fitted = [mean for mean, count in blocks for _ in range(int(count))]
+    moved = [0.0] * len(order)
+    for rank, index in enumerate(order):
+        moved[index] = fitted[rank] + rank * gap
+    return moved
+
+
+def label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]], *, size: float = 8.5) -> None:
+    """Write the names of lines at their right ends, moved apart where they would touch.
+
+    Parameters
+    ----------
+    ax : Axes
+        With its final limits: positions are worked out in them.
+    ends : sequence of (x, y, text, color)
+        In data coordinates.
+    size : float
+        In points.
+    """
+    if not ends:
+        return
+    height = ax.get_figure(root=True).get_size_inches()[1] * 72 * 0.72
+    to_axes = ax.transLimits.transform
+    scale = ax.transScale.transform
+    points = [to_axes(scale((x, y))) for x, y, _, _ in ends]
+    moved = spread([float(p[1]) for p in points], 1.28 * size / height)
+    right = max(float(p[0]) for p in points)
+    for (_, _, text, color), point, y in zip(ends, points, moved, strict=True):
+        if abs(y - point[1]) > 0.6 * size / height:
+            ax.annotate(
+                "", (float(point[0]) + 0.015, float(point[1])), (right + 0.05, y),
+                xycoords="axes fraction", textcoords="axes fraction",
+                arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0},
+                annotation_clip=False,
+            )  # fmt: skip
+        ax.text(
+            right + 0.06, y, text, color=color, fontsize=size, transform=ax.transAxes,
+            va="center", ha="left", clip_on=False,
+        )  # fmt: skip

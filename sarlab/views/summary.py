@@ -1,0 +1,180 @@
+"""From tidy rows to the points of a curve: which rows belong together, their mean and its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from sarlab.views.style import architecture_order
+
+#: Rows of one series share these.
+SERIES_KEYS = ("architecture", "init")
+
+
+class Interval(NamedTuple):
+    """Mean with its 95 % interval.
+
+    Parameters
+    ----------
+    mean, low, high : float
+        `low` and `high` are NaN where there is too little to state an interval.
+    over : {"acquisitions", "seeds", ""}
+        What varies; empty where there is no interval.
+    """
+
+    mean: float
+    low: float
+    high: float
+    over: str
+
+
+def interval(values: Sequence[float], acquisitions: Sequence[object], seeds: Sequence[object]) -> Interval:
+    """Mean over acquisitions with a 95 % interval.
+
+    Scenes of one acquisition are averaged first: they share orbit, weather and season, so they are one observation.
+    With three acquisitions or more the interval is the bootstrap over acquisitions (2 000 draws, fixed seed);
+    otherwise, with three seeds or more, Student's interval over seeds; otherwise there is none.
+
+    Parameters
+    ----------
+    values, acquisitions, seeds : sequences of equal length
+        One entry per row; NaN values are left out.
+    """
+    frame = pd.DataFrame(
+        {
+            "value": pd.to_numeric(pd.Series(list(values))),
+            "a": [str(a) for a in acquisitions],
+            "s": [str(s) for s in seeds],
+        }
+    ).dropna(subset="value")
+    if frame.empty:
+        return Interval(np.nan, np.nan, np.nan, "")
+    by_acquisition = frame.groupby("a")["value"].mean().to_numpy()
+    mean = float(by_acquisition.mean())
+    if len(by_acquisition) >= 3:
+        rng = np.random.default_rng(0)
+        draws = rng.choice(by_acquisition, size=(2000, len(by_acquisition))).mean(axis=1)
+        low, high = np.quantile(draws, (0.025, 0.975))
+        return Interval(mean, float(low), float(high), "acquisitions")
+    by_seed = frame.groupby(["s", "a"])["value"].mean().groupby("s").mean().to_numpy()
+    if len(by_seed) >= 3:
+        from scipy.stats import t
+
+        half = t.ppf(0.975, len(by_seed) - 1) * by_seed.std(ddof=1) / np.sqrt(len(by_seed))
+        return Interval(mean, mean - float(half), mean + float(half), "seeds")
+    return Interval(mean, np.nan, np.nan, "")
+
+
+def is_true(column: pd.Series) -> pd.Series:
+    """Column of true/false/unknown, however it was read, as booleans; unknown counts as false."""
+    return column.astype(str).str.lower().isin(("true", "1", "1.0"))
+
+
+def measured(runs: pd.DataFrame, *, band: str | None = None, split: str | None = None) -> pd.DataFrame:
+    """Rows of recorded (not simulated) scenes that were measured; simulated ones where there are no others.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        ``tables().runs``.
+    band, split : str, optional
+        Keep these only.
+    """
+    rows = runs[pd.to_numeric(runs["psnr_db"], errors="coerce").notna()]
+    simulated = is_true(rows["simulated"])
+    rows = rows[~simulated] if (~simulated).any() else rows
+    if band is not None:
+        rows = rows[rows["band"] == band]
+    return rows if split is None else rows[rows["split"] == split]
+
+
+def bands(runs: pd.DataFrame) -> list[str]:
+    """Bands of the measured rows in the order in which they come."""
+    return [str(band) for band in pd.unique(measured(runs)["band"].dropna())]
+
+
+def main_line(rows: pd.DataFrame) -> pd.DataFrame:
+    """One configuration per architecture, initialization and ratio: the one that the comparison is about.
+
+    Plans also vary shape at equal ratio, width, depth and quantizer. Kept are the finest quantizer, and then the
+    commonest spatial reduction of each ratio and the commonest width and depth of each architecture.
+    """
+    if rows.empty:
+        return rows
+    rows = rows[pd.to_numeric(rows["bits"], errors="coerce").fillna(32) == _finest(rows)]
+    for among, chosen in (
+        ("dimension_ratio", "spatial_reduction"),
+        ("architecture", "width"),
+        ("architecture", "depth"),
+    ):
+        trained = rows[rows["architecture"] != "klt"] if chosen != "spatial_reduction" else rows
+        if trained.empty or trained[chosen].isna().all():
+            continue
+        common = trained.groupby(among)[chosen].agg(lambda v: v.mode().iloc[0] if len(v.mode()) else np.nan)
+        wanted = rows[among].map(common)
+        rows = rows[wanted.isna() | (rows[chosen] == wanted)]
+    return rows
+
+
+def _finest(rows: pd.DataFrame) -> float:
+    return float(pd.to_numeric(rows["bits"], errors="coerce").fillna(32).max())
+
+
+def curve(rows: pd.DataFrame, metric: str, *, by: Sequence[str] = SERIES_KEYS) -> pd.DataFrame:
+    """Points of rate-distortion curves.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows of one band and one split.
+    metric : str
+        Column.
+    by : sequence of str
+        Columns that make a series.
+
+    Returns
+    -------
+    DataFrame
+        `by`, ``dimension_ratio``, ``bpp`` (mean), ``mean``, ``low``, ``high``, ``over``, ``scenes``, ``seeds``; series in
+        the order of the architectures, from scratch first, ratios ascending.
+    """
+    columns = [*by, "dimension_ratio", "bpp", "mean", "low", "high", "over", "scenes", "seeds"]
+    points = []
+    for keys, group in rows.groupby([*by, "dimension_ratio"], sort=True):
+        result = interval(group[metric], group["acquisition"], group["seed"])
+        if not np.isnan(result.mean):
+            counts = (group["scene"].nunique(), group["seed"].nunique())
+            points.append((*keys, float(pd.to_numeric(group["bpp"]).mean()), *result, *counts))
+    frame = pd.DataFrame(points, columns=columns)
+    if "architecture" in by and not frame.empty:
+        order = {name: i for i, name in enumerate(architecture_order(frame["architecture"]))}
+        frame = frame.assign(_order=frame["architecture"].map(order), _init=frame.get("init", "") != "scratch")
+        frame = frame.sort_values(["_order", "_init", "dimension_ratio"]).drop(columns=["_order", "_init"])
+    return frame.reset_index(drop=True)
+
+
+def per_doubling(ratios: Sequence[float], values: Sequence[float]) -> float:
+    """Slope of a least-squares line of `values` over log2 of `ratios`: change for each doubling; NaN for one ratio."""
+    x, y = np.log2(np.asarray(ratios, float)), np.asarray(values, float)
+    if len(np.unique(x)) < 2:
+        return float("nan")
+    return float(np.polyfit(x, y, 1)[0])
+
+
+def reference_ratio(rows: pd.DataFrame) -> float:
+    """The ratio that front pages speak of: 16 where it was measured, otherwise the one in the middle."""
+    ratios = np.sort(rows["dimension_ratio"].dropna().unique())
+    return float(16 if 16 in ratios else ratios[(len(ratios) - 1) // 2])
+
+
+def best(points: pd.DataFrame, ratio: float, *, higher: bool = True, network: bool = True) -> pd.Series | None:
+    """Best point of `curve` at `ratio`, among networks (not the KLT) where `network`; None where there is none."""
+    found = points[points["dimension_ratio"] == ratio]
+    if network and (found["architecture"] != "klt").any():
+        found = found[found["architecture"] != "klt"]
+    if found.empty:
+        return None
+    return found.loc[found["mean"].idxmax() if higher else found["mean"].idxmin()]

@@ -1,0 +1,131 @@
+"""Tables and pictures for a small book: made up by formulas, in the schema of the laboratory, for tests only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sarlab.lab.results import HISTORY_COLUMNS, RUN_COLUMNS
+
+SCENES = (
+    ("mosaic-test", "VV", "test", "2017-06-12-A"),
+    ("mosaic-test", "VH", "test", "2017-06-12-A"),
+    ("patch-1", "VV", "independent", "2017-07-01-B"),
+    ("patch-2", "VV", "independent", "2017-08-13-C"),
+    ("patch-3", "VV", "independent", "2017-09-20-D"),
+)
+LATENTS = ((16, 64), (16, 32), (16, 16), (16, 8))
+
+
+def runs(latents=LATENTS) -> pd.DataFrame:
+    """Rows of KLT and three architectures, from scratch and from the KLT, at each latent shape."""
+    rng = np.random.default_rng(3)
+    rows = []
+    series = [("klt", "klt", 0.0)] + [
+        (architecture, init, gain)
+        for architecture, extra in (("plain", 0.0), ("residual", 0.25), ("attention", 0.35))
+        for init, gain in (("scratch", -0.9 + 2 * extra), ("klt", 0.3 + extra))
+    ]
+    for reduction, channels in latents:
+        value = reduction**2 / channels
+        for architecture, init, gain in series:
+            run_id = (
+                f"{architecture}{'' if init == 'scratch' else '-klt'}-r{reduction}-c{channels}-f32-s0-{len(rows):06x}"
+            )
+            for scene, band, split, acquisition in SCENES:
+                base = 31.1 - 3.55 * np.log2(value / 4) + 0.12 * np.log2(value / 4) ** 2
+                base += {"VV": 0.0, "VH": -0.7}[band] + (rng.normal(0, 0.8) if split == "independent" else 0.0)
+                over = gain * (0.6 + 0.1 * np.log2(value))
+                rows.append(
+                    {
+                        "run_id": run_id, "hash": f"{len(rows):064x}", "plan": "quick", "experiment": "architectures",
+                        "architecture": architecture, "init": init, "spatial_reduction": reduction,
+                        "latent_channels": channels, "width": 32, "depth": 1, "quantizer": "f16", "bits": 16,
+                        "steps": 0 if architecture == "klt" else 300, "batch_size": 8, "patch_size": 128, "seed": 0,
+                        "scene": scene, "band": band, "split": split, "acquisition": acquisition, "simulated": False,
+                        "looks": 4.4, "seen_in_training": "false", "dimension_ratio": value, "nominal_cr": 2 * value,
+                        "measured_cr": 0.97 * value, "bpp": 16.4 / value, "bytes": int(86400 * 2.05 / value),
+                        "native_bits": 16, "pixels": 86400, "clip_low": -22.0, "clip_high": 8.0,
+                        "psnr_db": base + over, "psnr_amplitude": base - 4 + over,
+                        "rmse_db": 30 * 10 ** (-(base + over) / 20), "ssim": 1 / (1 + np.exp(-(base + over - 24) / 3)),
+                        "ms_ssim": 0.9, "enl_original": 4.6, "enl_reconstructed": 4.6 * (1 + np.log2(value) / 2),
+                        "enl_ratio": 1 + np.log2(value) / 2, "epi_roa": 1 - 0.07 * np.log2(value),
+                        "bias_db": -0.08 * np.log2(value), "gain_over_klt_db": 0.0 if architecture == "klt" else over,
+                        "parameters": 0 if architecture == "klt" else 420_000, "macs_per_pixel": 9_000 + 400 * channels,
+                        "train_seconds": 0 if architecture == "klt" else 41.0, "train_pixels_per_s": 1.2e6,
+                        "encode_mpx_per_s": 8.0, "decode_mpx_per_s": 6.0, "peak_memory_mb": 900, "threads": 1,
+                        "device": "test device", "reason": "",
+                    }
+                )  # fmt: skip
+    frame = pd.DataFrame(rows)
+    return frame.reindex(columns=[*RUN_COLUMNS, *[c for c in frame if c not in RUN_COLUMNS]])
+
+
+def history(rows: pd.DataFrame) -> pd.DataFrame:
+    """Training histories that end at the PSNR of the first row of each trained run."""
+    frames = []
+    for run_id, group in rows[rows["architecture"] != "klt"].groupby("run_id", sort=False):
+        step = np.arange(0, 301, 50)
+        level = group["psnr_db"].iloc[0] - 3 * np.exp(-step / 70)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "run_id": run_id, "step": step, "loss": 0.02 * np.exp(-step / 90) + 0.003, "validation_db": level,
+                    "gradient_norm": 0.5 * np.exp(-step / 150), "learning_rate": 2e-3, "seconds": step / 8,
+                }
+            )
+        )  # fmt: skip
+    return pd.concat(frames)[HISTORY_COLUMNS]
+
+
+def scene(seed: int = 0, shape: tuple[int, int] = (120, 160)) -> tuple[np.ndarray, np.ndarray]:
+    """(recorded, clean) in dB: fields, a bright building, speckle of 4.4 looks."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    clean = -12.0 + 3 * ((rows // 30 + columns // 40) % 2) + 2 * np.sin(columns / 17)
+    clean[50:60, 70:84] = 2.0
+    return clean + 10 * np.log10(rng.gamma(4.4, 1 / 4.4, shape)), clean
+
+
+def pictures(root: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """8-bit example pictures of the test scenes and their index."""
+    from PIL import Image
+    from scipy.ndimage import gaussian_filter
+
+    folder = root / "results" / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for (name, band), group in rows[rows["split"] == "test"].groupby(["scene", "band"], sort=False):
+        recorded, _ = scene(seed=len(band) + ord(band[1]))
+        for row in group.itertuples():
+            restored = gaussian_filter(recorded, 0.3 * np.sqrt(row.dimension_ratio))
+            for kind, image in (("original", recorded), ("reconstruction", restored)):
+                file = f"{name}-{band}.png" if kind == "original" else f"{row.run_id}-{name}-{band}.png"
+                gray = np.clip((image - row.clip_low) / (row.clip_high - row.clip_low), 0, 1)
+                Image.fromarray(np.round(255 * gray).astype(np.uint8)).save(folder / file)
+                entries.append((row.run_id, name, band, kind, file, row.clip_low, row.clip_high))
+    return pd.DataFrame(entries, columns=["run_id", "scene", "band", "kind", "file", "clip_low", "clip_high"])
+
+
+def write(root: Path, *, latents=LATENTS) -> pd.DataFrame:
+    """Fill ``results/`` of the book at `root`; returns the runs."""
+    results = root / "results"
+    results.mkdir(parents=True, exist_ok=True)
+    frame = runs(latents)
+    frame.to_csv(results / "runs.csv", index=False)
+    history(frame).to_csv(results / "history.csv", index=False)
+    pictures(root, frame).to_csv(results / "examples.csv", index=False)
+    machine = {
+        "device": "test device", "versions": {"python": "3.11", "torch": "2.13", "numpy": "2.4"}, "platform": "Linux",
+        "processor": "test processor", "commit": "0123456789ab",
+    }  # fmt: skip
+    manifest = {
+        "plan": "quick", "title": "Made up", "published": "2026-01-02T03:04:05Z", "runs": frame["run_id"].nunique(),
+        "missing": 0, "devices": ["test device"], "environments": [machine],
+        "data": [{"digest": "0", "note": "The test mosaic shares the acquisition of the training scenes."}],
+    }  # fmt: skip
+    (results / "manifest.json").write_text(json.dumps(manifest))
+    return frame
