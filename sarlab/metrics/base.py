@@ -132,7 +132,8 @@ def checked_clip(clip: Any) -> tuple[float, float]:
 
 def to_intensity(db: np.ndarray) -> np.ndarray:
     """Linear intensity of dB values; NaN stays NaN, minus infinity becomes an exact zero."""
-    return np.exp(db * (1 / DB_PER_NEPER))
+    with np.errstate(over="ignore"):
+        return np.exp(db * (1 / DB_PER_NEPER))
 
 
 def fill_invalid(values: np.ndarray, valid: np.ndarray) -> np.ndarray:

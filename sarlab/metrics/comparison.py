@@ -123,10 +123,12 @@ class Comparison(_Memo):
     def __init__(self, reference: Reference, test_db: Any) -> None:
         super().__init__()
         self.reference = reference
-        self.reference_db, self.test_db, self.valid = pair(reference.db, test_db)
+        self.reference_db, test, self.valid = pair(reference.db, test_db)
+        # what a decoder puts where the original has no sample is nobody's business
+        self.test_db = test if self.valid.all() else np.where(self.valid, test, np.nan)
         self.clip = reference.clip
         self.reference_intensity = reference.intensity
-        self.test_intensity = to_intensity(np.where(self.valid, self.test_db, np.nan))
+        self.test_intensity = to_intensity(self.test_db)
 
     @property
     def clean_db(self) -> np.ndarray:

@@ -136,7 +136,7 @@ def _epd_roa(reference: np.ndarray, test: np.ndarray, valid: np.ndarray) -> floa
     positive = valid & (reference > 0) & (test > 0)
     before, count = _neighbor_ratios(reference, positive)
     after, _ = _neighbor_ratios(test, positive)
-    if not count:
+    if not count or not before > 0:
         raise UndefinedMetric("no two neighbors above zero")
     return after / before
 

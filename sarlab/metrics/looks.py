@@ -20,6 +20,8 @@ from sarlab.metrics.comparison import Comparison, Reference, Window
 WINDOW_SIDES = (32, 16)
 #: Moment and log-cumulant estimates may differ by this share in a homogeneous window.
 AGREEMENT = 0.1
+#: A homogeneous window has at least this share of the looks of the best ones: texture and gradients only lower ENL.
+LEAST_SHARE = 0.5
 
 
 class WindowLooks(NamedTuple):
@@ -89,9 +91,11 @@ def window_looks(intensity: np.ndarray, windows: Sequence[Window]) -> WindowLook
 
 
 def homogeneous_windows(intensity: Any, *, side: int | None = None, agreement: float = AGREEMENT) -> list[Window]:
-    """Find the windows where speckle is all there is: both ENL estimators agree.
+    """Find the windows where speckle is all there is.
 
-    Half-overlapping windows without invalid or zero samples; texture and edges move the two estimators apart.
+    Of half-overlapping windows without invalid or zero samples those stay where both ENL estimators agree: texture and
+    edges move them apart. A few kinds of texture move both alike, so windows below half the ENL of the best tenth (90th
+    percentile) go too.
 
     Parameters
     ----------
@@ -136,6 +140,8 @@ def homogeneous_windows(intensity: Any, *, side: int | None = None, agreement: f
         varied = complete & (square - mean**2 > 1e-10 * mean**2) & (log_square - log_mean**2 > 1e-10)
         log_cumulants = looks_from_log_variance(np.where(varied, log_square - log_mean**2, np.nan))
         agree = varied & (np.abs(moments - log_cumulants) <= agreement * (moments + log_cumulants) / 2)
+        if agree.any():
+            agree &= moments >= LEAST_SHARE * np.quantile(moments[agree], 0.9)
     return [Window(int(r) * half, int(c) * half, 2 * half, 2 * half) for r, c in zip(*np.nonzero(agree), strict=True)]
 
 

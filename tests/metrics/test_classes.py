@@ -1,0 +1,98 @@
+"""Classes of ground of the original, and error by class."""
+
+import numpy as np
+import pytest
+
+from sarlab.metrics import Reference, metrics, score
+from sarlab.metrics.classes import (
+    BRIGHTNESS,
+    STRUCTURE,
+    brightness_classes,
+    local_mean,
+    scene_brightness,
+    structure_classes,
+)
+
+CLIP = (-25.0, 5.0)
+
+
+@pytest.fixture(scope="module")
+def ground():
+    """A field, a step of 10 dB, strong texture on the right, a point target."""
+    rng = np.random.default_rng(0)
+    intensity = np.full((256, 256), 0.1)
+    intensity[128:, :160] = 1.0
+    intensity[:, 176:] *= np.kron(rng.gamma(1.5, 1 / 1.5, (64, 20)), np.ones((4, 4)))
+    intensity[60, 60] = 40.0
+    return 10 * np.log10(intensity * rng.gamma(16, 1 / 16, intensity.shape))
+
+
+def test_structure_is_found_where_it_is(ground):
+    classes = structure_classes(ground, looks=16)
+    share = {name: np.mean(classes == index) for index, name in enumerate(STRUCTURE)}
+    assert np.mean(classes[20:100, 10:50] == STRUCTURE.index("homogeneous")) > 0.97
+    assert np.mean(classes[127:129, 20:140] == STRUCTURE.index("edge")) > 0.97
+    textured = classes[20:-20, 190:246]
+    assert np.mean((textured == STRUCTURE.index("texture")) | (textured == STRUCTURE.index("edge"))) > 0.9
+    assert (classes[59:62, 59:62] == STRUCTURE.index("target")).all()
+    assert sum(share.values()) == pytest.approx(1)
+
+
+def test_nodata_has_no_class(ground):
+    image = ground.copy()
+    image[:10] = np.nan
+    assert (structure_classes(image, looks=16)[:10] == -1).all()
+    assert (brightness_classes(image)[:10] == -1).all()
+
+
+def test_error_by_class_is_that_of_its_samples(ground):
+    classes = structure_classes(ground, looks=16)
+    test = ground + np.choose(classes, [0.1, 0.2, 0.3, 0.4])
+    names = [n for n in metrics if n.split("_")[0] in ("rmse", "bias", "share")]
+    scores = score(ground, test, clip=CLIP, looks=16, columns=names)
+    for index, name in enumerate(STRUCTURE):
+        assert scores[f"rmse_{name}_db"] == pytest.approx(0.1 * (index + 1))
+        assert scores[f"bias_{name}_db"] == pytest.approx(0.1 * (index + 1))
+        assert scores[f"share_{name}"] == pytest.approx(np.mean(classes == index))
+
+
+def test_brightness_by_single_samples_would_show_a_bias_that_is_not_there():
+    rng = np.random.default_rng(5)
+    first, second = 10 * np.log10(rng.gamma(4.4, 1 / 4.4, (2, 512, 512)))
+    reference = Reference(first, clip=CLIP)
+    smoothed = reference.once(scene_brightness)
+    by_sample = np.digitize(first, np.quantile(first, [0.25, 0.5, 0.75]))
+
+    def class_bias(classes, index):
+        chosen = classes == index
+        return 10 * np.log10((10 ** (second[chosen] / 10)).sum() / (10 ** (first[chosen] / 10)).sum())
+
+    assert max(abs(class_bias(by_sample, k)) for k in range(4)) > 2
+    assert max(abs(class_bias(smoothed, k)) for k in range(4)) < 0.15
+
+
+def test_brightness_classes_are_quarters_from_dark_to_bright():
+    ramp = np.tile(np.linspace(-20, 0, 400), (100, 1))
+    classes = brightness_classes(ramp)
+    assert [np.mean(classes == k) for k in range(BRIGHTNESS)] == pytest.approx([0.25] * 4, abs=0.01)
+    assert (np.diff(classes[50].astype(int)) >= 0).all()
+
+
+def test_bias_by_brightness():
+    rng = np.random.default_rng(1)
+    image = np.tile(np.linspace(-20, 0, 256), (256, 1)) + 10 * np.log10(rng.gamma(4, 1 / 4, (256, 256)))
+    classes = brightness_classes(image)
+    scores = score(image, image + np.choose(classes, [-0.5, -0.25, 0.1, 0.0]), clip=CLIP, looks=4)
+    assert [scores[f"bias_brightness{k + 1}_db"] for k in range(4)] == pytest.approx([-0.5, -0.25, 0.1, 0.0])
+    assert scores["bias_brightness_worst_db"] == pytest.approx(0.5)
+
+
+def test_local_mean_leaves_nodata_out():
+    rng = np.random.default_rng(0)
+    values = rng.random((60, 60))
+    valid = rng.random(values.shape) > 0.3
+    mean = local_mean(np.where(valid, values, np.nan), valid, 25)
+    window, held = values[10:35, 15:40], valid[10:35, 15:40]
+    assert mean[22, 27] == pytest.approx(window[held].mean() if valid[22, 27] else 0)
+    whole = local_mean(values, np.ones_like(valid), 25)
+    assert whole[22, 27] == pytest.approx(window.mean())

@@ -1,0 +1,114 @@
+"""Equivalent number of looks on speckle of known looks."""
+
+import numpy as np
+import pytest
+from scipy.special import polygamma
+
+from sarlab.metrics.base import Undefined
+from sarlab.metrics.comparison import Window
+from sarlab.metrics.looks import (
+    enl,
+    enl_log_cumulant,
+    enl_mode,
+    enl_ratio,
+    homogeneous_windows,
+    looks_from_log_variance,
+    window_looks,
+)
+
+LOOKS = [1.0, 4.4, 16.0, 64.0]
+
+
+def speckle(looks, shape=(256, 256), seed=0):
+    return np.random.default_rng(seed).gamma(looks, 1 / looks, shape)
+
+
+@pytest.mark.parametrize("looks", LOOKS)
+@pytest.mark.parametrize("function", [enl, enl_mode, enl_log_cumulant])
+def test_looks_of_gamma_speckle(looks, function):
+    # the mode of about 150 windows is coarser than their median
+    tolerance = 0.06 if function is enl_mode else 0.025
+    assert function(37.0 * speckle(looks)) == pytest.approx(looks, rel=tolerance)
+
+
+def test_log_variance_inverts_the_trigamma_function():
+    looks = np.geomspace(0.03, 1e5, 200)
+    np.testing.assert_allclose(looks_from_log_variance(polygamma(1, looks)), looks, rtol=1e-9)
+    assert np.isnan(looks_from_log_variance(np.array([0.0, -1.0, np.nan, np.inf]))).all()
+
+
+def test_windows_of_different_means_are_not_pooled():
+    image = speckle(4.0)
+    image[:, 128:] *= 10
+    assert enl(image) == pytest.approx(4, rel=0.03)
+    pooled = image.mean() ** 2 / image.var()
+    assert pooled < 1.5
+
+
+def test_automatic_windows_leave_out_edges_and_texture():
+    rng = np.random.default_rng(2)
+    image = speckle(16.0, (512, 512), 2)
+    # K-distributed: gamma texture of order 2, constant over 4×4 samples
+    image[:, 256:] *= np.kron(rng.gamma(2, 0.5, (128, 64)), np.ones((4, 4)))
+    image[240:256, :256] *= 8
+    windows = homogeneous_windows(image)
+    calm = [w for w in windows if w.column + w.width <= 256 and not (w.row < 256 and w.row + w.height > 240)]
+    assert len(calm) > 0.5 * 29 * 15
+    assert len(calm) > 0.9 * len(windows)
+    assert enl(image) == pytest.approx(16, rel=0.04)
+
+
+def test_window_selection_is_that_of_a_plain_loop():
+    image = speckle(3.0, (96, 80), 5)
+    image[40, 3] = np.nan
+    image[70, 70] = 0.0
+    found = []
+    for row in range(0, 96 - 31, 16):
+        for column in range(0, 80 - 31, 16):
+            samples = image[row : row + 32, column : column + 32]
+            if np.isnan(samples).any() or (samples <= 0).any():
+                continue
+            moments = samples.mean() ** 2 / samples.var()
+            logs = looks_from_log_variance(np.array(np.log(samples).var()))
+            if abs(moments - logs) <= 0.1 * (moments + logs) / 2:
+                found.append((moments, (row, column, 32, 32)))
+    best = np.quantile([moments for moments, _ in found], 0.9)
+    expected = [window for moments, window in found if moments >= best / 2]
+    assert 0 < len(expected) < 20
+    assert homogeneous_windows(image) == expected
+
+
+def test_given_windows_are_used_and_nodata_left_out():
+    image = speckle(4.0)
+    image[10:14, 10:14] = np.nan
+    window = Window(0, 0, 40, 60)
+    samples = image[window.slices]
+    samples = samples[~np.isnan(samples)]
+    assert enl(image, windows=[window]) == pytest.approx(samples.mean() ** 2 / samples.var())
+
+
+def test_looks_are_those_of_intensity_not_amplitude():
+    amplitude = np.sqrt(speckle(1.0))
+    assert enl(amplitude**2) == pytest.approx(1, rel=0.04)
+
+
+def test_ratio_uses_the_windows_of_the_original():
+    rng = np.random.default_rng(7)
+    image = speckle(4.0)
+    # averaging with an independent draw doubles the looks; the ratio is that of gamma(8) over gamma(4)
+    better = (image + speckle(4.0, seed=11)) / 2
+    assert enl_ratio(image, better) == pytest.approx(2, rel=0.05)
+    assert enl_ratio(image, 3 * image) == pytest.approx(1)
+    assert isinstance(enl_ratio(image, np.full_like(image, rng.random())), Undefined)
+
+
+def test_a_constant_window_has_infinite_looks_and_the_median_says_why():
+    image = np.full((64, 64), 2.5)
+    assert np.isinf(window_looks(image, [Window(0, 0, 32, 32)]).moments).all()
+    assert "infinite" in enl(image, windows=[(0, 0, 32, 32)]).reason
+    assert "no homogeneous window" in enl(image).reason
+
+
+def test_small_images_use_small_windows():
+    assert all(w.height == 16 for w in homogeneous_windows(speckle(4.0, (17, 400))))
+    assert homogeneous_windows(speckle(4.0, (15, 400))) == []

@@ -1,0 +1,223 @@
+"""The registry of columns, `score`, and what happens on images for which a metric has no value."""
+
+import math
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sarlab.errors import MetricError
+from sarlab.metrics import Comparison, Metric, Reference, Undefined, UndefinedMetric, define, described, metrics, score
+from sarlab.metrics.catalog import GROUPS
+
+CLIP = (-25.0, 5.0)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    rng = np.random.default_rng(1)
+    clean = np.full((200, 200), -12.0)
+    clean[:, 90:] = -5
+    recorded = clean + 10 * np.log10(rng.gamma(4.4, 1 / 4.4, clean.shape))
+    recorded[60, 40] = 15.0
+    return recorded, recorded + rng.normal(0, 0.7, clean.shape), clean
+
+
+def test_every_column_is_described_and_inside_its_range(scene):
+    recorded, test, clean = scene
+    scores = score(recorded, test, clip=CLIP, looks=4.4, clean_db=clean)
+    assert set(scores) == set(metrics)
+    assert not scores.reasons, scores.reason
+    for metric in described():
+        assert metric.label
+        assert metric.source
+        assert metric.domain
+        assert metric.unit in ("dB", "bit", "1")
+        assert metric.group in GROUPS
+        low, high = metric.valid_range
+        assert low <= scores[metric.name] <= high, metric
+
+
+def test_an_equal_image_is_perfect_in_every_column(scene):
+    recorded, _, _ = scene
+    scores = score(recorded, recorded, clip=CLIP, looks=4.4)
+    for metric in described():
+        value = scores[metric.name]
+        if metric.needs_clean or metric.name.endswith("_floor"):
+            continue
+        if metric.better == "zero" and not math.isnan(value):
+            assert value == pytest.approx(0, abs=1e-9), metric.name
+        if metric.better == "one" and not math.isnan(value) and not metric.name.endswith("whiteness"):
+            assert value == pytest.approx(1), metric.name
+        if metric.better == "lower" and not math.isnan(value):
+            assert value == pytest.approx(0, abs=1e-9), metric.name
+
+
+def test_a_reference_made_once_gives_the_same_scores(scene):
+    recorded, test, clean = scene
+    reference = Reference(recorded, clip=CLIP, looks=4.4, clean_db=clean)
+    once = score(recorded, test, clip=CLIP, looks=4.4, clean_db=clean)
+    score(reference, recorded)
+    again = score(reference, test)
+    assert dict(again) == dict(once)
+
+
+def test_chosen_columns_only(scene):
+    assert list(score(*scene[:2], clip=CLIP, columns=["ssim", "psnr_db"])) == ["ssim", "psnr_db"]
+    with pytest.raises(MetricError, match="unknown metric 'psrn'"):
+        score(*scene[:2], clip=CLIP, columns=["psrn"])
+
+
+def test_looks_of_the_scene_are_measured_where_they_are_not_given(scene):
+    recorded, test, _ = scene
+    with_looks = score(recorded, test, clip=CLIP, looks=4.4, columns=["epi_sattar_floor"])
+    measured = score(recorded, test, clip=CLIP, columns=["epi_sattar_floor"])
+    assert measured["epi_sattar_floor"] == pytest.approx(with_looks["epi_sattar_floor"], abs=0.05)
+
+
+def test_a_new_metric_is_one_function_and_one_registration(scene):
+    @define(
+        "median_error_db", label="Median |error|", unit="dB", better="lower", domain="dB of intensity",
+        valid_range=(0, np.inf), source="a user's own package", group="own",
+    )  # fmt: skip
+    def median_error(case: Comparison) -> float:
+        return np.median(np.abs(case.test_db - case.reference_db)[case.valid])
+
+    try:
+        scores = score(*scene[:2], clip=CLIP)
+        assert scores["median_error_db"] == pytest.approx(0.7 * 0.6745, rel=0.03)
+        assert list(scores)[-1] == "median_error_db"
+        with pytest.raises(MetricError, match="registered twice"):
+            define(
+                "median_error_db", label="", unit="1", better="zero", domain="", valid_range=(0, 1), source=""
+            )(lambda case: 0.0)  # fmt: skip
+    finally:
+        metrics._items.pop("median_error_db")
+
+
+def test_a_package_adds_metrics_through_its_entry_point(monkeypatch):
+    from sarlab.registry import Registry
+
+    own: Registry[Metric] = Registry("metric", "sarlab.metrics", MetricError)
+
+    class Entry:
+        def load(self):
+            own.register("theirs")("their metric")
+
+    monkeypatch.setattr("sarlab.registry.entry_points", lambda group: [Entry()] if group == "sarlab.metrics" else [])
+    assert own["theirs"] == "their metric"
+
+
+def test_direction_is_checked():
+    with pytest.raises(MetricError, match="better"):
+        Metric("x", "x", "1", "up", "", (0, 1), "", lambda case: 0.0)
+
+
+def test_undefined_survives_pickling_and_is_a_nan():
+    value = pickle.loads(pickle.dumps(Undefined("too small")))
+    assert math.isnan(value)
+    assert value.reason == "too small"
+
+
+def test_reasons_are_gathered_into_one_line(scene):
+    scores = score(
+        *scene[:2], clip=CLIP, columns=["psnr_db", "psnr_clean_db", "ssim_clean", "ms_ssim_clean", "rmse_clean_db"]
+    )
+    assert scores.reason == "no clean scene is known (psnr_clean_db, ssim_clean, ms_ssim_clean and 1 more)"
+    empty = score(np.full((20, 20), np.nan), np.zeros((20, 20)), clip=CLIP)
+    assert empty.reason == "the reference has no valid sample"
+
+
+def test_a_metric_without_a_value_is_remembered_as_such():
+    calls = []
+
+    def undefined(reference):
+        calls.append(1)
+        raise UndefinedMetric("never")
+
+    reference = Reference(np.zeros((5, 5)), clip=CLIP)
+    for _ in range(2):
+        with pytest.raises(UndefinedMetric, match="never"):
+            reference.once(undefined)
+    assert len(calls) == 1
+
+
+def assert_defined(scores):
+    assert set(scores) == set(metrics)
+    for name, value in scores.items():
+        assert type(value) is float
+        assert not math.isinf(value), name
+        assert math.isnan(value) == (name in scores.reasons), name
+        assert scores.reasons.get(name, "a reason").strip()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (17, 1000), (64, 64), (200, 180)])
+@pytest.mark.parametrize("fill", [np.nan, -10.0, 0.0, -np.inf, 1e4])
+def test_constant_images_are_defined(shape, fill):
+    image = np.full(shape, fill)
+    assert_defined(score(image, image, clip=CLIP))
+    assert_defined(score(image, image, clip=CLIP, looks=1.0, clean_db=image))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 7), (17, 1000), (40, 40)])
+def test_small_images_are_defined(shape):
+    rng = np.random.default_rng(3)
+    x = rng.normal(-10, 5, shape)
+    assert_defined(score(x, x + rng.normal(0, 1, shape), clip=CLIP, looks=1.0, clean_db=x * 0 - 10))
+
+
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.999])
+def test_images_with_nodata_are_defined_and_blind_to_what_lies_there(share):
+    rng = np.random.default_rng(4)
+    x = rng.normal(-10, 5, (200, 200))
+    x[rng.random(x.shape) < share] = np.nan
+    y = np.where(np.isnan(x), 999.0, x + 1)
+    scores = score(x, y, clip=CLIP, looks=4)
+    assert_defined(scores)
+    other = score(x, np.where(np.isnan(x), np.nan, x + 1), clip=CLIP, looks=4)
+    assert dict(scores) == pytest.approx(dict(other), nan_ok=True)
+    assert scores["rmse_db"] == pytest.approx(1)
+    assert scores["bias_db"] == pytest.approx(1)
+
+
+def test_a_constant_reconstruction_is_defined(scene):
+    recorded, _, clean = scene
+    scores = score(recorded, np.full(recorded.shape, -9.0), clip=CLIP, looks=4.4, clean_db=clean)
+    assert_defined(scores)
+    assert "constant" in scores.reasons["enl"]
+
+
+@given(st.integers(0, 2**31), st.integers(1, 40), st.integers(1, 40))
+@settings(max_examples=30, deadline=None)
+def test_wild_values_are_defined(seed, rows, columns):
+    rng = np.random.default_rng(seed)
+    wild = np.array([np.nan, -np.inf, -1e5, -300.0, -30.0, -10.0, 0.0, 20.0, 400.0, 1e5])
+    x, y = rng.choice(wild, (2, rows, columns))
+    assert_defined(score(x, y, clip=CLIP, clean_db=rng.choice(wild, x.shape)))
+    assert_defined(score(x, np.where(np.isnan(x), np.nan, -12.0), clip=CLIP, looks=2.0))
+
+
+def test_wrong_calls_are_refused(scene):
+    recorded, test, _ = scene
+    for call, message in (
+        (lambda: score(recorded, test), "clip"),
+        (lambda: score(recorded[None], test[None], clip=CLIP), "height, width"),
+        (lambda: score(recorded, test[:5], clip=CLIP), "shape"),
+        (lambda: score(np.empty((0, 3)), np.empty((0, 3)), clip=CLIP), "empty"),
+        (lambda: score(recorded, test, clip=CLIP, looks=0), "looks"),
+        (lambda: score(recorded, test, clip=CLIP, clean_db=test[:3]), "clean"),
+        (lambda: score(recorded, test, clip=CLIP, windows=[(190, 0, 32, 32)]), "window"),
+        (lambda: score(recorded * 1j, test, clip=CLIP), "complex"),
+        (lambda: score(Reference(recorded, clip=CLIP), test, clip=CLIP), "Reference"),
+    ):
+        with pytest.raises(MetricError, match=message):
+            call()
+
+
+def test_metrics_come_without_torch():
+    code = "import sys, sarlab.metrics, sarlab.metrics.bounds, sarlab.metrics.bd; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
