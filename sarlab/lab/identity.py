@@ -18,6 +18,10 @@ from sarlab.specs import RunSpec, content_hash
 
 #: Where the closure of imports starts: the function that runs an experiment.
 ENTRY_MODULE = "sarlab.lab.experiment"
+#: Modules that move files and leave their content alone.
+WITHOUT_EFFECT = {
+    *("sarlab.files", "sarlab.lab.locks", "sarlab.scenes.fetch", "sarlab.scenes.downloads", "sarlab.scenes.checksums"),
+}
 
 
 def run_hash(spec: RunSpec, data_digest: str) -> str:
@@ -46,7 +50,7 @@ def code_digest(entry: str = ENTRY_MODULE) -> str:
     queue = [entry]
     while queue:
         module = queue.pop()
-        if module in seen:
+        if module in seen or module in WITHOUT_EFFECT:
             continue
         path = _source_of(module)
         if path is None:

@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from sarlab.metrics import Reference, metrics, score
 from sarlab.models.base import Autoencoder
 from sarlab.models.quantizers import Quantizer
+from sarlab.scenes.catalog import Split
 from sarlab.scenes.radiometry import Normalizer
 from sarlab.scenes.scene import Scene
+from sarlab.specs import RunSpec
+
+#: Side of the largest window of a scene that is kept for figures, in pixels.
+EXAMPLE_SIDE = 512
 
 
 @dataclass(frozen=True)
@@ -103,11 +109,79 @@ def measure_band(
         **scores,
     }
     if klt is not None:
-        row["gain_over_klt_db"] = row["psnr_db"] - score(reference, klt.reconstruction_db, columns=["psnr_db"])["psnr_db"]
+        row["gain_over_klt_db"] = (
+            row["psnr_db"] - score(reference, klt.reconstruction_db, columns=["psnr_db"])["psnr_db"]
+        )
     if clean_db is None:
         scores.reasons = {name: why for name, why in scores.reasons.items() if not metrics[name].needs_clean}
     row["reason"] = scores.reason
     return row
+
+
+def measure(
+    spec: RunSpec,
+    split: Split,
+    model: Autoencoder,
+    quantizer: Quantizer,
+    klt: Autoencoder,
+    plain: Quantizer,
+    device: torch.device,
+) -> tuple[pd.DataFrame, dict[str, dict[str, np.ndarray]]]:
+    """Rows and examples of all test scenes; scenes that cannot be measured give a row with the reason."""
+    rows: list[dict[str, Any]] = []
+    examples: dict[str, dict[str, np.ndarray]] = {}
+    for role, scenes in (("test", split.test), ("independent", split.independent)):
+        for scene in scenes:
+            for name in scene.bands:
+                band = scene.band(name)
+                normalizer = split.normalizers[name]
+                done = reconstruct(model, band, normalizer, quantizer, device)
+                reference = reconstruct(klt, band, normalizer, plain, device)
+                clean = split.clean.get(scene.name)
+                clean_db = clean.band(name).data[0] if clean is not None else None
+                rows.append({"split": role, **measure_band(band, done, normalizer, reference, clean_db)})
+                if role == "test":
+                    examples[f"{scene.name}/{name}"] = example(done)
+    measured = {row["scene"] for row in rows}
+    rows += [{"split": "test", "scene": name, "reason": why} for name, why in split.excluded if name not in measured]
+    described = describe(spec)
+    return pd.DataFrame([{**described, **row} for row in rows]), examples
+
+
+def describe(spec: RunSpec) -> dict[str, Any]:
+    """Columns of a row that follow from the specification alone."""
+    model, quantizer, settings = spec.model, spec.quantizer, spec.train
+    return {
+        "architecture": model.architecture,
+        "init": "klt" if model.architecture == "klt" else model.init,
+        "spatial_reduction": model.spatial_reduction,
+        "latent_channels": model.latent_channels,
+        "width": model.width,
+        "depth": model.depth,
+        "quantizer": quantizer.label,
+        "bits": quantizer.bits,
+        "granularity": quantizer.granularity,
+        "calibration": quantizer.calibration,
+        "quantizer_training": quantizer.training,
+        "steps": 0 if model.architecture == "klt" else settings.steps,
+        "batch_size": settings.batch_size,
+        "patch_size": settings.patch_size,
+        "seed": spec.seed,
+        "dimension_ratio": model.dimension_ratio,
+        "nominal_cr": model.dimension_ratio * 32 / quantizer.bits,
+    }
+
+
+def example(done: Reconstruction) -> dict[str, np.ndarray]:
+    """A window for figures, at most `EXAMPLE_SIDE` pixels a side, from the middle of the scene."""
+    height, width = done.original_db.shape
+    top, left = max(0, (height - EXAMPLE_SIDE) // 2), max(0, (width - EXAMPLE_SIDE) // 2)
+    window = (slice(top, top + EXAMPLE_SIDE), slice(left, left + EXAMPLE_SIDE))
+    return {
+        "original": done.original_db[window].astype(np.float16),
+        "reconstruction": done.reconstruction_db[window].astype(np.float16),
+        "latent": done.latent.astype(np.float16),
+    }
 
 
 @torch.no_grad()

@@ -85,7 +85,9 @@ def execute(parameters: Mapping[str, Any], folder: Path, *, name: str = "run_exp
                     parameters=dict(parameters),
                     progress_bar=False,
                     cwd=str(folder),
-                    extra_arguments=["--log-level=CRITICAL"],  # shutting down interrupts the kernel, which logs an error
+                    extra_arguments=[
+                        "--log-level=CRITICAL"
+                    ],  # shutting down interrupts the kernel, which logs an error
                     config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
                 )
             except papermill.PapermillExecutionError as error:

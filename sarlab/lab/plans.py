@@ -86,9 +86,7 @@ def load_plan(name: str | Path, *, scenes: str | None = None, quantity: str | No
         raise PlanError(f"plan {path.name}: {error}") from error
 
 
-def build_plan(
-    name: str, values: Mapping[str, Any], *, scenes: str | None = None, quantity: str | None = None
-) -> Plan:
+def build_plan(name: str, values: Mapping[str, Any], *, scenes: str | None = None, quantity: str | None = None) -> Plan:
     """Expand the tables of a plan file into runs; see the module's docstring for the format."""
     _check_keys("the plan", values, {"title", "experiment", "seed", *_PARTS})
     experiments = values.get("experiment", [{}])

@@ -164,7 +164,9 @@ def write_pages(jobs: Sequence[Job], folder: Path) -> list[str]:
             continue
         notebook = json.loads(source.read_text(encoding="utf-8"))
         page = clean_notebook(notebook, title=page_title(job), root=job.folder.parent)
-        write_text(folder / f"{job.run_id}.ipynb", json.dumps(page, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+        write_text(
+            folder / f"{job.run_id}.ipynb", json.dumps(page, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+        )
         names.append(job.run_id)
     for stale in folder.glob("*.ipynb"):
         if stale.stem not in names:
@@ -179,7 +181,9 @@ def page_title(job: Job) -> str:
     side = 256 // model.spatial_reduction
     name = "KLT" if model.architecture == "klt" else model.architecture
     bits = "" if job.spec.quantizer.bits == 32 else f", {job.spec.quantizer.label}"
-    return f"{name}{start}, {model.dimension_ratio:g}× ({side}×{side}×{model.latent_channels}){bits}, seed {job.spec.seed}"
+    return (
+        f"{name}{start}, {model.dimension_ratio:g}× ({side}×{side}×{model.latent_channels}){bits}, seed {job.spec.seed}"
+    )
 
 
 def list_pages(toc: Path, pages: Sequence[str]) -> None:

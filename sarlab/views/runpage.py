@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from sarlab.lab.experiment import Outcome
+from sarlab.lab.runfolder import Outcome
 from sarlab.specs import RunSpec
 
 FIGURES = "figures"
@@ -97,7 +97,7 @@ def show(outcome: Outcome, what: str) -> Any:
     return figure
 
 
-def table(outcome: Outcome) -> pd.DataFrame:
+def table(outcome: Outcome) -> Any:
     """The numbers of every scene and band, for people."""
     columns = {
         "scene": "scene",
@@ -114,10 +114,11 @@ def table(outcome: Outcome) -> pd.DataFrame:
         "gain_over_klt_db": "over KLT (dB)",
     }
     shown = outcome.rows[[name for name in columns if name in outcome.rows]].rename(columns=columns)
-    return shown.round(3)
+    digits = {name: "{:.3f}" for name in shown.select_dtypes("number")}
+    return shown.style.format(digits, na_rep="–").hide(axis="index")
 
 
-def provenance(outcome: Outcome) -> pd.DataFrame:
+def provenance(outcome: Outcome) -> Any:
     """Versions, hardware, seed and cost of the run."""
     manifest, row = outcome.manifest, outcome.rows.iloc[0]
     entries: dict[str, Any] = {
@@ -132,4 +133,5 @@ def provenance(outcome: Outcome) -> pd.DataFrame:
         "MACs per pixel": f"{row.get('macs_per_pixel', float('nan')):,.0f}",
         "training time (s)": f"{row.get('train_seconds', float('nan')):.1f}",
     }
-    return pd.DataFrame({"value": [str(value) for value in entries.values()]}, index=list(entries))
+    frame = pd.DataFrame({"what": list(entries), "value": [str(value) for value in entries.values()]})
+    return frame.style.hide(axis="index").hide(axis="columns")

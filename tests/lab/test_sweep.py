@@ -83,7 +83,10 @@ def test_a_run_leaves_all_its_files(swept):
 
 def test_complete_runs_are_not_run_again(swept, capsys):
     folder, plan = swept
-    before = {job.run_id: (job.folder / "manifest.json").stat().st_mtime_ns for job in jobs_of(load_plan(plan), folder / "inline")}
+    before = {
+        job.run_id: (job.folder / "manifest.json").stat().st_mtime_ns
+        for job in jobs_of(load_plan(plan), folder / "inline")
+    }
     start = time.monotonic()
     assert main(["sweep", str(plan), "--runs", str(folder / "inline"), "--executor", "inline"]) == 0
     assert time.monotonic() - start < 5
@@ -138,8 +141,22 @@ def test_time_budget_stops_with_a_checkpoint_and_resumes_to_the_same_rows(tmp_pa
 def test_ctrl_c_keeps_finished_runs_and_the_next_start_goes_on(tmp_path, executor):
     plan = write_plan(tmp_path, steps=4000)
     runs = tmp_path / "runs"
-    command = [sys.executable, "-m", "sarlab", "sweep", str(plan), "--runs", str(runs), "--executor", executor, "--workers", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    command = [
+        sys.executable,
+        "-m",
+        "sarlab",
+        "sweep",
+        str(plan),
+        "--runs",
+        str(runs),
+        "--executor",
+        executor,
+        "--workers",
+        "1",
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     first, second = jobs_of(load_plan(plan), runs)
     deadline = time.monotonic() + 120
     while not (first.state == "complete" and second.state == "running" and (second.folder / "progress.json").exists()):
