@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 
 from sarlab.errors import SarlabError
-from sarlab.lab.executors import EXECUTORS, Finished, Settings, execute
+from sarlab.lab.executors import EXECUTORS, Finished, Settings, cores, execute
 from sarlab.lab.jobs import Job, jobs_of
 from sarlab.lab.plans import load_plan, plan_names
+from sarlab.lab.studies import StudyJob, study_jobs
 
 EPILOG = """
 examples:
@@ -58,26 +59,46 @@ def run(args: argparse.Namespace) -> int:
     print(f"{plan.name}: {counts}" + (f", {len(skipped)} failed before" if skipped else ""), flush=True)
     for job in skipped:
         print(f"  failed  {job.run_id}: {job.failure.get('message', '')} (--retry-failed runs it again)")
+    studies = [] if args.only else study_jobs(plan.studies, plan.runs[0].scenes, args.runs)
     if args.dry_run:
         for job in jobs:
             print(f"  {states[job.run_id]:<12}{job.run_id}")
+        for study in studies:
+            print(f"  {'complete' if study.manifest else 'waiting':<12}study {study.name}")
         return 0
-    if not todo:
-        return 1 if skipped else 0
     start = time.monotonic()
     deadline = None if args.time_budget is None else start + args.time_budget
     settings = Settings(device=args.device, workers=args.workers, deadline=deadline)
-    ended = execute(todo, args.executor, settings, Progress(todo, start))
+    ended = execute(todo, args.executor, settings, Progress(todo, start)) if todo else []
     failed = [item for item in ended if item.outcome == "failed"]
     for item in failed:
         print(f"sarlab: error: {item.job.run_id}: {item.message}", file=sys.stderr)
     missing = [job for job in todo if job.state != "complete"]
-    if failed or skipped:
+    broken = run_studies([study for study in studies if not study.manifest], settings)
+    if failed or skipped or broken:
         return 1
     if missing:
         print(f"{len(missing)} runs are left; the same command goes on with them")
         return 3
     return 0
+
+
+def run_studies(studies: list[StudyJob], settings: Settings) -> int:
+    """Compute the studies of a plan; those that fail are told, the others go on. Returns how many failed."""
+    failed = 0
+    for study in studies:
+        if settings.time_left() == 0.0:
+            print(f"no time is left for study {study.name}; the same command goes on with it")
+            continue
+        start = time.monotonic()
+        try:
+            study.run(settings.workers or cores())
+        except (SarlabError, ImportError) as error:
+            failed += 1
+            print(f"sarlab: error: study {study.name}: {error}", file=sys.stderr)
+        else:
+            print(f"study {study.name}: {time.monotonic() - start:.1f} s", flush=True)
+    return failed
 
 
 class Progress:

@@ -7,6 +7,7 @@ that set several model keys together, because a shape and its channels make one 
     title = "Four ratios by three architectures"
     [train]                       # defaults of every experiment
     steps = 300
+    studies = ["limits"]          # tables of the report that need no training
     [[experiment]]
     latent = [{spatial_reduction = 16, latent_channels = 64}, {spatial_reduction = 16, latent_channels = 32}]
     model.architecture = ["plain", "residual"]
@@ -41,12 +42,15 @@ class Plan:
     runs : tuple of RunSpec
     labels : mapping of str to tuple of int
         Name of each experiment → positions of its runs in `runs`; chapters select by it.
+    studies : tuple of str
+        Names of the studies (`sarlab.lab.studies`) that belong to its report.
     """
 
     name: str
     title: str
     runs: tuple[RunSpec, ...]
     labels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    studies: tuple[str, ...] = ()
 
 
 def plan_names() -> list[str]:
@@ -88,7 +92,7 @@ def load_plan(name: str | Path, *, scenes: str | None = None, quantity: str | No
 
 def build_plan(name: str, values: Mapping[str, Any], *, scenes: str | None = None, quantity: str | None = None) -> Plan:
     """Expand the tables of a plan file into runs; see the module's docstring for the format."""
-    _check_keys("the plan", values, {"title", "experiment", "seed", *_PARTS})
+    _check_keys("the plan", values, {"title", "experiment", "seed", "studies", *_PARTS})
     experiments = values.get("experiment", [{}])
     if not isinstance(experiments, list) or not experiments:
         raise PlanError("'experiment' must be a list of tables, written [[experiment]]")
@@ -104,8 +108,15 @@ def build_plan(name: str, values: Mapping[str, Any], *, scenes: str | None = Non
             labels.setdefault(label, []).append(position)
     if not runs:
         raise PlanError("no runs: a list in its grid is empty")
+    studies = values.get("studies", [])
+    if not isinstance(studies, list) or not all(isinstance(item, str) for item in studies):
+        raise PlanError("'studies' must be a list of names")
     return Plan(
-        name, str(values.get("title", name)), tuple(runs), {k: tuple(dict.fromkeys(v)) for k, v in labels.items()}
+        name,
+        str(values.get("title", name)),
+        tuple(runs),
+        {label: tuple(dict.fromkeys(positions)) for label, positions in labels.items()},
+        tuple(studies),
     )
 
 

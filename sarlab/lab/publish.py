@@ -17,6 +17,7 @@ from sarlab.lab.notebooks import NOTEBOOK
 from sarlab.lab.plans import Plan
 from sarlab.lab.results import MANIFEST, environment, now, order_columns, read_manifest, read_table, write_table
 from sarlab.lab.runnotebook import clean_notebook
+from sarlab.lab.studies import study_jobs
 
 #: Entry of ``_toc.yml`` below which the run pages are listed.
 RUNS_CHAPTER = "chapters/runs"
@@ -53,6 +54,10 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path) -> dict[str, Any]:
     write_table(runs, results / "runs.csv")
     write_table(history, results / "history.csv")
     write_table(write_images(complete, results / "images"), results / "examples.csv")
+    tables = study_jobs(plan.studies, plan.runs[0].scenes, complete[0].folder.parent)
+    for study in tables:
+        if study.manifest:
+            write_table(study.table(), results / f"{study.name}.csv")
     pages = write_pages(complete, book / "runs")
     list_pages(book / "_toc.yml", pages)
     manifest = {
@@ -64,6 +69,7 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path) -> dict[str, Any]:
         "devices": sorted({str(value) for value in runs["device"].dropna().unique()}),
         "environments": _distinct(_environment_of(job) for job in complete),
         "data": _distinct((read_manifest(job.folder) or {}).get("data") for job in complete),
+        "studies": {study.name: study.manifest for study in tables if study.manifest},
         "publisher": environment(),
     }
     write_json(results / MANIFEST, manifest)
@@ -82,7 +88,7 @@ def _distinct(values: Any) -> list[Any]:
 
 def collect(plan: Plan, jobs: Sequence[Job]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows and histories of complete runs, in the order of the plan."""
-    experiment_of = {plan.runs[i]: label for label, positions in reversed(plan.labels.items()) for i in positions}
+    experiment_of = {plan.runs[i]: label for label, positions in reversed(list(plan.labels.items())) for i in positions}
     rows, histories = [], []
     for job in jobs:
         frame = read_table(job.folder / "rows.csv")

@@ -1,0 +1,135 @@
+"""Studies: measurements that are no training. A function of the scenes → one table of the book.
+
+A plan names its studies (``studies = ["codecs", "limits"]``); a sweep computes each once and keeps it beside the runs::
+
+    runs/studies/<name>-<hash>.csv   the table
+    runs/studies/<name>-<hash>.json  what it was computed with (written last)
+
+The hash covers the scenes and the code that the study's module imports. A new study is one function and one
+registration, here or in a package that names its module under the entry point group ``sarlab.studies``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sarlab.errors import PlanError
+from sarlab.files import write_json
+from sarlab.lab.identity import code_digest
+from sarlab.lab.results import environment, now, read_table, write_table
+from sarlab.registry import Registry
+from sarlab.scenes.catalog import Split, load_split
+from sarlab.specs import SceneSpec, content_hash
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a study is given.
+
+    Parameters
+    ----------
+    scenes : SceneSpec
+    split : Split
+    workers : int
+        Processes it may use.
+    folder : Path
+        For journals of long studies, so that they resume; emptied of them when the study is complete.
+    """
+
+    scenes: SceneSpec
+    split: Split
+    workers: int
+    folder: Path
+
+
+Study = Callable[[Context], pd.DataFrame]
+
+#: Functions `Context` → DataFrame by the name of their table.
+studies: Registry[Study] = Registry("study", "sarlab.studies", PlanError)
+#: Modules of this package that register studies.
+MODULES: tuple[str, ...] = ()
+
+
+def find_study(name: str) -> Study:
+    """Study by name, of this package or of an entry point."""
+    for module in MODULES:
+        importlib.import_module(module)
+    return studies[name]
+
+
+@dataclass(frozen=True)
+class StudyJob:
+    """A study of a plan and where its table is kept."""
+
+    name: str
+    scenes: SceneSpec
+    hash: str
+    root: Path
+
+    @property
+    def table_path(self) -> Path:
+        """CSV file of the table."""
+        return self.root / f"{self.name}-{self.hash[:6]}.csv"
+
+    @property
+    def manifest_path(self) -> Path:
+        """JSON file that marks the table as complete."""
+        return self.table_path.with_suffix(".json")
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Manifest; empty where the study is not complete."""
+        try:
+            found = json.loads(self.manifest_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        complete = self.table_path.is_file() and found.get("bytes") == self.table_path.stat().st_size
+        return found if complete and found.get("hash") == self.hash else {}
+
+    def table(self) -> pd.DataFrame:
+        """The finished table."""
+        return read_table(self.table_path)
+
+    def run(self, workers: int) -> None:
+        """Compute the table and keep it."""
+        context = Context(self.scenes, load_split(self.scenes), workers, self.root)
+        started = now()
+        write_table(find_study(self.name)(context), self.table_path)
+        write_json(
+            self.manifest_path,
+            {
+                "name": self.name,
+                "hash": self.hash,
+                "bytes": self.table_path.stat().st_size,
+                "started": started,
+                "finished": now(),
+                **environment(),
+            },
+        )
+
+
+def study_jobs(names: Sequence[str], scenes: SceneSpec, runs: Path) -> list[StudyJob]:
+    """Jobs of the named studies on `scenes`, kept below ``runs/studies``.
+
+    Raises
+    ------
+    PlanError
+        For unknown names, before anything has run.
+    """
+    if not names:
+        return []
+    digest = load_split(scenes).digest
+    jobs = []
+    for name in names:
+        module = inspect.getmodule(find_study(name))
+        code = code_digest(module.__name__) if module is not None else ""
+        jobs.append(StudyJob(name, scenes, content_hash(name, digest, code), runs.resolve() / "studies"))
+    return jobs
