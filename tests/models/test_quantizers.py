@@ -109,10 +109,8 @@ def test_bad_latents_are_refused(spec):
             quantizer.calibrate(nothing)
 
 
-@pytest.mark.parametrize("spec", ALL, ids=IDS)
+@pytest.mark.parametrize("spec", [s for s in ALL if s.scheme != "guide"], ids=[i for i in IDS if "guide" not in i])
 def test_a_latent_far_outside_saturates_and_is_counted(spec):
-    if spec.scheme == "guide":
-        pytest.skip("takes its range from the latent at hand: nothing lies outside")
     quantizer = ready(spec)
     inside = latent(1, 6, 8, 8, seed=1) * 0.5
     base = quantizer.quantize(inside)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,14 +29,16 @@ class GuideQuantizer(Quantizer):
         return (8,) * self.channels
 
     def _quantize(self, y: Tensor) -> Quantized:
-        low, high = y.min(), y.max()
+        low, high = float(y.min()), float(y.max())
         integers = ((y - low) * self._scale(low, high)).round()
         # A cast of floats beyond 255 to uint8 keeps the low 8 bits on the guide's machines; spelled out for all others.
-        return Quantized(integers.long() & 255, side=struct.pack(">ff", float(low), float(high)))
+        return Quantized(integers.long() & 255, side=struct.pack(">ff", low, high))
 
     def dequantize(self, quantized: Quantized) -> Tensor:
-        low, high = (torch.tensor(v, dtype=torch.float32) for v in struct.unpack(">ff", quantized.side))
-        return quantized.integers.float() / self._scale(low, high) + low
+        low, high = struct.unpack(">ff", quantized.side)
+        integers = quantized.integers.float()
+        # Expanded, because a division by a single number may be done as a multiplication by its rounded reciprocal.
+        return integers / torch.tensor(self._scale(low, high)).to(integers).expand(integers.shape) + low
 
     def accepted(self, quantized: Quantized) -> Quantized:
         low, high = struct.unpack(">ff", quantized.side)
@@ -45,12 +48,12 @@ class GuideQuantizer(Quantizer):
 
     def step_of(self, y: Tensor) -> Tensor:
         y = y.detach()
-        return 1 / self._scale(y.min(), y.max())
+        return torch.full((1, 1, 1, 1), 1 / self._scale(float(y.min()), float(y.max())), device=y.device)
 
-    def _scale(self, low: Tensor, high: Tensor) -> Tensor:
-        span = high - low + 1e-10
-        if not torch.isfinite(span):
-            raise QuantizerError(
-                f"the latent's range {float(low)} to {float(high)} exceeds float32; the network has diverged"
-            )
-        return (2**self.spec.bits - 1) / span
+    def _scale(self, low: float, high: float) -> float:
+        """Levels a unit, in NumPy's float32 arithmetic as the guide has it."""
+        with np.errstate(over="ignore"):
+            span = np.float32(high) - np.float32(low) + np.float32(1e-10)
+        if not np.isfinite(span):
+            raise QuantizerError(f"the latent's range {low} to {high} exceeds float32; the network has diverged")
+        return float(np.float32(2**self.spec.bits - 1) / span)

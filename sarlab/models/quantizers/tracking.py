@@ -10,10 +10,10 @@ from sarlab.models.quantizers.base import Quantizer, Synthesis
 from sarlab.models.quantizers.latents import Latents, gather
 from sarlab.specs import QuantizerSpec
 
-#: Share of a batch in the ranges that follow a training.
-TRACKING = 0.1
 #: Every batch of the first ones is followed, later every so many-th: latents change less, and looking costs time.
 FIRST, LATER = 50, 5
+#: Share of a batch in the ranges that follow a training, first and later.
+FIRST_SHARE, LATER_SHARE = 0.1, 0.4
 
 
 class CalibratedQuantizer(Quantizer):
@@ -50,4 +50,4 @@ class CalibratedQuantizer(Quantizer):
         if not self.ready:
             self.calibrate(y)
         elif seen < FIRST or seen % LATER == 0:
-            self.follow(gather(y, self.channels), TRACKING)
+            self.follow(gather(y, self.channels), FIRST_SHARE if seen < FIRST else LATER_SHARE)

@@ -43,7 +43,8 @@ class UniformQuantizer(CalibratedQuantizer):
         A channel whose range is a point has step 0.
         """
         top = (self.levels - 1).to(self.low.dtype)
-        step = (self.high - self.low) / top.clamp(min=1)
+        # In double precision, so that every device gives the same step.
+        step = ((self.high.double() - self.low.double()) / top.double().clamp(min=1)).float()
         return self.low.view(1, -1, 1, 1), step.view(1, -1, 1, 1), top.view(1, -1, 1, 1)
 
     def follow(self, values: Tensor, share: float) -> None:

@@ -1,0 +1,73 @@
+"""The guide's quantizer: bit for bit what its code does, and what it says against what it takes."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sarlab.errors import BitstreamError, QuantizerError
+from sarlab.models.quantizers import build_quantizer
+from sarlab.specs import QuantizerSpec
+
+
+def quantize_as_written(latent: np.ndarray, bits: int) -> tuple[np.ndarray, np.float32, np.float32, np.float32]:
+    """The formulas of the guide, before its cast."""
+    vmin, vmax = latent.min(), latent.max()
+    scale = (2**bits - 1) / (vmax - vmin + 1e-10)
+    return ((latent - vmin) * scale).round(), vmin, vmax, scale
+
+
+def latent(seed: int, scale: float = 3.0) -> torch.Tensor:
+    return torch.randn((1, 3, 6, 5), generator=torch.Generator().manual_seed(seed)) * scale
+
+
+@given(bits=st.integers(2, 16), seed=st.integers(0, 500), scale=st.sampled_from([1e-3, 1.0, 40.0]))
+@settings(max_examples=60, deadline=None)
+def test_it_is_the_guides_code(bits, seed, scale):
+    y = latent(seed, scale)
+    quantizer = build_quantizer(QuantizerSpec("guide", bits), 3)
+    rounded, vmin, _, factor = quantize_as_written(y.numpy(), bits)
+    integers = (rounded.astype(np.int64) % 256).astype(np.uint8)
+    if bits <= 8:
+        assert np.array_equal(integers, rounded.astype(np.uint8))
+    quantized = quantizer.quantize(y)
+    assert np.array_equal(quantized.integers.numpy(), integers)
+    assert np.array_equal(quantizer.dequantize(quantized).numpy(), integers.astype(np.float32) / factor + vmin)
+
+
+def test_its_accounting_against_what_it_takes():
+    shape = (1, 3, 6, 5)
+    for bits in (4, 8, 12):
+        quantizer = build_quantizer(QuantizerSpec("guide", bits), 3)
+        assert quantizer.nominal_bits(shape) == 90 * bits
+        # Header of 3 bytes, minimum and maximum as float32, and 8 bits for each value whatever was asked for.
+        assert quantizer.bits(shape) == 8 * (3 + 8 + 90) == 8 * len(quantizer.pack(latent(0)))
+
+
+def test_above_8_bits_it_wraps_around():
+    y = latent(1)
+    error = {b: (build_quantizer(QuantizerSpec("guide", b), 3).rounded(y) - y).abs().max() for b in (8, 9, 12)}
+    assert error[8] <= (y.max() - y.min()) / 255 / 2 * 1.001
+    assert error[9] > 50 * error[8]
+    assert error[12] > 100 * error[8]
+
+
+def test_one_outlier_coarsens_everything():
+    y = latent(2)
+    quantizer = build_quantizer(QuantizerSpec("guide", 8), 3)
+    before = (quantizer.rounded(y) - y)[0, 1:].square().mean()
+    y[0, 0, 0, 0] = 1000
+    assert (quantizer.rounded(y) - y)[0, 1:].square().mean() > 100 * before
+
+
+def test_constant_latents_and_impossible_ranges():
+    quantizer = build_quantizer(QuantizerSpec("guide", 8), 3)
+    y = torch.full((1, 3, 2, 2), -2.5)
+    assert torch.equal(quantizer.unpack(quantizer.pack(y)), y)
+    with pytest.raises(QuantizerError, match="exceeds float32"):
+        quantizer.pack(torch.tensor([-3e38, 3e38, 0.0]).view(1, 3, 1, 1))
+    data = bytearray(quantizer.pack(latent(3)))
+    data[3:7] = np.array([np.nan], ">f4").tobytes()
+    with pytest.raises(BitstreamError, match="impossible"):
+        quantizer.unpack(bytes(data))
