@@ -16,7 +16,8 @@ import io
 import os
 import struct
 import zlib
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -32,37 +33,47 @@ _ENTRY = struct.Struct("<IIH")
 _PREFIX = struct.Struct("<4sBI")
 
 
+@contextmanager
+def writing(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to write a container into: it appears under its name in one step on success, or not at all.
+
+    Raises
+    ------
+    CodecError
+        For what the system refuses: no space, no permission, no such folder.
+    """
+    try:
+        with replacing(path) as temporary, temporary.open("w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise CodecError(f"{path} cannot be written ({error.strerror or error}); nothing was left behind") from None
+
+
 class StreamWriter:
     """Writes a container tile by tile, in the order of the tiles; a context manager.
 
-    A file appears under its name in one step when the last tile is in it, or not at all.
-
     Parameters
     ----------
-    target : path or binary file
-        A binary file must allow seeking and is written from where it stands.
+    file : binary file
+        Must allow seeking; written from where it stands.
     header : Header
     """
 
-    def __init__(self, target: str | Path | BinaryIO, header: Header):
-        self.target, self.header = target, header
+    def __init__(self, file: BinaryIO, header: Header):
+        self._file, self._head = file, header.pack()
         rows, columns = header.grid
-        self._head = header.pack()
-        self._entries: list[tuple[int, int, int]] = []
-        self._count = rows * columns
-        self._stack = ExitStack()
+        self._count, self._entries = rows * columns, list[tuple[int, int, int]]()
+
+    @property
+    def overhead(self) -> int:
+        """Bytes before the first payload."""
+        return _PREFIX.size + len(self._head) + _ENTRY.size * self._count
 
     def __enter__(self) -> StreamWriter:
-        try:
-            if isinstance(self.target, (str, Path)):
-                self._file = self._stack.enter_context(self._stack.enter_context(replacing(self.target)).open("wb"))
-            else:
-                self._file = self.target
-            self._start = self._file.tell()
-            self._file.write(bytes(_PREFIX.size) + self._head + bytes(_ENTRY.size * self._count))
-        except OSError as error:
-            self._stack.__exit__(type(error), error, error.__traceback__)
-            raise self._cannot_write(error) from None
+        self._start = self._file.tell()
+        self._file.write(bytes(self.overhead))
         return self
 
     def append(self, payload: bytes, check: int) -> None:
@@ -70,36 +81,18 @@ class StreamWriter:
         if len(self._entries) == self._count:
             raise CodecError(f"the container has room for {self._count} tiles only")
         self._entries.append((len(payload), zlib.crc32(payload), check & 0xFFFF))
-        try:
-            self._file.write(payload)
-        except OSError as error:
-            raise self._cannot_write(error) from None
+        self._file.write(payload)
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is not None:
-            self._stack.__exit__(kind, error, trace)
             return
-        try:
-            if len(self._entries) != self._count:
-                raise CodecError(f"{len(self._entries)} of {self._count} tiles were written")
-            checked = self._head + b"".join(_ENTRY.pack(*entry) for entry in self._entries)
-            end = self._file.tell()
-            self._file.seek(self._start)
-            self._file.write(_PREFIX.pack(MAGIC, VERSION, zlib.crc32(checked)) + checked)
-            self._file.seek(end)
-            self._file.flush()
-            if isinstance(self.target, (str, Path)):
-                os.fsync(self._file.fileno())
-        except BaseException as problem:
-            self._stack.__exit__(type(problem), problem, problem.__traceback__)
-            if isinstance(problem, OSError):
-                raise self._cannot_write(problem) from None
-            raise
-        self._stack.__exit__(None, None, None)
-
-    def _cannot_write(self, error: OSError) -> CodecError:
-        name = self.target if isinstance(self.target, (str, Path)) else "the stream"
-        return CodecError(f"{name} cannot be written ({error.strerror or error}); nothing was left behind")
+        if len(self._entries) != self._count:
+            raise CodecError(f"{len(self._entries)} of {self._count} tiles were written")
+        checked = self._head + b"".join(_ENTRY.pack(*entry) for entry in self._entries)
+        end = self._file.tell()
+        self._file.seek(self._start)
+        self._file.write(_PREFIX.pack(MAGIC, VERSION, zlib.crc32(checked)) + checked)
+        self._file.seek(end)
 
 
 class StreamReader:

@@ -64,6 +64,11 @@ def decode_masks(decoder: RangeDecoder, shape: tuple[int, int, int]) -> np.ndarr
     return valid
 
 
+def first_mode(payload: bytes) -> int:
+    """`ALL_VALID`, `SHARED` or `SEPARATE`: what a tile's payload begins with."""
+    return int(RangeDecoder(payload[:16]).decode_uniform(1, 3)[0])
+
+
 def _encode_mixed(encoder: RangeEncoder, invalid: np.ndarray) -> None:
     encoder.encode_uniform(invalid[:1, :1].astype(np.int64), 2)
     for rows, columns, contexts in _phases(invalid):

@@ -44,7 +44,9 @@ def wavelet_analysis(x: Tensor) -> Tensor:
         White noise of unit variance comes out with variances between 0.9 and 1.3.
     """
     if x.ndim != 4 or x.shape[1] != 1 or x.shape[2] % STRIDE or x.shape[3] % STRIDE or 0 in x.shape:
-        raise ModelError(f"the wavelet takes (N, 1, H, W) with sides that are multiples of {STRIDE}, not {tuple(x.shape)}")
+        raise ModelError(
+            f"the wavelet takes (N, 1, H, W) with sides that are multiples of {STRIDE}, not {tuple(x.shape)}"
+        )
     channels: list[Tensor] = []
     for level in range(LEVELS):
         low, high = _split(x, -1)
@@ -62,9 +64,7 @@ def wavelet_synthesis(y: Tensor) -> Tensor:
     for level in range(LEVELS):
         factor = 1 << level
         count = factor * factor
-        hl, lh, hh = (
-            pixel_shuffle(y[:, start + i * count : start + (i + 1) * count], factor) for i in range(LEVELS)
-        )
+        hl, lh, hh = (pixel_shuffle(y[:, start + i * count : start + (i + 1) * count], factor) for i in range(LEVELS))
         start += 3 * count
         x = _merge(_merge(x, lh, -2), _merge(hl, hh, -2), -1)
     return x

@@ -1,0 +1,143 @@
+"""Analysis of pieces of a scene: window → samples, mask and latent, with all the halo they need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sarlab.coding.learned import TileModel, load_model
+from sarlab.coding.levels import Levels
+from sarlab.coding.sources import Source, redeem
+from sarlab.coding.tilecoder import active_columns, blocks_of, fill_invalid
+from sarlab.coding.tiling import FILL_REACH, Tiling, Window, blocks_covering, grown, inside, rounded_up
+
+#: Side of the windows that stand for a large scene, and fewest and most of them.
+SAMPLE_SIDE, FEWEST_WINDOWS, MOST_WINDOWS = 192, 48, 256
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A piece of a scene to analyze; can be sent to another process.
+
+    Parameters
+    ----------
+    model : Path
+        File of the model.
+    levels : Levels
+    tiling : Tiling
+    core : (row, column, height, width)
+        What is wanted; it begins on a multiple of the stride.
+    outer : (row, column, height, width)
+        What is read.
+    ticket
+        See `sarlab.coding.sources`.
+    margin : int
+        Latent positions around the core that are wanted too.
+    """
+
+    model: Path
+    levels: Levels
+    tiling: Tiling
+    core: Window
+    outer: Window
+    ticket: Any
+    margin: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """An analyzed window.
+
+    Attributes
+    ----------
+    window : (row, column, height, width)
+        Samples that it stands for.
+    wide : (row, column, height, width)
+        Samples whose latent positions `y` holds: the window and its margin, rounded up to whole positions.
+    y : ndarray of float32, shape (bands, channels, h, w)
+    x : ndarray of float32, shape (bands, H, W)
+        Normalized samples of `window`; anything where not valid.
+    valid : ndarray of bool, shape (bands, H, W)
+        Of the samples of `outer`.
+    outer : (row, column, height, width)
+    stride : int
+    """
+
+    window: Window
+    wide: Window
+    y: np.ndarray
+    x: np.ndarray
+    valid: np.ndarray
+    outer: Window
+    stride: int
+
+    def mask(self, window: Window) -> np.ndarray:
+        """Valid samples of a part."""
+        return self.valid[(slice(None), *inside(window, self.outer))]
+
+    def latent(self, window: Window) -> np.ndarray:
+        """Latent of a part that begins on a multiple of the stride."""
+        stride = self.stride
+        return self.y[
+            (slice(None), slice(None), *inside(blocks_covering(window, stride), blocks_covering(self.wide, stride)))
+        ]
+
+    def sides(self, window: Window) -> int:
+        """Borders of a tile behind which the next row or column of blocks holds valid samples."""
+        if self.mask(window).all() or not self.valid.any():
+            return 0
+        blocks = blocks_of(self.valid, self.stride).any(0)
+        rows, columns = inside(blocks_covering(window, self.stride), blocks_covering(self.outer, self.stride))
+        tall, broad = (slice(max(0, s.start - 1), s.stop + 1) for s in (rows, columns))
+        beyond = (
+            blocks[max(0, rows.start - 1) : rows.start, broad],
+            blocks[rows.stop : rows.stop + 1, broad],
+            blocks[tall, max(0, columns.start - 1) : columns.start],
+            blocks[tall, columns.stop : columns.stop + 1],
+        )
+        return sum(int(part.any()) << bit for bit, part in enumerate(beyond))
+
+    def active(self, window: Window) -> np.ndarray:
+        """Active latent columns of a tile."""
+        return active_columns(self.mask(window), self.stride, self.sides(window))
+
+
+def make_job(
+    source: Source, model: TileModel, path: Path, levels: Levels, tiling: Tiling, core: Window, margin: int = 0
+) -> Job:
+    """Job for the window `core` and `margin` latent positions around it."""
+    halo = rounded_up(model.analysis_reach, model.stride) + FILL_REACH + margin * model.stride
+    outer = grown(core, halo, tiling.height, tiling.width)
+    return Job(path, levels, tiling, core, outer, source.ticket(outer), margin)
+
+
+def analyze(job: Job) -> Piece:
+    """Read and analyze a window: what a worker process does."""
+    model, tiling = load_model(job.model), job.tiling
+    x, valid = job.levels.normalized(redeem(job.ticket))
+    wide = grown(job.core, job.margin * model.stride, tiling.height, tiling.width)
+    reach = grown(wide, rounded_up(model.analysis_reach, model.stride), tiling.height, tiling.width)
+    filled = fill_invalid(x, valid, model.neutral)[(slice(None), *inside(reach, job.outer))]
+    padding = [(0, 0), *((0, -length % model.stride) for length in filled.shape[1:])]
+    whole = Piece(
+        job.core, reach, model.analyze(np.pad(filled, padding, mode="edge")),
+        x[(slice(None), *inside(job.core, job.outer))], valid, job.outer, model.stride,
+    )  # fmt: skip
+    return replace(whole, wide=wide, y=whole.latent(wide))
+
+
+def sample_windows(tiling: Tiling) -> list[Window]:
+    """Windows from all over a scene, always the same ones."""
+    count = min(max(FEWEST_WINDOWS, tiling.height * tiling.width >> 20), MOST_WINDOWS)
+    places = []
+    for length, other in ((tiling.height, tiling.width), (tiling.width, tiling.height)):
+        side = min(SAMPLE_SIDE, length)
+        number = max(1, min(length // side, round((count * length / other) ** 0.5)))
+        # Irrational steps within each share, so that the windows do not fall in with a pattern of the scene.
+        shares = (np.arange(number) + (0.5 + np.arange(number) * 0.6180339887) % 1) / number
+        unit = tiling.stride
+        places.append([(int((length - side) * share) // unit * unit, side) for share in shares])
+    return [(row, column, height, width) for row, height in places[0] for column, width in places[1]]

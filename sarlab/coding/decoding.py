@@ -1,0 +1,206 @@
+"""Container → scene, whole or a window of it, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from sarlab.coding.bitstream import StreamReader
+from sarlab.coding.learned import find_model, load_model
+from sarlab.coding.levels import Levels
+from sarlab.coding.mask import ALL_VALID, first_mode
+from sarlab.coding.metadata import scene_fields
+from sarlab.coding.parallel import Workers
+from sarlab.coding.tilecoder import decode_tile
+from sarlab.coding.tiling import Tiling, Window, blocks_covering, grown, inside
+from sarlab.errors import BitstreamError
+from sarlab.scenes.scene import Scene
+
+
+@dataclass(frozen=True)
+class TileOrder:
+    """A tile to decode."""
+
+    model: Path
+    payload: bytes
+    check: int
+    shape: tuple[int, int, int]
+    quality: float
+    side: bytes
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class SynthesisOrder:
+    """Samples to make.
+
+    Parameters
+    ----------
+    latent : ndarray of int, shape (bands, channels, h, w)
+        Of `wide`.
+    valid : ndarray of bool, shape (bands, H, W)
+        Of `core`.
+    core, wide : (row, column, height, width)
+        Samples wanted, and samples whose latent is at hand.
+    """
+
+    model: Path
+    levels: Levels
+    latent: np.ndarray
+    valid: np.ndarray
+    quality: float
+    core: Window
+    wide: Window
+
+
+def decode_one(order: TileOrder) -> tuple[np.ndarray, np.ndarray]:
+    """Latent (in the smallest integer type) and mask of a tile."""
+    model = load_model(order.model)
+    side = model.parse_side(order.side, order.shape[0])
+    latent, valid = decode_tile(model, order.payload, order.check, order.shape, order.quality, side, order.name)
+    largest = max(int(latent.max(initial=0)), -int(latent.min(initial=0)))
+    return latent.astype(np.int8 if largest < 128 else np.int16 if largest < 1 << 15 else np.int32), valid
+
+
+def synthesize(order: SynthesisOrder) -> np.ndarray:
+    """Native samples of a window, NaN where not valid."""
+    if not order.valid.any():
+        return np.full(order.valid.shape, np.nan, np.float32)
+    x_hat = load_model(order.model).synthesize(order.latent, order.quality)
+    return order.levels.restored(x_hat[(slice(None), *inside(order.core, order.wide))], order.valid)
+
+
+class Decoder:
+    """Decodes one container.
+
+    Parameters
+    ----------
+    reader : StreamReader
+    workers : int
+        Processes; 0 for all processors.
+    model : Path, optional
+        File of the model, where it is not one that this package finds by itself.
+
+    Attributes
+    ----------
+    header : Header
+    """
+
+    def __init__(self, reader: StreamReader, *, workers: int = 1, model: str | Path | None = None):
+        self.reader, self.header, self.workers = reader, reader.header, workers
+        header = self.header
+        self.path = find_model(header.model, header.model_hash, header.writer, model)
+        self.model = load_model(self.path)
+        if not self.model.lowest <= header.quality <= self.model.highest:
+            raise BitstreamError(f"{reader.name}: quality {header.quality:g} is none of model '{header.model}'")
+        if header.normalizers is None and not set(header.bands) <= set(self.model.normalizers):
+            raise BitstreamError(f"{reader.name}: the header is damaged: bands {header.bands} need normalizers")
+        self.levels = Levels.of_header(header, self.model.normalizers)
+        self.tiling = Tiling(header.shape[1], header.shape[2], header.tile, self.model.stride)
+        self.fields = scene_fields(header.metadata)
+
+    def strips(self, window: Window | None = None) -> Iterator[tuple[Window, np.ndarray]]:
+        """Decoded pieces of a window (default: of everything) that cover it, with their place in the scene.
+
+        Yields
+        ------
+        window : (row, column, height, width)
+        data : ndarray of float32, shape (bands, height, width)
+            Native samples, NaN where not valid.
+        """
+        tiling = self.tiling
+        window = window or (0, 0, tiling.height, tiling.width)
+        tiling.check_window(window)
+        rows, columns = tiling.tiles_of(window, self.model.synthesis_reach)
+        own_rows, own_columns = tiling.tiles_of(window)
+        latents: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+        loaded = rows.start
+        with Workers(self.workers) as workers:
+            for row in own_rows:
+                needed = tiling.tiles_of(tiling.window(row, 0), self.model.synthesis_reach)[0]
+                for place in [place for place in latents if place[0] < needed.start]:
+                    del latents[place]
+                while loaded < min(needed.stop, rows.stop):
+                    orders = [self._tile_order(loaded, column) for column in columns]
+                    for column, decoded in zip(columns, workers.map(decode_one, orders), strict=True):
+                        latents[loaded, column] = decoded
+                    loaded += 1
+                cores = [
+                    self._core(row, column, count, window)
+                    for column, count in tiling.runs(row, own_columns.start, own_columns.stop)
+                ]
+                orders = (self._synthesis_order(core, latents) for core in cores)
+                yield from zip(cores, workers.map(synthesize, orders), strict=True)
+
+    @property
+    def may_be_invalid(self) -> bool:
+        """Whether any tile says that samples are missing; reads the beginning of every payload."""
+        return any(first_mode(self.reader.payload(tile)) != ALL_VALID for tile in range(len(self.reader.lengths)))
+
+    def _core(self, row: int, column: int, count: int, window: Window) -> Window:
+        top, left, height, width = self.tiling.window(row, column, count)
+        bottom, right = min(top + height, window[0] + window[2]), min(left + width, window[1] + window[3])
+        top, left = max(top, window[0]), max(left, window[1])
+        return top, left, bottom - top, right - left
+
+    def _tile_order(self, row: int, column: int) -> TileOrder:
+        number = self.tiling.number(row, column)
+        _, _, height, width = self.tiling.window(row, column)
+        shape = (self.header.shape[0], height, width)
+        name = f"{self.reader.name}: tile {number} (row {row}, column {column})"
+        return TileOrder(
+            self.path, self.reader.payload(number), self.reader.check(number), shape,
+            self.header.quality, self.header.side, name,
+        )  # fmt: skip
+
+    def _synthesis_order(
+        self, core: Window, latents: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]]
+    ) -> SynthesisOrder:
+        tiling, stride = self.tiling, self.model.stride
+        wide = grown(blocks_covering(core, stride), self.model.synthesis_reach, *tiling.latent_shape)
+        rows, columns = tiling.tiles_of(core, self.model.synthesis_reach)
+        parts = {(row, column): latents[row, column] for row in rows for column in columns}
+        first = next(iter(parts.values()))[0]
+        kind = np.result_type(*(part.dtype for part, _ in parts.values()))
+        latent = np.zeros((*first.shape[:2], *wide[2:]), kind)
+        valid = np.empty((self.header.shape[0], *core[2:]), bool)
+        for (row, column), (part, mask) in parts.items():
+            place = tiling.window(row, column)
+            _paste(latent, wide, part, blocks_covering(place, stride))
+            _paste(valid, core, mask, place)
+        in_samples = tuple(stride * v for v in wide)
+        return SynthesisOrder(self.path, self.levels, latent, valid, self.header.quality, core, in_samples)  # type: ignore[arg-type]
+
+    def scene(self, window: Window | None = None, name: str = "") -> Scene:
+        """The scene, or a window of it."""
+        bands, height, width = self.header.shape
+        window = window or (0, 0, height, width)
+        self.tiling.check_window(window)
+        data = np.empty((bands, *window[2:]), np.float32)
+        for place, part in self.strips(window):
+            data[(slice(None), *inside(place, window))] = part
+        like = self.like(name)
+        moved = like.georeference.shifted(window[0], window[1]) if like.georeference else None
+        return replace(like, data=data, valid=None, georeference=moved)
+
+    def like(self, name: str = "") -> Scene:
+        """A scene of one sample with the metadata of the whole."""
+        header = self.header
+        fields = {"name": name or "scene", **self.fields}
+        return Scene(
+            np.full((header.shape[0], 1, 1), np.nan, np.float32), header.quantity, header.bands, native_bits=header.native_bits,
+            nodata=header.nodata, dtype=header.dtype, **fields,
+        )  # fmt: skip
+
+
+def _paste(target: np.ndarray, target_window: Window, part: np.ndarray, window: Window) -> None:
+    """Copy the overlap of two windows; the last two axes are rows and columns."""
+    top, left = max(target_window[0], window[0]), max(target_window[1], window[1])
+    bottom = min(target_window[0] + target_window[2], window[0] + window[2])
+    right = min(target_window[1] + target_window[3], window[1] + window[3])
+    if bottom > top and right > left:
+        overlap = (top, left, bottom - top, right - left)
+        target[(..., *inside(overlap, target_window))] = part[(..., *inside(overlap, window))]

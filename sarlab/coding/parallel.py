@@ -1,0 +1,81 @@
+"""Ordered parallel work in processes, with no more in flight than memory should hold."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from types import TracebackType
+from typing import Any, TypeVar
+
+from sarlab.errors import CodecError
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+
+class Workers:
+    """A pool of processes, or none: with one worker everything runs where it is called; a context manager.
+
+    The range coder holds Python's lock and the transforms are small, so processes of one thread each are what makes use
+    of several cores.
+
+    Parameters
+    ----------
+    count : int
+        Processes; 0 stands for the processors that this process may use.
+    """
+
+    def __init__(self, count: int = 1):
+        if count < 0:
+            raise CodecError(f"the number of workers must be positive (or 0 for all processors), not {count}")
+        self.count = count or processors()
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Workers:
+        if self.count > 1:
+            self._pool = ProcessPoolExecutor(self.count, get_context("spawn"), initializer=_start)
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def map(self, work: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
+        """Results in the order of `jobs`; jobs are made as they are needed.
+
+        `work` is a function of a module, and jobs and results can be sent between processes.
+        """
+        if self._pool is None:
+            yield from map(work, jobs)
+            return
+        waiting: deque[Future[Any]] = deque()
+        try:
+            for job in jobs:
+                waiting.append(self._pool.submit(work, job))
+                if len(waiting) > 2 * self.count:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise CodecError("a worker process died, perhaps for lack of memory; try fewer workers") from None
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start() -> None:
+    import signal
+
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which stops the pool
+    torch.set_num_threads(1)

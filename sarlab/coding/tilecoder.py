@@ -1,0 +1,157 @@
+"""One tile: samples and mask → payload, and back to mask and latent.
+
+    payload = range-coded (masks of all bands, which borders are active, latent of the active columns)
+
+Where a scene has nodata, latents near no valid sample are not sent: a latent column is *active* where a valid sample lies
+in its own block of samples or in one of the eight around it, within the tile. Blocks along a side of the tile are active
+too where the encoder says so, because valid samples of the neighboring tile are near.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+from sarlab.coding.learned import TileModel
+from sarlab.coding.mask import decode_masks, encode_masks
+from sarlab.coding.rangecoder import RangeDecoder, RangeEncoder
+from sarlab.errors import BitstreamError
+
+#: Sides of a tile, one bit each: first row, last row, first column, last column.
+SIDES = ((0, slice(None)), (-1, slice(None)), (slice(None), 0), (slice(None), -1))
+
+
+def latent_size(length: int, stride: int) -> int:
+    """Latent positions along an axis of `length` samples."""
+    return -(-length // stride)
+
+
+def blocks_of(valid: np.ndarray, stride: int) -> np.ndarray:
+    """True for each block with a valid sample: (bands, h, w) from (bands, H, W)."""
+    bands, height, width = valid.shape
+    padded = np.pad(valid, ((0, 0), (0, -height % stride), (0, -width % stride)))
+    return padded.reshape(bands, latent_size(height, stride), stride, -1, stride).any((2, 4))
+
+
+def active_columns(valid: np.ndarray, stride: int, sides: int) -> np.ndarray:
+    """Active latent columns of a tile.
+
+    Parameters
+    ----------
+    valid : ndarray of bool, shape (bands, H, W)
+    stride : int
+    sides : int
+        Bit i set: the blocks along side i (of `SIDES`) are active in every band.
+
+    Returns
+    -------
+    ndarray of bool, shape (bands, h, w)
+    """
+    active = dilated(blocks_of(valid, stride))
+    for bit, where in enumerate(SIDES):
+        if sides >> bit & 1:
+            active[(slice(None), *where)] = True
+    return active
+
+
+def dilated(blocks: np.ndarray) -> np.ndarray:
+    """Grown by one block in all eight directions."""
+    out = np.pad(blocks, ((0, 0), (1, 1), (1, 1)))
+    rows = out[:, :-2] | out[:, 1:-1] | out[:, 2:]
+    return rows[:, :, :-2] | rows[:, :, 1:-1] | rows[:, :, 2:]
+
+
+def encode_tile(
+    model: TileModel, latent: np.ndarray, valid: np.ndarray, sides: int, quality: float, side: object
+) -> tuple[bytes, int]:
+    """Payload of a tile, and the checksum of its latent.
+
+    Parameters
+    ----------
+    model : TileModel
+    latent : ndarray of int32, shape (bands, channels, h, w)
+        As `TileModel.quantize` made it with the active columns of these `sides`.
+    valid : ndarray of bool, shape (bands, H, W)
+    sides : int
+        See `active_columns`; ignored where all is valid.
+    quality, side
+        As for `TileModel.encode`.
+    """
+    encoder = RangeEncoder()
+    encode_masks(encoder, valid)
+    if not valid.all():
+        encoder.encode_uniform(np.array([sides]), 16)
+    model.encode(encoder, latent, active_columns(valid, model.stride, sides), quality, side)
+    return encoder.finish(), checksum(latent)
+
+
+def decode_tile(
+    model: TileModel, payload: bytes, check: int, shape: tuple[int, int, int], quality: float, side: object, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Latent and mask of a tile of `shape` (bands, H, W).
+
+    Raises
+    ------
+    BitstreamError
+        Where the payload is damaged or the latent is not the one that was coded; the message begins with `name`.
+    """
+    decoder = RangeDecoder(payload)
+    try:
+        valid = decode_masks(decoder, shape)
+        sides = 0 if valid.all() else int(decoder.decode_uniform(1, 16)[0])
+        latent = model.decode(decoder, active_columns(valid, model.stride, sides), quality, side)
+    except BitstreamError as error:
+        raise BitstreamError(f"{name}: {error}") from None
+    if checksum(latent) != check:
+        raise BitstreamError(f"{name}: the decoded latent is not the one that was coded: its checksum is wrong")
+    return latent, valid
+
+
+def checksum(latent: np.ndarray) -> int:
+    """Lower 16 bits of the CRC-32 of the latent as little-endian 32-bit integers."""
+    return zlib.crc32(np.ascontiguousarray(latent, "<i4").data) & 0xFFFF
+
+
+def fill_invalid(x: np.ndarray, valid: np.ndarray, neutral: float) -> np.ndarray:
+    """Put values on invalid samples that cost few bits: means of valid samples nearby, `neutral` far from all.
+
+    Means over 2×2, 4×4 and 8×8 blocks, then over the 3×3 blocks around, whichever is the smallest with a valid sample.
+    Only samples within 16 of a place decide about it, so pieces of a scene agree wherever they overlap. This is the
+    encoder's own business: decoders never see these samples.
+
+    Parameters
+    ----------
+    x : ndarray of float32, shape (bands, H, W)
+        Its first sample lies on a multiple of 8 of the scene.
+    valid : ndarray of bool, same shape
+    neutral : float
+    """
+    if valid.all():
+        return x
+    height, width = x.shape[1:]
+    pad = ((0, 0), (0, -height % 8), (0, -width % 8))
+    weight = np.pad(valid, pad).astype(np.float32)
+    total = np.pad(np.where(valid, x, 0), pad).astype(np.float32)
+    levels = []
+    for _ in range(3):
+        weight, total = _halved(weight), _halved(total)
+        levels.append((weight, total))
+    around = tuple(_summed_around(part) for part in levels[-1])
+    filled = np.where(around[0] > 0, around[1] / np.maximum(around[0], 1), np.float32(neutral))
+    for weight, total in reversed(levels):
+        if filled.shape != weight.shape:
+            filled = filled.repeat(2, 1).repeat(2, 2)
+        filled = np.where(weight > 0, total / np.maximum(weight, 1), filled)
+    filled = filled.repeat(2, 1).repeat(2, 2)[:, :height, :width]
+    return np.where(valid, x, filled).astype(np.float32)
+
+
+def _halved(part: np.ndarray) -> np.ndarray:
+    return part[:, 0::2, 0::2] + part[:, 0::2, 1::2] + part[:, 1::2, 0::2] + part[:, 1::2, 1::2]
+
+
+def _summed_around(part: np.ndarray) -> np.ndarray:
+    padded = np.pad(part, ((0, 0), (1, 1), (1, 1)))
+    rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    return rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]

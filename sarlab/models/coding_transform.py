@@ -1,0 +1,146 @@
+"""Transform of the entropy-coded codecs: a fixed overlapping transform, a KLT over its channels, learned corrections.
+
+          ┌──────────────────────────────┐                     ┌───────────────┐
+    x ─ W ─ Vᵀ ─┬──────────────────(+)── y ──[Q]── ŷ ─┬───────(+)── V ── W⁻¹ ── x̂
+                └─ /σ ─ conv·gelu·conv ─·σ┘            └ /σ ─ conv·gelu·conv ─·σ ┘
+
+W turns 8×8 pixels into 64 channels (wavelet or plain block), V are the principal axes of the channels over the training
+scenes. The last convolutions start at zero: before the first step the codec *is* the linear one. The synthesis sees the quality
+as one more channel, so that one set of weights serves all rates; the analysis does not, so that a search for a rate
+needs it only once.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, gelu
+
+from sarlab.errors import ModelError
+from sarlab.models import wavelet
+
+#: Fixed part by name: (analysis, synthesis, samples beyond a block that analysis needs, blocks that synthesis needs).
+FRONTS = {
+    "wavelet": (wavelet.wavelet_analysis, wavelet.wavelet_synthesis, wavelet.REACH, 3),
+    "block": (wavelet.block_analysis, wavelet.block_synthesis, 0, 0),
+}
+
+
+class CodingTransform(nn.Module):
+    """Analysis and synthesis between a normalized raster and a 64-channel latent at an eighth of its size.
+
+    Parameters
+    ----------
+    front : {"wavelet", "block"}
+    width : int
+        Channels inside the learned branches; 0 leaves them out and the transform linear.
+
+    Attributes
+    ----------
+    neutral : Tensor
+        Level of the normalized raster whose latent is all zero.
+    mixing : Tensor, shape (64, 64)
+        V: orthogonal; columns are the axes.
+    deviation : Tensor, shape (64,)
+        Standard deviation of each channel of the linear latent over the training scenes.
+    """
+
+    stride, channels = wavelet.STRIDE, wavelet.CHANNELS
+
+    def __init__(self, front: str = "wavelet", width: int = 96):
+        super().__init__()
+        if front not in FRONTS:
+            raise ModelError(f"unknown transform '{front}'; use {' or '.join(FRONTS)}")
+        self.front, self.width = front, width
+        self._forward, self._inverse, reach, blocks = FRONTS[front]
+        self.register_buffer("neutral", torch.tensor(0.5))
+        self.register_buffer("mixing", torch.eye(self.channels))
+        self.register_buffer("deviation", torch.ones(self.channels))
+        self.g_a = _Branch(self.channels, self.channels, width) if width else None
+        self.g_s = _Branch(self.channels + 1, self.channels, width) if width else None
+        extra = 2 if width else 0
+        #: Samples around a block that its latent depends on, and blocks around a block that its samples depend on.
+        self.analysis_reach, self.synthesis_reach = reach + extra * self.stride, blocks + extra
+
+    def linear_analysis(self, x: Tensor) -> Tensor:
+        """Latent without the learned branch: (N, 1, H, W) → (N, 64, H/8, W/8)."""
+        return conv2d(self._forward(x - self.neutral), self.mixing.T[:, :, None, None])
+
+    def analysis(self, x: Tensor) -> Tensor:
+        """Latent of a raster.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, 1, H, W)
+            Normalized; sides are multiples of 8.
+
+        Returns
+        -------
+        Tensor, shape (N, 64, H/8, W/8)
+        """
+        y = self.linear_analysis(x)
+        if self.g_a is None:
+            return y
+        deviation = self.deviation[:, None, None]
+        return y + deviation * self.g_a(y / deviation)
+
+    def synthesis(self, y_hat: Tensor, quality: Tensor | float) -> Tensor:
+        """Raster of a latent.
+
+        Parameters
+        ----------
+        y_hat : Tensor, shape (N, 64, h, w)
+        quality : float or Tensor, shape (N,)
+
+        Returns
+        -------
+        Tensor, shape (N, 1, 8h, 8w)
+        """
+        if self.g_s is not None:
+            level = torch.as_tensor(quality, dtype=y_hat.dtype, device=y_hat.device).reshape(-1, 1, 1, 1)
+            plane = ((level - 32.0) / 16.0).expand(y_hat.shape[0], 1, *y_hat.shape[2:])
+            deviation = self.deviation[:, None, None]
+            y_hat = y_hat + deviation * self.g_s(torch.cat([y_hat / deviation, plane], 1))
+        return self._inverse(conv2d(y_hat, self.mixing[:, :, None, None])) + self.neutral
+
+    @torch.no_grad()
+    def fit_linear(self, rasters: list[Tensor]) -> None:
+        """Set neutral level, axes and deviations from normalized training rasters.
+
+        Parameters
+        ----------
+        rasters : list of Tensor, shape (H, W)
+            Without NaN.
+        """
+        if not rasters:
+            raise ModelError("a transform needs at least one training raster to be fitted to")
+        self.mixing.copy_(torch.eye(self.channels))
+        pieces = []
+        for raster in rasters:
+            height, width = (n - n % self.stride for n in raster.shape)
+            y = self.linear_analysis(raster[None, None, :height, :width].to(self.neutral))
+            pieces.append(y[0].flatten(1).double())
+        samples = torch.cat(pieces, 1)
+        _, axes = torch.linalg.eigh(samples @ samples.T / samples.shape[1])
+        axes = axes.flip(1)
+        axes = axes * torch.where(axes[axes.abs().argmax(0), torch.arange(len(axes))] < 0, -1.0, 1.0)
+        self.mixing.copy_(axes)
+        self.deviation.copy_((axes.T @ samples).square().mean(1).sqrt().clamp_min(1e-6))
+
+    @torch.no_grad()
+    def orthogonalize(self) -> None:
+        """Turn the mixing into the nearest orthogonal matrix, which storing it in 16 bits has made it miss."""
+        u, _, v = torch.linalg.svd(self.mixing.double())
+        self.mixing.copy_(u @ v)
+
+
+class _Branch(nn.Module):
+    def __init__(self, inputs: int, channels: int, width: int):
+        super().__init__()
+        self.inner = nn.Conv2d(inputs, width, 3, padding=1)
+        self.outer = nn.Conv2d(width, channels, 3, padding=1)
+        nn.init.zeros_(self.outer.weight)
+        nn.init.zeros_(self.outer.bias)
+
+    def forward(self, y: Tensor) -> Tensor:
+        return self.outer(gelu(self.inner(y)))
