@@ -73,7 +73,8 @@ def reverse_water_filling(variances: Any, mse: Any, *, weights: Any = None) -> n
     Cover & Thomas, Elements of Information Theory, 2006, theorem 10.3.3.
     """
     level, above, logs = _water_level(variances, mse, weights)
-    return np.where(above > 0, np.maximum(0.5 * (logs - above * np.log2(level)), 0.0), 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(above > 0, np.maximum(0.5 * (logs - above * np.log2(level)), 0.0), 0.0)
 
 
 def water_level(variances: Any, mse: Any, *, weights: Any = None) -> np.ndarray:

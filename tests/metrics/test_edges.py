@@ -1,0 +1,168 @@
+"""Edge measures against closed forms and independent programs; each beside its noise floor."""
+
+import numpy as np
+import pytest
+from scipy.special import gamma as gamma_function
+
+from sarlab.metrics import Reference, score
+from sarlab.metrics.edges import epd_roa, epi_gradient_ratio, epi_sattar, gradient_cosine
+from sarlab.metrics.roa import epi_roa, ratio_of_averages, roa_edges
+
+CLIP = (-25.0, 5.0)
+
+
+def db(intensity):
+    return 10 * np.log10(intensity)
+
+
+def speckle(looks, shape=(256, 256), seed=0):
+    return np.random.default_rng(seed).gamma(looks, 1 / looks, shape)
+
+
+@pytest.fixture(scope="module")
+def clean():
+    """Fields of 8 dB contrast, a road and a slope."""
+    image = np.full((256, 256), -14.0)
+    image[:, 120:] = -6
+    image[90:94] = -16
+    image[180:, :] += np.linspace(0, 4, 256)
+    return image
+
+
+@pytest.mark.parametrize("function", [epi_gradient_ratio, epi_sattar, gradient_cosine, epd_roa, epi_roa])
+def test_equal_images_score_one(clean, function):
+    recorded = clean + db(speckle(4.4))
+    assert function(recorded, recorded) == pytest.approx(1)
+
+
+def test_gradient_ratio_and_cosine_of_scaled_images():
+    rng = np.random.default_rng(0)
+    image, noise = rng.standard_normal((2, 300, 300))
+    assert epi_gradient_ratio(image, 0.4 * image) == pytest.approx(0.4)
+    assert gradient_cosine(image, 0.4 * image + 7) == pytest.approx(1)
+    assert gradient_cosine(image, -image) == pytest.approx(-1)
+    # white noise of standard deviation a added to white noise of 1: cosine 1/√(1 + a²)
+    assert gradient_cosine(image, image + 2 * noise) == pytest.approx(1 / np.sqrt(5), abs=0.01)
+    assert epi_gradient_ratio(image, image + 2 * noise) == pytest.approx(np.sqrt(5), rel=0.01)
+
+
+def test_gradient_ratio_is_that_of_numpy_diff():
+    x, y = np.random.default_rng(1).standard_normal((2, 20, 31))
+
+    def total(image):
+        return np.hypot(np.diff(image, axis=0)[:, :-1], np.diff(image, axis=1)[:-1]).sum()
+
+    assert epi_gradient_ratio(x, y) == pytest.approx(total(y) / total(x))
+
+
+def test_sattar_is_scipys_laplacian_and_numpys_correlation():
+    from scipy.ndimage import laplace
+
+    x = np.random.default_rng(2).standard_normal((40, 50))
+    y = x + np.random.default_rng(3).standard_normal((40, 50))
+    inner = (slice(1, -1), slice(1, -1))
+    expected = np.corrcoef(laplace(x)[inner].ravel(), laplace(y)[inner].ravel())[0, 1]
+    assert epi_sattar(x, y) == pytest.approx(expected)
+
+
+def test_sattar_with_nodata_uses_whole_neighborhoods_only():
+    x, y = np.random.default_rng(2).standard_normal((2, 40, 50))
+    x[:, 25:] = np.nan
+    assert epi_sattar(x, y) == pytest.approx(epi_sattar(x[:, :25], y[:, :25]))
+
+
+def test_sattar_against_the_recorded_image_measures_speckle(clean):
+    """A perfect clean image scores little against what was recorded, and 1 against the truth."""
+    for looks, most in ((1.0, 0.2), (4.4, 0.4)):
+        recorded = clean + db(speckle(looks))
+        scores = score(
+            recorded, clean, clip=CLIP, looks=looks, clean_db=clean, columns=["epi_sattar", "epi_sattar_clean"]
+        )
+        assert 0 < scores["epi_sattar"] < most
+        assert scores["epi_sattar_clean"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("looks", [1.0, 4.4, 16.0])
+def test_neighbor_ratio_of_perfect_despeckling(looks):
+    """E[a]·E[1/a] of an L-look amplitude is Γ(L + ½)·Γ(L − ½) / Γ(L)²; a constant image has 1."""
+    recorded = db(speckle(looks, (1500, 1500)))
+    expected = gamma_function(looks) ** 2 / (gamma_function(looks + 0.5) * gamma_function(looks - 0.5))
+    assert epd_roa(recorded, np.zeros_like(recorded)) == pytest.approx(expected, rel=0.02 if looks == 1 else 0.005)
+
+
+def test_neighbor_ratio_leaves_zeros_out():
+    x = np.array([[-np.inf, 0.0, 20 * np.log10(2.0)], [0.0, 0.0, 0.0]])
+    # pairs of the reference without its zero: 1/2 across the first row, 1 and 1 across the second, 1 and 2 downwards
+    y = np.zeros_like(x)
+    assert epd_roa(x, y) == pytest.approx(5 / (0.5 + 1 + 1 + 1 + 2))
+
+
+def test_ratio_of_averages_against_a_plain_loop():
+    image = speckle(3.0, (40, 50))
+    image[20, 30] = np.nan
+    roa = ratio_of_averages(image)
+    for row, column in ((10, 12), (3, 3), (36, 46), (25, 20)):
+        window = image[row - 3 : row + 4, column - 3 : column + 4]
+        assert roa.valid[row, column]
+        assert roa.rows[row, column] == pytest.approx(np.log(window[4:].mean() / window[:3].mean()))
+        assert roa.columns[row, column] == pytest.approx(np.log(window[:, 4:].mean() / window[:, :3].mean()))
+    assert not roa.valid[18:23, 28:33].any()
+    assert not roa.valid[:3].any()
+
+
+def test_false_edges_on_speckle_are_rare_and_a_step_is_found():
+    assert np.mean(roa_edges(ratio_of_averages(speckle(4.4, (1000, 1000), 3)))) < 3e-3
+    image = speckle(4.4, (200, 200), 4)
+    image[:, 100:] *= 4
+    edges = roa_edges(ratio_of_averages(image))
+    assert edges[5:-5, 99:101].mean() > 0.99
+    assert edges[:, :90].mean() < 5e-3
+
+
+def test_roa_agreement_falls_with_blur_and_turns_away_from_other_edges(clean):
+    from scipy.ndimage import uniform_filter
+
+    recorded = clean + db(speckle(16.0))
+    blurred = [epi_roa(recorded, db(uniform_filter(10 ** (recorded / 10), k))) for k in (3, 7, 15, 31)]
+    assert all(a > b for a, b in zip([1.0, *blurred], blurred, strict=False))
+    assert epi_roa(recorded, recorded.T.copy()) < 0.5
+    # strength half as large everywhere: Σ min / Σ max
+    assert epi_roa(recorded, 0.5 * recorded + 3) == pytest.approx(0.5, abs=0.03)
+
+
+def test_images_without_edges_say_so():
+    assert "no edge" in epi_roa(np.zeros((30, 30)), np.ones((30, 30))).reason
+    assert "7×7" in epi_roa(np.zeros((5, 30)), np.ones((5, 30))).reason
+
+
+@pytest.mark.parametrize("correlated", [False, True])
+def test_the_noise_floor_is_the_score_of_another_acquisition(clean, correlated):
+    """The floor is drawn without knowing that acquisition; with the clean scene it must agree with it."""
+    from sarlab.scenes.speckle import speckle as draw
+
+    rng = np.random.default_rng(8)
+    first, second = (clean + db(draw(clean.shape, 4, rng, correlation=0.5 if correlated else 0.0)) for _ in range(2))
+    names = [f"{n}{c}" for n in ("epi_roa", "epi_sattar") for c in ("", "_clean")]
+    names += ["epi_gradient_ratio", "epd_roa", "gradient_cosine"]
+    floors = score(first, first, clip=CLIP, looks=4, clean_db=clean, columns=[f"{n}_floor" for n in names])
+    another = score(first, second, clip=CLIP, looks=4, clean_db=clean, columns=names)
+    for name in names:
+        assert floors[f"{name}_floor"] == pytest.approx(another[name], abs=0.04), name
+
+
+def test_without_the_clean_scene_the_floor_is_an_estimate_near_it(clean):
+    recorded = clean + db(speckle(4.4, seed=5))
+    names = ["epi_sattar_floor", "gradient_cosine_floor", "epi_gradient_ratio_floor"]
+    known = score(recorded, recorded, clip=CLIP, looks=4.4, clean_db=clean, columns=names)
+    estimated = score(recorded, recorded, clip=CLIP, looks=4.4, columns=names)
+    for name in names:
+        assert estimated[name] == pytest.approx(known[name], abs=0.08)
+
+
+def test_the_floor_depends_on_the_seed_only():
+    recorded = db(speckle(4.4))
+    one, same, other = (
+        score(Reference(recorded, clip=CLIP, looks=4.4, seed=seed), recorded, columns=["epi_sattar_floor"])
+        for seed in (0, 0, 1)
+    )
+    assert one == same != other

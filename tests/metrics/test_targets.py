@@ -1,0 +1,113 @@
+"""Point targets: the detector's false alarms, and the impulse response of an ideal sinc²."""
+
+import numpy as np
+import pytest
+
+from sarlab.metrics import score
+from sarlab.metrics.targets import (
+    detect,
+    detection_threshold,
+    find_targets,
+    impulse_response,
+    kept_and_invented,
+    peak_errors,
+    targets_invented,
+    targets_kept,
+)
+
+CLIP = (-25.0, 5.0)
+
+
+def whole(image):
+    return np.ones(image.shape, bool)
+
+
+def test_impulse_response_of_sinc_squared():
+    """3 dB width 0.8859 / bandwidth, highest sidelobe −13.26 dB; ISLR over the cut by quadrature."""
+    bandwidth = 0.4
+    x = np.arange(-128, 129)
+    response = impulse_response(np.sinc(bandwidth * x) ** 2)
+    assert response.width == pytest.approx(0.8859 / bandwidth, rel=0.003)
+    assert response.pslr == pytest.approx(-13.26, abs=0.05)
+    assert response.islr == pytest.approx(-9.68, abs=0.15)
+
+
+def test_impulse_response_of_a_gaussian_has_its_width():
+    x = np.arange(-16, 17)
+    response = impulse_response(np.exp(-((x - 0.3) ** 2) / (2 * 1.5**2)))
+    assert response.width == pytest.approx(2 * np.sqrt(2 * np.log(2)) * 1.5, rel=0.002)
+
+
+def test_false_alarms_are_rare():
+    for looks in (1.0, 4.4):
+        speckle = np.random.default_rng(0).gamma(looks, 1 / looks, (1024, 1024))
+        # the ring of 360 samples is a noisy mean: a few more than the nominal 1e-7
+        assert detect(speckle, whole(speckle), detection_threshold(looks)).sum() <= 5
+
+
+def test_threshold_is_the_gamma_quantile_or_6_db():
+    from scipy.stats import gamma
+
+    assert gamma.sf(detection_threshold(1.0), 1.0) == pytest.approx(1e-7)
+    assert gamma.sf(detection_threshold(4.4), 4.4, scale=1 / 4.4) == pytest.approx(1e-7)
+    assert detection_threshold(64.0) == pytest.approx(10**0.6)
+
+
+def test_targets_are_found_once_strongest_first():
+    image = np.random.default_rng(1).gamma(4, 1 / 4, (200, 200))
+    image[50, 60], image[120:122, 90:92], image[150, 30] = 100, 400, 50
+    found = find_targets(image, whole(image), 4.0)
+    assert [tuple(position) for position in found.positions] == [(120, 90), (50, 60), (150, 30)]
+
+
+def test_kept_and_invented_within_two_samples():
+    reference, test = np.zeros((2, 50, 50), bool)
+    reference[10, 10] = reference[30, 30] = reference[40, 10] = reference[5, 40] = True
+    test[12, 11] = test[30, 34] = test[40, 10] = True
+    assert kept_and_invented(reference, test) == (0.5, 0.25)
+
+
+def test_targets_lost_to_smoothing_and_made_by_ringing():
+    rng = np.random.default_rng(2)
+    recorded = 10 * np.log10(rng.gamma(4, 1 / 4, (200, 200)))
+    for place in ((40, 40), (40, 160), (160, 40), (160, 160)):
+        recorded[place] = 20
+    test = recorded.copy()
+    test[40, 40] = 0
+    test[100, 100] = 18
+    assert targets_kept(recorded, test, looks=4) == 0.75
+    assert targets_invented(recorded, test, looks=4) == 0.25
+    scores = score(recorded, test, clip=CLIP, looks=4)
+    assert scores["targets"] == 4
+    assert scores["targets_kept"] == 0.75
+    assert scores["targets_invented"] == 0.25
+    assert scores["target_peak_bias_db"] == pytest.approx(-20 / 4, abs=1.5)
+
+
+def test_peak_errors_look_one_sample_around():
+    recorded = np.full((100, 100), -10.0)
+    recorded[50, 50] = 10
+    targets = find_targets(10 ** (recorded / 10), whole(recorded), 4.0)
+    test = recorded.copy()
+    test[50, 50], test[51, 51] = 3.0, 8.5
+    assert peak_errors(recorded, test, targets) == pytest.approx([-1.5])
+
+
+def test_widening_is_measured_relative_to_the_original():
+    x = np.arange(128) - 64.0
+    grid = x[:, None] ** 2 + x**2
+
+    def spot(sigma):
+        return 10 * np.log10(100 * np.exp(-grid / (2 * sigma**2)) + 1e-3)
+
+    scores = score(spot(1.2), spot(1.8), clip=CLIP, looks=4, columns=["target_width_change", "target_peak_error_db"])
+    assert scores["target_width_change"] == pytest.approx(0.5, abs=0.01)
+    assert scores["target_peak_error_db"] == pytest.approx(0, abs=1e-3)
+
+
+def test_scenes_without_targets_say_so():
+    flat = np.zeros((64, 64))
+    scores = score(flat, flat, clip=CLIP, looks=4)
+    assert scores["targets"] == 0
+    assert "no point target" in scores.reasons["targets_kept"]
+    assert "21" in targets_kept(flat[:20], flat[:20], looks=4).reason
