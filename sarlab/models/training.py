@@ -135,6 +135,8 @@ def train(
                 group["lr"] = rate * group["rate"]
 
             batch = sampler.draw(spec.batch_size, generator)
+            if hasattr(quantizer, "progress"):
+                quantizer.progress = step / spec.steps
             with torch.autocast(device.type, torch.bfloat16, enabled=half_precision(spec, device)):
                 x_hat = model(batch.x, quantizer).x_hat
             loss = loss_of(x_hat.float(), batch)
