@@ -6,7 +6,10 @@ import argparse
 from pathlib import Path
 
 from sarlab.cli.sweep import add_selection
+from sarlab.errors import SarlabError
 from sarlab.lab.book import render, stage
+from sarlab.lab.executors import Settings
+from sarlab.lab.executors import render as render_pages
 from sarlab.lab.jobs import jobs_of
 from sarlab.lab.plans import load_plan
 from sarlab.lab.publish import publish
@@ -35,6 +38,10 @@ def run(args: argparse.Namespace) -> int:
     else:
         plan = load_plan(args.plan, scenes=args.scenes, quantity=args.quantity)
         jobs = jobs_of(plan, args.runs)
+        complete = [job for job in jobs if job.state == "complete"]
+        unrendered = [item for item in render_pages(complete, Settings(), lambda item: None) if item.message]
+        if unrendered:
+            raise SarlabError(f"the page of {unrendered[0].job.run_id} could not be made: {unrendered[0].message}")
         book = stage(args.out)
         manifest = publish(plan, jobs, book)
         missing = f", {manifest['missing']} missing" if manifest["missing"] else ""

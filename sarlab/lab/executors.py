@@ -88,6 +88,13 @@ def _inline(jobs: Sequence[Job], settings: Settings, report: Report) -> list[Fin
     return done
 
 
+def render(jobs: Sequence[Job], settings: Settings, report: Report) -> list[Finished]:
+    """Execute the notebooks of complete runs that have none: they load the saved result and train nothing."""
+    from sarlab.lab.notebooks import NOTEBOOK
+
+    return _papermill([job for job in jobs if not (job.folder / NOTEBOOK).is_file()], settings, report)
+
+
 def run_job(job: Job, settings: Settings) -> tuple[str, str]:
     """Run one experiment in this process; errors become a record in its folder."""
     from sarlab.lab import experiment

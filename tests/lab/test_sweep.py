@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from sarlab.cli import main
+from sarlab.lab import executors
 from sarlab.lab.jobs import jobs_of
 from sarlab.lab.plans import load_plan
 from sarlab.lab.results import TIMING_COLUMNS, read_table
@@ -79,6 +80,17 @@ def test_a_run_leaves_all_its_files(swept):
         assert manifest["versions"]["torch"]
         figures = {path.name for path in (job.folder / "figures").iterdir()}
         assert {"scene.png", "latent.png", "histogram.png"} <= figures
+
+
+def test_pages_are_rendered_from_saved_runs(swept):
+    folder, plan = swept
+    jobs = jobs_of(load_plan(plan), folder / "inline")
+    before = [(job.folder / "manifest.json").read_bytes() for job in jobs]
+    ended = executors.render(jobs, executors.Settings(), lambda item: None)
+    assert [item.outcome for item in ended] == ["complete", "complete"]
+    assert all((job.folder / "notebook.ipynb").is_file() for job in jobs)
+    assert [(job.folder / "manifest.json").read_bytes() for job in jobs] == before
+    assert executors.render(jobs, executors.Settings(), lambda item: None) == []
 
 
 def test_complete_runs_are_not_run_again(swept, capsys):

@@ -1,0 +1,54 @@
+"""Studies are computed once by content, and complete only when whole."""
+
+import pandas as pd
+import pytest
+
+from sarlab.cli import main
+from sarlab.errors import PlanError
+from sarlab.lab.studies import studies, study_jobs
+from sarlab.specs import SceneSpec
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    calls = []
+
+    def count(context):
+        calls.append(context)
+        return pd.DataFrame({"scene": [scene.name for scene in context.split.test], "value": 1.5})
+
+    monkeypatch.setitem(studies._items, "counted", count)
+    return calls
+
+
+def test_a_study_is_run_once_and_again_when_damaged(tmp_path, counted):
+    (job,) = study_jobs(["counted"], SceneSpec(), tmp_path)
+    assert not job.manifest
+    job.run(workers=1)
+    assert job.manifest["name"] == "counted"
+    assert list(job.table()["value"]) == [1.5]
+    job.table_path.write_text("scene")
+    assert not job.manifest
+
+
+def test_the_scenes_count(tmp_path, counted):
+    one, other = (study_jobs(["counted"], SceneSpec(name), tmp_path)[0] for name in ("bigearthnet", "simulated-l1"))
+    assert one.hash != other.hash
+
+
+def test_unknown_study_is_refused_before_anything_runs(tmp_path, capsys):
+    with pytest.raises(PlanError, match="nonsense"):
+        study_jobs(["nonsense"], SceneSpec(), tmp_path)
+    plan = tmp_path / "p.toml"
+    plan.write_text('studies = ["nonsense"]\n[train]\nsteps = 0\n')
+    assert main(["sweep", str(plan), "--runs", str(tmp_path / "runs"), "--executor", "inline"]) == 1
+    assert "nonsense" in capsys.readouterr().err
+
+
+def test_a_sweep_runs_its_studies(tmp_path, counted, capsys):
+    plan = tmp_path / "p.toml"
+    plan.write_text('studies = ["counted"]\n[model]\narchitecture = "klt"\ninit = "klt"\nlatent_channels = 4\n')
+    arguments = ["sweep", str(plan), "--runs", str(tmp_path / "runs"), "--executor", "inline"]
+    assert main(arguments) == 0
+    assert main(arguments) == 0
+    assert len(counted) == 1
