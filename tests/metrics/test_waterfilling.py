@@ -103,10 +103,11 @@ def test_scalar_quantizer_of_a_gaussian():
     assert np.interp(4, table.rate, gap) == pytest.approx(SPACE_FILLING_LOSS, abs=1e-4)
     assert pytest.approx(0.2546, abs=1e-4) == SPACE_FILLING_LOSS
     assert (np.diff(table.slope) < 0).all()
-    # high rate: D = Δ²/12 and R = h − log2 Δ
+    # high rate: D = Δ²/12 and R = h − log2 Δ + Δ²/(24 ln 2)
     rate, distortion = dead_zone_quantizer(0.1, 0.5)
     assert distortion == pytest.approx(0.01 / 12, rel=1e-3)
-    assert rate == pytest.approx(0.5 * np.log2(2 * np.pi * np.e) - np.log2(0.1), abs=1e-4)
+    expected = 0.5 * np.log2(2 * np.pi * np.e) - np.log2(0.1) + 0.01 / (24 * np.log(2))
+    assert rate == pytest.approx(expected, abs=1e-5)
 
 
 def test_no_entropy_constrained_lloyd_quantizer_is_better():
