@@ -23,6 +23,8 @@ from sarlab.views.svg import data_uri
 
 #: Gray levels of a picture in a page. 64 of them over 30 dB err by 0.14 dB (root mean square): less than the eye sees.
 LEVELS = 64
+#: Bytes above which a picture takes half the levels, so that a pair stays below 100 kB of page.
+BUDGET = 34_000
 
 _ASSETS = Path(__file__).resolve().parents[1] / "assets" / "views"
 
@@ -47,23 +49,29 @@ def to_gray(image_db: np.ndarray, clip: tuple[float, float]) -> np.ndarray:
     return np.round(255 * np.nan_to_num(unit, nan=0.0)).astype(np.uint8)
 
 
-def encode(gray: np.ndarray, levels: int = LEVELS) -> bytes:
-    """Picture of `levels` grays as lossless WebP: what is shown is not compressed a second time.
+def encode(gray: np.ndarray, levels: int = LEVELS, budget: int = BUDGET) -> bytes:
+    """Picture as lossless WebP of `levels` grays: what is shown is not compressed a second time, only rounded.
 
     Parameters
     ----------
     gray : ndarray of uint8, shape (height, width)
     levels : int
+        Halved, down to 16, until the picture fits the budget.
+    budget : int
+        Bytes.
     """
     from PIL import Image
 
     gray = np.asarray(gray)
     if gray.dtype != np.uint8 or gray.ndim != 2 or gray.size == 0:
         raise ResultsError(f"a picture is a (height, width) array of uint8, not {gray.dtype} {gray.shape}")
-    coarse = np.round(np.round(gray * ((levels - 1) / 255)) * (255 / (levels - 1))).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(coarse).convert("RGB").save(buffer, "WEBP", lossless=True, quality=90, method=6)
-    return buffer.getvalue()
+    while True:
+        coarse = np.round(np.round(gray * ((levels - 1) / 255)) * (255 / (levels - 1))).astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(coarse).convert("RGB").save(buffer, "WEBP", lossless=True, quality=60, method=4)
+        if len(buffer.getvalue()) <= budget or levels <= 16:
+            return buffer.getvalue()
+        levels //= 2
 
 
 @dataclass(frozen=True, eq=False)

@@ -204,9 +204,10 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]], *, size:
     size : float
         In points.
     """
-    if not ends:
+    figure = ax.get_figure(root=True)
+    if not ends or figure is None:
         return
-    height = ax.get_figure(root=True).get_size_inches()[1] * 72 * 0.72
+    height = figure.get_size_inches()[1] * 72 * 0.72
     to_axes = ax.transLimits.transform
     scale = ax.transScale.transform
     points = [to_axes(scale((x, y))) for x, y, _, _ in ends]

@@ -47,6 +47,8 @@ def to_svg(figure: Figure, alt: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r"font-family: [^;\"]*", "font-family: var(--sl-font, system-ui, sans-serif)", text)
+    text = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", text)
     text = _FONT.sub(r"font: \1\2px var(--sl-font, system-ui, sans-serif)", text)
     text = _COLOR.sub(lambda m: f"var({VARIABLES[m[0].lower()]}, {m[0].lower()})", text)
     text = _EMBEDDED.sub(lambda m: _shrunk(base64.b64decode(m[1])), text)

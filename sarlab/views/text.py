@@ -56,7 +56,8 @@ def significant(value: float, digits: int = 3) -> str:
         return "–"
     if value == 0:
         return "0"
-    exponent = int(np.floor(np.log10(abs(value))))
+    # In scientific notation a value that is rounded up to the next power of ten carries its new exponent.
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])
     rounded = round(value, digits - 1 - exponent)
     return f"{rounded:,.{max(0, digits - 1 - exponent)}f}".replace(",", "\u202f").replace("-", "\u2212")
 

@@ -1,0 +1,72 @@
+"""Colors that can be read on both papers, labels that do not touch, looks that differ."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sarlab.views import style
+
+CSS = Path(__file__).resolve().parents[2] / "book" / "_static" / "sarlab.css"
+DARK_PAPER = "#121212"
+
+
+def luminance(color):
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def contrast(one, other):
+    bright, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def test_contrast_of_black_on_white_is_21():
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+
+
+@pytest.mark.parametrize("color", [*style.SERIES, style.INK, style.MUTED])
+def test_colors_stand_out_on_white(color):
+    assert contrast(color, "#ffffff") >= 3
+
+
+def test_dark_pages_have_a_brighter_color_for_every_series():
+    dark = re.search(r'html\[data-theme="dark"\] \{(.*?)\}', CSS.read_text(), re.DOTALL)[1]
+    colors = dict(re.findall(r"(--sl-series-\d): (#\w{6})", dark))
+    assert set(colors) == {name for name in style.VARIABLES.values() if "series" in name}
+    for name, color in colors.items():
+        assert contrast(color, DARK_PAPER) >= 4.5, name
+
+
+@given(st.lists(st.floats(-100, 100), min_size=1, max_size=12), st.floats(0.01, 20))
+def test_spread_labels_keep_their_distance_order_and_center(positions, gap):
+    moved = style.spread(positions, gap)
+    order = np.argsort(positions, kind="stable")
+    steps = np.diff(np.asarray(moved)[order])
+    assert (steps >= gap - 1e-6).all()
+    assert np.mean(moved) == pytest.approx(np.mean(positions), abs=1e-6)
+
+
+def test_labels_that_do_not_touch_stay_where_they_are():
+    assert style.spread([5.0, 1.0, 3.0], 1.5) == [5.0, 1.0, 3.0]
+
+
+def test_two_labels_at_one_place_move_by_half_a_gap_each():
+    assert style.spread([2.0, 2.0], 1.0) == [1.5, 2.5]
+
+
+def test_every_series_looks_different():
+    names = ["klt", "plain", "residual", "attention", "mine", "yours"]
+    looks = [style.look_of(name, init, names) for name in names[1:] for init in ("scratch", "klt")]
+    assert len({(look.color, look.marker, look.hollow) for look in looks}) == len(looks)
+    assert len({look.label for look in looks}) == len(looks)
+
+
+def test_color_of_an_architecture_does_not_depend_on_its_company():
+    alone = style.look_of("attention", "klt", ["attention"])
+    among = style.look_of("attention", "klt", ["klt", "plain", "residual", "attention", "mine"])
+    assert alone == among

@@ -1,0 +1,119 @@
+"""Means and intervals against closed forms; which rows make a curve."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from sarlab.views import summary
+
+
+def rows(**columns):
+    length = max(len(v) for v in columns.values() if isinstance(v, list))
+    base = {
+        "architecture": "plain", "init": "klt", "dimension_ratio": 16.0, "spatial_reduction": 16, "width": 32, "depth": 1,
+        "bits": 32, "seed": 0, "scene": "a", "band": "VV", "split": "test", "acquisition": "x", "simulated": False,
+        "bpp": 2.0, "psnr_db": 25.0, "gain_over_klt_db": 0.1,
+    }  # fmt: skip
+    return pd.DataFrame({name: columns.get(name, [value] * length) for name, value in base.items()})
+
+
+def test_scenes_of_one_acquisition_count_once():
+    result = summary.interval([1, 1, 1, 5], ["a", "a", "a", "b"], [0] * 4)
+    assert result.mean == 3
+    assert result.over == ""
+    assert np.isnan(result.low)
+
+
+def test_bootstrap_over_acquisitions_agrees_with_scipy():
+    values = np.random.default_rng(1).normal(30, 2, 40)
+    result = summary.interval(values, range(40), [0] * 40)
+    other = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=20000, rng=2).confidence_interval
+    assert result.over == "acquisitions"
+    assert result.mean == pytest.approx(values.mean())
+    assert result.low == pytest.approx(other.low, abs=0.06)
+    assert result.high == pytest.approx(other.high, abs=0.06)
+
+
+def test_interval_over_seeds_is_students():
+    values = [24.0, 24.4, 25.1]
+    result = summary.interval(values, ["a"] * 3, [0, 1, 2])
+    low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
+    assert (result.low, result.high) == pytest.approx((low, high))
+    assert result.over == "seeds"
+
+
+def test_missing_values_are_left_out_and_nothing_gives_nan():
+    assert summary.interval([np.nan, 2.0], ["a", "b"], [0, 0]).mean == 2
+    assert np.isnan(summary.interval([np.nan], ["a"], [0]).mean)
+
+
+@given(st.floats(-50, 50), st.integers(3, 9))
+def test_equal_values_have_an_interval_of_no_width(value, count):
+    result = summary.interval([value] * count, range(count), [0] * count)
+    assert result.low == pytest.approx(value)
+    assert result.high == pytest.approx(value)
+
+
+@given(st.floats(-9, 9), st.floats(-40, 40), st.lists(st.sampled_from([4, 8, 16, 32, 64]), min_size=2, unique=True))
+def test_slope_of_a_straight_line_is_found(slope, offset, ratios):
+    values = [offset + slope * np.log2(r) for r in ratios]
+    assert summary.per_doubling(ratios, values) == pytest.approx(slope, abs=1e-8)
+
+
+def test_one_ratio_has_no_slope():
+    assert np.isnan(summary.per_doubling([16], [25.0]))
+
+
+def test_unmeasured_and_simulated_rows_stand_back():
+    table = rows(psnr_db=[25.0, np.nan, 26.0], simulated=["False", "False", "True"])
+    assert list(summary.measured(table)["psnr_db"]) == [25.0]
+    only = rows(psnr_db=[25.0, 26.0], simulated=[True, True])
+    assert len(summary.measured(only)) == 2
+
+
+def test_main_line_keeps_one_configuration_per_point():
+    table = rows(
+        architecture=["klt", "plain", "plain", "plain", "plain", "plain"],
+        dimension_ratio=[16.0] * 6,
+        spatial_reduction=[16, 16, 16, 8, 16, 16],
+        width=[32, 32, 32, 32, 64, 32],
+        depth=[1, 1, 1, 1, 1, 3],
+        bits=[32, 32, 8, 32, 32, 32],
+        psnr_db=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+    )
+    assert list(summary.main_line(table)["psnr_db"]) == [1.0, 2.0]
+
+
+def test_curve_orders_series_and_averages_scenes():
+    table = rows(
+        architecture=["residual", "plain", "klt", "plain", "plain"],
+        init=["klt", "klt", "klt", "scratch", "klt"],
+        scene=["a", "a", "a", "a", "b"],
+        acquisition=["x", "x", "x", "x", "y"],
+        psnr_db=[27.0, 24.0, 22.0, 21.0, 26.0],
+    )
+    points = summary.curve(table, "psnr_db")
+    series = list(zip(points["architecture"], points["init"], points["mean"], strict=True))
+    assert series == [
+        ("klt", "klt", 22.0), ("plain", "scratch", 21.0), ("plain", "klt", 25.0), ("residual", "klt", 27.0)
+    ]  # fmt: skip
+    assert points.loc[2, "scenes"] == 2
+
+
+def test_curve_of_nothing_has_its_columns():
+    assert list(summary.curve(rows(psnr_db=[np.nan]), "psnr_db"))[:3] == ["architecture", "init", "dimension_ratio"]
+
+
+def test_front_pages_speak_of_sixteen_or_of_the_middle():
+    assert summary.reference_ratio(rows(dimension_ratio=[4.0, 16.0, 64.0])) == 16
+    assert summary.reference_ratio(rows(dimension_ratio=[4.0, 8.0, 32.0])) == 8
+
+
+def test_best_prefers_networks_to_the_klt():
+    points = summary.curve(rows(architecture=["klt", "plain"], psnr_db=[30.0, 20.0]), "psnr_db")
+    assert summary.best(points, 16.0)["architecture"] == "plain"
+    assert summary.best(points, 16.0, network=False)["architecture"] == "klt"
+    assert summary.best(points, 99.0) is None
