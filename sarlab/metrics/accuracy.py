@@ -10,7 +10,8 @@ import numpy as np
 from sarlab.metrics.base import UndefinedMetric, pair, scalar, to_intensity
 from sarlab.metrics.catalog import define
 from sarlab.metrics.comparison import Comparison, Window
-from sarlab.metrics.looks import given_or_found, scene_windows
+from sarlab.metrics.looks import scene_windows
+from sarlab.metrics.windows import given_or_found
 
 
 def intensity_bias(reference: np.ndarray, test: np.ndarray) -> float:

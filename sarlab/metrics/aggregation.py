@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,6 +105,10 @@ def case_error(case: Comparison, side: int) -> ScaleError:
     return error_at_scale(case.reference_intensity, case.test_intensity, side)
 
 
+def _at_scale(case: Comparison, side: int, name: str) -> float:
+    return getattr(case.once(case_error, side), name)
+
+
 for _side in SCALES:
     for _name, _label, _better in (("rmse", "RMSE", "lower"), ("bias", "Mean error", "zero")):
         define(
@@ -115,4 +120,4 @@ for _side in SCALES:
             valid_range=(0 if _name == "rmse" else -np.inf, np.inf),
             source="definition (multilooking)",
             group="aggregation",
-        )(lambda case, side=_side, name=_name: getattr(case.once(case_error, side), name))
+        )(partial(_at_scale, side=_side, name=_name))

@@ -78,6 +78,14 @@ def _overlap(
     return float(low), float(high)
 
 
+def _check_support(values: np.ndarray, low: float, high: float, least: int, name: str) -> None:
+    """Enough points between `low` and `high`, the nearest one beyond on each side (which interpolation uses) included."""
+    inside = np.count_nonzero((values >= low) & (values <= high))
+    inside += int((values < low).any()) + int((values > high).any())
+    if inside < least:
+        raise UndefinedMetric(f"the {name} curve has {inside} points around the interval; at least {least} are needed")
+
+
 def _mean_between(x: np.ndarray, y: np.ndarray, low: float, high: float) -> float:
     from scipy.interpolate import PchipInterpolator
 
@@ -106,6 +114,7 @@ def bd_rate(
         Of the metric. Both curves must cover three quarters of it; what they do not share is left out. Default: all
         that they share.
     least_points : int
+        So many points of each curve in the interval, the nearest beyond each end included.
 
     Returns
     -------
@@ -120,6 +129,8 @@ def bd_rate(
         x_anchor, y_anchor = _curve(rate_anchor, quality_anchor, "anchor", least_points)
         x_test, y_test = _curve(rate_test, quality_test, "test", least_points)
         low, high = _overlap(y_anchor, y_test, interval, "the metric")
+        _check_support(y_anchor, low, high, least_points, "anchor")
+        _check_support(y_test, low, high, least_points, "test")
         difference = _mean_between(y_test, x_test, low, high) - _mean_between(y_anchor, x_anchor, low, high)
     except UndefinedMetric as undefined:
         return Difference(np.nan, np.nan, np.nan, str(undefined))
@@ -146,6 +157,8 @@ def bd_quality(
             raise MetricError(f"an interval of rates must lie above 0, not {interval!r}")
         stated = None if interval is None else (float(np.log10(interval[0])), float(np.log10(interval[1])))
         low, high = _overlap(x_anchor, x_test, stated, "log-rate")
+        _check_support(x_anchor, low, high, least_points, "anchor")
+        _check_support(x_test, low, high, least_points, "test")
         difference = _mean_between(x_test, y_test, low, high) - _mean_between(x_anchor, y_anchor, low, high)
     except UndefinedMetric as undefined:
         return Difference(np.nan, np.nan, np.nan, str(undefined))

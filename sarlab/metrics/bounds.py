@@ -67,19 +67,48 @@ def bias_limit(looks: Any) -> Any:
     """Bias in dB of linear intensity that minimizing the squared error in dB tends to: 4.343·(ψ(L) − ln L).
 
     −2.51 dB at L = 1, −0.51 at 4.4. Over resolved homogeneous areas, at low rate; more where texture is unresolved.
+
+    Parameters
+    ----------
+    looks : float or array_like
+        Above 0.
+
+    References
+    ----------
+    Nicolas, Traitement du Signal 19(3), 2002.
     """
     values = _looks(looks)
     return DB_PER_NEPER * (digamma(values) - np.log(values))
 
 
 def speckle_entropy(looks: Any) -> Any:
-    """Differential entropy of ln-speckle, h = ln Γ(L) − L·ψ(L) + L, in nats."""
+    """Differential entropy of ln-speckle, h = ln Γ(L) − L·ψ(L) + L, in nats.
+
+    Parameters
+    ----------
+    looks : float or array_like
+        Above 0.
+
+    References
+    ----------
+    Cover & Thomas, Elements of Information Theory, 2006, ch. 8 (of the logarithm of a gamma variate).
+    """
     values = _looks(looks)
     return gammaln(values) - values * digamma(values) + values
 
 
 def speckle_negentropy(looks: Any) -> Any:
-    """Entropy that log-speckle lacks against a Gaussian of its variance, J_L in bit: 0.131 / 0.032 / 0.029 at 1 / 4 / 4.4."""
+    """Entropy that log-speckle lacks against a Gaussian of its variance, J_L in bit: 0.131 / 0.032 / 0.029 at 1 / 4 / 4.4.
+
+    Parameters
+    ----------
+    looks : float or array_like
+        Above 0.
+
+    References
+    ----------
+    Comon, Signal Processing 36(3), 1994 (negentropy).
+    """
     values = _looks(looks)
     return 0.5 * np.log2(2 * np.pi * np.e * polygamma(1, values)) - speckle_entropy(values) / np.log(2)
 
@@ -119,6 +148,13 @@ def speckle_sandwich(rmse_db: Any, looks: Any) -> Sandwich:
 
     They are J_L apart (0.131 bit at one look), so the limit is known this well. Simulation only, as
     `shannon_lower_bound`.
+
+    Parameters
+    ----------
+    rmse_db : float or array_like
+        Above 0, of unclipped dB.
+    looks : float or array_like
+        Above 0.
     """
     upper = np.maximum(0.0, np.log2(speckle_std(looks) / np.asarray(rmse_db, np.float64)))
     return Sandwich(shannon_lower_bound(rmse_db, looks), upper)

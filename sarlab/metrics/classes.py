@@ -7,6 +7,7 @@ classes by the value of single samples would sort by speckle and show a bias of 
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -169,22 +170,18 @@ _ERROR = {"unit": "dB", "better": "lower", "domain": "dB of intensity", "valid_r
 _BIAS = {"unit": "dB", "better": "zero", "domain": "intensity", "valid_range": (-np.inf, np.inf)}
 _SHARE = {"unit": "1", "better": "higher", "domain": "original", "valid_range": (0, 1)}
 for _index, _name in enumerate(STRUCTURE):
-    define(f"rmse_{_name}_db", label=f"RMSE ({_name})", **_ERROR, **_CLASS)(
-        lambda case, index=_index: _structure_rmse(case, index)
-    )
-    define(f"bias_{_name}_db", label=f"Bias ({_name})", **_BIAS, **_CLASS)(
-        lambda case, index=_index: _structure_bias(case, index)
-    )
+    define(f"rmse_{_name}_db", label=f"RMSE ({_name})", **_ERROR, **_CLASS)(partial(_structure_rmse, index=_index))
+    define(f"bias_{_name}_db", label=f"Bias ({_name})", **_BIAS, **_CLASS)(partial(_structure_bias, index=_index))
     define(f"share_{_name}", label=f"Share of samples ({_name})", **_SHARE, **_CLASS)(
-        lambda case, index=_index: _structure_share(case, index)
+        partial(_structure_share, index=_index)
     )
 for _index in range(BRIGHTNESS):
     _label = f"brightness quarter {_index + 1} of {BRIGHTNESS}"
     define(f"rmse_brightness{_index + 1}_db", label=f"RMSE ({_label})", **_ERROR, **_CLASS)(
-        lambda case, index=_index: _brightness_rmse(case, index)
+        partial(_brightness_rmse, index=_index)
     )
     define(f"bias_brightness{_index + 1}_db", label=f"Bias ({_label})", **_BIAS, **_CLASS)(
-        lambda case, index=_index: _brightness_bias(case, index)
+        partial(_brightness_bias, index=_index)
     )
 define(
     "bias_brightness_worst_db", label="Largest |bias| of a brightness class", unit="dB", better="zero",

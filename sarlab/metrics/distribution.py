@@ -6,6 +6,8 @@ for every codec, scene and run of one polarization.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -144,6 +146,10 @@ def case_histograms(case: Comparison) -> Histograms:
     )
 
 
+def _distance(case: Comparison, function: Callable[[Histograms], float]) -> float:
+    return function(case.once(case_histograms))
+
+
 for _name, _label, _unit, _top, _source, _function in (
     ("kl_divergence", "Kullback-Leibler divergence", "bit", np.inf, "Kullback & Leibler 1951", _kl),
     ("js_divergence", "Jensen-Shannon divergence", "bit", 1, "Lin 1991", _js),
@@ -159,4 +165,4 @@ for _name, _label, _unit, _top, _source, _function in (
         valid_range=(0, _top),
         source=_source,
         group="distribution",
-    )(lambda case, function=_function: function(case.once(case_histograms)))
+    )(partial(_distance, function=_function))

@@ -75,6 +75,11 @@ def gradient_cosine(reference_db: Any, test_db: Any) -> float:
     """Uncentred cosine Σ∇x·∇x̂ / √(Σ|∇x|² Σ|∇x̂|²) of dB values; in [−1, 1], 1 for equal images.
 
     Against a recorded scene it measures the waveform of the speckle: to be shown only beside its noise floor.
+
+    Parameters
+    ----------
+    reference_db, test_db : array_like, shape (height, width)
+        Intensity in dB; NaN = nodata.
     """
     reference, test, valid = _finite_pair(reference_db, test_db)
     return _gradient_cosine(gradient(reference, valid), gradient(test, valid))

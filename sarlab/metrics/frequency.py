@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,22 @@ import numpy as np
 from sarlab.metrics.base import UndefinedMetric, pair, scalar
 from sarlab.metrics.catalog import define
 from sarlab.metrics.comparison import Comparison, Reference
-from sarlab.metrics.looks import given_or_found, scene_windows
+from sarlab.metrics.looks import scene_windows
 from sarlab.metrics.spectrum import radial_frequency, spectral_flatness, welch_spectrum, window_autocorrelation
+from sarlab.metrics.windows import given_or_found
 
 #: Edges of the bands of radial frequency, in cycles per sample; the corners above 0.5 belong to the last.
 BANDS = (0.0, 0.0625, 0.125, 0.1875, 0.25, 0.3125, 0.375, 0.4375, np.sqrt(0.5))
 
 
 def band_powers(spectrum: np.ndarray) -> np.ndarray:
-    """Power of a spectrum in each of the `BANDS` (zero frequency left out): shape (8,), in the unit of the spectrum."""
+    """Power of a spectrum in each of the `BANDS` (zero frequency left out): shape (8,), in the unit of the spectrum.
+
+    Parameters
+    ----------
+    spectrum : ndarray, shape (size, size)
+        In the order of `numpy.fft.fftfreq`.
+    """
     frequency = radial_frequency(len(spectrum))
     band = np.digitize(frequency, BANDS[1:-1])
     inside = frequency > 0
@@ -60,7 +68,17 @@ def _lost(reference: np.ndarray, error: np.ndarray) -> np.ndarray:
 
 @scalar
 def residual_whiteness(reference_db: Any, test_db: Any) -> float:
-    """Spectral flatness of the error in dB: in [0, 1], 1 = white."""
+    """Spectral flatness of the error in dB: in [0, 1], 1 = white.
+
+    Parameters
+    ----------
+    reference_db, test_db : array_like, shape (height, width)
+        Intensity in dB; NaN = nodata.
+
+    References
+    ----------
+    Gray & Markel, IEEE Trans. Acoust. Speech Signal Process. 22(3), 1974.
+    """
     reference, test, valid = pair(reference_db, test_db, finite=True)
     return spectral_flatness(welch_spectrum(np.where(valid, test - reference, np.nan)))
 
@@ -98,7 +116,13 @@ def residual_autocorrelation_error(
 
 
 def spectrum_error(speckle: np.ndarray, residual: np.ndarray) -> float:
-    """Mean |10·log10| in dB of the ratio of two power spectra by band, each scaled to unit power; in [0, ∞)."""
+    """Mean |10·log10| in dB of the ratio of two power spectra by band, each scaled to unit power; in [0, ∞).
+
+    Parameters
+    ----------
+    speckle, residual : ndarray, shape (size, size)
+        Power spectra.
+    """
     before, after = band_powers(speckle), band_powers(residual)
     if before.min() <= 0 or after.min() <= 0:
         raise UndefinedMetric("a frequency band has no power")
@@ -106,7 +130,18 @@ def spectrum_error(speckle: np.ndarray, residual: np.ndarray) -> float:
 
 
 def autocorrelation_spectrum(autocorrelation: np.ndarray, size: int = 64) -> np.ndarray:
-    """Power spectrum of an autocorrelation of few lags (tapered, Blackman-Tukey), not below a thousandth of its mean."""
+    """Power spectrum of an autocorrelation of few lags (tapered, Blackman-Tukey), not below a thousandth of its mean.
+
+    Parameters
+    ----------
+    autocorrelation : ndarray, shape (2·lags + 1, 2·lags + 1)
+    size : int
+        Side of the spectrum.
+
+    References
+    ----------
+    Blackman & Tukey, The Measurement of Power Spectra, 1958.
+    """
     lags = autocorrelation.shape[0] // 2
     taper = np.hanning(2 * lags + 3)[1:-1]
     padded = np.zeros((size, size))
@@ -159,7 +194,7 @@ for _band, (_low, _high) in enumerate(itertools.pairwise(BANDS)):
         valid_range=(0, np.inf),
         source="Welch 1967",
         **_FREQUENCY,
-    )(lambda case, band=_band: _lost_share(case, band))
+    )(partial(_lost_share, band=_band))
 
 
 @define(

@@ -80,6 +80,12 @@ def joint_entropy(symbols: Any, *, corrected: bool = True) -> float:
 
     Undefined where over a quarter of the vectors are distinct: then the estimate counts samples, not entropy. Pass a few
     channels at a time.
+
+    Parameters
+    ----------
+    symbols : array_like of int, shape (channels, height, width) or (images, channels, height, width)
+    corrected : bool
+        Miller-Madow correction for few samples.
     """
     channels = _channels(symbols, integer=True)
     vectors = channels.reshape(channels.shape[0], -1).T
@@ -93,12 +99,26 @@ def joint_entropy(symbols: Any, *, corrected: bool = True) -> float:
 
 @scalar
 def pooled_entropy(symbols: Any, *, corrected: bool = True) -> float:
-    """Entropy in bit per symbol of the histogram of all channels together: what one table for all would cost."""
+    """Entropy in bit per symbol of the histogram of all channels together: what one table for all would cost.
+
+    Parameters
+    ----------
+    symbols : array_like of int, shape (channels, height, width) or (images, channels, height, width)
+    corrected : bool
+        Miller-Madow correction for few samples.
+    """
     return _entropy(_channels(symbols, integer=True), corrected)
 
 
 def level_usage(symbols: Any, levels: int) -> np.ndarray:
-    """Share of the `levels` that each channel uses: shape (channels,), in (0, 1]."""
+    """Share of the `levels` that each channel uses: shape (channels,), in (0, 1].
+
+    Parameters
+    ----------
+    symbols : array_like of int, shape (channels, height, width) or (images, channels, height, width)
+    levels : int
+        Of the quantizer.
+    """
     if levels < 1:
         raise MetricError(f"levels must be at least 1, not {levels}")
     used = np.array([np.unique(channel).size for channel in _channels(symbols, integer=True)])
@@ -155,6 +175,12 @@ def spatial_entropy_rate(symbols: Any, *, corrected: bool = True) -> float:
 
     What is left after a first-order context; the gap to the mean of `channel_entropies` is what such a context saves.
     Undefined in a latent one column wide, and where pairs are too many for the samples.
+
+    Parameters
+    ----------
+    symbols : array_like of int, shape (channels, height, width) or (images, channels, height, width)
+    corrected : bool
+        Miller-Madow correction for few samples.
     """
     rates = []
     for channel in _channels(symbols, integer=True):

@@ -64,14 +64,29 @@ def psnr(reference_db: Any, test_db: Any, *, clip: tuple[float, float]) -> float
 def psnr_amplitude(reference_db: Any, test_db: Any, *, clip: tuple[float, float]) -> float:
     """PSNR of amplitude √I, both images clipped to `clip`; the peak is the width of the clip range in amplitude.
 
-    Parameters and Returns as for `psnr`. Bright samples weigh more than in dB: the same file has another PSNR.
+    Bright samples weigh more than in dB: the same file has another PSNR.
+
+    Parameters
+    ----------
+    reference_db, test_db : array_like, shape (height, width)
+        Intensity in dB; NaN = nodata.
+    clip : (low, high)
+        In dB.
     """
     return _psnr_linear(reference_db, test_db, clip, exponent=0.5)
 
 
 @scalar
 def psnr_intensity(reference_db: Any, test_db: Any, *, clip: tuple[float, float]) -> float:
-    """PSNR of linear intensity, both images clipped to `clip`; the peak is the width of the range in intensity."""
+    """PSNR of linear intensity, both images clipped to `clip`; the peak is the width of the range in intensity.
+
+    Parameters
+    ----------
+    reference_db, test_db : array_like, shape (height, width)
+        Intensity in dB; NaN = nodata.
+    clip : (low, high)
+        In dB.
+    """
     return _psnr_linear(reference_db, test_db, clip, exponent=1.0)
 
 
@@ -114,7 +129,13 @@ def rmse(reference_db: Any, test_db: Any, *, clip: tuple[float, float] | None = 
 
 @scalar
 def peak_error(reference_db: Any, test_db: Any) -> float:
-    """Largest absolute error in dB over all samples, unclipped; in [0, ∞)."""
+    """Largest absolute error in dB over all samples, unclipped; in [0, ∞).
+
+    Parameters
+    ----------
+    reference_db, test_db : array_like, shape (height, width)
+        Intensity in dB; NaN = nodata.
+    """
     reference, test, valid = pair(reference_db, test_db, finite=True)
     return np.abs(reference[valid] - test[valid]).max()
 
@@ -124,6 +145,11 @@ def max_relative_error(reference_db: Any, test_db: Any) -> float:
     """Largest |Î − I| / I of linear intensity over samples with I > 0 (dimensionless, in [0, ∞)).
 
     An error of ±e dB is a relative error of 10^(e/10) − 1 upwards and 1 − 10^(−e/10) downwards.
+
+    Parameters
+    ----------
+    reference_db, test_db : array_like, shape (height, width)
+        Intensity in dB; NaN = nodata.
     """
     reference, test, valid = pair(reference_db, test_db)
     positive = valid & (reference > -np.inf)

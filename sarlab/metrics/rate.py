@@ -27,7 +27,12 @@ def bits_per_pixel(byte_count: int, pixels: int, bands: int = 1) -> float:
 
 
 def dimension_ratio(values_in: int, values_out: int) -> float:
-    """Values in over values out: 16 for 256×256 into 16×16×16; says nothing of bits."""
+    """Values in over values out: 16 for 256×256 into 16×16×16; says nothing of bits.
+
+    Parameters
+    ----------
+    values_in, values_out : int
+    """
     _positive(values_in=values_in, values_out=values_out)
     return values_in / values_out
 
@@ -62,6 +67,12 @@ def measured_cr(byte_count: int, pixels: int, bands: int = 1, *, native_bits: in
 
 
 def measured_cr_lossless(byte_count: int, lossless_bytes: int) -> float:
-    """Measured ratio against the best lossless file of the same integer raster (JPEG-LS or reversible JPEG 2000)."""
+    """Measured ratio against the best lossless file of the same integer raster (JPEG-LS or reversible JPEG 2000).
+
+    Parameters
+    ----------
+    byte_count, lossless_bytes : int
+        Lengths of both files.
+    """
     _positive(byte_count=byte_count, lossless_bytes=lossless_bytes)
     return lossless_bytes / byte_count

@@ -15,15 +15,22 @@ import numpy as np
 from sarlab.metrics.base import UndefinedMetric, pair, scalar, to_intensity
 from sarlab.metrics.catalog import define
 from sarlab.metrics.comparison import Comparison, Window
-from sarlab.metrics.looks import given_or_found, scene_windows, window_looks
+from sarlab.metrics.looks import scene_windows
 from sarlab.metrics.spectrum import spectral_flatness, welch_spectrum
+from sarlab.metrics.windows import given_or_found, window_looks
 
 #: Gray levels of the co-occurrence matrix, over ratios from 0 to `GRAY_TOP`.
 GRAY_LEVELS, GRAY_TOP = 32, 4.0
 
 
 def ratio_image(reference_db: Any, test_db: Any) -> np.ndarray:
-    """I / Î of linear intensity, shape (height, width); NaN where there is no sample or Î is zero."""
+    """I / Î of linear intensity, shape (height, width); NaN where there is no sample or Î is zero.
+
+    Parameters
+    ----------
+    reference_db, test_db : array_like, shape (height, width)
+        Intensity in dB; NaN = nodata.
+    """
     reference, test, valid = pair(reference_db, test_db)
     return _ratio(reference, test, valid)
 
@@ -39,19 +46,37 @@ def _ratio(reference: np.ndarray, test: np.ndarray, valid: np.ndarray) -> np.nda
 
 @scalar
 def ratio_mean(reference_db: Any, test_db: Any) -> float:
-    """Mean of the ratio image I / Î over all valid samples; in (0, ∞)."""
+    """Mean of the ratio image I / Î over all valid samples; in (0, ∞).
+
+    Parameters
+    ----------
+    reference_db, test_db : array_like, shape (height, width)
+        Intensity in dB; NaN = nodata.
+    """
     return np.nanmean(ratio_image(reference_db, test_db))
 
 
 @scalar
 def ratio_variance(reference_db: Any, test_db: Any) -> float:
-    """Variance of the ratio image I / Î over all valid samples; in [0, ∞)."""
+    """Variance of the ratio image I / Î over all valid samples; in [0, ∞).
+
+    Parameters
+    ----------
+    reference_db, test_db : array_like, shape (height, width)
+        Intensity in dB; NaN = nodata.
+    """
     return np.nanvar(ratio_image(reference_db, test_db))
 
 
 @scalar
 def ratio_whiteness(reference_db: Any, test_db: Any) -> float:
-    """Spectral flatness of the ratio image I / Î; in [0, 1], 1 = white. Correlated speckle is not white itself."""
+    """Spectral flatness of the ratio image I / Î; in [0, 1], 1 = white. Correlated speckle is not white itself.
+
+    Parameters
+    ----------
+    reference_db, test_db : array_like, shape (height, width)
+        Intensity in dB; NaN = nodata.
+    """
     return spectral_flatness(welch_spectrum(ratio_image(reference_db, test_db)))
 
 

@@ -69,6 +69,10 @@ def roa_edges(roa: RatioOfAverages) -> np.ndarray:
 
     The spread is 1.4826·median|ln ratio|: in a scene of mostly homogeneous ground it is that of its speckle, whatever
     its looks and correlation; in a dense scene the threshold rises and only the strongest edges stay.
+
+    Parameters
+    ----------
+    roa : RatioOfAverages
     """
     if not roa.valid.any():
         raise UndefinedMetric(f"no {ROA_LENGTH}×{ROA_LENGTH} window of valid samples")
@@ -81,7 +85,13 @@ def roa_edges(roa: RatioOfAverages) -> np.ndarray:
 
 
 def roa_agreement(reference: RatioOfAverages, test: RatioOfAverages, edges: np.ndarray) -> float:
-    """Σ min(s, ŝ) / Σ max(s, ŝ) over edges; ŝ is the test's strength in the direction of the reference's edge."""
+    """Σ min(s, ŝ) / Σ max(s, ŝ) over edges; ŝ is the test's strength in the direction of the reference's edge.
+
+    Parameters
+    ----------
+    reference, test : RatioOfAverages
+    edges : ndarray of bool, shape (height, width)
+    """
     rows, columns = reference.rows[edges], reference.columns[edges]
     strength = np.hypot(rows, columns)
     found = np.maximum((test.rows[edges] * rows + test.columns[edges] * columns) / strength, 0)

@@ -83,6 +83,11 @@ def spectral_flatness(spectrum: np.ndarray) -> float:
 
     An average of K independent periodograms of white noise has exp(ψ(K)) / K, a little less than 1.
 
+    Parameters
+    ----------
+    spectrum : ndarray, shape (size, size)
+        In the order of `numpy.fft.fftfreq`.
+
     References
     ----------
     Gray & Markel, IEEE Trans. Acoust. Speech Signal Process. 22(3), 1974.

@@ -31,7 +31,12 @@ class ImpulseResponse(NamedTuple):
 
 
 def detection_threshold(looks: float) -> float:
-    """Least ratio of a target to its background, for gamma speckle of so many looks."""
+    """Least ratio of a target to its background, for gamma speckle of so many looks.
+
+    Parameters
+    ----------
+    looks : float
+    """
     return max(float(gammainccinv(looks, FALSE_ALARM)) / looks, LEAST_CONTRAST)
 
 
@@ -206,7 +211,15 @@ def targets_kept(reference_db: Any, test_db: Any, *, looks: float) -> float:
 
 @scalar
 def targets_invented(reference_db: Any, test_db: Any, *, looks: float) -> float:
-    """CFAR detections of the reconstruction alone, per detection of the original; in [0, ∞). See `targets_kept`."""
+    """CFAR detections of the reconstruction alone, per detection of the original; in [0, ∞). See `targets_kept`.
+
+    Parameters
+    ----------
+    reference_db, test_db : array_like, shape (height, width)
+        Intensity in dB; NaN = nodata.
+    looks : float
+        Of the original; sets one threshold for both.
+    """
     return kept_and_invented(*_detections(reference_db, test_db, looks))[1]
 
 

@@ -78,7 +78,13 @@ def reverse_water_filling(variances: Any, mse: Any, *, weights: Any = None) -> n
 
 
 def water_level(variances: Any, mse: Any, *, weights: Any = None) -> np.ndarray:
-    """Level θ at which Σ w·min(σ², θ) is `mse`; the largest variance where the error is all of the power."""
+    """Level θ at which Σ w·min(σ², θ) is `mse`; the largest variance where the error is all of the power.
+
+    Parameters
+    ----------
+    variances, mse, weights
+        As in `reverse_water_filling`.
+    """
     return _water_level(variances, mse, weights)[0]
 
 

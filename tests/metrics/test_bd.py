@@ -40,10 +40,10 @@ def test_against_the_bjontegaard_package(seed):
     q_anchor = quality(anchor) + rng.uniform(0, 0.02, 9).cumsum()
     q_test = quality(test * 1.2) + rng.uniform(0, 0.02, 12).cumsum()
     common = {"method": "pchip", "require_matching_points": False, "min_overlap": 0}
-    assert bd_rate(anchor, q_anchor, test, q_test).value == pytest.approx(
+    assert bd_rate(anchor, q_anchor, test, q_test, least_points=4).value == pytest.approx(
         bjontegaard.bd_rate(anchor, q_anchor, test, q_test, **common), abs=1e-6
     )
-    assert bd_quality(anchor, q_anchor, test, q_test).value == pytest.approx(
+    assert bd_quality(anchor, q_anchor, test, q_test, least_points=4).value == pytest.approx(
         bjontegaard.bd_psnr(anchor, q_anchor, test, q_test, **common), abs=1e-6
     )
 
@@ -70,6 +70,9 @@ def test_what_is_refused():
         result = bd_rate(*arguments)
         assert np.isnan(result.value)
         assert message in result.reason
+    few = bd_rate(RATES, q, RATES, q, interval=(q[2], q[5]))
+    assert "6 points around the interval" in few.reason
+    assert np.isfinite(bd_rate(RATES, q, RATES, q, interval=(q[2], q[5]), least_points=6).value)
     assert "less than 75%" in bd_rate(RATES, q, RATES, q, interval=(20, 80)).reason
     with pytest.raises(MetricError, match="rates but"):
         bd_rate(RATES, q[:5], RATES, q)
