@@ -109,6 +109,15 @@ def _at_scale(case: Comparison, side: int, name: str) -> float:
     return getattr(case.once(case_error, side), name)
 
 
+def case_clean_error(case: Comparison, side: int) -> ScaleError:
+    """`error_at_scale` against the clean scene. For `Comparison.once`."""
+    return error_at_scale(to_intensity(case.clean_db), case.test_intensity, side)
+
+
+def _clean_at_scale(case: Comparison, side: int) -> float:
+    return case.once(case_clean_error, side).rmse
+
+
 for _side in SCALES:
     for _name, _label, _better in (("rmse", "RMSE", "lower"), ("bias", "Mean error", "zero")):
         define(
@@ -121,3 +130,15 @@ for _side in SCALES:
             source="definition (multilooking)",
             group="aggregation",
         )(partial(_at_scale, side=_side, name=_name))
+    if _side > 1:
+        define(
+            f"rmse_clean_k{_side}_db",
+            label=f"RMSE of {_side}×{_side} means against clean",
+            unit="dB",
+            better="lower",
+            domain=f"intensity, {_side}×{_side} means, then dB",
+            valid_range=(0, np.inf),
+            source="definition (multilooking)",
+            group="reflectivity",
+            needs_clean=True,
+        )(partial(_clean_at_scale, side=_side))

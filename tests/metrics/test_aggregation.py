@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sarlab.errors import MetricError
+from sarlab.metrics import score
 from sarlab.metrics.aggregation import SCALES, aggregated_bias, aggregated_rmse, multilook
 from sarlab.metrics.bounds import bias_limit, speckle_std
 from sarlab.metrics.pixel import rmse
@@ -43,6 +44,15 @@ def test_multilook_against_a_loop_and_skimage():
     averaged = multilook(image, 4)
     assert averaged[0, 0] == pytest.approx(image[2:4, 0:4].mean())
     assert np.isnan(averaged[1, 1])
+
+
+def test_columns_against_the_clean_scene_are_the_function():
+    rng = np.random.default_rng(0)
+    clean = rng.normal(-10, 4, (64, 64))
+    recorded = clean + 10 * np.log10(rng.gamma(4, 1 / 4, clean.shape))
+    scores = score(recorded, recorded, clip=(-25, 5), clean_db=clean, columns=["rmse_clean_k8_db", "rmse_k8_db"])
+    assert scores["rmse_clean_k8_db"] == pytest.approx(aggregated_rmse(clean, recorded, side=8))
+    assert scores["rmse_k8_db"] == 0
 
 
 def test_blocks_that_do_not_fit_say_why():

@@ -118,3 +118,13 @@ def test_floors_and_heavy_texture_are_no_speckle():
     image = np.maximum(speckle(1.0) - 0.7, 1e-4)
     assert homogeneous_windows(image) == []
     assert "no homogeneous window" in enl(image).reason
+
+
+def test_real_products_have_the_looks_that_were_measured_before(shared_data):
+    """Sentinel-1 GRD chips: 4 to 7 looks in their best 32×32 windows, by another program."""
+    rasterio = pytest.importorskip("rasterio")
+    for name in ("Ghana_53713", "Somalia", "Nigeria"):
+        with rasterio.open(next((shared_data / "sentinel1_grd_chips").glob(f"{name}*"))) as file:
+            intensity = 10 ** (file.read(1).astype(np.float64) / 10)
+        assert 4 < enl(intensity) < 7
+        assert enl_mode(intensity) == pytest.approx(enl(intensity), rel=0.15)
