@@ -14,6 +14,7 @@ from sarlab.models.layers import (
     ResidualBlock,
     SpaceToDepth,
     WindowAttention,
+    activation,
     halvings,
     scale_channels,
 )
@@ -140,8 +141,3 @@ class Attention(Residual):
     """
 
     attention = True
-
-
-def activation() -> nn.Module:
-    """The nonlinearity of every layer."""
-    return nn.LeakyReLU(0.1, inplace=True)

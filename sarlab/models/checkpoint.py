@@ -24,8 +24,10 @@ class TrainingState:
     ----------
     trained : Module
         Network, and quantizer where it learns.
-    average, best : dict of str to Tensor
-        Averaged weights, and those of the best validation, by parameter name.
+    average : dict of str to Tensor
+        Averaged weights, by parameter name.
+    best : dict of str to Tensor
+        Weights and buffers of the best validation.
     optimizer : torch.optim.AdamW
     generators : dict of str to torch.Generator
         Every source of random numbers in the loop.

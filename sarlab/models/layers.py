@@ -105,11 +105,20 @@ class LinearShortcut(nn.Module):
             return from_patches(y.float().permute(0, 2, 3, 1) @ self.up, self.reduction) + self.mean
 
 
+def activation() -> nn.Module:
+    """The nonlinearity of every layer: ELU, smooth at 0.
+
+    Beside a linear path, networks of ELU, GELU or SiLU reached the same validation error in half the steps that leaky
+    ReLU took, and lower; ELU can work in place.
+    """
+    return nn.ELU(inplace=True)
+
+
 class PlainBlock(nn.Sequential):
     """conv 3×3 ─ activation."""
 
     def __init__(self, channels: int):
-        super().__init__(nn.Conv2d(channels, channels, 3, padding=1), nn.LeakyReLU(0.1, inplace=True))
+        super().__init__(nn.Conv2d(channels, channels, 3, padding=1), activation())
 
 
 class ResidualBlock(nn.Module):
@@ -124,12 +133,13 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.activation = activation()
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.leaky_relu(self.first(x), 0.1, inplace=True))
+        return x + self.second(self.activation(self.first(x)))
 
 
 class WindowAttention(nn.Module):

@@ -23,6 +23,8 @@ from sarlab.models.history import History, Validation
 from sarlab.models.losses import losses
 from sarlab.specs import TrainSpec, content_hash
 
+#: Memory of Adam. That of squared gradients is short: trainings are a few hundred steps, and spikes must fade in some.
+BETAS = (0.9, 0.95)
 #: Steps between recorded losses: reading one waits for the device.
 RECORD_EVERY = 10
 #: Seconds between the checkpoints of a running training.
@@ -58,8 +60,9 @@ def train(
         Of the patches and their orientation.
     device : str or torch.device
     quantizer : callable, optional
-        y → ŷ between analysis and synthesis. A module's parameters are trained along, ``train()`` and ``eval()`` tell it
-        whether to return its training view or real rounding, and its attribute ``generator`` is checkpointed.
+        y → ŷ between analysis and synthesis. A module's parameters are trained along, and ``train()`` and ``eval()``
+        tell it whether to return its training view or real rounding. Where it has them, its attribute ``generator`` is
+        checkpointed and its attribute ``progress`` set to the share of the steps that are done.
     checkpoint : Path, optional
         File to continue from where it exists, and to leave behind. A training that was interrupted and continued ends
         with the same bits as one that was not (on a CPU, at equal threads).
@@ -89,13 +92,14 @@ def train(
     trained.to(device)
     named = {name: p for name, p in trained.named_parameters() if p.requires_grad}
     parameters = list(named.values())
-    # A short memory of squared gradients: trainings here are a few hundred steps, and spikes must fade within some.
-    optimizer = torch.optim.AdamW(parameter_groups(trained), lr=0.0, betas=(0.9, 0.95), weight_decay=spec.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(
+        parameter_groups(trained), lr=0.0, betas=BETAS, weight_decay=spec.weight_decay, fused=True
+    )
 
     state = TrainingState(
         trained,
         average={name: p.detach().clone() for name, p in named.items()},
-        best={name: p.detach().clone() for name, p in named.items()},
+        best={name: t.clone() for name, t in trained.state_dict().items()},
         optimizer=optimizer,
         generators={"patches": generator},
         history=History(),
@@ -114,11 +118,10 @@ def train(
     def validate() -> None:
         with exchanged(parameters, average):
             found = look(model, quantizer, held, loss_of, history.steps_done, layer_norms)
-        first = not history.validations
-        if first or not held or found.loss < min(v.loss for v in history.validations):
-            history.best_step = found.step
-            for kept, now in zip(state.best.values(), average, strict=True):
-                kept.copy_(now)
+            if not held or found.loss < min((v.loss for v in history.validations if v.loss == v.loss), default=math.inf):
+                history.best_step = found.step
+                for name, tensor in trained.state_dict().items():
+                    state.best[name].copy_(tensor)
         history.validations.append(found)
         if progress:
             progress(history, spec.steps)
@@ -161,7 +164,8 @@ def train(
                 history.gradient_norms.append(norm.item())
                 if not math.isfinite(history.losses[-1]):
                     history.stopped = "diverged"
-            if last_before_validation and not history.stopped:
+                    break
+            if last_before_validation:
                 history.seconds += perf_counter() - session
                 validate()
                 trained.train()
@@ -179,9 +183,7 @@ def train(
         if checkpoint is not None and history.stopped != "diverged":
             save_checkpoint(checkpoint, state)
 
-    with torch.no_grad():
-        for parameter, kept in zip(parameters, state.best.values(), strict=True):
-            parameter.copy_(kept)
+    trained.load_state_dict(state.best)
     trained.eval()
     if history.stopped == "interrupted":
         raise KeyboardInterrupt
