@@ -74,8 +74,9 @@ class Plain(Autoencoder):
             channels = wider
         if not self.attention:
             return [*layers, nn.Conv2d(channels, spec.latent_channels, 5, 2, 2)]
-        layers += [nn.Conv2d(channels, channels, 5, 2, 2), activation(), *self.bottleneck(channels)]
-        return [*layers, nn.Conv2d(channels, spec.latent_channels, 1)]
+        wider = scale_channels(spec.width, spec.spatial_reduction)
+        layers += [nn.Conv2d(channels, wider, 5, 2, 2), activation(), *self.bottleneck(wider)]
+        return [*layers, nn.Conv2d(wider, spec.latent_channels, 1)]
 
     def pyramid_up(self) -> list[nn.Module]:
         """Layers of g_s, the mirror image of g_a."""
@@ -83,7 +84,7 @@ class Plain(Autoencoder):
         scales = halvings(1, spec.spatial_reduction // 2)[::-1]
         channels, layers = spec.latent_channels, []
         if self.attention:
-            channels = scale_channels(spec.width, scales[0] if scales else 2)
+            channels = scale_channels(spec.width, spec.spatial_reduction)
             layers += [nn.Conv2d(spec.latent_channels, channels, 1), activation(), *self.bottleneck(channels)]
         for scale in scales:
             wider = scale_channels(spec.width, scale)

@@ -13,6 +13,9 @@ from sarlab.models.base import Autoencoder
 from sarlab.models.registry import construct
 from sarlab.specs import ModelSpec
 
+#: Largest width that `match_width` tries.
+MOST_WIDTH = 1024
+
 
 def count_parameters(model: torch.nn.Module) -> int:
     """Number of trainable values."""
@@ -68,15 +71,16 @@ def match_width(spec: ModelSpec, macs: float) -> ModelSpec:
     Returns
     -------
     ModelSpec
-        The closest width from 4 up, in steps of 4 (convolutions are slow at odd channel counts).
+        The closest width.
     """
     low, high = 1, 2
-    sized = lambda k: dataclasses.replace(spec, width=4 * k)  # noqa: E731
-    while macs_per_pixel(sized(high)) < macs:
-        if high >= 256:
-            raise ModelError(f"no width up to 1024 gives '{spec.architecture}' {macs:.0f} MACs per pixel")
+    while macs_per_pixel(dataclasses.replace(spec, width=high)) < macs:
+        if high >= MOST_WIDTH:
+            raise ModelError(f"no width up to {MOST_WIDTH} gives '{spec.architecture}' {macs:.0f} MACs per pixel")
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if macs_per_pixel(sized(middle)) < macs else (low, middle)
-    return min((sized(low), sized(high)), key=lambda s: abs(macs_per_pixel(s) - macs))
+        below = macs_per_pixel(dataclasses.replace(spec, width=middle)) < macs
+        low, high = (middle, high) if below else (low, middle)
+    ends = (dataclasses.replace(spec, width=low), dataclasses.replace(spec, width=high))
+    return min(ends, key=lambda end: abs(macs_per_pixel(end) - macs))

@@ -123,7 +123,7 @@ class TrainingData:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over all samples, in hexadecimal digits."""
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(repr((len(self.training), len(self.validation))).encode())
         for raster in (*self.training, *self.validation):
             digest.update(repr((tuple(raster.values.shape), raster.span_db)).encode())
             digest.update(raster.values.numpy().tobytes())

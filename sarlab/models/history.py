@@ -79,7 +79,7 @@ class History:
     def collapsed(self) -> bool:
         """Whether the kept weights return a constant."""
         kept = [v.spread for v in self.validations if v.step == self.best_step]
-        return bool(kept) and not kept[-1] >= COLLAPSED_BELOW
+        return bool(kept) and kept[-1] < COLLAPSED_BELOW
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in JSON."""

@@ -61,7 +61,7 @@ def mse_and_spectrum(x_hat: Tensor, batch: Batch) -> Tensor:
     A squared error alone smooths speckle away; the spectrum asks for as much power as there was at each frequency.
     """
     ours, theirs = mean_spectrum(x_hat, batch), mean_spectrum(batch.x, batch)
-    floor = 1e-3 * theirs.mean().detach()
+    floor = 1e-3 * theirs.mean().detach() + 1e-12
     return mse(x_hat, batch) + SPECTRUM_WEIGHT * torch.log((ours + floor) / (theirs + floor)).square().mean()
 
 

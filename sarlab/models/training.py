@@ -130,7 +130,7 @@ def train(
         if not history.validations:
             validate()
         trained.train()
-        session = perf_counter()
+        since = perf_counter()
         while history.steps_done < spec.steps and not history.stopped:
             step = history.steps_done
             rate = spec.learning_rate * schedule(step, spec)
@@ -165,18 +165,17 @@ def train(
                 if not math.isfinite(history.losses[-1]):
                     history.stopped = "diverged"
                     break
+            history.seconds += perf_counter() - since
             if last_before_validation:
-                history.seconds += perf_counter() - session
                 validate()
                 trained.train()
-                session = perf_counter()
+            since = perf_counter()
             if interrupted():
                 history.stopped = "interrupted"
-            elif time_budget is not None and perf_counter() - began > time_budget and history.steps_done < spec.steps:
+            elif time_budget is not None and since - began > time_budget and history.steps_done < spec.steps:
                 history.stopped = "time budget"
             elif checkpoint is not None and checkpoint_due():
                 save_checkpoint(checkpoint, state)
-        history.seconds += perf_counter() - session
         if not history.stopped:
             history.stopped = "finished"
         # Weights that diverged are no state to go on from.

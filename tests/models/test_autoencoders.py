@@ -1,0 +1,212 @@
+"""Networks: shapes, sizes, starting points, seeds, and a user's own architecture."""
+
+import sys
+import textwrap
+from importlib.metadata import EntryPoint
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from sarlab.errors import ModelError
+from sarlab.models.base import Autoencoder
+from sarlab.models.data import TrainingData
+from sarlab.models.registry import architectures, build_model, construct, find_architecture
+from sarlab.specs import ModelSpec, TrainSpec
+
+NETWORKS = ("plain", "residual", "attention")
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingData:
+    rng = torch.randn(160, 160, generator=seeded())
+    smooth = nn.functional.avg_pool2d(rng[None, None], 9, 1)[0, 0]
+    return TrainingData.from_arrays([(0.5 + smooth).numpy()])
+
+
+@pytest.mark.parametrize("init", ["scratch", "klt"])
+@pytest.mark.parametrize("architecture", NETWORKS)
+@pytest.mark.parametrize("reduction", [2, 4, 8, 16, 32, 64, 256])
+def test_latent_has_the_size_that_the_spec_says(architecture, init, reduction):
+    model = construct(ModelSpec(architecture, reduction, 3, init, width=4), seed=0)
+    x = torch.rand(2, 1, 40, 300, generator=seeded())
+    out = model(x)
+    assert tuple(out.y.shape) == (2, *model.latent_shape(40, 300))
+    assert model.latent_shape(40, 300) == (3, -(-40 // reduction), -(-300 // reduction))
+    assert out.x_hat.shape == x.shape
+    assert out.y_hat is out.y
+
+
+@pytest.mark.parametrize("architecture", NETWORKS)
+@pytest.mark.parametrize("reduction", [4, 16, 32])
+@pytest.mark.parametrize("stem", ["fold", "pyramid"])
+def test_a_klt_start_is_the_klt(architecture, reduction, stem, data):
+    spec = ModelSpec(architecture, reduction, 5, "klt", width=8, options=(("stem", stem),))
+    model = build_model(spec, seed=1, training=data).eval()
+    klt = build_model(ModelSpec("klt", reduction, 5), seed=0, training=data)
+    x = torch.rand(1, 1, 50, 67, generator=seeded(2))
+    with torch.no_grad():
+        ours, theirs = model(x), klt(x)
+    torch.testing.assert_close(ours.x_hat, theirs.x_hat, rtol=0, atol=0)
+    torch.testing.assert_close(ours.y, theirs.y, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("architecture", NETWORKS)
+def test_a_klt_start_can_be_left_in_both_directions(architecture, data):
+    model = build_model(ModelSpec(architecture, 8, 4, "klt", width=8), seed=1, training=data)
+    out = model(torch.rand(2, 1, 32, 32, generator=seeded()))
+    (out.x_hat.square().mean() + out.y.square().mean()).backward()
+    assert float(model.g_a[-1].weight.grad.abs().max()) > 0
+    last = [m for m in model.g_s.modules() if isinstance(m, nn.Conv2d)][-1]
+    assert float(last.weight.grad.abs().max()) > 0
+
+
+@given(st.integers(1, 70), st.integers(1, 70), st.sampled_from(NETWORKS))
+@settings(max_examples=25, deadline=None)
+def test_any_size_comes_back_in_its_size(height, width, architecture):
+    model = construct(ModelSpec(architecture, 16, 4, "klt", width=4), seed=0).eval()
+    with torch.no_grad():
+        assert model(torch.rand(1, 1, height, width, generator=seeded())).x_hat.shape == (1, 1, height, width)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (17, 1000)])
+@pytest.mark.parametrize("init", ["scratch", "klt"])
+def test_tiny_and_long_scenes(shape, init):
+    model = construct(ModelSpec("attention", 32, 4, init, width=4), seed=0).eval()
+    with torch.no_grad():
+        out = model(torch.rand(1, 1, *shape, generator=seeded()))
+    assert out.x_hat.shape[-2:] == shape
+    assert torch.isfinite(out.x_hat).all()
+
+
+def test_padding_does_not_reach_scenes_that_need_none(data):
+    model = build_model(ModelSpec("residual", 8, 4, "klt", width=8), seed=0, training=data).eval()
+    x = torch.rand(1, 1, 24, 32, generator=seeded())
+    y = model.analysis(x)
+    torch.testing.assert_close(model.synthesis(y), model.synthesis(y, (24, 32)), rtol=0, atol=0)
+
+
+def test_a_hook_stands_between_analysis_and_synthesis():
+    model = construct(ModelSpec("plain", 8, 4, width=4), seed=0).eval()
+    x = torch.rand(1, 1, 16, 16, generator=seeded())
+    out = model(x, lambda y: torch.zeros_like(y))
+    assert float(out.y.abs().max()) > 0
+    assert float(out.y_hat.abs().max()) == 0
+    torch.testing.assert_close(out.x_hat, model.synthesis(torch.zeros_like(out.y), (16, 16)))
+
+
+def test_one_seed_one_network_and_the_global_generator_is_left_alone(data):
+    torch.default_generator.manual_seed(5)
+    state = torch.get_rng_state()
+    spec = ModelSpec("residual", 8, 4, width=4)
+    a, b, c = (build_model(spec, seed=s, training=data) for s in (3, 3, 4))
+    d = build_model(spec, generator=seeded(3))
+    assert torch.equal(torch.get_rng_state(), state)
+    weights = [torch.cat([p.flatten() for p in m.parameters()]) for m in (a, b, c, d)]
+    assert torch.equal(weights[0], weights[1])
+    assert torch.equal(weights[0], weights[3])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_depth_adds_layers_at_each_scale():
+    def convolutions(depth: int, architecture: str) -> int:
+        model = construct(ModelSpec(architecture, 16, 4, width=4, depth=depth), seed=0)
+        return sum(isinstance(m, nn.Conv2d) for m in model.g_a.modules())
+
+    assert [convolutions(d, "plain") for d in (0, 1, 3)] == [4, 7, 13]
+    assert [convolutions(d, "residual") for d in (1, 2)] == [10, 16]
+
+
+def test_wrong_inputs_are_named():
+    model = construct(ModelSpec("plain", 8, 4, width=4), seed=0)
+    with pytest.raises(ModelError, match="single bands"):
+        model(torch.zeros(1, 2, 16, 16))
+    with pytest.raises(ModelError, match="single bands"):
+        model(torch.zeros(1, 1, 0, 16))
+    with pytest.raises(ModelError, match=r"\(N, 4, h, w\)"):
+        model.synthesis(torch.zeros(1, 3, 2, 2))
+
+
+def test_wrong_specs_are_named():
+    with pytest.raises(ModelError, match="unknown architecture 'plian'; known: attention, klt"):
+        build_model(ModelSpec("plian"), seed=0)
+    with pytest.raises(ModelError, match="needs depth"):
+        build_model(ModelSpec("residual", depth=0), seed=0)
+    with pytest.raises(ModelError, match="give training"):
+        build_model(ModelSpec("plain", init="klt"), seed=0)
+    with pytest.raises(ModelError, match="give training"):
+        build_model(ModelSpec("klt"), seed=0)
+    with pytest.raises(ModelError, match="either seed or generator"):
+        build_model(ModelSpec("plain"))
+    with pytest.raises(ModelError, match="stem"):
+        build_model(ModelSpec("plain", options=(("stem", "stump"),)), seed=0)
+    with pytest.raises(ModelError, match="unknown option 'leaf'"):
+        build_model(ModelSpec("plain", options=(("leaf", 1),)), seed=0)
+
+
+OWN = textwrap.dedent(
+    '''
+    """An architecture of one's own, in one file."""
+    from torch import nn
+
+    from sarlab.models.base import Autoencoder
+    from sarlab.models.layers import DepthToSpace, SpaceToDepth
+    from sarlab.models.registry import architectures
+
+
+    @architectures.register("{name}")
+    class Perceptron(Autoencoder):
+        """Each patch by itself through one hidden layer."""
+
+        def __init__(self, spec):
+            super().__init__(spec)
+            r, c, hidden = spec.spatial_reduction, spec.latent_channels, 8 * spec.width
+            self.g_a = nn.Sequential(
+                SpaceToDepth(r), nn.Conv2d(r * r, hidden, 1), nn.ELU(), nn.Conv2d(hidden, c, 1)
+            )
+            self.g_s = nn.Sequential(
+                nn.Conv2d(c, hidden, 1), nn.ELU(), nn.Conv2d(hidden, r * r, 1), DepthToSpace(r)
+            )
+    '''
+)
+
+
+def test_a_users_own_architecture_takes_less_than_thirty_lines(data):
+    from sarlab.models.complexity import macs_per_pixel
+    from sarlab.models.training import train
+
+    assert len(OWN.strip().splitlines()) < 30
+    exec(compile(OWN.format(name="test-own"), "own.py", "exec"), {"__name__": "own"})
+    try:
+        assert issubclass(find_architecture("test-own"), Autoencoder)
+        klt = build_model(ModelSpec("klt", 8, 4), seed=0, training=data)
+        x = torch.rand(1, 1, 24, 24, generator=seeded())
+        for init in ("scratch", "klt"):
+            model = build_model(ModelSpec("test-own", 8, 4, init, width=4), seed=0, training=data)
+            if init == "klt":
+                torch.testing.assert_close(model(x).x_hat, klt(x).x_hat, rtol=0, atol=0)
+            history = train(model, data, TrainSpec(steps=3, batch_size=2, patch_size=32, warmup_steps=1), seed=0)
+            assert history.stopped == "finished"
+            assert macs_per_pixel(model) == (2 * 32 * (64 + 4)) / 64 + (8 if init == "klt" else 0)
+    finally:
+        architectures._items.pop("test-own")
+
+
+def test_an_entry_point_brings_an_architecture(tmp_path, monkeypatch):
+    (tmp_path / "own_network.py").write_text(OWN.format(name="test-entry"))
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = EntryPoint("own", "own_network", architectures.group)
+    monkeypatch.setattr("sarlab.registry.entry_points", lambda group: [entry] if group == architectures.group else [])
+    monkeypatch.setattr(architectures, "_plugins_loaded", False)
+    try:
+        model = build_model(ModelSpec("test-entry", 8, 4, width=4), seed=0)
+        assert type(model).__module__ == "own_network"
+    finally:
+        architectures._items.pop("test-entry", None)
+        sys.modules.pop("own_network", None)

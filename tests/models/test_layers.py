@@ -1,0 +1,119 @@
+"""Layers against other ways of computing the same."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from sarlab.models.layers import (
+    DepthToSpace,
+    LinearShortcut,
+    ResidualBlock,
+    SpaceToDepth,
+    WindowAttention,
+    from_patches,
+    halvings,
+    mirror_pad,
+    scale_channels,
+    to_patches,
+    zero_last_layer,
+)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 2, 4, 8, 16, 32]))
+@settings(max_examples=60, deadline=None)
+def test_mirroring_is_that_of_numpy(height, width, multiple):
+    x = torch.randn(1, 1, height, width, generator=seeded())
+    padded = mirror_pad(x, multiple)
+    extra = [(0, -n % multiple) for n in (height, width)]
+    np.testing.assert_array_equal(padded[0, 0].numpy(), np.pad(x[0, 0].numpy(), extra, mode="symmetric"))
+
+
+def test_patches_are_pixel_unshuffle():
+    x = torch.randn(2, 1, 24, 16, generator=seeded())
+    torch.testing.assert_close(SpaceToDepth(8)(x), F.pixel_unshuffle(x, 8), rtol=0, atol=0)
+    torch.testing.assert_close(DepthToSpace(8)(SpaceToDepth(8)(x)), x, rtol=0, atol=0)
+    torch.testing.assert_close(from_patches(to_patches(x, 4), 4), x, rtol=0, atol=0)
+    assert SpaceToDepth(8)(x).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_linear_path_inverts_with_all_components():
+    path = LinearShortcut(4, 16)
+    vectors = np.linalg.qr(np.random.default_rng(0).standard_normal((16, 16)))[0]
+    path.load_basis(vectors, 0.3, np.ones(16))
+    x = torch.rand(1, 1, 8, 12, generator=seeded())
+    torch.testing.assert_close(path.synthesis(path.analysis(x)), x, atol=1e-5, rtol=0)
+
+
+def test_scale_of_components_without_variance_stays_usable():
+    path = LinearShortcut(2, 2)
+    path.load_basis(np.eye(4)[:2], 0.0, np.array([4.0, 0.0]))
+    assert path.scale.flatten().tolist() == pytest.approx([2.0, 2e-3])
+    path.load_basis(np.eye(4)[:2], 0.0, np.zeros(2))
+    assert (path.scale > 0).all()
+
+
+def test_a_residual_block_starts_as_the_identity():
+    x = torch.randn(1, 6, 5, 5, generator=seeded())
+    torch.testing.assert_close(ResidualBlock(6)(x), x, rtol=0, atol=0)
+
+
+def attention_by_loops(layer: WindowAttention, x: torch.Tensor) -> torch.Tensor:
+    """The same attention position by position."""
+    _, channels, h, w = x.shape
+    q, k, v = layer.qkv(layer.norm(x))[0].reshape(3, layer.heads, channels // layer.heads, h, w)
+    out = torch.zeros(layer.heads, channels // layer.heads, h, w)
+    side = layer.window
+    for i in range(h):
+        for j in range(w):
+            near = [
+                (a, b)
+                for a in range(i - i % side, min(h, i - i % side + side))
+                for b in range(j - j % side, min(w, j - j % side + side))
+            ]
+            for head in range(layer.heads):
+                bias = torch.stack(
+                    [layer.position[head, (i - a + side - 1) * (2 * side - 1) + j - b + side - 1] for a, b in near]
+                )
+                dots = torch.stack([q[head, :, i, j] @ k[head, :, a, b] for a, b in near])
+                share = torch.softmax(dots / q.shape[1] ** 0.5 + bias, dim=0)
+                out[head, :, i, j] = sum(s * v[head, :, a, b] for s, (a, b) in zip(share, near, strict=True))
+    return x + layer.project(out.reshape(1, channels, h, w))
+
+
+@pytest.mark.parametrize(("h", "w"), [(4, 4), (5, 7), (1, 3), (8, 4)])
+def test_window_attention_is_attention_within_windows(h, w):
+    layer = WindowAttention(8, window=4)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=seeded(parameter.numel())) * 0.5)
+        x = torch.randn(1, 8, h, w, generator=seeded(3))
+        torch.testing.assert_close(layer(x), attention_by_loops(layer, x), atol=2e-5, rtol=1e-4)
+
+
+def test_window_attention_starts_as_the_identity_and_learns():
+    layer = WindowAttention(12, window=4)
+    x = torch.randn(2, 12, 6, 5, generator=seeded())
+    torch.testing.assert_close(layer(x), x, rtol=0, atol=0)
+    layer(x).square().sum().backward()
+    assert float(layer.project.weight.grad.abs().sum()) > 0
+
+
+def test_last_layer_is_set_to_zero():
+    branch = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.ELU(), torch.nn.ConvTranspose2d(3, 1, 3))
+    zero_last_layer(branch)
+    assert float(branch(torch.randn(1, 1, 8, 8, generator=seeded())).abs().max()) == 0
+    assert float(branch[0].weight.abs().sum()) > 0
+    zero_last_layer(torch.nn.Identity())
+
+
+def test_channels_double_down_to_an_eighth():
+    assert [scale_channels(16, s) for s in (2, 4, 8, 16, 256)] == [16, 32, 64, 64, 64]
+    assert halvings(1, 16) == [2, 4, 8, 16]
+    assert halvings(8, 8) == []

@@ -1,0 +1,109 @@
+"""Losses against closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from sarlab.errors import ModelError
+from sarlab.models.data import Batch
+from sarlab.models.losses import BIAS_WEIGHT, losses
+
+SPAN = 25.0
+
+
+def batch_of(x: torch.Tensor, mask: torch.Tensor | None = None) -> Batch:
+    return Batch(x, mask, torch.full((len(x), 1, 1, 1), SPAN))
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("name", list(losses))
+def test_nothing_is_lost_where_nothing_differs(name):
+    x = noise(2, 1, 16, 16)
+    assert float(losses[name](x.clone(), batch_of(x))) == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", list(losses))
+def test_invalid_samples_carry_no_gradient(name):
+    x, mask = noise(2, 1, 16, 16), noise(2, 1, 16, 16, seed=1) > 0.3
+    x_hat = noise(2, 1, 16, 16, seed=2).requires_grad_()
+    loss = losses[name](x_hat, batch_of(x, mask))
+    (gradient,) = torch.autograd.grad(loss, x_hat)
+    assert torch.isfinite(gradient).all()
+    assert float(gradient[~mask].abs().max()) == 0
+    assert float(gradient[mask].abs().min()) > 0
+
+
+@pytest.mark.parametrize("name", list(losses))
+def test_a_batch_without_a_valid_sample_is_harmless(name):
+    x = noise(1, 1, 16, 16)
+    x_hat = noise(1, 1, 16, 16, seed=1).requires_grad_()
+    loss = losses[name](x_hat, batch_of(x, torch.zeros_like(x, dtype=torch.bool)))
+    (gradient,) = torch.autograd.grad(loss, x_hat)
+    assert float(loss.detach()) == pytest.approx(0.0, abs=1e-6)
+    assert torch.isfinite(gradient).all()
+
+
+def test_squared_error_is_in_square_decibels():
+    x = noise(3, 1, 8, 8)
+    assert float(losses["mse"](x + 0.1, batch_of(x))) == pytest.approx((0.1 * SPAN) ** 2, rel=1e-5)
+    mask = torch.zeros_like(x, dtype=torch.bool)
+    mask[..., :2] = True
+    other = torch.where(mask, x + 0.2, 99.0)
+    assert float(losses["mse"](other, batch_of(x, mask))) == pytest.approx((0.2 * SPAN) ** 2, rel=1e-5)
+
+
+def test_bias_is_that_of_the_mean_intensity():
+    x = noise(1, 1, 16, 16)
+    constant = torch.full_like(x, float(x.mean()))
+    mean_db = 10 * np.log10(np.mean(10 ** (SPAN * (x.double().numpy() - 0.5) / 10)))
+    bias = (float(x.mean()) - 0.5) * SPAN - mean_db
+    extra = float(losses["mse+bias"](constant, batch_of(x)) - losses["mse"](constant, batch_of(x)))
+    assert bias < -1
+    assert extra == pytest.approx(BIAS_WEIGHT * bias**2, rel=1e-4)
+
+
+def test_gamma_loss_is_the_likelihood_of_speckle():
+    x, x_hat = noise(1, 1, 8, 8), noise(1, 1, 8, 8, seed=1)
+    intensity, mean = (10 ** (SPAN * v.double() / 10) for v in (x, x_hat))
+    expected = (torch.log(mean) + intensity / mean - torch.log(intensity) - 1).mean()
+    assert float(losses["gamma"](x_hat, batch_of(x))) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_gamma_loss_has_its_minimum_at_the_mean_intensity():
+    x = noise(1, 1, 64, 64)
+    mean = float(torch.log10((10 ** (SPAN * x / 10)).mean()) * 10 / SPAN)
+    levels = torch.linspace(mean - 0.1, mean + 0.1, 41)
+    found = [float(losses["gamma"](torch.full_like(x, float(v)), batch_of(x))) for v in levels]
+    assert float(levels[int(np.argmin(found))]) == pytest.approx(mean, abs=0.006)
+
+
+def test_gamma_loss_stays_finite_far_below_the_target():
+    x_hat = torch.full((1, 1, 4, 4), -40.0, requires_grad=True)
+    loss = losses["gamma"](x_hat, batch_of(torch.ones(1, 1, 4, 4)))
+    (gradient,) = torch.autograd.grad(loss, x_hat)
+    assert torch.isfinite(loss)
+    assert torch.isfinite(gradient).all()
+    # One slope from d = −8 on, and no jump there.
+    ends = [losses["gamma"](torch.tensor(d / (SPAN * math.log(10) / 10)).view(1, 1, 1, 1), batch_of(torch.zeros(1, 1, 1, 1))) for d in (-7.999, -8.001)]
+    assert float(ends[1]) / float(ends[0]) == pytest.approx(1.0, abs=0.003)
+
+
+def test_the_spectrum_tells_smoothing_from_noise_of_equal_error():
+    x = noise(8, 1, 32, 32)
+    smooth = torch.nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+    error = (smooth - x).square().mean().sqrt()
+    shifted = x + error * torch.sign(noise(8, 1, 1, 1, seed=3) - 0.5)
+    batch = batch_of(x)
+    extra = [float(losses["mse+spectrum"](v, batch) - losses["mse"](v, batch)) for v in (smooth, shifted)]
+    assert losses["mse"](smooth, batch) == pytest.approx(float(losses["mse"](shifted, batch)), rel=1e-3)
+    assert extra[0] > 3 * extra[1] > 0
+
+
+def test_unknown_losses_are_named():
+    with pytest.raises(ModelError, match="unknown loss 'l3'; known: gamma, mse"):
+        losses["l3"]

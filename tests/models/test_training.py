@@ -1,0 +1,349 @@
+"""Training: better than its start, the same bits after an interruption, blind to nodata, honest about failures."""
+
+import itertools
+import json
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sarlab.errors import TrainingError
+from sarlab.models import training
+from sarlab.models.base import Autoencoder
+from sarlab.models.data import TrainingData
+from sarlab.models.history import History
+from sarlab.models.registry import build_model
+from sarlab.models.training import exchanged, schedule, train
+from sarlab.specs import ModelSpec, TrainSpec
+
+SPEC = TrainSpec(steps=24, batch_size=4, patch_size=32, warmup_steps=4, validate_every=8)
+MODEL = ModelSpec("residual", 8, 4, "klt", width=8)
+
+
+def stripes(seed: int, side: int = 64) -> np.ndarray:
+    """Waves of a random direction: much better predicted across patches than by any linear code of one patch."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:side, :side]
+    angle, length = rng.uniform(0, np.pi), rng.uniform(6, 12)
+    phase = 2 * np.pi * (np.cos(angle) * rows + np.sin(angle) * columns) / length
+    return (0.5 + 0.3 * np.sin(phase) + 0.02 * rng.standard_normal((side, side))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingData:
+    return TrainingData.from_arrays([stripes(s) for s in range(12)], [stripes(s) for s in (100, 101)])
+
+
+def weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: t.clone() for name, t in model.state_dict().items()}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize("init", ["klt", "scratch"])
+def test_training_improves_on_its_start(init, data):
+    model = build_model(replace(MODEL, init=init), seed=0, training=data)
+    history = train(model, data, replace(SPEC, steps=60), seed=0)
+    first, best = history.validations[0], min(history.validations, key=lambda v: v.loss)
+    assert history.stopped == "finished"
+    assert best.psnr_db > first.psnr_db + 0.3
+    assert history.best_step == best.step
+    assert not history.collapsed
+    assert not model.training
+
+
+def test_what_is_kept_is_the_best_on_validation(data):
+    model = build_model(MODEL, seed=0, training=data)
+    start = weights(model)
+    # A rate that destroys the network: the start must come back, to the bit.
+    history = train(model, data, replace(SPEC, learning_rate=3.0, clip_norm=0.0, warmup_steps=0), seed=0)
+    assert history.best_step == 0
+    assert same(start, weights(model))
+
+
+def test_kept_weights_reach_the_validation_loss_that_was_recorded(data):
+    model = build_model(MODEL, seed=0, training=data)
+    history = train(model, data, SPEC, seed=0)
+    again = training.look(model, None, [r.batch(torch.device("cpu")) for r in data.validation], training.losses["mse"], 0, {})
+    assert again.loss == pytest.approx(min(v.loss for v in history.validations), rel=1e-6)
+
+
+def test_equal_seeds_equal_bits(data):
+    results = []
+    for seed in (1, 1, 2):
+        model = build_model(MODEL, seed=0, training=data)
+        state = torch.get_rng_state()
+        history = train(model, data, SPEC, seed=seed)
+        assert torch.equal(torch.get_rng_state(), state)
+        results.append((weights(model), history.losses))
+    assert same(results[0][0], results[1][0])
+    assert results[0][1] == results[1][1]
+    assert results[0][1] != results[2][1]
+
+
+class Clock:
+    """A clock that makes a training run out of time after so many looks at it."""
+
+    def __init__(self, looks: int):
+        self.left = looks
+
+    def __call__(self) -> float:
+        self.left -= 1
+        return 0.0 if self.left > 0 else 1e9
+
+
+class NoisyHook(nn.Module):
+    """A quantizer that learns and draws."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(()))
+        self.register_buffer("seen", torch.zeros(()))
+        self.generator = torch.Generator().manual_seed(9)
+        self.progress = -1.0
+
+    def forward(self, y: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return y * self.gain
+        self.seen += 1
+        return y * self.gain + 0.01 * torch.rand(y.shape, generator=self.generator)
+
+
+@pytest.mark.parametrize("looks", [8, 20, 31, 64])
+def test_continued_training_ends_with_the_same_bits(looks, data, tmp_path, monkeypatch):
+    whole, hook = build_model(MODEL, seed=0, training=data), NoisyHook()
+    expected = train(whole, data, SPEC, seed=3, quantizer=hook)
+    path = tmp_path / "checkpoint.safetensors"
+    model, other = build_model(MODEL, seed=0, training=data), NoisyHook()
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "perf_counter", Clock(looks))
+        history = train(model, data, SPEC, seed=3, quantizer=other, checkpoint=path, time_budget=1e6)
+    assert history.stopped == "time budget"
+    assert 0 < history.steps_done < SPEC.steps
+    # Nothing of the first session but the file.
+    model, other = build_model(MODEL, seed=0, training=data), NoisyHook()
+    history = train(model, data, SPEC, seed=3, quantizer=other, checkpoint=path)
+    assert history.stopped == "finished"
+    assert same(weights(whole), weights(model))
+    assert same(weights(hook), weights(other))
+    for name in ("steps", "losses", "gradient_norms", "validations", "best_step", "steps_done", "pixels"):
+        assert getattr(history, name) == getattr(expected, name), name
+    assert hook.progress == other.progress == (SPEC.steps - 1) / SPEC.steps
+    # A third call finds it finished.
+    again = train(build_model(MODEL, seed=0, training=data), data, SPEC, seed=3, quantizer=NoisyHook(), checkpoint=path)
+    assert again.to_dict() == history.to_dict()
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_continues_with_the_same_bits(data, tmp_path):
+    whole = build_model(MODEL, seed=0, training=data)
+    train(whole, data, SPEC, seed=3)
+    path, model = tmp_path / "checkpoint.safetensors", build_model(MODEL, seed=0, training=data)
+
+    def interrupt(history: History, steps: int) -> None:
+        if history.steps_done == 16:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(model, data, SPEC, seed=3, checkpoint=path, progress=interrupt)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    model = build_model(MODEL, seed=0, training=data)
+    assert train(model, data, SPEC, seed=3, checkpoint=path).steps_done == SPEC.steps
+    assert same(weights(whole), weights(model))
+
+
+def test_a_checkpoint_of_another_training_is_refused(data, tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    train(build_model(MODEL, seed=0, training=data), data, replace(SPEC, steps=2), seed=3, checkpoint=path)
+    model = build_model(MODEL, seed=0, training=data)
+    for change in ({"seed": 4}, {"spec": replace(SPEC, steps=3)}):
+        arguments = {"seed": 3, "spec": replace(SPEC, steps=2)} | change
+        with pytest.raises(TrainingError, match="another training"):
+            train(model, data, arguments["spec"], seed=arguments["seed"], checkpoint=path)
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(TrainingError, match="damaged"):
+        train(model, data, replace(SPEC, steps=2), seed=3, checkpoint=path)
+
+
+def test_the_checkpoint_is_tensors_and_json(data, tmp_path):
+    from safetensors import safe_open
+
+    path = tmp_path / "deep" / "checkpoint.safetensors"
+    train(build_model(MODEL, seed=0, training=data), data, replace(SPEC, steps=2), seed=3, checkpoint=path)
+    with safe_open(path, framework="pt") as file:
+        values = json.loads(file.metadata()["sarlab"])
+    assert History.from_dict(values["history"]).stopped == "finished"
+    assert [p.name for p in path.parent.iterdir()] == ["checkpoint.safetensors"]
+
+
+class Offset(Autoencoder):
+    """A network whose output does not depend on its input, so that only the loss sees the data."""
+
+    def __init__(self, spec: ModelSpec):
+        super().__init__(spec)
+        self.level = nn.Parameter(torch.zeros(()))
+
+    def analysis(self, x):
+        return x.new_zeros(len(x), self.spec.latent_channels, 1, 1)
+
+    def synthesis(self, y_hat, size=None):
+        return self.level.expand(len(y_hat), 1, *size)
+
+
+def test_nodata_never_enters_the_loss():
+    damaged = [stripes(s) for s in range(3)]
+    for image in damaged:
+        image[10:30, 10:40] = np.nan
+    courses = []
+    for fill in (0.0, 1e6):
+        data = TrainingData.from_arrays(damaged, damaged[:1])
+        for raster in (*data.training, *data.validation):
+            raster.values[~raster.mask] = fill
+        model = Offset(ModelSpec("plain", 8, 4))
+        courses.append((train(model, data, SPEC, seed=0).losses, model.level.item()))
+    assert courses[0] == courses[1]
+    assert courses[0][1] > 0.01
+
+
+def test_scenes_with_holes_are_learned_from(data):
+    damaged = [stripes(s) for s in range(6)]
+    for image in damaged:
+        image[:, 30:36] = np.nan
+    holed = TrainingData.from_arrays(damaged, [damaged[0]])
+    model = build_model(MODEL, seed=0, training=holed)
+    history = train(model, holed, SPEC, seed=0)
+    assert np.isfinite(history.losses).all()
+    assert history.validations[-1].loss < history.validations[0].loss
+
+
+def test_without_validation_the_last_average_is_kept(data):
+    alone = TrainingData(data.training)
+    model = build_model(MODEL, seed=0, training=alone)
+    history = train(model, alone, SPEC, seed=0)
+    assert history.best_step == SPEC.steps
+    assert all(np.isnan(v.loss) for v in history.validations)
+    assert not history.collapsed
+
+
+def test_divergence_is_reported_and_the_best_is_kept(data, tmp_path):
+    model = build_model(MODEL, seed=0, training=data)
+    start, path = weights(model), tmp_path / "checkpoint.safetensors"
+    wild = replace(SPEC, learning_rate=1e30, clip_norm=0.0, warmup_steps=0, validate_every=100)
+    history = train(model, data, wild, seed=0, checkpoint=path)
+    assert history.stopped == "diverged"
+    assert history.complete
+    assert not path.exists()
+    assert same(start, weights(model))
+
+
+class Constant(Autoencoder):
+    """What a collapsed network does."""
+
+    def __init__(self, spec: ModelSpec):
+        super().__init__(spec)
+        self.g_a = nn.Conv2d(1, spec.latent_channels, spec.spatial_reduction, spec.spatial_reduction)
+        self.level = nn.Parameter(torch.zeros(()))
+
+    def synthesis(self, y_hat, size=None):
+        return self.level + 0 * y_hat.mean() + torch.zeros(len(y_hat), 1, *size)
+
+
+def test_collapse_is_detected(data):
+    history = train(Constant(ModelSpec("plain", 8, 4)), data, SPEC, seed=0)
+    assert history.collapsed
+    assert [v.spread for v in history.validations] == pytest.approx([0.0] * 4, abs=1e-6)
+
+
+def test_history_records_what_claims_need(data):
+    model = build_model(MODEL, seed=0, training=data)
+    seen = []
+    history = train(model, data, SPEC, seed=0, progress=lambda h, n: seen.append((h.steps_done, n)))
+    assert history.steps == [0, 10, 20]
+    assert len(history.losses) == len(history.gradient_norms) == len(history.learning_rates) == 3
+    assert [v.step for v in history.validations] == [0, 8, 16, 24]
+    assert seen == [(0, 24), (8, 24), (16, 24), (24, 24)]
+    assert history.pixels == 24 * 4 * 32 * 32
+    assert history.pixels_per_second == pytest.approx(history.pixels / history.seconds)
+    layers = history.validations[-1].gradient_norms
+    owners = {name.rpartition(".")[0] for name, _ in model.named_parameters()}
+    assert set(layers) == {f"model.{owner}" for owner in owners}
+    assert all(norm > 0 for norm in layers.values())
+    assert History.from_dict(json.loads(json.dumps(history.to_dict()))) == history
+
+
+def test_layer_norms_add_up_to_the_norm_before_clipping(data):
+    model = build_model(MODEL, seed=0, training=data)
+    spec = replace(SPEC, steps=1, validate_every=1, clip_norm=1e-3)
+    history = train(model, data, spec, seed=0)
+    layers = history.validations[-1].gradient_norms
+    assert np.sqrt(sum(n**2 for n in layers.values())) == pytest.approx(history.gradient_norms[0], rel=1e-4)
+    assert history.gradient_norms[0] > 1e-3
+
+
+def test_no_steps_no_change(data):
+    model = build_model(MODEL, seed=0, training=data)
+    start = weights(model)
+    history = train(model, data, replace(SPEC, steps=0), seed=0)
+    assert history.stopped == "finished"
+    assert len(history.validations) == 1
+    assert same(start, weights(model))
+
+
+def test_threads_are_those_of_the_spec_and_are_given_back(data):
+    before = torch.get_num_threads()
+    seen = []
+    train(
+        build_model(MODEL, seed=0, training=data),
+        data,
+        replace(SPEC, steps=1, threads=3),
+        seed=0,
+        progress=lambda *_: seen.append(torch.get_num_threads()),
+    )
+    assert set(seen) == {3}
+    assert torch.get_num_threads() == before
+
+
+def test_the_schedule_warms_up_and_ends_at_zero():
+    spec = replace(SPEC, steps=100, warmup_steps=10)
+    factors = [schedule(step, spec) for step in range(101)]
+    assert factors[:10] == pytest.approx([0.1 * k for k in range(1, 11)])
+    assert factors[10] == 1
+    assert factors[55] == pytest.approx(0.5)
+    assert factors[100] == pytest.approx(0)
+    assert all(a >= b for a, b in itertools.pairwise(factors[10:]))
+    assert schedule(0, replace(SPEC, warmup_steps=0)) == 1
+
+
+def test_weights_are_exchanged_and_come_back_even_after_an_error():
+    a, b = nn.Parameter(torch.ones(2)), torch.zeros(2)
+    with exchanged([a], [b]):
+        assert a.tolist() == [0, 0]
+    assert a.tolist() == [1, 1]
+    with pytest.raises(ZeroDivisionError), exchanged([a], [b]):
+        1 / 0  # noqa: B018
+    assert a.tolist() == [1, 1]
+    assert b.tolist() == [0, 0]
+
+
+def test_bfloat16_is_for_gpus(data):
+    histories = [
+        train(build_model(MODEL, seed=0, training=data), data, replace(SPEC, precision=p), seed=0)
+        for p in ("float32", "bfloat16")
+    ]
+    assert histories[0].losses == histories[1].losses
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_gpu_learns_the_same(data, precision, tmp_path):
+    spec = replace(SPEC, precision=precision)
+    cpu, gpu = (build_model(MODEL, seed=0, training=data) for _ in range(2))
+    ours = train(cpu, data, SPEC, seed=0)
+    theirs = train(gpu, data, spec, seed=0, device="cuda", checkpoint=tmp_path / "c.safetensors")
+    assert theirs.validations[-1].psnr_db == pytest.approx(ours.validations[-1].psnr_db, abs=0.1)
+    assert next(gpu.parameters()).is_cuda
