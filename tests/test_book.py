@@ -1,0 +1,366 @@
+"""The book: built as a user builds it, read in a browser as a reader does, from ``file://``."""
+
+import importlib.util
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("jupyter_book", reason="the book extra is not installed")
+
+from sarlab.lab.book import render, stage
+from sarlab.lab.publish import list_pages
+from sarlab.lab.runnotebook import clean_notebook
+
+ROOT = Path(__file__).resolve().parents[1]
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-default-apps", "--disable-extensions",
+]  # fmt: skip
+PAGES = [
+    "index", "chapters/scenes", "chapters/rate_distortion", "chapters/examples", "chapters/runs", "chapters/reproduce",
+    "chapters/extend", "chapters/references", "api/index", "api/scenes", "api/metrics", "api/models", "api/coding",
+    "api/lab", "api/views", "search", "genindex",
+]  # fmt: skip
+
+
+def synthetic():
+    spec = importlib.util.spec_from_file_location("synthetic_tables", ROOT / "tests" / "synthetic_tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_page(book, run_id):
+    """A run page as the sweep leaves it: executed, with a figure in it."""
+    from sarlab.views.plots import db_histograms, scene_triptych
+
+    recorded, clean = synthetic().scene()
+    figures = [
+        scene_triptych(recorded, clean, (-22, 8), title="mosaic-test/VV"),
+        db_histograms(recorded, clean, (-22, 8)),
+    ]
+    outputs = [
+        [{"output_type": "execute_result", "execution_count": 1, "metadata": {}, "data": {"text/html": f._repr_html_(), "text/plain": repr(f)}}]
+        for f in figures
+    ]  # fmt: skip
+    cells = [{"cell_type": "markdown", "metadata": {}, "id": "a", "source": "# One experiment"}]
+    cells += [
+        {"cell_type": "code", "metadata": {"tags": ["hide-input"]}, "id": f"c{i}", "execution_count": 1, "source": "1 / 0", "outputs": o}
+        for i, o in enumerate(outputs)
+    ]  # fmt: skip
+    notebook = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    page = clean_notebook(notebook, title="residual from KLT, 16×", root=book / "nowhere")
+    import json
+
+    (book / "runs").mkdir(exist_ok=True)
+    (book / "runs" / f"{run_id}.ipynb").write_text(json.dumps(page), encoding="utf-8")
+    list_pages(book / "_toc.yml", [run_id])
+    return f"runs/{run_id}"
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """(folder of the HTML, name of the run page), built once for all workers."""
+    from filelock import FileLock
+
+    shared = tmp_path_factory.getbasetemp()
+    shared = (shared.parent if os.environ.get("PYTEST_XDIST_WORKER") else shared) / "sarlab-book"
+    shared.mkdir(exist_ok=True)
+    with FileLock(str(shared / "lock")):
+        done = shared / "done"
+        if not done.is_file():
+            book = stage(shared)
+            rows = synthetic().write(book, latents=((16, 64), (16, 16), (16, 8)))
+            page = run_page(book, rows["run_id"].iloc[-1])
+            assert render(book, shared).is_file()
+            done.write_text(page)
+        return shared / "html", done.read_text()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium; or set CHROMIUM to its path)")
+    with playwright.sync_playwright() as driver:
+        program = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield program
+        program.close()
+
+
+class Visit:
+    """A page with everything it complained about and asked for."""
+
+    def __init__(self, browser, **context):
+        context.setdefault("viewport", {"width": 1280, "height": 900})
+        self.context = browser.new_context(**context)
+        self.page = self.context.new_page()
+        self.complaints, self.outside = [], []
+        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", self.note)
+
+    def note(self, request):
+        if not request.url.startswith(("file://", "data:", "blob:")):
+            self.outside.append(request.url)
+
+    def open(self, folder, name, query=""):
+        self.page.goto((folder / f"{name}.html").as_uri() + query)
+        return self.page
+
+
+@pytest.fixture
+def visit(browser):
+    """Factory of visits, closed at the end of the test."""
+    visits = []
+
+    def start(**context):
+        visits.append(Visit(browser, **context))
+        return visits[-1]
+
+    yield start
+    for one in visits:
+        one.context.close()
+
+
+def test_every_page_is_built_and_nothing_else_is_missing(built):
+    html, run = built
+    for name in [*PAGES, run]:
+        assert (html / f"{name}.html").is_file(), name
+    links = set()
+    for name in [*PAGES, run]:
+        text = (html / f"{name}.html").read_text(encoding="utf-8")
+        assert not re.findall(r'(?:src|href)="(?:https?:)?//[^"]*"[^>]*(?:script|stylesheet)', text)
+        for link in re.findall(r'<a[^>]*href="([^"#]+)', text):
+            if not link.startswith(("http", "data:", "mailto:")):
+                links.add(((html / name).parent / link.partition("?")[0]).resolve())
+    missing = sorted(str(link) for link in links if not link.is_file())
+    assert missing == []
+
+
+def test_pages_raise_no_error_and_ask_nothing_of_the_network(built, visit):
+    html, run = built
+    one = visit()
+    for name in [*PAGES, run]:
+        one.open(html, name)
+        one.page.wait_for_load_state("load")
+        assert one.complaints == [], name
+    assert one.outside == []
+
+
+def test_run_pages_are_shown_as_they_were_executed(built, visit):
+    html, run = built
+    page = visit().open(html, run)
+    assert page.locator("article h1").inner_text().startswith("residual from KLT")
+    assert page.locator("figure.sl-figure").count() == 2
+    assert "ZeroDivisionError" not in page.content()
+
+
+def test_figures_have_words(built, visit):
+    html, run = built
+    one = visit()
+    for name in ("index", "chapters/scenes", "chapters/rate_distortion", "chapters/examples", "chapters/runs", run):
+        page = one.open(html, name)
+        assert page.locator("article figure").count(), name
+        wordless = page.evaluate(
+            """() => [...document.querySelectorAll("article img, article figure svg")].filter((e) =>
+                !(e.getAttribute("alt") || e.getAttribute("aria-label") || e.closest("[aria-hidden=true]"))).length"""
+        )
+        assert wordless == 0, name
+
+
+def test_numbers_of_the_tables_are_on_the_pages(built, visit):
+    html, _ = built
+    rows = synthetic().runs(latents=((16, 64), (16, 16), (16, 8)))
+    best = rows.query(
+        "architecture == 'attention' and init == 'klt' and dimension_ratio == 16 and scene == 'mosaic-test'"
+    )
+    page = visit().open(html, "index")
+    assert page.locator(".sl-tiles .sl-value").first.inner_text() == f"{best['psnr_db'].iloc[0]:.1f} dB"
+    assert page.locator(".sl-tiles > li").count() == 5
+
+
+def test_slider_works_by_keyboard(built, visit):
+    html, _ = built
+    page = visit().open(html, "chapters/examples")
+    slider = page.locator(".sl-compare").first
+    bar = slider.locator("input[type=range]")
+    stage_width = slider.locator(".sl-stage").bounding_box()["width"]
+
+    def border():
+        box, stage = slider.locator(".sl-divider").bounding_box(), slider.locator(".sl-stage").bounding_box()
+        return box["x"] + box["width"] / 2 - stage["x"]
+
+    assert border() == pytest.approx(stage_width / 2, abs=1.5)
+    bar.focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    assert border() == pytest.approx(0.6 * stage_width, abs=1.5)
+    page.keyboard.press("End")
+    assert border() == pytest.approx(stage_width, abs=1.5)
+    assert "100 %" in bar.get_attribute("aria-valuetext")
+
+    slider.locator("input[type=radio]").nth(1).focus()
+    page.keyboard.press("ArrowRight")
+    shown = slider.locator(".sl-layer:visible")
+    assert shown.count() == 2, "the original and one reconstruction"
+    assert slider.locator(".sl-tag-right").inner_text() == "32×"
+    assert slider.locator(".sl-facts:visible").count() == 1
+    assert "32×" in slider.locator(".sl-facts:visible").inner_text()
+
+
+def test_slider_follows_the_pointer_and_shows_the_difference(built, visit):
+    html, _ = built
+    page = visit().open(html, "index")
+    slider = page.locator(".sl-compare").first
+    stage = slider.locator(".sl-stage")
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 60)
+    page.mouse.up()
+    assert float(slider.locator("input[type=range]").input_value()) == pytest.approx(25, abs=1)
+    slider.locator("input[type=checkbox]").check()
+    assert slider.get_attribute("data-difference") is not None
+    assert not slider.locator(".sl-divider").is_visible()
+
+
+def test_without_scripts_the_pictures_stand_side_by_side(built, visit):
+    html, _ = built
+    page = visit(java_script_enabled=False).open(html, "chapters/examples")
+    pictures = page.locator(".sl-compare").first.locator(".sl-layer img")
+    assert pictures.count() == 4
+    assert all(pictures.nth(i).is_visible() for i in range(4))
+    assert not page.locator(".sl-compare input[type=range]").first.is_visible()
+
+
+def test_search_finds_a_page_from_a_file(built, visit):
+    html, _ = built
+    one = visit()
+    page = one.open(html, "search", "?q=speckle")
+    hit = page.locator("#search-results a", has_text="Scenes and speckle")
+    hit.first.wait_for(timeout=10_000)
+    hit.first.click()
+    assert page.locator("article h1").inner_text().startswith("Scenes and speckle")
+    assert one.complaints == []
+    assert one.outside == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_a_phone_and_can_be_read_in_both_modes(built, visit, scheme):
+    html, run = built
+    one = visit(viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    for name in (
+        "index",
+        "chapters/scenes",
+        "chapters/rate_distortion",
+        "chapters/examples",
+        "chapters/runs",
+        "chapters/reproduce",
+        run,
+    ):
+        page = one.open(html, name)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 361, f"{name} is {width} pixels wide"
+        faint = page.evaluate(CONTRAST)
+        assert faint == [], name
+
+
+# Text whose color stands out less than 3:1 from the nearest background that is painted.
+CONTRAST = """() => {
+  const rgb = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
+  const light = (c) => c.slice(0, 3).map((v) => v / 255).map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const paper = (e) => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor);
+    if (c.length === 3 || c[3] > 0.5) return c; } return [255, 255, 255]; };
+  const elements = document.querySelectorAll("article .cell_output *, article p, article h1, article h2, article svg text");
+  return [...elements].filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim())
+      && !e.closest(".sl-stage, script, style") && e.getClientRects().length).filter((e) => {
+    const style = getComputedStyle(e), svg = e instanceof SVGElement;
+    const [a, b] = [light(rgb(svg ? style.fill : style.color)), light(paper(svg ? e.closest("svg").parentElement : e))];
+    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 3;
+  }).map((e) => e.textContent.trim().slice(0, 40));
+}"""
+
+
+def test_tables_can_be_downloaded_beside_the_pages(built, visit):
+    html, _ = built
+    page = visit().open(html, "chapters/reproduce")
+    links = page.locator('a[href^="../results/"]')
+    assert links.count() == 3
+    for index in range(3):
+        assert (html / "chapters" / links.nth(index).get_attribute("href")).resolve().is_file()
+
+
+def test_pages_stay_light(built):
+    html, run = built
+    for name in [*PAGES[:7], run]:
+        assert (html / f"{name}.html").stat().st_size <= 1_000_000, name
+
+
+def test_an_edited_table_changes_the_page_at_the_next_build(tmp_path):
+    book = stage(tmp_path)
+    rows = synthetic().write(book, latents=((16, 16),))
+    (book / "_toc.yml").write_text("format: jb-book\nroot: index\n")
+    (book / "index.md").write_text(
+        "---\nfile_format: mystnb\nkernelspec: {name: python3}\n---\n# A page\n\n```{code-cell} python3\n"
+        "from sarlab.lab.results import tables\nfrom sarlab.views import findings\nfindings.shown(tables().runs)\n```\n"
+    )
+    before = render(book, tmp_path).read_text(encoding="utf-8")
+    better = rows.assign(gain_over_klt_db=rows["gain_over_klt_db"].where(rows["architecture"] == "klt", 7.77))
+    better.to_csv(book / "results" / "runs.csv", index=False)
+    after = render(book, tmp_path).read_text(encoding="utf-8")
+    assert "+7.77 dB" not in before
+    assert "+7.77 dB" in after
+
+
+def test_a_broken_page_fails_the_build_and_keeps_the_last_good_one(tmp_path):
+    from sarlab.errors import ResultsError
+
+    book = stage(tmp_path)
+    (book / "_toc.yml").write_text("format: jb-book\nroot: index\n")
+    (book / "index.md").write_text("# A page\n")
+    good = render(book, tmp_path)
+    (book / "index.md").write_text("# A page\n\n[nowhere](nowhere.md)\n")
+    with pytest.raises(ResultsError, match="nowhere"):
+        render(book, tmp_path)
+    assert good.is_file()
+
+
+def chapters():
+    return sorted((ROOT / "book").glob("*.md")) + sorted((ROOT / "book" / "chapters").glob("*.md"))
+
+
+@pytest.mark.parametrize("chapter", chapters(), ids=lambda path: path.stem)
+def test_chapters_make_sense_without_any_result(chapter, tmp_path, monkeypatch):
+    monkeypatch.setenv("SARLAB_BOOK", str(tmp_path))
+    names = {}
+    for cell in re.findall(r"```\{code-cell\} python3\n(.*?)```", chapter.read_text(encoding="utf-8"), re.DOTALL):
+        lines = [line for line in cell.splitlines() if not line.startswith(":")]
+        *body, last = [part for part in "\n".join(lines).strip().split("\n") if part]
+        if re.match(r"[a-z].*\)$", last):
+            exec("\n".join(body), names)
+            shown = eval(last, names)
+            text = shown._repr_html_() if hasattr(shown, "_repr_html_") else str(shown)
+            assert "nan" not in re.sub(r"<[^>]*>", "", text).lower().split(), chapter.name
+        else:
+            exec("\n".join([*body, last]), names)
+
+
+def test_no_number_is_typed_into_the_prose_of_a_chapter():
+    """Figures in sentences come from cells. Code, commands and formulas may hold constants."""
+    for chapter in chapters():
+        text = chapter.read_text(encoding="utf-8")
+        text = re.sub(r"\A---.*?^---$", "", text, flags=re.DOTALL | re.MULTILINE)
+        text = re.sub(r"^(`{3,}).*?^\1\s*$|^\$\$.*?\$\$", "", text, flags=re.DOTALL | re.MULTILINE)
+        text = re.sub(r"`[^`\n]*`|\$[^$\n]*\$|\{cite\}`[^`]*`", "", text)
+        assert (
+            re.findall(r"\d[\d.,]*\s*(?:dB|×|%|looks|bits?|bpp|seconds)?", re.sub(r"32 bits for a sample", "", text))
+            == []
+        ), chapter.name

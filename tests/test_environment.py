@@ -1,0 +1,74 @@
+"""What is said about installing in several places agrees."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
+CONSTRAINTS = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.strip() and line[0] != "#"]
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pip_section():
+    return next(entry["pip"] for entry in CONDA["dependencies"] if isinstance(entry, dict))
+
+
+def test_conda_takes_the_same_python():
+    python = next(e for e in CONDA["dependencies"] if isinstance(e, str) and e.startswith("python"))
+    assert SpecifierSet(python.removeprefix("python")) == SpecifierSet(PROJECT["requires-python"])
+
+
+def test_conda_installs_the_package_with_all_extras_and_the_constraints():
+    assert "-c constraints.txt" in pip_section()
+    editable = next(entry for entry in pip_section() if entry.startswith("-e"))
+    extras = re.fullmatch(r"-e \.\[([a-z,]+)\]", editable)[1].split(",")
+    assert sorted(extras) == sorted(PROJECT["optional-dependencies"])
+    assert len(pip_section()) == 2, "every other requirement comes from pyproject.toml"
+
+
+def test_make_installs_the_same():
+    makefile = (ROOT / "Makefile").read_text()
+    extras = ",".join(PROJECT["optional-dependencies"])
+    assert re.search(rf"install .*-c constraints\.txt -e '\.\[{extras}\]'", makefile)
+
+
+def test_constraints_pin_every_requirement_within_its_range_and_name_no_address():
+    pinned = {normal(name): version for name, _, version in (line.partition("==") for line in CONSTRAINTS)}
+    listed = [*PROJECT["dependencies"], *(r for extra in PROJECT["optional-dependencies"].values() for r in extra)]
+    for requirement in map(Requirement, listed):
+        assert normal(requirement.name) in pinned, requirement.name
+        version = pinned[normal(requirement.name)]
+        assert requirement.specifier.contains(version), f"{requirement} but {version} is pinned"
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line) for line in CONSTRAINTS)
+
+
+def test_citation_names_version_and_license_of_the_package():
+    from sarlab import __version__
+
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == PROJECT["version"] == __version__
+    assert citation["license"] == PROJECT["license"]
+    assert citation["title"].startswith(PROJECT["name"])
+    assert "repository-code" not in citation or citation["repository-code"] in PROJECT.get("urls", {}).values()
+
+
+def test_readme_commands_exist():
+    readme = (ROOT / "README.md").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`?make ([a-z-]+)", readme)) <= targets
+    from sarlab.cli import VERBS
+
+    verbs = re.findall(r"^sarlab ([a-z]+)", readme, re.MULTILINE)
+    assert verbs
+    assert set(verbs) <= set(VERBS)
+    for path in re.findall(r"\]\((?!https?:)([^)#]+)\)", readme):
+        assert (ROOT / path).exists(), path
