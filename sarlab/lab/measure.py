@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from sarlab.metrics import Reference, metrics, score
+from sarlab.metrics.rate import bits_per_pixel, measured_cr
 from sarlab.models.base import Autoencoder
 from sarlab.models.quantizers import Quantizer
 from sarlab.scenes.catalog import Split
@@ -102,8 +103,8 @@ def measure_band(
         "pixels": int(np.prod(done.original_db.shape)),
         "native_bits": scene.native_bits,
         "bytes": done.payload_bytes,
-        "bpp": 8 * done.payload_bytes / done.original_db.size,
-        "measured_cr": scene.native_bits * done.original_db.size / (8 * done.payload_bytes),
+        "bpp": bits_per_pixel(done.payload_bytes, done.original_db.size),
+        "measured_cr": measured_cr(done.payload_bytes, done.original_db.size, native_bits=scene.native_bits),
         "clip_low": clip[0],
         "clip_high": clip[1],
         **scores,
