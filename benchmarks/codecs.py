@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-import sarlab.coding.classical
 from sarlab.coding.codec import codecs
 from sarlab.coding.targets import Search, Target
 from sarlab.errors import CodecError
@@ -68,7 +67,7 @@ def calibrate(scenes: list[Scene], names: list[str]) -> None:
 
 def reference(scenes: list[Scene], names: list[str]) -> None:
     """Print bpp at PSNR of the MSE pooled over scenes, and BD-rate per scene at matched PSNR."""
-    from sarlab.metrics.rate import bd_rate
+    from sarlab.metrics.bd import bd_rate
 
     normalizers = reference_normalizers()
     curves: dict[str, dict[str, np.ndarray]] = {}
@@ -82,7 +81,7 @@ def reference(scenes: list[Scene], names: list[str]) -> None:
         rates = []
         for scene in scenes:
             ours, theirs = curves[name][scene.name], curves["jpeg2000"][scene.name]
-            rates.append(float(bd_rate(theirs[:, 0], theirs[:, 1], ours[:, 0], ours[:, 1])))
+            rates.append(float(bd_rate(theirs[:, 0], theirs[:, 1], ours[:, 0], ours[:, 1]).value))
         mean = np.mean([curves[name][scene.name] for scene in scenes], axis=0)
         print(f"{name:10s} BD-rate {np.mean(rates):7.2f} %  per scene {' '.join(f'{r:.1f}' for r in rates)}")
         print("          " + "  ".join(f"{psnr:.1f} dB {bpp:.3f}" for bpp, psnr in mean), flush=True)
@@ -113,7 +112,6 @@ def main() -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH")
     parser.add_argument("--codecs", help="comma-separated; default all")
     args = parser.parse_args()
-    assert sarlab.coding.classical
     task = {"calibrate": calibrate, "reference": reference, "speed": speed}[args.what]
     task(scenes_of(args.paths), lossy(args.codecs.split(",") if args.codecs else None))
 

@@ -9,6 +9,8 @@ the entry point group ``sarlab.codecs``.
 
 from __future__ import annotations
 
+import importlib
+import math
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -138,8 +140,19 @@ class Codec(Protocol):
         ...
 
 
+#: Modules that register the codecs of this package; imported when a codec is first looked up.
+BUILT_IN = ("sarlab.coding.classical",)
+
+
+class _Codecs(Registry[Codec]):
+    def _load_plugins(self) -> None:
+        for module in BUILT_IN:
+            importlib.import_module(module)
+        super()._load_plugins()
+
+
 #: Every codec by name.
-codecs: Registry[Codec] = Registry("codec", "sarlab.codecs", CodecError)
+codecs: Registry[Codec] = _Codecs("codec", "sarlab.codecs", CodecError)
 
 
 def usable(name: str) -> Codec:
@@ -153,11 +166,9 @@ def usable(name: str) -> Codec:
 
 def bound_quality(bound_db: float) -> float:
     """Quality of an error-bounded codec for a largest error of `bound_db`."""
-    from math import log10
-
     if not bound_db > 0:
         raise CodecError(f"an error bound must be above zero dB, not {bound_db:g}")
-    return -20 * log10(bound_db)
+    return -20 * math.log10(bound_db)
 
 
 def quality_bound(quality: float) -> float:

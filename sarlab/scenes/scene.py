@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -117,6 +118,11 @@ class Scene:
         object.__setattr__(self, "valid", valid)
         object.__setattr__(self, "bands", tuple(self.bands))
         object.__setattr__(self, "tags", MappingProxyType(dict(self.tags)))
+
+    def __reduce__(self) -> tuple[partial[Scene], tuple[()]]:
+        """For other processes: a read-only view of the tags cannot be sent, a plain copy can."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return partial(Scene, **{**values, "tags": dict(self.tags)}), ()
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -102,6 +102,7 @@ class PlaneCodec:
             quantity=contents.quantity,
             bands=tuple(band.name for band in contents.bands),
             valid=np.stack([band.valid for band in contents.bands]),
+            dtype=contents.dtype,
         )
 
     def _band(self, name: str, plane: np.ndarray, valid: np.ndarray, quality: float) -> container.Band:

@@ -2,12 +2,13 @@
 
 All of it is counted. Integers are little-endian; *varint* is LEB128.
 
-    "SRLC"  version u8  codec name (u8 length, ASCII)  quantity u8  bands varint  height varint  width varint
+    "SRLC"  version u8  codec name (u8 length, ASCII)  samples u8  bands varint  height varint  width varint
     per band:  name (u8 length, UTF-8)  kind u8  offset f32  step f32  mask (kind u8, varint length, bytes)
                payload (varint length, bytes)
     CRC-32 u32 over everything before it
 
-A mask is nothing (all valid), deflated run lengths (nodata areas and lines) or range-coded (`sarlab.coding.mask`;
+*samples* is the position in `QUANTITIES` plus four times that in `DTYPES`, the sample type of the source, on which the
+floor of exact zeros depends. A mask is nothing (all valid), deflated run lengths (nodata areas and lines) or range-coded (`sarlab.coding.mask`;
 scattered samples), whichever is shortest.
 
 Kinds of a band: 0 coded by the codec, 1 every valid sample is `offset`, 2 no sample is valid, 3 deflated integers
@@ -28,6 +29,7 @@ from sarlab.errors import BitstreamError, CodecError
 MAGIC = b"SRLC"
 VERSION = 1
 QUANTITIES = ("db", "amplitude", "intensity")
+DTYPES = ("float32", "uint8", "uint16", "int16", "uint32", "int32", "float64")
 CODED, CONSTANT, EMPTY, DEFLATED = range(4)
 ALL_VALID, RUNS, RANGE_CODED = range(3)
 #: Largest band of a file, samples: these codecs work on whole images.
@@ -70,6 +72,7 @@ class Contents:
     quantity: str
     shape: tuple[int, int]
     bands: tuple[Band, ...]
+    dtype: str = "float32"
 
 
 def pack(contents: Contents) -> bytes:
@@ -78,7 +81,10 @@ def pack(contents: Contents) -> bytes:
     height, width = contents.shape
     if height * width > MAX_PIXELS:
         raise CodecError(f"a band of {height}×{width} samples is too large for a whole-image codec; cut it into tiles")
-    out = bytearray(MAGIC + bytes([VERSION, len(name)]) + name + bytes([QUANTITIES.index(contents.quantity)]))
+    samples = QUANTITIES.index(contents.quantity)
+    if contents.dtype in DTYPES:
+        samples += 4 * DTYPES.index(contents.dtype)
+    out = bytearray(MAGIC + bytes([VERSION, len(name)]) + name + bytes([samples]))
     out += _varint(len(contents.bands)) + _varint(height) + _varint(width)
     for band in contents.bands:
         label = band.name.encode()[:255]
@@ -113,16 +119,16 @@ def unpack(data: bytes, codec: str | None = None) -> Contents:
     name = reader.text(reader.byte())
     if codec is not None and name != codec:
         raise BitstreamError(f"the file was made by codec '{name}', not by '{codec}'; decode it with '{name}'")
-    quantity = reader.byte()
-    if quantity >= len(QUANTITIES):
-        raise BitstreamError(f"unknown quantity code {quantity} in the header")
+    dtype, quantity = divmod(reader.byte(), 4)
+    if quantity >= len(QUANTITIES) or dtype >= len(DTYPES):
+        raise BitstreamError(f"unknown quantity {quantity} or sample type {dtype} in the header")
     count, height, width = reader.varint(), reader.varint(), reader.varint()
     if not (count and height and width) or height * width > MAX_PIXELS:
         raise BitstreamError(f"impossible size in the header: {count} bands of {height}×{width}")
     bands = tuple(_band(reader, (height, width)) for _ in range(count))
     if reader.left:
         raise BitstreamError(f"{reader.left} bytes too many behind the last band")
-    return Contents(name, QUANTITIES[quantity], (height, width), bands)
+    return Contents(name, QUANTITIES[quantity], (height, width), bands, DTYPES[dtype])
 
 
 def codec_of(data: bytes) -> str:

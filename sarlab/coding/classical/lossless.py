@@ -56,7 +56,8 @@ class LosslessCodec(PlaneCodec):
             self._band(name, plane, valid, top)
             for name, plane, valid in zip(scene.bands, scene.data, scene.valid, strict=True)
         )
-        return container.pack(container.Contents(self.name, scene.quantity, scene.shape[1:], bands))
+        dtype = scene.dtype if native else "float32"
+        return container.pack(container.Contents(self.name, scene.quantity, scene.shape[1:], bands, dtype))
 
     def encode_plane(self, plane: np.ndarray, quality: float) -> tuple[Grid, bytes]:
         """Payload of a band; `quality` carries the number of the last level, 0 for native integers."""
@@ -188,7 +189,8 @@ class LosslessFloat(PlaneCodec):
             filled = np.ascontiguousarray(np.where(valid, plane, plane[valid][0]))
             payload = bytes(imagecodecs().pcodec_encode(filled))
             bands.append(container.Band(name, valid, container.CODED, payload=payload))
-        return container.pack(container.Contents(self.name, scene.quantity, scene.shape[1:], tuple(bands)))
+        contents = container.Contents(self.name, scene.quantity, scene.shape[1:], tuple(bands), scene.dtype)
+        return container.pack(contents)
 
     def decode_plane(self, payload: bytes, shape: tuple[int, int], grid: Grid) -> np.ndarray:
         plane = np.asarray(imagecodecs().pcodec_decode(payload, shape=shape, dtype=np.float32))

@@ -59,11 +59,11 @@ class TransformCodec(PlaneCodec):
         self.capabilities = Capabilities(scale, bits=32, trained=trained)
 
     def version(self) -> str:
-        import constriction
+        from importlib.metadata import version
 
         from sarlab import __version__
 
-        return f"sarlab {__version__}, constriction {getattr(constriction, '__version__', '')}".strip()
+        return f"sarlab {__version__}, constriction {version('constriction')}"
 
     def forward(self, blocks: np.ndarray) -> np.ndarray:
         """(size, size, rows, columns) samples → coefficients of the same shape, low frequencies first."""

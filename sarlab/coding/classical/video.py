@@ -112,10 +112,9 @@ class Vvc(IntegerCodec):
         return 63 - level, 2.0 ** (-(level - quality) / QP_PER_OCTAVE)
 
     def encode(self, codes: np.ndarray, level: float) -> bytes:
-        # Sides are multiples of the smallest coding unit; the repeated edge costs next to nothing.
-        height, width = (-side % 8 for side in codes.shape)
-        luma = np.pad(codes, ((0, height), (0, width)), mode="edge").astype("<u2")
-        rows, columns = luma.shape
+        rows, columns = _coded_shape(codes.shape)
+        height, width = codes.shape
+        luma = np.pad(codes, ((0, rows - height), (0, columns - width)), mode="edge").astype("<u2")
         chroma = np.full(rows * columns // 2, 2 ** (self.bits - 1), "<u2")
         return _ffmpeg(
             "-f", "rawvideo", "-pix_fmt", "yuv420p10le", "-s", f"{columns}x{rows}", "-r", "1", "-i", "-", "-frames:v", "1",
@@ -124,12 +123,19 @@ class Vvc(IntegerCodec):
         )  # fmt: skip
 
     def decode(self, payload: bytes, shape: tuple[int, int]) -> np.ndarray:
-        height, width = shape
-        rows, columns = height + -height % 8, width + -width % 8
+        rows, columns = _coded_shape(shape)
         raw = _ffmpeg("-f", "vvc", "-i", "-", "-f", "rawvideo", "-pix_fmt", "yuv420p10le", "-", data=payload)
         if len(raw) != rows * columns * 3:
-            raise BitstreamError(f"the picture has {len(raw)} bytes, {rows}×{columns} samples need {rows * columns * 3}")
-        return np.frombuffer(raw, "<u2", rows * columns).reshape(rows, columns)[:height, :width]
+            raise BitstreamError(f"the picture has {len(raw)} bytes, not the {rows * columns * 3} of {rows}×{columns} samples")
+        return np.frombuffer(raw, "<u2", rows * columns).reshape(rows, columns)[: shape[0], : shape[1]]
+
+
+def _coded_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    """Sides of the coded picture: multiples of the smallest coding unit, and no smaller than the encoder takes.
+
+    The repeated edge costs next to nothing.
+    """
+    return max(16, shape[0] + -shape[0] % 8), max(16, shape[1] + -shape[1] % 8)
 
 
 @functools.cache

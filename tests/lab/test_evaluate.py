@@ -1,0 +1,346 @@
+"""Evaluate: rows from real files, resumable, in every format, with NaN and a reason where there is no figure."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sarlab.cli import main
+from sarlab.coding.codec import codecs
+from sarlab.coding.targets import Target
+from sarlab.errors import CodecError, ResultsError, SceneError
+from sarlab.lab import codec_rows
+from sarlab.lab.codec_tables import bd_rows, codec_table
+from sarlab.lab.evaluate import evaluate, parse_targets, read_rows, write_rows
+from sarlab.lab.inputs import load_inputs
+from sarlab.lab.journal import Journal
+from sarlab.scenes.embedded import reference_normalizers
+from sarlab.scenes.scene import Scene
+
+METRICS = ("psnr_db", "rmse_db", "peak_error_db", "bias_db")
+TIMINGS = ["encode_seconds", "decode_seconds"]
+
+
+def speckled(name="scene", seed=0, bands=("VV",), shape=(64, 80), **fields):
+    generator = np.random.default_rng(seed)
+    planes = [-12 + 10 * np.log10(generator.gamma(4.4, 1 / 4.4, shape)) for _ in bands]
+    return Scene(np.array(planes, np.float32), "db", bands, name=name, acquisition=name, looks=4.4, **fields)
+
+
+def empty(name="nothing"):
+    return Scene(np.full((1, 16, 16), np.nan, np.float32), "db", ("VV",), name=name)
+
+
+def rows_of(*args, **kwargs):
+    kwargs.setdefault("metrics", METRICS)
+    return evaluate(*args, workers=1, **kwargs)
+
+
+def test_rows_say_what_the_files_say(tmp_path):
+    scene = speckled(bands=("VV", "VH"))
+    frame = rows_of(["dct", "lossless-zlib"], [scene], [Target("quality", 0)], save_files=tmp_path)
+    assert len(frame) == 4
+    assert list(frame["band"]) == ["VV", "VV", "VH", "VH"]
+    for row in frame.itertuples():
+        data = (tmp_path / row.file).read_bytes()
+        assert row.bytes == len(data)
+        assert row.bpp == pytest.approx(8 * len(data) / (64 * 80))
+        assert row.measured_cr == pytest.approx(64 * 80 * 2 / len(data))
+        assert row.measured_cr_lossless == pytest.approx(row.lossless_bytes / len(data))
+        original = scene.band(row.band).data[0]
+        error = codecs[row.codec].decompress(data).data[0].astype(np.float64) - original
+        assert row.rmse_db == pytest.approx(np.sqrt(np.square(error).mean()), rel=1e-5)
+        assert row.peak_error_db == pytest.approx(np.abs(error).max(), rel=1e-5)
+        normalizer = reference_normalizers()[row.band]
+        assert (row.clip_low, row.clip_high, row.clip_source) == (normalizer.low, normalizer.high, "embedded")
+        assert row.seen_in_training == "false"
+        assert row.reason == ""
+        assert row.encode_seconds > 0
+        assert row.decode_seconds > 0
+
+
+def test_an_empty_scene_is_a_row_with_its_reason():
+    frame = rows_of(["dct"], [empty(), speckled()], [Target("bpp", 1.0)])
+    assert list(frame["scene"]) == ["nothing", "scene"]
+    assert np.isnan(frame["bpp"][0])
+    assert np.isnan(frame["psnr_db"][0])
+    assert "nodata" in frame["reason"][0]
+    assert frame["bpp"][1] == pytest.approx(1.0, rel=0.011)
+
+
+def test_what_a_codec_cannot_do_is_a_row_with_its_reason():
+    frame = rows_of(["lossless-zlib", "dct"], [speckled()], [Target("bpp", 1.0)])
+    assert "cannot reach 1 bpp" in frame["reason"][0]
+    assert pd.isna(frame["bytes"][0])
+    assert frame["reason"][1] == ""
+
+
+def test_a_codec_that_breaks_is_a_row_with_its_reason(monkeypatch):
+    def broken(scene, *, quality):
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(codecs["dct"], "compress", broken)
+    frame = rows_of(["dct"], [speckled()], [Target("quality", 0)])
+    assert frame["reason"][0] == "RuntimeError: out of luck"
+
+
+def test_every_codec_has_its_own_grid_by_default():
+    frame = rows_of(["dct", "lossless-zlib"], [speckled(shape=(32, 32))], metrics=("psnr_db",))
+    counts = frame.groupby("codec").size()
+    assert counts["dct"] == len(codecs["dct"].capabilities.quality.grid)
+    assert counts["lossless-zlib"] == 1
+
+
+def test_a_second_call_computes_only_what_is_missing(tmp_path, monkeypatch):
+    measured = []
+    real = codec_rows.Search.find
+
+    def counting(search, target):
+        measured.append(target)
+        return real(search, target)
+
+    monkeypatch.setattr(codec_rows.Search, "find", counting)
+    journal = tmp_path / "journal.jsonl"
+    first = rows_of(["dct"], [speckled()], [Target("quality", 0), Target("quality", 5)], journal=journal)
+    assert len(measured) == 2
+    again = rows_of(["dct"], [speckled()], [Target("quality", 0), Target("quality", 5)], journal=journal)
+    assert len(measured) == 2
+    pd.testing.assert_frame_equal(first, again)
+    more = rows_of(["dct", "lossless-zlib"], [speckled()], [Target("quality", 0), Target("quality", 10)], journal=journal)
+    # dct at 10, and zlib at 0 and 10 (outside its scale)
+    assert len(measured) == 5
+    assert len(more) == 4
+    rows_of(["dct"], [speckled(seed=1)], [Target("quality", 0)], journal=journal)
+    assert len(measured) == 6
+    # Saved files that are gone are made again.
+    rows_of(["dct"], [speckled()], [Target("quality", 0)], journal=journal, save_files=tmp_path / "files")
+    assert len(measured) == 7
+    rows_of(["dct"], [speckled()], [Target("quality", 0)], journal=journal, save_files=tmp_path / "files")
+    assert len(measured) == 7
+    next((tmp_path / "files").rglob("*.srlc")).unlink()
+    rows_of(["dct"], [speckled()], [Target("quality", 0)], journal=journal, save_files=tmp_path / "files")
+    assert len(measured) == 8
+
+
+def test_a_journal_survives_being_cut_off(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    journal.add("a", {"x": 1.5, "y": float("nan")})
+    journal.add("b", {"x": 2})
+    path.write_text(path.read_text()[:-7])
+    journal = Journal(path)
+    assert journal.rows["a"]["x"] == 1.5
+    assert np.isnan(journal.rows["a"]["y"])
+    assert "b" not in journal.rows
+    journal.add("c", {"x": 3})
+    assert set(Journal(path).rows) == {"a", "c"}
+
+
+def test_processes_give_the_rows_of_one_process(tmp_path):
+    scenes = [speckled("one", 1), speckled("two", 2), empty()]
+    one, two = (
+        evaluate(["dct", "lossless-zlib"], scenes, [Target("quality", 0)], metrics=METRICS, workers=workers)
+        for workers in (1, 2)
+    )
+    pd.testing.assert_frame_equal(one.drop(columns=TIMINGS), two.drop(columns=TIMINGS))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json"])
+def test_tables_come_back_from_every_format(tmp_path, suffix):
+    frame = rows_of(["dct"], [speckled(), empty()], [Target("quality", 0)])
+    path = tmp_path / f"rows{suffix}"
+    write_rows(frame, path)
+    back = read_rows(path)
+    assert list(back.columns) == list(frame.columns)
+    assert back["bytes"].dropna().astype(int).tolist() == frame["bytes"].dropna().astype(int).tolist()
+    assert back["psnr_db"].to_numpy() == pytest.approx(frame["psnr_db"].to_numpy(), rel=1e-6, nan_ok=True)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_tables_of_other_kinds_are_refused(tmp_path):
+    with pytest.raises(ResultsError, match="ends in"):
+        write_rows(pd.DataFrame(), tmp_path / "rows.xlsx")
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ResultsError, match="no column codec"):
+        read_rows(tmp_path / "other.csv")
+    with pytest.raises(ResultsError, match="no such table"):
+        read_rows(tmp_path / "missing.csv")
+
+
+def test_inputs_take_the_clip_range_of_their_kind():
+    clips = {item.scene.bands[0]: item for item in load_inputs([speckled("a", bands=("VV", "HH"))])}
+    known = reference_normalizers()["VV"]
+    assert clips["VV"].clip == (known.low, known.high)
+    assert clips["VV"].clip_source == "embedded"
+    assert clips["HH"].clip_source == "source"
+    samples = clips["HH"].scene.data
+    assert clips["HH"].clip == pytest.approx(tuple(np.percentile(samples, (0.1, 99.9))), abs=1e-3)
+    given = load_inputs([speckled()], clip=(-30.0, 5.0))[0]
+    assert (given.clip, given.clip_source) == ((-30.0, 5.0), "user")
+
+
+def test_inputs_from_the_catalog_carry_role_and_clean_scene():
+    items = load_inputs(["simulated-l4.4"])
+    assert items
+    assert {item.split for item in items} <= {"test", "independent"}
+    assert all(item.clean_db is not None and item.clean_db.shape == item.db.shape for item in items)
+    embedded = load_inputs(["bigearthnet"], bands=["VV"])
+    assert {item.split for item in embedded} == {"test", "independent"}
+    assert all(item.scene.bands == ("VV",) for item in embedded)
+
+
+def test_inputs_that_do_not_exist_or_clash():
+    with pytest.raises(SceneError):
+        load_inputs(["no-such-scene"])
+    with pytest.raises(SceneError, match="no scene has a band"):
+        load_inputs([speckled()], bands=["XX"])
+    with pytest.raises(SceneError, match="two different scenes"):
+        load_inputs([speckled(seed=1), speckled(seed=2)])
+    assert len(load_inputs([speckled(seed=1), speckled(seed=1)])) == 1
+
+
+def test_targets_are_lists_or_ranges():
+    assert [t.value for t in parse_targets("bpp", "0.1, 0.5,1")] == [0.1, 0.5, 1.0]
+    assert [t.value for t in parse_targets("psnr", "25:40:4")] == [25.0, 30.0, 35.0, 40.0]
+    for text in ("a", "1:2", "", "0"):
+        with pytest.raises(CodecError):
+            parse_targets("bpp", text)
+
+
+def test_jpeg2000_at_other_operating_points_is_itself():
+    scene = speckled("a", shape=(192, 192))
+    sets = [[Target("psnr", float(p)) for p in np.linspace(low, 40, 9)] for low in (25.0, 25.6)]
+    parts = [rows_of(["jpeg2000"], [scene], targets, metrics=("psnr_db",)) for targets in sets]
+    parts[1]["codec"] = "again"
+    table = bd_rows(pd.concat(parts), anchors=("jpeg2000",))
+    assert abs(table["bd_rate_percent"][0]) < 0.5
+
+
+def test_bd_rows_of_curves_in_closed_form():
+    levels = np.linspace(25, 40, 9)
+    rows = []
+    for codec, factor in (("jpeg2000", 1.0), ("better", 0.8)):
+        for scene, shift in (("a", 0.0), ("b", 0.3)):
+            rows += [
+                {
+                    "codec": codec, "scene": scene, "band": "VV", "acquisition": scene, "target": "psnr", "psnr_db": level,
+                    "ssim": level / 50, "bpp": factor * 10 ** (0.05 * (level - 30) + shift),
+                }
+                for level in levels
+            ]  # fmt: skip
+    frame = pd.DataFrame(rows)
+    table = bd_rows(frame, metrics=("psnr_db", "ssim"))
+    assert table["codec"].tolist() == ["better", "better"]
+    assert table["bd_rate_percent"].to_numpy() == pytest.approx(-20.0)
+    assert table["bd_quality"][0] == pytest.approx(-np.log10(0.8) / 0.05)
+    assert table["scenes"].tolist() == [2, 2]
+    frame["target"] = "quality"
+    assert "not at matched PSNR" in bd_rows(frame)["reason"][0]
+    with pytest.raises(ResultsError, match="anchors"):
+        bd_rows(frame, anchors=("hevc12",))
+
+
+def test_the_codec_table_says_why_one_is_missing(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    table = {row["name"]: row for row in codec_table()}
+    assert not table["hevc12"]["available"]
+    assert "pip install pillow-heif" in table["hevc12"]["reason"]
+    assert table["jpegls"]["error_bounded"]
+    assert table["lossless-png"]["lossless"]
+
+
+# --- command line -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def chips(tmp_path):
+    """A folder of two .npy scenes in dB, one of them all nodata."""
+    folder = tmp_path / "chips"
+    folder.mkdir()
+    np.save(folder / "first_VV.npy", speckled().data[0])
+    np.save(folder / "void_VV.npy", np.full((16, 16), np.nan, np.float32))
+    return folder
+
+
+def test_command_line_writes_rows_and_exits_zero(chips, tmp_path, capsys):
+    out = tmp_path / "rows.csv"
+    command = ["evaluate", "--codecs", "dct,lossless-zlib", "--scenes", str(chips), "--quantity", "db", "--out", str(out)]
+    command += ["--quality", "0", "--metrics", "psnr_db", "--workers", "1", "--save-files", str(tmp_path / "files")]
+    assert main(command) == 0
+    frame = pd.read_csv(out)
+    assert len(frame) == 4
+    void = frame[frame["scene"].str.contains("void")]
+    assert void["bpp"].isna().all()
+    assert void["reason"].str.contains("nodata").all()
+    for row in frame.dropna(subset=["bytes"]).itertuples():
+        assert (tmp_path / "files" / row.file).stat().st_size == row.bytes
+    assert "2 without figures" in capsys.readouterr().err
+    before = out.read_text()
+    assert main(command) == 0
+    assert out.read_text() == before
+
+
+def test_command_line_compares(tmp_path, capsys):
+    np.save(tmp_path / "scene_VV.npy", speckled(shape=(128, 128)).data[0])
+    out = tmp_path / "rows.json"
+    command = ["evaluate", "--codecs", "jpeg2000,dct", "--scenes", str(tmp_path / "scene_VV.npy"), "--quantity", "db"]
+    assert main([*command, "--metrics", "psnr_db", "--workers", "1", "--bd-rate", "--json", "--out", str(out)]) == 0
+    table = json.loads(capsys.readouterr().out)
+    assert [row["codec"] for row in table] == ["dct"]
+    assert table[0]["anchor"] == "jpeg2000"
+    assert np.isfinite(table[0]["bd_rate_percent"])
+    assert main(["evaluate", "bd", str(out), "--anchor", "jpeg2000"]) == 0
+    assert f"{table[0]['bd_rate_percent']:.2f}%" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["evaluate"], "needs --codecs"),
+        (["evaluate", "--codecs", "dct", "--scenes", "bigearthnet"], "needs --out"),
+        (["evaluate", "--codecs", "nope", "--scenes", "bigearthnet", "--out", "x.csv"], "unknown codec"),
+        (["evaluate", "--codecs", "dct", "--scenes", "bigearthnet", "--out", "x.txt"], "ends in"),
+        (["evaluate", "--codecs", "dct", "--scenes", "nowhere/", "--out", "x.csv"], "nowhere"),
+        (["evaluate", "--codecs", "dct", "--scenes", "bigearthnet", "--out", "x.csv", "--bpp", "much"], "no list"),
+        (["evaluate", "--codecs", "dct", "--scenes", "bigearthnet", "--out", "x.csv", "--clip", "5"], "two numbers"),
+        (["evaluate", "--codecs", "dct", "--scenes", "bigearthnet", "--out", "x.csv", "--metrics", "beauty"], "beauty"),
+        (["evaluate", "bd"], "not understood"),
+        (["evaluate", "bd", "missing.csv"], "no such table"),
+        (["codecs", "nope"], "unknown codec"),
+    ],
+)
+def test_command_line_says_what_is_wrong(command, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(command) == 1
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_command_line_lists_codecs(capsys):
+    assert main(["codecs", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert {"jpeg2000", "dct", "lossless-zlib"} <= {row["name"] for row in listed}
+    assert all(len(row["grid"]) >= 10 or row["lossless"] for row in listed)
+    assert main(["codecs"]) == 0
+    text = capsys.readouterr().out
+    assert "jpeg2000" in text
+    assert main(["codecs", "dct"]) == 0
+    assert "quality_low" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_acceptance_line_on_real_chips(shared_data, tmp_path, capsys):
+    out = tmp_path / "rows.csv"
+    command = ["evaluate", "--codecs", "jpeg2000,hevc12,jpegxl", "--scenes", str(shared_data / "sentinel1_grd_chips")]
+    assert main([*command, "--quantity", "db", "--out", str(out), "--metrics", "psnr_db", "--quality", "30,50"]) == 0
+    frame = pd.read_csv(out)
+    void = frame[frame["scene"] == "Paraguay_34417_S1Hand"]
+    assert len(void) == 6
+    assert void["bpp"].isna().all()
+    assert void["reason"].notna().all()
+    rest = frame[frame["scene"] != "Paraguay_34417_S1Hand"]
+    assert len(rest) == 8 * 2 * 3 * 2
+    assert rest["psnr_db"].notna().all()
