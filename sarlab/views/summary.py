@@ -103,21 +103,17 @@ def main_line(rows: pd.DataFrame) -> pd.DataFrame:
     """One configuration per architecture, initialization and ratio: the one that the comparison is about.
 
     Plans also vary shape at equal ratio, width, depth and quantizer. Kept are the finest quantizer, and then the
-    commonest spatial reduction of each ratio and the commonest width and depth of each architecture.
+    commonest spatial reduction of each ratio and the commonest width and depth of each architecture and start.
     """
     if rows.empty:
         return rows
     rows = rows[pd.to_numeric(rows["bits"], errors="coerce").fillna(32) == _finest(rows)]
     for among, chosen in (
-        ("dimension_ratio", "spatial_reduction"),
-        ("architecture", "width"),
-        ("architecture", "depth"),
+        (["dimension_ratio"], "spatial_reduction"),
+        (["architecture", "init"], "width"),
+        (["architecture", "init"], "depth"),
     ):
-        trained = rows[rows["architecture"] != "klt"] if chosen != "spatial_reduction" else rows
-        if trained.empty or trained[chosen].isna().all():
-            continue
-        common = trained.groupby(among)[chosen].agg(lambda v: v.mode().iloc[0] if len(v.mode()) else np.nan)
-        wanted = rows[among].map(common)
+        wanted = rows.groupby(among)[chosen].transform(lambda v: v.mode().iloc[0] if len(v.mode()) else np.nan)
         rows = rows[wanted.isna() | (rows[chosen] == wanted)]
     return rows
 

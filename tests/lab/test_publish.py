@@ -41,7 +41,7 @@ def published(tmp_path_factory):
 
 
 def test_tables_hold_every_row_with_plan_and_experiment(published):
-    plan, jobs, book, manifest = published
+    _plan, jobs, book, manifest = published
     found = tables(book)
     assert manifest["runs"] == 2
     assert manifest["missing"] == 0
@@ -57,7 +57,7 @@ def test_tables_hold_every_row_with_plan_and_experiment(published):
 
 
 def test_images_are_listed_and_lie_there(published):
-    _, jobs, book, _ = published
+    _, _jobs, book, _ = published
     index = pd.read_csv(book / "results" / "examples.csv")
     assert {"original", "reconstruction"} == set(index["kind"])
     assert all((book / "results" / "images" / name).is_file() for name in index["file"])

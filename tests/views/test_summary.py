@@ -87,6 +87,19 @@ def test_main_line_keeps_one_configuration_per_point():
     assert list(summary.main_line(table)["psnr_db"]) == [1.0, 2.0]
 
 
+def test_main_line_keeps_both_starts_of_an_architecture_though_their_sizes_differ():
+    table = rows(
+        architecture=["plain"] * 3,
+        init=["klt", "klt", "scratch"],
+        dimension_ratio=[16.0, 8.0, 16.0],
+        spatial_reduction=[16] * 3,
+        width=[16, 16, 32],
+        depth=[1, 1, 0],
+        psnr_db=[1.0, 2.0, 3.0],
+    )
+    assert list(summary.main_line(table)["psnr_db"]) == [1.0, 2.0, 3.0]
+
+
 def test_curve_orders_series_and_averages_scenes():
     table = rows(
         architecture=["residual", "plain", "klt", "plain", "plain"],
