@@ -100,6 +100,7 @@ def _evaluate(args: argparse.Namespace) -> pd.DataFrame:
         journal=args.out.with_name(f".{args.out.name}.journal.jsonl") if args.out else None,
         save_files=args.save_files,
         progress=_progress if sys.stderr.isatty() else None,
+        notes=lambda note: print(note, file=sys.stderr),
     )
     if args.out:
         write_rows(frame, args.out)

@@ -55,6 +55,7 @@ def evaluate(
     journal: Path | None = None,
     save_files: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    notes: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Measure codecs on scenes.
 
@@ -82,6 +83,8 @@ def evaluate(
         Folder for the compressed files.
     progress : callable, optional
         Called with (finished rows, all rows).
+    notes : callable, optional
+        Called with what a reader should know of the scenes, such as that only the middle of a huge one is used.
 
     Returns
     -------
@@ -101,6 +104,9 @@ def evaluate(
         for name in metrics:
             known[name]
     items = load_inputs(scenes, quantity=quantity, bands=bands, clip=clip)
+    if notes is not None:
+        for note in dict.fromkeys(item.note for item in items if item.note):
+            notes(note)
     chosen = None if metrics is None else tuple(metrics)
     kept, order, tasks = Journal(journal), [], []
     for item in items:

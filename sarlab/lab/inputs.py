@@ -16,7 +16,7 @@ from sarlab.scenes.embedded import embedded_scenes, reference_normalizers
 from sarlab.scenes.radiometry import Normalizer, to_db
 from sarlab.scenes.readers import read_scene
 from sarlab.scenes.scene import Scene
-from sarlab.scenes.sources import read_source
+from sarlab.scenes.sources import image_files, read_source
 from sarlab.scenes.splits import Split, choose_normalizers, scene_duplicate_share
 from sarlab.specs import SceneSpec
 
@@ -42,6 +42,8 @@ class Input:
         Speckle-free scene in dB, where it is known.
     reason : str
         Why there will be no figures; empty where there will be.
+    note : str
+        What a reader should know of it: that only the middle of a huge scene is used.
     """
 
     scene: Scene
@@ -50,6 +52,7 @@ class Input:
     split: str = ""
     clean_db: np.ndarray | None = None
     reason: str = ""
+    note: str = ""
 
     @cached_property
     def db(self) -> np.ndarray:
@@ -125,22 +128,26 @@ def _of_source(source: str | Path | Scene, quantity: str, clip: object) -> list[
         return _of_split(load_split(SceneSpec(name, quantity)), clip)
     if name in embedded_scenes():
         return _with_clip([load_scene(name)], clip)
-    if path.is_dir():
-        try:
-            found = read_source(path, quantity)
-            scenes, excluded = [*found.scenes, *found.empty], dict(found.excluded)
-        except SceneError:
-            # A folder of nothing but nodata has rows too.
-            scenes = [read_scene(file, quantity, allow_empty=True) for file in sorted(path.glob("*.tif*"))]
-            excluded = {}
-            if not scenes:
-                raise
-        broken = {label: why for label, why in excluded.items() if label not in {scene.name for scene in scenes}}
-        return [*_with_clip(scenes, clip), *(_broken(label, why) for label, why in broken.items())]
     if path.exists():
-        return _with_clip([read_scene(path, quantity, allow_empty=True)], clip)
+        return _of_path(path, quantity, clip)
     # Says what the catalog knows.
     return _of_split(load_split(SceneSpec(name, quantity)), clip)
+
+
+def _of_path(path: Path, quantity: str, clip: object) -> list[Input]:
+    try:
+        found = read_source(path, quantity)
+    except SceneError:
+        # Nothing but nodata has rows too.
+        files = image_files(path) if path.is_dir() else [path]
+        scenes = [read_scene(file, quantity, allow_empty=True) for file in files]
+        if not scenes or any(scene.valid.any() for scene in scenes):
+            raise
+        return _with_clip(scenes, clip)
+    scenes = [*found.scenes, *found.empty]
+    known = {scene.name for scene in scenes}
+    items = [*_with_clip(scenes, clip), *(_broken(name, why) for name, why in found.excluded if name not in known)]
+    return [replace(item, note=found.note) for item in items]
 
 
 def _of_split(split: Split, clip: object) -> list[Input]:

@@ -190,6 +190,31 @@ def test_inputs_from_the_catalog_carry_role_and_clean_scene():
     assert all(item.scene.bands == ("VV",) for item in embedded)
 
 
+def test_a_file_or_folder_of_nothing_but_nodata_has_rows(tmp_path):
+    np.save(tmp_path / "void_VV.npy", np.full((8, 8), np.nan, np.float32))
+    for source in (tmp_path, tmp_path / "void_VV.npy"):
+        (item,) = load_inputs([source], quantity="db")
+        assert "nodata" in item.reason
+        assert item.clip_source == "embedded"
+
+
+def test_a_file_that_is_no_image_is_a_row_beside_the_others(tmp_path):
+    np.save(tmp_path / "good_VV.npy", speckled().data[0])
+    (tmp_path / "bad.tif").write_bytes(b"not an image")
+    items = load_inputs([tmp_path], quantity="db")
+    assert [bool(item.reason) for item in items] == [False, True]
+
+
+def test_huge_scenes_are_represented_by_their_middle_and_it_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("sarlab.scenes.sources.LARGEST_SIDE", 50)
+    np.save(tmp_path / "large_VV.npy", speckled(shape=(64, 80)).data[0])
+    said = []
+    frame = rows_of(["dct"], [tmp_path / "large_VV.npy"], [Target("quality", 0)], quantity="db", notes=said.append)
+    assert (frame["height"][0], frame["width"][0]) == (50, 50)
+    assert len(said) == 1
+    assert "central" in said[0]
+
+
 def test_inputs_that_do_not_exist_or_clash():
     with pytest.raises(SceneError):
         load_inputs(["no-such-scene"])
