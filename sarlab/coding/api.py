@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from sarlab.coding.encoding import DEFAULT_TILE, Encoder
 from sarlab.coding.header import Header
 from sarlab.coding.learned import model_path
 from sarlab.coding.rates import Goal
-from sarlab.coding.sources import FileSource, MemorySource, close_files
+from sarlab.coding.sources import FileSource, MemorySource, cache_limit, close_files
 from sarlab.coding.tiling import Window
-from sarlab.errors import CodecError, SarlabError
+from sarlab.errors import BitstreamError, CodecError, SarlabError
 from sarlab.scenes.scene import Scene
 
 DEFAULT_CODEC = "factorized"
@@ -56,7 +57,7 @@ def compress(
     tile : int
         Side of a tile in samples: a multiple of 64 up to 1024. It decides what a region costs to decode.
     workers : int
-        Processes for a large scene; 0 for all processors.
+        Processes for a large scene; 0 for all processors where that is worth it.
     metadata : bool
         Keep names, tags and georeference.
 
@@ -86,7 +87,7 @@ def decompress(
     window : (row, column, height, width), optional
         Decode this part only; no more tiles are read than it needs.
     workers : int
-        Processes; 0 for all processors.
+        Processes; 0 for all processors where that is worth it.
     model : path, optional
         Weights of the model, where they are not among those that the package finds by itself.
 
@@ -164,7 +165,7 @@ def decompress_file(
     window : (row, column, height, width), optional
         This part only.
     workers : int
-        Processes; 0 for all processors.
+        Processes; 0 for all processors where that is worth it.
     cog : bool
         Cloud-optimized layout.
     model : path, optional
@@ -172,9 +173,6 @@ def decompress_file(
     force : bool
         Replace `target` where it exists.
     """
-    from dataclasses import replace
-
-    from sarlab.coding.sources import cache_limit
     from sarlab.scenes.writers import GeoTiffWriter
 
     refuse_existing(target, force)
@@ -185,6 +183,8 @@ def decompress_file(
         window = window or (0, 0, height, width)
         decoder.tiling.check_window(window)
         reference = like.georeference.shifted(window[0], window[1]) if like.georeference else None
+        if reference is not None:
+            check_system(reference.crs, reader.name)
         if decoder.may_be_invalid and like.nodata is None and not like.dtype.startswith("float"):
             like = replace(like, dtype="float32")  # integers without a nodata value cannot say what is missing
         with (
@@ -232,6 +232,17 @@ def describe(source: str | Path | bytes) -> dict[str, Any]:
 
 def _metadata_of(header: Header) -> dict[str, Any]:
     return {key: header.metadata.get(key) for key in ("name", "looks", "spacing", "crs", "transform", "tags")}
+
+
+def check_system(wkt: str, name: str) -> None:
+    """Refuse a coordinate system that no library can read."""
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    try:
+        CRS.from_wkt(wkt or 'LOCAL_CS["none"]')
+    except CRSError:
+        raise BitstreamError(f"{name}: its coordinate system is none that is known: {wkt[:80]!r}") from None
 
 
 def refuse_existing(target: str | Path, force: bool) -> None:

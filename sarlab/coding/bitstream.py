@@ -62,7 +62,7 @@ class StreamWriter:
     """
 
     def __init__(self, file: BinaryIO, header: Header):
-        self._file, self._head = file, header.pack()
+        self._file, self._head, self._header = file, header.pack(), header
         rows, columns = header.grid
         self._count, self._entries = rows * columns, list[tuple[int, int, int]]()
 
@@ -80,6 +80,8 @@ class StreamWriter:
         """Add the next tile: its payload and the checksum of its latent (16 bits)."""
         if len(self._entries) == self._count:
             raise CodecError(f"the container has room for {self._count} tiles only")
+        # Decoders read zeros past the end, so zeros at the end mean nothing.
+        payload = payload.ljust(self._header.least_payload(len(self._entries)), b"\0")
         self._entries.append((len(payload), zlib.crc32(payload), check & 0xFFFF))
         self._file.write(payload)
 
@@ -205,6 +207,10 @@ class StreamReader:
         if self._offsets[-1] != self.size:
             what = "truncated" if self._offsets[-1] > self.size else "longer than it says"
             raise BitstreamError(f"{what}: {self.size} bytes where the index says {self._offsets[-1]}")
+
+        for tile, length in enumerate(self.lengths):
+            if length < header.least_payload(tile):
+                raise BitstreamError(f"tile {tile} has {length} bytes, too few for its size: the header is not to be believed")
 
     @property
     def header_bytes(self) -> int:

@@ -80,7 +80,7 @@ class Decoder:
     ----------
     reader : StreamReader
     workers : int
-        Processes; 0 for all processors.
+        Processes; 0 for all processors where that is worth it.
     model : Path, optional
         File of the model, where it is not one that this package finds by itself.
 
@@ -118,7 +118,7 @@ class Decoder:
         own_rows, own_columns = tiling.tiles_of(window)
         latents: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
         loaded = rows.start
-        with Workers(self.workers) as workers:
+        with Workers(self.workers, self.header.shape[0] * window[2] * window[3]) as workers:
             for row in own_rows:
                 needed = tiling.tiles_of(tiling.window(row, 0), self.model.synthesis_reach)[0]
                 for place in [place for place in latents if place[0] < needed.start]:

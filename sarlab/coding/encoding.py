@@ -62,7 +62,7 @@ class Encoder:
     tile : int
         Side of a tile in samples.
     workers : int
-        Processes for a large scene; 0 for all processors.
+        Processes for a large scene; 0 for all processors where that is worth it.
     metadata : bool
         Store names, tags and georeference.
     """
@@ -141,7 +141,7 @@ class Encoder:
                 for payload, check in _coded(order, self._whole):
                     writer.append(payload, check)
                 return
-            with Workers(self.workers) as workers:
+            with Workers(self.workers, self.samples) as workers:
                 for run in workers.map(code_run, self._orders(header)):
                     for payload, check in run:
                         writer.append(payload, check)

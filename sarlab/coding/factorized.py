@@ -37,6 +37,8 @@ LAMBDA = 2 * math.log(2) / 12
 _SHIFT_TABLES = (24, 36, 44, 52)
 _SHIFT_FAMILY = FAMILIES.index("laplace")
 _LARGEST_SHIFT = INDICES - 1
+#: Latent columns looked at to find the shifts of a whole file.
+_MOST_COLUMNS = 1 << 14
 
 
 class FactorizedModel(TileModel):
@@ -110,6 +112,7 @@ class FactorizedModel(TileModel):
         for band in range(bands):
             columns = [y[band][:, active[band]] for y, active in sample]
             values = np.concatenate(columns, 1) if columns else np.empty((len(indices), 0))
+            values = values[:, :: -(-values.shape[1] // _MOST_COLUMNS) or 1]
             shifts = np.zeros(len(indices), np.int64)
             if values.shape[1]:
                 scaled = values / self.steps(quality)[:, None]

@@ -18,6 +18,8 @@ DTYPES = ("float32", "float64", "uint8", "int8", "uint16", "int16", "uint32", "i
 #: Tiles are squares of a multiple of `TILE_UNIT` samples a side.
 TILE_UNIT, LARGEST_TILE = 64, 1024
 LARGEST_SIDE, MOST_BANDS = (1 << 24) - 1, 255
+#: Samples that a byte of payload may stand for at most: what bounds the memory that a file can ask for.
+SAMPLES_PER_BYTE = 1 << 15
 #: The unit of the stored quality is 1/256.
 QUALITY_UNIT = 256
 
@@ -80,6 +82,13 @@ class Header:
     def grid(self) -> tuple[int, int]:
         """Rows and columns of tiles."""
         return -(-self.shape[1] // self.tile), -(-self.shape[2] // self.tile)
+
+    def least_payload(self, tile: int) -> int:
+        """Fewest bytes that the payload of a tile may have: one for every `SAMPLES_PER_BYTE` samples."""
+        row, column = divmod(tile, self.grid[1])
+        height = min(self.tile, self.shape[1] - row * self.tile)
+        width = min(self.tile, self.shape[2] - column * self.tile)
+        return -(-self.shape[0] * height * width // SAMPLES_PER_BYTE)
 
     def pack(self) -> bytes:
         """Bytes after the prefix and before the index."""

@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 
 from sarlab.errors import CodecError
 
+#: Samples below which starting processes takes longer than they save.
+WORTHWHILE = 1 << 25
+
 J = TypeVar("J")
 R = TypeVar("R")
 
@@ -26,13 +29,15 @@ class Workers:
     Parameters
     ----------
     count : int
-        Processes; 0 stands for the processors that this process may use.
+        Processes; 0 stands for all processors that this process may use, where the work is worth starting them.
+    samples : int
+        How much work there is.
     """
 
-    def __init__(self, count: int = 1):
+    def __init__(self, count: int = 1, samples: int = 0):
         if count < 0:
             raise CodecError(f"the number of workers must be positive (or 0 for all processors), not {count}")
-        self.count = count or processors()
+        self.count = count or (processors() if samples >= WORTHWHILE else 1)
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Workers:

@@ -1,0 +1,157 @@
+"""``sarlab compress``, ``sarlab decompress`` and ``sarlab info``: real files, there and back."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from sarlab.errors import CodecError
+
+_COMPRESS_EPILOG = """\
+examples:
+  sarlab compress scene.tif scene.sarl                  at the default quality, about half a bit per pixel on Sentinel-1
+  sarlab compress scene.tif scene.sarl --bpp 0.5        a file of 0.5 bit per pixel and band (within 3 %)
+  sarlab compress scene.tif scene.sarl --psnr 32        32 dB of PSNR between dB images, in the clip range
+  sarlab compress slc.tif slc.sarl --quantity complex   the intensity of a complex product
+Any GeoTIFF, COG or .npy, of any size: it is read and coded in tiles. Nodata and NaN come back exactly, and so do
+coordinate system, transform, band names and tags. Quality is the PSNR of the quantizer alone in dB: 15 is small, 27
+usual, 40 nearly invisible. An existing OUT is left alone unless --force is given.
+"""
+_DECOMPRESS_EPILOG = """\
+examples:
+  sarlab decompress scene.sarl scene.tif
+  sarlab decompress scene.sarl part.tif --window 1000 2000 512 512   these pixels only
+  sarlab decompress scene.sarl scene.tif --cog                       cloud-optimized
+An existing OUT is left alone unless --force is given.
+"""
+_INFO_EPILOG = """\
+examples:
+  sarlab info scene.sarl
+  sarlab info scene.sarl --json | jq .bpp
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
+    """Arguments of each verb."""
+    if verb == "info":
+        parser.epilog = _INFO_EPILOG
+        parser.add_argument("file", metavar="FILE", type=Path, help="a .sarl file")
+        parser.add_argument("--json", action="store_true", help="machine-readable output")
+        return
+    parser.add_argument(
+        "source", metavar="IN", type=Path, help="image to compress" if verb == "compress" else "a .sarl file"
+    )
+    parser.add_argument("target", metavar="OUT", type=Path, help="file to write, in one step when it is complete")
+    if verb == "compress":
+        parser.epilog = _COMPRESS_EPILOG
+        parser.add_argument("--quantity", choices=("auto", "complex", "amplitude", "intensity", "db"), default="auto",
+                            help="what the samples are (default: what the file says or shows)")  # fmt: skip
+        parser.add_argument(
+            "--codec", default=None, metavar="CODEC", help="factorized (default), klt, or a .safetensors file"
+        )
+        goals = parser.add_mutually_exclusive_group()
+        goals.add_argument("--quality", type=float, metavar="Q", help="quality, from 0 to 96; higher is better")
+        goals.add_argument("--bpp", type=float, metavar="B", help="bit per pixel and band, the whole file counted")
+        goals.add_argument("--psnr", type=float, metavar="P", help="PSNR in dB")
+        parser.add_argument(
+            "--tile",
+            type=int,
+            default=512,
+            metavar="N",
+            help="side of a tile (default: 512); a region is decoded by tiles",
+        )
+    else:
+        parser.epilog = _DECOMPRESS_EPILOG
+        parser.add_argument(
+            "--window", type=int, nargs=4, metavar=("ROW", "COL", "H", "W"), help="decode this part only"
+        )
+        parser.add_argument("--cog", action="store_true", help="write a cloud-optimized GeoTIFF")
+        parser.add_argument(
+            "--model", type=Path, metavar="FILE", help="weights of the model, where sarlab does not have them"
+        )
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: all processors)")
+    parser.add_argument("--force", action="store_true", help="replace OUT where it exists")
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    if args.verb == "info":
+        from sarlab.coding.api import describe
+
+        report = describe(args.file)
+        print(json.dumps(report, indent=1, ensure_ascii=False) if args.json else _info_text(args.file, report))
+        return 0
+    started = time.perf_counter()
+    if args.verb == "compress":
+        report = _compress(args)
+    else:
+        report = _decompress(args)
+    report["seconds"] = round(time.perf_counter() - started, 3)
+    if args.json:
+        print(json.dumps(report, indent=1, ensure_ascii=False))
+    elif args.verb == "compress":
+        print(
+            f"{args.target}: {report['bytes']} bytes, {report['bpp']:.4g} bit per pixel and band, "
+            f"{report['measured_cr']:.3g} times smaller than at {report['native_bits']} bit, quality {report['quality']:g}"
+        )
+    else:
+        print(f"{args.target}: {report['height']}×{report['width']} pixels of {', '.join(report['bands'])}")
+    return 0
+
+
+def _compress(args: argparse.Namespace) -> dict[str, Any]:
+    from sarlab.coding.api import DEFAULT_CODEC, compress_file, make_goal
+
+    _different(args)
+    return compress_file(
+        args.source, args.target, quantity=args.quantity, codec=args.codec or DEFAULT_CODEC,
+        goal=make_goal(args.quality, args.bpp, args.psnr), tile=args.tile, workers=args.workers, force=args.force,
+    )  # fmt: skip
+
+
+def _decompress(args: argparse.Namespace) -> dict[str, Any]:
+    from sarlab.coding.api import decompress_file, describe
+
+    _different(args)
+    window = tuple(args.window) if args.window else None
+    decompress_file(
+        args.source, args.target, window=window, workers=args.workers, cog=args.cog, model=args.model, force=args.force
+    )  # fmt: skip
+    known = describe(args.source)
+    height, width = (args.window[2], args.window[3]) if args.window else (known["height"], known["width"])
+    return {
+        "file": str(args.target),
+        "height": height,
+        "width": width,
+        "bands": known["bands"],
+        "quantity": known["quantity"],
+    }
+
+
+def _different(args: argparse.Namespace) -> None:
+    if args.target.exists() and args.source.exists() and args.target.samefile(args.source):
+        raise CodecError(f"{args.source} would be replaced by its own result; give OUT another name")
+
+
+def _info_text(file: Path, report: dict[str, Any]) -> str:
+    reference = "none" if not report["transform"] else (report["crs"] or "no coordinate system").split(",")[0]
+    ranges = report["normalizers"]
+    lines = {
+        "file": f"{file}, {report['bytes']} bytes (header {report['header_bytes']})",
+        "format": f"version {report['format_version']}, {report['written_by']}",
+        "model": f"{report['model']} ({report['model_hash']}), quality {report['quality']:g}",
+        "size": f"{report['height']}×{report['width']} pixels, {len(report['bands'])} band(s): {', '.join(report['bands'])}",
+        "samples": f"{report['quantity']}, {report['dtype']}, nodata {report['nodata']}",
+        "rate": f"{report['bpp']:.4g} bit per pixel and band, {report['measured_cr']:.3g} times smaller than at {report['native_bits']} bit",
+        "range": "the model's own"
+        if ranges is None
+        else ", ".join(f"{low:.2f} to {high:.2f} dB" for low, high in ranges),
+        "tiles": f"{report['tiles']} of {report['tile']}×{report['tile']}",
+        "georeference": reference,
+        "tags": ", ".join(report["tags"] or {}) or "none",
+    }
+    return "\n".join(f"{key:13s} {value}" for key, value in lines.items())

@@ -1,0 +1,183 @@
+"""Plans of codecs: what an entropy-coded model is trained on and how, from a TOML file to rasters in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sarlab.errors import PlanError
+from sarlab.specs import spec_from_dict
+
+if TYPE_CHECKING:
+    from sarlab.models.data import Raster
+
+
+@dataclass(frozen=True)
+class CodecTraining:
+    """The loop's settings.
+
+    Parameters
+    ----------
+    steps, batch_size, patch_size : int
+    learning_rate, clip_norm, ema_decay : float
+    warmup_steps, validate_every : int
+    quality : (low, high)
+        Qualities are drawn evenly from this range.
+    hard_share : float
+        Last share of the steps with real rounding and the analysis fixed.
+    threads : int
+    """
+
+    steps: int = 4000
+    batch_size: int = 8
+    patch_size: int = 128
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    clip_norm: float = 1.0
+    ema_decay: float = 0.998
+    quality: tuple[float, float] = (12.0, 46.0)
+    hard_share: float = 0.2
+    validate_every: int = 250
+    threads: int = 2
+
+
+@dataclass(frozen=True)
+class CodecData:
+    """Where the scenes are.
+
+    Parameters
+    ----------
+    train, validation : tuple of str
+        Names of the catalog, or paths; those that are not at hand are left out.
+    simulated : tuple of (looks, correlation)
+        Scenes drawn by the computer.
+    """
+
+    train: tuple[str, ...] = ("bigearthnet",)
+    validation: tuple[str, ...] = ()
+    simulated: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class CodecPlan:
+    """An entropy-coded model to be trained.
+
+    Parameters
+    ----------
+    name : str
+        Of the model: codec and revision, ``"factorized-1"``.
+    front : {"wavelet", "block"}
+    width : int
+        Of the learned branches; 0 for a linear transform.
+    seed : int
+    data : CodecData
+    training : CodecTraining
+    """
+
+    name: str
+    front: str = "wavelet"
+    width: int = 64
+    seed: int = 0
+    data: CodecData = field(default_factory=CodecData)
+    training: CodecTraining = field(default_factory=CodecTraining)
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """Rasters of a plan.
+
+    Attributes
+    ----------
+    training, validation : tuple of Raster
+    note : str
+        What was found and what not.
+    digest : str
+        SHA-256 of all samples.
+    """
+
+    training: tuple[Raster, ...]
+    validation: tuple[Raster, ...]
+    note: str
+    digest: str
+
+
+def load_codec_plan(path: Path) -> CodecPlan:
+    """Read a plan.
+
+    Raises
+    ------
+    PlanError
+        Missing file, broken TOML, unknown or wrong keys.
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PlanError(f"{path} cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PlanError(f"{path} is not valid TOML ({error})") from None
+    parts: dict[str, Any] = {"data": CodecData, "training": CodecTraining}
+    built = {key: spec_from_dict(parts[key], _tuples(value)) for key, value in values.items() if key in parts}
+    rest = {key: value for key, value in values.items() if key not in parts}
+    known = {"name": str, "front": str, "width": int, "seed": int}
+    for key, value in rest.items():
+        if not isinstance(value, known.get(key, ())):
+            raise PlanError(f"{path}: '{key}' is unknown or of the wrong type; known: {', '.join([*known, *parts])}")
+    if "name" not in rest:
+        raise PlanError(f"{path}: a codec's plan needs a 'name'")
+    return CodecPlan(**rest, **built)
+
+
+def gather(plan: CodecPlan) -> Gathered:
+    """Load the scenes of a plan as normalized rasters.
+
+    Raises
+    ------
+    PlanError
+        Where no training scene is at hand.
+    """
+    from sarlab.models.data import normalized_bands
+    from sarlab.scenes.catalog import catalog_entries, load_split
+    from sarlab.scenes.embedded import reference_normalizers
+    from sarlab.scenes.radiometry import fit_normalizers, to_db
+    from sarlab.scenes.readers import read_scene
+    from sarlab.scenes.simulate import SimulationSpec, simulate
+    from sarlab.specs import SceneSpec
+
+    known, used, missing = reference_normalizers(), [], []
+    rasters: dict[str, list[Raster]] = {"train": [], "validation": []}
+    for role in rasters:
+        for source in getattr(plan.data, role):
+            if source in catalog_entries:
+                scenes = getattr(load_split(SceneSpec(source)), role)
+            elif Path(source).is_file():
+                scenes = (to_db(read_scene(source)),)
+            else:
+                missing.append(source)
+                continue
+            used.append(f"{role} {Path(source).name}")
+            rasters[role] += [raster for scene in scenes for raster in normalized_bands(scene, known)]
+    for number, (looks, correlation) in enumerate(plan.data.simulated):
+        scene, _ = simulate(SimulationSpec(512, 512, looks, correlation, seed=plan.seed + number))
+        scene = to_db(scene)
+        rasters["train"] += normalized_bands(scene, fit_normalizers([scene]))
+        used.append(f"simulated {looks:g} looks, correlation {correlation:g}")
+    if not rasters["train"]:
+        raise PlanError(f"no training scene of '{plan.name}' is at hand: {', '.join(missing)}")
+    digest = hashlib.sha256()
+    for role, found in rasters.items():
+        for raster in found:
+            digest.update(
+                f"|{role}|{tuple(raster.values.shape)}|".encode() + raster.values.numpy().astype("<f4").tobytes()
+            )
+    note = "; ".join(used) + (f"; not at hand: {', '.join(missing)}" if missing else "")
+    return Gathered(tuple(rasters["train"]), tuple(rasters["validation"]), note, digest.hexdigest())
+
+
+def _tuples(value: Any) -> Any:
+    """Lists of TOML as tuples, at every depth."""
+    if isinstance(value, dict):
+        return {key: _tuples(v) for key, v in value.items()}
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value

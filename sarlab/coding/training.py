@@ -1,0 +1,266 @@
+"""Training of an entropy-coded model: from a plan to the file of its weights, in one loop that reads top to bottom.
+
+The loss is λD + R of each patch at a quality drawn for it, with λ where a uniform quantizer of the quality's step is at
+its best, divided by R + 0.3 so that every rate counts. The rate is that of a learned density whose width follows the
+patch, as the files' tables follow the tile.
+
+    python -m sarlab.coding.training notebooks/plans/codecs/factorized.toml factorized-1.safetensors
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from sarlab import __version__
+from sarlab.coding.codec_plans import CodecPlan, gather, load_codec_plan
+from sarlab.coding.factorized import LAMBDA
+from sarlab.coding.fitting import fit_tables, save_model
+from sarlab.models.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from sarlab.models.coding_transform import CodingTransform
+from sarlab.models.data import PatchSampler, Raster
+from sarlab.models.history import History, Validation
+from sarlab.models.layers import mirror_pad
+from sarlab.models.priors import FactorizedPrior, add_uniform_noise
+from sarlab.models.training import cpu_threads
+from sarlab.specs import content_hash
+
+#: Qualities at which validation looks.
+VALIDATED = (16.0, 24.0, 32.0, 40.0)
+CHECKPOINT_SECONDS = 30.0
+
+
+class Trained(nn.Module):
+    """What is learned: the transform, the densities, and a factor on each channel's step."""
+
+    def __init__(self, network: CodingTransform):
+        super().__init__()
+        self.network, self.prior = network, FactorizedPrior(network.channels)
+        self.prior.set_deviation(network.deviation)
+        self.log_gain = nn.Parameter(torch.zeros(network.channels))
+
+    def loss(
+        self, x: Tensor, mask: Tensor | None, quality: Tensor, noise: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Loss and distortion of every patch.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, 1, H, W)
+        mask : Tensor of bool, same shape, or None
+        quality : Tensor, shape (N,)
+        noise : torch.Generator or None
+            The rate is that of the latent with uniform noise, which has a gradient, and the distortion that of the
+            rounded latent, its gradient passed through; None: both are of the rounded latent, and the analysis is fixed.
+        """
+        y = self.network.analysis(x)
+        step = (math.sqrt(12) * 10 ** (-quality / 20))[:, None, None, None] * self.log_gain.exp()[:, None, None]
+        if noise is None:
+            y, step = y.detach(), step.detach()
+        typical = 0.75 * self.network.deviation[:, None, None] + 0.3 * step
+        spread = (y.abs().mean((2, 3), keepdim=True) + 0.3 * step) / typical
+        with torch.no_grad():
+            rounded = self._rounded(y, step, spread)
+        y_hat = y + step * ((rounded - y) / step).detach()
+        rate = self.prior.bits(rounded if noise is None else add_uniform_noise(y, step, noise), step, spread)
+        rate = rate.sum((1, 2, 3)) / x[0].numel()
+        errors = torch.square(self.network.synthesis(y_hat, quality) - x)
+        weight = torch.ones_like(x) if mask is None else mask.to(x.dtype)
+        distortion = (errors * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1)
+        cost = distortion / (LAMBDA * 12 * 10 ** (-quality / 10)) + rate
+        return cost / (rate.detach() + 0.3), distortion
+
+    def _rounded(self, y: Tensor, step: Tensor, spread: Tensor) -> Tensor:
+        """Multiples of the step: the nearest, or the one below in magnitude where that costs less."""
+        sign, magnitude = torch.sign(y), y.abs() / step
+        near = torch.round(magnitude)
+        below = (near - 1).clamp_min(0)
+        costs = [torch.square(magnitude - k) + LAMBDA * self.prior.bits(k * step, step, spread) for k in (near, below)]
+        return sign * step * torch.where(costs[1] < costs[0], below, near)
+
+
+def train_codec(
+    plan: CodecPlan,
+    target: Path,
+    *,
+    checkpoint: Path | None = None,
+    time_budget: float | None = None,
+    progress: Callable[[History], None] | None = None,
+) -> History:
+    """Train a model and write its file.
+
+    Parameters
+    ----------
+    plan : CodecPlan
+    target : Path
+        The model's file; written when the training is finished.
+    checkpoint : Path, optional
+        Continued from where it exists; left behind when the time is over.
+    time_budget : float, optional
+        Seconds of this session; ``history.stopped`` is then ``"time budget"`` and `target` is not written.
+    progress : callable, optional
+        Called after each validation.
+
+    Returns
+    -------
+    History
+    """
+    with cpu_threads(plan.training.threads):
+        return _train(plan, target, checkpoint, time_budget, progress)
+
+
+def _train(plan: CodecPlan, target: Path, checkpoint: Path | None, time_budget: float | None,
+           progress: Callable[[History], None] | None) -> History:  # fmt: skip
+    started, spec, data = perf_counter(), plan.training, gather(plan)
+    generators = {
+        name: torch.Generator().manual_seed(plan.seed * 3 + i) for i, name in enumerate(("patches", "noise", "start"))
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(1 << 31, (), generator=generators["start"])))
+        network = CodingTransform(plan.front, plan.width)
+    network.fit_linear([raster.values for raster in data.training])
+    trained = Trained(network).train()
+    parameters = dict(trained.named_parameters())
+    average = {name: p.detach().clone() for name, p in parameters.items()}
+    state = TrainingState(
+        trained, average, {name: p.detach().clone() for name, p in parameters.items()},
+        torch.optim.Adam(trained.parameters(), lr=spec.learning_rate), generators, History(),
+        content_hash(asdict(plan), data.digest),
+    )  # fmt: skip
+    if checkpoint is not None and checkpoint.exists():
+        load_checkpoint(checkpoint, state)
+    history = state.history
+    sampler = PatchSampler(data.training, spec.patch_size, torch.device("cpu")) if spec.steps else None
+    hard_from, saved = round(spec.steps * (1 - spec.hard_share)), perf_counter()
+    history.stopped = ""
+    while history.steps_done < spec.steps:
+        step = history.steps_done
+        if step % spec.validate_every == 0 and not (history.validations and history.validations[-1].step == step):
+            _validate(state, data.validation, progress)
+        if time_budget is not None and perf_counter() - started > time_budget:
+            history.stopped = "time budget"
+            break
+        begun = perf_counter()
+        assert sampler is not None
+        batch = sampler.draw(spec.batch_size, generators["patches"])
+        low, high = spec.quality
+        quality = low + (high - low) * torch.rand(spec.batch_size, generator=generators["noise"])
+        hard = step >= hard_from
+        if hard and network.g_a is not None:
+            network.g_a.requires_grad_(False)
+        loss = trained.loss(batch.x, batch.mask, quality, None if hard else generators["noise"])[0].mean()
+        for group in state.optimizer.param_groups:
+            group["lr"] = spec.learning_rate * schedule(step, spec.steps, spec.warmup_steps)
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        clip_grad_norm_(trained.parameters(), spec.clip_norm)
+        state.optimizer.step()
+        decay = min(spec.ema_decay, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                average[name].lerp_(parameter, 1 - decay)
+        history.steps_done, history.pixels = step + 1, history.pixels + batch.x.numel()
+        history.seconds += perf_counter() - begun
+        if checkpoint is not None and perf_counter() - saved > CHECKPOINT_SECONDS:
+            save_checkpoint(checkpoint, state)
+            saved = perf_counter()
+    if history.stopped:
+        if checkpoint is not None:
+            save_checkpoint(checkpoint, state)
+        return history
+    if spec.steps:
+        _validate(state, data.validation, progress)
+        _exchange(parameters, state.best)
+    history.stopped = "finished"
+    finish(plan, target, trained.eval(), data.training, {
+        "steps": history.steps_done, "seconds": round(history.seconds, 1), "best_step": history.best_step,
+        "validation_loss": min((v.loss for v in history.validations), default=None), "data": data.note, "digest": data.digest,
+    })  # fmt: skip
+    return history
+
+
+@torch.no_grad()
+def finish(plan: CodecPlan, target: Path, trained: Trained, rasters: tuple[Raster, ...], provenance: dict) -> None:
+    """Freeze the tables on the training scenes and write the model's file."""
+    network = trained.network
+    network.half().float()
+    network.orthogonalize()
+    gains = trained.log_gain.exp().half().double().numpy()
+    latents = [
+        network.analysis(mirror_pad(r.values[None, None], network.stride))[0].flatten(1).numpy() for r in rasters
+    ]
+    indices, families = fit_tables(latents, gains)
+    from sarlab.scenes.embedded import reference_normalizers
+
+    save_model(
+        target, network, indices, families, gains, name=plan.name, normalizers=reference_normalizers(),
+        provenance={**provenance, "plan": asdict(plan), "sarlab": __version__, "torch": torch.__version__.split("+")[0]},
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def _validate(state: TrainingState, rasters: tuple[Raster, ...], progress: Callable[[History], None] | None) -> None:
+    """Loss of the averaged weights with real rounding; the best ones are kept."""
+    trained, history = state.trained, state.history
+    parameters = dict(trained.named_parameters())
+    _exchange(parameters, state.average)
+    losses, distortions = [], []
+    for raster in rasters:
+        x = mirror_pad(raster.values[None, None], 8)
+        mask = None if raster.mask is None else mirror_pad(raster.mask[None, None].float(), 8) > 0
+        for quality in VALIDATED:
+            loss, distortion = trained.loss(x, mask, torch.tensor([quality]), None)
+            losses.append(float(loss))
+            distortions.append(float(distortion))
+    _exchange(parameters, state.average)
+    loss = float(np.mean(losses)) if losses else float("nan")
+    if not losses or loss <= min((v.loss for v in history.validations), default=math.inf):
+        history.best_step = history.steps_done
+        for name, tensor in state.average.items():
+            state.best[name].copy_(tensor)
+    psnr = -10 * math.log10(np.mean(distortions)) if distortions else float("nan")
+    history.validations.append(Validation(history.steps_done, loss, psnr, 1.0))
+    if progress is not None:
+        progress(history)
+
+
+@torch.no_grad()
+def _exchange(parameters: dict[str, Tensor], others: dict[str, Tensor]) -> None:
+    for name, parameter in parameters.items():
+        kept = parameter.clone()
+        parameter.copy_(others[name])
+        others[name].copy_(kept)
+
+
+def schedule(step: int, steps: int, warmup: int) -> float:
+    """Factor on the learning rate: linear warm-up, then half a cosine."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
+
+
+def main(arguments: list[str]) -> int:
+    """``PLAN TARGET [CHECKPOINT [SECONDS]]``: train, and go on from the checkpoint where there is one."""
+    plan, target = load_codec_plan(Path(arguments[0])), Path(arguments[1])
+    checkpoint = Path(arguments[2]) if len(arguments) > 2 else None
+    budget = float(arguments[3]) if len(arguments) > 3 else None
+
+    def report(history: History) -> None:
+        last = history.validations[-1]
+        print(f"step {last.step}: loss {last.loss:.5f}, {history.seconds:.0f} s", flush=True)
+
+    print(train_codec(plan, target, checkpoint=checkpoint, time_budget=budget, progress=report).stopped)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
