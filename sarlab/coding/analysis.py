@@ -11,7 +11,7 @@ import numpy as np
 from sarlab.coding.learned import TileModel, load_model
 from sarlab.coding.levels import Levels
 from sarlab.coding.sources import Source, redeem
-from sarlab.coding.tilecoder import active_columns, blocks_of, fill_invalid
+from sarlab.coding.tilecoder import active_columns, blocks_of, dilated, fill_invalid
 from sarlab.coding.tiling import FILL_REACH, Tiling, Window, blocks_covering, grown, inside, rounded_up
 
 #: Side of the windows that stand for a large scene, and fewest and most of them.
@@ -122,8 +122,14 @@ def analyze(job: Job) -> Piece:
     reach = grown(wide, rounded_up(model.analysis_reach, model.stride), tiling.height, tiling.width)
     filled = fill_invalid(x, valid, model.neutral)[(slice(None), *inside(reach, job.outer))]
     padding = [(0, 0), *((0, -length % model.stride) for length in filled.shape[1:])]
+    y = model.analyze(np.pad(filled, padding, mode="edge"))
+    if not valid.all():
+        # Columns far from valid samples are zero, also where the border of a tile makes some of them active.
+        near = dilated(blocks_of(valid, model.stride))
+        at = inside(blocks_covering(reach, model.stride), blocks_covering(job.outer, model.stride))
+        y = y * near[(slice(None), *at)][:, None]
     whole = Piece(
-        job.core, reach, model.analyze(np.pad(filled, padding, mode="edge")),
+        job.core, reach, y,
         x[(slice(None), *inside(job.core, job.outer))], valid, job.outer, model.stride,
     )  # fmt: skip
     return replace(whole, wide=wide, y=whole.latent(wide))

@@ -194,15 +194,20 @@ def find_model(name: str, model_hash: bytes, writer: tuple[int, int, int], hint:
     """
     paths = [Path(hint)] if hint else [folder / f"{name}.safetensors" for folder in model_folders()]
     found = [path for path in paths if path.is_file()]
+    others = [] if hint else [path for folder in model_folders()[1:] for path in sorted(folder.glob("*.safetensors"))]
+    for path in [*found, *others]:
+        try:
+            if load_model(path).hash == model_hash:
+                return path
+        except ModelError:
+            if path in found:
+                raise
     if not found:
         wrote = ".".join(map(str, writer))
         raise BitstreamError(
             f"the file needs model '{name}', which this sarlab {__version__} does not have; it was written by sarlab {wrote}: "
             f"install that version or a later one, or put {name}.safetensors into a folder named in {FOLDERS}"
         )
-    for path in found:
-        if load_model(path).hash == model_hash:
-            return path
     raise BitstreamError(
         f"the file needs model '{name}' with hash {model_hash.hex()}, but {found[0]} has {load_model(found[0]).hash.hex()}: "
         "it holds other weights"

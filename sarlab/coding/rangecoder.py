@@ -175,7 +175,10 @@ class RangeDecoder:
             part if low is None else (part << low[1]) + low[0] - (1 << (low[1] - 1))
             for (part, _, _), low in zip(coded, lows, strict=True)
         ]
-        return [np.clip(part, -LARGEST, LARGEST) for part in values]
+        return [
+            np.clip(part, -LARGEST, LARGEST) if low is not None or len(beyond) else part
+            for part, low, (_, beyond, _) in zip(values, lows, coded, strict=True)
+        ]
 
     def decode_uniform(self, count: int, size: int) -> np.ndarray:
         """`count` equally likely integers 0 … size − 1, int64."""

@@ -13,7 +13,7 @@ def speckled():
     rows, columns = np.mgrid[:203, :157]
     level = np.where(rows + 0.4 * columns > 140, -8.0, -16.0) + 2 * np.sin(columns / 9)
     data = np.stack([level, level - 6]) + 10 * np.log10(rng.gamma(4.4, 1 / 4.4, (2, 203, 157)))
-    data[0, 50, 60:64] += 25
+    data[0, 50, 60:64] = 12
     data[:, 100:140, :30] = np.nan
     data[0][rng.random((203, 157)) < 0.002] = np.nan
     return Scene(

@@ -1,0 +1,338 @@
+"""Compressing scenes with learned models: round trips, goals, tiles without seams, regions, exactness, damage."""
+
+import struct
+import subprocess
+import sys
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sarlab
+from sarlab.coding import encoding
+from sarlab.coding.api import compress, decompress, describe
+from sarlab.coding.bitstream import StreamReader
+from sarlab.coding.decoding import Decoder, decode_one
+from sarlab.coding.encoding import Encoder
+from sarlab.coding.learned import FOLDERS, known_codecs, load_model, model_path
+from sarlab.coding.sources import MemorySource
+from sarlab.errors import BitstreamError, CodecError, SarlabError
+from sarlab.scenes.radiometry import to_db
+from sarlab.scenes.scene import Scene
+
+sys.path.insert(0, str(Path(__file__).parent))
+from forged import damage_payload, with_checksum
+
+CODECS = ["factorized", "klt"]
+
+
+@pytest.fixture(params=CODECS)
+def codec(request):
+    return request.param
+
+
+def rms(scene, other):
+    return float(np.sqrt(np.nanmean(np.square(scene.data.astype(np.float64) - other.data))))
+
+
+def test_a_scene_comes_back(speckled, codec):
+    data = sarlab.compress(speckled, codec=codec, quality=30)
+    decoded = sarlab.decompress(data)
+    assert (np.isnan(decoded.data) == np.isnan(speckled.data)).all()
+    for field in (
+        "quantity",
+        "bands",
+        "name",
+        "looks",
+        "spacing",
+        "native_bits",
+        "georeference",
+        "tags",
+        "dtype",
+        "nodata",
+    ):
+        assert getattr(decoded, field) == getattr(speckled, field), field
+    assert rms(decoded, speckled) < 1.2
+    assert describe(data)["bpp"] < 2
+
+
+def test_quality_is_the_psnr_of_the_quantizer(speckled, codec):
+    for quality in (40, 60):
+        decoded = decompress(compress(speckled, codec=codec, quality=quality))
+        width = np.array([n.width for n in Decoder(StreamReader(compress(speckled, codec=codec))).levels.normalizers])
+        error = (decoded.data - speckled.data) / width[:, None, None]
+        assert -20 * np.log10(np.sqrt(np.nanmean(np.square(error)))) == pytest.approx(quality, abs=0.6)
+
+
+def test_bright_targets_are_not_clipped(speckled, codec):
+    decoded = decompress(compress(speckled, codec=codec, quality=40))
+    bright = speckled.data[0, 50, 60:64]
+    assert bright.min() > 5
+    assert np.abs(decoded.data[0, 50, 60:64] - bright).max() < 1.5
+
+
+@pytest.mark.parametrize("bpp", [0.12, 0.5, 1.7])
+def test_a_rate_is_met(speckled, codec, bpp):
+    data = compress(speckled, codec=codec, bpp=bpp)
+    assert 8 * len(data) / speckled.data.size == pytest.approx(bpp, rel=0.03)
+
+
+def test_a_psnr_is_met(speckled, codec):
+    data = compress(speckled, codec=codec, psnr=31.0)
+    decoded = decompress(data)
+    levels = Decoder(StreamReader(data)).levels
+    errors = []
+    for band, normalizer in enumerate(levels.normalizers):
+        valid = speckled.valid[band]
+        x, y = (np.clip(normalizer.normalize(s.data[band][valid]), 0, 1) for s in (speckled, decoded))
+        errors.append(np.square(x - y))
+    assert -10 * np.log10(np.concatenate(errors).mean()) == pytest.approx(31.0, abs=0.05)
+
+
+def test_goals_out_of_reach_are_refused(speckled):
+    for goal in ({"bpp": 100.0}, {"bpp": 0.001}, {"psnr": 200.0}):
+        with pytest.raises(CodecError, match="cannot be reached"):
+            compress(speckled, codec="klt", **goal)
+    for goal in ({"bpp": -1.0}, {"bpp": float("nan")}, {"quality": 97.0}, {"quality": 20, "bpp": 1.0}):
+        with pytest.raises(CodecError):
+            compress(speckled, codec="klt", **goal)
+
+
+def test_tiles_leave_no_seams(speckled, codec):
+    whole = decompress(compress(speckled, codec=codec, quality=25, tile=1024))
+    for tile in (64, 128):
+        tiled = decompress(compress(speckled, codec=codec, quality=25, tile=tile))
+        # Float sums may round differently; a flipped rounding of a latent would be seen as far more.
+        assert np.nanmax(np.abs(tiled.data - whole.data)) < 1e-3
+
+
+def test_a_large_scene_goes_another_way_to_the_same_result(speckled, codec, monkeypatch):
+    monkeypatch.setattr(encoding, "SMALL", 0)
+    whole = decompress(compress(speckled, codec=codec, quality=25, tile=1024))
+    tiled = compress(speckled, codec=codec, quality=25, tile=64)
+    assert np.nanmax(np.abs(decompress(tiled).data - whole.data)) < 1e-3
+    data = compress(speckled, codec=codec, bpp=0.7, tile=64)
+    assert 8 * len(data) / speckled.data.size == pytest.approx(0.7, rel=0.03)
+
+
+@given(st.integers(0, 202), st.integers(0, 156), st.integers(1, 203), st.integers(1, 157))
+@settings(max_examples=25, deadline=None)
+def test_any_window_is_that_of_the_whole(row, column, height, width):
+    data, whole = _tiled()
+    height, width = min(height, 203 - row), min(width, 157 - column)
+    part = decompress(data, window=(row, column, height, width))
+    expected = whole.window(row, column, height, width)
+    assert (part.valid == expected.valid).all()
+    assert np.nanmax(np.abs(part.data - expected.data), initial=0) < 1e-3
+    assert part.georeference == expected.georeference
+
+
+def _tiled(cache={}):  # noqa: B006 (made once for all examples)
+    if not cache:
+        rng = np.random.default_rng(1)
+        scene = Scene(10 * np.log10(rng.gamma(4, 0.25, (1, 203, 157))).astype(np.float32), "db", ("VV",))
+        scene = scene.with_data(np.where(rng.random(scene.shape) < 0.01, np.nan, scene.data), valid=None)
+        cache["data"] = compress(scene, codec="klt", quality=25, tile=64)
+        cache["whole"] = decompress(cache["data"])
+    return cache["data"], cache["whole"]
+
+
+def test_windows_outside_are_refused():
+    data, _ = _tiled()
+    for window in ((-1, 0, 5, 5), (0, 0, 0, 5), (200, 0, 5, 5), (0, 157, 1, 1)):
+        with pytest.raises(CodecError, match="leaves the scene"):
+            decompress(data, window=window)
+
+
+def test_a_window_reads_no_more_tiles_than_it_needs():
+    data, _ = _tiled()
+    damaged = bytearray(data)
+    damaged[-1] ^= 255  # the last tile
+    with pytest.raises(BitstreamError, match="tile 11"):
+        decompress(bytes(damaged))
+    decompress(bytes(damaged), window=(0, 0, 40, 40))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 7, 9), (2, 8, 8), (3, 1, 300), (1, 65, 64), (2, 33, 1)])
+def test_any_size(shape, codec):
+    rng = np.random.default_rng(2)
+    scene = Scene(rng.normal(-10, 3, shape).astype(np.float32), "db", tuple("abc")[: shape[0]])
+    decoded = decompress(compress(scene, codec=codec, quality=45, tile=64))
+    assert decoded.shape == shape
+    assert rms(decoded, scene) < 0.3
+
+
+def test_exact_zeros_are_values(amplitudes, codec):
+    decoded = decompress(compress(amplitudes, codec=codec, quality=45))
+    assert decoded.quantity == "amplitude"
+    assert decoded.dtype == "uint8"
+    assert (np.rint(decoded.data) == amplitudes.data).mean() > 0.97
+    assert (decoded.data[:, 5:35, 5:45] == 0).all()
+    floats = replace(amplitudes, data=amplitudes.data**2 / 1e4, quantity="intensity", dtype="float32")
+    again = decompress(compress(floats, codec=codec, quality=50))
+    assert (again.data[:, 5:35, 5:45] == 0).all()
+    decibels = replace(
+        amplitudes, data=np.where(amplitudes.data > 0, amplitudes.data - 20, -np.inf), quantity="db", dtype="float32"
+    )
+    again = decompress(compress(decibels, codec=codec, quality=50))
+    assert np.isneginf(again.data[:, 5:35, 5:45]).all()
+
+
+def test_complex_scenes_keep_their_intensity(codec):
+    rng = np.random.default_rng(3)
+    data = (rng.normal(size=(2, 60, 50)) + 1j * rng.normal(size=(2, 60, 50))).astype(np.complex64) * 100
+    scene = Scene(data, "complex", ("HH", "HV"), dtype="complex_int16", native_bits=32)
+    decoded = decompress(compress(scene, codec=codec, quality=50))
+    assert decoded.quantity == "intensity"
+    assert decoded.dtype == "float32"
+    assert np.abs(to_db(decoded).data - to_db(scene).data).max() < 1.5
+
+
+@pytest.mark.parametrize("value", [0.0, -12.5])
+def test_constant_scenes_and_scenes_without_a_sample(codec, value):
+    constant = Scene(np.full((1, 100, 80), value, np.float32), "db", ("VV",))
+    data = compress(constant, codec=codec, quality=40)
+    assert len(data) < 600
+    assert np.abs(decompress(data).data - value).max() < 0.3
+    nothing = Scene(np.full((2, 100, 80), np.nan, np.float32), "db", ("VV", "VH"))
+    for goal in ({"quality": 30}, {"bpp": 0.5}, {"psnr": 30}):
+        data = compress(nothing, codec=codec, **goal)
+        assert len(data) < 120
+        assert np.isnan(decompress(data).data).all()
+
+
+def test_one_band_without_samples(codec):
+    data = np.full((2, 40, 40), np.nan, np.float32)
+    data[1] = np.random.default_rng(4).normal(-10, 2, (40, 40))
+    decoded = decompress(compress(Scene(data, "db", ("VV", "VH")), codec=codec, quality=40))
+    assert (np.isnan(decoded.data) == np.isnan(data)).all()
+
+
+def test_nodata_costs_little(codec):
+    rng = np.random.default_rng(5)
+    data = rng.normal(-10, 2, (1, 512, 512)).astype(np.float32)
+    half = data.copy()
+    half[:, :256] = np.nan
+    sizes = [len(compress(Scene(d, "db", ("VV",)), codec=codec, quality=27)) for d in (half[:, 256:], half)]
+    assert sizes[1] - sizes[0] < 0.02 * sizes[0] + 100
+
+
+def test_integers_are_the_same_whatever_decodes_them(speckled, codec):
+    data = compress(speckled, codec=codec, quality=28, tile=64)
+    latents = []
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 4):
+            torch.set_num_threads(count)
+            with StreamReader(data) as reader:
+                decoder = Decoder(reader)
+                latents.append([decode_one(decoder._tile_order(r, c))[0] for r in range(4) for c in range(3)])
+    finally:
+        torch.set_num_threads(threads)
+    assert all((a == b).all() for a, b in zip(*latents, strict=True))
+    one = decompress(data)
+    torch.set_num_threads(4)
+    try:
+        four = decompress(data)
+    finally:
+        torch.set_num_threads(threads)
+    assert np.nanmax(np.abs(one.data - four.data)) < 1e-3
+
+
+@pytest.mark.slow
+def test_processes_do_the_same(speckled, monkeypatch):
+    monkeypatch.setattr(encoding, "SMALL", 0)
+    alone = compress(speckled, codec="klt", quality=25, tile=64, workers=1)
+    assert compress(speckled, codec="klt", quality=25, tile=64, workers=2) == alone
+    assert np.nanmax(np.abs(decompress(alone, workers=2).data - decompress(alone).data)) < 1e-3
+
+
+def test_size_follows_the_estimate(speckled, codec):
+    encoder = Encoder(MemorySource(speckled), model_path(codec), tile=512)
+    for quality in (15, 25, 40, 60):
+        size = len(compress(speckled, codec=codec, quality=quality))
+        assert size == pytest.approx(encoder.sample.bytes(quality), rel=0.005, abs=16)
+
+
+def test_a_latent_that_is_not_the_coded_one_is_noticed(speckled):
+    data = bytearray(compress(speckled, codec="klt", quality=25))
+    with StreamReader(bytes(data)) as reader:
+        first = reader.header_bytes
+    # The stored checksum of the latent, two bytes before the payload, with the header's checksum put right.
+    data[first - 2] ^= 1
+    struct.pack_into("<I", data, 5, zlib.crc32(bytes(data[9:first])))
+    with pytest.raises(BitstreamError, match="not the one that was coded"):
+        decompress(bytes(data))
+
+
+def test_unknown_models_are_named(speckled, tmp_path, monkeypatch):
+    data = compress(speckled, codec="klt", quality=20)
+    known = load_model(model_path("klt"))
+    monkeypatch.setattr("sarlab.coding.learned.ASSETS", tmp_path)
+    with pytest.raises(
+        BitstreamError, match=r"needs model 'klt-1'.*written by sarlab 0\.1\.0: install that version or a later one"
+    ):
+        decompress(data)
+    with pytest.raises(CodecError, match="unknown codec 'klt'"):
+        compress(speckled, codec="klt")
+    assert known.name == "klt-1"
+
+
+def test_other_weights_under_the_same_name_are_noticed(speckled):
+    data = compress(speckled, codec="klt", quality=20)
+    with pytest.raises(BitstreamError, match="other weights"):
+        decompress(data, model=model_path("factorized"))
+
+
+def test_a_models_folder(speckled, tmp_path, monkeypatch):
+    (tmp_path / "mine.safetensors").write_bytes(model_path("klt").read_bytes())
+    monkeypatch.setenv(FOLDERS, str(tmp_path))
+    assert "mine" in known_codecs()
+    data = compress(speckled, codec="mine", quality=20)
+    assert describe(data)["model"] == "klt-1"
+    assert decompress(data).shape == speckled.shape
+    with pytest.raises(SarlabError):
+        compress(speckled, codec=str(tmp_path / "none.safetensors"))
+    (tmp_path / "broken.safetensors").write_bytes(b"no weights")
+    with pytest.raises(SarlabError, match="broken"):
+        compress(speckled, codec="broken")
+
+
+def test_the_package_imports_neither_torch_nor_numpy():
+    script = "import sys, sarlab; assert 'numpy' not in sys.modules; sarlab.compress; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize("count", [1200, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_damaged_files_end_in_a_scene_or_an_error(count):
+    rng = np.random.default_rng(count)
+    scene = Scene(rng.normal(-10, 3, (1, 40, 72)).astype(np.float32), "db", ("VV",), tags={"a": "b"})
+    scene = scene.with_data(np.where(rng.random(scene.shape) < 0.05, np.nan, scene.data), valid=None)
+    data = compress(scene, codec="klt", quality=22, tile=64)
+    with StreamReader(data) as reader:
+        first = reader.header_bytes
+    decoded = 0
+    for number in range(count):
+        damaged = bytearray(data)
+        kind = number % 4
+        if kind == 0:
+            damaged = damaged[: rng.integers(len(damaged))]
+        elif kind == 1:
+            damaged[rng.integers(len(damaged))] = rng.integers(256)
+        elif kind == 2:  # fields behind a checksum that was put right
+            damaged[rng.integers(9, first)] ^= 1 << rng.integers(8)
+            damaged = with_checksum(damaged)
+        else:  # payloads behind checksums that were put right
+            damage_payload(damaged, first, rng)
+        try:
+            result = decompress(bytes(damaged))
+        except BitstreamError:
+            continue
+        decoded += 1
+        assert result.data.size <= 1 << 22
+    assert 0 < decoded < count / 2
