@@ -23,6 +23,7 @@ ALL = [
     QuantizerSpec("affine", 10, granularity="tensor", calibration="percentile"),
     QuantizerSpec("affine", 3, calibration="mse"),
     QuantizerSpec("allocated", 4, calibration="mse"),
+    QuantizerSpec("companded", 4, calibration="mse"),
     QuantizerSpec("lsq", 5),
     QuantizerSpec("fsq", 4, calibration="mse"),
     QuantizerSpec("guide", 4),

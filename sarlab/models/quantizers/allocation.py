@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sarlab.models.quantizers.calibration import grid_error, ranges, thinned
+from sarlab.models.quantizers.calibration import thinned
 
 #: Values of a channel that its distortions are measured on.
 SAMPLES = 2048
@@ -18,16 +18,16 @@ MOST_ABOVE_AVERAGE = 8
 PERTURBATION = 0.1
 
 
-def distortions(values: Tensor, average: int, method: str) -> Tensor:
-    """Mean squared error of each channel on calibrated uniform grids of 0, 1, 2 … bits.
+def distortions(values: Tensor, average: int, error: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Mean squared error of each channel at 0, 1, 2 … bits.
 
     Parameters
     ----------
     values : Tensor, shape (C, n)
     average : int
         Bits a channel gets on average.
-    method : {"minmax", "percentile", "mse"}
-        Calibration of the grids.
+    error : callable
+        (values (C, n), levels (C,)) → mean squared error (C,) of quantizers fitted to the values.
 
     Returns
     -------
@@ -35,11 +35,8 @@ def distortions(values: Tensor, average: int, method: str) -> Tensor:
         Column b is the error at b bits; falling along a row.
     """
     values = thinned(values, SAMPLES)
-    columns = []
-    for bits in range(min(MOST_BITS, average + MOST_ABOVE_AVERAGE) + 1):
-        levels = torch.full((len(values),), 2**bits)
-        low, high = ranges(values, levels, method, "channel")
-        columns.append(grid_error(values, low, high, levels))
+    widths = range(min(MOST_BITS, average + MOST_ABOVE_AVERAGE) + 1)
+    columns = [error(values, torch.full((len(values),), 2**bits)) for bits in widths]
     return torch.stack(columns, dim=1).cummin(dim=1).values
 
 

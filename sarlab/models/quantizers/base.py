@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sarlab.errors import BitstreamError, QuantizerError
 from sarlab.models.quantizers.latents import Latents, checked, gather
-from sarlab.models.quantizers.noise import unit_range_noise
+from sarlab.models.quantizers.noise import centered_uniform, unit_range_noise
 from sarlab.models.quantizers.packing import pack_bits, packed_bytes, read_header, unpack_bits, write_header
 from sarlab.registry import Registry
 from sarlab.specs import QuantizerSpec, spec_from_dict
@@ -198,8 +198,7 @@ class Quantizer(nn.Module):
 
     def noisy(self, y: Tensor, generator: torch.Generator) -> Tensor:
         """`y` with uniform noise as wide as the quantizer's step."""
-        uniform = torch.rand(y.shape, generator=generator, device=generator.device, dtype=torch.float32) - 0.5
-        return y + uniform.to(y.device) * self.step_of(y)
+        return y + centered_uniform(y, generator) * self.step_of(y)
 
     def straight_through(self, y: Tensor) -> Tensor:
         """Rounded values with the gradient of the identity."""

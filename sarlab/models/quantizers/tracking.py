@@ -13,7 +13,7 @@ from sarlab.specs import QuantizerSpec
 #: Every batch of the first ones is followed, later every so many-th: latents change less, and looking costs time.
 FIRST, LATER = 50, 5
 #: Share of a batch in the ranges that follow a training, first and later.
-FIRST_SHARE, LATER_SHARE = 0.1, 0.4
+FIRST_SHARE, LATER_SHARE = 0.1, 0.2
 
 
 class CalibratedQuantizer(Quantizer):

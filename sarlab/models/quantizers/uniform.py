@@ -8,8 +8,9 @@ from torch import Tensor
 from sarlab.errors import QuantizerError
 from sarlab.models.quantizers.allocation import allocate, distortions, synthesis_gains
 from sarlab.models.quantizers.base import Quantized, Synthesis, quantizers
-from sarlab.models.quantizers.calibration import ranges
+from sarlab.models.quantizers.calibration import grid_error, ranges
 from sarlab.models.quantizers.latents import Latents
+from sarlab.models.quantizers.noise import centered_uniform
 from sarlab.models.quantizers.tracking import CalibratedQuantizer
 from sarlab.specs import QuantizerSpec
 
@@ -52,28 +53,38 @@ class UniformQuantizer(CalibratedQuantizer):
         self.low.lerp_(low.to(self.low), share)
         self.high.lerp_(high.to(self.high), share)
 
+    def compress(self, y: Tensor) -> Tensor:
+        """Coordinate in which the levels are equidistant."""
+        return y
+
+    def expand(self, position: Tensor) -> Tensor:
+        """Inverse of `compress`."""
+        return position
+
     def _quantize(self, y: Tensor) -> Quantized:
         low, step, top = self._calibrated_grid()
-        integers = torch.minimum(((y - low) / _divisor(step)).round().clamp(min=0), top)
-        outside = (y < low - step / 2) | (y > low + (top + 0.5) * step)
+        position = self.compress(y)
+        integers = torch.minimum(((position - low) / _divisor(step)).round().clamp(min=0), top)
+        outside = (position < low - step / 2) | (position > low + (top + 0.5) * step)
         return Quantized(integers.long(), saturated=int((outside & (top > 0)).sum()))
 
     def dequantize(self, quantized: Quantized) -> Tensor:
         with torch.no_grad():
             low, step, _ = self._calibrated_grid()
-            return low + quantized.integers * step
+            return self.expand(low + quantized.integers * step)
 
     def step_of(self, y: Tensor) -> Tensor:
         return self._calibrated_grid()[1]
 
     def noisy(self, y: Tensor, generator: torch.Generator) -> Tensor:
         low, step, top = self._calibrated_grid()
-        return super().noisy(torch.clamp(y, low - step / 2, low + (top + 0.5) * step), generator)
+        position = torch.clamp(self.compress(y), low - step / 2, low + (top + 0.5) * step)
+        return self.expand(position + centered_uniform(y, generator) * step)
 
     def straight_through(self, y: Tensor) -> Tensor:
         low, step, top = self._calibrated_grid()
-        position = torch.minimum(((y - low) / _divisor(step)).clamp(min=0), top)
-        return low + (position + (position.round() - position).detach()) * step
+        position = torch.minimum(((self.compress(y) - low) / _divisor(step)).clamp(min=0), top)
+        return self.expand(low + (position + (position.round() - position).detach()) * step)
 
     def _calibrated_grid(self) -> tuple[Tensor, Tensor, Tensor]:
         self.require_ready()
@@ -115,13 +126,21 @@ class AllocatedQuantizer(UniformQuantizer):
         super().calibrate(batches)
 
     def follow(self, values: Tensor, share: float) -> None:
-        if share == 1.0 or int(self.observed) % REALLOCATE_EVERY == 0:
-            table = distortions(values, self.spec.bits, self.spec.calibration) * self.gains.cpu()[:, None]
-            bits = allocate(table, self.spec.bits * self.channels).to(self.allocation)
-            if not torch.equal(bits, self.allocation):
-                self.allocation.copy_(bits)
-                share = 1.0
+        if (share == 1.0 or int(self.observed) % REALLOCATE_EVERY == 0) and self.reallocate(values):
+            share = 1.0
         super().follow(values, share)
+
+    def reallocate(self, values: Tensor) -> bool:
+        """Share out the bits after values by channel, shape (C, n); whether that changed anything."""
+        table = distortions(values, self.spec.bits, self.fitted_error) * self.gains.cpu()[:, None]
+        before = self.allocation.clone()
+        self.allocation.copy_(allocate(table, self.spec.bits * self.channels))
+        return not torch.equal(before, self.allocation)
+
+    def fitted_error(self, values: Tensor, levels: Tensor) -> Tensor:
+        """Mean squared error of values by channel, shape (C, n), with grids of so many levels fitted to them."""
+        low, high = ranges(values, levels, self.spec.calibration, "channel")
+        return grid_error(values, low, high, levels)
 
 
 def _divisor(step: Tensor) -> Tensor:
