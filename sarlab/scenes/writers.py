@@ -113,6 +113,7 @@ class GeoTiffWriter:
 
     def write(self, data: np.ndarray, row: int, column: int, valid: np.ndarray | None = None) -> None:
         """Write samples of shape (bands, rows, columns) at (`row`, `column`); NaN becomes nodata."""
+        from rasterio.errors import RasterioError
         from rasterio.windows import Window as RasterWindow
 
         bands, rows, columns = data.shape
@@ -120,7 +121,10 @@ class GeoTiffWriter:
             raise SceneError(f"{self.path}: samples {data.shape} at ({row}, {column}) do not fit into {self.shape}")
         valid = ~np.isnan(data) if valid is None else valid
         encoded = encode_samples(data, valid, self.dtype, self.nodata, str(self.path))
-        self._file.write(encoded, window=RasterWindow(column, row, columns, rows))
+        try:
+            self._file.write(encoded, window=RasterWindow(column, row, columns, rows))
+        except (RasterioError, OSError) as failure:
+            raise SceneError(f"{self.path}: cannot be written ({first_line(failure)}); is the disk full?") from None
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         import rasterio.shutil
@@ -131,10 +135,30 @@ class GeoTiffWriter:
                 self._file.close()
                 if self.cog:
                     rasterio.shutil.copy(self._plain, self._final, driver="COG", compress="deflate", bigtiff="if_safer")
+                _check_complete(self._final)
         except (RasterioError, OSError) as failure:
             self._stack.__exit__(type(failure), failure, failure.__traceback__)
             raise SceneError(f"{self.path}: cannot be written ({first_line(failure)})") from None
         self._stack.__exit__(kind, error, trace)
+
+
+def _check_complete(path: Path) -> None:
+    """Raise OSError where blocks of a TIFF lie beyond its end: GDAL says nothing when writing fails while it closes."""
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    size = path.stat().st_size
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        opened = rasterio.open(path)
+    with opened as file:
+        for band, (rows, columns) in enumerate(file.block_shapes, 1):
+            for row in range(-(-file.height // rows)):
+                for column in range(-(-file.width // columns)):
+                    names = (f"BLOCK_OFFSET_{column}_{row}", f"BLOCK_SIZE_{column}_{row}")
+                    place = [file.get_tag_item(name, "TIFF", band) for name in names]
+                    if None not in place and sum(map(int, place)) > size:
+                        raise OSError(f"the file ends at {size} bytes; is the disk full?")
 
 
 def own_tags(scene: Scene) -> dict[str, str]:
