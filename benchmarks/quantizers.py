@@ -3,7 +3,8 @@
     python benchmarks/quantizers.py [--scenes NAME_OR_PATH ...] [--json FILE]
 
 Calibration sees training scenes only; losses are means over the bands of all test scenes. Bits a value count header and
-side information of the packed latent.
+side information of the packed latent. Below the losses: bits a value of the same latents range-coded, with the
+frequencies of the training scenes, and adapted to each file.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.stats import entropy
 
+from sarlab.coding.latent_coding import decode_latent, encode_latent, fit_latent_model, ideal_bits
 from sarlab.files import write_json
 from sarlab.metrics.pixel import psnr
 from sarlab.models.data import TrainingData
@@ -51,12 +54,16 @@ VARIANTS = {
     "guide 4": (QuantizerSpec("guide", 4), None, 0),
     "guide 10": (QuantizerSpec("guide", 10), None, 0),
 }  # fmt: skip
+#: Variants that are range-coded too.
+CODED = ("int8 channel minmax", "allocated 4 mse", "companded 4 mse")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     default = ["bigearthnet"] + ([str(CHIPS)] if CHIPS.is_dir() else [])
-    parser.add_argument("--scenes", nargs="+", default=default, help="names or paths (default: embedded and real chips)")
+    parser.add_argument(
+        "--scenes", nargs="+", default=default, help="names or paths (default: embedded and real chips)"
+    )
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -79,7 +86,9 @@ def losses(source: str) -> dict[str, dict[str, dict[str, float]]]:
     plain = {}
     for channels in CHANNELS:
         spec = ModelSpec("klt", REDUCTION, channels, init="klt")
-        model = build_model(spec, seed=0, klt=type(basis)(basis.vectors[:channels], basis.mean, basis.variances[:channels]))
+        model = build_model(
+            spec, seed=0, klt=type(basis)(basis.vectors[:channels], basis.mean, basis.variances[:channels])
+        )
         model.eval()
         calibration = [model.analysis(r.values[None, None]) for r in data.training]
         cases = []
@@ -109,14 +118,53 @@ def losses(source: str) -> dict[str, dict[str, dict[str, float]]]:
                 "bits_per_value": sum(quantizer.bits(y.shape) for *_, y in cases) / values,
                 "saturated": sum(quantizer.quantize(y).saturated for *_, y in cases) / values,
             }
+        rate = coded_bits(channels, calibration, [y for *_, y in cases])
+        for name, row in rate.items():
+            table.setdefault(f"coded: {name}", {})[str(channels)] = row
     report(table, plain)
     return table
+
+
+def coded_bits(
+    channels: int, calibration: list[torch.Tensor], latents: list[torch.Tensor]
+) -> dict[str, dict[str, float]]:
+    """Bits a value: packed, plug-in entropy, range-coded with learned and with adapted tables, and the coder's loss."""
+    values = sum(y.numel() for y in latents)
+    rows = {}
+    for name in CODED:
+        quantizer = build_quantizer(VARIANTS[name][0], channels)
+        quantizer.calibrate(calibration)
+        model = fit_latent_model(quantizer, calibration)
+        static = [encode_latent(quantizer, y, model) for y in latents]
+        adaptive = [encode_latent(quantizer, y, model, adaptive=True) for y in latents]
+        for y, one, other in zip(latents, static, adaptive, strict=True):
+            expected = quantizer.rounded(y)
+            if not all(torch.equal(decode_latent(quantizer, data, model), expected) for data in (one, other)):
+                raise SystemExit(f"{name}: a range-coded latent did not decode to itself")
+        ideal = sum(ideal_bits(quantizer, y, model) for y in latents)
+        rows[name] = {
+            "packed": sum(quantizer.bits(y.shape) for y in latents) / values,
+            "plug_in": sum(plug_in_bits(quantizer.quantize(y).integers[0]) for y in latents) / values,
+            "static": 8 * sum(map(len, static)) / values,
+            "adaptive": 8 * sum(map(len, adaptive)) / values,
+            "loss_bytes_a_file": (sum(map(len, static)) - ideal / 8) / len(latents),
+        }
+    return rows
+
+
+def plug_in_bits(integers: torch.Tensor) -> float:
+    """Plug-in entropy of a latent (C, h, w) in bits, channel by channel: too low where values are few."""
+    return sum(entropy(np.bincount(plane.flatten().numpy()), base=2) * plane.numel() for plane in integers)
 
 
 def report(table: dict[str, dict[str, dict[str, float]]], plain: dict[int, float]) -> None:
     print(f"{'ratio':26}" + "".join(f"{REDUCTION**2 // c:>8}x" for c in CHANNELS))
     print(f"{'float32 PSNR, dB':26}" + "".join(f"{plain[c]:9.2f}" for c in CHANNELS))
     for name, row in table.items():
+        if name.startswith("coded: "):
+            for what in ("packed", "plug_in", "static", "adaptive", "loss_bytes_a_file"):
+                print(f"{name[7:] + ', ' + what:42}" + "".join(f"{row[str(c)][what]:8.2f} " for c in CHANNELS))
+            continue
         _, goal, most = VARIANTS[name]
         reached = ""
         if goal is not None:

@@ -92,7 +92,9 @@ def fit_latent_model(quantizer: Quantizer, latents: Tensor | Iterable[Tensor]) -
     -------
     LatentModel
     """
-    batches = [latents] if hasattr(latents, "ndim") else list(latents)
+    import torch
+
+    batches = [latents] if isinstance(latents, torch.Tensor) else list(latents)
     if not batches:
         raise CodecError("no latents to learn frequencies from; give at least one batch of training data")
     planes = np.concatenate([_planes(quantizer.quantize(batch)) for batch in batches], axis=1)
@@ -268,7 +270,9 @@ def _smoothed(values: np.ndarray, entries: int) -> Table:
 
 
 def _quantized(quantizer: Quantizer, y: Tensor | Quantized) -> Quantized:
-    return quantizer.quantize(y) if hasattr(y, "ndim") else y
+    import torch
+
+    return quantizer.quantize(y) if isinstance(y, torch.Tensor) else y
 
 
 def _planes(quantized: Quantized) -> np.ndarray:

@@ -62,7 +62,7 @@ class FiniteScalarQuantizer(CalibratedQuantizer):
             error = (center + trial * (2 * levels / self.top - 1) - values).square().mean(dim=1, keepdim=True)
             scale = torch.where(error < best, trial, scale)
             best = torch.minimum(best, error)
-        return (t[:, 0].float().expand(self.channels) for t in (center, _nonzero(scale)))
+        return center[:, 0].float().expand(self.channels), _nonzero(scale)[:, 0].float().expand(self.channels)
 
     def _bounded(self, y: Tensor) -> Tensor:
         """Position on the levels, 0 to top."""

@@ -72,16 +72,16 @@ def pack_bits(planes: np.ndarray, widths: Sequence[int]) -> bytes:
     bytes
         `packed_bytes(count, widths)` of them.
     """
-    parts = []
     for row, width in zip(planes, widths, strict=True):
         if len(row) and (int(row.min()) < 0 or int(row.max()) >> width):
             raise BitstreamError(f"values from {row.min()} to {row.max()} do not fit into {width} bits")
     if all(width % 8 == 0 for width in widths):
-        for row, width in zip(planes, widths, strict=True):
-            parts.append(_big_endian(row)[:, 4 - width // 8 :].tobytes())
-        return b"".join(parts)
-    for row, width in zip(planes, widths, strict=True):
-        parts.append(np.unpackbits(_big_endian(row), axis=1)[:, 32 - width :].ravel())
+        rows = zip(planes, widths, strict=True)
+        return b"".join(_big_endian(row)[:, 4 - width // 8 :].tobytes() for row, width in rows)
+    parts = [
+        np.unpackbits(_big_endian(row), axis=1)[:, 32 - width :].ravel()
+        for row, width in zip(planes, widths, strict=True)
+    ]
     return np.packbits(np.concatenate(parts)).tobytes()
 
 
