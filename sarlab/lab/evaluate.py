@@ -29,6 +29,7 @@ from sarlab.lab.inputs import Input, load_inputs
 from sarlab.lab.journal import Journal
 from sarlab.lab.results import write_table
 from sarlab.scenes.scene import Scene
+from sarlab.scenes.splits import Split
 
 #: Columns before the metrics, in order.
 COLUMNS = [
@@ -44,7 +45,7 @@ LAST_COLUMNS = ["encode_seconds", "decode_seconds", "threads", "codec_version", 
 
 def evaluate(
     names: Sequence[str],
-    scenes: Sequence[str | Path | Scene],
+    scenes: Sequence[str | Path | Scene | Split],
     targets: Sequence[Target] = (),
     *,
     quantity: str = "auto",
@@ -63,8 +64,8 @@ def evaluate(
     ----------
     names : sequence of str
         Codecs.
-    scenes : sequence of str, Path or Scene
-        Files, folders, packs or names of the catalog.
+    scenes : sequence of str, Path, Scene or Split
+        Files, folders, packs or names of the catalog; of a split its test and independent scenes.
     targets : sequence of Target
         What each file shall have; default each codec's own grid of qualities.
     quantity : str

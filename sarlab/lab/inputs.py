@@ -79,7 +79,7 @@ class Input:
 
 
 def load_inputs(
-    sources: Sequence[str | Path | Scene],
+    sources: Sequence[str | Path | Scene | Split],
     *,
     quantity: str = "auto",
     bands: Sequence[str] | None = None,
@@ -89,8 +89,9 @@ def load_inputs(
 
     Parameters
     ----------
-    sources : sequence of str, Path or Scene
-        Files, folders, packs, names of the catalog (their test scenes) or of embedded scenes.
+    sources : sequence of str, Path, Scene or Split
+        Files, folders, packs, names of the catalog (their test scenes) or of embedded scenes; of a split its test and
+        independent scenes.
     quantity : str
         What the samples of files are.
     bands : sequence of str, optional
@@ -119,7 +120,9 @@ def load_inputs(
     return list({item.digest: item for item in found}.values())
 
 
-def _of_source(source: str | Path | Scene, quantity: str, clip: object) -> list[Input]:
+def _of_source(source: str | Path | Scene | Split, quantity: str, clip: object) -> list[Input]:
+    if isinstance(source, Split):
+        return _of_split(source, clip)
     if isinstance(source, Scene):
         return _with_clip([source], clip)
     name = str(source)

@@ -55,7 +55,7 @@ Study = Callable[[Context], pd.DataFrame]
 #: Functions `Context` → DataFrame by the name of their table.
 studies: Registry[Study] = Registry("study", "sarlab.studies", PlanError)
 #: Modules of this package that register studies.
-MODULES: tuple[str, ...] = ()
+MODULES: tuple[str, ...] = ("sarlab.lab.study_codecs", "sarlab.lab.study_limits")
 
 
 def find_study(name: str) -> Study:

@@ -1,0 +1,107 @@
+"""Classical codecs on the test and independent scenes of a split, at matched PSNR, from real files.
+
+Every codec is asked for the same PSNR values on every scene and band: so Bjøntegaard differences follow their protocol,
+and at each of these values only what PSNR does not see is different between codecs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from sarlab.coding.codec import codecs
+from sarlab.coding.targets import Target
+from sarlab.errors import ResultsError
+from sarlab.lab.evaluate import evaluate
+from sarlab.lab.studies import Context, studies
+from sarlab.scenes.scene import Scene
+
+#: What the quick report compares: each kind of codec once, all from the libraries that sarlab always has.
+SHORT = ("jpeg2000", "hevc12", "avif12", "jpegxl", "jpeg", "jpegls", "sz3", "klt")
+#: PSNR in dB: on Sentinel-1 from about 0.03 to 3 bit per pixel; ten of them carry the interval of BD-rate, 25 to 40 dB.
+PSNR_DB = tuple(float(value) for value in range(20, 45, 2))
+#: The anchor's other operating points, which must not change what a Bjøntegaard difference says.
+BETWEEN_DB = tuple(float(value) for value in range(21, 46, 2))
+RATES_BPP = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0)
+ANCHOR = "jpeg2000"
+
+
+@studies.register("codecs")
+def short_list(context: Context) -> pd.DataFrame:
+    """One codec of each kind, with all metrics."""
+    return measured(context, SHORT, "codecs")
+
+
+@studies.register("codecs_all")
+def whole_list(context: Context) -> pd.DataFrame:
+    """Every lossy codec that this machine has, with all metrics."""
+    names = [name for name in codecs if not codecs[name].capabilities.lossless]
+    return measured(context, names, "codecs_all")
+
+
+@studies.register("protocol")
+def protocol(context: Context) -> pd.DataFrame:
+    """JPEG 2000 at other operating points: between the matched PSNR values, at its own grid, at stated rates."""
+    if not codecs[ANCHOR].available().ok:
+        raise ResultsError(f"the check of the protocol needs {ANCHOR}: {codecs[ANCHOR].available().reason}")
+    kinds = {
+        "matched": [Target("psnr", value) for value in PSNR_DB],
+        "between": [Target("psnr", value) for value in BETWEEN_DB],
+        "grid": [],
+        "rate": [Target("bpp", value) for value in RATES_BPP],
+    }
+    frames = []
+    for points, targets in kinds.items():
+        frame = evaluate([ANCHOR], [context.split], targets, metrics=["psnr_db"], workers=context.workers)
+        frames.append(with_fixed_bytes(frame.assign(points=points)))
+    return pd.concat(frames, ignore_index=True)
+
+
+def measured(context: Context, names: Sequence[str], journal: str) -> pd.DataFrame:
+    """Rows of the codecs among `names` that are available, slow ones begun first."""
+    known = [name for name in names if name in codecs and codecs[name].available().ok]
+    if not known:
+        raise ResultsError(f"none of the codecs {', '.join(names)} is available; 'sarlab codecs' says why")
+    path = context.folder / f"{journal}.journal"
+    targets = [Target("psnr", value) for value in PSNR_DB]
+    frame = evaluate(known, [context.split], targets, workers=context.workers, journal=path)
+    path.unlink(missing_ok=True)
+    return with_fixed_bytes(frame)
+
+
+def with_fixed_bytes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Add ``fixed_bytes``, what the file of an empty scene of that size takes, and the rate without them.
+
+    On a patch of 120×120 the boxes of HEIF weigh as much as the picture. ``bpp`` counts them; ``bpp_content`` does not,
+    which is what compares codecs on scenes smaller than anybody would store.
+    """
+    known: dict[tuple[str, int, int], float] = {}
+    fixed = []
+    for row in rows.itertuples():
+        key = (str(row.codec), int(row.height), int(row.width))
+        if key not in known:
+            known[key] = float(fixed_bytes(*key))
+        fixed.append(known[key] if pd.notna(row.bytes) else np.nan)
+    rows = rows.copy()
+    content = 8 * (rows["bytes"].astype(float) - np.array(fixed)) / rows["pixels"].astype(float)
+    rows.insert(rows.columns.get_loc("bpp") + 1, "bpp_content", content)
+    rows.insert(rows.columns.get_loc("bytes") + 1, "fixed_bytes", fixed)
+    return rows
+
+
+def fixed_bytes(name: str, height: int, width: int) -> int:
+    """Bytes of a file that holds next to nothing: one sample of the scene is 0.1 dB off, at the lowest quality.
+
+    Parameters
+    ----------
+    name : str
+        Of a codec.
+    height, width : int
+        Of the scene.
+    """
+    db = np.full((1, height, width), -10.0, np.float32)
+    db[0, 0, 0] -= 0.1
+    codec = codecs[name]
+    return len(codec.compress(Scene(db, "db", ("VV",)), quality=codec.capabilities.quality.grid[0]))
