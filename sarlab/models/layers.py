@@ -159,34 +159,38 @@ class WindowAttention(nn.Module):
         super().__init__()
         self.window = window
         self.heads = next(h for h in (4, 3, 2, 1) if channels % h == 0)
-        self.norm = nn.GroupNorm(1, channels)
-        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.project = nn.Conv2d(channels, channels, 1)
+        self.norm = nn.LayerNorm(channels)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.project = nn.Linear(channels, channels)
         nn.init.zeros_(self.project.weight)
         nn.init.zeros_(self.project.bias)
-        self.position = nn.Parameter(torch.zeros(self.heads, (2 * window - 1) ** 2))
-        rows, columns = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
-        rows, columns = rows.flatten(), columns.flatten()
-        index = (rows[:, None] - rows + window - 1) * (2 * window - 1) + columns[:, None] - columns + window - 1
-        self.register_buffer("index", index, persistent=False)
+        self.position = nn.Parameter(torch.zeros(self.heads, 2 * window - 1, 2 * window - 1))
 
     def forward(self, x: Tensor) -> Tensor:
         n, channels, h, w = x.shape
-        side = self.window
-        rows, columns = -(-h // side), -(-w // side)
-        padding = (0, columns * side - w, 0, rows * side - h)
-        qkv = F.pad(self.qkv(self.norm(x)), padding)
-        qkv = qkv.permute(0, 2, 3, 1).reshape(n, rows, side, columns, side, 3, self.heads, channels // self.heads)
-        qkv = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(3, n * rows * columns, self.heads, side * side, -1)
-        bias = self.position[:, self.index].to(qkv.dtype)
+        # A patch smaller than a window is one window of its own size.
+        high, wide = min(self.window, h), min(self.window, w)
+        rows, columns = -(-h // high), -(-w // wide)
+        padding = (0, 0, 0, columns * wide - w, 0, rows * high - h)
+        tokens = F.pad(self.norm(x.permute(0, 2, 3, 1)), padding).reshape(n, rows, high, columns, wide, channels)
+        tokens = tokens.transpose(2, 3).reshape(n * rows * columns, high * wide, channels)
+        qkv = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        bias = self.bias(high, wide).to(qkv.dtype)
         if any(padding):
-            inside = F.pad(x.new_ones(1, h, w), padding).reshape(rows, side, columns, side)
-            inside = inside.permute(0, 2, 1, 3).reshape(1, rows * columns, 1, 1, side * side)
-            bias = (bias + (1 - inside) * -1e4).expand(n, -1, -1, side * side, -1).flatten(0, 1)
-        out = F.scaled_dot_product_attention(*qkv, attn_mask=bias.to(qkv.dtype))
-        out = out.reshape(n, rows, columns, self.heads, side, side, -1).permute(0, 1, 4, 2, 5, 3, 6)
-        out = out.reshape(n, rows * side, columns * side, channels)[:, :h, :w].permute(0, 3, 1, 2)
-        return x + self.project(out)
+            outside = F.pad(bias.new_zeros(1, h, w, 1), padding, value=-1e4).reshape(rows, high, columns, wide)
+            outside = outside.transpose(1, 2).reshape(rows * columns, 1, 1, high * wide)
+            bias = (bias + outside).repeat(n, 1, 1, 1)
+        out = F.scaled_dot_product_attention(*qkv, attn_mask=bias)
+        out = self.project(out.transpose(1, 2).flatten(2)).reshape(n, rows, columns, high, wide, channels)
+        out = out.transpose(2, 3).reshape(n, rows * high, columns * wide, channels)[:, :h, :w]
+        return x + out.permute(0, 3, 1, 2)
+
+    def bias(self, high: int, wide: int) -> Tensor:
+        """Bias of each head for each pair of positions in a window, (heads, high·wide, high·wide)."""
+        along = [torch.arange(side, device=self.position.device) for side in (high, wide)]
+        down, right = (k[:, None] - k + self.window - 1 for k in along)
+        pairs = self.position[:, down[:, None, :, None], right[None, :, None, :]]
+        return pairs.reshape(self.heads, high * wide, high * wide)
 
 
 def zero_last_layer(branch: nn.Module) -> None:

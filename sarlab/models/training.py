@@ -198,8 +198,10 @@ def schedule(step: int, spec: TrainSpec) -> float:
 
 
 def half_precision(spec: TrainSpec, device: torch.device) -> bool:
-    """Whether to multiply in bfloat16: where asked for, and only on a GPU (it is slower than float32 on a CPU)."""
-    return spec.precision == "bfloat16" and device.type == "cuda"
+    """Whether to multiply in bfloat16: where asked for, and where the hardware does (elsewhere it would be emulated)."""
+    if spec.precision != "bfloat16":
+        return False
+    return device.type == "cuda" or bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
 def parameter_groups(trained: nn.ModuleDict) -> list[dict]:

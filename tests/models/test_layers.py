@@ -67,7 +67,8 @@ def test_a_residual_block_starts_as_the_identity():
 def attention_by_loops(layer: WindowAttention, x: torch.Tensor) -> torch.Tensor:
     """The same attention position by position."""
     _, channels, h, w = x.shape
-    q, k, v = layer.qkv(layer.norm(x))[0].reshape(3, layer.heads, channels // layer.heads, h, w)
+    tokens = layer.qkv(layer.norm(x[0].permute(1, 2, 0))).permute(2, 0, 1)
+    q, k, v = tokens.reshape(3, layer.heads, channels // layer.heads, h, w)
     out = torch.zeros(layer.heads, channels // layer.heads, h, w)
     side = layer.window
     for i in range(h):
@@ -79,12 +80,12 @@ def attention_by_loops(layer: WindowAttention, x: torch.Tensor) -> torch.Tensor:
             ]
             for head in range(layer.heads):
                 bias = torch.stack(
-                    [layer.position[head, (i - a + side - 1) * (2 * side - 1) + j - b + side - 1] for a, b in near]
+                    [layer.position[head, i - a + side - 1, j - b + side - 1] for a, b in near]
                 )
                 dots = torch.stack([q[head, :, i, j] @ k[head, :, a, b] for a, b in near])
                 share = torch.softmax(dots / q.shape[1] ** 0.5 + bias, dim=0)
                 out[head, :, i, j] = sum(s * v[head, :, a, b] for s, (a, b) in zip(share, near, strict=True))
-    return x + layer.project(out.reshape(1, channels, h, w))
+    return x + layer.project(out.reshape(channels, h, w).permute(1, 2, 0)).permute(2, 0, 1)
 
 
 @pytest.mark.parametrize(("h", "w"), [(4, 4), (5, 7), (1, 3), (8, 4)])
@@ -108,7 +109,7 @@ def test_window_attention_starts_as_the_identity_and_learns():
 def test_last_layer_is_set_to_zero():
     branch = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.ELU(), torch.nn.ConvTranspose2d(3, 1, 3))
     zero_last_layer(branch)
-    assert float(branch(torch.randn(1, 1, 8, 8, generator=seeded())).abs().max()) == 0
+    assert branch(torch.randn(1, 1, 8, 8, generator=seeded())).abs().max().item() == 0
     assert float(branch[0].weight.abs().sum()) > 0
     zero_last_layer(torch.nn.Identity())
 

@@ -330,12 +330,15 @@ def test_weights_are_exchanged_and_come_back_even_after_an_error():
     assert b.tolist() == [0, 0]
 
 
-def test_bfloat16_is_for_gpus(data):
-    histories = [
-        train(build_model(MODEL, seed=0, training=data), data, replace(SPEC, precision=p), seed=0)
-        for p in ("float32", "bfloat16")
-    ]
-    assert histories[0].losses == histories[1].losses
+def test_bfloat16_learns_the_same_and_is_not_emulated(data, monkeypatch):
+    half, full = replace(SPEC, precision="bfloat16"), SPEC
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    histories = [train(build_model(MODEL, seed=0, training=data), data, spec, seed=0) for spec in (full, half)]
+    assert histories[0].losses != histories[1].losses
+    assert histories[0].validations[-1].psnr_db == pytest.approx(histories[1].validations[-1].psnr_db, abs=0.1)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
+    without = train(build_model(MODEL, seed=0, training=data), data, half, seed=0)
+    assert without.losses == histories[0].losses
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")

@@ -1,0 +1,151 @@
+"""Training throughput against the obvious loop of the same network, in turn in the same run. Goal: 1.5 times on a CPU.
+
+    python benchmarks/training.py [--threads 1] [--steps 30] [--rounds 5] [--device cpu] [--json FILE]
+
+The obvious loop is what one writes first: a Dataset that cuts, flips and turns patches of NumPy arrays, a DataLoader, the
+network in PyTorch's default memory order with its linear path as a strided convolution and its folding as PixelUnshuffle,
+Adam as it comes, and ``loss.item()`` after each step. Before anything is timed both networks must agree on their output.
+Our loop does more in its time: averaged weights, clipping, a schedule.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+
+GOAL = 1.5
+#: architecture, initialization, width
+CASES = (("plain", "klt", 16), ("residual", "klt", 16), ("attention", "klt", 16), ("plain", "scratch", 16))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1, as in the quick plan)")
+    parser.add_argument("--steps", type=int, default=30, help="steps of each round (default: 30)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each loop, in turn (default: 5)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    arguments = parser.parse_args()
+    # Read by the libraries when they are loaded, which is below.
+    os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
+    import torch
+
+    from sarlab.files import write_json
+    from sarlab.models.data import TrainingData
+    from sarlab.models.registry import build_model
+    from sarlab.scenes.catalog import load_split
+    from sarlab.specs import ModelSpec, SceneSpec, TrainSpec
+
+    torch.set_num_threads(arguments.threads)
+    data = TrainingData.from_split(load_split(SceneSpec("bigearthnet")))
+    spec = TrainSpec(steps=arguments.steps, patch_size=112, validate_every=10**6, threads=arguments.threads)
+    rows = []
+    print(f"{arguments.threads} thread(s), {spec.batch_size} patches of {spec.patch_size}² a step, {platform.processor() or platform.machine()}")
+    print(f"{'network':22} {'ours Mpx/s':>11} {'obvious Mpx/s':>14} {'ratio':>6}")
+    for architecture, init, width in CASES:
+        model = build_model(ModelSpec(architecture, 16, 16, init, width), seed=0, training=data)
+        peer = obvious_network(model)
+        x = torch.rand(2, 1, 112, 112, generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(model(x).x_hat, peer(x), atol=1e-5, rtol=1e-4)
+        ours, theirs = [], []
+        for turn in range(arguments.rounds):
+            ours.append(our_loop(copy.deepcopy(model), data, spec, turn, arguments.device))
+            theirs.append(obvious_loop(copy.deepcopy(peer), data, spec, turn, arguments.device))
+        ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+        row = {"network": f"{architecture} {init}", "ours": statistics.median(ours), "obvious": statistics.median(theirs)}
+        rows.append({**row, "ratio": ratio})
+        verdict = "" if ratio >= GOAL else f"  below {GOAL}"
+        print(f"{row['network']:22} {row['ours'] / 1e6:11.2f} {row['obvious'] / 1e6:14.2f} {ratio:6.2f}{verdict}")
+    if arguments.json:
+        write_json(arguments.json, {"goal": GOAL, "threads": arguments.threads, "rows": rows})
+
+
+def our_loop(model, data, spec, seed: int, device: str) -> float:
+    """Pixels per second of `sarlab.models.training.train`."""
+    from sarlab.models.data import TrainingData
+    from sarlab.models.training import train
+
+    return train(model, TrainingData(data.training), spec, seed=seed, device=device).pixels_per_second
+
+
+def obvious_loop(model, data, spec, seed: int, device: str) -> float:
+    """Pixels per second of the loop that one writes first."""
+    import numpy as np
+    import torch
+
+    images = [raster.values.numpy() for raster in data.training]
+    rng = np.random.default_rng(seed)
+    side = spec.patch_size
+
+    class Patches(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return spec.steps * spec.batch_size
+
+        def __getitem__(self, index: int) -> torch.Tensor:
+            image = images[rng.integers(len(images))]
+            top, left = (rng.integers(n - side + 1) for n in image.shape)
+            patch = np.rot90(image[top : top + side, left : left + side], rng.integers(4))
+            if rng.integers(2):
+                patch = np.fliplr(patch)
+            return torch.from_numpy(patch.copy())[None]
+
+    loader = torch.utils.data.DataLoader(Patches(), batch_size=spec.batch_size, shuffle=True)
+    model.to(device).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=spec.learning_rate)
+    losses = []
+    start = time.perf_counter()
+    for x in loader:
+        x = x.to(device)
+        loss = torch.nn.functional.mse_loss(model(x), x)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return spec.steps * spec.batch_size * side * side / (time.perf_counter() - start)
+
+
+def obvious_network(model):
+    """The same network and weights, written with PyTorch's own layers in their default memory order."""
+    import torch
+    from torch import nn
+
+    from sarlab.models.layers import DepthToSpace, SpaceToDepth
+
+    def plain(branch):
+        branch = copy.deepcopy(branch).to(memory_format=torch.contiguous_format)
+        for i, layer in enumerate(branch):
+            if isinstance(layer, SpaceToDepth):
+                branch[i] = nn.PixelUnshuffle(layer.side)
+            elif isinstance(layer, DepthToSpace):
+                branch[i] = nn.PixelShuffle(layer.side)
+        return branch
+
+    class Obvious(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.g_a, self.g_s = plain(model.g_a), plain(model.g_s)
+            if model.linear is not None:
+                r, c = model.spec.spatial_reduction, model.spec.latent_channels
+                self.down, self.up = nn.Conv2d(1, c, r, r, bias=False), nn.ConvTranspose2d(c, 1, r, r, bias=False)
+                self.mean = nn.Parameter(model.linear.mean.detach().clone())
+                self.register_buffer("scale", model.linear.scale.clone())
+                with torch.no_grad():
+                    self.down.weight.copy_(model.linear.down.view(c, 1, r, r))
+                    self.up.weight.copy_(model.linear.up.view(c, 1, r, r))
+
+        def forward(self, x):
+            if model.linear is None:
+                return self.g_s(self.g_a(x - 0.5)) + 0.5
+            y = self.down(x - self.mean) + self.scale * self.g_a(x - 0.5)
+            return self.up(y) + self.mean + self.g_s(y / self.scale)
+
+    return Obvious()
+
+
+if __name__ == "__main__":
+    main()
