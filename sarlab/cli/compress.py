@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
         parser.add_argument("--quantity", choices=("auto", "complex", "amplitude", "intensity", "db"), default="auto",
                             help="what the samples are (default: what the file says or shows)")  # fmt: skip
         parser.add_argument(
-            "--codec", default=None, metavar="CODEC", help="factorized (default), klt, or a .safetensors file"
+            "--codec", default=None, metavar="CODEC", help="factorized (default), klt8, or a .safetensors file"
         )
         goals = parser.add_mutually_exclusive_group()
         goals.add_argument("--quality", type=float, metavar="Q", help="quality, from 0 to 96; higher is better")

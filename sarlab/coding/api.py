@@ -50,7 +50,7 @@ def compress(
     scene : Scene
         Of any quantity. Of a complex scene the intensity is kept.
     codec : str
-        ``"factorized"``, ``"klt"``, or the path of a model's weights.
+        ``"factorized"``, ``"klt8"``, or the path of a model's weights.
     quality, bpp, psnr : float, optional
         At most one. Quality is the PSNR of the quantizer alone in dB; bpp counts the whole file per pixel and band and is
         met within 3 %; psnr is that of dB samples in the clip range of the normalizers.

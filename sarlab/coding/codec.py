@@ -141,7 +141,7 @@ class Codec(Protocol):
 
 
 #: Modules that register the codecs of this package; imported when a codec is first looked up.
-BUILT_IN = ("sarlab.coding.classical",)
+BUILT_IN = ("sarlab.coding.classical", "sarlab.coding.learned_codecs")
 
 
 class _Codecs(Registry[Codec]):

@@ -90,8 +90,9 @@ class Decoder:
     """
 
     def __init__(self, reader: StreamReader, *, workers: int = 1, model: str | Path | None = None):
-        self.reader, self.header, self.workers = reader, reader.header, workers
-        header = self.header
+        self.reader, self.header = reader, reader.header
+        header, self._workers = self.header, workers
+        Workers(workers)
         self.path = find_model(header.model, header.model_hash, header.writer, model)
         self.model = load_model(self.path)
         if not self.model.lowest <= header.quality <= self.model.highest:
@@ -118,7 +119,7 @@ class Decoder:
         own_rows, own_columns = tiling.tiles_of(window)
         latents: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
         loaded = rows.start
-        with Workers(self.workers, self.header.shape[0] * window[2] * window[3]) as workers:
+        with Workers(self._workers, self.header.shape[0] * window[2] * window[3]) as workers:
             for row in own_rows:
                 needed = tiling.tiles_of(tiling.window(row, 0), self.model.synthesis_reach)[0]
                 for place in [place for place in latents if place[0] < needed.start]:

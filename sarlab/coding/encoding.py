@@ -70,8 +70,9 @@ class Encoder:
     def __init__(
         self, source: Source, model: Path, *, tile: int = DEFAULT_TILE, workers: int = 1, metadata: bool = True
     ):
-        self.source, self.path, self.model, self.workers = source, model, load_model(model), workers
         bands, height, width = source.shape
+        self.workers = Workers(workers, bands * height * width)
+        self.source, self.path, self.model = source, model, load_model(model)
         self.tiling = Tiling(height, width, tile, self.model.stride)
         self.samples = bands * height * width
         small = self.samples <= SMALL
@@ -141,7 +142,7 @@ class Encoder:
                 for payload, check in _coded(order, self._whole):
                     writer.append(payload, check)
                 return
-            with Workers(self.workers, self.samples) as workers:
+            with self.workers as workers:
                 for run in workers.map(code_run, self._orders(header)):
                     for payload, check in run:
                         writer.append(payload, check)

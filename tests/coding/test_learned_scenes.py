@@ -28,7 +28,7 @@ from sarlab.scenes.scene import Scene
 sys.path.insert(0, str(Path(__file__).parent))
 from forged import damage_payload, with_checksum
 
-CODECS = ["factorized", "klt"]
+CODECS = ["factorized", "klt8"]
 
 
 @pytest.fixture(params=CODECS)
@@ -97,10 +97,10 @@ def test_a_psnr_is_met(speckled, codec):
 def test_goals_out_of_reach_are_refused(speckled):
     for goal in ({"bpp": 100.0}, {"bpp": 0.001}, {"psnr": 200.0}):
         with pytest.raises(CodecError, match="cannot be reached"):
-            compress(speckled, codec="klt", **goal)
+            compress(speckled, codec="klt8", **goal)
     for goal in ({"bpp": -1.0}, {"bpp": float("nan")}, {"quality": 97.0}, {"quality": 20, "bpp": 1.0}):
         with pytest.raises(CodecError):
-            compress(speckled, codec="klt", **goal)
+            compress(speckled, codec="klt8", **goal)
 
 
 def test_tiles_leave_no_seams(speckled, codec):
@@ -137,7 +137,7 @@ def _tiled(cache={}):  # noqa: B006 (made once for all examples)
         rng = np.random.default_rng(1)
         scene = Scene(10 * np.log10(rng.gamma(4, 0.25, (1, 203, 157))).astype(np.float32), "db", ("VV",))
         scene = scene.with_data(np.where(rng.random(scene.shape) < 0.01, np.nan, scene.data), valid=None)
-        cache["data"] = compress(scene, codec="klt", quality=25, tile=64)
+        cache["data"] = compress(scene, codec="klt8", quality=25, tile=64)
         cache["whole"] = decompress(cache["data"])
     return cache["data"], cache["whole"]
 
@@ -247,8 +247,8 @@ def test_integers_are_the_same_whatever_decodes_them(speckled, codec):
 @pytest.mark.slow
 def test_processes_do_the_same(speckled, monkeypatch):
     monkeypatch.setattr(encoding, "SMALL", 0)
-    alone = compress(speckled, codec="klt", quality=25, tile=64, workers=1)
-    assert compress(speckled, codec="klt", quality=25, tile=64, workers=2) == alone
+    alone = compress(speckled, codec="klt8", quality=25, tile=64, workers=1)
+    assert compress(speckled, codec="klt8", quality=25, tile=64, workers=2) == alone
     assert np.nanmax(np.abs(decompress(alone, workers=2).data - decompress(alone).data)) < 1e-3
 
 
@@ -260,7 +260,7 @@ def test_size_follows_the_estimate(speckled, codec):
 
 
 def test_a_latent_that_is_not_the_coded_one_is_noticed(speckled):
-    data = bytearray(compress(speckled, codec="klt", quality=25))
+    data = bytearray(compress(speckled, codec="klt8", quality=25))
     with StreamReader(bytes(data)) as reader:
         first = reader.header_bytes
     # The stored checksum of the latent, two bytes before the payload, with the header's checksum put right.
@@ -271,30 +271,30 @@ def test_a_latent_that_is_not_the_coded_one_is_noticed(speckled):
 
 
 def test_unknown_models_are_named(speckled, tmp_path, monkeypatch):
-    data = compress(speckled, codec="klt", quality=20)
-    known = load_model(model_path("klt"))
+    data = compress(speckled, codec="klt8", quality=20)
+    known = load_model(model_path("klt8"))
     monkeypatch.setattr("sarlab.coding.learned.ASSETS", tmp_path)
     with pytest.raises(
-        BitstreamError, match=r"needs model 'klt-1'.*written by sarlab 0\.1\.0: install that version or a later one"
+        BitstreamError, match=r"needs model 'klt8-1'.*written by sarlab 0\.1\.0: install that version or a later one"
     ):
         decompress(data)
-    with pytest.raises(CodecError, match="unknown codec 'klt'"):
-        compress(speckled, codec="klt")
-    assert known.name == "klt-1"
+    with pytest.raises(CodecError, match="unknown codec 'klt8'"):
+        compress(speckled, codec="klt8")
+    assert known.name == "klt8-1"
 
 
 def test_other_weights_under_the_same_name_are_noticed(speckled):
-    data = compress(speckled, codec="klt", quality=20)
+    data = compress(speckled, codec="klt8", quality=20)
     with pytest.raises(BitstreamError, match="other weights"):
         decompress(data, model=model_path("factorized"))
 
 
 def test_a_models_folder(speckled, tmp_path, monkeypatch):
-    (tmp_path / "mine.safetensors").write_bytes(model_path("klt").read_bytes())
+    (tmp_path / "mine.safetensors").write_bytes(model_path("klt8").read_bytes())
     monkeypatch.setenv(FOLDERS, str(tmp_path))
     assert "mine" in known_codecs()
     data = compress(speckled, codec="mine", quality=20)
-    assert describe(data)["model"] == "klt-1"
+    assert describe(data)["model"] == "klt8-1"
     assert decompress(data).shape == speckled.shape
     with pytest.raises(SarlabError):
         compress(speckled, codec=str(tmp_path / "none.safetensors"))
@@ -313,7 +313,7 @@ def test_damaged_files_end_in_a_scene_or_an_error(count):
     rng = np.random.default_rng(count)
     scene = Scene(rng.normal(-10, 3, (1, 40, 72)).astype(np.float32), "db", ("VV",), tags={"a": "b"})
     scene = scene.with_data(np.where(rng.random(scene.shape) < 0.05, np.nan, scene.data), valid=None)
-    data = compress(scene, codec="klt", quality=22, tile=64)
+    data = compress(scene, codec="klt8", quality=22, tile=64)
     with StreamReader(data) as reader:
         first = reader.header_bytes
     decoded = 0

@@ -1,0 +1,259 @@
+"""`sarlab compress`, `decompress` and `info` as a user calls them, on real products."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from sarlab.cli import main
+from sarlab.coding.api import describe
+from sarlab.scenes.radiometry import to_db
+from sarlab.scenes.readers import read_scene
+from sarlab.scenes.scene import Georeference, Scene
+from sarlab.scenes.writers import write_geotiff
+
+rasterio = pytest.importorskip("rasterio")
+UTM = (
+    'PROJCS["WGS 84 / UTM zone 33N",GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563,'
+    'AUTHORITY["EPSG","7030"]],AUTHORITY["EPSG","6326"]],PRIMEM["Greenwich",0,AUTHORITY["EPSG","8901"]],UNIT["degree",'
+    '0.0174532925199433,AUTHORITY["EPSG","9122"]],AUTHORITY["EPSG","4326"]],PROJECTION["Transverse_Mercator"],PARAMETER['
+    '"latitude_of_origin",0],PARAMETER["central_meridian",15],PARAMETER["scale_factor",0.9996],PARAMETER["false_easting",'
+    '500000],PARAMETER["false_northing",0],UNIT["metre",1,AUTHORITY["EPSG","9001"]],AXIS["Easting",EAST],AXIS["Northing",'
+    'NORTH],AUTHORITY["EPSG","32633"]]'
+)
+
+
+def sarlab(*arguments):
+    assert main([str(a) for a in arguments]) == 0
+
+
+def refused(capsys, *arguments):
+    assert main([str(a) for a in arguments]) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("sarlab: error: ")
+    return message
+
+
+@pytest.fixture
+def image(tmp_path):
+    """A small GeoTIFF of two bands, with nodata, tags and a coordinate system."""
+    rng = np.random.default_rng(0)
+    data = 10 * np.log10(rng.gamma(4, 0.02, (2, 150, 131)))
+    data[:, 20:30, 40:60] = np.nan
+    scene = Scene(
+        data.astype(np.float32), "db", ("VV", "VH"), "small", nodata=-9999.0, tags={"MISSION": "none"}, looks=4.0,
+        georeference=Georeference(UTM, (10.0, 0.0, 5e5, 0.0, -10.0, 4e6)),
+    )  # fmt: skip
+    write_geotiff(scene, tmp_path / "in.tif")
+    return tmp_path / "in.tif"
+
+
+def same_place(one, other):
+    with rasterio.open(one) as a, rasterio.open(other) as b:
+        assert a.crs == b.crs
+        assert a.transform.almost_equals(b.transform, 0)
+        named = tuple(name or f"band{i}" for i, name in enumerate(a.descriptions, 1))
+        assert b.descriptions == (named if a.count > 1 or a.descriptions[0] else b.descriptions)
+        assert a.shape == b.shape
+        assert a.dtypes == b.dtypes
+        assert a.nodata == b.nodata or (np.isnan(a.nodata) and np.isnan(b.nodata))
+        for key, value in a.tags().items():
+            assert b.tags().get(key) == value, key
+        masks = [np.isnan(f.read()) | (f.read() == f.nodata) for f in (a, b)]
+        assert (masks[0] == masks[1]).all()
+
+
+def test_there_and_back(image, tmp_path, capsys):
+    sarlab("compress", image, tmp_path / "a.sarl", "--bpp", "0.6", "--json")
+    report = json.loads(capsys.readouterr().out)
+    assert report["bytes"] == (tmp_path / "a.sarl").stat().st_size
+    assert report["bpp"] == pytest.approx(0.6, rel=0.03)
+    sarlab("decompress", tmp_path / "a.sarl", tmp_path / "a.tif")
+    assert "150×131" in capsys.readouterr().out
+    same_place(image, tmp_path / "a.tif")
+    sarlab("info", tmp_path / "a.sarl", "--json")
+    info = json.loads(capsys.readouterr().out)
+    assert info["model"] == "factorized-1"
+    assert (info["height"], info["width"], info["bands"]) == (150, 131, ["VV", "VH"])
+    sarlab("info", tmp_path / "a.sarl")
+    text = capsys.readouterr().out
+    for part in ("factorized-1", "150×131", "VV, VH", "MISSION", "UTM zone 33N", "-9999"):
+        assert part in text
+
+
+def test_a_window_and_a_cog(image, tmp_path):
+    sarlab("compress", image, tmp_path / "a.sarl", "--tile", "64", "--codec", "klt8")
+    sarlab("decompress", tmp_path / "a.sarl", tmp_path / "whole.tif")
+    sarlab("decompress", tmp_path / "a.sarl", tmp_path / "part.tif", "--window", "70", "33", "40", "50", "--cog")
+    whole, part = read_scene(tmp_path / "whole.tif"), read_scene(tmp_path / "part.tif")
+    expected = whole.window(70, 33, 40, 50)
+    assert np.nanmax(np.abs(part.data - expected.data)) < 1e-3
+    assert part.georeference.transform == expected.georeference.transform
+    with rasterio.open(tmp_path / "part.tif") as file:
+        assert file.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG"
+
+
+def test_the_acceptance_line(tmp_path, monkeypatch, shared_data):
+    source = shared_data / "sentinel1_grd_chips" / "Nigeria_812045_S1Hand.tif"
+    monkeypatch.chdir(tmp_path)
+    sarlab("compress", source, "n.sarl", "--quantity", "db", "--bpp", "0.5")
+    sarlab("decompress", "n.sarl", "n.tif")
+    assert 8 * os.path.getsize("n.sarl") / (2 * 512 * 512) == pytest.approx(0.5, rel=0.03)
+    same_place(source, "n.tif")
+    original, decoded = read_scene(source, "db"), read_scene("n.tif")
+    assert (~decoded.valid).sum() == 2 * 579
+    assert np.sqrt(np.nanmean(np.square(original.data - decoded.data))) < 2
+
+
+def test_umbra(tmp_path, shared_data):
+    source = shared_data / "umbra_mount_yasur" / "umbra_mount_yasur.tiff"
+    sarlab("compress", source, tmp_path / "u.sarl", "--quality", "32")
+    sarlab("decompress", tmp_path / "u.sarl", tmp_path / "u.tif")
+    same_place(source, tmp_path / "u.tif")
+    with rasterio.open(source) as a, rasterio.open(tmp_path / "u.tif") as b:
+        before, after = a.read(1).astype(int), b.read(1).astype(int)
+    assert ((before == 0) == (after == 0)).mean() > 0.97
+    error = np.abs(before - after)
+    assert np.median(error) <= 2
+    assert np.mean(error[before > 200] / before[before > 200]) < 0.15
+
+
+def test_spacenet(tmp_path, shared_data):
+    source = shared_data / "spacenet6_capella_slc" / "sar_vv.tif"
+    sarlab("compress", source, tmp_path / "s.sarl", "--quality", "36")
+    sarlab("decompress", tmp_path / "s.sarl", tmp_path / "s.tif")
+    before, after = read_scene(source), read_scene(tmp_path / "s.tif")
+    assert after.quantity == "intensity"
+    assert after.bands == before.bands
+    assert after.georeference.transform == before.georeference.transform
+    valid = np.abs(before.data) > 0
+    assert np.sqrt(np.mean(np.square(to_db(before).data - to_db(after).data)[valid])) < 2.5
+
+
+def test_a_scene_without_a_valid_sample(tmp_path, shared_data):
+    source = shared_data / "sentinel1_grd_chips" / "Paraguay_34417_S1Hand.tif"
+    sarlab("compress", source, tmp_path / "p.sarl")
+    sarlab("decompress", tmp_path / "p.sarl", tmp_path / "p.tif")
+    same_place(source, tmp_path / "p.tif")
+    assert (tmp_path / "p.sarl").stat().st_size < 300
+
+
+def test_what_exists_is_left_alone(image, tmp_path, capsys):
+    target = tmp_path / "a.sarl"
+    target.write_bytes(b"precious")
+    assert "exists already" in refused(capsys, "compress", image, target)
+    assert target.read_bytes() == b"precious"
+    sarlab("compress", image, target, "--force")
+    (tmp_path / "a.tif").write_bytes(b"precious")
+    assert "exists already" in refused(capsys, "decompress", target, tmp_path / "a.tif")
+    sarlab("decompress", target, tmp_path / "a.tif", "--force")
+    assert "own result" in refused(capsys, "compress", image, image, "--force")
+    same_place(image, tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("compress", "none.tif", "x.sarl"), "no such file"),
+        (("compress", "IN", "x.sarl", "--codec", "jpeg"), "unknown codec 'jpeg'; known: factorized"),
+        (("compress", "IN", "x.sarl", "--bpp", "40"), "cannot be reached"),
+        (("compress", "IN", "x.sarl", "--quality", "1000"), "outside"),
+        (("compress", "IN", "x.sarl", "--tile", "100"), "tile of 100"),
+        (("compress", "IN", "x.sarl", "--workers", "-1"), "workers"),
+        (("compress", "IN", "x.sarl", "--quantity", "amplitude"), "negative amplitude"),
+        (("decompress", "IN", "x.tif"), "does not begin with 'SARL'"),
+        (("decompress", "none.sarl", "x.tif"), "cannot be read"),
+        (("info", "IN"), "does not begin with 'SARL'"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(image, tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(capsys, *(image if a == "IN" else a for a in arguments))
+    assert not list(tmp_path.glob("x.*"))
+    assert not list(tmp_path.glob(".x*"))
+
+
+def test_a_truncated_file_leaves_nothing(image, tmp_path, capsys):
+    sarlab("compress", image, tmp_path / "a.sarl", "--codec", "klt8")
+    (tmp_path / "b.sarl").write_bytes((tmp_path / "a.sarl").read_bytes()[:-10])
+    assert "truncated" in refused(capsys, "decompress", tmp_path / "b.sarl", tmp_path / "b.tif")
+    assert not list(tmp_path.glob("*b*.tif"))
+
+
+def limited(size):
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def run(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "sarlab", *map(str, arguments)], capture_output=True, text=True, check=False, **options
+    )
+
+
+def test_a_full_disk_leaves_nothing(image, tmp_path):
+    done = run("compress", image, tmp_path / "a.sarl", "--codec", "klt8", preexec_fn=limited(700))
+    assert done.returncode == 1
+    assert "cannot be written" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["in.tif"]
+    sarlab("compress", image, tmp_path / "a.sarl", "--codec", "klt8")
+    for size in (2000, 90_000):
+        done = run("decompress", tmp_path / "a.sarl", tmp_path / "b.tif", preexec_fn=limited(size))
+        assert done.returncode == 1, size
+        assert "cannot be written" in done.stderr
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["a.sarl", "in.tif"]
+
+
+@pytest.mark.slow
+def test_killed_half_way_there_is_no_file(tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "big.npy", rng.gamma(4, 0.25, (6000, 6000)).astype(np.float32))
+    command = [
+        sys.executable,
+        "-m",
+        "sarlab",
+        "compress",
+        "big.npy",
+        "big.sarl",
+        "--quantity",
+        "intensity",
+        "--workers",
+        "1",
+    ]
+    process = subprocess.Popen(command, cwd=tmp_path)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not any(p.stat().st_size > 100_000 for p in tmp_path.glob(".big-*")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert list(tmp_path.glob(".big-*"))  # it was half-way
+    assert not (tmp_path / "big.sarl").exists()
+
+
+def peak_bytes(folder, side):
+    """Largest memory of a process that compresses and decompresses a side×side image."""
+    script = (
+        "import resource, sys; from sarlab.cli import main\n"
+        "assert main(['compress', 'in.npy', 'a.sarl', '--quantity', 'intensity', '--workers', '1', '--force']) == 0\n"
+        "assert main(['decompress', 'a.sarl', 'a.tif', '--workers', '1', '--force']) == 0\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, file=sys.stderr)"
+    )
+    rng = np.random.default_rng(0)
+    np.save(folder / "in.npy", rng.gamma(4, 0.25, (side, side)).astype(np.float32))
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True)
+    return int(done.stderr.split()[-1])
+
+
+@pytest.mark.slow
+def test_memory_hardly_grows_with_the_scene(tmp_path):
+    small, large = peak_bytes(tmp_path, 2000), peak_bytes(tmp_path, 4000)
+    samples = 4000**2 - 2000**2
+    # The input is mapped, so up to 4 of these bytes per sample are the file itself in the page cache.
+    assert (large - small) / samples < 8, (small, large)
+    assert large < 1.2e9
+    assert describe(tmp_path / "a.sarl")["tiles"] == 64
