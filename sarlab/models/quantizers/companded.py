@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from sarlab.models.quantizers.base import quantizers
+from sarlab.models.quantizers.base import Quantized, quantizers
 from sarlab.models.quantizers.calibration import MSE_SAMPLES, ranges, thinned
 from sarlab.models.quantizers.uniform import REALLOCATE_EVERY, AllocatedQuantizer
 from sarlab.specs import QuantizerSpec
@@ -41,6 +42,18 @@ class CompandedQuantizer(AllocatedQuantizer):
 
     def expand(self, position: Tensor) -> Tensor:
         return self.mean.view(1, -1, 1, 1) + self.knee.view(1, -1, 1, 1) * torch.sinh(position)
+
+    def dequantize(self, quantized: Quantized) -> Tensor:
+        # Looked up in a table: a sinh may differ in its last bit between devices, and between places in a tensor.
+        with torch.no_grad():
+            low, step, _ = (t.flatten().double().cpu().numpy() for t in self._calibrated_grid())
+            mean, knee = (t.double().cpu().numpy() for t in (self.mean, self.knee))
+            restored = torch.empty(quantized.integers.shape, device=quantized.integers.device)
+            for c, width in enumerate(self.widths):
+                table = mean[c] + knee[c] * np.sinh(low[c] + step[c] * np.arange(2**width))
+                levels = torch.from_numpy(table.astype(np.float32)).to(restored.device)
+                restored[:, c] = levels[quantized.integers[:, c]]
+            return restored
 
     def step_of(self, y: Tensor) -> Tensor:
         return self._calibrated_grid()[1] * self.knee.view(1, -1, 1, 1) * torch.cosh(self.compress(y.detach()))
