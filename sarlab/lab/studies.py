@@ -55,7 +55,9 @@ Study = Callable[[Context], pd.DataFrame]
 #: Functions `Context` → DataFrame by the name of their table.
 studies: Registry[Study] = Registry("study", "sarlab.studies", PlanError)
 #: Modules of this package that register studies.
-MODULES: tuple[str, ...] = ("sarlab.lab.study_codecs", "sarlab.lab.study_limits")
+MODULES: tuple[str, ...] = tuple(
+    f"sarlab.lab.study_{name}" for name in ("codecs", "equal_psnr", "limits", "reflectivity", "scene_entropy")
+)
 
 
 def find_study(name: str) -> Study:

@@ -1,0 +1,181 @@
+"""Images of one PSNR: the scene without its speckle, and other ways to be as far from the recorded image.
+
+The PSNR of the perfectly despeckled scene is the common target. Reconstructions that no codec would make (an offset,
+blur, noise) stand beside those of codecs at that PSNR; only a new draw of the speckle, another acquisition of the same
+ground, has its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sarlab.coding.codec import codecs
+from sarlab.coding.targets import Search, Target
+from sarlab.errors import SarlabError
+from sarlab.lab.studies import Context, studies
+from sarlab.metrics import Reference, Undefined, UndefinedMetric, bounds, score
+from sarlab.metrics.base import DB_PER_NEPER
+from sarlab.metrics.pixel import psnr
+from sarlab.metrics.speckle import redraw
+from sarlab.scenes.catalog import load_split
+from sarlab.scenes.scene import Scene
+from sarlab.specs import SceneSpec
+
+#: Simulated scene beside the recorded one: as many looks, and speckle as correlated, as Sentinel-1 products have.
+SIMULATED = "simulated-l4.4-correlated"
+CODECS = ("jpeg2000", "hevc12", "jpeg", "jpegls")
+#: Side in pixels of the detail that is kept as a picture, and its gray levels.
+DETAIL, LEVELS = 112, 64
+#: PSNR is met within this, in dB.
+TOLERANCE = 0.005
+
+#: An image in dB, and what it took: ``amount`` (dB of offset or noise, pixels of blur) or ``bpp`` of a file.
+Made = tuple[np.ndarray, dict[str, float]]
+Maker = Callable[[], Made]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A scene and the PSNR that all images of it shall have.
+
+    Parameters
+    ----------
+    scene : Scene
+        One band in dB.
+    clip : (low, high)
+    reference : Reference
+    target_db : float
+    """
+
+    scene: Scene
+    clip: tuple[float, float]
+    reference: Reference
+    target_db: float
+
+
+@studies.register("equal_psnr")
+def equal_psnr(context: Context) -> pd.DataFrame:
+    """All metrics and a picture of every image: of the first test scene, and of a simulated one."""
+    rows = []
+    for split in (context.split, load_split(SceneSpec(SIMULATED))):
+        scene = next((scene for scene in split.test if not split.reason(scene.name)), None)
+        if scene is None:
+            continue
+        band = scene.band(0)
+        normalizer = split.normalizers[band.bands[0]]
+        clean = split.clean.get(scene.name)
+        case = make_case(band, (normalizer.low, normalizer.high), None if clean is None else clean.data[0])
+        if case is not None:
+            rows += list(image_rows(case))
+    return pd.DataFrame(rows)
+
+
+def make_case(scene: Scene, clip: tuple[float, float], clean_db: np.ndarray | None) -> Case | None:
+    """The case of one band: its target is the clean scene's PSNR, or the speckle floor of its looks; None without either."""
+    reference = Reference(scene.data[0], clip=clip, looks=scene.looks, clean_db=clean_db)
+    if clean_db is not None:
+        target = psnr(reference.db, clean_db, clip=clip)
+    elif scene.looks is not None:
+        target = float(bounds.speckle_floor(scene.looks, clip))
+    else:
+        return None
+    return None if isinstance(target, Undefined) else Case(scene, clip, reference, float(target))
+
+
+def image_rows(case: Case) -> Iterator[dict[str, Any]]:
+    """One row per image; an image that cannot be made is a row with the reason."""
+    about = {
+        "scene": case.scene.name, "band": case.scene.bands[0], "acquisition": case.scene.acquisition,
+        "simulated": case.scene.simulated, "looks": case.scene.looks, "clip_low": case.clip[0],
+        "clip_high": case.clip[1], "target_db": case.target_db,
+    }  # fmt: skip
+    detail = busiest_detail(case.reference.db)
+    for name, make in images(case).items():
+        try:
+            image, how = make()
+        except (SarlabError, UndefinedMetric) as error:
+            yield {**about, "image": name, "reason": str(error)}
+            continue
+        scores = score(case.reference, image)
+        shown = picture(image[detail], case.clip)
+        yield {**about, "image": name, **how, **scores, "picture": shown, "reason": scores.reason}
+
+
+def images(case: Case) -> dict[str, Maker]:
+    """Makers of every image by name."""
+    db, valid = case.reference.db, case.reference.valid
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal(db.shape)
+    filled = np.where(valid, case.reference.intensity, case.reference.intensity[valid].mean())
+    most = case.clip[1] - case.clip[0]
+    made: dict[str, Maker] = {"recorded": lambda: (db, {})}
+    if case.reference.clean_db is not None:
+        made["clean"] = lambda: (np.asarray(case.reference.clean_db), {})
+    made |= {
+        "offset": lambda: tuned(case, lambda amount: db - amount, most),
+        "noise": lambda: tuned(case, lambda amount: db + amount * noise, most),
+        "blur": lambda: tuned(case, lambda amount: blurred(filled, amount), 20.0),
+        **{name: (lambda name=name: coded(case, name)) for name in CODECS},
+        "redraw": lambda: (case.reference.once(redraw).test_db, {}),
+    }
+    return made
+
+
+def tuned(case: Case, make: Callable[[float], np.ndarray], most: float) -> Made:
+    """The image ``make(amount)`` that has the target PSNR, and the amount, by bisection between 0 and `most`."""
+    low, high = 0.0, most
+    for _ in range(40):
+        amount = (low + high) / 2
+        value = psnr(case.reference.db, make(amount), clip=case.clip)
+        if abs(value - case.target_db) < TOLERANCE:
+            return make(amount), {"amount": amount}
+        low, high = (amount, high) if value > case.target_db or np.isnan(value) else (low, amount)
+    raise UndefinedMetric(f"no amount up to {most:g} gives a PSNR of {case.target_db:.2f} dB")
+
+
+def blurred(intensity: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur of linear intensity, in dB."""
+    from scipy.ndimage import gaussian_filter
+
+    return DB_PER_NEPER * np.log(np.maximum(gaussian_filter(intensity, sigma, mode="reflect"), 1e-30))
+
+
+def coded(case: Case, name: str) -> Made:
+    """What codec `name` gives back at the target PSNR, and its bits per pixel."""
+    available = codecs[name].available()
+    if not available.ok:
+        raise UndefinedMetric(available.reason)
+    search = Search(codecs[name], case.scene, {case.scene.bands[0]: case.clip})
+    trial = search.find(Target("psnr", case.target_db))
+    return search.decode(trial).data[0], {"bpp": search.bpp(trial)}
+
+
+def busiest_detail(db: np.ndarray, side: int = DETAIL) -> tuple[slice, slice]:
+    """Window in which the smoothed image varies most: structure rather than speckle."""
+    from scipy.ndimage import uniform_filter
+
+    side = min(side, *db.shape)
+    smooth = uniform_filter(np.where(np.isnan(db), np.nanmean(db), db), 7, mode="nearest")
+    corners = [
+        (row, column) for row in range(0, db.shape[0] - side + 1, 16) for column in range(0, db.shape[1] - side + 1, 16)
+    ]
+    row, column = max(corners, key=lambda at: smooth[at[0] : at[0] + side, at[1] : at[1] + side].std())
+    return slice(row, row + side), slice(column, column + side)
+
+
+def picture(db: np.ndarray, clip: tuple[float, float]) -> str:
+    """Lossless WebP of 64 grays over the clip range, as base64 text, so that a table can carry it; NaN is black."""
+    from PIL import Image
+
+    unit = np.clip((np.nan_to_num(db, nan=clip[0]) - clip[0]) / (clip[1] - clip[0]), 0, 1)
+    gray = np.round(np.round(unit * (LEVELS - 1)) * (255 / (LEVELS - 1))).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(gray).convert("RGB").save(stream, "WEBP", lossless=True, quality=60, method=4)
+    return base64.b64encode(stream.getvalue()).decode()

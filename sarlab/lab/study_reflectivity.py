@@ -1,0 +1,82 @@
+"""Fidelity to the recorded image beside fidelity to the reflectivity, on simulated scenes, where both are known.
+
+Beside the codecs stand two references: the recorded image itself, as if it had been kept without loss, and a Lee filter
+of it, as a despeckler that knows nothing of compression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sarlab.coding.codec import codecs
+from sarlab.coding.targets import Target
+from sarlab.errors import ResultsError
+from sarlab.lab.evaluate import evaluate
+from sarlab.lab.studies import Context, studies
+from sarlab.metrics import Reference, score
+from sarlab.metrics.base import DB_PER_NEPER
+from sarlab.metrics.speckle import lee_filter
+from sarlab.scenes.catalog import load_split
+from sarlab.scenes.simulate import catalog_names
+from sarlab.scenes.splits import Split
+from sarlab.specs import SceneSpec
+
+CODECS = ("jpeg2000", "hevc12", "jpegls")
+#: Bit per pixel, denser where averaging by the codec and coding noise balance.
+RATES_BPP = (0.03, 0.05, 0.08, 0.12, 0.18, 0.27, 0.4, 0.6, 0.9, 1.3, 1.9, 2.8, 4.0)
+#: Columns that have a counterpart against the clean scene, and what is read beside them.
+METRICS = (
+    *("psnr_db", "psnr_clean_db", "rmse_db", "rmse_clean_db", "ssim", "ssim_clean", "bias_db", "bias_clean_db"),
+    *(f"rmse_k{side}_db" for side in (1, 2, 4, 8, 16, 32)),
+    *(f"rmse_clean_k{side}_db" for side in (2, 4, 8, 16, 32)),
+    *("epi_roa", "epi_roa_floor", "epi_roa_clean", "epi_roa_clean_floor", "epi_sattar", "epi_sattar_clean"),
+    *("epi_sattar_floor", "epi_sattar_clean_floor", "enl_ratio", "targets_kept", "targets_invented", "ratio_mean"),
+)
+#: Names of the references in the column ``codec``.
+RECORDED, DESPECKLED = "recorded", "lee"
+
+
+@studies.register("reflectivity")
+def reflectivity(context: Context) -> pd.DataFrame:
+    """The first simulated test scene of every number of looks, with white and with correlated speckle."""
+    names = [name for name in CODECS if codecs[name].available().ok]
+    if not names:
+        raise ResultsError(f"none of the codecs {', '.join(CODECS)} is available; 'sarlab codecs' says why")
+    path = context.folder / "reflectivity.journal"
+    sources = {name: first_test_scene(load_split(SceneSpec(name))) for name, _, _ in catalog_names()}
+    targets = [Target("bpp", rate) for rate in RATES_BPP]
+    parts = []
+    for (_, looks, correlation), split in zip(catalog_names(), sources.values(), strict=True):
+        rows = evaluate(names, [split], targets, metrics=METRICS, workers=context.workers, journal=path)
+        parts.append(
+            pd.concat([rows, pd.DataFrame(list(references(split)))]).assign(correlation=correlation, looks=looks)
+        )
+    path.unlink(missing_ok=True)
+    return pd.concat(parts, ignore_index=True)
+
+
+def first_test_scene(split: Split) -> Split:
+    """The split with its first test scene alone."""
+    return replace(split, test=split.test[:1], independent=(), digest="")
+
+
+def references(split: Split) -> Iterator[dict[str, Any]]:
+    """Rows of the recorded image itself and of its Lee filter, on every test band with a clean scene."""
+    for scene in split.test:
+        for index, name in enumerate(scene.bands):
+            clip = (split.normalizers[name].low, split.normalizers[name].high)
+            clean = split.clean[scene.name].band(name).data[0]
+            reference = Reference(scene.data[index], clip=clip, looks=scene.looks, clean_db=clean)
+            filtered = lee_filter(reference.intensity, reference.valid, float(scene.looks or 1))
+            for codec, image in ((RECORDED, reference.db), (DESPECKLED, DB_PER_NEPER * np.log(filtered))):
+                scores = score(reference, image, columns=METRICS)
+                yield {
+                    "codec": codec, "family": "reference", "scene": scene.name, "band": name, "split": "test",
+                    "acquisition": scene.acquisition, "simulated": True, "clip_low": clip[0], "clip_high": clip[1],
+                    **scores, "reason": scores.reason,
+                }  # fmt: skip

@@ -1,0 +1,145 @@
+"""How many bits a scene holds by itself, how many of them are speckle, and optical images of the same ground beside it.
+
+Every image is put on three grids of levels: one of 16 bit over its own range (or the product's own integers), one of
+0.1 dB (2.3 % of the intensity, whatever the sensor), and one of an eighth of its own standard deviation, on which images
+of any contrast compare. On each the histogram gives the zeroth-order entropy, which ignores neighbors; lossless files
+give what neighbors take off. At last each image is coded by JPEG 2000 at stated PSNR values against its own range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sarlab.coding.classical.bounded import jpegls_encode
+from sarlab.coding.codec import codecs
+from sarlab.coding.targets import Search, Target
+from sarlab.errors import SarlabError
+from sarlab.lab.studies import Context, studies
+from sarlab.metrics import Undefined, UndefinedMetric
+from sarlab.metrics.bounds import water_filling_curve
+from sarlab.metrics.scene_entropy import lossless_bpp, quantize_db, zeroth_order_entropy
+from sarlab.scenes.catalog import load_optical_control, load_split
+from sarlab.scenes.radiometry import fit_normalizer
+from sarlab.scenes.scene import Scene
+from sarlab.scenes.simulate import catalog_names
+from sarlab.specs import SceneSpec
+
+#: Step of the physical grid in dB, and the share of the standard deviation that is the step of the relative one.
+STEP_DB, STEP_SHARE = 0.1, 0.125
+#: PSNR in dB against the image's own 0.1 to 99.9 percentile range.
+PSNR_DB = (30.0, 40.0)
+CODEC = "jpeg2000"
+
+
+@studies.register("scene_entropy")
+def scene_entropy(context: Context) -> pd.DataFrame:
+    """Entropy and lossless rate of the test scenes, of simulated scenes with and without speckle, and of optical images."""
+    rows = []
+    for scene in context.split.test:
+        if context.split.reason(scene.name):
+            continue
+        kind = "simulated" if scene.simulated else "radar"
+        rows += [row for index in range(len(scene.bands)) for row in image_rows(scene.band(index), kind)]
+    for name, looks, correlation in catalog_names():
+        split = load_split(SceneSpec(name))
+        scene = split.test[0]
+        rows += [{**row, "correlation": correlation} for row in image_rows(scene.band(0), "simulated")]
+        if looks == 1.0:
+            # the ground is the same for all numbers of looks; its point targets are as wide as the speckle is correlated
+            clean = split.clean[scene.name].band(0)
+            rows += [{**row, "correlation": correlation} for row in image_rows(clean, "speckle-free")]
+    for name, counts in load_optical_control().items():
+        rows += list(image_rows(optical_scene(name, counts), "optical", counts))
+    return pd.DataFrame(rows)
+
+
+def optical_scene(name: str, counts: np.ndarray) -> Scene:
+    """Reflectance counts as a scene in dB, so that one grid of relative steps fits both sensors; zeros are invalid."""
+    with np.errstate(divide="ignore"):
+        db = np.where(counts > 0, 10 * np.log10(counts.astype(np.float64)), np.nan)
+    return Scene(
+        db[None].astype(np.float32), "db", (name,), name="optical control", acquisition="Sentinel-2", native_bits=16
+    )
+
+
+def image_rows(scene: Scene, kind: str, native: np.ndarray | None = None) -> Iterator[dict[str, Any]]:
+    """One row per grid of one band in dB.
+
+    Parameters
+    ----------
+    scene : Scene
+    kind : {"radar", "simulated", "speckle-free", "optical"}
+    native : ndarray of uint16, optional
+        The product's own integers; else 16 bit over the range of the band.
+    """
+    db = np.asarray(scene.data[0], np.float64)
+    values = db[scene.valid[0]]
+    about = {
+        "kind": kind, "scene": scene.name, "band": scene.bands[0], "acquisition": scene.acquisition,
+        "simulated": scene.simulated, "looks": np.inf if kind == "speckle-free" else scene.looks,
+        "pixels": db.size, "std_db": float(values.std()),
+    }  # fmt: skip
+    about |= lossy(scene)
+    steps = {
+        "16 bit": float(values.max() - values.min()) / 65535,
+        "0.1 dB": STEP_DB,
+        "1/8 standard deviation": STEP_SHARE * float(values.std()),
+    }
+    for grid, step in steps.items():
+        if native is not None and grid == "16 bit":
+            levels, step = native.astype(np.int64), np.nan
+        elif step > 0:
+            levels = quantize_db(db, step_db=step)
+        else:
+            yield {**about, "grid": grid, "reason": "the scene is constant"}
+            continue
+        found = {
+            "zeroth_bpp": zeroth_order_entropy(levels[scene.valid[0]]),
+            "jpegls_bpp": _lossless(levels, lambda raster: jpegls_encode(raster, 0)),
+            "jpeg2000_bpp": _lossless(levels, _jpeg2000),
+        }
+        reasons = dict.fromkeys(value.reason for value in found.values() if isinstance(value, Undefined))
+        yield {
+            **about, "grid": grid, "step_db": step, "levels": int(np.unique(levels).size),
+            **{name: float(value) for name, value in found.items()}, "reason": "; ".join(reasons),
+        }  # fmt: skip
+
+
+def _jpeg2000(raster: np.ndarray) -> bytes:
+    from sarlab.coding.classical.base import imagecodecs
+
+    return imagecodecs().jpeg2k_encode(raster, codecformat="J2K", reversible=True, numthreads=1)
+
+
+def _lossless(levels: np.ndarray, encode: Callable[[np.ndarray], bytes]) -> float:
+    if levels.max() > 65535:
+        return Undefined("more levels than 16 bit hold")
+    try:
+        return lossless_bpp(levels, encode)
+    except Exception as error:
+        return Undefined(f"the lossless coder failed ({error})")
+
+
+def lossy(scene: Scene) -> dict[str, float]:
+    """Bit per pixel at stated PSNR against the image's own percentile range: by JPEG 2000, and by reverse water-filling."""
+    clip = fit_normalizer(scene.data[0][scene.valid[0]])
+    limits = (clip.low, clip.high)
+    found: dict[str, float] = {"clip_low": clip.low, "clip_high": clip.high}
+    try:
+        curve = water_filling_curve(scene.data[0], clip=limits, psnr_db=PSNR_DB)
+        found |= {f"rwf_bpp_{psnr:g}db": float(rate) for psnr, rate in zip(PSNR_DB, curve.bpp, strict=True)}
+    except UndefinedMetric:
+        found |= {f"rwf_bpp_{psnr:g}db": np.nan for psnr in PSNR_DB}
+    search = Search(codecs[CODEC], scene, {scene.bands[0]: limits}) if codecs[CODEC].available().ok else None
+    for psnr in PSNR_DB:
+        name = f"{CODEC}_bpp_{psnr:g}db"
+        try:
+            found[name] = search.bpp(search.find(Target("psnr", psnr))) if search else np.nan
+        except SarlabError:
+            # a smooth image is above it at the lowest quality already
+            found[name] = np.nan
+    return found
