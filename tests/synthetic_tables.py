@@ -51,7 +51,7 @@ def runs(latents=LATENTS) -> pd.DataFrame:
                         "native_bits": 16, "pixels": 86400, "clip_low": -22.0, "clip_high": 8.0,
                         "psnr_db": base + over, "psnr_amplitude": base - 4 + over,
                         "rmse_db": 30 * 10 ** (-(base + over) / 20), "ssim": 1 / (1 + np.exp(-(base + over - 24) / 3)),
-                        "ms_ssim": 0.9, "enl_original": 4.6, "enl_reconstructed": 4.6 * (1 + np.log2(value) / 2),
+                        "ms_ssim": 0.9, "enl_reference": 4.6, "enl": 4.6 * (1 + np.log2(value) / 2),
                         "enl_ratio": 1 + np.log2(value) / 2, "epi_roa": 1 - 0.07 * np.log2(value),
                         "bias_db": -0.08 * np.log2(value), "gain_over_klt_db": 0.0 if architecture == "klt" else over,
                         "parameters": 0 if architecture == "klt" else 420_000, "macs_per_pixel": 9_000 + 400 * channels,
@@ -125,7 +125,7 @@ def write(root: Path, *, latents=LATENTS) -> pd.DataFrame:
     manifest = {
         "plan": "quick", "title": "Made up", "published": "2026-01-02T03:04:05Z", "runs": frame["run_id"].nunique(),
         "missing": 0, "devices": ["test device"], "environments": [machine],
-        "data": [{"digest": "0", "note": "The test mosaic shares the acquisition of the training scenes."}],
+        "data": [{"note": "The test mosaic shares the acquisition of the training scenes.", "credits": ["Credit: nobody."]}],
     }  # fmt: skip
     (results / "manifest.json").write_text(json.dumps(manifest))
     return frame

@@ -43,10 +43,13 @@ def run_page(book, run_id):
         scene_triptych(recorded, clean, (-22, 8), title="mosaic-test/VV"),
         db_histograms(recorded, clean, (-22, 8)),
     ]
+    numbers = synthetic().runs().head(4).iloc[:, :30]
+    tables = [numbers._repr_html_(), numbers.style.hide(axis="index").to_html()]
     outputs = [
         [{"output_type": "execute_result", "execution_count": 1, "metadata": {}, "data": {"text/html": f._repr_html_(), "text/plain": repr(f)}}]
         for f in figures
     ]  # fmt: skip
+    outputs += [[{"output_type": "display_data", "metadata": {}, "data": {"text/html": html}}] for html in tables]
     cells = [{"cell_type": "markdown", "metadata": {}, "id": "a", "source": "# One experiment"}]
     cells += [
         {"cell_type": "code", "metadata": {"tags": ["hide-input"]}, "id": f"c{i}", "execution_count": 1, "source": "1 / 0", "outputs": o}
@@ -364,3 +367,50 @@ def test_no_number_is_typed_into_the_prose_of_a_chapter():
             re.findall(r"\d[\d.,]*\s*(?:dB|×|%|looks|bits?|bpp|seconds)?", re.sub(r"32 bits for a sample", "", text))
             == []
         ), chapter.name
+
+
+@pytest.fixture(scope="module")
+def api():
+    spec = importlib.util.spec_from_file_location("sarlab_api", ROOT / "book" / "_ext" / "sarlab_api.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("the |x| of `side`² pixels", "the |x| of side² pixels"),
+        ("Σ|x̂ₚ|/Σ|xₚ| in (`low`, `high`)", "Σ|x̂ₚ|/Σ|xₚ| in (low, high)"),
+        ("``a | b`` and 3×`n`", "a | b and 3×n"),
+        ("a ─▶ b\n  └─ c", "a ─▶ b\n  └─ c"),
+        (
+            "a file:\n\n    magic  |u8|\n    per band:  name\n               payload",
+            "a file:\n\nmagic  |u8|\nper band:  name\n           payload",
+        ),
+        ("list:\n\n    - one\n      more\n    - two", "list:\n\none\nmore\n\ntwo"),
+        ("as below::\n\na ─▶ b", "as below:\n\na ─▶ b"),
+        ("code::\n\n    x | y `z`\n\nback |y|", "code:\n\nx | y `z`\n\nback |y|"),
+    ],
+)
+def test_docstrings_mean_the_same_in_the_book_as_in_an_editor(api, written, meant):
+    from docutils.core import publish_doctree
+    from docutils.utils import DependencyList
+
+    text = "\n".join(api.as_rst(written.splitlines()))
+    settings = {"report_level": 2, "halt_level": 2, "warning_stream": False, "record_dependencies": DependencyList()}
+    assert publish_doctree(text, settings_overrides=settings).astext().strip() == meant
+
+
+def test_every_public_module_is_documented(api):
+    documented = set()
+    for page in (ROOT / "book" / "api").glob("*.md"):
+        for arguments in re.findall(r"```\{api\} ([^\n]*)", page.read_text()):
+            documented |= {name for wing in arguments.split() for name in api.module_names(wing)}
+    package = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "sarlab").rglob("*.py")
+        if not path.name.startswith("_")
+    }
+    undocumented = {name for name in package - documented if not name.startswith("sarlab.cli.")}
+    assert sorted(undocumented) == []

@@ -37,12 +37,12 @@ class Api(SphinxDirective):
 
 
 def module_names(name: str) -> list[str]:
-    """`name` itself if it says more than one line, and its public modules in alphabetical order."""
+    """`name` itself if it defines something, and its public modules and those of its packages, in alphabetical order."""
     module = importlib.import_module(name)
     names = [name] if not hasattr(module, "__path__") or public(module) else []
     for info in pkgutil.iter_modules(getattr(module, "__path__", [])):
         if not info.name.startswith("_"):
-            names.append(f"{name}.{info.name}")
+            names += module_names(f"{name}.{info.name}") if info.ispkg else [f"{name}.{info.name}"]
     return names
 
 
@@ -63,13 +63,20 @@ def as_rst(lines: list[str]) -> list[str]:
         if opened is not None and indent > opened:
             result += [*paragraph, ""]
             continue
-        if any(DRAWN.search(line) for line in paragraph):
+        if any(DRAWN.search(line) for line in paragraph) or laid_out(paragraph):
             result += [] if opened is not None else [" " * indent + "::", ""]
             result += [*("    " + line for line in paragraph), ""]
             continue
         result += [*(inline_as_rst(line) for line in paragraph), ""]
         opened = indent if paragraph[-1].rstrip().endswith("::") else None
     return result
+
+
+def laid_out(paragraph: list[str]) -> bool:
+    """True for an indented paragraph whose lines stand at several columns: a layout or a table, not a quotation."""
+    columns = {len(line) - len(line.lstrip()) for line in paragraph}
+    listed = re.match(r"\s*([-*+]|\(?\w[.)])\s", paragraph[0])
+    return min(columns) >= 4 and len(columns) > 1 and not listed
 
 
 def paragraphs(lines: list[str]) -> list[list[str]]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from sarlab.views import style
 from sarlab.views.figure import Figure, Panel
+from sarlab.views.speckle import speckle_deviation_db
 from sarlab.views.style import INK, MUTED, Look, look_of
 from sarlab.views.summary import SERIES_KEYS, bands, best, curve, main_line, measured, per_doubling
 from sarlab.views.text import number, ratio
@@ -134,8 +135,15 @@ def caption(rows: pd.DataFrame, band: str, split: str) -> str:
     where = "Test" if split == "test" else "Other acquisitions"
     return (
         f"{where}: {scenes}{f' and {more} more' if more > 0 else ''}, band {band}; values in dB, clipped to a range of "
-        f"{number(width)} dB inside the metric only. {certain}"
+        f"{number(width)} dB inside the metric only. {certain}{_about_floor(rows)}"
     )
+
+
+def _about_floor(rows: pd.DataFrame) -> str:
+    """What the speckle floor is, where it can be drawn."""
+    if rows["looks"].isna().any() or rows["looks"].nunique() != 1:
+        return ""
+    return f" Speckle floor: PSNR of an image freed of all white speckle of {float(rows['looks'].iloc[0]):g} looks."
 
 
 def _count(count: int, word: str) -> str:
@@ -158,6 +166,8 @@ def _panel(name: str, rows: pd.DataFrame, codecs: pd.DataFrame | None, band: str
         x = "bpp" if name == "bpp" else "dimension_ratio"
         classical = _classical(codecs, rows, band) if name == "bpp" and codecs is not None else pd.DataFrame()
         _draw(ax, points, x, names, title, good=good, classical=classical)
+        if column == "psnr_db":
+            _floor(ax, rows, right=name == "bpp")
         if name == "gain" and len(points):
             low, high = ax.get_ylim()
             pad = 0.08 * max(high, 0.05, -low)
@@ -213,6 +223,22 @@ def _draw(
     ax.set_xlabel("bits per pixel of the file" if x == "bpp" else RATIO_LABEL)
     ax.set_ylabel("")
     _ticks(ax, points[x].to_numpy(float), bpp=x == "bpp")
+
+
+def _floor(ax: Axes, rows: pd.DataFrame, *, right: bool) -> None:
+    """Line of an image whose white speckle was removed perfectly, where looks are known and the line is near the curves."""
+    looks = pd.to_numeric(rows["looks"], errors="coerce")
+    width = (rows["clip_high"] - rows["clip_low"]).astype(float)
+    if looks.nunique() != 1 or looks.isna().any() or not (width > 0).all():
+        return
+    floor = 20 * np.log10(float(width.mean()) / speckle_deviation_db(float(looks.iloc[0])))
+    low, high = ax.get_ylim()
+    if low - 3 <= floor <= high:
+        ax.axhline(floor, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+        ax.annotate(
+            "speckle floor", (float(right), floor), (-3 if right else 3, 2), ha="right" if right else "left", xycoords=("axes fraction", "data"), textcoords="offset points",
+            fontsize=7.5, color=MUTED, va="bottom",
+        )  # fmt: skip
 
 
 def _short(look: Look) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from sarlab.views.compare import Comparison, Variant
 from sarlab.views.style import architecture_order
-from sarlab.views.summary import main_line, measured, reference_ratio
+from sarlab.views.summary import bands, main_line, measured, reference_ratio
 from sarlab.views.text import Html, Prose, label, missing, number, ratio
 
 if TYPE_CHECKING:
@@ -80,7 +80,10 @@ def originals(tables: Tables, limit: int = 6) -> list[tuple[str, np.ndarray, tup
 
 
 def _index(tables: Tables) -> pd.DataFrame:
-    return tables.table("examples", COLUMNS)
+    """Index of the published pictures, the bands in the order of the runs."""
+    index = tables.table("examples", COLUMNS)
+    place = {band: i for i, band in enumerate(bands(tables.runs))}
+    return index.assign(_place=index["band"].map(place)).sort_values("_place", kind="stable").drop(columns="_place")
 
 
 def _joined(tables: Tables, scene: str | None, band: str | None) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -33,10 +33,10 @@ def slope(rows: pd.DataFrame) -> list[str]:
         slopes[label(architecture, init)] = per_doubling(line["dimension_ratio"], y)
         bends.append(float(np.abs(np.polyval(np.polyfit(x, y, 1), x) - y).max()))
     low, high = min(slopes, key=lambda k: abs(slopes[k])), max(slopes, key=lambda k: abs(slopes[k]))
-    text = (
-        f"**Each doubling of the ratio costs {number(-slopes[low], 2)} dB ({low}) to {number(-slopes[high], 2)} dB ({high})** "
-        f"between {ratio(ratios[0])} and {ratio(ratios[-1])}."
-    )
+    price = f"{number(-slopes[low], 2)} dB ({low}) to {number(-slopes[high], 2)} dB ({high})"
+    if number(slopes[low], 2) == number(slopes[high], 2):
+        price = f"{number(-slopes[low], 2)} dB"
+    text = f"**Each doubling of the ratio costs {price}** between {ratio(ratios[0])} and {ratio(ratios[-1])}."
     if len(ratios) > 2:
         text += (
             f" No curve leaves a straight line over the logarithm of the ratio by more than {number(max(bends), 2)} dB."
@@ -60,6 +60,9 @@ def gains(rows: pd.DataFrame) -> list[str]:
             continue
         above = int((mine["mean"] > 0).sum())
         low, high = mine.loc[mine["mean"].idxmin()], mine.loc[mine["mean"].idxmax()]
+        if number(low["mean"], 2) == number(high["mean"], 2) == "0.00":
+            lines.append(f"**{who} are level with the KLT**, to a hundredth of a decibel.")
+            continue
         lines.append(
             f"**{who} are above the KLT in {above} of {len(mine)} cases**: from {number(low['mean'], 2, sign=True)} dB "
             f"({low['architecture']} at {ratio(low['dimension_ratio'])}) to {number(high['mean'], 2, sign=True)} dB "

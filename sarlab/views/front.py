@@ -75,7 +75,7 @@ def lead(runs: pd.DataFrame) -> Prose:
     smaller = found.value("measured_cr")
     size = f", in a file {ratio(smaller)} smaller than the recorded product" if np.isfinite(smaller) else ""
     sentences = [
-        f"**{ratio(found.at)} fewer values{size}, and every pixel is off by {number(found.value('rmse_db'))} dB** "
+        f"**{ratio(found.at)} fewer values{size}, and pixels are off by {number(found.value('rmse_db'))} dB** "
         f"(root mean square, band {found.band} of the test scenes, {name}).",
     ]
     ratios = np.sort(found.rows["dimension_ratio"].unique())

@@ -83,7 +83,10 @@ def test_scenes(tables: Tables) -> Figure:
     lowest = min(clip[0] for _, _, clip in pictures)
     highest = max(clip[1] for _, _, clip in pictures)
     credits = dict.fromkeys(
-        str(e["credit"]) for e in tables.manifest.get("data") or [] if isinstance(e, dict) and e.get("credit")
+        str(credit)
+        for e in tables.manifest.get("data") or []
+        if isinstance(e, dict)
+        for credit in e.get("credits") or []
     )
     return gallery(
         pictures, title="The scenes on which every network is judged",
@@ -105,19 +108,19 @@ def scenes_table(tables: Tables) -> Html | Prose:
             [
                 html.escape(str(row.scene)),
                 html.escape(str(row.band)) if pd.notna(row.band) else "–",
-                {"test": "test", "independent": "other acquisition"}.get(str(row.split), html.escape(str(row.split))),
-                html.escape(str(row.acquisition)) if pd.notna(row.acquisition) else "–",
+                {"independent": "other"}.get(str(row.split), html.escape(str(row.split))),
                 number(row.looks, 1),
-                number(row.enl_original, 1),
+                number(getattr(row, "enl_reference", np.nan), 1),
                 f"{number(row.clip_low, 1)} … {number(row.clip_high, 1)}",
                 number(floor, 1),
+                html.escape(str(row.acquisition)) if pd.notna(row.acquisition) else "–",
             ]
         )
     headers = [
-        *("scene", "band", "role", "acquisition", "looks (nominal)", "looks (measured)", "clip range (dB)"),
-        "PSNR of white speckle removed (dB)",
+        *("scene", "band", "role", "looks, nominal", "looks, measured", "clip range (dB)", "speckle floor (dB)"),
+        "acquisition",
     ]
-    return table(headers, body, caption="Scenes on which every run was measured", left=4)
+    return table(headers, body, caption="Scenes on which every run was measured", left=3)
 
 
 def measured_or_reason(runs: pd.DataFrame) -> pd.DataFrame:
@@ -135,25 +138,31 @@ def split_note(tables: Tables) -> Prose:
 
 
 def columns_table(tables: Tables) -> Html | Prose:
-    """What the metric columns mean: unit, direction, domain and source, from the registry that computes them."""
+    """What the metric columns mean, folded by group: unit, direction, domain and source, from the metrics themselves."""
     from sarlab.metrics import metrics
 
     present = [metrics[name] for name in metrics if name in tables.runs or name in tables.codecs]
     present = present or [metrics[name] for name in metrics]
     better = {"higher": "higher is better", "lower": "lower is better", "zero": "0 is perfect", "one": "1 is perfect"}
-    body = [
-        [
-            f"<code>{html.escape(metric.name)}</code>",
-            html.escape(metric.label),
-            html.escape("–" if metric.unit == "1" else metric.unit),
-            better[metric.better],
-            html.escape(metric.domain),
-            html.escape(metric.source),
-        ]
-        for metric in sorted(present, key=lambda metric: metric.sequence)
-    ]
+    groups: dict[str, list[list[str]]] = {}
+    for metric in sorted(present, key=lambda metric: metric.sequence):
+        groups.setdefault(metric.group, []).append(
+            [
+                f"<code>{html.escape(metric.name)}</code>",
+                html.escape(metric.label),
+                html.escape("–" if metric.unit == "1" else metric.unit),
+                better[metric.better],
+                html.escape(metric.domain),
+                html.escape(metric.source),
+            ]
+        )
     headers = ("column", "what", "unit", "direction", "domain", "source")
-    return table(headers, body, caption="Metric columns of the published tables", left=len(headers), wrap=(1, 4, 5))
+    parts = [
+        f"<details><summary>{html.escape(group)} ({len(rows)})</summary>"
+        f"{table(headers, rows, caption=f'Columns: {group}', left=len(headers), wrap=(1, 4, 5)).html}</details>"
+        for group, rows in groups.items()
+    ]
+    return Html("".join(parts), f"{len(present)} metric columns")
 
 
 def downloads(tables: Tables) -> Html | Prose:

@@ -59,7 +59,7 @@ def to_svg(figure: Figure, alt: str) -> str:
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
         f'aria-label="{html.escape(alt, quote=True)}" viewBox="{box[1] if box else "0 0 320 240"}" '
-        f'style="width:100%;max-width:{1.5 * width:.0f}px;height:auto;overflow:visible">'
+        f'style="width:100%;max-width:{max(1.5 * width, 440):.0f}px;height:auto;overflow:visible">'
     )
     return re.sub(r">\s+<", "><", re.sub(r"<svg[^>]*>", lambda _: head, text, count=1)).strip()
 

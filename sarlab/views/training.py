@@ -34,7 +34,7 @@ def training_history(history: pd.DataFrame) -> Figure:
     with style.style():
         for column, title, scale, digits in _HISTORY:
             line = history.dropna(subset=[column]) if column in history else history.iloc[:0]
-            if line.empty:
+            if len(line) < 2:
                 continue
             drawing, ax = style.axes(3.4, 2.5)
             values = line[column].astype(float)

@@ -109,7 +109,7 @@ def test_front_page_answers_with_the_rows(filled):
     best = row(filled, "attention", "klt", 16)
     text = front.lead(filled.runs).text
     assert text.startswith(f"**16× fewer values, in a file {best['measured_cr']:.1f}× smaller")
-    assert f"off by {number(best['rmse_db'])} dB" in text
+    assert f"pixels are off by {number(best['rmse_db'])} dB" in text
     assert "95 % interval" in text
     html = html_of(front.numbers(filled.runs))
     values = re.findall(r'sl-value">([^<]*)', html)
@@ -172,6 +172,20 @@ def test_runs_table_links_only_to_pages_that_exist(filled):
     html = html_of(inventory.runs_table(filled))
     assert html.count("<tr>") == 1 + filled.runs["run_id"].nunique()
     assert re.findall(r'href="([^"]*)"', html) == [f"../runs/{run}.html"]
+
+
+def test_pictures_carry_the_credit_of_their_scenes(filled):
+    assert "Credit: nobody." in html_of(inventory.test_scenes(filled))
+
+
+def test_the_first_band_of_the_runs_is_shown_first(filled, tmp_path, synthetic):
+    from sarlab.lab.results import tables
+
+    synthetic.write(tmp_path)
+    index = tmp_path / "results" / "examples.csv"
+    lines = index.read_text().splitlines()
+    index.write_text("\n".join([lines[0], *sorted(lines[1:], key=lambda line: "VH" not in line)]) + "\n")
+    assert examples.scenes_shown(tables(tmp_path)) == [("mosaic-test", "VV"), ("mosaic-test", "VH")]
 
 
 def test_scenes_table_states_the_speckle_floor(filled):

@@ -27,6 +27,11 @@ def test_history_without_validation_still_shows_the_loss():
     assert "validation" not in figure.alt
 
 
+def test_a_single_record_makes_no_curve():
+    lone = history([20.0, 21.0]).assign(loss=[0.1, np.nan])
+    assert "training loss" not in training_history(lone).alt
+
+
 def test_a_transform_in_closed_form_has_no_history():
     assert "closed form" in training_history(pd.DataFrame(columns=COLUMNS)).alt
 
