@@ -94,7 +94,12 @@ class Encoder:
             metadata=scene_metadata(first, source.georeference) if metadata else {},
         )  # fmt: skip
         overhead = StreamWriter(io.BytesIO(), self._header).overhead
-        self.sample = Sample(self.model, pieces, self.samples, overhead, self.tiling.rows * self.tiling.columns)
+        parts = (
+            [(pieces[0], window) for window in self._windows()]
+            if small
+            else [(piece, piece.window) for piece in pieces]
+        )
+        self.sample = Sample(self.model, pieces, parts, self.samples, overhead, self.tiling.rows * self.tiling.columns)
 
     def _job(self, window: Window, margin: int = 0) -> Job:
         return make_job(self.source, self.model, self.path, self.levels, self.tiling, window, margin)

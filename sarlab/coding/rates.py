@@ -13,7 +13,7 @@ from sarlab.coding.header import QUALITY_UNIT
 from sarlab.coding.learned import TileModel
 from sarlab.coding.mask import encode_masks
 from sarlab.coding.rangecoder import RangeEncoder
-from sarlab.coding.tiling import inside
+from sarlab.coding.tiling import Window, inside
 from sarlab.errors import CodecError
 
 KINDS = ("quality", "bpp", "psnr")
@@ -52,6 +52,8 @@ class Sample:
     ----------
     model : TileModel
     pieces : sequence of Piece
+    parts : sequence of (Piece, window)
+        What is coded by itself: the tiles of a piece that is all of the scene, or the windows of a sample.
     samples : int
         Samples of the whole scene, all bands.
     overhead : int
@@ -60,19 +62,22 @@ class Sample:
         Tiles of the whole scene.
     """
 
-    def __init__(self, model: TileModel, pieces: Sequence[Piece], samples: int, overhead: int, tiles: int):
+    def __init__(
+        self, model: TileModel, pieces: Sequence[Piece], parts: Sequence[tuple[Piece, Window]], samples: int, overhead: int, tiles: int
+    ):  # fmt: skip
         self.model, self.pieces, self.overhead, self.tiles = model, pieces, overhead, tiles
-        self._active = [piece.active(piece.window) for piece in pieces]
+        self._parts = [(piece.latent(window), piece.active(window)) for piece, window in parts]
         looked = sum(piece.x.size for piece in pieces)
         self.share = samples / looked
         self.valid = any(piece.mask(piece.window).any() for piece in pieces)
-        self._mask_bytes = sum(_mask_bytes(piece.mask(piece.window)) for piece in pieces) if self.valid else 0
+        self._mask_bytes = sum(_mask_bytes(piece.mask(window)) for piece, window in parts) if self.valid else 0
         self._sides: dict[float, bytes] = {}
 
     def side(self, quality: float) -> bytes:
         """The model's side information for the whole file."""
         if quality not in self._sides:
-            pairs = [(p.latent(p.window), a) for p, a in zip(self.pieces, self._active, strict=True)]
+            # Of whole pieces, so that it does not depend on the size of tiles.
+            pairs = [(piece.latent(piece.window), piece.active(piece.window)) for piece in self.pieces]
             self._sides[quality] = self.model.fit_side(pairs, quality)
         return self._sides[quality]
 
@@ -80,10 +85,7 @@ class Sample:
         """Estimated size of the file."""
         side = self.side(quality)
         known = self.model.parse_side(side, len(self.pieces[0].x))
-        bits = sum(
-            self.model.quantize(piece.latent(piece.window), active, quality, known).bits
-            for piece, active in zip(self.pieces, self._active, strict=True)
-        )
+        bits = sum(self.model.quantize(y, active, quality, known).bits for y, active in self._parts)
         return self.overhead + len(side) + self.tiles * _TAIL + self.share * (bits / 8 + self._mask_bytes)
 
     def psnr(self, quality: float) -> float:

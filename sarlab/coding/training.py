@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +38,16 @@ from sarlab.specs import content_hash
 #: Qualities at which validation looks.
 VALIDATED = (16.0, 24.0, 32.0, 40.0)
 CHECKPOINT_SECONDS = 30.0
+#: Costs are divided by the rate plus this many bits per pixel, so that every quality counts about the same.
+RATE_OFFSET = 0.3
+
+
+class Costs(NamedTuple):
+    """Tensors of shape (N,): λD + R in bits per pixel, R, and the mean squared error D of normalized samples."""
+
+    cost: Tensor
+    rate: Tensor
+    distortion: Tensor
 
 
 class Trained(nn.Module):
@@ -63,7 +74,7 @@ class Trained(nn.Module):
             rounded latent, its gradient passed through; None: both are of the rounded latent, and the analysis is fixed.
         """
         y = self.network.analysis(x)
-        step = (math.sqrt(12) * 10 ** (-quality / 20))[:, None, None, None] * self.log_gain.exp()[:, None, None]
+        step = (math.sqrt(12) * 10 ** (-quality / 20))[:, None, None, None] * self.gains()[:, None, None]
         if noise is None:
             y, step = y.detach(), step.detach()
         typical = 0.75 * self.network.deviation[:, None, None] + 0.3 * step
@@ -76,8 +87,7 @@ class Trained(nn.Module):
         errors = torch.square(self.network.synthesis(y_hat, quality) - x)
         weight = torch.ones_like(x) if mask is None else mask.to(x.dtype)
         distortion = (errors * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1)
-        cost = distortion / (LAMBDA * 12 * 10 ** (-quality / 10)) + rate
-        return cost / (rate.detach() + 0.3), distortion
+        return Costs(distortion / (LAMBDA * 12 * 10 ** (-quality / 10)) + rate, rate, distortion)
 
     def _rounded(self, y: Tensor, step: Tensor, spread: Tensor) -> Tensor:
         """Multiples of the step: the nearest, or the one below in magnitude where that costs less."""
@@ -136,6 +146,8 @@ def _train(plan: CodecPlan, target: Path, checkpoint: Path | None, time_budget: 
         torch.optim.Adam(trained.parameters(), lr=spec.learning_rate), generators, History(),
         content_hash(asdict(plan), data.digest),
     )  # fmt: skip
+    # Before any step, so that costs are divided by the same rates in every session.
+    reference = look(trained, data.validation)[1]
     if checkpoint is not None and checkpoint.exists():
         load_checkpoint(checkpoint, state)
     history = state.history
@@ -145,7 +157,7 @@ def _train(plan: CodecPlan, target: Path, checkpoint: Path | None, time_budget: 
     while history.steps_done < spec.steps:
         step = history.steps_done
         if step % spec.validate_every == 0 and not (history.validations and history.validations[-1].step == step):
-            _validate(state, data.validation, progress)
+            _validate(state, data.validation, reference, progress)
         if time_budget is not None and perf_counter() - started > time_budget:
             history.stopped = "time budget"
             break
@@ -157,7 +169,8 @@ def _train(plan: CodecPlan, target: Path, checkpoint: Path | None, time_budget: 
         hard = step >= hard_from
         if hard and network.g_a is not None:
             network.g_a.requires_grad_(False)
-        loss = trained.loss(batch.x, batch.mask, quality, None if hard else generators["noise"])[0].mean()
+        costs = trained.costs(batch.x, batch.mask, quality, None if hard else generators["noise"])
+        loss = (costs.cost / (costs.rate.detach() + RATE_OFFSET)).mean()
         for group in state.optimizer.param_groups:
             group["lr"] = spec.learning_rate * schedule(step, spec.steps, spec.warmup_steps)
         state.optimizer.zero_grad(set_to_none=True)
@@ -178,7 +191,7 @@ def _train(plan: CodecPlan, target: Path, checkpoint: Path | None, time_budget: 
             save_checkpoint(checkpoint, state)
         return history
     if spec.steps:
-        _validate(state, data.validation, progress)
+        _validate(state, data.validation, reference, progress)
         _exchange(parameters, state.best)
     history.stopped = "finished"
     finish(plan, target, trained.eval(), data.training, {
@@ -194,7 +207,7 @@ def finish(plan: CodecPlan, target: Path, trained: Trained, rasters: tuple[Raste
     network = trained.network
     network.half().float()
     network.orthogonalize()
-    gains = trained.log_gain.exp().half().double().numpy()
+    gains = trained.gains().half().double().numpy()
     latents = [
         network.analysis(mirror_pad(r.values[None, None], network.stride))[0].flatten(1).numpy() for r in rasters
     ]
@@ -208,26 +221,31 @@ def finish(plan: CodecPlan, target: Path, trained: Trained, rasters: tuple[Raste
 
 
 @torch.no_grad()
-def _validate(state: TrainingState, rasters: tuple[Raster, ...], progress: Callable[[History], None] | None) -> None:
-    """Loss of the averaged weights with real rounding; the best ones are kept."""
+def look(trained: Trained, rasters: tuple[Raster, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cost, rate and distortion of rasters at `VALIDATED` qualities with real rounding: three arrays of one length."""
+    found = []
+    for raster in rasters:
+        x = mirror_pad(raster.values[None, None], trained.network.stride)
+        mask = None if raster.mask is None else mirror_pad(raster.mask[None, None].float(), trained.network.stride) > 0
+        found += [torch.stack(trained.costs(x, mask, torch.tensor([quality]), None))[:, 0] for quality in VALIDATED]
+    return tuple(torch.stack(found, 1).double().numpy()) if found else (np.empty(0),) * 3  # type: ignore[return-value]
+
+
+def _validate(
+    state: TrainingState, rasters: tuple[Raster, ...], reference: np.ndarray, progress: Callable[[History], None] | None
+) -> None:
+    """Cost of the averaged weights, relative to the rates of the start; the best weights are kept."""
     trained, history = state.trained, state.history
     parameters = dict(trained.named_parameters())
     _exchange(parameters, state.average)
-    losses, distortions = [], []
-    for raster in rasters:
-        x = mirror_pad(raster.values[None, None], 8)
-        mask = None if raster.mask is None else mirror_pad(raster.mask[None, None].float(), 8) > 0
-        for quality in VALIDATED:
-            loss, distortion = trained.loss(x, mask, torch.tensor([quality]), None)
-            losses.append(float(loss))
-            distortions.append(float(distortion))
+    costs, _, distortions = look(trained, rasters)  # type: ignore[arg-type]
     _exchange(parameters, state.average)
-    loss = float(np.mean(losses)) if losses else float("nan")
-    if not losses or loss <= min((v.loss for v in history.validations), default=math.inf):
+    loss = float(np.mean(costs / (reference + RATE_OFFSET))) if costs.size else float("nan")
+    if not costs.size or loss <= min((v.loss for v in history.validations), default=math.inf):
         history.best_step = history.steps_done
         for name, tensor in state.average.items():
             state.best[name].copy_(tensor)
-    psnr = -10 * math.log10(np.mean(distortions)) if distortions else float("nan")
+    psnr = -10 * math.log10(np.mean(distortions)) if costs.size else float("nan")
     history.validations.append(Validation(history.steps_done, loss, psnr, 1.0))
     if progress is not None:
         progress(history)

@@ -1,0 +1,197 @@
+"""Files of any size: time, memory, rate accuracy and the share of coding, for `sarlab compress` and `decompress`.
+
+    python benchmarks/files.py scale [--sides 1000 2000 4000 20000] [--codec factorized] [--workers 0]
+    python benchmarks/files.py share [--codec factorized]
+    python benchmarks/files.py rates PATH… [--codec factorized]
+
+``scale`` writes a 16-bit amplitude GeoTIFF of each size and runs the command line on it: seconds, Mpixel/s and the peak
+memory of all its processes together (PSS: shared pages count once). ``share`` says which part of encoding and decoding
+is mask, range coder and container. ``rates`` says how near files come to a wanted rate and to the model's estimate.
+Goals: 1.5 GB at 20 000², cost linear in pixels, 25 % for coding, 3 % of the rate, 0.5 % of the estimate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def write_image(path: Path, side: int) -> None:
+    """Amplitude of simulated land, 16 bit, tiled GeoTIFF of side×side pixels, written by rows of tiles."""
+    import rasterio
+
+    from sarlab.scenes.simulate import SimulationSpec, simulate
+
+    scene, _ = simulate(SimulationSpec(1024, 1024, 4.4, 0.5, seed=3, quantity="amplitude"))
+    pattern = np.rint(1500 * scene.data[0]).clip(0, 65535).astype(np.uint16)
+    pattern = np.block([[pattern, pattern[:, ::-1]], [pattern[::-1], pattern[::-1, ::-1]]])
+    profile = {
+        "driver": "GTiff", "width": side, "height": side, "count": 1, "dtype": "uint16", "tiled": True, "blockxsize": 512,
+        "blockysize": 512, "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer",
+    }  # fmt: skip
+    with rasterio.Env(GDAL_CACHEMAX=64), rasterio.open(path, "w", **profile) as file:
+        for row in range(0, side, 512):
+            rows = min(512, side - row)
+            strip = np.tile(pattern[np.arange(row, row + rows) % 2048], (1, -(-side // 2048)))[:, :side]
+            # Every strip a level of its own, so that no two tiles of a large image are the same.
+            strip = np.minimum(strip * (1 + 0.2 * np.sin(row / 700)), 65535).astype(np.uint16)
+            file.write(strip, 1, window=rasterio.windows.Window(0, row, side, rows))
+
+
+def watched(arguments: list[str]) -> tuple[float, int]:
+    """Seconds and peak PSS in bytes of a command and all its children."""
+    import psutil
+
+    start, peak = time.perf_counter(), 0
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
+    parent = psutil.Process(process.pid)
+    while process.poll() is None:
+        total = 0
+        try:
+            for one in [parent, *parent.children(recursive=True)]:
+                total += one.memory_full_info().pss
+        except (psutil.Error, AttributeError):
+            pass
+        peak = max(peak, total)
+        time.sleep(0.05)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(arguments)} failed")
+    return time.perf_counter() - start, peak
+
+
+def scale(sides: list[int], codec: str, workers: int) -> list[dict[str, Any]]:
+    """Time and memory against size."""
+    rows = []
+    for side in sides:
+        with tempfile.TemporaryDirectory() as folder:
+            image, coded, decoded = (Path(folder) / name for name in ("in.tif", "a.sarl", "out.tif"))
+            write_image(image, side)
+            command = [sys.executable, "-m", "sarlab"]
+            options = ["--workers", str(workers)]
+            encode = watched(
+                [*command, "compress", str(image), str(coded), "--codec", codec, "--quality", "24", *options]
+            )
+            decode = watched([*command, "decompress", str(coded), str(decoded), *options])
+            row = {
+                "side": side, "codec": codec, "bpp": 8 * coded.stat().st_size / side**2,
+                "encode_s": encode[0], "encode_mpx_s": side**2 / encode[0] / 1e6, "encode_peak_mb": encode[1] / 1e6,
+                "decode_s": decode[0], "decode_mpx_s": side**2 / decode[0] / 1e6, "decode_peak_mb": decode[1] / 1e6,
+            }  # fmt: skip
+            rows.append(row)
+            print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
+    return rows
+
+
+class Stopwatch:
+    """Adds up the time spent inside functions that it replaces."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any, **options: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return function(*arguments, **options)
+            finally:
+                self.seconds += time.perf_counter() - start
+
+        return timed
+
+
+def share(codec: str) -> list[dict[str, Any]]:
+    """Share of masks, range coder and container in the time, one process and one thread, GeoTIFF included."""
+    import torch
+
+    import sarlab.coding.decoding as decoding
+    import sarlab.coding.encoding as encoding
+    from sarlab.coding.api import compress_file, decompress_file
+    from sarlab.coding.bitstream import StreamReader, StreamWriter
+    from sarlab.coding.rates import Goal
+
+    torch.set_num_threads(1)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        image, coded, decoded = (Path(folder) / name for name in ("in.tif", "a.sarl", "out.tif"))
+        write_image(image, 3000)
+        watches = Stopwatch(), Stopwatch()
+        encoding.encode_tile = watches[0].around(encoding.encode_tile)
+        StreamWriter.append = watches[0].around(StreamWriter.append)
+        decoding.decode_tile = watches[1].around(decoding.decode_tile)
+        StreamReader.payload = watches[1].around(StreamReader.payload)
+        for what, watch in zip(("encode", "decode"), watches, strict=True):
+            for _ in range(2):  # the first time builds tables
+                watch.seconds, start = 0.0, time.perf_counter()
+                if what == "encode":
+                    compress_file(image, coded, codec=codec, goal=Goal("quality", 24.0), workers=1, force=True)
+                else:
+                    decompress_file(coded, decoded, workers=1, force=True)
+                total = time.perf_counter() - start
+            rows.append(
+                {
+                    "what": what,
+                    "codec": codec,
+                    "seconds": total,
+                    "coding_share": watch.seconds / total,
+                }
+            )
+            print(rows[-1], flush=True)
+    return rows
+
+
+def rates(paths: list[str], codec: str) -> list[dict[str, Any]]:
+    """Wanted against real rates, and the estimate of the model against the file."""
+    from sarlab.coding.encoding import Encoder
+    from sarlab.coding.learned import model_path
+    from sarlab.coding.rates import Goal
+    from sarlab.coding.sources import MemorySource
+    from sarlab.scenes.readers import read_scene
+
+    rows = []
+    for path in paths:
+        scene = read_scene(path)
+        encoder = Encoder(MemorySource(scene), model_path(codec))
+        for bpp in (0.1, 0.25, 0.5, 1.0, 2.0):
+            file = io.BytesIO()
+            header = encoder.write(file, Goal("bpp", bpp))
+            size = len(file.getvalue())
+            estimate = encoder.sample.bytes(header.quality)
+            rows.append({
+                "scene": scene.name, "codec": codec, "wanted_bpp": bpp, "bpp": 8 * size / scene.data.size,
+                "off": 8 * size / scene.data.size / bpp - 1, "off_estimate": size / estimate - 1,
+            })  # fmt: skip
+            print({k: round(v, 4) if isinstance(v, float) else v for k, v in rows[-1].items()}, flush=True)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("scale", "share", "rates"))
+    parser.add_argument("paths", nargs="*")
+    parser.add_argument("--sides", type=int, nargs="+", default=[1000, 2000, 4000])
+    parser.add_argument("--codec", default="factorized")
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    arguments = parser.parse_args()
+    if arguments.what == "scale":
+        rows = scale(arguments.sides, arguments.codec, arguments.workers)
+    elif arguments.what == "share":
+        rows = share(arguments.codec)
+    else:
+        rows = rates(arguments.paths, arguments.codec)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
