@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sarlab.coding.classical.container import MAGIC
 from sarlab.coding.codec import Codec, codecs
 from sarlab.coding.targets import Search, Target, Trial
 from sarlab.errors import SarlabError
@@ -22,8 +23,8 @@ from sarlab.specs import content_hash
 
 #: Lossless codecs whose smaller file is the size that `measured_cr_lossless` is held against.
 LOSSLESS = ("lossless-jpegls", "lossless-jpeg2000")
-#: Suffix of saved files.
-SUFFIX = ".srlc"
+#: Suffixes of saved files: classical codecs, and those with a container of their own.
+SUFFIXES = (".srlc", ".sarl")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,8 @@ class Task:
     ----------
     codec : str
     item : Input
-    targets : tuple of Target
+    targets : tuple of (str, Target)
+        Each with the key of its row, which the asking process made: workers never decide what a row is called.
     metrics : tuple of str or None
         Columns to compute; None for all.
     folder : Path or None
@@ -43,16 +45,16 @@ class Task:
 
     codec: str
     item: Input
-    targets: tuple[Target, ...]
+    targets: tuple[tuple[str, Target], ...]
     metrics: tuple[str, ...] | None = None
     folder: Path | None = None
 
-    def key(self, target: Target) -> str:
-        """Content hash of all that decides a row."""
-        codec = codecs[self.codec]
-        code = (code_digest(__name__), code_digest(type(codec).__module__))
-        about = (self.codec, codec.version(), target.kind, target.value, self.item.digest, self.metrics)
-        return content_hash(*code, *about)
+
+def row_key(name: str, item: Input, target: Target, metrics: tuple[str, ...] | None) -> str:
+    """Content hash of all that decides a row: code, library, target, samples, metrics."""
+    codec = codecs[name]
+    code = (code_digest(__name__), code_digest(type(codec).__module__))
+    return content_hash(*code, name, codec.version(), target.kind, target.value, item.digest, metrics)
 
 
 def measure(task: Task) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -60,7 +62,7 @@ def measure(task: Task) -> Iterator[tuple[str, dict[str, Any]]]:
     codec, item = codecs[task.codec], task.item
     clip = None if np.isnan(item.clip[0]) else {item.scene.bands[0]: item.clip}
     search = Search(codec, item.scene, clip)
-    for target in task.targets:
+    for key, target in task.targets:
         row, reason = _described(codec, item, target), item.reason
         if not reason:
             try:
@@ -74,7 +76,7 @@ def measure(task: Task) -> Iterator[tuple[str, dict[str, Any]]]:
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
         row["reason"] = reason
-        yield task.key(target), {name: _plain(value) for name, value in row.items()}
+        yield key, {name: _plain(value) for name, value in row.items()}
 
 
 def _described(codec: Codec, item: Input, target: Target) -> dict[str, Any]:
@@ -110,7 +112,8 @@ def _saved(trial: Trial, task: Task, target: Target) -> dict[str, Any]:
     if task.folder is None:
         return {}
     parts = (task.item.scene.name, task.item.scene.bands[0], f"{task.codec}-{target.kind}-{target.value:g}")
-    name = "/".join(re.sub(r"[^\w.+-]+", "_", part).lstrip(".") or "_" for part in parts) + SUFFIX
+    name = "/".join(re.sub(r"[^\w.+-]+", "_", part).lstrip(".") or "_" for part in parts)
+    name += SUFFIXES[not trial.data.startswith(MAGIC)]
     write_bytes(task.folder / name, trial.data)
     return {"file": name, "bytes": (task.folder / name).stat().st_size}
 

@@ -24,7 +24,7 @@ from sarlab.coding.codec import Codec, codecs, usable
 from sarlab.coding.targets import KINDS, Target
 from sarlab.errors import CodecError, ResultsError
 from sarlab.files import replacing
-from sarlab.lab.codec_rows import Task, measure
+from sarlab.lab.codec_rows import Task, measure, row_key
 from sarlab.lab.inputs import Input, load_inputs
 from sarlab.lab.journal import Journal
 from sarlab.lab.results import write_table
@@ -112,13 +112,9 @@ def evaluate(
     kept, order, tasks = Journal(journal), [], []
     for item in items:
         for name in dict.fromkeys(names):
-            task = Task(name, item, _targets_of(codecs[name], item, targets), chosen, save_files)
-            missing = []
-            for target in task.targets:
-                key = task.key(target)
-                order.append(key)
-                if key not in kept.rows or not _is_saved(kept.rows[key], save_files):
-                    missing.append(target)
+            keyed = [(row_key(name, item, t, chosen), t) for t in _targets_of(codecs[name], item, targets)]
+            order += [key for key, _ in keyed]
+            missing = [pair for pair in keyed if pair[0] not in kept.rows or not _is_saved(kept.rows[pair[0]], save_files)]
             if missing:
                 tasks.append(Task(name, item, tuple(missing), chosen, save_files))
     total = len(order)

@@ -63,7 +63,9 @@ def test_psnr_is_met_within_two_hundredths(name, scene):
         assert psnr(scene, codecs[name].decompress(trial.data), -25.0, 3.0) == pytest.approx(wanted, abs=allowed)
 
 
-@pytest.mark.parametrize("name", ["jpeg2000", "hevc12", "jpegxl", "jpeg", "webp", "dct", "jpegls", "sz3", "zfp", "sperr"])
+@pytest.mark.parametrize(
+    "name", ["jpeg2000", "hevc12", "jpegxl", "jpeg", "webp", "dct", "jpegls", "sz3", "zfp", "sperr"]
+)
 def test_largest_errors_are_not_exceeded(name, scene):
     search = Search(codecs[name], scene, CLIP)
     trial = search.find(Target("max_error_db", 2.0))
