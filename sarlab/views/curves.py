@@ -12,7 +12,7 @@ from sarlab.views import style
 from sarlab.views.figure import Figure, Panel
 from sarlab.views.speckle import speckle_deviation_db
 from sarlab.views.style import INK, MUTED, Look, look_of
-from sarlab.views.summary import SERIES_KEYS, bands, best, curve, main_line, measured, per_doubling
+from sarlab.views.summary import SERIES_KEYS, bands, bends, best, curve, main_line, measured, per_doubling, steps
 from sarlab.views.text import number, ratio
 
 if TYPE_CHECKING:
@@ -100,14 +100,20 @@ def by_acquisition(runs: pd.DataFrame) -> Figure:
 
 def headline(rows: pd.DataFrame) -> str:
     """What the curves say in one sentence, computed."""
-    points = curve(rows, "psnr_db")
-    slopes = [per_doubling(g["dimension_ratio"], g["mean"]) for _, g in points.groupby(list(SERIES_KEYS))]
-    slopes = [slope for slope in slopes if np.isfinite(slope)]
+    # Series end at different ratios: the steps are those of the middle of all that were run at a ratio.
+    middle = curve(rows, "psnr_db").groupby("dimension_ratio")["mean"].median()
+    found = steps(list(middle.index), list(middle))
     parts = []
-    if slopes:
-        typical = float(np.median(slopes))
-        verb = "costs" if typical < 0 else "gains"
-        parts.append(f"each doubling of the ratio {verb} about {number(abs(typical))} dB")
+    if bends(found):
+        first, last = found[0], found[-1]
+        parts.append(
+            f"a doubling of the ratio costs {number(-first.change)} dB at first ({ratio(first.start)} to {ratio(first.end)}) "
+            f"and {number(-last.change)} dB at last ({ratio(last.start)} to {ratio(last.end)})"
+        )
+    elif found:
+        parts.append(
+            f"each doubling of the ratio costs about {number(-per_doubling(list(middle.index), list(middle)))} dB"
+        )
     gains = curve(rows[rows["architecture"] != "klt"], "gain_over_klt_db")["mean"]
     if len(gains):
         top = gains.max()

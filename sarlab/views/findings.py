@@ -6,7 +6,17 @@ import numpy as np
 import pandas as pd
 
 from sarlab.views.style import architecture_order
-from sarlab.views.summary import SERIES_KEYS, bands, curve, main_line, measured, per_doubling, reference_ratio
+from sarlab.views.summary import (
+    SERIES_KEYS,
+    bands,
+    bends,
+    curve,
+    main_line,
+    measured,
+    per_doubling,
+    reference_ratio,
+    steps,
+)
 from sarlab.views.text import Prose, label, listing, missing, number, ratio
 
 
@@ -25,22 +35,30 @@ def slope(rows: pd.DataFrame) -> list[str]:
     ratios = np.sort(points["dimension_ratio"].unique())
     if len(ratios) < 2:
         return []
-    slopes, bends = {}, []
+    slopes: dict[str, float] = {}
+    bend = 0.0
     for (architecture, init), line in points.groupby(list(SERIES_KEYS)):
         if len(line) < 2:
             continue
         x, y = np.log2(line["dimension_ratio"]), line["mean"]
         slopes[label(architecture, init)] = per_doubling(line["dimension_ratio"], y)
-        bends.append(float(np.abs(np.polyval(np.polyfit(x, y, 1), x) - y).max()))
+        bend = max(bend, float(np.abs(np.polyval(np.polyfit(x, y, 1), x) - y).max()))
     low, high = min(slopes, key=lambda k: abs(slopes[k])), max(slopes, key=lambda k: abs(slopes[k]))
     price = f"{number(-slopes[low], 2)} dB ({low}) to {number(-slopes[high], 2)} dB ({high})"
     if number(slopes[low], 2) == number(slopes[high], 2):
         price = f"{number(-slopes[low], 2)} dB"
-    text = f"**Each doubling of the ratio costs {price}** between {ratio(ratios[0])} and {ratio(ratios[-1])}."
-    if len(ratios) > 2:
-        text += (
-            f" No curve leaves a straight line over the logarithm of the ratio by more than {number(max(bends), 2)} dB."
+    middle = points.groupby("dimension_ratio")["mean"].median()
+    found = steps(list(middle.index), list(middle))
+    if bends(found):
+        first, last = found[0], found[-1]
+        text = (
+            f"**The first doubling costs {number(-first.change)} dB ({ratio(first.start)} to {ratio(first.end)}), the last "
+            f"{number(-last.change)} dB ({ratio(last.start)} to {ratio(last.end)})**. On average over all ratios it is {price}."
         )
+    else:
+        text = f"**Each doubling of the ratio costs {price}** between {ratio(ratios[0])} and {ratio(ratios[-1])}."
+    if len(ratios) > 2:
+        text += f" The curves leave a straight line over the logarithm of the ratio by up to {number(bend, 2)} dB."
     rises = [
         label(architecture, init)
         for (architecture, init), line in points.groupby(list(SERIES_KEYS))

@@ -8,7 +8,18 @@ import numpy as np
 import pandas as pd
 
 from sarlab.views.listing import tiles
-from sarlab.views.summary import bands, best, curve, interval, main_line, measured, per_doubling, reference_ratio
+from sarlab.views.summary import (
+    bands,
+    bends,
+    best,
+    curve,
+    interval,
+    main_line,
+    measured,
+    per_doubling,
+    reference_ratio,
+    steps,
+)
 from sarlab.views.text import Html, Prose, label, missing, number, ratio, series_name
 
 
@@ -105,11 +116,18 @@ def numbers(runs: pd.DataFrame, *, root: str = "chapters/") -> Html | Prose:
     slope = per_doubling(points["dimension_ratio"], points["mean"])
     everyone = curve(found.everyone, "gain_over_klt_db")
     scratch = best(everyone[everyone["init"] == "scratch"], found.at)
-    ends = f"{ratio(points['dimension_ratio'].min())} to {ratio(points['dimension_ratio'].max())}"
+    found_steps = steps(points["dimension_ratio"], points["mean"])
+    price = f"PSNR, from {ratio(points['dimension_ratio'].min())} to {ratio(points['dimension_ratio'].max())}"
+    if bends(found_steps):
+        first, last = found_steps[0], found_steps[-1]
+        price = (
+            f"PSNR on average: {number(first.change)} dB from {ratio(first.start)} to {ratio(first.end)}, "
+            f"{number(last.change)} dB from {ratio(last.start)} to {ratio(last.end)}"
+        )
     candidates = [
         (found.value("psnr_db"), "{} dB", 1, False, f"PSNR at {at}",
          f"{label(found.architecture, found.init)}; SSIM {number(found.value('ssim'), 2)}", "rate_distortion.html"),
-        (slope, "{} dB", 1, True, "for each doubling of the ratio", f"PSNR, from {ends}", "rate_distortion.html"),
+        (slope, "{} dB", 1, True, "for each doubling of the ratio", price, "rate_distortion.html"),
         (found.value("gain_over_klt_db"), "{} dB", 2, True, f"over the KLT at {at}",
          "best linear transform of the same size"
          + (f"; best network from scratch {number(scratch['mean'], 2, sign=True)} dB" if scratch is not None else ""),

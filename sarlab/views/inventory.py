@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,41 +22,78 @@ if TYPE_CHECKING:
 
 
 def runs_table(tables: Tables) -> Html | Prose:
-    """Every run with its page, its result on the first test scene and what it cost."""
-    rows = tables.runs
-    if rows.empty:
+    """Every run with its page and its result on the first test scene."""
+    firsts = _first_rows(tables)
+    if firsts.empty:
         return missing("finished runs")
-    test = measured(rows, split="test")
-    firsts = (test if len(test) else rows).drop_duplicates("run_id")
-    place = {name: i for i, name in enumerate(architecture_order(firsts["architecture"]))}
-    firsts = firsts.assign(_place=firsts["architecture"].map(place), _init=firsts["init"] != "scratch")
-    firsts = firsts.sort_values(["_place", "_init", "dimension_ratio", "seed"])
-    body = []
-    for row in firsts.itertuples():
-        page = tables.root / "runs" / f"{row.run_id}.ipynb"
-        run = html.escape(str(row.run_id))
-        name = html.escape(label(str(row.architecture), str(row.init)))
-        name = f'<a href="../runs/{run}.html">{name}</a>' if page.is_file() else name
-        body.append(
-            [
-                f"{name}<br><small><code>{run}</code></small>",
-                ratio(row.dimension_ratio),
-                number(row.bpp, 2),
-                number(row.psnr_db, 2),
-                "–" if row.architecture == "klt" else number(row.gain_over_klt_db, 2, sign=True),
-                compact(row.parameters),
-                compact(row.macs_per_pixel),
-                significant(row.train_seconds),
-                significant(row.encode_mpx_per_s),
-                significant(row.decode_mpx_per_s),
-            ]
-        )
-    headers = [
-        *("run", "ratio", "bit/ pixel", "PSNR (dB)", "over KLT (dB)", "parameters", "MAC/ pixel"),
-        *("training (s)", "encode (Mpx/s)", "decode (Mpx/s)"),
+    body = [
+        [
+            _run_cell(tables, row),
+            ratio(row.dimension_ratio),
+            number(row.bpp, 2),
+            number(row.psnr_db, 2),
+            "–" if row.architecture == "klt" else number(row.gain_over_klt_db, 2, sign=True),
+            number(row.ssim, 2),
+            number(row.epi_roa, 2),
+            number(row.bias_db, 2, sign=True),
+        ]
+        for row in firsts.itertuples()
     ]
+    headers = ("run", "ratio", "bit/ pixel", "PSNR (dB)", "over KLT (dB)", "SSIM", "edges kept", "bias (dB)")
     first = firsts.iloc[0]
     return table(headers, body, caption=f"All runs; quality on {first['scene']}, band {first['band']}")
+
+
+def costs_table(tables: Tables) -> Html | Prose:
+    """What every run cost."""
+    firsts = _first_rows(tables)
+    if firsts.empty:
+        return Prose()
+    body = [
+        [
+            _run_cell(tables, row),
+            ratio(row.dimension_ratio),
+            compact(row.parameters),
+            compact(row.macs_per_pixel),
+            compact(row.steps),
+            significant(row.train_seconds),
+            significant(row.encode_mpx_per_s),
+            significant(row.decode_mpx_per_s),
+            significant(row.peak_memory_mb),
+        ]
+        for row in firsts.itertuples()
+    ]
+    headers = [
+        *(
+            "run",
+            "ratio",
+            "para\u00admeters",
+            "MAC/ pixel",
+            "steps",
+            "training (s)",
+            "encode (Mpx/s)",
+            "decode (Mpx/s)",
+        ),
+        "memory (MB)",
+    ]
+    return table(headers, body, caption="What every run cost")
+
+
+def _first_rows(tables: Tables) -> pd.DataFrame:
+    """One row per run, of the first test scene and band that were measured, in the order of the architectures."""
+    test = measured(tables.runs, split="test")
+    firsts = (test if len(test) else tables.runs).drop_duplicates("run_id")
+    place = {name: i for i, name in enumerate(architecture_order(firsts["architecture"]))}
+    firsts = firsts.assign(_place=firsts["architecture"].map(place), _init=firsts["init"] != "scratch")
+    return firsts.sort_values(["_place", "_init", "dimension_ratio", "seed"])
+
+
+def _run_cell(tables: Tables, row: Any) -> str:
+    """Name of a run with a link to its page, where it has one, and its id."""
+    run, name = html.escape(str(row.run_id)), html.escape(label(str(row.architecture), str(row.init)))
+    if (tables.root / "runs" / f"{row.run_id}.ipynb").is_file():
+        name = f'<a href="../runs/{run}.html">{name}</a>'
+    return f"{name}<br><small><code>{run}</code></small>"
 
 
 def costs(tables: Tables) -> Prose:

@@ -163,6 +163,38 @@ def per_doubling(ratios: Sequence[float], values: Sequence[float]) -> float:
     return float(np.polyfit(x, y, 1)[0])
 
 
+class Step(NamedTuple):
+    """One step of the ratio.
+
+    Parameters
+    ----------
+    start, end : float
+        Ratios.
+    change : float
+        Change of the value for each doubling within the step.
+    """
+
+    start: float
+    end: float
+    change: float
+
+
+def steps(ratios: Sequence[float], values: Sequence[float]) -> list[Step]:
+    """Marginal change between neighboring ratios, for each doubling."""
+    order = np.argsort(ratios)
+    x, y = np.asarray(ratios, float)[order], np.asarray(values, float)[order]
+    pairs = zip(x[:-1], x[1:], np.diff(y) / np.diff(np.log2(x)), strict=True) if len(np.unique(x)) == len(x) else ()
+    return [Step(float(a), float(b), float(change)) for a, b, change in pairs]
+
+
+def bends(found: Sequence[Step]) -> bool:
+    """True if the first and the last step differ by more than a quarter: one price for all of them would mislead."""
+    if len(found) < 2:
+        return False
+    first, last = abs(found[0].change), abs(found[-1].change)
+    return abs(first - last) > 0.25 * max(first, last)
+
+
 def reference_ratio(rows: pd.DataFrame) -> float:
     """The ratio that front pages speak of: 16 where it was measured, otherwise the one in the middle."""
     ratios = np.sort(rows["dimension_ratio"].dropna().unique())

@@ -76,6 +76,13 @@ def test_codecs_are_drawn_over_bits_of_the_same_scenes_only(filled):
     assert "elsewhere" not in html
 
 
+def test_headline_of_a_curve_that_bends_says_how_it_begins_and_ends(filled):
+    klt = filled.runs.query("architecture == 'klt' and band == 'VV' and split == 'test'").sort_values("dimension_ratio")
+    bent = klt.assign(psnr_db=[32.0, 27.5, 25.0, 24.0])
+    assert "costs 4.5 dB at first (4× to 8×) and 1.0 dB at last (16× to 32×)" in curves.headline(bent)
+    assert "The first doubling costs 4.5 dB (4× to 8×), the last 1.0 dB" in findings.slope(bent)[0]
+
+
 def test_headline_says_what_a_doubling_costs(filled):
     klt = filled.runs.query("architecture == 'klt' and band == 'VV' and split == 'test'")
     slope = np.polyfit(np.log2(klt["dimension_ratio"]), klt["psnr_db"], 1)[0]
@@ -172,6 +179,7 @@ def test_runs_table_links_only_to_pages_that_exist(filled):
     html = html_of(inventory.runs_table(filled))
     assert html.count("<tr>") == 1 + filled.runs["run_id"].nunique()
     assert re.findall(r'href="([^"]*)"', html) == [f"../runs/{run}.html"]
+    assert html_of(inventory.costs_table(filled)).count("<tr>") == html.count("<tr>")
 
 
 def test_pictures_carry_the_credit_of_their_scenes(filled):

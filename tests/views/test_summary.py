@@ -63,6 +63,14 @@ def test_slope_of_a_straight_line_is_found(slope, offset, ratios):
     assert summary.per_doubling(ratios, values) == pytest.approx(slope, abs=1e-8)
 
 
+def test_steps_are_counted_for_each_doubling():
+    found = summary.steps([32, 4, 8], [20.0, 32.0, 28.0])
+    assert found == [summary.Step(4, 8, -4.0), summary.Step(8, 32, -4.0)]
+    assert not summary.bends(found)
+    assert summary.bends(summary.steps([4, 8, 16], [32.0, 27.0, 25.0]))
+    assert summary.steps([4], [1.0]) == []
+
+
 def test_one_ratio_has_no_slope():
     assert np.isnan(summary.per_doubling([16], [25.0]))
 
