@@ -66,7 +66,8 @@ def test_quality_is_the_psnr_of_the_quantizer(speckled, codec):
         decoded = decompress(compress(speckled, codec=codec, quality=quality))
         width = np.array([n.width for n in Decoder(StreamReader(compress(speckled, codec=codec))).levels.normalizers])
         error = (decoded.data - speckled.data) / width[:, None, None]
-        assert -20 * np.log10(np.sqrt(np.nanmean(np.square(error)))) == pytest.approx(quality, abs=0.6)
+        # Coefficients smaller than half a step lose less than a uniform quantizer's noise: the PSNR may lie above.
+        assert quality - 0.6 <= -20 * np.log10(np.sqrt(np.nanmean(np.square(error)))) <= quality + 1.0
 
 
 def test_bright_targets_are_not_clipped(speckled, codec):
