@@ -1,8 +1,8 @@
 """How many bits a scene holds by itself, how many of them are speckle, and optical images of the same ground beside it.
 
-Every image is put on three grids of levels: one of 16 bit over its own range (or the product's own integers), one of
-0.1 dB (2.3 % of the intensity, whatever the sensor), and one of an eighth of its own standard deviation, on which images
-of any contrast compare. On each the histogram gives the zeroth-order entropy, which ignores neighbors; lossless files
+Every image is put on three grids of levels: the one it is stored on (the integers of the optical product; radar files
+that carry dB have lost theirs, so the step between their values), one of 0.1 dB (2.3 % of the intensity, whatever the
+sensor), and one of an eighth of its own standard deviation, on which images of any contrast compare. On each the histogram gives the zeroth-order entropy, which ignores neighbors; lossless files
 give what neighbors take off. At last each image is coded by JPEG 2000 at stated PSNR values against its own range.
 """
 
@@ -28,6 +28,8 @@ from sarlab.scenes.scene import Scene
 from sarlab.scenes.simulate import catalog_names
 from sarlab.specs import SceneSpec
 
+#: Name of the grid that an image comes on.
+STORED = "as stored"
 #: Step of the physical grid in dB, and the share of the standard deviation that is the step of the relative one.
 STEP_DB, STEP_SHARE = 0.1, 0.125
 #: PSNR in dB against the image's own 0.1 to 99.9 percentile range.
@@ -74,7 +76,7 @@ def image_rows(scene: Scene, kind: str, native: np.ndarray | None = None) -> Ite
     scene : Scene
     kind : {"radar", "simulated", "speckle-free", "optical"}
     native : ndarray of uint16, optional
-        The product's own integers; else 16 bit over the range of the band.
+        The product's own integers.
     """
     db = np.asarray(scene.data[0], np.float64)
     values = db[scene.valid[0]]
@@ -85,12 +87,12 @@ def image_rows(scene: Scene, kind: str, native: np.ndarray | None = None) -> Ite
     }  # fmt: skip
     about |= lossy(scene)
     steps = {
-        "16 bit": float(values.max() - values.min()) / 65535,
+        STORED: stored_step(values),
         "0.1 dB": STEP_DB,
         "1/8 standard deviation": STEP_SHARE * float(values.std()),
     }
     for grid, step in steps.items():
-        if native is not None and grid == "16 bit":
+        if native is not None and grid == STORED:
             levels, step = native.astype(np.int64), np.nan
         elif step > 0:
             levels = quantize_db(db, step_db=step)
@@ -107,6 +109,17 @@ def image_rows(scene: Scene, kind: str, native: np.ndarray | None = None) -> Ite
             **about, "grid": grid, "step_db": step, "levels": int(np.unique(levels).size),
             **{name: float(value) for name, value in found.items()}, "reason": "; ".join(reasons),
         }  # fmt: skip
+
+
+def stored_step(values: np.ndarray) -> float:
+    """Smallest step between dB values, at least the range over 16 bit: the grid of packed or rounded samples; 0 for one value.
+
+    Parameters
+    ----------
+    values : ndarray, one-dimensional
+    """
+    gaps = np.diff(np.unique(values))
+    return max(float(gaps.min()), float(np.ptp(values)) / 65534) if gaps.size else 0.0
 
 
 def _jpeg2000(raster: np.ndarray) -> bytes:
