@@ -103,7 +103,9 @@ def speed(scenes: list[Scene], names: list[str]) -> None:
             codecs[name].decompress(data)
             encode.append(middle - start)
             decode.append(time.perf_counter() - middle)
-        print(f"{name:10s} {1e3 * min(encode):7.0f} ms  {1e3 * min(decode):7.0f} ms  {search.bpp(search.trial(quality)):.3f} bpp")
+        print(
+            f"{name:10s} {1e3 * min(encode):7.0f} ms  {1e3 * min(decode):7.0f} ms  {search.bpp(search.trial(quality)):.3f} bpp"
+        )
 
 
 def main() -> None:

@@ -50,7 +50,9 @@ def main() -> None:
     spec = TrainSpec(steps=arguments.steps, patch_size=112, validate_every=10**6, threads=arguments.threads)
     half = replace(spec, precision="bfloat16")
     rows = []
-    print(f"{arguments.threads} thread(s), {spec.batch_size} patches of {spec.patch_size}² a step; million pixels a second")
+    print(
+        f"{arguments.threads} thread(s), {spec.batch_size} patches of {spec.patch_size}² a step; million pixels a second"
+    )
     print(f"{'network':18} {'obvious':>8} {'ours, float32':>14} {'ratio':>6} {'ours, bfloat16':>15} {'ratio':>6}")
     for architecture, init, width, depth in CASES:
         model = build_model(ModelSpec(architecture, 16, 16, init, width, depth), seed=0, training=data)

@@ -28,7 +28,11 @@ from sarlab.views import runpage
 
 spec = runpage.specification(scenes, model, quantizer, train, seed)
 outcome = experiment.run(
-    spec, folder or runpage.default_folder(spec), device=device, progress=runpage.progress(), time_budget=time_budget or None
+    spec,
+    folder or runpage.default_folder(spec),
+    device=device,
+    progress=runpage.progress(),
+    time_budget=time_budget or None,
 )
 runpage.headline(outcome)
 

@@ -210,9 +210,7 @@ class RunSpec:
         """Readable part of the run id."""
         m = self.model
         init = "" if m.init == "scratch" or m.architecture == "klt" else f"-{m.init}"
-        return (
-            f"{m.architecture}{init}-r{m.spatial_reduction}-c{m.latent_channels}-{self.quantizer.label}-s{self.seed}"
-        )
+        return f"{m.architecture}{init}-r{m.spatial_reduction}-c{m.latent_channels}-{self.quantizer.label}-s{self.seed}"
 
 
 def spec_from_dict(cls: type, values: Mapping[str, Any]) -> Any:

@@ -155,6 +155,20 @@ def test_pages_raise_no_error_and_ask_nothing_of_the_network(built, visit):
     assert one.outside == []
 
 
+def test_front_page_lists_every_chapter_with_its_question(built, visit):
+    html, _ = built
+    listed = visit().open(html, "index").locator(".sl-chapters")
+    asking = [
+        path
+        for path in chapters()
+        if path.stem != "index" and re.search(r"^\*\*[^*]+\?\*\*$", path.read_text(), re.MULTILINE)
+    ]
+    in_contents = [path for path in asking if f"chapters/{path.stem}" in PAGES]
+    assert listed.locator("dt a").count() == len(in_contents) >= 6
+    for path in in_contents:
+        assert listed.locator(f'a[href="chapters/{path.stem}.html"]').count() == 1, path.stem
+
+
 def test_run_pages_are_shown_as_they_were_executed(built, visit):
     html, run = built
     page = visit().open(html, run)
@@ -365,7 +379,9 @@ def test_no_number_is_typed_into_the_prose_of_a_chapter():
         text = re.sub(r"^(`{3,}).*?^\1\s*$|^\$\$.*?\$\$", "", text, flags=re.DOTALL | re.MULTILINE)
         text = re.sub(r"`[^`\n]*`|\$[^$\n]*\$|\{cite\}`[^`]*`", "", text)
         assert (
-            re.findall(r"\d[\d.,]*\s*(?:dB|×|%|looks|bits?|bpp|seconds)?", re.sub(r"32 bits for a sample", "", text))
+            re.findall(
+                r"\d[\d.,]*\s*(?:dB|×|%|looks|bits?|bpp|seconds)?", re.sub(r"32 bits for a sample|JPEG 2000", "", text)
+            )
             == []
         ), chapter.name
 

@@ -1,14 +1,21 @@
-"""What makes the book work without a network: math as MathML, no scripts from elsewhere, search from ``file://`` too."""
+"""What makes the book work without a network: math as MathML, no scripts from elsewhere, search from ``file://`` too.
+
+The directive ``chapters`` lists the chapters of the table of contents with the question that each of them asks.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+import yaml
 from docutils import nodes
+from docutils.statemachine import StringList
 from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
 from sphinx.util.math import get_node_equation_number
 
 # Excerpts of search results are fetched, which browsers refuse below file://; the hits themselves need no request.
@@ -41,6 +48,31 @@ def visit_block(writer: Any, node: nodes.math_block) -> None:
         writer.body.append(f'<span class="eqno">({get_node_equation_number(writer, node)})</span>')
     writer.body.append("</div>")
     raise nodes.SkipNode
+
+
+class Chapters(SphinxDirective):
+    """Every chapter that opens with a question (its first bold paragraph), by part."""
+
+    def run(self) -> list[nodes.Node]:
+        root = Path(self.env.srcdir)
+        self.env.note_dependency(str(root / "_toc.yml"))
+        lines: list[str] = []
+        for part in yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8")).get("parts", []):
+            entries = [entry for chapter in part["chapters"] if (entry := opening(root, chapter["file"]))]
+            if entries:
+                lines += [f"**{part['caption']}**", "", *(line for entry in entries for line in (*entry, ""))]
+        container = nodes.container(classes=["sl-chapters"])
+        self.state.nested_parse(StringList(lines, source="_toc.yml"), self.content_offset, container)
+        return [container]
+
+
+def opening(root: Path, name: str) -> tuple[str, str] | None:
+    """Link to a chapter and its question, as an entry of a definition list; None where it asks none."""
+    path = root / f"{name}.md"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    title = re.search(r"^# (.+)$", text, re.MULTILINE)
+    question = re.search(r"^\*\*([^*]+\?)\*\*$", text, re.MULTILINE)
+    return (f"[{title[1]}]({name}.md)", f": {question[1]}") if title and question else None
 
 
 def add_repository(app: Sphinx, config: Any) -> None:
@@ -76,6 +108,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("comments_config", {}, "html")
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
     app.add_js_file(None, body=HEAD_SCRIPT, priority=900)
+    app.add_directive("chapters", Chapters)
     app.connect("config-inited", add_repository, priority=100)
     app.connect("html-page-context", name_front_page, priority=900)
     app.connect("build-finished", copy_tables)

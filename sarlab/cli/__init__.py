@@ -66,7 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 1
     except KeyboardInterrupt:
-        print("sarlab: interrupted; what was finished is kept, and the same command goes on from there", file=sys.stderr)
+        print(
+            "sarlab: interrupted; what was finished is kept, and the same command goes on from there", file=sys.stderr
+        )
         return 130
 
 

@@ -33,7 +33,9 @@ _QUANTITIES = ("auto", "complex", "amplitude", "intensity", "db")
 def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
     """Arguments of the verb."""
     parser.epilog = _EPILOG
-    parser.add_argument("table", nargs="*", metavar="bd ROWS", help="'bd' and a table of rows: only compare what is there")
+    parser.add_argument(
+        "table", nargs="*", metavar="bd ROWS", help="'bd' and a table of rows: only compare what is there"
+    )
     parser.add_argument("--codecs", help="comma-separated names ('sarlab codecs' lists them), or all")
     parser.add_argument("--scenes", nargs="+", metavar="SCENE", help="files, folders, packs or names of the catalog")
     parser.add_argument("--quantity", choices=_QUANTITIES, default="auto", help="what the samples of files are")
@@ -45,11 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
     targets.add_argument("--psnr", metavar="VALUES", help="PSNR in dB over the clip range")
     targets.add_argument("--max-error-db", metavar="VALUES", help="largest error of any sample in dB")
     parser.add_argument("--metrics", help="only these metric columns, comma-separated (faster)")
-    parser.add_argument("--clip", metavar="LOW,HIGH", help="clip range of PSNR in dB, instead of the recorded convention")
+    parser.add_argument(
+        "--clip", metavar="LOW,HIGH", help="clip range of PSNR in dB, instead of the recorded convention"
+    )
     parser.add_argument("--save-files", type=Path, metavar="DIR", help="keep the compressed files")
     parser.add_argument("--workers", type=int, default=0, help="processes (default: one a core)")
     parser.add_argument("--bd-rate", action="store_true", help="compare at matched PSNR and print the table")
-    parser.add_argument("--metric", default="psnr_db", help="metrics of the BD table, comma-separated (default psnr_db)")
+    parser.add_argument(
+        "--metric", default="psnr_db", help="metrics of the BD table, comma-separated (default psnr_db)"
+    )
     parser.add_argument("--anchor", default="jpeg2000,hevc12", help="codecs the others are held against")
     parser.add_argument("--interval", metavar="LOW,HIGH", help="range of the metric (default 25,40 for psnr_db)")
     parser.add_argument("--json", action="store_true", help="print the rows (or the BD table) as JSON")
@@ -124,7 +130,9 @@ def _compare(rows: pd.DataFrame, args: argparse.Namespace, out: Path | None) -> 
     if args.json:
         print(table.to_json(orient="records", indent=1))
         return 0
-    print(f"{'band':5s} {'codec':18s} {'anchor':10s} {'metric':16s} {'BD-rate':>9s} {'95 % interval':>20s} {'BD':>9s}  scenes")
+    print(
+        f"{'band':5s} {'codec':18s} {'anchor':10s} {'metric':16s} {'BD-rate':>9s} {'95 % interval':>20s} {'BD':>9s}  scenes"
+    )
     for row in table.itertuples():
         span = f"{row.bd_rate_low:.1f} … {row.bd_rate_high:.1f}"
         print(

@@ -210,7 +210,9 @@ class StreamReader:
 
         for tile, length in enumerate(self.lengths):
             if length < header.least_payload(tile):
-                raise BitstreamError(f"tile {tile} has {length} bytes, too few for its size: the header is not to be believed")
+                raise BitstreamError(
+                    f"tile {tile} has {length} bytes, too few for its size: the header is not to be believed"
+                )
 
     @property
     def header_bytes(self) -> int:

@@ -27,7 +27,7 @@ class CodecTraining:
     quality : (low, high)
         Qualities are drawn evenly from this range.
     hard_share : float
-        Last share of the steps with real rounding and the analysis fixed.
+        Last share of the steps with real rounding and fixed quantization steps.
     threads : int
     """
 
@@ -71,7 +71,7 @@ class CodecPlan:
         Of the model: codec and revision, ``"factorized-1"``.
     front : {"wavelet", "block"}
     width : int
-        Of the learned branches; 0 for a linear transform.
+        Of the learned correction; 0 for a linear transform.
     seed : int
     data : CodecData
     training : CodecTraining

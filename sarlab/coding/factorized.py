@@ -90,8 +90,10 @@ class FactorizedModel(TileModel):
         import torch
 
         with torch.inference_mode():
-            y_hat = torch.from_numpy(latent.astype(np.float32) * self.steps(quality)[:, None, None])
-            return self.network.synthesis(y_hat, quality)[:, 0].numpy()
+            steps = torch.from_numpy(self.steps(quality))[:, None, None]
+            return self.network.synthesis(torch.from_numpy(latent.astype(np.float32)) * steps, quality, steps)[
+                :, 0
+            ].numpy()
 
     def steps(self, quality: float) -> np.ndarray:
         """Quantization step of every channel, float32."""
@@ -224,6 +226,8 @@ def _decode_shifts(decoder: RangeDecoder, channels: int) -> np.ndarray:
 @model_kinds.register(KIND)
 def load_factorized(path: Path) -> FactorizedModel:
     """Read a model's file; it is not trusted."""
+    import torch
+
     from sarlab.models.coding_transform import CodingTransform
     from sarlab.models.storage import copy_tensors, read_tensors
 
@@ -238,6 +242,7 @@ def load_factorized(path: Path) -> FactorizedModel:
     digest = content_digest(path)
     copy_tensors({key: tensor.float() for key, tensor in tensors.items()}, network.state_dict(), str(path))
     network.orthogonalize()
+    network.to(memory_format=torch.channels_last)
     return FactorizedModel(network, *tables, name=name, normalizers=normalizers, content_hash=digest)
 
 

@@ -43,7 +43,9 @@ class Target:
         if self.kind not in KINDS:
             raise CodecError(f"unknown target '{self.kind}'; use one of {', '.join(KINDS)}")
         if not np.isfinite(self.value) or (self.kind in ("bpp", "max_error_db") and self.value <= 0):
-            raise CodecError(f"{self.kind} must be a number{' above zero' if self.kind != 'quality' else ''}, not {self.value}")
+            raise CodecError(
+                f"{self.kind} must be a number{' above zero' if self.kind != 'quality' else ''}, not {self.value}"
+            )
 
 
 @dataclass
@@ -161,7 +163,9 @@ class Search:
             else:
                 last = guess
             guess = (first + last) // 2
-        known = [(q, self.score(t, kind)) for q, t in sorted(self._trials.items()) if kind == "bpp" or t.decoded is not None]
+        known = [
+            (q, self.score(t, kind)) for q, t in sorted(self._trials.items()) if kind == "bpp" or t.decoded is not None
+        ]
         lower = knots[first] if first >= 0 else None
         upper = knots[last] if last < len(knots) else None
         # Files made for earlier targets narrow it.
@@ -210,7 +214,9 @@ class Search:
             "psnr": lambda: f"{self.score(end, 'psnr'):.4g} dB of PSNR",
             "max_error_db": lambda: f"a largest error of {10 ** (-self.score(end, 'max_error_db') / 20):.4g} dB",
         }[target.kind]()
-        wanted = {"bpp": "{:g} bpp", "psnr": "{:g} dB of PSNR", "max_error_db": "a largest error of {:g} dB"}[target.kind]
+        wanted = {"bpp": "{:g} bpp", "psnr": "{:g} dB of PSNR", "max_error_db": "a largest error of {:g} dB"}[
+            target.kind
+        ]
         return f"{self.codec.name} cannot reach {wanted.format(target.value)} here; it ends at {reached} (quality {end.quality:g})"
 
 

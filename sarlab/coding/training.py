@@ -59,10 +59,12 @@ class Trained(nn.Module):
         self.prior.set_deviation(network.deviation)
         self.log_gain = nn.Parameter(torch.zeros(network.channels))
 
-    def loss(
-        self, x: Tensor, mask: Tensor | None, quality: Tensor, noise: torch.Generator | None
-    ) -> tuple[Tensor, Tensor]:
-        """Loss and distortion of every patch.
+    def gains(self) -> Tensor:
+        """Factor on each channel's step; their geometric mean is 1, so that quality keeps its meaning."""
+        return (self.log_gain - self.log_gain.mean()).exp()
+
+    def costs(self, x: Tensor, mask: Tensor | None, quality: Tensor, noise: torch.Generator | None) -> Costs:
+        """Cost, rate and distortion of every patch.
 
         Parameters
         ----------
@@ -71,7 +73,7 @@ class Trained(nn.Module):
         quality : Tensor, shape (N,)
         noise : torch.Generator or None
             The rate is that of the latent with uniform noise, which has a gradient, and the distortion that of the
-            rounded latent, its gradient passed through; None: both are of the rounded latent, and the analysis is fixed.
+            rounded latent, its gradient passed through; None: both are of the rounded latent, and the steps are fixed.
         """
         y = self.network.analysis(x)
         step = (math.sqrt(12) * 10 ** (-quality / 20))[:, None, None, None] * self.gains()[:, None, None]
@@ -84,7 +86,7 @@ class Trained(nn.Module):
         y_hat = y + step * ((rounded - y) / step).detach()
         rate = self.prior.bits(rounded if noise is None else add_uniform_noise(y, step, noise), step, spread)
         rate = rate.sum((1, 2, 3)) / x[0].numel()
-        errors = torch.square(self.network.synthesis(y_hat, quality) - x)
+        errors = torch.square(self.network.synthesis(y_hat, quality, step) - x)
         weight = torch.ones_like(x) if mask is None else mask.to(x.dtype)
         distortion = (errors * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1)
         return Costs(distortion / (LAMBDA * 12 * 10 ** (-quality / 10)) + rate, rate, distortion)
@@ -167,8 +169,6 @@ def _train(plan: CodecPlan, target: Path, checkpoint: Path | None, time_budget: 
         low, high = spec.quality
         quality = low + (high - low) * torch.rand(spec.batch_size, generator=generators["noise"])
         hard = step >= hard_from
-        if hard and network.g_a is not None:
-            network.g_a.requires_grad_(False)
         costs = trained.costs(batch.x, batch.mask, quality, None if hard else generators["noise"])
         loss = (costs.cost / (costs.rate.detach() + RATE_OFFSET)).mean()
         for group in state.optimizer.param_groups:
@@ -196,7 +196,7 @@ def _train(plan: CodecPlan, target: Path, checkpoint: Path | None, time_budget: 
     history.stopped = "finished"
     finish(plan, target, trained.eval(), data.training, {
         "steps": history.steps_done, "seconds": round(history.seconds, 1), "best_step": history.best_step,
-        "validation_loss": min((v.loss for v in history.validations), default=None), "data": data.note, "digest": data.digest,
+        "validation_cost": best_cost(history), "data": data.note, "digest": data.digest,
     })  # fmt: skip
     return history
 
@@ -241,7 +241,8 @@ def _validate(
     costs, _, distortions = look(trained, rasters)  # type: ignore[arg-type]
     _exchange(parameters, state.average)
     loss = float(np.mean(costs / (reference + RATE_OFFSET))) if costs.size else float("nan")
-    if not costs.size or loss <= min((v.loss for v in history.validations), default=math.inf):
+    best = best_cost(history)
+    if best is None or loss <= best:
         history.best_step = history.steps_done
         for name, tensor in state.average.items():
             state.best[name].copy_(tensor)
@@ -249,6 +250,12 @@ def _validate(
     history.validations.append(Validation(history.steps_done, loss, psnr, 1.0))
     if progress is not None:
         progress(history)
+
+
+def best_cost(history: History) -> float | None:
+    """Least validation cost so far; None without validation scenes."""
+    known = [v.loss for v in history.validations if v.loss is not None and not math.isnan(v.loss)]
+    return min(known, default=None)
 
 
 @torch.no_grad()

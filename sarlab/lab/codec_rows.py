@@ -140,7 +140,9 @@ def _lossless_bytes(item: Input) -> int:
     """Smallest lossless file of the band's integer raster; 0 where no library is at hand."""
 
     def make() -> int:
-        return min((len(codecs[n].compress(item.scene, quality=0)) for n in LOSSLESS if codecs[n].available().ok), default=0)
+        return min(
+            (len(codecs[n].compress(item.scene, quality=0)) for n in LOSSLESS if codecs[n].available().ok), default=0
+        )
 
     return _once(("lossless", item.digest), make)
 

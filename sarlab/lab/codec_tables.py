@@ -69,7 +69,9 @@ def bd_rows(
 
     present = [anchor for anchor in anchors if anchor in set(rows["codec"])]
     if not present:
-        raise ResultsError(f"the table has none of the anchors {', '.join(anchors)}; evaluate one of them on the same scenes")
+        raise ResultsError(
+            f"the table has none of the anchors {', '.join(anchors)}; evaluate one of them on the same scenes"
+        )
     matched = rows[rows["target"] == "psnr"]
     note = "" if len(matched) else "not at matched PSNR"
     used = (matched if len(matched) else rows).dropna(subset=["bpp"])

@@ -34,7 +34,17 @@ from sarlab.scenes.splits import Split
 #: Columns before the metrics, in order.
 COLUMNS = [
     *("codec", "family", "quality", "target", "target_value", "scene", "band", "split", "acquisition", "simulated"),
-    *("looks", "seen_in_training", "native_bits", "bit_depth", "height", "width", "pixels", "valid_share", "duplicate_share"),
+    *(
+        "looks",
+        "seen_in_training",
+        "native_bits",
+        "bit_depth",
+        "height",
+        "width",
+        "pixels",
+        "valid_share",
+        "duplicate_share",
+    ),
     *("bytes", "bpp", "measured_cr", "lossless_bytes", "measured_cr_lossless", "clip_low", "clip_high", "clip_source"),
 ]
 #: Formats of a table.
@@ -114,7 +124,9 @@ def evaluate(
         for name in dict.fromkeys(names):
             keyed = [(row_key(name, item, t, chosen), t) for t in _targets_of(codecs[name], item, targets)]
             order += [key for key, _ in keyed]
-            missing = [pair for pair in keyed if pair[0] not in kept.rows or not _is_saved(kept.rows[pair[0]], save_files)]
+            missing = [
+                pair for pair in keyed if pair[0] not in kept.rows or not _is_saved(kept.rows[pair[0]], save_files)
+            ]
             if missing:
                 tasks.append(Task(name, item, tuple(missing), chosen, save_files))
     total = len(order)

@@ -68,7 +68,9 @@ class Input:
     def digest(self) -> str:
         """SHA-256 of what decides the figures of this band."""
         scene = self.scene
-        about = f"{scene.name}|{scene.bands}|{scene.quantity}|{scene.looks}|{scene.native_bits}|{scene.shape}|{self.split}"
+        about = (
+            f"{scene.name}|{scene.bands}|{scene.quantity}|{scene.looks}|{scene.native_bits}|{scene.shape}|{self.split}"
+        )
         about += f"|{scene.acquisition}|{scene.seen_in_training}|{scene.simulated}|{self.clip}|{self.reason}"
         digest = hashlib.sha256(about.encode())
         digest.update(np.ascontiguousarray(np.where(scene.valid, scene.data, 0)).tobytes())
@@ -158,7 +160,9 @@ def _of_split(split: Split, clip: object) -> list[Input]:
     for role, scene in split.roles():
         if role in ("test", "independent"):
             clean = split.clean.get(scene.name)
-            for item in _bands(scene, split.normalizers, "embedded" if _is_embedded(split.normalizers) else "source", clip):
+            for item in _bands(
+                scene, split.normalizers, "embedded" if _is_embedded(split.normalizers) else "source", clip
+            ):
                 item = replace(item, split=role, reason=item.reason or split.reason(scene.name))
                 if clean is not None:
                     item = replace(item, clean_db=clean.band(item.scene.bands[0]).data[0])

@@ -28,7 +28,9 @@ class Journal:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ResultsError(f"{path}: the journal of an earlier evaluation cannot be read ({error}); delete it") from error
+            raise ResultsError(
+                f"{path}: the journal of an earlier evaluation cannot be read ({error}); delete it"
+            ) from error
         for line in text.splitlines():
             try:
                 entry = json.loads(line)

@@ -54,7 +54,9 @@ class Plain(Autoencoder):
         unknown = set(dict(spec.options)) - {"stem"}
         if unknown:
             raise ModelError(f"unknown option '{min(unknown)}' of '{spec.architecture}'; known: stem")
-        build = (self.folded_analysis, self.folded_synthesis) if stem == "fold" else (self.pyramid_down, self.pyramid_up)
+        build = (
+            (self.folded_analysis, self.folded_synthesis) if stem == "fold" else (self.pyramid_down, self.pyramid_up)
+        )
         self.g_a, self.g_s = (nn.Sequential(*make()) for make in build)
 
     def blocks(self, channels: int) -> list[nn.Module]:
@@ -97,7 +99,12 @@ class Plain(Autoencoder):
         spec = self.spec
         fold = min(FOLD, spec.spatial_reduction)
         channels = scale_channels(spec.width, fold)
-        layers = [SpaceToDepth(fold), nn.Conv2d(fold * fold, channels, 3, padding=1), activation(), *self.blocks(channels)]
+        layers = [
+            SpaceToDepth(fold),
+            nn.Conv2d(fold * fold, channels, 3, padding=1),
+            activation(),
+            *self.blocks(channels),
+        ]
         for scale in halvings(fold, spec.spatial_reduction):
             wider = scale_channels(spec.width, scale)
             layers += [nn.Conv2d(channels, wider, 4, 2, 1), activation(), *self.blocks(wider)]
@@ -111,7 +118,9 @@ class Plain(Autoencoder):
         channels = scale_channels(spec.width, spec.spatial_reduction)
         layers = [nn.Conv2d(spec.latent_channels, channels, 3, padding=1), activation()]
         layers += [*self.bottleneck(channels), *self.blocks(channels)]
-        for scale in [fold, *halvings(fold, spec.spatial_reduction)[:-1]][::-1] if spec.spatial_reduction > fold else []:
+        for scale in (
+            [fold, *halvings(fold, spec.spatial_reduction)[:-1]][::-1] if spec.spatial_reduction > fold else []
+        ):
             wider = scale_channels(spec.width, scale)
             layers += [nn.ConvTranspose2d(channels, wider, 4, 2, 1), activation(), *self.blocks(wider)]
             channels = wider
@@ -138,7 +147,7 @@ class Residual(Plain):
 class Attention(Residual):
     """`Residual` with self-attention at the bottleneck, on both sides of the latent::
 
-        … ─ ↓2 4w ─ [attention] ─ conv C ─ y      ŷ ─ conv 4w ─ [attention] ─ …
+    … ─ ↓2 4w ─ [attention] ─ conv C ─ y      ŷ ─ conv 4w ─ [attention] ─ …
     """
 
     attention = True

@@ -71,7 +71,9 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
     """
     tensors, values = read_tensors(path, TrainingError)
     if values.get("fingerprint") != state.fingerprint:
-        raise TrainingError(f"{path} belongs to another training (other model, data, seed or settings); remove it or name another file")
+        raise TrainingError(
+            f"{path} belongs to another training (other model, data, seed or settings); remove it or name another file"
+        )
     for name, parameter in state.trained.named_parameters():
         if f"adam.exp_avg.{name}" in tensors:
             device = parameter.device

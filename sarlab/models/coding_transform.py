@@ -1,13 +1,13 @@
-"""Transform of the entropy-coded codecs: a fixed overlapping transform, a KLT over its channels, learned corrections.
+"""Transform of the entropy-coded codecs: a fixed overlapping transform, a KLT over its channels, a learned correction.
 
-          ┌──────────────────────────────┐                     ┌───────────────┐
-    x ─ W ─ Vᵀ ─┬──────────────────(+)── y ──[Q]── ŷ ─┬───────(+)── V ── W⁻¹ ── x̂
-                └─ /σ ─ conv·gelu·conv ─·σ┘            └ /σ ─ conv·gelu·conv ─·σ ┘
+    x ─ W ─ Vᵀ ── y ──[Q]── ŷ ─┬──────────────────────(+)── V ── W⁻¹ ── x̂
+                               └─ /σ ─ conv·gelu·conv ─ ·Δ ┘
 
 W turns 8×8 pixels into 64 channels (wavelet or plain block), V are the principal axes of the channels over the training
-scenes. The last convolutions start at zero: before the first step the codec *is* the linear one. The synthesis sees the quality
-as one more channel, so that one set of weights serves all rates; the analysis does not, so that a search for a rate
-needs it only once.
+scenes. The analysis is linear and invertible, so a finer step always means a smaller error. The synthesis learns where
+within its step Δ a value is likely to lie, given its neighbors; its last convolution starts at zero, so that before the
+first training step the codec *is* the linear one. It sees the quality as one more channel: one set of weights serves all
+rates.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class CodingTransform(nn.Module):
     ----------
     front : {"wavelet", "block"}
     width : int
-        Channels inside the learned branches; 0 leaves them out and the transform linear.
+        Channels inside the learned correction; 0 leaves it out and the synthesis linear.
 
     Attributes
     ----------
@@ -56,15 +56,9 @@ class CodingTransform(nn.Module):
         self.register_buffer("neutral", torch.tensor(0.5))
         self.register_buffer("mixing", torch.eye(self.channels))
         self.register_buffer("deviation", torch.ones(self.channels))
-        self.g_a = _Branch(self.channels, self.channels, width) if width else None
         self.g_s = _Branch(self.channels + 1, self.channels, width) if width else None
-        extra = 2 if width else 0
         #: Samples around a block that its latent depends on, and blocks around a block that its samples depend on.
-        self.analysis_reach, self.synthesis_reach = reach + extra * self.stride, blocks + extra
-
-    def linear_analysis(self, x: Tensor) -> Tensor:
-        """Latent without the learned branch: (N, 1, H, W) → (N, 64, H/8, W/8)."""
-        return conv2d(self._forward(x - self.neutral), self.mixing.T[:, :, None, None])
+        self.analysis_reach, self.synthesis_reach = reach, blocks + (2 if width else 0)
 
     def analysis(self, x: Tensor) -> Tensor:
         """Latent of a raster.
@@ -78,19 +72,17 @@ class CodingTransform(nn.Module):
         -------
         Tensor, shape (N, 64, H/8, W/8)
         """
-        y = self.linear_analysis(x)
-        if self.g_a is None:
-            return y
-        deviation = self.deviation[:, None, None]
-        return y + deviation * self.g_a(y / deviation)
+        return conv2d(self._forward(x - self.neutral), self.mixing.T[:, :, None, None])
 
-    def synthesis(self, y_hat: Tensor, quality: Tensor | float) -> Tensor:
+    def synthesis(self, y_hat: Tensor, quality: Tensor | float, steps: Tensor) -> Tensor:
         """Raster of a latent.
 
         Parameters
         ----------
         y_hat : Tensor, shape (N, 64, h, w)
         quality : float or Tensor, shape (N,)
+        steps : Tensor, shape (N or 1, 64, 1, 1)
+            Quantization step of each channel.
 
         Returns
         -------
@@ -99,8 +91,7 @@ class CodingTransform(nn.Module):
         if self.g_s is not None:
             level = torch.as_tensor(quality, dtype=y_hat.dtype, device=y_hat.device).reshape(-1, 1, 1, 1)
             plane = ((level - 32.0) / 16.0).expand(y_hat.shape[0], 1, *y_hat.shape[2:])
-            deviation = self.deviation[:, None, None]
-            y_hat = y_hat + deviation * self.g_s(torch.cat([y_hat / deviation, plane], 1))
+            y_hat = y_hat + steps * self.g_s(torch.cat([y_hat / self.deviation[:, None, None], plane], 1))
         return self._inverse(conv2d(y_hat, self.mixing[:, :, None, None])) + self.neutral
 
     @torch.no_grad()
@@ -118,7 +109,7 @@ class CodingTransform(nn.Module):
         pieces = []
         for raster in rasters:
             height, width = (n - n % self.stride for n in raster.shape)
-            y = self.linear_analysis(raster[None, None, :height, :width].to(self.neutral))
+            y = self.analysis(raster[None, None, :height, :width].to(self.neutral))
             pieces.append(y[0].flatten(1).double())
         samples = torch.cat(pieces, 1)
         _, axes = torch.linalg.eigh(samples @ samples.T / samples.shape[1])
@@ -143,4 +134,6 @@ class _Branch(nn.Module):
         nn.init.zeros_(self.outer.bias)
 
     def forward(self, y: Tensor) -> Tensor:
+        # Channels last is half as fast again on CPUs.
+        y = y.contiguous(memory_format=torch.channels_last)
         return self.outer(gelu(self.inner(y)))

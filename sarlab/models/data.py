@@ -181,7 +181,9 @@ class PatchSampler:
                 spans.append(torch.full(at.shape, raster.span_db))
                 start += image.numel()
         if not values:
-            raise TrainingError(f"no training patch of {side}×{side} pixels has half of its samples valid; use a smaller patch_size")
+            raise TrainingError(
+                f"no training patch of {side}×{side} pixels has half of its samples valid; use a smaller patch_size"
+            )
         self.origins, self.widths, self.spans = torch.cat(origins), torch.cat(widths), torch.cat(spans)
         self.values = torch.cat(values).to(device)
         mask = torch.cat(masks)

@@ -152,7 +152,9 @@ def gather_patches(
         found.append((views, usable.nonzero()))
     total = sum(len(where) for _, where in found)
     if not total:
-        raise ModelError(f"no training patch of {reduction}×{reduction} samples without nodata; use a smaller spatial_reduction")
+        raise ModelError(
+            f"no training patch of {reduction}×{reduction} samples without nodata; use a smaller spatial_reduction"
+        )
     rows = []
     for views, where in found:
         share = len(where) if total <= limit else max(1, round(limit * len(where) / total))

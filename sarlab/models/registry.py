@@ -61,7 +61,9 @@ def build_model(
     if model.linear is not None:
         if klt is None:
             if training is None:
-                raise ModelError(f"'{spec.architecture}' starts from the KLT of training data; give training=… or klt=…")
+                raise ModelError(
+                    f"'{spec.architecture}' starts from the KLT of training data; give training=… or klt=…"
+                )
             klt = training.fit_klt(spec.spatial_reduction, spec.latent_channels)
         model.start_from_klt(klt)
     return model

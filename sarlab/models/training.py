@@ -118,7 +118,9 @@ def train(
     def validate() -> None:
         with exchanged(parameters, average):
             found = look(model, quantizer, held, loss_of, history.steps_done, layer_norms)
-            if not held or found.loss < min((v.loss for v in history.validations if v.loss == v.loss), default=math.inf):
+            if not held or found.loss < min(
+                (v.loss for v in history.validations if v.loss == v.loss), default=math.inf
+            ):
                 history.best_step = found.step
                 for name, tensor in trained.state_dict().items():
                     state.best[name].copy_(tensor)

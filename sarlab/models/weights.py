@@ -40,7 +40,11 @@ class LoadedModel:
 
 
 def save_model(
-    path: Path, model: Autoencoder, *, normalizers: Mapping[str, Any] | None = None, provenance: Mapping[str, Any] | None = None
+    path: Path,
+    model: Autoencoder,
+    *,
+    normalizers: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a network's weights.
 
@@ -58,7 +62,12 @@ def save_model(
         band: [float(n.low), float(n.high)] if hasattr(n, "low") else [float(v) for v in n]
         for band, n in (normalizers or {}).items()
     }
-    values = {"format": FORMAT, "model": asdict(model.spec), "normalizers": ranges, "provenance": dict(provenance or {})}
+    values = {
+        "format": FORMAT,
+        "model": asdict(model.spec),
+        "normalizers": ranges,
+        "provenance": dict(provenance or {}),
+    }
     write_tensors(path, model.state_dict(), values)
 
 
@@ -89,7 +98,9 @@ def load_model(path: Path) -> LoadedModel:
 def check_size(spec: ModelSpec, path: Path) -> None:
     """Refuse a network that would not fit in memory, before anything is allocated."""
     if max(spec.width, spec.latent_channels) > MOST_CHANNELS or spec.depth > MOST_DEPTH:
-        raise ModelError(f"{path} describes a network of width {spec.width} and depth {spec.depth}: too large to be one of ours")
+        raise ModelError(
+            f"{path} describes a network of width {spec.width} and depth {spec.depth}: too large to be one of ours"
+        )
     with torch.device("meta"):
         count = sum(p.numel() for p in construct(spec, 0).parameters())
     if count > MOST_PARAMETERS:

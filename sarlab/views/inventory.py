@@ -20,6 +20,21 @@ from sarlab.views.text import Html, Prose, compact, label, listing, missing, num
 if TYPE_CHECKING:
     from sarlab.lab.results import Tables
 
+#: Group of metrics → how a page calls it.
+GROUP_NAMES = {
+    "fidelity": "fidelity to the recorded image",
+    "aggregation": "error after averaging",
+    "class": "error by kind of surface",
+    "frequency": "error by spatial frequency",
+    "reflectivity": "fidelity to the speckle-free scene",
+    "looks": "equivalent number of looks",
+    "bias": "radiometric bias",
+    "edges": "edges",
+    "ratio": "ratio image",
+    "distribution": "distribution of values",
+    "targets": "point targets",
+}
+
 
 def runs_table(tables: Tables) -> Html | Prose:
     """Every run with its page and its result on the first test scene."""
@@ -177,12 +192,14 @@ def split_note(tables: Tables) -> Prose:
 def columns_table(tables: Tables) -> Html | Prose:
     """What the metric columns mean, folded by group: unit, direction, domain and source, from the metrics themselves."""
     from sarlab.metrics import metrics
+    from sarlab.metrics.catalog import GROUPS
 
     present = [metrics[name] for name in metrics if name in tables.runs or name in tables.codecs]
     present = present or [metrics[name] for name in metrics]
     better = {"higher": "higher is better", "lower": "lower is better", "zero": "0 is perfect", "one": "1 is perfect"}
     groups: dict[str, list[list[str]]] = {}
-    for metric in sorted(present, key=lambda metric: metric.sequence):
+    rank = {group: i for i, group in enumerate(GROUPS)}
+    for metric in sorted(present, key=lambda metric: (rank.get(metric.group, len(rank)), metric.sequence)):
         groups.setdefault(metric.group, []).append(
             [
                 f"<code>{html.escape(metric.name)}</code>",
@@ -195,8 +212,8 @@ def columns_table(tables: Tables) -> Html | Prose:
         )
     headers = ("column", "what", "unit", "direction", "domain", "source")
     parts = [
-        f"<details><summary>{html.escape(group)} ({len(rows)})</summary>"
-        f"{table(headers, rows, caption=f'Columns: {group}', left=len(headers), wrap=(1, 4, 5)).html}</details>"
+        f"<details><summary>{html.escape(GROUP_NAMES.get(group, group))} ({len(rows)})</summary>"
+        f"{table(headers, rows, caption=f'Columns: {GROUP_NAMES.get(group, group)}', left=len(headers), wrap=(1, 4, 5)).html}</details>"
         for group, rows in groups.items()
     ]
     return Html("".join(parts), f"{len(present)} metric columns")

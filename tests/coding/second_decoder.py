@@ -244,13 +244,14 @@ def spread(channels, factor):
 
 def samples_of(latent, model, quality):
     tensors, deviation = model["tensors"], model["tensors"]["deviation"].astype(float)[:, None, None]
-    y = latent * (tensors["tables.gains"].astype(float) * np.sqrt(12) * 10 ** (-quality / 20))[:, None, None]
+    step = (tensors["tables.gains"].astype(float) * np.sqrt(12) * 10 ** (-quality / 20))[:, None, None]
+    y = latent * step
     if model["width"]:
         from scipy.special import ndtr
 
         x = np.concatenate([y / deviation, np.full((1, *y.shape[1:]), (quality - 32) / 16)])
         x = convolved(x, tensors["g_s.inner.weight"], tensors["g_s.inner.bias"])
-        y = y + deviation * convolved(x * ndtr(x), tensors["g_s.outer.weight"], tensors["g_s.outer.bias"])
+        y = y + step * convolved(x * ndtr(x), tensors["g_s.outer.weight"], tensors["g_s.outer.bias"])
     z = np.tensordot(model["mixing"], y, 1)
     neutral = float(tensors["neutral"])
     if model["front"] == "block":

@@ -61,13 +61,13 @@ def test_a_scene_comes_back(speckled, codec):
     assert describe(data)["bpp"] < 2
 
 
-def test_quality_is_the_psnr_of_the_quantizer(request, speckled, codec):
-    if codec == "factorized":
-        request.applymarker(pytest.mark.xfail(reason="its synthesis is no exact inverse: it saturates near 54 dB"))
-    for quality in (40, 60):
+def test_quality_is_the_psnr_of_the_quantizer(speckled, codec):
+    for quality in (40, 60, 80):
         decoded = decompress(compress(speckled, codec=codec, quality=quality))
         width = np.array([n.width for n in Decoder(StreamReader(compress(speckled, codec=codec))).levels.normalizers])
         error = (decoded.data - speckled.data) / width[:, None, None]
+        # Latents of blocks without a sample are not sent; what they leave beside them drowns in all but the finest steps.
+        error[:, 80:160, :60] = np.nan
         # Coefficients smaller than half a step lose less than a uniform quantizer's noise: the PSNR may lie above.
         assert quality - 0.6 <= -20 * np.log10(np.sqrt(np.nanmean(np.square(error)))) <= quality + 1.0
 

@@ -107,7 +107,9 @@ def test_a_second_call_computes_only_what_is_missing(tmp_path, monkeypatch):
     again = rows_of(["dct"], [speckled()], [Target("quality", 0), Target("quality", 5)], journal=journal)
     assert len(measured) == 2
     pd.testing.assert_frame_equal(first, again)
-    more = rows_of(["dct", "lossless-zlib"], [speckled()], [Target("quality", 0), Target("quality", 10)], journal=journal)
+    more = rows_of(
+        ["dct", "lossless-zlib"], [speckled()], [Target("quality", 0), Target("quality", 10)], journal=journal
+    )
     # dct at 10, and zlib at 0 and 10 (outside its scale)
     assert len(measured) == 5
     assert len(more) == 4
@@ -292,7 +294,17 @@ def chips(tmp_path):
 
 def test_command_line_writes_rows_and_exits_zero(chips, tmp_path, capsys):
     out = tmp_path / "rows.csv"
-    command = ["evaluate", "--codecs", "dct,lossless-zlib", "--scenes", str(chips), "--quantity", "db", "--out", str(out)]
+    command = [
+        "evaluate",
+        "--codecs",
+        "dct,lossless-zlib",
+        "--scenes",
+        str(chips),
+        "--quantity",
+        "db",
+        "--out",
+        str(out),
+    ]
     command += ["--quality", "0", "--metrics", "psnr_db", "--workers", "1", "--save-files", str(tmp_path / "files")]
     assert main(command) == 0
     frame = pd.read_csv(out)

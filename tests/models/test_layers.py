@@ -79,9 +79,7 @@ def attention_by_loops(layer: WindowAttention, x: torch.Tensor) -> torch.Tensor:
                 for b in range(j - j % side, min(w, j - j % side + side))
             ]
             for head in range(layer.heads):
-                bias = torch.stack(
-                    [layer.position[head, i - a + side - 1, j - b + side - 1] for a, b in near]
-                )
+                bias = torch.stack([layer.position[head, i - a + side - 1, j - b + side - 1] for a, b in near])
                 dots = torch.stack([q[head, :, i, j] @ k[head, :, a, b] for a, b in near])
                 share = torch.softmax(dots / q.shape[1] ** 0.5 + bias, dim=0)
                 out[head, :, i, j] = sum(s * v[head, :, a, b] for s, (a, b) in zip(share, near, strict=True))

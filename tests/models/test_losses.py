@@ -89,7 +89,12 @@ def test_gamma_loss_stays_finite_far_below_the_target():
     assert torch.isfinite(loss)
     assert torch.isfinite(gradient).all()
     # One slope from d = −8 on, and no jump there.
-    ends = [losses["gamma"](torch.tensor(d / (SPAN * math.log(10) / 10)).view(1, 1, 1, 1), batch_of(torch.zeros(1, 1, 1, 1))) for d in (-7.999, -8.001)]
+    ends = [
+        losses["gamma"](
+            torch.tensor(d / (SPAN * math.log(10) / 10)).view(1, 1, 1, 1), batch_of(torch.zeros(1, 1, 1, 1))
+        )
+        for d in (-7.999, -8.001)
+    ]
     assert float(ends[1]) / float(ends[0]) == pytest.approx(1.0, abs=0.003)
 
 

@@ -70,7 +70,9 @@ def test_what_is_kept_is_the_best_on_validation(data):
 def test_kept_weights_reach_the_validation_loss_that_was_recorded(data):
     model = build_model(MODEL, seed=0, training=data)
     history = train(model, data, SPEC, seed=0)
-    again = training.look(model, None, [r.batch(torch.device("cpu")) for r in data.validation], training.losses["mse"], 0, {})
+    again = training.look(
+        model, None, [r.batch(torch.device("cpu")) for r in data.validation], training.losses["mse"], 0, {}
+    )
     assert again.loss == pytest.approx(min(v.loss for v in history.validations), rel=1e-6)
 
 

@@ -1,7 +1,7 @@
 """What the classical codecs share: one band after the other through an image coder, inside the small container.
 
-    Scene ─to_db─▶ band ─fill nodata─▶ Grid.codes ─▶ library ─▶ payload ┐
-                     └──────────────── mask ──────────────────────────┴─▶ file
+Scene ─to_db─▶ band ─fill nodata─▶ Grid.codes ─▶ library ─▶ payload ┐
+                 └──────────────── mask ──────────────────────────┴─▶ file
 """
 
 from __future__ import annotations

@@ -22,7 +22,9 @@ OCTAVE = 20 * np.log10(2)
 
 def _capabilities(name: str, bits: int = 32, step: float = 0.0) -> Capabilities:
     # Bounds from 64 dB to 1/1024 dB.
-    return Capabilities(QualityScale(MEANING, -6 * OCTAVE, 10 * OCTAVE, GRIDS[name], step), bits=bits, error_bounded=True)
+    return Capabilities(
+        QualityScale(MEANING, -6 * OCTAVE, 10 * OCTAVE, GRIDS[name], step), bits=bits, error_bounded=True
+    )
 
 
 class NearLossless(PlaneCodec):

@@ -27,7 +27,12 @@ class Jpeg2000(IntegerCodec):
     domain = "dB as 16-bit integers over the scene's own range"
     capabilities = _capabilities(
         # OpenJPEG's files lie 0.02 to 0.09 dB apart.
-        "jpeg2000", "PSNR in dB that the encoder aims at, relative to the range of the scene", 12, 100, 16, step=0.02
+        "jpeg2000",
+        "PSNR in dB that the encoder aims at, relative to the range of the scene",
+        12,
+        100,
+        16,
+        step=0.02,
     )
 
     def encode(self, codes: np.ndarray, level: float) -> bytes:
@@ -107,7 +112,9 @@ class Jpeg12(Jpeg):
 
     name, bits, lowest_level = "jpeg12", 12, 25
     domain = "dB as 12-bit integers over the scene's own range"
-    capabilities = _capabilities("jpeg12", "IJG quality; below 25 the table stays and the dB of a code grow", 0.1, 100, 12)
+    capabilities = _capabilities(
+        "jpeg12", "IJG quality; below 25 the table stays and the dB of a code grow", 0.1, 100, 12
+    )
 
     def available(self) -> Availability:
         found = super().available()

@@ -62,9 +62,7 @@ def _smoothed(plane: np.ndarray) -> np.ndarray:
         ends = [(0, 0), (0, 0)]
         ends[axis] = (1, 1)
         padded = np.pad(plane, ends, mode="edge")
-        first, middle, last = (
-            np.take(padded, range(shift, shift + plane.shape[axis]), axis) for shift in (0, 1, 2)
-        )
+        first, middle, last = (np.take(padded, range(shift, shift + plane.shape[axis]), axis) for shift in (0, 1, 2))
         plane = (first + 2 * middle + last) / 4
     return plane
 

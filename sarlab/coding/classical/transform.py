@@ -85,7 +85,9 @@ class TransformCodec(PlaneCodec):
         blocks = padded.reshape(rows, n, columns, n).transpose(1, 3, 0, 2) - grid.offset
         scaled = self.forward(blocks) / grid.step
         if np.abs(scaled).max() > LARGEST / 2:
-            raise CodecError(f"codec '{self.name}': a step of {grid.step:g} dB is too fine for this range; lower quality")
+            raise CodecError(
+                f"codec '{self.name}': a step of {grid.step:g} dB is too fine for this range; lower quality"
+            )
         magnitude = np.floor(np.abs(scaled) + DEADZONE).astype(np.int64)
         q = np.where(scaled < 0, -magnitude, magnitude)
         encoder = RangeEncoder()
@@ -180,6 +182,10 @@ def _encode(encoder: RangeEncoder, q: np.ndarray) -> None:
         offsets[u, v] = _context(np.abs(q), u, v)
     coded = q.copy()
     coded[0, 0] = difference
+    if np.abs(coded).max(initial=0) > LARGEST:
+        raise CodecError(
+            f"a coefficient of {np.abs(coded).max()} steps is more than the {LARGEST} that can be coded; lower the quality"
+        )
     family, base = min((_fit(coded, offsets, family) for family in FAMILIES), key=lambda fit: fit[2])[:2]
     encoder.encode_uniform(np.array([family]), len(FAMILIES))
     corrections = base - _predicted(base)

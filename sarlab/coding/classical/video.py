@@ -126,7 +126,9 @@ class Vvc(IntegerCodec):
         rows, columns = _coded_shape(shape)
         raw = _ffmpeg("-f", "vvc", "-i", "-", "-f", "rawvideo", "-pix_fmt", "yuv420p10le", "-", data=payload)
         if len(raw) != rows * columns * 3:
-            raise BitstreamError(f"the picture has {len(raw)} bytes, not the {rows * columns * 3} of {rows}×{columns} samples")
+            raise BitstreamError(
+                f"the picture has {len(raw)} bytes, not the {rows * columns * 3} of {rows}×{columns} samples"
+            )
         return np.frombuffer(raw, "<u2", rows * columns).reshape(rows, columns)[: shape[0], : shape[1]]
 
 
