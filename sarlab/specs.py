@@ -94,7 +94,8 @@ class QuantizerSpec:
     scheme : str
         Name in the registry of quantizers: ``"float32"``, ``"float16"``, ``"affine"`` …
     bits : int
-        Bits per latent value (on average, where they are allocated over channels).
+        Bits per latent value (on average, where they are allocated over channels); 16 for ``"float16"`` and
+        ``"bfloat16"``, 32 for ``"float32"``.
     granularity : {"tensor", "channel"}
     calibration : {"minmax", "percentile", "mse"}
     training : str
@@ -113,9 +114,11 @@ class QuantizerSpec:
 
     @property
     def label(self) -> str:
-        """Short form for run ids: f32, f16, u8 …"""
-        short = {"float32": "f", "float16": "f", "bfloat16": "bf", "affine": "u"}.get(self.scheme, self.scheme)
-        return f"{short}{self.bits}"
+        """Short form for run ids: f32, f16, u8 (affine), a4 (allocated), c4-ste (companded, seen in training) …"""
+        names = {"float32": "f", "float16": "f", "bfloat16": "bf", "affine": "u", "allocated": "a", "companded": "c"}
+        whole = "t" if self.scheme == "affine" and self.granularity == "tensor" else ""
+        seen = "" if self.training == "none" else f"-{self.training}"
+        return f"{names.get(self.scheme, self.scheme)}{self.bits}{whole}{seen}"
 
 
 @dataclass(frozen=True)

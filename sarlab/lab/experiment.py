@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,11 +25,12 @@ import torch
 from sarlab.errors import SarlabError, TrainingError
 from sarlab.files import write_json
 from sarlab.lab import locks
-from sarlab.lab.identity import run_hash
+from sarlab.lab.identity import run_hash, run_id
+from sarlab.lab.latents import frequencies
 from sarlab.lab.machine import cpu_threads, device_name, peak_memory_mb, pick_device
 from sarlab.lab.measure import measure, throughput
 from sarlab.lab.results import HISTORY_COLUMNS, is_complete, now, order_columns
-from sarlab.lab.runfolder import PROGRESS, Outcome, load, save
+from sarlab.lab.runfolder import PROGRESS, Outcome, load, load_network, save
 from sarlab.models.base import Autoencoder
 from sarlab.models.complexity import count_parameters, macs_per_pixel
 from sarlab.models.data import TrainingData
@@ -37,10 +39,16 @@ from sarlab.models.quantizers import Quantizer, build_quantizer
 from sarlab.models.registry import build_model
 from sarlab.models.training import train
 from sarlab.scenes.catalog import Split, load_split
-from sarlab.specs import RunSpec
+from sarlab.specs import QuantizerSpec, RunSpec
 
 #: Called with (step, steps, loss) at each validation.
 Progress = Callable[[int, int, float], None]
+#: Training views with steps that follow the latents, and so need a range to begin with.
+FOLLOWING = ("noise", "ste", "mixed")
+#: Columns of `training_costs`, which runs that share weights share too.
+TRAINING_COSTS = ("train_seconds", "train_pixels_per_s", "collapsed", "best_step")
+#: How often to look whether a run of another process is done.
+WAIT_SECONDS = 0.5
 
 
 def run(
@@ -101,14 +109,76 @@ def _run(
     basis = data.fit_klt(spec.model.spatial_reduction, spec.model.latent_channels)
     klt = build_model(replace(spec.model, architecture="klt", init="klt"), seed=spec.seed, klt=basis).to(device)
     model = build_model(spec.model, seed=spec.seed, klt=basis).to(device)
-    quantizer = build_quantizer(spec.quantizer, spec.model.latent_channels).to(device)
-    linear = spec.model.architecture == "klt"
+    quantizer = build_quantizer(spec.quantizer, spec.model.latent_channels, seed=spec.seed).to(device)
+    base = base_of(spec)
+    if base is None:
+        history = fit(spec, model, quantizer, data, folder, device, progress, time_budget)
+        course, costs = history_frame(history), training_costs(history)
+    else:
+        other = folder.parent / run_id(base, split.digest)
+        wait_and_run(base, other, device=str(device), progress=progress, time_budget=time_budget)
+        trained = load(other)
+        model.load_state_dict(load_network(other).state_dict())
+        course, costs = trained.history, {name: trained.rows[name].iloc[0] for name in TRAINING_COSTS}
+    model.eval()
+    latents = training_latents(model, data, device)
+    quantizer.calibrate(latents, synthesis=model.synthesis)
+    plain = build_quantizer(QuantizerSpec(), spec.model.latent_channels).to(device)
+    rows, examples = measure(spec, split, model, quantizer, frequencies(quantizer, latents), klt, plain, device)
+    costs |= {
+        "parameters": count_parameters(model),
+        "macs_per_pixel": macs_per_pixel(model),
+        "peak_memory_mb": peak_memory_mb(device),
+        **throughput(model, device),
+    }
+    name = run_id(spec, split.digest)
+    common = {"run_id": name, "hash": digest, **costs, "threads": spec.train.threads, "device": device_name(device)}
+    rows = pd.concat([rows, pd.DataFrame(common, index=rows.index)], axis=1)
+    outcome = Outcome(spec, name, digest, order_columns(rows), course, examples, folder)
+    save(outcome, model, quantizer, split, device=device, started=started, seconds=time.perf_counter() - start)
+    return outcome
+
+
+def base_of(spec: RunSpec) -> RunSpec | None:
+    """The run whose weights a run takes over: where training does not see the quantizer, all share those of float32.
+
+    None for runs that train their own.
+    """
+    base = replace(spec, quantizer=QuantizerSpec())
+    shared = spec.quantizer.training == "none" and spec != base and spec.model.architecture != "klt"
+    return base if shared else None
+
+
+def wait_and_run(spec: RunSpec, folder: Path, **options: Any) -> Outcome:
+    """`run`, after whoever is running it now."""
+    while True:
+        try:
+            return run(spec, folder, **options)
+        except locks.Busy:
+            time.sleep(WAIT_SECONDS)
+
+
+def fit(
+    spec: RunSpec,
+    model: Autoencoder,
+    quantizer: Quantizer,
+    data: TrainingData,
+    folder: Path,
+    device: torch.device,
+    progress: Progress | None,
+    time_budget: float | None,
+) -> History:
+    """Train in place, with the quantizer between analysis and synthesis where its specification says so."""
+    linear, seen = spec.model.architecture == "klt", spec.quantizer.training
+    if seen in FOLLOWING:
+        quantizer.calibrate(training_latents(model, data, device), synthesis=model.synthesis)
     history = train(
         model,
         data,
         replace(spec.train, steps=0) if linear else spec.train,
         seed=spec.seed,
         device=device,
+        quantizer=None if linear or seen == "none" else quantizer,
         checkpoint=None if linear else folder / "checkpoint.safetensors",
         progress=follow(folder, progress),
         time_budget=time_budget,
@@ -119,32 +189,23 @@ def _run(
         )
     if history.stopped == "diverged":
         raise TrainingError(f"{spec.label}: the loss became infinite at step {history.steps_done}; lower learning_rate")
-    model.eval()
-    calibrate(quantizer, model, data, device)
-    plain = build_quantizer(type(spec.quantizer)(), spec.model.latent_channels).to(device)
-    rows, examples = measure(spec, split, model, quantizer, klt, plain, device)
-    costs = {
-        "parameters": count_parameters(model),
-        "macs_per_pixel": macs_per_pixel(model),
+    return history
+
+
+def training_costs(history: History) -> dict[str, Any]:
+    """Columns of a row that say what the training took."""
+    return {
         "train_seconds": history.seconds,
         "train_pixels_per_s": history.pixels_per_second or np.nan,
         "collapsed": history.collapsed,
         "best_step": history.best_step,
-        "peak_memory_mb": peak_memory_mb(device),
-        **throughput(model, device),
     }
-    run_id = f"{spec.label}-{digest[:6]}"
-    common = {"run_id": run_id, "hash": digest, **costs, "threads": spec.train.threads, "device": device_name(device)}
-    rows = pd.concat([rows, pd.DataFrame(common, index=rows.index)], axis=1)
-    outcome = Outcome(spec, run_id, digest, order_columns(rows), history_frame(history), examples, folder)
-    save(outcome, model, quantizer, split, device=device, started=started, seconds=time.perf_counter() - start)
-    return outcome
 
 
-def calibrate(quantizer: Quantizer, model: Autoencoder, data: TrainingData, device: torch.device) -> None:
-    """Set the quantizer's ranges from latents of training data."""
-    with torch.no_grad():
-        quantizer.calibrate(model.analysis(raster.values[None, None].to(device)) for raster in data.training)
+@torch.no_grad()
+def training_latents(model: Autoencoder, data: TrainingData, device: torch.device) -> list[torch.Tensor]:
+    """Latents of the training scenes, (1, C, h, w) each: what quantizers and their tables are calibrated with."""
+    return [model.analysis(raster.values[None, None].to(device)) for raster in data.training]
 
 
 def history_frame(history: History) -> pd.DataFrame:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
+from sarlab.coding.latent_coding import LatentModel
+from sarlab.lab.latents import latent_columns
 from sarlab.metrics import Reference, metrics, score
 from sarlab.metrics.rate import bits_per_pixel, measured_cr
 from sarlab.models.base import Autoencoder
@@ -36,21 +38,31 @@ class Reconstruction:
         After quantization.
     payload_bytes : int
         Bytes of the packed latent with its side information.
+    columns : dict
+        What `latent_columns` says about the latent.
     """
 
     original_db: np.ndarray
     reconstruction_db: np.ndarray
     latent: np.ndarray
     payload_bytes: int
+    columns: Mapping[str, float] = field(default_factory=dict)
 
 
 @torch.no_grad()
 def reconstruct(
-    model: Autoencoder, scene: Scene, normalizer: Normalizer, quantizer: Quantizer, device: torch.device
+    model: Autoencoder,
+    scene: Scene,
+    normalizer: Normalizer,
+    quantizer: Quantizer,
+    device: torch.device,
+    *,
+    tables: LatentModel | None = None,
 ) -> Reconstruction:
     """Pass a single-band scene in dB through network and quantizer.
 
-    Invalid samples enter as the mean of the valid ones and come back as NaN.
+    Invalid samples enter as the mean of the valid ones and come back as NaN. The reconstruction is that of the stored
+    bytes, unpacked.
     """
     original = scene.data[0]
     valid = scene.valid[0]
@@ -58,7 +70,8 @@ def reconstruct(
     normalized = np.where(valid, normalized, normalized[valid].mean() if valid.any() else 0.5).astype(np.float32)
     x = torch.from_numpy(normalized)[None, None].to(device)
     y = model.analysis(x)
-    packed = quantizer.pack(y)
+    quantized = quantizer.quantize(y)
+    packed = quantizer.pack(quantized)
     y_hat = quantizer.unpack(packed).to(device)
     x_hat = model.synthesis(y_hat, size=original.shape)
     restored = normalizer.denormalize(x_hat[0, 0].float().cpu().numpy()).astype(np.float32)
@@ -67,6 +80,7 @@ def reconstruct(
         reconstruction_db=np.where(valid, restored, np.nan).astype(np.float32),
         latent=y_hat[0].float().cpu().numpy(),
         payload_bytes=len(packed),
+        columns=latent_columns(quantizer, quantized, y, tables, pixels=original.size, native_bits=scene.native_bits),
     )
 
 
@@ -107,6 +121,7 @@ def measure_band(
         "measured_cr": measured_cr(done.payload_bytes, done.original_db.size, native_bits=scene.native_bits),
         "clip_low": clip[0],
         "clip_high": clip[1],
+        **done.columns,
         **scores,
     }
     if klt is not None:
@@ -124,6 +139,7 @@ def measure(
     split: Split,
     model: Autoencoder,
     quantizer: Quantizer,
+    tables: LatentModel | None,
     klt: Autoencoder,
     plain: Quantizer,
     device: torch.device,
@@ -136,7 +152,7 @@ def measure(
             for name in scene.bands:
                 band = scene.band(name)
                 normalizer = split.normalizers[name]
-                done = reconstruct(model, band, normalizer, quantizer, device)
+                done = reconstruct(model, band, normalizer, quantizer, device, tables=tables)
                 reference = reconstruct(klt, band, normalizer, plain, device)
                 clean = split.clean.get(scene.name)
                 clean_db = clean.band(name).data[0] if clean is not None else None
