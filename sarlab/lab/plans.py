@@ -12,6 +12,8 @@ that set several model keys together, because a shape and its channels make one 
     latent = [{spatial_reduction = 16, latent_channels = 64}, {spatial_reduction = 16, latent_channels = 32}]
     model.architecture = ["plain", "residual"]
     seed = [0, 1, 2]
+
+``extends = "full"`` starts from another plan and replaces what the file names: lists as a whole, tables key by key.
 """
 
 from __future__ import annotations
@@ -72,22 +74,46 @@ def load_plan(name: str | Path, *, scenes: str | None = None, quantity: str | No
     PlanError
         For unknown plans and keys, wrong types, impossible values, empty grids.
     """
+    path = find_plan(name)
+    values = read_plan(path)
+    try:
+        return build_plan(path.stem, values, scenes=scenes, quantity=quantity)
+    except PlanError as error:
+        raise PlanError(f"plan {path.name}: {error}") from error
+
+
+def find_plan(name: str | Path) -> Path:
+    """File of a plan by name or path."""
     path = Path(name)
     if path.suffix != ".toml":
         path = shared_folder("notebooks") / "plans" / f"{name}.toml"
         if not path.is_file():
             raise PlanError(f"unknown plan '{name}'; known: {', '.join(plan_names())}, or the path of a .toml file")
+    return path
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """Tables of a plan file, laid over those of the plan that it extends."""
     try:
-        text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text)
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise PlanError(f"plan {path}: cannot be read ({error})") from error
     except tomllib.TOMLDecodeError as error:
         raise PlanError(f"plan {path}: not valid TOML ({error})") from error
-    try:
-        return build_plan(path.stem, values, scenes=scenes, quantity=quantity)
-    except PlanError as error:
-        raise PlanError(f"plan {path.name}: {error}") from error
+    other = values.pop("extends", None)
+    if other is None:
+        return values
+    if not isinstance(other, str):
+        raise PlanError(f"plan {path.name}: 'extends' must be the name of a plan, not {other!r}")
+    beside = path.with_name(f"{other}.toml")
+    base = tomllib.loads((beside if beside.is_file() else find_plan(other)).read_text(encoding="utf-8"))
+    if "extends" in base:
+        raise PlanError(f"plan {path.name}: '{other}' extends a plan itself; extend that one")
+    merged = {**base, **values}
+    for part in _PARTS:
+        if part in base and part in values:
+            merged[part] = {**_table(base, part), **_table(values, part)}
+    return merged
 
 
 def build_plan(name: str, values: Mapping[str, Any], *, scenes: str | None = None, quantity: str | None = None) -> Plan:

@@ -88,3 +88,29 @@ def test_every_plan_that_comes_along_loads_and_survives_json(name):
     assert plan.title != name
     for run in plan.runs:
         assert RunSpec.from_dict(run.to_dict()) == run
+
+
+def test_a_plan_may_extend_another(tmp_path):
+    (tmp_path / "one.toml").write_text('title = "one"\nseed = [0, 1]\n[train]\nsteps = 7\nbatch_size = 4\n')
+    (tmp_path / "two.toml").write_text('extends = "one"\ntitle = "two"\n[train]\nbatch_size = 2\n')
+    plan = load_plan(tmp_path / "two.toml")
+    assert (plan.name, plan.title) == ("two", "two")
+    assert [(run.seed, run.train.steps, run.train.batch_size) for run in plan.runs] == [(0, 7, 2), (1, 7, 2)]
+    (tmp_path / "three.toml").write_text('extends = "two"\n')
+    with pytest.raises(PlanError, match="extends a plan itself"):
+        load_plan(tmp_path / "three.toml")
+    (tmp_path / "four.toml").write_text('extends = "nowhere"\n')
+    with pytest.raises(PlanError, match="unknown plan 'nowhere'"):
+        load_plan(tmp_path / "four.toml")
+
+
+def test_the_full_plan_is_what_its_title_says():
+    full, small = load_plan("full"), load_plan("full_8gb")
+    assert len(full.runs) == len(small.runs)
+    assert {run.train.batch_size for run in small.runs} == {32}
+    for init in ("klt", "scratch"):
+        runs = [full.runs[i] for i in full.labels["architectures"] if full.runs[i].model.init == init]
+        assert len({run.model.architecture for run in runs}) == 3
+        assert len({run.model.dimension_ratio for run in runs}) == 6
+        assert {run.seed for run in runs} == {0, 1, 2}
+    assert len({full.runs[i].model.dimension_ratio for i in full.labels["shapes"]}) == 1
