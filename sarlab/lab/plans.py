@@ -94,19 +94,14 @@ def find_plan(name: str | Path) -> Path:
 
 def read_plan(path: Path) -> dict[str, Any]:
     """Tables of a plan file, laid over those of the plan that it extends."""
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise PlanError(f"plan {path}: cannot be read ({error})") from error
-    except tomllib.TOMLDecodeError as error:
-        raise PlanError(f"plan {path}: not valid TOML ({error})") from error
+    values = parse_plan(path)
     other = values.pop("extends", None)
     if other is None:
         return values
     if not isinstance(other, str):
         raise PlanError(f"plan {path.name}: 'extends' must be the name of a plan, not {other!r}")
     beside = path.with_name(f"{other}.toml")
-    base = tomllib.loads((beside if beside.is_file() else find_plan(other)).read_text(encoding="utf-8"))
+    base = parse_plan(beside if beside.is_file() else find_plan(other))
     if "extends" in base:
         raise PlanError(f"plan {path.name}: '{other}' extends a plan itself; extend that one")
     merged = {**base, **values}
@@ -114,6 +109,16 @@ def read_plan(path: Path) -> dict[str, Any]:
         if part in base and part in values:
             merged[part] = {**_table(base, part), **_table(values, part)}
     return merged
+
+
+def parse_plan(path: Path) -> dict[str, Any]:
+    """Tables of one TOML file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(f"plan {path}: cannot be read ({error})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise PlanError(f"plan {path}: not valid TOML ({error})") from error
 
 
 def build_plan(name: str, values: Mapping[str, Any], *, scenes: str | None = None, quantity: str | None = None) -> Plan:
