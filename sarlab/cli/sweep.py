@@ -30,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
     parser.add_argument("plan", help=f"a plan ({', '.join(plan_names())}) or the path of a .toml file")
     add_selection(parser)
     parser.add_argument("--executor", choices=EXECUTORS, default="papermill", help="default: papermill")
+    parser.add_argument("--scheduler", default="", metavar="ADDRESS", help="of a running Dask cluster: tcp://host:8786")
+    parser.add_argument("--notebooks", action="store_true", help="dask: execute notebooks on the workers as well")
     parser.add_argument("--device", default="auto", help="auto (CUDA where there is one), cpu, cuda, cuda:1")
     parser.add_argument("--workers", type=int, default=0, help="runs at a time; default: chosen by the machine")
     parser.add_argument("--time-budget", type=float, metavar="SECONDS", help="stop cleanly after so many seconds")
@@ -68,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     start = time.monotonic()
     deadline = None if args.time_budget is None else start + args.time_budget
-    settings = Settings(device=args.device, workers=args.workers, deadline=deadline)
+    settings = Settings(args.device, args.workers, deadline, scheduler=args.scheduler, notebooks=args.notebooks)
     ended = execute(todo, args.executor, settings, Progress(todo, start)) if todo else []
     failed = [item for item in ended if item.outcome == "failed"]
     for item in failed:

@@ -3,27 +3,28 @@
 ``inline``
     The experiment as a function, one after the other in this process. Needs no Jupyter.
 ``papermill``
-    One notebook a run, several at a time: each has its own kernel process; on a GPU one at a time.
+    One notebook a run, several at a time: each has its own kernel process; one at a time on each GPU.
+``dask``
+    The experiment as a function in worker processes, on this machine or on a cluster: `sarlab.lab.dask_executor`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sarlab.errors import PlanError, SarlabError
 from sarlab.files import write_json
 from sarlab.lab import locks
+from sarlab.lab.faults import DiskError, explain
 from sarlab.lab.jobs import FAILURE, Job
 
-EXECUTORS = ("papermill", "inline")
+EXECUTORS = ("papermill", "inline", "dask")
+#: How often a job is tried whose process dies, and seconds between looks at jobs that another process has.
+ATTEMPTS, LOOK_EVERY = 3, 0.5
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,20 @@ class Settings:
     ----------
     device : str
     workers : int
-        Jobs at a time; 0 chooses: cores over threads of a run on a CPU, one on a GPU.
+        Jobs at a time; 0 chooses: cores over threads of a run on a CPU, one on each GPU.
     deadline : float, optional
         `time.monotonic()` at which training stops with a checkpoint.
+    scheduler : str
+        Address of a Dask scheduler that runs already; empty: a cluster of this machine's own processes.
+    notebooks : bool
+        Let Dask workers execute notebooks, as papermill does, instead of the function.
     """
 
     device: str = "auto"
     workers: int = 0
     deadline: float | None = None
+    scheduler: str = ""
+    notebooks: bool = False
 
     def time_left(self) -> float | None:
         """Seconds left, None without a deadline."""
@@ -64,16 +71,50 @@ Report = Callable[[Finished], None]
 def execute(jobs: Sequence[Job], executor: str, settings: Settings, report: Report) -> list[Finished]:
     """Carry out `jobs`; `report` is called as each ends.
 
+    Jobs that another process has at the moment come last: when it is done, or dead, they are found complete or go on
+    from its checkpoint.
+
     Raises
     ------
     KeyboardInterrupt
         After running jobs have left their checkpoints.
+    DiskError
+        If nothing can be written any more.
     """
+    if executor not in EXECUTORS:
+        raise PlanError(f"unknown executor '{executor}'; use one of {', '.join(EXECUTORS)}")
     if executor == "inline":
-        return _inline(jobs, settings, report)
-    if executor == "papermill":
-        return _papermill(jobs, settings, report)
-    raise PlanError(f"unknown executor '{executor}'; use one of {', '.join(EXECUTORS)}")
+        carry_out = _inline
+    elif executor == "papermill":
+        from sarlab.lab.papermill_executor import run_notebooks as carry_out
+    else:
+        from sarlab.lab.dask_executor import run_on_dask as carry_out
+    ended: dict[str, Finished] = {}
+    left = list(jobs)
+    while left:
+        ended |= {item.job.run_id: item for item in carry_out(left, settings, report)}
+        left = []
+        while not left and (busy := [item.job for item in ended.values() if item.outcome == "busy"]):
+            free = released(busy, settings)
+            if not free:
+                break
+            for job in free:
+                if job.state == "complete":
+                    ended[job.run_id] = Finished(job, "complete", "by another process")
+                    report(ended[job.run_id])
+                else:
+                    left.append(job)
+    return [ended[job.run_id] for job in jobs if job.run_id in ended]
+
+
+def released(busy: Sequence[Job], settings: Settings) -> list[Job]:
+    """Wait until other processes let go of some of these jobs; returns those, or none when time is up."""
+    while settings.time_left() != 0.0:
+        free = [job for job in busy if not locks.is_held(job.folder / ".lock")]
+        if free:
+            return free
+        time.sleep(LOOK_EVERY)
+    return []
 
 
 def _inline(jobs: Sequence[Job], settings: Settings, report: Report) -> list[Finished]:
@@ -91,12 +132,20 @@ def _inline(jobs: Sequence[Job], settings: Settings, report: Report) -> list[Fin
 def render(jobs: Sequence[Job], settings: Settings, report: Report) -> list[Finished]:
     """Execute the notebooks of complete runs that have none: they load the saved result and train nothing."""
     from sarlab.lab.notebooks import NOTEBOOK
+    from sarlab.lab.papermill_executor import run_notebooks
 
-    return _papermill([job for job in jobs if not (job.folder / NOTEBOOK).is_file()], settings, report)
+    bare = [job for job in jobs if not (job.folder / NOTEBOOK).is_file()]
+    return run_notebooks(bare, settings, report) if bare else []
 
 
 def run_job(job: Job, settings: Settings) -> tuple[str, str]:
-    """Run one experiment in this process; errors become a record in its folder."""
+    """Run one experiment in this process; errors become a record in its folder.
+
+    Raises
+    ------
+    DiskError
+        If nothing can be written any more: that is no fault of the run.
+    """
     from sarlab.lab import experiment
 
     try:
@@ -111,108 +160,57 @@ def run_job(job: Job, settings: Settings) -> tuple[str, str]:
     except locks.Busy as busy:
         return "busy", str(busy)
     except Exception as error:  # any failure of one run must leave the others going
+        if sentence := explain(error):
+            raise DiskError(sentence) from None
         record = {"cell": None, "source": "", "error": type(error).__name__, "message": str(error)}
         if not isinstance(error, SarlabError):
             import traceback
 
             record["traceback"] = traceback.format_exc()
-        with contextlib.suppress(OSError):
-            write_json(job.folder / FAILURE, record)
+        note_failure(job, record)
         return "failed", f"{record['error']}: {error}"
     (job.folder / FAILURE).unlink(missing_ok=True)
     return "complete", ""
 
 
-def _papermill(jobs: Sequence[Job], settings: Settings, report: Report) -> list[Finished]:
-    """Notebooks in threads: a thread only passes messages, the work is done by its kernel's process."""
-    done: list[Finished] = []
-    stopping = threading.Event()
-
-    def work(job: Job) -> Finished:
-        start = time.monotonic()
-        if stopping.is_set() or settings.time_left() == 0.0:
-            return Finished(job, "interrupted")
-        outcome, message = run_notebook(job, settings)
-        return Finished(job, outcome, message, time.monotonic() - start)
-
-    with _thread_environment(jobs), ThreadPoolExecutor(max_workers=worker_count(jobs, settings)) as pool:
-        waiting: set[Future[Finished]] = {pool.submit(work, job) for job in jobs}
-        try:
-            while waiting:
-                ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    done.append(future.result())
-                    if done[-1].outcome != "interrupted":
-                        report(done[-1])
-        except BaseException:
-            stopping.set()
-            for future in waiting:
-                future.cancel()
-            _interrupt(jobs)
-            raise
-    return done
-
-
-def run_notebook(job: Job, settings: Settings) -> tuple[str, str]:
-    """Execute the notebook of one run in a kernel of its own."""
-    from sarlab.lab import notebooks
-
-    described = job.spec.to_dict()
-    described["model"]["options"] = [list(pair) for pair in job.spec.model.options]
-    parameters = {**described, "folder": str(job.folder), "device": settings.device}
-    left = settings.time_left()
-    if left is not None:
-        parameters["time_budget"] = left
-    try:
-        notebooks.execute(parameters, job.folder)
-    except notebooks.NotebookFailed as failure:
-        kind = {"OutOfTime": "out of time", "Busy": "busy", "KeyboardInterrupt": "interrupted"}
-        return kind.get(failure.record["error"], "failed"), str(failure)
-    except Exception as error:  # a kernel that was killed, for one
-        return "failed", f"{type(error).__name__}: {error}"
-    return "complete", ""
+def note_failure(job: Job, record: dict) -> None:
+    """Keep why a run failed in its folder, if anything can be kept there."""
+    with contextlib.suppress(OSError):
+        write_json(job.folder / FAILURE, record)
 
 
 def worker_count(jobs: Sequence[Job], settings: Settings) -> int:
-    """Jobs at a time: as asked; else one on a GPU, and the cores shared fairly on a CPU."""
+    """Jobs at a time: as asked; else one on each GPU, and the cores shared fairly on a CPU."""
     if settings.workers:
         return settings.workers
-    if settings.device != "cpu":
-        import torch
+    if gpus := devices(settings):
+        return len(gpus)
+    return max(1, cores() // threads_of(jobs))
 
-        if torch.cuda.is_available():
-            return max(1, torch.cuda.device_count()) if settings.device in ("auto", "cuda") else 1
-    threads = max((job.spec.train.threads for job in jobs), default=1)
-    return max(1, cores() // threads)
+
+def devices(settings: Settings) -> list[str]:
+    """GPUs that the jobs share, one job at a time each; empty on a CPU."""
+    if settings.device == "cpu":
+        return []
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    if settings.device not in ("auto", "cuda"):
+        return [settings.device]
+    return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+
+
+def threads_of(jobs: Sequence[Job]) -> int:
+    """Threads of the job that has most."""
+    return max((job.spec.train.threads for job in jobs), default=1)
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """Environment that gives NumPy's libraries as many threads as the training has."""
+    return dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
 
 
 def cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def _thread_environment(jobs: Sequence[Job]) -> Iterator[None]:
-    """Threads of NumPy's libraries in the kernels, which inherit this environment."""
-    threads = str(max((job.spec.train.threads for job in jobs), default=1))
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before: dict[str, Any] = {name: os.environ.get(name) for name in names}
-    os.environ.update({name: threads for name in names})
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _interrupt(jobs: Sequence[Job]) -> None:
-    """Ask running experiments to stop: they leave a checkpoint."""
-    for job in jobs:
-        lock = job.folder / ".lock"
-        process = locks.holder(lock)
-        if process and process != os.getpid() and lock.exists() and locks.is_held(lock):
-            with contextlib.suppress(OSError):
-                os.kill(process, signal.SIGINT)

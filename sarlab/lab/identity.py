@@ -20,7 +20,8 @@ from sarlab.specs import RunSpec, content_hash
 ENTRY_MODULE = "sarlab.lab.experiment"
 #: Modules that move files and leave their content alone.
 WITHOUT_EFFECT = {
-    *("sarlab.files", "sarlab.lab.locks", "sarlab.scenes.fetch", "sarlab.scenes.downloads", "sarlab.scenes.checksums"),
+    *("sarlab.files", "sarlab.lab.locks", "sarlab.models.interrupts"),
+    *("sarlab.scenes.fetch", "sarlab.scenes.downloads", "sarlab.scenes.checksums"),
 }
 
 

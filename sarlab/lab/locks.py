@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,9 @@ class Busy(SarlabError):
 def hold(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on the file `path` (created where missing), or raise `Busy` at once.
 
-    The file keeps the process id of its last holder, for messages and for interrupting it; the file itself is no lock.
+    The file keeps the process id and the machine of its last holder, for messages and for interrupting it; the file
+    itself is no lock. On a shared file system it holds between machines where the file system passes locks on, as NFS
+    does since version 4.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -27,9 +30,9 @@ def hold(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Busy(f"{path.parent} is in use by process {holder(path) or 'unknown'}") from None
+            raise Busy(f"{path.parent} is in use by {describe(path)}") from None
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        os.pwrite(descriptor, f"{os.getpid()} {platform.node()}".encode(), 0)
         yield
     finally:
         os.close(descriptor)
@@ -51,8 +54,21 @@ def is_held(path: Path) -> bool:
 
 
 def holder(path: Path) -> int | None:
-    """Process id that the last holder wrote, None where there is none."""
+    """Process id that the last holder wrote; None where there is none, or where it is on another machine."""
+    process, machine = _written(path)
+    return process if machine in ("", platform.node()) else None
+
+
+def describe(path: Path) -> str:
+    """The last holder in words: ``process 123``, ``process 123 on node7``."""
+    process, machine = _written(path)
+    where = "" if machine in ("", platform.node()) else f" on {machine}"
+    return f"process {process}{where}" if process else "an unknown process"
+
+
+def _written(path: Path) -> tuple[int | None, str]:
     try:
-        return int(path.read_text() or 0) or None
+        process, _, machine = path.read_text(encoding="utf-8").partition(" ")
+        return int(process) or None, machine.strip()
     except (OSError, ValueError):
-        return None
+        return None, ""

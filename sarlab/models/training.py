@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +18,7 @@ from sarlab.models.base import Autoencoder, LatentHook
 from sarlab.models.checkpoint import TrainingState, every, load_checkpoint, save_checkpoint
 from sarlab.models.data import Batch, PatchSampler, TrainingData
 from sarlab.models.history import History, Validation
+from sarlab.models.interrupts import interrupts_deferred
 from sarlab.models.losses import losses
 from sarlab.specs import TrainSpec, content_hash
 
@@ -275,23 +274,3 @@ def cpu_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def interrupts_deferred() -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C into a question, so that no step is cut in half; a second Ctrl-C interrupts at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-
-    def handler(number: int, frame: object) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    before = signal.signal(signal.SIGINT, handler)
-    try:
-        yield asked.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -51,18 +51,20 @@ def rows_of(plan_path, runs):
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    """Runs of one tiny plan by both executors."""
+    """Runs of one tiny plan by all executors."""
     folder = tmp_path_factory.mktemp("sweep")
     plan = write_plan(folder)
-    assert main(["sweep", str(plan), "--runs", str(folder / "inline"), "--executor", "inline"]) == 0
-    assert main(["sweep", str(plan), "--runs", str(folder / "papermill"), "--executor", "papermill"]) == 0
+    for executor in executors.EXECUTORS:
+        assert main(["sweep", str(plan), "--runs", str(folder / executor), "--executor", executor]) == 0
     return folder, plan
 
 
 def test_executors_give_the_same_rows(swept):
     folder, plan = swept
-    inline, papermill = rows_of(plan, folder / "inline"), rows_of(plan, folder / "papermill")
-    pd.testing.assert_frame_equal(inline.drop(columns=TIMING_COLUMNS), papermill.drop(columns=TIMING_COLUMNS))
+    inline = rows_of(plan, folder / "inline")
+    for other in ("papermill", "dask"):
+        rows = rows_of(plan, folder / other)
+        pd.testing.assert_frame_equal(inline.drop(columns=TIMING_COLUMNS), rows.drop(columns=TIMING_COLUMNS))
     assert set(inline["split"]) == {"test", "independent"}
     assert inline["psnr_db"].notna().all()
     assert set(inline["band"]) == {"VV", "VH"}
@@ -149,7 +151,7 @@ def test_time_budget_stops_with_a_checkpoint_and_resumes_to_the_same_rows(tmp_pa
     pd.testing.assert_frame_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("executor", ["inline", "papermill"])
+@pytest.mark.parametrize("executor", executors.EXECUTORS)
 def test_ctrl_c_keeps_finished_runs_and_the_next_start_goes_on(tmp_path, executor):
     plan = write_plan(tmp_path, steps=4000)
     runs = tmp_path / "runs"
