@@ -11,6 +11,7 @@ from sarlab.errors import SarlabError
 
 #: verb → (module of sarlab.cli, one line of help). A module offers `add_arguments(parser, verb)` and `run(args) -> int`.
 VERBS: dict[str, tuple[str, str]] = {
+    "doctor": ("doctor", "say what this installation can do, and how to get what is missing"),
     "scenes": ("scenes", "list the scenes of the catalog, or pack some for another machine"),
     "fetch": ("scenes", "download open scenes, hash-checked and resumable"),
     "codecs": ("codecs", "list the codecs at hand and what each supports"),
@@ -19,6 +20,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "info": ("compress", "say what a .sarl file holds"),
     "evaluate": ("evaluate", "measure codecs on scenes: real bytes and SAR metrics as tidy rows"),
     "sweep": ("sweep", "run a plan: one experiment per architecture and compression ratio"),
+    "recommend": ("recommend", "the furthest compression that meets your thresholds, of all that was measured"),
+    "status": ("status", "say which runs are done, running, failed and missing"),
     "report": ("report", "turn finished runs into an HTML report"),
 }
 

@@ -1,0 +1,315 @@
+"""Operating points: measured ways to compress, what each keeps at worst, and the furthest one that a reader may go.
+
+    rows of runs ─┐
+                  ├─▶ points (one a network and quantizer, or codec and setting) ─▶ thresholds ─▶ recommendation
+    rows of codecs┘
+
+A threshold is met *with confidence* if it is met on every band by the unfavorable end of the 95 % interval over
+acquisitions; with fewer than three acquisitions there is no interval, and the worst scene has to meet it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sarlab.errors import ResultsError
+from sarlab.metrics import metrics
+from sarlab.metrics.intervals import bootstrap_mean
+
+#: The guide's use cases, as thresholds of PSNR in dB and the ratio it suggests for them.
+USE_CASES = {
+    "archive": ("high quality archive", 35.0, 8),
+    "bandwidth": ("bandwidth constrained", 30.0, 16),
+    "extreme": ("extreme constraint", 27.0, 32),
+    "preview": ("preview, thumbnail", 24.0, 64),
+}
+#: What a recommendation tells beside what it was asked for.
+TOLD = ("psnr_db", "epi_roa", "enl_ratio", "bias_db", "rmse_k8_db", "rmse_k32_db")
+NETWORK_KEYS = ("architecture", "init", "spatial_reduction", "latent_channels", "width", "depth", "quantizer")
+CODEC_KEYS = ("codec", "target", "target_value")
+FEWEST_ACQUISITIONS = 3
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A limit on one metric.
+
+    Parameters
+    ----------
+    metric : str
+        Column.
+    side : {"min", "max"}
+    value : float
+    """
+
+    metric: str
+    side: str
+    value: float
+
+    @property
+    def text(self) -> str:
+        """For people: ``psnr_db ≥ 30``."""
+        name = f"|{self.metric}|" if self.side == "max" and zero_is_best(self.metric) else self.metric
+        return f"{name} {'≥' if self.side == 'min' else '≤'} {self.value:g}"
+
+    def margin(self, values: np.ndarray, acquisitions: Sequence[Any]) -> float:
+        """How far the threshold is met at worst; negative where it is missed, NaN where nothing is known."""
+        values = np.asarray(values, float)
+        if self.side == "max" and zero_is_best(self.metric):
+            values = np.abs(values)
+        gained = values - self.value if self.side == "min" else self.value - values
+        known = np.isfinite(gained)
+        if not known.any():
+            return float("nan")
+        return lowest(gained[known], [a for a, k in zip(acquisitions, known, strict=True) if k])
+
+
+def zero_is_best(metric: str) -> bool:
+    """Whether a perfect reconstruction has 0 in this column: then ``max`` speaks of its magnitude."""
+    return metric in metrics and metrics[metric].better == "zero"
+
+
+def lowest(values: np.ndarray, acquisitions: Sequence[Any]) -> float:
+    """Lower end of the interval of the mean over acquisitions; the smallest value where there are too few."""
+    if len(set(map(str, acquisitions))) < FEWEST_ACQUISITIONS:
+        return float(values.min())
+    return float(bootstrap_mean(values, acquisitions).low)
+
+
+def parse_threshold(text: str, side: str, columns: Iterable[str]) -> Threshold:
+    """``psnr=30`` → Threshold. Short names are allowed: ``psnr``, ``bias``, ``rmse_8x8_db``.
+
+    Raises
+    ------
+    ResultsError
+        If it is no ``name=number`` or no column has that name.
+    """
+    name, equals, number = text.partition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = float("nan")
+    if not equals or not np.isfinite(value):
+        raise ResultsError(f"'{text}' is no threshold; write name=number, such as psnr=30")
+    columns = set(columns)
+    name = re.sub(r"_(\d+)x\1(?=_|$)", r"_k\1", name.strip())
+    for candidate in (name, f"{name}_db"):
+        if candidate in columns:
+            return Threshold(candidate, side, value)
+    likely = sorted(column for column in columns if column.startswith(name[:4]))
+    raise ResultsError(
+        f"no column '{name}' in these results; {'did you mean ' + ', '.join(likely[:4]) if likely else 'see sarlab evaluate --help'}"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """One measured way to compress.
+
+    Parameters
+    ----------
+    kind : {"network", "codec"}
+    series, name : str
+        What stays the same along its curve, and the point itself.
+    command : str
+        To use it.
+    cr, bpp : float
+        Compression ratio against the recorded product and bits per pixel and band: mean of bits over scenes.
+    rows : DataFrame
+        Its rows, one per scene and band.
+    """
+
+    kind: str
+    series: str
+    name: str
+    command: str
+    cr: float
+    bpp: float
+    rows: pd.DataFrame
+
+    def mean(self, metric: str) -> float:
+        """Mean over acquisitions and bands."""
+        if metric not in self.rows:
+            return float("nan")
+        values = pd.to_numeric(self.rows[metric], errors="coerce")
+        return float(values.groupby(self.rows["acquisition"].astype(str)).mean().mean())
+
+    def margin(self, threshold: Threshold) -> float:
+        """Smallest margin over the bands."""
+        if threshold.metric not in self.rows:
+            return float("nan")
+        found = [
+            threshold.margin(
+                pd.to_numeric(rows[threshold.metric], errors="coerce").to_numpy(), list(rows["acquisition"])
+            )
+            for _, rows in self.rows.groupby("band", sort=False)
+        ]
+        return min(found) if not np.isnan(found).any() else float("nan")
+
+    def missed(self, thresholds: Sequence[Threshold]) -> list[Threshold]:
+        """Thresholds that it does not meet with confidence."""
+        return [threshold for threshold in thresholds if not self.margin(threshold) >= 0]
+
+
+def operating_points(runs: pd.DataFrame, codecs: pd.DataFrame, *, simulated: bool = False) -> list[Point]:
+    """All points of the tables, furthest compression first.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Rows of networks; may be empty.
+    codecs : DataFrame
+        Rows of ``sarlab evaluate``; may be empty.
+    simulated : bool
+        Of simulated scenes instead of recorded ones: the two never mix.
+    """
+    points = [*_networks(_kept(runs, simulated)), *_codecs(_kept(codecs, simulated))]
+    return sorted(points, key=lambda point: (-point.cr, point.name))
+
+
+def _kept(rows: pd.DataFrame, simulated: bool) -> pd.DataFrame:
+    if not {"psnr_db", "bpp", "band"} <= set(rows):
+        return rows.iloc[:0]
+    known = pd.to_numeric(rows["psnr_db"], errors="coerce").notna() & pd.to_numeric(rows["bpp"], errors="coerce").gt(0)
+    is_simulated = (
+        rows["simulated"].astype(str).str.lower().isin(("true", "1", "1.0")) if "simulated" in rows else False
+    )
+    kept = rows[known & (is_simulated == simulated)]
+    if "acquisition" not in kept:
+        kept = kept.assign(acquisition="")
+    # Scenes without a stated acquisition are acquisitions of their own.
+    return kept.assign(
+        acquisition=kept["acquisition"].fillna("").where(kept["acquisition"].fillna("") != "", kept["scene"])
+    )
+
+
+def _networks(rows: pd.DataFrame) -> Iterable[Point]:
+    if rows.empty or not set(NETWORK_KEYS) <= set(rows):
+        return
+    coded = rows.get("coded_bpp", pd.Series(np.nan, rows.index))
+    rows = rows.copy().assign(_bpp=coded.fillna(rows["bpp"]).astype(float))
+    for key, group in rows.groupby(list(NETWORK_KEYS), sort=False, dropna=False):
+        parts = dict(zip(NETWORK_KEYS, key, strict=True))
+        start = (
+            ""
+            if parts["architecture"] == "klt"
+            else f" ({'from the KLT' if parts['init'] == 'klt' else 'from scratch'})"
+        )
+        series = f"{parts['architecture']}{start}, {parts['quantizer']}"
+        shape = f"stride {int(parts['spatial_reduction'])}, {int(parts['latent_channels'])} channels"
+        run_id = str(group["run_id"].iloc[0]) if "run_id" in group else ""
+        command = f'python: sarlab.lab.runfolder.load_network("runs/{run_id}")'
+        yield _point("network", series, f"{series}, {shape}", command, group, group["_bpp"])
+
+
+def _codecs(rows: pd.DataFrame) -> Iterable[Point]:
+    if rows.empty or not set(CODEC_KEYS) <= set(rows):
+        return
+    for (codec, kind, value), group in rows.groupby(list(CODEC_KEYS), sort=False):
+        option = f"--{str(kind).replace('_', '-')} {float(value):g}"
+        learned = "family" in group and group["family"].iloc[0] == "learned"
+        command = (
+            f"sarlab compress IN OUT --codec {codec} {option}"
+            if learned and kind != "max_error_db"
+            else f"sarlab evaluate --scenes IN --codecs {codec} {option} --out rows.csv --save-files DIR"
+        )
+        name = f"{codec} at {kind} {float(value):g}"
+        yield _point("codec", str(codec), name, command, group, group["bpp"].astype(float))
+
+
+def _point(kind: str, series: str, name: str, command: str, rows: pd.DataFrame, bpp: pd.Series) -> Point:
+    pixels = (
+        pd.to_numeric(rows["pixels"], errors="coerce").fillna(1.0) if "pixels" in rows else pd.Series(1.0, rows.index)
+    )
+    native = pd.to_numeric(rows["native_bits"], errors="coerce").fillna(16.0) if "native_bits" in rows else 16.0
+    bits = float((bpp * pixels).sum())
+    return Point(kind, series, name, command, float((native * pixels).sum()) / bits, bits / float(pixels.sum()), rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Recommendation:
+    """The furthest point that meets all thresholds, and its neighbors on the same curve.
+
+    Parameters
+    ----------
+    thresholds : tuple of Threshold
+    chosen : Point or None
+        None where no measured point meets them.
+    closest : Point or None
+        Where none meets them: the one that misses fewest, and those by least compression.
+    further, gentler : Point or None
+        Next steps of the same series, to more and to less compression.
+    """
+
+    thresholds: tuple[Threshold, ...]
+    chosen: Point | None
+    closest: Point | None
+    further: Point | None
+    gentler: Point | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "thresholds": [threshold.text for threshold in self.thresholds],
+            "recommended": self._described(self.chosen),
+            "closest": self._described(self.closest) if self.chosen is None else None,
+            "one_step_further": self._described(self.further),
+            "one_step_gentler": self._described(self.gentler),
+        }
+
+    def _described(self, point: Point | None) -> Mapping[str, Any] | None:
+        if point is None:
+            return None
+        names = dict.fromkeys([*(threshold.metric for threshold in self.thresholds), *TOLD])
+        values = {name: point.mean(name) for name in names}
+        return {
+            "kind": point.kind,
+            "name": point.name,
+            "command": point.command,
+            "compression_ratio": round(point.cr, 3),
+            "bpp": round(point.bpp, 4),
+            "measured": {name: round(value, 4) for name, value in values.items() if np.isfinite(value)},
+            "misses": [threshold.text for threshold in point.missed(self.thresholds)],
+            "scenes": int(point.rows["scene"].nunique()),
+            "acquisitions": int(point.rows["acquisition"].nunique()),
+        }
+
+
+def recommend(points: Sequence[Point], thresholds: Sequence[Threshold]) -> Recommendation:
+    """Point of the highest measured ratio that meets all thresholds with confidence.
+
+    Parameters
+    ----------
+    points : sequence of Point
+    thresholds : sequence of Threshold
+
+    Raises
+    ------
+    ResultsError
+        If there are no points.
+    """
+    if not points:
+        raise ResultsError("no measured operating points; run 'sarlab sweep' or 'sarlab evaluate' first")
+    passing = [point for point in points if not point.missed(thresholds)]
+    chosen = max(passing, key=lambda point: point.cr, default=None)
+    closest = min(points, key=lambda point: (len(point.missed(thresholds)), point.cr))
+    further = gentler = None
+    if chosen is not None:
+        series = sorted((p for p in points if (p.kind, p.series) == (chosen.kind, chosen.series)), key=lambda p: p.cr)
+        at = next(i for i, point in enumerate(series) if point is chosen)
+        further = series[at + 1] if at + 1 < len(series) else None
+        gentler = series[at - 1] if at else None
+    return Recommendation(tuple(thresholds), chosen, closest, further, gentler)
+
+
+def use_case(name: str) -> tuple[Threshold, ...]:
+    """Thresholds of one of the guide's use cases."""
+    if name not in USE_CASES:
+        raise ResultsError(f"unknown use case '{name}'; use {', '.join(USE_CASES)}")
+    return (Threshold("psnr_db", "min", USE_CASES[name][1]),)

@@ -1,0 +1,128 @@
+"""Thresholds → operating point: on tables made by hand, where the answer is known."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sarlab.cli import main
+from sarlab.errors import ResultsError
+from sarlab.lab.operating_points import Threshold, operating_points, parse_threshold, recommend
+
+
+def codec_rows(acquisitions=1, bands=("VV",), spread=0.0):
+    """Two codecs, four rates: PSNR = 20 + 6·bpp, and 1 dB more for the second; bias −0.1/bpp."""
+    rows = []
+    for codec, better, family in (("old", 0.0, "wavelet"), ("new", 1.0, "learned")):
+        for bpp in (0.5, 1.0, 2.0, 4.0):
+            for number in range(acquisitions):
+                for band in bands:
+                    rows.append({
+                        "codec": codec, "family": family, "target": "quality", "target_value": bpp, "scene": f"s{number}",
+                        "band": band, "split": "test", "acquisition": f"a{number}", "simulated": False, "pixels": 1000,
+                        "native_bits": 16, "bpp": bpp, "bytes": 125 * bpp, "bias_db": -0.1 / bpp,
+                        "psnr_db": 20 + 6 * bpp + better + spread * number,
+                    })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def found(thresholds, **kinds):
+    points = operating_points(pd.DataFrame(), codec_rows(**kinds))
+    parsed = [Threshold(*threshold) for threshold in thresholds]
+    return recommend(points, parsed)
+
+
+def test_the_furthest_point_that_meets_all_is_chosen_with_its_neighbors():
+    one = found([("psnr_db", "min", 26.5)])
+    assert (one.chosen.series, one.chosen.bpp, one.chosen.cr) == ("new", 1.0, 16.0)
+    assert (one.further.bpp, one.gentler.bpp) == (0.5, 2.0)
+    # Where 0 is perfect, max speaks of the magnitude: |−0.1/bpp| ≤ 0.06 needs 2 bpp.
+    two = found([("psnr_db", "min", 26.5), ("bias_db", "max", 0.06)])
+    assert two.chosen.bpp == 2.0
+    assert two.chosen.command == "sarlab compress IN OUT --codec new --quality 2" or two.chosen.series == "old"
+
+
+def test_nothing_that_meets_them_gives_the_closest():
+    one = found([("psnr_db", "min", 60)])
+    assert one.chosen is one.further is one.gentler is None
+    assert [threshold.text for threshold in one.closest.missed(one.thresholds)] == ["psnr_db ≥ 60"]
+
+
+def test_every_band_has_to_meet_a_threshold():
+    rows = codec_rows(bands=("VV", "VH"))
+    rows.loc[rows["band"] == "VH", "psnr_db"] -= 3
+    chosen = recommend(operating_points(pd.DataFrame(), rows), [Threshold("psnr_db", "min", 26.5)]).chosen
+    assert chosen.bpp == 2.0
+
+
+def test_few_acquisitions_are_judged_by_the_worst_scene_and_many_by_the_interval():
+    few = operating_points(pd.DataFrame(), codec_rows(acquisitions=2, spread=2.0))
+    many = operating_points(pd.DataFrame(), codec_rows(acquisitions=9, spread=2.0))
+    limit = Threshold("psnr_db", "min", 0.0)
+    assert few[0].margin(limit) == pytest.approx(few[0].rows["psnr_db"].min())
+    mean, worst = many[0].rows["psnr_db"].mean(), many[0].rows["psnr_db"].min()
+    assert worst < many[0].margin(limit) < mean
+
+
+def test_a_metric_nobody_measured_is_not_met():
+    rows = codec_rows()
+    rows["epi_roa"] = np.nan
+    assert recommend(operating_points(pd.DataFrame(), rows), [Threshold("epi_roa", "min", 0.1)]).chosen is None
+
+
+def test_simulated_scenes_are_judged_apart():
+    rows = pd.concat([codec_rows(), codec_rows().assign(simulated=True, psnr_db=99.0)])
+    real = operating_points(pd.DataFrame(), rows)
+    assert max(point.mean("psnr_db") for point in real) < 99
+    assert all(point.mean("psnr_db") == 99 for point in operating_points(pd.DataFrame(), rows, simulated=True))
+
+
+def test_networks_and_codecs_compete_by_coded_bytes():
+    network = {
+        "run_id": "x", "architecture": "plain", "init": "klt", "spatial_reduction": 16, "latent_channels": 8, "width": 8,
+        "depth": 1, "quantizer": "u8", "scene": "s0", "band": "VV", "acquisition": "a0", "simulated": False, "pixels": 1000,
+        "native_bits": 16, "bpp": 1.0, "psnr_db": 40.0,
+    }  # fmt: skip
+    rows = pd.DataFrame([network])
+    assert operating_points(rows, codec_rows())[0].kind == "codec"
+    assert operating_points(rows.assign(coded_bpp=0.25), codec_rows())[0].cr == 64
+
+
+@settings(max_examples=60, deadline=None)
+@given(limit=st.floats(15, 50), step=st.floats(0, 10), bias=st.floats(0.01, 0.3))
+def test_stricter_thresholds_never_compress_further(limit, step, bias):
+    points = operating_points(pd.DataFrame(), codec_rows(acquisitions=3, spread=0.3))
+    mild = recommend(points, [Threshold("psnr_db", "min", limit)]).chosen
+    strict = recommend(points, [Threshold("psnr_db", "min", limit + step), Threshold("bias_db", "max", bias)]).chosen
+    assert strict is None or (mild is not None and strict.cr <= mild.cr)
+    if strict is not None:
+        assert strict.rows["psnr_db"].mean() >= limit + step - 1e-9
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "value"),
+    [("psnr=30", "psnr_db", 30), ("rmse_8x8_db=0.3", "rmse_k8_db", 0.3), ("epi_roa=.9", "epi_roa", 0.9)],
+)
+def test_thresholds_have_short_names(text, column, value):
+    assert parse_threshold(text, "min", ["psnr_db", "rmse_k8_db", "epi_roa"]) == Threshold(column, "min", value)
+
+
+@pytest.mark.parametrize("text", ["psnr", "psnr=", "psnr=high", "psnr=nan", "nothing=3"])
+def test_thresholds_that_mean_nothing_are_refused(text):
+    with pytest.raises(ResultsError, match=r"no threshold|no column"):
+        parse_threshold(text, "min", ["psnr_db"])
+
+
+def test_the_command_prints_what_to_do_and_its_status_tells(tmp_path, capsys):
+    path = tmp_path / "rows.csv"
+    codec_rows().to_csv(path, index=False)
+    assert main(["recommend", "--rows", str(path), "--min", "psnr=26.5"]) == 0
+    assert "sarlab compress IN OUT --codec new --quality 1" in capsys.readouterr().out
+    assert main(["recommend", "--rows", str(path), "--min", "psnr=90", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["recommended"] is None
+    assert main(["recommend", "--rows", str(path)]) == 1
+    assert main(["recommend", "--rows", str(tmp_path / "missing.csv"), "--min", "psnr=1"]) == 1
+    assert "sarlab evaluate" in capsys.readouterr().err
