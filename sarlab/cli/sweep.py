@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import sys
 import time
 from pathlib import Path
 
 from sarlab.errors import SarlabError
 from sarlab.lab.executors import EXECUTORS, Finished, Settings, cores, execute
+from sarlab.lab.faults import check_writable
 from sarlab.lab.jobs import Job, jobs_of
 from sarlab.lab.plans import load_plan, plan_names
+from sarlab.lab.progress import Progress, duration
 from sarlab.lab.studies import StudyJob, study_jobs
 
 EPILOG = """
@@ -18,6 +21,10 @@ examples:
   sarlab sweep quick                                  the default plan, on the embedded real scenes
   sarlab sweep quick --scenes my.tif --quantity db    the same on a scene of your own
   sarlab sweep my-plan.toml --executor inline         without Jupyter, for a bare GPU machine
+  sarlab sweep full --dry-run                         what would run, how long, in how much memory
+  sarlab sweep full --executor dask                   worker processes of this machine, one for each GPU
+  sarlab sweep full --executor dask --scheduler tcp://10.0.0.7:8786     a Dask cluster that runs already
+  sarlab sweep full --only '*-r16-c16-*'              some runs of a plan
   sarlab sweep full --time-budget 3000                stop cleanly after 50 minutes; the same command goes on
 
 A run that is complete is not run again. Runs that failed are reported, kept apart, and tried again with --retry-failed.
@@ -35,9 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
     parser.add_argument("--device", default="auto", help="auto (CUDA where there is one), cpu, cuda, cuda:1")
     parser.add_argument("--workers", type=int, default=0, help="runs at a time; default: chosen by the machine")
     parser.add_argument("--time-budget", type=float, metavar="SECONDS", help="stop cleanly after so many seconds")
-    parser.add_argument("--only", metavar="TEXT", help="only runs whose id contains TEXT")
+    parser.add_argument(
+        "--only", metavar="PATTERN", help="only runs whose id contains PATTERN, or matches it: '*-c16-*'"
+    )
     parser.add_argument("--retry-failed", action="store_true", help="run failed runs again")
-    parser.add_argument("--dry-run", action="store_true", help="list what would run, and stop")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would run, how long and in how much memory, and stop"
+    )
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +61,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Execute the plan; exit status 1 if a run failed, 3 if time ran out."""
     plan = load_plan(args.plan, scenes=args.scenes, quantity=args.quantity)
-    jobs = [job for job in jobs_of(plan, args.runs) if not args.only or args.only in job.run_id]
+    jobs = select(jobs_of(plan, args.runs), args.only)
     if not jobs:
         raise SarlabError(f"no run of plan '{plan.name}' has '{args.only}' in its id")
     states = {job.run_id: job.state for job in jobs}
@@ -62,16 +73,20 @@ def run(args: argparse.Namespace) -> int:
     for job in skipped:
         print(f"  failed  {job.run_id}: {job.failure.get('message', '')} (--retry-failed runs it again)")
     studies = [] if args.only else study_jobs(plan.studies, plan.runs[0].scenes, args.runs)
-    if args.dry_run:
-        for job in jobs:
-            print(f"  {states[job.run_id]:<12}{job.run_id}")
-        for study in studies:
-            print(f"  {'complete' if study.manifest else 'waiting':<12}study {study.name}")
-        return 0
     start = time.monotonic()
     deadline = None if args.time_budget is None else start + args.time_budget
     settings = Settings(args.device, args.workers, deadline, scheduler=args.scheduler, notebooks=args.notebooks)
-    ended = execute(todo, args.executor, settings, Progress(todo, start)) if todo else []
+    if args.dry_run:
+        foretell(jobs, todo, states, args.executor, settings)
+        for study in studies:
+            print(f"  {'complete' if study.manifest else 'waiting':<12}study {study.name}")
+        return 0
+    if todo or not all(study.manifest for study in studies):
+        check_writable(args.runs)
+    ended: list[Finished] = []
+    if todo:
+        with Progress(todo) as progress:
+            ended = execute(todo, args.executor, settings, progress)
     failed = [item for item in ended if item.outcome == "failed"]
     for item in failed:
         print(f"sarlab: error: {item.job.run_id}: {item.message}", file=sys.stderr)
@@ -83,6 +98,28 @@ def run(args: argparse.Namespace) -> int:
         print(f"{len(missing)} runs are left; the same command goes on with them")
         return 3
     return 0
+
+
+def select(jobs: list[Job], only: str | None) -> list[Job]:
+    """Jobs whose id contains a text, or matches a pattern with ``*``, ``?`` or ``[…]``."""
+    if not only:
+        return jobs
+    pattern = only if any(sign in only for sign in "*?[") else f"*{only}*"
+    return [job for job in jobs if fnmatch.fnmatchcase(job.run_id, pattern)]
+
+
+def foretell(jobs: list[Job], todo: list[Job], states: dict[str, str], executor: str, settings: Settings) -> None:
+    """Print every run with its state, and what those that are to do will take."""
+    from sarlab.lab.forecast import forecast, together
+
+    estimates = dict(zip((job.run_id for job in todo), forecast(todo, settings), strict=True))
+    for job in jobs:
+        known = estimates.get(job.run_id)
+        costs = f"{duration(known.seconds):>10}{known.memory_mb:8.0f} MB" if known else ""
+        print(f"  {states[job.run_id]:<12}{job.run_id:<40}{costs}".rstrip())
+    if todo:
+        whole = together(todo, list(estimates.values()), executor, settings)
+        print(f"about {duration(whole.seconds)} and {whole.memory_mb:.0f} MB of memory with {executor} ({whole.basis})")
 
 
 def run_studies(studies: list[StudyJob], settings: Settings) -> int:
@@ -101,20 +138,3 @@ def run_studies(studies: list[StudyJob], settings: Settings) -> int:
         else:
             print(f"study {study.name}: {time.monotonic() - start:.1f} s", flush=True)
     return failed
-
-
-class Progress:
-    """Prints a line as each run ends, with the time that is left."""
-
-    def __init__(self, todo: list[Job], start: float):
-        self.total, self.done, self.start = len(todo), 0, start
-
-    def __call__(self, item: Finished) -> None:
-        self.done += 1
-        elapsed = time.monotonic() - self.start
-        left = elapsed / self.done * (self.total - self.done)
-        print(
-            f"[{self.done}/{self.total}] {item.outcome:<11} {item.job.run_id:<38} {item.seconds:6.1f} s"
-            f"   about {left / 60:.1f} min left",
-            flush=True,
-        )

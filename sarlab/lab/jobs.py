@@ -14,7 +14,8 @@ from sarlab.lab.results import is_complete
 from sarlab.scenes.catalog import load_split
 from sarlab.specs import RunSpec
 
-FAILURE = "failure.json"
+#: What a failed run leaves, and what a running one does (the name is that of `runfolder`, which needs torch to import).
+FAILURE, PROGRESS = "failure.json", "progress.json"
 
 
 @dataclass(frozen=True)
@@ -35,22 +36,42 @@ class Job:
 
     @property
     def state(self) -> str:
-        """``"complete"``, ``"failed"``, ``"running"``, ``"interrupted"`` (has a checkpoint) or ``"waiting"``."""
-        if is_complete(self.folder, self.hash):
-            return "complete"
-        if (self.folder / ".lock").exists() and locks.is_held(self.folder / ".lock"):
-            return "running"
-        if (self.folder / FAILURE).is_file():
-            return "failed"
-        return "interrupted" if any(self.folder.glob("checkpoint*")) else "waiting"
+        """State of the run; see `state_of`."""
+        return state_of(self.folder, self.hash)
 
     @property
     def failure(self) -> dict[str, Any]:
         """Record of the last failure; empty where there is none."""
-        try:
-            return json.loads((self.folder / FAILURE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
+        return failure_of(self.folder)
+
+
+def state_of(folder: Path, wanted_hash: str | None = None) -> str:
+    """``"complete"``, ``"failed"``, ``"running"``, ``"interrupted"`` (has a checkpoint) or ``"waiting"``."""
+    if is_complete(folder, wanted_hash):
+        return "complete"
+    if locks.is_held(folder / ".lock"):
+        return "running"
+    if (folder / FAILURE).is_file():
+        return "failed"
+    return "interrupted" if any(folder.glob("checkpoint*")) else "waiting"
+
+
+def failure_of(folder: Path) -> dict[str, Any]:
+    """Record of the last failure of a run; empty where there is none."""
+    return _read(folder / FAILURE)
+
+
+def progress_of(folder: Path) -> dict[str, Any]:
+    """Progress that a run in flight has left: step, steps, loss, seconds; empty where there is none."""
+    return _read(folder / PROGRESS)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def jobs_of(plan: Plan, runs: Path) -> list[Job]:

@@ -1,0 +1,58 @@
+"""``sarlab status``: where the runs stand."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from sarlab.cli.sweep import add_selection, select
+from sarlab.lab.jobs import jobs_of
+from sarlab.lab.plans import load_plan, plan_names
+from sarlab.lab.status import RunStatus, counts, statuses
+
+EPILOG = """
+examples:
+  sarlab status                    every run below runs/
+  sarlab status quick              the runs of a plan, also those that were never started
+  sarlab status full --json | jq '.runs[] | select(.state == "failed")'
+
+States: complete; running (another process holds its lock now); failed (with the cell and the reason); interrupted (goes
+on from its checkpoint); waiting.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
+    """Arguments of ``sarlab status``."""
+    parser.epilog = EPILOG
+    parser.add_argument("plan", nargs="?", help=f"a plan ({', '.join(plan_names())}) or the path of a .toml file")
+    add_selection(parser)
+    parser.add_argument("--only", metavar="PATTERN", help="only runs whose id contains PATTERN, or matches it")
+    parser.add_argument("--json", action="store_true", help="for scripts")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print one line per run, those that need attention last, and the totals."""
+    if args.plan:
+        plan = load_plan(args.plan, scenes=args.scenes, quantity=args.quantity)
+        found = statuses(args.runs, select(jobs_of(plan, args.runs), args.only))
+    else:
+        found = [item for item in statuses(args.runs) if not args.only or args.only in item.run_id]
+    totals = counts(found)
+    if args.json:
+        print(json.dumps({"counts": totals, "runs": [item.to_dict() for item in found]}, indent=1))
+        return 0
+    order = list(totals)
+    for item in sorted(found, key=lambda item: order.index(item.state)):
+        print(f"  {item.state:<12}{item.run_id:<40}{describe(item)}".rstrip())
+    print(", ".join(f"{count} {state}" for state, count in totals.items() if count) or f"no runs below {args.runs}")
+    return 0
+
+
+def describe(item: RunStatus) -> str:
+    """What is known of a run besides its state."""
+    if item.state == "failed":
+        return f"cell {item.cell}: {item.reason}" if item.cell is not None else item.reason
+    parts = [f"{item.seconds:.1f} s"] if item.seconds is not None else []
+    parts += [f"step {item.step} of {item.steps}"] if item.step is not None else []
+    parts += [f"by {item.holder}"] if item.holder else []
+    return ", ".join(parts)
