@@ -18,6 +18,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "compress": ("compress", "compress an image of any size into a .sarl file"),
     "decompress": ("compress", "turn a .sarl file, or a window of it, back into a GeoTIFF"),
     "info": ("compress", "say what a .sarl file holds"),
+    "train": ("train", "train the model of a codec from its plan"),
     "evaluate": ("evaluate", "measure codecs on scenes: real bytes and SAR metrics as tidy rows"),
     "sweep": ("sweep", "run a plan: one experiment per architecture and compression ratio"),
     "recommend": ("recommend", "the furthest compression that meets your thresholds, of all that was measured"),

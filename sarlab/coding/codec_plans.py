@@ -85,6 +85,56 @@ class CodecPlan:
     training: CodecTraining = field(default_factory=CodecTraining)
 
 
+@dataclass(frozen=True)
+class HyperSpec:
+    """Entropy model and correction of a codec of kind `hyper`.
+
+    Parameters
+    ----------
+    groups : tuple of (channels, phases, kernel)
+        See `sarlab.models.hyper_context.ContextModel`.
+    features, hidden : int
+        Width of the shared features and of the heads.
+    channels : int
+        Of the hyperlatent; 0 leaves it out.
+    depth : int
+        Convolutions of the learned correction.
+    turned : bool
+        Whether training turns the axes.
+    rate_offset : float
+        Costs are divided by the rate plus this many bits per pixel.
+    bias_weight : float
+        Weight of the squared difference of mean intensities in dB, beside squared error.
+    last : bool
+        Keep the averaged weights of the last step instead of those of the best validation.
+    cross_steps : int
+        Steps that afterwards teach the context what a second band gains from the first; 0 leaves that out.
+    """
+
+    groups: tuple[tuple[int, int, int], ...] = ((4, 4, 5), (12, 2, 3), (20, 2, 3), (28, 2, 3))
+    features: int = 80
+    hidden: int = 64
+    channels: int = 24
+    depth: int = 3
+    turned: bool = True
+    rate_offset: float = 0.15
+    bias_weight: float = 0.0
+    last: bool = True
+    cross_steps: int = 0
+
+
+@dataclass(frozen=True)
+class HyperPlan(CodecPlan):
+    """A codec of kind `hyper` to be trained.
+
+    Parameters
+    ----------
+    hyper : HyperSpec
+    """
+
+    hyper: HyperSpec = field(default_factory=HyperSpec)
+
+
 @dataclass(frozen=True, eq=False)
 class Gathered:
     """Rasters of a plan.
@@ -118,7 +168,7 @@ def load_codec_plan(path: Path) -> CodecPlan:
         raise PlanError(f"{path} cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"{path} is not valid TOML ({error})") from None
-    parts: dict[str, Any] = {"data": CodecData, "training": CodecTraining}
+    parts: dict[str, Any] = {"data": CodecData, "training": CodecTraining, "hyper": HyperSpec}
     built = {key: spec_from_dict(parts[key], _tuples(value)) for key, value in values.items() if key in parts}
     rest = {key: value for key, value in values.items() if key not in parts}
     known = {"name": str, "front": str, "width": int, "seed": int}
@@ -127,7 +177,7 @@ def load_codec_plan(path: Path) -> CodecPlan:
             raise PlanError(f"{path}: '{key}' is unknown or of the wrong type; known: {', '.join([*known, *parts])}")
     if "name" not in rest:
         raise PlanError(f"{path}: a codec's plan needs a 'name'")
-    return CodecPlan(**rest, **built)
+    return HyperPlan(**rest, **built) if "hyper" in built else CodecPlan(**rest, **built)
 
 
 def gather(plan: CodecPlan) -> Gathered:

@@ -47,8 +47,8 @@ def _coded(order: Order, piece: Piece) -> Iterator[tuple[bytes, int]]:
     side = model.parse_side(order.side, len(order.job.levels.bands))
     for window in order.windows:
         active = piece.active(window)
-        latent = model.quantize(piece.latent(window), active, order.quality, side).latent
-        yield encode_tile(model, latent, piece.mask(window), piece.sides(window), order.quality, side)
+        quantized = model.quantize(piece.latent(window), active, order.quality, side)
+        yield encode_tile(model, quantized, piece.mask(window), piece.sides(window), order.quality, side)
 
 
 class Encoder:

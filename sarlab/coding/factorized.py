@@ -150,8 +150,9 @@ class FactorizedModel(TileModel):
         return Quantized(latent, bits)
 
     def encode(
-        self, encoder: RangeEncoder, latent: np.ndarray, active: np.ndarray, quality: float, side: np.ndarray
+        self, encoder: RangeEncoder, quantized: Quantized, active: np.ndarray, quality: float, side: np.ndarray
     ) -> None:
+        latent = quantized.latent
         indices, families = self.tables(quality)
         for band in range(latent.shape[0]):
             values = latent[band][:, active[band]]

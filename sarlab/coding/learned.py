@@ -41,10 +41,13 @@ class Quantized(NamedTuple):
     latent : ndarray of int32, shape (bands, channels, h, w)
     bits : float
         Estimated size of its code.
+    code
+        What else `TileModel.encode` needs, where that is more than the latent.
     """
 
     latent: np.ndarray
     bits: float
+    code: Any = None
 
 
 class TileModel(ABC):
@@ -97,15 +100,17 @@ class TileModel(ABC):
 
     @abstractmethod
     def quantize(self, y: np.ndarray, active: np.ndarray, quality: float, side: Any) -> Quantized:
-        """Integers for a latent, and what their code takes. Depends on nothing outside each column's own reach."""
+        """Integers for a latent, and what their code takes."""
 
     @abstractmethod
-    def encode(self, encoder: RangeEncoder, latent: np.ndarray, active: np.ndarray, quality: float, side: Any) -> None:
-        """Append the code of a tile's quantized latent."""
+    def encode(
+        self, encoder: RangeEncoder, quantized: Quantized, active: np.ndarray, quality: float, side: Any
+    ) -> None:
+        """Append the code of what `quantize` returned for a tile."""
 
     @abstractmethod
     def decode(self, decoder: RangeDecoder, active: np.ndarray, quality: float, side: Any) -> np.ndarray:
-        """The latent that `encode` was given: int32, zero where not active (bands, h, w)."""
+        """The latent that was encoded: int32, zero where not active (bands, h, w)."""
 
     @abstractmethod
     def synthesize(self, latent: np.ndarray, quality: float) -> np.ndarray:
@@ -140,7 +145,8 @@ def _load(path: Path, modified: int, size: int) -> TileModel:
 
 def import_kinds() -> None:
     """Import the modules that register the kinds of this package."""
-    import sarlab.coding.factorized  # noqa: F401
+    import sarlab.coding.factorized
+    import sarlab.coding.hyper_storage  # noqa: F401
 
 
 def model_path(codec: str) -> Path:

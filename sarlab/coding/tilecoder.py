@@ -13,7 +13,7 @@ import zlib
 
 import numpy as np
 
-from sarlab.coding.learned import TileModel
+from sarlab.coding.learned import Quantized, TileModel
 from sarlab.coding.mask import decode_masks, encode_masks
 from sarlab.coding.rangecoder import RangeDecoder, RangeEncoder
 from sarlab.errors import BitstreamError
@@ -63,14 +63,14 @@ def dilated(blocks: np.ndarray) -> np.ndarray:
 
 
 def encode_tile(
-    model: TileModel, latent: np.ndarray, valid: np.ndarray, sides: int, quality: float, side: object
+    model: TileModel, quantized: Quantized, valid: np.ndarray, sides: int, quality: float, side: object
 ) -> tuple[bytes, int]:
     """Payload of a tile, and the checksum of its latent.
 
     Parameters
     ----------
     model : TileModel
-    latent : ndarray of int32, shape (bands, channels, h, w)
+    quantized : Quantized
         As `TileModel.quantize` made it with the active columns of these `sides`.
     valid : ndarray of bool, shape (bands, H, W)
     sides : int
@@ -82,8 +82,8 @@ def encode_tile(
     encode_masks(encoder, valid)
     if not valid.all():
         encoder.encode_uniform(np.array([sides]), 16)
-    model.encode(encoder, latent, active_columns(valid, model.stride, sides), quality, side)
-    return encoder.finish(), checksum(latent)
+    model.encode(encoder, quantized, active_columns(valid, model.stride, sides), quality, side)
+    return encoder.finish(), checksum(quantized.latent)
 
 
 def decode_tile(

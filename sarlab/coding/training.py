@@ -1,21 +1,20 @@
 """Training of an entropy-coded model: from a plan to the file of its weights, in one loop that reads top to bottom.
 
 The loss is λD + R of each patch at a quality drawn for it, with λ where a uniform quantizer of the quality's step is at
-its best, divided by R + 0.3 so that every rate counts. The rate is that of a learned density whose width follows the
-patch, as the files' tables follow the tile.
+its best, divided by R + 0.3 (or what the plan says) so that every rate counts. Which model is trained, its plan says:
+`Trained` here for `factorized`, `sarlab.models.hyper.HyperTrained` for `hyper`.
 
-    python -m sarlab.coding.training notebooks/plans/codecs/factorized.toml factorized-1.safetensors
+    sarlab train notebooks/plans/codecs/factorized.toml --out factorized-1.safetensors
 """
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from sarlab import __version__
-from sarlab.coding.codec_plans import CodecPlan, gather, load_codec_plan
+from sarlab.coding.codec_plans import CodecPlan, HyperPlan, gather
 from sarlab.coding.factorized import LAMBDA
 from sarlab.coding.fitting import fit_tables, save_model
 from sarlab.models.checkpoint import TrainingState, load_checkpoint, save_checkpoint
@@ -51,13 +50,21 @@ class Costs(NamedTuple):
 
 
 class Trained(nn.Module):
-    """What is learned: the transform, the densities, and a factor on each channel's step."""
+    """What is learned: the transform, the densities, and a factor on each channel's step.
+
+    The rate is that of a learned density whose width follows the patch, as the files' tables follow the tile.
+    """
+
+    rate_offset, keeps_last = RATE_OFFSET, False
 
     def __init__(self, network: CodingTransform):
         super().__init__()
         self.network, self.prior = network, FactorizedPrior(network.channels)
-        self.prior.set_deviation(network.deviation)
         self.log_gain = nn.Parameter(torch.zeros(network.channels))
+
+    def fitted(self) -> None:
+        """Take the densities' widths from the transform that was fitted to the training scenes."""
+        self.prior.set_deviation(self.network.deviation)
 
     def gains(self) -> Tensor:
         """Factor on each channel's step; their geometric mean is 1, so that quality keeps its meaning."""
@@ -138,9 +145,10 @@ def _train(plan: CodecPlan, target: Path, checkpoint: Path | None, time_budget: 
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(1 << 31, (), generator=generators["start"])))
-        network = CodingTransform(plan.front, plan.width)
-    network.fit_linear([raster.values for raster in data.training])
-    trained = Trained(network).train()
+        trained, write = build(plan)
+    trained.network.fit_linear([raster.values for raster in data.training])
+    trained.fitted()
+    trained.train()
     parameters = dict(trained.named_parameters())
     average = {name: p.detach().clone() for name, p in parameters.items()}
     state = TrainingState(
@@ -170,7 +178,7 @@ def _train(plan: CodecPlan, target: Path, checkpoint: Path | None, time_budget: 
         quality = low + (high - low) * torch.rand(spec.batch_size, generator=generators["noise"])
         hard = step >= hard_from
         costs = trained.costs(batch.x, batch.mask, quality, None if hard else generators["noise"])
-        loss = (costs.cost / (costs.rate.detach() + RATE_OFFSET)).mean()
+        loss = (costs.cost / (costs.rate.detach() + trained.rate_offset)).mean()
         for group in state.optimizer.param_groups:
             group["lr"] = spec.learning_rate * schedule(step, spec.steps, spec.warmup_steps)
         state.optimizer.zero_grad(set_to_none=True)
@@ -192,13 +200,22 @@ def _train(plan: CodecPlan, target: Path, checkpoint: Path | None, time_budget: 
         return history
     if spec.steps:
         _validate(state, data.validation, reference, progress)
-        _exchange(parameters, state.best)
+        _exchange(parameters, state.average if trained.keeps_last else state.best)
     history.stopped = "finished"
-    finish(plan, target, trained.eval(), data.training, {
+    write(plan, target, trained.eval(), data.training, {
         "steps": history.steps_done, "seconds": round(history.seconds, 1), "best_step": history.best_step,
         "validation_cost": best_cost(history), "data": data.note, "digest": data.digest,
     })  # fmt: skip
     return history
+
+
+def build(plan: CodecPlan) -> tuple[Any, Callable[[CodecPlan, Path, Any, tuple[Raster, ...], dict], None]]:
+    """What a plan trains, before it has seen any scene, and the function that writes its file."""
+    if isinstance(plan, HyperPlan):
+        from sarlab.coding import hyper_fitting
+
+        return hyper_fitting.build(plan), hyper_fitting.finish
+    return Trained(CodingTransform(plan.front, plan.width)), finish
 
 
 @torch.no_grad()
@@ -221,7 +238,7 @@ def finish(plan: CodecPlan, target: Path, trained: Trained, rasters: tuple[Raste
 
 
 @torch.no_grad()
-def look(trained: Trained, rasters: tuple[Raster, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def look(trained: Any, rasters: tuple[Raster, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cost, rate and distortion of rasters at `VALIDATED` qualities with real rounding: three arrays of one length."""
     found = []
     for raster in rasters:
@@ -240,7 +257,7 @@ def _validate(
     _exchange(parameters, state.average)
     costs, _, distortions = look(trained, rasters)  # type: ignore[arg-type]
     _exchange(parameters, state.average)
-    loss = float(np.mean(costs / (reference + RATE_OFFSET))) if costs.size else float("nan")
+    loss = float(np.mean(costs / (reference + trained.rate_offset))) if costs.size else float("nan")
     best = best_cost(history)
     if best is None or loss <= best:
         history.best_step = history.steps_done
@@ -271,21 +288,3 @@ def schedule(step: int, steps: int, warmup: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
-
-
-def main(arguments: list[str]) -> int:
-    """``PLAN TARGET [CHECKPOINT [SECONDS]]``: train, and go on from the checkpoint where there is one."""
-    plan, target = load_codec_plan(Path(arguments[0])), Path(arguments[1])
-    checkpoint = Path(arguments[2]) if len(arguments) > 2 else None
-    budget = float(arguments[3]) if len(arguments) > 3 else None
-
-    def report(history: History) -> None:
-        last = history.validations[-1]
-        print(f"step {last.step}: loss {last.loss:.5f}, {history.seconds:.0f} s", flush=True)
-
-    print(train_codec(plan, target, checkpoint=checkpoint, time_budget=budget, progress=report).stopped)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))

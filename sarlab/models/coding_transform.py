@@ -34,6 +34,8 @@ class CodingTransform(nn.Module):
     front : {"wavelet", "block"}
     width : int
         Channels inside the learned correction; 0 leaves it out and the synthesis linear.
+    depth : int
+        Convolutions of the learned correction.
 
     Attributes
     ----------
@@ -47,34 +49,37 @@ class CodingTransform(nn.Module):
 
     stride, channels = wavelet.STRIDE, wavelet.CHANNELS
 
-    def __init__(self, front: str = "wavelet", width: int = 96):
+    def __init__(self, front: str = "wavelet", width: int = 96, depth: int = 2):
         super().__init__()
         if front not in FRONTS:
             raise ModelError(f"unknown transform '{front}'; use {' or '.join(FRONTS)}")
-        self.front, self.width = front, width
+        self.front, self.width, self.depth = front, width, depth
         self._forward, self._inverse, reach, blocks = FRONTS[front]
         self.register_buffer("neutral", torch.tensor(0.5))
         self.register_buffer("mixing", torch.eye(self.channels))
         self.register_buffer("deviation", torch.ones(self.channels))
-        self.g_s = _Branch(self.channels + 1, self.channels, width) if width else None
+        self.g_s = _Branch(self.channels + 1, self.channels, width, depth) if width else None
         #: Samples around a block that its latent depends on, and blocks around a block that its samples depend on.
-        self.analysis_reach, self.synthesis_reach = reach, blocks + (2 if width else 0)
+        self.analysis_reach, self.synthesis_reach = reach, blocks + (depth if width else 0)
 
-    def analysis(self, x: Tensor) -> Tensor:
+    def analysis(self, x: Tensor, mixing: Tensor | None = None) -> Tensor:
         """Latent of a raster.
 
         Parameters
         ----------
         x : Tensor, shape (N, 1, H, W)
             Normalized; sides are multiples of 8.
+        mixing : Tensor, shape (64, 64), optional
+            In place of V.
 
         Returns
         -------
         Tensor, shape (N, 64, H/8, W/8)
         """
-        return conv2d(self._forward(x - self.neutral), self.mixing.T[:, :, None, None])
+        axes = self.mixing if mixing is None else mixing
+        return conv2d(self._forward(x - self.neutral), axes.T[:, :, None, None])
 
-    def synthesis(self, y_hat: Tensor, quality: Tensor | float, steps: Tensor) -> Tensor:
+    def synthesis(self, y_hat: Tensor, quality: Tensor | float, steps: Tensor, mixing: Tensor | None = None) -> Tensor:
         """Raster of a latent.
 
         Parameters
@@ -83,6 +88,8 @@ class CodingTransform(nn.Module):
         quality : float or Tensor, shape (N,)
         steps : Tensor, shape (N or 1, 64, 1, 1)
             Quantization step of each channel.
+        mixing : Tensor, shape (64, 64), optional
+            In place of V.
 
         Returns
         -------
@@ -92,7 +99,8 @@ class CodingTransform(nn.Module):
             level = torch.as_tensor(quality, dtype=y_hat.dtype, device=y_hat.device).reshape(-1, 1, 1, 1)
             plane = ((level - 32.0) / 16.0).expand(y_hat.shape[0], 1, *y_hat.shape[2:])
             y_hat = y_hat + steps * self.g_s(torch.cat([y_hat / self.deviation[:, None, None], plane], 1))
-        return self._inverse(conv2d(y_hat, self.mixing[:, :, None, None])) + self.neutral
+        axes = self.mixing if mixing is None else mixing
+        return self._inverse(conv2d(y_hat, axes[:, :, None, None])) + self.neutral
 
     @torch.no_grad()
     def fit_linear(self, rasters: list[Tensor]) -> None:
@@ -126,9 +134,10 @@ class CodingTransform(nn.Module):
 
 
 class _Branch(nn.Module):
-    def __init__(self, inputs: int, channels: int, width: int):
+    def __init__(self, inputs: int, channels: int, width: int, depth: int):
         super().__init__()
         self.inner = nn.Conv2d(inputs, width, 3, padding=1)
+        self.middle = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(depth - 2))
         self.outer = nn.Conv2d(width, channels, 3, padding=1)
         nn.init.zeros_(self.outer.weight)
         nn.init.zeros_(self.outer.bias)
@@ -136,4 +145,7 @@ class _Branch(nn.Module):
     def forward(self, y: Tensor) -> Tensor:
         # Channels last is half as fast again on CPUs.
         y = y.contiguous(memory_format=torch.channels_last)
-        return self.outer(gelu(self.inner(y)))
+        y = gelu(self.inner(y))
+        for layer in self.middle:
+            y = gelu(layer(y))
+        return self.outer(y)

@@ -1,0 +1,272 @@
+"""The codec `hyper`: a hyperlatent first, then the latent in a few parallel steps, each value under the table predicted for it.
+
+A latent is an integer in sixteenths of its step: 16·k + m, with the predicted mean m and the integer k that is coded. Means
+and scale indices come from `IntegerContext` and `hyper_arithmetic`, in integers on both sides. Of several bands the later
+ones are predicted from the first one too, where the model has learned that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sarlab.coding.costs import LARGEST_COUNTED, code_costs
+from sarlab.coding.hyper_arithmetic import FRACTION, QUALITY_UNIT, AtQuality, Frozen, numbers_at, scale_indices
+from sarlab.coding.hyper_network import LARGEST_HYPER, IntegerContext, clipped_seen
+from sarlab.coding.learned import Quantized, TileModel
+from sarlab.coding.rangecoder import RangeDecoder, RangeEncoder
+from sarlab.coding.tables import LARGEST
+from sarlab.errors import BitstreamError, ModelError
+from sarlab.models.hyper_context import HYPER_STRIDE, Step
+from sarlab.scenes.radiometry import Normalizer
+
+#: Largest latent.
+LARGEST_LATENT = FRACTION * LARGEST
+#: A choice: (number of the step, step, positions, means, table indices) → integers, (positions, channels).
+Choice = Callable[[int, Step, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+class BandCode(NamedTuple):
+    """What is coded of one band.
+
+    Attributes
+    ----------
+    z : ndarray of int, shape (hyper, columns), or None
+        Hyperlatents where there are latents.
+    steps : list of (integers, table indices)
+        Of each step, shape (positions, channels).
+    """
+
+    z: np.ndarray | None
+    steps: list[tuple[np.ndarray, np.ndarray]]
+
+
+class HyperModel(TileModel):
+    """A `CodingTransform`, a hyper analysis, and the integer networks that predict the latent.
+
+    Parameters
+    ----------
+    network : CodingTransform
+    hyper_analysis : Module or None
+        Of `ContextModel`.
+    context : IntegerContext
+    frozen : Frozen
+    name : str
+    normalizers : dict of str to Normalizer
+    content_hash : bytes
+    """
+
+    lowest, highest = 0.0, 96.0
+
+    def __init__(
+        self,
+        network: Any,
+        hyper_analysis: Any,
+        context: IntegerContext,
+        frozen: Frozen,
+        *,
+        name: str,
+        normalizers: dict[str, Normalizer],
+        content_hash: bytes,
+    ):
+        steps, channels = len(context.steps), network.channels
+        shapes = (
+            (channels,),
+            (len(frozen.gains), channels),
+            (len(frozen.gains), context.hyper),
+            (steps,),
+            (steps, 152),
+        )
+        if any(array.shape != shape for array, shape in zip(frozen, shapes, strict=True)):
+            raise ModelError(f"model '{name}' is damaged: its tables have shapes {[a.shape for a in frozen]}")
+        self.network, self.h_a, self.context, self.frozen = network.eval(), hyper_analysis, context, frozen
+        self.name, self.hash, self.normalizers = name, content_hash, normalizers
+        self.stride, self.neutral = network.stride, float(network.neutral)
+        self.analysis_reach, self.synthesis_reach = network.analysis_reach, network.synthesis_reach
+        self._at = lru_cache(maxsize=64)(lambda stored: numbers_at(frozen, stored))
+
+    def at(self, quality: float) -> AtQuality:
+        """Steps, ratios and prices at a quality."""
+        return self._at(round(quality * QUALITY_UNIT))
+
+    def analyze(self, x: np.ndarray) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode():
+            return self.network.analysis(torch.from_numpy(np.ascontiguousarray(x[:, None], np.float32))).numpy()
+
+    def synthesize(self, latent: np.ndarray, quality: float) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode():
+            steps = torch.from_numpy(self.at(quality).steps)[:, None, None]
+            y_hat = torch.from_numpy(latent.astype(np.float32)) * (steps / FRACTION)
+            return self.network.synthesis(y_hat, quality, steps)[:, 0].numpy()
+
+    def fit_side(self, sample: Sequence[tuple[np.ndarray, np.ndarray]], quality: float) -> bytes:
+        return b""
+
+    def parse_side(self, side: bytes, bands: int) -> None:
+        if side:
+            raise BitstreamError(f"the header is damaged: model '{self.name}' has no side information")
+
+    def quantize(
+        self, y: np.ndarray, active: np.ndarray, quality: float, side: None, predicted: list[np.ndarray] | None = None
+    ) -> Quantized:
+        """See `TileModel.quantize`; `predicted` takes the networks' own scale indices of every step."""
+        import torch
+
+        latent, codes, bits = np.zeros(y.shape, np.int32), [], 0.0
+        numbers = self.at(quality)
+        with torch.inference_mode():
+            for band in range(len(y)):
+                if not active[band].any():
+                    codes.append(None)
+                    continue
+                z, where = self._hyperlatent(y[band], active[band], quality)
+                code = BandCode(None if z is None else z[:, where], [])
+                flat = np.ascontiguousarray(y[band].reshape(len(y[band]), -1).T)
+                choose = self._chooser(flat, numbers, code)
+                rows = self._walk(active[band], z, numbers, self._other(latent, band, numbers), choose, predicted)
+                latent[band] = rows.T.reshape(y[band].shape)
+                codes.append(code)
+                bits += self._bits(code, numbers)
+        return Quantized(latent, bits, codes)
+
+    def encode(
+        self, encoder: RangeEncoder, quantized: Quantized, active: np.ndarray, quality: float, side: None
+    ) -> None:
+        numbers = self.at(quality)
+        for code in quantized.code:
+            if code is None:
+                continue
+            if code.z is not None:
+                encoder.encode_rows(code.z, numbers.spreads, np.zeros_like(numbers.spreads))
+            for family, (values, indices) in zip(self.frozen.families, code.steps, strict=True):
+                encoder.encode_indexed(values, indices, int(family))
+
+    def decode(self, decoder: RangeDecoder, active: np.ndarray, quality: float, side: None) -> np.ndarray:
+        import torch
+
+        numbers, families = self.at(quality), self.frozen.families
+        channels = self.network.channels
+        latent = np.zeros((len(active), channels, *active.shape[1:]), np.int32)
+
+        def choose(number: int, step: Step, rows: np.ndarray, means: np.ndarray, indices: np.ndarray) -> np.ndarray:
+            return decoder.decode_indexed(indices, int(families[number]))
+
+        with torch.inference_mode():
+            for band in range(len(active)):
+                if not active[band].any():
+                    continue
+                z = None
+                if self.context.hyper:
+                    where = hyper_active(active[band])
+                    z = np.zeros((self.context.hyper, *where.shape), np.int64)
+                    found = decoder.decode_rows(int(where.sum()), numbers.spreads, np.zeros_like(numbers.spreads))
+                    if np.abs(found).max(initial=0) > LARGEST_HYPER:
+                        raise BitstreamError("the entropy-coded data is damaged: a hyperlatent beyond all bounds")
+                    z[:, where] = found
+                rows = self._walk(active[band], z, numbers, self._other(latent, band, numbers), choose)
+                latent[band] = rows.T.reshape(latent[band].shape)
+        return latent
+
+    def _other(self, latent: np.ndarray, band: int, numbers: AtQuality) -> np.ndarray | None:
+        """What the networks see of the first band, (h·w, channels), for the bands after it."""
+        if not band or self.context.cross is None:
+            return None
+        rows = latent[0].reshape(latent.shape[1], -1).T.astype(np.int64)
+        return clipped_seen(numbers.seen.of(rows, 0, rows.shape[1]))
+
+    def _walk(
+        self, active: np.ndarray, z: np.ndarray | None, numbers: AtQuality, other: np.ndarray | None, choose: Choice,
+        predicted: list[np.ndarray] | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        """Latents of one band, shape (h·w, channels), as `choose` finds the integers step by step."""
+        import torch
+
+        context = self.context
+        total = context.begin(z, numbers.stored, active)
+        if other is not None:
+            context.add_band(total, other)
+        latent = np.zeros((active.size, self.network.channels), np.int32)
+        places: dict[Any, tuple[np.ndarray, Any]] = {}
+        for number, step in enumerate(context.steps):
+            if step.places not in places:
+                rows = np.flatnonzero(step.mask(*active.shape).numpy() & active)
+                places[step.places] = rows, torch.from_numpy(rows)
+            rows, at = places[step.places]
+            count = step.last - step.first
+            results = context.results(number, total, at)
+            means = numbers.means.of(results[:, :count], step.first, step.last)
+            indices = scale_indices(results[:, count:], numbers.relative[step.first : step.last])
+            if predicted is not None:
+                predicted.append(indices)
+            chosen = choose(number, step, rows, means, self.frozen.maps[number][indices])
+            values = np.clip(chosen * FRACTION + means, -LARGEST_LATENT, LARGEST_LATENT)
+            latent[rows, step.first : step.last] = values
+            context.add(number, total, at, clipped_seen(numbers.seen.of(values, step.first, step.last)))
+        return latent
+
+    def _hyperlatent(self, y: np.ndarray, active: np.ndarray, quality: float) -> tuple[np.ndarray | None, np.ndarray]:
+        """Hyperlatent of one band, and where it is coded."""
+        import torch
+
+        from sarlab.models.hyper_context import features
+
+        where = hyper_active(active)
+        if self.h_a is None:
+            return None, where
+        scaled = torch.from_numpy(np.where(active, y, 0)).float() / self.network.deviation[:, None, None]
+        z = self.h_a(features(scaled[None]).contiguous(memory_format=torch.channels_last), torch.tensor([quality]))
+        z = np.clip(np.rint(z[0].numpy()), -LARGEST_HYPER, LARGEST_HYPER).astype(np.int64)
+        return z * where, where
+
+    def _chooser(self, y: np.ndarray, numbers: AtQuality, code: BandCode) -> Choice:
+        """Integers of latents (h·w, channels): the nearest, or the one below in magnitude where that is cheaper."""
+        inverse, savings = 1 / numbers.steps, bit_savings()
+
+        def choose(number: int, step: Step, rows: np.ndarray, means: np.ndarray, indices: np.ndarray) -> np.ndarray:
+            part = slice(step.first, step.last)
+            scaled = y[rows, part] * inverse[part] - means.astype(np.float32) / FRACTION
+            magnitude = np.abs(scaled)
+            near = np.minimum(np.rint(magnitude), LARGEST)
+            at = np.flatnonzero(near)
+            integers = near.ravel()[at]
+            saved = savings[self.frozen.families[number]][
+                indices.ravel()[at], np.minimum(integers, LARGEST_COUNTED).astype(np.int64)
+            ]
+            saved = saved * numbers.price[part][at % near.shape[1]]
+            near.ravel()[at] = integers - (2 * (magnitude.ravel()[at] - integers) + 1 < saved)
+            chosen = np.copysign(near, scaled).astype(np.int64)
+            code.steps.append((chosen, indices))
+            return chosen
+
+        return choose
+
+    def _bits(self, code: BandCode, numbers: AtQuality) -> float:
+        """Estimated size of a band's code."""
+        costs, bits = code_costs(), 0.0
+        if code.z is not None:
+            bits += float(costs[0, numbers.spreads[:, None], np.abs(code.z)].sum())
+        for family, (values, indices) in zip(self.frozen.families, code.steps, strict=True):
+            table = costs[int(family)]
+            bits += float(table[indices, np.minimum(np.abs(values), LARGEST_COUNTED)].sum(dtype=np.float64))
+        return bits
+
+
+@lru_cache(maxsize=1)
+def bit_savings() -> np.ndarray:
+    """Bits that the next lower magnitude saves: float32, shape (families, scale indices, magnitudes)."""
+    costs = code_costs()
+    return np.diff(costs, axis=2, prepend=costs[:, :, :1])
+
+
+def hyper_active(active: np.ndarray) -> np.ndarray:
+    """Hyperlatent positions with an active column among their 4×4: bool, shape (⌈h/4⌉, ⌈w/4⌉)."""
+    n = HYPER_STRIDE
+    padded = np.pad(active, [(0, -length % n) for length in active.shape])
+    return padded.reshape(padded.shape[0] // n, n, -1, n).any((1, 3))

@@ -1,0 +1,166 @@
+"""From a plan to the networks of the codec `hyper`, and from trained networks to its file.
+
+The integer networks come first. Then training scenes are coded with them, to see which table serves each scale index best:
+the densities of training are Gaussian, real residuals a little less so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sarlab import __version__
+from sarlab.coding.codec_plans import HyperPlan
+from sarlab.coding.costs import code_costs
+from sarlab.coding.hyper import Frozen, HyperModel
+from sarlab.coding.hyper_arithmetic import OCTAVE
+from sarlab.coding.hyper_integers import Ranges, integer_context
+from sarlab.coding.hyper_network import IntegerContext
+from sarlab.coding.hyper_storage import save_model
+from sarlab.coding.tables import FAMILIES, INDICES
+from sarlab.models.coding_transform import CodingTransform
+from sarlab.models.data import Raster
+from sarlab.models.hyper import HyperTrained
+from sarlab.models.hyper_context import ContextModel
+from sarlab.models.layers import mirror_pad
+
+#: Qualities at which ranges and tables are looked at, and the side of the piece of a scene that is looked at.
+LOOKED_AT, SIDE = (12.0, 18.0, 24.0, 30.0, 38.0, 46.0), 256
+#: Largest magnitude that is counted, and counts below which an index takes the offset of all.
+_COUNTED, _ENOUGH = 63, 3000
+
+
+def build(plan: HyperPlan) -> HyperTrained:
+    """Untrained networks of a plan; draws from PyTorch's default generator."""
+    spec = plan.hyper
+    network = CodingTransform(plan.front, plan.width, spec.depth)
+    context = ContextModel(network.channels, spec.groups, spec.features, spec.hidden, spec.channels)
+    return HyperTrained(
+        network, context, turned=spec.turned, rate_offset=spec.rate_offset, bias_weight=spec.bias_weight,
+        keeps_last=spec.last,
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def finish(plan: HyperPlan, target: Path, trained: HyperTrained, rasters: Sequence[Raster], provenance: dict) -> None:
+    """Make the networks integers, fit the tables, and write the model's file."""
+    from sarlab.scenes.embedded import reference_normalizers
+
+    pieces = pieces_of(rasters)
+    network, context = trained.network, trained.context
+    network.mixing.copy_(trained.mixing())
+    trained.turned = False
+    network.half().float()
+    network.orthogonalize()
+    if context.hyper:
+        context.h_a.half().float()
+    ranges = Ranges(context)
+    with ranges.watching():
+        for x in pieces:
+            for quality in LOOKED_AT:
+                trained.costs(x, None, torch.tensor([quality]), None)
+    entropy = integer_context(context, ranges)
+    frozen = frozen_of(trained)
+    normalizers = reference_normalizers()
+    for _ in range(2):
+        frozen = with_tables(trained, entropy, frozen, pieces)
+    save_model(
+        target, network, context.h_a if context.hyper else None, entropy, frozen, groups=context.groups, hyper=context.hyper,
+        name=plan.name, normalizers=normalizers,
+        provenance={**provenance, "plan": asdict(plan), "sarlab": __version__, "torch": torch.__version__.split("+")[0]},
+    )  # fmt: skip
+
+
+def pieces_of(rasters: Sequence[Raster]) -> list[Tensor]:
+    """The middle of every raster, each once: (1, 1, H, W)."""
+    seen, pieces = set(), []
+    for raster in rasters:
+        height, width = raster.values.shape
+        top, left = max(0, (height - SIDE) // 2), max(0, (width - SIDE) // 2)
+        piece = raster.values[top : top + SIDE, left : left + SIDE]
+        key = piece.numpy().tobytes()
+        if key not in seen:
+            seen.add(key)
+            pieces.append(mirror_pad(piece[None, None], CodingTransform.stride))
+    return pieces
+
+
+def frozen_of(trained: HyperTrained) -> Frozen:
+    """Numbers of a trained model, with Gaussian tables at the predicted scales."""
+    context = trained.context
+    logs = [trained.network.deviation.log2(), trained.log_gain]
+    logs.append(context.log_spread if context.hyper else trained.log_gain[:, :0])
+    steps = len(context.steps)
+    return Frozen(
+        *(np.rint(OCTAVE * log.detach().double().numpy()).astype(np.int64) for log in logs),
+        families=np.zeros(steps, np.int64),
+        maps=np.tile(np.arange(INDICES), (steps, 1)),
+    )
+
+
+def model_of(trained: HyperTrained, entropy: dict[str, Tensor], frozen: Frozen, name: str = "unnamed") -> HyperModel:
+    """Model in memory, as its file would make it."""
+    context = trained.context
+    integers = IntegerContext(entropy, context.groups, context.channels, context.hyper)
+    analysis = context.h_a if context.hyper else None
+    return HyperModel(trained.network, analysis, integers, frozen, name=name, normalizers={}, content_hash=b"")
+
+
+def with_tables(trained: HyperTrained, entropy: dict[str, Tensor], frozen: Frozen, pieces: Sequence[Tensor]) -> Frozen:
+    """Family of each step, and the best table of it for each scale index, from coding all pieces at all qualities.
+
+    The indices that are counted are those of the networks, so `frozen.maps` must be undone: it is one-to-many only where
+    counts were few.
+    """
+    steps = len(frozen.families)
+    counts = np.zeros((steps, INDICES, _COUNTED + 1))
+    model = model_of(trained, entropy, frozen)
+    for x in pieces:
+        y = model.analyze(x[:, 0].numpy())
+        active = np.ones((1, *y.shape[2:]), bool)
+        for quality in LOOKED_AT:
+            predicted: list[np.ndarray] = []
+            code = model.quantize(y, active, quality, None, predicted).code[0]
+            for step, ((values, _), indices) in enumerate(zip(code.steps, predicted, strict=True)):
+                small = np.abs(values) <= _COUNTED
+                np.add.at(counts[step], (indices[small], np.abs(values[small])), 1)
+    families, maps = np.zeros(steps, np.int64), np.zeros((steps, INDICES), np.int64)
+    for step in range(steps):
+        families[step], maps[step] = best_tables(counts[step])
+    return frozen._replace(families=families, maps=maps)
+
+
+def best_tables(counts: np.ndarray) -> tuple[int, np.ndarray]:
+    """Family and table of each scale index that code counted magnitudes best.
+
+    Parameters
+    ----------
+    counts : ndarray, shape (indices, magnitudes)
+
+    Returns
+    -------
+    family : int
+    table : ndarray of int64, shape (indices,)
+        Indices that were rarely seen are moved as all of them together.
+    """
+    index = np.arange(INDICES)
+    best: tuple[float, int, np.ndarray] | None = None
+    for family in range(len(FAMILIES)):
+        costs = counts @ code_costs()[family, :, : counts.shape[1]].T.astype(np.float64)
+        # Bits of all when every index is moved by the same offset.
+        offsets = np.arange(-12, 13)
+        moved = [costs[index, np.clip(index + offset, 0, INDICES - 1)].sum() for offset in offsets]
+        common = np.clip(index + offsets[int(np.argmin(moved))], 0, INDICES - 1)
+        near = np.abs(index[None] - common[:, None]) <= 12
+        own = np.where(near, costs, np.inf).argmin(1)
+        table = np.where(counts.sum(1) >= _ENOUGH, own, common)
+        total = float(costs[index, table].sum())
+        if best is None or total < best[0]:
+            best = total, family, table
+    assert best is not None
+    return best[1], best[2]

@@ -1,0 +1,111 @@
+"""The file of a model of the codec `hyper`: float16 where only the encoder or the picture is concerned, integers elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sarlab.coding.factorized import content_digest
+from sarlab.coding.hyper import Frozen, HyperModel
+from sarlab.coding.hyper_arithmetic import OCTAVE
+from sarlab.coding.hyper_network import IntegerContext
+from sarlab.coding.learned import model_kinds
+from sarlab.errors import ModelError
+from sarlab.models.coding_transform import CodingTransform
+from sarlab.models.hyper_context import HyperAnalysis
+from sarlab.models.storage import copy_tensors, read_tensors, write_tensors
+from sarlab.scenes.radiometry import Normalizer
+
+KIND = "hyper"
+#: Prefixes of tensors: of the integer networks, of the frozen numbers, of the hyper analysis; the rest is the transform's.
+ENTROPY, TABLES, ANALYSIS = "entropy.", "tables.", "h_a."
+#: Width of the hyper analysis.
+ANALYSIS_WIDTH = 48
+
+
+def save_model(
+    path: Path,
+    network: CodingTransform,
+    hyper_analysis: HyperAnalysis | None,
+    entropy: Mapping[str, Tensor],
+    frozen: Frozen,
+    *,
+    groups: tuple[tuple[int, int, int], ...],
+    hyper: int,
+    name: str,
+    normalizers: Mapping[str, Normalizer],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write a model's file.
+
+    Parameters
+    ----------
+    path : Path
+    network : CodingTransform
+        Its `deviation` is not stored: it follows from `frozen`.
+    hyper_analysis : HyperAnalysis or None
+    entropy : mapping of str to Tensor
+        Integers, as `IntegerContext` takes them.
+    frozen : Frozen
+    groups, hyper
+        See `IntegerContext`.
+    name, normalizers, provenance
+        As stated in the file.
+    """
+    tensors = {key: t.detach().half() for key, t in network.state_dict().items() if key != "deviation"}
+    if hyper_analysis is not None:
+        tensors |= {ANALYSIS + key: t.detach().half() for key, t in hyper_analysis.state_dict().items()}
+    tensors |= {ENTROPY + key: t for key, t in entropy.items()}
+    for field, array in zip(Frozen._fields, frozen, strict=True):
+        tensors[TABLES + field] = torch.from_numpy(
+            array.astype(np.uint8 if field in ("families", "maps") else np.int16)
+        )
+    values = {
+        "kind": KIND, "name": name, "front": network.front, "width": network.width, "depth": network.depth,
+        "groups": groups, "hyper": hyper,
+        "normalizers": {band: [n.low, n.high] for band, n in sorted(normalizers.items())},
+        "provenance": dict(provenance),
+    }  # fmt: skip
+    write_tensors(path, {key: t.cpu().contiguous() for key, t in tensors.items()}, values)
+
+
+@model_kinds.register(KIND)
+def load_hyper(path: Path) -> HyperModel:
+    """Read a model's file; it is not trusted."""
+    tensors, values = read_tensors(path)
+    try:
+        network = CodingTransform(str(values["front"]), int(values["width"]), int(values["depth"]))
+        groups = tuple((int(a), int(b), int(c)) for a, b, c in values["groups"])
+        hyper, name = int(values["hyper"]), str(values["name"])
+        normalizers = {str(k): Normalizer(float(v[0]), float(v[1])) for k, v in values["normalizers"].items()}
+        frozen = Frozen(*(tensors.pop(TABLES + field).numpy().astype(np.int64) for field in Frozen._fields))
+        deviation = torch.exp2(torch.from_numpy(frozen.deviations).float() / OCTAVE)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise ModelError(f"{path} is damaged: its description cannot be read ({error})") from None
+    digest = content_digest(path)
+    entropy = _taken(tensors, ENTROPY)
+    if any(t.is_floating_point() for t in entropy.values()):
+        raise ModelError(f"{path} is damaged: its entropy model is not of integers")
+    context = IntegerContext(entropy, groups, network.channels, hyper)
+    analysis = None
+    if hyper:
+        analysis = HyperAnalysis(2 * network.channels, ANALYSIS_WIDTH, hyper)
+        copy_tensors({k: t.float() for k, t in _taken(tensors, ANALYSIS).items()}, analysis.state_dict(), str(path))
+        analysis.eval().to(memory_format=torch.channels_last)
+    tensors["deviation"] = deviation
+    copy_tensors({key: tensor.float() for key, tensor in tensors.items()}, network.state_dict(), str(path))
+    network.orthogonalize()
+    network.to(memory_format=torch.channels_last)
+    return HyperModel(
+        network, analysis, context, frozen, name=name, normalizers=normalizers, content_hash=digest
+    )  # fmt: skip
+
+
+def _taken(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Tensors whose names begin with a prefix, taken out and named without it."""
+    return {key.removeprefix(prefix): tensors.pop(key) for key in list(tensors) if key.startswith(prefix)}

@@ -1,0 +1,199 @@
+"""The codec `hyper`, as it is trained: transform, gains, entropy model, and the cost of a patch at a quality.
+
+    x ─ W ─ Vᵀ ── y ──[(y − μ)/Δ → k → μ + kΔ]── ŷ ──(+ learned correction)── V ── W⁻¹ ── x̂
+                              ▲ μ, σ
+                       ContextModel(ẑ, decoded ŷ, quality)
+
+The analysis is linear and orthogonal but for the wavelet: it starts as the principal axes of the wavelet channels and is
+turned by training. Values are quantized around their predicted mean with the step Δ of quality and channel, to the
+nearest integer or the one below it in magnitude, whichever costs less.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sarlab.models.coding_transform import CodingTransform
+from sarlab.models.hyper_context import KNOT_COUNT, ContextModel, at_quality, features
+from sarlab.models.priors import gaussian_bits
+
+#: Weight of a bit against squared error in steps of √12·10^(−Q/20): 6.02 dB a bit at an error of a twelfth.
+LAMBDA = 2 * math.log(2) / 12
+#: Deviations below this share of a step are no longer told apart (scale index 4 of the frozen tables).
+LEAST_SCALE = -3.5
+#: How much the axes turn for a unit of the learned parameters.
+_TURN = 0.1
+#: Normalized unit in nepers of intensity: 28 dB, the range of Sentinel-1's normalizers.
+_SPAN = 28 * math.log(10) / 10
+
+
+class Costs(NamedTuple):
+    """Tensors of shape (N,): λD + R in bits per pixel, R, and the mean squared error D of normalized samples."""
+
+    cost: Tensor
+    rate: Tensor
+    distortion: Tensor
+
+
+class HyperTrained(nn.Module):
+    """All that is learned.
+
+    Parameters
+    ----------
+    network : CodingTransform
+        Fitted to the training scenes.
+    context : ContextModel
+    turned : bool
+        Whether training turns the axes.
+    rate_offset : float
+        Costs are to be divided by the rate plus this many bits per pixel.
+    bias_weight : float
+        Weight of the squared difference of mean intensities in dB, beside squared error.
+    keeps_last : bool
+        Whether the weights of the last step are kept instead of the best of the validations.
+    """
+
+    def __init__(
+        self,
+        network: CodingTransform,
+        context: ContextModel,
+        *,
+        turned: bool = True,
+        rate_offset: float = 0.15,
+        bias_weight: float = 0.0,
+        keeps_last: bool = True,
+    ):
+        super().__init__()
+        self.network, self.context, self.turned = network, context, turned
+        self.rate_offset, self.bias_weight, self.keeps_last = rate_offset, bias_weight, keeps_last
+        self.turn = nn.Parameter(torch.zeros(network.channels, network.channels))
+        # Not learned by gradients: those see no error of values that a larger step would turn into zeros.
+        self.register_buffer("log_gain", torch.zeros(KNOT_COUNT, network.channels))
+
+    def fitted(self) -> None:
+        """Nothing else depends on what the transform was fitted to."""
+
+    def mixing(self) -> Tensor:
+        """V: the fitted axes, turned."""
+        if not self.turned:
+            return self.network.mixing
+        skew = _TURN * (self.turn - self.turn.T)
+        return self.network.mixing @ torch.linalg.matrix_exp(skew)
+
+    def step_sizes(self, quality: Tensor) -> Tensor:
+        """Δ of each patch and channel, shape (N, C, 1, 1)."""
+        base = math.sqrt(12) * 10 ** (-quality / 20)
+        return (base[:, None] * torch.exp2(at_quality(self.log_gain, quality)))[:, :, None, None]
+
+    def costs(self, x: Tensor, mask: Tensor | None, quality: Tensor, noise: torch.Generator | None) -> Costs:
+        """Cost, rate and distortion of every patch.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, 1, H, W)
+        mask : Tensor of bool, same shape, or None
+        quality : Tensor, shape (N,)
+        noise : torch.Generator or None
+            With it, the rate is that of the latent with uniform noise, which has a gradient; without, that of the
+            rounded latent, and transform and steps are fixed.
+        """
+        mixing, steps = self.mixing(), self.step_sizes(quality)
+        deviation = self.network.deviation[:, None, None]
+        y = self.network.analysis(x, mixing)
+        if noise is None:
+            y, steps = y.detach(), steps.detach()
+        relative = steps / deviation
+        scaled = y / deviation
+        z_hat, hyper_bits = self._hyper(scaled, quality, noise)
+        mean, log_scale, chosen = self._walk(scaled, z_hat, relative, quality)
+        # Where the integer is zero the value is its mean; elsewhere it follows the latent at the distance seen.
+        offset = ((mean + chosen * relative - scaled) / relative).detach()
+        x_hat = torch.where(chosen == 0, mean, scaled + offset * relative)
+        residual = scaled - mean
+        if noise is None:
+            residual = residual + (chosen * relative - residual).detach()
+        else:
+            residual = residual + (torch.rand(y.shape, generator=noise) - 0.5) * relative
+        bits = gaussian_bits(
+            residual, torch.zeros(()), relative * torch.exp2(floored(log_scale - relative.log2())), relative
+        )
+        rate = (bits.sum((1, 2, 3)) + hyper_bits) / x[0].numel()
+        decoded = self.network.synthesis(x_hat * deviation, quality, steps, mixing)
+        weight = torch.ones_like(x) if mask is None else mask.to(x.dtype)
+        distortion = (torch.square(decoded - x) * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1)
+        if self.bias_weight:
+            means = [(torch.exp(_SPAN * t.clamp(-0.5, 2)) * weight).sum((1, 2, 3)) for t in (decoded, x)]
+            distortion = distortion + self.bias_weight * ((means[0] / means[1]).log() / _SPAN).square()
+        return Costs(distortion / (LAMBDA * 12 * 10 ** (-quality / 10)) + rate, rate, distortion)
+
+    def _hyper(
+        self, scaled: Tensor, quality: Tensor, noise: torch.Generator | None
+    ) -> tuple[Tensor | None, Tensor | float]:
+        """Rounded hyperlatent, its gradient passed through, and its bits (N,)."""
+        context = self.context
+        if not context.hyper:
+            return None, 0.0
+        z = context.h_a(features(scaled), quality)
+        spread = torch.exp2(at_quality(context.log_spread, quality))[:, :, None, None]
+        z_hat = z + (z.round() - z).detach()
+        coded = z_hat if noise is None else z + torch.rand(z.shape, generator=noise) - 0.5
+        return z_hat, gaussian_bits(coded, torch.zeros(()), spread.clamp_min(0.09)).sum((1, 2, 3))
+
+    def _walk(
+        self, scaled: Tensor, z_hat: Tensor | None, relative: Tensor, quality: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Means, log₂ scales and integers of all values, shape (N, C, h, w)."""
+        size = (scaled.shape[2], scaled.shape[3])
+        # Bits against squared error in the steps of each channel.
+        price = LAMBDA * (math.sqrt(12) * 10 ** (-quality / 20))[:, None, None, None] ** 2
+        price = price / (relative * self.network.deviation[:, None, None]).square()
+        walk = self.context.walk(self.context.begin(z_hat, quality, size))
+        means, scales, chosen = [], [], []
+        decoded = None
+        try:
+            while True:
+                step, mean, log_scale = walk.send(decoded)
+                place = step.mask(*size, device=scaled.device)
+                part = slice(step.first, step.last)
+                with torch.no_grad():
+                    k = cheaper(
+                        (scaled[:, part] - mean) / relative[:, part],
+                        torch.exp2(floored(log_scale - relative[:, part].log2())), price[:, part],
+                    )  # fmt: skip
+                    decoded = (mean + k * relative[:, part]) * place
+                if step.first == sum(t.shape[1] for t in means):
+                    means.append(mean), scales.append(log_scale), chosen.append(k)
+                else:
+                    for kept, new in ((means, mean), (scales, log_scale), (chosen, k)):
+                        kept[-1] = torch.where(place, new, kept[-1])
+        except StopIteration:
+            pass
+        return torch.cat(means, 1), torch.cat(scales, 1), torch.cat(chosen, 1)
+
+
+def floored(log_scale: Tensor) -> Tensor:
+    """log₂ of scales in steps, with a soft floor below which coding cannot tell them apart."""
+    return torch.logaddexp(4 * math.log(2) * log_scale, torch.tensor(4 * math.log(2) * LEAST_SCALE)) / (4 * math.log(2))
+
+
+def cheaper(scaled: Tensor, scale: Tensor, price: Tensor) -> Tensor:
+    """Integers near `scaled` (in steps): the nearest, or the one below in magnitude where that costs less.
+
+    Parameters
+    ----------
+    scaled, scale : Tensor
+        Values and their deviations in steps.
+    price : Tensor
+        Squared error in steps that a bit is worth.
+    """
+    magnitude = scaled.abs()
+    near = magnitude.round()
+    below = (near - 1).clamp_min(0)
+    zero = torch.zeros((), device=scaled.device)
+    more = gaussian_bits(near, zero, scale) - gaussian_bits(below, zero, scale)
+    saved = torch.square(magnitude - below) - torch.square(magnitude - near) < price * more
+    return torch.sign(scaled) * torch.where(saved, below, near)
