@@ -247,6 +247,34 @@ def test_slider_follows_the_pointer_and_shows_the_difference(built, visit):
     assert not slider.locator(".sl-divider").is_visible()
 
 
+def test_the_recommender_answers_without_a_kernel(built, visit):
+    html, _ = built
+    page = visit().open(html, "chapters/operating_point")
+    answer, psnr = page.locator(".sl-recommend output"), page.locator('.sl-recommend input[data-metric="psnr_db"]')
+    for name in ("epi_roa", "bias_db", "rmse_k8_db"):
+        page.locator(f'.sl-recommend input[data-metric="{name}"]').fill("")
+
+    def reached(limit):
+        psnr.fill(str(limit))
+        found = page.locator(".sl-recommend .sl-answer")
+        return float(found.inner_text().rstrip("×")) if found.count() else 0.0
+
+    reachable = [reached(limit) for limit in (5, 20, 24, 28, 99)]
+    assert reachable[0] > 0
+    assert reachable == sorted(reachable, reverse=True)
+    assert "with confidence" in answer.inner_text(), "nothing keeps 99 dB"
+    # Everything by keyboard: Tab leads through fields and buttons, Enter presses.
+    psnr.focus()
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.tagName") == "BUTTON":
+            break
+    page.keyboard.press("Enter")
+    assert psnr.input_value() == "35"
+    page.locator('.sl-recommend input[type="checkbox"]').first.uncheck()
+    assert answer.inner_text()
+
+
 def test_without_scripts_the_pictures_stand_side_by_side(built, visit):
     html, _ = built
     page = visit(java_script_enabled=False).open(html, "chapters/examples")

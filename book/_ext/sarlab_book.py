@@ -108,6 +108,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("comments_config", {}, "html")
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
     app.add_js_file(None, body=HEAD_SCRIPT, priority=900)
+    app.add_js_file("recommend.js", loading_method="defer")
     app.add_directive("chapters", Chapters)
     app.connect("config-inited", add_repository, priority=100)
     app.connect("html-page-context", name_front_page, priority=900)

@@ -1,0 +1,83 @@
+// The recommender of the page on operating points: the same rule as `sarlab recommend`, on points that the page carries.
+// Every point has, for each metric, the value that it reaches with confidence; a threshold is compared with that.
+(function () {
+  "use strict";
+
+  const meets = (point, limits) =>
+    limits.every(({ name, side, value }) => {
+      const bound = point.bounds[name];
+      return typeof bound === "number" && (side === "min" ? bound >= value : bound <= value);
+    });
+
+  const describe = (point) => `${point.name}: ${point.cr.toFixed(1)}× (${point.bpp.toPrecision(3)} bit per pixel)`;
+
+  function element(tag, text, className) {
+    const made = document.createElement(tag);
+    if (text) made.textContent = text;
+    if (className) made.className = className;
+    return made;
+  }
+
+  function start(root) {
+    const data = JSON.parse(root.querySelector("script").textContent);
+    const form = root.querySelector("form");
+    const output = root.querySelector("output");
+
+    function read() {
+      const limits = [];
+      for (const input of form.querySelectorAll("input[data-metric]")) {
+        const value = parseFloat(input.value);
+        if (Number.isFinite(value)) limits.push({ name: input.dataset.metric, side: input.dataset.side, value });
+      }
+      const kinds = new Set([...form.querySelectorAll("input[type=checkbox]")].filter((b) => b.checked).map((b) => b.value));
+      return { limits, points: data.points.filter((point) => kinds.has(point.kind)) };
+    }
+
+    function show() {
+      const { limits, points } = read();
+      const passing = points.filter((point) => meets(point, limits));
+      output.replaceChildren();
+      if (!limits.length) {
+        output.append(element("p", "Give at least one threshold."));
+        return;
+      }
+      if (!passing.length) {
+        output.append(element("p", `None of ${points.length} measured points meets these thresholds with confidence.`, "sl-verdict"));
+        return;
+      }
+      const chosen = passing.reduce((best, point) => (point.cr > best.cr ? point : best));
+      const series = points.filter((p) => p.kind === chosen.kind && p.series === chosen.series).sort((a, b) => a.cr - b.cr);
+      const at = series.indexOf(chosen);
+      output.append(element("p", `${chosen.cr.toFixed(1)}×`, "sl-answer"));
+      output.append(element("p", `${chosen.name}, ${chosen.bpp.toPrecision(3)} bit per pixel and band`, "sl-verdict"));
+      output.append(element("pre", chosen.command));
+      const list = element("dl");
+      for (const metric of data.metrics) {
+        const value = chosen.means[metric.name];
+        if (typeof value !== "number") continue;
+        list.append(element("dt", metric.label), element("dd", `${value.toPrecision(3)}${metric.unit}`));
+      }
+      output.append(list);
+      for (const [word, other] of [["One step further", series[at + 1]], ["One step gentler", series[at - 1]]]) {
+        if (!other) continue;
+        const missed = meets(other, limits) ? "meets all" : "misses a threshold";
+        output.append(element("p", `${word}: ${describe(other)}, ${missed}.`));
+      }
+    }
+
+    form.addEventListener("input", show);
+    form.addEventListener("submit", (event) => event.preventDefault());
+    for (const button of form.querySelectorAll("button[data-limits]")) {
+      button.addEventListener("click", () => {
+        const wanted = JSON.parse(button.dataset.limits);
+        for (const input of form.querySelectorAll("input[data-metric]")) input.value = wanted[input.dataset.metric] ?? "";
+        show();
+      });
+    }
+    show();
+  }
+
+  const all = () => document.querySelectorAll(".sl-recommend").forEach(start);
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", all);
+  else all();
+})();
