@@ -67,28 +67,34 @@ class CompandedQuantizer(AllocatedQuantizer):
             buffer.lerp_(target.to(buffer), share)
 
     def fitted_error(self, values: Tensor, levels: Tensor) -> Tensor:
-        return self.fit(values, levels)[-1]
+        # Sharing out bits compares errors that differ by factors: a coarse search tells them apart.
+        return self.fit(values, levels, coarse=True)[-1]
 
-    def fit(self, values: Tensor, levels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def fit(
+        self, values: Tensor, levels: Tensor, *, coarse: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Mean, knee, lowest and highest level of each channel (float32) and the mean squared error (float64).
 
         Parameters
         ----------
         values : Tensor, shape (C, n)
         levels : Tensor of int, shape (C,)
+        coarse : bool
+            Try fewer knees and shares.
         """
+        knees, shares = (KNEES[1::2], SHARES[::3]) if coarse else (KNEES, SHARES)
         values = values.double()
         mean, spread = values.mean(dim=1, keepdim=True), values.std(dim=1, correction=0, keepdim=True)
         spread = torch.where(spread > 0, spread, 1.0)
         top = (levels.double() - 1).clamp(min=0)[:, None]
         best = [spread, *[torch.zeros_like(mean)] * 2, torch.full_like(mean, torch.inf)]
-        for factor in KNEES:
+        for factor in knees:
             knee = spread * factor
             position = torch.asinh((values - mean) / knee)
             method = "minmax" if self.spec.calibration == "mse" else self.spec.calibration
             ends = (t.double()[:, None] for t in ranges(position.float(), levels.clamp(min=2), method, "channel"))
             least, most = (torch.where(top > 0, end, 0.0) for end in ends)
-            for share in SHARES if self.spec.calibration == "mse" else (1.0,):
+            for share in shares if self.spec.calibration == "mse" else (1.0,):
                 low, high = share * least, share * most
                 step = (high - low) / top.clamp(min=1)
                 integers = ((position - low) / torch.where(step > 0, step, 1.0)).round().clamp(min=0).minimum(top)

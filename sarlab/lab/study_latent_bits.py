@@ -1,0 +1,119 @@
+"""What a bit in the latent buys, on the one transform that needs no training: every quantizer on the KLT.
+
+At each ratio the KLT of the training scenes is one and the same; only what becomes of its coefficients differs. So a row
+tells what a quantizer takes off the PSNR of float32, and what its file costs at a fixed length and range-coded.
+Ranges, allocations and frequencies are learned from training scenes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import torch
+
+from sarlab.coding.parallel import Workers
+from sarlab.lab.latents import frequencies
+from sarlab.lab.machine import cpu_threads
+from sarlab.lab.measure import reconstruct
+from sarlab.lab.studies import Context, studies
+from sarlab.metrics.pixel import psnr
+from sarlab.metrics.rate import bits_per_pixel, measured_cr
+from sarlab.models.base import Autoencoder
+from sarlab.models.data import TrainingData
+from sarlab.models.quantizers import Quantizer, build_quantizer
+from sarlab.models.registry import build_model
+from sarlab.scenes.catalog import Split, load_split
+from sarlab.specs import ModelSpec, QuantizerSpec, SceneSpec
+
+#: (spatial_reduction, latent_channels) of the ratios 4 to 128, as in the plans.
+LATENTS = ((16, 64), (16, 32), (16, 16), (16, 8), (32, 16), (32, 8))
+#: (scheme, granularity, calibration) → bits.
+GRIDS: dict[tuple[str, str, str], tuple[int, ...]] = {
+    ("float32", "channel", "minmax"): (32,),
+    ("float16", "channel", "minmax"): (16,),
+    ("bfloat16", "channel", "minmax"): (16,),
+    ("affine", "channel", "minmax"): (2, 3, 4, 5, 6, 8),
+    ("affine", "channel", "mse"): (2, 3, 4, 5, 6, 8),
+    ("affine", "tensor", "minmax"): (4, 5, 6, 7, 8, 10),
+    ("allocated", "channel", "mse"): (2, 3, 4, 5, 6),
+    ("companded", "channel", "mse"): (2, 3, 4, 5),
+    ("fsq", "channel", "mse"): (3, 4, 6, 8),
+    ("guide", "tensor", "minmax"): (4, 8, 10),
+}
+
+
+@studies.register("latent_bits")
+def latent_bits(context: Context) -> pd.DataFrame:
+    """One row per ratio, quantizer, and band of each test scene."""
+    with Workers(max(1, min(context.workers, len(LATENTS)))) as pool:
+        return pd.DataFrame(
+            [row for rows in pool.map(ratio_table, [(context.scenes, latent) for latent in LATENTS]) for row in rows]
+        )
+
+
+def ratio_table(job: tuple[SceneSpec, tuple[int, int]]) -> list[dict[str, Any]]:
+    """Rows of one ratio, on one thread; a process of its own loads the scenes anew."""
+    scenes, latent = job
+    with torch.no_grad(), cpu_threads(1):
+        return list(ratio_rows(load_split(scenes), *latent))
+
+
+def ratio_rows(split: Split, reduction: int, channels: int) -> Iterator[dict[str, Any]]:
+    """Rows of one ratio.
+
+    Parameters
+    ----------
+    split : Split
+    reduction, channels : int
+        Shape of the latent.
+    """
+    data = TrainingData.from_split(split)
+    spec = ModelSpec("klt", reduction, channels, "klt")
+    model = build_model(spec, seed=0, training=data).eval()
+    latents = [model.analysis(raster.values[None, None]) for raster in data.training]
+    reference: dict[tuple[str, str], float] = {}
+    for wanted in specs():
+        quantizer = build_quantizer(wanted, channels)
+        quantizer.calibrate(latents, synthesis=model.synthesis)
+        about = {
+            "spatial_reduction": reduction, "latent_channels": channels, "dimension_ratio": spec.dimension_ratio,
+            "scheme": wanted.scheme, "bits": wanted.bits, "granularity": wanted.granularity,
+            "calibration": wanted.calibration, "quantizer": wanted.label,
+        }  # fmt: skip
+        for row in scene_rows(split, model, quantizer, latents):
+            key = row["scene"], row["band"]
+            reference.setdefault(key, row["psnr_db"])  # float32 comes first
+            yield {**about, **row, "loss_db": reference[key] - row["psnr_db"]}
+
+
+def specs() -> Iterator[QuantizerSpec]:
+    """Quantizers of the study, float32 first."""
+    for (scheme, granularity, calibration), widths in GRIDS.items():
+        for bits in widths:
+            yield QuantizerSpec(scheme, bits, granularity, calibration)
+
+
+def scene_rows(
+    split: Split, model: Autoencoder, quantizer: Quantizer, latents: list[torch.Tensor]
+) -> Iterator[dict[str, Any]]:
+    """Rate, PSNR and statistics of the latent for each band of the test scenes."""
+    tables = frequencies(quantizer, latents)
+    for scene in split.test:
+        if split.reason(scene.name):
+            continue
+        for name in scene.bands:
+            band, normalizer = scene.band(name), split.normalizers[name]
+            done = reconstruct(model, band, normalizer, quantizer, torch.device("cpu"), tables=tables)
+            pixels, clip = done.original_db.size, (normalizer.low, normalizer.high)
+            yield {
+                "scene": scene.name, "band": name, "acquisition": scene.acquisition, "simulated": scene.simulated,
+                "pixels": pixels, "native_bits": scene.native_bits, "clip_low": clip[0], "clip_high": clip[1],
+                "psnr_db": float(psnr(done.original_db, done.reconstruction_db, clip=clip)),
+                "values": done.latent.size, "latent_range": float(done.latent.max() - done.latent.min()),
+                "side_bytes": quantizer.side_bytes, "bytes": done.payload_bytes,
+                "bpp": bits_per_pixel(done.payload_bytes, pixels),
+                "measured_cr": measured_cr(done.payload_bytes, pixels, native_bits=scene.native_bits),
+                **done.columns,
+            }  # fmt: skip

@@ -1,0 +1,71 @@
+"""The study of quantizers on the KLT: its losses are those of runs, its bits those of the quantizers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sarlab.lab import study_latent_bits as study
+from sarlab.lab.experiment import run
+from sarlab.lab.identity import run_id
+from sarlab.lab.studies import Context, find_study
+from sarlab.scenes.catalog import load_split
+from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec
+
+SCENES = SceneSpec("bigearthnet")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    patch.setattr(study, "LATENTS", ((16, 8),))
+    patch.setattr(
+        study,
+        "GRIDS",
+        {
+            ("float32", "channel", "minmax"): (32,),
+            ("affine", "channel", "minmax"): (4, 8),
+            ("affine", "tensor", "minmax"): (8,),
+            ("guide", "tensor", "minmax"): (10,),
+        },
+    )
+    found = find_study("latent_bits")(Context(SCENES, load_split(SCENES), 1, tmp_path_factory.mktemp("runs")))
+    patch.undo()
+    return found
+
+
+def test_losses_are_those_of_runs(table, tmp_path):
+    spec = RunSpec(
+        scenes=SCENES, model=ModelSpec("klt", 16, 8, "klt"), quantizer=QuantizerSpec("affine", 4), train=TrainSpec()
+    )
+    rows = run(spec, tmp_path / run_id(spec, load_split(SCENES).digest), device="cpu").rows.query("split == 'test'")
+    ours = table[table["quantizer"] == "u4"].set_index("band")
+    theirs = rows.set_index("band").loc[ours.index]
+    assert ours["psnr_db"].to_numpy() == pytest.approx(theirs["psnr_db"].to_numpy(float), abs=1e-5)
+    assert (ours["bytes"] == theirs["bytes"]).all()
+    assert (ours["coded_bytes"] == theirs["coded_bytes"]).all()
+
+
+def test_more_bits_lose_less_and_float32_nothing(table):
+    loss = table.groupby("quantizer")["loss_db"].mean()
+    assert loss["f32"] == 0
+    assert 0 < loss["u8"] < loss["u4"] < loss["guide10"]
+    assert loss["u8"] < loss["u8t"]
+
+
+def test_bits_are_those_of_files(table):
+    values = pd.Series(table["values"].to_numpy(), index=table["quantizer"])
+    assert np.allclose(table["values"] * table["dimension_ratio"], table["pixels"], rtol=0.05)
+    files = pd.Series(table["bytes"].to_numpy(), index=table["quantizer"])
+    assert np.allclose(8 * files["u4"] / values["u4"], 4, rtol=0.01)
+    assert (files["guide10"] > files["u8"]).all()
+    # Levels that nobody uses cost a range coder nothing.
+    coded = table.groupby("quantizer")["coded_bytes"].mean()
+    assert coded["u8t"] < coded["u8"]
+
+
+def test_every_quantizer_of_the_study_can_be_built():
+    from sarlab.models.quantizers import build_quantizer
+
+    labels = [(spec.label, spec.calibration) for spec in study.specs() if build_quantizer(spec, 4)]
+    assert labels[0][0] == "f32"
+    assert len(set(labels)) == len(labels)
