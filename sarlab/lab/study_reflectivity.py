@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from sarlab.coding.codec import codecs
-from sarlab.coding.targets import Target
 from sarlab.errors import ResultsError
 from sarlab.lab.evaluate import evaluate
 from sarlab.lab.studies import Context, studies
@@ -27,8 +26,6 @@ from sarlab.scenes.splits import Split
 from sarlab.specs import SceneSpec
 
 CODECS = ("jpeg2000", "hevc12", "jpegls")
-#: Bit per pixel, denser where averaging by the codec and coding noise balance.
-RATES_BPP = (0.03, 0.05, 0.08, 0.12, 0.18, 0.27, 0.4, 0.6, 0.9, 1.3, 1.9, 2.8, 4.0)
 #: Columns that have a counterpart against the clean scene, and what is read beside them.
 METRICS = (
     *("psnr_db", "psnr_clean_db", "rmse_db", "rmse_clean_db", "ssim", "ssim_clean", "bias_db", "bias_clean_db"),
@@ -48,14 +45,13 @@ def reflectivity(context: Context) -> pd.DataFrame:
     if not names:
         raise ResultsError(f"none of the codecs {', '.join(CODECS)} is available; 'sarlab codecs' says why")
     path = context.folder / "reflectivity.journal"
-    sources = {name: first_test_scene(load_split(SceneSpec(name))) for name, _, _ in catalog_names()}
-    targets = [Target("bpp", rate) for rate in RATES_BPP]
+    splits = {entry: first_test_scene(load_split(SceneSpec(entry[0]))) for entry in catalog_names()}
+    rows = evaluate(names, list(splits.values()), metrics=METRICS, workers=context.workers, journal=path)
     parts = []
-    for (_, looks, correlation), split in zip(catalog_names(), sources.values(), strict=True):
-        rows = evaluate(names, [split], targets, metrics=METRICS, workers=context.workers, journal=path)
-        parts.append(
-            pd.concat([rows, pd.DataFrame(list(references(split)))]).assign(correlation=correlation, looks=looks)
-        )
+    for (_, looks, correlation), split in splits.items():
+        of_scene = rows[rows["scene"].isin([scene.name for scene in split.test])]
+        both = pd.concat([of_scene, pd.DataFrame(list(references(split)))])
+        parts.append(both.assign(correlation=correlation, looks=looks))
     path.unlink(missing_ok=True)
     return pd.concat(parts, ignore_index=True)
 

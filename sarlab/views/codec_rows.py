@@ -26,6 +26,7 @@ NAMES = {
     "avif": ("AVIF 8 bit", 4), "webp": ("WebP", 0), "jpegxl": ("JPEG XL", 2), "jpeg": ("JPEG", 4),
     "jpeg12": ("JPEG 12 bit", 1), "klt": ("KLT + range coder", 3), "dct": ("DCT + range coder", 0), "zfp": ("ZFP", 1),
     "jpegls": ("JPEG-LS near-lossless", 3), "sz3": ("SZ3", 4), "lerc": ("LERC", 1),
+    "factorized": ("factorized (learned)", 0), "klt8": ("KLT 8×8, range coded", 1),
 }  # fmt: skip
 
 
@@ -134,6 +135,14 @@ def present(rows: pd.DataFrame, wanted: Iterable[str]) -> list[str]:
     """Codecs among `wanted` that the table has, in the order wanted."""
     known = set(rows["codec"]) if "codec" in rows else set()
     return [codec for codec in wanted if codec in known]
+
+
+def with_learned(rows: pd.DataFrame, wanted: Iterable[str]) -> list[str]:
+    """`present`, and of the learned codecs the one that needs the fewest bits."""
+    found = present(rows, wanted)
+    learned = list(rows.loc[rows["family"] == "learned", "codec"].unique()) if "family" in rows else []
+    best = order_by_rate(rows, learned)[:1]
+    return found + [codec for codec in best if codec not in found]
 
 
 def relative_rate(rows: pd.DataFrame, anchor: str = ANCHOR) -> pd.DataFrame:

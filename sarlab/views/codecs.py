@@ -20,6 +20,7 @@ from sarlab.views.codec_rows import (
     where,
 )
 from sarlab.views.differences import INTERVAL, LIMITS, differences
+from sarlab.views.fidelity import rate_label
 from sarlab.views.figure import Figure, Panel
 from sarlab.views.limit_figures import COMMAND, QUALITY, RATE
 from sarlab.views.style import INK, MUTED, PAPER, Look
@@ -44,8 +45,19 @@ def rate_distortion(tables: Tables, *, band: str | None = None) -> Figure:
         title=_title(rows),
         caption=f"{where(rows)}; files as they are stored. Every codec was asked for the same PSNR values. Right: bits at equal "
         f"PSNR, {name_of(ANCHOR)} = 100 %; what lies above {number(100 * MOST_SHARE, 0)} % is cut off. Color: kind of codec (blue wavelet, "
-        "orange video, green block transform, purple predictive).",
+        "orange video, green block transform, purple predictive, ochre learned)." + _trained(rows),
     )  # fmt: skip
+
+
+def _trained(rows: pd.DataFrame) -> str:
+    """Whether learned codecs have seen the scenes, in words."""
+    learned = rows[rows["family"] == "learned"] if "family" in rows else rows.iloc[:0]
+    if learned.empty or "seen_in_training" not in learned:
+        return ""
+    seen = learned["seen_in_training"].astype(str).str.lower()
+    if seen.eq("false").all():
+        return " The learned codecs have not seen these scenes in training."
+    return " Some of these scenes were, or may have been, seen in training by the learned codecs."
 
 
 def _curves(rows: pd.DataFrame, limits_table: pd.DataFrame, looks: dict[str, Look]) -> Panel:
@@ -58,7 +70,7 @@ def _curves(rows: pd.DataFrame, limits_table: pd.DataFrame, looks: dict[str, Loo
             ax.plot(line["bpp"], line["mean"], **{**look.line, "markersize": 4})
         ax.set_xscale("log", base=2)
         ticks = 2.0 ** np.arange(-5, 3)
-        ax.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
+        ax.set_xticks(ticks, [rate_label(tick) for tick in ticks])
         ax.minorticks_off()
         ax.set_xlim(points["bpp"].min() / 1.3, points["bpp"].max() * 1.1)
         ax.set_ylim(points["mean"].min() - 0.7, points["mean"].max() + 0.7)

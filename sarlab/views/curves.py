@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sarlab.views import style
+from sarlab.views import beside, style
+from sarlab.views import limits as limit_lines
 from sarlab.views.figure import Figure, Panel
 from sarlab.views.speckle import speckle_deviation_db
-from sarlab.views.style import INK, MUTED, Look, look_of
+from sarlab.views.style import MUTED, Look, look_of
 from sarlab.views.summary import SERIES_KEYS, bands, bends, best, curve, main_line, measured, per_doubling, steps
 from sarlab.views.text import number, ratio
 
@@ -35,6 +36,7 @@ def rate_distortion(
     band: str | None = None,
     split: str = "test",
     codecs: pd.DataFrame | None = None,
+    limits: pd.DataFrame | None = None,
     panels: Sequence[str] = ("psnr", "ssim", "bpp", "gain"),
     title: str = "",
 ) -> Figure:
@@ -49,6 +51,8 @@ def rate_distortion(
     split : {"test", "independent"}
     codecs : DataFrame, optional
         ``tables().codecs``: drawn as thin lines where quality is plotted over bits per pixel of real files.
+    limits : DataFrame, optional
+        ``tables().table("limits")``: drawn on the same plot.
     panels : sequence of {"psnr", "ssim", "bpp", "gain"}
         PSNR and SSIM over the ratio, PSNR over bits per pixel, gain over the KLT.
     title : str
@@ -63,9 +67,14 @@ def rate_distortion(
     band = band or bands(runs)[0]
     rows = main_line(measured(runs, band=band, split=split))
     names = list(rows["architecture"].unique())
-    drawn = [_panel(name, rows, codecs, band) for name in panels]
+    drawn = [_panel(name, rows, codecs, limits, band) for name in panels]
     looks = [look_of(a, i, names) for a, i in _series(curve(rows, "psnr_db"))]
-    return Figure(drawn, title=title or headline(rows), caption=caption(rows, band, split), key=looks, narrowest=280)
+    about = caption(rows, band, split)
+    if "bpp" in panels:
+        looks += beside.key(codecs, limits, rows, band)
+        if len(beside.of_scenes(limits, rows, band)):
+            about += " " + " ".join(limit_lines.MEANING[name] for name in beside.WHICH)
+    return Figure(drawn, title=title or headline(rows), caption=about, key=looks, narrowest=280)
 
 
 def by_acquisition(runs: pd.DataFrame) -> Figure:
@@ -160,7 +169,7 @@ def _series(points: pd.DataFrame) -> list[tuple[str, str]]:
     return list(dict.fromkeys(zip(points["architecture"], points["init"], strict=True)))
 
 
-def _panel(name: str, rows: pd.DataFrame, codecs: pd.DataFrame | None, band: str) -> Panel:
+def _panel(name: str, rows: pd.DataFrame, codecs: pd.DataFrame | None, limits: pd.DataFrame | None, band: str) -> Panel:
     column, title, digits, good = QUALITY[name]
     points = curve(rows, column)
     names = list(rows["architecture"].unique())
@@ -170,8 +179,8 @@ def _panel(name: str, rows: pd.DataFrame, codecs: pd.DataFrame | None, band: str
             points = points[points["architecture"] != "klt"]
             ax.axhline(0, color=MUTED, linewidth=3.2, zorder=1)
         x = "bpp" if name == "bpp" else "dimension_ratio"
-        classical = _classical(codecs, rows, band) if name == "bpp" and codecs is not None else pd.DataFrame()
-        _draw(ax, points, x, names, title, good=good, classical=classical)
+        _draw(ax, points, x, names, title, good=good)
+        spoken = beside.draw(ax, codecs, limits, rows, band) if name == "bpp" else ""
         if column == "psnr_db":
             _floor(ax, rows, right=name == "bpp")
         if name == "gain" and len(points):
@@ -192,12 +201,12 @@ def _panel(name: str, rows: pd.DataFrame, codecs: pd.DataFrame | None, band: str
             ]
             style.label_ends(ax, [*ends, (end, 0.0, "KLT", MUTED)])
     over = "bits per pixel of the file" if x == "bpp" else "compression ratio"
-    return Panel(drawing, _alt(points, f"{title} over {over}", digits, x=x))
+    alt = _alt(points, f"{title} over {over}", digits, x=x)
+    return Panel(drawing, f"{alt} {spoken}." if spoken else alt)
 
 
 def _draw(
-    ax: Axes, points: pd.DataFrame, x: str, names: Sequence[str], title: str, *, good: str = "",
-    classical: pd.DataFrame | None = None,
+    ax: Axes, points: pd.DataFrame, x: str, names: Sequence[str], title: str, *, good: str = ""
 ) -> None:  # fmt: skip
     """Lines, intervals and ticks of one panel."""
     import seaborn
@@ -206,15 +215,6 @@ def _draw(
     if good:
         ax.set_title(good, loc="right", fontsize=8, fontweight="normal", color=MUTED)
     ax.set_xscale("log", base=2)
-    if classical is not None and not classical.empty:
-        seaborn.lineplot(
-            classical, x="bpp", y="psnr_db", units="codec", estimator=None, ax=ax, color=INK, linewidth=0.8
-        )
-        for codec, line in classical.groupby("codec"):
-            end = line.sort_values("bpp").iloc[-1]
-            ax.annotate(
-                str(codec), (end["bpp"], end["psnr_db"]), (3, 0), textcoords="offset points", fontsize=7.5, va="center"
-            )
     for architecture, init in _series(points):
         line = points[(points["architecture"] == architecture) & (points["init"] == init)].sort_values(x)
         look = look_of(architecture, init, names)
@@ -261,18 +261,6 @@ def _ticks(ax: Axes, values: np.ndarray, *, bpp: bool) -> None:
         ticks = 2.0 ** np.arange(low, high + 1)
     ax.set_xticks(ticks, [f"{t:g}" if bpp else ratio(t) for t in ticks])
     ax.minorticks_off()
-
-
-def _classical(codecs: pd.DataFrame, rows: pd.DataFrame, band: str) -> pd.DataFrame:
-    """Mean curves of other codecs on the scenes of `rows`, within the range of their bits per pixel."""
-    if codecs.empty or not {"codec", "scene", "band", "bpp", "psnr_db"} <= set(codecs):
-        return pd.DataFrame()
-    found = codecs[(codecs["band"] == band) & codecs["scene"].isin(rows["scene"].unique())]
-    found = found.dropna(subset=["bpp", "psnr_db"])
-    keys = ["codec", "quality"] if "quality" in found else ["codec", "bpp"]
-    mean = found.groupby(keys, as_index=False)[["bpp", "psnr_db"]].mean() if "quality" in keys else found
-    low, high = rows["bpp"].astype(float).min(), rows["bpp"].astype(float).max()
-    return mean[(mean["bpp"] >= low / 2) & (mean["bpp"] <= high * 2)]
 
 
 def _alt(points: pd.DataFrame, what: str, digits: int, *, x: str = "dimension_ratio") -> str:

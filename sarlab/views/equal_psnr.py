@@ -31,8 +31,7 @@ NAMES = {
 }  # fmt: skip
 #: Columns of the table: (column, heading, digits).
 COLUMNS = (
-    ("psnr_db", "PSNR (dB)", 1), ("psnr_amplitude", "PSNR, ampli­tude", 1), ("psnr_intensity", "PSNR, inten­sity", 1),
-    ("ssim", "SSIM", 2), ("rmse_k8_db", "error 8×8 (dB)", 2), ("bias_db", "bias (dB)", 2), ("enl_ratio", "looks ratio", 2),
+    ("psnr_db", "PSNR (dB)", 1), ("psnr_amplitude", "PSNR, ampli­tude", 1), ("ssim", "SSIM", 2), ("rmse_k8_db", "error 8×8 (dB)", 2), ("bias_db", "bias (dB)", 2), ("enl_ratio", "looks ratio", 2),
     ("epi_roa", "edges", 2), ("targets_kept", "targets kept", 2), ("targets_invented", "invented", 2),
 )  # fmt: skip
 CLEAN_COLUMNS = (("psnr_clean_db", "PSNR to clean", 1), ("epi_roa_clean", "edges to clean", 2))

@@ -16,15 +16,14 @@ from sarlab.views.codec_rows import (
     evaluated,
     family_of,
     look_of,
-    looks_of,
     name_of,
-    present,
     shown,
     where,
+    with_learned,
 )
 from sarlab.views.figure import Figure, Panel
 from sarlab.views.limit_figures import COMMAND, RATE
-from sarlab.views.style import INK, MUTED, PAPER, Look
+from sarlab.views.style import INK, MUTED, Look
 from sarlab.views.text import Prose, missing, number
 
 if TYPE_CHECKING:
@@ -32,10 +31,8 @@ if TYPE_CHECKING:
 
     from sarlab.lab.results import Tables
 
-#: Codecs of the small panels: one of each kind.
+#: Codecs of the small panels: one of each kind; the best learned one joins them.
 FEATURED = ("jpeg2000", "hevc12", "jpeg", "jpegls")
-#: Matched PSNR in dB at which scenes are compared.
-REFERENCE_DB = 30.0
 
 
 @dataclass(frozen=True)
@@ -72,16 +69,19 @@ GROUPS: dict[str, tuple[Measure, ...]] = {
         Measure("epi_roa", "edges kept (ratio of averages)", "↑", floor="epi_roa_floor", range=(0.0, 1.02)),
         Measure("targets_kept", "point targets kept (share)", "↑", range=(0.0, 1.03)),
         Measure("targets_invented", "point targets invented (per target)", "↓", range=(-0.05, 3.0)),
+        Measure("ssim", "structural similarity (SSIM)", "↑", range=(0.0, 1.02)),
     ),
     "radiometry": (
         Measure("bias_db", "bias of intensity (dB)", level=0.0),
-        Measure("bias_brightness_worst_db", "worst bias of a brightness class (dB)", "↓", range=(0.0, None)),
+        Measure("bias_brightness_worst_db", "worst bias of a class (dB)", "↓", range=(0.0, None)),
         Measure("rmse_k8_db", "error after averaging 8×8 (dB)", "↓", log=True),
+        Measure("peak_error_db", "largest error of a sample (dB)", "↓", log=True),
     ),
     "statistics": (
         Measure("enl_ratio", "looks after ÷ before (ENL)", level=1.0, log=True),
         Measure("added_radiometric_std_db", "added radiometric std. (dB)", "↓", log=True),
         Measure("wasserstein_db", "distance of histograms (dB)", "↓", log=True),
+        Measure("ratio_variance", "variance of the ratio image", "↓", log=True),
     ),
 }  # fmt: skip
 
@@ -99,7 +99,7 @@ def group(tables: Tables, name: str, *, band: str | None = None) -> Figure:
     measures = [measure for measure in GROUPS[name] if measure.column in rows]
     if rows.empty or not measures:
         return Figure.nothing("evaluated codecs", COMMAND)
-    codecs = present(rows, FEATURED)
+    codecs = with_learned(rows, FEATURED)
     looks = {codec: look_of(codec, family_of(rows, codec)) for codec in codecs}
     bias = limits.value(
         limits.selected(tables.table("limits"), scene=str(rows["scene"].iloc[0]), band=bands(rows)[0]),
@@ -142,11 +142,16 @@ def rate_axis(ax: Axes, rates: pd.Series) -> None:
     """Logarithmic axis of bits per pixel with ticks at every other power of two."""
     ax.set_xscale("log", base=2)
     ticks = 2.0 ** np.arange(-5, 3, 2)
-    ax.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
+    ax.set_xticks(ticks, [rate_label(tick) for tick in ticks])
     ax.minorticks_off()
     if len(rates):
         ax.set_xlim(float(rates.min()) / 1.25, float(rates.max()) * 1.15)
     ax.set_xlabel(RATE)
+
+
+def rate_label(rate: float) -> str:
+    """A power of two as a tick label: 0.03, 0.125, 2."""
+    return f"{rate:.3g}" if rate > 0.1 else f"{rate:.1g}"
 
 
 def _plain_ticks(ax: Axes, low: float, high: float) -> None:
@@ -184,7 +189,7 @@ def _notes(measures: list[Measure], bias: float) -> str:
     if np.isfinite(bias) and any(measure.column == "bias_db" for measure in measures):
         notes += (
             f" A codec that minimizes the squared error of dB values tends to {number(bias, 2)} dB over homogeneous ground at low rate. "
-            "Brightness classes: quarters of the scene by its 25×25 mean."
+            "Classes of brightness: quarters of the scene by its 25×25 mean."
         )
     return notes
 
@@ -206,65 +211,12 @@ def _titles(rows: pd.DataFrame, name: str, codecs: list[str]) -> str:
     }[name]
 
 
-def elsewhere(tables: Tables, target: float = REFERENCE_DB) -> Figure:
-    """The same measures at one PSNR on other acquisitions: does the order of the codecs hold?"""
-    everything = evaluated(tables)
-    if everything.empty or "independent" not in set(everything["split"]):
-        return Figure.nothing("codecs evaluated on other acquisitions", COMMAND)
-    band = bands(everything)[0]
-    test, other = (shown(everything, band=band, split=split) for split in ("test", "independent"))
-    looks = looks_of(test)
-    order = list(looks)[::-1]
-    panels = []
-    acquisitions = other["acquisition"].nunique()
-    for measure in (GROUPS["structure"][0], GROUPS["radiometry"][0], GROUPS["radiometry"][2], GROUPS["statistics"][0]):
-        here, there = (at_target(curve(rows, measure.column), target) for rows in (test, other))
-        spoken = []
-        with style.style():
-            drawing, ax = style.axes(3.5, 0.85 + 0.24 * len(order))
-            ax.set_title(f"{measure.title} {measure.good}".strip(), fontsize=8.5)
-            for place, codec in enumerate(order):
-                look = looks[codec]
-                words = []
-                if codec in there.index:
-                    point = there.loc[codec]
-                    ax.plot([point["low"], point["high"]], [place, place], color=look.color, linewidth=1.6)
-                    ax.plot(point["mean"], place, marker=look.marker, color=look.color, markersize=5)
-                    words.append(f"{number(point['mean'], 2)} on other acquisitions")
-                if codec in here.index:
-                    ax.plot(
-                        here.loc[codec, "mean"],
-                        place,
-                        marker=look.marker,
-                        color=look.color,
-                        markerfacecolor=PAPER,
-                        markersize=6.5,
-                    )
-                    words.insert(0, f"{number(here.loc[codec, 'mean'], 2)} on the test scene")
-                spoken.append(f"{look.label}: {', '.join(words)}")
-            if measure.level is not None:
-                ax.axvline(measure.level, color=INK, linewidth=0.9)
-            ax.set_yticks(range(len(order)), [looks[codec].label for codec in order])
-            ax.tick_params(axis="y", labelcolor=INK)
-            ax.grid(axis="y", visible=False)
-        panels.append(Panel(drawing, f"{measure.title} at {target:g} dB. {'; '.join(reversed(spoken))}."))
-    key = [
-        Look("test scene", MUTED, "o", hollow=True, width=0),
-        Look("other acquisitions, mean and 95 % interval", MUTED, "o"),
-    ]
-    return Figure(
-        panels, key=key, narrowest=260, title=f"All codecs at the same PSNR of {target:g} dB, on the test scene and elsewhere",
-        caption=f"Band {band}; the test scene, and {other['scene'].nunique()} patches of {acquisitions} other acquisitions with the "
-        "bootstrap interval over acquisitions. Where bars overlap, nothing says which of the codecs is better.",
-    )  # fmt: skip
-
-
 def shown_text(tables: Tables) -> Prose:
     """What the groups show, in sentences."""
     rows = shown(evaluated(tables))
     if rows.empty:
         return missing("evaluated codecs", COMMAND)
-    codecs = present(rows, FEATURED)
+    codecs = with_learned(rows, FEATURED)
     part = rows[rows["codec"].isin(codecs)]
     lines = []
     floor = float(pd.to_numeric(rows.get("epi_roa_floor", pd.Series(dtype=float)), errors="coerce").mean())

@@ -16,9 +16,9 @@ from sarlab.views.codec_rows import (
     look_of,
     looks_of,
     name_of,
-    present,
     shown,
     where,
+    with_learned,
 )
 from sarlab.views.figure import Figure, Panel
 from sarlab.views.style import INK, MUTED
@@ -43,7 +43,7 @@ def price(tables: Tables) -> Figure:
     if rows.empty or table.empty:
         return Figure.nothing("limits and evaluated codecs", COMMAND)
     panels = []
-    featured = present(rows, FEATURED)
+    featured = with_learned(shown(rows), FEATURED)
     for band in bands(rows)[:2]:
         part = shown(rows, band=band)
         points = curve(part[part["codec"].isin(featured)], "psnr_db")

@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 
 from sarlab.views import style
-from sarlab.views.codec_rows import look_of, name_of, present
+from sarlab.views.codec_rows import name_of, present
 from sarlab.views.fidelity import rate_axis
 from sarlab.views.figure import Figure, Panel
 from sarlab.views.limit_figures import COMMAND
-from sarlab.views.style import INK, MUTED, SERIES, VERMILION, Look
-from sarlab.views.text import Prose, listing, missing, number
+from sarlab.views.listing import table
+from sarlab.views.style import INK, MUTED, VERMILION, Look
+from sarlab.views.text import Html, Prose, missing, number
+from sarlab.views.text import listing as spoken
 
 if TYPE_CHECKING:
     from sarlab.lab.results import Tables
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
 CODECS = ("jpeg2000", "hevc12", "jpegls")
 #: Rows of the table that are no codecs.
 REFERENCES = {"recorded": "recorded image", "lee": "Lee filter"}
-SCALES = (1, 2, 4, 8, 16, 32)
-#: Rates whose error is drawn over the scale of averaging, in bit per pixel.
-RATES = (0.05, 0.18, 0.6, 1.9)
 
 
 class Peak(NamedTuple):
@@ -91,20 +90,21 @@ def both(tables: Tables, *, correlated: bool = True, codec: str = "hevc12") -> F
             ax.plot(line["bpp"], line["psnr_clean_db"], color=VERMILION, marker="s", markersize=3)
             if len(own):
                 ax.axhline(own.iloc[0], color=VERMILION, linewidth=1, linestyle=(0, (1, 2)))
+            rate_axis(ax, line["bpp"])
+            clean = line["psnr_clean_db"].astype(float)
+            low = min(float(line["psnr_db"].min()), float(clean.min()), *own)
+            # the copy of the recorded image goes on far above: the crossing and the peak are what is to be seen
+            ax.set_ylim(low - 1, max(float(clean.max()), *own) + 8)
             if top.inside:
                 ax.plot(
-                    top.bpp,
-                    top.psnr_db,
-                    marker="o",
-                    markersize=9,
-                    markerfacecolor="none",
-                    markeredgecolor=INK,
+                    *(top.bpp, top.psnr_db), marker="o", markersize=9, markerfacecolor="none", markeredgecolor=INK,
                     markeredgewidth=1.2,
-                )
-                ax.annotate(f"{number(top.psnr_db)} dB at {top.bpp:.2g} bpp", (top.bpp, top.psnr_db), (0, 8), textcoords="offset points", ha="center", va="bottom", fontsize=7.5)  # fmt: skip
-            rate_axis(ax, line["bpp"])
-            low, high = ax.get_ylim()
-            ax.set_ylim(low, high + 0.12 * (high - low))
+                )  # fmt: skip
+                left = np.log(top.bpp / line["bpp"].min()) < 0.35 * np.log(line["bpp"].max() / line["bpp"].min())
+                ax.annotate(
+                    f"{number(top.psnr_db)} dB at {top.bpp:.2g} bpp", (top.bpp, top.psnr_db), (-4 if left else 0, 8),
+                    textcoords="offset points", ha="left" if left else "center", va="bottom", fontsize=7.5,
+                )  # fmt: skip
         where = (
             f"highest, {number(top.psnr_db)} dB, at {top.bpp:.2g} bpp"
             if top.inside
@@ -121,11 +121,12 @@ def both(tables: Tables, *, correlated: bool = True, codec: str = "hevc12") -> F
     key = [Look("against the recorded image", MUTED, "o"), Look("against the clean scene", VERMILION, "s"), Look("recorded image against the clean scene", VERMILION, "", hollow=True, width=1)]  # fmt: skip
     return Figure(
         panels, key=key, narrowest=300, title=_both_title(found, codec),
-        caption=f"Simulated scenes, {_kind(correlated)} speckle, {name_of(codec)}. All four show the same ground. Circle: highest fidelity to the clean scene.",
+        caption=f"Simulated scenes, {kind_of(correlated)} speckle, {name_of(codec)}. All four show the same ground. Circle: highest fidelity to the clean scene.",
     )  # fmt: skip
 
 
-def _kind(correlated: bool) -> str:
+def kind_of(correlated: bool) -> str:
+    """Speckle in a word."""
     return "correlated" if correlated else "white"
 
 
@@ -134,8 +135,9 @@ def _both_title(found: list[tuple[float, pd.DataFrame]], codec: str) -> str:
     inside = [(looks, top) for looks, top in tops if top.inside]
     if not inside:
         return "More bits are always nearer to the ground here"
-    spoken = listing(f"{number(top.bpp, 2)} ({looks:g})" for looks, top in inside)
-    return f"More bits are not nearer to the ground: the best rate is {spoken} bit per pixel, by the number of looks"
+    rates = spoken(number(top.bpp, 2) for _, top in inside)
+    counts = spoken(f"{looks:g}" for looks, _ in inside)
+    return f"Nearest to the ground at {rates} bit per pixel ({counts} looks): more bits bring the noise back"
 
 
 def peaks(tables: Tables) -> pd.DataFrame:
@@ -159,116 +161,41 @@ def peaks(tables: Tables) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def averaging(tables: Tables, *, correlated: bool = True, looks: float = 4.4, codec: str = "hevc12") -> Figure:
-    """Error against the clean scene after averaging k×k: what averaging gives back, and what stays lost."""
-    found = [rows for found_looks, rows in scenes(tables, correlated=correlated) if np.isclose(found_looks, looks)]
-    if not found:
-        return Figure.nothing("simulated scenes", COMMAND)
-    rows = found[0]
-    codecs = present(rows, CODECS)
-    panels = []
-    for column, title in (("rmse_clean", "against the clean scene (dB)"), ("rmse", "against the recorded image (dB)")):
-        panels.append(
-            _scale_panel(rows, codec if codec in codecs else codecs[0], column, title, recorded=column == "rmse_clean")
-        )
-    clean = _errors(rows[(rows["codec"] == "recorded")], "rmse_clean")
-    return Figure(
-        panels, narrowest=300, title=_averaging_title(rows, codec if codec in codecs else codecs[0], clean),
-        caption=f"Simulated scene of {looks:g} looks, {_kind(correlated)} speckle, {name_of(codec)}: root mean square error in dB of means of k×k samples of "
-        "intensity. Dotted: the recorded image, that is what averaging leaves of the speckle itself.",
+def listing(tables: Tables) -> Html | Prose:
+    """Where fidelity to the ground is highest, for every codec and number of looks, as a table."""
+    found = peaks(tables)
+    if found.empty:
+        return missing("simulated scenes", COMMAND)
+    looks = sorted(found["looks"].unique())
+    body = []
+    for correlated in (True, False):
+        part = found[(found["correlation"] > 0) == correlated]
+        for codec, of_codec in part.groupby("codec", sort=False):
+            cells = of_codec.set_index("looks")
+            body.append(
+                [f"{name_of(str(codec))}, {kind_of(correlated)}", *(_peak_cell(cells, count) for count in looks)]
+            )
+        for reference, name in REFERENCES.items():
+            known = part.drop_duplicates("looks").set_index("looks")[f"{reference}_db"]
+            body.append(
+                [f"{name}, {kind_of(correlated)}", *(f"{number(known.get(count, np.nan))} dB" for count in looks)]
+            )
+    return table(
+        ["files, speckle", *(_looks(count) for count in looks)], body,
+        caption="Highest PSNR against the clean scene, and the bits per pixel it takes; a dash: still rising or falling at the end of the range",
     )  # fmt: skip
 
 
-def _errors(row: pd.DataFrame, column: str) -> np.ndarray:
-    """Error by scale of the first row, NaN where it is unknown."""
-    names = [f"{column}_db" if column == "rmse_clean" and side == 1 else f"{column}_k{side}_db" for side in SCALES]
-    return row.reindex(columns=names).astype(float).iloc[0].to_numpy() if len(row) else np.full(len(SCALES), np.nan)
+def _peak_cell(cells: pd.DataFrame, looks: float) -> str:
+    if looks not in cells.index:
+        return "–"
+    row = cells.loc[looks]
+    rate = f"at {number(row['bpp'], 2)} bpp" if row["inside"] else "–"
+    return f"{number(row['psnr_db'])} dB<br><small>{rate}</small>"
 
 
-def _nearest(rows: pd.DataFrame, codec: str, rate: float) -> pd.DataFrame:
-    line = rows[rows["codec"] == codec].dropna(subset=["bpp"])
-    return line.iloc[(np.log(line["bpp"].astype(float)) - np.log(rate)).abs().argsort()[:1]]
-
-
-def _scale_panel(rows: pd.DataFrame, codec: str, column: str, title: str, *, recorded: bool) -> Panel:
-    spoken, ends = [], []
-    with style.style():
-        drawing, ax = style.axes(3.9, 3.0)
-        ax.set_title(title)
-        for color, rate in zip((MUTED, *SERIES), RATES, strict=False):
-            row = _nearest(rows, codec, rate)
-            errors = _errors(row, column)
-            if not np.isfinite(errors).any() or abs(np.log(float(row["bpp"].iloc[0]) / rate)) > 0.3:
-                continue
-            ax.plot(SCALES, errors, color=color, marker="o", markersize=4)
-            ends.append((SCALES[-1], float(errors[-1]), f"{number(float(row['bpp'].iloc[0]), 2)} bpp", color))
-            spoken.append(
-                f"{number(float(row['bpp'].iloc[0]), 2)} bpp: "
-                + ", ".join(f"{number(e, 2)} at {k}×{k}" for k, e in zip(SCALES, errors, strict=True))
-            )
-        if recorded:
-            own = _errors(rows[rows["codec"] == "recorded"], column)
-            ax.plot(SCALES, own, color=INK, linewidth=1.2, linestyle=(0, (1, 2)))
-            ends.append((SCALES[-1], float(own[-1]), "recorded", INK))
-            spoken.append(
-                "recorded: " + ", ".join(f"{number(e, 2)} at {k}×{k}" for k, e in zip(SCALES, own, strict=True))
-            )
-        ax.set_xscale("log", base=2)
-        ax.set_yscale("log")
-        ax.set_xticks(SCALES, [f"{side}×{side}" for side in SCALES])
-        steps = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5])
-        low, high = ax.get_ylim()
-        ax.set_yticks(
-            steps[(steps >= low) & (steps <= high)], [f"{s:g}" for s in steps[(steps >= low) & (steps <= high)]]
-        )
-        ax.minorticks_off()
-        ax.set_xlabel("samples averaged")
-        style.label_ends(ax, ends)
-    return Panel(drawing, f"{name_of(codec)}, error {title} over the size of the mean. {'; '.join(spoken)}.")
-
-
-def _averaging_title(rows: pd.DataFrame, codec: str, own: np.ndarray) -> str:
-    row = _nearest(rows, codec, 0.18)
-    errors = _errors(row, "rmse_clean")
-    at = SCALES.index(8)
-    if not np.isfinite([errors[at], own[at]]).all():
-        return "What averaging after decompression gives back"
-    return (
-        f"After averaging 8×8 the ground is known to {number(errors[at], 2)} dB from a file of {number(float(row['bpp'].iloc[0]), 2)} bit per pixel, and to "
-        f"{number(own[at], 2)} dB from the recorded image"
-    )
-
-
-def edges(tables: Tables, *, correlated: bool = True) -> Figure:
-    """Agreement of edges with those of the clean scene over the rate, beside the noise floor, by number of looks."""
-    found = scenes(tables, correlated=correlated)
-    if not found or "epi_roa_clean" not in found[0][1]:
-        return Figure.nothing("simulated scenes", COMMAND)
-    codecs = present(found[0][1], CODECS)
-    looks_ = {codec: look_of(codec, str(found[0][1].set_index("codec")["family"][codec].iloc[0])) for codec in codecs}
-    panels = []
-    for looks, rows in found:
-        spoken = []
-        with style.style():
-            drawing, ax = style.axes(3.6, 2.5)
-            ax.set_title(f"{looks:g} {'look' if looks == 1 else 'looks'}: edges of the ground")
-            for codec, look in looks_.items():
-                line = rows[rows["codec"] == codec].sort_values("bpp")
-                ax.plot(line["bpp"], line["epi_roa_clean"], **{**look.line, "markersize": 3})
-                best = line.loc[line["epi_roa_clean"].astype(float).idxmax()]
-                spoken.append(f"{look.label}: best {number(best['epi_roa_clean'], 2)} at {best['bpp']:.2g} bpp")
-            own = rows[rows["codec"] == "recorded"]["epi_roa_clean"].astype(float)
-            if len(own):
-                ax.axhline(own.iloc[0], color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
-                spoken.append(f"recorded image {number(own.iloc[0], 2)}")
-            ax.set_ylim(0, 1.02)
-            rate_axis(ax, rows["bpp"].dropna())
-        panels.append(Panel(drawing, f"{looks:g} looks, agreement of edges with the clean scene. {'; '.join(spoken)}."))
-    return Figure(
-        panels, key=[*looks_.values(), Look("recorded image", MUTED, "", hollow=True, width=1)], narrowest=300,
-        title="Edges of the ground, not of its speckle: how much of them each codec keeps",
-        caption=f"Simulated scenes, {_kind(correlated)} speckle. Ratio-of-averages edge strength against that of the clean scene, 1 = the same.",
-    )  # fmt: skip
+def _looks(count: float) -> str:
+    return f"{count:g} {'look' if count == 1 else 'looks'}"
 
 
 def text(tables: Tables) -> Prose:
@@ -277,31 +204,32 @@ def text(tables: Tables) -> Prose:
     if found.empty:
         return missing("simulated scenes", COMMAND)
     lines = []
-    for correlated in (False, True):
-        part = found[(found["correlation"] > 0) == correlated]
-        for codec, of_codec in part.groupby("codec", sort=False):
-            inside = of_codec[of_codec["inside"]]
-            words = [
-                f"{number(r.bpp, 2)} bpp at {r.looks:g} looks ({number(r.psnr_db - r.recorded_db, 1, sign=True)} dB over the recorded image)"
-                for r in inside.itertuples()
-            ]
-            never = [f"{r.looks:g}" for r in of_codec[~of_codec["inside"]].itertuples()]
-            sentence = f"**{name_of(str(codec))}, {_kind(correlated)} speckle**: "
-            sentence += f"nearest to the ground at {listing(words)}" if words else "no peak inside the range"
-            sentence += f"; no peak at {listing(never)} looks." if never and words else "."
-            lines.append(sentence)
-    despeckled = found.drop_duplicates(["looks", "correlation"])
-    gap = [
-        f"{number(r.lee_db, 1)} dB at {r.looks:g}"
-        for r in despeckled[despeckled["correlation"] > 0].itertuples()
-        if np.isfinite(r.lee_db)
-    ]
-    if gap:
-        best = [
-            f"{number(g['psnr_db'].max(), 1)} dB at {count:g}"
-            for count, g in found[found["correlation"] > 0].groupby("looks")
-        ]
+    for correlated in (True, False):
+        inside = found[((found["correlation"] > 0) == correlated) & found["inside"]]
+        if inside.empty:
+            continue
+        best = inside.loc[inside.groupby("looks")["psnr_db"].idxmax()]
+        words = spoken(
+            f"{number(r.psnr_db - r.recorded_db, 1)} dB at {_looks(r.looks)} ({name_of(r.codec)}, {number(r.bpp, 2)} bit per pixel)"
+            for r in best.itertuples()
+        )
         lines.append(
-            f"For comparison, a plain despeckler (Lee, 7×7) reaches {listing(gap)} looks with correlated speckle; the best files {listing(best)}."
+            f"**With {kind_of(correlated)} speckle** the best file is nearer to the ground than the recorded image by {words}."
+        )
+    never = sorted(set(found["looks"]) - set(found[found["inside"]]["looks"]))
+    if never:
+        lines.append(
+            f"**At {spoken(f'{count:g}' for count in never)} {'look' if never == [1.0] else 'looks'}** the smallest file measured is the nearest: "
+            "there is more noise than ground in the image, and whoever smooths most wins."
+        )
+    despeckled = found[found["correlation"] > 0].drop_duplicates("looks").dropna(subset=["lee_db"])
+    if len(despeckled):
+        best = found[found["correlation"] > 0].groupby("looks")["psnr_db"].max()
+        gaps = spoken(
+            f"{number(r.lee_db - best[r.looks], 1, sign=True)} dB at {_looks(r.looks)}" for r in despeckled.itertuples()
+        )
+        lines.append(
+            f"**A despeckler does it better.** Against the best file of any codec a plain Lee filter (7×7) scores {gaps}, with correlated "
+            "speckle: despeckling is a side effect of compression, not a reason for it."
         )
     return Prose("\n".join(f"- {line}" for line in lines))

@@ -40,15 +40,15 @@ def radar_and_optical(tables: Tables) -> Figure:
     rows = entropies(tables, ("radar", "optical"))
     if rows.empty:
         return Figure.nothing("entropies of scenes", COMMAND)
-    panels = [_bars(rows[rows["grid"] == grid], title) for grid, title in ((RELATIVE, "steps of σ/8: bit per pixel"), (PHYSICAL, "steps of 0.1 dB: bit per pixel"))]  # fmt: skip
+    panels = [_bars(rows[rows["grid"] == grid], title) for grid, title in ((RELATIVE, "steps of σ/8 (bpp)"), (PHYSICAL, "steps of 0.1 dB (bpp)"))]  # fmt: skip
     panels.append(_lossy(rows.drop_duplicates("band")))
     scene = rows[rows["kind"] == "radar"]["scene"]
     return Figure(
         panels, narrowest=230, title=_optical_title(rows),
         key=[Look("every pixel by itself (zeroth order)", INK, "", width=1.2), Look("with its neighbors (lossless file)", MUTED, "s", width=0)],
         caption=f"Recorded: {scene.iloc[0] if len(scene) else 'no radar scene'}, and Sentinel-2 images of the ground of the embedded test scene one day "
-        "later. Left: levels of an eighth of each image's own standard deviation, on which images of any contrast compare. Middle: "
-        "equal relative precision. Right: JPEG 2000 at 30 dB against each image's own range.",
+        "later; bpp: bit per pixel. σ/8: levels of an eighth of each image's own standard deviation, on which images of any contrast "
+        "compare. 0.1 dB: equal relative precision. 30 dB: PSNR against each image's own range, loss included.",
     )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def _lossy(rows: pd.DataFrame) -> Panel:
     spoken = []
     with style.style():
         drawing, ax = style.axes(2.9, 2.0)
-        ax.set_title("JPEG 2000 at 30 dB: bit per pixel", fontsize=8.5)
+        ax.set_title("JPEG 2000 at 30 dB (bpp)", fontsize=8.5)
         for place, (_, row) in enumerate(rows.iloc[::-1].iterrows()):
             value = float(row["jpeg2000_bpp_30db"])
             ax.barh(place, value, height=0.66, color=GREEN if row["kind"] == "optical" else BLUE)

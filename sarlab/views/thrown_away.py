@@ -18,8 +18,8 @@ from sarlab.views.text import Prose, missing, number
 if TYPE_CHECKING:
     from sarlab.lab.results import Tables
 
-#: One codec that drops what it does not see, one that bounds the error of every sample.
-CODECS = ("jpeg2000", "jpegls")
+#: Two codecs that drop what squared error does not miss, one that bounds the error of every sample.
+CODECS = ("jpeg2000", "hevc12", "jpegls")
 #: Matched PSNR in dB of the lines.
 TARGETS = (22.0, 26.0, 30.0, 36.0)
 #: Class of ground → (column, color, marker).
@@ -45,8 +45,8 @@ def spectrum(tables: Tables) -> Figure:
     panels += [_class_panel(rows[rows["codec"] == codecs[0]], codecs[0])] if codecs else []
     return Figure(
         panels, narrowest=230, title=_title(rows),
-        caption=f"{where(rows)}. Left and middle: power of the error over power of the recorded image, by radial spatial frequency; 100 % is "
-        "what a constant would lose, more is noise of the codec's own. Right: error of each class over that of homogeneous "
+        caption=f"{where(rows)}. Power lost: that of the error over that of the recorded image, by radial spatial frequency; 100 % is what a "
+        "constant would lose, more is noise of the codec's own. Last panel: error of each class over that of homogeneous "
         "ground, where there is nothing but speckle to lose; above 1 structure is lost with it.",
         key=[Look(name, color, marker) for name, (_, color, marker) in CLASSES.items()],
     )  # fmt: skip
@@ -90,7 +90,7 @@ def _class_panel(rows: pd.DataFrame, codec: str) -> Panel:
     base = curve(rows, "rmse_homogeneous_db").set_index("target_value")["mean"]
     spoken = []
     with style.style():
-        drawing, ax = style.axes(2.75, 2.4)
+        drawing, ax = style.axes(2.9, 2.4)
         ax.set_title(f"{name_of(codec)}: error ÷ homogeneous", fontsize=8.5)
         ax.axhline(1, color=INK, linewidth=0.9)
         rates = []

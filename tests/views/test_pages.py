@@ -72,8 +72,24 @@ def test_codecs_are_drawn_over_bits_of_the_same_scenes_only(filled):
         }
     )  # fmt: skip
     html = html_of(plots.rate_distortion(filled.runs, codecs=codecs, panels=("bpp",)))
-    assert "jpeg2000" in html
+    assert "JPEG 2000: 24 dB at 0.5 bpp" in html
     assert "elsewhere" not in html
+
+
+def test_limits_are_drawn_over_bits_and_explained(filled):
+    row = filled.runs.query("band == 'VV' and split == 'test'").iloc[0]
+    limits = pd.DataFrame(
+        {
+            "limit": ["rwf"] * 3 + ["scalar"] * 3, "scene": row["scene"], "band": "VV", "split": "test",
+            "bpp": [0.5, 1.0, 2.0] * 2, "psnr_db": [26.0, 29.0, 32.0, 25.0, 28.0, 31.0], "estimate": False,
+        }
+    )  # fmt: skip
+    figure = plots.rate_distortion(filled.runs, limits=limits, panels=("bpp",))
+    assert "Gaussian limit: 26 dB at 0.5 bpp" in figure.panels[0].alt
+    assert "a codec may also pass it" in figure.caption
+    assert "Gaussian limit" in html_of(figure)
+    # nothing of them on a plot over the ratio
+    assert "Gaussian" not in plots.rate_distortion(filled.runs, limits=limits, panels=("psnr",)).caption
 
 
 def test_headline_of_a_curve_that_bends_says_how_it_begins_and_ends(filled):
