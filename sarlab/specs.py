@@ -121,6 +121,10 @@ class QuantizerSpec:
         return f"{names.get(self.scheme, self.scheme)}{self.bits}{whole}{seen}"
 
 
+#: Ways in which the ratios of a curve share trainings.
+CURVES = ("dedicated", "nested", "progressive")
+
+
 @dataclass(frozen=True)
 class TrainSpec:
     """How a network is trained. Steps, not seconds: the same spec gives the same weights on the same device.
@@ -145,6 +149,11 @@ class TrainSpec:
         Steps between validations; the best weights are kept.
     threads : int
         CPU threads of the run. Float sums depend on it, so it belongs to the spec.
+    curve : {"dedicated", "nested", "progressive"}
+        How the ratios of a curve share trainings: not at all; by one training whose leading channels serve all; or by
+        starting each from the one with twice its channels.
+    first_channels : int
+        Latent channels of the training that a nested or progressive curve begins with.
     """
 
     steps: int = 300
@@ -159,8 +168,17 @@ class TrainSpec:
     precision: str = "float32"
     validate_every: int = 50
     threads: int = 1
+    curve: str = "dedicated"
+    first_channels: int = 0
 
     def __post_init__(self) -> None:
+        if self.curve not in CURVES:
+            raise PlanError(f"unknown curve '{self.curve}'; use {', '.join(CURVES)}")
+        if (self.curve != "dedicated") != (self.first_channels > 0):
+            raise PlanError(
+                f"curve '{self.curve}' and first_channels {self.first_channels} do not fit: nested and progressive curves "
+                "begin with a number of channels, dedicated trainings have none"
+            )
         for name in ("batch_size", "patch_size", "validate_every", "threads"):
             if getattr(self, name) < 1:
                 raise PlanError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -189,6 +207,13 @@ class RunSpec:
         r = self.model.spatial_reduction
         if self.train.patch_size % r:
             raise PlanError(f"patch_size {self.train.patch_size} is not a multiple of spatial_reduction {r}")
+        first, channels = self.train.first_channels, self.model.latent_channels
+        if first and (first % channels or (first // channels).bit_count() != 1):
+            raise PlanError(
+                f"latent_channels {channels} is not {first} halved some times, as a {self.train.curve} curve has it"
+            )
+        if first and self.quantizer.training != "none":
+            raise PlanError(f"a {self.train.curve} curve is trained without quantizer; use training = 'none'")
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain dictionary, as in JSON or TOML."""
@@ -213,7 +238,9 @@ class RunSpec:
         """Readable part of the run id."""
         m = self.model
         init = "" if m.init == "scratch" or m.architecture == "klt" else f"-{m.init}"
-        return f"{m.architecture}{init}-r{m.spatial_reduction}-c{m.latent_channels}-{self.quantizer.label}-s{self.seed}"
+        shared = "" if self.train.curve == "dedicated" else f"-{self.train.curve[0]}{self.train.first_channels}"
+        shape = f"r{m.spatial_reduction}-c{m.latent_channels}{shared}"
+        return f"{m.architecture}{init}-{shape}-{self.quantizer.label}-s{self.seed}"
 
 
 def spec_from_dict(cls: type, values: Mapping[str, Any]) -> Any:

@@ -27,14 +27,16 @@ from sarlab.files import write_json
 from sarlab.lab import locks
 from sarlab.lab.identity import run_hash, run_id
 from sarlab.lab.latents import frequencies
+from sarlab.lab.lineage import base_of, start_of, steps_of
 from sarlab.lab.machine import cpu_threads, device_name, peak_memory_mb, pick_device
 from sarlab.lab.measure import measure, throughput
 from sarlab.lab.results import HISTORY_COLUMNS, is_complete, now, order_columns
 from sarlab.lab.runfolder import PROGRESS, Outcome, load, load_network, save
-from sarlab.models.base import Autoencoder
+from sarlab.models.base import Autoencoder, LatentHook
 from sarlab.models.complexity import count_parameters, macs_per_pixel
 from sarlab.models.data import TrainingData
 from sarlab.models.history import History
+from sarlab.models.nested import NestedChannels, leading_weights
 from sarlab.models.quantizers import Quantizer, build_quantizer
 from sarlab.models.registry import build_model
 from sarlab.models.training import train
@@ -110,15 +112,17 @@ def _run(
     klt = build_model(replace(spec.model, architecture="klt", init="klt"), seed=spec.seed, klt=basis).to(device)
     model = build_model(spec.model, seed=spec.seed, klt=basis).to(device)
     quantizer = build_quantizer(spec.quantizer, spec.model.latent_channels, seed=spec.seed).to(device)
-    base = base_of(spec)
-    if base is None:
+    # A run takes its weights over, or its training starts from somewhere else than its seed.
+    other = base_of(spec) or start_of(spec)
+    if other is not None:
+        place = folder.parent / run_id(other, split.digest)
+        wait_and_run(other, place, device=str(device), progress=progress, time_budget=time_budget)
+        model.load_state_dict(leading_weights(load_network(place).state_dict(), model))
+    if base_of(spec) is None:
         history = fit(spec, model, quantizer, data, folder, device, progress, time_budget)
         course, costs = history_frame(history), training_costs(history)
     else:
-        other = folder.parent / run_id(base, split.digest)
-        wait_and_run(base, other, device=str(device), progress=progress, time_budget=time_budget)
-        trained = load(other)
-        model.load_state_dict(load_network(other).state_dict())
+        trained = load(place)
         course, costs = trained.history, {name: trained.rows[name].iloc[0] for name in TRAINING_COSTS}
     model.eval()
     latents = training_latents(model, data, device)
@@ -137,16 +141,6 @@ def _run(
     outcome = Outcome(spec, name, digest, order_columns(rows), course, examples, folder)
     save(outcome, model, quantizer, split, device=device, started=started, seconds=time.perf_counter() - start)
     return outcome
-
-
-def base_of(spec: RunSpec) -> RunSpec | None:
-    """The run whose weights a run takes over: where training does not see the quantizer, all share those of float32.
-
-    None for runs that train their own.
-    """
-    base = replace(spec, quantizer=QuantizerSpec())
-    shared = spec.quantizer.training == "none" and spec != base and spec.model.architecture != "klt"
-    return base if shared else None
 
 
 def wait_and_run(spec: RunSpec, folder: Path, **options: Any) -> Outcome:
@@ -168,25 +162,26 @@ def fit(
     progress: Progress | None,
     time_budget: float | None,
 ) -> History:
-    """Train in place, with the quantizer between analysis and synthesis where its specification says so."""
+    """Train in place, with the quantizer or random tails between analysis and synthesis where the specification says so."""
     linear, seen = spec.model.architecture == "klt", spec.quantizer.training
+    hook: LatentHook | None = None if linear or seen == "none" else quantizer
+    if spec.train.curve == "nested" and not linear:
+        hook = NestedChannels(spec.model.latent_channels, seed=spec.seed)
     if seen in FOLLOWING:
         quantizer.calibrate(training_latents(model, data, device), synthesis=model.synthesis)
     history = train(
         model,
         data,
-        replace(spec.train, steps=0) if linear else spec.train,
+        replace(spec.train, steps=steps_of(spec)),
         seed=spec.seed,
         device=device,
-        quantizer=None if linear or seen == "none" else quantizer,
+        quantizer=hook,
         checkpoint=None if linear else folder / "checkpoint.safetensors",
         progress=follow(folder, progress),
         time_budget=time_budget,
     )
     if history.stopped == "time budget":
-        raise OutOfTime(
-            f"{folder.name}: stopped at step {history.steps_done} of {spec.train.steps}; run again to go on"
-        )
+        raise OutOfTime(f"{folder.name}: stopped at step {history.steps_done} of {steps_of(spec)}; run again to go on")
     if history.stopped == "diverged":
         raise TrainingError(f"{spec.label}: the loss became infinite at step {history.steps_done}; lower learning_rate")
     return history

@@ -64,12 +64,13 @@ class Estimate:
 
 def work(spec: RunSpec) -> float:
     """Multiplications of a training, forward passes only; 0 where nothing is trained, or where nothing can be."""
+    from sarlab.lab.lineage import steps_of
     from sarlab.models.complexity import macs_per_pixel
 
     train = spec.train
     try:
         return (
-            train.steps * train.batch_size * train.patch_size**2 * macs_per_pixel(spec.model) if trains(spec) else 0.0
+            steps_of(spec) * train.batch_size * train.patch_size**2 * macs_per_pixel(spec.model) if trains(spec) else 0.0
         )
     except SarlabError:
         return 0.0
@@ -82,7 +83,7 @@ def weight(spec: RunSpec) -> float:
 
 def trains(spec: RunSpec) -> bool:
     """Whether the run trains a network of its own, rather than taking over the weights of another run."""
-    from sarlab.lab.experiment import base_of
+    from sarlab.lab.lineage import base_of
 
     return spec.model.architecture != "klt" and spec.train.steps > 0 and base_of(spec) is None
 

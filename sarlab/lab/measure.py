@@ -13,6 +13,7 @@ import torch
 
 from sarlab.coding.latent_coding import LatentModel
 from sarlab.lab.latents import latent_columns
+from sarlab.lab.lineage import steps_of
 from sarlab.metrics import Reference, metrics, score
 from sarlab.metrics.rate import bits_per_pixel, measured_cr
 from sarlab.models.base import Autoencoder
@@ -180,7 +181,8 @@ def describe(spec: RunSpec) -> dict[str, Any]:
         "granularity": quantizer.granularity,
         "calibration": quantizer.calibration,
         "quantizer_training": quantizer.training,
-        "steps": 0 if model.architecture == "klt" else settings.steps,
+        "curve": settings.curve,
+        "steps": steps_of(spec),
         "batch_size": settings.batch_size,
         "patch_size": settings.patch_size,
         "seed": spec.seed,

@@ -102,11 +102,15 @@ def bands(runs: pd.DataFrame) -> list[str]:
 def main_line(rows: pd.DataFrame) -> pd.DataFrame:
     """One configuration per architecture, initialization and ratio: the one that the comparison is about.
 
-    Plans also vary shape at equal ratio, width, depth and quantizer. Kept are the finest quantizer, and then the
+    Plans also vary shape at equal ratio, width, depth, quantizer, and how ratios share trainings. Kept are trainings of
+    one ratio where there are any, the finest quantizer, and then the
     commonest spatial reduction of each ratio and the commonest width and depth of each architecture and start.
     """
     if rows.empty:
         return rows
+    if "curve" in rows:
+        dedicated = rows["curve"].fillna("dedicated") == "dedicated"
+        rows = rows[dedicated] if dedicated.any() else rows
     rows = rows[pd.to_numeric(rows["bits"], errors="coerce").fillna(32) == _finest(rows)]
     for among, chosen in (
         (["dimension_ratio"], "spatial_reduction"),
