@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import os
 import sys
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ examples:
   sarlab sweep full --dry-run                         what would run, how long, in how much memory
   sarlab sweep full --executor dask                   worker processes of this machine, one for each GPU
   sarlab sweep full --executor dask --scheduler tcp://10.0.0.7:8786     a Dask cluster that runs already
+  torchrun --nproc-per-node 8 -m sarlab sweep large.toml --executor inline     each run by eight processes together
   sarlab sweep full --only '*-r16-c16-*'              some runs of a plan
   sarlab sweep full --time-budget 3000                stop cleanly after 50 minutes; the same command goes on
 
@@ -64,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     jobs = select(jobs_of(plan, args.runs), args.only)
     if not jobs:
         raise SarlabError(f"no run of plan '{plan.name}' has '{args.only}' in its id")
+    if launched() and not args.dry_run:
+        return run_together(args, jobs)
     states = {job.run_id: job.state for job in jobs}
     todo = [job for job in jobs if states[job.run_id] != "complete"]
     skipped = [job for job in todo if states[job.run_id] == "failed" and not args.retry_failed]
@@ -98,6 +102,33 @@ def run(args: argparse.Namespace) -> int:
         print(f"{len(missing)} runs are left; the same command goes on with them")
         return 3
     return 0
+
+
+def launched() -> bool:
+    """Whether torchrun started this process as one of several (no import of torch to find out)."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+
+
+def run_together(args: argparse.Namespace, jobs: list[Job]) -> int:
+    """Every run by all processes that torchrun started; the first one reports."""
+    from sarlab.lab import torchrun
+
+    if args.executor != "inline":
+        raise SarlabError(f"under torchrun runs are trained together, not by {args.executor}; add --executor inline")
+    deadline = None if args.time_budget is None else time.monotonic() + args.time_budget
+    with torchrun.joined(Settings(args.device, 1, deadline)) as (crew, settings):
+        if not crew.leads:
+            torchrun.follow(jobs, crew, settings)
+            return 0
+        todo = [job for job in jobs if job.state != "complete" and (args.retry_failed or job.state != "failed")]
+        print(f"{len(jobs)} runs, {len(todo)} to do, each by {crew.size} processes", flush=True)
+        check_writable(args.runs)
+        with Progress(todo) as progress:
+            ended = torchrun.lead(jobs, todo, crew, lambda some: execute(some, "inline", settings, progress))
+    failed = [item for item in ended if item.outcome == "failed"]
+    for item in failed:
+        print(f"sarlab: error: {item.job.run_id}: {item.message}", file=sys.stderr)
+    return 1 if failed else 3 if any(job.state != "complete" for job in todo) else 0
 
 
 def select(jobs: list[Job], only: str | None) -> list[Job]:

@@ -65,13 +65,14 @@ class Estimate:
 def work(spec: RunSpec) -> float:
     """Multiplications of a training, forward passes only; 0 where nothing is trained, or where nothing can be."""
     from sarlab.lab.lineage import steps_of
+    from sarlab.lab.lineage import steps_of
     from sarlab.models.complexity import macs_per_pixel
 
     train = spec.train
     try:
-        return (
-            steps_of(spec) * train.batch_size * train.patch_size**2 * macs_per_pixel(spec.model) if trains(spec) else 0.0
-        )
+        if not trains(spec):
+            return 0.0
+        return steps_of(spec) * train.batch_size * train.patch_size**2 * macs_per_pixel(spec.model)
     except SarlabError:
         return 0.0
 
@@ -136,7 +137,7 @@ def calibrate(specs: Sequence[RunSpec], device: str, seconds: float = CALIBRATIO
             break
         if not work(spec):
             continue
-        few = replace(spec.train, steps=TIMED_STEPS, validate_every=10**9)
+        few = replace(spec.train, steps=TIMED_STEPS, validate_every=10**9, curve="dedicated", first_channels=0)
         with cpu_threads(spec.train.threads):
             model = build_model(spec.model, seed=0, training=data)
             alone = TrainingData(data.training)

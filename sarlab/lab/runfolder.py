@@ -112,7 +112,9 @@ def save(
         },
     }
     write_json(folder / MANIFEST, outcome.manifest)
-    for leftover in (*folder.glob("checkpoint*"), folder / PROGRESS):
+    # Half-written files of processes that were killed go too; the notebook's may be another process' at work.
+    halves = (path for path in folder.glob(".*.tmp*") if path.suffix != ".ipynb")
+    for leftover in (*folder.glob("checkpoint*"), *halves, folder / PROGRESS):
         leftover.unlink(missing_ok=True)
 
 

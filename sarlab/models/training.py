@@ -14,9 +14,12 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from sarlab.errors import TrainingError
 from sarlab.models.base import Autoencoder, LatentHook
 from sarlab.models.checkpoint import TrainingState, every, load_checkpoint, save_checkpoint
 from sarlab.models.data import Batch, PatchSampler, TrainingData
+from sarlab.models.distributed import Pass, averaged, team
+from sarlab.models.graphs import graphed, wanted
 from sarlab.models.history import History, Validation
 from sarlab.models.interrupts import interrupts_deferred
 from sarlab.models.losses import losses
@@ -24,8 +27,10 @@ from sarlab.specs import TrainSpec, content_hash
 
 #: Memory of Adam. That of squared gradients is short: trainings are a few hundred steps, and spikes must fade in some.
 BETAS = (0.9, 0.95)
-#: Steps between recorded losses: reading one waits for the device.
-RECORD_EVERY = 10
+#: Steps between recorded losses, and records that are read together: reading waits for the device, if it is not the CPU.
+RECORD_EVERY, READ_TOGETHER = 10, 10
+#: Why a training stops before its end, as the processes say it to each other.
+STOPS = ("", "interrupted", "time budget")
 #: Seconds between the checkpoints of a running training.
 CHECKPOINT_SECONDS = 30.0
 
@@ -48,6 +53,7 @@ def train(
     """Train `model` in place; it ends with the averaged weights that were best on validation.
 
     The start is validated too: a network that begins as the KLT does not end below it on the validation scenes.
+    Where torchrun has started several processes, each takes its share of the batches; see `sarlab.models.distributed`.
 
     Parameters
     ----------
@@ -113,6 +119,30 @@ def train(
         history.stopped = ""
     layer_norms: dict[str, float] = {}
     checkpoint_due = every(CHECKPOINT_SECONDS, perf_counter)
+    crew = team()
+    if crew.size > spec.batch_size:
+        raise TrainingError(f"{crew.size} processes for {spec.batch_size} patches a step; raise batch_size")
+    crew.begin(history.steps_done)
+    half = half_precision(spec, device)
+    forward: nn.Module = Pass(model, quantizer)
+    if crew.size > 1:
+        forward = averaged(forward, device)
+    elif quantizer is None and wanted(device, spec.steps - history.steps_done):
+        example = sampler.draw(spec.batch_size, torch.Generator().manual_seed(seed))
+        forward = graphed(forward, example.x, half=half)
+    unread: list[tuple[int, float, Tensor]] = []
+
+    def read() -> None:
+        """Move what was recorded on the device into the history."""
+        while unread and history.stopped != "diverged":
+            step, rate, values = unread.pop(0)
+            loss, norm = values.tolist()
+            history.steps.append(step)
+            history.losses.append(loss)
+            history.learning_rates.append(rate)
+            history.gradient_norms.append(norm)
+            if not math.isfinite(loss):
+                history.stopped = "diverged"
 
     def validate() -> None:
         with exchanged(parameters, average):
@@ -124,7 +154,7 @@ def train(
                 for name, tensor in trained.state_dict().items():
                     state.best[name].copy_(tensor)
         history.validations.append(found)
-        if progress:
+        if progress and crew.leads:
             progress(history, spec.steps)
 
     with cpu_threads(spec.threads), interrupts_deferred() as interrupted:
@@ -138,12 +168,17 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["rate"]
 
-            batch = sampler.draw(spec.batch_size, generator)
+            batch, factor = sampler.draw(spec.batch_size, generator), None
+            history.pixels += batch.x.numel()
+            if crew.size > 1:
+                batch, factor = crew.share(batch)
             if hasattr(quantizer, "progress"):
                 quantizer.progress = step / spec.steps
-            with torch.autocast(device.type, torch.bfloat16, enabled=half_precision(spec, device)):
-                x_hat = model(batch.x, quantizer).x_hat
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                x_hat = forward(batch.x)
             loss = loss_of(x_hat.float(), batch)
+            if factor is not None:
+                loss = factor * loss
 
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -156,31 +191,30 @@ def train(
             decay = min(spec.ema_decay, (1 + step) / (10 + step))
             get_ema_multi_avg_fn(decay)(average, [p.detach() for p in parameters], step)
             history.steps_done += 1
-            history.pixels += batch.x.numel()
 
             if step % RECORD_EVERY == 0:
-                history.steps.append(step)
-                history.losses.append(loss.item())
-                history.learning_rates.append(rate)
-                history.gradient_norms.append(norm.item())
-                if not math.isfinite(history.losses[-1]):
-                    history.stopped = "diverged"
+                unread.append((step, rate, torch.stack([crew.mean(loss.detach()), norm])))
+            if device.type == "cpu" or last_before_validation or len(unread) >= READ_TOGETHER:
+                read()
+                if history.stopped:
                     break
             history.seconds += perf_counter() - since
             if last_before_validation:
                 validate()
                 trained.train()
             since = perf_counter()
-            if interrupted():
-                history.stopped = "interrupted"
-            elif time_budget is not None and since - began > time_budget and history.steps_done < spec.steps:
-                history.stopped = "time budget"
-            elif checkpoint is not None and checkpoint_due():
+            if crew.size > 1 and step % RECORD_EVERY:
+                continue  # the processes talk about stopping at every tenth step
+            over = time_budget is not None and since - began > time_budget and history.steps_done < spec.steps
+            history.stopped = STOPS[crew.say(1 if interrupted() else 2 if over else 0)]
+            if not history.stopped and crew.leads and checkpoint is not None and checkpoint_due():
+                read()
                 save_checkpoint(checkpoint, state)
+        read()
         if not history.stopped:
             history.stopped = "finished"
         # Weights that diverged are no state to go on from.
-        if checkpoint is not None and history.stopped != "diverged":
+        if checkpoint is not None and crew.leads and history.stopped != "diverged":
             save_checkpoint(checkpoint, state)
 
     trained.load_state_dict(state.best)
