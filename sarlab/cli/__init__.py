@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "recommend": ("recommend", "the furthest compression that meets your thresholds, of all that was measured"),
     "status": ("status", "say which runs are done, running, failed and missing"),
     "runs": ("runs", "carry finished runs from one machine to another as one file"),
+    "publish": ("publish", "put the finished runs of a plan into the tracked report"),
     "report": ("report", "turn finished runs into an HTML report"),
 }
 

@@ -10,7 +10,7 @@ from sarlab.errors import SarlabError
 from sarlab.lab.book import render, stage
 from sarlab.lab.executors import Settings
 from sarlab.lab.executors import render as render_pages
-from sarlab.lab.jobs import jobs_of
+from sarlab.lab.jobs import Job, jobs_of
 from sarlab.lab.plans import load_plan
 from sarlab.lab.publish import publish
 
@@ -39,12 +39,23 @@ def run(args: argparse.Namespace) -> int:
         plan = load_plan(args.plan, scenes=args.scenes, quantity=args.quantity)
         jobs = jobs_of(plan, args.runs)
         complete = [job for job in jobs if job.state == "complete"]
-        unrendered = [item for item in render_pages(complete, Settings(), lambda item: None) if item.message]
-        if unrendered:
-            raise SarlabError(f"the page of {unrendered[0].job.run_id} could not be made: {unrendered[0].message}")
+        render_missing_pages(complete)
         book = stage(args.out)
         manifest = publish(plan, jobs, book)
         missing = f", {manifest['missing']} missing" if manifest["missing"] else ""
         print(f"{manifest['runs']} runs{missing}; rendering", flush=True)
     print(render(book, args.out).resolve())
     return 0
+
+
+def render_missing_pages(jobs: list[Job]) -> None:
+    """Execute the notebooks of complete runs that were made without one.
+
+    Raises
+    ------
+    SarlabError
+        Naming the run whose notebook fails.
+    """
+    unrendered = [item for item in render_pages(jobs, Settings(), lambda item: None) if item.outcome != "complete"]
+    if unrendered:
+        raise SarlabError(f"the page of {unrendered[0].job.run_id} could not be made: {unrendered[0].message}")

@@ -12,6 +12,7 @@ import pandas as pd
 
 from sarlab.errors import ResultsError
 from sarlab.files import replacing, write_json, write_text
+from sarlab.lab import release
 from sarlab.lab.jobs import Job
 from sarlab.lab.notebooks import NOTEBOOK
 from sarlab.lab.plans import Plan
@@ -25,7 +26,7 @@ RUNS_CHAPTER = "chapters/runs"
 IMAGE_SIDE = 240
 
 
-def publish(plan: Plan, jobs: Sequence[Job], book: Path) -> dict[str, Any]:
+def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = False) -> dict[str, Any]:
     """Write the results of complete runs into the folder of a book.
 
     Parameters
@@ -35,6 +36,8 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path) -> dict[str, Any]:
         Those that are not complete are left out and counted.
     book : Path
         A staged copy of ``book/``, or ``book/`` itself.
+    tracked : bool
+        Follow the rules of the report that is kept in the repository: `sarlab.lab.release`.
 
     Returns
     -------
@@ -44,21 +47,27 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path) -> dict[str, Any]:
     Raises
     ------
     ResultsError
-        If no run is complete.
+        If no run is complete; for a tracked report, if any is not, or its pages cannot be made small enough.
     """
     complete = [job for job in jobs if job.state == "complete"]
     if not complete:
         raise ResultsError(f"no complete run of plan '{plan.name}'; run 'sarlab sweep {plan.name}' first")
+    tables = study_jobs(plan.studies, plan.runs[0].scenes, complete[0].folder.parent)
+    shown = complete
+    if tracked:
+        release.check(plan.name, jobs, tables)
+        shown = release.with_pages(complete)
     results = book / "results"
     runs, history = collect(plan, complete)
     write_table(runs, results / "runs.csv")
     write_table(history, results / "history.csv")
-    write_table(write_images(complete, results / "images"), results / "examples.csv")
-    tables = study_jobs(plan.studies, plan.runs[0].scenes, complete[0].folder.parent)
+    images = write_images(shown, results / "images", levels=release.LEVELS if tracked else 256)
+    write_table(images, results / "examples.csv")
     for study in tables:
         if study.manifest:
             write_table(study.table(), results / f"{study.name}.csv")
-    pages = write_pages(complete, book / "runs")
+    room = release.ALL_BYTES - release.folder_bytes(results) if tracked else None
+    pages = write_pages(shown, book / "runs", room=room)
     list_pages(book / "_toc.yml", pages)
     manifest = {
         "plan": plan.name,
@@ -66,6 +75,7 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path) -> dict[str, Any]:
         "published": now(),
         "runs": len(complete),
         "missing": len(jobs) - len(complete),
+        "pages": len(pages),
         "devices": sorted({str(value) for value in runs["device"].dropna().unique()}),
         "environments": _distinct(_environment_of(job) for job in complete),
         "data": _distinct((read_manifest(job.folder) or {}).get("data") for job in complete),
@@ -104,8 +114,8 @@ def collect(plan: Plan, jobs: Sequence[Job]) -> tuple[pd.DataFrame, pd.DataFrame
 # --- images -----------------------------------------------------------------------------------------------------------
 
 
-def write_images(jobs: Sequence[Job], folder: Path) -> pd.DataFrame:
-    """Example images as 8-bit PNG over the clip range; returns their index.
+def write_images(jobs: Sequence[Job], folder: Path, *, levels: int = 256) -> pd.DataFrame:
+    """Example images as 8-bit PNG of so many gray levels over the clip range; returns their index. Others are removed.
 
     The index has run_id, scene, band, kind ("original", "reconstruction"), file, clip_low, clip_high.
     """
@@ -125,7 +135,8 @@ def write_images(jobs: Sequence[Job], folder: Path) -> pd.DataFrame:
                     stem = scene if kind == "original" else f"{job.run_id}-{scene}"
                     file = f"{_slug(stem)}-{_slug(band)}.png"
                     with replacing(folder / file) as temporary:
-                        Image.fromarray(to_gray(_middle(arrays[f"{name}/{kind}"]), clip)).save(temporary, optimize=True)
+                        gray = coarse(to_gray(_middle(arrays[f"{name}/{kind}"]), clip), levels)
+                        Image.fromarray(gray).save(temporary, optimize=True)
                     entries.append(
                         {
                             "run_id": job.run_id,
@@ -137,6 +148,10 @@ def write_images(jobs: Sequence[Job], folder: Path) -> pd.DataFrame:
                             "clip_high": clip[1],
                         }
                     )
+    kept = {entry["file"] for entry in entries}
+    for stale in folder.glob("*.png"):
+        if stale.name not in kept:
+            stale.unlink()
     return pd.DataFrame(entries, columns=["run_id", "scene", "band", "kind", "file", "clip_low", "clip_high"])
 
 
@@ -145,6 +160,11 @@ def to_gray(values_db: np.ndarray, clip: tuple[float, float]) -> np.ndarray:
     low, high = clip
     scaled = (values_db.astype(np.float32) - low) / (high - low)
     return (np.nan_to_num(np.clip(scaled, 0, 1), nan=0.0) * 255).round().astype(np.uint8)
+
+
+def coarse(gray: np.ndarray, levels: int) -> np.ndarray:
+    """Round 0…255 to `levels` grays."""
+    return np.round(np.round(gray * ((levels - 1) / 255)) * (255 / (levels - 1))).astype(np.uint8)
 
 
 def _middle(image: np.ndarray) -> np.ndarray:
@@ -160,24 +180,32 @@ def _slug(text: str) -> str:
 # --- pages ------------------------------------------------------------------------------------------------------------
 
 
-def write_pages(jobs: Sequence[Job], folder: Path) -> list[str]:
-    """One page a run, cleaned for print; pages of other runs are removed. Returns the names without suffix."""
+def write_pages(jobs: Sequence[Job], folder: Path, *, room: int | None = None) -> list[str]:
+    """One page a run, cleaned for print; pages of other runs are removed. Returns the names without suffix.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    folder : Path
+    room : int, optional
+        Bytes that all pages may take; their pictures are coded again where they must be.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    names = []
-    for job in jobs:
-        source = job.folder / NOTEBOOK
-        if not source.is_file():
-            continue
-        notebook = json.loads(source.read_text(encoding="utf-8"))
+    written = [job for job in jobs if (job.folder / NOTEBOOK).is_file()]
+    left, names = room or 0, set()
+    for position, job in enumerate(release.in_turn(written)):
+        notebook = json.loads((job.folder / NOTEBOOK).read_text(encoding="utf-8"))
         page = clean_notebook(notebook, title=page_title(job), root=job.folder.parent)
-        write_text(
-            folder / f"{job.run_id}.ipynb", json.dumps(page, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-        )
-        names.append(job.run_id)
+        if room is not None:
+            page = release.shrink(page, min(release.PAGE_BYTES, left // (len(written) - position)))
+            release.check_page(job.run_id, page)
+            left -= release.size(page)
+        write_text(folder / f"{job.run_id}.ipynb", release.text_of(page))
+        names.add(job.run_id)
     for stale in folder.glob("*.ipynb"):
         if stale.stem not in names:
             stale.unlink()
-    return names
+    return [job.run_id for job in written]
 
 
 def page_title(job: Job) -> str:
@@ -202,14 +230,21 @@ def list_pages(toc: Path, pages: Sequence[str]) -> None:
     """
     import yaml
 
-    contents = yaml.safe_load(toc.read_text(encoding="utf-8"))
+    text = toc.read_text(encoding="utf-8")
+    contents = yaml.safe_load(text)
     chapter = _find(contents, RUNS_CHAPTER)
     if chapter is None:
         raise ResultsError(f"{toc}: no entry '{RUNS_CHAPTER}'; the run pages are listed below it")
     chapter.pop("sections", None)
     if pages:
         chapter["sections"] = [{"file": f"runs/{name}"} for name in pages]
-    write_text(toc, yaml.safe_dump(contents, sort_keys=False, allow_unicode=True))
+    remarks = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+
+    class Indented(yaml.SafeDumper):
+        def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+            super().increase_indent(flow, False)
+
+    write_text(toc, remarks + yaml.dump(contents, Dumper=Indented, sort_keys=False, allow_unicode=True, width=120))
 
 
 def _find(node: Any, file: str) -> dict[str, Any] | None:

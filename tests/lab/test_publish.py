@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from sarlab.cli import main
 from sarlab.errors import ResultsError
+from sarlab.lab import release
 from sarlab.lab.executors import Settings, execute
 from sarlab.lab.jobs import jobs_of
 from sarlab.lab.plans import build_plan
@@ -96,3 +98,87 @@ def test_nothing_to_publish_is_said(tmp_path):
     plan = build_plan("tiny", PLAN)
     with pytest.raises(ResultsError, match="run 'sarlab sweep tiny' first"):
         publish(plan, jobs_of(plan, tmp_path), tmp_path / "book")
+
+
+# --- the tracked report -----------------------------------------------------------------------------------------------
+
+
+def test_the_tracked_report_is_small_and_free_of_this_machine(published, tmp_path):
+    plan, jobs, _, _ = published
+    book = tmp_path / "book"
+    shutil.copytree(ROOT / "book", book)
+    manifest = publish(plan, jobs, book, tracked=True)
+    assert manifest["pages"] == 2
+    assert manifest["devices"]
+    assert manifest["environments"][0]["versions"]["torch"]
+    assert release.folder_bytes(book / "results", book / "runs") <= release.ALL_BYTES
+    for job in jobs:
+        path = book / "runs" / f"{job.run_id}.ipynb"
+        assert path.stat().st_size <= release.PAGE_BYTES
+        release.check_page(path.stem, json.loads(path.read_text()))
+    before = {path: path.read_bytes() for path in book.rglob("*") if path.is_file() and path.name != "manifest.json"}
+    publish(plan, jobs, book, tracked=True)
+    assert before == {p: p.read_bytes() for p in book.rglob("*") if p.is_file() and p.name != "manifest.json"}
+    remarks = [line for line in (ROOT / "book" / "_toc.yml").read_text().splitlines() if line.startswith("#")]
+    assert (book / "_toc.yml").read_text().splitlines()[: len(remarks)] == remarks
+
+
+def test_an_incomplete_plan_is_not_published(published, tmp_path, capsys):
+    _plan, jobs, _, _ = published
+    more = build_plan("tiny", {**PLAN, "seed": [0, 1]})
+    with pytest.raises(ResultsError, match=r"plan 'tiny' is not complete: .*-s1-\w+ \(waiting\)"):
+        publish(more, jobs_of(more, jobs[0].folder.parent), tmp_path / "book", tracked=True)
+    assert not (tmp_path / "book").exists()
+    assert main(["publish", "smoke", "--runs", str(tmp_path), "--book", str(tmp_path / "book")]) == 1
+    assert "'sarlab status smoke' says where it stands" in capsys.readouterr().err
+
+
+def test_one_seed_of_each_architecture_and_ratio_has_a_page(tmp_path):
+    grid = {"model": {"architecture": "plain", "latent_channels": [4, 8], "depth": [0, 1]}, "seed": [1, 0]}
+    jobs = jobs_of(build_plan("grid", {**grid, "quantizer": {"scheme": "float16", "bits": [16]}}), tmp_path)
+    jobs += jobs_of(build_plan("grid", grid), tmp_path)
+    chosen = release.with_pages(jobs)
+    assert [(job.spec.model.latent_channels, job.spec.seed, job.spec.quantizer.bits) for job in chosen] == [
+        (4, 0, 32), (8, 0, 32),
+    ]  # fmt: skip
+    turns = list(release.in_turn(jobs_of(build_plan("two", {"model": {"architecture": ["klt", "plain"], "init": "klt", "latent_channels": [4, 8]}}), tmp_path)))  # fmt: skip
+    assert [job.spec.model.architecture for job in turns] == ["klt", "plain", "klt", "plain"]
+
+
+def test_scenes_of_a_user_get_no_page_and_no_picture(tmp_path):
+    from dataclasses import replace
+
+    job = jobs_of(build_plan("tiny", PLAN), tmp_path)[0]
+    assert release.may_be_shown(job)
+    spec = replace(job.spec, scenes=replace(job.spec.scenes, source="simulated-l1"))
+    assert release.may_be_shown(replace(job, spec=spec))
+    for source in ("sen1floods11", "umbra-tanna", "/data/mine.tif"):
+        spec = replace(job.spec, scenes=replace(job.spec.scenes, source=source))
+        assert not release.may_be_shown(replace(job, spec=spec))
+
+
+def test_pictures_are_coded_again_until_a_page_fits(published):
+    _, jobs, book, _ = published
+    page = json.loads((book / "runs" / f"{jobs[1].run_id}.ipynb").read_text())
+    whole = release.size(page)
+    assert release.shrink(page, whole) == page
+    smaller = release.shrink(page, int(0.6 * whole))
+    assert release.size(smaller) <= 0.6 * whole
+    assert "coded a second time" in smaller["cells"][0]["source"]
+    assert "coded a second time" not in page["cells"][0]["source"]
+    with pytest.raises(ResultsError, match="a page is"):
+        release.shrink(page, 1000)
+
+
+@pytest.mark.parametrize("text", ["see /home/ann/runs", "(/work/x.csv)", "'/Users/ann/x'", "in /tmp/abc"])
+def test_pages_that_name_folders_are_refused(text):
+    page = {"cells": [{"cell_type": "markdown", "metadata": {}, "source": text, "id": "a"}]}
+    with pytest.raises(ResultsError, match="names a folder of this machine"):
+        release.check_page("p", page)
+
+
+@pytest.mark.parametrize(
+    "text", ["runs/home/x", "https://example.org/home/x", "data:image/webp;base64,AAAA/tmp/BBBB", "a/b"]
+)
+def test_pages_that_name_none_pass(text):
+    release.check_page("p", {"cells": [{"cell_type": "markdown", "metadata": {}, "source": text, "id": "a"}]})
