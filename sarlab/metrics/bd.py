@@ -7,6 +7,8 @@ when files of constant rate are compared with files of constant PSNR.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -215,15 +217,15 @@ def bd_table(
     anchors = dict(iter(rows[rows[codec] == anchor].groupby(keys, sort=True)))
     table = []
     for name, tested in rows.groupby(codec, sort=True):
-        rates, qualities, groups, reasons = [], [], [], set()
+        rates, qualities, groups, reasons = [], [], [], []
         ranges: list[Difference] = []
         for key, curve in tested.groupby(keys, sort=True):
             if key not in anchors:
-                reasons.add(f"scene {'/'.join(map(str, key))} lacks the anchor")
+                reasons.append(f"scene {'/'.join(map(str, key))} lacks the anchor")
                 continue
             both = (anchors[key][rate], anchors[key][metric], curve[rate], curve[metric])
             by_rate, by_quality = bd_rate(*both, interval=interval), bd_quality(*both, interval=rate_interval)
-            reasons |= {difference.reason for difference in (by_rate, by_quality)} - {""}
+            reasons += sorted({difference.reason for difference in (by_rate, by_quality)} - {""})
             rates.append(by_rate.value)
             qualities.append(by_quality.value)
             groups.append(str(curve[acquisition].iloc[0]) if acquisition in curve.columns else "/".join(map(str, key)))
@@ -232,7 +234,7 @@ def bd_table(
         quality_mean = bootstrap_mean(qualities, groups, seed=seed)
         lows = [r.low for r in ranges if np.isfinite(r.low)]
         highs = [r.high for r in ranges if np.isfinite(r.high)]
-        reasons |= {rate_mean.reason} - {""}
+        reasons += [rate_mean.reason] if rate_mean.reason else []
         table.append(
             {
                 "codec": name,
@@ -248,7 +250,13 @@ def bd_table(
                 "acquisitions": rate_mean.groups,
                 "interval_low": min(lows, default=np.nan),
                 "interval_high": max(highs, default=np.nan),
-                "reason": "; ".join(sorted(reasons)),
+                "reason": "; ".join(_told(reasons)),
             }
         )
     return pd.DataFrame(table)
+
+
+def _told(reasons: Sequence[str]) -> list[str]:
+    """Reasons without repetition, and on how many scenes those hold that hold on several."""
+    counts = Counter(re.sub(r"has \d+ points", "has too few points", reason) for reason in reasons)
+    return [text if count == 1 else f"{text} ({count} scenes)" for text, count in sorted(counts.items())]

@@ -1,5 +1,7 @@
 """Bjøntegaard differences: closed forms, the package `bjontegaard`, and what is refused."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -119,3 +121,17 @@ def test_table_errors_name_the_column():
         bd_table(rows(), anchor="anchor", metric="vmaf")
     with pytest.raises(MetricError, match="jpeg3000"):
         bd_table(rows(), anchor="jpeg3000")
+
+
+def test_reasons_of_many_scenes_are_told_once():
+    rows = pd.DataFrame(
+        [
+            {"codec": codec, "scene": scene, "bpp": 0.1 * 2**step, "psnr_db": 20.0 + 3 * step}
+            for codec in ("a", "b")
+            for scene, count in (("one", 6), ("two", 7), ("three", 10))
+            for step in range(count)
+        ]
+    )
+    reason = bd_table(rows, anchor="a", interval=(25.0, 34.0)).query("codec == 'b'")["reason"].item()
+    assert "the anchor curve has too few points; at least 8 are needed (2 scenes)" in reason
+    assert not re.search(r"\d points", reason)
