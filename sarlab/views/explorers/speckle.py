@@ -1,0 +1,76 @@
+"""Speckle and looks: one reflectivity, any number of looks."""
+
+from __future__ import annotations
+
+import functools
+
+import ipywidgets as widgets
+import numpy as np
+from scipy.special import gammaln
+
+from sarlab.metrics.base import DB_PER_NEPER
+from sarlab.metrics.bounds import speckle_floor, speckle_std
+from sarlab.scenes.simulate import SimulationSpec, reflectivity
+from sarlab.scenes.speckle import speckle
+from sarlab.views.explorers.panes import Picture, chart, numbers
+
+CLIP = (-25.0, 5.0)
+
+
+@functools.lru_cache(maxsize=4)
+def _truth(side: int, seed: int, homogeneous: bool) -> np.ndarray:
+    spec = SimulationSpec(side, side, seed=seed, **({"content": ()} if homogeneous else {}))
+    return reflectivity(spec).intensity.astype(np.float32)
+
+
+class SpeckleExplorer:
+    """Looks, correlation and scene; pictures with and without speckle, its histogram beside the law it follows.
+
+    Parameters
+    ----------
+    side : int
+        Of the scene, in pixels.
+    """
+
+    def __init__(self, side: int = 512):
+        self.side = side
+        self.controls = {
+            "looks": widgets.FloatLogSlider(4.4, min=0, max=2, step=0.05, description="looks L"),
+            "correlation": widgets.FloatSlider(0.0, min=0, max=0.9, step=0.1, description="correlation"),
+            "seed": widgets.IntSlider(0, min=0, max=20, description="scene"),
+            "homogeneous": widgets.Checkbox(False, description="homogeneous"),
+        }
+        self.clean, self.noisy = Picture("reflectivity"), Picture("recorded")
+        self.report, self.histogram = widgets.HTML(), widgets.HTML()
+        for control in self.controls.values():
+            control.observe(lambda change: self.update(), "value")
+        self.widget = widgets.VBox([
+            widgets.HBox(list(self.controls.values()), layout=widgets.Layout(flex_flow="row wrap")),
+            widgets.HBox([self.clean, self.noisy, widgets.VBox([self.histogram, self.report])]),
+        ])  # fmt: skip
+        self.update()
+
+    def update(self) -> None:
+        """Draw the speckle that the controls ask for."""
+        looks, correlation = self.controls["looks"].value, self.controls["correlation"].value
+        truth = _truth(self.side, self.controls["seed"].value, self.controls["homogeneous"].value)
+        field = speckle(truth.shape, looks, np.random.default_rng(self.controls["seed"].value), correlation)
+        clean_db = DB_PER_NEPER * np.log(truth)
+        field_db = DB_PER_NEPER * np.log(field)
+        self.clean.show(clean_db, CLIP)
+        self.noisy.show(clean_db + field_db, CLIP)
+        counts, edges = np.histogram(field_db, 80, (-20, 10), density=True)
+        centers = (edges[1:] + edges[:-1]) / 2
+        z = centers / DB_PER_NEPER
+        law = np.exp(looks * np.log(looks) + looks * z - looks * np.exp(z) - gammaln(looks)) / DB_PER_NEPER
+        self.histogram.value = chart(
+            [("drawn", centers, counts), ("law", centers, law)], x="speckle in dB", y="density"
+        )
+        self.state = {
+            "spread of speckle in dB": float(field_db.std()),
+            "by the law": float(speckle_std(looks)),
+            "looks measured on the speckle": float(field.mean() ** 2 / field.var()),
+            "correlation of neighbors": float(np.corrcoef(field[:, :-1].ravel(), field[:, 1:].ravel())[0, 1]),
+            "PSNR of perfect despeckling in dB": float(speckle_floor(looks, CLIP)),
+        }
+        self.report.value = numbers(self.state)
