@@ -25,6 +25,7 @@ examples:
   sarlab decompress scene.sarl scene.tif
   sarlab decompress scene.sarl part.tif --window 1000 2000 512 512   these pixels only
   sarlab decompress scene.sarl scene.tif --cog                       cloud-optimized
+  sarlab decompress scene.sarl scene.tif --radiometric               unbiased mean intensity, to average or to model
 An existing OUT is left alone unless --force is given.
 """
 _INFO_EPILOG = """\
@@ -69,6 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
             "--window", type=int, nargs=4, metavar=("ROW", "COL", "H", "W"), help="decode this part only"
         )
         parser.add_argument("--cog", action="store_true", help="write a cloud-optimized GeoTIFF")
+        parser.add_argument(
+            "--radiometric", action="store_true", help="correct the bias of mean intensity; costs a little PSNR"
+        )
         parser.add_argument(
             "--model", type=Path, metavar="FILE", help="weights of the model, where sarlab does not have them"
         )
@@ -119,7 +123,8 @@ def _decompress(args: argparse.Namespace) -> dict[str, Any]:
     _different(args)
     window = tuple(args.window) if args.window else None
     decompress_file(
-        args.source, args.target, window=window, workers=args.workers, cog=args.cog, model=args.model, force=args.force
+        args.source, args.target, window=window, workers=args.workers, cog=args.cog, model=args.model,
+        radiometric=args.radiometric, force=args.force,
     )  # fmt: skip
     known = describe(args.source)
     height, width = (args.window[2], args.window[3]) if args.window else (known["height"], known["width"])

@@ -77,7 +77,12 @@ def compress(
 
 
 def decompress(
-    data: bytes, *, window: Window | None = None, workers: int = 1, model: str | Path | None = None
+    data: bytes,
+    *,
+    window: Window | None = None,
+    workers: int = 1,
+    model: str | Path | None = None,
+    radiometric: bool = False,
 ) -> Scene:
     """The scene in the bytes of a ``.sarl`` file.
 
@@ -90,6 +95,8 @@ def decompress(
         Processes; 0 for all processors where that is worth it.
     model : path, optional
         Weights of the model, where they are not among those that the package finds by itself.
+    radiometric : bool
+        Correct the bias of mean intensity that decoding in dB leaves; costs a little PSNR.
 
     Returns
     -------
@@ -102,7 +109,7 @@ def decompress(
         For damaged, truncated, foreign or unknown input.
     """
     with StreamReader(data) as reader:
-        return Decoder(reader, workers=workers, model=model).scene(window)
+        return Decoder(reader, workers=workers, model=model, radiometric=radiometric).scene(window)
 
 
 def compress_file(
@@ -155,6 +162,7 @@ def decompress_file(
     workers: int = 0,
     cog: bool = False,
     model: str | Path | None = None,
+    radiometric: bool = False,
     force: bool = False,
 ) -> None:
     """Decompress a ``.sarl`` file of any size into a GeoTIFF in bounded memory.
@@ -170,6 +178,8 @@ def decompress_file(
         Cloud-optimized layout.
     model : path, optional
         Weights of the model, where the package does not find them by itself.
+    radiometric : bool
+        As for `decompress`.
     force : bool
         Replace `target` where it exists.
     """
@@ -177,7 +187,7 @@ def decompress_file(
 
     refuse_existing(target, force)
     with StreamReader(source) as reader:
-        decoder = Decoder(reader, workers=workers, model=model)
+        decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric)
         like = decoder.like(Path(target).stem)
         bands, height, width = decoder.header.shape
         window = window or (0, 0, height, width)

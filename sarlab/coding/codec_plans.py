@@ -109,6 +109,8 @@ class HyperSpec:
         Keep the averaged weights of the last step instead of those of the best validation.
     cross_steps : int
         Steps that afterwards teach the context what a second band gains from the first; 0 leaves that out.
+    bias_steps : int
+        Steps that afterwards teach the decoder the bias of its means; 0 leaves that out.
     """
 
     groups: tuple[tuple[int, int, int], ...] = ((4, 4, 5), (12, 2, 3), (20, 2, 3), (28, 2, 3))
@@ -121,6 +123,7 @@ class HyperSpec:
     bias_weight: float = 0.0
     last: bool = True
     cross_steps: int = 0
+    bias_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,8 @@ class Gathered:
     Attributes
     ----------
     training, validation : tuple of Raster
+    pairs : tuple of (Raster, Raster)
+        First two bands of those training scenes that have two, each scene once.
     note : str
         What was found and what not.
     digest : str
@@ -152,6 +157,7 @@ class Gathered:
     validation: tuple[Raster, ...]
     note: str
     digest: str
+    pairs: tuple[tuple[Raster, Raster], ...] = ()
 
 
 def load_codec_plan(path: Path) -> CodecPlan:
@@ -198,6 +204,8 @@ def gather(plan: CodecPlan) -> Gathered:
 
     known, used, missing = reference_normalizers(), [], []
     rasters: dict[str, list[Raster]] = {"train": [], "validation": []}
+    pairs: list[tuple[Raster, Raster]] = []
+    done: set[str] = set()
     for role in rasters:
         for source in getattr(plan.data, role):
             if source in catalog_entries:
@@ -207,8 +215,14 @@ def gather(plan: CodecPlan) -> Gathered:
             else:
                 missing.append(source)
                 continue
+            again = source in done
+            done.add(source)
             used.append(f"{role} {Path(source).name}")
-            rasters[role] += [raster for scene in scenes for raster in normalized_bands(scene, known)]
+            for scene in scenes:
+                bands = normalized_bands(scene, known)
+                rasters[role] += bands
+                if role == "train" and len(bands) > 1 and not again:
+                    pairs.append((bands[0], bands[1]))
     for number, (looks, correlation) in enumerate(plan.data.simulated):
         scene, _ = simulate(SimulationSpec(512, 512, looks, correlation, seed=plan.seed + number))
         scene = to_db(scene)
@@ -223,7 +237,7 @@ def gather(plan: CodecPlan) -> Gathered:
                 f"|{role}|{tuple(raster.values.shape)}|".encode() + raster.values.numpy().astype("<f4").tobytes()
             )
     note = "; ".join(used) + (f"; not at hand: {', '.join(missing)}" if missing else "")
-    return Gathered(tuple(rasters["train"]), tuple(rasters["validation"]), note, digest.hexdigest())
+    return Gathered(tuple(rasters["train"]), tuple(rasters["validation"]), note, digest.hexdigest(), tuple(pairs))
 
 
 def _tuples(value: Any) -> Any:

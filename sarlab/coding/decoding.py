@@ -45,6 +45,8 @@ class SynthesisOrder:
         Of `core`.
     core, wide : (row, column, height, width)
         Samples wanted, and samples whose latent is at hand.
+    radiometric : bool
+        Correct the bias of mean intensity.
     """
 
     model: Path
@@ -54,6 +56,7 @@ class SynthesisOrder:
     quality: float
     core: Window
     wide: Window
+    radiometric: bool = False
 
 
 def decode_one(order: TileOrder) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +72,11 @@ def synthesize(order: SynthesisOrder) -> np.ndarray:
     """Native samples of a window, NaN where not valid."""
     if not order.valid.any():
         return np.full(order.valid.shape, np.nan, np.float32)
-    x_hat = load_model(order.model).synthesize(order.latent, order.quality)
+    model = load_model(order.model)
+    x_hat = model.synthesize(order.latent, order.quality)
+    if order.radiometric:
+        widths = np.array([n.width for n in order.levels.normalizers], np.float32)
+        x_hat = x_hat + model.correction(order.latent, order.quality) / widths[:, None, None]
     return order.levels.restored(x_hat[(slice(None), *inside(order.core, order.wide))], order.valid)
 
 
@@ -83,14 +90,18 @@ class Decoder:
         Processes; 0 for all processors where that is worth it.
     model : Path, optional
         File of the model, where it is not one that this package finds by itself.
+    radiometric : bool
+        Correct the bias of mean intensity, at some cost in PSNR.
 
     Attributes
     ----------
     header : Header
     """
 
-    def __init__(self, reader: StreamReader, *, workers: int = 1, model: str | Path | None = None):
-        self.reader, self.header = reader, reader.header
+    def __init__(
+        self, reader: StreamReader, *, workers: int = 1, model: str | Path | None = None, radiometric: bool = False
+    ):
+        self.reader, self.header, self.radiometric = reader, reader.header, radiometric
         header, self._workers = self.header, workers
         Workers(workers)
         self.path = find_model(header.model, header.model_hash, header.writer, model)
@@ -173,7 +184,9 @@ class Decoder:
             _paste(latent, wide, part, blocks_covering(place, stride))
             _paste(valid, core, mask, place)
         in_samples = tuple(stride * v for v in wide)
-        return SynthesisOrder(self.path, self.levels, latent, valid, self.header.quality, core, in_samples)  # type: ignore[arg-type]
+        return SynthesisOrder(
+            self.path, self.levels, latent, valid, self.header.quality, core, in_samples, self.radiometric
+        )  # type: ignore[arg-type]
 
     def scene(self, window: Window | None = None, name: str = "") -> Scene:
         """The scene, or a window of it."""

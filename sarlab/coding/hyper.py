@@ -54,6 +54,7 @@ class HyperModel(TileModel):
         Of `ContextModel`.
     context : IntegerContext
     frozen : Frozen
+    bias : BiasCorrection or None
     name : str
     normalizers : dict of str to Normalizer
     content_hash : bytes
@@ -68,6 +69,7 @@ class HyperModel(TileModel):
         context: IntegerContext,
         frozen: Frozen,
         *,
+        bias: Any = None,
         name: str,
         normalizers: dict[str, Normalizer],
         content_hash: bytes,
@@ -83,7 +85,7 @@ class HyperModel(TileModel):
         if any(array.shape != shape for array, shape in zip(frozen, shapes, strict=True)):
             raise ModelError(f"model '{name}' is damaged: its tables have shapes {[a.shape for a in frozen]}")
         self.network, self.h_a, self.context, self.frozen = network.eval(), hyper_analysis, context, frozen
-        self.name, self.hash, self.normalizers = name, content_hash, normalizers
+        self.bias, self.name, self.hash, self.normalizers = bias, name, content_hash, normalizers
         self.stride, self.neutral = network.stride, float(network.neutral)
         self.analysis_reach, self.synthesis_reach = network.analysis_reach, network.synthesis_reach
         self._at = lru_cache(maxsize=64)(lambda stored: numbers_at(frozen, stored))
@@ -105,6 +107,16 @@ class HyperModel(TileModel):
             steps = torch.from_numpy(self.at(quality).steps)[:, None, None]
             y_hat = torch.from_numpy(latent.astype(np.float32)) * (steps / FRACTION)
             return self.network.synthesis(y_hat, quality, steps)[:, 0].numpy()
+
+    def correction(self, latent: np.ndarray, quality: float) -> np.ndarray:
+        import torch
+
+        if self.bias is None:
+            return super().correction(latent, quality)
+        with torch.inference_mode():
+            scale = torch.from_numpy(self.at(quality).steps) / FRACTION / self.network.deviation
+            scaled = torch.from_numpy(latent.astype(np.float32)) * scale[:, None, None]
+            return self.bias.in_db(scaled, quality, self.stride)[:, 0].numpy()
 
     def fit_side(self, sample: Sequence[tuple[np.ndarray, np.ndarray]], quality: float) -> bytes:
         return b""

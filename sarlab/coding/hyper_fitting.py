@@ -15,14 +15,17 @@ import torch
 from torch import Tensor
 
 from sarlab import __version__
-from sarlab.coding.codec_plans import HyperPlan
+from sarlab.coding.codec_plans import Gathered, HyperPlan
 from sarlab.coding.costs import code_costs
 from sarlab.coding.hyper import Frozen, HyperModel
 from sarlab.coding.hyper_arithmetic import OCTAVE
+from sarlab.coding.hyper_bias import train_bias
+from sarlab.coding.hyper_cross import train_cross
 from sarlab.coding.hyper_integers import Ranges, integer_context
 from sarlab.coding.hyper_network import IntegerContext
 from sarlab.coding.hyper_storage import save_model
 from sarlab.coding.tables import FAMILIES, INDICES
+from sarlab.models.bias import BiasCorrection
 from sarlab.models.coding_transform import CodingTransform
 from sarlab.models.data import Raster
 from sarlab.models.hyper import HyperTrained
@@ -46,12 +49,27 @@ def build(plan: HyperPlan) -> HyperTrained:
     )  # fmt: skip
 
 
+def finish(plan: HyperPlan, target: Path, trained: HyperTrained, data: Gathered, provenance: dict) -> None:
+    """Learn what a second band gains, then make the networks integers, fit the tables, and write the model's file."""
+    if plan.hyper.cross_steps and data.pairs:
+        provenance = {**provenance, "second_band_rate": round(train_cross(plan, trained, data.pairs), 4)}
+    bias = train_bias(plan, trained, data) if plan.hyper.bias_steps else None
+    freeze(plan, target, trained, data, provenance, bias)
+
+
 @torch.no_grad()
-def finish(plan: HyperPlan, target: Path, trained: HyperTrained, rasters: Sequence[Raster], provenance: dict) -> None:
+def freeze(
+    plan: HyperPlan,
+    target: Path,
+    trained: HyperTrained,
+    data: Gathered,
+    provenance: dict,
+    bias: BiasCorrection | None = None,
+) -> None:
     """Make the networks integers, fit the tables, and write the model's file."""
     from sarlab.scenes.embedded import reference_normalizers
 
-    pieces = pieces_of(rasters)
+    pieces = pieces_of(data.training)
     network, context = trained.network, trained.context
     network.mixing.copy_(trained.mixing())
     trained.turned = False
@@ -71,7 +89,7 @@ def finish(plan: HyperPlan, target: Path, trained: HyperTrained, rasters: Sequen
         frozen = with_tables(trained, entropy, frozen, pieces)
     save_model(
         target, network, context.h_a if context.hyper else None, entropy, frozen, groups=context.groups, hyper=context.hyper,
-        name=plan.name, normalizers=normalizers,
+        name=plan.name, normalizers=normalizers, bias=bias,
         provenance={**provenance, "plan": asdict(plan), "sarlab": __version__, "torch": torch.__version__.split("+")[0]},
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ two, rounded down and held within 0 … 1023: all of it exact.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -44,6 +45,7 @@ class IntegerContext:
     ):
         self.steps: list[Step] = steps_of(groups, channels)
         self.hyper = hyper
+        check_exact()
         try:
             self.embed = tensors["embed"].numpy().astype(np.int64)
             self.edges = _weights(tensors["edges"])
@@ -156,6 +158,26 @@ class _Layer:
         """The same for a 1×1 convolution on (P, channels)."""
         assert self.matrix is not None
         return _held(torch.floor(torch.addmm(self.bias, x, self.matrix) * self.shift))
+
+
+@lru_cache(maxsize=1)
+def check_exact() -> None:
+    """Refuse a machine that rounds float32 products: settings of PyTorch or of its libraries can ask for that.
+
+    Raises
+    ------
+    ModelError
+    """
+    x = _last(torch.arange(64 * 49, dtype=torch.float32).view(1, 64, 7, 7) % 1021)
+    weight = _last(torch.arange(16 * 64 * 9, dtype=torch.float32).view(16, 64, 3, 3) % 23 - 11)
+    wide = conv2d(x.double(), weight.double(), padding=1)
+    rows, matrix = x.flatten(2)[0].T.contiguous(), weight[:, :, 1, 1].T.contiguous()
+    exact = (conv2d(x, weight, padding=1).double() == wide).all()
+    if not exact or not ((rows @ matrix).double() == rows.double() @ matrix.double()).all():
+        raise ModelError(
+            "float32 products are rounded here, so files of the codec 'hyper' cannot be read: "
+            "set torch.set_float32_matmul_precision('highest') and unset ONEDNN_DEFAULT_FPMATH_MODE"
+        )
 
 
 def clipped_seen(values: np.ndarray) -> np.ndarray:

@@ -16,14 +16,16 @@ from sarlab.coding.hyper_arithmetic import OCTAVE
 from sarlab.coding.hyper_network import IntegerContext
 from sarlab.coding.learned import model_kinds
 from sarlab.errors import ModelError
+from sarlab.models.bias import BiasCorrection
 from sarlab.models.coding_transform import CodingTransform
 from sarlab.models.hyper_context import HyperAnalysis
 from sarlab.models.storage import copy_tensors, read_tensors, write_tensors
 from sarlab.scenes.radiometry import Normalizer
 
 KIND = "hyper"
-#: Prefixes of tensors: of the integer networks, of the frozen numbers, of the hyper analysis; the rest is the transform's.
-ENTROPY, TABLES, ANALYSIS = "entropy.", "tables.", "h_a."
+#: Prefixes of tensors: of the integer networks, the frozen numbers, the hyper analysis, the bias correction; the rest is the
+#: transform's.
+ENTROPY, TABLES, ANALYSIS, BIAS = "entropy.", "tables.", "h_a.", "bias."
 #: Width of the hyper analysis.
 ANALYSIS_WIDTH = 48
 
@@ -40,6 +42,7 @@ def save_model(
     name: str,
     normalizers: Mapping[str, Normalizer],
     provenance: Mapping[str, Any],
+    bias: BiasCorrection | None = None,
 ) -> None:
     """Write a model's file.
 
@@ -56,10 +59,13 @@ def save_model(
         See `IntegerContext`.
     name, normalizers, provenance
         As stated in the file.
+    bias : BiasCorrection, optional
     """
     tensors = {key: t.detach().half() for key, t in network.state_dict().items() if key != "deviation"}
     if hyper_analysis is not None:
         tensors |= {ANALYSIS + key: t.detach().half() for key, t in hyper_analysis.state_dict().items()}
+    if bias is not None:
+        tensors |= {BIAS + key: t.detach().half() for key, t in bias.state_dict().items()}
     tensors |= {ENTROPY + key: t for key, t in entropy.items()}
     for field, array in zip(Frozen._fields, frozen, strict=True):
         tensors[TABLES + field] = torch.from_numpy(
@@ -97,12 +103,17 @@ def load_hyper(path: Path) -> HyperModel:
         analysis = HyperAnalysis(2 * network.channels, ANALYSIS_WIDTH, hyper)
         copy_tensors({k: t.float() for k, t in _taken(tensors, ANALYSIS).items()}, analysis.state_dict(), str(path))
         analysis.eval().to(memory_format=torch.channels_last)
+    bias = None
+    if corrections := _taken(tensors, BIAS):
+        bias = BiasCorrection(network.channels)
+        copy_tensors({k: t.float() for k, t in corrections.items()}, bias.state_dict(), str(path))
+        bias.eval()
     tensors["deviation"] = deviation
     copy_tensors({key: tensor.float() for key, tensor in tensors.items()}, network.state_dict(), str(path))
     network.orthogonalize()
     network.to(memory_format=torch.channels_last)
     return HyperModel(
-        network, analysis, context, frozen, name=name, normalizers=normalizers, content_hash=digest
+        network, analysis, context, frozen, bias=bias, name=name, normalizers=normalizers, content_hash=digest
     )  # fmt: skip
 
 

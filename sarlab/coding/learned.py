@@ -116,6 +116,16 @@ class TileModel(ABC):
     def synthesize(self, latent: np.ndarray, quality: float) -> np.ndarray:
         """Normalized samples of a latent: (bands, channels, h, w) → (bands, h·stride, w·stride), float32."""
 
+    def correction(self, latent: np.ndarray, quality: float) -> np.ndarray:
+        """dB to add to decoded samples for their mean intensity to be right: (bands, h·stride, w·stride), float32.
+
+        Raises
+        ------
+        CodecError
+            The model has not learned any.
+        """
+        raise CodecError(f"model '{self.name}' has no bias correction; decode without --radiometric")
+
 
 #: Builders by kind, as stated in a model's file: path → TileModel.
 model_kinds: Registry[Callable[[Path], TileModel]] = Registry("kind of model", "sarlab.models", ModelError)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from sarlab import __version__
-from sarlab.coding.codec_plans import CodecPlan, HyperPlan, gather
+from sarlab.coding.codec_plans import CodecPlan, Gathered, HyperPlan, gather
 from sarlab.coding.factorized import LAMBDA
 from sarlab.coding.fitting import fit_tables, save_model
 from sarlab.models.checkpoint import TrainingState, load_checkpoint, save_checkpoint
@@ -202,14 +202,14 @@ def _train(plan: CodecPlan, target: Path, checkpoint: Path | None, time_budget: 
         _validate(state, data.validation, reference, progress)
         _exchange(parameters, state.average if trained.keeps_last else state.best)
     history.stopped = "finished"
-    write(plan, target, trained.eval(), data.training, {
+    write(plan, target, trained.eval(), data, {
         "steps": history.steps_done, "seconds": round(history.seconds, 1), "best_step": history.best_step,
         "validation_cost": best_cost(history), "data": data.note, "digest": data.digest,
     })  # fmt: skip
     return history
 
 
-def build(plan: CodecPlan) -> tuple[Any, Callable[[CodecPlan, Path, Any, tuple[Raster, ...], dict], None]]:
+def build(plan: CodecPlan) -> tuple[Any, Callable[[Any, Path, Any, Gathered, dict], None]]:
     """What a plan trains, before it has seen any scene, and the function that writes its file."""
     if isinstance(plan, HyperPlan):
         from sarlab.coding import hyper_fitting
@@ -219,14 +219,14 @@ def build(plan: CodecPlan) -> tuple[Any, Callable[[CodecPlan, Path, Any, tuple[R
 
 
 @torch.no_grad()
-def finish(plan: CodecPlan, target: Path, trained: Trained, rasters: tuple[Raster, ...], provenance: dict) -> None:
+def finish(plan: CodecPlan, target: Path, trained: Trained, data: Gathered, provenance: dict) -> None:
     """Freeze the tables on the training scenes and write the model's file."""
     network = trained.network
     network.half().float()
     network.orthogonalize()
     gains = trained.gains().half().double().numpy()
     latents = [
-        network.analysis(mirror_pad(r.values[None, None], network.stride))[0].flatten(1).numpy() for r in rasters
+        network.analysis(mirror_pad(r.values[None, None], network.stride))[0].flatten(1).numpy() for r in data.training
     ]
     indices, families = fit_tables(latents, gains)
     from sarlab.scenes.embedded import reference_normalizers

@@ -89,7 +89,22 @@ class HyperTrained(nn.Module):
         base = math.sqrt(12) * 10 ** (-quality / 20)
         return (base[:, None] * torch.exp2(at_quality(self.log_gain, quality)))[:, :, None, None]
 
-    def costs(self, x: Tensor, mask: Tensor | None, quality: Tensor, noise: torch.Generator | None) -> Costs:
+    @torch.no_grad()
+    def decoded(self, x: Tensor, quality: Tensor) -> Tensor:
+        """Decoded latents of patches, in deviations: (N, 1, H, W) → (N, C, H/8, W/8)."""
+        deviation = self.network.deviation[:, None, None]
+        scaled, relative = self.network.analysis(x, self.mixing()) / deviation, self.step_sizes(quality) / deviation
+        mean, _, chosen = self._walk(scaled, self._hyper(scaled, quality, None)[0], relative, quality)
+        return mean + chosen * relative
+
+    def costs(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        quality: Tensor,
+        noise: torch.Generator | None,
+        other: Tensor | None = None,
+    ) -> Costs:
         """Cost, rate and distortion of every patch.
 
         Parameters
@@ -100,6 +115,8 @@ class HyperTrained(nn.Module):
         noise : torch.Generator or None
             With it, the rate is that of the latent with uniform noise, which has a gradient; without, that of the
             rounded latent, and transform and steps are fixed.
+        other : Tensor, shape (N, C, h, w), optional
+            Decoded latents of another band, in deviations.
         """
         mixing, steps = self.mixing(), self.step_sizes(quality)
         deviation = self.network.deviation[:, None, None]
@@ -109,7 +126,7 @@ class HyperTrained(nn.Module):
         relative = steps / deviation
         scaled = y / deviation
         z_hat, hyper_bits = self._hyper(scaled, quality, noise)
-        mean, log_scale, chosen = self._walk(scaled, z_hat, relative, quality)
+        mean, log_scale, chosen = self._walk(scaled, z_hat, relative, quality, other)
         # Where the integer is zero the value is its mean; elsewhere it follows the latent at the distance seen.
         offset = ((mean + chosen * relative - scaled) / relative).detach()
         x_hat = torch.where(chosen == 0, mean, scaled + offset * relative)
@@ -144,14 +161,17 @@ class HyperTrained(nn.Module):
         return z_hat, gaussian_bits(coded, torch.zeros(()), spread.clamp_min(0.09)).sum((1, 2, 3))
 
     def _walk(
-        self, scaled: Tensor, z_hat: Tensor | None, relative: Tensor, quality: Tensor
+        self, scaled: Tensor, z_hat: Tensor | None, relative: Tensor, quality: Tensor, other: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Means, log₂ scales and integers of all values, shape (N, C, h, w)."""
         size = (scaled.shape[2], scaled.shape[3])
         # Bits against squared error in the steps of each channel.
         price = LAMBDA * (math.sqrt(12) * 10 ** (-quality / 20))[:, None, None, None] ** 2
         price = price / (relative * self.network.deviation[:, None, None]).square()
-        walk = self.context.walk(self.context.begin(z_hat, quality, size))
+        total = self.context.begin(z_hat, quality, size)
+        if other is not None and self.context.cross is not None:
+            total = total + self.context.cross(features(other))
+        walk = self.context.walk(total)
         means, scales, chosen = [], [], []
         decoded = None
         try:

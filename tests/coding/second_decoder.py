@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from mpmath import erfc, exp, floor, mp, mpf, pi, sqrt
 from range_decoder import PlainDecoder, cumulative_of_counts, cumulative_of_uniform, plain_indexed
+from second_hyper import at_knots, hyper_latent_of
 
 mp.dps = 40
 TYPES = ("float32", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32", "float16")
@@ -171,6 +172,8 @@ def latent_of(coder, invalid, model, quality, file_shifts):
     bands = len(invalid)
     sides = coder.symbol(cumulative_of_uniform(16)) if invalid.any() else 0
     active = active_of(invalid, sides)
+    if model["kind"] == "hyper":
+        return hyper_latent_of(coder, active, model, quality, table_of_index)
     latent = np.zeros((bands, 64, *active.shape[1:]), np.int64)
     k, f = divmod(quality, 1024)
     after = min(k + 1, 24)
@@ -197,7 +200,7 @@ def model_of(path: Path):
     length = struct.unpack("<Q", data[:8])[0]
     entries = json.loads(data[8 : 8 + length])
     about = json.loads(entries.pop("__metadata__")["sarlab"])
-    types = {"F16": "<f2", "U8": "u1", "F32": "<f4"}
+    types = {"F16": "<f2", "U8": "u1", "F32": "<f4", "I16": "<i2", "I32": "<i4"}
     tensors = {}
     for name, entry in entries.items():
         start, end = (8 + length + offset for offset in entry["data_offsets"])
@@ -209,7 +212,7 @@ def model_of(path: Path):
     u, _, v = np.linalg.svd(tensors["mixing"].astype(float))
     return {
         **about, "hash": digest.digest()[:8], "mixing": u @ v, "tensors": tensors,
-        "indices": tensors["tables.indices"], "families": tensors["tables.families"],
+        "indices": tensors.get("tables.indices"), "families": tensors["tables.families"],
     }  # fmt: skip
 
 
@@ -243,15 +246,27 @@ def spread(channels, factor):
 
 
 def samples_of(latent, model, quality):
-    tensors, deviation = model["tensors"], model["tensors"]["deviation"].astype(float)[:, None, None]
-    step = (tensors["tables.gains"].astype(float) * np.sqrt(12) * 10 ** (-quality / 20))[:, None, None]
+    tensors = model["tensors"]
+    if model["kind"] == "hyper":
+        deviation = 2 ** (tensors["tables.deviations"] / 4096)[:, None, None]
+        stored = round(quality * 256)
+        exponents = [
+            7342 - ((174165 * stored + (1 << 15)) >> 16) + g for g in at_knots(tensors["tables.gains"], stored)
+        ]
+        step = 2 ** (np.array(exponents) / 4096)[:, None, None]
+        latent = latent / 16
+    else:
+        deviation = tensors["deviation"].astype(float)[:, None, None]
+        step = (tensors["tables.gains"].astype(float) * np.sqrt(12) * 10 ** (-quality / 20))[:, None, None]
     y = latent * step
     if model["width"]:
         from scipy.special import ndtr
 
         x = np.concatenate([y / deviation, np.full((1, *y.shape[1:]), (quality - 32) / 16)])
-        x = convolved(x, tensors["g_s.inner.weight"], tensors["g_s.inner.bias"])
-        y = y + step * convolved(x * ndtr(x), tensors["g_s.outer.weight"], tensors["g_s.outer.bias"])
+        for name in ["inner", *(f"middle.{i}" for i in range(model.get("depth", 2) - 2))]:
+            x = convolved(x, tensors[f"g_s.{name}.weight"], tensors[f"g_s.{name}.bias"])
+            x = x * ndtr(x)
+        y = y + step * convolved(x, tensors["g_s.outer.weight"], tensors["g_s.outer.bias"])
     z = np.tensordot(model["mixing"], y, 1)
     neutral = float(tensors["neutral"])
     if model["front"] == "block":

@@ -1,0 +1,130 @@
+"""The latent of the hyper model for the second decoder, written from the book's page: Python's integers and NumPy's."""
+
+import numpy as np
+from mpmath import floor, log, mpf
+from range_decoder import plain_indexed
+
+PATTERNS = {
+    1: [[(0, 0), (0, 1), (1, 0), (1, 1)]],
+    2: [[(0, 0), (1, 1)], [(0, 1), (1, 0)]],
+    4: [[(0, 0)], [(1, 1)], [(0, 1)], [(1, 0)]],
+}
+
+
+def at_knots(knots, quality):
+    place = min(max(quality - 2048, 0), 8 * 1536)
+    i = min(place // 1536, 7)
+    f = place - 1536 * i
+    return [(int(a) * (1536 - f) + int(b) * f + 768) // 1536 for a, b in zip(knots[i], knots[i + 1], strict=True)]
+
+
+def product(value, g, j):
+    o, t = divmod(g, 4096)
+    m = int(floor(mpf(2) ** (15 + mpf(t) / 4096) + mpf(1) / 2))
+    s = 15 - o - j
+    while s < 1:
+        m, s = 2 * m, s + 1
+    return (int(value) * m + (1 << (s - 1))) >> s
+
+
+def convolved(x, weight):
+    """Integers: (channels, h, w) under (outputs, channels, k, k)."""
+    k = weight.shape[-1]
+    h, w = x.shape[1:]
+    padded = np.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2)))
+    out = np.zeros((len(weight), h, w), np.int64)
+    for i in range(k):
+        for j in range(k):
+            out += np.tensordot(weight[:, :, i, j].astype(np.int64), padded[:, i : i + h, j : j + w], 1)
+    return out
+
+
+class Layers:
+    def __init__(self, tensors):
+        self.t = {
+            k.removeprefix("entropy."): v.astype(np.int64) for k, v in tensors.items() if k.startswith("entropy.")
+        }
+
+    def divided(self, sums, name):
+        return (sums + self.t[f"{name}.bias"][:, None, None]) // (1 << self.t[f"{name}.shift"])[:, None, None]
+
+    def layer(self, x, name):
+        return np.clip(self.divided(convolved(x, self.t[f"{name}.weight"]), name), 0, 1023)
+
+
+def shuffled(x):
+    c, h, w = x.shape
+    return x.reshape(c // 4, 2, 2, h, w).transpose(0, 3, 1, 4, 2).reshape(c // 4, 2 * h, 2 * w)
+
+
+def features(v):
+    numbers = [int(floor(32 * log(1 + mpf(n) / 4, 2) + mpf(1) / 2)) for n in range(256)]
+    return np.concatenate([v, np.array(numbers)[np.abs(v)]])
+
+
+def hyper_latent_of(coder, active, model, quality, table_of_index):
+    t, layers = model["tensors"], Layers(model["tensors"])
+    exponents = [7342 - ((174165 * quality + (1 << 15)) >> 16) + g for g in at_knots(t["tables.gains"], quality)]
+    relative = [e - int(d) for e, d in zip(exponents, t["tables.deviations"], strict=True)]
+    bands, h, w = active.shape
+    latent = np.zeros((bands, 64, h, w), np.int64)
+    seen = np.zeros((64, h, w), np.int64)
+    first = None
+    held = lambda i: min(max(i, 0), 151)  # noqa: E731
+    for band in range(bands):
+        seen = np.zeros((64, h, w), np.int64)
+        if active[band].any():
+            total = convolved(active[band][None].astype(np.int64), layers.t["edges"])
+            total += np.array(at_knots(layers.t["embed"], quality))[:, None, None]
+            if model["hyper"]:
+                total += hyper_features(coder, active[band], model, quality, layers, table_of_index)[:, :h, :w]
+            if first is not None and "cross" in layers.t:
+                total += convolved(features(first), layers.t["cross"])
+            number = channel = 0
+            for count, phases, _ in model["groups"]:
+                for places in PATTERNS[phases]:
+                    at = [(r, c) for r in range(h) for c in range(w) if active[band, r, c] and (r % 2, c % 2) in places]
+                    a = np.clip(total // (1 << layers.t[f"heads.{number}.seen.shift"])[:, None, None], 0, 1023)
+                    a = layers.layer(a, f"heads.{number}.inner")
+                    a = layers.divided(convolved(a, layers.t[f"heads.{number}.outer.weight"]), f"heads.{number}.outer")
+                    indices = []
+                    for r, c in at:
+                        for i in range(count):
+                            scale = held((16 * int(a[count + i, r, c]) - relative[channel + i] + 16640) // 512)
+                            indices.append(int(t["tables.maps"][number][scale]))
+                    family = int(t["tables.families"][number])
+                    order = sorted(set(indices))
+                    tables = {i: table_of_index(family, i) for i in order}
+                    values = iter(plain_indexed(coder, tables, indices))
+                    new = np.zeros((64, h, w), np.int64)
+                    for r, c in at:
+                        for i in range(channel, channel + count):
+                            m = product(a[i - channel, r, c], -relative[i], -4)
+                            value = 16 * next(values) + m
+                            latent[band, i, r, c] = min(max(value, -16 * (2**20 - 1)), 16 * (2**20 - 1))
+                            new[i, r, c] = min(max(product(latent[band, i, r, c], relative[i], 1), -255), 255)
+                    seen += new
+                    if f"gather.{number}" in layers.t:
+                        part = features(new[channel : channel + count])
+                        total += convolved(part, layers.t[f"gather.{number}"])
+                    number += 1
+                channel += count
+        if band == 0:
+            first = seen
+    return latent
+
+
+def hyper_features(coder, active, model, quality, layers, table_of_index):
+    h, w = -(-active.shape[0] // 4), -(-active.shape[1] // 4)
+    where = [(r, c) for r in range(h) for c in range(w) if active[4 * r : 4 * r + 4, 4 * c : 4 * c + 4].any()]
+    spreads = at_knots(model["tensors"]["tables.spreads"], quality)
+    own = [min(max((s // 16 * 16 + 16640) // 512, 0), 151) for s in spreads]
+    # A row is a group: number the tables by row, so that equal ones stay apart.
+    tables = {c: table_of_index(0, i) for c, i in enumerate(own)}
+    values = plain_indexed(coder, tables, [c for c in range(len(own)) for _ in where])
+    z = np.zeros((len(own), h, w), np.int64)
+    for number, value in enumerate(values):
+        c, at = divmod(number, len(where))
+        z[(c, *where[at])] = value
+    x = shuffled(layers.layer(layers.layer(z, "h_s.first"), "h_s.second"))
+    return convolved(shuffled(layers.layer(x, "h_s.third")), layers.t["h_s.last"])

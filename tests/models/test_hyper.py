@@ -1,0 +1,162 @@
+"""The float side of the codec `hyper`: steps, context, cost."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sarlab.errors import ModelError
+from sarlab.models.coding_transform import CodingTransform
+from sarlab.models.hyper import LAMBDA, HyperTrained, cheaper, floored
+from sarlab.models.hyper_context import (
+    FIRST_KNOT,
+    KNOT_COUNT,
+    KNOT_SPACING,
+    ContextModel,
+    at_quality,
+    features,
+    steps_of,
+)
+from sarlab.models.priors import gaussian_bits
+
+GROUPS = ((4, 4, 5), (12, 2, 3), (48, 1, 3))
+
+
+def random_model(seed=0, **options):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        context = ContextModel(64, GROUPS, width=12, hidden=8, hyper=3)
+        for head in context.heads:
+            torch.nn.init.normal_(head.outer.weight, std=0.3)
+        network = CodingTransform("wavelet", 4, 3)
+        network.fit_linear([0.5 + 0.2 * torch.nn.functional.avg_pool2d(torch.randn(1, 1, 98, 98), 3, 1)[0, 0]])
+    return HyperTrained(network, context, **options)
+
+
+def patches(count=2, side=48, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(count, 1, side + 2, side + 2, generator=generator)
+    return 0.5 + 0.2 * torch.nn.functional.avg_pool2d(noise, 3, 1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.sampled_from([1, 2, 4])), min_size=1, max_size=5),
+    st.integers(1, 7), st.integers(1, 7),
+)  # fmt: skip
+def test_steps_visit_every_value_once(groups, height, width):
+    channels = sum(count for count, _ in groups)
+    seen = torch.zeros(channels, height, width)
+    for step in steps_of(tuple((*group, 3) for group in groups), channels):
+        seen[step.first : step.last] += step.mask(height, width)
+    assert (seen == 1).all()
+
+
+def test_groups_must_hold_all_channels():
+    with pytest.raises(ModelError, match="64 channels"):
+        steps_of(((4, 2, 3),), 64)
+    with pytest.raises(ModelError, match="phases"):
+        steps_of(((64, 3, 3),), 64)
+
+
+def test_what_the_networks_see():
+    x = torch.tensor([-20.0, -8.0, -0.125, 0.0, 0.875, 3.0]).view(1, 1, 1, -1)
+    seen = features(x)[0, :, 0]
+    assert seen[0].tolist() == [-8, -8, -0.125, 0, 0.875, 3]
+    assert seen[1].tolist() == pytest.approx([math.log2(65), math.log2(65), 1, 0, 3, math.log2(25)])
+
+
+def test_knots_are_met_and_constant_beyond():
+    knots = torch.randn(KNOT_COUNT, 5, generator=torch.Generator().manual_seed(0))
+    qualities = torch.tensor([0.0, FIRST_KNOT, FIRST_KNOT + KNOT_SPACING, FIRST_KNOT + 2.5 * KNOT_SPACING, 90.0])
+    expected = torch.stack([knots[0], knots[0], knots[1], (knots[2] + knots[3]) / 2, knots[-1]])
+    assert torch.allclose(at_quality(knots, qualities), expected, atol=1e-6)
+
+
+@torch.no_grad()
+def test_a_step_sees_only_what_is_decoded_before_it():
+    context = random_model().context
+    quality = torch.tensor([30.0])
+    size, generator = (7, 6), torch.Generator().manual_seed(2)
+    values = torch.randn(1, 64, *size, generator=generator)
+
+    def results(changed):
+        walk = context.walk(context.begin(None, quality, size))
+        out, decoded = [], None
+        for number in range(len(context.steps)):
+            step, mean, log_scale = walk.send(decoded)
+            out.append(torch.cat([mean, log_scale], 1))
+            decoded = values[:, step.first : step.last] * step.mask(*size)
+            if number == changed:
+                decoded = decoded + step.mask(*size)
+        return out
+
+    plain = results(None)
+    for changed in range(len(context.steps)):
+        same = [torch.equal(a, b) for a, b in zip(plain, results(changed), strict=True)]
+        assert same == [number <= changed for number in range(len(context.steps))]
+
+
+def test_before_training_the_rate_is_that_of_unit_deviations():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        context = ContextModel(64, GROUPS, width=12, hidden=8, hyper=0)
+    trained = HyperTrained(random_model().network, context)
+    x, quality = patches(), torch.tensor([20.0, 44.0])
+    costs = trained.costs(x, None, quality, None)
+    y = trained.network.analysis(x)
+    steps = trained.step_sizes(quality)
+    scale = trained.network.deviation[:, None, None] / steps
+    price = torch.full_like(y, LAMBDA)
+    k = cheaper(y / steps, torch.exp2(floored(scale.log2())).expand_as(y), price)
+    bits = gaussian_bits(k, torch.zeros(()), torch.exp2(floored(scale.log2())))
+    assert torch.allclose(costs.rate, bits.sum((1, 2, 3)) / x[0].numel(), rtol=1e-3)
+
+
+def test_costs_have_gradients_everywhere():
+    trained = random_model(bias_weight=0.1)
+    trained.network.g_s.outer.weight.data.normal_(std=0.01, generator=torch.Generator().manual_seed(0))
+    trained.context.h_a.last.weight.data *= 30  # a hyperlatent of zeros would keep its networks from learning
+    for noise in (torch.Generator().manual_seed(3), None):
+        trained.zero_grad()
+        trained.costs(patches(), None, torch.tensor([25.0, 45.0]), noise).cost.mean().backward()
+        without = {name for name, p in trained.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
+        assert without <= ({"turn"} if noise is None else set()), without
+
+
+def test_axes_stay_orthogonal_when_turned():
+    trained = random_model()
+    trained.turn.data.normal_(generator=torch.Generator().manual_seed(4))
+    v = trained.mixing()
+    assert torch.allclose(v @ v.T, torch.eye(64), atol=1e-5)
+    assert not torch.allclose(v, trained.network.mixing, atol=1e-2)
+
+
+def test_rounding_takes_the_cheaper_of_two():
+    generator = torch.Generator().manual_seed(5)
+    scaled = 6 * torch.randn(4000, generator=generator)
+    scale = torch.exp2(4 * torch.rand(4000, generator=generator) - 2)
+    price = torch.rand(4000, generator=generator)
+    k = cheaper(scaled, scale, price)
+    score = lambda k: (scaled - k).square() + price * gaussian_bits(k, torch.zeros(()), scale)  # noqa: E731
+    near = scaled.round()
+    below = torch.sign(scaled) * (near.abs() - 1).clamp_min(0)
+    assert (score(k) <= torch.minimum(score(near), score(below)) + 1e-3).all()
+    assert ((k == near) | (k == below)).all()
+    assert (k != near).any()
+
+
+def test_the_floor_of_scales_is_soft_and_lets_others_be():
+    scales = torch.tensor([-20.0, -3.5, 0.0, 6.0])
+    assert floored(scales).tolist() == pytest.approx([-3.5, -3.25, 0, 6], abs=1e-3)
+
+
+def test_more_quality_means_less_error_and_more_bits():
+    trained = random_model()
+    with torch.no_grad():
+        costs = [trained.costs(patches(1), None, torch.tensor([q]), None) for q in (15.0, 25.0, 35.0, 45.0, 60.0)]
+    rates, errors = [float(c.rate) for c in costs], [float(c.distortion) for c in costs]
+    assert rates == sorted(rates)
+    assert errors == sorted(errors, reverse=True)
