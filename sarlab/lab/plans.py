@@ -123,7 +123,7 @@ def parse_plan(path: Path) -> dict[str, Any]:
 
 def build_plan(name: str, values: Mapping[str, Any], *, scenes: str | None = None, quantity: str | None = None) -> Plan:
     """Expand the tables of a plan file into runs; see the module's docstring for the format."""
-    _check_keys("the plan", values, {"title", "experiment", "seed", "studies", *_PARTS})
+    _check_keys("the plan", values, {"title", "extends", "experiment", "seed", "studies", *_PARTS})
     experiments = values.get("experiment", [{}])
     if not isinstance(experiments, list) or not experiments:
         raise PlanError("'experiment' must be a list of tables, written [[experiment]]")
