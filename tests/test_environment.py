@@ -72,3 +72,20 @@ def test_readme_commands_exist():
     assert set(verbs) <= set(VERBS)
     for path in re.findall(r"\]\((?!https?:)([^)#]+)\)", readme):
         assert (ROOT / path).exists(), path
+
+
+def test_the_workflow_builds_what_the_makefile_builds():
+    """A workflow that names a target or a folder that is gone would fail only after it was pushed."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text())
+    steps = workflow["jobs"]["build"]["steps"]
+    makefile = (ROOT / "Makefile").read_text()
+    for command in (step["run"] for step in steps if "run" in step):
+        target = command.removeprefix("make ")
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), command
+    uploaded = next(step["with"]["path"] for step in steps if "upload-pages" in step.get("uses", ""))
+    assert uploaded == "_build/html"
+    assert "--out _build" in makefile
+    python = next(step["with"]["python-version"] for step in steps if "setup-python" in step.get("uses", ""))
+    assert SpecifierSet(PROJECT["requires-python"]).contains(python)
+    watched = workflow[True]["push"]["paths"]  # YAML 1.1 reads the key "on" as true
+    assert all((ROOT / path.removesuffix("/**")).exists() for path in watched)
