@@ -84,7 +84,7 @@ def execute(parameters: Mapping[str, Any], folder: Path, *, name: str = "run_exp
                     str(temporary),
                     parameters=dict(parameters),
                     progress_bar=False,
-                    cwd=str(folder),
+                    # no cwd: papermill would change that of this whole process, in which other notebooks run too
                     extra_arguments=[
                         "--log-level=CRITICAL"
                     ],  # shutting down interrupts the kernel, which logs an error
