@@ -191,7 +191,8 @@ def text(tables: Tables) -> Prose:
     curves: dict[tuple[str, str], list[Point]] = {}
     for point in points_of(tables):
         curves.setdefault((point.kind, point.series), []).append(point)
-    straight, bent = [], []
+    straight: list[str] = []
+    bent: list[str] = []
     for (kind, name), found in curves.items():
         if kind != "codec" or len(found) < 3:
             continue

@@ -65,7 +65,7 @@ def numbers(entries: Mapping[str, float | str]) -> str:
 
 
 def chart(
-    series: Sequence[tuple[str, Sequence[float], Sequence[float]]],
+    series: Sequence[tuple[str, Any, Any]],
     *,
     x: str,
     y: str,
@@ -78,6 +78,7 @@ def chart(
     Parameters
     ----------
     series : sequence of (label, x values, y values)
+        Values are array_like.
     x, y : str
         Names and units of the axes.
     points : bool

@@ -81,7 +81,7 @@ class QuantizerExplorer:
             made, tables = self.quantizer(QuantizerSpec(**choice))
             quantized = made.quantize(self.latent)
         except SarlabError as error:
-            self.state = {"error": str(error)}
+            self.state: dict[str, float | str] = {"error": str(error)}
             self.report.value = numbers(self.state)
             return
         restored = synthesized(self.network, made.dequantize(quantized), self.subject)

@@ -158,7 +158,7 @@ class RateDistortionExplorer:
         points = self.points.setdefault(self.subject.name, {})
         points.setdefault(name, {})[quality] = (coded.bpp, scores["psnr_db"])
         self.curves.value = chart(
-            [(codec, *zip(*sorted(found.values()), strict=True)) for codec, found in points.items()],
+            [(codec, *np.array(sorted(found.values())).T) for codec, found in points.items()],
             x="bit per pixel", y="PSNR in dB", points=True,
         )  # fmt: skip
         self.windows.show(self.subject.db, coded.db)

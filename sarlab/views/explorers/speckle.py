@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import ipywidgets as widgets
 import numpy as np
@@ -19,8 +20,8 @@ CLIP = (-25.0, 5.0)
 
 @functools.lru_cache(maxsize=4)
 def _truth(side: int, seed: int, homogeneous: bool) -> np.ndarray:
-    spec = SimulationSpec(side, side, seed=seed, **({"content": ()} if homogeneous else {}))
-    return reflectivity(spec).intensity.astype(np.float32)
+    spec = SimulationSpec(side, side, seed=seed)
+    return reflectivity(replace(spec, content=()) if homogeneous else spec).intensity.astype(np.float32)
 
 
 class SpeckleExplorer:

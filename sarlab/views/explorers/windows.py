@@ -41,12 +41,13 @@ class Windows:
     def draw_on(self) -> Any:
         """Figure to draw on; shows the original."""
         import matplotlib.pyplot as plt
+        from matplotlib.backend_bases import MouseButton
         from matplotlib.widgets import RectangleSelector
 
         with plt.ioff():
             figure, self._axes = plt.subplots(figsize=(4, 4), layout="constrained")
         self._axes.set_axis_off()
-        self._selector = RectangleSelector(self._axes, self._drawn, useblit=True, button=[1])
+        self._selector = RectangleSelector(self._axes, self._drawn, useblit=True, button=MouseButton.LEFT)
         self._repaint()
         return figure.canvas
 
