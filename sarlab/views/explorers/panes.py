@@ -132,7 +132,8 @@ class Ahead:
 
     def __init__(self, compute: Callable[[Any], Any]):
         self._compute, self._done = compute, dict[Hashable, Any]()
-        self._lock, self._thread, self._generation = threading.Lock(), None, 0
+        self._lock, self._generation = threading.Lock(), 0
+        self._thread: threading.Thread | None = None
         self.progress = widgets.IntProgress(description="ahead", layout=widgets.Layout(width="260px"))
 
     def __contains__(self, key: Hashable) -> bool:

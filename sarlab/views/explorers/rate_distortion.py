@@ -130,7 +130,8 @@ class RateDistortionExplorer:
         slow = time.perf_counter() - begun > SLOW
         self.bar.children = (self.cache.progress,) if slow else ()
         if slow:
-            self.cache.start(sorted(grid, key=lambda q: abs(grid.index(q) - grid.index(middle))))
+            order = {q: abs(place - len(grid) // 2) for place, q in enumerate(grid)}
+            self.cache.start(sorted(grid, key=order.__getitem__))
 
     def update(self) -> Coded | None:
         """Show the codec's work at the quality of the slider."""
