@@ -146,7 +146,8 @@ def _info_text(file: Path, report: dict[str, Any]) -> str:
     reference = "none" if not report["transform"] else (report["crs"] or "no coordinate system").split(",")[0]
     ranges = report["normalizers"]
     lines = {
-        "file": f"{file}, {report['bytes']} bytes (header {report['header_bytes']})",
+        "file": f"{file}, {report['bytes']} bytes (header {report['header_bytes']}, of these {report['index_bytes']} index of tiles, "
+        f"{report['side_bytes']} statistics of the model)",
         "format": f"version {report['format_version']}, {report['written_by']}",
         "model": f"{report['model']} ({report['model_hash']}), quality {report['quality']:g}",
         "size": f"{report['height']}×{report['width']} pixels, {len(report['bands'])} band(s): {', '.join(report['bands'])}",

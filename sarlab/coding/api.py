@@ -234,6 +234,8 @@ def describe(source: str | Path | bytes) -> dict[str, Any]:
             "tiles": len(reader.lengths),
             "bytes": reader.size,
             "header_bytes": reader.header_bytes,
+            "index_bytes": reader.index_bytes,
+            "side_bytes": len(header.side),
             "bpp": 8 * reader.size / samples,
             "measured_cr": header.native_bits * samples / (8 * reader.size),
             **_metadata_of(header),

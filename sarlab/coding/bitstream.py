@@ -219,6 +219,11 @@ class StreamReader:
         """Bytes before the first payload, index included."""
         return self._offsets[0]
 
+    @property
+    def index_bytes(self) -> int:
+        """Bytes of the index."""
+        return _ENTRY.size * len(self.lengths)
+
     def payload(self, tile: int) -> bytes:
         """Payload of a tile, checked."""
         data = self._at(self._offsets[tile], self.lengths[tile])
