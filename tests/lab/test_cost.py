@@ -1,0 +1,137 @@
+"""Costs before a run: counted bytes against closed forms, and peaks of real processes within 15 %."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from sarlab.cli import main
+from sarlab.lab import cost, memory
+from sarlab.lab.memory import LiveBytes
+from sarlab.models.complexity import count_parameters
+from sarlab.models.registry import construct
+from sarlab.scenes.catalog import load_split
+from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec
+
+CPU = torch.device("cpu")
+WIDE = ModelSpec("residual", 16, 16, "scratch", width=48, depth=1)
+SMALL = ModelSpec("plain", 16, 16, "klt", width=8, depth=0)
+
+
+def test_live_bytes_come_and_go():
+    with torch.device("meta"), LiveBytes() as counted:
+        a = torch.zeros(1000)
+        view = a[10:]
+        b = a + 1
+        assert counted.live == 8000
+        del a
+        assert counted.live == 8000, "a view keeps its storage"
+        del view, b
+        assert counted.live == 0
+        assert counted.peak == 8000
+
+
+def test_a_training_of_one_convolution_is_its_closed_form():
+    """What a step must hold at least: weights, gradients, two moments, average and best, saved activations."""
+    spec, train = SMALL, TrainSpec(batch_size=4, patch_size=64)
+    parameters = 4 * count_parameters(construct(spec, 0))
+    lower = 6 * parameters + 4 * 4 * 64 * 64
+    found = memory.training_bytes(spec, train)
+    assert lower < found < 20 * lower
+
+
+@pytest.mark.parametrize("spec", [WIDE, SMALL, ModelSpec("attention", 16, 8, "klt", width=8, depth=1)])
+def test_training_grows_by_the_same_with_each_patch(spec):
+    def of(count, side=96):
+        return memory.training_bytes(spec, TrainSpec(batch_size=count, patch_size=side))
+
+    assert of(256) - of(192) == pytest.approx(of(192) - of(128), rel=0.01)
+    if spec.architecture != "attention":  # whose windows are cut to a patch that is smaller
+        assert of(8, 192) == pytest.approx(of(32, 96), rel=0.05)
+
+
+def test_inference_holds_no_activations_of_a_backward_pass():
+    whole = memory.training_bytes(WIDE, TrainSpec(batch_size=4, patch_size=256))
+    alone = memory.inference_bytes(WIDE, 512, 512)
+    assert 4 * count_parameters(construct(WIDE, 0)) < alone < whole
+    assert memory.inference_bytes(WIDE, 1024, 1024) > 3 * alone
+
+
+def test_the_largest_batch_fits_and_one_more_does_not():
+    train, budget = TrainSpec(patch_size=96), 300e6
+    best = memory.largest_batch(WIDE, train, budget, bytes_a_pixel=40)
+
+    def needed(count):
+        return memory.training_bytes(WIDE, TrainSpec(batch_size=count, patch_size=96)) + 40 * count * 96**2
+
+    assert needed(best) <= budget < needed(best + 1)
+    assert memory.largest_batch(WIDE, train, 1e6) == 0
+
+
+SCRIPT = """
+import json, resource, sys, tempfile
+from sarlab.lab.experiment import run
+from sarlab.specs import RunSpec
+run(RunSpec.from_dict(json.loads(sys.argv[1])), tempfile.mkdtemp() + "/run", device="cpu")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "batch"),
+    [
+        (ModelSpec("klt", 16, 16, "klt"), (8, 112)),
+        (ModelSpec("plain", 16, 16, "scratch", width=32, depth=0), (8, 112)),
+        (ModelSpec("attention", 16, 16, "klt", width=16, depth=1), (32, 240)),
+        (ModelSpec("residual", 16, 16, "scratch", width=64, depth=1), (16, 256)),
+    ],
+)
+def test_peak_of_a_run_is_estimated_within_15_percent(model, batch):
+    spec = RunSpec(
+        model=model,
+        train=TrainSpec(steps=2, batch_size=batch[0], patch_size=batch[1], warmup_steps=1, validate_every=2),
+    )
+    arguments = [sys.executable, "-c", SCRIPT, json.dumps(spec.to_dict())]
+    peak = float(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.split()[-1])
+    assert cost.run_mb(spec, load_split(SceneSpec()), CPU) == pytest.approx(peak, rel=0.15)
+
+
+def test_networks_of_a_plan_are_listed_once():
+    runs = [
+        RunSpec(model=SMALL, train=TrainSpec(batch_size=2, patch_size=64), quantizer=quantizer)
+        for quantizer in (QuantizerSpec(), QuantizerSpec("affine", 8))
+    ]
+    (found,) = cost.costs(runs, "cpu", budget_mb=1000, time=False)
+    assert found.runs == 2
+    assert found.parameters == count_parameters(construct(SMALL, 0))
+    assert found.largest_batch > 2
+    assert found.run_mb > cost.process_mb() > 50
+
+
+def test_time_is_asked_for_by_a_calibration_of_steps(monkeypatch):
+    from sarlab.lab.forecast import Measured
+
+    spec = RunSpec(model=SMALL, train=TrainSpec(steps=100, batch_size=2, patch_size=64))
+    few = RunSpec(model=SMALL, train=TrainSpec(steps=10, batch_size=2, patch_size=64))
+    timed = [Measured(few, 2.0, 3.0, 0.0)]
+    assert cost.estimate(spec, "cpu", timed=timed).seconds == pytest.approx(3 + 10 * 2)
+    monkeypatch.setattr(cost, "calibrate", lambda specs, device: timed)
+    (found,) = cost.costs([spec, spec], "cpu")
+    assert found.seconds == pytest.approx(46)
+
+
+def test_command_line(capsys, tmp_path):
+    plan = tmp_path / "mine.toml"
+    plan.write_text('[model]\nwidth = 8\ndepth = 0\narchitecture = ["plain", "klt"]\ninit = "klt"\n')
+    assert main(["cost", str(plan), "--no-time", "--json", "--memory", "900", "--device", "cpu"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["seconds"] is None
+    assert {row["architecture"] for row in told["networks"]} == {"plain", "klt"}
+    assert all(row["run_mb"] > 0 for row in told["networks"])
+    assert main(["cost", str(plan), "--no-time", "--device", "cpu"]) == 0
+    assert "plain-klt-r16-c16-w8-d0" in capsys.readouterr().out
+    assert main(["cost", str(plan), "--memory", "-1"]) == 1
+    assert main(["cost", "nowhere"]) == 1
