@@ -73,6 +73,7 @@ def read_table(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         frame = pd.read_csv(path, keep_default_na=True, na_values=["nan", "NaN"])
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ResultsError(f"{path}: not a table of results ({error}); delete it and run again") from error
+    frame = frame.copy()  # a wide table is read column by column; in one piece it takes further columns quickly
     missing = [column for column in columns if column not in frame]
     return pd.concat([frame, pd.DataFrame(np.nan, index=frame.index, columns=missing)], axis=1) if missing else frame
 
