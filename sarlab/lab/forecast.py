@@ -65,7 +65,6 @@ class Estimate:
 def work(spec: RunSpec) -> float:
     """Multiplications of a training, forward passes only; 0 where nothing is trained, or where nothing can be."""
     from sarlab.lab.lineage import steps_of
-    from sarlab.lab.lineage import steps_of
     from sarlab.models.complexity import macs_per_pixel
 
     train = spec.train
@@ -170,7 +169,22 @@ def forecast(
     timed = []
     if new or not known:
         timed = calibration(list(new.values()) or [jobs[0].spec], settings.device)
-    return [estimate(job.spec, known, timed) for job in jobs]
+    found = [estimate(job.spec, known, timed) for job in jobs]
+    return [worked_out(job.spec, item, settings.device) for job, item in zip(jobs, found, strict=True)]
+
+
+def worked_out(spec: RunSpec, found: Estimate, device: str) -> Estimate:
+    """`found` with its memory worked out from shapes, where no run like it was measured before."""
+    from sarlab.lab.cost import run_mb
+    from sarlab.lab.machine import pick_device
+    from sarlab.scenes.catalog import load_split
+
+    if found.basis == "past runs":
+        return found
+    try:
+        return replace(found, memory_mb=run_mb(spec, load_split(spec.scenes), pick_device(device)))
+    except SarlabError:  # an impossible network: the run itself says why
+        return found
 
 
 def estimate(spec: RunSpec, known: Sequence[Measured], timed: Sequence[Measured]) -> Estimate:

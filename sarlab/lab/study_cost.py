@@ -1,0 +1,103 @@
+"""How cost grows: seconds of coding and of a training step, over pixels, compression ratio and width, by architecture.
+
+Each sweep changes one thing and keeps the others. Times are the least of some repetitions, because on a machine that does
+other things too every disturbance only adds; memory is what the weights and the activations of a step take by count.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from sarlab.lab.machine import cpu_threads, device_name, pick_device
+from sarlab.lab.studies import Context, studies
+from sarlab.models.complexity import count_parameters, macs_per_pixel
+from sarlab.models.data import TrainingData
+from sarlab.models.registry import build_model
+from sarlab.models.training import train
+from sarlab.specs import ModelSpec, TrainSpec
+
+#: What is varied, with its values: side of the image, latent channels at 16× per axis, channels of the first layer.
+SIDES = (128, 256, 512, 1024)
+CHANNELS = (64, 32, 16, 8, 4)
+WIDTHS = (8, 16, 32, 64)
+ARCHITECTURES = ("plain", "residual", "attention")
+#: What is kept while something else varies.
+MODEL = ModelSpec("plain", 16, 16, "klt", width=16, depth=1)
+TRAIN = TrainSpec(steps=3, batch_size=4, patch_size=128, validate_every=10**9)
+#: Repetitions of a measurement, fewer where one takes long.
+REPEATS, LONG_SECONDS = 5, 1.0
+
+
+@studies.register("cost")
+def cost(context: Context) -> pd.DataFrame:
+    """One row per measurement: sweep, value, network, its size, and seconds of encoding, decoding and a training step."""
+    device = pick_device("auto")
+    data = TrainingData(TrainingData.from_split(context.split).training)
+    with cpu_threads(1):
+        rows = [{**row, "device": device_name(device), "threads": 1} for row in measurements(data, device)]
+    return pd.DataFrame(rows)
+
+
+def measurements(data: TrainingData, device: torch.device) -> Iterator[dict[str, Any]]:
+    """Rows of all sweeps."""
+    for architecture in ARCHITECTURES:
+        kept = replace(MODEL, architecture=architecture)
+        for side in SIDES:
+            yield {"sweep": "pixels", "value": side * side, **coding(kept, side, data, device)}
+        for channels in CHANNELS:
+            spec = replace(kept, latent_channels=channels)
+            row = coding(spec, SIDES[1], data, device) | step(spec, data, device)
+            yield {"sweep": "ratio", "value": spec.dimension_ratio, **row}
+        for width in WIDTHS:
+            spec = replace(kept, width=width)
+            row = coding(spec, SIDES[1], data, device) | step(spec, data, device)
+            yield {"sweep": "width", "value": width, **row}
+
+
+@torch.no_grad()
+def coding(spec: ModelSpec, side: int, data: TrainingData, device: torch.device) -> dict[str, Any]:
+    """Seconds of analysis and synthesis of a `side`² image, with the size of the network."""
+    model = build_model(spec, seed=0, training=data).to(device).eval()
+    x = torch.rand((1, 1, side, side), generator=torch.Generator().manual_seed(0)).to(device)
+    y = model.analysis(x)
+    return {
+        "architecture": spec.architecture,
+        "init": spec.init,
+        "width": spec.width,
+        "latent_channels": spec.latent_channels,
+        "dimension_ratio": spec.dimension_ratio,
+        "pixels": side * side,
+        "parameters": count_parameters(model),
+        "macs_per_pixel": macs_per_pixel(spec),
+        "encode_s": least(lambda: model.analysis(x), device),
+        "decode_s": least(lambda: model.synthesis(y, size=(side, side)), device),
+    }
+
+
+def step(spec: ModelSpec, data: TrainingData, device: torch.device) -> dict[str, float]:
+    """Seconds of one training step of `TRAIN`."""
+    model = build_model(spec, seed=0, training=data)
+    train(model, data, replace(TRAIN, steps=1), seed=0, device=device)
+    seconds = [train(model, data, TRAIN, seed=turn, device=device).seconds / TRAIN.steps for turn in range(3)]
+    return {"step_s": min(seconds), "step_pixels": TRAIN.batch_size * TRAIN.patch_size**2}
+
+
+def least(call: Callable[[], Any], device: torch.device) -> float:
+    """Least seconds of some calls, after one that warms up."""
+    seconds = []
+    for turn in range(REPEATS + 1):
+        start = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - start)
+        if turn and seconds[-1] > LONG_SECONDS:
+            break
+    return float(np.min(seconds[1:]))
