@@ -7,6 +7,7 @@ network was never run there, a few steps of it are timed.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import statistics
 import tempfile
@@ -170,21 +171,24 @@ def forecast(
     if new or not known:
         timed = calibration(list(new.values()) or [jobs[0].spec], settings.device)
     found = [estimate(job.spec, known, timed) for job in jobs]
-    return [worked_out(job.spec, item, settings.device) for job, item in zip(jobs, found, strict=True)]
+    return worked_out(jobs, found, settings.device)
 
 
-def worked_out(spec: RunSpec, found: Estimate, device: str) -> Estimate:
-    """`found` with its memory worked out from shapes, where no run like it was measured before."""
+def worked_out(jobs: Sequence[Job], found: Sequence[Estimate], device: str) -> list[Estimate]:
+    """`found` with memory worked out from shapes, where no run like it was measured before."""
     from sarlab.lab.cost import run_mb
     from sarlab.lab.machine import pick_device
     from sarlab.scenes.catalog import load_split
 
-    if found.basis == "past runs":
-        return found
-    try:
-        return replace(found, memory_mb=run_mb(spec, load_split(spec.scenes), pick_device(device)))
-    except SarlabError:  # an impossible network: the run itself says why
-        return found
+    wanted = {job.spec.scenes for job, item in zip(jobs, found, strict=True) if item.basis != "past runs"}
+    splits = {scenes: load_split(scenes) for scenes in wanted}
+    better = []
+    for job, item in zip(jobs, found, strict=True):
+        if item.basis != "past runs":
+            with contextlib.suppress(SarlabError):  # an impossible network: the run itself says why
+                item = replace(item, memory_mb=run_mb(job.spec, splits[job.spec.scenes], pick_device(device)))
+        better.append(item)
+    return better
 
 
 def estimate(spec: RunSpec, known: Sequence[Measured], timed: Sequence[Measured]) -> Estimate:

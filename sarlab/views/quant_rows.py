@@ -107,7 +107,7 @@ def bits_for(rows: pd.DataFrame, key: str, at: float, loss: float) -> float:
 #: What must agree between a run with a quantizer and its sibling without.
 PAIRED_BY = (
     *("architecture", "init", "spatial_reduction", "latent_channels", "width", "depth", "steps", "batch_size"),
-    *("patch_size", "seed", "scene", "band", "split"),
+    *("patch_size", "seed", "scene", "band", "split", "curve"),
 )
 
 
@@ -118,6 +118,7 @@ def paired(runs: pd.DataFrame, *, split: str = "test") -> pd.DataFrame:
     """
     rows = measured(runs, split=split)
     rows = rows[rows["architecture"] != "klt"]
+    rows = rows.assign(curve=rows["curve"].fillna("dedicated") if "curve" in rows else "dedicated")
     plain = rows[rows["quantizer"] == "f32"].drop_duplicates(list(PAIRED_BY)).set_index(list(PAIRED_BY))["psnr_db"]
     others = rows[rows["quantizer"] != "f32"]
     if plain.empty or others.empty:

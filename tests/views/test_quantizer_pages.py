@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from sarlab.lab.results import tables
-from sarlab.views import entropy, quant_networks, quant_rows, quant_totals, quantizers
+from sarlab.views import entropy, quant_networks, quant_rows, quant_totals, quantizers, shared_curves
 from sarlab.views.text import number
 
 PARTS = (
@@ -17,6 +17,7 @@ PARTS = (
     *(quant_totals.guide_faults, quant_totals.total_compression, quant_totals.total_text),
     *(entropy.fixed_and_coded, entropy.text, entropy.statistics, entropy.scene_and_latent),
     *(entropy.channels, entropy.channels_text),
+    *(shared_curves.figure, shared_curves.text),
 )
 #: A made-up law: one bit divides the loss by four; a range coder saves a quarter.
 FACTOR, START = 4.0, {"tensor": 16.0, "channel": 4.0, "companded": 1.0, "guide": 20.0}
@@ -60,7 +61,12 @@ def full(synthetic, tmp_path_factory):
         residual.assign(quantizer=label, bits=4, quantizer_training=view, psnr_db=residual["psnr_db"] - loss)
         for label, view, loss in (("c4", "none", 0.4), ("c4-noise", "noise", 0.3))
     ]
-    pd.concat([rows, *extra]).to_csv(root / "results" / "runs.csv", index=False)
+    residual = residual.assign(curve="dedicated")
+    extra += [
+        residual.assign(curve="nested", psnr_db=residual["psnr_db"] - 0.1, train_seconds=61.5, steps=420),
+        residual.assign(curve="progressive", psnr_db=residual["psnr_db"] - 0.05, train_seconds=10.25, steps=75),
+    ]
+    pd.concat([rows.assign(curve="dedicated"), *extra]).to_csv(root / "results" / "runs.csv", index=False)
     made_up_study().to_csv(root / "results" / "latent_bits.csv", index=False)
     entropies = [
         {"kind": "radar", "grid": "as stored", "band": band, "zeroth_bpp": 9.0, "jpegls_bpp": 8.0, "jpeg2000_bpp": 8.5}
@@ -139,6 +145,22 @@ def test_range_coding_saves_what_the_rows_say(full):
     assert "takes 25 % off one step" in entropy.fixed_and_coded(full).title
     assert "24.9" not in entropy.fixed_and_coded(full).title
     assert "A pixel holds 8.0 bit without loss" in entropy.scene_and_latent(full).title
+
+
+def test_shared_trainings_are_held_against_dedicated_ones(full):
+    rows = shared_curves.compared(full.runs)
+    assert rows.groupby("curve")["gap_db"].mean().to_dict() == pytest.approx({"nested": -0.1, "progressive": -0.05})
+    assert shared_curves.budgets(rows) == pytest.approx({"nested": 1.5, "progressive": 1.0, "dedicated": 4.0})
+    assert shared_curves.figure(full).title.startswith("Nested: the whole curve for 1.5 trainings")
+    assert "1.5 trainings' time instead of 4.0; at worst −0.10 dB" in str(shared_curves.text(full))
+
+
+def test_shared_trainings_leave_the_main_curves_alone(full, filled):
+    from sarlab.views.summary import main_line, measured
+
+    for source in (full, filled):
+        rows = main_line(measured(source.runs, band="VV", split="test"))
+        assert not rows.duplicated(["architecture", "init", "dimension_ratio", "scene"]).any()
 
 
 @pytest.mark.parametrize(
