@@ -212,7 +212,7 @@ def ms_ssim(reference_db: Any, test_db: Any, *, clip: tuple[float, float]) -> fl
     Returns
     -------
     float
-        In [0, 1]; undefined for smaller images, and where torchmetrics is not installed.
+        In [0, 1]; undefined for smaller images.
 
     References
     ----------
@@ -224,18 +224,10 @@ def ms_ssim(reference_db: Any, test_db: Any, *, clip: tuple[float, float]) -> fl
         raise UndefinedMetric(f"a side is below {MS_SSIM_SIDE} samples: five scales do not fit")
     if valid.mean() < 0.99:
         raise UndefinedMetric("more than 1 % of the samples are invalid")
-    try:
-        import torch
-        from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as measure
-    except ImportError:
-        raise UndefinedMetric("torchmetrics is not installed") from None
+    from sarlab.metrics.multiscale import multiscale_ssim
 
-    def tensor(values: np.ndarray) -> torch.Tensor:
-        scaled = (fill_invalid(np.clip(values, low, high), valid) - low) / (high - low)
-        return torch.from_numpy(scaled.astype(np.float32))[None, None]
-
-    with torch.inference_mode():
-        return float(measure(tensor(reference), tensor(test), data_range=1.0))
+    scaled = [(fill_invalid(np.clip(values, low, high), valid) - low) / (high - low) for values in (reference, test)]
+    return multiscale_ssim(*scaled, data_range=1.0)
 
 
 def _register() -> None:

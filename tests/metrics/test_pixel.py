@@ -106,7 +106,6 @@ def independent_ms_ssim(x, y, data_range):
 
 
 def test_ms_ssim_against_an_independent_implementation():
-    pytest.importorskip("torchmetrics")
     from scipy.ndimage import gaussian_filter
 
     rng = np.random.default_rng(8)
@@ -125,16 +124,28 @@ def test_ms_ssim_of_small_images_says_why(images, side):
 
 
 def test_ms_ssim_of_the_smallest_image_it_is_defined_for(images):
-    pytest.importorskip("torchmetrics")
     assert 0 < ms_ssim(images[0][:176, :176], images[1][:176, :176], clip=CLIP) < 1
 
 
-def test_ms_ssim_without_torchmetrics_says_why(images, monkeypatch):
-    import sys
+@pytest.mark.parametrize("shape", [(176, 176), (179, 233), (256, 300)])
+def test_ms_ssim_against_torchmetrics(shape):
+    torch = pytest.importorskip("torch")
+    oracle = pytest.importorskip("torchmetrics.functional.image").multiscale_structural_similarity_index_measure
+    rng = np.random.default_rng(9)
+    x = np.cumsum(np.cumsum(rng.normal(size=shape), 0), 1)
+    x = CLIP[0] + (x - x.min()) / np.ptp(x) * (CLIP[1] - CLIP[0])
+    for noise in (0.5, 3.0, 12.0):
+        y = np.clip(x + rng.normal(0, noise, shape), *CLIP)
+        tensors = [
+            torch.from_numpy(((i - CLIP[0]) / (CLIP[1] - CLIP[0])).astype(np.float32))[None, None] for i in (x, y)
+        ]
+        assert ms_ssim(x, y, clip=CLIP) == pytest.approx(float(oracle(*tensors, data_range=1.0)), abs=2e-5)
 
-    monkeypatch.setitem(sys.modules, "torchmetrics", None)
-    monkeypatch.setitem(sys.modules, "torchmetrics.functional.image", None)
-    assert ms_ssim(*images, clip=CLIP).reason == "torchmetrics is not installed"
+
+def test_ms_ssim_of_opposites_is_zero():
+    x = np.random.default_rng(1).normal(0, 2, (200, 200))
+    middle = (CLIP[0] + CLIP[1]) / 2
+    assert ms_ssim(middle + x, middle - x, clip=CLIP) == 0
 
 
 def test_equal_images():
