@@ -52,3 +52,50 @@ def test_a_sweep_runs_its_studies(tmp_path, counted, capsys):
     assert main(arguments) == 0
     assert main(arguments) == 0
     assert len(counted) == 1
+
+
+def test_the_protocol_tells_its_operating_points_apart(tmp_path, monkeypatch):
+    from sarlab.coding.codec import codecs
+    from sarlab.lab import study_codecs
+    from sarlab.lab.studies import Context
+
+    if not codecs[study_codecs.ANCHOR].available().ok:
+        pytest.skip("no JPEG 2000 here")
+    asked = []
+
+    def evaluated(names, scenes, targets, **options):
+        asked.append(list(targets))
+        # as rows come back from a table: in another order, values as floats
+        return pd.DataFrame(
+            [
+                {
+                    "codec": names[0], "target": t.kind, "target_value": float(t.value), "bytes": 500, "bpp": 1.0,
+                    "pixels": 4096, "height": 64, "width": 64,
+                }
+                for t in reversed(targets)
+            ]
+        )  # fmt: skip
+
+    monkeypatch.setattr(study_codecs, "evaluate", evaluated)
+    rows = study_codecs.protocol(Context(SceneSpec(), None, 1, tmp_path))
+    assert len(asked) == 1
+    counts = rows["points"].value_counts()
+    grid = codecs[study_codecs.ANCHOR].capabilities.quality.grid
+    assert counts.to_dict() == {
+        "matched": len(study_codecs.PSNR_DB),
+        "between": len(study_codecs.BETWEEN_DB),
+        "grid": len(grid),
+        "rate": len(study_codecs.RATES_BPP),
+    }
+    matched = rows[rows["points"] == "matched"]
+    assert set(matched["target"]) == {"psnr"}
+    assert set(matched["target_value"]) == set(study_codecs.PSNR_DB)
+    assert not set(study_codecs.PSNR_DB) & set(study_codecs.BETWEEN_DB)
+
+
+def test_the_study_of_codecs_has_eight_matched_points_and_a_learned_codec():
+    from sarlab.lab.study_codecs import PSNR_DB, SHORT
+
+    assert sum(25 <= value <= 40 for value in PSNR_DB) >= 8
+    assert min(PSNR_DB) < 25 < 40 < max(PSNR_DB)
+    assert {"jpeg2000", "hevc12", "factorized"} <= set(SHORT)
