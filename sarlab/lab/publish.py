@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,16 +100,41 @@ def _distinct(values: Any) -> list[Any]:
 def collect(plan: Plan, jobs: Sequence[Job]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows and histories of complete runs, in the order of the plan."""
     experiment_of = {plan.runs[i]: label for label, positions in reversed(list(plan.labels.items())) for i in positions}
-    rows, histories = [], []
-    for job in jobs:
-        frame = read_table(job.folder / "rows.csv")
-        origin = {"plan": plan.name, "experiment": experiment_of.get(job.spec, "")}
-        rows.append(pd.concat([frame, pd.DataFrame(origin, index=frame.index)], axis=1))
-        history = read_table(job.folder / "history.csv")
-        if not history.empty:
-            histories.append(history.assign(run_id=job.run_id))
-    runs = order_columns(pd.concat(rows, ignore_index=True))
-    return runs, pd.concat(histories, ignore_index=True) if histories else pd.DataFrame(columns=["run_id", "step"])
+    label_of = {job.run_id: experiment_of.get(job.spec, "") for job in jobs}
+    rows = read_together({job.run_id: job.folder / "rows.csv" for job in jobs})
+    labels = rows.pop(_OF).map(label_of)
+    origin = pd.DataFrame({"plan": plan.name, "experiment": labels}, index=rows.index)
+    history = read_together({job.run_id: job.folder / "history.csv" for job in jobs})
+    if history.empty:
+        history = pd.DataFrame(columns=[_OF, "step"])
+    history = history.rename(columns={_OF: "run_id"})
+    return order_columns(pd.concat([rows, origin], axis=1)), history[[*history.columns.drop("run_id"), "run_id"]]
+
+
+#: Column that says whose table a row was in.
+_OF = "__run__"
+
+
+def read_together(paths: Mapping[str, Path]) -> pd.DataFrame:
+    """Tables of many runs as one, with a first column of their names; tables of one header are parsed at once."""
+    groups: dict[str, list[str]] = {}
+    order: dict[str, int] = {}
+    alone = []
+    for position, (name, path) in enumerate(paths.items()):
+        order[name] = position
+        header, *lines = path.read_text(encoding="utf-8").splitlines()
+        if any(line.count('"') % 2 for line in lines):  # a value that goes on in the next line
+            alone.append(read_table(path).assign(**{_OF: name}))
+        elif lines:
+            groups.setdefault(header, []).extend(f"{name},{line}" for line in lines)
+    frames = alone
+    for header, lines in groups.items():
+        text = io.StringIO("\n".join([f"{_OF},{header}", *lines]))
+        frames.append(pd.read_csv(text, na_values=["nan", "NaN"], low_memory=False))
+    if not frames:
+        return pd.DataFrame(columns=[_OF])
+    whole = pd.concat(frames, ignore_index=True)
+    return whole.iloc[whole[_OF].map(order).argsort(kind="stable")].reset_index(drop=True)
 
 
 # --- images -----------------------------------------------------------------------------------------------------------

@@ -182,3 +182,24 @@ def test_pages_that_name_folders_are_refused(text):
 )
 def test_pages_that_name_none_pass(text):
     release.check_page("p", {"cells": [{"cell_type": "markdown", "metadata": {}, "source": text, "id": "a"}]})
+
+
+def test_tables_of_many_runs_are_read_as_one_by_one(tmp_path):
+    from sarlab.lab.publish import _OF, read_together
+    from sarlab.lab.results import read_table
+
+    texts = {
+        "b": 'x,reason\n1,\n2,"a, b"\n',
+        "a": "y,x\n0.5,3\n",
+        "c": 'x,reason\n4,"two\nlines"\n',
+        "d": "x,reason\n",
+        "e": "x,reason\n5,late\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    paths = {name: tmp_path / f"{name}.csv" for name in texts}
+    whole = read_together(paths)
+    frames = [read_table(path).assign(**{_OF: name}) for name, path in paths.items()]
+    expected = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
+    pd.testing.assert_frame_equal(whole[expected.columns], expected, check_dtype=False)
+    assert read_together({"d": paths["d"]}).empty
