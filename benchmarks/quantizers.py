@@ -1,16 +1,22 @@
 """What a bit in the latent buys: PSNR lost to each quantizer on the KLT, over dimension ratios, against float32.
 
-    python benchmarks/quantizers.py [--scenes NAME_OR_PATH ...] [--json FILE]
+    python benchmarks/quantizers.py [--scenes NAME_OR_PATH ...] [--seeds 0 1 2] [--runs DIR] [--json FILE]
 
 Calibration sees training scenes only; losses are means over the bands of all test scenes. Bits a value count header and
 side information of the packed latent. Below the losses: bits a value of the same latents range-coded, with the
-frequencies of the training scenes, and adapted to each file.
+frequencies of the training scenes, and adapted to each file; every coded latent is decoded with one thread and with two,
+alone and in a batch, and must come back to the bit. *one step, range-coded* is one uniform grid for all channels whose
+step is chosen so that the files take 4 bits a value.
+
+With ``--seeds``: residual networks from the KLT with 4 bits on average at 8× and 16×, quantized after training and with
+the quantizer in training, against the same trainings in float32 (``sarlab sweep quantization`` runs all ratios).
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +30,7 @@ from sarlab.models.data import TrainingData
 from sarlab.models.quantizers import build_quantizer
 from sarlab.models.registry import build_model
 from sarlab.scenes.catalog import load_split
-from sarlab.specs import ModelSpec, QuantizerSpec, SceneSpec
+from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec
 
 REDUCTION = 16
 CHANNELS = (64, 32, 16, 8, 4, 2)
@@ -55,7 +61,19 @@ VARIANTS = {
     "guide 10": (QuantizerSpec("guide", 10), None, 0),
 }  # fmt: skip
 #: Variants that are range-coded too.
-CODED = ("int8 channel minmax", "allocated 4 mse", "companded 4 mse")
+CODED = ("int8 channel minmax", "int8 tensor minmax", "allocated 4 mse", "companded 4 mse")
+#: Bits of the one grid for all channels that is coded to `BUDGET` bits a value, and the goal at that budget from 8× up.
+ONE_STEP, BUDGET, ONE_STEP_GOAL = (5, 6, 7, 8, 9, 10), 4.0, 0.15
+#: Networks of the trained part: latent channels, steps, quantizers, and the goal for those in training.
+TRAINED_CHANNELS, STEPS, TRAINED_GOAL = (32, 16), 400, 0.15
+TRAINED = {
+    "float32": QuantizerSpec(),
+    "companded 4": QuantizerSpec("companded", 4, calibration="mse"),
+    "companded 4, noise in training": QuantizerSpec("companded", 4, calibration="mse", training="noise"),
+    "companded 4, rounding in training": QuantizerSpec("companded", 4, calibration="mse", training="ste"),
+    "one step 7, range-coded": QuantizerSpec("affine", 7, granularity="tensor"),
+    "one step 8, range-coded": QuantizerSpec("affine", 8, granularity="tensor"),
+}
 
 
 def main() -> None:
@@ -64,13 +82,16 @@ def main() -> None:
     parser.add_argument(
         "--scenes", nargs="+", default=default, help="names or paths (default: embedded and real chips)"
     )
+    parser.add_argument("--seeds", type=int, nargs="*", default=[], help="also train networks, with these seeds")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of those runs")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     figures = {source: losses(source) for source in arguments.scenes}
     speeds = throughput()
+    networks = trained(arguments.scenes[0], arguments.seeds, arguments.runs) if arguments.seeds else []
     if arguments.json:
-        write_json(arguments.json, {"losses": figures, "values_per_s": speeds})
+        write_json(arguments.json, {"losses": figures, "values_per_s": speeds, "networks": networks})
 
 
 @torch.no_grad()
@@ -118,6 +139,11 @@ def losses(source: str) -> dict[str, dict[str, dict[str, float]]]:
                 "bits_per_value": sum(quantizer.bits(y.shape) for *_, y in cases) / values,
                 "saturated": sum(quantizer.quantize(y).saturated for *_, y in cases) / values,
             }
+        table.setdefault("one step, range-coded", {})[str(channels)] = {
+            "loss_db": one_step(
+                channels, calibration, [y for *_, y in cases], lambda r, p=plain[channels]: p - mean_psnr(r)
+            )
+        }
         rate = coded_bits(channels, calibration, [y for *_, y in cases])
         for name, row in rate.items():
             table.setdefault(f"coded: {name}", {})[str(channels)] = row
@@ -139,8 +165,15 @@ def coded_bits(
         adaptive = [encode_latent(quantizer, y, model, adaptive=True) for y in latents]
         for y, one, other in zip(latents, static, adaptive, strict=True):
             expected = quantizer.rounded(y)
-            if not all(torch.equal(decode_latent(quantizer, data, model), expected) for data in (one, other)):
-                raise SystemExit(f"{name}: a range-coded latent did not decode to itself")
+            for threads in (1, 2):
+                torch.set_num_threads(threads)
+                if not all(torch.equal(decode_latent(quantizer, data, model), expected) for data in (one, other)):
+                    raise SystemExit(f"{name}: a range-coded latent did not decode to itself with {threads} threads")
+            torch.set_num_threads(1)
+            pair = torch.cat([y, y.flip(-1)])
+            apart = torch.cat([quantizer.rounded(y), quantizer.rounded(y.flip(-1))])
+            if not torch.equal(decode_latent(quantizer, encode_latent(quantizer, pair, model), model), apart):
+                raise SystemExit(f"{name}: a batch of latents did not decode to what each of them does alone")
         ideal = sum(ideal_bits(quantizer, y, model) for y in latents)
         rows[name] = {
             "packed": sum(quantizer.bits(y.shape) for y in latents) / values,
@@ -149,6 +182,71 @@ def coded_bits(
             "adaptive": 8 * sum(map(len, adaptive)) / values,
             "loss_bytes_a_file": (sum(map(len, static)) - ideal / 8) / len(latents),
         }
+    return rows
+
+
+def one_step(
+    channels: int, calibration: list[torch.Tensor], latents: list[torch.Tensor], loss_of: Callable[..., float]
+) -> float:
+    """Loss of one grid for all channels at `BUDGET` coded bits a value, interpolated in its logarithm between grids."""
+    values = sum(y.numel() for y in latents)
+    points = []
+    for bits in ONE_STEP:
+        quantizer = build_quantizer(QuantizerSpec("affine", bits, granularity="tensor"), channels)
+        quantizer.calibrate(calibration)
+        model = fit_latent_model(quantizer, calibration)
+        coded = 8 * sum(len(encode_latent(quantizer, y, model)) for y in latents) / values
+        points.append((coded, max(loss_of(quantizer.rounded), 1e-6)))
+    x, loss = np.array(points).T
+    if not x[0] <= BUDGET <= x[-1]:
+        raise SystemExit(f"one step: {BUDGET} bits a value are not between the {x[0]:.2f} and {x[-1]:.2f} of its grids")
+    return float(np.exp(np.interp(BUDGET, x, np.log(loss))))
+
+
+def trained(source: str, seeds: list[int], runs: Path) -> list[dict[str, float | str]]:
+    """Loss and bits a value of quantized networks, by quantizer, ratio and seed."""
+    from sarlab.lab.experiment import run
+    from sarlab.lab.identity import run_id
+
+    scenes = SceneSpec(source)
+    digest = load_split(scenes).digest
+    rows: list[dict[str, float | str]] = []
+    for seed in seeds:
+        for channels in TRAINED_CHANNELS:
+            plain = float("nan")
+            for name, quantizer in TRAINED.items():
+                spec = RunSpec(
+                    scenes=scenes, model=ModelSpec("residual", REDUCTION, channels, "klt", width=16, depth=1),
+                    quantizer=quantizer, train=TrainSpec(steps=STEPS, patch_size=112), seed=seed,
+                )  # fmt: skip
+                found = run(spec, runs / run_id(spec, digest)).rows
+                found = found[found["psnr_db"].notna()]
+                psnr_db = float(found["psnr_db"].mean())
+                plain = psnr_db if name == "float32" else plain
+                values = found["pixels"] / spec.model.dimension_ratio
+                coded = found["coded_bytes"] if "coded_bytes" in found else found["bytes"] * np.nan
+                rows.append(
+                    {
+                        "quantizer": name, "ratio": spec.model.dimension_ratio, "seed": seed, "loss_db": plain - psnr_db,
+                        "packed_bits": float(8 * found["bytes"].sum() / values.sum()),
+                        "coded_bits": float(8 * coded.sum() / values.sum()),
+                    }
+                )  # fmt: skip
+    print(
+        f"\n{source}: residual networks from the KLT, {STEPS} steps, seeds {seeds}; loss in dB, mean (largest) over seeds"
+    )
+    for name in list(TRAINED)[1:]:
+        cells, worst = [], 0.0
+        for channels in TRAINED_CHANNELS:
+            part = [r for r in rows if r["quantizer"] == name and r["ratio"] == REDUCTION**2 / channels]
+            losses_db = [float(r["loss_db"]) for r in part]
+            worst = max(worst, float(np.mean(losses_db)))
+            bits = [float(np.mean([float(r[key]) for r in part])) for key in ("packed_bits", "coded_bits")]
+            cells.append(
+                f"{REDUCTION**2 // channels:4}x {np.mean(losses_db):6.3f} ({max(losses_db):.3f}) at {bits[0]:.2f} packed, {bits[1]:.2f} coded"
+            )
+        goal = f"  goal <= {TRAINED_GOAL} from 8x: {'reached' if worst <= TRAINED_GOAL else 'MISSED'}"
+        print(f"{name:36}" + "".join(cells) + (goal if "training" in name else ""))
     return rows
 
 
@@ -165,7 +263,7 @@ def report(table: dict[str, dict[str, dict[str, float]]], plain: dict[int, float
             for what in ("packed", "plug_in", "static", "adaptive", "loss_bytes_a_file"):
                 print(f"{name[7:] + ', ' + what:42}" + "".join(f"{row[str(c)][what]:8.2f} " for c in CHANNELS))
             continue
-        _, goal, most = VARIANTS[name]
+        _, goal, most = VARIANTS.get(name, (None, ONE_STEP_GOAL, 32))
         reached = ""
         if goal is not None:
             worst = max(row[str(c)]["loss_db"] for c in CHANNELS if c <= most)
