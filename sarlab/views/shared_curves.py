@@ -10,7 +10,7 @@ import pandas as pd
 from sarlab.views import style
 from sarlab.views.figure import Figure, Panel
 from sarlab.views.quant_rows import COMMAND
-from sarlab.views.style import BLUE, MUTED, VERMILION, Look
+from sarlab.views.style import BLUE, GREEN, MUTED, VERMILION, Look
 from sarlab.views.summary import measured
 from sarlab.views.text import Prose, missing, number, ratio
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LOOKS = {
     "nested": Look("nested: one training for all ratios", BLUE, "o"),
     "progressive": Look("progressive: each ratio from the one before", VERMILION, "s"),
+    "short": Look("a short training for each ratio", GREEN, "^", hollow=True),
 }
 #: What must agree between runs that are compared; steps do not, they are what is saved.
 SAME = ("architecture", "init", "spatial_reduction", "latent_channels", "width", "depth", "seed", "scene", "band")
@@ -28,6 +29,8 @@ WHAT = "curves that share trainings"
 
 def compared(runs: pd.DataFrame) -> pd.DataFrame:
     """Float rows of nested and progressive runs with ``gap_db``, their PSNR above the dedicated run's, and its seconds.
+
+    Dedicated runs of fewer steps than the longest are rows of their own, of the curve ``"short"``.
 
     Returns
     -------
@@ -89,7 +92,9 @@ def figure(tables: Tables) -> Figure:
         ax.yaxis.set_major_formatter(lambda v, _: f"{v:+g}".replace("-", "\u2212") if v else "0")
         ax.set_xlabel("compression ratio (values in ÷ values out)")
     kinds = [kind for kind in LOOKS if kind in spent]
-    title = "; ".join(f"{kind}: the whole curve for {number(spent[kind])} trainings" for kind in kinds)
+    title = "; ".join(
+        f"{kind}: the whole curve for {number(spent[kind])} trainings" for kind in kinds if kind != "short"
+    )
     return Figure(
         [Panel(drawing, f"PSNR above dedicated trainings in dB. {'; '.join(lines)}.")],
         key=[LOOKS[kind] for kind in kinds], title=title[:1].upper() + title[1:], narrowest=320,
@@ -111,8 +116,9 @@ def text(tables: Tables) -> Prose:
             continue
         mean = part.groupby("dimension_ratio")["gap_db"].mean()
         worst = mean.idxmin()
+        name = "A short training for each ratio" if kind == "short" else kind.capitalize()
         lines.append(
-            f"**{kind.capitalize()}**: {number(spent[kind])} trainings' time instead of {number(spent['dedicated'])}; at worst "
+            f"**{name}**: {number(spent[kind])} trainings' time instead of {number(spent['dedicated'])}; at worst "
             f"{number(mean[worst], 2, sign=True)} dB ({ratio(worst)}), at best {number(mean.max(), 2, sign=True)} dB ({ratio(mean.idxmax())})."
         )
     return Prose("\n".join(f"- {line}" for line in lines))

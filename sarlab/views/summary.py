@@ -103,7 +103,7 @@ def main_line(rows: pd.DataFrame) -> pd.DataFrame:
     """One configuration per architecture, initialization and ratio: the one that the comparison is about.
 
     Plans also vary shape at equal ratio, width, depth, quantizer, and how ratios share trainings. Kept are trainings of
-    one ratio where there are any, the finest quantizer, and then the
+    one ratio where there are any, the finest quantizer, the longest training, and then the
     commonest spatial reduction of each ratio and the commonest width and depth of each architecture and start.
     """
     if rows.empty:
@@ -112,6 +112,9 @@ def main_line(rows: pd.DataFrame) -> pd.DataFrame:
         dedicated = rows["curve"].fillna("dedicated") == "dedicated"
         rows = rows[dedicated] if dedicated.any() else rows
     rows = rows[pd.to_numeric(rows["bits"], errors="coerce").fillna(32) == _finest(rows)]
+    if "steps" in rows:
+        longest = rows.groupby([*SERIES_KEYS, "dimension_ratio"])["steps"].transform("max")
+        rows = rows[longest.isna() | (rows["steps"] == longest)]
     for among, chosen in (
         (["dimension_ratio"], "spatial_reduction"),
         (["architecture", "init"], "width"),
