@@ -104,9 +104,12 @@ def report(table: pd.DataFrame) -> None:
         once = part.drop_duplicates(["seed"]) if method == "nested" else part
         seconds[method] = once.groupby("seed")["seconds"].sum().mean()
     dearest = table[table["method"] == "dedicated"].groupby("seed")["seconds"].max().mean()
-    print("\ntraining of the whole curve, in dedicated trainings (the dearest)")
+    print("\ntraining of the whole curve, in dedicated trainings (the dearest): time, steps")
+    longest = table[table["method"] == "dedicated"]["steps"].max()
     for method, spent in seconds.items():
-        print(f"{method:14}{spent / dearest:6.2f}  ({spent:.0f} s)")
+        part = table[(table["method"] == method) & (table["seed"] == table["seed"].iloc[0])]
+        steps = (part["steps"].max() if method == "nested" else part["steps"].sum()) / longest
+        print(f"{method:14}{spent / dearest:6.2f}{steps:8.2f}  ({spent:.0f} s)")
     for name, value, goal in (
         (f"nested: time <= {MOST_TIME} trainings", seconds["nested"] / dearest, MOST_TIME),
         (f"nested: <= {MOST_LOSS} dB below dedicated", -worst["nested"], MOST_LOSS),

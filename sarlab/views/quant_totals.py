@@ -134,7 +134,7 @@ def total_text(tables: Tables) -> Prose:
     parts = [
         f"The guide's example, a latent of 16×16×16 at 8 bits, is {ratio(at * 4)} against samples of 32 bits. The product has "
         f"{native:g}: {ratio(at * native / 8)}. The whole file with header and range: {ratio(native / row['bpp'])}.",
-        f"Range-coded, the same integers make a file of {ratio(native / coded['coded_bpp'].iloc[0])}."
+        f"With its range learned in training and the integers range-coded, the file is {ratio(native / coded['coded_bpp'].iloc[0])}."
         if len(coded) and np.isfinite(coded["coded_bpp"].iloc[0])
         else "",
         f"Against the best lossless file of the same samples, {number(lossless)} bit per pixel, the file as the guide stores it is "

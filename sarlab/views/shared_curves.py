@@ -28,7 +28,7 @@ WHAT = "curves that share trainings"
 
 
 def compared(runs: pd.DataFrame) -> pd.DataFrame:
-    """Float rows of nested and progressive runs with ``gap_db``, their PSNR above the dedicated run's, and its seconds.
+    """Float rows of nested and progressive runs with ``gap_db``, their PSNR above the dedicated run's, and its steps.
 
     Dedicated runs of fewer steps than the longest are rows of their own, of the curve ``"short"``.
 
@@ -39,29 +39,37 @@ def compared(runs: pd.DataFrame) -> pd.DataFrame:
     """
     rows = measured(runs, split="test")
     if rows.empty or "curve" not in rows:
-        return rows.iloc[:0].assign(gap_db=[], dedicated_seconds=[])
+        return rows.iloc[:0].assign(gap_db=[], dedicated_steps=[])
     rows = rows[(rows["quantizer"] == "f32") & (rows["architecture"] != "klt")]
     curve = rows["curve"].fillna("dedicated")
     # Of several dedicated trainings the longest is the one to be matched.
     alone = (
         rows[curve == "dedicated"].sort_values("steps").drop_duplicates(list(SAME), keep="last").set_index(list(SAME))
     )
-    alone = alone[["psnr_db", "train_seconds"]].astype(float)
-    alone.columns = ["dedicated_db", "dedicated_seconds"]
-    joined = rows[curve != "dedicated"].join(alone, on=list(SAME)).dropna(subset=["dedicated_db"])
+    alone = alone[["psnr_db", "steps"]].astype(float)
+    alone.columns = ["dedicated_db", "dedicated_steps"]
+    joined = rows.assign(curve=curve).join(alone, on=list(SAME)).dropna(subset=["dedicated_db"])
+    shorter = (joined["curve"] == "dedicated") & (joined["steps"].astype(float) < joined["dedicated_steps"])
+    joined = joined.assign(curve=joined["curve"].mask(shorter, "short"))
+    joined = joined[joined["curve"] != "dedicated"]
+    if not joined["curve"].isin(["nested", "progressive"]).any():
+        joined = joined.iloc[:0]
     return joined.assign(gap_db=joined["psnr_db"].astype(float) - joined["dedicated_db"])
 
 
 def budgets(rows: pd.DataFrame) -> dict[str, float]:
-    """Training time of the whole curve by kind, in dedicated trainings (the dearest); ``dedicated`` for all of those."""
+    """Steps of the whole curve by kind, in those of one dedicated training; ``dedicated`` for all of those.
+
+    Steps, not seconds: networks of a curve cost nearly the same each step, and seconds depend on what else a machine does.
+    """
     found: dict[str, list[float]] = {}
     for _, group in rows.groupby(["architecture", "seed"]):
         once = group.drop_duplicates(["curve", "latent_channels"])
-        dearest = once["dedicated_seconds"].max()
+        one = once["dedicated_steps"].max()
         for kind, part in once.groupby("curve"):
-            seconds = part["train_seconds"].astype(float)
-            found.setdefault(kind, []).append((seconds.max() if kind == "nested" else seconds.sum()) / dearest)
-            found.setdefault("dedicated", []).append(part["dedicated_seconds"].sum() / dearest)
+            steps = part["steps"].astype(float)
+            found.setdefault(kind, []).append((steps.max() if kind == "nested" else steps.sum()) / one)
+            found.setdefault("dedicated", []).append(part["dedicated_steps"].sum() / one)
     return {kind: float(np.mean(values)) for kind, values in found.items()}
 
 
@@ -93,7 +101,7 @@ def figure(tables: Tables) -> Figure:
         ax.set_xlabel("compression ratio (values in ÷ values out)")
     kinds = [kind for kind in LOOKS if kind in spent]
     title = "; ".join(
-        f"{kind}: the whole curve for {number(spent[kind])} trainings" for kind in kinds if kind != "short"
+        f"{kind}: the whole curve for {number(spent[kind], 2)} trainings" for kind in kinds if kind != "short"
     )
     return Figure(
         [Panel(drawing, f"PSNR above dedicated trainings in dB. {'; '.join(lines)}.")],
@@ -118,7 +126,7 @@ def text(tables: Tables) -> Prose:
         worst = mean.idxmin()
         name = "A short training for each ratio" if kind == "short" else kind.capitalize()
         lines.append(
-            f"**{name}**: {number(spent[kind])} trainings' time instead of {number(spent['dedicated'])}; at worst "
+            f"**{name}**: the steps of {number(spent[kind], 2)} trainings instead of {number(spent['dedicated'], 0)}; at worst "
             f"{number(mean[worst], 2, sign=True)} dB ({ratio(worst)}), at best {number(mean.max(), 2, sign=True)} dB ({ratio(mean.idxmax())})."
         )
     return Prose("\n".join(f"- {line}" for line in lines))
