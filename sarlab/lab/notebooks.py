@@ -88,6 +88,8 @@ def execute(parameters: Mapping[str, Any], folder: Path, *, name: str = "run_exp
                     extra_arguments=[
                         "--log-level=CRITICAL"
                     ],  # shutting down interrupts the kernel, which logs an error
+                    # Everything is on disk by now; a polite farewell takes seconds.
+                    shutdown_kernel="immediate",
                     config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
                 )
             except papermill.PapermillExecutionError as error:
