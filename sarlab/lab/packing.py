@@ -86,10 +86,10 @@ def pack(folders: Sequence[Path], out: Path, *, studies: Sequence[Path] = ()) ->
         if state_of(folder) == "complete":
             members |= {f"runs/{folder.name}/{path.relative_to(folder).as_posix()}": path for path in _files(folder)}
             done.runs.append(folder.name)
-    for table in studies:
-        if table.with_suffix(".json").is_file():
-            members |= {f"studies/{path.name}": path for path in (table, table.with_suffix(".json"))}
-            done.studies.append(table.stem)
+    for study in studies:
+        if study.with_suffix(".json").is_file():
+            members |= {f"studies/{path.name}": path for path in (study, study.with_suffix(".json"))}
+            done.studies.append(study.stem)
     if not members:
         raise ResultsError("there is no complete run to pack; 'sarlab status' says where they stand")
     wrong = next((name for name in members if not _NAME.fullmatch(name)), None)
