@@ -33,7 +33,7 @@ LIBRARY_BYTES, BYTES_A_PIXEL = 95e6, 40
 #: Side of a training scene's copies: the scene, its band normalized, and the flat copy that patches are cut from.
 COPIES = 3
 #: What a process needs that has loaded everything a run imports: printed by a process that does.
-_PROBE = "import sarlab.lab.experiment, resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+_PROBE = "import sarlab.lab.experiment; from sarlab.lab.machine import process_peak_mb; print(process_peak_mb())"
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def process_mb() -> float:
     """Memory of a process that has imported what a run needs and done nothing yet; asked of one that does."""
     done = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=300)
     try:
-        return int(done.stdout) / (1e6 if sys.platform == "darwin" else 1e3)
+        return float(done.stdout)
     except ValueError as error:
         raise SarlabError(f"a process to measure did not start: {done.stderr.strip()[-300:]}") from error
 

@@ -6,6 +6,7 @@ import contextlib
 import resource
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -41,8 +42,22 @@ def peak_memory_mb(device: torch.device) -> float:
     """Peak memory in MB: of the device's allocator on CUDA, of the process otherwise."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
+    return process_peak_mb()
+
+
+def process_peak_mb() -> float:
+    """Peak memory of this process in MB.
+
+    Linux passes the peak that `resource` tells on to child processes, so that of a small one would be its parent's.
+    """
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    except (OSError, ValueError):
+        pass
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 @contextlib.contextmanager

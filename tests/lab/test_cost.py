@@ -71,11 +71,12 @@ def test_the_largest_batch_fits_and_one_more_does_not():
 
 
 SCRIPT = """
-import json, resource, sys, tempfile
+import json, sys, tempfile
 from sarlab.lab.experiment import run
+from sarlab.lab.machine import process_peak_mb
 from sarlab.specs import RunSpec
 run(RunSpec.from_dict(json.loads(sys.argv[1])), tempfile.mkdtemp() + "/run", device="cpu")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3))
+print(process_peak_mb())
 """
 
 
@@ -97,6 +98,16 @@ def test_peak_of_a_run_is_estimated_within_15_percent(model, batch):
     arguments = [sys.executable, "-c", SCRIPT, json.dumps(spec.to_dict())]
     peak = float(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.split()[-1])
     assert cost.run_mb(spec, load_split(SceneSpec()), CPU) == pytest.approx(peak, rel=0.15)
+
+
+def test_a_small_process_is_small_whatever_started_it():
+    import numpy as np
+
+    small = cost.process_mb()
+    ballast = np.ones(200_000_000, np.uint8)
+    cost.process_mb.cache_clear()
+    assert cost.process_mb() == pytest.approx(small, rel=0.1)
+    assert ballast[-1] == 1
 
 
 def test_networks_of_a_plan_are_listed_once():
