@@ -43,11 +43,18 @@ def test_evaluation_looks_at_every_count_and_repeats():
     assert hook(torch.ones(1, 8, 1, 1)).sum() == 8
 
 
-def test_draws_follow_the_seed():
-    y = torch.ones(64, 16, 1, 1)
-    one, same, other = (NestedChannels(16, seed=seed).train()(y) for seed in (1, 1, 2))
+def test_draws_follow_the_seed_and_spread_over_every_batch():
+    y = torch.ones(4, 16, 1, 1)
+
+    def drawn(seed):
+        hook = NestedChannels(16, seed=seed).train()
+        return torch.stack([hook(y).sum(dim=(1, 2, 3)) for _ in range(50)])
+
+    one, same, other = (drawn(seed) for seed in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
+    # Half of the patches keep all channels: two of any four, never none.
+    assert ((one == 16).sum(dim=1).float() - 2).abs().max() <= 1
 
 
 def test_gradients_reach_kept_channels_only():
