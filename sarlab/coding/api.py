@@ -18,9 +18,9 @@ from sarlab.coding.tiling import Window
 from sarlab.errors import BitstreamError, CodecError, SarlabError
 from sarlab.scenes.scene import Scene
 
-DEFAULT_CODEC = "factorized"
+DEFAULT_CODEC = "hyper"
 #: About half a bit per pixel on Sentinel-1.
-DEFAULT_QUALITY = 27.0
+DEFAULT_QUALITY = 28.0
 
 
 def make_goal(quality: float | None = None, bpp: float | None = None, psnr: float | None = None) -> Goal:
@@ -50,9 +50,9 @@ def compress(
     scene : Scene
         Of any quantity. Of a complex scene the intensity is kept.
     codec : str
-        ``"factorized"``, ``"klt8"``, or the path of a model's weights.
+        ``"hyper"``, ``"factorized"``, ``"klt8"``, or the path of a model's weights.
     quality, bpp, psnr : float, optional
-        At most one. Quality is the PSNR of the quantizer alone in dB; bpp counts the whole file per pixel and band and is
+        At most one. Quality is the PSNR of the quantizer alone in dB (of ``hyper`` the one whose price of a bit it follows); bpp counts the whole file per pixel and band and is
         met within 3 %; psnr is that of dB samples in the clip range of the normalizers.
     tile : int
         Side of a tile in samples: a multiple of 64 up to 1024. It decides what a region costs to decode.

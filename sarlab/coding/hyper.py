@@ -18,7 +18,7 @@ from sarlab.coding.hyper_arithmetic import FRACTION, QUALITY_UNIT, AtQuality, Fr
 from sarlab.coding.hyper_network import LARGEST_HYPER, IntegerContext, clipped_seen
 from sarlab.coding.learned import Quantized, TileModel
 from sarlab.coding.rangecoder import RangeDecoder, RangeEncoder
-from sarlab.coding.tables import LARGEST
+from sarlab.coding.tables import FAMILIES, INDICES, LARGEST
 from sarlab.errors import BitstreamError, ModelError
 from sarlab.models.hyper_context import HYPER_STRIDE, Step
 from sarlab.scenes.radiometry import Normalizer
@@ -75,19 +75,22 @@ class HyperModel(TileModel):
         content_hash: bytes,
     ):
         steps, channels = len(context.steps), network.channels
-        shapes = (
-            (channels,),
-            (len(frozen.gains), channels),
-            (len(frozen.gains), context.hyper),
-            (steps,),
-            (steps, 152),
-        )
+        tables = (steps, INDICES)
+        shapes = ((channels,), (len(frozen.gains), channels), (len(frozen.gains), context.hyper), tables, tables)
         if any(array.shape != shape for array, shape in zip(frozen, shapes, strict=True)):
             raise ModelError(f"model '{name}' is damaged: its tables have shapes {[a.shape for a in frozen]}")
+        if frozen.families.max() >= len(FAMILIES) or frozen.maps.max() >= INDICES:
+            raise ModelError(f"model '{name}' is damaged: it names tables that do not exist")
         self.network, self.h_a, self.context, self.frozen = network.eval(), hyper_analysis, context, frozen
         self.bias, self.name, self.hash, self.normalizers = bias, name, content_hash, normalizers
         self.stride, self.neutral = network.stride, float(network.neutral)
         self.analysis_reach, self.synthesis_reach = network.analysis_reach, network.synthesis_reach
+        #: Table of each scale index in each step, the bits of its magnitudes, and those that the next lower one saves.
+        self._tables = [
+            list(zip(f.tolist(), m.tolist(), strict=True)) for f, m in zip(frozen.families, frozen.maps, strict=True)
+        ]
+        self._costs = [code_costs()[f, m] for f, m in zip(frozen.families, frozen.maps, strict=True)]
+        self._savings = [np.diff(costs, axis=1, prepend=costs[:, :1]) for costs in self._costs]
         self._at = lru_cache(maxsize=64)(lambda stored: numbers_at(frozen, stored))
 
     def at(self, quality: float) -> AtQuality:
@@ -125,10 +128,7 @@ class HyperModel(TileModel):
         if side:
             raise BitstreamError(f"the header is damaged: model '{self.name}' has no side information")
 
-    def quantize(
-        self, y: np.ndarray, active: np.ndarray, quality: float, side: None, predicted: list[np.ndarray] | None = None
-    ) -> Quantized:
-        """See `TileModel.quantize`; `predicted` takes the networks' own scale indices of every step."""
+    def quantize(self, y: np.ndarray, active: np.ndarray, quality: float, side: None) -> Quantized:
         import torch
 
         latent, codes, bits = np.zeros(y.shape, np.int32), [], 0.0
@@ -142,7 +142,7 @@ class HyperModel(TileModel):
                 code = BandCode(None if z is None else z[:, where], [])
                 flat = np.ascontiguousarray(y[band].reshape(len(y[band]), -1).T)
                 choose = self._chooser(flat, numbers, code)
-                rows = self._walk(active[band], z, numbers, self._other(latent, band, numbers), choose, predicted)
+                rows = self._walk(active[band], z, numbers, self._other(latent, band, numbers), choose)
                 latent[band] = rows.T.reshape(y[band].shape)
                 codes.append(code)
                 bits += self._bits(code, numbers)
@@ -157,18 +157,18 @@ class HyperModel(TileModel):
                 continue
             if code.z is not None:
                 encoder.encode_rows(code.z, numbers.spreads, np.zeros_like(numbers.spreads))
-            for family, (values, indices) in zip(self.frozen.families, code.steps, strict=True):
-                encoder.encode_indexed(values, indices, int(family))
+            for tables, (values, indices) in zip(self._tables, code.steps, strict=True):
+                encoder.encode_indexed(values, indices, tables)
 
     def decode(self, decoder: RangeDecoder, active: np.ndarray, quality: float, side: None) -> np.ndarray:
         import torch
 
-        numbers, families = self.at(quality), self.frozen.families
+        numbers = self.at(quality)
         channels = self.network.channels
         latent = np.zeros((len(active), channels, *active.shape[1:]), np.int32)
 
         def choose(number: int, step: Step, rows: np.ndarray, means: np.ndarray, indices: np.ndarray) -> np.ndarray:
-            return decoder.decode_indexed(indices, int(families[number]))
+            return decoder.decode_indexed(indices, self._tables[number])
 
         with torch.inference_mode():
             for band in range(len(active)):
@@ -194,9 +194,13 @@ class HyperModel(TileModel):
         return clipped_seen(numbers.seen.of(rows, 0, rows.shape[1]))
 
     def _walk(
-        self, active: np.ndarray, z: np.ndarray | None, numbers: AtQuality, other: np.ndarray | None, choose: Choice,
-        predicted: list[np.ndarray] | None = None,
-    ) -> np.ndarray:  # fmt: skip
+        self,
+        active: np.ndarray,
+        z: np.ndarray | None,
+        numbers: AtQuality,
+        other: np.ndarray | None,
+        choose: Choice,
+    ) -> np.ndarray:
         """Latents of one band, shape (h·w, channels), as `choose` finds the integers step by step."""
         import torch
 
@@ -215,9 +219,7 @@ class HyperModel(TileModel):
             results = context.results(number, total, at)
             means = numbers.means.of(results[:, :count], step.first, step.last)
             indices = scale_indices(results[:, count:], numbers.relative[step.first : step.last])
-            if predicted is not None:
-                predicted.append(indices)
-            chosen = choose(number, step, rows, means, self.frozen.maps[number][indices])
+            chosen = choose(number, step, rows, means, indices)
             values = np.clip(chosen * FRACTION + means, -LARGEST_LATENT, LARGEST_LATENT)
             latent[rows, step.first : step.last] = values
             context.add(number, total, at, clipped_seen(numbers.seen.of(values, step.first, step.last)))
@@ -239,7 +241,7 @@ class HyperModel(TileModel):
 
     def _chooser(self, y: np.ndarray, numbers: AtQuality, code: BandCode) -> Choice:
         """Integers of latents (h·w, channels): the nearest, or the one below in magnitude where that is cheaper."""
-        inverse, savings = 1 / numbers.steps, bit_savings()
+        inverse = 1 / numbers.steps
 
         def choose(number: int, step: Step, rows: np.ndarray, means: np.ndarray, indices: np.ndarray) -> np.ndarray:
             part = slice(step.first, step.last)
@@ -248,9 +250,8 @@ class HyperModel(TileModel):
             near = np.minimum(np.rint(magnitude), LARGEST)
             at = np.flatnonzero(near)
             integers = near.ravel()[at]
-            saved = savings[self.frozen.families[number]][
-                indices.ravel()[at], np.minimum(integers, LARGEST_COUNTED).astype(np.int64)
-            ]
+            magnitudes = np.minimum(integers, LARGEST_COUNTED).astype(np.int64)
+            saved = self._savings[number][indices.ravel()[at], magnitudes]
             saved = saved * numbers.price[part][at % near.shape[1]]
             near.ravel()[at] = integers - (2 * (magnitude.ravel()[at] - integers) + 1 < saved)
             chosen = np.copysign(near, scaled).astype(np.int64)
@@ -261,20 +262,12 @@ class HyperModel(TileModel):
 
     def _bits(self, code: BandCode, numbers: AtQuality) -> float:
         """Estimated size of a band's code."""
-        costs, bits = code_costs(), 0.0
+        bits = 0.0
         if code.z is not None:
-            bits += float(costs[0, numbers.spreads[:, None], np.abs(code.z)].sum())
-        for family, (values, indices) in zip(self.frozen.families, code.steps, strict=True):
-            table = costs[int(family)]
-            bits += float(table[indices, np.minimum(np.abs(values), LARGEST_COUNTED)].sum(dtype=np.float64))
+            bits += float(code_costs()[0, numbers.spreads[:, None], np.abs(code.z)].sum())
+        for costs, (values, indices) in zip(self._costs, code.steps, strict=True):
+            bits += float(costs[indices, np.minimum(np.abs(values), LARGEST_COUNTED)].sum(dtype=np.float64))
         return bits
-
-
-@lru_cache(maxsize=1)
-def bit_savings() -> np.ndarray:
-    """Bits that the next lower magnitude saves: float32, shape (families, scale indices, magnitudes)."""
-    costs = code_costs()
-    return np.diff(costs, axis=2, prepend=costs[:, :, :1])
 
 
 def hyper_active(active: np.ndarray) -> np.ndarray:

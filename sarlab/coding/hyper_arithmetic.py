@@ -99,8 +99,8 @@ class Frozen(NamedTuple):
         log₂ of the factors on the steps.
     spreads : ndarray of int, shape (knots, hyper)
         log₂ of the hyperlatent's deviations.
-    families, maps : ndarray of int, shape (steps,) and (steps, 152)
-        Family of each step's tables, and the table for each scale index.
+    families, maps : ndarray of int, shape (steps, 152)
+        Family and index of the table for each scale index that is predicted.
     """
 
     deviations: np.ndarray

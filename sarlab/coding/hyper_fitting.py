@@ -85,7 +85,7 @@ def freeze(
     entropy = integer_context(context, ranges)
     frozen = frozen_of(trained)
     normalizers = reference_normalizers()
-    for _ in range(2):
+    for _ in range(4):
         frozen = with_tables(trained, entropy, frozen, pieces)
     save_model(
         target, network, context.h_a if context.hyper else None, entropy, frozen, groups=context.groups, hyper=context.hyper,
@@ -109,14 +109,14 @@ def pieces_of(rasters: Sequence[Raster]) -> list[Tensor]:
 
 
 def frozen_of(trained: HyperTrained) -> Frozen:
-    """Numbers of a trained model, with Gaussian tables at the predicted scales."""
+    """Numbers of a trained model, with heavy-tailed tables at the predicted scales: they keep what is rare."""
     context = trained.context
     logs = [trained.network.deviation.log2(), trained.log_gain]
     logs.append(context.log_spread if context.hyper else trained.log_gain[:, :0])
     steps = len(context.steps)
     return Frozen(
         *(np.rint(OCTAVE * log.detach().double().numpy()).astype(np.int64) for log in logs),
-        families=np.zeros(steps, np.int64),
+        families=np.full((steps, INDICES), FAMILIES.index("heavy")),
         maps=np.tile(np.arange(INDICES), (steps, 1)),
     )
 
@@ -130,11 +130,7 @@ def model_of(trained: HyperTrained, entropy: dict[str, Tensor], frozen: Frozen, 
 
 
 def with_tables(trained: HyperTrained, entropy: dict[str, Tensor], frozen: Frozen, pieces: Sequence[Tensor]) -> Frozen:
-    """Family of each step, and the best table of it for each scale index, from coding all pieces at all qualities.
-
-    The indices that are counted are those of the networks, so `frozen.maps` must be undone: it is one-to-many only where
-    counts were few.
-    """
+    """Best table for each step and scale index, from coding all pieces at all qualities with the tables of `frozen`."""
     steps = len(frozen.families)
     counts = np.zeros((steps, INDICES, _COUNTED + 1))
     model = model_of(trained, entropy, frozen)
@@ -142,19 +138,16 @@ def with_tables(trained: HyperTrained, entropy: dict[str, Tensor], frozen: Froze
         y = model.analyze(x[:, 0].numpy())
         active = np.ones((1, *y.shape[2:]), bool)
         for quality in LOOKED_AT:
-            predicted: list[np.ndarray] = []
-            code = model.quantize(y, active, quality, None, predicted).code[0]
-            for step, ((values, _), indices) in enumerate(zip(code.steps, predicted, strict=True)):
+            code = model.quantize(y, active, quality, None).code[0]
+            for step, (values, indices) in enumerate(code.steps):
                 small = np.abs(values) <= _COUNTED
                 np.add.at(counts[step], (indices[small], np.abs(values[small])), 1)
-    families, maps = np.zeros(steps, np.int64), np.zeros((steps, INDICES), np.int64)
-    for step in range(steps):
-        families[step], maps[step] = best_tables(counts[step])
-    return frozen._replace(families=families, maps=maps)
+    families, maps = zip(*(best_tables(each) for each in counts), strict=True)
+    return frozen._replace(families=np.stack(families), maps=np.stack(maps))
 
 
-def best_tables(counts: np.ndarray) -> tuple[int, np.ndarray]:
-    """Family and table of each scale index that code counted magnitudes best.
+def best_tables(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Family and table for each scale index that code counted magnitudes best.
 
     Parameters
     ----------
@@ -162,23 +155,17 @@ def best_tables(counts: np.ndarray) -> tuple[int, np.ndarray]:
 
     Returns
     -------
-    family : int
-    table : ndarray of int64, shape (indices,)
-        Indices that were rarely seen are moved as all of them together.
+    families, tables : ndarray of int64, shape (indices,)
+        Indices that were rarely seen take the family of the nearest one that was not, and are moved by as much.
     """
     index = np.arange(INDICES)
-    best: tuple[float, int, np.ndarray] | None = None
-    for family in range(len(FAMILIES)):
-        costs = counts @ code_costs()[family, :, : counts.shape[1]].T.astype(np.float64)
-        # Bits of all when every index is moved by the same offset.
-        offsets = np.arange(-12, 13)
-        moved = [costs[index, np.clip(index + offset, 0, INDICES - 1)].sum() for offset in offsets]
-        common = np.clip(index + offsets[int(np.argmin(moved))], 0, INDICES - 1)
-        near = np.abs(index[None] - common[:, None]) <= 12
-        own = np.where(near, costs, np.inf).argmin(1)
-        table = np.where(counts.sum(1) >= _ENOUGH, own, common)
-        total = float(costs[index, table].sum())
-        if best is None or total < best[0]:
-            best = total, family, table
-    assert best is not None
-    return best[1], best[2]
+    # Bits of every index under every family and offset: (families, offsets, indices).
+    offsets = np.arange(-16, 17)
+    costs = np.stack([counts @ table[:, : counts.shape[1]].T.astype(np.float64) for table in code_costs()])
+    moved = np.stack([costs[:, index, np.clip(index + offset, 0, INDICES - 1)] for offset in offsets], 1)
+    family, offset = np.unravel_index(moved.reshape(-1, INDICES).argmin(0), moved.shape[:2])
+    often = np.flatnonzero(counts.sum(1) >= _ENOUGH)
+    if not len(often):
+        return np.zeros(INDICES, np.int64), index
+    nearest = often[np.abs(index[:, None] - often).argmin(1)]
+    return family[nearest], np.clip(index + offsets[offset[nearest]], 0, INDICES - 1)

@@ -27,6 +27,10 @@ from sarlab.errors import BitstreamError, CodecError
 _CLASSES = LARGEST.bit_length() + 2
 
 
+#: A family, tables, or where in which family each table is.
+TableNames = int | Sequence[Table] | Sequence[tuple[int, int]]
+
+
 class RangeEncoder:
     """Collects values and turns them into bytes."""
 
@@ -37,7 +41,7 @@ class RangeEncoder:
         """Append integers that all follow one table."""
         self._escapes([self._symbols(_integers(values), table)])
 
-    def encode_indexed(self, values: np.ndarray, indices: np.ndarray, family: int | Sequence[Table] = 0) -> None:
+    def encode_indexed(self, values: np.ndarray, indices: np.ndarray, family: TableNames = 0) -> None:
         """Append integers whose tables are named by an index each.
 
         Parameters
@@ -46,8 +50,8 @@ class RangeEncoder:
             Any shape; magnitudes beyond 2^20 − 1 are clipped.
         indices : ndarray of int
             Same shape: scale index (0 … 151) of a family, or position in a sequence of tables.
-        family : int or sequence of Table
-            Family of `sarlab.coding.tables`, or the tables themselves.
+        family : int or sequence of Table or of (family, scale index)
+            Family of `sarlab.coding.tables`, or the tables themselves, or where in which family each of them is.
         """
         values, indices = _integers(values), np.ravel(indices)
         if values.shape != indices.shape:
@@ -149,7 +153,7 @@ class RangeDecoder:
         self._escapes([(values, beyond, table)])
         return values
 
-    def decode_indexed(self, indices: np.ndarray, family: int | Sequence[Table] = 0) -> np.ndarray:
+    def decode_indexed(self, indices: np.ndarray, family: TableNames = 0) -> np.ndarray:
         """Integers whose tables are named by `indices`, in the shape of `indices`, int64."""
         shape, indices = np.shape(indices), np.ravel(indices)
         groups = _groups(indices)
@@ -217,7 +221,7 @@ class RangeDecoder:
             raise BitstreamError("the entropy-coded data is damaged: it is not a code word of its tables") from error
 
 
-def coded_bits(values: np.ndarray, indices: np.ndarray, family: int | Sequence[Table] = 0) -> float:
+def coded_bits(values: np.ndarray, indices: np.ndarray, family: TableNames = 0) -> float:
     """Ideal size in bits of `encode_indexed(values, indices, family)`, without running the coder."""
     values, indices = _integers(values), np.ravel(indices)
     total = 0.0
@@ -259,7 +263,7 @@ def _groups(indices: np.ndarray) -> list[tuple[int, np.ndarray]]:
     return list(zip(values.tolist(), np.split(order, starts[1:]), strict=True))
 
 
-def _lookup(family: int | Sequence[Table], index: int) -> tuple[Table, int]:
+def _lookup(family: TableNames, index: int) -> tuple[Table, int]:
     if isinstance(family, int):
         if not 0 <= index < INDICES:
             raise CodecError(f"scale index {index} does not lie in 0 … {INDICES - 1}")
@@ -267,7 +271,8 @@ def _lookup(family: int | Sequence[Table], index: int) -> tuple[Table, int]:
         return family_table(family, number), shift
     if not 0 <= index < len(family):
         raise CodecError(f"table {index} does not exist; there are {len(family)}")
-    return family[index], 0
+    entry = family[index]
+    return _lookup(*entry) if isinstance(entry, tuple) else (entry, 0)
 
 
 @lru_cache(maxsize=1)

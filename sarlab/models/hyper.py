@@ -19,12 +19,14 @@ from torch import Tensor, nn
 
 from sarlab.models.coding_transform import CodingTransform
 from sarlab.models.hyper_context import KNOT_COUNT, ContextModel, at_quality, features
-from sarlab.models.priors import gaussian_bits
+from sarlab.models.priors import gaussian_bits, logistic_bits
 
 #: Weight of a bit against squared error in steps of √12·10^(−Q/20): 6.02 dB a bit at an error of a twelfth.
 LAMBDA = 2 * math.log(2) / 12
 #: Deviations below this share of a step are no longer told apart (scale index 4 of the frozen tables).
 LEAST_SCALE = -3.5
+#: Deviation of the density's wide part, in those of the narrow one.
+_WIDE = 3.0
 #: How much the axes turn for a unit of the learned parameters.
 _TURN = 0.1
 #: Normalized unit in nepers of intensity: 28 dB, the range of Sentinel-1's normalizers.
@@ -69,8 +71,12 @@ class HyperTrained(nn.Module):
     ):
         super().__init__()
         self.network, self.context, self.turned = network, context, turned
+        #: Factor on the price of a bit when integers are chosen.
+        self.thrift = 1.0
         self.rate_offset, self.bias_weight, self.keeps_last = rate_offset, bias_weight, keeps_last
         self.turn = nn.Parameter(torch.zeros(network.channels, network.channels))
+        #: ln of the odds of the wide part of each channel's density at a scale of one step, and per octave of scale.
+        self.tail = nn.Parameter(torch.tensor([[-1.7], [-0.5]]).repeat(1, network.channels))
         # Not learned by gradients: those see no error of values that a larger step would turn into zeros.
         self.register_buffer("log_gain", torch.zeros(KNOT_COUNT, network.channels))
 
@@ -135,9 +141,7 @@ class HyperTrained(nn.Module):
             residual = residual + (chosen * relative - residual).detach()
         else:
             residual = residual + (torch.rand(y.shape, generator=noise) - 0.5) * relative
-        bits = gaussian_bits(
-            residual, torch.zeros(()), relative * torch.exp2(floored(log_scale - relative.log2())), relative
-        )
+        bits = tailed_bits(residual / relative, log_scale - relative.log2(), self.tail)
         rate = (bits.sum((1, 2, 3)) + hyper_bits) / x[0].numel()
         decoded = self.network.synthesis(x_hat * deviation, quality, steps, mixing)
         weight = torch.ones_like(x) if mask is None else mask.to(x.dtype)
@@ -181,8 +185,8 @@ class HyperTrained(nn.Module):
                 part = slice(step.first, step.last)
                 with torch.no_grad():
                     k = cheaper(
-                        (scaled[:, part] - mean) / relative[:, part],
-                        torch.exp2(floored(log_scale - relative[:, part].log2())), price[:, part],
+                        (scaled[:, part] - mean) / relative[:, part], log_scale - relative[:, part].log2(),
+                        self.thrift * price[:, part], self.tail[:, part],
                     )  # fmt: skip
                     decoded = (mean + k * relative[:, part]) * place
                 if step.first == sum(t.shape[1] for t in means):
@@ -200,20 +204,39 @@ def floored(log_scale: Tensor) -> Tensor:
     return torch.logaddexp(4 * math.log(2) * log_scale, torch.tensor(4 * math.log(2) * LEAST_SCALE)) / (4 * math.log(2))
 
 
-def cheaper(scaled: Tensor, scale: Tensor, price: Tensor) -> Tensor:
+def tailed_bits(k: Tensor, log_scale: Tensor, tail: Tensor) -> Tensor:
+    """Bits of intervals k ± ½ under a normal density and, for what was not foreseen, a logistic one three times as wide.
+
+    Parameters
+    ----------
+    k : Tensor, shape (N, C, h, w)
+        In steps.
+    log_scale : Tensor, same shape
+        log₂ of the normal density's deviation in steps; held above `LEAST_SCALE`.
+    tail : Tensor, shape (2, C)
+        ln of the odds of the wide part at a deviation of one step, and what an octave adds.
+    """
+    log_scale = floored(log_scale)
+    share = torch.sigmoid(tail[0, :, None, None] + tail[1, :, None, None] * log_scale)
+    scale, zero = torch.exp2(log_scale), torch.zeros((), device=k.device)
+    narrow, wide = torch.exp2(-gaussian_bits(k, zero, scale)), torch.exp2(-logistic_bits(k, zero, _WIDE * scale))
+    return -torch.log2((1 - share) * narrow + share * wide)
+
+
+def cheaper(scaled: Tensor, log_scale: Tensor, price: Tensor, tail: Tensor) -> Tensor:
     """Integers near `scaled` (in steps): the nearest, or the one below in magnitude where that costs less.
 
     Parameters
     ----------
-    scaled, scale : Tensor
-        Values and their deviations in steps.
+    scaled : Tensor, shape (N, C, h, w)
+    log_scale, tail : Tensor
+        See `tailed_bits`.
     price : Tensor
         Squared error in steps that a bit is worth.
     """
     magnitude = scaled.abs()
     near = magnitude.round()
     below = (near - 1).clamp_min(0)
-    zero = torch.zeros((), device=scaled.device)
-    more = gaussian_bits(near, zero, scale) - gaussian_bits(below, zero, scale)
+    more = tailed_bits(near, log_scale, tail) - tailed_bits(below, log_scale, tail)
     saved = torch.square(magnitude - below) - torch.square(magnitude - near) < price * more
     return torch.sign(scaled) * torch.where(saved, below, near)

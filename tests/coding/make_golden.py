@@ -1,4 +1,7 @@
-"""Make the golden files of the current format version: `python tests/coding/make_golden.py` (once for every version)."""
+"""Make the golden files of the current format version: `python tests/coding/make_golden.py` (once for every version).
+
+Files that exist are left alone.
+"""
 
 import json
 from pathlib import Path
@@ -29,10 +32,12 @@ def scene() -> Scene:
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    for codec in ("factorized", "klt8"):
+    for codec in ("factorized", "klt8", "hyper"):
         data = compress(scene(), codec=codec, quality=27.3, tile=64)
         report = describe(data)
         path = FOLDER / f"{report['model']}-format-{report['format_version']}.sarl"
+        if path.exists():
+            continue
         path.write_bytes(data)
         fields = ("format_version", "model", "height", "width", "bands", "quantity", "quality")
         info = {key: report[key] for key in fields if key in report}

@@ -90,11 +90,9 @@ def hyper_latent_of(coder, active, model, quality, table_of_index):
                     indices = []
                     for r, c in at:
                         for i in range(count):
-                            scale = held((16 * int(a[count + i, r, c]) - relative[channel + i] + 16640) // 512)
-                            indices.append(int(t["tables.maps"][number][scale]))
-                    family = int(t["tables.families"][number])
-                    order = sorted(set(indices))
-                    tables = {i: table_of_index(family, i) for i in order}
+                            indices.append(held((16 * int(a[count + i, r, c]) - relative[channel + i] + 16640) // 512))
+                    families, maps = t["tables.families"][number], t["tables.maps"][number]
+                    tables = {i: table_of_index(int(families[i]), int(maps[i])) for i in set(indices)}
                     values = iter(plain_indexed(coder, tables, indices))
                     new = np.zeros((64, h, w), np.int64)
                     for r, c in at:

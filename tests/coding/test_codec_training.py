@@ -60,7 +60,12 @@ def test_shipped_weights_are_small_and_half_precision():
         path = model_path(name)
         assert path.stat().st_size < 2e6
         tensors, _ = read_tensors(path)
-        assert {str(t.dtype) for t in tensors.values()} <= {"torch.float16", "torch.uint8"}
+        assert {str(t.dtype) for t in tensors.values()} <= {
+            "torch.float16",
+            "torch.uint8",
+            "torch.int16",
+            "torch.int32",
+        }
 
 
 def test_training_makes_a_codec(tmp_path, few_knots, speckled):

@@ -33,7 +33,7 @@ def compare(data, path):
     return header, metadata, decoded
 
 
-@pytest.mark.parametrize("codec", ["factorized", "klt8"])
+@pytest.mark.parametrize("codec", ["factorized", "klt8", "hyper"])
 @pytest.mark.parametrize("quality", [18.0, 33.37])
 def test_a_second_decoder_agrees(speckled, codec, quality):
     scene = speckled.window(60, 0, 100, 90)
@@ -77,4 +77,4 @@ def test_files_made_once_stay_readable(path):
 
 def test_there_is_a_golden_file_of_every_version_and_model():
     seen = {(describe(path)["format_version"], describe(path)["model"]) for path in GOLDEN}
-    assert seen >= {(1, "factorized-1"), (1, "klt8-1")}
+    assert seen >= {(1, "factorized-1"), (1, "klt8-1"), (1, "hyper-1")}

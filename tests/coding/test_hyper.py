@@ -217,10 +217,11 @@ def test_best_tables_find_family_and_scale():
         scale = 2 ** ((index + 4 - 32) / 8)
         values = np.rint(rng.logistic(0, scale * np.sqrt(3) / np.pi, 40_000)).astype(int)
         np.add.at(counts[index], np.abs(values[np.abs(values) < 64]), 1)
-    family, table = best_tables(counts)
-    assert family == 1
-    assert np.abs(table[[32, 40, 48]] - np.array([36, 44, 52])).max() <= 1
-    assert np.abs(table[20] - 24) <= 1  # not seen: moved like the others
+    families, tables = best_tables(counts)
+    assert (families == 1).all()
+    assert np.abs(tables[[32, 40, 48]] - np.array([36, 44, 52])).max() <= 1
+    assert np.abs(tables[20] - 24) <= 1  # not seen: moved like the nearest that was
+    assert (tables[:20] <= tables[1:21]).all()
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -274,7 +275,7 @@ def test_estimated_bits_are_those_of_the_code(tiny):
         quantized = model.quantize(y, active, quality, None)
         encoder = RangeEncoder()
         model.encode(encoder, quantized, active, quality, None)
-        assert 8 * len(encoder.finish()) == pytest.approx(quantized.bits, rel=1e-2, abs=64)
+        assert 8 * len(encoder.finish()) == pytest.approx(quantized.bits, rel=2e-2, abs=64)
 
 
 def test_a_band_without_samples_costs_nothing(tiny, speckled):

@@ -28,7 +28,9 @@ from sarlab.scenes.scene import Scene
 sys.path.insert(0, str(Path(__file__).parent))
 from forged import damage_payload, with_checksum
 
-CODECS = ["factorized", "klt8"]
+CODECS = ["factorized", "klt8", "hyper"]
+#: Codecs whose latent follows from predictions within a tile: its borders are seen in the integers, hardly in the picture.
+CONTEXTUAL = ["hyper"]
 
 
 @pytest.fixture(params=CODECS)
@@ -57,7 +59,7 @@ def test_a_scene_comes_back(speckled, codec):
         "nodata",
     ):
         assert getattr(decoded, field) == getattr(speckled, field), field
-    assert rms(decoded, speckled) < 1.2
+    assert rms(decoded, speckled) < (1.6 if codec in CONTEXTUAL else 1.2)
     assert describe(data)["bpp"] < 2
 
 
@@ -68,8 +70,10 @@ def test_quality_is_the_psnr_of_the_quantizer(speckled, codec):
         error = (decoded.data - speckled.data) / width[:, None, None]
         # Latents of blocks without a sample are not sent; what they leave beside them drowns in all but the finest steps.
         error[:, 80:160, :60] = np.nan
-        # Coefficients smaller than half a step lose less than a uniform quantizer's noise: the PSNR may lie above.
-        assert quality - 0.6 <= -20 * np.log10(np.sqrt(np.nanmean(np.square(error)))) <= quality + 1.0
+        # Coefficients smaller than half a step lose less than a uniform quantizer's noise: the PSNR may lie above. Below it
+        # lies where an encoder trades error for bits.
+        least = quality - (2.0 if codec in CONTEXTUAL else 0.6)
+        assert least <= -20 * np.log10(np.sqrt(np.nanmean(np.square(error)))) <= quality + 1.0
 
 
 def test_bright_targets_are_not_clipped(speckled, codec):
@@ -110,17 +114,44 @@ def test_tiles_leave_no_seams(speckled, codec):
     whole = decompress(compress(speckled, codec=codec, quality=25, tile=1024))
     for tile in (64, 128):
         tiled = decompress(compress(speckled, codec=codec, quality=25, tile=tile))
-        # Float sums may round differently; a flipped rounding of a latent would be seen as far more.
-        assert np.nanmax(np.abs(tiled.data - whole.data)) < 1e-3
+        if codec in CONTEXTUAL:
+            # A scene unlike those of training, in tiles of few positions: their contexts are mostly borders.
+            assert abs(20 * np.log10(rms(tiled, speckled) / rms(whole, speckled))) < 0.6
+            # The error along the borders of tiles is that of other places.
+            error = np.nanmean(np.square(tiled.data - speckled.data), (0, 2))
+            rows = np.arange(len(error))
+            beside = (np.abs((rows + 4) % tile - 4) < 4) & (rows >= 4)
+            assert error[beside].mean() < 1.15 * error[~beside].mean()
+        else:
+            # Float sums may round differently; a flipped rounding of a latent would be seen as far more.
+            assert np.nanmax(np.abs(tiled.data - whole.data)) < 1e-3
+
+
+def test_the_size_of_tiles_hardly_matters_where_contexts_end_at_them():
+    from sarlab.scenes.catalog import load_split
+    from sarlab.specs import SceneSpec
+
+    scene = load_split(SceneSpec("bigearthnet")).test[0].band(0)
+    for codec in CONTEXTUAL:
+        files = [compress(scene, codec=codec, quality=25, tile=tile) for tile in (128, 512)]
+        errors = [rms(decompress(data), scene) for data in files]
+        assert abs(20 * np.log10(errors[0] / errors[1])) < 0.05
+        assert len(files[0]) < 1.04 * len(files[1])
 
 
 def test_a_large_scene_goes_another_way_to_the_same_result(speckled, codec, monkeypatch):
+    small = decompress(compress(speckled, codec=codec, quality=25, tile=64))
     monkeypatch.setattr(encoding, "SMALL", 0)
-    whole = decompress(compress(speckled, codec=codec, quality=25, tile=1024))
-    tiled = compress(speckled, codec=codec, quality=25, tile=64)
-    assert np.nanmax(np.abs(decompress(tiled).data - whole.data)) < 1e-3
+    tiled = decompress(compress(speckled, codec=codec, quality=25, tile=64))
+    if codec in CONTEXTUAL:
+        # Latents of a piece may differ in the last bit, and an integer by one where that makes the difference.
+        assert np.nanmean(np.abs(tiled.data - small.data) > 1e-3) < 0.01
+    else:
+        whole = decompress(compress(speckled, codec=codec, quality=25, tile=1024))
+        assert np.nanmax(np.abs(tiled.data - whole.data)) < 1e-3
     data = compress(speckled, codec=codec, bpp=0.7, tile=64)
-    assert 8 * len(data) / speckled.data.size == pytest.approx(0.7, rel=0.03)
+    # Windows that stand for the scene are larger than these tiles, which have more borders for contexts to end at.
+    assert 8 * len(data) / speckled.data.size == pytest.approx(0.7, rel=0.05 if codec in CONTEXTUAL else 0.03)
 
 
 @given(st.integers(0, 202), st.integers(0, 156), st.integers(1, 203), st.integers(1, 157))
@@ -209,8 +240,8 @@ def test_the_header_of_a_plain_scene_is_small(codec):
 def test_constant_scenes_and_scenes_without_a_sample(codec, value):
     constant = Scene(np.full((1, 100, 80), value, np.float32), "db", ("VV",))
     data = compress(constant, codec=codec, quality=40)
-    assert len(data) < 600
-    assert np.abs(decompress(data).data - value).max() < 0.3
+    assert len(data) < (1500 if codec in CONTEXTUAL else 600)
+    assert np.abs(decompress(data).data - value).max() < (0.8 if codec in CONTEXTUAL else 0.3)
     nothing = Scene(np.full((2, 100, 80), np.nan, np.float32), "db", ("VV", "VH"))
     for goal in ({"quality": 30}, {"bpp": 0.5}, {"psnr": 30}):
         data = compress(nothing, codec=codec, **goal)

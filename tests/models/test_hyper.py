@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sarlab.errors import ModelError
 from sarlab.models.coding_transform import CodingTransform
-from sarlab.models.hyper import LAMBDA, HyperTrained, cheaper, floored
+from sarlab.models.hyper import LAMBDA, HyperTrained, cheaper, floored, tailed_bits
 from sarlab.models.hyper_context import (
     FIRST_KNOT,
     KNOT_COUNT,
@@ -19,7 +19,6 @@ from sarlab.models.hyper_context import (
     features,
     steps_of,
 )
-from sarlab.models.priors import gaussian_bits
 
 GROUPS = ((4, 4, 5), (12, 2, 3), (48, 1, 3))
 
@@ -110,8 +109,8 @@ def test_before_training_the_rate_is_that_of_unit_deviations():
     steps = trained.step_sizes(quality)
     scale = trained.network.deviation[:, None, None] / steps
     price = torch.full_like(y, LAMBDA)
-    k = cheaper(y / steps, torch.exp2(floored(scale.log2())).expand_as(y), price)
-    bits = gaussian_bits(k, torch.zeros(()), torch.exp2(floored(scale.log2())))
+    k = cheaper(y / steps, scale.log2().expand_as(y), price, trained.tail)
+    bits = tailed_bits(k, scale.log2(), trained.tail)
     assert torch.allclose(costs.rate, bits.sum((1, 2, 3)) / x[0].numel(), rtol=1e-3)
 
 
@@ -136,16 +135,28 @@ def test_axes_stay_orthogonal_when_turned():
 
 def test_rounding_takes_the_cheaper_of_two():
     generator = torch.Generator().manual_seed(5)
-    scaled = 6 * torch.randn(4000, generator=generator)
-    scale = torch.exp2(4 * torch.rand(4000, generator=generator) - 2)
-    price = torch.rand(4000, generator=generator)
-    k = cheaper(scaled, scale, price)
-    score = lambda k: (scaled - k).square() + price * gaussian_bits(k, torch.zeros(()), scale)  # noqa: E731
+    scaled = 6 * torch.randn(1, 3, 40, 40, generator=generator)
+    log_scale = 4 * torch.rand(1, 3, 40, 40, generator=generator) - 2
+    price, tail = torch.rand(1, 3, 40, 40, generator=generator), torch.tensor([[-2.0, 0, 1], [0, -0.5, 0.5]])
+    k = cheaper(scaled, log_scale, price, tail)
+    score = lambda k: (scaled - k).square() + price * tailed_bits(k, log_scale, tail)  # noqa: E731
     near = scaled.round()
     below = torch.sign(scaled) * (near.abs() - 1).clamp_min(0)
     assert (score(k) <= torch.minimum(score(near), score(below)) + 1e-3).all()
     assert ((k == near) | (k == below)).all()
     assert (k != near).any()
+
+
+def test_densities_add_up_to_one_and_have_two_parts():
+    k = torch.arange(-400.0, 401).view(1, 1, 1, -1)
+    tail = torch.tensor([[-1.5], [-0.4]])
+    for log_scale in (-6.0, -1.0, 0.0, 3.0):
+        p = torch.exp2(-tailed_bits(k, torch.full_like(k, log_scale), tail))[0, 0, 0]
+        assert float(p.sum()) == pytest.approx(1, abs=2e-3)
+        scale = 2 ** float(floored(torch.tensor(log_scale)))
+        share = 1 / (1 + math.exp(1.5 + 0.4 * math.log2(scale)))
+        inside = [math.erf(0.5 / scale / math.sqrt(2)), math.tanh(0.25 * math.pi / math.sqrt(3) / (3 * scale))]
+        assert float(p[400]) == pytest.approx((1 - share) * inside[0] + share * inside[1], rel=1e-3)
 
 
 def test_the_floor_of_scales_is_soft_and_lets_others_be():
