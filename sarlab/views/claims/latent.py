@@ -167,22 +167,12 @@ def robust(tables: Tables) -> Verdict:
     rows = paired(tables.runs)
     if rows.empty:
         return unmeasured(QUANTIZED)
-    rows = rows.assign(seen=np.where(rows["quantizer_training"] == "none", "none", "seen"))
-    rows = rows[
-        rows["quantizer_training"].isin(("none", "noise", "ste", "mixed"))
-        & rows["quantizer"].astype(str).str.startswith("u")
-    ]
-    pair = (
-        "architecture",
-        "init",
-        "spatial_reduction",
-        "latent_channels",
-        "bits",
-        "granularity",
-        "seed",
-        "scene",
-        "band",
+    rows = rows[rows["quantizer_training"].isin(("none", "noise", "ste", "mixed"))]
+    rows = rows.assign(
+        seen=np.where(rows["quantizer_training"] == "none", "none", "seen"),
+        scheme=rows["quantizer"].astype(str).str.partition("-")[0],
     )
+    pair = ("architecture", "init", "spatial_reduction", "latent_channels", "scheme", "seed", "scene", "band")
     found = difference(rows, "seen", "none", "seen", "loss_db", pair=pair)
     if not found.pairs:
         return Verdict(UNMEASURED, f"needs the same quantizer after training and in it: {QUANTIZED}")
