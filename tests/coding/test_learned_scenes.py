@@ -379,3 +379,19 @@ def test_damaged_files_end_in_a_scene_or_an_error(count):
         decoded += 1
         assert result.data.size <= 1 << 22
     assert 0 < decoded < count / 2
+
+
+def test_radiometric_decoding_brings_mean_intensity_closer():
+    from sarlab.scenes.catalog import load_split
+    from sarlab.specs import SceneSpec
+
+    scene = load_split(SceneSpec("bigearthnet")).test[0]
+    data = compress(scene, codec="hyper", quality=26)
+    mean = lambda s: (10 ** (s.data.astype(np.float64) / 10)).mean((1, 2))  # noqa: E731
+    plain, corrected = (10 * np.log10(mean(decompress(data, radiometric=r)) / mean(scene)) for r in (False, True))
+    assert (plain < -0.1).all()
+    assert (np.abs(corrected) < 0.06).all()
+    part = decompress(data, radiometric=True, window=(40, 16, 70, 50))
+    assert np.abs(part.data - decompress(data, radiometric=True).window(40, 16, 70, 50).data).max() < 1e-3
+    with pytest.raises(CodecError, match="no bias correction"):
+        decompress(compress(scene, codec="klt8", quality=26), radiometric=True)
