@@ -13,7 +13,8 @@ that set several model keys together, because a shape and its channels make one 
     model.architecture = ["plain", "residual"]
     seed = [0, 1, 2]
 
-``extends = "full"`` starts from another plan and replaces what the file names: lists as a whole, tables key by key.
+``train = { curve = "nested", first_channels = 64 }`` trains one network whose leading channels serve all its ratios, and
+``curve = "progressive"`` starts each ratio from the one before (`sarlab.lab.lineage`). ``extends = "full"`` starts from another plan and replaces what the file names: lists as a whole, tables key by key.
 """
 
 from __future__ import annotations
