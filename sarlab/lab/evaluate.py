@@ -13,7 +13,6 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from sarlab.lab.codec_rows import Task, measure, row_key
 from sarlab.lab.inputs import Input, load_inputs
 from sarlab.lab.journal import Journal
 from sarlab.lab.results import write_table
+from sarlab.lab.variables import inherited
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.splits import Split
 
@@ -47,6 +47,8 @@ COLUMNS = [
     ),
     *("bytes", "bpp", "measured_cr", "lossless_bytes", "measured_cr_lossless", "clip_low", "clip_high", "clip_source"),
 ]
+#: Each process keeps to one thread of the numerical libraries.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 #: Formats of a table.
 SUFFIXES = (".csv", ".parquet", ".json")
 #: Columns after the metrics.
@@ -217,7 +219,10 @@ def _carry_out(tasks: list[Task], workers: int) -> Iterator[tuple[str, dict[str,
         for task in tasks:
             yield from measure(task)
         return
-    with _one_thread_each(), ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    with (
+        inherited(dict.fromkeys(THREAD_VARIABLES, "1")),
+        ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool,
+    ):
         futures = [pool.submit(_measured, task) for task in tasks]
         try:
             for future in as_completed(futures):
@@ -225,22 +230,6 @@ def _carry_out(tasks: list[Task], workers: int) -> Iterator[tuple[str, dict[str,
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Numerical libraries of processes started meanwhile keep to one thread."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _measured(task: Task) -> list[tuple[str, dict[str, Any]]]:

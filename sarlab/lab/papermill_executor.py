@@ -8,7 +8,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
@@ -27,6 +27,7 @@ from sarlab.lab.executors import (
 )
 from sarlab.lab.faults import DiskError, explain
 from sarlab.lab.jobs import Job
+from sarlab.lab.variables import inherited
 
 #: What an error in a cell means for the job.
 _OUTCOMES = {"OutOfTime": "out of time", "Busy": "busy", "KeyboardInterrupt": "interrupted"}
@@ -54,7 +55,7 @@ def run_notebooks(jobs: Sequence[Job], settings: Settings, report: Report) -> li
             free.put(device)
         return Finished(job, outcome, message, time.monotonic() - start)
 
-    with _environment(thread_environment(threads_of(jobs))), ThreadPoolExecutor(max_workers=count) as pool:
+    with inherited(thread_environment(threads_of(jobs))), ThreadPoolExecutor(max_workers=count) as pool:
         waiting: set[Future[Finished]] = {pool.submit(work, job) for job in jobs}
         try:
             while waiting:
@@ -111,21 +112,6 @@ def parameters_of(job: Job, settings: Settings) -> dict[str, Any]:
     parameters = {**described, "folder": str(job.folder), "device": settings.device}
     left = settings.time_left()
     return parameters if left is None else {**parameters, "time_budget": left}
-
-
-@contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set variables that the kernels inherit."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _interrupt(jobs: Sequence[Job]) -> None:

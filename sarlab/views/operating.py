@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import itertools
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from sarlab.lab.operating_points import USE_CASES, Point, Threshold, operating_p
 from sarlab.metrics import metrics
 from sarlab.views.codec_rows import name_of
 from sarlab.views.listing import table
-from sarlab.views.summary import bends, steps
+from sarlab.views.summary import Step, bends, steps
 from sarlab.views.text import Html, Prose, listing, missing, number, ratio
 
 if TYPE_CHECKING:
@@ -137,17 +138,21 @@ def by_looks(tables: Tables) -> Html | Prose:
     return table(headers, cells, caption=caption)
 
 
-def marginal(tables: Tables) -> Html | Prose:
-    """What each doubling of the ratio costs along the curve of every series, and where a knee is."""
+def curves(tables: Tables) -> Iterator[tuple[str, str, list[Point], list[Step]]]:
+    """(kind, series, points, steps of PSNR between them) of every series of three points or more, by rising ratio."""
     series: dict[tuple[str, str], list[Point]] = {}
     for point in points_of(tables):
         series.setdefault((point.kind, point.series), []).append(point)
-    rows = []
     for (kind, name), found in series.items():
-        if len(found) < 3:
-            continue
-        found = sorted(found, key=lambda point: point.cr)
-        along = steps([point.cr for point in found], [point.mean("psnr_db") for point in found])
+        if len(found) >= 3:
+            found = sorted(found, key=lambda point: point.cr)
+            yield kind, name, found, steps([point.cr for point in found], [point.mean("psnr_db") for point in found])
+
+
+def marginal(tables: Tables) -> Html | Prose:
+    """What each doubling of the ratio costs along the curve of every series, and where a knee is."""
+    rows = []
+    for kind, name, found, along in curves(tables):
         if not along:
             continue
         knee = knee_of([(step.start, step.change) for step in along])
@@ -188,16 +193,11 @@ def knee_of(along: list[tuple[float, float]]) -> float | None:
 
 def text(tables: Tables) -> Prose:
     """What the marginal table says."""
-    curves: dict[tuple[str, str], list[Point]] = {}
-    for point in points_of(tables):
-        curves.setdefault((point.kind, point.series), []).append(point)
     straight: list[str] = []
     bent: list[str] = []
-    for (kind, name), found in curves.items():
-        if kind != "codec" or len(found) < 3:
+    for kind, name, _, along in curves(tables):
+        if kind != "codec":
             continue
-        found = sorted(found, key=lambda point: point.cr)
-        along = steps([point.cr for point in found], [point.mean("psnr_db") for point in found])
         (bent if bends(along) else straight).append(name_of(name))
     if not straight and not bent:
         return Prose()
