@@ -57,7 +57,16 @@ studies: Registry[Study] = Registry("study", "sarlab.studies", PlanError)
 #: Modules of this package that register studies.
 MODULES: tuple[str, ...] = tuple(
     f"sarlab.lab.study_{name}"
-    for name in ("codecs", "cost", "equal_psnr", "latent_bits", "limits", "reflectivity", "scene_entropy")
+    for name in (
+        "codecs",
+        "cost",
+        "equal_psnr",
+        "latent_bits",
+        "limits",
+        "reflectivity",
+        "scene_entropy",
+        "trainings",
+    )
 )
 
 

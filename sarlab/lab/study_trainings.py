@@ -1,0 +1,179 @@
+"""Small trainings from scratch that answer what a grid of runs cannot: one row per network, scene and band.
+
+=========  ==================================================================================================
+sweep      what varies, everything else being equal
+=========  ==================================================================================================
+width      channels of the first layer × how much there is to learn from: all patches, or one of them
+steps      length of the training, at a mild and at a strong ratio: whether the plan's networks are done learning
+positions  latents of 16×16 down to a single position for 256×256 pixels, on simulated scenes of that size
+memory     images of 256×256 a step: the peak of a process of its own beside what shapes tell
+=========  ==================================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+import torch
+
+from sarlab.coding.parallel import Workers
+from sarlab.lab.cost import training_mb
+from sarlab.lab.journal import Journal
+from sarlab.lab.machine import cpu_threads, device_name, process_peak_mb
+from sarlab.lab.measure import reconstruct
+from sarlab.lab.studies import Context, studies
+from sarlab.metrics.pixel import psnr
+from sarlab.models.complexity import count_parameters, macs_per_pixel
+from sarlab.models.data import TrainingData
+from sarlab.models.quantizers import build_quantizer
+from sarlab.models.registry import build_model
+from sarlab.models.training import train
+from sarlab.scenes.catalog import Split, load_split
+from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec, content_hash
+
+#: The guide's pyramid at 16×16×16 for 256×256 pixels, and how it is trained.
+MODEL = ModelSpec("plain", 16, 16, "scratch", width=32, depth=0)
+TRAIN = TrainSpec(
+    steps=500, batch_size=4, patch_size=96, warmup_steps=50, validate_every=100, precision="bfloat16", threads=1
+)
+#: Widths, each with the seeds it is trained from: the widest takes longest.
+WIDTHS = {16: (0, 1), 32: (0, 1), 64: (0, 1), 96: (0,)}
+#: Latent channels → lengths in steps.
+STEPS = {16: (400, 800, 1600), 64: (800, 1600, 3200)}
+#: Shapes of 1024 values for 256×256 pixels, with widths of equal multiplications, and the scenes they are trained on.
+POSITIONS = ((16, 4, 32), (32, 16, 29), (64, 64, 28), (256, 1024, 28))
+POSITION_SCENES = SceneSpec("simulated-l4.4")
+POSITION_TRAIN = replace(TRAIN, steps=400, batch_size=2, patch_size=256)
+#: Batches that the guide states the memory of, and its network.
+BATCHES, MEMORY_MODEL = (4, 8, 16), replace(MODEL, width=64)
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of the study.
+
+    Parameters
+    ----------
+    sweep : str
+    value : float
+        Of what varies.
+    scenes : SceneSpec
+    model : ModelSpec
+    train : TrainSpec
+    seed : int
+    patches : {"all", "one"}
+        What is learned from.
+    """
+
+    sweep: str
+    value: float
+    scenes: SceneSpec
+    model: ModelSpec
+    train: TrainSpec
+    seed: int = 0
+    patches: str = "all"
+
+
+@studies.register("trainings")
+def trainings(context: Context) -> pd.DataFrame:
+    """All sweeps; finished trainings are kept in a journal, so that a study that was interrupted goes on."""
+    journal = Journal(context.folder / "trainings.jsonl")
+    with cpu_threads(1):
+        for item in plan(context.scenes):
+            split = context.split if item.scenes == context.scenes else load_split(item.scenes)
+            key = content_hash(repr(item), split.digest)
+            if key not in journal.rows:
+                journal.add(key, {"rows": list(rows_of(item, split))})
+        for batch in BATCHES:
+            key = content_hash("memory", batch)
+            if key not in journal.rows:
+                journal.add(key, {"rows": [peak_in_a_process(batch)]})
+    return pd.DataFrame([row for entry in journal.rows.values() for row in entry["rows"]])
+
+
+def plan(scenes: SceneSpec) -> Iterator[Training]:
+    """Trainings of the study, cheap ones first in each sweep."""
+    for width, seeds in WIDTHS.items():
+        for patches in ("all", "one"):
+            for seed in seeds:
+                yield Training("width", width, scenes, replace(MODEL, width=width), TRAIN, seed, patches)
+    for reduction, channels, width in POSITIONS:
+        model = replace(MODEL, spatial_reduction=reduction, latent_channels=channels, width=width)
+        yield Training("positions", reduction, POSITION_SCENES, model, POSITION_TRAIN)
+    for channels, lengths in STEPS.items():
+        for steps in lengths:
+            model = replace(MODEL, latent_channels=channels)
+            yield Training(
+                "steps", steps, scenes, model, replace(TRAIN, steps=steps, validate_every=max(1, steps // 8))
+            )
+
+
+def rows_of(item: Training, split: Split) -> Iterator[dict[str, Any]]:
+    """Train, and measure every band of the training, test and independent scenes."""
+    learned = split if item.patches == "all" else replace(split, train=[split.train[0]])
+    data = TrainingData.from_split(learned)
+    model = build_model(item.model, seed=item.seed, training=data)
+    history = train(model, data, item.train, seed=item.seed)
+    model = model.eval()
+    about = {
+        **describe(item),
+        "training_pixels": sum(raster.values.numel() for raster in data.training),
+        "best_step": history.best_step,
+        "collapsed": history.collapsed,
+        "train_seconds": history.seconds,
+        "train_pixels_per_s": history.pixels_per_second,
+    }
+    quantizer = build_quantizer(QuantizerSpec(), item.model.latent_channels)
+    for role, scenes in (("train", learned.train), ("test", split.test), ("independent", split.independent)):
+        for scene in scenes:
+            if split.reason(scene.name):
+                continue
+            for name in scene.bands:
+                band, normalizer = scene.band(name), split.normalizers[name]
+                done = reconstruct(model, band, normalizer, quantizer, torch.device("cpu"))
+                clip = (normalizer.low, normalizer.high)
+                yield {
+                    **about, "split": role, "scene": scene.name, "band": name, "acquisition": scene.acquisition,
+                    "simulated": scene.simulated,
+                    "psnr_db": float(psnr(done.original_db, done.reconstruction_db, clip=clip)),
+                }  # fmt: skip
+
+
+def describe(item: Training) -> dict[str, Any]:
+    """Columns that follow from the training's own description."""
+    model, settings = item.model, item.train
+    return {
+        "sweep": item.sweep, "value": item.value, "architecture": model.architecture, "init": model.init,
+        "spatial_reduction": model.spatial_reduction, "latent_channels": model.latent_channels,
+        "dimension_ratio": model.dimension_ratio, "width": model.width, "depth": model.depth, "seed": item.seed,
+        "patches": item.patches, "steps": settings.steps, "batch_size": settings.batch_size,
+        "patch_size": settings.patch_size, "macs_per_pixel": macs_per_pixel(model), "threads": settings.threads,
+        "device": device_name(torch.device("cpu")),
+    }  # fmt: skip
+
+
+def peak_in_a_process(batch: int) -> dict[str, Any]:
+    """Row of the sweep over memory; the process has done nothing before that could stand in its peak."""
+    with Workers(2) as pool:
+        return next(iter(pool.map(memory_row, [batch])))
+
+
+def memory_row(batch: int) -> dict[str, Any]:
+    """Peak of two steps with random images of 256×256, beside what the shapes of the step tell."""
+    settings = replace(TRAIN, steps=2, batch_size=batch, patch_size=256, validate_every=10**9, precision="float32")
+    image = torch.rand((256, 256), generator=torch.Generator().manual_seed(0)).numpy()
+    data = TrainingData.from_arrays([image])
+    with cpu_threads(1):
+        model = build_model(MEMORY_MODEL, seed=0, training=data)
+        before = process_peak_mb()
+        train(model, data, settings, seed=0)
+    return {
+        **describe(Training("memory", batch, SceneSpec(), MEMORY_MODEL, settings)),
+        "parameters": count_parameters(model),
+        "process_mb": before,
+        "peak_mb": process_peak_mb(),
+        "estimated_mb": training_mb(RunSpec(model=MEMORY_MODEL, train=settings), torch.device("cpu")),
+    }
