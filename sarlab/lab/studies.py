@@ -63,6 +63,7 @@ MODULES: tuple[str, ...] = tuple(
         "equal_psnr",
         "latent_bits",
         "limits",
+        "pictures",
         "reflectivity",
         "scene_entropy",
         "trainings",

@@ -1,7 +1,7 @@
-"""Before/after slider: one self-contained piece of HTML, without a kernel, a server or a library.
+"""Pictures of one place side by side or under a border that moves: self-contained HTML, without a kernel, a server or a library.
 
-Pictures are inlined as data URIs, so that a page works from ``file://``. All pictures of a slider lie in one stage, one
-above the other. Without scripts they stand side by side.
+Pictures are inlined as data URIs, so that a page works from ``file://``. Left and right show any two of the original, its
+reconstructions and their errors, under one zoom and one corner. Without scripts all pictures stand side by side.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import html
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,11 +22,18 @@ from sarlab.errors import ResultsError
 from sarlab.files import write_text
 from sarlab.views.figure import THEME
 from sarlab.views.svg import data_uri
+from sarlab.views.text import number
 
 #: Gray levels of a picture in a page. 64 of them over 30 dB err by 0.14 dB (root mean square): less than the eye sees.
 LEVELS = 64
 #: Bytes above which a picture takes half the levels, so that a pair stays below 100 kB of page.
 BUDGET = 34_000
+
+#: How the picture is handled, for captions.
+HANDLING = (
+    "Drag the border or give it the arrow keys. Click the picture, then turn the wheel, pinch, or press + and \u2212 to zoom; drag "
+    "or use the arrow keys to move; press zero to see all of it again."
+)
 
 _ASSETS = Path(__file__).resolve().parents[1] / "assets" / "views"
 
@@ -81,38 +90,60 @@ class Variant:
     Parameters
     ----------
     label : str
-        On the button and on the picture: ``"16×"``.
+        Ratio or rate, on the buttons: ``"16×"``.
     gray : ndarray of uint8, shape (height, width)
     name : str
-        Which network or codec.
+        More about it, beside the label.
     facts : mapping of str to str
         Shown beside the picture: quantity → value with unit.
+    series : str
+        Network or codec, where several are shown: what stays the same from one label to the next.
+    written : str
+        On the picture, in a few words; default: the title.
     """
 
     label: str
     gray: np.ndarray
     name: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+    series: str = ""
+    written: str = ""
+
+    @property
+    def title(self) -> str:
+        """Series, label and name in one line."""
+        return " · ".join(dict.fromkeys(part for part in (self.series, self.label, self.name) if part))
 
 
 class Comparison:
-    """Slider between an original and one of several reconstructions.
+    """Any two of an original, its reconstructions and their errors.
 
     Parameters
     ----------
     original : ndarray of uint8, shape (height, width)
     variants : sequence of Variant
         At least one, all of the original's shape.
+    clip : (low, high)
+        In dB, what black and white mean in all pictures.
     title, caption : str
     choice : str
         What the buttons choose.
+    steps : sequence of str
+        Labels in the order of the buttons; default: as they come.
     first : int
-        Which variant is shown at first.
+        Which variant is on the right at first.
+    left : int, optional
+        Which is on the left at first; default: the original.
+    facts : mapping of str to str
+        About the original.
+    levels : int
+        Gray levels of the pictures in the page.
     """
 
     def __init__(
-        self, original: np.ndarray, variants: Sequence[Variant], *, title: str = "", caption: str = "",
-        choice: str = "compression ratio", first: int = 0,
+        self, original: np.ndarray, variants: Sequence[Variant], *, clip: tuple[float, float] = (0.0, 1.0), title: str = "",
+        caption: str = "", choice: str = "compression ratio", steps: Sequence[str] = (), first: int = 0,
+        left: int | None = None, facts: Mapping[str, str] | None = None, levels: int = LEVELS,
     ):  # fmt: skip
         if not variants:
             raise ResultsError("a comparison needs at least one reconstruction")
@@ -121,8 +152,17 @@ class Comparison:
                 raise ResultsError(
                     f"'{variant.label}' is {variant.gray.shape} and the original {original.shape}: shapes must agree"
                 )
-        self.original, self.variants = original, tuple(variants)
-        self.title, self.caption, self.choice, self.first = title, caption, choice, first
+        self.original, self.variants, self.clip = original, tuple(variants), clip
+        self.title, self.caption, self.choice = title, caption, choice
+        self.steps = list(dict.fromkeys([*steps, *(variant.label for variant in variants)]))
+        self.series = list(dict.fromkeys(variant.series for variant in variants))
+        self.first, self.left, self.facts, self.levels = first, left, dict(facts or {}), levels
+
+    @property
+    def span(self) -> float:
+        """Error in dB that has the full color: a fifth of the range of gray."""
+        low, high = self.clip
+        return float(max(round((high - low) / 5), 1))
 
     @property
     def alt(self) -> str:
@@ -130,8 +170,17 @@ class Comparison:
         entries = []
         for variant in self.variants:
             facts = ", ".join(f"{name} {value}" for name, value in variant.facts.items())
-            entries.append(": ".join(part for part in (variant.label, facts) if part))
+            entries.append(": ".join(part for part in (variant.title, facts) if part))
         return f"{self.title or 'Original and reconstructions'}. {'; '.join(entries)}."
+
+    @property
+    def legend(self) -> str:
+        """What gray and color mean, and how exact the pictures in the page are."""
+        low, high = self.clip
+        return (
+            f"Gray from {number(low)} to {number(high)} dB in every picture, rounded to {(high - low) / (self.levels - 1):.2g} dB. "
+            f"Errors: white none, orange {self.span:g} dB or more too bright, violet as much too dark."
+        )
 
     def __repr__(self) -> str:
         return f"<Comparison: {self.alt}>"
@@ -139,53 +188,70 @@ class Comparison:
     def _repr_html_(self) -> str:
         return f"<style>{_asset('compare.css')}</style>{self.markup()}<script>{_asset('compare.js')}</script>"
 
+    def data(self) -> dict[str, Any]:
+        """What the script needs to know: labels of the pictures, and which picture a series has at a step."""
+        table: list[list[int | None]] = [[None] * len(self.steps) for _ in self.series]
+        for index, variant in enumerate(self.variants, start=1):
+            table[self.series.index(variant.series)][self.steps.index(variant.label)] = index
+        labels = ["original", *(variant.written or variant.title for variant in self.variants)]
+        return {"labels": labels, "steps": self.steps, "table": table, "clip": list(self.clip), "span": self.span}
+
     def markup(self) -> str:
         """The figure without style and script."""
-        height, width = self.original.shape
-        pictures = [encode(self.original), *(encode(variant.gray) for variant in self.variants)]
+        pictures = [encode(gray, self.levels) for gray in (self.original, *(v.gray for v in self.variants))]
         group = "sl-" + hashlib.sha256(b"".join(pictures) + self.title.encode()).hexdigest()[:10]
-        size = f'width="{width}" height="{height}"'
-
-        def layer(data: bytes, label: str, alt: str) -> str:
-            return (
-                f'<div class="sl-layer" data-label="{_text(label)}"><img src="{data_uri(data, "image/webp")}" {size} '
-                f'alt="{_text(alt)}"><span>{_text(label)}</span></div>'
-            )
-
-        layers = [layer(pictures[0], "original", f"Original, {height}×{width} pixels")]
-        layers += [
-            layer(
-                data, variant.label, f"Reconstruction at {variant.label}{', ' + variant.name if variant.name else ''}"
-            )
-            for data, variant in zip(pictures[1:], self.variants, strict=True)
-        ]
-        choices = "".join(
-            f'<label class="sl-choice"><input type="radio" name="{group}" value="{index}"'
-            f"{' checked' if index == self.first else ''}><span>{_text(variant.label)}</span></label>"
-            for index, variant in enumerate(self.variants)
+        height, width = self.original.shape
+        words = [f"Original, {height}×{width} pixels", *(f"Reconstruction: {v.title}" for v in self.variants)]
+        layers = "".join(
+            f'<div class="sl-layer"><img src="{data_uri(data, "image/webp")}" width="{width}" height="{height}" '
+            f'alt="{_text(alt)}"><span>{_text(alt)}</span></div>'
+            for data, alt in zip(pictures, words, strict=True)
         )
-        facts = "".join(self._facts(variant) for variant in self.variants)
+        choices = "".join(
+            f'<label class="sl-choice"><input type="radio" name="{group}" value="{step}"><span>{_text(label)}</span></label>'
+            for step, label in enumerate(self.steps)
+        )
+        facts = _facts(0, "original", self.facts) if self.facts else ""
+        facts += "".join(_facts(i, v.title, v.facts) for i, v in enumerate(self.variants, start=1))
+        payload = json.dumps(self.data(), separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+        pane = '<div class="sl-pane"><canvas role="img"></canvas><span class="sl-tag" aria-hidden="true"></span></div>'
+        sides = self._side("left", self.left) + self._side("right", self.first)
         return (
             f'<figure class="sl-compare" role="group" aria-label="{_text(self.alt)}" style="{THEME}">'
             + (f'<p class="sl-title">{_text(self.title)}</p>' if self.title else "")
-            + f'<fieldset class="sl-controls"{" hidden" if len(self.variants) == 1 else ""}><legend>{_text(self.choice)}</legend>'
-            f'{choices}</fieldset><div class="sl-row"><div><div class="sl-stage">{"".join(layers)}'
-            '<span class="sl-tag sl-tag-left" aria-hidden="true">original</span>'
-            '<span class="sl-tag sl-tag-right" aria-hidden="true"></span><span class="sl-divider"></span></div>'
-            '<div class="sl-controls"><input type="range" min="0" max="100" value="50" step="1" '
-            'aria-label="Border between original and reconstruction">'
-            '<label class="sl-check"><input type="checkbox" class="sl-difference"> '
-            "absolute difference instead, three times as bright</label></div></div>"
-            f"<div>{facts}</div></div>"
-            + (f"<figcaption>{_text(self.caption)}</figcaption>" if self.caption else "")
-            + "</figure>"
+            + f'<fieldset class="sl-controls"{" hidden" if len(self.steps) == 1 else ""}><legend>{_text(self.choice)}</legend>'
+            f'{choices}</fieldset><div class="sl-sides">{sides}</div><div class="sl-row"><div><div class="sl-layers">{layers}</div>'
+            '<div class="sl-stage" tabindex="0" role="group" aria-label="Pictures: plus and minus zoom, arrow keys move">'
+            f'{pane}{pane}<span class="sl-divider"></span></div><div class="sl-tools"><input type="range" class="sl-border" '
+            'min="0" max="100" value="50" step="1" aria-label="Border between the left and the right picture">'
+            '<button type="button" class="sl-out" aria-label="Zoom out">\u2212</button>'
+            '<output class="sl-zoomed" aria-label="Zoom">1×</output>'
+            '<button type="button" class="sl-in" aria-label="Zoom in">+</button>'
+            '<button type="button" class="sl-whole">all of it</button>'
+            '<label><input type="checkbox" class="sl-pair"> side by side</label></div></div>'
+            f'<div class="sl-about" aria-live="polite">{facts}</div></div>'
+            f"<figcaption>{_text(' '.join(filter(None, (self.caption, self.legend, HANDLING))))}</figcaption>"
+            f'<script type="application/json">{payload}</script></figure>'
         )
 
-    @staticmethod
-    def _facts(variant: Variant) -> str:
-        head = " · ".join(part for part in (variant.label, variant.name) if part)
-        rows = "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in variant.facts.items())
-        return f'<dl class="sl-facts"><div><dt class="sl-head">{_text(head)}</dt><dd></dd></div>{rows}</dl>'
+    def _side(self, name: str, variant: int | None) -> str:
+        chosen = None if variant is None else self.variants[variant]
+        row = None if chosen is None else self.series.index(chosen.series)
+        step = (chosen or self.variants[self.first]).label
+        whats = '<option value="">original</option>' + "".join(
+            f'<option value="{i}"{" selected" if i == row else ""}>{_text(series or "reconstruction")}</option>'
+            for i, series in enumerate(self.series)
+        )
+        steps = "".join(
+            f'<option value="{i}"{" selected" if label == step else ""}>{_text(label)}</option>'
+            for i, label in enumerate(self.steps)
+        )
+        return (
+            f'<fieldset class="sl-controls sl-side"><legend>{name}</legend>'
+            f'<select class="sl-what" aria-label="{name}: picture">{whats}</select> '
+            f'<select class="sl-step" aria-label="{name}: {_text(self.choice)}">{steps}</select> '
+            '<label><input type="checkbox" class="sl-error"> its error</label></fieldset>'
+        )
 
     def save(self, path: str | Path) -> Path:
         """Write a page of its own (``.html``) that needs nothing else."""
@@ -197,6 +263,13 @@ class Comparison:
         )
         write_text(path, f"{head}<title>{_text(self.title or 'Comparison')}</title>{self._repr_html_()}</html>\n")
         return path
+
+
+def _facts(index: int, title: str, facts: Mapping[str, str]) -> str:
+    rows = "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in facts.items())
+    return (
+        f'<dl class="sl-facts" data-of="{index}"><div><dt class="sl-head">{_text(title)}</dt><dd></dd></div>{rows}</dl>'
+    )
 
 
 def _text(value: str) -> str:

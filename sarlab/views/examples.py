@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from sarlab.lab.results import Tables
 
 COLUMNS = ("run_id", "scene", "band", "kind", "file", "clip_low", "clip_high")
+#: Side in pixels of the detail of a comparison with many pictures: a page of them stays below a megabyte.
+DETAIL = 176
 
 
 def scenes_shown(tables: Tables) -> list[tuple[str, str]]:
@@ -25,8 +28,19 @@ def scenes_shown(tables: Tables) -> list[tuple[str, str]]:
     return list(dict.fromkeys(zip(index["scene"], index["band"], strict=True)))
 
 
-def by_ratio(tables: Tables, scene: str | None = None, band: str | None = None) -> Comparison | Prose:
-    """Slider over the ratios, each with the network that does best at it on this very scene."""
+def by_ratio(
+    tables: Tables, scene: str | None = None, band: str | None = None, side: int | None = None
+) -> Comparison | Prose:
+    """Slider over the ratios, each with the network that does best at it on this very scene.
+
+    Parameters
+    ----------
+    tables : Tables
+    scene, band : str, optional
+        Default: the first.
+    side : int, optional
+        Of the middle of the pictures that is shown, in pixels; default: all of it.
+    """
     rows, index = _joined(tables, scene, band)
     if rows.empty:
         return missing("example pictures")
@@ -37,22 +51,29 @@ def by_ratio(tables: Tables, scene: str | None = None, band: str | None = None) 
         chosen.append(group.loc[group["psnr_db"].astype(float).idxmax()])
     at = reference_ratio(rows)
     first = next(i for i, row in enumerate(chosen) if row["dimension_ratio"] == at)
-    variants = [_variant(tables, index, row, ratio(row["dimension_ratio"])) for row in chosen]
-    return _comparison(tables, index, rows, variants, "compression ratio", first, "the best network at each ratio")
+    variants = [_variant(tables, index, row, ratio(row["dimension_ratio"]), side=side) for row in chosen]
+    return _comparison(tables, index, rows, variants, first, "the best network at each ratio", side)
 
 
-def by_network(tables: Tables, scene: str | None = None, band: str | None = None) -> Comparison | Prose:
-    """Slider over the networks at one ratio."""
+def networks(tables: Tables, scene: str | None = None, band: str | None = None) -> Comparison | Prose:
+    """Any two of the original and all networks at all ratios."""
     rows, index = _joined(tables, scene, band)
     if rows.empty:
         return missing("example pictures")
-    at = reference_ratio(rows)
-    rows = rows[rows["dimension_ratio"] == at]
     place = {name: i for i, name in enumerate(architecture_order(rows["architecture"]))}
     rows = rows.assign(_place=rows["architecture"].map(place), _init=rows["init"] != "scratch")
-    rows = rows.sort_values(["_place", "_init", "seed"]).drop_duplicates(["architecture", "init"])
-    variants = [_variant(tables, index, row, label(row["architecture"], row["init"])) for _, row in rows.iterrows()]
-    return _comparison(tables, index, rows, variants, "network", 0, f"every network at {ratio(at)}")
+    rows = rows.sort_values(["_place", "_init", "dimension_ratio", "seed"])
+    rows = rows.drop_duplicates(["architecture", "init", "dimension_ratio"])
+    at, ratios = reference_ratio(rows), sorted(rows["dimension_ratio"].unique())
+    chosen = [row for _, row in rows.iterrows()]
+    variants = [
+        _variant(tables, index, row, ratio(row["dimension_ratio"]), label(row["architecture"], row["init"]), DETAIL)
+        for row in chosen
+    ]
+    here = [i for i, row in enumerate(chosen) if row["dimension_ratio"] == at]
+    best = max(here, key=lambda i: float(chosen[i]["psnr_db"]))
+    steps = [ratio(value) for value in ratios]
+    return _comparison(tables, index, rows, variants, best, "every network at every ratio", DETAIL, steps=steps)
 
 
 def other_bands(tables: Tables, limit: int = 2) -> Html | Prose:
@@ -60,7 +81,7 @@ def other_bands(tables: Tables, limit: int = 2) -> Html | Prose:
     rest = scenes_shown(tables)[1 : 1 + limit]
     parts = []
     for scene, band in rest:
-        comparison = by_ratio(tables, scene, band)
+        comparison = by_ratio(tables, scene, band, DETAIL)
         if isinstance(comparison, Comparison):
             name = html.escape(f"{scene}, band {band}")
             parts.append(f"<details><summary>{name}</summary>{comparison._repr_html_()}</details>")
@@ -99,7 +120,9 @@ def _joined(tables: Tables, scene: str | None, band: str | None) -> tuple[pd.Dat
     return rows[(rows["scene"] == scene) & rows["run_id"].isin(pictured)], index
 
 
-def _variant(tables: Tables, index: pd.DataFrame, row: pd.Series, name: str) -> Variant:
+def _variant(
+    tables: Tables, index: pd.DataFrame, row: pd.Series, step: str, series: str = "", side: int | None = None
+) -> Variant:
     found = index[(index["run_id"] == row["run_id"]) & (index["kind"] == "reconstruction")].iloc[0]
     facts = {
         "PSNR": f"{number(row['psnr_db'], 1)} dB",
@@ -114,24 +137,32 @@ def _variant(tables: Tables, index: pd.DataFrame, row: pd.Series, name: str) -> 
     }
     if row["architecture"] == "klt":
         facts.pop("over the KLT")
-    described = label(row["architecture"], row["init"])
-    return Variant(
-        name, _read(tables, found["file"]), described if described != name else ratio(row["dimension_ratio"]), facts
-    )
+    name = "" if series else label(row["architecture"], row["init"])
+    gray = _middle(_read(tables, found["file"]), side)
+    written = " · ".join((series or name, step, facts["file"], facts["PSNR"]))
+    return Variant(step, gray, name, facts, series, written)
 
 
 def _comparison(
-    tables: Tables, index: pd.DataFrame, rows: pd.DataFrame, variants: list[Variant], choice: str, first: int, what: str
-) -> Comparison:
+    tables: Tables, index: pd.DataFrame, rows: pd.DataFrame, variants: list[Variant], first: int, what: str,
+    side: int | None, steps: Sequence[str] = (),
+) -> Comparison:  # fmt: skip
     original = index[index["kind"] == "original"].iloc[0]
-    gray = _read(tables, original["file"])
+    gray = _middle(_read(tables, original["file"]), side)
     row = rows.iloc[0]
+    native = pd.to_numeric(rows["native_bits"], errors="coerce").iloc[0]
     return Comparison(
-        gray, variants, choice=choice, first=first, title=f"{row['scene']}, band {row['band']}: {what}",
-        caption=f"{gray.shape[0]}×{gray.shape[1]} pixels of the scene at full resolution, gray from {number(original['clip_low'])} to "
-        f"{number(original['clip_high'])} dB. The numbers are those of the whole scene. Drag the border, or focus the slider and "
-        "use the arrow keys.",
+        gray, variants, first=first, steps=steps, title=f"{row['scene']}, band {row['band']}: {what}",
+        clip=(float(original["clip_low"]), float(original["clip_high"])),
+        facts={"recorded with": f"{number(native, 0)} bit per pixel"},
+        caption=f"{gray.shape[0]}×{gray.shape[1]} pixels of the scene at full resolution. The numbers are those of the whole scene.",
     )  # fmt: skip
+
+
+def _middle(gray: np.ndarray, side: int | None) -> np.ndarray:
+    """Square in the middle of a picture; all of it where it is smaller."""
+    top, left = (max(0, (length - (side or length)) // 2) for length in gray.shape)
+    return gray[top : top + (side or len(gray)), left : left + (side or gray.shape[1])]
 
 
 def _read(tables: Tables, file: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 from html.parser import HTMLParser
 
@@ -73,10 +74,10 @@ def test_markup_is_whole_and_every_control_has_a_name(comparison):
     assert all(image["alt"] for image in elements.all("img"))
     assert len(elements.all("img")) == 3
     inputs = elements.all("input")
-    assert [i["type"] for i in inputs] == ["radio", "radio", "range", "checkbox"]
-    assert ["checked" in i for i in inputs[:2]] == [False, True]
-    assert inputs[2]["aria-label"]
-    assert elements.all("figure")[0]["aria-label"].startswith('a "scene". 8×: PSNR 24.3 dB')
+    assert [i["type"] for i in inputs] == ["radio", "radio", "checkbox", "checkbox", "range", "checkbox"]
+    assert inputs[4]["aria-label"]
+    assert all(select["aria-label"] for select in elements.all("select"))
+    assert elements.all("figure")[0]["aria-label"].startswith('a "scene". 8× · plain: PSNR 24.3 dB')
 
 
 def test_nothing_is_loaded_from_anywhere(comparison):
@@ -92,6 +93,38 @@ def test_pictures_in_the_page_are_those_that_were_given(comparison):
     ]
     given = [comparison.original, *(variant.gray for variant in comparison.variants)]
     assert all(np.abs(s.astype(int) - g).max() <= 3 for s, g in zip(stored, given, strict=True))
+
+
+def data(comparison):
+    """What the script of a comparison reads."""
+    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', comparison.markup())[1])
+
+
+def test_the_script_finds_every_picture_by_series_and_step():
+    steps = {"jpeg": ("1 bpp", "2 bpp"), "<b>": ("0.5 bpp", "1 bpp", "2 bpp")}
+    variants = [
+        Variant(step, speckled(24), series=series, facts={"PSNR": "30 dB"}, written=f"{series} {step}")
+        for series, rates in steps.items()
+        for step in rates
+    ]
+    made = Comparison(speckled(24), variants, clip=(-25, 5), steps=["0.5 bpp", "1 bpp"], first=3, left=0)
+    found = data(made)
+    assert found["steps"] == ["0.5 bpp", "1 bpp", "2 bpp"]
+    assert found["table"] == [[None, 1, 2], [3, 4, 5]]
+    assert found["labels"] == ["original", *(v.written for v in variants)]
+    assert (found["clip"], found["span"]) == ([-25, 5], 6)
+    selected = re.findall(r"<option value=\"(\w*)\" selected>([^<]*)", made.markup())
+    assert selected == [("0", "jpeg"), ("1", "1 bpp"), ("1", "&lt;b&gt;"), ("1", "1 bpp")]
+    assert made.markup().count("<script") == 1, "a name with a bracket ends no script"
+
+
+def test_gray_levels_are_said_and_kept(comparison):
+    assert "rounded to 0.48 dB" in Comparison(speckled(24), comparison.variants, clip=(-25, 5)).legend
+    exact = Comparison(speckled(24), comparison.variants, clip=(-25, 5), levels=256)
+    assert "rounded to 0.12 dB" in exact.legend
+    first = re.search(r'src="data:image/webp;base64,([^"]*)"', exact.markup())[1]
+    stored = np.asarray(Image.open(io.BytesIO(base64.b64decode(first))).convert("L"))
+    assert (stored == exact.original).all()
 
 
 def test_two_sliders_on_one_page_have_buttons_of_their_own(comparison):

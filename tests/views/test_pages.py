@@ -161,9 +161,21 @@ def test_slider_takes_the_best_network_of_each_ratio(filled):
 
 
 def test_slider_over_networks_begins_with_the_klt(filled):
-    comparison = examples.by_network(filled)
-    assert [variant.label for variant in comparison.variants][:3] == ["KLT", "plain, from scratch", "plain, KLT start"]
+    comparison = examples.networks(filled)
+    assert comparison.series[:3] == ["KLT", "plain, from scratch", "plain, KLT start"]
+    assert comparison.steps == ["4×", "8×", "16×", "32×"]
+    assert len(comparison.variants) == len(comparison.series) * len(comparison.steps)
+    first = comparison.variants[comparison.first]
+    assert (first.series, first.label) == ("attention, KLT start", "16×")
     assert "over the KLT" not in comparison.variants[0].facts
+    assert max(comparison.original.shape) <= examples.DETAIL
+
+
+def test_a_detail_is_the_middle_of_the_picture(filled, monkeypatch):
+    monkeypatch.setattr(examples, "DETAIL", 40)
+    small, whole = examples.networks(filled).original, examples.by_ratio(filled).original
+    top, left = ((length - 40) // 2 for length in whole.shape)
+    assert np.array_equal(small, whole[top : top + 40, left : left + 40])
 
 
 def test_pictures_are_those_of_their_runs(filled):
@@ -237,7 +249,7 @@ def test_left_out_scenes_are_named_with_their_reason(filled):
     [
         lambda t: plots.rate_distortion(t.runs, codecs=t.codecs), lambda t: plots.by_acquisition(t.runs),
         lambda t: plots.histories(t.history, t.runs), lambda t: findings.shown(t.runs), lambda t: front.lead(t.runs),
-        examples.by_ratio, examples.by_network, inventory.runs_table, inventory.scenes_table, inventory.test_scenes,
+        examples.by_ratio, examples.networks, inventory.runs_table, inventory.scenes_table, inventory.test_scenes,
         inventory.downloads, inventory.environment_table,
     ],
 )  # fmt: skip
