@@ -1,6 +1,7 @@
 """The book: built as a user builds it, read in a browser as a reader does, from ``file://``."""
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -362,6 +363,19 @@ def test_an_edited_table_changes_the_page_at_the_next_build(tmp_path):
     after = render(book, tmp_path).read_text(encoding="utf-8")
     assert "+7.77 dB" not in before
     assert "+7.77 dB" in after
+
+
+def test_pages_of_the_same_results_are_not_made_twice(tmp_path):
+    book = stage(tmp_path)
+    synthetic().write(book, latents=((16, 16),))
+    manifest = book / "results" / "manifest.json"
+    (book / "_toc.yml").write_text("format: jb-book\nroot: index\n")
+    (book / "index.md").write_text("# A page\n")
+    made = render(book, tmp_path).stat().st_mtime_ns
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "published": "2031-01-01T00:00:00Z"}))
+    assert render(book, tmp_path).stat().st_mtime_ns == made
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "missing": 3}))
+    assert render(book, tmp_path).stat().st_mtime_ns > made
 
 
 def test_a_broken_page_fails_the_build_and_keeps_the_last_good_one(tmp_path):

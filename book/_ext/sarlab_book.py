@@ -6,8 +6,10 @@ The directive ``chapters`` lists the chapters of the table of contents with the 
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,14 @@ def name_front_page(app: Sphinx, page: str, template: str, context: dict[str, An
     context["root_title"] = "The answer"
 
 
+def read_in_parallel(app: Sphinx) -> None:
+    """Execute, read and write the pages in as many processes as there are cores; forks are safe on Linux only."""
+    if sys.platform == "linux":
+        app.parallel = max(app.parallel, min(len(os.sched_getaffinity(0)), 8))
+    # jupyter-book always loads this one; it numbers sections across parts, which `_config.yml` turns off
+    app.extensions["sphinx_multitoc_numbering"].parallel_read_safe = True
+
+
 def copy_tables(app: Sphinx, error: Exception | None) -> None:
     """Put the published tables beside the pages, for download."""
     source = Path(app.srcdir) / "results"
@@ -111,6 +121,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_js_file("recommend.js", loading_method="defer")
     app.add_directive("chapters", Chapters)
     app.connect("config-inited", add_repository, priority=100)
+    app.connect("builder-inited", read_in_parallel)
     app.connect("html-page-context", name_front_page, priority=900)
     app.connect("build-finished", copy_tables)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

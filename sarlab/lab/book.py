@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +13,8 @@ import tempfile
 from pathlib import Path
 
 from sarlab.errors import ResultsError
+from sarlab.files import write_text
+from sarlab.lab.results import MANIFEST
 from sarlab.lab.share import PACKAGE, shared_folder
 
 
@@ -35,6 +40,8 @@ def config_file() -> Path:
 def render(book: Path, out: Path) -> Path:
     """Build the HTML of a book with warnings as errors; the finished pages replace ``out/html`` in one step.
 
+    Pages that were built from the very same book, package and libraries stay as they are.
+
     Returns
     -------
     Path
@@ -46,6 +53,9 @@ def render(book: Path, out: Path) -> Path:
         With the end of the builder's output.
     """
     out.mkdir(parents=True, exist_ok=True)
+    target, record, digest = out / "html", out / "html.sha256", inputs_digest(book)
+    if (target / "index.html").is_file() and record.is_file() and record.read_text(encoding="utf-8") == digest:
+        return target / "index.html"
     with tempfile.TemporaryDirectory(prefix=".render-", dir=out) as work:
         command = [
             # the module has no __main__ block, so "-m" would do nothing and succeed
@@ -54,6 +64,7 @@ def render(book: Path, out: Path) -> Path:
             *("--path-output", work, "-W", "-n", "--keep-going", "--all"),
         ]
         settings = {"SARLAB_BOOK": str(book.resolve()), "PYDEVD_DISABLE_FILE_VALIDATION": "1", "NO_COLOR": "1"}
+        settings["OMP_NUM_THREADS"] = "1"  # pages are executed side by side
         done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings})
         html = Path(work) / "_build" / "html"
         log = out / "build.log"
@@ -61,8 +72,27 @@ def render(book: Path, out: Path) -> Path:
         if done.returncode or not (html / "index.html").is_file():
             tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-25:])
             raise ResultsError(f"the book could not be built (all of the output is in {log}):\n{tail}")
-        target = out / "html"
+        record.unlink(missing_ok=True)
         if target.exists():
             target.rename(Path(work) / "old")
         html.rename(target)
+        write_text(record, digest)
     return target / "index.html"
+
+
+def inputs_digest(book: Path) -> str:
+    """Digest of all that the pages are made of: the staged book, the package, the notebooks, and the libraries' versions.
+
+    The time of publication is left out: the same results published again make the same pages.
+    """
+    digest = hashlib.sha256()
+    for root in (book, PACKAGE, shared_folder("notebooks")):
+        for path in sorted(path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
+            content = path.read_bytes()
+            if path == book / "results" / MANIFEST:
+                content = json.dumps({**json.loads(content), "published": None}, sort_keys=True).encode()
+            for part in (path.relative_to(root).as_posix().encode(), content):
+                digest.update(len(part).to_bytes(8, "little") + part)
+    versions = sorted(f"{item.name} {item.version}" for item in importlib.metadata.distributions())
+    digest.update("\n".join([sys.version, *versions]).encode())
+    return digest.hexdigest()

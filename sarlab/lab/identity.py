@@ -56,11 +56,17 @@ def code_digest(entry: str = ENTRY_MODULE) -> str:
         path = _source_of(module)
         if path is None:
             continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        seen[module] = hashlib.sha256(repr(canonical_tree(tree)).encode()).hexdigest()
-        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-        queue.extend(_imports(tree, package))
+        seen[module], imported = _digest_and_imports(module, path)
+        queue.extend(imported)
     return content_hash(seen)
+
+
+@functools.cache
+def _digest_and_imports(module: str, path: Path) -> tuple[str, list[str]]:
+    """Digest of a module's syntax tree and the package's modules that it imports; read once, whichever entry asks."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    return hashlib.sha256(repr(canonical_tree(tree)).encode()).hexdigest(), _imports(tree, package)
 
 
 def canonical_tree(node: Any) -> Any:
