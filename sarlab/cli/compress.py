@@ -16,6 +16,7 @@ examples:
   sarlab compress scene.tif scene.sarl --bpp 0.5        a file of 0.5 bit per pixel and band (within 3 %)
   sarlab compress scene.tif scene.sarl --psnr 32        32 dB of PSNR between dB images, in the clip range
   sarlab compress slc.tif slc.sarl --quantity complex   the intensity of a complex product
+  sarlab compress scene.tif scene.sarl --radiometric    12 bytes a band more, and decompress --radiometric is exact
 Any GeoTIFF, COG or .npy, of any size: it is read and coded in tiles. Nodata and NaN come back exactly, and so do
 coordinate system, transform, band names and tags. Quality is the PSNR of the quantizer alone in dB: 19 is small, 28
 usual, 40 nearly invisible. An existing OUT is left alone unless --force is given.
@@ -26,6 +27,7 @@ examples:
   sarlab decompress scene.sarl part.tif --window 1000 2000 512 512   these pixels only
   sarlab decompress scene.sarl scene.tif --cog                       cloud-optimized
   sarlab decompress scene.sarl scene.tif --radiometric               unbiased mean intensity, to average or to model
+  sarlab decompress scene.sarl scene.tif --despeckled                an estimate of the reflectivity, without speckle
 An existing OUT is left alone unless --force is given.
 """
 _INFO_EPILOG = """\
@@ -64,14 +66,23 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
             metavar="N",
             help="side of a tile (default: 512); a region is decoded by tiles",
         )
+        parser.add_argument(
+            "--radiometric",
+            action="store_true",
+            help="store what decompress --radiometric needs for exact mean intensities",
+        )
     else:
         parser.epilog = _DECOMPRESS_EPILOG
         parser.add_argument(
             "--window", type=int, nargs=4, metavar=("ROW", "COL", "H", "W"), help="decode this part only"
         )
         parser.add_argument("--cog", action="store_true", help="write a cloud-optimized GeoTIFF")
-        parser.add_argument(
+        estimates = parser.add_mutually_exclusive_group()
+        estimates.add_argument(
             "--radiometric", action="store_true", help="correct the bias of mean intensity; costs a little PSNR"
+        )
+        estimates.add_argument(
+            "--despeckled", action="store_true", help="estimate the reflectivity instead of the recorded samples"
         )
         parser.add_argument(
             "--model", type=Path, metavar="FILE", help="weights of the model, where sarlab does not have them"
@@ -113,7 +124,8 @@ def _compress(args: argparse.Namespace) -> dict[str, Any]:
     _different(args)
     return compress_file(
         args.source, args.target, quantity=args.quantity, codec=args.codec or DEFAULT_CODEC,
-        goal=make_goal(args.quality, args.bpp, args.psnr), tile=args.tile, workers=args.workers, force=args.force,
+        goal=make_goal(args.quality, args.bpp, args.psnr), tile=args.tile, workers=args.workers,
+        radiometric=args.radiometric, force=args.force,
     )  # fmt: skip
 
 
@@ -124,7 +136,7 @@ def _decompress(args: argparse.Namespace) -> dict[str, Any]:
     window = tuple(args.window) if args.window else None
     decompress_file(
         args.source, args.target, window=window, workers=args.workers, cog=args.cog, model=args.model,
-        radiometric=args.radiometric, force=args.force,
+        radiometric=args.radiometric, despeckled=args.despeckled, force=args.force,
     )  # fmt: skip
     known = describe(args.source)
     height, width = (args.window[2], args.window[3]) if args.window else (known["height"], known["width"])

@@ -42,6 +42,7 @@ def compress(
     tile: int = DEFAULT_TILE,
     workers: int = 1,
     metadata: bool = True,
+    radiometric: bool = False,
 ) -> bytes:
     """A scene as the bytes of a ``.sarl`` file.
 
@@ -60,6 +61,8 @@ def compress(
         Processes for a large scene; 0 for all processors where that is worth it.
     metadata : bool
         Keep names, tags and georeference.
+    radiometric : bool
+        Store 12 bytes a band that make radiometric decoding exact for this scene.
 
     Returns
     -------
@@ -72,7 +75,9 @@ def compress(
     """
     goal = make_goal(quality, bpp, psnr)
     file = io.BytesIO()
-    Encoder(MemorySource(scene), model_path(codec), tile=tile, workers=workers, metadata=metadata).write(file, goal)
+    Encoder(
+        MemorySource(scene), model_path(codec), tile=tile, workers=workers, metadata=metadata, radiometric=radiometric
+    ).write(file, goal)
     return file.getvalue()
 
 
@@ -83,6 +88,7 @@ def decompress(
     workers: int = 1,
     model: str | Path | None = None,
     radiometric: bool = False,
+    despeckled: bool = False,
 ) -> Scene:
     """The scene in the bytes of a ``.sarl`` file.
 
@@ -97,6 +103,8 @@ def decompress(
         Weights of the model, where they are not among those that the package finds by itself.
     radiometric : bool
         Correct the bias of mean intensity that decoding in dB leaves; costs a little PSNR.
+    despeckled : bool
+        Estimate the reflectivity behind the speckle instead of the recorded samples; excludes `radiometric`.
 
     Returns
     -------
@@ -109,7 +117,9 @@ def decompress(
         For damaged, truncated, foreign or unknown input.
     """
     with StreamReader(data) as reader:
-        return Decoder(reader, workers=workers, model=model, radiometric=radiometric).scene(window)
+        return Decoder(reader, workers=workers, model=model, radiometric=radiometric, despeckled=despeckled).scene(
+            window
+        )
 
 
 def compress_file(
@@ -122,6 +132,7 @@ def compress_file(
     tile: int = DEFAULT_TILE,
     workers: int = 0,
     metadata: bool = True,
+    radiometric: bool = False,
     force: bool = False,
 ) -> dict[str, Any]:
     """Compress a file of any size in bounded memory.
@@ -132,7 +143,7 @@ def compress_file(
         An image that `sarlab.scenes.readers` opens; the ``.sarl`` file, which appears in one step when complete.
     quantity : str
         What the samples are; see `sarlab.scenes.readers.read_scene`.
-    codec, goal, tile, workers, metadata
+    codec, goal, tile, workers, metadata, radiometric
         As for `compress`.
     force : bool
         Replace `target` where it exists.
@@ -146,7 +157,9 @@ def compress_file(
     path = model_path(codec)
     close_files()
     try:
-        encoder = Encoder(FileSource(source, quantity), path, tile=tile, workers=workers, metadata=metadata)
+        encoder = Encoder(
+            FileSource(source, quantity), path, tile=tile, workers=workers, metadata=metadata, radiometric=radiometric
+        )
         with writing(target) as file:
             encoder.write(file, goal or make_goal())
     finally:
@@ -163,6 +176,7 @@ def decompress_file(
     cog: bool = False,
     model: str | Path | None = None,
     radiometric: bool = False,
+    despeckled: bool = False,
     force: bool = False,
 ) -> None:
     """Decompress a ``.sarl`` file of any size into a GeoTIFF in bounded memory.
@@ -178,7 +192,7 @@ def decompress_file(
         Cloud-optimized layout.
     model : path, optional
         Weights of the model, where the package does not find them by itself.
-    radiometric : bool
+    radiometric, despeckled : bool
         As for `decompress`.
     force : bool
         Replace `target` where it exists.
@@ -187,7 +201,7 @@ def decompress_file(
 
     refuse_existing(target, force)
     with StreamReader(source) as reader:
-        decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric)
+        decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric, despeckled=despeckled)
         like = decoder.like(Path(target).stem)
         bands, height, width = decoder.header.shape
         window = window or (0, 0, height, width)

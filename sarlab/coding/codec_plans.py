@@ -105,12 +105,16 @@ class HyperSpec:
         Costs are divided by the rate plus this many bits per pixel.
     bias_weight : float
         Weight of the squared difference of mean intensities in dB, beside squared error.
+    speckle_weight : float
+        Share of the squared error that the deviance of Gamma speckle replaces; see `sarlab.models.hyper.gamma_deviance`.
     last : bool
         Keep the averaged weights of the last step instead of those of the best validation.
     cross_steps : int
         Steps that afterwards teach the context what a second band gains from the first; 0 leaves that out.
     bias_steps : int
         Steps that afterwards teach the decoder the bias of its means; 0 leaves that out.
+    despeckle_steps : int
+        Steps that afterwards teach the decoder the reflectivity behind simulated speckle; 0 leaves that out.
     """
 
     groups: tuple[tuple[int, int, int], ...] = ((4, 4, 5), (12, 2, 3), (20, 2, 3), (28, 2, 3))
@@ -121,9 +125,11 @@ class HyperSpec:
     turned: bool = True
     rate_offset: float = 0.15
     bias_weight: float = 0.0
+    speckle_weight: float = 0.0
     last: bool = True
     cross_steps: int = 0
     bias_steps: int = 0
+    despeckle_steps: int = 0
 
 
 @dataclass(frozen=True)

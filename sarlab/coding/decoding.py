@@ -16,7 +16,7 @@ from sarlab.coding.metadata import scene_fields
 from sarlab.coding.parallel import Workers
 from sarlab.coding.tilecoder import decode_tile
 from sarlab.coding.tiling import Tiling, Window, blocks_covering, grown, inside
-from sarlab.errors import BitstreamError
+from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.scene import Scene
 
 
@@ -45,8 +45,12 @@ class SynthesisOrder:
         Of `core`.
     core, wide : (row, column, height, width)
         Samples wanted, and samples whose latent is at hand.
+    side : bytes
+        Of the header.
     radiometric : bool
         Correct the bias of mean intensity.
+    despeckled : bool
+        Estimate the reflectivity.
     """
 
     model: Path
@@ -56,7 +60,9 @@ class SynthesisOrder:
     quality: float
     core: Window
     wide: Window
+    side: bytes = b""
     radiometric: bool = False
+    despeckled: bool = False
 
 
 def decode_one(order: TileOrder) -> tuple[np.ndarray, np.ndarray]:
@@ -73,10 +79,12 @@ def synthesize(order: SynthesisOrder) -> np.ndarray:
     if not order.valid.any():
         return np.full(order.valid.shape, np.nan, np.float32)
     model = load_model(order.model)
-    x_hat = model.synthesize(order.latent, order.quality)
+    make = model.despeckled if order.despeckled else model.synthesize
+    x_hat = make(order.latent, order.quality)
     if order.radiometric:
         widths = np.array([n.width for n in order.levels.normalizers], np.float32)
-        x_hat = x_hat + model.correction(order.latent, order.quality) / widths[:, None, None]
+        side = model.parse_side(order.side, len(order.latent))
+        x_hat = x_hat + model.correction(order.latent, order.quality, side) / widths[:, None, None]
     return order.levels.restored(x_hat[(slice(None), *inside(order.core, order.wide))], order.valid)
 
 
@@ -92,6 +100,8 @@ class Decoder:
         File of the model, where it is not one that this package finds by itself.
     radiometric : bool
         Correct the bias of mean intensity, at some cost in PSNR.
+    despeckled : bool
+        Estimate the reflectivity behind the speckle; excludes `radiometric`.
 
     Attributes
     ----------
@@ -99,9 +109,20 @@ class Decoder:
     """
 
     def __init__(
-        self, reader: StreamReader, *, workers: int = 1, model: str | Path | None = None, radiometric: bool = False
+        self,
+        reader: StreamReader,
+        *,
+        workers: int = 1,
+        model: str | Path | None = None,
+        radiometric: bool = False,
+        despeckled: bool = False,
     ):
-        self.reader, self.header, self.radiometric = reader, reader.header, radiometric
+        if radiometric and despeckled:
+            raise CodecError(
+                "decode either radiometric or despeckled: the estimated reflectivity has no speckle to correct for"
+            )
+        self.reader, self.header = reader, reader.header
+        self.radiometric, self.despeckled = radiometric, despeckled
         header, self._workers = self.header, workers
         Workers(workers)
         self.path = find_model(header.model, header.model_hash, header.writer, model)
@@ -185,8 +206,9 @@ class Decoder:
             _paste(valid, core, mask, place)
         in_samples = tuple(stride * v for v in wide)
         return SynthesisOrder(
-            self.path, self.levels, latent, valid, self.header.quality, core, in_samples, self.radiometric
-        )  # type: ignore[arg-type]
+            self.path, self.levels, latent, valid, self.header.quality, core, in_samples, self.header.side,
+            self.radiometric, self.despeckled,
+        )  # type: ignore[arg-type]  # fmt: skip
 
     def scene(self, window: Window | None = None, name: str = "") -> Scene:
         """The scene, or a window of it."""

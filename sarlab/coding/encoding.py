@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
+
 from sarlab.coding.analysis import Job, Piece, analyze, make_job, sample_windows
 from sarlab.coding.bitstream import StreamWriter
 from sarlab.coding.header import Header
@@ -65,12 +67,22 @@ class Encoder:
         Processes for a large scene; 0 for all processors where that is worth it.
     metadata : bool
         Store names, tags and georeference.
+    radiometric : bool
+        Store what makes radiometric decoding exact.
     """
 
     def __init__(
-        self, source: Source, model: Path, *, tile: int = DEFAULT_TILE, workers: int = 1, metadata: bool = True
+        self,
+        source: Source,
+        model: Path,
+        *,
+        tile: int = DEFAULT_TILE,
+        workers: int = 1,
+        metadata: bool = True,
+        radiometric: bool = False,
     ):
         bands, height, width = source.shape
+        self.radiometric = radiometric
         self.workers = Workers(workers, bands * height * width)
         self.source, self.path, self.model = source, model, load_model(model)
         self.tiling = Tiling(height, width, tile, self.model.stride)
@@ -94,6 +106,8 @@ class Encoder:
             metadata=scene_metadata(first, source.georeference) if metadata else {},
         )  # fmt: skip
         overhead = StreamWriter(io.BytesIO(), self._header).overhead
+        if radiometric:
+            overhead += self.model.radiometry_size(bands) + 1
         parts = (
             [(pieces[0], window) for window in self._windows()]
             if small
@@ -109,7 +123,7 @@ class Encoder:
         quality = find_quality(self.model, self.sample, goal)
         start = file.tell()
         for attempt in range(MOST_TRIES):
-            header = replace(self._header, quality=quality, side=self.sample.side(quality))
+            header = replace(self._header, quality=quality, side=self._side(quality))
             file.seek(start)
             file.truncate()
             self._write(file, header)
@@ -124,6 +138,11 @@ class Encoder:
                 break
             quality = again
         return header
+
+    def _side(self, quality: float) -> bytes:
+        if not self.radiometric:
+            return self.sample.side(quality)
+        return self.sample.radiometry(quality, np.array([n.width for n in self.levels.normalizers]))
 
     def _corrected(self, quality: float, wanted: float, size: int) -> float:
         """Quality after a file of `size` bytes, because an estimate is off by a factor that hardly depends on quality."""

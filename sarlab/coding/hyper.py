@@ -7,7 +7,7 @@ ones are predicted from the first one too, where the model has learned that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -15,11 +15,13 @@ import numpy as np
 
 from sarlab.coding.costs import LARGEST_COUNTED, code_costs
 from sarlab.coding.hyper_arithmetic import FRACTION, QUALITY_UNIT, AtQuality, Frozen, numbers_at, scale_indices
+from sarlab.coding.hyper_decoding import HyperDecoding
 from sarlab.coding.hyper_network import LARGEST_HYPER, IntegerContext, clipped_seen
-from sarlab.coding.learned import Quantized, TileModel
+from sarlab.coding.learned import Quantized
 from sarlab.coding.rangecoder import RangeDecoder, RangeEncoder
 from sarlab.coding.tables import FAMILIES, INDICES, LARGEST
 from sarlab.errors import BitstreamError, ModelError
+from sarlab.models.despeckling import REACH
 from sarlab.models.hyper_context import HYPER_STRIDE, Step
 from sarlab.scenes.radiometry import Normalizer
 
@@ -44,7 +46,7 @@ class BandCode(NamedTuple):
     steps: list[tuple[np.ndarray, np.ndarray]]
 
 
-class HyperModel(TileModel):
+class HyperModel(HyperDecoding):
     """A `CodingTransform`, a hyper analysis, and the integer networks that predict the latent.
 
     Parameters
@@ -55,6 +57,7 @@ class HyperModel(TileModel):
     context : IntegerContext
     frozen : Frozen
     bias : BiasCorrection or None
+    despeckling : Despeckling or None
     name : str
     normalizers : dict of str to Normalizer
     content_hash : bytes
@@ -70,6 +73,7 @@ class HyperModel(TileModel):
         frozen: Frozen,
         *,
         bias: Any = None,
+        despeckling: Any = None,
         name: str,
         normalizers: dict[str, Normalizer],
         content_hash: bytes,
@@ -82,9 +86,12 @@ class HyperModel(TileModel):
         if frozen.families.max() >= len(FAMILIES) or frozen.maps.max() >= INDICES:
             raise ModelError(f"model '{name}' is damaged: it names tables that do not exist")
         self.network, self.h_a, self.context, self.frozen = network.eval(), hyper_analysis, context, frozen
-        self.bias, self.name, self.hash, self.normalizers = bias, name, content_hash, normalizers
+        self.bias, self.despeckling = bias, despeckling
+        self.name, self.hash, self.normalizers = name, content_hash, normalizers
         self.stride, self.neutral = network.stride, float(network.neutral)
         self.analysis_reach, self.synthesis_reach = network.analysis_reach, network.synthesis_reach
+        if despeckling is not None:
+            self.synthesis_reach = max(self.synthesis_reach, network.inverse_reach + REACH)
         #: Table of each scale index in each step, the bits of its magnitudes, and those that the next lower one saves.
         self._tables = [
             list(zip(f.tolist(), m.tolist(), strict=True)) for f, m in zip(frozen.families, frozen.maps, strict=True)
@@ -102,31 +109,6 @@ class HyperModel(TileModel):
 
         with torch.inference_mode():
             return self.network.analysis(torch.from_numpy(np.ascontiguousarray(x[:, None], np.float32))).numpy()
-
-    def synthesize(self, latent: np.ndarray, quality: float) -> np.ndarray:
-        import torch
-
-        with torch.inference_mode():
-            steps = torch.from_numpy(self.at(quality).steps)[:, None, None]
-            y_hat = torch.from_numpy(latent.astype(np.float32)) * (steps / FRACTION)
-            return self.network.synthesis(y_hat, quality, steps)[:, 0].numpy()
-
-    def correction(self, latent: np.ndarray, quality: float) -> np.ndarray:
-        import torch
-
-        if self.bias is None:
-            return super().correction(latent, quality)
-        with torch.inference_mode():
-            scale = torch.from_numpy(self.at(quality).steps) / FRACTION / self.network.deviation
-            scaled = torch.from_numpy(latent.astype(np.float32)) * scale[:, None, None]
-            return self.bias.in_db(scaled, quality, self.stride)[:, 0].numpy()
-
-    def fit_side(self, sample: Sequence[tuple[np.ndarray, np.ndarray]], quality: float) -> bytes:
-        return b""
-
-    def parse_side(self, side: bytes, bands: int) -> None:
-        if side:
-            raise BitstreamError(f"the header is damaged: model '{self.name}' has no side information")
 
     def quantize(self, y: np.ndarray, active: np.ndarray, quality: float, side: None) -> Quantized:
         import torch

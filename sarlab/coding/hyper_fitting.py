@@ -21,6 +21,7 @@ from sarlab.coding.hyper import Frozen, HyperModel
 from sarlab.coding.hyper_arithmetic import OCTAVE
 from sarlab.coding.hyper_bias import train_bias
 from sarlab.coding.hyper_cross import train_cross
+from sarlab.coding.hyper_despeckling import train_despeckling
 from sarlab.coding.hyper_integers import Ranges, integer_context
 from sarlab.coding.hyper_network import IntegerContext
 from sarlab.coding.hyper_storage import save_model
@@ -28,6 +29,7 @@ from sarlab.coding.tables import FAMILIES, INDICES
 from sarlab.models.bias import BiasCorrection
 from sarlab.models.coding_transform import CodingTransform
 from sarlab.models.data import Raster
+from sarlab.models.despeckling import Despeckling
 from sarlab.models.hyper import HyperTrained
 from sarlab.models.hyper_context import ContextModel
 from sarlab.models.layers import mirror_pad
@@ -45,7 +47,7 @@ def build(plan: HyperPlan) -> HyperTrained:
     context = ContextModel(network.channels, spec.groups, spec.features, spec.hidden, spec.channels)
     return HyperTrained(
         network, context, turned=spec.turned, rate_offset=spec.rate_offset, bias_weight=spec.bias_weight,
-        keeps_last=spec.last,
+        speckle_weight=spec.speckle_weight, keeps_last=spec.last,
     )  # fmt: skip
 
 
@@ -54,7 +56,8 @@ def finish(plan: HyperPlan, target: Path, trained: HyperTrained, data: Gathered,
     if plan.hyper.cross_steps and data.pairs:
         provenance = {**provenance, "second_band_rate": round(train_cross(plan, trained, data.pairs), 4)}
     bias = train_bias(plan, trained, data) if plan.hyper.bias_steps else None
-    freeze(plan, target, trained, data, provenance, bias)
+    despeckling = train_despeckling(plan, trained) if plan.hyper.despeckle_steps else None
+    freeze(plan, target, trained, data, provenance, bias, despeckling)
 
 
 @torch.no_grad()
@@ -65,6 +68,7 @@ def freeze(
     data: Gathered,
     provenance: dict,
     bias: BiasCorrection | None = None,
+    despeckling: Despeckling | None = None,
 ) -> None:
     """Make the networks integers, fit the tables, and write the model's file."""
     from sarlab.scenes.embedded import reference_normalizers
@@ -89,7 +93,7 @@ def freeze(
         frozen = with_tables(trained, entropy, frozen, pieces)
     save_model(
         target, network, context.h_a if context.hyper else None, entropy, frozen, groups=context.groups, hyper=context.hyper,
-        name=plan.name, normalizers=normalizers, bias=bias,
+        name=plan.name, normalizers=normalizers, bias=bias, despeckling=despeckling,
         provenance={**provenance, "plan": asdict(plan), "sarlab": __version__, "torch": torch.__version__.split("+")[0]},
     )  # fmt: skip
 

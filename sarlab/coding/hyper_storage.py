@@ -18,14 +18,15 @@ from sarlab.coding.learned import model_kinds
 from sarlab.errors import ModelError
 from sarlab.models.bias import BiasCorrection
 from sarlab.models.coding_transform import CodingTransform
+from sarlab.models.despeckling import Despeckling
 from sarlab.models.hyper_context import HyperAnalysis
 from sarlab.models.storage import copy_tensors, read_tensors, write_tensors
 from sarlab.scenes.radiometry import Normalizer
 
 KIND = "hyper"
-#: Prefixes of tensors: of the integer networks, the frozen numbers, the hyper analysis, the bias correction; the rest is the
-#: transform's.
-ENTROPY, TABLES, ANALYSIS, BIAS = "entropy.", "tables.", "h_a.", "bias."
+#: Prefixes of tensors: of the integer networks, the frozen numbers, the hyper analysis, the bias correction, the estimate of the
+#: reflectivity; the rest is the transform's.
+ENTROPY, TABLES, ANALYSIS, BIAS, DESPECKLING = "entropy.", "tables.", "h_a.", "bias.", "despeckling."
 #: Width of the hyper analysis.
 ANALYSIS_WIDTH = 48
 
@@ -43,6 +44,7 @@ def save_model(
     normalizers: Mapping[str, Normalizer],
     provenance: Mapping[str, Any],
     bias: BiasCorrection | None = None,
+    despeckling: Despeckling | None = None,
 ) -> None:
     """Write a model's file.
 
@@ -60,12 +62,15 @@ def save_model(
     name, normalizers, provenance
         As stated in the file.
     bias : BiasCorrection, optional
+    despeckling : Despeckling, optional
     """
     tensors = {key: t.detach().half() for key, t in network.state_dict().items() if key != "deviation"}
     if hyper_analysis is not None:
         tensors |= {ANALYSIS + key: t.detach().half() for key, t in hyper_analysis.state_dict().items()}
     if bias is not None:
         tensors |= {BIAS + key: t.detach().half() for key, t in bias.state_dict().items()}
+    if despeckling is not None:
+        tensors |= {DESPECKLING + key: t.detach().half() for key, t in despeckling.state_dict().items()}
     tensors |= {ENTROPY + key: t for key, t in entropy.items()}
     for field, array in zip(Frozen._fields, frozen, strict=True):
         tensors[TABLES + field] = torch.from_numpy(
@@ -103,17 +108,18 @@ def load_hyper(path: Path) -> HyperModel:
         analysis = HyperAnalysis(2 * network.channels, ANALYSIS_WIDTH, hyper)
         copy_tensors({k: t.float() for k, t in _taken(tensors, ANALYSIS).items()}, analysis.state_dict(), str(path))
         analysis.eval().to(memory_format=torch.channels_last)
-    bias = None
-    if corrections := _taken(tensors, BIAS):
-        bias = BiasCorrection(network.channels)
-        copy_tensors({k: t.float() for k, t in corrections.items()}, bias.state_dict(), str(path))
-        bias.eval()
+    heads: dict[str, Any] = {}
+    for prefix, kind in ((BIAS, BiasCorrection), (DESPECKLING, Despeckling)):
+        if found := _taken(tensors, prefix):
+            head = kind(network.channels)
+            copy_tensors({k: t.float() for k, t in found.items()}, head.state_dict(), str(path))
+            heads[prefix.removesuffix(".")] = head.eval()
     tensors["deviation"] = deviation
     copy_tensors({key: tensor.float() for key, tensor in tensors.items()}, network.state_dict(), str(path))
     network.orthogonalize()
     network.to(memory_format=torch.channels_last)
     return HyperModel(
-        network, analysis, context, frozen, bias=bias, name=name, normalizers=normalizers, content_hash=digest
+        network, analysis, context, frozen, **heads, name=name, normalizers=normalizers, content_hash=digest
     )  # fmt: skip
 
 

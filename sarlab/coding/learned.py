@@ -116,7 +116,7 @@ class TileModel(ABC):
     def synthesize(self, latent: np.ndarray, quality: float) -> np.ndarray:
         """Normalized samples of a latent: (bands, channels, h, w) → (bands, h·stride, w·stride), float32."""
 
-    def correction(self, latent: np.ndarray, quality: float) -> np.ndarray:
+    def correction(self, latent: np.ndarray, quality: float, side: Any) -> np.ndarray:
         """dB to add to decoded samples for their mean intensity to be right: (bands, h·stride, w·stride), float32.
 
         Raises
@@ -125,6 +125,42 @@ class TileModel(ABC):
             The model has not learned any.
         """
         raise CodecError(f"model '{self.name}' has no bias correction; decode without --radiometric")
+
+    def despeckled(self, latent: np.ndarray, quality: float) -> np.ndarray:
+        """Normalized estimate of the reflectivity, in the place of `synthesize`.
+
+        Raises
+        ------
+        CodecError
+            The model has not learned any.
+        """
+        raise CodecError(f"model '{self.name}' has no estimate of the reflectivity; decode without --despeckled")
+
+    def radiometry_size(self, bands: int) -> int:
+        """Bytes of what `fit_radiometry` returns.
+
+        Raises
+        ------
+        CodecError
+            The model's files hold nothing of that kind.
+        """
+        raise CodecError(f"model '{self.name}' stores no radiometry; compress without --radiometric")
+
+    def fit_radiometry(
+        self, sample: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, Any]], widths: np.ndarray, quality: float
+    ) -> bytes:
+        """Side information for the whole file that makes `correction` exact.
+
+        Parameters
+        ----------
+        sample : sequence of (latent, x, valid, place)
+            Latent as coded; normalized original samples and their mask, (bands, H, W), which are those at `place`, two slices
+            of what the latent decodes to.
+        widths : ndarray, shape (bands,)
+            dB of a normalized unit.
+        quality : float
+        """
+        raise NotImplementedError
 
 
 #: Builders by kind, as stated in a model's file: path → TileModel.

@@ -81,6 +81,14 @@ class Sample:
             self._sides[quality] = self.model.fit_side(pairs, quality)
         return self._sides[quality]
 
+    def radiometry(self, quality: float, widths: np.ndarray) -> bytes:
+        """Side information that makes the correction of means exact; see `TileModel.fit_radiometry`."""
+        sample = []
+        for piece in self.pieces:
+            latent = self.model.quantize(piece.y, active_around(piece), quality, None).latent
+            sample.append((latent, piece.x, piece.mask(piece.window), inside(piece.window, piece.wide)))
+        return self.model.fit_radiometry(sample, widths, quality)
+
     def bytes(self, quality: float) -> float:
         """Estimated size of the file."""
         side = self.side(quality)

@@ -61,6 +61,8 @@ class CodingTransform(nn.Module):
         self.g_s = _Branch(self.channels + 1, self.channels, width, depth) if width else None
         #: Samples around a block that its latent depends on, and blocks around a block that its samples depend on.
         self.analysis_reach, self.synthesis_reach = reach, blocks + (depth if width else 0)
+        #: Blocks around a block that its samples depend on without the correction.
+        self.inverse_reach = blocks
 
     def analysis(self, x: Tensor, mixing: Tensor | None = None) -> Tensor:
         """Latent of a raster.
@@ -99,6 +101,10 @@ class CodingTransform(nn.Module):
             level = torch.as_tensor(quality, dtype=y_hat.dtype, device=y_hat.device).reshape(-1, 1, 1, 1)
             plane = ((level - 32.0) / 16.0).expand(y_hat.shape[0], 1, *y_hat.shape[2:])
             y_hat = y_hat + steps * self.g_s(torch.cat([y_hat / self.deviation[:, None, None], plane], 1))
+        return self.linear_synthesis(y_hat, mixing)
+
+    def linear_synthesis(self, y_hat: Tensor, mixing: Tensor | None = None) -> Tensor:
+        """Raster of a latent without the learned correction; see `synthesis`."""
         axes = self.mixing if mixing is None else mixing
         return self._inverse(conv2d(y_hat, axes[:, :, None, None])) + self.neutral
 

@@ -55,6 +55,8 @@ class HyperTrained(nn.Module):
         Costs are to be divided by the rate plus this many bits per pixel.
     bias_weight : float
         Weight of the squared difference of mean intensities in dB, beside squared error.
+    speckle_weight : float
+        Share of the squared error that `gamma_deviance` replaces.
     keeps_last : bool
         Whether the weights of the last step are kept instead of the best of the validations.
     """
@@ -67,13 +69,15 @@ class HyperTrained(nn.Module):
         turned: bool = True,
         rate_offset: float = 0.15,
         bias_weight: float = 0.0,
+        speckle_weight: float = 0.0,
         keeps_last: bool = True,
     ):
         super().__init__()
         self.network, self.context, self.turned = network, context, turned
         #: Factor on the price of a bit when integers are chosen.
         self.thrift = 1.0
-        self.rate_offset, self.bias_weight, self.keeps_last = rate_offset, bias_weight, keeps_last
+        self.rate_offset, self.bias_weight, self.speckle_weight = rate_offset, bias_weight, speckle_weight
+        self.keeps_last = keeps_last
         self.turn = nn.Parameter(torch.zeros(network.channels, network.channels))
         #: ln of the odds of the wide part of each channel's density at a scale of one step, and per octave of scale.
         self.tail = nn.Parameter(torch.tensor([[-1.7], [-0.5]]).repeat(1, network.channels))
@@ -145,7 +149,10 @@ class HyperTrained(nn.Module):
         rate = (bits.sum((1, 2, 3)) + hyper_bits) / x[0].numel()
         decoded = self.network.synthesis(x_hat * deviation, quality, steps, mixing)
         weight = torch.ones_like(x) if mask is None else mask.to(x.dtype)
-        distortion = (torch.square(decoded - x) * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1)
+        errors = torch.square(decoded - x)
+        if self.speckle_weight:
+            errors = errors + self.speckle_weight * (gamma_deviance(x - decoded) - errors)
+        distortion = (errors * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1)
         if self.bias_weight:
             means = [(torch.exp(_SPAN * t.clamp(-0.5, 2)) * weight).sum((1, 2, 3)) for t in (decoded, x)]
             distortion = distortion + self.bias_weight * ((means[0] / means[1]).log() / _SPAN).square()
@@ -197,6 +204,23 @@ class HyperTrained(nn.Module):
         except StopIteration:
             pass
         return torch.cat(means, 1), torch.cat(scales, 1), torch.cat(chosen, 1)
+
+
+def gamma_deviance(difference: Tensor) -> Tensor:
+    """What Gamma speckle says of a decoded mean, in the unit of squared error, which it equals for small differences.
+
+    With d = ln(I/R) for the recorded intensity I and the decoded one R it is 2(exp(d) − d − 1): twice what the negative
+    log-likelihood ln R + I/R has above its least. Where speckle is averaged its minimum is the mean intensity, not that of dB.
+    Above d = 3 the exponential goes on as a line, or one bright sample would own the gradient.
+
+    Parameters
+    ----------
+    difference : Tensor
+        Recorded minus decoded normalized samples.
+    """
+    d = difference * _SPAN
+    near = d.clamp(max=3.0)
+    return 2 * (torch.exp(near) * (1 + d - near) - d - 1) / _SPAN**2
 
 
 def floored(log_scale: Tensor) -> Tensor:

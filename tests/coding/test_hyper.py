@@ -28,8 +28,9 @@ from sarlab.coding.hyper_network import EXACT, LARGEST_ACTIVATION, IntegerContex
 from sarlab.coding.learned import load_model
 from sarlab.coding.rangecoder import RangeDecoder, RangeEncoder
 from sarlab.coding.tilecoder import encode_tile
-from sarlab.errors import BitstreamError, ModelError
+from sarlab.errors import BitstreamError, CodecError, ModelError
 from sarlab.models.data import Raster
+from sarlab.models.despeckling import Despeckling
 from sarlab.models.hyper_context import KNOT_COUNT, features
 from sarlab.models.storage import read_tensors, write_tensors
 from sarlab.scenes.scene import Scene
@@ -322,9 +323,59 @@ def test_damaged_payloads_are_refused_or_decoded_to_something(tiny):
         assert np.abs(latent).max() < 1 << 25
 
 
-def test_side_information_is_refused(tiny):
-    with pytest.raises(BitstreamError, match="no side information"):
+def test_side_information_of_another_size_is_refused(tiny):
+    with pytest.raises(BitstreamError, match="1 bytes of side information"):
         load_model(tiny).parse_side(b"x", 1)
+
+
+def test_a_scene_says_what_its_means_lack(tiny, speckled):
+    """Random networks decode a biased scene; what the file says of it makes the mean of each band right, in any window."""
+    data = compress(speckled, codec=str(tiny), quality=16, radiometric=True)
+    assert len(data) == len(compress(speckled, codec=str(tiny), quality=16)) + 2 * 12 + 1
+    plain, exact = (decompress(data, model=tiny, radiometric=r).data for r in (False, True))
+
+    def biases(decoded):
+        mean = [np.nanmean(10 ** (part / 10), axis=(1, 2)) for part in (decoded, speckled.data)]
+        return 10 * np.log10(mean[0] / mean[1])
+
+    assert np.abs(biases(plain)).min() > 0.1
+    assert np.abs(biases(exact)).max() < 0.02
+    window = decompress(data, model=tiny, radiometric=True, window=(20, 30, 40, 50)).data
+    assert np.nanmax(np.abs(window - exact[:, 20:60, 30:80])) < 1e-3
+
+
+def test_the_size_of_the_radiometry_counts(tiny, speckled):
+    data = compress(speckled, codec=str(tiny), bpp=1.5, radiometric=True)
+    assert 8 * len(data) / speckled.data.size == pytest.approx(1.5, rel=0.03)
+
+
+def test_models_without_an_estimate_of_the_reflectivity_say_so(tiny, speckled):
+    data = compress(speckled, codec=str(tiny), quality=20)
+    with pytest.raises(CodecError, match="without --despeckled"):
+        decompress(data, model=tiny, despeckled=True)
+    with pytest.raises(CodecError, match="without --radiometric"):
+        decompress(data, model=tiny, radiometric=True)
+    with pytest.raises(CodecError, match="either radiometric or despeckled"):
+        decompress(data, model=tiny, radiometric=True, despeckled=True)
+
+
+def test_models_without_radiometry_say_so(speckled):
+    with pytest.raises(CodecError, match="compress without --radiometric"):
+        compress(speckled, codec="factorized", radiometric=True)
+
+
+def test_a_model_with_an_estimate_of_the_reflectivity(tmp_path, speckled):
+    """Before training nearly everything is kept; a window decodes to the same as the whole."""
+    path = Path(tmp_path) / "clean.safetensors"
+    hyper_fitting.freeze(PLAN, path, untrained(), training(), {}, despeckling=Despeckling())
+    data = compress(speckled, codec=str(path), quality=40, tile=64)
+    clean = decompress(data, model=path, despeckled=True).data
+    assert (np.isnan(clean) == np.isnan(speckled.data)).all()
+    kept = 1 / (1 + math.exp(-3))
+    error = np.nanmean(np.square(clean - speckled.data)) ** 0.5
+    assert error < 2 * (1 - kept) * np.nanstd(speckled.data) + 1
+    window = decompress(data, model=path, despeckled=True, window=(20, 30, 40, 50)).data
+    assert np.nanmax(np.abs(window - clean[:, 20:60, 30:80])) < 1e-3
 
 
 @pytest.mark.parametrize("change", ["entropy", "float", "groups", "maps"])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sarlab.errors import ModelError
 from sarlab.models.coding_transform import CodingTransform
-from sarlab.models.hyper import LAMBDA, HyperTrained, cheaper, floored, tailed_bits
+from sarlab.models.hyper import _SPAN, LAMBDA, HyperTrained, cheaper, floored, gamma_deviance, tailed_bits
 from sarlab.models.hyper_context import (
     FIRST_KNOT,
     KNOT_COUNT,
@@ -171,3 +171,37 @@ def test_more_quality_means_less_error_and_more_bits():
     rates, errors = [float(c.rate) for c in costs], [float(c.distortion) for c in costs]
     assert rates == sorted(rates)
     assert errors == sorted(errors, reverse=True)
+
+
+def test_the_deviance_of_speckle_is_least_at_the_mean_intensity():
+    """Over 4-look speckle; squared error is least at the mean of the logarithm, 0.13 nepers lower."""
+    generator = torch.Generator().manual_seed(3)
+    exponential = -torch.rand(4, 20000, generator=generator).clamp_min(1e-9).log()
+    recorded = exponential.mean(0).log() / _SPAN
+    levels = torch.linspace(-0.4, 0.4, 161) / _SPAN
+    deviance = torch.stack([gamma_deviance(recorded - level).mean() for level in levels])
+    squares = torch.stack([(recorded - level).square().mean() for level in levels])
+    assert float(levels[deviance.argmin()] * _SPAN) == pytest.approx(0.0, abs=0.011)
+    assert float(levels[squares.argmin()] * _SPAN) == pytest.approx(-0.130, abs=0.015)
+
+
+def test_the_deviance_of_small_differences_is_their_square():
+    small = torch.linspace(-1e-2, 1e-2, 11, dtype=torch.float64) / _SPAN
+    assert torch.allclose(gamma_deviance(small), small.square(), rtol=1e-2, atol=1e-12)
+    far = torch.tensor([2.999, 3.0, 3.001, 30.0], dtype=torch.float64) / _SPAN
+    values = gamma_deviance(far)
+    assert (values.diff() > 0).all()
+    assert float(values[2] - values[1]) == pytest.approx(float(values[1] - values[0]), rel=1e-2)
+
+
+def test_the_share_of_speckle_replaces_squared_error():
+    model = random_model()
+    x, quality = patches(), torch.tensor([20.0, 30.0])
+    with torch.no_grad():
+        found = []
+        for share in (0.0, 0.5, 1.0):
+            model.speckle_weight = share
+            found.append(model.costs(x, None, quality, None))
+    assert torch.allclose(found[1].distortion, (found[0].distortion + found[2].distortion) / 2)
+    assert torch.equal(found[0].rate, found[2].rate)
+    assert (found[2].distortion > found[0].distortion).any()

@@ -1,0 +1,93 @@
+"""Learning the decoder's estimate of the reflectivity: after everything else, which stays as it is, from simulated pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sarlab.coding.codec_plans import HyperPlan
+from sarlab.models.despeckling import Despeckling
+from sarlab.models.hyper import HyperTrained
+
+#: Scenes that are simulated, their side, and the first of their seeds (those of the catalog are smaller).
+SCENES, SIDE, FIRST_SEED = 40, 256, 5000
+#: Looks are drawn evenly in their logarithm between these, the correlation of neighbors evenly below that, and the level of the
+#: whole scene within this many dB of the simulator's.
+LOOKS, CORRELATION, SHIFT_DB = (0.9, 20.0), 0.75, 5.0
+_RATE = 2e-3
+
+
+def simulated_pairs(seed: int, count: int = SCENES, side: int = SIDE) -> tuple[Tensor, Tensor]:
+    """Scenes with speckle and their reflectivity in normalized dB: two tensors of shape (count, side, side).
+
+    Parameters
+    ----------
+    seed : int
+    count, side : int
+    """
+    from sarlab.scenes.embedded import reference_normalizers
+    from sarlab.scenes.simulate import SimulationSpec, simulate
+
+    rng = np.random.default_rng([seed, FIRST_SEED])
+    normalizer = reference_normalizers()["VV"]
+    pairs = []
+    for number in range(count):
+        looks = float(np.exp(rng.uniform(*np.log(LOOKS))))
+        # A quarter is white: single-look products at full resolution are.
+        correlation = 0.0 if number % 4 == 0 else float(rng.uniform(0, CORRELATION))
+        scene, clean = simulate(SimulationSpec(side, side, looks, correlation, seed=FIRST_SEED + number))
+        shift = rng.uniform(-SHIFT_DB, SHIFT_DB)
+        low, width = normalizer.low, normalizer.high - normalizer.low
+        pairs.append([(np.maximum(part.data[0], -60.0) + shift - low) / width for part in (scene, clean)])
+    noisy, truth = (torch.from_numpy(np.stack(parts).astype(np.float32)) for parts in zip(*pairs, strict=True))
+    return noisy, truth
+
+
+def train_despeckling(plan: HyperPlan, trained: HyperTrained) -> Despeckling:
+    """An estimate for the decoded latents of a trained model, averaged over the second half of the steps."""
+    spec, steps = plan.training, plan.hyper.despeckle_steps
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.seed + 4)
+        head = Despeckling(trained.network.channels)
+    noisy, truth = simulated_pairs(plan.seed)
+    average = [p.detach().clone() for p in head.parameters()]
+    optimizer = torch.optim.Adam(head.parameters(), lr=_RATE)
+    generator = torch.Generator().manual_seed(plan.seed + 5)
+    low, high = spec.quality
+    for step in range(steps):
+        x, clean = drawn(noisy, truth, spec.batch_size, spec.patch_size, generator)
+        quality = low + (high - low) * torch.rand(spec.batch_size, generator=generator)
+        with torch.no_grad():
+            scaled = trained.decoded(x, quality)
+            # Errors are those of samples, so what is compared may be latents: the transform keeps energies but for a few percent.
+            target = trained.network.analysis(clean, trained.mixing())
+        errors = head(scaled, quality) * trained.network.deviation[:, None, None] - target
+        share = step / steps
+        for group in optimizer.param_groups:
+            group["lr"] = _RATE * min(1.0, 2 * (1 - share))
+        optimizer.zero_grad(set_to_none=True)
+        (100 * errors.square().mean()).backward()
+        torch.nn.utils.clip_grad_norm_(head.parameters(), spec.clip_norm)
+        optimizer.step()
+        with torch.no_grad():
+            for kept, parameter in zip(average, head.parameters(), strict=True):
+                kept.lerp_(parameter, 1.0 if step < steps // 2 else 1 / (step - steps // 2 + 1))
+    with torch.no_grad():
+        for kept, parameter in zip(average, head.parameters(), strict=True):
+            parameter.copy_(kept)
+    return head
+
+
+def drawn(noisy: Tensor, truth: Tensor, count: int, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Patches of pairs at random places and in random orientations, each of shape (count, 1, side, side)."""
+    parts: tuple[list[Tensor], list[Tensor]] = ([], [])
+    side = min(side, noisy.shape[1])
+    for _ in range(count):
+        scene = int(torch.randint(len(noisy), (), generator=generator))
+        top, left = torch.randint(noisy.shape[1] - side + 1, (2,), generator=generator).tolist()
+        turns, flip = int(torch.randint(4, (), generator=generator)), int(torch.randint(2, (), generator=generator))
+        for part, source in zip(parts, (noisy, truth), strict=True):
+            patch = source[scene, top : top + side, left : left + side].rot90(turns)
+            part.append(patch.flip(0) if flip else patch)
+    return torch.stack(parts[0])[:, None], torch.stack(parts[1])[:, None]

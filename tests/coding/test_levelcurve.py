@@ -1,0 +1,74 @@
+"""Curves of bias by level: what they make equal, and what their bytes may be."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sarlab.coding.levelcurve import KNOTS, SIZE, LevelCurve, fit_curve, unpack_curves
+from sarlab.errors import BitstreamError
+
+
+def scene(seed=0, count=40_000):
+    """Speckle over levels from −20 to 0 dB, decoded as its mean in dB: darker by 0.5 dB, on bright ground by 1.5."""
+    rng = np.random.default_rng(seed)
+    level = rng.uniform(0, 0.8, count)
+    ground = -20 + 25 * level
+    original = ground + 10 * np.log10(rng.gamma(4.4, 1 / 4.4, count))
+    return original, ground - np.where(level > 0.5, 1.5, 0.5), level
+
+
+def bias(original, decoded):
+    return 10 * np.log10(np.sum(10 ** (decoded / 10)) / np.sum(10 ** (original / 10)))
+
+
+def test_means_become_those_of_the_original_at_every_level():
+    original, decoded, level = scene()
+    curve = fit_curve(original, decoded, level)
+    corrected = decoded + curve(level.astype(np.float32))
+    assert abs(bias(original, decoded)) > 0.9
+    assert abs(bias(original, corrected)) < 0.01
+    for low in (0.0, 0.2, 0.6):
+        part = (level >= low) & (level < low + 0.2)
+        assert abs(bias(original[part], corrected[part])) < 0.06
+
+
+def test_a_curve_comes_back_from_its_bytes():
+    original, decoded, level = scene(1)
+    curve = fit_curve(original, decoded, level)
+    packed = curve.pack()
+    assert len(packed) == SIZE
+    (again,) = unpack_curves(packed, 1)
+    assert np.array_equal(again(level), curve(level))
+    assert again.pack() == packed
+
+
+@given(st.binary(min_size=2 * SIZE, max_size=2 * SIZE))
+def test_any_bytes_are_refused_or_a_finite_curve(data):
+    try:
+        curves = unpack_curves(data, 2)
+    except BitstreamError:
+        levels = np.frombuffer(data, "<i2").reshape(2, -1)[:, :2]
+        assert (levels[:, 0] >= levels[:, 1]).any()
+        return
+    for curve in curves:
+        values = curve(np.linspace(-40, 40, 9, dtype=np.float32))
+        assert np.isfinite(values).all()
+        assert np.abs(values).max() <= 3.2 + 1e-6
+
+
+def test_other_sizes_are_refused():
+    with pytest.raises(BitstreamError, match="11 bytes of side information"):
+        unpack_curves(bytes(11), 1)
+
+
+def test_values_lie_between_knots_as_on_a_line():
+    curve = LevelCurve(0, 7 * 128, np.arange(KNOTS) * 8)
+    assert curve(np.array([-1, 0, 0.5, 0.875, 2], np.float32)) == pytest.approx([0, 0, 0.8, 1.4, 1.4])
+
+
+def test_a_band_without_samples_and_one_of_a_single_level():
+    empty = np.empty(0)
+    assert (fit_curve(empty, empty, empty)(np.zeros(3, np.float32)) == 0).all()
+    flat = fit_curve(np.full(50, -7.0), np.full(50, -8.0), np.full(50, 0.4))
+    assert flat(np.array([0.4], np.float32))[0] == pytest.approx(1, abs=0.02)
