@@ -111,7 +111,7 @@ PAIRED_BY = (
 )
 
 
-def paired(runs: pd.DataFrame, *, split: str = "test") -> pd.DataFrame:
+def paired(runs: pd.DataFrame, *, split: str | None = "test") -> pd.DataFrame:
     """Rows of networks with a quantizer, each with ``loss_db`` against the same training in float32.
 
     Runs without such a sibling are left out.

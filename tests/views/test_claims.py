@@ -69,7 +69,7 @@ def test_the_guides_own_curve_holds_and_one_12_db_lower_does_not(tmp_path):
 
 @pytest.mark.parametrize(("gain", "outcome"), [(2.2, HELD), (0.1, REFUTED), (1.5, OPEN)])
 def test_a_gain_is_judged_by_its_interval_over_seeds(tmp_path, gain, outcome):
-    frame = runs(lambda a, r, s: 30 - np.log2(r) + (gain + 0.1 * (s - 1) if a == "residual" else 0))
+    frame = runs(lambda a, r, s: 40 - 3 * np.log2(r) + (gain + 0.1 * (s - 1) if a == "residual" else 0))
     assert claims[8].judge(tables(tmp_path, frame)).outcome == outcome
 
 

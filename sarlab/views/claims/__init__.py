@@ -3,7 +3,7 @@
 A claim is a sentence of the guide and a function of the tables; nothing about its outcome is written down anywhere.
 """
 
-from sarlab.views.claims import latent, rate, speckle, training  # noqa: F401  (they register their claims)
+from sarlab.views.claims import latent, networks, rate, speckle, training  # noqa: F401  (they register their claims)
 from sarlab.views.claims.verdict import OUTCOMES, Claim, Verdict, claims
 
 __all__ = ["OUTCOMES", "Claim", "Verdict", "claims"]

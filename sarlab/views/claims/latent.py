@@ -16,8 +16,9 @@ from sarlab.views.claims.verdict import (
     claim,
     difference,
     judged,
-    networks,
+    together,
     unmeasured,
+    widest,
 )
 from sarlab.views.quant_rows import family, paired, study
 from sarlab.views.summary import measured
@@ -30,82 +31,105 @@ if TYPE_CHECKING:
 FLOAT16_DB, INT8_DB, INT4_DB = 0.1, (0.5, 2.0), (2.0, 5.0)
 #: A latent uses "the whole range" from this share of its levels and of the greatest entropy on.
 WHOLE = 0.9
+#: Levels of the latents that claim 4 is about.
+LEVELS = 256
 QUANTIZED = "networks with quantizers (plan quantization)"
 STUDY = "the study latent_bits"
 
 
 @claim(4, "Well-trained latents use the whole range, with entropy close to its maximum.",
-       "levels in use and entropy of 8-bit latents, one range a channel", "entropy")  # fmt: skip
+       "levels in use and entropy of 8-bit latents, as shares of what as many values spread evenly would show", "entropy")  # fmt: skip
 def whole_range(tables: Tables) -> Verdict:
-    rows = measured(tables.runs, split="test")
+    rows = measured(tables.runs)
     if rows.empty or "level_usage" not in rows:
         return unmeasured(QUANTIZED)
     rows = rows[
-        (rows["bits"] == 8) & rows["quantizer"].astype(str).str.startswith("u8") & (rows["architecture"] != "klt")
+        (rows["bits"] == 8) & rows["quantizer"].astype(str).isin(("u8", "u8t")) & (rows["architecture"] != "klt")
     ]
     rows = rows.dropna(subset=["level_usage", "latent_entropy"])
     if rows.empty:
         return unmeasured(QUANTIZED)
-    usage, entropy = rows["level_usage"].astype(float), rows["latent_entropy"].astype(float) / 8
-    outcome = (
-        HELD
-        if min(usage.mean(), entropy.mean()) >= WHOLE
-        else REFUTED
-        if max(usage.mean(), entropy.mean()) < WHOLE
-        else DEPENDS
+    if (rows["init"] == "scratch").any():
+        rows = rows[rows["init"] == "scratch"]
+    # Few values use few levels and repeat none: only latents with more positions than levels tell.
+    rows = rows[rows["pixels"] / rows["spatial_reduction"] ** 2 >= LEVELS]
+    if rows.empty:
+        return unmeasured(f"scenes of at least {LEVELS} positions in the latent, and {QUANTIZED}")
+    count = (rows["pixels"] / rows["spatial_reduction"] ** 2).astype(float)
+    usage = rows["level_usage"].astype(float) / even_usage(count)
+    entropy = rows["latent_entropy"].astype(float) / even_entropy(count)
+    keyed = [s.set_axis(pd.MultiIndex.from_frame(rows[["run_id", "scene"]])) for s in (usage, entropy)]
+    found = [widest(values, rows["acquisition"], ["run_id"]) for values in keyed]
+    outcomes = [judged(item, WHOLE) for item in found]
+    figure = (
+        f"{number(100 * found[0].mean, 0)} % of the levels that evenly spread values would use, and {number(100 * found[1].mean, 0)} % "
+        f"of their entropy ({number(rows['latent_entropy'].astype(float).mean())} bit)"
     )
-    return Verdict(
-        outcome,
-        f"{number(100 * usage.mean(), 0)} % of the levels in use, {number(8 * entropy.mean())} of 8 bit of entropy",
-        f"{span(100 * usage, lambda v: number(v, 0))} % of the levels",
-    )
+    intervals = [
+        f"{what} {number(100 * item.low, 0)} to {number(100 * item.high, 0)} %"
+        for what, item in zip(("levels", "entropy"), found, strict=True)
+        if np.isfinite(item.low)
+    ]
+    return Verdict(together(outcomes), figure, ", ".join(intervals))
 
 
-@claim(6, "16×16 latents of 16 to 64 channels suit SAR better than 8×8 with more.",
-       "PSNR from scratch at one ratio with other shapes, equal steps", "latent_design")  # fmt: skip
-def shape(tables: Tables) -> Verdict:
-    rows = networks(tables)
-    best: tuple[int, float] | None = None
-    for at, group in rows.groupby("dimension_ratio") if len(rows) else ():
-        if {16, 32} <= set(group["spatial_reduction"]):
-            best = max(best or (0, 0.0), (group["spatial_reduction"].nunique(), float(at)))
-    if best is None:
-        return unmeasured("shapes at one ratio from scratch (plan full)")
-    group = rows[rows["dimension_ratio"] == best[1]]
-    pair = ("architecture", "width", "depth", "seed", "scene")
-    found = difference(group, "spatial_reduction", 16, 32, "psnr_db", pair=pair)
-    if not found.pairs:
-        return unmeasured("shapes at one ratio from scratch (plan full)")
-    figure = f"16×16 against 8×8 at {ratio(best[1])}: {found.text()}"
-    return Verdict(judged(found, 0.0), figure, found.span())
+def even_usage(count: pd.Series, levels: int = LEVELS) -> pd.Series:
+    """Share of levels that so many values hit if every level is equally likely."""
+    return 1 - (1 - 1 / levels) ** count
+
+
+def even_entropy(count: pd.Series, levels: int = LEVELS) -> pd.Series:
+    """Mean plug-in entropy in bits of so many such values: few values fall short of log2(levels), whatever they are.
+
+    A level is hit by a number of values that is nearly Poisson distributed with mean λ = count / levels; the entropy is
+    log2(count) minus the mean of k·log2(k) over them, per value.
+    """
+    from scipy.stats import poisson
+
+    found = []
+    for values in count:
+        mean = values / levels
+        k = np.arange(1, int(mean + 12 * np.sqrt(mean + 1)) + 12)
+        found.append(np.log2(values) - float((poisson.pmf(k, mean) * k * np.log2(k)).sum()) / mean)
+    return pd.Series(found, index=count.index)
 
 
 @claim(11, "float16 costs less than 0.1 dB, int8 0.5 to 2 dB, int4 2 to 5 dB.",
-       "loss on KLT latents at every ratio, one range a channel and one for all", "quantizers")  # fmt: skip
+       "loss on KLT latents and on those of networks from scratch at every ratio, one range a channel and one for all", "quantizers")  # fmt: skip
 def losses(tables: Tables) -> Verdict:
     rows = study(tables)
     if rows.empty:
         return unmeasured(STUDY)
-    half = rows[rows["scheme"] == "float16"]["loss_db"]
+    half = [rows[rows["scheme"] == "float16"]["loss_db"]]
     found = {
-        bits: pd.concat(
-            [family(rows, key)[lambda f, b=bits: f["bits"] == b]["loss_db"] for key in ("minmax", "tensor")]
-        )
+        bits: [family(rows, key)[lambda f, b=bits: f["bits"] == b]["loss_db"] for key in ("minmax", "tensor")]
         for bits in (8, 4)
     }
-    if half.empty or found[8].empty or found[4].empty:
+    own = paired(tables.runs)
+    own = own[(own["init"] == "scratch") & (own["quantizer_training"].fillna("none") == "none")] if len(own) else own
+    own = own.groupby(["run_id", "quantizer"])["loss_db"].mean() if len(own) else pd.Series(dtype=float)
+    labels = own.index.get_level_values("quantizer") if len(own) else pd.Index([])
+    half.append(own[labels == "f16"])
+    for bits in (8, 4):
+        found[bits].append(own[labels.isin((f"u{bits}", f"u{bits}t"))])
+    halves, whole = pd.concat(half), {bits: pd.concat(parts) for bits, parts in found.items()}
+    if halves.empty or any(values.empty for values in whole.values()):
         return unmeasured(STUDY)
-    right = [
-        half.max() < FLOAT16_DB,
-        *(bool(found[bits].between(*limits).all()) for bits, limits in ((8, INT8_DB), (4, INT4_DB))),
-    ]
-    outcome = HELD if all(right) else REFUTED if not any(right[1:]) and not _overlaps(found) else DEPENDS
-    figure = f"float16 at most {number(half.max(), 3)} dB, int8 {span(found[8], lambda v: number(v, 2))} dB, int4 {span(found[4], lambda v: number(v, 1))} dB"
-    return Verdict(outcome, figure)
-
-
-def _overlaps(found: dict[int, pd.Series]) -> bool:
-    return any(found[bits].between(*limits).any() for bits, limits in ((8, INT8_DB), (4, INT4_DB)))
+    inside = {8: whole[8].between(*INT8_DB), 4: whole[4].between(*INT4_DB)}
+    right = [bool(halves.max() < FLOAT16_DB), *(bool(values.all()) for values in inside.values())]
+    none = [not values.any() for values in inside.values()]
+    outcome = HELD if all(right) else REFUTED if all(none) else DEPENDS
+    figure = (
+        f"float16 at most {number(halves.max(), 3)} dB, int8 {span(whole[8], lambda v: number(v, 2))} dB, "
+        f"int4 {span(whole[4], lambda v: number(v, 1))} dB"
+    )
+    if len(found[8][-1]):
+        figure += (
+            f"; of networks from scratch int8 {span(found[8][-1], lambda v: number(v, 2))} dB, "
+            f"int4 {span(found[4][-1], lambda v: number(v, 1))} dB"
+        )
+    shares = ", ".join(f"{number(100 * inside[b].mean(), 0)} % of int{b}" for b in (8, 4))
+    return Verdict(outcome, figure, f"within the guide's figures: {shares}")
 
 
 @claim(12, "Min-max quantization as written works for any number of bits.",
@@ -129,7 +153,7 @@ def as_written(tables: Tables) -> Verdict:
 
 
 @claim(13, "QuantizationNoise(bits) matches the quantizer.",
-       "true step over the step of its noise, which assumes a range of one", "quantizers")  # fmt: skip
+       "true step over the step of its noise, which assumes a range of one; loss with real rounding after training with either noise", "quantizers")  # fmt: skip
 def noise_matches(tables: Tables) -> Verdict:
     rows = study(tables)
     if rows.empty or "latent_range" not in rows:
@@ -138,7 +162,16 @@ def noise_matches(tables: Tables) -> Verdict:
     if ranges.empty:
         return unmeasured(STUDY)
     outcome = HELD if ranges.between(0.8, 1.25).all() else REFUTED if not ranges.between(0.5, 2).any() else DEPENDS
-    return Verdict(outcome, f"the true step is {span(ranges, number)} times that of the noise")
+    figure = f"the true step is {span(ranges, number)} times that of the noise"
+    seen = paired(tables.runs, split=None)
+    seen = seen[seen["quantizer_training"].isin(("noise", "guide-noise"))] if len(seen) else seen
+    keys = ("architecture", "init", "spatial_reduction", "latent_channels", "bits", "seed", "scene", "band")
+    if len(seen):
+        found = difference(seen, "quantizer_training", "guide-noise", "noise", "loss_db", pair=keys)
+        if found.pairs:
+            figure += f"; training with it loses {found.text()} against noise of the true step"
+            return Verdict(outcome, figure, found.span())
+    return Verdict(outcome, figure)
 
 
 @claim(14, "16×16×16 at 8 bit is 64×.",
@@ -162,18 +195,25 @@ def total_ratio(tables: Tables) -> Verdict:
 
 
 @claim(20, "Training with quantization noise makes the network robust to quantization.",
-       "loss at equal bits of networks that saw the quantizer in training and of those that did not", "quantizers")  # fmt: skip
+       "loss with real rounding at equal bits and steps, of networks that did not see the quantizer in training minus that of those that did",
+       "quantizers")  # fmt: skip
 def robust(tables: Tables) -> Verdict:
-    rows = paired(tables.runs)
+    rows = paired(tables.runs, split=None)
     if rows.empty:
         return unmeasured(QUANTIZED)
     rows = rows[rows["quantizer_training"].isin(("none", "noise", "ste", "mixed"))]
-    rows = rows.assign(
-        seen=np.where(rows["quantizer_training"] == "none", "none", "seen"),
-        scheme=rows["quantizer"].astype(str).str.partition("-")[0],
-    )
+    rows = rows.assign(scheme=rows["quantizer"].astype(str).str.partition("-")[0])
     pair = ("architecture", "init", "spatial_reduction", "latent_channels", "scheme", "seed", "scene", "band")
-    found = difference(rows, "seen", "none", "seen", "loss_db", pair=pair)
-    if not found.pairs:
+    found = {
+        seen: difference(rows, "quantizer_training", "none", seen, "loss_db", pair=pair)
+        for seen in ("noise", "ste", "mixed")
+    }
+    found = {seen: item for seen, item in found.items() if item.pairs}
+    if not found:
         return Verdict(UNMEASURED, f"needs the same quantizer after training and in it: {QUANTIZED}")
-    return Verdict(judged(found, 0.0), f"training with the quantizer takes {found.text()} off the loss", found.span())
+    figure = "of the loss it takes " + ", ".join(
+        f"{item.text()} with {'rounding' if seen == 'ste' else seen} in training ({item.trainings} networks)"
+        for seen, item in found.items()
+    )
+    noise = found.get("noise", next(iter(found.values())))
+    return Verdict(together([judged(item, 0.0, trainings=2) for item in found.values()]), figure, noise.span())

@@ -1,4 +1,4 @@
-"""Claims about networks and their training."""
+"""Claims about training: width and data, memory, stability."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sarlab.views import trainings
 from sarlab.views.claims.verdict import (
-    DEPENDS,
     HELD,
     OPEN,
     REFUTED,
+    Difference,
     Verdict,
     claim,
-    difference,
     judged,
     main_shapes,
     networks,
+    together,
     unmeasured,
+    widest,
 )
 from sarlab.views.summary import is_true, measured
 from sarlab.views.text import number, ratio, span
@@ -26,97 +28,85 @@ from sarlab.views.text import number, ratio, span
 if TYPE_CHECKING:
     from sarlab.lab.results import Tables
 
-#: What must agree between two networks that are compared at equal budgets.
-EQUAL = ("dimension_ratio", "spatial_reduction", "steps", "batch_size", "seed", "scene")
-#: Largest overhead in multiply-accumulates at which two networks count as matched.
-MATCHED = 0.25
 #: Memory in GB that the guide states for batches of 16, 8 and 4, and the card it speaks of.
 STATED_GB, CARD_GB = {16: 4.0, 8: 2.5, 4: 1.5}, 8.0
-SCRATCH = "plain, residual and attention networks from scratch at equal steps (plan full)"
-
-
-@claim(7, "Four to five layers are the right depth; shallow trains fast, deep is slow with vanishing gradients.",
-       "PSNR and time from scratch at one shape over depth", "architectures")  # fmt: skip
-def depth(tables: Tables) -> Verdict:
-    rows = varied(networks(tables), "depth", least=2)
-    if rows.empty:
-        return unmeasured("one shape from scratch at several depths (plan full)")
-    lowest, highest = rows["depth"].min(), rows["depth"].max()
-    found = difference(rows, "depth", highest, lowest, "psnr_db", pair=EQUAL)
-    seconds = rows.groupby("depth")["train_seconds"].mean()
-    figure = f"depth {int(highest)} against {int(lowest)}: {found.text()}, {number(seconds[highest] / seconds[lowest])} times as long"
-    # Deep nets that gain without end, or shallow ones that lose nothing, both speak against a best depth between them.
-    middle = rows[(rows["depth"] > lowest) & (rows["depth"] < highest)]
-    if middle.empty:
-        return Verdict(OPEN, figure, found.span())
-    inner = difference(rows, "depth", middle["depth"].median(), highest, "psnr_db", pair=EQUAL)
-    outer = difference(rows, "depth", middle["depth"].median(), lowest, "psnr_db", pair=EQUAL)
-    outcomes = {judged(inner, 0.0), judged(outer, 0.0)}
-    return Verdict(HELD if outcomes == {HELD} else REFUTED if REFUTED in outcomes else OPEN, figure, found.span())
-
-
-@claim(8, "Residual blocks gain 2 dB at 16×, or double the ratio at equal quality.",
-       "residual minus plain from scratch at 16×, equal steps", "architectures")  # fmt: skip
-def residual_gain(tables: Tables) -> Verdict:
-    rows = main_shapes(networks(tables))
-    rows = rows[rows["dimension_ratio"] == 16] if len(rows) else rows
-    found = difference(rows, "architecture", "residual", "plain", "psnr_db", pair=EQUAL) if len(rows) else None
-    if found is None or not found.pairs:
-        return unmeasured(SCRATCH)
-    outcome = HELD if judged(found, 1.5) == HELD else REFUTED if judged(found, 1.5) == REFUTED else OPEN
-    return Verdict(outcome, f"{found.text()} at {ratio(16)}{_cost(rows, 'residual', 'plain')}", found.span())
-
-
-@claim(9, "Attention at the bottleneck preserves edges better and costs little.",
-       "edge preservation of attention minus residual from scratch, and what it adds in operations", "architectures")  # fmt: skip
-def attention_edges(tables: Tables) -> Verdict:
-    rows = main_shapes(networks(tables))
-    if rows.empty or "epi_roa" not in rows:
-        return unmeasured(SCRATCH)
-    found = difference(rows, "architecture", "attention", "residual", "epi_roa", pair=EQUAL)
-    if not found.pairs:
-        return unmeasured(SCRATCH)
-    macs = rows.groupby("architecture")["macs_per_pixel"].mean()
-    overhead = float(macs["attention"] / macs["residual"] - 1)
-    edges = judged(found, 0.0)
-    outcome = edges if edges != HELD or overhead <= MATCHED else DEPENDS
-    return Verdict(
-        outcome,
-        f"{found.text('of 1', 3)} in edges kept, {number(100 * overhead, 0)} % more operations",
-        found.span("", 3),
-    )
+#: Width that the guide recommends at least.
+WIDE = 64
+STUDY = "the study trainings (plan cpu)"
 
 
 @claim(10, "A width of 64 to 128 is a good start on 8 GB; wider overfits with little data.",
-       "PSNR from scratch at one shape over width", "architectures")  # fmt: skip
+       "short trainings from scratch over width, on all patches and on one of them: PSNR on other scenes, and how far it falls behind that on the training scenes",
+       "architectures")  # fmt: skip
 def width(tables: Tables) -> Verdict:
-    rows = varied(networks(tables), "width", least=2)
-    if rows.empty:
-        return unmeasured("one shape from scratch at several widths (plan full)")
-    means = rows.groupby("width")["psnr_db"].mean()
-    best = float(means.idxmax())
-    largest = means.index.max()
-    figure = f"best of {', '.join(str(int(w)) for w in means.index)}: {int(best)} with {number(means.max())} dB"
-    narrower = means.index[means.index < 64]
-    if not len(narrower) or largest < 64:
-        return Verdict(OPEN, figure)
-    found = difference(rows, "width", best if best >= 64 else largest, narrower.max(), "psnr_db", pair=EQUAL)
-    return Verdict(judged(found, 0.0), f"{figure}; against {int(narrower.max())}: {found.text()}", found.span())
+    rows = trainings.study(tables, "width")
+    if rows.empty or not (rows["width"] >= WIDE).any() or not (rows["width"] < WIDE).any():
+        return unmeasured(STUDY)
+    narrow, wide = int(rows.loc[rows["width"] < WIDE, "width"].max()), WIDE
+    held = rows[rows["split"] != "train"]
+    gain = {kind: across(held[held["patches"] == kind], "width", wide, narrow) for kind in ("all", "one")}
+    gaps = rows.assign(kind=np.where(rows["split"] == "train", "train", "held"))
+    behind = gaps.groupby(["patches", "width", "seed", "kind"])["psnr_db"].mean().unstack("kind")
+    behind = (behind["train"] - behind["held"]).groupby(["patches", "width"]).mean()
+    outcomes = [judged(gain["all"], 0.0, trainings=2), judged(gain["one"], 0.0, more=False, trainings=2)]
+    figure = (
+        f"{wide} against {narrow} channels: {gain['all'].text()} with all patches, {gain['one'].text()} with one; "
+        f"on one patch the training scene is {span(behind['one'], number)} dB better than others, from {narrow_wide(behind)}"
+    )
+    return Verdict(together(outcomes), figure, f"{gain['all'].span()}; {gain['one'].span()}")
+
+
+def narrow_wide(behind: pd.Series) -> str:
+    """``16 to 96 channels``."""
+    widths = behind["one"].index
+    return f"{int(widths.min())} to {int(widths.max())} channels"
+
+
+def across(rows: pd.DataFrame, by: str, first: object, second: object) -> Difference:
+    """Paired difference of PSNR between two values of a column of the study, by scene and seed."""
+    keys = ["seed", "scene"]
+    sides = [rows[rows[by] == value].set_index(keys)[["psnr_db", "acquisition"]] for value in (first, second)]
+    joined = sides[0].join(sides[1]["psnr_db"].rename("_other"), how="inner")
+    if joined.empty:
+        return Difference(np.nan, np.nan, np.nan, 0, 0)
+    return widest(joined["psnr_db"] - joined["_other"], joined["acquisition"], ["seed"])
 
 
 @claim(15, "The memory formula is right, and batches of 16, 8 and 4 take 4, 2.5 and 1.5 GB.",
-       "the formula for the networks and batches of the runs beside their measured peak", "cost")  # fmt: skip
+       "what the formula gives for the guide's own case; peaks of a training step of 256×256 images, beside the formula, the guide's figures and a count by shapes",
+       "architectures")  # fmt: skip
 def memory_formula(tables: Tables) -> Verdict:
     stated = {batch: guide_memory(batch, 256 * 256, 5e6) for batch in STATED_GB}
     own = [abs(stated[batch] / STATED_GB[batch] - 1) for batch in STATED_GB]
     figure = f"for its own case the formula gives {', '.join(number(stated[b], 2) for b in STATED_GB)} GB"
-    rows = tables.table("cost")
-    column = "train_peak_mb" if "train_peak_mb" in rows else "peak_mb"
-    if len(rows) and {"batch_size", "parameters", "patch_size", column} <= set(rows):
-        told = [guide_memory(r.batch_size, r.patch_size**2, r.parameters) for r in rows.itertuples()]
-        shares = rows[column].astype(float) / 1e3 / np.array(told)
-        figure += f"; measured peaks are {span(shares.dropna(), number)} times what it gives"
-    return Verdict(HELD if max(own) < 0.15 else REFUTED, figure)
+    right = [max(own) < 0.15]
+    rows = memory(tables)
+    if len(rows):
+        figure += (
+            f"; measured {', '.join(number(v, 2) for v in rows['used_gb'])} GB at batches of "
+            f"{', '.join(str(int(b)) for b in rows['batch_size'])}, {span(rows['used_gb'] / rows['formula_gb'], number)} times "
+            f"the formula and {span(rows['used_gb'] / rows['stated_gb'], lambda v: number(v, 2))} times what is stated"
+        )
+        right.append(bool((rows["used_gb"] / rows["formula_gb"] - 1).abs().max() < 0.15))
+        counted = span(rows["estimated_mb"] / 1e3 / rows["used_gb"], lambda v: number(v, 2))
+        return Verdict(
+            HELD if all(right) else REFUTED, figure, f"a count by shapes gives {counted} of what was measured"
+        )
+    return Verdict(HELD if all(right) else REFUTED, figure)
+
+
+def memory(tables: Tables) -> pd.DataFrame:
+    """Peaks of a training step at the guide's batches: ``used_gb``, what the formula gives, what the guide states."""
+    rows = trainings.study(tables, "memory", measured=False)
+    if rows.empty or "peak_mb" not in rows:
+        return pd.DataFrame()
+    rows = rows.sort_values("batch_size", ascending=False)
+    formula = [guide_memory(r.batch_size, r.patch_size**2, r.parameters) for r in rows.itertuples()]
+    return rows.assign(
+        used_gb=(rows["peak_mb"] - rows["process_mb"]) / 1e3,
+        formula_gb=formula,
+        stated_gb=rows["batch_size"].map(STATED_GB).astype(float),
+    )
 
 
 def guide_memory(batch: float, pixels: float, parameters: float) -> float:
@@ -124,56 +114,89 @@ def guide_memory(batch: float, pixels: float, parameters: float) -> float:
     return 4e-9 * (batch * pixels + parameters + 2 * batch * parameters + 2 * parameters)
 
 
-@claim(16, "High ratios train less stably and collapse.",
-       "collapsed trainings and spread over seeds from scratch, by ratio", "architectures")  # fmt: skip
+@claim(16, "High ratios train less stably and collapse; starting from lower ratios helps.",
+       "trainings from scratch that collapsed, and spread over seeds, by ratio; PSNR of a warm start minus that of a training of its own",
+       "architectures")  # fmt: skip
 def stability(tables: Tables) -> Verdict:
     rows = main_shapes(networks(tables))
-    if rows.empty or rows["seed"].nunique() < 3:
-        return unmeasured("trainings from scratch of three seeds (plan full)")
-    by_run = rows.groupby(["architecture", "dimension_ratio", "seed"], as_index=False).agg(
-        psnr=("psnr_db", "mean"), collapsed=("collapsed", "first")
+    spread = spread_over_seeds(rows)
+    if spread.empty or len(spread) < 2:
+        return unmeasured("trainings from scratch of three seeds at several ratios (plan cpu or full)")
+    lost = (
+        is_true(rows.drop_duplicates("run_id").set_index("dimension_ratio")["collapsed"])
+        .groupby(level=0)
+        .agg(["sum", "size"])
     )
-    spread = by_run.groupby(["architecture", "dimension_ratio"])["psnr"].std().groupby("dimension_ratio").mean()
-    lost = is_true(by_run["collapsed"]).groupby(by_run["dimension_ratio"]).mean()
+    low, high = spread.index.min(), spread.index.max()
     figure = (
-        f"{number(100 * lost.iloc[-1], 0)} % collapsed at {ratio(lost.index[-1])}, {number(100 * lost.iloc[0], 0)} % at {ratio(lost.index[0])}; "
-        f"spread over seeds {number(spread.iloc[-1], 2)} and {number(spread.iloc[0], 2)} dB"
+        f"{int(lost['sum'].sum())} of {int(lost['size'].sum())} trainings collapsed, {int(lost['sum'][lost.index.max()])} of "
+        f"{int(lost['size'][lost.index.max()])} at {ratio(lost.index.max())}; spread over seeds {number(spread['deviation'][high], 2)} dB at "
+        f"{ratio(high)}, {number(spread['deviation'][low], 2)} dB at {ratio(low)}"
     )
-    if lost.iloc[-1] > lost.iloc[0]:
-        return Verdict(HELD, figure)
-    return Verdict(REFUTED if spread.iloc[-1] <= spread.iloc[0] else DEPENDS, figure)
+    warm = warm_start(tables)
+    if warm.pairs:
+        figure += f"; a warm start brings {warm.text()}"
+    more = float((spread["deviation"][high] / spread["deviation"][low]) ** 2)
+    from scipy.stats import f
+
+    degrees = spread["degrees"][high], spread["degrees"][low]
+    bounds = more / f.ppf(0.975, *degrees), more / f.ppf(0.025, *degrees)
+    if lost["sum"][lost.index.max()] > lost["sum"][lost.index.min()]:
+        outcome = HELD
+    else:
+        outcome = HELD if bounds[0] > 1 else REFUTED if bounds[1] < 1 else OPEN
+    shares = span(np.sqrt(bounds), lambda v: number(v, 2))
+    return Verdict(outcome, figure, f"spread at {ratio(high)} over that at {ratio(low)}: {shares}")
+
+
+def spread_over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """Standard deviation of PSNR over seeds, pooled over architectures, by ratio, with its degrees of freedom."""
+    if rows.empty:
+        return pd.DataFrame(columns=["deviation", "degrees"])
+    runs = rows.groupby(["architecture", "dimension_ratio", "seed"])["psnr_db"].mean()
+    groups = runs.groupby(["dimension_ratio", "architecture"])
+    squares, degrees = groups.var(ddof=1) * (groups.size() - 1), groups.size() - 1
+    enough = degrees[degrees > 1].index
+    pooled = pd.DataFrame({"squares": squares[enough], "degrees": degrees[enough]}).groupby(level=0).sum()
+    return pooled.assign(deviation=np.sqrt(pooled["squares"] / pooled["degrees"]))
+
+
+def warm_start(tables: Tables) -> Difference:
+    """PSNR of networks that start from the one of twice the channels, minus those trained on their own, at equal ratio."""
+    own, warm = networks(tables), networks(tables, curve="progressive")
+    if own.empty or warm.empty:
+        return Difference(np.nan, np.nan, np.nan, 0, 0)
+    keys = ["architecture", "spatial_reduction", "latent_channels", "width", "depth", "seed", "scene"]
+    warm = warm[warm["latent_channels"] < warm["latent_channels"].max()]
+    joined = warm.set_index(keys)[["psnr_db", "acquisition"]].join(
+        own.drop_duplicates(keys).set_index(keys)["psnr_db"].rename("_own"), how="inner"
+    )
+    if joined.empty:
+        return Difference(np.nan, np.nan, np.nan, 0, 0)
+    return widest(
+        joined["psnr_db"] - joined["_own"], joined["acquisition"], ["architecture", "latent_channels", "seed"]
+    )
 
 
 @claim(22, "A GPU of 8 GB is enough at batches of 8 to 16.",
-       "largest measured peak of memory of the runs", "runs")  # fmt: skip
+       "largest measured peak of memory of the runs, and of a training step of 16 images of 256×256 with 64 channels", "architectures")  # fmt: skip
 def card(tables: Tables) -> Verdict:
     rows = measured(tables.runs)
     rows = rows[(rows["architecture"] != "klt") & (rows["batch_size"] >= 8)] if len(rows) else rows
     peaks = (
         pd.to_numeric(rows["peak_memory_mb"], errors="coerce").dropna() / 1e3 if len(rows) else pd.Series(dtype=float)
     )
-    if peaks.empty:
+    steps = memory(tables)
+    if peaks.empty and steps.empty:
         return unmeasured("trainings with batches of 8 or more")
-    largest = int(rows["batch_size"].max())
-    return Verdict(
-        HELD if peaks.max() < CARD_GB else REFUTED, f"at most {number(peaks.max())} GB, in batches of up to {largest}"
-    )
-
-
-def varied(rows: pd.DataFrame, column: str, *, least: int) -> pd.DataFrame:
-    """Rows of the one architecture, ratio and shape at which most values of `column` were trained."""
-    if rows.empty:
-        return rows
-    others = [name for name in ("width", "depth") if name != column]
-    keys = ["architecture", "dimension_ratio", "spatial_reduction", "steps", *others]
-    counts = rows.groupby(keys)[column].nunique()
-    if counts.empty or counts.max() < least:
-        return rows.iloc[:0]
-    wanted = dict(zip(keys, counts.idxmax(), strict=True))
-    return rows[np.logical_and.reduce([rows[name] == value for name, value in wanted.items()])]
-
-
-def _cost(rows: pd.DataFrame, one: str, other: str) -> str:
-    macs = rows.groupby("architecture")["macs_per_pixel"].mean()
-    share = float(macs[one] / macs[other] - 1)
-    return f" with {number(100 * abs(share), 0)} % {'more' if share >= 0 else 'fewer'} operations"
+    parts, most = [], []
+    if len(peaks):
+        most.append(peaks.max())
+        parts.append(f"runs take at most {number(peaks.max())} GB, in batches of up to {int(rows['batch_size'].max())}")
+    if len(steps):
+        top = steps.iloc[0]
+        most.append(float(top["peak_mb"]) / 1e3)
+        parts.append(
+            f"a step of {int(top['batch_size'])} images with {int(top['width'])} channels {number(most[-1])} GB, process included"
+        )
+    return Verdict(HELD if max(most) < CARD_GB else REFUTED, "; ".join(parts))

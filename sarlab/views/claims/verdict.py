@@ -83,12 +83,26 @@ def unmeasured(what: str) -> Verdict:
 # --- rows -------------------------------------------------------------------------------------------------------------
 
 
-def networks(tables: Tables, *, init: str = "scratch", split: str = "test") -> pd.DataFrame:
-    """Rows of unquantized networks of one start on recorded scenes, first band."""
+def networks(
+    tables: Tables, *, init: str = "scratch", split: str | None = None, curve: str = "dedicated"
+) -> pd.DataFrame:
+    """Rows of unquantized networks of one start on recorded scenes, first band.
+
+    Parameters
+    ----------
+    tables : Tables
+    init : {"scratch", "klt"}
+    split : {"test", "independent"}, optional
+        Default: both, so that differences have an interval over acquisitions.
+    curve : str
+        Trainings of a ratio's own, or those that ratios share.
+    """
     rows = measured(tables.runs, split=split)
     if rows.empty:
         return rows
     rows = rows[(rows["band"] == bands(rows)[0]) & (rows["init"] == init) & (rows["architecture"] != "klt")]
+    if "curve" in rows:
+        rows = rows[rows["curve"].fillna("dedicated") == curve]
     return rows[rows["quantizer"] == "f32"]
 
 
@@ -113,12 +127,22 @@ def best_points(rows: pd.DataFrame, metric: str = "psnr_db") -> pd.DataFrame:
 
 
 class Difference(NamedTuple):
-    """Mean paired difference with its 95 % interval; `low` and `high` are NaN where nothing varies enough to tell."""
+    """Mean paired difference with its 95 % interval; `low` and `high` are NaN where nothing varies enough to tell.
+
+    Parameters
+    ----------
+    mean, low, high : float
+    pairs : int
+        Rows that were paired.
+    trainings : int
+        Networks that they come from, on the first side.
+    """
 
     mean: float
     low: float
     high: float
     pairs: int
+    trainings: int = 3
 
     def text(self, unit: str = "dB", digits: int = 2) -> str:
         """Mean with sign."""
@@ -131,38 +155,75 @@ class Difference(NamedTuple):
         return f"{number(self.low, digits, sign=True)} to {number(self.high, digits, sign=True)} {unit}".strip()
 
 
+#: Columns of a pair that tell scenes apart, not trainings.
+SCENE_KEYS = ("scene", "band", "split")
+
+
 def difference(
     rows: pd.DataFrame, by: str, first: object, second: object, metric: str, *, pair: Sequence[str]
 ) -> Difference:
-    """Mean of `metric` at ``by == first`` minus that at ``by == second``, rows paired by the columns `pair`."""
+    """Mean of `metric` at ``by == first`` minus that at ``by == second``, rows paired by the columns `pair`.
+
+    Returns
+    -------
+    Difference
+        With the wider of two intervals: that over acquisitions and that over trainings.
+    """
     sides = [
         rows[rows[by] == value].drop_duplicates(list(pair)).set_index(list(pair))[[metric, "acquisition"]]
         for value in (first, second)
     ]
     joined = sides[0].join(sides[1][metric].rename("_other"), how="inner").dropna(subset=[metric, "_other"])
     if joined.empty:
-        return Difference(np.nan, np.nan, np.nan, 0)
+        return Difference(np.nan, np.nan, np.nan, 0, 0)
     gap = joined[metric].astype(float) - joined["_other"].astype(float)
-    seeds = joined.index.get_level_values("seed") if "seed" in joined.index.names else [0] * len(gap)
-    found = interval(gap, joined["acquisition"], seeds)
-    return Difference(found.mean, found.low, found.high, len(gap))
+    return widest(gap, joined["acquisition"], [name for name in joined.index.names if name not in SCENE_KEYS])
 
 
-def judged(found: Difference, limit: float, *, more: bool = True) -> str:
+def widest(values: pd.Series, acquisitions: pd.Series, trainings: Sequence[str]) -> Difference:
+    """Mean of `values` with the wider of the intervals over acquisitions and over trainings.
+
+    Parameters
+    ----------
+    values : Series
+        Its index holds the columns that tell rows apart.
+    acquisitions : Series
+        Of the same rows.
+    trainings : sequence of str
+        Levels of the index that tell one training from another.
+    """
+    networks = [
+        "/".join(map(str, key)) for key in zip(*(values.index.get_level_values(n) for n in trainings), strict=True)
+    ]
+    networks = networks or ["only"] * len(values)
+    over = [interval(values, acquisitions, ["all"] * len(values)), interval(values, ["all"] * len(values), networks)]
+    lows, highs = [item.low for item in over], [item.high for item in over]
+    known = np.isfinite(lows)
+    low, high = (min(np.array(lows)[known]), max(np.array(highs)[known])) if known.any() else (np.nan, np.nan)
+    return Difference(over[0].mean, low, high, len(values), len(set(networks)))
+
+
+def judged(found: Difference, limit: float, *, more: bool = True, trainings: int = 3) -> str:
     """Whether a difference lies beyond `limit` with its whole interval, short of it, or neither can be said.
 
-    Without an interval the mean decides only where it is on the far side by as much as the limit itself; a single training
-    on a single scene proves little.
+    Fewer trainings than `trainings`, or no interval, decide nothing: a network trained from another seed may differ by as
+    much.
     """
     if not found.pairs:
         return UNMEASURED
+    if not np.isfinite(found.low) or found.trainings < trainings:
+        return OPEN
     sign = 1 if more else -1
-    mean, low, high = (sign * (value - limit) for value in (found.mean, found.low, found.high))
-    low, high = min(low, high), max(low, high)
-    if not np.isfinite(low):
-        margin = max(abs(limit), 0.1)
-        return HELD if mean >= margin else REFUTED if mean <= -margin else OPEN
+    low, high = sorted((sign * (found.low - limit), sign * (found.high - limit)))
     return HELD if low > 0 else REFUTED if high < 0 else OPEN
+
+
+def together(outcomes: Sequence[str]) -> str:
+    """Outcome of a claim of several parts: all of one kind, or it depends; what is open leaves it open."""
+    kinds = {outcome for outcome in outcomes if outcome != UNMEASURED}
+    if not kinds:
+        return UNMEASURED
+    return kinds.pop() if len(kinds) == 1 else DEPENDS if {HELD, REFUTED} <= kinds or DEPENDS in kinds else OPEN
 
 
 def at_ratios(values: dict[float, float], unit: str = "dB", digits: int = 1) -> str:
