@@ -159,8 +159,8 @@ _SHAPES = {
 }
 
 
-def _key_entry(look: Look) -> str:
-    """Line, marker and name of one series."""
+def swatch(look: Look) -> str:
+    """Line and marker of a series as a small picture for a key."""
     from sarlab.views.style import VARIABLES
 
     color = f"var({VARIABLES[look.color]},{look.color})" if look.color in VARIABLES else look.color
@@ -168,7 +168,14 @@ def _key_entry(look: Look) -> str:
     dash = ' stroke-dasharray="4 2.5"' if look.hollow else ""
     shape = _SHAPES.get(look.marker, "") if look.marker else ""
     return (
-        '<span style="display:inline-flex;align-items:center;gap:.4em;white-space:nowrap">'
         f'<svg width="28" height="12" viewBox="0 0 28 12" aria-hidden="true" style="stroke:{color};fill:{fill};stroke-width:1.6">'
-        f'<path d="M1 6H27" stroke-width="{look.width}"{dash}/>{shape}</svg>{html.escape(look.label)}</span>'
+        f'<path d="M1 6H27" stroke-width="{look.width}"{dash}/>{shape}</svg>'
+    )
+
+
+def _key_entry(look: Look) -> str:
+    """Line, marker and name of one series."""
+    return (
+        '<span style="display:inline-flex;align-items:center;gap:.4em;white-space:nowrap">'
+        f"{swatch(look)}{html.escape(look.label)}</span>"
     )

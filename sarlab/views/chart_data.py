@@ -1,0 +1,244 @@
+"""From the tables to charts of rate and distortion: networks, codecs and limits on every scene and band."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from sarlab.metrics import metrics
+from sarlab.views import limits as limit_lines
+from sarlab.views.chart import Axis, Chart, Line, Series
+from sarlab.views.codec_rows import evaluated, looks_of, order_by_rate
+from sarlab.views.limit_figures import COMMAND
+from sarlab.views.style import MARKERS, Look, look_of
+from sarlab.views.summary import Interval, interval, is_true, main_line, measured
+from sarlab.views.text import Prose, label, missing
+
+if TYPE_CHECKING:
+    from sarlab.lab.results import Tables
+
+X = (
+    Axis("bpp", "bit per pixel of the file", " bpp"),
+    Axis("cr", "compression ratio of the file (product ÷ file)", "× smaller file"),
+    Axis("ratio", "values in ÷ values out (networks only)", "× fewer values"),
+)
+#: What is offered upward, where the tables have it.
+METRICS = (
+    "psnr_db", "ssim", "epi_roa", "bias_db", "rmse_db", "rmse_k8_db", "enl_ratio", "targets_kept", "peak_error_db",
+)  # fmt: skip
+#: Codecs that are drawn beside the networks at first.
+FEATURED = ("jpeg2000", "hevc12", "hyper")
+#: Scenes have an entry of their own in the menu, beside the means, while all their rows are no more than this.
+MOST_ROWS = 2_000
+LIMITS = ("rwf", "scalar")
+STILL = "<p>This chart is drawn by a script. Without one, the fixed figures of this page show the same curves.</p>"
+CAPTION = (
+    "Point at a marker, or focus the plot and use the arrow keys, to read its values. Bars: 95 % interval over acquisitions (or "
+    "over trainings), where there are enough of them. Networks: size of the file with the numbers of the latent stored at a fixed "
+    "length; quantized ones range coded. Limits are drawn for the PSNR."
+)
+
+
+def codecs_chart(tables: Tables) -> Chart | Prose:
+    """Chart of the codecs; networks and limits can be added."""
+    return _chart(tables, "Codecs by any measure, on any scene", networks=False)
+
+
+def networks_chart(tables: Tables) -> Chart | Prose:
+    """Chart of the networks beside well-known codecs; the others and limits can be added."""
+    return _chart(tables, "Networks and codecs by any measure, on any scene", networks=True)
+
+
+def _chart(tables: Tables, title: str, *, networks: bool) -> Chart | Prose:
+    codecs, runs = evaluated(tables), measured(tables.runs) if len(tables.runs) else pd.DataFrame()
+    if len(codecs) and "simulated" in codecs and not is_true(codecs["simulated"]).all():
+        codecs = codecs[~is_true(codecs["simulated"])]
+    if codecs.empty and runs.empty:
+        return missing("measured runs or codecs", COMMAND)
+    rows = (
+        pd.concat([codecs, runs], ignore_index=True) if len(codecs) and len(runs) else codecs if len(codecs) else runs
+    )
+    places = places_of(rows)
+    bands = [str(band) for band in pd.unique(rows["band"].dropna())]
+    columns = [name for name in METRICS if name in rows and pd.to_numeric(rows[name], errors="coerce").notna().any()]
+    y = [Axis(name, _labelled(name), "", metrics[name].better) for name in columns]
+    groups = [
+        list(network_series(runs, places, columns, on=networks)),
+        list(codec_series(codecs, places, columns, on=None if not networks else FEATURED)),
+        list(limit_series(tables.table("limits"), rows, places, bands)),
+    ]
+    if not networks:
+        groups = [groups[1], groups[0], groups[2]]
+    series = [one for group in groups for one in group]
+    x = X if any(one.group.startswith("networks") for one in series) else X[:2]
+    return Chart(series, x=x, y=y, places=list(places), bands=bands, title=title, caption=CAPTION, still=STILL)
+
+
+def _labelled(name: str) -> str:
+    metric = metrics[name]
+    return metric.label if metric.unit == "1" else f"{metric.label} ({metric.unit})"
+
+
+def places_of(rows: pd.DataFrame) -> dict[str, list[str]]:
+    """Entry of the menu → its scenes: the test scenes, the others together, and each scene alone where they are few."""
+    splits = {
+        str(split): [str(s) for s in pd.unique(part["scene"])] for split, part in rows.groupby("split", sort=False)
+    }
+    places = {}
+    for split, words in (("test", "test scenes"), ("independent", "other acquisitions")):
+        scenes = splits.get(split, [])
+        if len(scenes) == 1:
+            places[f"{words.removesuffix('s')}: {scenes[0]}"] = scenes
+        elif scenes:
+            places[f"{words}, mean of {len(scenes)}"] = scenes
+    if not places:
+        places["all scenes"] = [scene for scenes in splits.values() for scene in scenes]
+    alone = {scene: [scene] for scenes in places.values() if len(scenes) > 1 for scene in scenes}
+    return places | (alone if len(rows) <= MOST_ROWS else {})
+
+
+def codec_series(
+    rows: pd.DataFrame, places: Mapping[str, Sequence[str]], columns: Sequence[str], on: Sequence[str] | None = None
+) -> Iterator[Series]:
+    """One series per codec, those that need the fewest bits first; `on` names those drawn at first (default: all)."""
+    if rows.empty:
+        return
+    looks = looks_of(rows)
+    for codec in order_by_rate(rows, list(looks)):
+        lines = _lines(rows[rows["codec"] == codec], places, "target_value", "bpp", columns)
+        yield Series(looks[codec], "codecs", lines, on is None or codec in on)
+
+
+def network_series(
+    rows: pd.DataFrame, places: Mapping[str, Sequence[str]], columns: Sequence[str], *, on: bool
+) -> Iterator[Series]:
+    """One series per architecture and start as in the fixed figures, and one per quantizer with three ratios or more."""
+    if rows.empty:
+        return
+    main = main_line(rows)
+    names = list(main["architecture"].unique())
+    order = {name: i for i, name in enumerate(dict.fromkeys(["klt", *names]))}
+    for (architecture, init), part in sorted(
+        main.groupby(["architecture", "init"]), key=lambda item: (order[item[0][0]], item[0][1])
+    ):
+        lines = _lines(part, places, "dimension_ratio", "bpp", columns)
+        yield Series(look_of(architecture, init, names), "networks", lines, on)
+    coded = rows.dropna(subset=["coded_bpp"]) if "coded_bpp" in rows else rows.iloc[:0]
+    if "quantizer" not in coded:
+        return
+    kept = coded.groupby(["architecture", "init", "quantizer"], sort=False)["dimension_ratio"].transform("nunique") >= 3
+    for place, ((architecture, init, quantizer), part) in enumerate(
+        coded[kept].groupby(["architecture", "init", "quantizer"], sort=False)
+    ):
+        color = look_of(architecture, init, names).color
+        look = Look(f"{label(architecture, init).partition(',')[0]}, {quantizer}", color, MARKERS[place % 5], True, 1.2)
+        yield Series(look, "networks, quantized", _lines(part, places, "dimension_ratio", "coded_bpp", columns), False)
+
+
+def limit_series(
+    table: pd.DataFrame, rows: pd.DataFrame, places: Mapping[str, Sequence[str]], bands: Sequence[str]
+) -> Iterator[Series]:
+    """Limits of every place, for the PSNR."""
+    native = pd.to_numeric(rows["native_bits"], errors="coerce").mean() if "native_bits" in rows else np.nan
+    split_of = rows.drop_duplicates("scene").set_index("scene")["split"].astype(str)
+    for limit, look in zip(LIMITS, limit_lines.looks(LIMITS), strict=True):
+        lines = {}
+        for place, scenes in places.items():
+            for band in bands:
+                one = scenes[0] if len(scenes) == 1 else None
+                found = limit_lines.selected(table, scene=one, band=band, split=split_of.get(scenes[0], "test"))
+                points = limit_lines.line(found, limit)
+                if len(points):
+                    rate = points["bpp"].astype(float).to_numpy()
+                    lines[place, band] = Line({"bpp": rate, "cr": native / rate}, {"psnr_db": list(points["psnr_db"])})
+        if lines:
+            yield Series(look, "limits", lines, False, True)
+
+
+def _lines(
+    rows: pd.DataFrame, places: Mapping[str, Sequence[str]], key: str, rate: str, columns: Sequence[str]
+) -> dict[tuple[str, str], Line]:
+    lines = {}
+    for place, scenes in places.items():
+        part = rows[rows["scene"].isin(scenes)]
+        for band, of_band in part.groupby("band", sort=False):
+            if len(of_band):
+                lines[place, str(band)] = line_of(of_band, key, rate, columns)
+    return lines
+
+
+def line_of(rows: pd.DataFrame, key: str, rate: str, columns: Sequence[str]) -> Line:
+    """Means over scenes at each value of `key`, with intervals; points that lack some of the scenes are left out.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of one series, place and band.
+    key : str
+        Column that tells the points of a line apart.
+    rate : str
+        Column with bit per pixel.
+    columns : sequence of str
+        Metrics.
+    """
+    present = [name for name in columns if name in rows]
+    values = np.column_stack([_numbers(rows, name) for name in present])
+    keys, bits, native = (_numbers(rows, name) for name in (key, rate, "native_bits"))
+    scenes, acquisitions = (rows[name].astype(str).to_numpy() for name in ("scene", "acquisition"))
+    seeds = rows["seed"].astype(str).to_numpy() if "seed" in rows else np.full(len(rows), "")
+    of_point = [keys == value for value in np.unique(keys[np.isfinite(keys)])]
+    count = len(set(scenes))
+    of_point = [here for here in of_point if len(set(scenes[here])) == count]
+    rates = np.array([bits[here].mean() for here in of_point])
+    x = {"bpp": rates, "cr": np.array([native[here].mean() for here in of_point]) / rates}
+    if key == "dimension_ratio":
+        x["ratio"] = np.array([keys[here][0] for here in of_point])
+    found = [intervals(values[here], acquisitions[here], seeds[here]) for here in of_point]
+    over = next((point.over for points in found for point in points if point.over), "")
+
+    def column(part: str) -> dict[str, list[float]]:
+        return {name: [getattr(points[i], part) for points in found] for i, name in enumerate(present)}
+
+    what = {"acquisitions": "95 % over acquisitions", "seeds": "95 % over trainings"}.get(over, "")
+    return Line(x, column("mean"), column("low"), column("high"), what)
+
+
+def intervals(values: np.ndarray, acquisitions: np.ndarray, seeds: np.ndarray) -> list[Interval]:
+    """`sarlab.views.summary.interval` of every column, all of them drawn at once where none has gaps.
+
+    Parameters
+    ----------
+    values : ndarray, shape (rows, columns)
+    acquisitions, seeds : ndarray, shape (rows,)
+    """
+    names = np.unique(acquisitions)
+    gaps = np.isnan(values)
+    found = [Interval(np.nan, np.nan, np.nan, "")] * values.shape[1]
+    whole = ~gaps.any(axis=0) & (len(names) >= 3 or len(np.unique(seeds)) < 3)
+    means = np.array([values[acquisitions == name][:, whole].mean(axis=0) for name in names])
+    low = high = np.full(means.shape[1], np.nan)
+    if len(names) >= 3:
+        low, high = np.quantile(means[_draws(len(names))].mean(axis=1), (0.025, 0.975), axis=0)
+    over = "acquisitions" if len(names) >= 3 else ""
+    for place, *point in zip(np.flatnonzero(whole), means.mean(axis=0), low, high, strict=True):
+        found[place] = Interval(*map(float, point), over)
+    for place in np.flatnonzero(~whole & ~gaps.all(axis=0)):
+        found[place] = interval(values[:, place], acquisitions, seeds)
+    return found
+
+
+@cache
+def _draws(count: int) -> np.ndarray:
+    """Places of the draws that `interval` makes, shape (2000, count)."""
+    return np.random.default_rng(0).choice(count, size=(2000, count))
+
+
+def _numbers(rows: pd.DataFrame, name: str) -> np.ndarray:
+    """Column as floats; NaN where it is missing."""
+    if name not in rows:
+        return np.full(len(rows), np.nan)
+    return pd.to_numeric(rows[name], errors="coerce").to_numpy(float)
