@@ -31,8 +31,8 @@ book: install ## run the sweep PLAN=quick [SCENES=… QUANTITY=…] and render t
 report: install ## render the tracked book from its published tables, without training
 	$(BIN)/sarlab report --published --out _build
 
-lab: install ## open JupyterLab with the notebooks paired to their text
-	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks
+lab: install ## open JupyterLab with the notebooks, paired to their text
+	JUPYTER_CONFIG_PATH="$(CURDIR)/sarlab/assets/jupyter:$$JUPYTER_CONFIG_PATH" $(BIN)/jupyter lab --ServerApp.root_dir=notebooks
 
 test: install ## run the tests (a few minutes)
 	$(BIN)/python -m pytest -q -n 2 -m "not slow"

@@ -20,6 +20,8 @@ class BuildWithShare(build_py):
         ignore = shutil.ignore_patterns("_build", "__pycache__", "*.pyc", ".ipynb_checkpoints")
         for name in ("notebooks", "book"):
             shutil.copytree(ROOT / name, share / name, ignore=ignore, dirs_exist_ok=True)
+        for paired in (share / "notebooks").glob("*.ipynb"):
+            paired.unlink()
         shutil.copy(ROOT / "_config.yml", share / "_config.yml")
 
 

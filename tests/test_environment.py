@@ -1,9 +1,14 @@
 """What is said about installing in several places agrees."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -89,3 +94,21 @@ def test_the_workflow_builds_what_the_makefile_builds():
     assert SpecifierSet(PROJECT["requires-python"]).contains(python)
     watched = workflow[True]["push"]["paths"]  # YAML 1.1 reads the key "on" as true
     assert all((ROOT / path.removesuffix("/**")).exists() for path in watched)
+
+
+def test_jupyterlab_opens_the_text_of_a_notebook_as_a_notebook_and_keeps_its_outputs_beside_it(tmp_path):
+    jupytext = pytest.importorskip("jupytext", reason="the lab extra is not installed")
+    pytest.importorskip("jupyterlab_server", reason="the lab extra is not installed")
+    config = ROOT / "sarlab" / "assets" / "jupyter"
+    assert str(config.relative_to(ROOT)) in (ROOT / "Makefile").read_text()
+    script = "from jupyterlab_server.settings_utils import _get_overrides as get; print(get('.')[0])"
+    environment = {**os.environ, "JUPYTER_CONFIG_PATH": str(config), "JUPYTER_CONFIG_DIR": str(tmp_path)}
+    shown = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert "'python': 'Jupytext Notebook'" in shown.stdout
+    copy = tmp_path / "explore_speckle.py"
+    shutil.copy(ROOT / "notebooks" / copy.name, copy)
+    shutil.copy(ROOT / "notebooks" / "jupytext.toml", tmp_path)
+    subprocess.run(
+        [sys.executable, "-m", "jupytext", "--sync", str(copy)], cwd=tmp_path, check=True, capture_output=True
+    )
+    assert len(jupytext.read(copy.with_suffix(".ipynb")).cells) == len(jupytext.read(copy).cells)

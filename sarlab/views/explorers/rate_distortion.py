@@ -9,6 +9,7 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 
+from sarlab.coding.api import DEFAULT_CODEC
 from sarlab.coding.codec import codecs
 from sarlab.coding.targets import Search, Target
 from sarlab.errors import SarlabError
@@ -62,7 +63,7 @@ def available(*, lossy: bool = True) -> list[str]:
     names = [
         name for name in codecs if codecs[name].available().ok and not (lossy and codecs[name].capabilities.lossless)
     ]
-    return sorted(names, key=lambda name: (codecs[name].family != "learned", name))
+    return sorted(names, key=lambda name: (name != DEFAULT_CODEC, codecs[name].family != "learned", name))
 
 
 class RateDistortionExplorer:
