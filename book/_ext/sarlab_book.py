@@ -114,6 +114,7 @@ def copy_tables(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of it."""
+    app.setup_extension("sarlab_tables")
     # jupyter-book sets this for an extension that is not loaded here
     app.add_config_value("comments_config", {}, "html")
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
