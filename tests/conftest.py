@@ -1,5 +1,9 @@
-"""Fixtures that several wings share."""
+"""Fixtures that several wings share: scenes beside the checkout, made-up tables, the built book and a browser to read it."""
 
+import importlib.util
+import json
+import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -18,3 +22,123 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no development scenes at {SHARED}")
     return SHARED
+
+
+# --- the book, and a browser ------------------------------------------------------------------------------------------
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-default-apps", "--disable-extensions",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def synthetic():
+    """The module that makes up tables."""
+    path = Path(__file__).with_name("synthetic_tables.py")
+    spec = importlib.util.spec_from_file_location("synthetic_tables", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_page(book, run_id, synthetic):
+    """A run page as the sweep leaves it: executed, with a figure in it."""
+    from sarlab.lab.publish import list_pages
+    from sarlab.lab.runnotebook import clean_notebook
+    from sarlab.views.plots import db_histograms, scene_triptych
+
+    recorded, clean = synthetic.scene()
+    figures = [
+        scene_triptych(recorded, clean, (-22, 8), title="mosaic-test/VV"),
+        db_histograms(recorded, clean, (-22, 8)),
+    ]
+    numbers = synthetic.runs().head(4).iloc[:, :30]
+    tables = [numbers._repr_html_(), numbers.style.hide(axis="index").to_html()]
+    outputs = [
+        [{"output_type": "execute_result", "execution_count": 1, "metadata": {}, "data": {"text/html": f._repr_html_(), "text/plain": repr(f)}}]
+        for f in figures
+    ]  # fmt: skip
+    outputs += [[{"output_type": "display_data", "metadata": {}, "data": {"text/html": html}}] for html in tables]
+    cells = [{"cell_type": "markdown", "metadata": {}, "id": "a", "source": "# One experiment"}]
+    cells += [
+        {"cell_type": "code", "metadata": {"tags": ["hide-input"]}, "id": f"c{i}", "execution_count": 1, "source": "1 / 0", "outputs": o}
+        for i, o in enumerate(outputs)
+    ]  # fmt: skip
+    notebook = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    page = clean_notebook(notebook, title="residual from KLT, 16×", root=book / "nowhere")
+
+    (book / "runs").mkdir(exist_ok=True)
+    (book / "runs" / f"{run_id}.ipynb").write_text(json.dumps(page), encoding="utf-8")
+    list_pages(book / "_toc.yml", [run_id])
+    return f"runs/{run_id}"
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory, synthetic):
+    """(folder of the HTML, name of the run page), built once for all workers."""
+    pytest.importorskip("jupyter_book", reason="the book extra is not installed")
+    from filelock import FileLock
+
+    from sarlab.lab.book import render, stage
+
+    shared = tmp_path_factory.getbasetemp()
+    shared = (shared.parent if os.environ.get("PYTEST_XDIST_WORKER") else shared) / "sarlab-book"
+    shared.mkdir(exist_ok=True)
+    with FileLock(str(shared / "lock")):
+        done = shared / "done"
+        if not done.is_file():
+            book = stage(shared)
+            rows = synthetic.write(book, latents=((16, 64), (16, 16), (16, 8)), codecs=True)
+            page = run_page(book, rows["run_id"].iloc[-1], synthetic)
+            assert render(book, shared).is_file()
+            done.write_text(page)
+        return shared / "html", done.read_text()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium; or set CHROMIUM to its path)")
+    with playwright.sync_playwright() as driver:
+        program = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield program
+        program.close()
+
+
+class Visit:
+    """A page with everything it complained about and asked for."""
+
+    def __init__(self, browser, **context):
+        context.setdefault("viewport", {"width": 1280, "height": 900})
+        self.context = browser.new_context(**context)
+        self.page = self.context.new_page()
+        self.complaints, self.outside = [], []
+        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", self.note)
+
+    def note(self, request):
+        if not request.url.startswith(("file://", "data:", "blob:")):
+            self.outside.append(request.url)
+
+    def open(self, folder, name, query=""):
+        self.page.goto((folder / f"{name}.html").as_uri() + query)
+        return self.page
+
+
+@pytest.fixture
+def visit(browser):
+    """Factory of visits, closed at the end of the test."""
+    visits = []
+
+    def start(**context):
+        visits.append(Visit(browser, **context))
+        return visits[-1]
+
+    yield start
+    for one in visits:
+        one.context.close()

@@ -110,14 +110,92 @@ def pictures(root: Path, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(entries, columns=["run_id", "scene", "band", "kind", "file", "clip_low", "clip_high"])
 
 
-def write(root: Path, *, latents=LATENTS) -> pd.DataFrame:
-    """Fill ``results/`` of the book at `root`; returns the runs."""
+#: Codec → (family, its bits as a share of those of the first).
+CODECS = {
+    "jpeg2000": ("wavelet", 1.0),
+    "hevc12": ("video", 0.85),
+    "jpeg": ("transform", 1.3),
+    "hyper": ("learned", 0.75),
+}
+
+
+def codecs(targets=tuple(range(20, 43, 2))) -> pd.DataFrame:
+    """Rows of codecs at matched PSNR whose bits differ by known factors; every other metric is one half."""
+    from sarlab.metrics import metrics
+
+    rows = []
+    for scene, band, split, acquisition in SCENES:
+        for codec, (family, share) in CODECS.items():
+            for target in targets:
+                bpp = share * 0.06 * 2 ** ((target - 20) / 4)
+                rows.append(
+                    {
+                        **dict.fromkeys(metrics, 0.5), "codec": codec, "family": family, "quality": 1.0, "target": "psnr",
+                        "target_value": target, "scene": scene, "band": band, "split": split, "acquisition": acquisition,
+                        "simulated": False, "looks": 4.4, "seen_in_training": "false", "native_bits": 16, "height": 360,
+                        "width": 240, "pixels": 86400, "bytes": int(bpp * 10800), "fixed_bytes": 40, "bpp": bpp,
+                        "bpp_content": bpp - 0.004, "measured_cr": 16 / bpp, "clip_low": -22.0, "clip_high": 8.0,
+                        "psnr_db": float(target), "ssim": target / 50, "epi_roa": target / 45, "bias_db": (target - 44) / 60,
+                        "rmse_k8_db": 12 / target, "encode_seconds": 0.02 * share, "decode_seconds": 0.01, "threads": 1,
+                        "codec_version": "1", "reason": "",
+                    }
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def limits(rates=(0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, 4.0)) -> pd.DataFrame:
+    """Limits at three quarters of the bits of the best codec."""
+    rows = []
+    for scene, band, split, acquisition in SCENES:
+        about = {
+            "scene": scene,
+            "band": band,
+            "split": split,
+            "acquisition": acquisition,
+            "simulated": False,
+            "looks": 4.4,
+        }
+        for limit, share in (("rwf", 0.56), ("scalar", 0.65)):
+            for bpp in rates:
+                psnr = 20 + 4 * np.log2(bpp / share / 0.06)
+                rows.append({**about, "limit": limit, "bpp": bpp, "psnr_db": psnr, "clip_low": -22.0, "clip_high": 8.0})
+        rows.append({**about, "limit": "speckle_floor", "psnr_db": 22.7})
+        rows.append({**about, "limit": "bias_limit", "bias_db": -0.51})
+    return pd.DataFrame(rows)
+
+
+def codec_pictures(rates=(0.25, 0.5, 1.0)) -> pd.DataFrame:
+    """A detail as two codecs leave it at equal bytes: one darker by 3 dB, one brighter; one misses the lowest rate."""
+    from sarlab.lab.study_pictures import picture
+
+    clip = (-22.0, 8.0)
+    recorded = scene()[0][:96, :96]
+    about = {
+        "scene": "mosaic-test", "band": "VV", "simulated": False, "native_bits": 16, "height": 360, "width": 240,
+        "clip_low": clip[0], "clip_high": clip[1],
+    }  # fmt: skip
+    rows = [{**about, "codec": "original", "picture": picture(recorded, clip)}]
+    for codec, offset in (("jpeg2000", -3.0), ("hyper", 3.0)):
+        for rate in rates:
+            row = {**about, "codec": codec, "target_value": rate, "bpp": 1.01 * rate, "measured_cr": 16 / rate / 1.01}
+            values = dict.fromkeys(("ssim", "epi_roa", "enl_ratio", "bias_db", "rmse_k8_db", "peak_error_db"), 0.5)
+            missed = codec == "jpeg2000" and rate == rates[0]
+            made = {} if missed else {**values, "psnr_db": 20.0, "picture": picture(recorded + offset, clip)}
+            rows.append({**row, **made, "reason": "out of reach" if missed else ""})
+    return pd.DataFrame(rows)
+
+
+def write(root: Path, *, latents=LATENTS, codecs: bool = False) -> pd.DataFrame:
+    """Fill ``results/`` of the book at `root`, on request with codecs too; returns the runs."""
     results = root / "results"
     results.mkdir(parents=True, exist_ok=True)
     frame = runs(latents)
     frame.to_csv(results / "runs.csv", index=False)
     history(frame).to_csv(results / "history.csv", index=False)
     pictures(root, frame).to_csv(results / "examples.csv", index=False)
+    if codecs:
+        for name in ("codecs", "limits", "codec_pictures"):
+            globals()[name]().to_csv(results / f"{name.removeprefix('codec_')}.csv", index=False)
     machine = {
         "device": "test device", "versions": {"python": "3.11", "torch": "2.13", "numpy": "2.4"}, "platform": "Linux",
         "processor": "test processor", "commit": "0123456789ab",

@@ -1,23 +1,6 @@
 """Tables made up by formulas, shared by the tests of the views."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
-
-
-def load_synthetic():
-    path = Path(__file__).resolve().parents[1] / "synthetic_tables.py"
-    spec = importlib.util.spec_from_file_location("synthetic_tables", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def synthetic():
-    """The module that makes up tables."""
-    return load_synthetic()
 
 
 @pytest.fixture(scope="session")
