@@ -153,7 +153,7 @@ def relative_rate(rows: pd.DataFrame, anchor: str = ANCHOR) -> pd.DataFrame:
     keys = ["scene", "band", "target_value"]
     base = rows[rows["codec"] == anchor].set_index(keys)["bpp"].astype(float)
     base = base[~base.index.duplicated()]
-    joined = rows.join(base.rename("anchor_bpp"), on=keys).dropna(subset=["anchor_bpp"])
+    joined = rows[[*keys, "codec", "bpp"]].join(base.rename("anchor_bpp"), on=keys).dropna(subset=["anchor_bpp"])
     joined = joined.assign(log=np.log(joined["bpp"].astype(float) / joined["anchor_bpp"]))
     mean = joined.groupby(["codec", "target_value"], as_index=False, sort=False)["log"].mean()
     return mean.assign(share=np.exp(mean["log"]))[["codec", "target_value", "share"]]

@@ -1,4 +1,7 @@
-"""The front page: the answer in a sentence and in five numbers."""
+"""The front page: the answer in a few sentences and in five numbers.
+
+The answer is the codec's, whose files are what a user gets; the networks of the laboratory come after it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from sarlab.views import codec_rows
 from sarlab.views.listing import tiles
 from sarlab.views.summary import (
     bands,
@@ -21,6 +25,52 @@ from sarlab.views.summary import (
     steps,
 )
 from sarlab.views.text import Html, Prose, label, missing, number, ratio, series_name
+
+#: PSNR in dB that the answer speaks of, where the table has it.
+FAIR = 30.0
+
+
+@dataclass(frozen=True)
+class CodecAnswer:
+    """The learned codec that needs the fewest bits, at a PSNR that many uses ask for.
+
+    Parameters
+    ----------
+    codec, band : str
+    target : float
+        PSNR in dB.
+    rows : DataFrame
+        Its rows there, on the test scenes.
+    more : float
+        Share of bytes that JPEG 2000 needs more at the same PSNR; NaN where it was not measured.
+    """
+
+    codec: str
+    band: str
+    target: float
+    rows: pd.DataFrame
+    more: float
+
+    def value(self, column: str) -> float:
+        """Mean over the test scenes."""
+        return float(pd.to_numeric(self.rows[column], errors="coerce").mean()) if column in self.rows else float("nan")
+
+
+def codec_answer(codecs: pd.DataFrame | None) -> CodecAnswer | None:
+    """What the table of codecs answers; None where it holds no learned codec."""
+    if codecs is None or codecs.empty or not {"family", "target_value", "measured_cr"} <= set(codecs):
+        return None
+    rows = codec_rows.shown(codecs[np.isfinite(pd.to_numeric(codecs["bpp"], errors="coerce"))])
+    names = codec_rows.order_by_rate(rows, list(rows.loc[rows["family"] == "learned", "codec"].unique()))
+    mine = rows[rows["codec"] == names[0]] if names else rows.iloc[:0]
+    if mine.empty:
+        return None
+    target = min(mine["target_value"].astype(float), key=lambda value: abs(value - FAIR))
+    mine = mine[np.isclose(mine["target_value"].astype(float), target)]
+    shares = codec_rows.relative_rate(rows[np.isclose(rows["target_value"].astype(float), target)])
+    share = shares.loc[shares["codec"] == names[0], "share"]
+    more = 1 / float(share.iloc[0]) - 1 if len(share) else float("nan")
+    return CodecAnswer(names[0], str(mine["band"].iloc[0]), target, mine, more)
 
 
 @dataclass(frozen=True)
@@ -77,17 +127,40 @@ def answer(runs: pd.DataFrame) -> Answer | None:
     return Answer(band, at, point["architecture"], point["init"], mine(test), elsewhere, test)
 
 
-def lead(runs: pd.DataFrame) -> Prose:
-    """The answer in two or three sentences."""
-    found = answer(runs)
+def lead(runs: pd.DataFrame, codecs: pd.DataFrame | None = None) -> Prose:
+    """The answer: a paragraph about the codec, where `codecs` were evaluated, and one about the best network."""
+    found, coded = answer(runs), codec_answer(codecs)
     if found is None:
         return missing("finished runs")
-    name = series_name(found.architecture, found.init)
+    if coded is None:
+        return Prose(_network_sentences(found))
+    contrast = "An autoencoder with a latent of fixed size is limited by its number of values, not by bits: "
+    return Prose(f"{_codec_sentences(coded)}\n\n{contrast}{_network_sentences(found, mark='')}")
+
+
+def _codec_sentences(coded: CodecAnswer) -> str:
+    cr, rmse, smooth = (coded.value(column) for column in ("measured_cr", "rmse_db", "rmse_k8_db"))
+    bits = coded.value("native_bits")
+    product = f"the recorded product of {bits:.0f} bits a sample" if np.isfinite(bits) else "the recorded product"
+    sentences = [
+        f"**A file {ratio(cr)} smaller than {product}, and pixels are off by {number(rmse, 2)} dB** (root mean square; "
+        f"`sarlab compress` with its codec `{coded.codec}` at a PSNR of {number(coded.target, 0)} dB, band {coded.band} "
+        f"of the test scenes)."
+    ]
+    if np.isfinite(smooth):
+        sentences.append(f"Averages over 8×8 pixels are off by {number(smooth, 2)} dB.")
+    if np.isfinite(coded.more):
+        word = "more" if coded.more >= 0 else "fewer"
+        sentences.append(f"JPEG 2000 needs {number(abs(coded.more) * 100, 0)} % {word} bytes for the same PSNR.")
+    return " ".join(sentences)
+
+
+def _network_sentences(found: Answer, mark: str = "**") -> str:
     smaller = found.value("measured_cr")
     size = f", in a file {ratio(smaller)} smaller than the recorded product" if np.isfinite(smaller) else ""
     sentences = [
-        f"**{ratio(found.at)} fewer values{size}, and pixels are off by {number(found.value('rmse_db'))} dB** "
-        f"(root mean square, band {found.band} of the test scenes, {name}).",
+        f"{mark}{ratio(found.at)} fewer values{size}, and pixels are off by {number(found.value('rmse_db'))} dB{mark} "
+        f"(root mean square, band {found.band} of the test scenes, {series_name(found.architecture, found.init)}).",
     ]
     ratios = np.sort(found.rows["dimension_ratio"].unique())
     if len(ratios) > 1:
@@ -103,11 +176,11 @@ def lead(runs: pd.DataFrame) -> Prose:
         sentences.append(
             f"On acquisitions that had no part in training it reaches {number(there.mean)} dB{spread} at {ratio(found.at)}."
         )
-    return Prose(" ".join(sentences))
+    return " ".join(sentences)
 
 
-def numbers(runs: pd.DataFrame, *, root: str = "chapters/") -> Html | Prose:
-    """Five tiles: fidelity, its price, the gain of learning, edges, radiometry."""
+def numbers(runs: pd.DataFrame, codecs: pd.DataFrame | None = None, *, root: str = "chapters/") -> Html | Prose:
+    """Five tiles: the codec's file and what it keeps, and a network's fidelity, its price, the gain of learning."""
     found = answer(runs)
     if found is None:
         return Prose()
@@ -141,9 +214,27 @@ def numbers(runs: pd.DataFrame, *, root: str = "chapters/") -> Html | Prose:
         (found.value("measured_cr"), "{}×", 1, False, f"smaller file at {at}", "against the recorded product",
          "reproduce.html"),
     ]  # fmt: skip
+    coded = codec_answer(codecs)
+    if coded is not None:
+        candidates = _codec_tiles(coded) + candidates[:1]
     entries = [
         (form.format(number(value, digits, sign=sign)), text, note, root + link)
         for value, form, digits, sign, text, note, link in candidates
         if np.isfinite(value)
     ]
     return tiles(entries[:5])
+
+
+def _codec_tiles(coded: CodecAnswer) -> list[tuple[float, str, int, bool, str, str, str]]:
+    """Value, form, digits, sign, text, note and page of the codec's tiles."""
+    at = f"at {number(coded.target, 0)} dB"
+    saved = 100 * (1 / (1 + coded.more) - 1) if np.isfinite(coded.more) else float("nan")
+    return [
+        (coded.value("measured_cr"), "{}×", 1, False, f"smaller file {at} PSNR",
+         f"{number(coded.value('bpp'), 2)} bit per pixel, codec {coded.codec}", "codecs.html"),
+        (saved, "{} %", 0, True, "bytes against JPEG 2000", f"{at} PSNR", "codecs.html"),
+        (coded.value("epi_roa"), "{}", 2, False, f"of 1: edges kept {at}", "agreement of edge strength, ratio of averages",
+         "fidelity.html"),
+        (coded.value("bias_db"), "{} dB", 2, True, f"radiometric bias {at}",
+         "mean intensity, after ÷ before; --radiometric corrects it", "fidelity.html"),
+    ]  # fmt: skip

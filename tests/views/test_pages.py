@@ -8,7 +8,7 @@ import pytest
 
 from sarlab.views import curves, examples, findings, front, inventory, plots
 from sarlab.views.compare import Comparison
-from sarlab.views.text import number
+from sarlab.views.text import number, ratio
 
 
 def html_of(thing):
@@ -140,6 +140,25 @@ def test_front_page_answers_with_the_rows(filled):
     assert values[0] == f"{number(best['psnr_db'])} dB"
     assert values[2] == f"{number(best['gain_over_klt_db'], 2, sign=True)} dB"
     assert html.count("<a href=") == 5
+
+
+def test_front_page_answers_with_the_codec_where_codecs_were_evaluated(filled, synthetic):
+    rows = synthetic.codecs()
+    mine = rows[(rows["family"] == "learned") & (rows["target_value"] == 30) & (rows["split"] == "test")]
+    best = mine[mine["band"] == rows["band"].iloc[0]].sort_values("bpp").iloc[0]
+    anchor = rows[(rows["codec"] == "jpeg2000") & (rows["target_value"] == 30) & (rows["scene"] == best["scene"])]
+    more = 100 * (anchor[anchor["band"] == best["band"]]["bpp"].iloc[0] / best["bpp"] - 1)
+    text = front.lead(filled.runs, rows).text
+    assert text.startswith(
+        f"**A file {ratio(best['measured_cr'])} smaller than the recorded product of 16 bits a sample"
+    )
+    assert f"`{best['codec']}`" in text
+    assert f"JPEG 2000 needs {more:.0f} % more bytes" in text
+    assert "16× fewer values" in text
+    values = re.findall(r'sl-value">([^<]*)', html_of(front.numbers(filled.runs, rows)))
+    assert len(values) == 5
+    assert values[0] == ratio(best["measured_cr"])
+    assert values[1] == f"{number(-100 * more / (100 + more), 0)} %"
 
 
 def test_undefined_metrics_give_way_to_others(filled):
