@@ -161,8 +161,7 @@
       const found = nearest(event);
       if (found !== at) { at = found; tell(); }
     });
-    plot.addEventListener("pointerleave", () => { if (document.activeElement !== plot) { at = null; tell(); } });
-    plot.addEventListener("blur", () => { at = null; tell(); });
+    for (const kind of ["pointerleave", "blur"]) plot.addEventListener(kind, () => { at = null; tell(); });
     plot.addEventListener("keydown", (event) => {
       const lines = [...new Set(points.map((p) => p.series))];
       const line = at ? points.filter((p) => p.series === at.series) : [];

@@ -1,0 +1,320 @@
+"""What a reader can do in the built book: every control by pointer, touch and keyboard, offline and without a complaint."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+GRAY_STEP = 30 / 255  # dB between neighboring grays of the made-up pictures
+
+
+def changed(control, event="change"):
+    control.evaluate(f"e => e.dispatchEvent(new Event('{event}', {{bubbles: true}}))")
+
+
+@pytest.fixture
+def codecs_page(built, visit):
+    """(visit, page) of the chapter that has a chart and a comparison."""
+    one = visit()
+    page = one.open(built[0], "chapters/codecs")
+    yield one, page
+    assert one.complaints == []
+    assert one.outside == []
+
+
+def pixels(comparison, side):
+    """Samples of the left (0) or right (1) canvas, shape (height, width, 3)."""
+    data = (
+        comparison.locator("canvas")
+        .nth(side)
+        .evaluate(
+            """c => {
+          const copy = Object.assign(document.createElement("canvas"), { width: c.width, height: c.height });
+          const context = copy.getContext("2d", { willReadFrequently: true });
+          context.drawImage(c, 0, 0);
+          return [c.height, c.width, [...context.getImageData(0, 0, c.width, c.height).data]];
+        }"""
+        )
+    )
+    return np.array(data[2], np.uint8).reshape(data[0], data[1], 4)[..., :3]
+
+
+def corner(comparison):
+    """(zoom, left, top) of the view that both canvases share."""
+    views = comparison.locator("canvas").evaluate_all(
+        "all => all.map((c) => { const m = new DOMMatrix(getComputedStyle(c).transform); return [m.a, m.e, m.f]; })"
+    )
+    assert views[0] == pytest.approx(views[1], abs=0.1), "left and right move together"
+    return tuple(views[0])
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def test_any_two_pictures_and_their_errors_can_be_put_side_by_side(codecs_page):
+    _, page = codecs_page
+    shown = page.locator(".sl-compare").first
+    left, right = shown.locator(".sl-what").nth(0), shown.locator(".sl-what").nth(1)
+    tags = shown.locator(".sl-tag")
+    left.select_option(label="original")
+    right.select_option(label="hyper, learned")
+    assert tags.nth(0).inner_text() == "original"
+    assert "hyper" in tags.nth(1).inner_text()
+    assert re.search(r"bpp · [\d.]+× · [\d.]+ dB", tags.nth(1).inner_text()), "measured rate, ratio and PSNR"
+    original, brighter = pixels(shown, 0), pixels(shown, 1)
+    inside = original[..., 0] < 220
+    assert np.median((brighter - original.astype(float))[inside]) * GRAY_STEP == pytest.approx(3, abs=0.15)
+
+    shown.locator(".sl-error").nth(1).check()
+    error = pixels(shown, 1)[inside].astype(float)
+    assert "error of" in tags.nth(1).inner_text()
+    share = (247 - np.median(error[:, 2])) / (247 - 1)
+    span = json.loads(shown.locator("script").text_content())["span"]
+    assert share * span == pytest.approx(3, abs=0.15), "3 dB too bright, half of the way to orange"
+    assert np.median(error[:, 0]) > np.median(error[:, 2]), "orange where it is too bright"
+    left.select_option(label="JPEG 2000")
+    shown.locator(".sl-error").nth(0).check()
+    darker = pixels(shown, 0).astype(float)
+    assert np.median(darker[..., 2]) > np.median(darker[..., 0]), "violet where it is too dark"
+
+
+def test_one_button_sets_the_rate_of_both_sides_and_gaps_are_not_offered(codecs_page):
+    _, page = codecs_page
+    shown = page.locator(".sl-compare").first
+    tags = shown.locator(".sl-tag")
+    shown.locator(".sl-choice", has_text="1 bpp").click()
+    assert all("1.010 bpp" in tags.nth(side).inner_text() for side in (0, 1))
+    shown.locator(".sl-choice input").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert all("0.505 bpp" in tags.nth(side).inner_text() for side in (0, 1))
+    shown.locator(".sl-choice", has_text="0.25 bpp").click()
+    assert "JPEG 2000 · 0.505" in tags.nth(0).inner_text(), "the nearest rate that the codec reaches"
+    assert "0.253 bpp" in tags.nth(1).inner_text()
+    assert shown.locator(".sl-step").nth(0).locator("option").first.is_disabled()
+    facts = shown.locator(".sl-facts:visible")
+    assert facts.count() == 2
+    assert "31.7×" in facts.first.inner_text()
+
+
+def test_both_pictures_are_zoomed_and_moved_as_one(codecs_page):
+    _, page = codecs_page
+    shown = page.locator(".sl-compare").first
+    stage = shown.locator(".sl-stage")
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+    assert corner(shown) == (1, 0, 0)
+    shown.locator(".sl-in").click()
+    zoom, x, y = corner(shown)
+    assert zoom == 1.5
+    assert x == pytest.approx(-0.25 * box["width"], abs=1), "about the middle"
+    assert page.evaluate("getComputedStyle(document.querySelector('.sl-compare canvas')).imageRendering") == "pixelated"
+
+    stage.focus()
+    for _ in range(20):
+        page.keyboard.press("+")
+    assert corner(shown)[0] == 16, "no further than sixteen times"
+    before = corner(shown)
+    page.keyboard.press("ArrowLeft")
+    assert corner(shown)[1] > before[1], "the part to the left comes into view"
+    page.keyboard.press("0")
+    assert corner(shown) == (1, 0, 0)
+    assert shown.locator(".sl-zoomed").inner_text() == "1×"
+
+    # The wheel keeps the point below the pointer where it is, and a drag moves it.
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.7 * box["height"])
+    page.mouse.wheel(0, -600)
+    zoom, x, y = corner(shown)
+    assert zoom > 2
+    assert x == pytest.approx(-0.2 * box["width"] * (zoom - 1), abs=1.5)
+    assert y == pytest.approx(-0.7 * box["height"] * (zoom - 1), abs=1.5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.2 * box["width"] + 30, box["y"] + 0.7 * box["height"] - 20, steps=3)
+    page.mouse.up()
+    assert corner(shown)[1] == pytest.approx(x + 30, abs=1.5)
+    assert corner(shown)[2] == pytest.approx(y - 20, abs=1.5)
+
+    shown.locator(".sl-pair").check()
+    panes = [shown.locator(".sl-pane").nth(i).bounding_box() for i in (0, 1)]
+    assert panes[1]["x"] >= panes[0]["x"] + panes[0]["width"] - 1
+    assert not shown.locator(".sl-divider").is_visible()
+    corner(shown)
+
+
+def test_the_wheel_scrolls_the_page_until_the_picture_was_chosen(codecs_page):
+    _, page = codecs_page
+    shown = page.locator(".sl-compare").first
+    stage = shown.locator(".sl-stage")
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+    page.mouse.move(box["x"] + 50, box["y"] + 50)
+    page.mouse.wheel(0, 40)
+    assert corner(shown)[0] == 1
+
+
+def test_two_fingers_zoom_and_one_moves_the_border(built, visit):
+    one = visit(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
+    page = one.open(built[0], "chapters/codecs")
+    shown = page.locator(".sl-compare").first
+    stage = shown.locator(".sl-stage")
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+    touch = one.context.new_cdp_session(page)
+
+    def fingers(kind, *places):
+        points = [
+            {"x": box["x"] + u * box["width"], "y": box["y"] + v * box["height"], "id": i} for i, (u, v) in enumerate(places)
+        ]  # fmt: skip
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    fingers("touchStart", (0.5, 0.5))
+    for u in (0.45, 0.4, 0.3, 0.25):
+        fingers("touchMove", (u, 0.5))
+    fingers("touchEnd")
+    assert float(shown.locator(".sl-border").input_value()) == pytest.approx(25, abs=2)
+
+    fingers("touchStart", (0.5, 0.5))
+    fingers("touchStart", (0.5, 0.5), (0.7, 0.5))
+    for v in (0.75, 0.8, 0.85, 0.9):
+        fingers("touchMove", (0.5, 0.5), (v, 0.5))
+    fingers("touchEnd")
+    assert corner(shown)[0] == pytest.approx(2, rel=0.15)
+    assert one.complaints == []
+
+
+# --- chart ------------------------------------------------------------------------------------------------------------
+
+
+def ticks(chart):
+    """Numbers along the axes, as they are written."""
+    return chart.locator(".sl-plot svg > text[text-anchor=middle]").all_text_contents()
+
+
+def test_series_are_switched_on_and_off(codecs_page):
+    _, page = codecs_page
+    chart = page.locator(".sl-chart").first
+    drawn = chart.locator(".sl-series")
+    assert drawn.count() == 4, "all codecs at first"
+    assert chart.locator(".sl-end").first.text_content() == "hyper, learned", "labels at the lines, the best first"
+    button = chart.locator("button", has_text="JPEG 2000")
+    button.click()
+    assert button.get_attribute("aria-pressed") == "false"
+    assert drawn.count() == 3
+    button.focus()
+    page.keyboard.press("Enter")
+    assert drawn.count() == 4
+    chart.locator("summary", has_text="more:").click()
+    chart.locator("button", has_text="Gaussian limit").click()
+    assert drawn.count() == 5
+    everything = chart.locator("fieldset", has_text="networks").locator("button[data-all]").first
+    everything.click()
+    many = drawn.count()
+    assert many == 5 + 7
+    everything.click()
+    assert drawn.count() == 5
+
+
+def test_axes_scenes_and_bands_are_chosen(codecs_page):
+    _, page = codecs_page
+    chart = page.locator(".sl-chart").first
+    by_bits = ticks(chart)
+    chart.locator("select[name=x]").select_option("cr")
+    assert ticks(chart) != by_bits
+    assert "compression ratio" in chart.locator(".sl-plot svg").get_attribute("aria-label")
+    logarithmic = ticks(chart)
+    chart.locator("input[name=log]").uncheck()
+    assert ticks(chart) != logarithmic
+    chart.locator("select[name=y]").select_option("bias_db")
+    assert "0 is perfect" in chart.locator(".sl-name").text_content()
+    chart.locator("select[name=where]").select_option(index=1)
+    assert chart.locator(".sl-bars").count() == 4, "several acquisitions give intervals"
+    chart.locator("select[name=band]").select_option(label="VH")
+    assert "Nothing to draw" in chart.locator(".sl-plot svg").text_content(), (
+        "the other acquisitions have one band only"
+    )
+    chart.locator("select[name=where]").select_option(index=0)
+    assert chart.locator(".sl-series").count() == 4
+    chart.locator("select[name=x]").select_option("ratio")
+    assert "JPEG 2000" in chart.locator(".sl-absent").inner_text(), "codecs have no ratio of values"
+
+
+def test_values_are_told_to_pointer_and_keyboard(codecs_page, synthetic):
+    _, page = codecs_page
+    chart = page.locator(".sl-chart").first
+    plot, tip, said = chart.locator(".sl-plot"), chart.locator(".sl-tip"), chart.locator(".sl-said")
+    plot.focus()
+    page.keyboard.press("ArrowRight")
+    first = said.inner_text()
+    assert first.startswith("hyper, learned: ")
+    assert "PSNR (dB): 20" in first
+    assert said.get_attribute("aria-live") == "polite"
+    page.keyboard.press("ArrowRight")
+    assert "PSNR (dB): 22" in said.inner_text()
+    page.keyboard.press("End")
+    row = synthetic.codecs().query("codec == 'hyper' and target_value == 42").iloc[0]
+    assert f"{float(f'{row.bpp:.3g}'):g} bpp" in said.inner_text()
+    page.keyboard.press("ArrowDown")
+    assert "hyper" not in said.inner_text()
+    page.keyboard.press("Escape")
+    assert said.inner_text() == ""
+    assert not tip.is_visible()
+
+    chart.locator("select[name=where]").select_option(index=1)
+    chart.locator("select[name=y]").select_option("rmse_k8_db")
+    box = chart.locator(".sl-series circle, .sl-series rect, .sl-series path[d$=z]").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert tip.is_visible()
+    assert re.search(r"95 % over acquisitions: [\d.]+ to [\d.]+", tip.inner_text())
+    page.mouse.move(1, 1)
+    assert not tip.is_visible()
+
+
+def test_networks_stand_beside_codecs(built, visit):
+    page = visit().open(built[0], "chapters/rate_distortion")
+    chart = page.locator(".sl-chart").first
+    assert chart.locator(".sl-series").count() == 7 + 3
+    chart.locator("select[name=x]").select_option("ratio")
+    assert chart.locator(".sl-series").count() == 7
+    assert "values in" in chart.locator(".sl-plot svg").get_attribute("aria-label")
+
+
+# --- around them ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_charts_and_pictures_fit_a_phone(built, visit, scheme):
+    one = visit(viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    for name in ("chapters/codecs", "chapters/rate_distortion", "chapters/examples", "chapters/operating_point"):
+        page = one.open(built[0], name)
+        page.locator(".sl-chart, .sl-compare, .sl-recommend").first.scroll_into_view_if_needed()
+        for more in page.locator(".sl-chart details").all():
+            more.evaluate("e => { e.open = true; }")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 361, name
+    assert page.evaluate("document.documentElement.dataset.theme") == scheme
+    assert one.complaints == []
+
+
+def test_without_scripts_the_chart_says_where_its_curves_are(built, visit):
+    page = visit(java_script_enabled=False).open(built[0], "chapters/codecs")
+    chart = page.locator(".sl-chart").first
+    assert "fixed figures of this page" in chart.locator(".sl-still").inner_text()
+    assert not chart.locator("select").first.is_visible()
+
+
+def test_chapters_end_with_links_to_the_tables_they_read(built, visit):
+    html, _ = built
+    for name, tables in (("codecs", {"codecs", "limits", "pictures"}), ("examples", {"examples", "runs"})):
+        links = visit().open(html, f"chapters/{name}").locator("p.sl-data a")
+        paths = [(html / "chapters" / link.get_attribute("href")).resolve() for link in links.all()]
+        assert all(path.is_file() for path in paths)
+        assert tables <= {path.stem for path in paths}
+
+
+def test_search_is_reached_by_keyboard(built, visit):
+    one = visit()
+    page = one.open(built[0], "index")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("Bjøntegaard")
+    page.keyboard.press("Enter")
+    page.locator("#search-results a", has_text="codecs").first.wait_for(timeout=10_000)
+    assert one.outside == []
