@@ -1,0 +1,189 @@
+"""Charts: the numbers in the page are those of the tables, with their intervals; every control has a name."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sarlab.errors import ResultsError
+from sarlab.lab.results import Tables, tables
+from sarlab.views import chart_data, codec_pictures
+from sarlab.views.chart import Axis, Chart, Line, Series
+from sarlab.views.chart_data import intervals, line_of, places_of
+from sarlab.views.compare import Comparison
+from sarlab.views.style import BLUE, GREEN, Look
+from sarlab.views.summary import interval
+
+
+@pytest.fixture(scope="module")
+def book(synthetic, tmp_path_factory):
+    """Tables of a book with networks, codecs, limits and pictures."""
+    root = tmp_path_factory.mktemp("charts")
+    synthetic.write(root, codecs=True)
+    return tables(root)
+
+
+@pytest.fixture(scope="module")
+def nothing(tmp_path_factory):
+    return Tables(tmp_path_factory.mktemp("none"), pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), {})
+
+
+def packed(chart):
+    """What the script of a chart reads."""
+    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', chart.markup())[1])
+
+
+# --- the figure -------------------------------------------------------------------------------------------------------
+
+
+def made(**keywords):
+    line = Line(
+        {"bpp": [0.5, 1.0]}, {"psnr": [30.12345, np.nan]}, {"psnr": [29.0, np.nan]}, {"psnr": [31.0, np.nan]}, "95 %"
+    )
+    series = [
+        Series(Look("a <b>", BLUE, "o"), "codecs", {("here", "VV"): line}),
+        Series(Look("c", GREEN, "s", hollow=True), "limits", {}, on=False, bound=True),
+    ]  # fmt: skip
+    axes = {
+        "x": [Axis("bpp", "bit per pixel")],
+        "y": [Axis("psnr", "PSNR (dB)", better="higher"), Axis("ssim", "SSIM")],
+    }
+    return Chart(series, **{**axes, "places": ["here", "there"], "bands": ["VV"], "still": "<p>above</p>", **keywords})
+
+
+def test_values_are_rounded_and_gaps_are_null():
+    first, second = packed(made())["series"]
+    assert first["points"] == [
+        [{"x": {"bpp": [0.5, 1.0]}, "y": {"psnr": [30.12, None]}, "low": {"psnr": [29.0, None]}, "high": {"psnr": [31.0, None]}, "over": "95 %"}],
+        [None],
+    ]  # fmt: skip
+    assert (first["color"], first["dash"]) == (f"var(--sl-series-1, {BLUE})", "")
+    assert second["bound"]
+    assert second["dash"]
+
+
+def test_every_control_has_a_name_and_nothing_is_loaded():
+    html = made()._repr_html_()
+    assert re.findall(r'aria-pressed="(\w+)"', made().markup()) == ["true", "false"]
+    assert re.findall(r"<label[^>]*>(\w[\w ]*) <select", html) == ["scenes", "band", "upward", "to the right"]
+    assert "<label hidden>band" in html, "a menu of one entry is none"
+    assert "a &lt;b&gt;" in html
+    assert html.count("</script>") == 2, "a name with a bracket ends no script"
+    assert not re.search(r"https?://(?!www\.w3\.org)|@import|url\((?!#)", html)
+    assert "<p>above</p>" in html
+    assert "more: limits" in html
+
+
+def test_a_chart_of_nothing_is_refused():
+    with pytest.raises(ResultsError, match="at least one"):
+        made(places=[])
+
+
+# --- its points -------------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 5), st.integers(1, 4), st.booleans(), st.integers(0, 2**32 - 1))
+def test_intervals_drawn_at_once_are_those_drawn_one_by_one(acquisitions, seeds, gap, seed):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(20, 3))
+    if gap:
+        values[3, 0] = np.nan
+        values[:, 1] = np.nan
+    where = np.array([str(i % acquisitions) for i in range(20)])
+    trained = np.array([str(i // 5 % seeds) for i in range(20)])
+    for found, column in zip(intervals(values, where, trained), values.T, strict=True):
+        expected = interval(column, where, trained)
+        assert found[:3] == pytest.approx(expected[:3], nan_ok=True)
+        assert found.over == expected.over
+
+
+def test_points_of_some_of_the_scenes_only_are_left_out():
+    rows = pd.DataFrame(
+        [("a", 20, 0.1, 21.0), ("b", 20, 0.3, 23.0), ("a", 30, 1.0, 30.0)], columns=["scene", "target", "bpp", "psnr_db"]
+    )  # fmt: skip
+    line = line_of(rows.assign(acquisition=rows["scene"], native_bits=16), "target", "bpp", ["psnr_db", "unknown"])
+    assert list(line.x["bpp"]) == pytest.approx([0.2])
+    assert list(line.x["cr"]) == pytest.approx([80])
+    assert line.y["psnr_db"] == [22.0]
+    assert "unknown" not in line.y
+    assert line.over == ""
+
+
+def test_the_menu_has_the_means_first_and_few_scenes_alone(book, monkeypatch):
+    rows = book.codecs
+    assert list(places_of(rows)) == ["test scene: mosaic-test", "other acquisitions, mean of 3", "patch-1", "patch-2", "patch-3"]  # fmt: skip
+    monkeypatch.setattr(chart_data, "MOST_ROWS", 10)
+    assert list(places_of(rows)) == ["test scene: mosaic-test", "other acquisitions, mean of 3"]
+    assert list(places_of(rows.assign(split="else"))) == ["all scenes"]
+
+
+def test_codecs_of_the_chart_have_the_numbers_of_the_table(book, synthetic):
+    data = packed(chart_data.codecs_chart(book))
+    assert [axis["name"] for axis in data["x"]] == ["bpp", "cr", "ratio"]
+    by_name = {entry["name"]: entry for entry in data["series"]}
+    assert next(iter(by_name)) == "hyper, learned", "fewest bits first"
+    rows = synthetic.codecs().query("codec == 'hevc12' and scene == 'mosaic-test' and band == 'VV'")
+    line = by_name["HEVC 12 bit"]["points"][0][0]
+    assert line["x"]["bpp"] == pytest.approx(rows["bpp"], rel=1e-3)
+    assert line["x"]["cr"] == pytest.approx(rows["measured_cr"], rel=1e-3)
+    assert line["y"]["bias_db"] == pytest.approx(rows["bias_db"], rel=1e-3)
+    assert line["low"] == {}, "one acquisition gives no interval"
+    pooled = by_name["HEVC 12 bit"]["points"][1][0]
+    assert pooled["over"] == "95 % over acquisitions"
+    assert len(pooled["low"]["ssim"]) == len(pooled["y"]["ssim"])
+    assert "ratio" not in line["x"]
+    assert by_name["Gaussian limit"]["points"][0][0]["y"].keys() == {"psnr_db"}
+
+
+def test_networks_of_the_chart_have_the_numbers_of_the_runs(book):
+    chart = chart_data.networks_chart(book)
+    on = [one.look.label for one in chart.series if one.on]
+    assert on == [
+        "KLT", "plain, KLT start", "plain, from scratch", "residual, KLT start", "residual, from scratch", "attention, KLT start",
+        "attention, from scratch", "hyper, learned", "HEVC 12 bit", "JPEG 2000",
+    ]  # fmt: skip
+    rows = book.runs.query("architecture == 'klt' and scene == 'mosaic-test' and band == 'VH'").sort_values("bpp")
+    line = chart.series[0].lines["test scene: mosaic-test", "VH"]
+    order = np.argsort(line.x["bpp"])
+    assert np.array(line.x["ratio"])[order] == pytest.approx(rows["dimension_ratio"])
+    assert np.array(line.y["psnr_db"])[order] == pytest.approx(rows["psnr_db"])
+
+
+def test_quantized_networks_are_drawn_at_their_coded_rate(book):
+    runs = book.runs[(book.runs["architecture"] == "residual") & (book.runs["init"] == "klt")]
+    coded = runs.assign(quantizer="a4", bits=4, coded_bpp=runs["bpp"] / 5, run_id=runs["run_id"] + "-a4")
+    both = Tables(book.root, pd.concat([book.runs, coded]), book.history, book.codecs, book.manifest)
+    series = {one.look.label: one for one in chart_data.networks_chart(both).series}
+    quantized = series["residual, a4"]
+    assert not quantized.on
+    place = ("test scene: mosaic-test", "VV")
+    assert quantized.lines[place].x["bpp"] == pytest.approx(series["residual, KLT start"].lines[place].x["bpp"] / 5)
+
+
+@pytest.mark.parametrize("show", [chart_data.codecs_chart, chart_data.networks_chart, codec_pictures.side_by_side])
+def test_without_tables_the_command_is_said(nothing, show):
+    assert "sarlab" in str(show(nothing)) or "make book" in str(show(nothing))
+
+
+# --- pictures of codecs -----------------------------------------------------------------------------------------------
+
+
+def test_pictures_of_codecs_come_with_their_measured_rate(book):
+    shown = codec_pictures.side_by_side(book)
+    assert isinstance(shown, Comparison)
+    assert shown.steps == ["0.25 bpp", "0.5 bpp", "1 bpp"]
+    assert shown.series == ["JPEG 2000", "hyper, learned"]
+    assert shown.data()["table"] == [[None, 1, 2], [3, 4, 5]]
+    assert shown.variants[shown.left].series == "JPEG 2000"
+    assert shown.variants[shown.first].label == "0.25 bpp"
+    assert "JPEG 2000 has no file of 0.25 bpp" in shown.caption
+    difference = shown.variants[shown.first].gray.astype(float) - shown.original
+    inside = (shown.original > 0) & (shown.original < 200)
+    assert np.median(difference[inside]) * 30 / 255 == pytest.approx(3, abs=0.1)
+    facts = shown.variants[0].facts
+    assert (facts["file"], facts["ratio"]) == ("0.505 bpp", "31.7×")
