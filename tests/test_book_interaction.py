@@ -1,16 +1,24 @@
 """What a reader can do in the built book: every control by pointer, touch and keyboard, offline and without a complaint."""
 
+import importlib.util
+import io
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+BOOK = Path(__file__).resolve().parents[1] / "book"
 GRAY_STEP = 30 / 255  # dB between neighboring grays of the made-up pictures
 
 
-def changed(control, event="change"):
-    control.evaluate(f"e => e.dispatchEvent(new Event('{event}', {{bubbles: true}}))")
+def loaded(path):
+    """A script of the book as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
@@ -308,6 +316,26 @@ def test_chapters_end_with_links_to_the_tables_they_read(built, visit):
         paths = [(html / "chapters" / link.get_attribute("href")).resolve() for link in links.all()]
         assert all(path.is_file() for path in paths)
         assert tables <= {path.stem for path in paths}
+
+
+def test_tables_of_a_chapter_are_those_that_its_views_read():
+    found = loaded(BOOK / "_ext" / "sarlab_tables.py").tables_of
+    assert found("t = tables()\nplots(t.runs, t.table('limits'))") == ["limits", "runs"]
+    assert "pictures" in found("from sarlab.views import codec_pictures, text\n")
+    assert found("from sarlab.views import nothing_of_that_name\n") == []
+    assert {"codecs", "codecs_all", "runs"} <= set(found("from sarlab.views import chart_data\n"))
+
+
+def test_the_picture_for_the_readme_is_small_and_shows_three_things(built, browser):
+    from PIL import Image
+
+    script = loaded(BOOK / "picture.py")
+    shots = script.shots(browser, built[0])
+    data = script.small(script.compose(*shots))
+    assert len(data) <= script.MOST
+    assert Image.open(io.BytesIO(data)).width == script.WIDTH
+    tracked = BOOK / "_static" / "report.png"
+    assert tracked.stat().st_size <= script.MOST
 
 
 def test_search_is_reached_by_keyboard(built, visit):
