@@ -89,7 +89,7 @@ class Piece:
         """Borders of a tile behind which the next row or column of blocks holds valid samples."""
         if self.mask(window).all() or not self.valid.any():
             return 0
-        blocks = blocks_of(self.valid, self.stride).any(0)
+        blocks = np.asarray(blocks_of(self.valid, self.stride).any(0))
         rows, columns = inside(blocks_covering(window, self.stride), blocks_covering(self.outer, self.stride))
         tall, broad = (slice(max(0, s.start - 1), s.stop + 1) for s in (rows, columns))
         beyond = (

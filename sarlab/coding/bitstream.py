@@ -167,7 +167,7 @@ class StreamReader:
         if self.size < len(start) or len(start) < _PREFIX.size + 5:
             raise BitstreamError(f"truncated: {self.size} bytes are too few for a header")
         _, version, checksum = _PREFIX.unpack_from(start)
-        writer = tuple(start[_PREFIX.size : _PREFIX.size + 3])
+        writer = (start[_PREFIX.size], start[_PREFIX.size + 1], start[_PREFIX.size + 2])
         if version != VERSION:
             wrote = ".".join(map(str, writer))
             raise BitstreamError(

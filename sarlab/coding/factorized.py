@@ -227,9 +227,8 @@ def _decode_shifts(decoder: RangeDecoder, channels: int) -> np.ndarray:
 @model_kinds.register(KIND)
 def load_factorized(path: Path) -> FactorizedModel:
     """Read a model's file; it is not trusted."""
-    import torch
-
     from sarlab.models.coding_transform import CodingTransform
+    from sarlab.models.layers import channels_last
     from sarlab.models.storage import copy_tensors, read_tensors
 
     tensors, values = read_tensors(path)
@@ -243,8 +242,7 @@ def load_factorized(path: Path) -> FactorizedModel:
     digest = content_digest(path)
     copy_tensors({key: tensor.float() for key, tensor in tensors.items()}, network.state_dict(), str(path))
     network.orthogonalize()
-    network.to(memory_format=torch.channels_last)
-    return FactorizedModel(network, *tables, name=name, normalizers=normalizers, content_hash=digest)
+    return FactorizedModel(channels_last(network), *tables, name=name, normalizers=normalizers, content_hash=digest)
 
 
 def content_digest(path: Path) -> bytes:

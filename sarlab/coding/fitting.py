@@ -53,6 +53,7 @@ def fit_tables(
                 own = best_indices(histograms(np.rint(scaled).astype(np.int64)), family) if index is None else index
                 counts.append(histograms(optimized(scaled, own, family)))
             family, index = _best(counts)
+        assert index is not None
         indices[row], families[row] = index, family
     return indices, families
 

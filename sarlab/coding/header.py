@@ -121,7 +121,7 @@ class Header:
         return bytes(self.writer) + _varint(len(fields)) + fields
 
 
-def unpack_header(fields: bytes, writer: tuple[int, ...]) -> Header:
+def unpack_header(fields: bytes, writer: tuple[int, int, int]) -> Header:
     """Inverse of the fields of `Header.pack`; every value is checked."""
     cursor = Cursor(fields)
     flags = cursor.varint()

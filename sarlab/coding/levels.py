@@ -137,4 +137,5 @@ def _native(scene: Scene) -> dict[str, str]:
 
 def _with_zero(line: Scene) -> Scene:
     zero = np.full((1, 1, 1), -np.inf if line.quantity == "db" else 0, line.data.dtype)
-    return replace(line, data=np.concatenate([line.data, zero], 2), valid=None)
+    valid = np.concatenate([line.valid, np.ones((1, 1, 1), bool)], 2)
+    return replace(line, data=np.concatenate([line.data, zero], 2), valid=valid)

@@ -110,6 +110,7 @@ def _phases(mask: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
     step = 1 << max(0, (max(height, width) - 1).bit_length() - 1)
     while step >= 1:
         even, odd = slice(0, None, 2 * step), slice(step, None, 2 * step)
+        places: tuple[tuple[np.ndarray, np.ndarray] | None, ...]
         for rows, columns in ((odd, odd), (even, odd), (odd, even)):
             r, c = np.arange(height)[rows], np.arange(width)[columns]
             if r.size and c.size:

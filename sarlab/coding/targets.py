@@ -9,7 +9,7 @@ simply told the largest error.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -147,8 +147,11 @@ class Search:
         scale = self.codec.capabilities.quality
         if target.kind == "max_error_db" and self.codec.capabilities.error_bounded:
             return self.trial(scale.checked(bound_quality(target.value), self.codec.name))
-        wanted = {"bpp": np.log2, "psnr": float, "max_error_db": lambda e: -20 * np.log10(e)}[target.kind](target.value)
-        return self._nearest(target, self._bracket(target, float(wanted)), float(wanted))
+        rising: dict[str, Callable[[float], float]] = {
+            "bpp": np.log2, "psnr": float, "max_error_db": lambda error: -20 * np.log10(error),
+        }  # fmt: skip
+        wanted = float(rising[target.kind](target.value))
+        return self._nearest(target, self._bracket(target, wanted), wanted)
 
     def _bracket(self, target: Target, wanted: float) -> tuple[float | None, float | None]:
         """Neighboring known qualities whose scores lie below, and at or above, the wanted one; None where none does."""
@@ -180,7 +183,9 @@ class Search:
         lower, upper = bracket
         one_sided = kind == "max_error_db"
         if upper is None or (lower is None and not one_sided):
-            end = self.trial(lower if upper is None else upper)
+            known_end = lower if upper is None else upper
+            assert known_end is not None  # of the two, one is always known
+            end = self.trial(known_end)
             if abs(self.score(end, kind) - wanted) <= tolerance and not (one_sided and upper is None):
                 return end
             raise CodecError(self._out_of_reach(target, end))

@@ -19,7 +19,12 @@ from sarlab.coding.rangecoder import RangeDecoder, RangeEncoder
 from sarlab.errors import BitstreamError
 
 #: Sides of a tile, one bit each: first row, last row, first column, last column.
-SIDES = ((0, slice(None)), (-1, slice(None)), (slice(None), 0), (slice(None), -1))
+SIDES: tuple[tuple[int | slice, int | slice], ...] = (
+    (0, slice(None)),
+    (-1, slice(None)),
+    (slice(None), 0),
+    (slice(None), -1),
+)
 
 
 def latent_size(length: int, stride: int) -> int:
@@ -31,7 +36,7 @@ def blocks_of(valid: np.ndarray, stride: int) -> np.ndarray:
     """True for each block with a valid sample: (bands, h, w) from (bands, H, W)."""
     bands, height, width = valid.shape
     padded = np.pad(valid, ((0, 0), (0, -height % stride), (0, -width % stride)))
-    return padded.reshape(bands, latent_size(height, stride), stride, -1, stride).any((2, 4))
+    return np.asarray(padded.reshape(bands, latent_size(height, stride), stride, -1, stride).any((2, 4)))
 
 
 def active_columns(valid: np.ndarray, stride: int, sides: int) -> np.ndarray:

@@ -10,7 +10,7 @@ its best, divided by R + 0.3 (or what the plan says) so that every rate counts. 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
@@ -31,7 +31,7 @@ from sarlab.models.data import PatchSampler, Raster
 from sarlab.models.history import History, Validation
 from sarlab.models.layers import mirror_pad
 from sarlab.models.priors import FactorizedPrior, add_uniform_noise
-from sarlab.models.training import cpu_threads
+from sarlab.models.threads import cpu_threads
 from sarlab.specs import content_hash
 
 #: Qualities at which validation looks.
@@ -276,7 +276,7 @@ def best_cost(history: History) -> float | None:
 
 
 @torch.no_grad()
-def _exchange(parameters: dict[str, Tensor], others: dict[str, Tensor]) -> None:
+def _exchange(parameters: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> None:
     for name, parameter in parameters.items():
         kept = parameter.clone()
         parameter.copy_(others[name])

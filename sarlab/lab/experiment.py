@@ -28,7 +28,7 @@ from sarlab.lab import locks
 from sarlab.lab.identity import run_hash, run_id
 from sarlab.lab.latents import frequencies
 from sarlab.lab.lineage import base_of, start_of, steps_of
-from sarlab.lab.machine import cpu_threads, device_name, peak_memory_mb, pick_device
+from sarlab.lab.machine import device_name, peak_memory_mb, pick_device
 from sarlab.lab.measure import measure, throughput
 from sarlab.lab.results import HISTORY_COLUMNS, is_complete, now, order_columns
 from sarlab.lab.runfolder import PROGRESS, Outcome, load, load_network, save
@@ -39,6 +39,7 @@ from sarlab.models.history import History
 from sarlab.models.nested import NestedChannels, leading_weights
 from sarlab.models.quantizers import Quantizer, build_quantizer
 from sarlab.models.registry import build_model
+from sarlab.models.threads import cpu_threads
 from sarlab.models.training import train
 from sarlab.scenes.catalog import Split, load_split
 from sarlab.specs import QuantizerSpec, RunSpec

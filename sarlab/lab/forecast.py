@@ -119,9 +119,10 @@ def calibrate(specs: Sequence[RunSpec], device: str, seconds: float = CALIBRATIO
     Where another model of costs is at hand, it takes the place of this function.
     """
     from sarlab.lab import experiment
-    from sarlab.lab.machine import cpu_threads, peak_memory_mb, pick_device
+    from sarlab.lab.machine import peak_memory_mb, pick_device
     from sarlab.models.data import TrainingData
     from sarlab.models.registry import build_model
+    from sarlab.models.threads import cpu_threads
     from sarlab.models.training import train
     from sarlab.scenes.catalog import load_split
 

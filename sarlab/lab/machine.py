@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import resource
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from sarlab.errors import SarlabError
 from sarlab.lab.results import processor
+from sarlab.models.threads import cpu_threads as cpu_threads
 
 
 def pick_device(name: str) -> torch.device:
@@ -58,14 +57,3 @@ def process_peak_mb() -> float:
         pass
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
-
-
-@contextlib.contextmanager
-def cpu_threads(count: int) -> Iterator[None]:
-    """Give PyTorch so many CPU threads inside the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -91,7 +91,10 @@ def save(
     if quantizer.state_dict():
         write_tensors(folder / "quantizer.safetensors", quantizer.state_dict(), quantizer.config())
     with replacing(folder / "examples.npz") as temporary:
-        arrays = {f"{key}/{part}": array for key, parts in outcome.examples.items() for part, array in parts.items()}
+        # Typed loosely: NumPy has a parameter of its own beside the names of arrays.
+        arrays: dict[str, Any] = {
+            f"{key}/{part}": array for key, parts in outcome.examples.items() for part, array in parts.items()
+        }
         np.savez_compressed(temporary, **arrays)
     names = [path.name for path in sorted(folder.iterdir()) if path.name in RESULT_FILES]
     outcome.manifest = {

@@ -27,7 +27,7 @@ def clean_notebook(notebook: dict[str, Any], *, title: str, root: Path) -> dict[
     of the same results changes nothing.
     """
     page = copy.deepcopy(notebook)
-    cells = []
+    cells: list[dict[str, Any]] = []
     for cell in page["cells"]:
         tags = cell.get("metadata", {}).get("tags", [])
         if "parameters" in tags:

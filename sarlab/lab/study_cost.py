@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sarlab.lab.machine import cpu_threads, device_name, pick_device
+from sarlab.lab.machine import device_name, pick_device
 from sarlab.lab.studies import Context, studies
 from sarlab.models.complexity import count_parameters, macs_per_pixel
 from sarlab.models.data import TrainingData
 from sarlab.models.registry import build_model
+from sarlab.models.threads import cpu_threads
 from sarlab.models.training import train
 from sarlab.specs import ModelSpec, TrainSpec
 

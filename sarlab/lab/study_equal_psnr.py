@@ -11,6 +11,7 @@ import base64
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,7 @@ def images(case: Case) -> dict[str, Maker]:
         "offset": lambda: tuned(case, lambda amount: db - amount, most),
         "noise": lambda: tuned(case, lambda amount: db + amount * noise, most),
         "blur": lambda: tuned(case, lambda amount: blurred(filled, amount), 20.0),
-        **{name: (lambda name=name: coded(case, name)) for name in CODECS},
+        **{name: partial(coded, case, name) for name in CODECS},
         "redraw": lambda: (case.reference.once(redraw).test_db, {}),
     }
     return made

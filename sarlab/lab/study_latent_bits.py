@@ -15,7 +15,6 @@ import torch
 
 from sarlab.coding.parallel import Workers
 from sarlab.lab.latents import frequencies
-from sarlab.lab.machine import cpu_threads
 from sarlab.lab.measure import reconstruct
 from sarlab.lab.studies import Context, studies
 from sarlab.metrics.pixel import psnr
@@ -24,6 +23,7 @@ from sarlab.models.base import Autoencoder
 from sarlab.models.data import TrainingData
 from sarlab.models.quantizers import Quantizer, build_quantizer
 from sarlab.models.registry import build_model
+from sarlab.models.threads import cpu_threads
 from sarlab.scenes.catalog import Split, load_split
 from sarlab.specs import ModelSpec, QuantizerSpec, SceneSpec
 

@@ -97,6 +97,7 @@ class Autoencoder(nn.Module):
             raise ModelError(f"a network takes single bands (N, 1, H, W), not {tuple(x.shape)}; give bands one by one")
         x = mirror_pad(x, self.spec.spatial_reduction)
         if self.linear is None:
+            assert self.g_a is not None
             return self.g_a(x - 0.5)
         y = self.linear.analysis(x)
         return y if self.g_a is None else y + self.linear.scale * self.g_a(x - 0.5)
@@ -117,6 +118,7 @@ class Autoencoder(nn.Module):
         if y_hat.ndim != 4 or y_hat.shape[1] != self.spec.latent_channels:
             raise ModelError(f"a latent here is (N, {self.spec.latent_channels}, h, w), not {tuple(y_hat.shape)}")
         if self.linear is None:
+            assert self.g_s is not None
             x_hat = self.g_s(y_hat) + 0.5
         else:
             x_hat = self.linear.synthesis(y_hat)
@@ -128,7 +130,7 @@ class Autoencoder(nn.Module):
         """Analysis, `quantizer` (default: none) and synthesis."""
         y = self.analysis(x)
         y_hat = y if quantizer is None else quantizer(y)
-        return Output(self.synthesis(y_hat, x.shape[-2:]), y, y_hat)
+        return Output(self.synthesis(y_hat, (x.shape[-2], x.shape[-1])), y, y_hat)
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """(C, h, w) of the latent of a `height` × `width` raster."""

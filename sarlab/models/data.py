@@ -171,7 +171,8 @@ class PatchSampler:
         self.side = side
         values, masks, origins, widths, spans, start = [], [], [], [], [], 0
         for raster in rasters:
-            image, mask = (None if t is None else at_least(t, side) for t in (raster.values, raster.mask))
+            image = at_least(raster.values, side)
+            mask = None if raster.mask is None else at_least(raster.mask, side)
             at = patch_origins(image.shape, mask, side)
             if len(at):
                 values.append(image.flatten())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -38,11 +39,11 @@ def graphed(step: Pass, x: Tensor, *, half: bool) -> nn.Module:
         Record the pass in bfloat16.
     """
     step.train()
-    context = {"device_type": "cuda", "dtype": torch.bfloat16, "enabled": half, "cache_enabled": False}
     try:
-        with torch.autocast(**context):
+        with torch.autocast("cuda", torch.bfloat16, enabled=half, cache_enabled=False):
             plain = outcome(step, x)
-            fast = torch.cuda.make_graphed_callables(Pass(step.model, None).train(), (x.clone(),))
+            # A module in, the same module out.
+            fast = cast(Pass, torch.cuda.make_graphed_callables(Pass(step.model, None).train(), (x.clone(),)))
             ours = outcome(fast, x)
     except Exception as problem:  # what a driver, an allocator or a layer may object to cannot be listed
         warnings.warn(f"no CUDA graph of this network ({problem}); going on without", RuntimeWarning, stacklevel=2)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def mirror_pad(x: Tensor, multiple: int) -> Tensor:
@@ -76,6 +79,8 @@ class LinearShortcut(nn.Module):
         Components C.
     """
 
+    scale: Tensor
+
     def __init__(self, reduction: int, channels: int):
         super().__init__()
         self.reduction = reduction
@@ -135,8 +140,7 @@ class ResidualBlock(nn.Module):
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.activation = activation()
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        zero_last_layer(self.second)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(self.activation(self.first(x)))
@@ -162,8 +166,7 @@ class WindowAttention(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.project = nn.Linear(channels, channels)
-        nn.init.zeros_(self.project.weight)
-        nn.init.zeros_(self.project.bias)
+        zero_last_layer(self.project)
         self.position = nn.Parameter(torch.zeros(self.heads, 2 * window - 1, 2 * window - 1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -174,13 +177,13 @@ class WindowAttention(nn.Module):
         padding = (0, 0, 0, columns * wide - w, 0, rows * high - h)
         tokens = F.pad(self.norm(x.permute(0, 2, 3, 1)), padding).reshape(n, rows, high, columns, wide, channels)
         tokens = tokens.transpose(2, 3).reshape(n * rows * columns, high * wide, channels)
-        qkv = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        bias = self.bias(high, wide).to(qkv.dtype)
+        query, key, value = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        bias = self.bias(high, wide).to(query.dtype)
         if any(padding):
             outside = F.pad(bias.new_zeros(1, h, w, 1), padding, value=-1e4).reshape(rows, high, columns, wide)
             outside = outside.transpose(1, 2).reshape(rows * columns, 1, 1, high * wide)
             bias = (bias + outside).repeat(n, 1, 1, 1)
-        out = F.scaled_dot_product_attention(*qkv, attn_mask=bias)
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         out = self.project(out.transpose(1, 2).flatten(2)).reshape(n, rows, columns, high, wide, channels)
         out = out.transpose(2, 3).reshape(n, rows * high, columns * wide, channels)[:, :h, :w]
         return x + out.permute(0, 3, 1, 2)
@@ -201,6 +204,11 @@ def zero_last_layer(branch: nn.Module) -> None:
         nn.init.zeros_(layers[-1].weight)
         if layers[-1].bias is not None:
             nn.init.zeros_(layers[-1].bias)
+
+
+def channels_last(module: M) -> M:
+    """`module`, its weights moved to channels_last memory, in which CPUs convolve fastest."""
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # PyTorch's overloads lack it
 
 
 def scale_channels(width: int, scale: int) -> int:

@@ -83,7 +83,7 @@ class FactorizedPrior(nn.Module):
         -------
         Tensor, shape (N, C, h, w)
         """
-        total: Tensor | float = 0.0
+        total = y.new_zeros(())
         weights = self.logits.softmax(1)
         distance, half = y.abs() / spread, step / 2 / spread
         for k in range(weights.shape[1]):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from sarlab.errors import ModelError
+from sarlab.models.layers import channels_last
 from sarlab.registry import Registry
 from sarlab.specs import ModelSpec
 
@@ -53,10 +54,10 @@ def build_model(
     ModelError
         If the architecture is unknown, the spec impossible, or neither `training` nor `klt` is given for a linear path.
     """
-    if (seed is None) == (generator is None):
-        raise ModelError("build_model needs either seed or generator")
-    if generator is None:
+    if generator is None and seed is not None:
         generator = torch.Generator().manual_seed(seed)
+    elif generator is None or seed is not None:
+        raise ModelError("build_model needs either seed or generator")
     model = construct(spec, int(torch.randint(2**62, (), generator=generator)))
     if model.linear is not None:
         if klt is None:
@@ -78,7 +79,7 @@ def construct(spec: ModelSpec, seed: int) -> Autoencoder:
     architecture = find_architecture(spec.architecture)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return architecture(spec).to(memory_format=torch.channels_last)
+        return channels_last(architecture(spec))
 
 
 def find_architecture(name: str) -> type[Autoencoder]:

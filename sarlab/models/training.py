@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -23,6 +23,7 @@ from sarlab.models.graphs import graphed, wanted
 from sarlab.models.history import History, Validation
 from sarlab.models.interrupts import interrupts_deferred
 from sarlab.models.losses import losses
+from sarlab.models.threads import cpu_threads
 from sarlab.specs import TrainSpec, content_hash
 
 #: Memory of Adam. That of squared gradients is short: trainings are a few hundred steps, and spikes must fade in some.
@@ -110,8 +111,8 @@ def train(
         history=History(),
         fingerprint=content_hash(dataclasses.asdict(model.spec), dataclasses.asdict(spec), seed, data.digest),
     )
-    if isinstance(getattr(quantizer, "generator", None), torch.Generator):
-        state.generators["quantizer"] = quantizer.generator
+    if isinstance(own := getattr(quantizer, "generator", None), torch.Generator):
+        state.generators["quantizer"] = own
     if checkpoint is not None and Path(checkpoint).exists():
         load_checkpoint(checkpoint, state)
     history, average = state.history, list(state.average.values())
@@ -124,12 +125,13 @@ def train(
         raise TrainingError(f"{crew.size} processes for {spec.batch_size} patches a step; raise batch_size")
     crew.begin(history.steps_done)
     half = half_precision(spec, device)
-    forward: nn.Module = Pass(model, quantizer)
+    plain = Pass(model, quantizer)
+    forward: nn.Module = plain
     if crew.size > 1:
-        forward = averaged(forward, device)
+        forward = averaged(plain, device)
     elif quantizer is None and wanted(device, spec.steps - history.steps_done):
         example = sampler.draw(spec.batch_size, torch.Generator().manual_seed(seed))
-        forward = graphed(forward, example.x, half=half)
+        forward = graphed(plain, example.x, half=half)
     unread: list[tuple[int, float, Tensor]] = []
 
     def read() -> None:
@@ -172,7 +174,7 @@ def train(
             history.pixels += batch.x.numel()
             if crew.size > 1:
                 batch, factor = crew.share(batch)
-            if hasattr(quantizer, "progress"):
+            if quantizer is not None and hasattr(quantizer, "progress"):
                 quantizer.progress = step / spec.steps
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 x_hat = forward(batch.x)
@@ -241,13 +243,15 @@ def half_precision(spec: TrainSpec, device: torch.device) -> bool:
 
 def parameter_groups(trained: nn.ModuleDict) -> list[dict]:
     """Groups of the optimizer with their factor ``rate`` on the learning rate."""
-    groups = list(trained["model"].parameter_groups())
+    model = trained["model"]
+    assert isinstance(model, Autoencoder)
+    groups = list(model.parameter_groups())
     if "quantizer" in trained and (extra := list(trained["quantizer"].parameters())):
         groups.append({"params": extra, "rate": 1.0})
     return groups
 
 
-def gradient_norms(named: dict[str, Tensor]) -> dict[str, float]:
+def gradient_norms(named: Mapping[str, Tensor]) -> dict[str, float]:
     """Gradient norm of each layer, before clipping."""
     layers: dict[str, list[Tensor]] = {}
     for name, parameter in named.items():
@@ -297,14 +301,3 @@ def exchanged(parameters: Sequence[Tensor], others: Sequence[Tensor]) -> Iterato
         yield
     finally:
         exchange()
-
-
-@contextmanager
-def cpu_threads(count: int) -> Iterator[None]:
-    """Use `count` CPU threads for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

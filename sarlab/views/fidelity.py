@@ -51,7 +51,7 @@ class Measure:
     floor : str
         Column of the noise floor; empty for none.
     log : bool
-    range : (float, float) or None
+    range : (float, float or None) or None
         Of the axis; None follows the values.
     """
 
@@ -61,7 +61,7 @@ class Measure:
     level: float | None = None
     floor: str = ""
     log: bool = False
-    range: tuple[float, float] | None = None
+    range: tuple[float, float | None] | None = None
 
 
 GROUPS: dict[str, tuple[Measure, ...]] = {

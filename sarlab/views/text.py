@@ -36,8 +36,8 @@ class Html:
         return self.html
 
 
-def number(value: float, digits: int = 1, *, sign: bool = False) -> str:
-    """Number for people: fixed digits, a true minus sign, an explicit plus where `sign`; a dash for NaN."""
+def number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
+    """Number for people: fixed digits, a true minus sign, an explicit plus where `sign`; a dash for NaN and None."""
     if value is None or not np.isfinite(value):
         return "–"
     text = f"{abs(value):.{digits}f}"

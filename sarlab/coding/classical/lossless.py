@@ -93,7 +93,7 @@ class LosslessCodec(PlaneCodec):
 
 def deflate_integers(codes: np.ndarray) -> bytes:
     """Deflated low and high bytes of codes below 2^16, as two planes of row differences."""
-    differences = np.diff(codes.astype(np.uint16), axis=1, prepend=np.uint16(0))
+    differences: np.ndarray = np.diff(codes.astype(np.uint16), axis=1, prepend=np.uint16(0))
     return zlib.compress(
         (differences & 255).astype(np.uint8).tobytes() + (differences >> 8).astype(np.uint8).tobytes(), 9
     )

@@ -38,8 +38,8 @@ def fill_invalid(plane: np.ndarray, valid: np.ndarray) -> np.ndarray:
     levels = [(values, valid.astype(np.float64))]
     while levels[-1][1].size > 1:
         weighted, weight = (_halved(part) for part in (levels[-1][0] * levels[-1][1], levels[-1][1]))
-        known = weight > 0
-        levels.append((np.divide(weighted, weight, out=np.zeros_like(weighted), where=known), known.astype(np.float64)))
+        some = weight > 0
+        levels.append((np.divide(weighted, weight, out=np.zeros_like(weighted), where=some), some.astype(np.float64)))
     filled = levels.pop()[0]
     while levels:
         values, known = levels.pop()

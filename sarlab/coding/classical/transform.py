@@ -202,9 +202,9 @@ def _decode(decoder: RangeDecoder, shape: tuple[int, int, int, int]) -> np.ndarr
     family = int(decoder.decode_uniform(1, len(FAMILIES))[0])
     corrections = decoder.decode_indexed(np.full((n, n), CORRECTION_INDEX), 0)
     base = np.zeros((n, n), np.int64)
-    for u in range(n):
-        for v in range(n):
-            base[u, v] = min(max(_prediction(base, u, v) + corrections[u, v], LOWEST), HIGHEST)
+    for i in range(n):
+        for j in range(n):
+            base[i, j] = min(max(_prediction(base, i, j) + corrections[i, j], LOWEST), HIGHEST)
     q = np.zeros(shape, np.int64)
     magnitude = np.zeros(shape, np.int64)
     for diagonal in range(2 * n - 1):
