@@ -224,10 +224,10 @@ def intervals(values: np.ndarray, acquisitions: np.ndarray, seeds: np.ndarray) -
     if len(names) >= 3:
         low, high = np.quantile(means[_draws(len(names))].mean(axis=1), (0.025, 0.975), axis=0)
     over = "acquisitions" if len(names) >= 3 else ""
-    for place, *point in zip(np.flatnonzero(whole), means.mean(axis=0), low, high, strict=True):
-        found[place] = Interval(*map(float, point), over)
+    for place, mean, first, last in zip(np.flatnonzero(whole), means.mean(axis=0), low, high, strict=True):
+        found[place] = Interval(float(mean), float(first), float(last), over)
     for place in np.flatnonzero(~whole & ~gaps.all(axis=0)):
-        found[place] = interval(values[:, place], acquisitions, seeds)
+        found[place] = interval(list(values[:, place]), list(acquisitions), list(seeds))
     return found
 
 
