@@ -61,7 +61,6 @@ MODULES: tuple[str, ...] = tuple(
         "codecs",
         "cost",
         "equal_psnr",
-        "files",
         "latent_bits",
         "limits",
         "pictures",
