@@ -59,6 +59,7 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = Fals
         release.check(plan.name, jobs, tables)
         shown = release.with_pages(complete)
     results = book / "results"
+    clear_studies(results)
     runs, history = collect(plan, complete)
     write_table(runs, results / "runs.csv")
     write_table(history, results / "history.csv")
@@ -85,6 +86,16 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = Fals
     }
     write_json(results / MANIFEST, manifest)
     return manifest
+
+
+def clear_studies(results: Path) -> None:
+    """Remove the tables of studies that an earlier publication left: its plan may have had others."""
+    try:
+        before = json.loads((results / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    for name in before.get("studies") or {}:
+        (results / f"{Path(name).name}.csv").unlink(missing_ok=True)
 
 
 def _environment_of(job: Job) -> dict[str, Any]:

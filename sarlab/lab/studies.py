@@ -61,6 +61,7 @@ MODULES: tuple[str, ...] = tuple(
         "codecs",
         "cost",
         "equal_psnr",
+        "files",
         "latent_bits",
         "limits",
         "pictures",

@@ -203,3 +203,21 @@ def test_tables_of_many_runs_are_read_as_one_by_one(tmp_path):
     expected = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
     pd.testing.assert_frame_equal(whole[expected.columns], expected, check_dtype=False)
     assert read_together({"d": paths["d"]}).empty
+
+
+def test_another_plan_replaces_what_was_published(published, tmp_path):
+    plan, jobs, book, _ = published
+    copy = tmp_path / "book"
+    shutil.copytree(book, copy)
+    before = json.loads((copy / "results" / "manifest.json").read_text())
+    before["studies"] = {"files": {"name": "files"}}
+    (copy / "results" / "manifest.json").write_text(json.dumps(before))
+    (copy / "results" / "files.csv").write_text("sweep\nquality\n")
+    (copy / "results" / "mine.csv").write_text("a\n1\n")
+    (copy / "runs" / "elsewhere.ipynb").write_text("{}")
+    publish(plan, jobs, copy)
+    left = {path.name for path in (copy / "results").glob("*.csv")}
+    assert left >= {"runs.csv", "history.csv", "mine.csv"}
+    assert "files.csv" not in left, "a table of the plan that was there before"
+    assert not (copy / "runs" / "elsewhere.ipynb").exists()
+    assert tables(copy).manifest["studies"] == {}

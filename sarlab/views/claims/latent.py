@@ -70,7 +70,8 @@ def whole_range(tables: Tables) -> Verdict:
         for what, item in zip(("levels", "entropy"), found, strict=True)
         if np.isfinite(item.low)
     ]
-    return Verdict(together(outcomes), figure, ", ".join(intervals))
+    outcome = REFUTED if REFUTED in outcomes else together(outcomes)
+    return Verdict(outcome, figure, ", ".join(intervals))
 
 
 def even_usage(count: pd.Series, levels: int = LEVELS) -> pd.Series:

@@ -1,0 +1,188 @@
+"""What a file holds and costs: bytes by part, the model's estimate, seconds, tiles and their seams, size and memory.
+
+========  ===============================================================================================
+sweep     what varies
+========  ===============================================================================================
+quality   the quality, on the test scene of the plan and on a larger simulated product, by codec
+tile      the side of a tile, on the simulated product: what tiles cost, whether their borders show, and what a
+          region of interest takes to decode
+size      the side of a whole product, from file to file in a process of its own: seconds and peak memory
+========  ===============================================================================================
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+
+from sarlab.coding.api import compress_file, decompress, decompress_file
+from sarlab.coding.bitstream import StreamReader
+from sarlab.coding.encoding import Encoder
+from sarlab.coding.learned import model_path
+from sarlab.coding.metadata import pack_metadata
+from sarlab.coding.parallel import Workers
+from sarlab.coding.rates import Goal
+from sarlab.coding.sources import MemorySource
+from sarlab.lab.machine import cpu_threads, device_name, process_peak_mb
+from sarlab.lab.studies import Context, studies
+from sarlab.scenes.scene import Scene
+from sarlab.scenes.simulate import SimulationSpec, simulate
+from sarlab.scenes.writers import write_geotiff
+
+CODECS = ("hyper", "factorized")
+QUALITIES = (20.0, 24.0, 28.0, 32.0, 36.0, 40.0)
+#: The simulated product: land of a Sentinel-1 image, as amplitudes.
+SIDE, LOOKS, CORRELATION = 1024, 4.4, 0.5
+TILES = (128, 256, 512, 1024)
+SIDES = (512, 2048, 4096)
+#: Quality of the sweeps over tiles and sizes: about half a bit per pixel.
+QUALITY = 28.0
+#: A region that is decoded alone, in samples, and the width of the strip along borders of tiles whose error is compared.
+REGION, SEAM = 256, 2
+T = TypeVar("T")
+
+
+@studies.register("files")
+def files(context: Context) -> pd.DataFrame:
+    """All sweeps."""
+    product = simulated(SIDE)
+    rows: list[dict[str, Any]] = []
+    with cpu_threads(1):
+        for codec in CODECS:
+            for name, scene in (("test scene", context.split.test[0]), ("simulated product", product)):
+                rows += [{"sweep": "quality", "image": name, **coded(scene, codec, quality)} for quality in QUALITIES]
+            rows += [{"sweep": "tile", "image": "simulated product", **tiled(product, codec, tile)} for tile in TILES]
+    for side in SIDES:
+        with tempfile.TemporaryDirectory(prefix="sarlab-") as folder:
+            alone(write_image, (str(Path(folder) / "in.tif"), side))
+            rows += [alone(whole, (str(Path(folder) / "in.tif"), codec)) for codec in CODECS]
+    return pd.DataFrame(rows).assign(device=device_name(torch.device("cpu")), threads=1)
+
+
+def simulated(side: int) -> Scene:
+    """Amplitudes of simulated land; larger than `SIDE` the same land mirrored, every strip at a level of its own."""
+    scene, _ = simulate(SimulationSpec(SIDE, SIDE, LOOKS, CORRELATION, seed=3, quantity="amplitude"))
+    if side <= SIDE:
+        return scene.window(0, 0, side, side) if side < SIDE else scene
+    band = scene.data[0]
+    block = np.block([[band, band[:, ::-1]], [band[::-1], band[::-1, ::-1]]])
+    repeats = -(-side // block.shape[0])
+    large = np.tile(block, (repeats, repeats))[:side, :side]
+    level = 1 + 0.2 * np.sin(np.arange(side) / 700)
+    return Scene(
+        data=(large * level[:, None]).astype(np.float32)[None], quantity="amplitude", bands=scene.bands, name="large"
+    )
+
+
+def timed(call: Callable[[], T]) -> tuple[T, float]:
+    """Result and CPU seconds, which other work on the machine disturbs less than the clock."""
+    start = time.process_time()
+    result = call()
+    return result, time.process_time() - start
+
+
+def coded(scene: Scene, codec: str, quality: float, tile: int = 512) -> dict[str, Any]:
+    """Row of one file: bytes by part, and CPU seconds of both ways."""
+
+    def encode() -> tuple[bytes, float]:
+        encoder = Encoder(MemorySource(scene), model_path(codec), tile=tile)
+        file = io.BytesIO()
+        header = encoder.write(file, Goal("quality", quality))
+        return file.getvalue(), float(encoder.sample.bytes(header.quality))
+
+    encode()  # tables are built once in a process
+    (data, estimate), encode_s = timed(encode)
+    decoded, decode_s = timed(lambda: decompress(data))
+    with StreamReader(data) as reader:
+        header, lengths, index = reader.header, reader.lengths, reader.index_bytes
+        metadata = len(pack_metadata(header.metadata))
+        return {
+            "codec": codec, "quality": quality, "tile": tile, "tiles": len(lengths), "bands": len(scene.bands),
+            "pixels": int(scene.data.size), "native_bits": header.native_bits, "bytes": len(data),
+            "header_bytes": reader.header_bytes - index - metadata, "metadata_bytes": metadata, "index_bytes": index,
+            "payload_bytes": sum(lengths), "estimated_bytes": estimate, "encode_s": encode_s, "decode_s": decode_s,
+            "rmse_db": error(scene, decoded),
+        }  # fmt: skip
+
+
+def tiled(scene: Scene, codec: str, tile: int) -> dict[str, Any]:
+    """Row of one tile size: as `coded`, with the error along borders of tiles and the cost of a region."""
+    encoder, file = Encoder(MemorySource(scene), model_path(codec), tile=tile), io.BytesIO()
+    encoder.write(file, Goal("quality", QUALITY))
+    data = file.getvalue()
+    first = (SIDE - REGION) // 2
+    window = (first, first, REGION, REGION)
+    part, region_s = timed(lambda: decompress(data, window=window))
+    whole_scene = decompress(data)
+    near = seams(SIDE, tile)
+    with StreamReader(data) as reader:
+        grid = -(-SIDE // tile)
+        touched = {
+            (r // tile) * grid + c // tile for r in (first, first + REGION - 1) for c in (first, first + REGION - 1)
+        }
+        between = range(first // tile, (first + REGION - 1) // tile + 1)
+        touched |= {r * grid + c for r in between for c in between}
+        read = reader.header_bytes + sum(reader.lengths[index] for index in touched)
+    return {
+        **coded(scene, codec, QUALITY, tile),
+        "region_s": region_s, "region_bytes": read, "region_pixels": REGION**2,
+        "region_equal": bool(np.array_equal(part.data[0], whole_scene.data[0][first : first + REGION, first : first + REGION])),
+        "seam_rmse_db": error(scene, whole_scene, near), "inner_rmse_db": error(scene, whole_scene, ~near),
+    }  # fmt: skip
+
+
+def seams(side: int, tile: int) -> np.ndarray:
+    """Samples beside borders between tiles; the border of the image is none."""
+    at = np.arange(side)
+    beside = (at % tile < SEAM) & (at >= tile) | (at % tile >= tile - SEAM) & (at < side - SEAM)
+    return beside[:, None] | beside[None, :]
+
+
+def error(scene: Scene, decoded: Scene, where: np.ndarray | None = None) -> float:
+    """Root mean square difference in dB of the first band, over valid samples that are not zero."""
+    pair = [s.data[0].astype(float) for s in (scene, decoded)]
+    if scene.quantity != "db":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pair = [(20 if scene.quantity == "amplitude" else 10) * np.log10(values) for values in pair]
+    gap = pair[0] - pair[1]
+    known = np.isfinite(gap) if where is None else np.isfinite(gap) & where
+    return float(np.sqrt(np.mean(gap[known] ** 2))) if known.any() else float("nan")
+
+
+def alone(work: Callable[[Any], T], job: Any) -> T:
+    """Result of `work` in a process of its own, whose peak of memory is that of this job."""
+    with Workers(2) as pool:
+        return next(iter(pool.map(work, [job])))
+
+
+def write_image(job: tuple[str, int]) -> None:
+    """A product of that side as a GeoTIFF of 16 bits."""
+    path, side = job
+    scene = simulated(side)
+    counts = np.rint(1500 * scene.data).clip(1, 65535).astype(np.float32)
+    write_geotiff(scene.with_data(counts, dtype="uint16"), path, dtype="uint16")
+
+
+def whole(job: tuple[str, str]) -> dict[str, Any]:
+    """Row of one size: from file to file and back, with the peak of this process."""
+    source, codec = Path(job[0]), job[1]
+    file, back = source.with_name(f"{codec}.sarl"), source.with_name(f"{codec}.tif")
+    with cpu_threads(1):
+        before = process_peak_mb()
+        _, encode_s = timed(lambda: compress_file(source, file, codec=codec, goal=Goal("quality", QUALITY), workers=1))
+        _, decode_s = timed(lambda: decompress_file(file, back, workers=1))
+    with StreamReader(file) as reader:
+        side = reader.header.shape[-1]
+    return {
+        "sweep": "size", "image": "simulated product", "codec": codec, "quality": QUALITY, "side": side, "tile": 512,
+        "pixels": side * side, "bands": 1, "bytes": file.stat().st_size, "native_bits": 16, "encode_s": encode_s,
+        "decode_s": decode_s, "process_mb": before, "peak_mb": process_peak_mb(),
+    }  # fmt: skip
