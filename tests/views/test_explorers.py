@@ -120,6 +120,43 @@ def test_a_scene_of_ones_own_is_opened_or_refused_in_words(tmp_path, subject):
     assert "missing.tif" in explorer.state["error"]
 
 
+def test_the_psnr_of_an_explorer_is_that_of_every_table(subject):
+    from sarlab.metrics import score
+
+    other = subject.db + np.float32(1.5)
+    low, high = subject.clip
+    assert subject.psnr(other) == score(subject.db, other, clip=(low, high), columns=("psnr_db",))["psnr_db"]
+    assert subject.psnr(other) == pytest.approx(20 * np.log10((high - low) / 1.5), abs=0.05)
+
+
+def test_controls_that_move_unobserved_call_nothing_and_others_call_their_own():
+    import ipywidgets as widgets
+
+    from sarlab.views.explorers.base import Explorer
+
+    class Counted(Explorer):
+        def __init__(self):
+            self.calls = []
+            self.controls = {"scene": widgets.IntText(0), "bits": widgets.IntText(0)}
+            self.wire(widgets.HTML(), opening=("scene",))
+
+        def open(self):
+            self.calls.append("open")
+
+        def update(self):
+            self.calls.append("update")
+
+    explorer = Counted()
+    explorer.controls["scene"].value = 1
+    explorer.controls["bits"].value = 1
+    assert explorer.calls == ["open", "update"]
+    with explorer.unobserved():
+        explorer.controls["scene"].value = explorer.controls["bits"].value = 2
+    assert explorer.calls == ["open", "update"]
+    explorer.controls["bits"].value = 3
+    assert explorer.calls == ["open", "update", "update"]
+
+
 def test_results_are_computed_once_and_ahead():
     calls = []
     ahead = Ahead(lambda key: calls.append(key) or key * key)

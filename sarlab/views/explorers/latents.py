@@ -7,6 +7,7 @@ from pathlib import Path
 import ipywidgets as widgets
 import numpy as np
 
+from sarlab.views.explorers.base import Explorer
 from sarlab.views.explorers.panes import Picture, chart, numbers
 from sarlab.views.explorers.sources import analyzed, networks, subjects, synthesized
 
@@ -14,7 +15,7 @@ from sarlab.views.explorers.sources import analyzed, networks, subjects, synthes
 LIMIT = 6.0
 
 
-class LatentExplorer:
+class LatentExplorer(Explorer):
     """Channel maps of a network; channels dropped or scaled, and the effect on the image.
 
     Parameters
@@ -37,17 +38,14 @@ class LatentExplorer:
         self.original, self.restored = Picture("recorded"), Picture("from the latent")
         self.error, self.map = Picture(f"error, ±{LIMIT:g} dB"), Picture("channel")
         self.report, self.spectrum = widgets.HTML(), widgets.HTML()
-        self._busy = False
-        for name, control in self.controls.items():
-            control.observe(self._opened if name in ("scene", "network") else lambda change: self.update(), "value")
-        self.widget = widgets.VBox([
-            widgets.HBox(list(self.controls.values()), layout=widgets.Layout(flex_flow="row wrap")),
+        self.wire(
             widgets.HBox([self.original, self.restored, self.error]),
             widgets.HBox([self.map, self.spectrum, self.report]),
-        ])  # fmt: skip
-        self._opened()
+            opening=("scene", "network"),
+        )
+        self.open()
 
-    def _opened(self, change: object = None) -> None:
+    def open(self) -> None:
         """Another scene or network: its latent, channels in the order of their variance."""
         self.subject = self.subjects[self.controls["scene"].value]
         self.network = self.networks[self.controls["network"].value]()
@@ -56,11 +54,11 @@ class LatentExplorer:
         self.order = np.argsort(-deviation)
         self.deviation = deviation[self.order]
         last = len(deviation) - 1
-        self._busy = True
-        self.controls["channel"].max, self.controls["channel"].value = last, min(self.controls["channel"].value, last)
-        self.controls["kept"].max = last + 1
-        self.controls["kept"].value = last + 1
-        self._busy = False
+        with self.unobserved():
+            channel = self.controls["channel"]
+            channel.max, channel.value = last, min(channel.value, last)
+            self.controls["kept"].max = last + 1
+            self.controls["kept"].value = last + 1
         self.original.show(self.subject.db, self.subject.clip)
         self.spectrum.value = chart(
             [("standard deviation", np.arange(last + 1), self.deviation)], x="channel, by spread", y="spread"
@@ -69,8 +67,6 @@ class LatentExplorer:
 
     def update(self) -> None:
         """Change the latent as the controls say, and show what comes out."""
-        if self._busy:
-            return
         place, scale = self.controls["channel"].value, self.controls["scale"].value
         kept = self.controls["kept"].value
         channel = int(self.order[place])

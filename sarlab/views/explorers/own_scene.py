@@ -7,6 +7,7 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from sarlab.errors import SarlabError
+from sarlab.views.explorers.base import Explorer
 from sarlab.views.explorers.panes import numbers
 from sarlab.views.explorers.rate_distortion import RateDistortionExplorer, subject_of
 
@@ -14,7 +15,7 @@ from sarlab.views.explorers.rate_distortion import RateDistortionExplorer, subje
 LARGEST = 1024
 
 
-class OwnSceneExplorer:
+class OwnSceneExplorer(Explorer):
     """Path and quantity, then everything that `RateDistortionExplorer` offers on a window of the scene."""
 
     def __init__(self, path: str = "", quantity: str = "auto"):
@@ -30,16 +31,12 @@ class OwnSceneExplorer:
         self.report, self.place = widgets.HTML("Name a GeoTIFF, a COG or an .npy file."), widgets.VBox()
         self.explorer: RateDistortionExplorer | None = None
         self.state: dict[str, float | str] = {}
-        self._busy = False
-        for name, control in self.controls.items():
-            control.observe(self._opened if name in ("path", "quantity") else lambda change: self.update(), "value")
-        self.widget = widgets.VBox([
-            widgets.HBox(list(self.controls.values()), layout=widgets.Layout(flex_flow="row wrap")), self.report, self.place,
-        ])  # fmt: skip
+        self.wire(self.report, self.place, opening=("path", "quantity"))
         if path:
-            self._opened()
+            self.open()
 
-    def _opened(self, change: object = None) -> None:
+    def open(self) -> None:
+        """Another file: its bands, and the window in its middle."""
         from sarlab.scenes.readers import open_scene
 
         path = self.controls["path"].value.strip()
@@ -52,18 +49,15 @@ class OwnSceneExplorer:
             self.state = {"error": str(error)}
             self.report.value = numbers(self.state)
             return
-        self._busy = True
-        self.controls["band"].options = list(bands)
-        for name, length in (("top", height), ("left", width)):
-            self.controls[name].max = max(0, length - min(length, LARGEST))
-            self.controls[name].value = self.controls[name].max // 2
-        self._busy = False
+        with self.unobserved():
+            self.controls["band"].options = list(bands)
+            for name, length in (("top", height), ("left", width)):
+                self.controls[name].max = max(0, length - min(length, LARGEST))
+                self.controls[name].value = self.controls[name].max // 2
         self.update()
 
     def update(self) -> None:
         """Open the window that the controls name."""
-        if self._busy:
-            return
         from sarlab.scenes.readers import open_scene
 
         path = Path(self.controls["path"].value.strip())

@@ -11,6 +11,7 @@ import numpy as np
 
 from sarlab.errors import SarlabError
 from sarlab.specs import QuantizerSpec
+from sarlab.views.explorers.base import Explorer
 from sarlab.views.explorers.panes import Picture, chart, numbers
 from sarlab.views.explorers.sources import _training, analyzed, networks, subjects, synthesized
 
@@ -19,7 +20,7 @@ SCHEMES = ("affine", "allocated", "companded", "fsq", "guide", "float16", "bfloa
 LIMIT = 3.0
 
 
-class QuantizerExplorer:
+class QuantizerExplorer(Explorer):
     """A latent, quantized: picture, error that the quantizer adds, levels in use, rates.
 
     Parameters
@@ -42,15 +43,14 @@ class QuantizerExplorer:
         }
         self.restored, self.added = Picture("after quantization"), Picture(f"what it adds, ±{LIMIT:g} dB")
         self.report, self.levels = widgets.HTML(), widgets.HTML()
-        for name, control in self.controls.items():
-            control.observe(self._opened if name in ("scene", "network") else lambda change: self.update(), "value")
-        self.widget = widgets.VBox([
-            widgets.HBox(list(self.controls.values()), layout=widgets.Layout(flex_flow="row wrap")),
+        self.wire(
             widgets.HBox([self.restored, self.added, widgets.VBox([self.levels, self.report])]),
-        ])  # fmt: skip
-        self._opened()
+            opening=("scene", "network"),
+        )
+        self.open()
 
-    def _opened(self, change: object = None) -> None:
+    def open(self) -> None:
+        """Another scene or network: its latent, and what it gives without quantization."""
         self.subject = self.subjects[self.controls["scene"].value]
         self.network = self.networks[self.controls["network"].value]()
         self.latent = analyzed(self.network, self.subject)

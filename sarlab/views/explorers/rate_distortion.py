@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
@@ -15,6 +14,7 @@ from sarlab.coding.targets import Search, Target
 from sarlab.errors import SarlabError
 from sarlab.metrics import Reference, score
 from sarlab.scenes.scene import Scene
+from sarlab.views.explorers.base import Explorer
 from sarlab.views.explorers.panes import Ahead, Picture, chart, numbers
 from sarlab.views.explorers.sources import Subject, subjects
 from sarlab.views.explorers.windows import Windows
@@ -66,7 +66,7 @@ def available(*, lossy: bool = True) -> list[str]:
     return sorted(names, key=lambda name: (name != DEFAULT_CODEC, codecs[name].family != "learned", name))
 
 
-class RateDistortionExplorer:
+class RateDistortionExplorer(Explorer):
     """Scene, reconstruction, residual and ratio image of a codec; curves of what was computed; windows drawn by hand.
 
     Parameters
@@ -79,7 +79,7 @@ class RateDistortionExplorer:
 
     def __init__(self, source: str = "bigearthnet", quantity: str = "auto", subject: Subject | None = None):
         self.subjects = {subject.name: subject} if subject is not None else subjects(source, quantity)
-        self.controls: dict[str, Any] = {
+        self.controls = {
             "scene": widgets.Dropdown(options=list(self.subjects), description="scene"),
             "codec": widgets.Dropdown(options=available(), description="codec"),
             "quality": widgets.SelectionSlider(options=[0.0], description="quality"),
@@ -96,16 +96,14 @@ class RateDistortionExplorer:
         self._caches: dict[str, Ahead] = {}
         self.bar = widgets.HBox()
         self.windows = Windows(next(iter(self.subjects.values())).clip)
-        self._busy = False
-        for name, control in self.controls.items():
-            control.observe(self._opened if name in ("scene", "codec") else lambda change: self.update(), "value")
-        self.widget = widgets.VBox([
-            widgets.HBox([*self.controls.values(), self.bar], layout=widgets.Layout(flex_flow="row wrap")),
+        self.wire(
             widgets.HBox([self.pictures["original"], self.pictures["restored"]]),
             widgets.HBox([self.pictures["residual"], self.pictures["ratio"], widgets.VBox([self.curves, self.report])]),
             self.windows.widget,
-        ])  # fmt: skip
-        self._opened()
+            opening=("scene", "codec"),
+            beside=(self.bar,),
+        )
+        self.open()
 
     @property
     def cache(self) -> Ahead:
@@ -116,14 +114,13 @@ class RateDistortionExplorer:
             self._caches[key] = Ahead(lambda quality: code(subject, reference, codec, quality))
         return self._caches[key]
 
-    def _opened(self, change: object = None) -> None:
+    def open(self) -> None:
+        """Another scene or codec: its qualities, and the files of slow codecs ahead of the slider."""
         self.subject = self.subjects[self.controls["scene"].value]
         grid = [float(q) for q in codecs[self.controls["codec"].value].capabilities.quality.grid]
-        self._busy = True
-        middle = grid[len(grid) // 2]
-        self.controls["quality"].options = [(f"{q:g}", q) for q in grid]
-        self.controls["quality"].value = middle
-        self._busy = False
+        with self.unobserved():
+            self.controls["quality"].options = [(f"{q:g}", q) for q in grid]
+            self.controls["quality"].value = grid[len(grid) // 2]
         self.reference = Reference(self.subject.db, clip=self.subject.clip, looks=self.subject.scene.looks)
         self.pictures["original"].show(self.subject.db, self.subject.clip)
         begun = time.perf_counter()
@@ -131,13 +128,11 @@ class RateDistortionExplorer:
         slow = time.perf_counter() - begun > SLOW
         self.bar.children = (self.cache.progress,) if slow else ()
         if slow:
-            order = {q: abs(place - len(grid) // 2) for place, q in enumerate(grid)}
-            self.cache.start(sorted(grid, key=order.__getitem__))
+            near = sorted(range(len(grid)), key=lambda place: abs(place - len(grid) // 2))
+            self.cache.start(grid[place] for place in near)
 
     def update(self) -> Coded | None:
         """Show the codec's work at the quality of the slider."""
-        if self._busy:
-            return None
         name, quality = self.controls["codec"].value, self.controls["quality"].value
         try:
             coded = self.cache.get(quality)

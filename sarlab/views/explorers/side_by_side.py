@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import ipywidgets as widgets
 
 from sarlab.errors import SarlabError
 from sarlab.metrics import Reference
+from sarlab.views.explorers.base import Explorer
 from sarlab.views.explorers.panes import Ahead, Picture, numbers
 from sarlab.views.explorers.rate_distortion import LIMIT, available, search
 from sarlab.views.explorers.sources import Subject, subjects
@@ -15,7 +14,7 @@ from sarlab.views.explorers.sources import Subject, subjects
 RATES = (0.1, 0.15, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.5, 2.0)
 
 
-class SideBySideExplorer:
+class SideBySideExplorer(Explorer):
     """Reconstruction and residual of two codecs at equal bytes, with what metrics say of each.
 
     Files are searched for ahead, rate by rate, because a search compresses several times.
@@ -32,7 +31,7 @@ class SideBySideExplorer:
         self.subjects = {subject.name: subject} if subject is not None else subjects(source, quantity)
         names = available()
         other = "jpeg2000" if "jpeg2000" in names else names[-1]
-        self.controls: dict[str, Any] = {
+        self.controls = {
             "scene": widgets.Dropdown(options=list(self.subjects), description="scene"),
             "left": widgets.Dropdown(options=names, description="left"),
             "right": widgets.Dropdown(options=names, value=other, description="right"),
@@ -44,14 +43,9 @@ class SideBySideExplorer:
         }
         self._caches: dict[str, Ahead] = {}
         self.bars = widgets.HBox()
-        for name, control in self.controls.items():
-            control.observe(self._opened if name != "bpp" else lambda change: self.update(), "value")
         columns = [widgets.VBox(list(parts.values())) for parts in self.sides.values()]
-        self.widget = widgets.VBox([
-            widgets.HBox([*self.controls.values(), self.bars], layout=widgets.Layout(flex_flow="row wrap")),
-            widgets.HBox(columns),
-        ])  # fmt: skip
-        self._opened()
+        self.wire(widgets.HBox(columns), opening=("scene", "left", "right"), beside=(self.bars,))
+        self.open()
 
     def cache(self, side: str) -> Ahead:
         """Results of one side, by rate."""
@@ -61,7 +55,8 @@ class SideBySideExplorer:
             self._caches[key] = Ahead(lambda bpp: search(subject, reference, codec, bpp))
         return self._caches[key]
 
-    def _opened(self, change: object = None) -> None:
+    def open(self) -> None:
+        """Another scene or codec: its files at the other rates are searched for ahead."""
         self.subject = self.subjects[self.controls["scene"].value]
         self.reference = Reference(self.subject.db, clip=self.subject.clip, looks=self.subject.scene.looks)
         self.update()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sarlab.metrics.pixel import psnr
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.scene import Scene
 from sarlab.specs import ModelSpec, SceneSpec
@@ -45,12 +46,7 @@ class Subject:
 
     def psnr(self, other_db: np.ndarray) -> float:
         """PSNR in dB of clipped dB values."""
-        low, high = self.clip
-        valid = self.scene.valid[0]
-        error = np.clip(self.db[valid], low, high) - np.clip(other_db[valid], low, high)
-        return float(
-            20 * np.log10((high - low) / max(float(np.sqrt(np.mean(np.square(error, dtype=np.float64)))), 1e-9))
-        )
+        return psnr(self.db, other_db, clip=self.clip)
 
 
 @functools.lru_cache(maxsize=2)

@@ -13,6 +13,7 @@ from sarlab.metrics.base import DB_PER_NEPER
 from sarlab.metrics.bounds import speckle_floor, speckle_std
 from sarlab.scenes.simulate import SimulationSpec, reflectivity
 from sarlab.scenes.speckle import speckle
+from sarlab.views.explorers.base import Explorer
 from sarlab.views.explorers.panes import Picture, chart, numbers
 
 CLIP = (-25.0, 5.0)
@@ -24,7 +25,7 @@ def _truth(side: int, seed: int, homogeneous: bool) -> np.ndarray:
     return reflectivity(replace(spec, content=()) if homogeneous else spec).intensity.astype(np.float32)
 
 
-class SpeckleExplorer:
+class SpeckleExplorer(Explorer):
     """Looks, correlation and scene; pictures with and without speckle, its histogram beside the law it follows.
 
     Parameters
@@ -43,12 +44,7 @@ class SpeckleExplorer:
         }
         self.clean, self.noisy = Picture("reflectivity"), Picture("recorded")
         self.report, self.histogram = widgets.HTML(), widgets.HTML()
-        for control in self.controls.values():
-            control.observe(lambda change: self.update(), "value")
-        self.widget = widgets.VBox([
-            widgets.HBox(list(self.controls.values()), layout=widgets.Layout(flex_flow="row wrap")),
-            widgets.HBox([self.clean, self.noisy, widgets.VBox([self.histogram, self.report])]),
-        ])  # fmt: skip
+        self.wire(widgets.HBox([self.clean, self.noisy, widgets.VBox([self.histogram, self.report])]))
         self.update()
 
     def update(self) -> None:
