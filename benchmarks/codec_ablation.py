@@ -37,7 +37,7 @@ from sarlab.specs import SceneSpec, content_hash
 
 PLAN = Path(__file__).resolve().parents[1] / "notebooks" / "plans" / "codecs" / "hyper.toml"
 #: Steps of every variant.
-STEPS = 700
+STEPS = 500
 #: Qualities of the files, about 0.1 to 3 bpp, and the one at which the bias is looked at.
 QUALITIES, LOOKED_AT = (18.0, 20.0, 22.0, 24.5, 27.0, 30.0, 33.0, 36.0, 40.0, 44.0, 48.0), 24.5
 COMPLETE = "complete"
