@@ -33,6 +33,9 @@ class Progress:
         self.jobs = {job.run_id: job for job in todo}
         self.done: set[str] = set()
         self.start = time.monotonic()
+        #: What interrupted runs had done before; the time and the share at which work was first seen to move.
+        self._before = self.share()
+        self._moving: tuple[float, float] | None = None
         self.live = self.stream.isatty()
         self._over = threading.Event()
         self._lock = threading.Lock()
@@ -63,13 +66,22 @@ class Progress:
             )
 
     def left(self) -> str:
-        """Time that is left, in words."""
-        share = self.share()
+        """Time that is left, in words; empty until two looks have seen the work move.
+
+        The time before the first of them does not count: processes start, libraries are imported and scenes are read
+        once, and taken for the pace of the work it would make a sweep look many times as long.
+        """
+        share, now = self.share(), time.monotonic()
         if share >= 1:
-            return f"{duration(time.monotonic() - self.start)} in all"
-        if share <= 0:
+            return f"{duration(now - self.start)} in all"
+        if self._moving is None:
+            if share > self._before:
+                self._moving = now, share
             return ""
-        return f"about {duration((time.monotonic() - self.start) * (1 / share - 1))} left"
+        since, had = self._moving
+        if share <= had:
+            return ""
+        return f"about {duration((now - since) * (1 - share) / (share - had))} left"
 
     def share(self) -> float:
         """Share of the work that is done, from 0 to 1."""

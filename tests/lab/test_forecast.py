@@ -109,6 +109,23 @@ def test_progress_counts_work_and_steps_in_flight(tmp_path):
     assert PROGRESS == WRITTEN
 
 
+def test_what_is_left_is_told_from_the_pace_of_the_work_and_not_of_its_start(tmp_path, monkeypatch):
+    jobs = [job(spec(steps=100, seed=s), tmp_path) for s in range(10)]
+    clock = iter([0.0, 30.0, 40.0, 50.0, 120.0])
+    monkeypatch.setattr("sarlab.lab.progress.time.monotonic", lambda: next(clock))
+    jobs[0].folder.mkdir(parents=True)
+    written = jobs[0].folder / PROGRESS
+    written.write_text('{"step": 50, "steps": 100}')
+    progress = Progress(jobs, io.StringIO())
+    assert progress.left() == ""  # what an interrupted run had done says nothing of today's pace
+    progress.done.add(jobs[0].run_id)
+    assert progress.left() == ""  # 40 s, of which 30 or more were the start
+    progress.done.add(jobs[1].run_id)
+    assert progress.left() == "about 80 s left"  # 10 s for each of eight
+    progress.done.update(item.run_id for item in jobs)
+    assert progress.left() == "2.0 min in all"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(40, "40 s"), (750, "12.5 min"), (11520, "3.2 h"), (float("nan"), "unknown")]
 )
