@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from sarlab.lab.results import Tables
 
 COLUMNS = ("run_id", "scene", "band", "kind", "file", "clip_low", "clip_high")
-#: Side in pixels of the detail of a comparison with many pictures: a page of them stays below a megabyte.
-DETAIL = 176
+#: Side in pixels of the detail of a comparison with many pictures, and how many of them there may be at that size: with more
+#: the detail shrinks, so that the page stays below a megabyte.
+DETAIL, MOST = 176, 42
 
 
 def scenes_shown(tables: Tables) -> list[tuple[str, str]]:
@@ -66,14 +67,15 @@ def networks(tables: Tables, scene: str | None = None, band: str | None = None) 
     rows = rows.drop_duplicates(["architecture", "init", "dimension_ratio"])
     at, ratios = reference_ratio(rows), sorted(rows["dimension_ratio"].unique())
     chosen = [row for _, row in rows.iterrows()]
+    side = int(DETAIL * min(1.0, MOST / len(chosen)) ** 0.5)
     variants = [
-        _variant(tables, index, row, ratio(row["dimension_ratio"]), label(row["architecture"], row["init"]), DETAIL)
+        _variant(tables, index, row, ratio(row["dimension_ratio"]), label(row["architecture"], row["init"]), side)
         for row in chosen
     ]
     here = [i for i, row in enumerate(chosen) if row["dimension_ratio"] == at]
     best = max(here, key=lambda i: float(chosen[i]["psnr_db"]))
     steps = [ratio(value) for value in ratios]
-    return _comparison(tables, index, rows, variants, best, "every network at every ratio", DETAIL, steps=steps)
+    return _comparison(tables, index, rows, variants, best, "every network at every ratio", side, steps=steps)
 
 
 def other_bands(tables: Tables, limit: int = 2) -> Html | Prose:

@@ -195,6 +195,8 @@ def test_a_detail_is_the_middle_of_the_picture(filled, monkeypatch):
     small, whole = examples.networks(filled).original, examples.by_ratio(filled).original
     top, left = ((length - 40) // 2 for length in whole.shape)
     assert np.array_equal(small, whole[top : top + 40, left : left + 40])
+    monkeypatch.setattr(examples, "MOST", 7)
+    assert examples.networks(filled).original.shape == (20, 20), "four times as many pictures as fit, each a quarter"
 
 
 def test_pictures_are_those_of_their_runs(filled):
