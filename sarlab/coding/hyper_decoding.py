@@ -25,7 +25,7 @@ class HyperDecoding(TileModel):
     Attributes
     ----------
     network : CodingTransform
-    bias : BiasCorrection or None
+    bias : sarlab.models.bias.BiasCorrection or None
     despeckling : Despeckling or None
     """
 
