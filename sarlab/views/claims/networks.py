@@ -14,11 +14,13 @@ from sarlab.views.claims.verdict import (
     OPEN,
     REFUTED,
     UNMEASURED,
+    Difference,
     Verdict,
     best_points,
     claim,
     difference,
     judged,
+    learned,
     main_shapes,
     networks,
     together,
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 EQUAL = ("dimension_ratio", "spatial_reduction", "steps", "batch_size", "seed", "scene")
 #: The same for shapes of one ratio.
 SAME_RATIO = ("dimension_ratio", "architecture", "seed", "scene")
+#: Gradient of the first layer over that of the last below which it counts as vanished.
+VANISHED = 0.1
 #: Share of further multiplications that still "costs little".
 LITTLE = 0.25
 SCRATCH = "plain, residual and attention networks from scratch at equal steps (plan cpu or full)"
@@ -46,20 +50,44 @@ def shape(tables: Tables) -> Verdict:
     rows = trainings.shapes(networks(tables))
     if rows.empty or not {16, 32} <= set(rows["spatial_reduction"]):
         return unmeasured("shapes at one ratio from scratch (plan cpu or full)")
-    pairs = [
-        ("psnr_db", "dB of PSNR", True, 2),
-        ("epi_roa", "of edges", True, 3),
-        ("rmse_target_db", "dB at targets", False, 2),
-    ]
-    found = {m: (difference(rows, "spatial_reduction", 16, 32, m, pair=SAME_RATIO), u, more, d)
-             for m, u, more, d in pairs if m in rows}  # fmt: skip
-    if not found["psnr_db"][0].pairs:
+    outcomes, psnr, figure = shape_outcomes(rows)
+    if not outcomes:
         return unmeasured("shapes at one ratio from scratch (plan cpu or full)")
-    figure = "16×16×16 minus 8×8×64: " + ", ".join(f.text(u, d) for f, u, _, d in found.values() if f.pairs)
     means = rows.groupby(["spatial_reduction", "latent_channels"])["psnr_db"].mean()
-    figure += f"; {', '.join(f'{trainings.shape_name(r, c)} {number(v)} dB' for (r, c), v in means.items())}"
-    outcomes = [judged(f, 0.0, more=more) for f, _, more, _ in found.values() if f.pairs]
-    return Verdict(together(outcomes), figure, found["psnr_db"][0].span())
+    figure = f"from scratch 16×16×16 minus 8×8×64: {figure}; " + ", ".join(
+        f"{trainings.shape_name(r, c)} {number(v)} dB" for (r, c), v in means.items()
+    )
+    behind = rows[rows["spatial_reduction"] == 32]
+    if len(learned(behind)) < len(behind):
+        below = -pd.to_numeric(behind["gain_over_klt_db"]).mean()
+        figure += f"; 8×8×64 is {number(below)} dB below the KLT of its shape, not done learning"
+    linear = networks(tables, init="klt")
+    linear = (
+        linear[(linear["architecture"] == "plain") & (linear["dimension_ratio"] == trainings.REFERENCE)]
+        if len(linear)
+        else linear
+    )
+    more, _, told = shape_outcomes(linear) if len(linear) else ([], None, "")
+    if more:
+        figure += f"; from the KLT: {told}"
+        outcomes += more
+    return Verdict(together(outcomes), figure, psnr.span() if psnr else "")
+
+
+#: Measures that shapes are judged by: unit, whether more is better, digits.
+SHAPE_MEASURES = {
+    "psnr_db": ("dB of PSNR", True, 2),
+    "epi_roa": ("of edges", True, 3),
+    "rmse_target_db": ("dB at targets", False, 2),
+}
+
+
+def shape_outcomes(rows: pd.DataFrame) -> tuple[list[str], Difference | None, str]:
+    """Outcomes of 16×16 minus 8×8 by measure, the difference of PSNR, and all differences in words."""
+    found = {m: difference(rows, "spatial_reduction", 16, 32, m, pair=SAME_RATIO) for m in SHAPE_MEASURES if m in rows}
+    found = {m: item for m, item in found.items() if item.pairs}
+    words = ", ".join(item.text(SHAPE_MEASURES[m][0], SHAPE_MEASURES[m][2]) for m, item in found.items())
+    return [judged(item, 0.0, more=SHAPE_MEASURES[m][1]) for m, item in found.items()], found.get("psnr_db"), words
 
 
 @claim(7, "Four to five layers are the right depth; shallow trains fast, deep is slow with vanishing gradients.",
@@ -73,21 +101,25 @@ def depth(tables: Tables) -> Verdict:
     others = {n: difference(rows, "layers", 4, n, "psnr_db", pair=EQUAL) for n in counts if n != 4}
     figure = "4 layers against " + ", ".join(f"{n}: {found.text()}" for n, found in others.items())
     shares = trainings.gradients(tables, rows).merge(rows[["run_id", "layers"]].drop_duplicates(), on="run_id")
+    vanishing = []
     if len(shares):
         by = shares.groupby("layers")["share"].median()
+        # Gradients vanish where the first layer gets a small part of what the last one gets.
+        vanishing = [HELD if by[by.index.max()] < VANISHED else REFUTED]
         figure += "; gradient of the first layer over that of the last " + ", ".join(
             f"{number(v, 1)} at {n}" for n, v in by.items()
         )
     spans = "; ".join(f"{n}: {found.span()}" for n, found in others.items() if found.span())
     found = [judged(item, 0.0) for item in others.values()]
-    return Verdict(REFUTED if REFUTED in found else together(found), figure, spans)
+    right = REFUTED if REFUTED in found else together(found)
+    return Verdict(together([right, *vanishing]), figure, spans)
 
 
 @claim(8, "Residual blocks gain 2 dB at 16×, or double the ratio at equal quality.",
        "residual minus plain from scratch at 16×, equal steps and multiplications; residual at 32× minus plain at 16×",
        "architectures")  # fmt: skip
 def residual_gain(tables: Tables) -> Verdict:
-    everything = main_shapes(networks(tables))
+    everything = learned(main_shapes(networks(tables)))
     rows = everything[everything["dimension_ratio"] == trainings.REFERENCE] if len(everything) else everything
     found = difference(rows, "architecture", "residual", "plain", "psnr_db", pair=EQUAL) if len(rows) else None
     if found is None or not found.pairs:
@@ -113,7 +145,8 @@ def residual_gain(tables: Tables) -> Verdict:
        "attention minus residual from scratch, equal steps and multiplications: edges kept, error at edges and targets, PSNR; operations that it adds at equal width",
        "architectures")  # fmt: skip
 def attention_edges(tables: Tables) -> Verdict:
-    rows = main_shapes(networks(tables))
+    everything = main_shapes(networks(tables))
+    rows = learned(everything)
     if rows.empty or "epi_roa" not in rows:
         return unmeasured(SCRATCH)
     measures = {"epi_roa": ("of edges kept", True, 3), "rmse_edge_db": ("dB of error at edges", False, 2),
@@ -122,6 +155,13 @@ def attention_edges(tables: Tables) -> Verdict:
     if not found["epi_roa"].pairs:
         return unmeasured(SCRATCH)
     figure = ", ".join(found[m].text(measures[m][0], measures[m][2]) for m in found if found[m].pairs)
+    left_out = sorted(
+        set(everything["dimension_ratio"]) - set(rows.loc[rows["architecture"] == "attention", "dimension_ratio"])
+    )
+    if left_out:
+        figure += (
+            f" (without {', '.join(ratio(at) for at in left_out)}, where it is far below the KLT: not done learning)"
+        )
     outcomes = [judged(found[m], 0.0, more=measures[m][1]) for m in found if found[m].pairs]
     added = added_operations(networks(tables, init="klt"))
     if np.isfinite(added):

@@ -18,6 +18,7 @@ from sarlab.views.claims.verdict import (
     best_points,
     claim,
     judged,
+    learned,
     main_shapes,
     networks,
     unmeasured,
@@ -146,7 +147,7 @@ def sweet_spot(tables: Tables) -> Verdict:
     values = dict(zip(points["dimension_ratio"], points["mean"], strict=True)) if len(points) else {}
     if not {4.0, 8.0, 16.0} <= set(values):
         return unmeasured(SCRATCH)
-    rows = main_shapes(rows)
+    rows = learned(main_shapes(rows))
     keys = ["architecture", "seed", "scene", "acquisition"]
     at = (
         rows.groupby([*keys, "dimension_ratio"])["psnr_db"]

@@ -106,6 +106,18 @@ def networks(
     return rows[rows["quantizer"] == "f32"]
 
 
+#: A network this far below the KLT of its own latent, in dB, has not learned what it could: it decides nothing.
+UNLEARNED_DB = 1.0
+
+
+def learned(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of trainings that came near the KLT of their own latent, or passed it; all where that was not measured."""
+    if rows.empty or "gain_over_klt_db" not in rows or rows["gain_over_klt_db"].isna().all():
+        return rows
+    gain = pd.to_numeric(rows["gain_over_klt_db"], errors="coerce").groupby(rows["run_id"]).transform("mean")
+    return rows[gain.isna() | (gain >= -UNLEARNED_DB)]
+
+
 def main_shapes(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of one width and depth, the commonest, and of one shape for each ratio."""
     for among, chosen in (
