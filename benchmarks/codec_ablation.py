@@ -36,8 +36,9 @@ from sarlab.scenes.scene import Scene
 from sarlab.specs import SceneSpec, content_hash
 
 PLAN = Path(__file__).resolve().parents[1] / "notebooks" / "plans" / "codecs" / "hyper.toml"
-#: Steps of every variant.
+#: Steps of every variant, and how they differ from those of a long training.
 STEPS = 500
+BRIEF = {"batch_size": 4, "learning_rate": 2.5e-3, "quality": (13.0, 53.0), "ema_decay": 0.99, "warmup_steps": 50}
 #: Qualities of the files, about 0.1 to 3 bpp, and the one at which the bias is looked at.
 QUALITIES, LOOKED_AT = (18.0, 20.0, 22.0, 24.5, 27.0, 30.0, 33.0, 36.0, 40.0, 44.0, 48.0), 24.5
 COMPLETE = "complete"
@@ -54,13 +55,14 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
 }
 #: Measured without training: the complete variant with every value coded as the nearest integer, and the weights of the package.
 NEAREST, SHIPPED = "nearest integers", "shipped weights"
+ALL = [*VARIANTS, NEAREST, SHIPPED]
 
 
 def brief(plan: HyperPlan, name: str) -> HyperPlan:
     """Plan of a variant."""
     of_plan, of_hyper, of_training = VARIANTS[name]
     hyper = replace(plan.hyper, cross_steps=0, bias_steps=0, despeckle_steps=0, **of_hyper)
-    short = {"steps": STEPS, "ema_decay": 0.99, "warmup_steps": 50, "validate_every": 10 * STEPS, **of_training}
+    short = {"steps": STEPS, "validate_every": 10 * STEPS, **BRIEF, **of_training}
     return replace(plan, name="ablation", hyper=hyper, training=replace(plan.training, **short), **of_plan)
 
 
@@ -107,7 +109,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the table")
     args = parser.parse_args()
     if args.out is None:
-        print("\n".join([*VARIANTS, NEAREST, SHIPPED]))
+        print("\n".join(ALL))
         return
     args.out.mkdir(parents=True, exist_ok=True)
     path, plan = args.out / "codec_ablation.csv", load_codec_plan(PLAN)
@@ -116,12 +118,11 @@ def main() -> None:
     rows = {row["variant"]: row for row in known}
     with tempfile.TemporaryDirectory() as folder:
         complete: list[pd.DataFrame] = []
-        for name in [*VARIANTS, NEAREST, SHIPPED]:
-            trained = name in VARIANTS
-            key = content_hash(asdict(brief(plan, name))) if trained else ""
-            # The complete variant is what the others are held against: it is needed whenever one of them is.
-            if name in rows and (not trained or rows[name]["plan"] == key) and name != COMPLETE:
-                continue
+        keys = {name: content_hash(asdict(brief(plan, name))) if name in VARIANTS else "" for name in ALL}
+        wanted = [name for name in ALL if name not in rows or (keys[name] and rows[name]["plan"] != keys[name])]
+        # The complete variant is what the others are held against: it is needed whenever one of them is.
+        for name in [COMPLETE, *(name for name in wanted if name != COMPLETE)] if wanted else []:
+            trained, key = name in VARIANTS, keys[name]
             model, seconds, steps, before = Path(folder) / "ablation.safetensors", float("nan"), float("nan"), 1.0
             if trained:
                 history = train_codec(brief(plan, name), model)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from sarlab.coding.codec_plans import HyperPlan
+from sarlab.models.coding_transform import CodingTransform
 from sarlab.models.despeckling import Despeckling
 from sarlab.models.hyper import HyperTrained
 
@@ -46,10 +49,27 @@ def simulated_pairs(seed: int, count: int = SCENES, side: int = SIDE) -> tuple[T
 
 def train_despeckling(plan: HyperPlan, trained: HyperTrained) -> Despeckling:
     """An estimate for the decoded latents of a trained model, averaged over the second half of the steps."""
+    return learned(plan, trained.network, trained.mixing(), trained.decoded)
+
+
+def learned(
+    plan: HyperPlan, network: CodingTransform, mixing: Tensor, decode: Callable[[Tensor, Tensor], Tensor]
+) -> Despeckling:
+    """The same for anything that decodes.
+
+    Parameters
+    ----------
+    plan : HyperPlan
+    network : CodingTransform
+    mixing : Tensor, shape (C, C)
+        Its axes.
+    decode : callable
+        (patches (N, 1, H, W), qualities (N,)) → decoded latents in deviations (N, C, H/8, W/8).
+    """
     spec, steps = plan.training, plan.hyper.despeckle_steps
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed + 4)
-        head = Despeckling(trained.network.channels)
+        head = Despeckling(network.channels)
     noisy, truth = simulated_pairs(plan.seed)
     average = [p.detach().clone() for p in head.parameters()]
     optimizer = torch.optim.Adam(head.parameters(), lr=_RATE)
@@ -59,10 +79,10 @@ def train_despeckling(plan: HyperPlan, trained: HyperTrained) -> Despeckling:
         x, clean = drawn(noisy, truth, spec.batch_size, spec.patch_size, generator)
         quality = low + (high - low) * torch.rand(spec.batch_size, generator=generator)
         with torch.no_grad():
-            scaled = trained.decoded(x, quality)
+            scaled = decode(x, quality)
             # Errors are those of samples, so what is compared may be latents: the transform keeps energies but for a few percent.
-            target = trained.network.analysis(clean, trained.mixing())
-        errors = head(scaled, quality) * trained.network.deviation[:, None, None] - target
+            target = network.analysis(clean, mixing)
+        errors = head(scaled, quality) * network.deviation[:, None, None] - target
         share = step / steps
         for group in optimizer.param_groups:
             group["lr"] = _RATE * min(1.0, 2 * (1 - share))

@@ -85,6 +85,14 @@ def save_model(
     write_tensors(path, {key: t.cpu().contiguous() for key, t in tensors.items()}, values)
 
 
+def with_despeckling(source: Path, target: Path, head: Despeckling, provenance: Mapping[str, Any]) -> None:
+    """Write a finished model again with an estimate of the reflectivity, and nothing else changed but `provenance`."""
+    tensors, values = read_tensors(source)
+    tensors = {key: t for key, t in tensors.items() if not key.startswith(DESPECKLING)}
+    tensors |= {DESPECKLING + key: t.detach().half().contiguous() for key, t in head.state_dict().items()}
+    write_tensors(target, tensors, {**values, "provenance": {**values["provenance"], **provenance}})
+
+
 @model_kinds.register(KIND)
 def load_hyper(path: Path) -> HyperModel:
     """Read a model's file; it is not trusted."""

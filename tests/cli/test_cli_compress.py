@@ -87,6 +87,19 @@ def test_there_and_back(image, tmp_path, capsys):
         assert part in text
 
 
+def test_decoded_for_means_and_for_the_ground(image, tmp_path):
+    sarlab("compress", image, tmp_path / "a.sarl", "--quality", "21", "--radiometric")
+    for option in ("--radiometric", "--despeckled"):
+        sarlab("decompress", tmp_path / "a.sarl", tmp_path / f"a{option}.tif", option)
+        same_place(image, tmp_path / f"a{option}.tif")
+    original, exact, ground = (
+        read_scene(path) for path in (image, tmp_path / "a--radiometric.tif", tmp_path / "a--despeckled.tif")
+    )
+    mean = lambda scene: np.nanmean(10 ** (scene.data[0].astype(float) / 10))  # noqa: E731
+    assert abs(10 * np.log10(mean(exact) / mean(original))) < 0.05
+    assert np.nanstd(ground.data[0]) < np.nanstd(original.data[0])
+
+
 def test_a_window_and_a_cog(image, tmp_path):
     sarlab("compress", image, tmp_path / "a.sarl", "--tile", "64", "--codec", "klt8")
     sarlab("decompress", tmp_path / "a.sarl", tmp_path / "whole.tif")
