@@ -24,9 +24,9 @@ COMMAND = "sarlab sweep cpu && sarlab report --plan cpu"
 RATIO = "compression ratio (values in ÷ values out)"
 #: Column → title with unit, whether more is better, digits.
 GAINS = {
-    "psnr_db": ("PSNR above plain (dB)", "↑ better", 2),
-    "epi_roa": ("edges kept, above plain", "↑ better", 3),
-    "rmse_edge_db": ("error at edges, above plain (dB)", "↓ better", 2),
+    "psnr_db": ("PSNR − plain (dB)", "↑ better", 2),
+    "epi_roa": ("edges kept − plain", "↑ better", 3),
+    "rmse_edge_db": ("edge error − plain (dB)", "↓ better", 2),
 }
 
 
@@ -92,8 +92,8 @@ def costs_table(tables: Tables) -> Prose:
     )
     rows = rows[rows["dimension_ratio"] == at]
     head = (
-        f"| network at {ratio(at)} | first layer | parameters | multiplications a pixel | steps | pixels a second in training | PSNR |\n"
-        "|---|--:|--:|--:|--:|--:|--:|"
+        f"| network at {ratio(at)} | first layer | parameters | multiplications a pixel | steps | PSNR |\n"
+        "|---|--:|--:|--:|--:|--:|"
     )
     body = []
     for (architecture, init), part in rows.groupby(["architecture", "init"], sort=False):
@@ -101,7 +101,7 @@ def costs_table(tables: Tables) -> Prose:
         name = look_of(architecture, init, [architecture]).label
         body.append(
             f"| {name} | {int(one['width'])} channels | {compact(one['parameters'])} | {compact(one['macs_per_pixel'])} | {int(one['steps'])} "
-            f"| {compact(part['train_pixels_per_s'].astype(float).median())} | {number(part['psnr_db'].mean())} dB |"
+            f"| {number(part['psnr_db'].mean())} dB |"
         )
     return Prose("\n".join([head, *body]))
 
@@ -119,14 +119,16 @@ def over_depth(tables: Tables) -> Figure:
             "PSNR (dB)",
             axis,
             good="↑ better",
-            names=layers,
+            names=lambda v: f"{v:g}",
         )
     ]
     shares = trainings.gradients(tables, rows).merge(rows[["run_id", "layers"]].drop_duplicates(), on="run_id")
     if len(shares):
         by = shares.groupby("layers")["share"].agg(["median", "min", "max"]).reset_index()
         by = by.rename(columns={"median": "mean", "min": "low", "max": "high"})
-        panels.append(panel([Line.of(look, by, "layers")], "gradient, first ÷ last layer", axis, names=str))
+        panels.append(
+            panel([Line.of(look, by, "layers")], "gradient, first ÷ last layer", axis, names=lambda v: f"{v:g}")
+        )
     means = rows.groupby("layers")["psnr_db"].mean()
     return Figure(
         panels, key=[look], narrowest=230,
