@@ -115,25 +115,27 @@ def by_sensor(tables: Tables) -> Html | Prose:
 
 
 def fidelity(tables: Tables) -> Html | Prose:
-    """What PSNR does not see, at equal bytes: means over scenes of the codec and of the better of its peers."""
-    found = comparisons(tables)
+    """What PSNR does not see, at equal bytes: means over scenes of the codec, corrected and not, and of the better of its peers."""
+    found, plain = comparisons(tables), comparisons(tables, OURS)
     if found.empty:
         return missing("measurements at equal bytes", COMMAND)
     rates = sorted(found["target_value"].unique())
     body = []
     for metric, (name, direction) in FIDELITY.items():
-        part = found[found["metric"] == metric].groupby("target_value")
-        for who, column in ((name_of(OURS), "ours"), ("better peer", "peer")):
-            means = part[column].mean()
-            arrow = "↑" if direction == "higher" else "↓"
-            body.append(
-                [
-                    f"{html.escape(name)} {arrow}",
-                    html.escape(who),
-                    *(number(means.get(rate, np.nan), 3) for rate in rates),
-                ]
-            )
-    caption = f"Means over the Sentinel-1 scenes at equal bytes, errors and bias in dB; the better peer is the better of {name_of(ANCHOR)} and {name_of(VIDEO)} on each file."
+        arrow = "↑" if direction == "higher" else "↓"
+        lines = (
+            (name_of(OURS), plain, "ours"),
+            ("the same, --radiometric", found, "ours"),
+            ("better peer", found, "peer"),
+        )
+        for who, rows, column in lines:
+            means = rows[rows["metric"] == metric].groupby("target_value")[column].mean()
+            values = [number(means.get(rate, np.nan), 3) for rate in rates]
+            body.append([f"{html.escape(name)} {arrow}", html.escape(who), *values])
+    caption = (
+        f"Means over the Sentinel-1 scenes at equal bytes, errors and bias in dB; the better peer is the better of {name_of(ANCHOR)} and "
+        f"{name_of(VIDEO)} on each file."
+    )
     return table(["", "codec", *(f"{rate:g} bpp" for rate in rates)], body, caption=caption, left=2)
 
 

@@ -72,3 +72,13 @@ def test_a_band_without_samples_and_one_of_a_single_level():
     assert (fit_curve(empty, empty, empty)(np.zeros(3, np.float32)) == 0).all()
     flat = fit_curve(np.full(50, -7.0), np.full(50, -8.0), np.full(50, 0.4))
     assert flat(np.array([0.4], np.float32))[0] == pytest.approx(1, abs=0.02)
+
+
+def test_the_mean_of_the_scene_comes_before_its_levels():
+    """A target that no value can bring back: the other levels carry what it lacks."""
+    original, decoded, level = scene(2)
+    bright = level > 0.78
+    original = np.where(bright, original + 4, original)
+    corrected = decoded + fit_curve(original, decoded, level)(level.astype(np.float32))
+    assert bias(original[bright], corrected[bright]) < -1
+    assert abs(bias(original, corrected)) < 0.02
