@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     from sarlab.lab.results import Tables
 
 _FAMILY = {OURS: "learned", VIDEO: "video"}
+#: Groups of scenes in words.
+GROUPS = {
+    "test": "embedded test scene",
+    "independent": "embedded, another acquisition",
+    "ssl4eo": "elsewhere, another date",
+}
 ABLATION, DESPECKLING = (
     "python benchmarks/codec_ablation.py --out book/results",
     "python benchmarks/codec_despeckling.py --out book/results",
@@ -97,13 +103,13 @@ def by_sensor(tables: Tables) -> Html | Prose:
     found = bd_rates(tables)
     if found.empty:
         return missing("measurements of the codec's goals", COMMAND)
-    wide = found.pivot_table(index=["group", "scene", "band"], columns="codec", values="rate", sort=False, dropna=False)
+    wide = found.pivot(index=["group", "scene", "band"], columns="codec", values="rate").reindex(
+        found.drop_duplicates(["group", "scene", "band"]).set_index(["group", "scene", "band"]).index
+    )
     codecs = [codec for codec in (OURS, VIDEO) if codec in wide]
     body = [
         [
-            html.escape(group),
-            html.escape(scene),
-            html.escape(band),
+            f"{html.escape(scene)}, {html.escape(band)}<br><small>{html.escape(GROUPS.get(group, group))}</small>",
             *(number(row[codec], 1, sign=True) for codec in codecs),
         ]
         for (group, scene, band), row in wide.iterrows()
@@ -111,7 +117,7 @@ def by_sensor(tables: Tables) -> Html | Prose:
     caption = (
         f"BD-rate against {name_of(ANCHOR)} in percent, per scene. Where the curves cannot be compared a dash stands."
     )
-    return table(["group", "scene", "band", *map(name_of, codecs)], body, caption=caption, left=3)
+    return table(["scene", *map(name_of, codecs)], body, caption=caption, wrap=(0,))
 
 
 def fidelity(tables: Tables) -> Html | Prose:
