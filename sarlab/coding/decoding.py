@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -165,8 +165,8 @@ class Decoder:
                     self._core(row, column, count, window)
                     for column, count in tiling.runs(row, own_columns.start, own_columns.stop)
                 ]
-                orders = (self._synthesis_order(core, latents) for core in cores)
-                yield from zip(cores, workers.map(synthesize, orders), strict=True)
+                parts = (self._synthesis_order(core, latents) for core in cores)
+                yield from zip(cores, workers.map(synthesize, parts), strict=True)
 
     @property
     def may_be_invalid(self) -> bool:
@@ -204,11 +204,11 @@ class Decoder:
             place = tiling.window(row, column)
             _paste(latent, wide, part, blocks_covering(place, stride))
             _paste(valid, core, mask, place)
-        in_samples = tuple(stride * v for v in wide)
+        in_samples = (stride * wide[0], stride * wide[1], stride * wide[2], stride * wide[3])
         return SynthesisOrder(
             self.path, self.levels, latent, valid, self.header.quality, core, in_samples, self.header.side,
             self.radiometric, self.despeckled,
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # fmt: skip
 
     def scene(self, window: Window | None = None, name: str = "") -> Scene:
         """The scene, or a window of it."""
@@ -220,7 +220,7 @@ class Decoder:
             data[(slice(None), *inside(place, window))] = part
         like = self.like(name)
         moved = like.georeference.shifted(window[0], window[1]) if like.georeference else None
-        return replace(like, data=data, valid=None, georeference=moved)
+        return like.with_data(data, valid=None, georeference=moved)
 
     def like(self, name: str = "") -> Scene:
         """A scene of one sample with the metadata of the whole."""

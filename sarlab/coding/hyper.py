@@ -113,7 +113,8 @@ class HyperModel(HyperDecoding):
     def quantize(self, y: np.ndarray, active: np.ndarray, quality: float, side: None) -> Quantized:
         import torch
 
-        latent, codes, bits = np.zeros(y.shape, np.int32), [], 0.0
+        latent, bits = np.zeros(y.shape, np.int32), 0.0
+        codes: list[BandCode | None] = []
         numbers = self.at(quality)
         with torch.inference_mode():
             for band in range(len(y)):
@@ -256,4 +257,4 @@ def hyper_active(active: np.ndarray) -> np.ndarray:
     """Hyperlatent positions with an active column among their 4×4: bool, shape (⌈h/4⌉, ⌈w/4⌉)."""
     n = HYPER_STRIDE
     padded = np.pad(active, [(0, -length % n) for length in active.shape])
-    return padded.reshape(padded.shape[0] // n, n, -1, n).any((1, 3))
+    return np.asarray(padded.reshape(padded.shape[0] // n, n, -1, n).any((1, 3)))

@@ -118,8 +118,11 @@ def frozen_of(trained: HyperTrained) -> Frozen:
     logs = [trained.network.deviation.log2(), trained.log_gain]
     logs.append(context.log_spread if context.hyper else trained.log_gain[:, :0])
     steps = len(context.steps)
+    deviations, gains, spreads = (np.rint(OCTAVE * log.detach().double().numpy()).astype(np.int64) for log in logs)
     return Frozen(
-        *(np.rint(OCTAVE * log.detach().double().numpy()).astype(np.int64) for log in logs),
+        deviations,
+        gains,
+        spreads,
         families=np.full((steps, INDICES), FAMILIES.index("heavy")),
         maps=np.tile(np.arange(INDICES), (steps, 1)),
     )

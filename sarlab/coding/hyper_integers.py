@@ -17,7 +17,7 @@ from torch.nn.functional import relu
 
 from sarlab.coding.hyper_arithmetic import RESULT_UNIT, SEEN_LARGEST, SEEN_UNIT, magnitude_table
 from sarlab.coding.hyper_network import EXACT, LARGEST_ACTIVATION, LARGEST_HYPER
-from sarlab.models.hyper_context import ContextModel
+from sarlab.models.hyper_context import ContextModel, Head
 
 #: Weights are stored in 16 bits.
 _LARGEST_WEIGHT = 32767
@@ -43,6 +43,7 @@ class Ranges:
         """Everything that runs within is looked at."""
         hooks = []
         for i, head in enumerate(self.context.heads):
+            assert isinstance(head, Head)
             hooks.append(head.inner.register_forward_hook(self._hook(f"heads.{i}.seen", f"heads.{i}.inner")))
         if self.context.hyper:
             for name in ("first", "second", "third"):
@@ -88,10 +89,11 @@ def integer_context(context: ContextModel, ranges: Ranges) -> dict[str, Tensor]:
         hyper_exponents = a
     f = _total(found, context, hyper_exponents)
     for i, head in enumerate(context.heads):
+        assert isinstance(head, Head)
         a = torch.minimum(ranges.exponents(f"heads.{i}.seen"), f)
         found[f"heads.{i}.seen.shift"] = (f - a).to(torch.int16)
         a = _layer(found, f"heads.{i}.inner", head.inner, a, LARGEST_ACTIVATION, ranges.exponents(f"heads.{i}.inner"))
-        wanted = torch.full((len(head.outer.bias),), float(RESULT_UNIT.bit_length() - 1), dtype=torch.float64)
+        wanted = torch.full((head.outer.out_channels,), float(RESULT_UNIT.bit_length() - 1), dtype=torch.float64)
         _layer(found, f"heads.{i}.outer", head.outer, a, LARGEST_ACTIVATION, wanted)
     return found
 
@@ -131,10 +133,13 @@ def _total(found: dict[str, Tensor], context: ContextModel, hyper_exponents: Ten
     parts: list[tuple[str, Tensor, Tensor, Tensor, Any]] = [
         ("edges", context.edges.weight.detach().double(), torch.zeros(1).double(), torch.ones(1).double(), None)
     ]
-    layers = [(f"gather.{i}", layer, context.steps[i].places) for i, layer in enumerate(context.gather)]
+    layers: list[tuple[str, nn.Module, Any]] = [
+        (f"gather.{i}", layer, context.steps[i].places) for i, layer in enumerate(context.gather)
+    ]
     if context.cross is not None:
         layers.append(("cross", context.cross, None))
     for name, layer, places in layers:
+        assert isinstance(layer, nn.Conv2d)
         half = layer.in_channels // 2
         largest = torch.tensor([float(SEEN_LARGEST)] * half + [float(magnitude_table()[-1])] * half).double()
         exponents = torch.full((2 * half,), float(seen)).double()

@@ -105,6 +105,7 @@ class IntegerContext:
             In units of 1/256 deviation and 1/256 octave.
         """
         seen, inner, outer = self.heads[number]
+        assert outer.matrix is not None
         flat = total.permute(0, 2, 3, 1).reshape(-1, total.shape[1])
         at = _held(torch.floor(flat.index_select(0, rows) * seen))
         out = torch.floor((inner.rows(at) @ outer.matrix + outer.bias) * outer.shift)

@@ -20,6 +20,7 @@ from sarlab.models.bias import BiasCorrection
 from sarlab.models.coding_transform import CodingTransform
 from sarlab.models.despeckling import Despeckling
 from sarlab.models.hyper_context import HyperAnalysis
+from sarlab.models.layers import channels_last
 from sarlab.models.storage import copy_tensors, read_tensors, write_tensors
 from sarlab.scenes.radiometry import Normalizer
 
@@ -115,7 +116,7 @@ def load_hyper(path: Path) -> HyperModel:
     if hyper:
         analysis = HyperAnalysis(2 * network.channels, ANALYSIS_WIDTH, hyper)
         copy_tensors({k: t.float() for k, t in _taken(tensors, ANALYSIS).items()}, analysis.state_dict(), str(path))
-        analysis.eval().to(memory_format=torch.channels_last)
+        channels_last(analysis.eval())
     heads: dict[str, Any] = {}
     for prefix, kind in ((BIAS, BiasCorrection), (DESPECKLING, Despeckling)):
         if found := _taken(tensors, prefix):
@@ -125,7 +126,7 @@ def load_hyper(path: Path) -> HyperModel:
     tensors["deviation"] = deviation
     copy_tensors({key: tensor.float() for key, tensor in tensors.items()}, network.state_dict(), str(path))
     network.orthogonalize()
-    network.to(memory_format=torch.channels_last)
+    channels_last(network)
     return HyperModel(
         network, analysis, context, frozen, **heads, name=name, normalizers=normalizers, content_hash=digest
     )  # fmt: skip

@@ -10,7 +10,6 @@ import torch
 
 from sarlab.errors import SarlabError
 from sarlab.lab.results import processor
-from sarlab.models.threads import cpu_threads as cpu_threads
 
 
 def pick_device(name: str) -> torch.device:

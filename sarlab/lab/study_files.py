@@ -31,8 +31,9 @@ from sarlab.coding.metadata import pack_metadata
 from sarlab.coding.parallel import Workers
 from sarlab.coding.rates import Goal
 from sarlab.coding.sources import MemorySource
-from sarlab.lab.machine import cpu_threads, device_name, process_peak_mb
+from sarlab.lab.machine import device_name, process_peak_mb
 from sarlab.lab.studies import Context, studies
+from sarlab.models.threads import cpu_threads
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.simulate import SimulationSpec, simulate
 from sarlab.scenes.writers import write_geotiff

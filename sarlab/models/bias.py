@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, gelu, interpolate
 
 from sarlab.models.hyper_context import features
+from sarlab.models.layers import zero_last_layer
 
 NEPER_DB = 10 / math.log(10)
 #: Largest correction in nepers.
@@ -38,8 +39,7 @@ class BiasCorrection(nn.Module):
         self.first = nn.Conv2d(2 * channels + 1, width, 1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
         self.last = nn.Conv2d(width, 1, 1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        zero_last_layer(self.last)
 
     def forward(self, scaled: Tensor, quality: Tensor | float) -> Tensor:
         """ln of the factor, (N, 1, h, w), from latents in deviations (N, C, h, w)."""

@@ -18,6 +18,7 @@ from torch.nn.functional import conv2d, gelu
 
 from sarlab.errors import ModelError
 from sarlab.models import wavelet
+from sarlab.models.layers import zero_last_layer
 
 #: Fixed part by name: (analysis, synthesis, samples beyond a block that analysis needs, blocks that synthesis needs).
 FRONTS = {
@@ -48,6 +49,9 @@ class CodingTransform(nn.Module):
     """
 
     stride, channels = wavelet.STRIDE, wavelet.CHANNELS
+    neutral: Tensor
+    mixing: Tensor
+    deviation: Tensor
 
     def __init__(self, front: str = "wavelet", width: int = 96, depth: int = 2):
         super().__init__()
@@ -145,8 +149,7 @@ class _Branch(nn.Module):
         self.inner = nn.Conv2d(inputs, width, 3, padding=1)
         self.middle = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(depth - 2))
         self.outer = nn.Conv2d(width, channels, 3, padding=1)
-        nn.init.zeros_(self.outer.weight)
-        nn.init.zeros_(self.outer.bias)
+        zero_last_layer(self.outer)
 
     def forward(self, y: Tensor) -> Tensor:
         # Channels last is half as fast again on CPUs.

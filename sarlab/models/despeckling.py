@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from sarlab.models.hyper_context import features
+from sarlab.models.layers import zero_last_layer
 
 #: Latent positions on each side that an estimate depends on.
 REACH = 2
@@ -44,9 +45,9 @@ class Despeckling(nn.Module):
         self.second = nn.Conv2d(width, width, 3, padding=1)
         self.third = nn.Conv2d(width, width, 3, padding=1)
         self.last = nn.Conv2d(width, 2 * channels, 1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        zero_last_layer(self.last)
         # Before training nearly everything is kept.
+        assert self.last.bias is not None
         self.last.bias.data[:channels] = 3.0
 
     def forward(self, scaled: Tensor, quality: Tensor | float) -> Tensor:

@@ -61,6 +61,8 @@ class HyperTrained(nn.Module):
         Whether the weights of the last step are kept instead of the best of the validations.
     """
 
+    log_gain: Tensor
+
     def __init__(
         self,
         network: CodingTransform,
@@ -183,8 +185,10 @@ class HyperTrained(nn.Module):
         if other is not None and self.context.cross is not None:
             total = total + self.context.cross(features(other))
         walk = self.context.walk(total)
-        means, scales, chosen = [], [], []
-        decoded = None
+        means: list[Tensor] = []
+        scales: list[Tensor] = []
+        chosen: list[Tensor] = []
+        decoded: Tensor | None = None
         try:
             while True:
                 step, mean, log_scale = walk.send(decoded)
@@ -197,7 +201,8 @@ class HyperTrained(nn.Module):
                     )  # fmt: skip
                     decoded = (mean + k * relative[:, part]) * place
                 if step.first == sum(t.shape[1] for t in means):
-                    means.append(mean), scales.append(log_scale), chosen.append(k)
+                    for kept, new in ((means, mean), (scales, log_scale), (chosen, k)):
+                        kept.append(new)
                 else:
                     for kept, new in ((means, mean), (scales, log_scale), (chosen, k)):
                         kept[-1] = torch.where(place, new, kept[-1])

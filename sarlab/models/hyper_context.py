@@ -15,7 +15,7 @@ convolutions, sums, rectifiers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import NamedTuple
 
 import torch
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, relu
 
 from sarlab.errors import ModelError
+from sarlab.models.layers import zero_last_layer
 
 #: Qualities between which everything that depends on quality is interpolated; it is constant beyond them.
 FIRST_KNOT, KNOT_SPACING, KNOT_COUNT = 8, 6, 9
@@ -143,7 +144,7 @@ class ContextModel(nn.Module):
             total = total + self.h_s(z_hat)[:, :, : size[0], : size[1]]
         return total
 
-    def walk(self, total: Tensor) -> Iterator[tuple[Step, Tensor, Tensor]]:
+    def walk(self, total: Tensor) -> Generator[tuple[Step, Tensor, Tensor], Tensor | None, None]:
         """Steps in order with their means and scales (log₂ of deviations); send the decoded values into it.
 
         Yields
@@ -156,6 +157,7 @@ class ContextModel(nn.Module):
             mean, log_scale = self.heads[number](total).chunk(2, 1)
             decoded = yield step, mean, log_scale
             if number < len(self.gather):
+                assert decoded is not None
                 total = total + self.gather[number](features(decoded))
 
 
@@ -164,8 +166,7 @@ class Head(nn.Module):
         super().__init__()
         self.inner = nn.Conv2d(width, hidden, 1)
         self.outer = nn.Conv2d(hidden, 2 * channels, 1)
-        nn.init.zeros_(self.outer.weight)
-        nn.init.zeros_(self.outer.bias)
+        zero_last_layer(self.outer)
 
     def forward(self, total: Tensor) -> Tensor:
         return self.outer(relu(self.inner(relu(total))))
