@@ -61,13 +61,14 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = Fals
     results = book / "results"
     clear_studies(results)
     runs, history = collect(plan, complete)
-    write_table(runs, results / "runs.csv")
-    write_table(history, results / "history.csv")
+    small = release.rounded if tracked else (lambda table: table)
+    write_table(small(runs), results / "runs.csv")
+    write_table(small(release.thin(history) if tracked else history), results / "history.csv")
     images = write_images(shown, results / "images", levels=release.LEVELS if tracked else 256)
     write_table(images, results / "examples.csv")
     for study in tables:
         if study.manifest:
-            write_table(study.table(), results / f"{study.name}.csv")
+            write_table(small(study.table()), results / f"{study.name}.csv")
     room = release.ALL_BYTES - release.folder_bytes(results) if tracked else None
     pages = write_pages(shown, book / "runs", room=room)
     list_pages(book / "_toc.yml", pages)
@@ -234,7 +235,10 @@ def write_pages(jobs: Sequence[Job], folder: Path, *, room: int | None = None) -
         notebook = json.loads((job.folder / NOTEBOOK).read_text(encoding="utf-8"))
         page = clean_notebook(notebook, title=page_title(job), root=job.folder.parent)
         if room is not None:
-            page = release.shrink(page, min(release.PAGE_BYTES, left // (len(written) - position)))
+            if left < release.LEAST_BYTES:
+                break
+            share = max(release.LEAST_BYTES, left // (len(written) - position))
+            page = release.shrink(page, min(release.PAGE_BYTES, share))
             release.check_page(job.run_id, page)
             left -= release.size(page)
         write_text(folder / f"{job.run_id}.ipynb", release.text_of(page))
@@ -242,7 +246,7 @@ def write_pages(jobs: Sequence[Job], folder: Path, *, room: int | None = None) -
     for stale in folder.glob("*.ipynb"):
         if stale.stem not in names:
             stale.unlink()
-    return [job.run_id for job in written]
+    return [job.run_id for job in written if job.run_id in names]
 
 
 def page_title(job: Job) -> str:

@@ -9,12 +9,16 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from sarlab.errors import ResultsError
 from sarlab.lab.jobs import Job
@@ -23,6 +27,10 @@ from sarlab.scenes.catalog import catalog_entries
 
 #: Largest page, and largest sum of pages, pictures and tables, in bytes.
 PAGE_BYTES, ALL_BYTES = 300_000, 8_000_000
+#: Room that a page is given at least; where less is left, the runs that remain are rows only.
+LEAST_BYTES = 245_000
+#: Digits of the numbers in tables.
+DIGITS = 5
 #: Gray levels of example pictures: as many as the comparison of the book shows.
 LEVELS = 64
 #: Qualities that pictures of a page are coded with again, one after the other, until the page fits; the first is lossless.
@@ -51,12 +59,16 @@ def check(plan: str, jobs: Sequence[Job], studies: Sequence[StudyJob]) -> None:
 
 
 def with_pages(jobs: Sequence[Job]) -> list[Job]:
-    """Runs that get a page: of each architecture, start and ratio the first seed, with the least quantization."""
+    """Runs that get a page: of each architecture and ratio the first seed, with the least quantization.
+
+    Networks that start from the KLT come before those from scratch: they are the ones to be used.
+    """
     first: dict[tuple[Any, ...], Job] = {}
-    for job in sorted(jobs, key=lambda job: (-job.spec.quantizer.bits, job.spec.seed)):
+    order = sorted(jobs, key=lambda job: (-job.spec.quantizer.bits, job.spec.model.init == "scratch", job.spec.seed))
+    for job in order:
         model = job.spec.model
         if may_be_shown(job):
-            first.setdefault((model.architecture, model.init, model.dimension_ratio), job)
+            first.setdefault((model.architecture, model.dimension_ratio), job)
     chosen = {job.run_id for job in first.values()}
     return [job for job in jobs if job.run_id in chosen]
 
@@ -68,12 +80,31 @@ def may_be_shown(job: Job) -> bool:
 
 
 def in_turn(jobs: Sequence[Job]) -> Iterator[Job]:
-    """Jobs one of each architecture after the other, so that a budget that ends early leaves none without pages."""
+    """Jobs one of each architecture after the other, so that a budget that ends early leaves none without pages.
+
+    Of each architecture the middle ratio comes first, and then always the one farthest from those before.
+    """
     series: dict[tuple[str, str], list[Job]] = {}
     for job in jobs:
         series.setdefault((job.spec.model.architecture, job.spec.model.init), []).append(job)
-    for row in zip_longest(*series.values()):
+    for row in zip_longest(*(spread(found) for found in series.values())):
         yield from (job for job in row if job is not None)
+
+
+def spread(jobs: Sequence[Job]) -> list[Job]:
+    """Jobs in an order in which any number of the first ones covers their ratios well."""
+    left = sorted(jobs, key=lambda job: job.spec.model.dimension_ratio)
+    taken = [left.pop((len(left) - 1) // 2)] if left else []
+    while left:
+
+        def distance(job: Job) -> float:
+            at = math.log(job.spec.model.dimension_ratio)
+            return min(abs(at - math.log(other.spec.model.dimension_ratio)) for other in taken)
+
+        farthest = max(left, key=distance)
+        left.remove(farthest)
+        taken.append(farthest)
+    return taken
 
 
 def shrink(page: dict[str, Any], limit: int) -> dict[str, Any]:
@@ -127,6 +158,28 @@ def check_page(name: str, page: dict[str, Any]) -> None:
     found = _FOLDER.search(_DATA.sub("", text_of(page)))
     if found:
         raise ResultsError(f"page {name} names a folder of this machine: {found[0]}; it is not published")
+
+
+def thin(history: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a training's history that were looked at on validation scenes; what lies between takes most of the room."""
+    known = history["validation_db"].notna() if "validation_db" in history else pd.Series(False, index=history.index)
+    return history[known] if known.any() else history
+
+
+def rounded(table: pd.DataFrame) -> pd.DataFrame:
+    """A table with `DIGITS` significant digits; columns of whole numbers stay as they are."""
+    columns = {}
+    for name in table.select_dtypes("float").columns:
+        values = table[name].to_numpy(float)
+        known = values[np.isfinite(values)]
+        if np.all(known == np.round(known)):
+            continue
+        size = np.floor(
+            np.log10(np.maximum(np.abs(values, where=np.isfinite(values), out=np.ones_like(values)), 1e-30))
+        )
+        scale = 10.0 ** (DIGITS - 1 - size)
+        columns[name] = np.round(values * scale) / scale
+    return table.assign(**columns)
 
 
 def folder_bytes(*folders: Path) -> int:

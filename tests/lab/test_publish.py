@@ -221,3 +221,30 @@ def test_another_plan_replaces_what_was_published(published, tmp_path):
     assert "files.csv" not in left, "a table of the plan that was there before"
     assert not (copy / "runs" / "elsewhere.ipynb").exists()
     assert tables(copy).manifest["studies"] == {}
+
+
+def test_tables_of_the_tracked_report_keep_whole_numbers_and_round_the_others():
+    table = pd.DataFrame({
+        "psnr_db": [25.086918, -0.00123456, float("nan")], "bytes": [1411659.0, 3.0, float("nan")], "name": ["a", "b", "c"],
+        "seed": [0, 1, 2],
+    })  # fmt: skip
+    small = release.rounded(table)
+    assert list(small["psnr_db"].head(2)) == [25.087, -0.0012346]
+    assert small["psnr_db"].isna().iloc[2]
+    assert list(small["bytes"].head(2)) == [1411659.0, 3.0]
+    assert list(small.columns) == list(table.columns)
+
+
+def test_histories_of_the_tracked_report_keep_what_was_validated():
+    history = pd.DataFrame({"step": [0, 10, 20, 50], "loss": 1.0, "validation_db": [20.0, None, None, 24.0]})
+    assert list(release.thin(history)["step"]) == [0, 50]
+    assert len(release.thin(history.drop(columns="validation_db"))) == 4
+
+
+def test_first_pages_span_the_ratios(tmp_path):
+    latents = [{"spatial_reduction": 16, "latent_channels": c} for c in (64, 32, 16, 8, 4, 2)]
+    plan = build_plan("six", {"experiment": [{"latent": latents, "model": {"architecture": "klt", "init": "klt"}}]})
+    ratios = [job.spec.model.dimension_ratio for job in release.spread(jobs_of(plan, tmp_path))]
+    assert ratios[:3] == [16, 128, 4]
+    assert sorted(ratios) == [4, 8, 16, 32, 64, 128]
+    assert release.spread([]) == []

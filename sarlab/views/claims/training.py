@@ -54,7 +54,8 @@ def width(tables: Tables) -> Verdict:
     outcomes = [judged(gain["all"], 0.0, trainings=2), judged(gain["one"], 0.0, more=False, trainings=2)]
     figure = (
         f"{wide} against {narrow} channels: {gain['all'].text()} with all patches, {gain['one'].text()} with one; "
-        f"on one patch the training scene is {span(behind['one'], number)} dB better than others, from {narrow_wide(behind)}"
+        f"learned from one patch, PSNR there minus that of other scenes is {number(behind['one'].iloc[0])} to {number(behind['one'].iloc[-1])} dB "
+        f"from {narrow_wide(behind)}"
     )
     return Verdict(together(outcomes), figure, f"{gain['all'].span()}; {gain['one'].span()}")
 
