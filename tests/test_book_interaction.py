@@ -302,19 +302,6 @@ def test_charts_and_pictures_fit_a_phone(built, visit, scheme):
     assert one.complaints == []
 
 
-def test_no_page_is_wider_than_a_phone(built, visit):
-    html, run = built
-    one = visit(viewport={"width": 390, "height": 800})
-    pages = [path.relative_to(html).as_posix()[:-5] for path in (*html.glob("*.html"), *html.glob("chapters/*.html"))]
-    assert len(pages) > 20
-    wide = {}
-    for name in (*pages, run):
-        width = one.open(html, name).evaluate("document.documentElement.scrollWidth")
-        if width > 391:
-            wide[name] = width
-    assert wide == {}
-
-
 def test_without_scripts_the_chart_says_where_its_curves_are(built, visit):
     page = visit(java_script_enabled=False).open(built[0], "chapters/codecs")
     chart = page.locator(".sl-chart").first
