@@ -243,16 +243,14 @@ def goals_table(tables: Tables) -> Html | Prose:
     words = {True: "✓ met", False: "✗ missed", None: "open"}
     body = [
         [
-            html.escape(goal.what),
-            html.escape(goal.wanted),
-            words[goal.met],
-            f"{html.escape(goal.found)}<br><small>{html.escape(goal.note)}</small>",
+            f"{html.escape(goal.what)}: {html.escape(goal.wanted)}",
+            f"<strong>{words[goal.met]}</strong>, {html.escape(goal.found)}<br><small>{html.escape(goal.note)}</small>",
         ]
         for goal in lines
     ]
     met = sum(goal.met is True for goal in lines)
     caption = f"{met} of {len(lines)} goals met. Real files; none of the scenes was trained on."
-    return table(["goal", "wanted", "", "found"], body, caption=caption, left=4, wrap=(0, 1, 3))
+    return table(["goal", "found"], body, caption=caption, left=2, wrap=(0, 1))
 
 
 def summary(tables: Tables) -> Prose:

@@ -136,13 +136,13 @@ def fidelity(tables: Tables) -> Html | Prose:
         )
         for who, rows, column in lines:
             means = rows[rows["metric"] == metric].groupby("target_value")[column].mean()
-            values = [number(means.get(rate, np.nan), 3) for rate in rates]
-            body.append([f"{html.escape(name)} {arrow}", html.escape(who), *values])
+            values = [number(means.get(rate, np.nan), 2) for rate in rates]
+            body.append([f"{html.escape(who)}<br><small>{html.escape(name)} {arrow}</small>", *values])
     caption = (
-        f"Means over the Sentinel-1 scenes at equal bytes, errors and bias in dB; the better peer is the better of {name_of(ANCHOR)} and "
-        f"{name_of(VIDEO)} on each file."
+        f"By bits per pixel: means over the Sentinel-1 scenes at equal bytes, errors and bias in dB; the better peer is the better of "
+        f"{name_of(ANCHOR)} and {name_of(VIDEO)} on each file."
     )
-    return table(["", "codec", *(f"{rate:g} bpp" for rate in rates)], body, caption=caption, left=2)
+    return table(["codec", *(f"{rate:g}" for rate in rates)], body, caption=caption, wrap=(0,))
 
 
 def ablation(tables: Tables) -> Html | Prose:
@@ -183,9 +183,10 @@ def despeckling(tables: Tables) -> Html | Prose:
         true = str(correlated).lower() == "true"
         for name, values in lines.items():
             scene = f"{looks:g} look{'s' if looks > 1 else ''}{', correlated' if true else ''}"
-            body.append([scene, name, *(number(values.get(rate, np.nan), 2) for rate in rates)])
+            shown = [number(values.get(rate, np.nan), 2) for rate in rates]
+            body.append([f"{name}<br><small>{scene}</small>", *shown])
     caption = (
-        "RMSE in dB against the speckle-free scene, simulated scenes of other seeds than those learned from; lower is better. The filter is the best of mean and "
+        "By bits per pixel: RMSE in dB against the speckle-free scene, simulated scenes of other seeds than those learned from; lower is better. The filter is the best of mean and "
         "Lee filters of three sizes, chosen with the truth at hand for each column, which no user can."
     )
-    return table(["speckle", "decoded", *(f"{rate:g} bpp" for rate in rates)], body, caption=caption, left=2)
+    return table(["decoded", *(f"{rate:g}" for rate in rates)], body, caption=caption, wrap=(0,))
