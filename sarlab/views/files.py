@@ -164,7 +164,7 @@ def tiles(tables: Tables) -> Figure:
     panels = [
         panel(lines(rows, "tile", 100 * (rows["bytes"] / best - 1)), "file above the smallest (%)", axis, good="↓ better", names=side),
         panel(lines(rows, "tile", read), "read for a region (% of the file)", axis, good="↓ better", names=side, digits=0),
-        panel(lines(rows[seam.notna()], "tile", seam), "error along borders above the rest (dB)", axis, good="↓ better", names=side, digits=3, zero="no seam", sign=True),
+        panel(lines(rows[seam.notna()], "tile", seam), "error at borders − rest (dB)", axis, good="↓ better", names=side, digits=3, zero="no seam", sign=True),
     ]  # fmt: skip
     equal = bool(rows["region_equal"].astype(str).str.lower().eq("true").all())
     return Figure(
@@ -185,14 +185,12 @@ def sizes(tables: Tables) -> Figure:
     panels = []
     for way in ("encode", "decode"):
         each = lines(rows, "million", rows[f"{way}_s"] / rows["million"])
-        panels.append(
-            panel(each, f"{way}: CPU seconds a million pixels", axis, good="↓ better", names=lambda v: f"{v:.2g}")
-        )
+        panels.append(panel(each, f"{way} (CPU s a Mpixel)", axis, good="↓ better", names=lambda v: f"{v:.2g}"))
     used = rows["peak_mb"] - rows["process_mb"]
     panels.append(
         panel(
             lines(rows, "million", used),
-            "memory beyond the program (MB)",
+            "memory, program aside (MB)",
             axis,
             good="↓ better",
             names=lambda v: f"{v:.2g}",
