@@ -30,6 +30,7 @@ from sarlab.coding.training import train_codec
 from sarlab.lab.results import now, write_table
 from sarlab.metrics import Reference, score
 from sarlab.metrics.bd import bd_rate
+from sarlab.models.storage import read_tensors
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.embedded import reference_normalizers
 from sarlab.scenes.scene import Scene
@@ -135,7 +136,7 @@ def main() -> None:
                 before, hyper_arithmetic.THRIFT = hyper_arithmetic.THRIFT, 0.0
             else:
                 model = model_path("hyper")
-                steps = plan.training.steps
+                steps = read_tensors(model)[1]["provenance"]["steps"]
             start = time.perf_counter()
             curves, row = measured(model)
             if name == NEAREST:
