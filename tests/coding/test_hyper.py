@@ -25,6 +25,7 @@ from sarlab.coding.hyper_arithmetic import (
 from sarlab.coding.hyper_fitting import best_tables
 from sarlab.coding.hyper_integers import Ranges, integer_context
 from sarlab.coding.hyper_network import EXACT, LARGEST_ACTIVATION, IntegerContext
+from sarlab.coding.hyper_storage import with_despeckling
 from sarlab.coding.learned import load_model
 from sarlab.coding.rangecoder import RangeDecoder, RangeEncoder
 from sarlab.coding.tilecoder import encode_tile
@@ -404,3 +405,17 @@ def test_a_model_without_hyperprior(tmp_path, speckled):
     scene = Scene(speckled.data[:, :70, :60], "db", ("VV", "VH"))
     decoded = decompress(compress(scene, codec=str(path), quality=40), model=path)
     assert np.nanmean(np.square(decoded.data - scene.data)) < 1
+
+
+def test_a_finished_model_gets_an_estimate_of_the_reflectivity(tiny, tmp_path, speckled):
+    """Its latents and samples stay what they were; its hash does not, because files decode to more with it."""
+    path = Path(tmp_path) / "tiny-1.safetensors"
+    with_despeckling(tiny, path, Despeckling(), {"stages": "then the estimate"})
+    before, after = load_model(tiny), load_model(path)
+    assert before.hash != after.hash
+    _, values = read_tensors(path)
+    assert values["provenance"] == {**read_tensors(tiny)[1]["provenance"], "stages": "then the estimate"}
+    data = compress(speckled, codec=str(path), quality=25)
+    plain = decompress(compress(speckled, codec=str(tiny), quality=25), model=tiny).data
+    assert np.nanmax(np.abs(decompress(data, model=path).data - plain)) < 1e-5
+    assert np.isfinite(decompress(data, model=path, despeckled=True).data).any()
