@@ -13,7 +13,8 @@ from sarlab.lab.book import render, stage
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
-    *["index", *re.findall(r"- file: (\S+)", (ROOT / "book" / "_toc.yml").read_text())],
+    # run pages are those of what was published; the book of these tests has one of its own
+    *["index", *re.findall(r"- file: (?!runs/)(\S+)", (ROOT / "book" / "_toc.yml").read_text())],
     *["search", "genindex", "py-modindex"],
 ]
 
@@ -232,8 +233,9 @@ def test_tables_can_be_downloaded_beside_the_pages(built, visit):
     html, _ = built
     page = visit().open(html, "chapters/reproduce")
     links = page.locator('a[href^="../results/"]')
-    assert links.count() == 6
-    for index in range(6):
+    named = {Path(links.nth(index).get_attribute("href")).stem for index in range(links.count())}
+    assert named >= {"runs", "history", "examples", "codecs", "limits", "pictures"}
+    for index in range(links.count()):
         assert (html / "chapters" / links.nth(index).get_attribute("href")).resolve().is_file()
 
 
