@@ -95,9 +95,13 @@ def name_front_page(app: Sphinx, page: str, template: str, context: dict[str, An
 
 
 def read_in_parallel(app: Sphinx) -> None:
-    """Execute, read and write the pages in as many processes as there are cores; forks are safe on Linux only."""
+    """Execute, read and write the pages in several processes; forks are safe on Linux only.
+
+    Each takes a run of pages in alphabetical order, and those of the chapters and of the package are the dear ones, so
+    more processes than cores keep all cores busy.
+    """
     if sys.platform == "linux":
-        app.parallel = max(app.parallel, min(len(os.sched_getaffinity(0)), 8))
+        app.parallel = max(app.parallel, min(4 * len(os.sched_getaffinity(0)), 8))
     # jupyter-book always loads this one; it numbers sections across parts, which `_config.yml` turns off
     app.extensions["sphinx_multitoc_numbering"].parallel_read_safe = True
 

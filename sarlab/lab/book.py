@@ -70,7 +70,13 @@ def render(book: Path, out: Path) -> Path:
         log = out / "build.log"
         log.write_text(done.stdout + done.stderr, encoding="utf-8")
         if done.returncode or not (html / "index.html").is_file():
-            tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-25:])
+            said = [
+                done.stdout,
+                done.stderr,
+                *(p.read_text(encoding="utf-8") for p in html.glob("reports/**/*.err.log")),
+            ]
+            log.write_text("\n".join(said), encoding="utf-8")
+            tail = "\n".join("\n".join(said).strip().splitlines()[-25:])
             raise ResultsError(f"the book could not be built (all of the output is in {log}):\n{tail}")
         record.unlink(missing_ok=True)
         if target.exists():

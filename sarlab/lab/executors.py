@@ -21,6 +21,7 @@ from sarlab.files import write_json
 from sarlab.lab import locks
 from sarlab.lab.faults import DiskError, explain
 from sarlab.lab.jobs import FAILURE, Job
+from sarlab.lab.lineage import base_of
 
 EXECUTORS = ("papermill", "inline", "dask")
 #: How often a job is tried whose process dies, and seconds between looks at jobs that another process has.
@@ -71,6 +72,7 @@ Report = Callable[[Finished], None]
 def execute(jobs: Sequence[Job], executor: str, settings: Settings, report: Report) -> list[Finished]:
     """Carry out `jobs`; `report` is called as each ends.
 
+    Jobs that take over the weights of others come after those that train, so that no worker waits for another's training.
     Jobs that another process has at the moment come last: when it is done, or dead, they are found complete or go on
     from its checkpoint.
 
@@ -90,7 +92,7 @@ def execute(jobs: Sequence[Job], executor: str, settings: Settings, report: Repo
     else:
         from sarlab.lab.dask_executor import run_on_dask as carry_out
     ended: dict[str, Finished] = {}
-    left = list(jobs)
+    left = sorted(jobs, key=lambda job: base_of(job.spec) is not None)
     while left:
         ended |= {item.job.run_id: item for item in carry_out(left, settings, report)}
         left = []

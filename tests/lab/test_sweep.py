@@ -201,3 +201,16 @@ def test_unknown_architecture_is_refused_before_anything_runs(tmp_path, capsys):
     assert main(["sweep", str(plan), "--runs", str(tmp_path / "runs")]) == 1
     assert "unknown architecture 'transformer'" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_runs_that_take_over_weights_come_after_those_that_train(tmp_path, monkeypatch):
+    from sarlab.lab.lineage import base_of
+
+    jobs = jobs_of(load_plan("quick"), tmp_path)
+    seen = []
+    monkeypatch.setattr(executors, "_inline", lambda jobs, settings, report: seen.extend(jobs) or [])
+    executors.execute(jobs, "inline", executors.Settings(), lambda item: None)
+    follows = [base_of(job.spec) is not None for job in seen]
+    assert sorted(job.run_id for job in seen) == sorted(job.run_id for job in jobs)
+    assert any(follows)
+    assert follows == sorted(follows)

@@ -141,3 +141,12 @@ def test_the_table_names_every_outcome_in_words(tmp_path):
     assert shown.count("<tr>") == 23
     assert any(outcome in shown for outcome in OUTCOMES)
     assert "nan" not in shown.lower().split()
+
+
+@pytest.mark.parametrize("ratio", LATENTS)
+def test_every_claim_is_judged_whatever_ratio_was_not_learned_or_not_run(tmp_path, ratio):
+    rows = runs(lambda architecture, at, seed: 30 - 5 * np.log2(at / 4) + seed / 10)
+    behind = rows.assign(gain_over_klt_db=np.where(rows["dimension_ratio"] == ratio, -5.0, 0.1))
+    for frame in (behind, rows[rows["dimension_ratio"] != ratio], rows[rows["dimension_ratio"] == ratio]):
+        found = verdicts.verdicts(tables(tmp_path, frame))
+        assert {item.outcome for item in found.values()} <= set(OUTCOMES)

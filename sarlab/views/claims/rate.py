@@ -153,8 +153,11 @@ def sweet_spot(tables: Tables) -> Verdict:
         rows.groupby([*keys, "dimension_ratio"])["psnr_db"]
         .mean()
         .unstack("dimension_ratio")
-        .dropna(subset=[4.0, 8.0, 16.0])
+        .reindex(columns=[4.0, 8.0, 16.0])
+        .dropna()
     )
+    if at.empty:
+        return unmeasured(f"{SCRATCH}, done learning at 4×, 8× and 16×")
     # Positive where the second doubling costs more than twice the first, as a sweet spot between them needs.
     excess = (at[8.0] - at[16.0]) - 2 * (at[4.0] - at[8.0])
     found = widest(excess, pd.Series(at.index.get_level_values("acquisition")), ["architecture", "seed"])
