@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sarlab.coding.codec_plans import HyperPlan
+from sarlab.coding.hyper_heads import fit_head
 from sarlab.models.coding_transform import CodingTransform
 from sarlab.models.despeckling import Despeckling
 from sarlab.models.hyper import HyperTrained
@@ -18,7 +19,6 @@ SCENES, SIDE, FIRST_SEED = 40, 256, 5000
 #: Looks are drawn evenly in their logarithm between these, the correlation of neighbors evenly below that, and the level of the
 #: whole scene within this many dB of the simulator's.
 LOOKS, CORRELATION, SHIFT_DB = (0.9, 20.0), 0.75, 5.0
-_RATE = 2e-3
 
 
 def simulated_pairs(seed: int, count: int = SCENES, side: int = SIDE) -> tuple[Tensor, Tensor]:
@@ -71,11 +71,10 @@ def learned(
         torch.manual_seed(plan.seed + 4)
         head = Despeckling(network.channels)
     noisy, truth = simulated_pairs(plan.seed)
-    average = [p.detach().clone() for p in head.parameters()]
-    optimizer = torch.optim.Adam(head.parameters(), lr=_RATE)
     generator = torch.Generator().manual_seed(plan.seed + 5)
     low, high = spec.quality
-    for step in range(steps):
+
+    def loss() -> Tensor:
         x, clean = drawn(noisy, truth, spec.batch_size, spec.patch_size, generator)
         quality = low + (high - low) * torch.rand(spec.batch_size, generator=generator)
         with torch.no_grad():
@@ -83,19 +82,9 @@ def learned(
             # Errors are those of samples, so what is compared may be latents: the transform keeps energies but for a few percent.
             target = network.analysis(clean, mixing)
         errors = head(scaled, quality) * network.deviation[:, None, None] - target
-        share = step / steps
-        for group in optimizer.param_groups:
-            group["lr"] = _RATE * min(1.0, 2 * (1 - share))
-        optimizer.zero_grad(set_to_none=True)
-        (100 * errors.square().mean()).backward()
-        torch.nn.utils.clip_grad_norm_(head.parameters(), spec.clip_norm)
-        optimizer.step()
-        with torch.no_grad():
-            for kept, parameter in zip(average, head.parameters(), strict=True):
-                kept.lerp_(parameter, 1.0 if step < steps // 2 else 1 / (step - steps // 2 + 1))
-    with torch.no_grad():
-        for kept, parameter in zip(average, head.parameters(), strict=True):
-            parameter.copy_(kept)
+        return 100 * errors.square().mean()
+
+    fit_head(head, loss, steps=steps, clip_norm=spec.clip_norm, schedule=lambda done: min(1.0, 2 * (1 - done)))
     return head
 
 

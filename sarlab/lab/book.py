@@ -68,15 +68,11 @@ def render(book: Path, out: Path) -> Path:
         done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings})
         html = Path(work) / "_build" / "html"
         log = out / "build.log"
-        log.write_text(done.stdout + done.stderr, encoding="utf-8")
+        traces = [path.read_text(encoding="utf-8") for path in html.glob("reports/**/*.err.log")]
+        said = "\n".join([done.stdout, done.stderr, *traces])
+        log.write_text(said, encoding="utf-8")
         if done.returncode or not (html / "index.html").is_file():
-            said = [
-                done.stdout,
-                done.stderr,
-                *(p.read_text(encoding="utf-8") for p in html.glob("reports/**/*.err.log")),
-            ]
-            log.write_text("\n".join(said), encoding="utf-8")
-            tail = "\n".join("\n".join(said).strip().splitlines()[-25:])
+            tail = "\n".join(said.strip().splitlines()[-25:])
             raise ResultsError(f"the book could not be built (all of the output is in {log}):\n{tail}")
         record.unlink(missing_ok=True)
         if target.exists():

@@ -16,11 +16,11 @@ from sarlab.views.lines import Line, panel
 from sarlab.views.style import BLUE, GREEN, MUTED, PURPLE, VERMILION, Look, look_of
 from sarlab.views.summary import curve, main_line
 from sarlab.views.text import Prose, compact, listing, missing, number, ratio, span
+from sarlab.views.trainings import COMMAND
 
 if TYPE_CHECKING:
     from sarlab.lab.results import Tables
 
-COMMAND = "sarlab sweep cpu && sarlab report --plan cpu"
 RATIO = "compression ratio (values in ÷ values out)"
 #: Column → title with unit, whether more is better, digits.
 GAINS = {

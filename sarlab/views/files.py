@@ -11,11 +11,11 @@ from sarlab.views.figure import Figure, Panel
 from sarlab.views.lines import Line, panel
 from sarlab.views.style import BLUE, GREEN, VERMILION, Look
 from sarlab.views.text import Prose, compact, listing, missing, number, significant, span
+from sarlab.views.trainings import COMMAND
 
 if TYPE_CHECKING:
     from sarlab.lab.results import Tables
 
-COMMAND = "sarlab sweep cpu && sarlab report --plan cpu"
 WHAT = "measurements of real files (study files)"
 LOOKS = {"hyper": Look("hyper", BLUE, "o"), "factorized": Look("factorized", VERMILION, "s")}
 PARTS = {"header_bytes": "header", "metadata_bytes": "names and georeference", "index_bytes": "index of tiles"}

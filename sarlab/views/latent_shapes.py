@@ -15,11 +15,11 @@ from sarlab.views.lines import Line, panel
 from sarlab.views.style import SERIES, Look, architecture_order, look_of
 from sarlab.views.summary import bands, curve, main_line, measured
 from sarlab.views.text import Prose, listing, missing, number, ratio, span
+from sarlab.views.trainings import COMMAND
 
 if TYPE_CHECKING:
     from sarlab.lab.results import Tables
 
-COMMAND = "sarlab sweep cpu && sarlab report --plan cpu"
 WHAT = "networks from scratch with latents of several shapes at one ratio"
 #: Column → title with unit, which direction is better, digits.
 MEASURES = {
