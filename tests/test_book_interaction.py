@@ -202,18 +202,19 @@ def test_series_are_switched_on_and_off(codecs_page):
     _, page = codecs_page
     chart = page.locator(".sl-chart").first
     drawn = chart.locator(".sl-series")
-    assert drawn.count() == 4, "all codecs at first"
+    assert drawn.count() == 4 + 3, "all codecs and their limits at first"
     assert chart.locator(".sl-end").first.text_content() == "hyper, learned", "labels at the lines, the best first"
     button = chart.locator("button", has_text="JPEG 2000")
     button.click()
     assert button.get_attribute("aria-pressed") == "false"
-    assert drawn.count() == 3
+    assert drawn.count() == 3 + 3
     button.focus()
     page.keyboard.press("Enter")
-    assert drawn.count() == 4
-    chart.locator("summary", has_text="more:").click()
+    assert drawn.count() == 4 + 3
     chart.locator("button", has_text="Gaussian limit").click()
-    assert drawn.count() == 5
+    chart.locator("button", has_text="speckle floor").click()
+    assert drawn.count() == 4 + 1
+    chart.locator("summary", has_text="more:").click()
     everything = chart.locator("fieldset", has_text="networks").locator("button[data-all]").first
     everything.click()
     many = drawn.count()
@@ -280,7 +281,7 @@ def test_values_are_told_to_pointer_and_keyboard(codecs_page, synthetic):
 def test_networks_stand_beside_codecs(built, visit):
     page = visit().open(built[0], "chapters/rate_distortion")
     chart = page.locator(".sl-chart").first
-    assert chart.locator(".sl-series").count() == 7 + 3
+    assert chart.locator(".sl-series").count() == 7 + 3 + 3, "networks, codecs, limits"
     chart.locator("select[name=x]").select_option("ratio")
     assert chart.locator(".sl-series").count() == 7
     assert "values in" in chart.locator(".sl-plot svg").get_attribute("aria-label")

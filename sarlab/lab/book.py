@@ -17,6 +17,9 @@ from sarlab.files import write_text
 from sarlab.lab.results import MANIFEST
 from sarlab.lab.share import PACKAGE, shared_folder
 
+#: What the kernel of a page says where one of its ports is not free.
+PORT_TAKEN = "Address already in use"
+
 
 def stage(out: Path) -> Path:
     """Copy the sources of the book to ``out/book`` and return that folder; the original stays untouched."""
@@ -65,7 +68,11 @@ def render(book: Path, out: Path) -> Path:
         ]
         settings = {"SARLAB_BOOK": str(book.resolve()), "PYDEVD_DISABLE_FILE_VALIDATION": "1", "NO_COLOR": "1"}
         settings["OMP_NUM_THREADS"] = "1"  # pages are executed side by side
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings})
+        for _ in range(2):
+            done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings})
+            # The ports of a kernel are chosen before it opens them: now and then another program is faster.
+            if not (done.returncode and PORT_TAKEN in done.stdout + done.stderr):
+                break
         html = Path(work) / "_build" / "html"
         log = out / "build.log"
         traces = [path.read_text(encoding="utf-8") for path in html.glob("reports/**/*.err.log")]

@@ -146,15 +146,18 @@ class Chart:
                 [one.lines[place, band].packed() if (place, band) in one.lines else None for band in self.bands]
                 for place in self.places
             ]
-            color = f"var({VARIABLES[look.color]}, {look.color})" if look.color in VARIABLES else look.color
-            entry = {
-                "name": look.label,
-                "color": color,
-                "marker": look.marker,
-                "hollow": look.hollow,
-                "width": look.width,
-            }
-            series.append({**entry, "dash": "5 3" if look.hollow else "", "bound": one.bound, "points": lines})
+            series.append(
+                {
+                    "name": look.label,
+                    "color": f"var({VARIABLES[look.color]}, {look.color})" if look.color in VARIABLES else look.color,
+                    "marker": look.marker,
+                    "hollow": look.hollow,
+                    "width": look.width,
+                    "dash": "1.5 3" if look.dotted else "5 3" if look.hollow else "",
+                    "bound": one.bound,
+                    "points": lines,
+                }
+            )
         return {"x": [vars(axis) for axis in self.x], "y": [vars(axis) for axis in self.y], "series": series}
 
     def markup(self) -> str:

@@ -34,22 +34,22 @@ METRICS = (
 FEATURED = ("jpeg2000", "hevc12", "hyper")
 #: Scenes have an entry of their own in the menu, beside the means, while all their rows are no more than this.
 MOST_ROWS = 2_000
-LIMITS = ("rwf", "scalar")
+LIMITS = ("rwf", "scalar", "speckle_floor")
 STILL = "<p>This chart is drawn by a script. Without one, the fixed figures of this page show the same curves.</p>"
 CAPTION = (
     "Point at a marker, or focus the plot and use the arrow keys, to read its values. Bars: 95 % interval over acquisitions (or "
     "over trainings), where there are enough of them. Networks: size of the file with the numbers of the latent stored at a fixed "
-    "length; quantized ones range coded. Limits are drawn for the PSNR."
+    "length; quantized ones range coded. Limits are known for the PSNR alone. "
 )
 
 
 def codecs_chart(tables: Tables) -> Chart | Prose:
-    """Chart of the codecs; networks and limits can be added."""
+    """Chart of the codecs and their limits; networks can be added."""
     return _chart(tables, "Codecs by any measure, on any scene", networks=False)
 
 
 def networks_chart(tables: Tables) -> Chart | Prose:
-    """Chart of the networks beside well-known codecs; the others and limits can be added."""
+    """Chart of the networks beside well-known codecs and limits; the others can be added."""
     return _chart(tables, "Networks and codecs by any measure, on any scene", networks=True)
 
 
@@ -75,7 +75,8 @@ def _chart(tables: Tables, title: str, *, networks: bool) -> Chart | Prose:
         groups = [groups[1], groups[0], groups[2]]
     series = [one for group in groups for one in group]
     x = X if any(one.group.startswith("networks") for one in series) else X[:2]
-    return Chart(series, x=x, y=y, places=list(places), bands=bands, title=title, caption=CAPTION, still=STILL)
+    caption = CAPTION + " ".join(limit_lines.MEANING[name] for name in LIMITS) if groups[2] else CAPTION.strip()
+    return Chart(series, x=x, y=y, places=list(places), bands=bands, title=title, caption=caption, still=STILL)
 
 
 def _labelled(name: str) -> str:
@@ -142,7 +143,7 @@ def network_series(
 def limit_series(
     table: pd.DataFrame, rows: pd.DataFrame, places: Mapping[str, Sequence[str]], bands: Sequence[str]
 ) -> Iterator[Series]:
-    """Limits of every place, for the PSNR."""
+    """Limits of every place, for the PSNR; the floor goes along the rates of the first of them."""
     native = pd.to_numeric(rows["native_bits"], errors="coerce").mean() if "native_bits" in rows else np.nan
     split_of = rows.drop_duplicates("scene").set_index("scene")["split"].astype(str)
     for limit, look in zip(LIMITS, limit_lines.looks(LIMITS), strict=True):
@@ -151,12 +152,16 @@ def limit_series(
             for band in bands:
                 one = scenes[0] if len(scenes) == 1 else None
                 found = limit_lines.selected(table, scene=one, band=band, split=split_of.get(scenes[0], "test"))
-                points = limit_lines.line(found, limit)
-                if len(points):
+                floor = limit == "speckle_floor"
+                points = limit_lines.line(found, LIMITS[0] if floor else limit)
+                psnr = points["psnr_db"].astype(float).to_numpy() if len(points) else np.empty(0)
+                if floor:
+                    psnr = np.full(len(points), limit_lines.value(found, limit, "psnr_db"))
+                if np.isfinite(psnr).any():
                     rate = points["bpp"].astype(float).to_numpy()
-                    lines[place, band] = Line({"bpp": rate, "cr": native / rate}, {"psnr_db": list(points["psnr_db"])})
+                    lines[place, band] = Line({"bpp": rate, "cr": native / rate}, {"psnr_db": psnr})
         if lines:
-            yield Series(look, "limits", lines, False, True)
+            yield Series(look, "limits", lines, True, True)
 
 
 def _lines(

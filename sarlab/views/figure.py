@@ -165,7 +165,8 @@ def swatch(look: Look) -> str:
 
     color = f"var({VARIABLES[look.color]},{look.color})" if look.color in VARIABLES else look.color
     fill = "var(--sl-paper,#fefefe)" if look.hollow else color
-    dash = ' stroke-dasharray="4 2.5"' if look.hollow else ""
+    dash = "1.5 2.5" if look.dotted else "4 2.5" if look.hollow else ""
+    dash = f' stroke-dasharray="{dash}"' if dash else ""
     shape = _SHAPES.get(look.marker, "") if look.marker else ""
     return (
         f'<svg width="28" height="12" viewBox="0 0 28 12" aria-hidden="true" style="stroke:{color};fill:{fill};stroke-width:1.6">'

@@ -22,9 +22,14 @@ NAMES = {
     "speckle": ("its speckle alone", 1.2, (0, (1, 1.6))),
     "shannon": ("Shannon bound of the speckle", 2.2, "-"),
     "gaussian": ("upper bound of the speckle", 1.2, (0, (5, 2))),
+    "speckle_floor": ("speckle floor", 1.0, (0, (1, 2))),
 }
 #: Limits that no codec of a Gaussian source passes; the others are lighter.
 BOLD = ("rwf", "shannon")
+#: Limits that are dotted on a figure.
+DOTTED = ("speckle", "speckle_floor")
+#: Limits that are one number.
+SINGLE = ("speckle_floor", "bias_limit")
 
 #: What each limit says and does not say, for captions and pages.
 MEANING = {
@@ -54,6 +59,10 @@ def selected(limits: pd.DataFrame, *, scene: str | None, band: str | None, split
         return rows[rows["scene"] == scene]
     rows = rows[rows["split"] == split]
     pooled = rows[rows["scene"] == "pooled"]
+    if len(pooled):
+        # what is one number for each scene is not pooled: the numbers of the scenes stand for it
+        single = rows[rows["limit"].isin(SINGLE)]
+        pooled = pd.concat([pooled, single[~single["limit"].isin(pooled["limit"])]])
     chosen = pooled if len(pooled) else rows[rows["scene"] == rows["scene"].iloc[0]] if len(rows) else rows
     return chosen if band is not None else chosen[chosen["band"] == chosen["band"].iloc[0]] if len(chosen) else chosen
 
@@ -65,9 +74,9 @@ def line(limits: pd.DataFrame, limit: str) -> pd.DataFrame:
 
 
 def value(limits: pd.DataFrame, limit: str, column: str) -> float:
-    """A limit that is one number: ``speckle_floor`` (psnr_db) or ``bias_limit`` (bias_db); NaN where unknown."""
+    """A limit that is one number, ``speckle_floor`` (psnr_db) or ``bias_limit`` (bias_db): its mean; NaN where unknown."""
     rows = limits[limits["limit"] == limit] if "limit" in limits else limits
-    return float(rows[column].astype(float).iloc[0]) if len(rows) else float("nan")
+    return float(rows[column].astype(float).mean()) if len(rows) else float("nan")
 
 
 def rate_at(limits: pd.DataFrame, limit: str, psnr_db: Sequence[float] | float) -> np.ndarray:
@@ -161,7 +170,14 @@ def _legend(ax: Axes, handles: Sequence[Any]) -> None:
 def looks(which: Sequence[str] = ("rwf", "scalar")) -> list[Look]:
     """Looks of the curves, for the key of a figure that several panels share (call `draw` without labels then)."""
     return [
-        Look(NAMES[limit][0], INK if limit in BOLD else MUTED, "", hollow=limit not in BOLD, width=NAMES[limit][1])
+        Look(
+            NAMES[limit][0],
+            INK if limit in BOLD else MUTED,
+            "",
+            hollow=limit not in BOLD,
+            width=NAMES[limit][1],
+            dotted=limit in DOTTED,
+        )
         for limit in which
     ]
 

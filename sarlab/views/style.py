@@ -110,6 +110,8 @@ class Look:
         Marker filled with paper, line dashed: networks trained from scratch.
     width : float
         Line width in points.
+    dotted : bool
+        Dots in place of a line or dashes.
     """
 
     label: str
@@ -117,6 +119,7 @@ class Look:
     marker: str
     hollow: bool = False
     width: float = 1.7
+    dotted: bool = False
 
     @property
     def line(self) -> dict[str, Any]:
@@ -124,7 +127,7 @@ class Look:
         return {
             "color": self.color,
             "linewidth": self.width,
-            "linestyle": (0, (3.2, 2)) if self.hollow else "-",
+            "linestyle": (0, (1, 2)) if self.dotted else (0, (3.2, 2)) if self.hollow else "-",
             "marker": self.marker or None,
             "markersize": 5.5,
             "markerfacecolor": PAPER if self.hollow else self.color,

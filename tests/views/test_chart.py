@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sarlab.errors import ResultsError
 from sarlab.lab.results import Tables, tables
-from sarlab.views import chart_data, codec_pictures
+from sarlab.views import chart_data, codec_pictures, limits
 from sarlab.views.chart import Axis, Chart, Line, Series
 from sarlab.views.chart_data import intervals, line_of, places_of
 from sarlab.views.compare import Comparison
@@ -138,6 +138,12 @@ def test_codecs_of_the_chart_have_the_numbers_of_the_table(book, synthetic):
     assert len(pooled["low"]["ssim"]) == len(pooled["y"]["ssim"])
     assert "ratio" not in line["x"]
     assert by_name["Gaussian limit"]["points"][0][0]["y"].keys() == {"psnr_db"}
+    table = book.table("limits")
+    floors = table[(table["limit"] == "speckle_floor") & (table["band"] == "VV")]
+    for place, split in enumerate(("test", "independent")):
+        expected = floors[floors["split"] == split]["psnr_db"].mean()
+        drawn = by_name["speckle floor"]["points"][place][0]["y"]["psnr_db"]
+        assert drawn == pytest.approx([expected] * len(drawn), abs=0.01), "of the scenes that are shown, at every rate"
 
 
 def test_networks_of_the_chart_have_the_numbers_of_the_runs(book):
@@ -145,8 +151,9 @@ def test_networks_of_the_chart_have_the_numbers_of_the_runs(book):
     on = [one.look.label for one in chart.series if one.on]
     assert on == [
         "KLT", "plain, KLT start", "plain, from scratch", "residual, KLT start", "residual, from scratch", "attention, KLT start",
-        "attention, from scratch", "hyper, learned", "HEVC 12 bit", "JPEG 2000",
+        "attention, from scratch", "hyper, learned", "HEVC 12 bit", "JPEG 2000", "Gaussian limit", "scalar ceiling", "speckle floor",
     ]  # fmt: skip
+    assert all(meaning in chart.caption for meaning in limits.MEANING.values())
     rows = book.runs.query("architecture == 'klt' and scene == 'mosaic-test' and band == 'VH'").sort_values("bpp")
     line = chart.series[0].lines["test scene: mosaic-test", "VH"]
     order = np.argsort(line.x["bpp"])
