@@ -37,7 +37,7 @@ def summary(tables: Tables) -> Prose:
 
 
 def claims_table(tables: Tables) -> Html:
-    """Claim, verdict, figure, interval, evidence."""
+    """Claim, verdict with what it depends on or what would settle it, figure, interval, evidence."""
     rows = []
     for number, verdict in verdicts(tables).items():
         item = claims[number]
@@ -47,11 +47,12 @@ def claims_table(tables: Tables) -> Html:
             [
                 str(number),
                 f"{html.escape(item.text)}<br><small>measured: {html.escape(item.measured)}</small>",
-                f"{MARKS[verdict.outcome]}&nbsp;{html.escape(verdict.outcome)}",
+                f"{MARKS[verdict.outcome]}&nbsp;{html.escape(verdict.outcome)}"
+                + (f"<br><small>{html.escape(verdict.because)}</small>" if verdict.because else ""),
                 html.escape(verdict.figure)
                 + (f"<br><small>{html.escape(verdict.interval)}</small>" if verdict.interval else ""),
                 link,
             ]
         )
     headers = ("no.", "the guide says", "verdict", "measured", "")
-    return table(headers, rows, caption="The guide's claims and what became of them", left=len(headers), wrap=(1, 3))
+    return table(headers, rows, caption="The guide's claims and what became of them", left=len(headers), wrap=(1, 2, 3))

@@ -8,11 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sarlab.errors import ResultsError
 from sarlab.lab.results import HISTORY_COLUMNS, RUN_COLUMNS, Tables
+from sarlab.lab.results import tables as published
 from sarlab.views import verdicts
 from sarlab.views.claims import OUTCOMES, claims
+from sarlab.views.claims.parts import compared, concluded, counted, settles
+from sarlab.views.claims.rate import least_over_bound
 from sarlab.views.claims.training import guide_memory
-from sarlab.views.claims.verdict import HELD, OPEN, REFUTED, UNMEASURED, Difference, difference, judged
+from sarlab.views.claims.verdict import (
+    DEPENDS,
+    HELD,
+    OPEN,
+    REFUTED,
+    UNMEASURED,
+    Difference,
+    Verdict,
+    difference,
+    judged,
+)
 
 LATENTS = {4: 64, 8: 32, 16: 16, 32: 8}
 
@@ -36,7 +50,7 @@ def runs(psnr, *, architectures=("plain", "residual", "attention"), seeds=(0, 1,
 
 
 def tables(tmp_path, frame=None, **others):
-    (tmp_path / "results").mkdir(exist_ok=True)
+    (tmp_path / "results").mkdir(parents=True, exist_ok=True)
     for name, rows in others.items():
         rows.to_csv(tmp_path / "results" / f"{name}.csv", index=False)
     frame = pd.DataFrame(columns=RUN_COLUMNS) if frame is None else frame
@@ -111,8 +125,65 @@ def test_codecs_below_and_above_the_limit(tmp_path):
     above = replace(tables(tmp_path, limits=limits), codecs=codec)
     assert claims[5].judge(above).outcome == HELD
     assert "1.20 times" in claims[5].judge(above).figure
-    below = replace(above, codecs=codec.assign(bpp=codec["bpp"] / 2))
-    assert claims[5].judge(below).outcome == "depends"
+    below = claims[5].judge(replace(above, codecs=codec.assign(bpp=codec["bpp"] / 2)))
+    assert below.outcome == DEPENDS
+    assert "refuted: no codec passes the Gaussian limit" in below.because
+    far = replace(above, codecs=codec.assign(bpp=codec["bpp"] * 2))
+    assert "held: no codec passes" in claims[5].judge(far).because, "nobody passes it, and nobody comes near"
+
+
+def test_simulated_speckle_is_judged_by_its_bound_from_below(tmp_path):
+    # At L = 1 and a deviation of 5.57 dB, 1 dB takes at least 2.35 bit.
+    rows = pd.DataFrame({"looks": 1.0, "correlation": 0.0, "rmse_db": [1.0, 4.0], "bpp": [3.525, 9.0], "codec": "x"})
+    assert least_over_bound(tables(tmp_path, reflectivity=rows)) == pytest.approx(1.5, abs=0.01)
+    correlated = rows.assign(correlation=0.6)
+    assert np.isnan(least_over_bound(tables(tmp_path / "b", reflectivity=correlated))), (
+        "no bound where it is correlated"
+    )
+
+
+# --- reasons ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_verdict_without_a_reason_is_refused():
+    assert Verdict(HELD, "1 dB").because == ""
+    for outcome in (DEPENDS, OPEN):
+        with pytest.raises(ResultsError, match="depends on or what would settle"):
+            Verdict(outcome, "1 dB")
+
+
+def test_readings_are_told_by_what_became_of_them():
+    found = concluded(
+        [counted("a", [True]), counted("b", [False, False]), counted("c", [True, False])], "1 dB", "0 to 2 dB"
+    )
+    assert (found.outcome, found.because) == (DEPENDS, "held: a. refuted: b (0 of 2). in part: c (1 of 2)")
+    assert concluded([counted("a", [True])], "1 dB").because == "", "nothing to explain"
+
+
+@pytest.mark.parametrize(("half", "mean", "times"), [(1.0, 0.5, 4), (0.3, -0.1, 9), (0.2, 0.19, 2)])
+def test_more_measurements_settle_what_their_interval_leaves_open(half, mean, times):
+    found = Difference(mean, mean - half, mean + half, 5)
+    part = compared("it", found)
+    assert part.outcome == OPEN
+    assert f"about {times} times" in part.settle
+    # with the interval that so many measurements give, it is open no longer
+    narrower = half / np.sqrt(times) * (1 - 1e-9)
+    assert judged(Difference(mean, mean - narrower, mean + narrower, 5), 0) != OPEN
+
+
+def test_what_would_settle_a_difference_says_what_is_missing():
+    assert settles(Difference(1, 0.5, 1.5, 5, trainings=1)) == "2 more trainings from other seeds"
+    assert "three acquisitions" in settles(Difference(1, float("nan"), float("nan"), 5))
+    assert "next to nothing" in settles(Difference(0.0, -1, 1, 5))
+
+
+def test_verdicts_of_the_published_tables_have_figure_interval_and_reason():
+    found = verdicts.verdicts(published())
+    assert len(found) == 22
+    for number, verdict in found.items():
+        assert verdict.figure, number
+        assert verdict.interval, number
+        assert bool(verdict.because) == (verdict.outcome in (DEPENDS, OPEN)), number
 
 
 def test_pairs_take_scenes_out_of_a_difference():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sarlab.views.claims.parts import Part, compared, concluded, counted
 from sarlab.views.claims.verdict import (
     DEPENDS,
     HELD,
@@ -15,8 +16,6 @@ from sarlab.views.claims.verdict import (
     Verdict,
     claim,
     difference,
-    judged,
-    together,
     unmeasured,
     widest,
 )
@@ -33,6 +32,8 @@ FLOAT16_DB, INT8_DB, INT4_DB = 0.1, (0.5, 2.0), (2.0, 5.0)
 WHOLE = 0.9
 #: Levels of the latents that claim 4 is about.
 LEVELS = 256
+#: Share of its loss that a network must be rid of to be called robust.
+ROBUST = 0.5
 QUANTIZED = "networks with quantizers (plan quantization)"
 STUDY = "the study latent_bits"
 
@@ -60,7 +61,7 @@ def whole_range(tables: Tables) -> Verdict:
     entropy = rows["latent_entropy"].astype(float) / even_entropy(count)
     keyed = [s.set_axis(pd.MultiIndex.from_frame(rows[["run_id", "scene"]])) for s in (usage, entropy)]
     found = [widest(values, rows["acquisition"], ["run_id"]) for values in keyed]
-    outcomes = [judged(item, WHOLE) for item in found]
+    parts = [compared(what, item, WHOLE) for what, item in zip(("levels", "entropy"), found, strict=True)]
     figure = (
         f"{number(100 * found[0].mean, 0)} % of the levels that evenly spread values would use, and {number(100 * found[1].mean, 0)} % "
         f"of their entropy ({number(rows['latent_entropy'].astype(float).mean())} bit)"
@@ -70,8 +71,9 @@ def whole_range(tables: Tables) -> Verdict:
         for what, item in zip(("levels", "entropy"), found, strict=True)
         if np.isfinite(item.low)
     ]
-    outcome = REFUTED if REFUTED in outcomes else together(outcomes)
-    return Verdict(outcome, figure, ", ".join(intervals))
+    # Both are needed: one that fails refutes the claim.
+    outcome = REFUTED if REFUTED in {part.outcome for part in parts} else ""
+    return concluded(parts, figure, f"95 %: {', '.join(intervals)}" if intervals else "", outcome=outcome)
 
 
 def even_usage(count: pd.Series, levels: int = LEVELS) -> pd.Series:
@@ -117,9 +119,7 @@ def losses(tables: Tables) -> Verdict:
     if halves.empty or any(values.empty for values in whole.values()):
         return unmeasured(STUDY)
     inside = {8: whole[8].between(*INT8_DB), 4: whole[4].between(*INT4_DB)}
-    right = [bool(halves.max() < FLOAT16_DB), *(bool(values.all()) for values in inside.values())]
-    none = [not values.any() for values in inside.values()]
-    outcome = HELD if all(right) else REFUTED if all(none) else DEPENDS
+    parts = [counted("float16", [bool(halves.max() < FLOAT16_DB)]), *(places(b, whole[b], inside[b]) for b in (8, 4))]
     figure = (
         f"float16 at most {number(halves.max(), 3)} dB, int8 {span(whole[8], lambda v: number(v, 2))} dB, "
         f"int4 {span(whole[4], lambda v: number(v, 1))} dB"
@@ -129,8 +129,18 @@ def losses(tables: Tables) -> Verdict:
             f"; of networks from scratch int8 {span(found[8][-1], lambda v: number(v, 2))} dB, "
             f"int4 {span(found[4][-1], lambda v: number(v, 1))} dB"
         )
-    shares = ", ".join(f"{number(100 * inside[b].mean(), 0)} % of int{b}" for b in (8, 4))
-    return Verdict(outcome, figure, f"within the guide's figures: {shares}")
+    return concluded(parts, figure, "range over ratios, bands and ways to set the range of the levels")
+
+
+def places(bits: int, losses: pd.Series, inside: pd.Series) -> Part:
+    """Whether losses lie within the guide's figures, with the shares that lie below, within and above."""
+    least = (INT8_DB if bits == 8 else INT4_DB)[0]
+    shares = {"below": (losses < least).mean(), "within": inside.mean()}
+    shares["above"] = 1 - sum(shares.values())
+    said = ", ".join(f"{number(100 * share, 0)} % {where}" for where, share in shares.items() if share > 0)
+    # A claim about a range is refuted where nearly nothing lies in it.
+    outcome = HELD if inside.all() else REFUTED if not inside.any() else DEPENDS
+    return Part(f"int{bits} ({said} the guide's figures)", outcome)
 
 
 @claim(12, "Min-max quantization as written works for any number of bits.",
@@ -147,10 +157,14 @@ def as_written(tables: Tables) -> Verdict:
     same = same[same["bits"] == bits]["loss_db"]
     figure = (
         f"at {bits} bits it loses {span(wide['loss_db'], number)} dB, the same grid at most {number(same.max(), 2)} dB; "
-        f"{int(narrow['bits'].min())} bits are stored in {number(stored)}"
+        f"{int(narrow['bits'].min())} bits are stored in {number(stored, 0)} bits"
     )
     wrong = wide["loss_db"].min() > same.max() + 1, stored > narrow["bits"].min() + 0.5
-    return Verdict(REFUTED if all(wrong) else DEPENDS if any(wrong) else HELD, figure)
+    parts = [
+        counted("more than 8 bits work", [not wrong[0]]),
+        counted("less than 8 bits are stored as such", [not wrong[1]]),
+    ]
+    return concluded(parts, figure, "range over the latents of all ratios and bands")
 
 
 @claim(13, "QuantizationNoise(bits) matches the quantizer.",
@@ -162,7 +176,10 @@ def noise_matches(tables: Tables) -> Verdict:
     ranges = rows[rows["scheme"] == "float32"]["latent_range"].astype(float).dropna()
     if ranges.empty:
         return unmeasured(STUDY)
-    outcome = HELD if ranges.between(0.8, 1.25).all() else REFUTED if not ranges.between(0.5, 2).any() else DEPENDS
+    near = ranges.between(0.8, 1.25)
+    outcome = HELD if near.all() else REFUTED if not ranges.between(0.5, 2).any() else DEPENDS
+    parts = [Part(f"steps within a quarter at {int(near.sum())} of {len(near)} latents", outcome)]
+    spread = "range over the latents of all ratios and bands"
     figure = f"the true step is {span(ranges, number)} times that of the noise"
     seen = paired(tables.runs, split=None)
     seen = seen[seen["quantizer_training"].isin(("noise", "guide-noise"))] if len(seen) else seen
@@ -171,8 +188,8 @@ def noise_matches(tables: Tables) -> Verdict:
         found = difference(seen, "quantizer_training", "guide-noise", "noise", "loss_db", pair=keys)
         if found.pairs:
             figure += f"; training with it loses {found.text()} against noise of the true step"
-            return Verdict(outcome, figure, found.span())
-    return Verdict(outcome, figure)
+            spread += f"; 95 % of the loss: {found.span()}" if found.span() else ""
+    return concluded(parts, figure, spread)
 
 
 @claim(14, "16×16×16 at 8 bit is 64×.",
@@ -191,8 +208,10 @@ def total_ratio(tables: Tables) -> Verdict:
     figure = f"{ratio(nominal.mean())} against float32; the file against the recorded product {number(fixed.mean())}×"
     if len(coded):
         figure += f", range-coded {number(coded.mean())}×"
-    near = [bool(np.isclose(value, 64, rtol=0.05)) for value in (nominal.mean(), fixed.mean())]
-    return Verdict(HELD if all(near) else DEPENDS if any(near) else REFUTED, figure)
+    sizes = {"against float32": nominal, "the file against the recorded product": fixed, "range-coded": coded}
+    parts = [counted(name, [bool(np.isclose(sizes[name].mean(), 64, rtol=0.05))]) for name in sizes if len(sizes[name])]
+    interval = ", ".join(f"{name} {span(values, number)}×" for name, values in sizes.items() if len(values))
+    return concluded(parts, figure, f"range over {rows['run_id'].nunique()} networks and their scenes: {interval}")
 
 
 @claim(20, "Training with quantization noise makes the network robust to quantization.",
@@ -212,9 +231,20 @@ def robust(tables: Tables) -> Verdict:
     found = {seen: item for seen, item in found.items() if item.pairs}
     if not found:
         return Verdict(UNMEASURED, f"needs the same quantizer after training and in it: {QUANTIZED}")
+    kinds = {seen: "rounding" if seen == "ste" else seen for seen in found}
     figure = "of the loss it takes " + ", ".join(
-        f"{item.text()} with {'rounding' if seen == 'ste' else seen} in training ({item.trainings} networks)"
-        for seen, item in found.items()
+        f"{item.text()} with {kinds[seen]} in training ({item.trainings} networks)" for seen, item in found.items()
     )
-    noise = found.get("noise", next(iter(found.values())))
-    return Verdict(together([judged(item, 0.0, trainings=2) for item in found.values()]), figure, noise.span())
+    # Matched to those that saw the quantizer: the loss that was there to be taken.
+    seen_too = rows[rows["quantizer_training"].isin(list(found))]
+    keys = [name for name in pair if name not in ("scene", "band")]
+    paired_rows = rows[rows["quantizer_training"] == "none"].merge(seen_too[keys].drop_duplicates(), on=keys)
+    whole = float(paired_rows["loss_db"].mean())
+    figure += f", of {number(whole, 2)} dB in all"
+    helps = [compared(f"{kinds[seen]} helps ({item.span()})", item, trainings=2) for seen, item in found.items()]
+    most = [
+        compared(f"{kinds[seen]} takes away half of it", item, ROBUST * whole, trainings=2)
+        for seen, item in found.items()
+    ]
+    spans = ", ".join(f"{item.span()} with {kinds[seen]}" for seen, item in found.items() if item.span())
+    return concluded([*helps, *most], figure, f"95 %: {spans}" if spans else "")

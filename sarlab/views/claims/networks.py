@@ -8,22 +8,19 @@ import numpy as np
 import pandas as pd
 
 from sarlab.views import trainings
+from sarlab.views.claims.parts import Part, compared, concluded, counted
 from sarlab.views.claims.verdict import (
-    DEPENDS,
     HELD,
     OPEN,
     REFUTED,
-    UNMEASURED,
     Difference,
     Verdict,
     best_points,
     claim,
     difference,
-    judged,
     learned,
     main_shapes,
     networks,
-    together,
     unmeasured,
 )
 from sarlab.views.summary import curve, per_doubling
@@ -38,6 +35,8 @@ EQUAL = ("dimension_ratio", "spatial_reduction", "steps", "batch_size", "seed", 
 SAME_RATIO = ("dimension_ratio", "architecture", "seed", "scene")
 #: Gradient of the first layer over that of the last below which it counts as vanished.
 VANISHED = 0.1
+#: Gain in dB from which on it counts as the guide's two.
+TWO_DB = 1.5
 #: Share of further multiplications that still "costs little".
 LITTLE = 0.25
 SCRATCH = "plain, residual and attention networks from scratch at equal steps (plan cpu or full)"
@@ -50,8 +49,8 @@ def shape(tables: Tables) -> Verdict:
     rows = trainings.shapes(networks(tables))
     if rows.empty or not {16, 32} <= set(rows["spatial_reduction"]):
         return unmeasured("shapes at one ratio from scratch (plan cpu or full)")
-    outcomes, psnr, figure = shape_outcomes(rows)
-    if not outcomes:
+    parts, psnr, figure = shape_parts(rows, "from scratch")
+    if not parts:
         return unmeasured("shapes at one ratio from scratch (plan cpu or full)")
     means = rows.groupby(["spatial_reduction", "latent_channels"])["psnr_db"].mean()
     figure = f"from scratch 16×16×16 minus 8×8×64: {figure}; " + ", ".join(
@@ -61,33 +60,48 @@ def shape(tables: Tables) -> Verdict:
     if len(learned(behind)) < len(behind):
         below = -pd.to_numeric(behind["gain_over_klt_db"]).mean()
         figure += f"; 8×8×64 is {number(below)} dB below the KLT of its shape, not done learning"
+    single = trainings.study(tables, "positions")
+    single = single[single["split"] != "train"] if len(single) else single
+    if len(single):
+        at = single.groupby(["spatial_reduction", "latent_channels"])["psnr_db"].mean()
+        figure += "; short trainings down to one position: " + ", ".join(
+            f"{trainings.shape_name(r, c)} {number(v)} dB" for (r, c), v in at.items()
+        )
     linear = networks(tables, init="klt")
     linear = (
         linear[(linear["architecture"] == "plain") & (linear["dimension_ratio"] == trainings.REFERENCE)]
         if len(linear)
         else linear
     )
-    more, _, told = shape_outcomes(linear) if len(linear) else ([], None, "")
+    more, _, told = shape_parts(linear, "from the KLT") if len(linear) else ([], None, "")
     if more:
         figure += f"; from the KLT: {told}"
-        outcomes += more
-    return Verdict(together(outcomes), figure, psnr.span() if psnr else "")
+    return concluded([*parts, *more], figure, psnr.certain("dB of PSNR from scratch") if psnr else "")
 
 
-#: Measures that shapes are judged by: unit, whether more is better, digits.
+#: Measures that shapes are judged by, by name and by unit, whether more is better, digits.
+SHAPE_NAMES = {"psnr_db": "PSNR", "epi_roa": "edges", "rmse_target_db": "targets"}
 SHAPE_MEASURES = {
     "psnr_db": ("dB of PSNR", True, 2),
-    "epi_roa": ("of edges", True, 3),
-    "rmse_target_db": ("dB at targets", False, 2),
+    "epi_roa": ("of edges kept", True, 3),
+    "rmse_target_db": ("dB of error at targets", False, 2),
 }
 
 
-def shape_outcomes(rows: pd.DataFrame) -> tuple[list[str], Difference | None, str]:
-    """Outcomes of 16×16 minus 8×8 by measure, the difference of PSNR, and all differences in words."""
+def shape_parts(rows: pd.DataFrame, start: str) -> tuple[list[Part], Difference | None, str]:
+    """Whether 16×16 beats 8×8 by each measure, the difference of PSNR, and all differences in words."""
     found = {m: difference(rows, "spatial_reduction", 16, 32, m, pair=SAME_RATIO) for m in SHAPE_MEASURES if m in rows}
     found = {m: item for m, item in found.items() if item.pairs}
     words = ", ".join(item.text(SHAPE_MEASURES[m][0], SHAPE_MEASURES[m][2]) for m, item in found.items())
-    return [judged(item, 0.0, more=SHAPE_MEASURES[m][1]) for m, item in found.items()], found.get("psnr_db"), words
+    parts = [
+        compared(
+            f"{start}, {SHAPE_NAMES[m]} ({item.span(SHAPE_MEASURES[m][0].partition(' ')[0].removeprefix('of'), SHAPE_MEASURES[m][2])})",
+            item,
+            more=SHAPE_MEASURES[m][1],
+        )
+        for m, item in found.items()
+    ]
+    return parts, found.get("psnr_db"), words
 
 
 @claim(7, "Four to five layers are the right depth; shallow trains fast, deep is slow with vanishing gradients.",
@@ -101,18 +115,17 @@ def depth(tables: Tables) -> Verdict:
     others = {n: difference(rows, "layers", 4, n, "psnr_db", pair=EQUAL) for n in counts if n != 4}
     figure = "4 layers against " + ", ".join(f"{n}: {found.text()}" for n, found in others.items())
     shares = trainings.gradients(tables, rows).merge(rows[["run_id", "layers"]].drop_duplicates(), on="run_id")
-    vanishing = []
+    vanishing: list[Part] = []
     if len(shares):
         by = shares.groupby("layers")["share"].median()
         # Gradients vanish where the first layer gets a small part of what the last one gets.
-        vanishing = [HELD if by[by.index.max()] < VANISHED else REFUTED]
+        vanishing = [counted("gradients vanish in the deepest", [bool(by[by.index.max()] < VANISHED)])]
         figure += "; gradient of the first layer over that of the last " + ", ".join(
             f"{number(v, 1)} at {n}" for n, v in by.items()
         )
     spans = "; ".join(f"{n}: {found.span()}" for n, found in others.items() if found.span())
-    found = [judged(item, 0.0) for item in others.values()]
-    right = REFUTED if REFUTED in found else together(found)
-    return Verdict(together([right, *vanishing]), figure, spans)
+    right = [compared(f"4 layers are better than {n}", item) for n, item in others.items()]
+    return concluded([*right, *vanishing], figure, f"95 %: against {spans}" if spans else "")
 
 
 @claim(8, "Residual blocks gain 2 dB at 16×, or double the ratio at equal quality.",
@@ -133,12 +146,14 @@ def residual_gain(tables: Tables) -> Verdict:
         )
     )
     double = difference(twice, "kind", "residual", "plain", "psnr_db", pair=("seed", "scene"))
-    outcomes = [judged(found, 1.5)]
+    parts = [compared(f"a gain of 2 dB, taken as more than {number(TWO_DB)} dB", found, TWO_DB)]
     if double.pairs:
         figure += f"; at twice the ratio {double.text()}"
-        outcomes.append(judged(double, 0.0, trainings=1))
-    outcome = HELD if HELD in outcomes else REFUTED if set(outcomes) == {REFUTED} else OPEN
-    return Verdict(outcome, figure, found.span())
+        parts.append(compared("as good at twice the ratio", double, trainings=1))
+    outcomes = {part.outcome for part in parts}
+    outcome = HELD if HELD in outcomes else REFUTED if outcomes == {REFUTED} else OPEN
+    interval = found.certain() + (f", at twice the ratio {double.span()}" if double.span() else "")
+    return concluded(parts, figure, interval, outcome=outcome)
 
 
 @claim(9, "Attention at the bottleneck preserves edges better, raises the effective compression, and costs little.",
@@ -162,16 +177,30 @@ def attention_edges(tables: Tables) -> Verdict:
         figure += (
             f" (without {', '.join(ratio(at) for at in left_out)}, where it is far below the KLT: not done learning)"
         )
-    outcomes = [judged(found[m], 0.0, more=measures[m][1]) for m in found if found[m].pairs]
+    parts = [
+        compared(
+            f"{ATTENTION_NAMES[m]} ({found[m].span(measures[m][0].partition(' ')[0].removeprefix('of'), measures[m][2])})",
+            found[m],
+            more=measures[m][1],
+        )
+        for m in found
+        if found[m].pairs
+    ]
     added = added_operations(networks(tables, init="klt"))
     if np.isfinite(added):
         figure += f"; {number(100 * added, 0)} % more operations at equal width"
-        outcomes.append(HELD if added <= LITTLE else REFUTED)
-    better = [o for o in outcomes[: len(found)] if o != UNMEASURED]
-    if HELD not in better:  # cheap or not: it does not do what it is for
-        return Verdict(REFUTED if set(better) <= {REFUTED} else OPEN if REFUTED not in better else together(better), figure,
-                       found["epi_roa"].span("", 3))  # fmt: skip
-    return Verdict(together(outcomes), figure, found["epi_roa"].span("", 3))
+    interval = found["epi_roa"].certain("of edges kept", 3)
+    if HELD not in {part.outcome for part in parts}:  # cheap or not: it does not do what it is for
+        return concluded(parts, figure, interval)
+    if np.isfinite(added):
+        parts.append(counted("cheap", [added <= LITTLE]))
+    return concluded(parts, figure, interval)
+
+
+#: What the measures of attention are called among its readings.
+ATTENTION_NAMES = {
+    "epi_roa": "edges kept", "rmse_edge_db": "error at edges", "rmse_target_db": "error at targets", "psnr_db": "PSNR"
+}  # fmt: skip
 
 
 def added_operations(rows: pd.DataFrame) -> float:
@@ -197,14 +226,15 @@ def twice_the_ratio(tables: Tables) -> Verdict:
     if rows.empty or not {"plain", "residual"} <= set(rows["architecture"]):
         return unmeasured(SCRATCH)
     points = curve(rows, "psnr_db")
-    gains = []
+    gains = {}
     for threshold in THRESHOLDS:
         reached = highest_passing(points, threshold)
         if "plain" in reached:
-            gains.append(max(reached.values()) / reached["plain"])
+            gains[threshold] = max(reached.values()) / reached["plain"]
     if not gains:
-        return Verdict(OPEN, f"plain passes none of the thresholds from {number(THRESHOLDS[0], 0)} dB up")
-    twice = sum(gain >= 2 for gain in gains)
+        figure = f"plain passes none of the thresholds from {number(THRESHOLDS[0], 0)} dB up"
+        return Verdict(OPEN, figure, "", "would take longer trainings, or ratios below those measured")
+    twice = sum(gain >= 2 for gain in gains.values())
     figure = f"at {twice} of {len(gains)} thresholds another network passes at twice the ratio of plain"
     best = best_points(rows)
     slope = per_doubling(list(best["dimension_ratio"]), list(best["mean"]))
@@ -212,8 +242,8 @@ def twice_the_ratio(tables: Tables) -> Verdict:
                 key=lambda item: item.mean if item.pairs else -np.inf)  # fmt: skip
     if found.pairs and np.isfinite(slope):
         figure += f"; a doubling is worth {number(-slope)} dB, the better of the others gains {found.text()}"
-    outcome = HELD if twice == len(gains) else REFUTED if not twice else DEPENDS
-    return Verdict(outcome, figure, found.span() if found.pairs else "")
+    parts = [counted(f"at {number(threshold, 0)} dB", [gain >= 2]) for threshold, gain in gains.items()]
+    return concluded(parts, figure, found.certain() if found.pairs else "")
 
 
 def highest_passing(points: pd.DataFrame, threshold: float) -> dict[str, float]:

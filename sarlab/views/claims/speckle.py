@@ -8,16 +8,14 @@ import numpy as np
 import pandas as pd
 
 from sarlab.views import trainings
+from sarlab.views.claims.parts import Part, compared, concluded, counted
 from sarlab.views.claims.verdict import (
-    DEPENDS,
     HELD,
     OPEN,
     REFUTED,
     Verdict,
     claim,
-    judged,
     networks,
-    together,
     unmeasured,
     widest,
 )
@@ -27,6 +25,8 @@ if TYPE_CHECKING:
     from sarlab.lab.results import Tables
 
 RELATIVE = "1/8 standard deviation"
+#: Share of power that the finest detail loses beyond the coarsest from which on detail was needed.
+MORE = 0.1
 BANDS = tuple(f"lost_power_band{i}" for i in range(1, 9))
 
 
@@ -49,11 +49,14 @@ def speckle_compresses(tables: Tables) -> Verdict:
         f"{number(100 * share, 0)} % of the lossless bits of a single-look scene are speckle; at equal relative precision radar "
         f"takes {number(radar.mean(), 2)} bit per pixel, optical {number(optical.mean(), 2)}"
     )
-    expensive, dearer = share > 0.5, radar.mean() > optical.mean()
-    outcome = REFUTED if expensive and dearer else HELD if not expensive and not dearer else DEPENDS
-    return Verdict(
-        outcome, figure, f"radar {span(radar, lambda v: number(v, 2))}, optical {span(optical, lambda v: number(v, 2))}"
-    )
+    cheaper = HELD if radar.max() < optical.min() else REFUTED if radar.min() > optical.max() else OPEN
+    parts = [
+        counted("speckle takes less than half of the bits", [bool(share < 0.5)]),
+        Part("radar takes fewer bits than optical images", cheaper,
+             "more images of both kinds: the ranges overlap" if cheaper == OPEN else ""),
+    ]  # fmt: skip
+    interval = f"range over images: radar {span(radar, lambda v: number(v, 2))} ({len(radar)}), optical {span(optical, lambda v: number(v, 2))} ({len(optical)})"
+    return concluded(parts, figure, interval)
 
 
 @claim(3, "Speckle needs no spatial detail.",
@@ -77,10 +80,12 @@ def speckle_and_detail(tables: Tables) -> Verdict:
         )
     # Speckle is white or nearly so: a latent that loses fine detail and keeps coarse loses speckle for want of detail.
     interval = (
-        f"difference {number(100 * found.low, 0)} to {number(100 * found.high, 0)} %" if np.isfinite(found.low) else ""
+        f"95 % of the difference: {number(100 * found.low, 0)} to {number(100 * found.high, 0)} %"
+        if np.isfinite(found.low)
+        else ""
     )
-    outcome = {HELD: REFUTED, REFUTED: HELD}.get(judged(found, 0.1, trainings=2), OPEN)
-    return Verdict(outcome, figure, interval)
+    loses = compared(f"fine detail loses {number(100 * MORE, 0)} % more than coarse", found, MORE, trainings=2)
+    return concluded([loses], figure, interval, outcome={HELD: REFUTED, REFUTED: HELD}.get(loses.outcome, OPEN))
 
 
 #: What the guide says is lost last, and what first, among the classes of pixels.
@@ -98,7 +103,7 @@ def order_of_loss(tables: Tables) -> Verdict:
     orders = [float(np.corrcoef(np.arange(len(BANDS)), line)[0, 1]) for line in lines.to_numpy()]
     rising = [bool(line[-1] > line[0]) for line in lines.to_numpy()]
     figure = f"fine detail goes before coarse at {sum(rising)} of {len(rising)} ratios ({', '.join(ratio(at) for at in lines.index)})"
-    outcomes = [HELD if all(rising) else REFUTED if not any(rising) else DEPENDS]
+    parts = [counted("fine detail goes before coarse", rising)]
     kept = structures(lost)
     if len(kept):
         last = (kept["fine"] > kept["edges"]) & (kept["fine"] > kept["objects"])
@@ -106,7 +111,7 @@ def order_of_loss(tables: Tables) -> Verdict:
             f"; of edges {span(100 * kept['edges'], percent)} % are lost, of point targets {span(100 * kept['objects'], percent)} %, "
             f"of the finest detail {span(100 * kept['fine'], percent)} %"
         )
-        outcomes.append(HELD if last.all() else REFUTED if not last.any() else DEPENDS)
+        parts.append(counted("edges and point targets outlast fine detail", list(last)))
     classes = [f"rmse_{name}_db" for name in (*LAST, *FIRST)]
     if set(classes) <= set(lost):
         errors = lost.groupby("dimension_ratio")[classes].mean()
@@ -116,9 +121,9 @@ def order_of_loss(tables: Tables) -> Verdict:
             f"; in dB edges and targets err less than homogeneous and textured ground at {int(spared.sum())} of {len(spared)} ratios: "
             + ", ".join(f"{name} {number(means[f'rmse_{name}_db'])} dB" for name in (*LAST, *FIRST))
         )
-        outcomes.append(HELD if spared.all() else REFUTED if not spared.any() else DEPENDS)
-    return Verdict(
-        together(outcomes), figure, f"correlation of loss with frequency {span(orders, lambda v: number(v, 2))}"
+        parts.append(counted("in dB edges and targets err less than ground without them", list(spared)))
+    return concluded(
+        parts, figure, f"over the ratios a correlation of loss with frequency of {span(orders, lambda v: number(v, 2))}"
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from sarlab.errors import ResultsError
 from sarlab.views.summary import bands, curve, interval, measured
 from sarlab.views.text import number, ratio
 
@@ -31,11 +32,25 @@ class Verdict:
         What was measured, with units.
     interval : str
         Its 95 % interval or range; empty where there is none.
+    because : str
+        What the outcome depends on, or what would settle it; every verdict that is neither held nor refuted says so.
+
+    Raises
+    ------
+    ResultsError
+        For an outcome that needs a reason and has none.
     """
 
     outcome: str
     figure: str
     interval: str = ""
+    because: str = ""
+
+    def __post_init__(self) -> None:
+        if self.outcome in (DEPENDS, OPEN) and not self.because:
+            raise ResultsError(
+                f"a verdict '{self.outcome}' says what it depends on or what would settle it: {self.figure}"
+            )
 
 
 @dataclass(frozen=True)
@@ -159,6 +174,10 @@ class Difference(NamedTuple):
     def text(self, unit: str = "dB", digits: int = 2) -> str:
         """Mean with sign."""
         return f"{number(self.mean, digits, sign=True)} {unit}".strip()
+
+    def certain(self, unit: str = "dB", digits: int = 2) -> str:
+        """Interval, called by what it is; empty where there is none."""
+        return f"95 %: {self.span(unit, digits)}" if np.isfinite(self.low) else ""
 
     def span(self, unit: str = "dB", digits: int = 2) -> str:
         """Interval; empty where there is none."""
