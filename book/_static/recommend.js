@@ -3,12 +3,13 @@
 (function () {
   "use strict";
 
-  const meets = (point, limits) =>
-    limits.every(({ name, side, value }) => {
-      const bound = point.bounds[name];
-      return typeof bound === "number" && (side === "min" ? bound >= value : bound <= value);
+  const misses = (data, point, limits) =>
+    limits.filter(({ name, side, value }) => {
+      const bound = point.bounds[name], room = data.tolerance[name] ?? 0;
+      return !(typeof bound === "number" && (side === "min" ? bound >= value - room : bound <= value + room));
     });
 
+  const text = (value) => value.toPrecision(3).replace("-", "\u2212");
   const describe = (point) => `${point.name}: ${point.cr.toFixed(1)}× (${point.bpp.toPrecision(3)} bit per pixel)`;
 
   function element(tag, text, className) {
@@ -23,6 +24,11 @@
     const form = root.querySelector("form");
     const output = root.querySelector("output");
 
+    const names = (limits) => {
+      const labels = limits.map(({ name }) => data.metrics.find((metric) => metric.name === name).label);
+      return labels.length ? `misses ${labels.join(", ")}` : "";
+    };
+
     function read() {
       const limits = [];
       for (const input of form.querySelectorAll("input[data-metric]")) {
@@ -35,7 +41,7 @@
 
     function show() {
       const { limits, points } = read();
-      const passing = points.filter((point) => meets(point, limits));
+      const passing = points.filter((point) => !misses(data, point, limits).length);
       output.replaceChildren();
       if (!limits.length) {
         output.append(element("p", "Give at least one threshold."));
@@ -43,6 +49,13 @@
       }
       if (!passing.length) {
         output.append(element("p", `None of ${points.length} measured points meets these thresholds with confidence.`, "sl-verdict"));
+        const short = (point) => {
+          const missed = misses(data, point, limits);
+          const by = missed.map(({ name, value }) => Math.abs((point.bounds[name] ?? 0) - value) / Math.max(Math.abs(value), 1e-9));
+          return [missed.length, by.reduce((sum, share) => sum + share, 0)];
+        };
+        const closest = points.map((point) => [short(point), point]).sort(([a], [b]) => a[0] - b[0] || a[1] - b[1])[0]?.[1];
+        if (closest) output.append(element("p", `Closest: ${describe(closest)}, ${names(misses(data, closest, limits))}.`));
         return;
       }
       const chosen = passing.reduce((best, point) => (point.cr > best.cr ? point : best));
@@ -55,12 +68,16 @@
       for (const metric of data.metrics) {
         const value = chosen.means[metric.name];
         if (typeof value !== "number") continue;
-        list.append(element("dt", metric.label), element("dd", `${value.toPrecision(3)}${metric.unit}`));
+        const sure = chosen.bounds[metric.name], least = metric.side === "min" ? "surely at least" : "surely at most";
+        const bound = typeof sure === "number" ? ` (${least} ${text(sure)})` : "";
+        list.append(element("dt", metric.label), element("dd", `${text(value)}${metric.unit}${bound}`));
       }
       output.append(list);
+      if (chosen.lost.length) output.append(element("p", `Lost on average: ${chosen.lost.join(", ")}.`));
+      output.append(element("p", `Measured on ${chosen.certain}.`));
       for (const [word, other] of [["One step further", series[at + 1]], ["One step gentler", series[at - 1]]]) {
         if (!other) continue;
-        const missed = meets(other, limits) ? "meets all" : "misses a threshold";
+        const missed = names(misses(data, other, limits)) || "meets all";
         output.append(element("p", `${word}: ${describe(other)}, ${missed}.`));
       }
     }

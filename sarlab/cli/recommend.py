@@ -15,23 +15,24 @@ from sarlab.lab.operating_points import (
     Point,
     Recommendation,
     operating_points,
-    parse_threshold,
     recommend,
     use_case,
 )
 from sarlab.lab.results import read_table, tables
+from sarlab.lab.thresholds import parse_threshold
 
 EPILOG = """
 examples:
   sarlab recommend --min psnr=30                              the furthest that keeps 30 dB, of all that was measured
   sarlab recommend --min psnr=30 --min epi_roa=0.9 --max bias_db=0.1 --max rmse_8x8_db=0.3
   sarlab recommend --use-case archive --json                  the thresholds of a use case, for a script
-  sarlab evaluate --codecs factorized,jpeg2000 --scenes my.tif --quantity db --out mine.csv
+  sarlab evaluate --codecs hyper,jpeg2000 --scenes my.tif --quantity db --out mine.csv
   sarlab recommend --rows mine.csv --min psnr=32              the same on a scene of your own
 
-Any column of the tables can have a threshold; where 0 is perfect, --max speaks of the magnitude. A threshold is met if
-the unfavorable end of the 95 % interval over acquisitions meets it on every band; with fewer than three acquisitions,
-if every scene does. Without --rows, the tables of the last report (_build/book) are read, or else the published ones.
+Told are the point, what it keeps and loses on average, what it keeps surely, the command that uses it, and the next
+steps on its curve. Any column of the tables can have a threshold; where 0 is perfect, --max speaks of the magnitude. A
+threshold is met if the unfavorable end of the 95 % interval over acquisitions meets it on every band; with fewer than
+three acquisitions, if every scene does; a PSNR within 0.02 dB, as near as files are made to meet one. Without --rows, the tables of the last report (_build/book) are read, or else the published ones.
 """
 
 
@@ -103,10 +104,7 @@ def text(found: Recommendation, count: int) -> str:
         if point is not None:
             missed = ", ".join(threshold.text for threshold in point.missed(found.thresholds))
             lines.append(f"  {name}:  {_line(point)}" + (f", misses {missed}" if missed else ", meets all"))
-    scenes, acquisitions = chosen.rows["scene"].nunique(), chosen.rows["acquisition"].nunique()
-    lines.append(
-        f"  measured: on {scenes} scene{'s' * (scenes != 1)} of {acquisitions} acquisition{'s' * (acquisitions != 1)}"
-    )
+    lines.append(f"  measured: on {chosen.certain}")
     return "\n".join(lines)
 
 
@@ -117,4 +115,17 @@ def _line(point: Point) -> str:
 def _kept(point: Point, found: Recommendation) -> list[str]:
     names = dict.fromkeys([*(threshold.metric for threshold in found.thresholds), *TOLD])
     values = {name: point.mean(name) for name in names}
-    return ["  keeps:    " + ", ".join(f"{name} {value:.3g}" for name, value in values.items() if value == value)]
+    sure = ", ".join(
+        f"{threshold.metric} {value:.3g} (asked for {threshold.text})"
+        for threshold in found.thresholds
+        if (value := point.sure(threshold)) == value
+    )
+    lost = ", ".join(
+        f"{name.partition(' (')[0]} {value:.3g} {name[name.rfind('(') + 1 : -1]}"
+        for name, value in point.lost().items()
+    )
+    return [
+        "  keeps:    " + ", ".join(f"{name} {value:.3g}" for name, value in values.items() if value == value),
+        *([f"  surely:   {sure}"] if sure else []),
+        *([f"  loses:    {lost}"] if lost else []),
+    ]

@@ -10,7 +10,6 @@ acquisitions; with fewer than three acquisitions there is no interval, and the w
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +18,7 @@ import numpy as np
 import pandas as pd
 
 from sarlab.errors import ResultsError
-from sarlab.metrics import metrics
-from sarlab.metrics.intervals import bootstrap_mean
+from sarlab.lab.thresholds import FEWEST_ACQUISITIONS, Threshold
 
 #: The guide's use cases, as thresholds of PSNR in dB and the ratio it suggests for them.
 USE_CASES = {
@@ -31,81 +29,18 @@ USE_CASES = {
 }
 #: What a recommendation tells beside what it was asked for.
 TOLD = ("psnr_db", "epi_roa", "enl_ratio", "bias_db", "rmse_k8_db", "rmse_k32_db")
+#: What is lost: column → (words, whether the column counts what is kept, unit).
+LOST = {
+    "rmse_db": ("error of a pixel", False, "dB"),
+    "rmse_k8_db": ("error of 8×8 means", False, "dB"),
+    "epi_roa": ("edges", True, "%"),
+    "targets_kept": ("point targets", True, "%"),
+    "lost_power_band8": ("finest detail", False, "%"),
+}
 NETWORK_KEYS = ("architecture", "init", "spatial_reduction", "latent_channels", "width", "depth", "quantizer")
 CODEC_KEYS = ("codec", "target", "target_value")
-FEWEST_ACQUISITIONS = 3
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """A limit on one metric.
-
-    Parameters
-    ----------
-    metric : str
-        Column.
-    side : {"min", "max"}
-    value : float
-    """
-
-    metric: str
-    side: str
-    value: float
-
-    @property
-    def text(self) -> str:
-        """For people: ``psnr_db ≥ 30``."""
-        name = f"|{self.metric}|" if self.side == "max" and zero_is_best(self.metric) else self.metric
-        return f"{name} {'≥' if self.side == 'min' else '≤'} {self.value:g}"
-
-    def margin(self, values: np.ndarray, acquisitions: Sequence[Any]) -> float:
-        """How far the threshold is met at worst; negative where it is missed, NaN where nothing is known."""
-        values = np.asarray(values, float)
-        if self.side == "max" and zero_is_best(self.metric):
-            values = np.abs(values)
-        gained = values - self.value if self.side == "min" else self.value - values
-        known = np.isfinite(gained)
-        if not known.any():
-            return float("nan")
-        return lowest(gained[known], [a for a, k in zip(acquisitions, known, strict=True) if k])
-
-
-def zero_is_best(metric: str) -> bool:
-    """Whether a perfect reconstruction has 0 in this column: then ``max`` speaks of its magnitude."""
-    return metric in metrics and metrics[metric].better == "zero"
-
-
-def lowest(values: np.ndarray, acquisitions: Sequence[Any]) -> float:
-    """Lower end of the interval of the mean over acquisitions; the smallest value where there are too few."""
-    if len(set(map(str, acquisitions))) < FEWEST_ACQUISITIONS:
-        return float(values.min())
-    return float(bootstrap_mean(values, acquisitions).low)
-
-
-def parse_threshold(text: str, side: str, columns: Iterable[str]) -> Threshold:
-    """``psnr=30`` → Threshold. Short names are allowed: ``psnr``, ``bias``, ``rmse_8x8_db``.
-
-    Raises
-    ------
-    ResultsError
-        If it is no ``name=number`` or no column has that name.
-    """
-    name, equals, number = text.partition("=")
-    try:
-        value = float(number)
-    except ValueError:
-        value = float("nan")
-    if not equals or not np.isfinite(value):
-        raise ResultsError(f"'{text}' is no threshold; write name=number, such as psnr=30")
-    columns = set(columns)
-    name = re.sub(r"_(\d+)x\1(?=_|$)", r"_k\1", name.strip())
-    for candidate in (name, f"{name}_db"):
-        if candidate in columns:
-            return Threshold(candidate, side, value)
-    likely = sorted(column for column in columns if column.startswith(name[:4]))
-    raise ResultsError(
-        f"no column '{name}' in these results; {'did you mean ' + ', '.join(likely[:4]) if likely else 'see sarlab evaluate --help'}"
-    )
+#: How the setting of a codec is called.
+SETTING = {"psnr": "{:g} dB", "bpp": "{:g} bpp", "quality": "quality {:g}", "max_error_db": "{:g} dB of largest error"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +75,37 @@ class Point:
         values = pd.to_numeric(self.rows[metric], errors="coerce")
         return float(values.groupby(self.rows["acquisition"].astype(str)).mean().mean())
 
+    def lost(self) -> dict[str, float]:
+        """What is lost, in the words and units of `LOST`; what was not measured is left out."""
+        found = {}
+        for name, (words, kept, unit) in LOST.items():
+            mean = self._of_all_targets() if name == "targets_kept" else self.mean(name)
+            value = 1 - mean if kept else mean
+            if np.isfinite(value):
+                found[f"{words} ({unit})"] = float(np.clip(100 * value, 0, 100)) if unit == "%" else value
+        return found
+
+    def _of_all_targets(self) -> float:
+        """Share of the point targets of all scenes together that is kept: a scene may have one or two only."""
+        if not {"targets", "targets_kept"} <= set(self.rows):
+            return float("nan")
+        count = pd.to_numeric(self.rows["targets"], errors="coerce")
+        kept = count * pd.to_numeric(self.rows["targets_kept"], errors="coerce")
+        return float(kept.sum() / count[kept.notna()].sum()) if kept.notna().any() else float("nan")
+
+    def sure(self, threshold: Threshold) -> float:
+        """Value of its metric that is met with confidence: at least so much, or at most."""
+        return threshold.value + (1 if threshold.side == "min" else -1) * self.margin(threshold)
+
+    @property
+    def certain(self) -> str:
+        """Where the confidence comes from, in words."""
+        scenes, acquisitions = self.rows["scene"].nunique(), self.rows["acquisition"].nunique()
+        counted = f"{scenes} scene{'s' * (scenes != 1)} of {acquisitions} acquisition{'s' * (acquisitions != 1)}"
+        if acquisitions < FEWEST_ACQUISITIONS:
+            return f"{counted}: too few for an interval, so the worst scene and band count"
+        return f"{counted}: the unfavorable end of the 95 % interval of the worst band counts"
+
     def margin(self, threshold: Threshold) -> float:
         """Smallest margin over the bands."""
         if threshold.metric not in self.rows:
@@ -154,7 +120,13 @@ class Point:
 
     def missed(self, thresholds: Sequence[Threshold]) -> list[Threshold]:
         """Thresholds that it does not meet with confidence."""
-        return [threshold for threshold in thresholds if not self.margin(threshold) >= 0]
+        return [threshold for threshold in thresholds if not threshold.met(self.margin(threshold))]
+
+    def shortfall(self, thresholds: Sequence[Threshold]) -> tuple[int, float]:
+        """How many thresholds it misses, and by how much of their values; what is unknown is missed by all of it."""
+        missed = self.missed(thresholds)
+        shares = [-self.margin(threshold) / max(abs(threshold.value), 1e-9) for threshold in missed]
+        return len(missed), sum(share if np.isfinite(share) else 1.0 for share in shares)
 
 
 def operating_points(runs: pd.DataFrame, codecs: pd.DataFrame, *, simulated: bool = False) -> list[Point]:
@@ -215,11 +187,11 @@ def _codecs(rows: pd.DataFrame) -> Iterable[Point]:
         option = f"--{str(kind).replace('_', '-')} {float(value):g}"
         learned = "family" in group and group["family"].iloc[0] == "learned"
         command = (
-            f"sarlab compress IN OUT --codec {codec} {option}"
+            f"sarlab compress IN.tif OUT.sarl --codec {codec} {option}"
             if learned and kind != "max_error_db"
-            else f"sarlab evaluate --scenes IN --codecs {codec} {option} --out rows.csv --save-files DIR"
+            else f"sarlab evaluate --scenes IN.tif --codecs {codec} {option} --out rows.csv --save-files DIR"
         )
-        name = f"{codec} at {kind} {float(value):g}"
+        name = f"{codec} at {SETTING.get(str(kind), str(kind) + ' {:g}').format(float(value))}"
         yield _point("codec", str(codec), name, command, group, group["bpp"].astype(float))
 
 
@@ -242,7 +214,7 @@ class Recommendation:
     chosen : Point or None
         None where no measured point meets them.
     closest : Point or None
-        Where none meets them: the one that misses fewest, and those by least compression.
+        Where none meets them: the one that misses fewest, and those by least.
     further, gentler : Point or None
         Next steps of the same series, to more and to less compression.
     """
@@ -275,6 +247,12 @@ class Recommendation:
             "compression_ratio": round(point.cr, 3),
             "bpp": round(point.bpp, 4),
             "measured": {name: round(value, 4) for name, value in values.items() if np.isfinite(value)},
+            "with_confidence": {
+                threshold.metric: round(point.sure(threshold), 4)
+                for threshold in self.thresholds
+                if np.isfinite(point.sure(threshold))
+            },
+            "lost": {name: round(value, 4) for name, value in point.lost().items()},
             "misses": [threshold.text for threshold in point.missed(self.thresholds)],
             "scenes": int(point.rows["scene"].nunique()),
             "acquisitions": int(point.rows["acquisition"].nunique()),
@@ -298,7 +276,7 @@ def recommend(points: Sequence[Point], thresholds: Sequence[Threshold]) -> Recom
         raise ResultsError("no measured operating points; run 'sarlab sweep' or 'sarlab evaluate' first")
     passing = [point for point in points if not point.missed(thresholds)]
     chosen = max(passing, key=lambda point: point.cr, default=None)
-    closest = min(points, key=lambda point: (len(point.missed(thresholds)), point.cr))
+    closest = min(points, key=lambda point: point.shortfall(thresholds))
     further = gentler = None
     if chosen is not None:
         series = sorted((p for p in points if (p.kind, p.series) == (chosen.kind, chosen.series)), key=lambda p: p.cr)

@@ -159,7 +159,7 @@ def limit_series(
                     psnr = np.full(len(points), limit_lines.value(found, limit, "psnr_db"))
                 if np.isfinite(psnr).any():
                     rate = points["bpp"].astype(float).to_numpy()
-                    lines[place, band] = Line({"bpp": rate, "cr": native / rate}, {"psnr_db": psnr})
+                    lines[place, band] = Line({"bpp": rate, "cr": list(native / rate)}, {"psnr_db": list(psnr)})
         if lines:
             yield Series(look, "limits", lines, True, True)
 

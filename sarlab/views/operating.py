@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sarlab.lab.operating_points import USE_CASES, Point, Threshold, operating_points, recommend, use_case
+from sarlab.lab.operating_points import USE_CASES, Point, operating_points, recommend, use_case
+from sarlab.lab.thresholds import TOLERANCE, Threshold
 from sarlab.metrics import metrics
 from sarlab.views.codec_rows import name_of
 from sarlab.views.listing import table
@@ -45,7 +46,11 @@ def panel(tables: Tables) -> Html | Prose:
         return missing("measured operating points")
     data = {
         "points": [_packed(point) for point in points],
-        "metrics": [{"name": name, "label": metrics[name].label, "unit": unit} for name, _, _, unit, _ in OFFERED],
+        "tolerance": TOLERANCE,
+        "metrics": [
+            {"name": name, "label": metrics[name].label, "unit": unit, "side": side}
+            for name, side, _, unit, _ in OFFERED
+        ],
     }
     fields = "".join(
         f'<label>{html.escape(text)} <input type="number" step="any" inputmode="decimal" data-metric="{name}" '
@@ -77,7 +82,9 @@ def _packed(point: Point) -> dict[str, object]:
             means[name] = round(point.mean(name), 5)
     return {
         "kind": point.kind, "series": point.series, "name": point.name, "command": point.command,
-        "cr": round(point.cr, 3), "bpp": round(point.bpp, 5), "bounds": bounds, "means": means,
+        "cr": round(point.cr, 3), "bpp": round(point.bpp, 5), "bounds": bounds, "means": means, "certain": point.certain,
+        "lost": [f"{name.partition(' (')[0]} {number(value, 2 if 'dB' in name else 0)} {name[name.rfind('(') + 1:-1]}"
+                 for name, value in point.lost().items()],
     }  # fmt: skip
 
 

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sarlab.cli import main
+from sarlab.coding import targets
 from sarlab.errors import ResultsError
-from sarlab.lab.operating_points import Threshold, operating_points, parse_threshold, recommend
+from sarlab.lab.operating_points import operating_points, recommend
+from sarlab.lab.thresholds import TOLERANCE, Threshold, parse_threshold
 
 
 def codec_rows(acquisitions=1, bands=("VV",), spread=0.0):
@@ -42,13 +44,14 @@ def test_the_furthest_point_that_meets_all_is_chosen_with_its_neighbors():
     # Where 0 is perfect, max speaks of the magnitude: |−0.1/bpp| ≤ 0.06 needs 2 bpp.
     two = found([("psnr_db", "min", 26.5), ("bias_db", "max", 0.06)])
     assert two.chosen.bpp == 2.0
-    assert two.chosen.command == "sarlab compress IN OUT --codec new --quality 2" or two.chosen.series == "old"
+    assert two.chosen.command == "sarlab compress IN.tif OUT.sarl --codec new --quality 2" or two.chosen.series == "old"
 
 
 def test_nothing_that_meets_them_gives_the_closest():
     one = found([("psnr_db", "min", 60)])
     assert one.chosen is one.further is one.gentler is None
     assert [threshold.text for threshold in one.closest.missed(one.thresholds)] == ["psnr_db ≥ 60"]
+    assert (one.closest.series, one.closest.bpp) == ("new", 4.0), "the one that comes nearest"
 
 
 def test_every_band_has_to_meet_a_threshold():
@@ -65,6 +68,33 @@ def test_few_acquisitions_are_judged_by_the_worst_scene_and_many_by_the_interval
     assert few[0].margin(limit) == pytest.approx(few[0].rows["psnr_db"].min())
     mean, worst = many[0].rows["psnr_db"].mean(), many[0].rows["psnr_db"].min()
     assert worst < many[0].margin(limit) < mean
+
+
+def test_a_file_made_to_meet_a_threshold_meets_it():
+    assert TOLERANCE["psnr_db"] == targets.TOLERANCE["psnr"], "no file is made more exactly than that"
+    chosen = found([("psnr_db", "min", 27.0 + 0.9 * TOLERANCE["psnr_db"])]).chosen
+    assert (chosen.series, chosen.bpp) == ("new", 1.0)
+    assert found([("psnr_db", "min", 27.0 + 1.1 * TOLERANCE["psnr_db"])]).chosen.bpp == 2.0
+    assert found([("bias_db", "max", 0.0999)]).chosen.bpp == 2.0, "other metrics are met exactly"
+
+
+def test_what_is_lost_is_told_in_shares_of_all_targets():
+    rows = codec_rows(acquisitions=2).assign(epi_roa=0.9, lost_power_band8=1.02, rmse_db=1.5)
+    rows["targets"] = np.where(rows["scene"] == "s0", 9, 1)
+    rows["targets_kept"] = np.where(rows["scene"] == "s0", 1.0, 0.0)
+    lost = operating_points(pd.DataFrame(), rows)[0].lost()
+    assert lost == pytest.approx(
+        {"error of a pixel (dB)": 1.5, "edges (%)": 10, "point targets (%)": 10, "finest detail (%)": 100}
+    )
+    assert operating_points(pd.DataFrame(), codec_rows())[0].lost() == {}
+
+
+def test_the_value_that_is_sure_is_the_worst_band_and_scene_of_a_few():
+    rows = codec_rows(acquisitions=2, bands=("VV", "VH"), spread=-1.0)
+    point = operating_points(pd.DataFrame(), rows)[0]
+    assert point.sure(Threshold("psnr_db", "min", 30.0)) == pytest.approx(point.rows["psnr_db"].min())
+    assert point.sure(Threshold("bias_db", "max", 0.1)) == pytest.approx(point.rows["bias_db"].abs().max())
+    assert "2 scenes of 2 acquisitions: too few" in point.certain
 
 
 def test_a_metric_nobody_measured_is_not_met():
@@ -99,7 +129,7 @@ def test_stricter_thresholds_never_compress_further(limit, step, bias):
     strict = recommend(points, [Threshold("psnr_db", "min", limit + step), Threshold("bias_db", "max", bias)]).chosen
     assert strict is None or (mild is not None and strict.cr <= mild.cr)
     if strict is not None:
-        assert strict.rows["psnr_db"].mean() >= limit + step - 1e-9
+        assert strict.rows["psnr_db"].mean() >= limit + step - TOLERANCE["psnr_db"] - 1e-9
 
 
 @pytest.mark.parametrize(
@@ -120,7 +150,7 @@ def test_the_command_prints_what_to_do_and_its_status_tells(tmp_path, capsys):
     path = tmp_path / "rows.csv"
     codec_rows().to_csv(path, index=False)
     assert main(["recommend", "--rows", str(path), "--min", "psnr=26.5"]) == 0
-    assert "sarlab compress IN OUT --codec new --quality 1" in capsys.readouterr().out
+    assert "sarlab compress IN.tif OUT.sarl --codec new --quality 1" in capsys.readouterr().out
     assert main(["recommend", "--rows", str(path), "--min", "psnr=90", "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["recommended"] is None
     assert main(["recommend", "--rows", str(path)]) == 1
