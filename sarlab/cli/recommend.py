@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,7 @@ from sarlab.lab.operating_points import (
     operating_points,
     recommend,
     use_case,
+    whole,
 )
 from sarlab.lab.results import read_table, tables
 from sarlab.lab.thresholds import parse_threshold
@@ -60,8 +62,12 @@ def run(args: argparse.Namespace) -> int:
     ]
     if not thresholds:
         raise ResultsError("no thresholds; give --min, --max or --use-case, such as --min psnr=30")
-    points = operating_points(runs, codecs, simulated=args.simulated)
-    points = [point for point in points if not args.only or f"{point.kind}s" == args.only]
+    measured = operating_points(runs, codecs, simulated=args.simulated)
+    points = whole([point for point in measured if not args.only or f"{point.kind}s" == args.only])
+    if left_out := [
+        point.name for point in measured if point not in points and (not args.only or f"{point.kind}s" == args.only)
+    ]:
+        print(f"left out, without figures on some of the scenes: {', '.join(left_out)}", file=sys.stderr)
     found = recommend(points, thresholds)
     print(json.dumps(found.to_dict(), indent=2) if args.json else text(found, len(points)))
     return 0 if found.chosen is not None else 2

@@ -98,6 +98,11 @@ class Point:
         return threshold.value + (1 if threshold.side == "min" else -1) * self.margin(threshold)
 
     @property
+    def pictures(self) -> int:
+        """Bands of scenes that it was measured on."""
+        return len(self.rows[["scene", "band"]].drop_duplicates())
+
+    @property
     def certain(self) -> str:
         """Where the confidence comes from, in words."""
         scenes, acquisitions = self.rows["scene"].nunique(), self.rows["acquisition"].nunique()
@@ -143,6 +148,14 @@ def operating_points(runs: pd.DataFrame, codecs: pd.DataFrame, *, simulated: boo
     """
     points = [*_networks(_kept(runs, simulated)), *_codecs(_kept(codecs, simulated))]
     return sorted(points, key=lambda point: (-point.cr, point.name))
+
+
+def whole(points: Sequence[Point]) -> list[Point]:
+    """Points that were measured on every scene and band that others of their kind were: the rest had it easier, or harder."""
+    most: dict[str, int] = {}
+    for point in points:
+        most[point.kind] = max(most.get(point.kind, 0), point.pictures)
+    return [point for point in points if point.pictures == most[point.kind]]
 
 
 def _kept(rows: pd.DataFrame, simulated: bool) -> pd.DataFrame:
@@ -260,7 +273,7 @@ class Recommendation:
 
 
 def recommend(points: Sequence[Point], thresholds: Sequence[Threshold]) -> Recommendation:
-    """Point of the highest measured ratio that meets all thresholds with confidence.
+    """Point of the highest measured ratio that meets all thresholds with confidence, among those of `whole`.
 
     Parameters
     ----------
@@ -274,6 +287,7 @@ def recommend(points: Sequence[Point], thresholds: Sequence[Threshold]) -> Recom
     """
     if not points:
         raise ResultsError("no measured operating points; run 'sarlab sweep' or 'sarlab evaluate' first")
+    points = whole(points)
     passing = [point for point in points if not point.missed(thresholds)]
     chosen = max(passing, key=lambda point: point.cr, default=None)
     closest = min(points, key=lambda point: point.shortfall(thresholds))

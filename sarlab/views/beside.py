@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 #: Codecs that are drawn beside the networks, and how far above the networks' PSNR in dB they go on.
 FEATURED, MORE_DB = ("hevc12", "jpeg2000"), 4.0
 MARKERS = ("D", "v")
-#: Which limits; the key has those that have no name on the figure itself.
-WHICH, NAMED = ("rwf", "scalar", "speckle_floor"), ("rwf", "scalar")
+#: Which limits; the plot of the networks has the speckle floor already.
+WHICH = ("rwf", "scalar")
 
 
 def draw(ax: Axes, codecs: pd.DataFrame | None, limits: pd.DataFrame | None, rows: pd.DataFrame, band: str) -> str:
@@ -55,7 +55,7 @@ def key(codecs: pd.DataFrame | None, limits: pd.DataFrame | None, rows: pd.DataF
     """Looks of what `draw` draws, for the key of the figure."""
     found = curves(codecs, rows, band)
     looks = [look_of(str(codec)) for codec in found["codec"].unique()] if len(found) else []
-    return looks + (limit_lines.looks(NAMED) if len(of_scenes(limits, rows, band)) else [])
+    return looks + (limit_lines.looks(WHICH) if len(of_scenes(limits, rows, band)) else [])
 
 
 def look_of(codec: str) -> Look:

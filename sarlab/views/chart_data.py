@@ -75,7 +75,7 @@ def _chart(tables: Tables, title: str, *, networks: bool) -> Chart | Prose:
         groups = [groups[1], groups[0], groups[2]]
     series = [one for group in groups for one in group]
     x = X if any(one.group.startswith("networks") for one in series) else X[:2]
-    caption = CAPTION + " ".join(limit_lines.MEANING[name] for name in LIMITS) if groups[2] else CAPTION.strip()
+    caption = CAPTION + limit_lines.meaning(LIMITS) if groups[2] else CAPTION.strip()
     return Chart(series, x=x, y=y, places=list(places), bands=bands, title=title, caption=caption, still=STILL)
 
 

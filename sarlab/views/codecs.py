@@ -45,7 +45,8 @@ def rate_distortion(tables: Tables, *, band: str | None = None) -> Figure:
         title=_title(rows),
         caption=f"{where(rows)}; files as they are stored. Every codec was asked for the same PSNR values. Right: bits at equal "
         f"PSNR, {name_of(ANCHOR)} = 100 %; what lies above {number(100 * MOST_SHARE, 0)} % is cut off. Color: kind of codec (blue wavelet, "
-        "orange video, green block transform, purple predictive, ochre learned)." + _trained(rows),
+        "orange video, green block transform, purple predictive, ochre learned)." + _trained(rows)
+        + (f" {limits.meaning(('rwf', 'scalar', 'speckle_floor'))}" if len(table_) else ""),
     )  # fmt: skip
 
 

@@ -73,7 +73,7 @@ def rate_distortion(
     if "bpp" in panels:
         looks += beside.key(codecs, limits, rows, band)
         if len(beside.of_scenes(limits, rows, band)):
-            about += " " + " ".join(limit_lines.MEANING[name] for name in beside.WHICH)
+            about += " " + limit_lines.meaning(beside.WHICH)
     return Figure(drawn, title=title or headline(rows), caption=about, key=looks, narrowest=280)
 
 

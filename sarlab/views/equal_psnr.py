@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sarlab.views import style
-from sarlab.views.codec_rows import curve, evaluated, name_of, shown, where
+from sarlab.views import limits, style
+from sarlab.views.codec_rows import bands, curve, evaluated, name_of, shown, where
 from sarlab.views.figure import Figure, Panel
 from sarlab.views.limit_figures import COMMAND, RATE
 from sarlab.views.listing import table
@@ -141,6 +141,7 @@ def domains(tables: Tables, codecs: tuple[str, ...] = ("jpeg2000", "jpegls")) ->
     known = [codec for codec in codecs if codec in set(rows["codec"])] if len(rows) else []
     if not known:
         return Figure.nothing("evaluated codecs", COMMAND)
+    known_limits = tables.table("limits")
     panels, gaps = [], []
     for codec in known:
         part = rows[rows["codec"] == codec]
@@ -157,15 +158,20 @@ def domains(tables: Tables, codecs: tuple[str, ...] = ("jpeg2000", "jpegls")) ->
                 ]
             ax.set_xlim(0, part["bpp"].astype(float).max() * 1.03)
             ax.set_xlabel(RATE)
+            bound = limits.draw(
+                ax, known_limits, scene=str(rows["scene"].iloc[0]), band=bands(rows)[0], which=("rwf",), label=False
+            )
+            spoken += [bound] if bound else []
         panels.append(Panel(drawing, f"{name_of(codec)}, PSNR over {RATE}. {'; '.join(spoken)}."))
         at = part[np.isclose(part["target_value"].astype(float), 26)]
         gaps += [at[[c for c, _, _ in DOMAINS.values()]].astype(float).mean().to_numpy()]
     first = gaps[0]
     return Figure(
-        panels, key=[Look(f"of {domain}", color, marker) for domain, (_, color, marker) in DOMAINS.items()], narrowest=260,
+        panels, narrowest=260, key=[Look(f"of {domain}", color, marker) for domain, (_, color, marker) in DOMAINS.items()]
+        + (limits.looks(("rwf",)) if len(known_limits) else []),
         title=f"One file of {name_of(known[0])} has a PSNR of {number(first[0])}, {number(first[1])} or {number(first[2])} dB, by the domain it is computed in",
         caption=f"{where(rows)}. Each PSNR against the width of the same clip range, in its own domain. In intensity bright samples count most, "
-        "in dB all count alike.",
+        "in dB all count alike." + (f" {limits.meaning(('rwf',))} It is known for the PSNR of dB." if len(known_limits) else ""),
     )  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def price(tables: Tables) -> Figure:
     return Figure(
         panels, key=[*looks, *limits.looks()], title=_price_title(tables), narrowest=300,
         caption=f"{where(part)} and {listing(bands(rows)[1:2]) or 'no other'}; files as they are stored, headers counted. "
-        + " ".join(limits.MEANING[name] for name in ("rwf", "scalar", "speckle_floor")),
+        + limits.meaning(("rwf", "scalar", "speckle_floor")),
     )  # fmt: skip
 
 

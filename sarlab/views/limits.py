@@ -41,6 +41,11 @@ MEANING = {
 }
 
 
+def meaning(which: Sequence[str]) -> str:
+    """What limits say and do not say, in sentences."""
+    return " ".join(MEANING[name] for name in which)
+
+
 def selected(limits: pd.DataFrame, *, scene: str | None, band: str | None, split: str = "test") -> pd.DataFrame:
     """Limits of one scene and band: the scene named, else the pooled ones of a split, else its first scene.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sarlab.lab.operating_points import USE_CASES, Point, operating_points, recommend, use_case
+from sarlab.lab.operating_points import USE_CASES, Point, operating_points, recommend, use_case, whole
 from sarlab.lab.thresholds import TOLERANCE, Threshold
 from sarlab.metrics import metrics
 from sarlab.views.codec_rows import name_of
@@ -34,9 +34,10 @@ KNEE = 1.5
 
 
 def points_of(tables: Tables, *, simulated: bool = False) -> list[Point]:
-    """Operating points of a book."""
+    """Operating points of a book that were measured on all of its scenes."""
     everything = tables.table("codecs_all")
-    return operating_points(tables.runs, everything if len(everything) else tables.codecs, simulated=simulated)
+    found = operating_points(tables.runs, everything if len(everything) else tables.codecs, simulated=simulated)
+    return whole(found)
 
 
 def panel(tables: Tables) -> Html | Prose:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from sarlab.views import style
+from sarlab.views import limits, style
 from sarlab.views.codec_rows import name_of, present
 from sarlab.views.fidelity import rate_axis
 from sarlab.views.figure import Figure, Panel
@@ -78,6 +78,7 @@ def both(tables: Tables, *, correlated: bool = True, codec: str = "hevc12") -> F
     if not found:
         return Figure.nothing("simulated scenes", COMMAND)
     codec = present(found[0][1], (codec, *CODECS))[0]
+    known = tables.table("simulated_limits")
     panels = []
     for looks, rows in found:
         line = rows[rows["codec"] == codec].sort_values("bpp")
@@ -95,6 +96,7 @@ def both(tables: Tables, *, correlated: bool = True, codec: str = "hevc12") -> F
             low = min(float(line["psnr_db"].min()), float(clean.min()), *own)
             # the copy of the recorded image goes on far above: the crossing and the peak are what is to be seen
             ax.set_ylim(low - 1, max(float(clean.max()), *own) + 8)
+            bound = limits.draw(ax, known, scene=str(line["scene"].iloc[0]), band=None, which=("rwf",), label=False)
             if top.inside:
                 ax.plot(
                     *(top.bpp, top.psnr_db), marker="o", markersize=9, markerfacecolor="none", markeredgecolor=INK,
@@ -115,14 +117,17 @@ def both(tables: Tables, *, correlated: bool = True, codec: str = "hevc12") -> F
             Panel(
                 drawing,
                 f"{looks:g} looks: PSNR against the recorded image {number(first['psnr_db'])} dB at {first['bpp']:.2g} bpp to {number(last['psnr_db'])} dB at "
-                f"{last['bpp']:.2g} bpp; against the clean scene {where}; recorded image itself {number(own.iloc[0] if len(own) else np.nan)} dB.",
+                f"{last['bpp']:.2g} bpp; against the clean scene {where}; recorded image itself {number(own.iloc[0] if len(own) else np.nan)} dB{'; ' + bound if bound else ''}.",
             )
         )
     key = [Look("against the recorded image", MUTED, "o"), Look("against the clean scene", VERMILION, "s"), Look("recorded image against the clean scene", VERMILION, "", hollow=True, width=1)]  # fmt: skip
-    return Figure(
-        panels, key=key, narrowest=300, title=_both_title(found, codec),
-        caption=f"Simulated scenes, {kind_of(correlated)} speckle, {name_of(codec)}. All four show the same ground. Circle: highest fidelity to the clean scene.",
-    )  # fmt: skip
+    caption = f"Simulated scenes, {kind_of(correlated)} speckle, {name_of(codec)}. All four show the same ground. Circle: highest fidelity to the clean scene."
+    if len(known):
+        key += limits.looks(("rwf",))
+        caption += (
+            f" {limits.meaning(('rwf',))} It is one of copies of the recorded image and says nothing about the ground."
+        )
+    return Figure(panels, key=key, narrowest=300, title=_both_title(found, codec), caption=caption)
 
 
 def kind_of(correlated: bool) -> str:

@@ -41,7 +41,7 @@ def sandwich(tables: Tables) -> Figure:
         for looks in LOOKS
     ]
     return Figure(
-        panels, key=[*keys, Look("Shannon bound of the speckle", INK, "", width=2.2)], narrowest=300,
+        panels, key=[*keys, Look("Shannon bound of the speckle", INK, "", width=2.2), Look("Gaussian limit of the scene", MUTED, "", hollow=True, width=1.2)], narrowest=300,
         title=f"To know white speckle to 1 dB costs at least {' and '.join(costs)}, whatever the codec",
         caption="Simulated scenes with white speckle. Shaded: between the Shannon lower bound of the speckle, given the scene, and its "
         "Gaussian upper bound lies the true limit of the speckle alone; the scene comes on top. Dashed: Gaussian limit of "

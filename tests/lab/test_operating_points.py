@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sarlab.cli import main
 from sarlab.coding import targets
 from sarlab.errors import ResultsError
-from sarlab.lab.operating_points import operating_points, recommend
+from sarlab.lab.operating_points import operating_points, recommend, whole
 from sarlab.lab.thresholds import TOLERANCE, Threshold, parse_threshold
 
 
@@ -101,6 +101,17 @@ def test_a_metric_nobody_measured_is_not_met():
     rows = codec_rows()
     rows["epi_roa"] = np.nan
     assert recommend(operating_points(pd.DataFrame(), rows), [Threshold("epi_roa", "min", 0.1)]).chosen is None
+
+
+def test_points_that_lack_a_scene_are_not_compared():
+    rows = codec_rows(acquisitions=3, spread=4.0)
+    # Without its worst scene the file of 1 bpp would keep 26.5 dB.
+    easier = rows[~((rows["codec"] == "new") & (rows["bpp"] == 1.0) & (rows["scene"] == "s0"))]
+    points = operating_points(pd.DataFrame(), easier)
+    assert [point.bpp for point in points if point not in whole(points)] == [1.0]
+    limit = Threshold("psnr_db", "min", 27.5)
+    assert not next(point for point in points if point.bpp == 1.0 and point.series == "new").missed([limit])
+    assert recommend(points, [limit]).chosen.bpp == 2.0
 
 
 def test_simulated_scenes_are_judged_apart():
