@@ -42,7 +42,7 @@ def table(
     return Html(
         f'<div class="sl-table" role="region" aria-label="{label}" tabindex="0" style="{THEME}overflow-x:auto;margin:1em 0">'
         f'<table style="border-collapse:collapse;font-variant-numeric:tabular-nums"><caption style="text-align:left">'
-        f"{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>",
+        f"<span>{html.escape(caption)}</span></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>",
         f"{caption}: {text}, {len(rows)} rows",
     )
 

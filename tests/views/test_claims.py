@@ -1,5 +1,7 @@
 """Verdicts on tables made by hand, where the truth is known."""
 
+import html
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -57,6 +59,13 @@ def tables(tmp_path, frame=None, **others):
     return Tables(tmp_path, frame, pd.DataFrame(columns=HISTORY_COLUMNS), pd.DataFrame(), {})
 
 
+@pytest.fixture(scope="module")
+def judged_book():
+    """(folder, verdicts) of the published book."""
+    book = published()
+    return book.root, verdicts.verdicts(book)
+
+
 def test_every_claim_is_there_once():
     assert sorted(claims) == list(range(1, 23))
     assert len({claim.text for claim in claims.values()}) == 22
@@ -66,7 +75,7 @@ def test_without_measurements_nothing_is_judged(tmp_path):
     found = verdicts.verdicts(tables(tmp_path))
     assert {number for number, verdict in found.items() if verdict.outcome != UNMEASURED} == {15}, "the arithmetic one"
     assert all(verdict.figure.startswith("needs") for number, verdict in found.items() if number != 15)
-    assert "can judge 1" in str(verdicts.summary(tables(tmp_path)))
+    assert "can judge 1" in str(verdicts.summary(found))
 
 
 def test_the_guides_own_curve_holds_and_one_12_db_lower_does_not(tmp_path):
@@ -103,6 +112,15 @@ def test_collapse_at_high_ratios_holds_the_claim(tmp_path):
     assert claims[16].judge(tables(tmp_path, alone)).outcome == UNMEASURED
 
 
+def test_the_list_says_what_a_verdict_depends_on(judged_book):
+    root, found = judged_book
+    shown = verdicts.claims_list(found, root).html
+    for verdict in found.values():
+        for part in verdict.because:
+            assert html.escape(part) in shown
+    assert shown.count(">Evidence<") == 22
+
+
 def test_memory_and_frequencies(tmp_path):
     frame = runs(lambda a, r, s: 30 - np.log2(r))
     assert claims[22].judge(tables(tmp_path, frame)).outcome == HELD
@@ -127,9 +145,9 @@ def test_codecs_below_and_above_the_limit(tmp_path):
     assert "1.20 times" in claims[5].judge(above).figure
     below = claims[5].judge(replace(above, codecs=codec.assign(bpp=codec["bpp"] / 2)))
     assert below.outcome == DEPENDS
-    assert "refuted: no codec passes the Gaussian limit" in below.because
+    assert "refuted: no codec passes the Gaussian limit" in " ".join(below.because)
     far = replace(above, codecs=codec.assign(bpp=codec["bpp"] * 2))
-    assert "held: no codec passes" in claims[5].judge(far).because, "nobody passes it, and nobody comes near"
+    assert "held: no codec passes" in " ".join(claims[5].judge(far).because), "nobody passes it, and nobody comes near"
 
 
 def test_simulated_speckle_is_judged_by_its_bound_from_below(tmp_path):
@@ -146,7 +164,7 @@ def test_simulated_speckle_is_judged_by_its_bound_from_below(tmp_path):
 
 
 def test_a_verdict_without_a_reason_is_refused():
-    assert Verdict(HELD, "1 dB").because == ""
+    assert Verdict(HELD, "1 dB").because == ()
     for outcome in (DEPENDS, OPEN):
         with pytest.raises(ResultsError, match="depends on or what would settle"):
             Verdict(outcome, "1 dB")
@@ -156,8 +174,8 @@ def test_readings_are_told_by_what_became_of_them():
     found = concluded(
         [counted("a", [True]), counted("b", [False, False]), counted("c", [True, False])], "1 dB", "0 to 2 dB"
     )
-    assert (found.outcome, found.because) == (DEPENDS, "held: a. refuted: b (0 of 2). in part: c (1 of 2)")
-    assert concluded([counted("a", [True])], "1 dB").because == "", "nothing to explain"
+    assert (found.outcome, found.because) == (DEPENDS, ("held: a", "refuted: b (0 of 2)", "in part: c (1 of 2)"))
+    assert concluded([counted("a", [True])], "1 dB").because == (), "nothing to explain"
 
 
 @pytest.mark.parametrize(("half", "mean", "times"), [(1.0, 0.5, 4), (0.3, -0.1, 9), (0.2, 0.19, 2)])
@@ -177,8 +195,8 @@ def test_what_would_settle_a_difference_says_what_is_missing():
     assert "next to nothing" in settles(Difference(0.0, -1, 1, 5))
 
 
-def test_verdicts_of_the_published_tables_have_figure_interval_and_reason():
-    found = verdicts.verdicts(published())
+def test_verdicts_of_the_published_tables_have_figure_interval_and_reason(judged_book):
+    found = judged_book[1]
     assert len(found) == 22
     for number, verdict in found.items():
         assert verdict.figure, number
@@ -207,9 +225,12 @@ def test_a_verdict_and_its_opposite_agree(mean, half, limit):
     assert judged(found, limit, more=False) == opposite[judged(found, limit)]
 
 
-def test_the_table_names_every_outcome_in_words(tmp_path):
-    shown = verdicts.claims_table(tables(tmp_path, runs(lambda a, r, s: 30 - np.log2(r)))).html
-    assert shown.count("<tr>") == 23
+def test_the_list_names_every_outcome_in_words(tmp_path):
+    found = verdicts.verdicts(tables(tmp_path, runs(lambda a, r, s: 30 - np.log2(r))))
+    shown, overview = verdicts.claims_list(found, tmp_path).html, verdicts.overview(found).html
+    entries = re.findall(r'<li id="(claim-\d+)">', shown)
+    assert entries == [f"claim-{number}" for number in range(1, 23)]
+    assert sorted(re.findall(r'href="#(claim-\d+)"', overview)) == sorted(entries)
     assert any(outcome in shown for outcome in OUTCOMES)
     assert "nan" not in shown.lower().split()
 

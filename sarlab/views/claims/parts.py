@@ -61,7 +61,7 @@ def settles(found: Difference, limit: float = 0.0, trainings: int = 3) -> str:
     return f"about {max(2, ceil(times))} times as many acquisitions and trainings"
 
 
-def because(parts: Sequence[Part]) -> str:
+def because(parts: Sequence[Part]) -> tuple[str, ...]:
     """The readings of a claim by what became of them; what is open with what would decide it."""
     groups = {HELD: "held", REFUTED: "refuted", DEPENDS: "in part", OPEN: "open"}
     said = []
@@ -73,10 +73,10 @@ def because(parts: Sequence[Part]) -> str:
         ]
         if members:
             said.append(f"{word}: {'; '.join(members)}")
-    return ". ".join(said)
+    return tuple(said)
 
 
 def concluded(parts: Sequence[Part], figure: str, interval: str = "", *, outcome: str = "") -> Verdict:
     """Verdict on all readings of a claim together, or the outcome given; says why where that is not one of all."""
     result = outcome or together([part.outcome for part in parts])
-    return Verdict(result, figure, interval, because(parts) if result in (DEPENDS, OPEN) else "")
+    return Verdict(result, figure, interval, because(parts) if result in (DEPENDS, OPEN) else ())

@@ -32,7 +32,7 @@ class Verdict:
         What was measured, with units.
     interval : str
         Its 95 % interval or range; empty where there is none.
-    because : str
+    because : tuple of str
         What the outcome depends on, or what would settle it; every verdict that is neither held nor refuted says so.
 
     Raises
@@ -44,7 +44,7 @@ class Verdict:
     outcome: str
     figure: str
     interval: str = ""
-    because: str = ""
+    because: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.outcome in (DEPENDS, OPEN) and not self.because:
