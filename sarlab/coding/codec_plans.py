@@ -107,6 +107,8 @@ class HyperSpec:
         Weight of the squared difference of mean intensities in dB, beside squared error.
     speckle_weight : float
         Share of the squared error that the deviance of Gamma speckle replaces; see `sarlab.models.hyper.gamma_deviance`.
+    trellis : bool
+        Quantize in a trellis; see `sarlab.coding.trellis`.
     last : bool
         Keep the averaged weights of the last step instead of those of the best validation.
     cross_steps : int
@@ -126,6 +128,7 @@ class HyperSpec:
     rate_offset: float = 0.15
     bias_weight: float = 0.0
     speckle_weight: float = 0.0
+    trellis: bool = False
     last: bool = True
     cross_steps: int = 0
     bias_steps: int = 0

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from sarlab.coding.tables import FAMILIES, INDICES, PER_OCTAVE, family_table, split_index
+from sarlab.coding.tables import FAMILIES, INDICES, PER_OCTAVE, Table, family_table, split_index
 
 #: Magnitudes beyond this are counted as this one.
 LARGEST_COUNTED = 511
@@ -21,13 +21,17 @@ def code_costs() -> np.ndarray:
     for family in range(len(FAMILIES)):
         for index in range(INDICES):
             number, shift = split_index(index)
-            table = family_table(family, number)
-            bits, reach = table.bits(), -table.low
-            coded = magnitude if not shift else (magnitude + (1 << (shift - 1))) >> shift
-            excess = np.maximum(2 * (coded - reach), 1)
-            outside = bits[-1] + _ESCAPE_CLASSES_BITS + np.floor(np.log2(excess))
-            costs[family, index] = np.where(coded <= reach, bits[np.minimum(coded, reach) + reach], outside) + shift
+            costs[family, index] = code_bits(family_table(family, number), shift, magnitude)
     return costs
+
+
+def code_bits(table: Table, shift: int, values: np.ndarray) -> np.ndarray:
+    """Bits of integers under a table from −reach to reach, with `shift` low bits raw: float64."""
+    bits, reach = table.bits(), -table.low
+    coded = values if not shift else (values + (1 << (shift - 1))) >> shift
+    above = np.where(coded < 0, 2 * (-coded - reach) - 1, 2 * (coded - reach))
+    outside = bits[-1] + _ESCAPE_CLASSES_BITS + np.floor(np.log2(np.maximum(above, 1)))
+    return np.where(np.abs(coded) <= reach, bits[np.clip(coded, -reach, reach) + reach], outside) + shift
 
 
 def histograms(values: np.ndarray) -> np.ndarray:

@@ -13,13 +13,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sarlab.coding.costs import LARGEST_COUNTED, code_costs
+from sarlab.coding.costs import code_costs
 from sarlab.coding.hyper_arithmetic import FRACTION, QUALITY_UNIT, AtQuality, Frozen, numbers_at, scale_indices
 from sarlab.coding.hyper_decoding import HyperDecoding
 from sarlab.coding.hyper_network import LARGEST_HYPER, IntegerContext, clipped_seen
+from sarlab.coding.latent_quantizers import LatentQuantizer, ScalarQuantizer, TrellisQuantizer
 from sarlab.coding.learned import Quantized
 from sarlab.coding.rangecoder import RangeDecoder, RangeEncoder
 from sarlab.coding.tables import FAMILIES, INDICES, LARGEST
+from sarlab.coding.trellis_tables import TrellisTables
 from sarlab.errors import BitstreamError, ModelError
 from sarlab.models.despeckling import REACH
 from sarlab.models.hyper_context import HYPER_STRIDE, Step
@@ -27,7 +29,7 @@ from sarlab.scenes.radiometry import Normalizer
 
 #: Largest latent.
 LARGEST_LATENT = FRACTION * LARGEST
-#: A choice: (number of the step, step, positions, means, table indices) → integers, (positions, channels).
+#: A choice: (number of the step, step, positions, means, scale indices) → whole steps, (positions, channels).
 Choice = Callable[[int, Step, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -38,12 +40,12 @@ class BandCode(NamedTuple):
     ----------
     z : ndarray of int, shape (hyper, columns), or None
         Hyperlatents where there are latents.
-    steps : list of (integers, table indices)
-        Of each step, shape (positions, channels).
+    steps : list of tuple
+        Of each step, as the model's quantizer made it.
     """
 
     z: np.ndarray | None
-    steps: list[tuple[np.ndarray, np.ndarray]]
+    steps: list[tuple]
 
 
 class HyperModel(HyperDecoding):
@@ -56,6 +58,8 @@ class HyperModel(HyperDecoding):
         Of `ContextModel`.
     context : IntegerContext
     frozen : Frozen
+    trellis : TrellisTables or None
+        Values are quantized in a trellis where there are any.
     bias : BiasCorrection or None
     despeckling : Despeckling or None
     name : str
@@ -72,6 +76,7 @@ class HyperModel(HyperDecoding):
         context: IntegerContext,
         frozen: Frozen,
         *,
+        trellis: TrellisTables | None = None,
         bias: Any = None,
         despeckling: Any = None,
         name: str,
@@ -92,13 +97,15 @@ class HyperModel(HyperDecoding):
         self.analysis_reach, self.synthesis_reach = network.analysis_reach, network.synthesis_reach
         if despeckling is not None:
             self.synthesis_reach = max(self.synthesis_reach, network.inverse_reach + REACH)
-        #: Table of each scale index in each step, the bits of its magnitudes, and those that the next lower one saves.
-        self._tables = [
-            list(zip(f.tolist(), m.tolist(), strict=True)) for f, m in zip(frozen.families, frozen.maps, strict=True)
-        ]
-        self._costs = [code_costs()[f, m] for f, m in zip(frozen.families, frozen.maps, strict=True)]
-        self._savings = [np.diff(costs, axis=1, prepend=costs[:, :1]) for costs in self._costs]
-        self._at = lru_cache(maxsize=64)(lambda stored: numbers_at(frozen, stored))
+        self._scalar = ScalarQuantizer(frozen.families, frozen.maps)
+        self.set_trellis(trellis)
+
+    def set_trellis(self, trellis: TrellisTables | None) -> None:
+        """Quantize latents in a trellis with these tables from now on, or one by one."""
+        self.trellis = trellis
+        self.quantizer: LatentQuantizer = TrellisQuantizer(trellis, self._scalar) if trellis else self._scalar
+        finer = self.quantizer.finer
+        self._at = lru_cache(maxsize=64)(lambda stored: numbers_at(self.frozen, stored, finer))
 
     def at(self, quality: float) -> AtQuality:
         """Steps, ratios and prices at a quality."""
@@ -140,8 +147,8 @@ class HyperModel(HyperDecoding):
                 continue
             if code.z is not None:
                 encoder.encode_rows(code.z, numbers.spreads, np.zeros_like(numbers.spreads))
-            for tables, (values, indices) in zip(self._tables, code.steps, strict=True):
-                encoder.encode_indexed(values, indices, tables)
+            for number, step in enumerate(code.steps):
+                self.quantizer.encode(encoder, number, step)
 
     def decode(self, decoder: RangeDecoder, active: np.ndarray, quality: float, side: None) -> np.ndarray:
         import torch
@@ -151,7 +158,7 @@ class HyperModel(HyperDecoding):
         latent = np.zeros((len(active), channels, *active.shape[1:]), np.int32)
 
         def choose(number: int, step: Step, rows: np.ndarray, means: np.ndarray, indices: np.ndarray) -> np.ndarray:
-            return decoder.decode_indexed(indices, self._tables[number])
+            return self.quantizer.decode(decoder, number, indices)
 
         with torch.inference_mode():
             for band in range(len(active)):
@@ -223,22 +230,14 @@ class HyperModel(HyperDecoding):
         return z * where, where
 
     def _chooser(self, y: np.ndarray, numbers: AtQuality, code: BandCode) -> Choice:
-        """Integers of latents (h·w, channels): the nearest, or the one below in magnitude where that is cheaper."""
+        """Whole steps for latents (h·w, channels), as the quantizer chooses; appends the code of each step."""
         inverse = 1 / numbers.steps
 
         def choose(number: int, step: Step, rows: np.ndarray, means: np.ndarray, indices: np.ndarray) -> np.ndarray:
             part = slice(step.first, step.last)
             scaled = y[rows, part] * inverse[part] - means.astype(np.float32) / FRACTION
-            magnitude = np.abs(scaled)
-            near = np.minimum(np.rint(magnitude), LARGEST)
-            at = np.flatnonzero(near)
-            integers = near.ravel()[at]
-            magnitudes = np.minimum(integers, LARGEST_COUNTED).astype(np.int64)
-            saved = self._savings[number][indices.ravel()[at], magnitudes]
-            saved = saved * numbers.price[part][at % near.shape[1]]
-            near.ravel()[at] = integers - (2 * (magnitude.ravel()[at] - integers) + 1 < saved)
-            chosen = np.copysign(near, scaled).astype(np.int64)
-            code.steps.append((chosen, indices))
+            chosen, coded = self.quantizer.choose(number, scaled, indices, numbers.price[part])
+            code.steps.append(coded)
             return chosen
 
         return choose
@@ -248,9 +247,7 @@ class HyperModel(HyperDecoding):
         bits = 0.0
         if code.z is not None:
             bits += float(code_costs()[0, numbers.spreads[:, None], np.abs(code.z)].sum())
-        for costs, (values, indices) in zip(self._costs, code.steps, strict=True):
-            bits += float(costs[indices, np.minimum(np.abs(values), LARGEST_COUNTED)].sum(dtype=np.float64))
-        return bits
+        return bits + sum(self.quantizer.bits(number, step) for number, step in enumerate(code.steps))
 
 
 def hyper_active(active: np.ndarray) -> np.ndarray:

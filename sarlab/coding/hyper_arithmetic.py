@@ -111,10 +111,27 @@ class Frozen(NamedTuple):
 
 
 class AtQuality(NamedTuple):
-    """Numbers of all channels at one quality."""
+    """Numbers of all channels at one quality.
+
+    Attributes
+    ----------
+    stored : int
+        Quality as stored.
+    steps, nominal : ndarray of float32, shape (channels,)
+        Steps of the latent, and those of a scalar quantizer with the same error, which the networks know.
+    relative : ndarray of int64, shape (channels,)
+        log₂ of step over deviation.
+    seen, means : Ratios
+        From sixteenths of a step to what the networks see, and from their results to sixteenths of a step.
+    spreads : ndarray
+        Scale indices of the hyperlatent.
+    price : ndarray of float32, shape (channels,)
+        Squared steps that a bit is worth.
+    """
 
     stored: int
     steps: np.ndarray
+    nominal: np.ndarray
     relative: np.ndarray
     seen: Ratios
     means: Ratios
@@ -151,19 +168,19 @@ def magnitude_table() -> np.ndarray:
     return np.array(values, np.uint8)
 
 
-def numbers_at(frozen: Frozen, stored: int) -> AtQuality:
-    """All numbers of a model at a stored quality."""
-    logs = step_logs(frozen.gains, stored)
+def numbers_at(frozen: Frozen, stored: int, finer: int) -> AtQuality:
+    """All numbers of a model at a stored quality, with steps that are finer by so many units of a logarithm."""
+    nominal = step_logs(frozen.gains, stored)
+    logs = nominal - finer
     relative = logs - frozen.deviations
     spreads = interpolated(frozen.spreads, stored)
     steps = np.exp2(logs / OCTAVE)
     # The price of a bit in squared error is the one that the quality stands for, in the squared steps of each channel.
     price = THRIFT * LAMBDA * 12 * 10 ** (-stored / QUALITY_UNIT / 10) / steps**2
-    # From sixteenths of a step to what the networks see, and from their results to sixteenths of a step.
     seen, means = (round(np.log2(unit)) for unit in (SEEN_UNIT / FRACTION, FRACTION / RESULT_UNIT))
     unit = OCTAVE // RESULT_UNIT
     hyper = scale_indices(spreads // unit, np.zeros_like(spreads))
     return AtQuality(
-        stored, steps.astype(np.float32), relative, Ratios(relative, seen), Ratios(-relative, means), hyper,
-        price.astype(np.float32),
+        stored, steps.astype(np.float32), np.exp2(nominal / OCTAVE).astype(np.float32), relative,
+        Ratios(relative, seen), Ratios(-relative, means), hyper, price.astype(np.float32),
     )  # fmt: skip

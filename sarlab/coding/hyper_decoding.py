@@ -41,8 +41,8 @@ class HyperDecoding(TileModel):
         import torch
 
         with torch.inference_mode():
-            steps = torch.from_numpy(self.at(quality).steps)[:, None, None]
-            return self.network.synthesis(self._values(latent, quality), quality, steps)[:, 0].numpy()
+            steps = torch.from_numpy(self.at(quality).nominal)[:, None, None]
+            return self.network.synthesis(self.values(latent, quality), quality, steps)[:, 0].numpy()
 
     def despeckled(self, latent: np.ndarray, quality: float) -> np.ndarray:
         import torch
@@ -51,7 +51,7 @@ class HyperDecoding(TileModel):
             return super().despeckled(latent, quality)
         with torch.inference_mode():
             deviation = self.network.deviation[:, None, None]
-            estimate = self.despeckling(self._values(latent, quality) / deviation, quality) * deviation
+            estimate = self.despeckling(self.values(latent, quality) / deviation, quality) * deviation
             return self.network.linear_synthesis(estimate)[:, 0].numpy()
 
     def correction(self, latent: np.ndarray, quality: float, side: tuple[LevelCurve, ...]) -> np.ndarray:
@@ -60,7 +60,7 @@ class HyperDecoding(TileModel):
         if self.bias is None and not side:
             return super().correction(latent, quality, side)
         with torch.inference_mode():
-            values = self._values(latent, quality)
+            values = self.values(latent, quality)
             if self.bias is None:
                 found = np.zeros((len(latent), *(self.stride * n for n in latent.shape[2:])), np.float32)
             else:
@@ -93,13 +93,13 @@ class HyperDecoding(TileModel):
             if self.bias is not None:
                 decoded = decoded + self.correction(latent, quality, ())[at]
             with torch.inference_mode():
-                levels = self._levels(self._values(latent, quality))[at]
+                levels = self._levels(self.values(latent, quality))[at]
             for band, parts in enumerate(looked):
                 for part, values in zip(parts, (x[band] * widths[band], decoded[band], levels[band]), strict=True):
                     part.append(values[valid[band]])
         return b"".join(fit_curve(*(np.concatenate(part) for part in parts)).pack() for parts in looked)
 
-    def _values(self, latent: np.ndarray, quality: float) -> Any:
+    def values(self, latent: np.ndarray, quality: float) -> Any:
         """Latents in normalized units: Tensor of float32."""
         import torch
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from sarlab.coding.codec_plans import HyperPlan
-from sarlab.coding.hyper_heads import fit_head
-from sarlab.models.coding_transform import CodingTransform
+from sarlab.coding.hyper import HyperModel
+from sarlab.coding.hyper_heads import coded_latents, fit_head
 from sarlab.models.despeckling import Despeckling
-from sarlab.models.hyper import HyperTrained
 
 #: Scenes that are simulated, their side, and the first of their seeds (those of the catalog are smaller).
 SCENES, SIDE, FIRST_SEED = 40, 256, 5000
@@ -47,26 +44,9 @@ def simulated_pairs(seed: int, count: int = SCENES, side: int = SIDE) -> tuple[T
     return noisy, truth
 
 
-def train_despeckling(plan: HyperPlan, trained: HyperTrained) -> Despeckling:
-    """An estimate for the decoded latents of a trained model, averaged over the second half of the steps."""
-    return learned(plan, trained.network, trained.mixing(), trained.decoded)
-
-
-def learned(
-    plan: HyperPlan, network: CodingTransform, mixing: Tensor, decode: Callable[[Tensor, Tensor], Tensor]
-) -> Despeckling:
-    """The same for anything that decodes.
-
-    Parameters
-    ----------
-    plan : HyperPlan
-    network : CodingTransform
-    mixing : Tensor, shape (C, C)
-        Its axes.
-    decode : callable
-        (patches (N, 1, H, W), qualities (N,)) → decoded latents in deviations (N, C, H/8, W/8).
-    """
-    spec, steps = plan.training, plan.hyper.despeckle_steps
+def train_despeckling(plan: HyperPlan, model: HyperModel) -> Despeckling:
+    """An estimate for the decoded latents of a model, averaged over the second half of the steps."""
+    spec, network = plan.training, model.network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed + 4)
         head = Despeckling(network.channels)
@@ -77,14 +57,18 @@ def learned(
     def loss() -> Tensor:
         x, clean = drawn(noisy, truth, spec.batch_size, spec.patch_size, generator)
         quality = low + (high - low) * torch.rand(spec.batch_size, generator=generator)
+        deviation = network.deviation[:, None, None]
+        latents, _ = coded_latents(model, x, quality)
         with torch.no_grad():
-            scaled = decode(x, quality)
             # Errors are those of samples, so what is compared may be latents: the transform keeps energies but for a few percent.
-            target = network.analysis(clean, mixing)
-        errors = head(scaled, quality) * network.deviation[:, None, None] - target
+            target = network.analysis(clean)
+        errors = head(latents / deviation, quality) * deviation - target
         return 100 * errors.square().mean()
 
-    fit_head(head, loss, steps=steps, clip_norm=spec.clip_norm, schedule=lambda done: min(1.0, 2 * (1 - done)))
+    fit_head(
+        head, loss, steps=plan.hyper.despeckle_steps, clip_norm=spec.clip_norm,
+        schedule=lambda done: min(1.0, 2 * (1 - done)),
+    )  # fmt: skip
     return head
 
 

@@ -25,17 +25,18 @@ from sarlab.coding.hyper_despeckling import train_despeckling
 from sarlab.coding.hyper_integers import Ranges, integer_context
 from sarlab.coding.hyper_network import IntegerContext
 from sarlab.coding.hyper_storage import save_model
-from sarlab.coding.tables import FAMILIES, INDICES
-from sarlab.models.bias import BiasCorrection
+from sarlab.coding.tables import FAMILIES, INDICES, TABLES
+from sarlab.coding.trellis_tables import LARGEST_COUNTED, TrellisTables, fitted_tables, histogram
 from sarlab.models.coding_transform import CodingTransform
 from sarlab.models.data import Raster
-from sarlab.models.despeckling import Despeckling
 from sarlab.models.hyper import HyperTrained
 from sarlab.models.hyper_context import ContextModel
 from sarlab.models.layers import mirror_pad
 
 #: Qualities at which ranges and tables are looked at, and the side of the piece of a scene that is looked at.
 LOOKED_AT, SIDE = (12.0, 18.0, 24.0, 30.0, 38.0, 46.0), 256
+#: How often tables are fitted to what was coded with those before.
+FITTINGS = 4
 #: Largest magnitude that is counted, and counts below which an index takes the offset of all.
 _COUNTED, _ENOUGH = 63, 3000
 
@@ -52,27 +53,29 @@ def build(plan: HyperPlan) -> HyperTrained:
 
 
 def finish(plan: HyperPlan, target: Path, trained: HyperTrained, data: Gathered, provenance: dict) -> None:
-    """Learn what a second band gains, then make the networks integers, fit the tables, and write the model's file."""
+    """From trained networks to a model's file.
+
+    What a second band gains is learned first, then the networks become integers and tables are fitted; the decoder's own
+    networks come last, on latents as files hold them.
+    """
+    from sarlab.scenes.embedded import reference_normalizers
+
     if plan.hyper.cross_steps and data.pairs:
         provenance = {**provenance, "second_band_rate": round(train_cross(plan, trained, data.pairs), 4)}
-    bias = train_bias(plan, trained, data) if plan.hyper.bias_steps else None
-    despeckling = train_despeckling(plan, trained) if plan.hyper.despeckle_steps else None
-    freeze(plan, target, trained, data, provenance, bias, despeckling)
+    entropy, model = frozen_model(plan, trained, data)
+    bias = train_bias(plan, model, data) if plan.hyper.bias_steps else None
+    despeckling = train_despeckling(plan, model) if plan.hyper.despeckle_steps else None
+    context = trained.context
+    save_model(
+        target, model.network, model.h_a, entropy, model.frozen, groups=context.groups, hyper=context.hyper,
+        name=plan.name, normalizers=reference_normalizers(), trellis=model.trellis, bias=bias, despeckling=despeckling,
+        provenance={**provenance, "plan": asdict(plan), "sarlab": __version__, "torch": torch.__version__.split("+")[0]},
+    )  # fmt: skip
 
 
 @torch.no_grad()
-def freeze(
-    plan: HyperPlan,
-    target: Path,
-    trained: HyperTrained,
-    data: Gathered,
-    provenance: dict,
-    bias: BiasCorrection | None = None,
-    despeckling: Despeckling | None = None,
-) -> None:
-    """Make the networks integers, fit the tables, and write the model's file."""
-    from sarlab.scenes.embedded import reference_normalizers
-
+def frozen_model(plan: HyperPlan, trained: HyperTrained, data: Gathered) -> tuple[dict[str, Tensor], HyperModel]:
+    """Integer networks, and the model in memory with tables fitted to the training scenes."""
     pieces = pieces_of(data.training)
     network, context = trained.network, trained.context
     network.mixing.copy_(trained.mixing())
@@ -88,14 +91,12 @@ def freeze(
                 trained.costs(x, None, torch.tensor([quality]), None)
     entropy = integer_context(context, ranges)
     frozen = frozen_of(trained)
-    normalizers = reference_normalizers()
-    for _ in range(4):
+    for _ in range(FITTINGS):
         frozen = with_tables(trained, entropy, frozen, pieces)
-    save_model(
-        target, network, context.h_a if context.hyper else None, entropy, frozen, groups=context.groups, hyper=context.hyper,
-        name=plan.name, normalizers=normalizers, bias=bias, despeckling=despeckling,
-        provenance={**provenance, "plan": asdict(plan), "sarlab": __version__, "torch": torch.__version__.split("+")[0]},
-    )  # fmt: skip
+    model = model_of(trained, entropy, frozen, plan.name)
+    if plan.hyper.trellis:
+        model.set_trellis(trellis_tables(model, pieces))
+    return entropy, model
 
 
 def pieces_of(rasters: Sequence[Raster]) -> list[Tensor]:
@@ -151,6 +152,22 @@ def with_tables(trained: HyperTrained, entropy: dict[str, Tensor], frozen: Froze
                 np.add.at(counts[step], (indices[small], np.abs(values[small])), 1)
     families, maps = zip(*(best_tables(each) for each in counts), strict=True)
     return frozen._replace(families=np.stack(families), maps=np.stack(maps))
+
+
+def trellis_tables(model: HyperModel, pieces: Sequence[Tensor]) -> TrellisTables:
+    """Tables of a trellis for a model, from coding all pieces at all qualities with ever better ones."""
+    tables = fitted_tables()
+    latents = [model.analyze(x[:, 0].numpy()) for x in pieces]
+    for _ in range(FITTINGS):
+        model.set_trellis(tables)
+        seen = np.zeros((TABLES, 2, LARGEST_COUNTED + 1))
+        for y in latents:
+            active = np.ones((1, *y.shape[2:]), bool)
+            for quality in LOOKED_AT:
+                for step in model.quantize(y, active, quality, None).code[0].steps:
+                    seen += histogram(step.integers, step.quantizers, step.indices)
+        tables = fitted_tables(seen)
+    return tables
 
 
 def best_tables(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,11 +1,14 @@
-"""Training what corrects decoded latents, when everything else is done: one loop for all such networks."""
+"""Training the decoder's own networks, when what is coded is settled: one loop for all, on latents as files hold them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from sarlab.coding.hyper import HyperModel
 
 #: Learning rate of the first step.
 RATE = 2e-3
@@ -43,3 +46,28 @@ def fit_head(
     with torch.no_grad():
         for kept, parameter in zip(average, head.parameters(), strict=True):
             parameter.copy_(kept)
+
+
+@torch.no_grad()
+def coded_latents(model: HyperModel, x: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+    """Latents of patches as a file would hold them, and the steps that the networks know.
+
+    Parameters
+    ----------
+    model : HyperModel
+    x : Tensor, shape (N, 1, H, W)
+    quality : Tensor, shape (N,)
+
+    Returns
+    -------
+    latents : Tensor, shape (N, C, H/8, W/8)
+        In normalized units.
+    steps : Tensor, shape (N, C, 1, 1)
+    """
+    y = model.network.analysis(x).numpy()
+    active = np.ones((1, *y.shape[2:]), bool)
+    latents, steps = [], []
+    for each, wanted in zip(y, quality.tolist(), strict=True):
+        latents.append(model.values(model.quantize(each[None], active, wanted, None).latent, wanted)[0])
+        steps.append(torch.from_numpy(model.at(wanted).nominal)[:, None, None])
+    return torch.stack(latents), torch.stack(steps)

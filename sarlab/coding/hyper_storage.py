@@ -15,6 +15,7 @@ from sarlab.coding.hyper import Frozen, HyperModel
 from sarlab.coding.hyper_arithmetic import OCTAVE
 from sarlab.coding.hyper_network import IntegerContext
 from sarlab.coding.learned import model_kinds
+from sarlab.coding.trellis_tables import TrellisTables
 from sarlab.errors import ModelError
 from sarlab.models.bias import BiasCorrection
 from sarlab.models.coding_transform import CodingTransform
@@ -25,9 +26,10 @@ from sarlab.models.storage import copy_tensors, read_tensors, write_tensors
 from sarlab.scenes.radiometry import Normalizer
 
 KIND = "hyper"
-#: Prefixes of tensors: of the integer networks, the frozen numbers, the hyper analysis, the bias correction, the estimate of the
+#: Prefixes of tensors: of the integer networks, the frozen numbers, the trellis's tables, the hyper analysis, the bias correction, the estimate of the
 #: reflectivity; the rest is the transform's.
-ENTROPY, TABLES, ANALYSIS, BIAS, DESPECKLING = "entropy.", "tables.", "h_a.", "bias.", "despeckling."
+ENTROPY, TABLES, TRELLIS = "entropy.", "tables.", "trellis."
+ANALYSIS, BIAS, DESPECKLING = "h_a.", "bias.", "despeckling."
 #: Width of the hyper analysis.
 ANALYSIS_WIDTH = 48
 
@@ -44,6 +46,7 @@ def save_model(
     name: str,
     normalizers: Mapping[str, Normalizer],
     provenance: Mapping[str, Any],
+    trellis: TrellisTables | None = None,
     bias: BiasCorrection | None = None,
     despeckling: Despeckling | None = None,
 ) -> None:
@@ -62,6 +65,7 @@ def save_model(
         See `IntegerContext`.
     name, normalizers, provenance
         As stated in the file.
+    trellis : TrellisTables, optional
     bias : BiasCorrection, optional
     despeckling : Despeckling, optional
     """
@@ -77,6 +81,10 @@ def save_model(
         tensors[TABLES + field] = torch.from_numpy(
             array.astype(np.uint8 if field in ("families", "maps") else np.int16)
         )
+    if trellis is not None:
+        tensors |= {
+            TRELLIS + key: torch.from_numpy(getattr(trellis, key).astype(np.uint16)) for key in ("odd", "counts")
+        }
     values = {
         "kind": KIND, "name": name, "front": network.front, "width": network.width, "depth": network.depth,
         "groups": groups, "hyper": hyper,
@@ -112,6 +120,11 @@ def load_hyper(path: Path) -> HyperModel:
     if any(t.is_floating_point() for t in entropy.values()):
         raise ModelError(f"{path} is damaged: its entropy model is not of integers")
     context = IntegerContext(entropy, groups, network.channels, hyper)
+    trellis = None
+    if found := _taken(tensors, TRELLIS):
+        if set(found) != {"odd", "counts"}:
+            raise ModelError(f"{path} is damaged: its trellis has tensors {sorted(found)}")
+        trellis = TrellisTables(*(found[key].numpy().astype(np.int64) for key in ("odd", "counts")))
     analysis = None
     if hyper:
         analysis = HyperAnalysis(2 * network.channels, ANALYSIS_WIDTH, hyper)
@@ -128,7 +141,7 @@ def load_hyper(path: Path) -> HyperModel:
     network.orthogonalize()
     channels_last(network)
     return HyperModel(
-        network, analysis, context, frozen, **heads, name=name, normalizers=normalizers, content_hash=digest
+        network, analysis, context, frozen, trellis=trellis, **heads, name=name, normalizers=normalizers, content_hash=digest
     )  # fmt: skip
 
 

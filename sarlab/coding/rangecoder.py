@@ -27,8 +27,8 @@ from sarlab.errors import BitstreamError, CodecError
 _CLASSES = LARGEST.bit_length() + 2
 
 
-#: A family, tables, or where in which family each table is.
-TableNames = int | Sequence[Table] | Sequence[tuple[int, int]]
+#: A family, tables, where in which family each table is, or tables with their number of raw low bits.
+TableNames = int | Sequence[Table] | Sequence[tuple[int, int]] | Sequence[tuple[Table, int]]
 
 
 class RangeEncoder:
@@ -50,7 +50,7 @@ class RangeEncoder:
             Any shape; magnitudes beyond 2^20 − 1 are clipped.
         indices : ndarray of int
             Same shape: scale index (0 … 151) of a family, or position in a sequence of tables.
-        family : int or sequence of Table or of (family, scale index)
+        family : int or sequence of Table, of (family, scale index) or of (Table, raw low bits)
             Family of `sarlab.coding.tables`, or the tables themselves, or where in which family each of them is.
         """
         values, indices = _integers(values), np.ravel(indices)
@@ -88,6 +88,18 @@ class RangeEncoder:
             if values.min() < 0 or values.max() >= size:
                 raise CodecError(f"values from {values.min()} to {values.max()} do not lie in 0 … {size - 1}")
             self._coder.encode(values, _uniform(size))
+
+    def encode_chances(self, values: np.ndarray, chances: np.ndarray) -> None:
+        """Append integers 0 … m − 1 with probabilities of their own.
+
+        Parameters
+        ----------
+        values : ndarray of int, shape (n,)
+        chances : ndarray of float64, shape (n, m)
+            Counts / 65 536, each row with the sum 1.
+        """
+        if values.size:
+            self._coder.encode(values.astype(np.int32), _chances(), chances)
 
     def finish(self) -> bytes:
         """All bytes so far, as short as the decoder's reading of zeros past the end allows."""
@@ -190,6 +202,12 @@ class RangeDecoder:
             return np.empty(0, np.int64)
         return self._decoded(lambda: self._coder.decode(_uniform(size), count))
 
+    def decode_chances(self, chances: np.ndarray) -> np.ndarray:
+        """Integers with probabilities of their own, (n, m): int64, shape (n,)."""
+        if not len(chances):
+            return np.empty(0, np.int64)
+        return self._decoded(lambda: self._coder.decode(_chances(), chances))
+
     def _symbols(self, count: int, table: Table) -> tuple[np.ndarray, np.ndarray]:
         if not count:
             return np.empty(0, np.int64), np.empty(0, np.int64)
@@ -272,7 +290,10 @@ def _lookup(family: TableNames, index: int) -> tuple[Table, int]:
     if not 0 <= index < len(family):
         raise CodecError(f"table {index} does not exist; there are {len(family)}")
     entry = family[index]
-    return _lookup(*entry) if isinstance(entry, tuple) else (entry, 0)
+    if isinstance(entry, Table):
+        return entry, 0
+    first, second = entry
+    return (first, second) if isinstance(first, Table) else _lookup(first, second)
 
 
 @lru_cache(maxsize=1)
@@ -286,6 +307,11 @@ def _constriction() -> Any:
 def _uniform(size: int | None) -> Any:
     model = _constriction().stream.model.Uniform
     return model() if size is None else model(size)
+
+
+@lru_cache(maxsize=1)
+def _chances() -> Any:
+    return _constriction().stream.model.Categorical(perfect=False)
 
 
 def _model(table: Table) -> Any:

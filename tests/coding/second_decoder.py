@@ -200,7 +200,7 @@ def model_of(path: Path):
     length = struct.unpack("<Q", data[:8])[0]
     entries = json.loads(data[8 : 8 + length])
     about = json.loads(entries.pop("__metadata__")["sarlab"])
-    types = {"F16": "<f2", "U8": "u1", "F32": "<f4", "I16": "<i2", "I32": "<i4"}
+    types = {"F16": "<f2", "U8": "u1", "F32": "<f4", "I16": "<i2", "U16": "<u2", "I32": "<i4"}
     tensors = {}
     for name, entry in entries.items():
         start, end = (8 + length + offset for offset in entry["data_offsets"])
@@ -254,7 +254,7 @@ def samples_of(latent, model, quality):
             7342 - ((174165 * stored + (1 << 15)) >> 16) + g for g in at_knots(tensors["tables.gains"], stored)
         ]
         step = 2 ** (np.array(exponents) / 4096)[:, None, None]
-        latent = latent / 16
+        latent = latent / 16 * (2 ** (-2700 / 4096) if "trellis.odd" in tensors else 1)
     else:
         deviation = tensors["deviation"].astype(float)[:, None, None]
         step = (tensors["tables.gains"].astype(float) * np.sqrt(12) * 10 ** (-quality / 20))[:, None, None]

@@ -2,7 +2,7 @@
 
 import numpy as np
 from mpmath import floor, log, mpf
-from range_decoder import plain_indexed
+from range_decoder import cumulative_of_counts, plain_indexed
 
 PATTERNS = {
     1: [[(0, 0), (0, 1), (1, 0), (1, 1)]],
@@ -57,6 +57,49 @@ def shuffled(x):
     return x.reshape(c // 4, 2, 2, h, w).transpose(0, 3, 1, 4, 2).reshape(c // 4, 2 * h, 2 * w)
 
 
+# State after a state and a parity.
+AFTER = [(0, 1), (3, 2), (5, 4), (6, 7), (1, 0), (2, 3), (4, 5), (7, 6)]
+
+
+def counts_of(histogram):
+    """Table of a stored histogram: an entry for every value and an escape, at least 1 each, 65 536 in all."""
+    seen = [*(int(n) for n in histogram), 0]
+    counts = [1 + n * (65536 - len(seen)) // max(sum(seen), 1) for n in seen]
+    counts[counts.index(max(counts))] += 65536 - sum(counts)
+    return counts
+
+
+def trellis_of(coder, model, indices, scalar_tables):
+    """Whole steps of a step's values in the trellis model."""
+    odd, histograms = model["tensors"]["trellis.odd"], model["tensors"]["trellis.counts"]
+    place = lambda i: i if i < 64 else 56 + (i - 64) % 8  # noqa: E731
+    inside = [n for n, i in enumerate(indices) if i >= 23]
+    lanes = min(max(-(-len(inside) // 128), 16), max(len(inside), 1))
+    state, quantizers, parities = [0] * lanes, [], []
+    for n, at in enumerate(inside):
+        q = state[n % lanes] % 2
+        chance = int(odd[place(indices[at]), q])
+        p = coder.symbol(cumulative_of_counts([65536 - chance, chance]))
+        state[n % lanes] = AFTER[state[n % lanes]][p]
+        quantizers.append(q)
+        parities.append(p)
+    rows = [4 * indices[at] + 2 * q + p for at, q, p in zip(inside, quantizers, parities, strict=True)]
+    tables = {
+        row: (counts_of(histograms[place(row // 4), row // 2 % 2, row % 2]), -28, max(0, 1 + (row // 4 - 64) // 8))
+        for row in set(rows)
+    }
+    halves = plain_indexed(coder, tables, rows)
+    out = {}
+    for at, q, p, j in zip(inside, quantizers, parities, halves, strict=True):
+        k = 2 * j + p
+        out[at] = 2 * k - q * ((k > 0) - (k < 0))
+    outside = [n for n, i in enumerate(indices) if i < 23]
+    coarser = [max(indices[n] - 8, 0) for n in outside]
+    values = plain_indexed(coder, {i: scalar_tables(i) for i in set(coarser)}, coarser)
+    out.update((n, 2 * value) for n, value in zip(outside, values, strict=True))
+    return [out[n] for n in range(len(indices))]
+
+
 def features(v):
     numbers = [int(floor(32 * log(1 + mpf(n) / 4, 2) + mpf(1) / 2)) for n in range(256)]
     return np.concatenate([v, np.array(numbers)[np.abs(v)]])
@@ -64,7 +107,10 @@ def features(v):
 
 def hyper_latent_of(coder, active, model, quality, table_of_index):
     t, layers = model["tensors"], Layers(model["tensors"])
-    exponents = [7342 - ((174165 * quality + (1 << 15)) >> 16) + g for g in at_knots(t["tables.gains"], quality)]
+    finer = 2700 if "trellis.odd" in t else 0
+    exponents = [
+        7342 - ((174165 * quality + (1 << 15)) >> 16) + g - finer for g in at_knots(t["tables.gains"], quality)
+    ]
     relative = [e - int(d) for e, d in zip(exponents, t["tables.deviations"], strict=True)]
     bands, h, w = active.shape
     latent = np.zeros((bands, 64, h, w), np.int64)
@@ -92,8 +138,11 @@ def hyper_latent_of(coder, active, model, quality, table_of_index):
                         for i in range(count):
                             indices.append(held((16 * int(a[count + i, r, c]) - relative[channel + i] + 16640) // 512))
                     families, maps = t["tables.families"][number], t["tables.maps"][number]
-                    tables = {i: table_of_index(int(families[i]), int(maps[i])) for i in set(indices)}
-                    values = iter(plain_indexed(coder, tables, indices))
+                    table = lambda i, f=families, m=maps: table_of_index(int(f[i]), int(m[i]))  # noqa: E731
+                    if "trellis.odd" in t:
+                        values = iter(trellis_of(coder, model, indices, table))
+                    else:
+                        values = iter(plain_indexed(coder, {i: table(i) for i in set(indices)}, indices))
                     new = np.zeros((64, h, w), np.int64)
                     for r, c in at:
                         for i in range(channel, channel + count):

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from sarlab.coding.codec_plans import CodecTraining, HyperPlan, HyperSpec
+from sarlab.coding.codec_plans import CodecTraining, Gathered, HyperPlan, HyperSpec
 from sarlab.coding.hyper_despeckling import drawn, simulated_pairs, train_despeckling
-from sarlab.coding.hyper_fitting import build
+from sarlab.coding.hyper_fitting import build, frozen_model
+from sarlab.coding.hyper_heads import coded_latents
+from sarlab.models.data import Raster
 from sarlab.models.despeckling import REACH, Despeckling
 
 
@@ -54,13 +56,15 @@ def test_training_comes_closer_to_the_reflectivity(monkeypatch):
         trained = build(plan)
     noisy, truth = simulated_pairs(0, 3, 128)
     trained.network.fit_linear(list(noisy))
-    head = train_despeckling(plan, trained)
+    data = Gathered(tuple(Raster(part) for part in noisy), (), "", "")
+    _, model = frozen_model(plan, trained.eval(), data)
+    head = train_despeckling(plan, model)
+    quality, network = torch.tensor([40.0]), model.network
+    latents, _ = coded_latents(model, noisy[:, None], quality.expand(3))
     with torch.no_grad():
-        quality = torch.tensor([40.0])
-        scaled = trained.decoded(noisy[:, None], quality.expand(3))
-        deviation = trained.network.deviation[:, None, None]
-        clean = trained.network.linear_synthesis(head(scaled, quality) * deviation, trained.mixing())
-        plain = trained.network.linear_synthesis(scaled * deviation, trained.mixing())
+        deviation = network.deviation[:, None, None]
+        clean = network.linear_synthesis(head(latents / deviation, quality) * deviation)
+        plain = network.linear_synthesis(latents)
     # 80 steps of four patches halve the error.
     errors = [float((x[:, 0] - truth).square().mean()) for x in (plain, clean)]
     assert errors[1] < 0.6 * errors[0]
