@@ -3,7 +3,8 @@
     python benchmarks/explorers.py [--threads 2] [--repeats 5] [--json FILE]
 
 Goal: 300 ms from the move of a slider to the last picture, in the kernel; drawing in the browser comes on top. Codecs that
-take more than 150 ms are computed ahead, so their qualities are timed as they are after that.
+take more than 150 ms are computed ahead, so their qualities are timed as they are after that. On a busy machine the time of
+the processor tells more than that of the clock.
 """
 
 from __future__ import annotations
@@ -33,14 +34,20 @@ def main() -> None:
     print(f"{arguments.threads} thread(s); seconds from the move of a control to its answer; goal {GOAL_SECONDS} s")
     for name, explorer, moves in explorers():
         for control, values in moves.items():
-            seconds = []
+            seconds, busy = [], []
             for index in range(arguments.repeats):
-                start = time.perf_counter()
+                start, worked = time.perf_counter(), time.process_time()
                 explorer.controls[control].value = values[index % len(values)]
                 seconds.append(time.perf_counter() - start)
-            median = statistics.median(seconds)
-            rows.append({"explorer": name, "control": control, "seconds": median, "slowest": max(seconds)})
-            print(f"{name:16} {control:12} {median:7.3f}   slowest {max(seconds):6.3f}", flush=True)
+                busy.append(time.process_time() - worked)
+            median, cpu = statistics.median(seconds), statistics.median(busy)
+            rows.append({
+                "explorer": name, "control": control, "seconds": median, "slowest": max(seconds), "cpu_seconds": cpu,
+            })  # fmt: skip
+            print(
+                f"{name:16} {control:12} {median:7.3f}   slowest {max(seconds):6.3f}   of the processor {cpu:6.3f}",
+                flush=True,
+            )
     worst = max(row["seconds"] for row in rows)
     print(f"slowest median {worst:.3f} s: {'within' if worst <= GOAL_SECONDS else 'beyond'} the goal")
     if arguments.json:
@@ -66,7 +73,7 @@ def explorers():
     yield "quantizers", quantizers.QuantizerExplorer(runs="nowhere"), {
         "bits": (4, 6, 10), "granularity": ("tensor", "channel"), "calibration": ("mse", "minmax"),
     }  # fmt: skip
-    for codec in ("factorized", "jpeg2000", "hevc12"):
+    for codec in ("hyper", "factorized", "jpeg2000", "hevc12"):
         explorer = rate_distortion.RateDistortionExplorer(subject=subject)
         explorer.controls["codec"].value = codec
         explorer.cache.wait()

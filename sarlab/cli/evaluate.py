@@ -23,6 +23,8 @@ examples:
                                    files at matched PSNR (25:40:11), and the table of BD-rates
   sarlab evaluate bd rows.csv --metric ssim --anchor jpeg2000
                                    the table of rows that are there already
+  sarlab recommend --rows rows.csv --min psnr=30 --max bias_db=0.1
+                                   the furthest of these files that keeps what you need
 Values are lists (0.1,0.5,1) or first:last:how many (25:40:11). A PSNR is met within 0.02 dB, a rate within 1 %, by codecs
 whose knob has steps (AVIF, WebP, ZFP) as near as a step allows; a largest error is never exceeded. What is finished is
 kept in a journal beside the output: the same command again computes only what is missing.
@@ -114,6 +116,8 @@ def _evaluate(args: argparse.Namespace) -> pd.DataFrame:
         print(f"{args.out}: {len(frame)} rows, {len(lacking)} without figures", file=sys.stderr)
         for (scene, reason), _ in lacking.groupby(["scene", "reason"], sort=False):
             print(f"  {scene}: {reason}", file=sys.stderr)
+        if len(lacking) < len(frame):
+            print(f"how far to go: sarlab recommend --rows {args.out} --min psnr=30", file=sys.stderr)
     if args.json and not args.bd_rate:
         print(frame.to_json(orient="records", indent=1))
     return frame
