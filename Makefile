@@ -35,7 +35,7 @@ lab: install ## open JupyterLab with the notebooks, paired to their text
 	JUPYTER_CONFIG_PATH="$(CURDIR)/sarlab/assets/jupyter:$$JUPYTER_CONFIG_PATH" $(BIN)/jupyter lab --ServerApp.root_dir=notebooks
 
 test: install ## run the tests (a few minutes)
-	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
 
 check-slow: install ## run the slow checks too
 	$(BIN)/python -m pytest -q -m slow

@@ -13,7 +13,18 @@ import pytest
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Workers side by side share the cores: with as many threads as cores each, they would spend half of the time waiting.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items):
+    """Let one worker build the book first, while others test other things, and read it last: nobody waits for it."""
+    readers = [item for item in items if "built" in getattr(item, "fixturenames", ())]
+    others = [item for item in items if item not in set(readers)]
+    items[:] = readers[:1] + others + readers[1:]
 
 
 @pytest.fixture(scope="session")
