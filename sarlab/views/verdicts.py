@@ -62,7 +62,7 @@ def claims_list(found: Mapping[int, Verdict], root: Path) -> Html:
             + "</p>",
         ]
         entries.append(
-            f'<li id="claim-{number}"><p class="sl-outcome">{number}<br><span>{MARKS[verdict.outcome]} '
+            f'<li id="claim-{number}"><p class="sl-outcome">{number} <br><span>{MARKS[verdict.outcome]} '
             f"{html.escape(verdict.outcome)}</span></p><div>{''.join(lines)}</div></li>"
         )
     return Html(

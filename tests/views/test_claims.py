@@ -154,6 +154,14 @@ def test_simulated_speckle_is_judged_by_its_bound_from_below(tmp_path):
     # At L = 1 and a deviation of 5.57 dB, 1 dB takes at least 2.35 bit.
     rows = pd.DataFrame({"looks": 1.0, "correlation": 0.0, "rmse_db": [1.0, 4.0], "bpp": [3.525, 9.0], "codec": "x"})
     assert least_over_bound(tables(tmp_path, reflectivity=rows)) == pytest.approx(1.5, abs=0.01)
+    below = rows.assign(bpp=1.0)
+    codec = pd.DataFrame({"codec": "x", "scene": "a", "band": "VV", "psnr_db": [25.0, 30.0], "bpp": [0.6, 1.2]})
+    limits = pd.DataFrame(
+        {"limit": "rwf", "scene": "a", "band": "VV", "split": "test", "psnr_db": [20.0, 30.0], "bpp": [0.3, 1.0]}
+    )
+    for table, outcome in ((rows, HELD), (below, DEPENDS)):
+        book = replace(tables(tmp_path, reflectivity=table, limits=limits), codecs=codec)
+        assert claims[5].judge(book).outcome == outcome
     correlated = rows.assign(correlation=0.6)
     assert np.isnan(least_over_bound(tables(tmp_path / "b", reflectivity=correlated))), (
         "no bound where it is correlated"
