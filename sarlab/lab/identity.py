@@ -18,8 +18,9 @@ from sarlab.specs import RunSpec, content_hash
 
 #: Where the closure of imports starts: the function that runs an experiment.
 ENTRY_MODULE = "sarlab.lab.experiment"
-#: Modules that move files and leave their content alone.
+#: Modules that move files and leave their content alone, and the package itself, which only offers the codecs by name.
 WITHOUT_EFFECT = {
+    "sarlab",
     *("sarlab.files", "sarlab.lab.locks", "sarlab.models.interrupts"),
     *("sarlab.scenes.fetch", "sarlab.scenes.downloads", "sarlab.scenes.checksums"),
 }
