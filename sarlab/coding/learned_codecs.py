@@ -22,7 +22,7 @@ GRIDS = {
 _MEANINGS = {"hyper": "PSNR in dB of the quantizer whose price of a bit encoders follow; files have 0.3 to 1.5 dB less"}
 _ABOUT = {
     "factorized": "dB through a wavelet, a KLT and learned corrections, one step for all channels",
-    "hyper": "dB through a wavelet and turned KLT; hyperprior and parallel context predict mean and scale of every value",
+    "hyper": "dB through a wavelet and turned KLT; parallel context predicts mean and scale of every value; trellis",
     "klt8": "dB through the KLT of 8×8 blocks, one step for all channels",
 }
 
