@@ -164,7 +164,7 @@ def tiles(tables: Tables) -> Figure:
     panels = [
         panel(lines(rows, "tile", 100 * (rows["bytes"] / best - 1)), "file above the smallest (%)", axis, good="↓ better", names=side),
         panel(lines(rows, "tile", read), "read for a region (% of the file)", axis, good="↓ better", names=side, digits=0),
-        panel(lines(rows[seam.notna()], "tile", seam), "error at borders − rest (dB)", axis, good="↓ better", names=side, digits=3, zero="no seam", sign=True),
+        panel(lines(rows[seam.notna()], "tile", seam), "at borders − rest (dB)", axis, good="↓ better", names=side, digits=3, zero="no seam", sign=True),
     ]  # fmt: skip
     equal = bool(rows["region_equal"].astype(str).str.lower().eq("true").all())
     return Figure(

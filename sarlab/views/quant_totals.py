@@ -36,7 +36,7 @@ def guide_faults(tables: Tables) -> Prose:
     if len(narrow):
         bits = int(narrow["bits"].min())
         lines.append(
-            f"**Below 8 bits it saves nothing.** {bits} bits a value are stored in {number(narrow[narrow['bits'] == bits]['fixed_bits'].min())}."
+            f"**Below 8 bits it saves nothing.** {bits} bits a value are stored in {number(narrow[narrow['bits'] == bits]['fixed_bits'].min(), 0)} bits."
         )
         at = rows["dimension_ratio"].min()
         told = narrow[(narrow["bits"] == bits) & (narrow["dimension_ratio"] == at)]["loss_db"].iloc[0]

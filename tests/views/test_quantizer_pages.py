@@ -137,7 +137,7 @@ def test_total_ratios_are_the_guides_and_the_files(full):
 def test_the_guides_faults_are_numbers(full):
     text = str(quant_totals.guide_faults(full))
     assert "at 10 bits it loses" in text
-    assert "4 bits a value are stored in 8.0" in text
+    assert "4 bits a value are stored in 8 bits" in text
     assert "8 bytes in every file" in text
     assert "range over 5.0" in text
 
