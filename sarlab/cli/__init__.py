@@ -29,13 +29,25 @@ VERBS: dict[str, tuple[str, str]] = {
     "report": ("report", "turn finished runs into an HTML report"),
 }
 
+EPILOG = """
+first steps with an image of your own (its samples: complex, amplitude, intensity or db):
+  sarlab compress my.tif my.sarl --psnr 30           a file, and back with 'sarlab decompress'
+  sarlab evaluate --codecs hyper,jpeg2000 --scenes my.tif --quantity db --out mine.csv
+  sarlab recommend --rows mine.csv --min psnr=30     the furthest of these files that keeps 30 dB
+  sarlab sweep quick --scenes my.tif --quantity db   networks trained on it; then 'sarlab report'
+                                                     with the same options shows everything
+
+'sarlab VERB --help' explains a verb with examples.
+"""
+
 
 def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """Parser with every verb listed and the arguments of the chosen one loaded."""
     parser = argparse.ArgumentParser(
         prog="sarlab",
         description="How far can a SAR image be compressed, and what is lost?",
-        epilog="'sarlab VERB --help' explains a verb with examples.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version and stop")
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB")
