@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -14,8 +13,10 @@ from pathlib import Path
 
 from sarlab.errors import ResultsError
 from sarlab.files import write_text
+from sarlab.lab.kernels import PAGE_MODULES, warm_kernels
 from sarlab.lab.results import MANIFEST
 from sarlab.lab.share import PACKAGE, shared_folder
+from sarlab.lab.variables import inherited
 
 #: What the kernel of a page says where one of its ports is not free.
 PORT_TAKEN = "Address already in use"
@@ -69,7 +70,8 @@ def render(book: Path, out: Path) -> Path:
         settings = {"SARLAB_BOOK": str(book.resolve()), "PYDEVD_DISABLE_FILE_VALIDATION": "1", "NO_COLOR": "1"}
         settings["OMP_NUM_THREADS"] = "1"  # pages are executed side by side
         for _ in range(2):
-            done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings})
+            with inherited(settings), warm_kernels(PAGE_MODULES) as kernels, inherited(kernels):
+                done = subprocess.run(command, capture_output=True, text=True)
             # The ports of a kernel are chosen before it opens them: now and then another program is faster.
             if not (done.returncode and PORT_TAKEN in done.stdout + done.stderr):
                 break

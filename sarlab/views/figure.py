@@ -137,7 +137,8 @@ class Figure:
         for panel in self.panels:
             buffer = io.BytesIO()
             with style():
-                panel.drawing.savefig(buffer, format="png", dpi=dpi, facecolor=PAPER)
+                # read back below, so hardly compressed
+                panel.drawing.savefig(buffer, format="png", dpi=dpi, facecolor=PAPER, pil_kwargs={"compress_level": 1})
             images.append(Image.open(buffer).convert("RGB"))
         width, height = sum(image.width for image in images), max(image.height for image in images)
         sheet = Image.fromarray(np.full((height, width, 3), 254, np.uint8))
@@ -146,7 +147,7 @@ class Figure:
             sheet.paste(image, (left, 0))
             left += image.width
         buffer = io.BytesIO()
-        sheet.save(buffer, "PNG", optimize=True)
+        sheet.save(buffer, "PNG")
         return buffer.getvalue()
 
 

@@ -122,14 +122,19 @@ def latent_maps(y: np.ndarray) -> Figure:
     rows = -(-len(shown) // columns)
     aspect = float(np.clip(y.shape[1] / y.shape[2], 0.3, 2.0))
     with style.style():
-        drawing = Drawing(figsize=(4.2, 4.2 / columns * rows * aspect + 0.16 * rows + 0.3), layout="constrained")
-        grid = drawing.subplots(rows, columns, squeeze=False)
+        # Fixed positions in inches: laying so many axes out takes longer than drawing them.
+        high, title = 4.2 / columns * aspect, 0.18
+        drawing = Drawing(figsize=(4.2, rows * (high + title)))
+        spaces = {"left": 0, "right": 1, "bottom": 0, "wspace": 0.05, "hspace": title / high}
+        grid = drawing.subplots(
+            rows, columns, squeeze=False, gridspec_kw={**spaces, "top": 1 - title / (rows * (high + title))}
+        )
         for ax in grid.flat:
             ax.set_axis_off()
         for ax, channel in zip(grid.flat, shown, strict=False):
             low, high = np.quantile(y[channel], (0.01, 0.99))
             ax.imshow(y[channel], cmap=GRAY, vmin=low, vmax=high if high > low else low + 1)
-            ax.set_title(f"channel {channel}", fontsize=7.5, fontweight="normal", pad=2)
+            ax.set_title(f"channel {channel}", fontsize=7.5, fontweight="normal", pad=2, y=1)
         bars, ax = style.axes(4.2, 3.0)
         ax.bar(
             np.arange(1, len(y) + 1),
