@@ -10,16 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from sarlab.errors import ResultsError
-from sarlab.lab.operating_points import (
-    TOLD,
-    USE_CASES,
-    Point,
-    Recommendation,
-    operating_points,
-    recommend,
-    use_case,
-    whole,
-)
+from sarlab.lab.operating_points import TOLD, Point, operating_points, whole
+from sarlab.lab.recommendation import USE_CASES, Recommendation, recommend, use_case
 from sarlab.lab.results import read_table, tables
 from sarlab.lab.thresholds import parse_threshold
 
@@ -110,6 +102,8 @@ def text(found: Recommendation, count: int) -> str:
         if point is not None:
             missed = ", ".join(threshold.text for threshold in point.missed(found.thresholds))
             lines.append(f"  {name}:  {_line(point)}" + (f", misses {missed}" if missed else ", meets all"))
+    if found.between:
+        lines.append(f"  between:  {found.between}")
     lines.append(f"  measured: on {chosen.certain}")
     return "\n".join(lines)
 

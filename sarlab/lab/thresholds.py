@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ def parse_threshold(text: str, side: str, columns: Iterable[str]) -> Threshold:
     for candidate in (name, f"{name}_db"):
         if candidate in columns:
             return Threshold(candidate, side, value)
-    likely = sorted(column for column in columns if column.startswith(name[:4]))
-    raise ResultsError(
-        f"no column '{name}' in these results; {'did you mean ' + ', '.join(likely[:4]) if likely else 'see sarlab evaluate --help'}"
-    )
+    measured = sorted(columns & set(metrics))
+    likely = [column for column in measured if column.startswith(name[:4])] or get_close_matches(name, measured)
+    hint = f"did you mean {', '.join(likely[:4])}" if likely else f"there are {', '.join(measured)}"
+    raise ResultsError(f"no column '{name}' in these results; {hint}")

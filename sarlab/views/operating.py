@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sarlab.lab.operating_points import USE_CASES, Point, operating_points, recommend, use_case, whole
+from sarlab.lab.operating_points import Point, operating_points, whole
+from sarlab.lab.recommendation import USE_CASES, recommend, use_case
 from sarlab.lab.thresholds import TOLERANCE, Threshold
 from sarlab.metrics import metrics
 from sarlab.views.codec_rows import name_of

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sarlab.cli import main
 from sarlab.coding import targets
 from sarlab.errors import ResultsError
-from sarlab.lab.operating_points import operating_points, recommend, whole
+from sarlab.lab.operating_points import operating_points, whole
+from sarlab.lab.recommendation import recommend
 from sarlab.lab.thresholds import TOLERANCE, Threshold, parse_threshold
 
 
@@ -41,6 +42,7 @@ def test_the_furthest_point_that_meets_all_is_chosen_with_its_neighbors():
     one = found([("psnr_db", "min", 26.5)])
     assert (one.chosen.series, one.chosen.bpp, one.chosen.cr) == ("new", 1.0, 16.0)
     assert (one.further.bpp, one.gentler.bpp) == (0.5, 2.0)
+    assert one.between == "sarlab evaluate --scenes IN.tif --codecs new --quality 0.5:1:6 --out finer.csv"
     # Where 0 is perfect, max speaks of the magnitude: |−0.1/bpp| ≤ 0.06 needs 2 bpp.
     two = found([("psnr_db", "min", 26.5), ("bias_db", "max", 0.06)])
     assert two.chosen.bpp == 2.0
@@ -149,6 +151,13 @@ def test_stricter_thresholds_never_compress_further(limit, step, bias):
 )
 def test_thresholds_have_short_names(text, column, value):
     assert parse_threshold(text, "min", ["psnr_db", "rmse_k8_db", "epi_roa"]) == Threshold(column, "min", value)
+
+
+def test_a_name_that_is_wrong_is_answered_with_those_that_are_right():
+    with pytest.raises(ResultsError, match="did you mean epi_roa"):
+        parse_threshold("api_roa=0.9", "min", ["psnr_db", "epi_roa", "scene"])
+    with pytest.raises(ResultsError, match=r"there are epi_roa, psnr_db$"):
+        parse_threshold("xyz=1", "min", ["psnr_db", "epi_roa", "scene"])
 
 
 @pytest.mark.parametrize("text", ["psnr", "psnr=", "psnr=high", "psnr=nan", "nothing=3"])

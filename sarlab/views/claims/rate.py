@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sarlab.lab.operating_points import USE_CASES
+from sarlab.lab.recommendation import USE_CASES
 from sarlab.views.claims.parts import Part, concluded, counted, settles
 from sarlab.views.claims.verdict import (
     DEPENDS,
