@@ -15,6 +15,7 @@ from sarlab.views.claims.verdict import (
     REFUTED,
     Verdict,
     claim,
+    main_shapes,
     networks,
     unmeasured,
     widest,
@@ -96,7 +97,7 @@ LAST, FIRST = ("edge", "target"), ("homogeneous", "texture")
        "shares lost of fine and coarse detail, edges and point targets at every ratio; error in dB by class of ground",
        "fidelity")  # fmt: skip
 def order_of_loss(tables: Tables) -> Verdict:
-    lost = lost_by_frequency(tables)
+    lost = main_shapes(lost_by_frequency(tables))
     if lost.empty:
         return unmeasured("networks from scratch with metrics by frequency")
     lines = lost.groupby("dimension_ratio")[list(BANDS)].mean()
