@@ -14,7 +14,7 @@ from sarlab.views import limits as limit_lines
 from sarlab.views.chart import Axis, Chart, Line, Series
 from sarlab.views.codec_rows import evaluated, looks_of, order_by_rate
 from sarlab.views.limit_figures import COMMAND
-from sarlab.views.style import MARKERS, Look, look_of
+from sarlab.views.style import MARKERS, MUTED, Look, look_of
 from sarlab.views.summary import Interval, interval, is_true, main_line, measured
 from sarlab.views.text import Prose, label, missing
 
@@ -34,7 +34,12 @@ METRICS = (
 FEATURED = ("jpeg2000", "hevc12", "hyper")
 #: Scenes have an entry of their own in the menu, beside the means, while all their rows are no more than this.
 MOST_ROWS = 2_000
+#: Points of a level line.
+STEPS = 9
 LIMITS = ("rwf", "scalar", "speckle_floor")
+#: What an agreement of edges has to be held against, and what it says.
+FLOOR = "noise floor of edges"
+FLOOR_MEANING = "Noise floor: what another acquisition of the same ground, with speckle of its own, would score."
 STILL = "<p>This chart is drawn by a script. Without one, the fixed figures of this page show the same curves.</p>"
 CAPTION = (
     "Point at a marker, or focus the plot and use the arrow keys, to read its values. Bars: 95 % interval over acquisitions (or "
@@ -69,13 +74,15 @@ def _chart(tables: Tables, title: str, *, networks: bool) -> Chart | Prose:
     groups = [
         list(network_series(runs, places, columns, on=networks)),
         list(codec_series(codecs, places, columns, on=None if not networks else FEATURED)),
-        list(limit_series(tables.table("limits"), rows, places, bands)),
+        [*limit_series(tables.table("limits"), rows, places, bands), *floor_series(rows, places, bands, columns)],
     ]
     if not networks:
         groups = [groups[1], groups[0], groups[2]]
     series = [one for group in groups for one in group]
     x = X if any(one.group.startswith("networks") for one in series) else X[:2]
-    caption = CAPTION + limit_lines.meaning(LIMITS) if groups[2] else CAPTION.strip()
+    bounds = [one.look.label for one in groups[2]]
+    caption = CAPTION + (limit_lines.meaning(LIMITS) if limit_lines.NAMES[LIMITS[0]][0] in bounds else "")
+    caption = f"{caption} {FLOOR_MEANING}" if FLOOR in bounds else caption.strip()
     return Chart(series, x=x, y=y, places=list(places), bands=bands, title=title, caption=caption, still=STILL)
 
 
@@ -162,6 +169,37 @@ def limit_series(
                     lines[place, band] = Line({"bpp": rate, "cr": list(native / rate)}, {"psnr_db": list(psnr)})
         if lines:
             yield Series(look, "limits", lines, True, True)
+
+
+def floor_series(
+    rows: pd.DataFrame, places: Mapping[str, Sequence[str]], bands: Sequence[str], columns: Sequence[str]
+) -> Iterator[Series]:
+    """Noise floors of the measures of edges, along all rates and ratios that were measured."""
+    measures = [name for name in columns if f"{name}_floor" in rows]
+    lines = {}
+    for place, scenes in places.items():
+        for band in bands:
+            here = rows[rows["scene"].isin(scenes) & (rows["band"] == band)]
+            floors = {name: _numbers(here, f"{name}_floor") for name in measures}
+            known = {name: float(np.nanmean(values)) for name, values in floors.items() if np.isfinite(values).any()}
+            if known:
+                x = {
+                    axis: _along(_numbers(here, column))
+                    for axis, column in (("bpp", "bpp"), ("ratio", "dimension_ratio"))
+                }
+                x["cr"] = np.nanmean(_numbers(here, "native_bits")) / x["bpp"]
+                lines[place, band] = Line(
+                    {axis: list(values) for axis, values in x.items()},
+                    {name: [value] * STEPS for name, value in known.items()},
+                )
+    if lines:
+        yield Series(Look(FLOOR, MUTED, "", hollow=True, width=1.0, dotted=True), "limits", lines, True, True)
+
+
+def _along(values: np.ndarray) -> np.ndarray:
+    """Steps of one factor from the least to the greatest of some numbers; NaN where there are none."""
+    known = values[np.isfinite(values) & (values > 0)]
+    return np.geomspace(known.min(), known.max(), STEPS) if len(known) else np.full(STEPS, np.nan)
 
 
 def _lines(

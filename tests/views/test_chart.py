@@ -151,7 +151,7 @@ def test_networks_of_the_chart_have_the_numbers_of_the_runs(book):
     on = [one.look.label for one in chart.series if one.on]
     assert on == [
         "KLT", "plain, KLT start", "plain, from scratch", "residual, KLT start", "residual, from scratch", "attention, KLT start",
-        "attention, from scratch", "hyper, learned", "HEVC 12 bit", "JPEG 2000", "Gaussian limit", "scalar ceiling", "speckle floor",
+        "attention, from scratch", "hyper, learned", "HEVC 12 bit", "JPEG 2000", "Gaussian limit", "scalar ceiling", "speckle floor", chart_data.FLOOR,
     ]  # fmt: skip
     assert all(meaning in chart.caption for meaning in limits.MEANING.values())
     rows = book.runs.query("architecture == 'klt' and scene == 'mosaic-test' and band == 'VH'").sort_values("bpp")
@@ -159,6 +159,28 @@ def test_networks_of_the_chart_have_the_numbers_of_the_runs(book):
     order = np.argsort(line.x["bpp"])
     assert np.array(line.x["ratio"])[order] == pytest.approx(rows["dimension_ratio"])
     assert np.array(line.y["psnr_db"])[order] == pytest.approx(rows["psnr_db"])
+
+
+def test_edges_are_held_against_their_noise_floor(book):
+    codecs, runs = (
+        rows.assign(epi_roa_floor=np.where(rows["scene"] == "mosaic-test", 0.7, 0.4))
+        for rows in (book.codecs, book.runs)
+    )
+    chart = chart_data.codecs_chart(Tables(book.root, runs, book.history, codecs, book.manifest))
+    floor = next(one for one in chart.series if one.look.label == chart_data.FLOOR)
+    assert (floor.on, floor.bound) == (True, True)
+    line = floor.lines["test scene: mosaic-test", "VV"]
+    assert set(line.y) == {"epi_roa"}
+    assert line.y["epi_roa"] == pytest.approx([0.7] * len(line.x["bpp"]))
+    here = codecs[(codecs["scene"] == "mosaic-test") & (codecs["band"] == "VV")]
+    assert min(line.x["bpp"]) <= here["bpp"].min()
+    assert max(line.x["bpp"]) >= here["bpp"].max()
+    assert chart_data.FLOOR_MEANING in chart.caption
+    bare = Tables(book.root, book.runs.drop(columns="epi_roa_floor", errors="ignore"), book.history,
+                  book.codecs.drop(columns="epi_roa_floor", errors="ignore"), book.manifest)  # fmt: skip
+    without = chart_data.codecs_chart(bare)
+    assert chart_data.FLOOR not in [one.look.label for one in without.series]
+    assert chart_data.FLOOR_MEANING not in without.caption
 
 
 def test_quantized_networks_are_drawn_at_their_coded_rate(book):

@@ -67,7 +67,8 @@
           }
         });
         kept.sort((a, b) => a.x - b.x);
-        if (kept.length) shown.push({ series, points: kept }); else missing.push(series.name);
+        if (kept.length) shown.push({ series, points: kept });
+        else if (!series.bound) missing.push(series.name); // limits are of one measure
       }
       return { x, y, log, shown, missing };
     };
