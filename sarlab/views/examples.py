@@ -122,6 +122,12 @@ def _joined(tables: Tables, scene: str | None, band: str | None) -> tuple[pd.Dat
     return rows[(rows["scene"] == scene) & rows["run_id"].isin(pictured)], index
 
 
+def _floor(value: object) -> str:
+    """What another acquisition of the same ground would score, behind a score."""
+    known = pd.to_numeric(value, errors="coerce")
+    return f" (floor {number(float(known), 2)})" if np.isfinite(known) else ""
+
+
 def _variant(
     tables: Tables, index: pd.DataFrame, row: pd.Series, step: str, series: str = "", side: int | None = None
 ) -> Variant:
@@ -131,7 +137,7 @@ def _variant(
         "over the KLT": f"{number(row['gain_over_klt_db'], 2, sign=True)} dB",
         "SSIM": number(row["ssim"], 2),
         "error (RMS)": f"{number(row['rmse_db'], 2)} dB",
-        "edges kept": number(row["epi_roa"], 2),
+        "edges kept": number(row["epi_roa"], 2) + _floor(row.get("epi_roa_floor", np.nan)),
         "looks ÷ before": number(row["enl_ratio"], 2),
         "bias": f"{number(row['bias_db'], 2, sign=True)} dB",
         "file": f"{number(row['bpp'], 2)} bpp",

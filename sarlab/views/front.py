@@ -205,7 +205,7 @@ def numbers(runs: pd.DataFrame, codecs: pd.DataFrame | None = None, *, root: str
          "best linear transform of the same size"
          + (f"; best network from scratch {number(scratch['mean'], 2, sign=True)} dB" if scratch is not None else ""),
          "rate_distortion.html"),
-        (found.value("epi_roa"), "{}", 2, False, f"of 1: edges kept at {at}", "agreement of edge strength, ratio of averages",
+        (found.value("epi_roa"), "{}", 2, False, f"of 1: edges kept at {at}", _edges(found.value("epi_roa_floor")),
          "examples.html"),
         (found.value("bias_db"), "{} dB", 2, True, f"radiometric bias at {at}", "mean intensity of the scene, after ÷ before",
          "examples.html"),
@@ -225,6 +225,12 @@ def numbers(runs: pd.DataFrame, codecs: pd.DataFrame | None = None, *, root: str
     return tiles(entries[:5])
 
 
+def _edges(floor: float) -> str:
+    """What the number is, and what another acquisition of the same ground would score."""
+    about = "agreement of edge strength, ratio of averages"
+    return f"{about}; another acquisition would score {number(floor, 2)}" if np.isfinite(floor) else about
+
+
 def _codec_tiles(coded: CodecAnswer) -> list[tuple[float, str, int, bool, str, str, str]]:
     """Value, form, digits, sign, text, note and page of the codec's tiles."""
     at = f"at {number(coded.target, 0)} dB"
@@ -233,7 +239,7 @@ def _codec_tiles(coded: CodecAnswer) -> list[tuple[float, str, int, bool, str, s
         (coded.value("measured_cr"), "{}×", 1, False, f"smaller file {at} PSNR",
          f"{number(coded.value('bpp'), 2)} bit per pixel, codec {coded.codec}", "codecs.html"),
         (saved, "{} %", 0, True, "bytes against JPEG 2000", f"{at} PSNR", "codecs.html"),
-        (coded.value("epi_roa"), "{}", 2, False, f"of 1: edges kept {at}", "agreement of edge strength, ratio of averages",
+        (coded.value("epi_roa"), "{}", 2, False, f"of 1: edges kept {at}", _edges(coded.value("epi_roa_floor")),
          "fidelity.html"),
         (coded.value("bias_db"), "{} dB", 2, True, f"radiometric bias {at}",
          "mean intensity, after ÷ before; --radiometric corrects it", "fidelity.html"),
