@@ -280,7 +280,7 @@ def _groups(indices: np.ndarray) -> list[tuple[int, np.ndarray]]:
     if not indices.size:
         return []
     # Numbers of 16 bits are sorted by their digits, which is ten times as fast.
-    small = 0 <= indices.min() and indices.max() < 1 << 16
+    small = indices.min() >= 0 and indices.max() < 1 << 16
     order = np.argsort(indices.astype(np.uint16) if small else indices, kind="stable")
     ordered = indices[order]
     starts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1

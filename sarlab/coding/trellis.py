@@ -24,8 +24,8 @@ import numpy as np
 #: State after a state and a parity. A state's lowest bit is the quantizer of the value to come.
 NEXT = np.array([[0, 1], [3, 2], [5, 4], [6, 7], [1, 0], [2, 3], [4, 5], [7, 6]])
 STATES = len(NEXT)
-#: Most values of a lane, and fewest lanes where there are values enough.
-LONGEST, FEWEST = 128, 16
+#: Most values of a lane: short trellises gain less, because their first values have no choice of quantizer.
+LONGEST = 128
 #: Largest magnitude of an integer.
 LARGEST_INTEGER = (1 << 19) - 1
 #: Parity that leads from a state to one of its two next ones, by that one's lowest bit.
@@ -37,7 +37,7 @@ _CLASS = np.array([[2 * (s & 1) + _PARITY[s, n & 1] for n, s in enumerate(_BEFOR
 
 def lane_count(count: int) -> int:
     """Lanes of `count` values."""
-    return min(max(-(-count // LONGEST), FEWEST), max(count, 1))
+    return max(-(-count // LONGEST), 1)
 
 
 def points(integers: np.ndarray, quantizers: np.ndarray) -> np.ndarray:

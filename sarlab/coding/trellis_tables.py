@@ -76,7 +76,7 @@ class TrellisTables:
     def bits(self, integers: np.ndarray, quantizers: np.ndarray, indices: np.ndarray) -> float:
         """Estimated size of a code."""
         shift = self.shift[indices]
-        magnitudes = np.minimum(np.abs(integers) >> shift, LARGEST_COUNTED)
+        magnitudes = np.minimum((np.abs(integers) + (1 << shift >> 1)) >> shift, LARGEST_COUNTED)
         return float(self.costs[self.place[indices], quantizers, magnitudes].sum(dtype=np.float64) + shift.sum())
 
     @cached_property

@@ -74,7 +74,7 @@ def trellis_of(coder, model, indices, scalar_tables):
     odd, histograms = model["tensors"]["trellis.odd"], model["tensors"]["trellis.counts"]
     place = lambda i: i if i < 64 else 56 + (i - 64) % 8  # noqa: E731
     inside = [n for n, i in enumerate(indices) if i >= 23]
-    lanes = min(max(-(-len(inside) // 128), 16), max(len(inside), 1))
+    lanes = max(-(-len(inside) // 128), 1)
     state, quantizers, parities = [0] * lanes, [], []
     for n, at in enumerate(inside):
         q = state[n % lanes] % 2
