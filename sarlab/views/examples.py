@@ -122,12 +122,6 @@ def _joined(tables: Tables, scene: str | None, band: str | None) -> tuple[pd.Dat
     return rows[(rows["scene"] == scene) & rows["run_id"].isin(pictured)], index
 
 
-def _floor(value: object) -> str:
-    """What another acquisition of the same ground would score, behind a score."""
-    known = pd.to_numeric(value, errors="coerce")
-    return f" (floor {number(float(known), 2)})" if np.isfinite(known) else ""
-
-
 def _variant(
     tables: Tables, index: pd.DataFrame, row: pd.Series, step: str, series: str = "", side: int | None = None
 ) -> Variant:
@@ -137,14 +131,17 @@ def _variant(
         "over the KLT": f"{number(row['gain_over_klt_db'], 2, sign=True)} dB",
         "SSIM": number(row["ssim"], 2),
         "error (RMS)": f"{number(row['rmse_db'], 2)} dB",
-        "edges kept": number(row["epi_roa"], 2) + _floor(row.get("epi_roa_floor", np.nan)),
+        "edges kept": number(row["epi_roa"], 2),
+        "noise floor": number(row.get("epi_roa_floor", np.nan), 2),
         "looks ÷ before": number(row["enl_ratio"], 2),
         "bias": f"{number(row['bias_db'], 2, sign=True)} dB",
         "file": f"{number(row['bpp'], 2)} bpp",
         "file ÷ product": f"1 : {number(row['measured_cr'], 1)}",
     }
-    if row["architecture"] == "klt":
-        facts.pop("over the KLT")
+    unknown = {"over the KLT"} if row["architecture"] == "klt" else set()
+    if not np.isfinite(float(row.get("epi_roa_floor", np.nan))):
+        unknown.add("noise floor")
+    facts = {name: value for name, value in facts.items() if name not in unknown}
     name = "" if series else label(row["architecture"], row["init"])
     gray = _middle(_read(tables, found["file"]), side)
     written = " · ".join((series or name, step, facts["file"], facts["PSNR"]))
