@@ -5,6 +5,7 @@ The directive ``chapters`` lists the chapters of the table of contents with the 
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 import re
@@ -101,6 +102,9 @@ def read_in_parallel(app: Sphinx) -> None:
     more processes than cores keep all cores busy.
     """
     if sys.platform == "linux":
+        # what the pages about the package document, imported once for all processes
+        for name in ("sarlab.lab.experiment", "sarlab.views.plots"):
+            importlib.import_module(name)
         app.parallel = max(app.parallel, min(4 * len(os.sched_getaffinity(0)), 8))
     # jupyter-book always loads this one; it numbers sections across parts, which `_config.yml` turns off
     app.extensions["sphinx_multitoc_numbering"].parallel_read_safe = True

@@ -18,6 +18,8 @@ from sarlab.lab.results import MANIFEST
 from sarlab.lab.share import PACKAGE, shared_folder
 from sarlab.lab.variables import inherited
 
+#: Starts the builder, without a grammar of addresses whose compilation takes seconds and which no page needs.
+START = "import sys; sys.modules['rfc3987_syntax'] = None; from jupyter_book.cli.main import main; main()"
 #: What the kernel of a page says where one of its ports is not free.
 PORT_TAKEN = "Address already in use"
 
@@ -63,7 +65,7 @@ def render(book: Path, out: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix=".render-", dir=out) as work:
         command = [
             # the module has no __main__ block, so "-m" would do nothing and succeed
-            *(sys.executable, "-c", "from jupyter_book.cli.main import main; main()"),
+            *(sys.executable, "-c", START),
             *("build", str(book), "--config", str(book / "_config.yml")),
             *("--path-output", work, "-W", "-n", "--keep-going", "--all"),
         ]
