@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sarlab.cli.sweep import add_selection, select
+from sarlab.cli.sweep import add_selection, matches, select
 
 EPILOG = """
 examples:
@@ -51,7 +51,7 @@ def chosen(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
     """Folders of runs and tables of studies that are to be packed."""
     if not args.plan:
         folders = sorted(path.parent for path in args.runs.glob("*/manifest.json"))
-        return [path for path in folders if not args.only or args.only in path.name], sorted(
+        return [path for path in folders if matches(path.name, args.only)], sorted(
             (args.runs / "studies").glob("*.csv")
         )
     from sarlab.lab.jobs import jobs_of

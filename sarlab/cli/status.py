@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from sarlab.cli.sweep import add_selection, select
+from sarlab.cli.sweep import add_selection, matches, select
 from sarlab.lab.jobs import jobs_of
 from sarlab.lab.plans import load_plan, plan_names
 from sarlab.lab.status import RunStatus, counts, statuses
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         plan = load_plan(args.plan, scenes=args.scenes, quantity=args.quantity)
         found = statuses(args.runs, select(jobs_of(plan, args.runs), args.only))
     else:
-        found = [item for item in statuses(args.runs) if not args.only or args.only in item.run_id]
+        found = [item for item in statuses(args.runs) if matches(item.run_id, args.only)]
     totals = counts(found)
     if args.json:
         print(json.dumps({"counts": totals, "runs": [item.to_dict() for item in found]}, indent=1))

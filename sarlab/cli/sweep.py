@@ -74,8 +74,7 @@ def run(args: argparse.Namespace) -> int:
     todo = [job for job in todo if job not in skipped]
     counts = f"{len(jobs)} runs, {len(jobs) - len(todo) - len(skipped)} complete, {len(todo)} to do"
     print(f"{plan.name}: {counts}" + (f", {len(skipped)} failed before" if skipped else ""), flush=True)
-    for job in skipped:
-        print(f"  failed  {job.run_id}: {job.failure.get('message', '')} (--retry-failed runs it again)")
+    tell_skipped(skipped)
     studies = [] if args.only else study_jobs(plan.studies, plan.runs[0].scenes, args.runs)
     start = time.monotonic()
     deadline = None if args.time_budget is None else start + args.time_budget
@@ -120,23 +119,37 @@ def run_together(args: argparse.Namespace, jobs: list[Job]) -> int:
         if not crew.leads:
             torchrun.follow(jobs, crew, settings)
             return 0
-        todo = [job for job in jobs if job.state != "complete" and (args.retry_failed or job.state != "failed")]
+        todo = [job for job in jobs if job.state != "complete"]
+        skipped = [job for job in todo if job.state == "failed" and not args.retry_failed]
+        todo = [job for job in todo if job not in skipped]
         print(f"{len(jobs)} runs, {len(todo)} to do, each by {crew.size} processes", flush=True)
+        tell_skipped(skipped)
         check_writable(args.runs)
         with Progress(todo) as progress:
             ended = torchrun.lead(jobs, todo, crew, lambda some: execute(some, "inline", settings, progress))
     failed = [item for item in ended if item.outcome == "failed"]
     for item in failed:
         print(f"sarlab: error: {item.job.run_id}: {item.message}", file=sys.stderr)
-    return 1 if failed else 3 if any(job.state != "complete" for job in todo) else 0
+    return 1 if failed or skipped else 3 if any(job.state != "complete" for job in todo) else 0
+
+
+def tell_skipped(jobs: list[Job]) -> None:
+    """Say which runs failed before and are not tried again."""
+    for job in jobs:
+        print(f"  failed  {job.run_id}: {job.failure.get('message', '')} (--retry-failed runs it again)")
 
 
 def select(jobs: list[Job], only: str | None) -> list[Job]:
     """Jobs whose id contains a text, or matches a pattern with ``*``, ``?`` or ``[…]``."""
+    return [job for job in jobs if matches(job.run_id, only)]
+
+
+def matches(run_id: str, only: str | None) -> bool:
+    """Whether an id contains a text, or matches a pattern; every id does where there is none."""
     if not only:
-        return jobs
+        return True
     pattern = only if any(sign in only for sign in "*?[") else f"*{only}*"
-    return [job for job in jobs if fnmatch.fnmatchcase(job.run_id, pattern)]
+    return fnmatch.fnmatchcase(run_id, pattern)
 
 
 def foretell(jobs: list[Job], todo: list[Job], states: dict[str, str], executor: str, settings: Settings) -> None:

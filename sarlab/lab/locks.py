@@ -5,11 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sarlab.errors import SarlabError
+
+#: How often a lock is asked for, and seconds between: whoever only looks at one has it for a moment, too.
+TRIES, PAUSE = 5, 0.02
 
 
 class Busy(SarlabError):
@@ -18,7 +22,7 @@ class Busy(SarlabError):
 
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on the file `path` (created where missing), or raise `Busy` at once.
+    """Hold an exclusive lock on the file `path` (created where missing), or raise `Busy`.
 
     The file keeps the process id and the machine of its last holder, for messages and for interrupting it; the file
     itself is no lock. On a shared file system it holds between machines where the file system passes locks on, as NFS
@@ -27,15 +31,23 @@ def hold(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Busy(f"{path.parent} is in use by {describe(path)}") from None
+        if not any(_taken(descriptor, attempt) for attempt in range(TRIES)):
+            raise Busy(f"{path.parent} is in use by {describe(path)}")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()} {platform.node()}".encode(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def _taken(descriptor: int, attempt: int) -> bool:
+    if attempt:
+        time.sleep(PAUSE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def is_held(path: Path) -> bool:

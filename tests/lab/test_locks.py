@@ -1,9 +1,11 @@
 """Locks: exclusive between processes, freed by the death of their holder."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -27,6 +29,16 @@ def test_second_process_is_refused_and_told_by_whom(tmp_path, other):
         pass
     assert locks.is_held(tmp_path / ".lock")
     assert locks.holder(tmp_path / ".lock") == other.pid
+
+
+def test_a_look_at_a_lock_takes_it_from_nobody(tmp_path):
+    path = tmp_path / ".lock"
+    path.touch()
+    with path.open() as looker:
+        fcntl.flock(looker, fcntl.LOCK_SH)
+        threading.Timer(locks.PAUSE, fcntl.flock, (looker, fcntl.LOCK_UN)).start()
+        with locks.hold(path):
+            assert locks.holder(path) == os.getpid()
 
 
 def test_kill_frees_the_lock(tmp_path, other):

@@ -64,6 +64,14 @@ def test_without_a_plan_every_folder_counts(mixed, capsys):
     assert jobs[4].run_id not in out
 
 
+def test_patterns_count_with_a_plan_and_without(mixed, capsys):
+    plan, jobs, runs = mixed
+    for arguments in ([], [str(plan)]):
+        assert main(["status", *arguments, "--runs", str(runs), "--only", "*-s1-*", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)["runs"]
+        assert [item["run_id"] for item in found] == [jobs[1].run_id]
+
+
 def test_an_empty_folder_is_said(tmp_path, capsys):
     assert main(["status", "--runs", str(tmp_path / "nowhere")]) == 0
     assert "no runs below" in capsys.readouterr().out
