@@ -27,7 +27,7 @@ CALIBRATION_SECONDS = 20.0
 #: Steps that are timed, after one that warms up.
 TIMED_STEPS = 3
 #: Seconds that a kernel takes to start and to draw the figures of its page, beyond the run itself.
-KERNEL_SECONDS = 5.0
+KERNEL_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
