@@ -70,6 +70,7 @@ def test_shipped_weights_are_small_and_half_precision():
         assert {str(t.dtype) for t in tensors.values()} <= {
             "torch.float16",
             "torch.uint8",
+            "torch.uint16",
             "torch.int16",
             "torch.int32",
         }
