@@ -25,7 +25,7 @@ from sarlab.coding import hyper_arithmetic
 from sarlab.coding.api import compress, decompress
 from sarlab.coding.codec import codecs
 from sarlab.coding.codec_plans import HyperPlan, load_codec_plan
-from sarlab.coding.learned import model_path
+from sarlab.coding.learned import load_model, model_path
 from sarlab.coding.training import train_codec
 from sarlab.lab.results import now, write_table
 from sarlab.metrics import Reference, score
@@ -117,11 +117,12 @@ def main() -> None:
     path, plan = args.out / "codec_ablation.csv", load_codec_plan(PLAN)
     assert isinstance(plan, HyperPlan)
     known = pd.read_csv(path).to_dict("records") if path.is_file() else []
-    rows = {row["variant"]: row for row in known}
+    rows = {row["variant"]: row for row in known if row["variant"] in ALL}
     with tempfile.TemporaryDirectory() as folder:
         complete: list[pd.DataFrame] = []
-        keys = {name: content_hash(asdict(brief(plan, name))) if name in VARIANTS else "" for name in ALL}
-        wanted = [name for name in ALL if name not in rows or (keys[name] and rows[name]["plan"] != keys[name])]
+        keys = {name: content_hash(asdict(brief(plan, name))) for name in VARIANTS}
+        keys |= {NEAREST: keys[COMPLETE], SHIPPED: load_model(model_path("hyper")).hash.hex()}
+        wanted = [name for name in ALL if name not in rows or rows[name]["plan"] != keys[name]]
         # The complete variant is what the others are held against: it is needed whenever one of them is.
         for name in [COMPLETE, *(name for name in wanted if name != COMPLETE)] if wanted else []:
             trained, key = name in VARIANTS, keys[name]
@@ -149,7 +150,7 @@ def main() -> None:
                 "variant": name, "plan": key, "steps": steps, "seconds": seconds, **row, "over_complete": relative,
                 "bytes": model.stat().st_size, "measured_seconds": time.perf_counter() - start, "date": now(),
             }  # fmt: skip
-            write_table(pd.DataFrame(rows.values()), path)
+            write_table(pd.DataFrame([rows[name] for name in ALL if name in rows]), path)
             print(f"{name}: {row}, {relative:+.1f} % against the complete variant", flush=True)
 
 
