@@ -12,6 +12,7 @@ hashes. Each run arrives as it was written, its manifest last, under its lock.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
@@ -156,6 +157,11 @@ def unpack(path: Path, runs: Path, *, most_bytes: int = MOST_BYTES) -> Packed:
         raise ResultsError(f"{path}: damaged, or no pack of runs ({error})") from None
     except FileNotFoundError as error:
         raise ResultsError(f"no file {error.filename or path}") from None
+    except OSError as error:
+        # A directory that points before the beginning of the file; whatever else fails, a full disk for one, is no damage.
+        if error.errno == errno.EINVAL:
+            raise ResultsError(f"{path}: damaged, or no pack of runs ({error})") from None
+        raise
     return done
 
 

@@ -7,7 +7,7 @@ import stat
 import zipfile
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sarlab.cli import main
@@ -177,6 +177,7 @@ def test_other_files_are_said_to_be_none(data, tmp_path, capsys):
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@example(place=0.9992384541175808, bit=0)  # a directory that points before the file
 def test_a_flipped_bit_is_an_error_or_changes_nothing(packed, tmp_path, place, bit):
     runs, out = packed
     data = bytearray(out.read_bytes())
