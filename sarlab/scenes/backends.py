@@ -14,6 +14,8 @@ from sarlab.scenes.scene import Georeference
 
 #: Samples looked at to decide the quantity, per axis.
 _SAMPLE = 512
+#: Pieces of a large raster that are looked at in its place, per axis, and their side.
+_PIECES, _PIECE = 8, 64
 _METERS_PER_DEGREE = 111_320.0
 
 
@@ -95,6 +97,13 @@ class RasterFile:
 
     def sample(self) -> np.ndarray:
         count, height, width = self.shape
+        if not self._file.overviews(1) and max(height, width) > 4 * _SAMPLE:
+            # Without overviews GDAL would read everything.
+            rows, columns = (np.linspace(0, max(n - _PIECE, 0), _PIECES).astype(int) for n in (height, width))
+            pieces = [self.read(r, c, min(_PIECE, height), min(_PIECE, width)) for r in rows for c in columns]
+            found = np.concatenate([data[valid] for data, valid in pieces])
+            if found.size:
+                return found
         data, valid = self._load(out_shape=(count, min(height, _SAMPLE), min(width, _SAMPLE)))
         return data[valid]
 
