@@ -124,7 +124,7 @@ class Decoder:
         self.reader, self.header = reader, reader.header
         self.radiometric, self.despeckled = radiometric, despeckled
         header, self._workers = self.header, workers
-        Workers(workers)
+        Workers(workers, header.shape[0] * header.shape[1] * header.shape[2])  # they start while the model is loaded
         self.path = find_model(header.model, header.model_hash, header.writer, model)
         self.model = load_model(self.path)
         if not self.model.lowest <= header.quality <= self.model.highest:

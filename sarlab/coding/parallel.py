@@ -7,14 +7,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from functools import lru_cache
+from multiprocessing import get_all_start_methods, get_context, set_forkserver_preload
 from types import TracebackType
 from typing import Any, TypeVar
 
 from sarlab.errors import CodecError
 
 #: Samples below which starting processes takes longer than they save.
-WORTHWHILE = 1 << 25
+WORTHWHILE = 1 << 23
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -39,10 +40,12 @@ class Workers:
             raise CodecError(f"the number of workers must be positive (or 0 for all processors), not {count}")
         self.count = count or (processors() if samples >= WORTHWHILE else 1)
         self._pool: ProcessPoolExecutor | None = None
+        if self.count > 1:
+            _prepare()
 
     def __enter__(self) -> Workers:
         if self.count > 1:
-            self._pool = ProcessPoolExecutor(self.count, get_context("spawn"), initializer=_start)
+            self._pool = ProcessPoolExecutor(self.count, _context(), initializer=_start)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -70,6 +73,23 @@ class Workers:
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _context() -> Any:
+    """Processes are forked from one that has imported everything and done nothing, where the system can do that."""
+    return get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+
+
+@lru_cache(maxsize=1)
+def _prepare() -> None:
+    """Start that process, which imports while this one still looks at the scene."""
+    if "forkserver" in get_all_start_methods():
+        from multiprocessing import forkserver
+
+        set_forkserver_preload(
+            ["sarlab.coding.encoding", "sarlab.coding.decoding", "sarlab.coding.hyper_storage", "torch"]
+        )
+        forkserver.ensure_running()
 
 
 def processors() -> int:
