@@ -85,7 +85,7 @@ class GeoTiffWriter:
         like, reference = self._like, self._reference
         profile: dict[str, Any] = {
             "driver": "GTiff", "count": bands, "height": height, "width": width, "dtype": self.dtype,
-            "compress": "deflate", "bigtiff": "if_safer", "interleave": "band",
+            "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer", "interleave": "band",
         }  # fmt: skip
         if min(height, width) >= 512:
             profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
