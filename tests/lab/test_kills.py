@@ -79,7 +79,7 @@ def test_a_driver_killed_at_random_moments_ends_with_every_row_once(undisturbed,
         for job in jobs:
             # never half a result under the final name
             if job.state == "complete":
-                assert len(read_table(job.folder / "rows.csv")) == 4
+                assert len(read_table(job.folder / "rows.csv")) == (expected["run_id"] == job.folder.name).sum() > 0
     driver = sweep(plan, runs, executor)
     _, error = driver.communicate(timeout=300)
     assert driver.returncode == 0, error
