@@ -6,9 +6,10 @@ the densities of training are Gaussian, real residuals a little less so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -137,19 +138,24 @@ def model_of(trained: HyperTrained, entropy: dict[str, Tensor], frozen: Frozen, 
     return HyperModel(trained.network, analysis, integers, frozen, name=name, normalizers={}, content_hash=b"")
 
 
+def coded_steps(model: HyperModel, pieces: Sequence[Tensor]) -> Iterator[list[Any]]:
+    """Codes of the steps of every piece at every quality that is looked at."""
+    for x in pieces:
+        y = model.analyze(x[:, 0].numpy())
+        active = np.ones((1, *y.shape[2:]), bool)
+        for quality in LOOKED_AT:
+            yield model.quantize(y, active, quality, None).code[0].steps
+
+
 def with_tables(trained: HyperTrained, entropy: dict[str, Tensor], frozen: Frozen, pieces: Sequence[Tensor]) -> Frozen:
     """Best table for each step and scale index, from coding all pieces at all qualities with the tables of `frozen`."""
     steps = len(frozen.families)
     counts = np.zeros((steps, INDICES, _COUNTED + 1))
     model = model_of(trained, entropy, frozen)
-    for x in pieces:
-        y = model.analyze(x[:, 0].numpy())
-        active = np.ones((1, *y.shape[2:]), bool)
-        for quality in LOOKED_AT:
-            code = model.quantize(y, active, quality, None).code[0]
-            for step, (values, indices) in enumerate(code.steps):
-                small = np.abs(values) <= _COUNTED
-                np.add.at(counts[step], (indices[small], np.abs(values[small])), 1)
+    for steps_of_piece in coded_steps(model, pieces):
+        for step, (values, indices) in enumerate(steps_of_piece):
+            small = np.abs(values) <= _COUNTED
+            np.add.at(counts[step], (indices[small], np.abs(values[small])), 1)
     families, maps = zip(*(best_tables(each) for each in counts), strict=True)
     return frozen._replace(families=np.stack(families), maps=np.stack(maps))
 
@@ -157,15 +163,12 @@ def with_tables(trained: HyperTrained, entropy: dict[str, Tensor], frozen: Froze
 def trellis_tables(model: HyperModel, pieces: Sequence[Tensor]) -> TrellisTables:
     """Tables of a trellis for a model, from coding all pieces at all qualities with ever better ones."""
     tables = fitted_tables()
-    latents = [model.analyze(x[:, 0].numpy()) for x in pieces]
     for _ in range(FITTINGS):
         model.set_trellis(tables)
         seen = np.zeros((TABLES, 2, LARGEST_COUNTED + 1))
-        for y in latents:
-            active = np.ones((1, *y.shape[2:]), bool)
-            for quality in LOOKED_AT:
-                for step in model.quantize(y, active, quality, None).code[0].steps:
-                    seen += histogram(step.integers, step.quantizers, step.indices)
+        for steps in coded_steps(model, pieces):
+            for step in steps:
+                seen += histogram(step.integers, step.quantizers, step.indices)
         tables = fitted_tables(seen)
     return tables
 

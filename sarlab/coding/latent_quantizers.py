@@ -155,17 +155,15 @@ class TrellisQuantizer(LatentQuantizer):
     def decode(self, decoder: RangeDecoder, number: int, indices: np.ndarray) -> np.ndarray:
         inside, outside = _parts(indices)
         at = indices.ravel()
-        rows = 2 * at[inside].astype(np.int32)
-        parities = np.empty(len(rows), np.int32)
-        lanes, odds, after = trellis.lane_count(len(rows)), self.tables.odds, trellis.NEXT.astype(np.int32).ravel()
-        state = np.zeros(lanes, np.int32)
-        for start in range(0, len(rows), lanes):
-            row = rows[start : start + lanes]
-            state = state[: len(row)]
-            row += state & 1
-            found = decoder.decode_chances(odds.take(row, 0))
-            parities[start : start + lanes] = found
-            state = after.take(2 * state + found)
+        rows = 2 * at[inside].astype(np.int64)
+        parities = np.empty_like(rows)
+
+        def decoded(places: slice, quantizers: np.ndarray) -> np.ndarray:
+            rows[places] += quantizers
+            parities[places] = found = decoder.decode_chances(self.tables.odds.take(rows[places], 0))
+            return found
+
+        trellis.walk(len(rows), decoded)
         integers = 2 * decoder.decode_indexed(2 * rows + parities, self.tables.tables) + parities
         out = np.empty(at.shape, np.int64)
         out[inside] = trellis.points(integers, rows & 1)

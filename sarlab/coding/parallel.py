@@ -16,6 +16,8 @@ from sarlab.errors import CodecError
 
 #: Samples below which starting processes takes longer than they save.
 WORTHWHILE = 1 << 23
+#: Workers are forked from a process that has imported everything and done nothing, where the system can do that.
+METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -45,7 +47,7 @@ class Workers:
 
     def __enter__(self) -> Workers:
         if self.count > 1:
-            self._pool = ProcessPoolExecutor(self.count, _context(), initializer=_start)
+            self._pool = ProcessPoolExecutor(self.count, get_context(METHOD), initializer=_start)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -75,15 +77,10 @@ class Workers:
                 future.cancel()
 
 
-def _context() -> Any:
-    """Processes are forked from one that has imported everything and done nothing, where the system can do that."""
-    return get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
-
-
 @lru_cache(maxsize=1)
 def _prepare() -> None:
-    """Start that process, which imports while this one still looks at the scene."""
-    if "forkserver" in get_all_start_methods():
+    """Start what the workers are forked from; it imports while this process still looks at the scene."""
+    if METHOD == "forkserver":
         from multiprocessing import forkserver
 
         set_forkserver_preload(

@@ -27,8 +27,6 @@ from sarlab.errors import BitstreamError, CodecError
 _CLASSES = LARGEST.bit_length() + 2
 
 
-_NO_CODE_WORD = "the entropy-coded data is damaged: it is not a code word of its tables"
-
 #: A family, tables, where in which family each table is, or tables with their number of raw low bits.
 TableNames = int | Sequence[Table] | Sequence[tuple[int, int]] | Sequence[tuple[Table, int]]
 
@@ -205,11 +203,10 @@ class RangeDecoder:
         return self._decoded(lambda: self._coder.decode(_uniform(size), count))
 
     def decode_chances(self, chances: np.ndarray) -> np.ndarray:
-        """Integers with probabilities of their own, (n, m): int32, shape (n,)."""
-        try:
-            return np.asarray(self._coder.decode(_chances(), chances)) if len(chances) else np.empty(0, np.int32)
-        except AssertionError as error:
-            raise BitstreamError(_NO_CODE_WORD) from error
+        """Integers with probabilities of their own, (n, m): int64, shape (n,)."""
+        if not len(chances):
+            return np.empty(0, np.int64)
+        return self._decoded(lambda: self._coder.decode(_chances(), chances))
 
     def _symbols(self, count: int, table: Table) -> tuple[np.ndarray, np.ndarray]:
         if not count:
@@ -239,7 +236,7 @@ class RangeDecoder:
         try:
             return np.asarray(decode()).astype(np.int64)
         except AssertionError as error:
-            raise BitstreamError(_NO_CODE_WORD) from error
+            raise BitstreamError("the entropy-coded data is damaged: it is not a code word of its tables") from error
 
 
 def coded_bits(values: np.ndarray, indices: np.ndarray, family: TableNames = 0) -> float:

@@ -19,11 +19,14 @@ Ungerboeck's code of 8 states. Zero as a point of both quantizers: Joshi, Crump 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 #: State after a state and a parity. A state's lowest bit is the quantizer of the value to come.
 NEXT = np.array([[0, 1], [3, 2], [5, 4], [6, 7], [1, 0], [2, 3], [4, 5], [7, 6]])
 STATES = len(NEXT)
+_AFTER = NEXT.ravel()
 #: Most values of a lane: short trellises gain less, because their first values have no choice of quantizer.
 LONGEST = 128
 #: Largest magnitude of an integer.
@@ -45,18 +48,21 @@ def points(integers: np.ndarray, quantizers: np.ndarray) -> np.ndarray:
     return 2 * integers - quantizers * np.sign(integers)
 
 
-def quantizers_of(integers: np.ndarray) -> np.ndarray:
-    """Quantizer of each of a sequence of integers, int64; what a decoder finds out as it goes."""
-    count = len(integers)
+def walk(count: int, parities: Callable[[slice, np.ndarray], np.ndarray]) -> None:
+    """Go through a sequence of `count` values, all lanes a step at a time.
+
+    Parameters
+    ----------
+    count : int
+    parities : callable
+        (places in the sequence, their quantizers) → parities of the integers there.
+    """
     lanes = lane_count(count)
     state = np.zeros(lanes, np.int64)
-    out = np.empty(count, np.int64)
     for start in range(0, count, lanes):
-        part = integers[start : start + lanes]
-        state = state[: len(part)]
-        out[start : start + lanes] = state & 1
-        state = NEXT[state, part & 1]
-    return out
+        places = slice(start, min(start + lanes, count))
+        state = state[: places.stop - start]
+        state = _AFTER.take(2 * state + parities(places, state & 1))
 
 
 def search(x: np.ndarray, price: np.ndarray, indices: np.ndarray, costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

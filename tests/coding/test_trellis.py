@@ -25,6 +25,18 @@ def found(x, price=0.0, costs=FREE, indices=None):
     return trellis.search(x, np.full(x.shape, price, np.float32), indices, costs)
 
 
+def quantizers_of(integers):
+    """Quantizer of each of a sequence of integers, as a decoder finds it out."""
+    out = np.empty(len(integers), np.int64)
+
+    def parities(places, quantizers):
+        out[places] = quantizers
+        return integers[places] & 1
+
+    trellis.walk(len(integers), parities)
+    return out
+
+
 # --- the trellis ------------------------------------------------------------------------------------------------------
 
 
@@ -57,7 +69,7 @@ def test_lanes_share_the_values(count):
 def test_a_decoder_finds_the_quantizers():
     x = np.random.default_rng(0).normal(0, 5, 3001)
     integers, quantizers = found(x, 0.3)
-    assert (trellis.quantizers_of(integers) == quantizers).all()
+    assert (quantizers_of(integers) == quantizers).all()
     assert 0.3 < quantizers.mean() < 0.7
     assert not quantizers[: trellis.lane_count(len(x))].any()
 
@@ -83,8 +95,7 @@ def test_no_sequence_is_cheaper(x, price, seed):
         # Only integers of the value's own sign, or zero, can be best.
         near = [[k for k in ks if k * value >= 0] for ks, value in zip(near, x, strict=True)]
         least = min(
-            cost(x, np.array(k), trellis.quantizers_of(np.array(k)), price, grown, indices)
-            for k in itertools.product(*near)
+            cost(x, np.array(k), quantizers_of(np.array(k)), price, grown, indices) for k in itertools.product(*near)
         )
     finally:
         trellis.lane_count = original
