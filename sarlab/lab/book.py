@@ -18,8 +18,8 @@ from sarlab.lab.results import MANIFEST
 from sarlab.lab.share import PACKAGE, shared_folder
 from sarlab.lab.variables import inherited
 
-#: Starts the builder, without a grammar of addresses whose compilation takes seconds and which no page needs.
-START = "import sys; sys.modules['rfc3987_syntax'] = None; from jupyter_book.cli.main import main; main()"
+#: Starts the builder; its module has no __main__ block, so "-m" would do nothing and succeed.
+START = "from sarlab.lab.startup import build_book; build_book()"
 #: What the kernel of a page says where one of its ports is not free.
 PORT_TAKEN = "Address already in use"
 
@@ -64,7 +64,6 @@ def render(book: Path, out: Path) -> Path:
         return target / "index.html"
     with tempfile.TemporaryDirectory(prefix=".render-", dir=out) as work:
         command = [
-            # the module has no __main__ block, so "-m" would do nothing and succeed
             *(sys.executable, "-c", START),
             *("build", str(book), "--config", str(book / "_config.yml")),
             *("--path-output", work, "-W", "-n", "--keep-going", "--all"),

@@ -1,10 +1,16 @@
-"""Locks on folders that survive a crash: the operating system frees them when their process ends, however it ends."""
+"""Locks on folders that survive a crash: the operating system frees them when their process ends, however it ends.
+
+Where the system knows locks of open files (Linux), whoever looks at one does not touch it. Elsewhere a look takes a share
+of the lock for a moment, and whoever wants all of it then asks again.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import platform
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +18,12 @@ from pathlib import Path
 
 from sarlab.errors import SarlabError
 
-#: How often a lock is asked for, and seconds between: whoever only looks at one has it for a moment, too.
+#: How often a lock is asked for where a look takes it for a moment, too, and seconds between.
 TRIES, PAUSE = 5, 0.02
+#: What a system or a file system says that has no locks of open files.
+_WITHOUT = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+#: The C structure ``flock``: kind, whence, start, length, process.
+_RECORD = struct.Struct("@hhqqi0q")
 
 
 class Busy(SarlabError):
@@ -41,6 +51,11 @@ def hold(path: Path) -> Iterator[None]:
 
 
 def _taken(descriptor: int, attempt: int) -> bool:
+    try:
+        if _record_lock(descriptor, "F_OFD_SETLK") is not None:
+            return True
+    except (BlockingIOError, PermissionError):
+        return False
     if attempt:
         time.sleep(PAUSE)
     try:
@@ -57,12 +72,29 @@ def is_held(path: Path) -> bool:
     except OSError:
         return False
     try:
+        kind = _record_lock(descriptor, "F_OFD_GETLK")
+        if kind is not None:
+            return kind != fcntl.F_UNLCK
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:
         os.close(descriptor)
     return False
+
+
+def _record_lock(descriptor: int, command: str) -> int | None:
+    """Ask for the whole file as a lock of this open file; returns the kind of lock in the answer, None without such locks."""
+    number = getattr(fcntl, command, None)
+    if number is None:
+        return None
+    try:
+        answer = fcntl.fcntl(descriptor, number, _RECORD.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    except OSError as error:
+        if error.errno in _WITHOUT:
+            return None
+        raise
+    return _RECORD.unpack(answer)[0]
 
 
 def holder(path: Path) -> int | None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from sarlab.errors import PlanError, SarlabError
 from sarlab.files import replacing, write_json
 from sarlab.lab.jobs import FAILURE
 from sarlab.lab.share import shared_folder
+from sarlab.lab.startup import quick_imports
 
 NOTEBOOK = "notebook.ipynb"
 
@@ -38,23 +37,6 @@ def read_template(name: str = "run_experiment") -> Any:
     import jupytext
 
     return jupytext.read(shared_folder("notebooks") / f"{name}.py", fmt="py:percent")
-
-
-@contextlib.contextmanager
-def quick_imports() -> Iterator[None]:
-    """Import Jupyter's parts without a grammar of addresses that takes longer to compile than all of the rest.
-
-    It belongs to a check of JSON that no notebook has, and which its library leaves out where the grammar is missing.
-    """
-    name = "rfc3987_syntax"
-    loaded = name in sys.modules
-    if not loaded:
-        sys.modules[name] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        if not loaded:
-            sys.modules.pop(name, None)
 
 
 def check_parameters(template: Any, parameters: Mapping[str, Any]) -> None:

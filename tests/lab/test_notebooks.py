@@ -47,7 +47,7 @@ def test_two_notebooks_at_once_leave_the_working_directory_alone(tmp_path, monke
 def test_no_grammar_of_addresses_is_compiled_and_nothing_stays_hidden():
     code = """
 import sys
-from sarlab.lab.notebooks import quick_imports
+from sarlab.lab.startup import quick_imports
 with quick_imports():
     import papermill, jupytext, jsonschema
 assert "lark" not in sys.modules and "rfc3987_syntax" not in sys.modules
