@@ -56,7 +56,7 @@ def synthetic():
 
 def run_page(book, run_id, synthetic):
     """A run page as the sweep leaves it: executed, with a figure in it."""
-    from sarlab.lab.publish import list_pages
+    from sarlab.lab.contents import list_pages
     from sarlab.lab.runnotebook import clean_notebook
     from sarlab.views.plots import db_histograms, scene_triptych
 

@@ -14,21 +14,21 @@ import pandas as pd
 from sarlab.errors import ResultsError
 from sarlab.files import replacing, write_json, write_text
 from sarlab.lab import release
+from sarlab.lab.contents import list_pages
 from sarlab.lab.jobs import Job
 from sarlab.lab.notebooks import NOTEBOOK
 from sarlab.lab.plans import Plan
 from sarlab.lab.results import MANIFEST, environment, now, order_columns, read_manifest, read_table, write_table
 from sarlab.lab.runnotebook import clean_notebook
-from sarlab.lab.studies import study_jobs
+from sarlab.lab.studies import StudyJob, study_jobs
+from sarlab.lab.swap import rewritten
 
-#: Entry of ``_toc.yml`` below which the run pages are listed.
-RUNS_CHAPTER = "chapters/runs"
 #: Side of an example image, in pixels.
 IMAGE_SIDE = 240
 
 
 def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = False) -> dict[str, Any]:
-    """Write the results of complete runs into the folder of a book.
+    """Write the results of complete runs into the folder of a book: all of them, or after an error none.
 
     Parameters
     ----------
@@ -48,7 +48,8 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = Fals
     Raises
     ------
     ResultsError
-        If no run is complete; for a tracked report, if any is not, or its pages cannot be made small enough.
+        If no run is complete, or `book` is no book; for a tracked report, if any run is not complete, or its pages cannot
+        be made small enough.
     """
     complete = [job for job in jobs if job.state == "complete"]
     if not complete:
@@ -58,6 +59,26 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = Fals
     if tracked:
         release.check(plan.name, jobs, tables)
         shown = release.with_pages(complete)
+    if not (book / "_toc.yml").is_file():
+        raise ResultsError(f"{book} is no copy of the book, it has no _toc.yml; give the folder 'book' of a checkout")
+    with rewritten(book, ("results", "runs", "_toc.yml")) as copy:
+        return write_book(plan, jobs, tables, shown, copy, tracked=tracked)
+
+
+def write_book(
+    plan: Plan, jobs: Sequence[Job], tables: Sequence[StudyJob], shown: Sequence[Job], book: Path, *, tracked: bool
+) -> dict[str, Any]:
+    """Write tables, images, pages, the table of contents and, last, the manifest, which is returned.
+
+    Parameters
+    ----------
+    plan, jobs, book, tracked
+        As for `publish`.
+    tables : sequence of StudyJob
+    shown : sequence of Job
+        Those with images and a page.
+    """
+    complete = [job for job in jobs if job.state == "complete"]
     results = book / "results"
     clear_studies(results)
     runs, history = collect(plan, complete)
@@ -259,40 +280,3 @@ def page_title(job: Job) -> str:
     return (
         f"{name}{start}, {model.dimension_ratio:g}× ({side}×{side}×{model.latent_channels}){bits}, seed {job.spec.seed}"
     )
-
-
-def list_pages(toc: Path, pages: Sequence[str]) -> None:
-    """List the run pages below the chapter of runs in ``_toc.yml``.
-
-    Raises
-    ------
-    ResultsError
-        If the table of contents has no such chapter.
-    """
-    import yaml
-
-    text = toc.read_text(encoding="utf-8")
-    contents = yaml.safe_load(text)
-    chapter = _find(contents, RUNS_CHAPTER)
-    if chapter is None:
-        raise ResultsError(f"{toc}: no entry '{RUNS_CHAPTER}'; the run pages are listed below it")
-    chapter.pop("sections", None)
-    if pages:
-        chapter["sections"] = [{"file": f"runs/{name}"} for name in pages]
-    remarks = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
-
-    class Indented(yaml.SafeDumper):
-        def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-            super().increase_indent(flow, False)
-
-    write_text(toc, remarks + yaml.dump(contents, Dumper=Indented, sort_keys=False, allow_unicode=True, width=120))
-
-
-def _find(node: Any, file: str) -> dict[str, Any] | None:
-    if isinstance(node, dict):
-        if node.get("file") == file:
-            return node
-        return next((found for value in node.values() if (found := _find(value, file))), None)
-    if isinstance(node, list):
-        return next((found for value in node if (found := _find(value, file))), None)
-    return None

@@ -11,10 +11,11 @@ import yaml
 from sarlab.cli import main
 from sarlab.errors import ResultsError
 from sarlab.lab import release
+from sarlab.lab.contents import find
 from sarlab.lab.executors import Settings, execute
 from sarlab.lab.jobs import jobs_of
 from sarlab.lab.plans import build_plan
-from sarlab.lab.publish import _find, publish
+from sarlab.lab.publish import publish
 from sarlab.lab.results import RUN_COLUMNS, tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +68,7 @@ def test_images_are_listed_and_lie_there(published):
 
 def test_pages_are_titled_listed_and_free_of_this_machine(published):
     _, jobs, book, _ = published
-    chapter = _find(yaml.safe_load((book / "_toc.yml").read_text()), "chapters/runs")
+    chapter = find(yaml.safe_load((book / "_toc.yml").read_text()), "chapters/runs")
     assert [entry["file"] for entry in chapter["sections"]] == [f"runs/{job.run_id}" for job in jobs]
     for job in jobs:
         text = (book / "runs" / f"{job.run_id}.ipynb").read_text()
@@ -98,6 +99,34 @@ def test_nothing_to_publish_is_said(tmp_path):
     plan = build_plan("tiny", PLAN)
     with pytest.raises(ResultsError, match="run 'sarlab sweep tiny' first"):
         publish(plan, jobs_of(plan, tmp_path), tmp_path / "book")
+
+
+def contents_of(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_publication_that_fails_at_the_end_leaves_the_book_as_it_was(published, tmp_path, monkeypatch):
+    plan, jobs, _, _ = published
+    copy = tmp_path / "book"
+    shutil.copytree(ROOT / "book", copy)
+    before, folders = contents_of(copy), sorted(copy.rglob("*/"))
+
+    def refuse(path, value):
+        raise ResultsError("the manifest, which is written last")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sarlab.lab.publish.write_json", refuse)
+        with pytest.raises(ResultsError, match="written last"):
+            publish(plan, jobs, copy, tracked=True)
+    assert contents_of(copy) == before
+    assert sorted(copy.rglob("*/")) == folders
+    with pytest.raises(ResultsError, match=r"is no copy of the book, it has no _toc\.yml"):
+        publish(plan, jobs, tmp_path / "new" / "book")
+    assert not (tmp_path / "new").exists()
+    (copy / "_toc.yml").write_text("root: index\n")
+    with pytest.raises(ResultsError, match=r"^_toc\.yml: no entry 'chapters/runs'"):
+        publish(plan, jobs, copy)
+    assert contents_of(copy) == {**before, Path("_toc.yml"): b"root: index\n"}
 
 
 # --- the tracked report -----------------------------------------------------------------------------------------------
