@@ -66,8 +66,9 @@ def run(args: argparse.Namespace) -> int:
     jobs = select(jobs_of(plan, args.runs), args.only)
     if not jobs:
         raise SarlabError(f"no run of plan '{plan.name}' has '{args.only}' in its id")
+    studies = [] if args.only else study_jobs(plan.studies, plan.runs[0].scenes, args.runs)
     if launched() and not args.dry_run:
-        return run_together(args, jobs)
+        return run_together(args, jobs, studies)
     states = {job.run_id: job.state for job in jobs}
     todo = [job for job in jobs if states[job.run_id] != "complete"]
     skipped = [job for job in todo if states[job.run_id] == "failed" and not args.retry_failed]
@@ -75,7 +76,6 @@ def run(args: argparse.Namespace) -> int:
     counts = f"{len(jobs)} runs, {len(jobs) - len(todo) - len(skipped)} complete, {len(todo)} to do"
     print(f"{plan.name}: {counts}" + (f", {len(skipped)} failed before" if skipped else ""), flush=True)
     tell_skipped(skipped)
-    studies = [] if args.only else study_jobs(plan.studies, plan.runs[0].scenes, args.runs)
     start = time.monotonic()
     deadline = None if args.time_budget is None else start + args.time_budget
     settings = Settings(args.device, args.workers, deadline, scheduler=args.scheduler, notebooks=args.notebooks)
@@ -108,8 +108,8 @@ def launched() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
 
 
-def run_together(args: argparse.Namespace, jobs: list[Job]) -> int:
-    """Every run by all processes that torchrun started; the first one reports."""
+def run_together(args: argparse.Namespace, jobs: list[Job], studies: list[StudyJob]) -> int:
+    """Every run by all processes that torchrun started; the first one reports, and computes the studies when all are trained."""
     from sarlab.lab import torchrun
 
     if args.executor != "inline":
@@ -127,10 +127,13 @@ def run_together(args: argparse.Namespace, jobs: list[Job]) -> int:
         check_writable(args.runs)
         with Progress(todo) as progress:
             ended = torchrun.lead(jobs, todo, crew, lambda some: execute(some, "inline", settings, progress))
+    # All cores are free: the other processes are done.
+    alone = Settings(args.device, args.workers, deadline)
+    broken = run_studies([study for study in studies if not study.manifest], alone)
     failed = [item for item in ended if item.outcome == "failed"]
     for item in failed:
         print(f"sarlab: error: {item.job.run_id}: {item.message}", file=sys.stderr)
-    return 1 if failed or skipped else 3 if any(job.state != "complete" for job in todo) else 0
+    return 1 if failed or skipped or broken else 3 if any(job.state != "complete" for job in todo) else 0
 
 
 def tell_skipped(jobs: list[Job]) -> None:

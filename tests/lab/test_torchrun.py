@@ -4,14 +4,17 @@ import os
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 from sarlab.cli import main
 from sarlab.lab.jobs import jobs_of
 from sarlab.lab.plans import load_plan
 from sarlab.lab.results import read_table
+from sarlab.lab.studies import study_jobs
 
 PLAN = """
+studies = ["limits"]
 [train]
 steps = 12
 batch_size = 4
@@ -42,8 +45,12 @@ def test_two_processes_give_the_rows_of_one(tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr + done.stdout
     assert done.stdout.count("2 runs, 2 to do, each by 2 processes") == 1
+    # the first process computes the studies when all is trained
+    assert done.stdout.count("study limits: ") == 1
+    ours, theirs = (study_jobs(["limits"], jobs[0].spec.scenes, runs)[0].table() for runs in (team, alone))
+    pd.testing.assert_frame_equal(ours, theirs)
     # the weights that float16 takes over are a run of their own
-    assert len(list(team.iterdir())) == 3
+    assert len(list(team.iterdir())) == 4, "with the folder of studies"
     assert {job.run_id for job in jobs} < {path.name for path in team.iterdir()}
     for job in jobs:
         ours, theirs = read_table(job.folder / "rows.csv"), read_table(alone / job.run_id / "rows.csv")
@@ -53,6 +60,7 @@ def test_two_processes_give_the_rows_of_one(tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert "0 to do" in done.stdout
+    assert "study" not in done.stdout
 
 
 def test_another_executor_is_refused(tmp_path, monkeypatch, capsys):
