@@ -11,7 +11,7 @@ import numpy as np
 from sarlab.coding.learned import TileModel, load_model
 from sarlab.coding.levels import Levels
 from sarlab.coding.sources import Source, redeem
-from sarlab.coding.tilecoder import active_columns, blocks_of, dilated, fill_invalid
+from sarlab.coding.tilecoder import CODED, MISSING, active_columns, blocks_of, dilated, fill_invalid, kinds_of
 from sarlab.coding.tiling import FILL_REACH, Tiling, Window, blocks_covering, grown, inside, rounded_up
 
 #: Side of the windows that stand for a large scene, and fewest and most of them.
@@ -60,8 +60,10 @@ class Piece:
     y : ndarray of float32, shape (bands, channels, h, w)
     x : ndarray of float32, shape (bands, H, W)
         Normalized samples of `window`; anything where not valid.
-    valid : ndarray of bool, shape (bands, H, W)
-        Of the samples of `outer`.
+    kinds : ndarray of uint8, shape (bands, H, W)
+        Of the samples of `outer`; see `sarlab.coding.tilecoder`.
+    blocks : ndarray of bool, shape (bands, h, w), or None
+        The flat ones among the blocks of `outer`; None where the file has none.
     outer : (row, column, height, width)
     stride : int
     """
@@ -70,13 +72,29 @@ class Piece:
     wide: Window
     y: np.ndarray
     x: np.ndarray
-    valid: np.ndarray
+    kinds: np.ndarray
+    blocks: np.ndarray | None
     outer: Window
     stride: int
 
     def mask(self, window: Window) -> np.ndarray:
         """Valid samples of a part."""
-        return self.valid[(slice(None), *inside(window, self.outer))]
+        return np.asarray(self._kinds(window) != MISSING)
+
+    def coded(self, window: Window) -> np.ndarray:
+        """Samples of a part that the latent stands for."""
+        return np.asarray(self._kinds(window) == CODED)
+
+    def flat(self, window: Window) -> np.ndarray | None:
+        """Flat blocks of a part that begins on a multiple of the stride."""
+        if self.blocks is None:
+            return None
+        stride = self.stride
+        at = inside(blocks_covering(window, stride), blocks_covering(self.outer, stride))
+        return self.blocks[(slice(None), *at)]
+
+    def _kinds(self, window: Window) -> np.ndarray:
+        return self.kinds[(slice(None), *inside(window, self.outer))]
 
     def latent(self, window: Window) -> np.ndarray:
         """Latent of a part that begins on a multiple of the stride."""
@@ -86,10 +104,11 @@ class Piece:
         ]
 
     def sides(self, window: Window) -> int:
-        """Borders of a tile behind which the next row or column of blocks holds valid samples."""
-        if self.mask(window).all() or not self.valid.any():
+        """Borders of a tile behind which the next row or column of blocks holds coded samples."""
+        coded = self.kinds == CODED
+        if self.coded(window).all() or not coded.any():
             return 0
-        blocks = np.asarray(blocks_of(self.valid, self.stride).any(0))
+        blocks = np.asarray(blocks_of(coded, self.stride).any(0))
         rows, columns = inside(blocks_covering(window, self.stride), blocks_covering(self.outer, self.stride))
         tall, broad = (slice(max(0, s.start - 1), s.stop + 1) for s in (rows, columns))
         beyond = (
@@ -102,7 +121,7 @@ class Piece:
 
     def active(self, window: Window) -> np.ndarray:
         """Active latent columns of a tile."""
-        return active_columns(self.mask(window), self.stride, self.sides(window))
+        return active_columns(self.coded(window), self.stride, self.sides(window))
 
 
 def make_job(
@@ -117,20 +136,24 @@ def make_job(
 def analyze(job: Job) -> Piece:
     """Read and analyze a window: what a worker process does."""
     model, tiling = load_model(job.model), job.tiling
-    x, valid = job.levels.normalized(redeem(job.ticket))
+    scene = redeem(job.ticket)
+    x, valid = job.levels.normalized(scene)
+    flat = job.levels.flat_blocks(scene, model.stride)
+    kinds = valid.view(np.uint8) if flat is None else kinds_of(valid, flat, model.stride)
+    coded = kinds == CODED
     wide = grown(job.core, job.margin * model.stride, tiling.height, tiling.width)
     reach = grown(wide, rounded_up(model.analysis_reach, model.stride), tiling.height, tiling.width)
-    filled = fill_invalid(x, valid, model.neutral)[(slice(None), *inside(reach, job.outer))]
+    filled = fill_invalid(x, coded, model.neutral)[(slice(None), *inside(reach, job.outer))]
     padding = [(0, 0), *((0, -length % model.stride) for length in filled.shape[1:])]
     y = model.analyze(np.pad(filled, padding, mode="edge"))
-    if not valid.all():
-        # Columns far from valid samples are zero, also where the border of a tile makes some of them active.
-        near = dilated(blocks_of(valid, model.stride))
+    if not coded.all():
+        # Columns far from coded samples are zero, also where the border of a tile makes some of them active.
+        near = dilated(blocks_of(coded, model.stride))
         at = inside(blocks_covering(reach, model.stride), blocks_covering(job.outer, model.stride))
         y = y * near[(slice(None), *at)][:, None]
     whole = Piece(
         job.core, reach, y,
-        x[(slice(None), *inside(job.core, job.outer))], valid, job.outer, model.stride,
+        x[(slice(None), *inside(job.core, job.outer))], kinds, flat, job.outer, model.stride,
     )  # fmt: skip
     return replace(whole, wide=wide, y=whole.latent(wide))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from sarlab.coding.levels import Levels
 from sarlab.coding.mask import ALL_VALID, first_mode
 from sarlab.coding.metadata import scene_fields
 from sarlab.coding.parallel import Workers
-from sarlab.coding.tilecoder import decode_tile
+from sarlab.coding.tilecoder import CODED, decode_tile
 from sarlab.coding.tiling import Tiling, Window, blocks_covering, grown, inside
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.scene import Scene
@@ -28,6 +30,7 @@ class TileOrder:
     payload: bytes
     check: int
     shape: tuple[int, int, int]
+    flats: bool
     quality: float
     side: bytes
     name: str
@@ -41,8 +44,8 @@ class SynthesisOrder:
     ----------
     latent : ndarray of int, shape (bands, channels, h, w)
         Of `wide`.
-    valid : ndarray of bool, shape (bands, H, W)
-        Of `core`.
+    kinds : ndarray of uint8, shape (bands, H, W)
+        Of the samples of `core`; see `sarlab.coding.tilecoder`.
     core, wide : (row, column, height, width)
         Samples wanted, and samples whose latent is at hand.
     side : bytes
@@ -56,7 +59,7 @@ class SynthesisOrder:
     model: Path
     levels: Levels
     latent: np.ndarray
-    valid: np.ndarray
+    kinds: np.ndarray
     quality: float
     core: Window
     wide: Window
@@ -66,18 +69,20 @@ class SynthesisOrder:
 
 
 def decode_one(order: TileOrder) -> tuple[np.ndarray, np.ndarray]:
-    """Latent (in the smallest integer type) and mask of a tile."""
+    """Latent (in the smallest integer type) of a tile, and the kinds of its samples."""
     model = load_model(order.model)
     side = model.parse_side(order.side, order.shape[0])
-    latent, valid = decode_tile(model, order.payload, order.check, order.shape, order.quality, side, order.name)
+    latent, kinds = decode_tile(
+        model, order.payload, order.check, order.shape, order.flats, order.quality, side, order.name
+    )
     largest = max(int(latent.max(initial=0)), -int(latent.min(initial=0)))
-    return latent.astype(np.int8 if largest < 128 else np.int16 if largest < 1 << 15 else np.int32), valid
+    return latent.astype(np.int8 if largest < 128 else np.int16 if largest < 1 << 15 else np.int32), kinds
 
 
 def synthesize(order: SynthesisOrder) -> np.ndarray:
-    """Native samples of a window, NaN where not valid."""
-    if not order.valid.any():
-        return np.full(order.valid.shape, np.nan, np.float32)
+    """Native samples of a window, NaN where missing."""
+    if not (order.kinds == CODED).any():
+        return order.levels.restored(np.zeros(order.kinds.shape, np.float32), order.kinds)
     model = load_model(order.model)
     make = model.despeckled if order.despeckled else model.synthesize
     x_hat = make(order.latent, order.quality)
@@ -85,7 +90,7 @@ def synthesize(order: SynthesisOrder) -> np.ndarray:
         widths = np.array([n.width for n in order.levels.normalizers], np.float32)
         side = model.parse_side(order.side, len(order.latent))
         x_hat = x_hat + model.correction(order.latent, order.quality, side) / widths[:, None, None]
-    return order.levels.restored(x_hat[(slice(None), *inside(order.core, order.wide))], order.valid)
+    return order.levels.restored(x_hat[(slice(None), *inside(order.core, order.wide))], order.kinds)
 
 
 class Decoder:
@@ -149,24 +154,35 @@ class Decoder:
         tiling.check_window(window)
         rows, columns = tiling.tiles_of(window, self.model.synthesis_reach)
         own_rows, own_columns = tiling.tiles_of(window)
-        latents: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
-        loaded = rows.start
+        tiles = deque((row, column) for row in rows for column in columns)
+        latents: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
+        waiting: deque[tuple[tuple[int, ...], Callable[[], Any]]] = deque()
+
+        def collected() -> Iterator[tuple[Window, np.ndarray]]:
+            place, result = waiting.popleft()
+            if len(place) == 4:
+                yield place, result()
+            else:
+                latents[place] = result()
+
         with Workers(self._workers, self.header.shape[0] * window[2] * window[3]) as workers:
             for row in own_rows:
                 needed = tiling.tiles_of(tiling.window(row, 0), self.model.synthesis_reach)[0]
+                while tiles and tiles[0][0] <= needed.stop:  # a row more than needed, so that no worker ever waits
+                    ahead, column = tiles.popleft()
+                    order = self._tile_order(ahead, column)
+                    waiting.append(((ahead, column), workers.submit(decode_one, order)))
+                while any(len(place) == 2 and place[0] < needed.stop for place, _ in waiting):
+                    yield from collected()
                 for place in [place for place in latents if place[0] < needed.start]:
                     del latents[place]
-                while loaded < min(needed.stop, rows.stop):
-                    orders = [self._tile_order(loaded, column) for column in columns]
-                    for column, decoded in zip(columns, workers.map(decode_one, orders), strict=True):
-                        latents[loaded, column] = decoded
-                    loaded += 1
-                cores = [
-                    self._core(row, column, count, window)
-                    for column, count in tiling.runs(row, own_columns.start, own_columns.stop)
-                ]
-                parts = (self._synthesis_order(core, latents) for core in cores)
-                yield from zip(cores, workers.map(synthesize, parts), strict=True)
+                for column, count in tiling.runs(row, own_columns.start, own_columns.stop):
+                    core = self._core(row, column, count, window)
+                    waiting.append((core, workers.submit(synthesize, self._synthesis_order(core, latents))))
+                    while sum(len(place) == 4 for place, _ in waiting) > workers.ahead:
+                        yield from collected()
+            while waiting:
+                yield from collected()
 
     @property
     def may_be_invalid(self) -> bool:
@@ -185,12 +201,12 @@ class Decoder:
         shape = (self.header.shape[0], height, width)
         name = f"{self.reader.name}: tile {number} (row {row}, column {column})"
         return TileOrder(
-            self.path, self.reader.payload(number), self.reader.check(number), shape,
+            self.path, self.reader.payload(number), self.reader.check(number), shape, self.header.flats is not None,
             self.header.quality, self.header.side, name,
         )  # fmt: skip
 
     def _synthesis_order(
-        self, core: Window, latents: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]]
+        self, core: Window, latents: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]]
     ) -> SynthesisOrder:
         tiling, stride = self.tiling, self.model.stride
         wide = grown(blocks_covering(core, stride), self.model.synthesis_reach, *tiling.latent_shape)
@@ -199,14 +215,14 @@ class Decoder:
         first = next(iter(parts.values()))[0]
         kind = np.result_type(*(part.dtype for part, _ in parts.values()))
         latent = np.zeros((*first.shape[:2], *wide[2:]), kind)
-        valid = np.empty((self.header.shape[0], *core[2:]), bool)
-        for (row, column), (part, mask) in parts.items():
+        kinds = np.empty((self.header.shape[0], *core[2:]), np.uint8)
+        for (row, column), (part, own) in parts.items():
             place = tiling.window(row, column)
             _paste(latent, wide, part, blocks_covering(place, stride))
-            _paste(valid, core, mask, place)
+            _paste(kinds, core, own, place)
         in_samples = (stride * wide[0], stride * wide[1], stride * wide[2], stride * wide[3])
         return SynthesisOrder(
-            self.path, self.levels, latent, valid, self.header.quality, core, in_samples, self.header.side,
+            self.path, self.levels, latent, kinds, self.header.quality, core, in_samples, self.header.side,
             self.radiometric, self.despeckled,
         )  # fmt: skip
 

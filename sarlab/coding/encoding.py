@@ -50,7 +50,8 @@ def _coded(order: Order, piece: Piece) -> Iterator[tuple[bytes, int]]:
     for window in order.windows:
         active = piece.active(window)
         quantized = model.quantize(piece.latent(window), active, order.quality, side)
-        yield encode_tile(model, quantized, piece.mask(window), piece.sides(window), order.quality, side)
+        valid, flat = piece.mask(window), piece.flat(window)
+        yield encode_tile(model, quantized, valid, flat, piece.sides(window), order.quality, side)
 
 
 class Encoder:
@@ -91,7 +92,7 @@ class Encoder:
         windows = [(0, 0, height, width)] if small else sample_windows(self.tiling)
         first = source.read((0, 0, 1, 1))
         looked = [source.read(window) for window in windows]
-        self.levels = fit_levels(looked, self.model.normalizers, everything=small)
+        self.levels = fit_levels(looked, self.model.normalizers, self.model.stride, everything=small)
         del looked
         margin = 0 if small else self.model.synthesis_reach
         pieces = [analyze(self._job(window, margin)) for window in windows]
@@ -102,6 +103,7 @@ class Encoder:
             native_bits=first.native_bits,
             normalizers=None if levels.own else tuple((n.low, n.high) for n in levels.normalizers),
             floors=levels.stored_floors,
+            flats=levels.stored_flats,
             nodata=first.nodata,
             metadata=scene_metadata(first, source.georeference) if metadata else {},
         )  # fmt: skip
@@ -128,7 +130,7 @@ class Encoder:
             file.truncate()
             self._write(file, header)
             size = file.tell() - start
-            if goal.kind != "bpp" or not self.sample.valid or attempt == MOST_TRIES - 1:
+            if goal.kind != "bpp" or not self.sample.coded or attempt == MOST_TRIES - 1:
                 break
             wanted = goal.value * self.samples / 8
             if abs(size / wanted - 1) <= RATE_TOLERANCE:

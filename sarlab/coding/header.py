@@ -23,7 +23,7 @@ SAMPLES_PER_BYTE = 1 << 15
 #: The unit of the stored quality is 1/256.
 QUALITY_UNIT = 256
 
-_NORMALIZERS, _FLOORS, _NODATA, _METADATA, _SIDE = (1 << i for i in range(5))
+_NORMALIZERS, _FLOORS, _NODATA, _METADATA, _SIDE, _FLATS = (1 << i for i in range(6))
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class Header:
         In dB, one pair a band; absent where they are the model's own.
     floors : tuple of float, optional
         dB level of exact zeros in each band; NaN for a band without.
+    flats : tuple of float, optional
+        Sample of each band that whole blocks may consist of, in the quantity of the file; NaN for a band without.
     nodata : float, optional
     metadata : mapping
         See `sarlab.coding.metadata`.
@@ -72,6 +74,7 @@ class Header:
     native_bits: int = 16
     normalizers: tuple[tuple[float, float], ...] | None = None
     floors: tuple[float, ...] | None = None
+    flats: tuple[float, ...] | None = None
     nodata: float | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     side: bytes = b""
@@ -105,6 +108,7 @@ class Header:
             | _NODATA * (self.nodata is not None)
             | _METADATA * bool(metadata)
             | _SIDE * bool(self.side)
+            | _FLATS * (self.flats is not None)
         )
         out = [_varint(flags), _text(self.model), self.model_hash, struct.pack("<H", stored_quality)]
         out += [_varint(n) for n in (*self.shape, self.tile // TILE_UNIT)]
@@ -114,6 +118,8 @@ class Header:
             out += [struct.pack("<ff", *pair) for pair in self.normalizers]
         if self.floors is not None:
             out += [struct.pack("<f", level) for level in self.floors]
+        if self.flats is not None:
+            out += [struct.pack("<f", sample) for sample in self.flats]
         if self.nodata is not None:
             out += [struct.pack("<d", self.nodata)]
         out += [_varint(len(block)) + block for block in (metadata, self.side) if block]
@@ -125,7 +131,7 @@ def unpack_header(fields: bytes, writer: tuple[int, int, int]) -> Header:
     """Inverse of the fields of `Header.pack`; every value is checked."""
     cursor = Cursor(fields)
     flags = cursor.varint()
-    if flags >> 5:
+    if flags >> 6:
         raise BitstreamError("the header is damaged: it has flags that this version does not know")
     model, model_hash = cursor.text(), cursor.take(8)
     quality = struct.unpack("<H", cursor.take(2))[0] / QUALITY_UNIT
@@ -135,13 +141,15 @@ def unpack_header(fields: bytes, writer: tuple[int, int, int]) -> Header:
     if quantity >= len(QUANTITIES) or dtype >= len(DTYPES):
         raise BitstreamError("the header is damaged: unknown quantity or sample type")
     bands = tuple(cursor.text() for _ in range(shape[0]))
-    normalizers = floors = nodata = None
+    normalizers = floors = flats = nodata = None
     if flags & _NORMALIZERS:
         normalizers = tuple(struct.unpack("<ff", cursor.take(8)) for _ in range(shape[0]))
         if not all(-1e4 < low < high < 1e4 for low, high in normalizers):
             raise BitstreamError(f"the header is damaged: impossible normalizers {normalizers}")
     if flags & _FLOORS:
         floors = struct.unpack(f"<{shape[0]}f", cursor.take(4 * shape[0]))
+    if flags & _FLATS:
+        flats = struct.unpack(f"<{shape[0]}f", cursor.take(4 * shape[0]))
     if flags & _NODATA:
         nodata = struct.unpack("<d", cursor.take(8))[0]
     metadata = unpack_metadata(cursor.take(cursor.varint())) if flags & _METADATA else {}
@@ -150,7 +158,7 @@ def unpack_header(fields: bytes, writer: tuple[int, int, int]) -> Header:
         raise BitstreamError(f"the header is damaged: {cursor.left} bytes too many")
     return Header(
         model, model_hash, quality, shape, bands, QUANTITIES[quantity], DTYPES[dtype], tile, native_bits,
-        normalizers, floors, nodata, metadata, side, writer,
+        normalizers, floors, flats, nodata, metadata, side, writer,
     )  # fmt: skip
 
 

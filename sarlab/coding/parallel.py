@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import lru_cache
+from contextlib import contextmanager
+from functools import lru_cache, partial
 from multiprocessing import get_all_start_methods, get_context, set_forkserver_preload
-from types import TracebackType
-from typing import Any, TypeVar
+from types import ModuleType, TracebackType
+from typing import TypeVar
 
 from sarlab.errors import CodecError
 
@@ -18,6 +20,8 @@ from sarlab.errors import CodecError
 WORTHWHILE = 1 << 23
 #: Workers are forked from a process that has imported everything and done nothing, where the system can do that.
 METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
+
+_DIED = "a worker process died, perhaps for lack of memory; try fewer workers"
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -54,27 +58,52 @@ class Workers:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def map(self, work: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
-        """Results in the order of `jobs`; jobs are made as they are needed.
+    @property
+    def ahead(self) -> int:
+        """Jobs worth having submitted before the first result is taken."""
+        return 2 * self.count if self._pool else 0
 
-        `work` is a function of a module, and jobs and results can be sent between processes.
+    def submit(self, work: Callable[[J], R], job: J) -> Callable[[], R]:
+        """Start a job; returns what waits for its result. Without processes the job is done at once.
+
+        `work` is a function of a module, and job and result can be sent between processes.
         """
         if self._pool is None:
-            yield from map(work, jobs)
-            return
-        waiting: deque[Future[Any]] = deque()
+            result = work(job)
+            return lambda: result
         try:
-            for job in jobs:
-                waiting.append(self._pool.submit(work, job))
-                if len(waiting) > 2 * self.count:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            with _nothing_to_import():
+                return partial(_result, self._pool.submit(work, job))
         except BrokenProcessPool:
-            raise CodecError("a worker process died, perhaps for lack of memory; try fewer workers") from None
-        finally:
-            for future in waiting:
-                future.cancel()
+            raise CodecError(_DIED) from None
+
+    def map(self, work: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
+        """Results in the order of `jobs`; jobs are made as they are needed."""
+        waiting: deque[Callable[[], R]] = deque()
+        for job in jobs:
+            waiting.append(self.submit(work, job))
+            if len(waiting) > self.ahead:
+                yield waiting.popleft()()
+        while waiting:
+            yield waiting.popleft()()
+
+
+def _result(future: Future[R]) -> R:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise CodecError(_DIED) from None
+
+
+@contextmanager
+def _nothing_to_import() -> Iterator[None]:
+    """Workers that start meanwhile do not import the script that runs here: they need nothing of it, and it may have no guard."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 @lru_cache(maxsize=1)

@@ -70,7 +70,8 @@ class Sample:
         looked = sum(piece.x.size for piece in pieces)
         self.share = samples / looked
         self.valid = any(piece.mask(piece.window).any() for piece in pieces)
-        self._mask_bytes = sum(_mask_bytes(piece.mask(window)) for piece, window in parts) if self.valid else 0
+        self.coded = any(piece.coded(piece.window).any() for piece in pieces)
+        self._mask_bytes = sum(_mask_bytes(piece, window) for piece, window in parts) if self.valid else 0
         self._sides: dict[float, bytes] = {}
 
     def side(self, quality: float) -> bytes:
@@ -86,7 +87,7 @@ class Sample:
         sample = []
         for piece in self.pieces:
             latent = self.model.quantize(piece.y, active_around(piece), quality, None).latent
-            sample.append((latent, piece.x, piece.mask(piece.window), inside(piece.window, piece.wide)))
+            sample.append((latent, piece.x, piece.coded(piece.window), inside(piece.window, piece.wide)))
         return self.model.fit_radiometry(sample, widths, quality)
 
     def bytes(self, quality: float) -> float:
@@ -104,10 +105,10 @@ class Sample:
             active = active_around(piece)
             latent = self.model.quantize(piece.y, active, quality, known).latent
             x_hat = self.model.synthesize(latent, quality)[(slice(None), *inside(piece.window, piece.wide))]
-            valid = piece.mask(piece.window)
-            errors = np.clip(piece.x, 0, 1)[valid] - np.clip(x_hat, 0, 1)[valid]
+            coded = piece.coded(piece.window)
+            errors = np.clip(piece.x, 0, 1)[coded] - np.clip(x_hat, 0, 1)[coded]
             squares += float(np.square(errors, dtype=np.float64).sum())
-            count += errors.size
+            count += int(piece.mask(piece.window).sum())
         return float("inf") if squares == 0 else -10 * math.log10(squares / max(count, 1))
 
 
@@ -130,7 +131,7 @@ def find_quality(model: TileModel, sample: Sample, goal: Goal) -> float:
                 f"quality {goal.value:g} is outside [{model.lowest:g}, {model.highest:g}] of model '{model.name}'"
             )
         return _rounded(goal.value)
-    if not sample.valid:
+    if not sample.coded:
         return _rounded((model.lowest + model.highest) / 2)  # nothing to code: every quality gives the same file
     if goal.kind == "bpp":
         samples = sample.share * sum(piece.x.size for piece in sample.pieces)
@@ -197,7 +198,9 @@ def _rounded(quality: float) -> float:
     return round(quality * QUALITY_UNIT) / QUALITY_UNIT
 
 
-def _mask_bytes(valid: np.ndarray) -> int:
-    encoder = RangeEncoder()
-    encode_masks(encoder, valid)
+def _mask_bytes(piece: Piece, window: Window) -> int:
+    encoder, flat = RangeEncoder(), piece.flat(window)
+    encode_masks(encoder, piece.mask(window))
+    if flat is not None:
+        encode_masks(encoder, ~flat)
     return len(encoder.finish())

@@ -1,10 +1,12 @@
 """One tile: samples and mask → payload, and back to mask and latent.
 
-    payload = range-coded (masks of all bands, which borders are active, latent of the active columns)
+    payload = range-coded (masks of all bands, flat blocks of all bands, which borders are active, latent of the active columns)
 
-Where a scene has nodata, latents near no valid sample are not sent: a latent column is *active* where a valid sample lies
-in its own block of samples or in one of the eight around it, within the tile. Blocks along a side of the tile are active
-too where the encoder says so, because valid samples of the neighboring tile are near.
+Where a file has *flat* blocks, whose valid samples are all the one that the header states (exact zeros around a swath, a
+saturated area), they are marked and come back exactly. What is neither missing nor in a flat block is *coded*. Latents
+near no coded sample are not sent: a latent column is *active* where a coded sample lies in its own block of samples or in
+one of the eight around it, within the tile. Blocks along a side of the tile are active too where the encoder says so,
+because coded samples of the neighboring tile are near.
 """
 
 from __future__ import annotations
@@ -27,6 +29,10 @@ SIDES: tuple[tuple[int | slice, int | slice], ...] = (
 )
 
 
+#: Kinds of samples.
+MISSING, CODED, FLAT = range(3)
+
+
 def latent_size(length: int, stride: int) -> int:
     """Latent positions along an axis of `length` samples."""
     return -(-length // stride)
@@ -39,12 +45,32 @@ def blocks_of(valid: np.ndarray, stride: int) -> np.ndarray:
     return np.asarray(padded.reshape(bands, latent_size(height, stride), stride, -1, stride).any((2, 4)))
 
 
-def active_columns(valid: np.ndarray, stride: int, sides: int) -> np.ndarray:
-    """Active latent columns of a tile.
+def kinds_of(valid: np.ndarray, flat: np.ndarray, stride: int) -> np.ndarray:
+    """`MISSING`, `CODED` or `FLAT` for each sample.
 
     Parameters
     ----------
     valid : ndarray of bool, shape (bands, H, W)
+    flat : ndarray of bool, shape (bands, h, w)
+        By blocks.
+    stride : int
+
+    Returns
+    -------
+    ndarray of uint8, shape (bands, H, W)
+    """
+    kinds = valid.astype(np.uint8)
+    if flat.any():
+        kinds <<= flat.repeat(stride, 1).repeat(stride, 2)[:, : valid.shape[1], : valid.shape[2]]
+    return kinds
+
+
+def active_columns(coded: np.ndarray, stride: int, sides: int) -> np.ndarray:
+    """Active latent columns of a tile.
+
+    Parameters
+    ----------
+    coded : ndarray of bool, shape (bands, H, W)
     stride : int
     sides : int
         Bit i set: the blocks along side i (of `SIDES`) are active in every band.
@@ -53,7 +79,7 @@ def active_columns(valid: np.ndarray, stride: int, sides: int) -> np.ndarray:
     -------
     ndarray of bool, shape (bands, h, w)
     """
-    active = dilated(blocks_of(valid, stride))
+    active = dilated(blocks_of(coded, stride))
     for bit, where in enumerate(SIDES):
         if sides >> bit & 1:
             active[(slice(None), *where)] = True
@@ -68,7 +94,13 @@ def dilated(blocks: np.ndarray) -> np.ndarray:
 
 
 def encode_tile(
-    model: TileModel, quantized: Quantized, valid: np.ndarray, sides: int, quality: float, side: object
+    model: TileModel,
+    quantized: Quantized,
+    valid: np.ndarray,
+    flat: np.ndarray | None,
+    sides: int,
+    quality: float,
+    side: object,
 ) -> tuple[bytes, int]:
     """Payload of a tile, and the checksum of its latent.
 
@@ -78,23 +110,36 @@ def encode_tile(
     quantized : Quantized
         As `TileModel.quantize` made it with the active columns of these `sides`.
     valid : ndarray of bool, shape (bands, H, W)
+    flat : ndarray of bool, shape (bands, h, w), or None
+        By blocks; None where the file has none at all.
     sides : int
-        See `active_columns`; ignored where all is valid.
+        See `active_columns`; ignored where all is coded.
     quality, side
         As for `TileModel.encode`.
     """
     encoder = RangeEncoder()
     encode_masks(encoder, valid)
-    if not valid.all():
+    coded = valid
+    if flat is not None:
+        encode_masks(encoder, ~flat)
+        coded = kinds_of(valid, flat, model.stride) == CODED
+    if not coded.all():
         encoder.encode_uniform(np.array([sides]), 16)
-    model.encode(encoder, quantized, active_columns(valid, model.stride, sides), quality, side)
+    model.encode(encoder, quantized, active_columns(coded, model.stride, sides), quality, side)
     return encoder.finish(), checksum(quantized.latent)
 
 
 def decode_tile(
-    model: TileModel, payload: bytes, check: int, shape: tuple[int, int, int], quality: float, side: object, name: str
+    model: TileModel,
+    payload: bytes,
+    check: int,
+    shape: tuple[int, int, int],
+    flats: bool,
+    quality: float,
+    side: object,
+    name: str,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Latent and mask of a tile of `shape` (bands, H, W).
+    """Latent of a tile of `shape` (bands, H, W), and the kinds of its samples; `flats`: the file has flat blocks.
 
     Raises
     ------
@@ -103,14 +148,18 @@ def decode_tile(
     """
     decoder = RangeDecoder(payload)
     try:
-        valid = decode_masks(decoder, shape)
-        sides = 0 if valid.all() else int(decoder.decode_uniform(1, 16)[0])
-        latent = model.decode(decoder, active_columns(valid, model.stride, sides), quality, side)
+        valid, stride = decode_masks(decoder, shape), model.stride
+        blocks = (shape[0], latent_size(shape[1], stride), latent_size(shape[2], stride))
+        flat = ~decode_masks(decoder, blocks) if flats else np.zeros(blocks, bool)
+        kinds = kinds_of(valid, flat, stride)
+        coded = kinds == CODED
+        sides = 0 if coded.all() else int(decoder.decode_uniform(1, 16)[0])
+        latent = model.decode(decoder, active_columns(coded, stride, sides), quality, side)
     except BitstreamError as error:
         raise BitstreamError(f"{name}: {error}") from None
     if checksum(latent) != check:
         raise BitstreamError(f"{name}: the decoded latent is not the one that was coded: its checksum is wrong")
-    return latent, valid
+    return latent, kinds
 
 
 def checksum(latent: np.ndarray) -> int:

@@ -251,10 +251,12 @@ def test_killed_half_way_there_is_no_file(tmp_path):
 def peak_bytes(folder, side):
     """Largest memory of a process that compresses and decompresses a side×side image."""
     script = (
-        "import resource, sys; from sarlab.cli import main\n"
+        "import sys; from sarlab.cli import main\n"
         "assert main(['compress', 'in.npy', 'a.sarl', '--quantity', 'intensity', '--workers', '1', '--force']) == 0\n"
         "assert main(['decompress', 'a.sarl', 'a.tif', '--workers', '1', '--force']) == 0\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, file=sys.stderr)"
+        # Not `ru_maxrss`, which begins with the memory of the process that started this one.
+        "line = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
+        "print(int(line.split()[1]) * 1024, file=sys.stderr)"
     )
     rng = np.random.default_rng(0)
     np.save(folder / "in.npy", rng.gamma(4, 0.25, (side, side)).astype(np.float32))
@@ -263,10 +265,11 @@ def peak_bytes(folder, side):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the peak of memory is read from /proc")
 def test_memory_hardly_grows_with_the_scene(tmp_path):
     small, large = peak_bytes(tmp_path, 2000), peak_bytes(tmp_path, 4000)
     samples = 4000**2 - 2000**2
     # The input is mapped, so up to 4 of these bytes per sample are the file itself in the page cache.
     assert (large - small) / samples < 8, (small, large)
-    assert large < 1.2e9
+    assert large < 0.8e9
     assert describe(tmp_path / "a.sarl")["tiles"] == 64

@@ -30,12 +30,26 @@ def scene() -> Scene:
     )  # fmt: skip
 
 
+def swath() -> Scene:
+    """Intensities with exact zeros on one side and a saturated area in one band, whole blocks of them and parts."""
+    data = 10 ** (np.nan_to_num(scene().data, nan=-15.0) / 10)
+    rows, columns = np.mgrid[:61, :75]
+    data[0, columns + rows // 3 < 25] = 0
+    data[1, 10:40, 40:] = 2
+    return Scene(data.astype(np.float32), "intensity", ("VV", "VH"), "swath")
+
+
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    for codec in ("factorized", "klt8", "hyper"):
-        data = compress(scene(), codec=codec, quality=27.3, tile=64)
+    for codec, made, suffix in (
+        ("factorized", scene, ""),
+        ("klt8", scene, ""),
+        ("hyper", scene, ""),
+        ("hyper", swath, "-flat"),
+    ):
+        data = compress(made(), codec=codec, quality=27.3, tile=64)
         report = describe(data)
-        path = FOLDER / f"{report['model']}-format-{report['format_version']}.sarl"
+        path = FOLDER / f"{report['model']}{suffix}-format-{report['format_version']}.sarl"
         if path.exists():
             continue
         path.write_bytes(data)

@@ -85,6 +85,7 @@ def header_of(data):
     h["names"] = [f.text() for _ in range(h["bands"])]
     h["normalizers"] = [struct.unpack("<ff", f.take(8)) for _ in h["names"]] if flags & 1 else None
     h["floors"] = [struct.unpack("<f", f.take(4))[0] for _ in h["names"]] if flags & 2 else [float("nan")] * h["bands"]
+    h["flats"] = [struct.unpack("<f", f.take(4))[0] for _ in h["names"]] if flags & 32 else None
     h["nodata"] = struct.unpack("<d", f.take(8))[0] if flags & 4 else None
     h["metadata"] = f.take(f.varint()) if flags & 8 else b""
     h["side"] = f.take(f.varint()) if flags & 16 else b""
@@ -146,14 +147,14 @@ def mixed_mask(coder, height, width):
     return mask
 
 
-def active_of(invalid, sides):
-    bands, height, width = invalid.shape
+def active_of(uncoded, sides):
+    bands, height, width = uncoded.shape
     h, w = -(-height // 8), -(-width // 8)
     active = np.zeros((bands, h, w), bool)
     for b in range(bands):
         for r in range(h):
             for c in range(w):
-                near = invalid[b, 8 * max(0, r - 1) : 8 * (r + 2), 8 * max(0, c - 1) : 8 * (c + 2)]
+                near = uncoded[b, 8 * max(0, r - 1) : 8 * (r + 2), 8 * max(0, c - 1) : 8 * (c + 2)]
                 active[b, r, c] = not near.all()
     for bit, where in enumerate([np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1]]):
         if sides >> bit & 1:
@@ -168,10 +169,16 @@ def shifts_of(coder):
     return plain_indexed(coder, {table: table_of_index(2, table)}, [table] * 64)
 
 
-def latent_of(coder, invalid, model, quality, file_shifts):
-    bands = len(invalid)
-    sides = coder.symbol(cumulative_of_uniform(16)) if invalid.any() else 0
-    active = active_of(invalid, sides)
+def flats_of(coder, bands, height, width):
+    """Samples in flat blocks of a tile."""
+    blocks = masks_of(coder, bands, -(-height // 8), -(-width // 8))
+    return np.array([[[blocks[b, r // 8, c // 8] for c in range(width)] for r in range(height)] for b in range(bands)])
+
+
+def latent_of(coder, uncoded, model, quality, file_shifts):
+    bands = len(uncoded)
+    sides = coder.symbol(cumulative_of_uniform(16)) if uncoded.any() else 0
+    active = active_of(uncoded, sides)
     if model["kind"] == "hyper":
         return hyper_latent_of(coder, active, model, quality, table_of_index)
     latent = np.zeros((bands, 64, *active.shape[1:]), np.int64)
@@ -289,6 +296,7 @@ def decode(data, path, dictionary):
     lh, lw, blocks = -(-h["height"] // 8), -(-h["width"] // 8), h["tile"] // 8
     latent = np.zeros((h["bands"], 64, lh, lw))
     invalid = np.zeros((h["bands"], h["height"], h["width"]), bool)
+    flats = invalid.copy()
     for number, (length, checksum, check) in enumerate(h["index"]):
         row, column = divmod(number, h["columns"])
         payload = data[first : first + length]
@@ -297,10 +305,12 @@ def decode(data, path, dictionary):
         rows = slice(row * h["tile"], min(h["height"], (row + 1) * h["tile"]))
         columns = slice(column * h["tile"], min(h["width"], (column + 1) * h["tile"]))
         coder = PlainDecoder(payload)
-        mask = masks_of(coder, h["bands"], rows.stop - rows.start, columns.stop - columns.start)
-        part = latent_of(coder, mask, model, h["quality"], file_shifts)
+        size = h["bands"], rows.stop - rows.start, columns.stop - columns.start
+        mask = masks_of(coder, *size)
+        flat = flats_of(coder, *size) if h["flats"] else np.zeros(size, bool)
+        part = latent_of(coder, mask | flat, model, h["quality"], file_shifts)
         assert zlib.crc32(part.astype("<i4").tobytes()) & 0xFFFF == check
-        invalid[:, rows, columns] = mask
+        invalid[:, rows, columns], flats[:, rows, columns] = mask, flat
         latent[:, :, row * blocks : row * blocks + part.shape[2], column * blocks : column * blocks + part.shape[3]] = (
             part
         )
@@ -313,5 +323,7 @@ def decode(data, path, dictionary):
         zero = db < h["floors"][band] + gap / 2
         out[band] = (db, 10 ** (db / 20), 10 ** (db / 10))[h["quantity"]]
         out[band][zero] = (-np.inf, 0, 0)[h["quantity"]]
+        if h["flats"]:
+            out[band][flats[band]] = h["flats"][band]
     out[invalid] = np.nan
     return h, metadata_of(h["metadata"], dictionary), out

@@ -53,6 +53,7 @@ names = st.text(max_size=12)
     nodata=st.none() | st.floats(allow_nan=False),
     normalized=st.booleans(),
     floors=st.booleans(),
+    flats=st.booleans(),
     metadata=st.dictionaries(names, st.integers() | names, max_size=3),
     side=st.binary(max_size=20),
     bits=st.integers(1, 64),
@@ -60,13 +61,13 @@ names = st.text(max_size=12)
 )
 @settings(max_examples=100, deadline=None)
 def test_every_header_comes_back(
-    shape, tile, quality, names, quantity, dtype, nodata, normalized, floors, metadata, side, bits, seed
+    shape, tile, quality, names, quantity, dtype, nodata, normalized, floors, flats, metadata, side, bits, seed
 ):
     rng = np.random.default_rng(seed)
     header = Header(
         names[0], b"\0" * 8, quality, shape, tuple(names[: shape[0]]), quantity, dtype, tile, bits,
         tuple((float(np.float32(-30 - i)), 2.0) for i in range(shape[0])) if normalized else None,
-        (-20.0,) * shape[0] if floors else None, nodata, metadata, side,
+        (-20.0,) * shape[0] if floors else None, (0.0,) * shape[0] if flats else None, nodata, metadata, side,
     )  # fmt: skip
     count = header.grid[0] * header.grid[1]
     payloads = [rng.bytes(rng.integers(0, 60)).ljust(header.least_payload(i), b"\1") for i in range(count)]

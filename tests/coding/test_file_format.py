@@ -52,6 +52,20 @@ def test_a_second_decoder_agrees_on_integers_with_zeros(amplitudes):
     assert (decoded.data == 0).mean() > 0.3
 
 
+@pytest.mark.parametrize("codec", ["factorized", "hyper"])
+def test_a_second_decoder_agrees_on_flat_blocks(amplitudes, codec):
+    data = np.concatenate([amplitudes.window(0, 0, 90, 75).data] * 2)
+    rows, columns = np.mgrid[:90, :75]
+    data[0, rows + columns < 60] = 0
+    data[1] = np.maximum(data[1], 1 + (rows + columns) % 2)
+    data[1, 40:70, 30:] = 255
+    data[0, 5:20, 60:] = np.nan
+    scene = Scene(data, "amplitude", ("a", "b"), dtype="uint8", nodata=7.0)
+    header, _, decoded = compare(compress(scene, codec=codec, quality=33, tile=64), model_path(codec))
+    assert header["flats"] == [0, 255]
+    assert (decoded.data[1, 40:64, 32:] == 255).all()
+
+
 def test_a_second_decoder_agrees_on_values_far_outside(speckled):
     data = speckled.window(40, 50, 24, 40).data.copy()
     data[:, 10, 10:14] += np.array([60, -80, 150, 30], np.float32)

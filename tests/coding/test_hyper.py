@@ -269,7 +269,7 @@ def test_encoders_with_other_thread_counts_agree_on_the_same_latent(tiny):
     y = np.random.default_rng(2).normal(0, 0.1, (2, 64, 16, 16)).astype(np.float32)
     active = np.ones((2, 16, 16), bool)
     quantized = model.quantize(y, active, 28.0, None)
-    payload, _ = encode_tile(model, quantized, np.ones((2, 128, 128), bool), 0, 28.0, None)
+    payload, _ = encode_tile(model, quantized, np.ones((2, 128, 128), bool), None, 0, 28.0, None)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)

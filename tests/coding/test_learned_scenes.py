@@ -217,6 +217,48 @@ def test_exact_zeros_are_values(amplitudes, codec):
     assert np.isneginf(again.data[:, 5:35, 5:45]).all()
 
 
+def swath(amplitudes, value):
+    """The scene with blocks of one sample beyond a slanted border and in a box, and where they are."""
+    rows, columns = (at // 8 for at in np.mgrid[: amplitudes.shape[1], : amplitudes.shape[2]])
+    flat = np.broadcast_to((2 * rows + columns < 11) | ((rows > 8) & (columns > 4)), amplitudes.shape)
+    return replace(amplitudes, data=np.where(flat, np.float32(value), np.maximum(amplitudes.data, 1))), flat
+
+
+@pytest.mark.parametrize("value", [0.0, 255.0])
+def test_areas_of_one_sample_come_back_exactly_and_cost_nothing(amplitudes, codec, value):
+    scene, flat = swath(amplitudes, value)
+    assert 0.1 < flat.mean() < 0.9
+    invalid = replace(scene, data=np.where(flat, np.nan, scene.data), valid=None)
+    for quality in (20, 45):
+        data = compress(scene, codec=codec, quality=quality, tile=64)
+        decoded = decompress(data).data
+        assert (decoded[flat] == value).all()
+        # No more than if they were missing, but for what says where they are.
+        without = len(compress(invalid, codec=codec, quality=quality, tile=64))
+        assert len(data) < without + 60 + 0.02 * without
+
+
+def test_areas_of_one_sample_do_not_change_what_quality_means(speckled):
+    plain = Scene(10 ** (speckled.data[:, :, 100:] / 10), "intensity", ("x", "y"))
+    data = np.pad(plain.data, ((0, 0), (0, 0), (400, 0)))
+    before, after = (compress(s, quality=28) for s in (plain, Scene(data, "intensity", ("x", "y"))))
+    assert len(after) == pytest.approx(len(before), rel=0.05)
+    normalizers = [Decoder(StreamReader(d)).levels.normalizers for d in (before, after)]
+    assert np.allclose(*([(n.low, n.high) for n in part] for part in normalizers), atol=0.05)
+
+
+def test_zeros_that_no_sample_window_saw_are_exact(monkeypatch):
+    rng = np.random.default_rng(4)
+    data = rng.gamma(4, 0.25, (1, 1400, 1400)).astype(np.float32)
+    data[0, 633:655, 1003:1021] = 0
+    looked = encoding.sample_windows
+    monkeypatch.setattr(encoding, "SMALL", 1 << 16)
+    monkeypatch.setattr(encoding, "sample_windows", lambda tiling: looked(tiling)[:1])
+    coded = compress(Scene(data, "intensity", ("x",)), quality=25)
+    assert Decoder(StreamReader(coded)).header.flats == (0.0,)
+    assert (decompress(coded).data[0, 640:648, 1008:1016] == 0).all()
+
+
 def test_complex_scenes_keep_their_intensity(codec):
     rng = np.random.default_rng(3)
     data = (rng.normal(size=(2, 60, 50)) + 1j * rng.normal(size=(2, 60, 50))).astype(np.complex64) * 100
@@ -294,6 +336,20 @@ def test_processes_do_the_same(speckled, monkeypatch):
     alone = compress(speckled, codec="klt8", quality=25, tile=64, workers=1)
     assert compress(speckled, codec="klt8", quality=25, tile=64, workers=2) == alone
     assert np.nanmax(np.abs(decompress(alone, workers=2).data - decompress(alone).data)) < 1e-3
+
+
+def test_processes_do_not_run_the_script_that_starts_them(speckled, tmp_path):
+    (tmp_path / "a.sarl").write_bytes(compress(speckled, codec="klt8", tile=64))
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import numpy as np, sarlab\n"
+        "print('once')\n"
+        "data = open('a.sarl', 'rb').read()\n"
+        "one, two = (sarlab.decompress(data, workers=workers).data for workers in (1, 2))\n"
+        "assert np.array_equal(one, two, equal_nan=True)\n"
+    )
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "once\n"), done.stderr
 
 
 def test_size_follows_the_estimate(speckled, codec):
