@@ -22,6 +22,7 @@ examples:
   sarlab sweep quick                                  the default plan, on the embedded real scenes
   sarlab sweep quick --scenes my.tif --quantity db    the same on a scene of your own
   sarlab sweep my-plan.toml --executor inline         without Jupyter, for a bare GPU machine
+  sarlab sweep full --executor inline --runs-per-gpu 8     the same, eight runs at a time on each GPU
   sarlab sweep full --dry-run                         what would run, how long, in how much memory
   sarlab sweep full --executor dask                   worker processes of this machine, one for each GPU
   sarlab sweep full --executor dask --scheduler tcp://10.0.0.7:8786     a Dask cluster that runs already
@@ -43,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
     parser.add_argument("--notebooks", action="store_true", help="dask: execute notebooks on the workers as well")
     parser.add_argument("--device", default="auto", help="auto (CUDA where there is one), cpu, cuda, cuda:1")
     parser.add_argument("--workers", type=int, default=0, help="runs at a time; default: chosen by the machine")
+    parser.add_argument(
+        "--runs-per-gpu",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="runs that share a GPU (default: 1); without --workers",
+    )
     parser.add_argument("--time-budget", type=float, metavar="SECONDS", help="stop cleanly after so many seconds")
     parser.add_argument(
         "--only", metavar="PATTERN", help="only runs whose id contains PATTERN, or matches it: '*-c16-*'"
@@ -51,6 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would run, how long and in how much memory, and stop"
     )
+
+
+def positive(text: str) -> int:
+    """A whole number from 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     tell_skipped(skipped)
     start = time.monotonic()
     deadline = None if args.time_budget is None else start + args.time_budget
-    settings = Settings(args.device, args.workers, deadline, scheduler=args.scheduler, notebooks=args.notebooks)
+    settings = Settings(args.device, args.workers, deadline, args.scheduler, args.notebooks, args.runs_per_gpu)
     if args.dry_run:
         foretell(jobs, todo, states, args.executor, settings)
         for study in studies:

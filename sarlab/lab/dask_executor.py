@@ -12,7 +12,6 @@ checkpoint. The workers of a local cluster are processes with one thread for Das
 from __future__ import annotations
 
 import contextlib
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sarlab.errors import SarlabError
 from sarlab.lab.executors import (
     ATTEMPTS,
+    PATIENCE,
     Finished,
     Report,
     Settings,
@@ -32,14 +32,13 @@ from sarlab.lab.executors import (
 )
 from sarlab.lab.faults import DiskError
 from sarlab.lab.jobs import Job
+from sarlab.lab.variables import interrupts_ignored
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-#: Name of the resource that workers with a GPU announce: one each, so that no GPU has two runs.
+#: Name of the resource that workers with a GPU announce: one each, so that none has two runs.
 GPU = "GPU"
-#: Seconds that running trainings get after Ctrl-C to finish a step and write their checkpoints.
-PATIENCE = 30.0
 
 
 def run_on_dask(jobs: Sequence[Job], settings: Settings, report: Report) -> list[Finished]:
@@ -207,22 +206,10 @@ def _local_cluster(count: int, threads: int, gpu: bool) -> Any:
         security = None
     # Dask's own default makes malloc return memory at every step, which doubles the time of a training.
     dask.config.set({"distributed.nanny.pre-spawn-environ": thread_environment(threads)})
-    # Ctrl-C reaches every process of a terminal. Only the driver may take it: it asks the trainings to stop.
-    before = _ignore_interrupts()
-    try:
+    # Only the driver may take Ctrl-C: it asks the trainings to stop.
+    with interrupts_ignored():
         return distributed.LocalCluster(
             n_workers=count, threads_per_worker=1, processes=True, host="127.0.0.1", security=security,
             dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=logging.CRITICAL,
             resources={GPU: 1} if gpu else None,
         )  # fmt: skip
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGINT, before)
-
-
-def _ignore_interrupts() -> Any:
-    """Let processes that are started next ignore Ctrl-C; None where this thread may not decide that."""
-    try:
-        return signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:
-        return None

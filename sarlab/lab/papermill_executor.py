@@ -21,6 +21,7 @@ from sarlab.lab.executors import (
     Settings,
     devices,
     note_failure,
+    places,
     thread_environment,
     threads_of,
     worker_count,
@@ -39,11 +40,10 @@ def run_notebooks(jobs: Sequence[Job], settings: Settings, report: Report) -> li
     done: list[Finished] = []
     stopping = threading.Event()
     count = worker_count(jobs, settings)
-    # A notebook takes a device for as long as it runs: never two on one GPU.
+    # A notebook takes a place on a device for as long as it runs: never more on a GPU than were asked for.
     free: queue.SimpleQueue[str] = queue.SimpleQueue()
-    for index in range(count):
-        named = devices(settings)
-        free.put(named[index % len(named)] if named else settings.device)
+    for device in places(settings, count):
+        free.put(device)
 
     def work(job: Job) -> Finished:
         start = time.monotonic()

@@ -1,9 +1,10 @@
-"""Environment variables for processes that are started meanwhile."""
+"""What processes inherit that are started meanwhile: environment variables, and whether Ctrl-C is for them."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Iterator, Mapping
 
 
@@ -25,3 +26,20 @@ def inherited(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def interrupts_ignored() -> Iterator[None]:
+    """Let processes started inside the block ignore Ctrl-C, which reaches every process of a terminal.
+
+    Outside of the main thread, which alone may decide that, nothing changes.
+    """
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
