@@ -54,6 +54,9 @@ VARIANTS = {
     "companded 4 mse": (QuantizerSpec("companded", 4, calibration="mse"), 0.3, 32),
     "companded 3 mse": (QuantizerSpec("companded", 3, calibration="mse"), None, 0),
     "companded 2 mse": (QuantizerSpec("companded", 2, calibration="mse"), None, 0),
+    "trellis 4 mse": (QuantizerSpec("trellis", 4, calibration="mse"), 0.15, 32),
+    "trellis 3 mse": (QuantizerSpec("trellis", 3, calibration="mse"), None, 0),
+    "trellis 2 mse": (QuantizerSpec("trellis", 2, calibration="mse"), None, 0),
     "fsq 8 mse": (QuantizerSpec("fsq", 8, calibration="mse"), None, 0),
     "fsq 4 mse": (QuantizerSpec("fsq", 4, calibration="mse"), None, 0),
     "guide 8": (QuantizerSpec("guide", 8), None, 0),
@@ -61,7 +64,7 @@ VARIANTS = {
     "guide 10": (QuantizerSpec("guide", 10), None, 0),
 }  # fmt: skip
 #: Variants that are range-coded too.
-CODED = ("int8 channel minmax", "int8 tensor minmax", "allocated 4 mse", "companded 4 mse")
+CODED = ("int8 channel minmax", "int8 tensor minmax", "allocated 4 mse", "companded 4 mse", "trellis 4 mse")
 #: Bits of the one grid for all channels that is coded to `BUDGET` bits a value, and the goal at that budget from 8× up.
 ONE_STEP, BUDGET, ONE_STEP_GOAL = (5, 6, 7, 8, 9, 10), 4.0, 0.15
 #: Networks of the trained part: latent channels, steps, quantizers, and the goal for those in training.
@@ -71,6 +74,9 @@ TRAINED = {
     "companded 4": QuantizerSpec("companded", 4, calibration="mse"),
     "companded 4, noise in training": QuantizerSpec("companded", 4, calibration="mse", training="noise"),
     "companded 4, rounding in training": QuantizerSpec("companded", 4, calibration="mse", training="ste"),
+    "trellis 4": QuantizerSpec("trellis", 4, calibration="mse"),
+    "trellis 4, noise in training": QuantizerSpec("trellis", 4, calibration="mse", training="noise"),
+    "trellis 4, rounding in training": QuantizerSpec("trellis", 4, calibration="mse", training="ste"),
     "one step 7, range-coded": QuantizerSpec("affine", 7, granularity="tensor"),
     "one step 8, range-coded": QuantizerSpec("affine", 8, granularity="tensor"),
 }

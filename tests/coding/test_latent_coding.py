@@ -27,6 +27,7 @@ SPECS = [
     QuantizerSpec("affine", 12, granularity="tensor"),
     QuantizerSpec("allocated", 2, calibration="mse"),
     QuantizerSpec("companded", 3, calibration="mse"),
+    QuantizerSpec("trellis", 3, calibration="mse"),
     QuantizerSpec("lsq", 5),
     QuantizerSpec("fsq", 3, calibration="mse"),
     QuantizerSpec("guide", 6),

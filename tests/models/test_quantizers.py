@@ -24,6 +24,8 @@ ALL = [
     QuantizerSpec("affine", 3, calibration="mse"),
     QuantizerSpec("allocated", 4, calibration="mse"),
     QuantizerSpec("companded", 4, calibration="mse"),
+    QuantizerSpec("trellis", 4, calibration="mse"),
+    QuantizerSpec("trellis", 1),
     QuantizerSpec("lsq", 5),
     QuantizerSpec("fsq", 4, calibration="mse"),
     QuantizerSpec("guide", 4),
@@ -142,7 +144,15 @@ def test_damaged_bytes_never_crash(spec):
 
 
 def test_impossible_specifications_say_what_is_possible():
-    for scheme, bits in (("affine", 1), ("affine", 17), ("lsq", 1), ("fsq", 17), ("guide", 32), ("float16", 32)):
+    for scheme, bits in (
+        ("affine", 1),
+        ("affine", 17),
+        ("lsq", 1),
+        ("fsq", 17),
+        ("guide", 32),
+        ("float16", 32),
+        ("trellis", 9),
+    ):
         with pytest.raises(QuantizerError, match=f"bits={bits}"):
             build_quantizer(QuantizerSpec(scheme, bits), 4)
     with pytest.raises(PlanError):
@@ -164,7 +174,7 @@ def test_impossible_specifications_say_what_is_possible():
     assert issubclass(QuantizerError, ModelError)
 
 
-@pytest.mark.parametrize("scheme", ["affine", "allocated", "lsq", "fsq"])
+@pytest.mark.parametrize("scheme", ["affine", "allocated", "lsq", "fsq", "trellis"])
 def test_ranges_are_needed_before_rounding(scheme):
     quantizer = build_quantizer(QuantizerSpec(scheme, 4), 3)
     y = latent(1, 3, 4, 4)

@@ -12,7 +12,7 @@ from sarlab.specs import QuantizerSpec
 
 #: Scheme → bits that are compared with each other.
 BITS = {
-    "affine": range(2, 11), "allocated": range(1, 9), "companded": range(2, 7), "fsq": range(2, 9), "lsq": range(2, 11),
+    "affine": range(2, 11), "allocated": range(1, 9), "companded": range(2, 7), "trellis": range(1, 7), "fsq": range(2, 9), "lsq": range(2, 11),
     "guide": range(2, 9), "float16": (16,), "bfloat16": (16,), "float32": (32,),
 }  # fmt: skip
 UNIFORM = ("affine", "allocated", "lsq", "guide")

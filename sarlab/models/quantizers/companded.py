@@ -62,45 +62,47 @@ class CompandedQuantizer(AllocatedQuantizer):
         if share == 1.0 or int(self.observed) % REALLOCATE_EVERY == 0:
             self.reallocate(values)
             share = 1.0
-        mean, knee, low, high, _ = self.fit(thinned(values, MSE_SAMPLES), self.levels.cpu())
+        mean, knee, low, high, _ = fit(thinned(values, MSE_SAMPLES), self.levels.cpu(), self.spec.calibration)
         for buffer, target in ((self.mean, mean), (self.knee, knee), (self.low, low), (self.high, high)):
             buffer.lerp_(target.to(buffer), share)
 
     def fitted_error(self, values: Tensor, levels: Tensor) -> Tensor:
         # Sharing out bits compares errors that differ by factors: a coarse search tells them apart.
-        return self.fit(values, levels, coarse=True)[-1]
+        return fit(values, levels, self.spec.calibration, coarse=True)[-1]
 
-    def fit(
-        self, values: Tensor, levels: Tensor, *, coarse: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Mean, knee, lowest and highest level of each channel (float32) and the mean squared error (float64).
 
-        Parameters
-        ----------
-        values : Tensor, shape (C, n)
-        levels : Tensor of int, shape (C,)
-        coarse : bool
-            Try fewer knees and shares.
-        """
-        knees, shares = (KNEES[1::2], SHARES[::3]) if coarse else (KNEES, SHARES)
-        values = values.double()
-        mean, spread = values.mean(dim=1, keepdim=True), values.std(dim=1, correction=0, keepdim=True)
-        spread = torch.where(spread > 0, spread, 1.0)
-        top = (levels.double() - 1).clamp(min=0)[:, None]
-        best = [spread, *[torch.zeros_like(mean)] * 2, torch.full_like(mean, torch.inf)]
-        for factor in knees:
-            knee = spread * factor
-            position = torch.asinh((values - mean) / knee)
-            method = "minmax" if self.spec.calibration == "mse" else self.spec.calibration
-            ends = (t.double()[:, None] for t in ranges(position.float(), levels.clamp(min=2), method, "channel"))
-            least, most = (torch.where(top > 0, end, 0.0) for end in ends)
-            for share in shares if self.spec.calibration == "mse" else (1.0,):
-                low, high = share * least, share * most
-                step = (high - low) / top.clamp(min=1)
-                integers = ((position - low) / torch.where(step > 0, step, 1.0)).round().clamp(min=0).minimum(top)
-                restored = mean + knee * torch.sinh(low + integers * step)
-                error = (restored - values).square().mean(dim=1, keepdim=True)
-                better = error < best[3]
-                best = [torch.where(better, new, old) for new, old in zip((knee, low, high, error), best, strict=True)]
-        knee, low, high = (t[:, 0].float() for t in best[:3])
-        return mean[:, 0].float(), knee, low, high, best[3][:, 0]
+def fit(
+    values: Tensor, levels: Tensor, calibration: str, *, coarse: bool = False
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Mean, knee, lowest and highest level of each channel (float32) and the mean squared error (float64).
+
+    Parameters
+    ----------
+    values : Tensor, shape (C, n)
+    levels : Tensor of int, shape (C,)
+    calibration : {"minmax", "percentile", "mse"}
+    coarse : bool
+        Try fewer knees and shares.
+    """
+    knees, shares = (KNEES[1::2], SHARES[::3]) if coarse else (KNEES, SHARES)
+    values = values.double()
+    mean, spread = values.mean(dim=1, keepdim=True), values.std(dim=1, correction=0, keepdim=True)
+    spread = torch.where(spread > 0, spread, 1.0)
+    top = (levels.double() - 1).clamp(min=0)[:, None]
+    best = [spread, *[torch.zeros_like(mean)] * 2, torch.full_like(mean, torch.inf)]
+    for factor in knees:
+        knee = spread * factor
+        position = torch.asinh((values - mean) / knee)
+        method = "minmax" if calibration == "mse" else calibration
+        ends = (t.double()[:, None] for t in ranges(position.float(), levels.clamp(min=2), method, "channel"))
+        least, most = (torch.where(top > 0, end, 0.0) for end in ends)
+        for share in shares if calibration == "mse" else (1.0,):
+            low, high = share * least, share * most
+            step = (high - low) / top.clamp(min=1)
+            integers = ((position - low) / torch.where(step > 0, step, 1.0)).round().clamp(min=0).minimum(top)
+            restored = mean + knee * torch.sinh(low + integers * step)
+            error = (restored - values).square().mean(dim=1, keepdim=True)
+            better = error < best[3]
+            best = [torch.where(better, new, old) for new, old in zip((knee, low, high, error), best, strict=True)]
+    knee, low, high = (t[:, 0].float() for t in best[:3])
+    return mean[:, 0].float(), knee, low, high, best[3][:, 0]
