@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sarlab.errors import TrainingError
 from sarlab.models.layers import mirror_pad
+from sarlab.models.transfer import sent
 
 if TYPE_CHECKING:
     from sarlab.models.klt import KLTBasis
@@ -201,9 +202,9 @@ class PatchSampler:
         origin = origin + turn[0] * width * last + turn[1] * last
         swap = turn[2] > 0
         plan = torch.stack([origin, torch.where(swap, right, down), torch.where(swap, down, right)])
-        origin, by_row, by_column = plan.to(self.device, non_blocking=True)[:, :, None, None]
+        origin, by_row, by_column = sent(plan, self.device)[:, :, None, None]
         index = origin + by_row * self.ramp[:, None] + by_column * self.ramp
-        span = self.spans[chosen].to(self.device, non_blocking=True)[:, None, None, None]
+        span = sent(self.spans[chosen], self.device)[:, None, None, None]
         return Batch(self.values[index][:, None], None if self.mask is None else self.mask[index][:, None], span)
 
 

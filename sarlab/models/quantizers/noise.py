@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sarlab.models.transfer import sent
+
 
 def centered_uniform(y: Tensor, generator: torch.Generator) -> Tensor:
     """Draws from −½ … ½ in the shape and on the device of `y`, float32."""
-    return (torch.rand(y.shape, generator=generator, device=generator.device, dtype=torch.float32) - 0.5).to(y.device)
+    return sent(torch.rand(y.shape, generator=generator, device=generator.device, dtype=torch.float32) - 0.5, y.device)
 
 
 def unit_range_noise(y: Tensor, bits: int, generator: torch.Generator) -> Tensor:
