@@ -55,6 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
     parser.add_argument(
         "--only", metavar="PATTERN", help="only runs whose id contains PATTERN, or matches it: '*-c16-*'"
     )
+    parser.add_argument(
+        "--no-studies", action="store_true", help="only the runs of the plan, for a machine that is lent for them"
+    )
     parser.add_argument("--retry-failed", action="store_true", help="run failed runs again")
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would run, how long and in how much memory, and stop"
@@ -82,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     jobs = select(jobs_of(plan, args.runs), args.only)
     if not jobs:
         raise SarlabError(f"no run of plan '{plan.name}' has '{args.only}' in its id")
-    studies = [] if args.only else study_jobs(plan.studies, plan.runs[0].scenes, args.runs)
+    studies = [] if args.only or args.no_studies else study_jobs(plan.studies, plan.runs[0].scenes, args.runs)
     if launched() and not args.dry_run:
         return run_together(args, jobs, studies)
     states = {job.run_id: job.state for job in jobs}

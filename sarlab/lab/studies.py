@@ -66,6 +66,7 @@ MODULES: tuple[str, ...] = tuple(
         "limits",
         "pictures",
         "reflectivity",
+        "roofline",
         "scene_entropy",
         "trainings",
     )

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from sarlab.models.distributed import Pass
 
+#: Variable of the environment that turns graphs on.
+SWITCH = "SARLAB_CUDA_GRAPHS"
 #: Steps below which recording costs more than it saves.
 LEAST_STEPS = 100
 #: Largest relative difference of output and gradient norms from the plain pass; bfloat16 has 8 bits.
@@ -23,7 +25,7 @@ TOLERANCE = 0.02
 
 def wanted(device: torch.device, steps: int) -> bool:
     """Whether to try."""
-    return device.type == "cuda" and steps >= LEAST_STEPS and os.environ.get("SARLAB_CUDA_GRAPHS") == "1"
+    return device.type == "cuda" and steps >= LEAST_STEPS and os.environ.get(SWITCH) == "1"
 
 
 def graphed(step: Pass, x: Tensor, *, half: bool) -> nn.Module:

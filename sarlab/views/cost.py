@@ -33,14 +33,18 @@ class Power:
     ----------
     exponent : float
         Slope of the least-squares line through the logarithms.
-    error : float
-        Its standard error; NaN for two points.
+    within : float
+        Half of its 95 % interval, by Student's t; NaN for two points.
     factor : float
     """
 
     exponent: float
-    error: float
+    within: float
     factor: float
+
+    def __str__(self) -> str:
+        known = self.within == self.within
+        return f"{number(self.exponent, 2)} ± {number(self.within, 2)}" if known else number(self.exponent, 2)
 
 
 def fit(values: np.ndarray, seconds: np.ndarray) -> Power | None:
@@ -52,8 +56,12 @@ def fit(values: np.ndarray, seconds: np.ndarray) -> Power | None:
     slope, intercept = np.polyfit(x, y, 1)
     rest = y - (slope * x + intercept)
     spread = float(((x - x.mean()) ** 2).sum())
-    error = float(np.sqrt((rest**2).sum() / (len(x) - 2) / spread)) if len(x) > 2 else float("nan")
-    return Power(float(slope), error, float(np.exp(intercept)))
+    within = float("nan")
+    if (freedom := len(x) - 2) > 0:
+        from scipy.special import stdtrit
+
+        within = float(stdtrit(freedom, 0.975) * np.sqrt((rest**2).sum() / freedom / spread))
+    return Power(float(slope), within, float(np.exp(intercept)))
 
 
 def fits(table: pd.DataFrame) -> dict[tuple[str, str], Power]:
@@ -104,7 +112,7 @@ def growth(tables: Tables) -> Figure:
                 ax.plot(x, power.factor * x**power.exponent, color=look.color, linewidth=1.2)
                 ends.append((x[1], power.factor * x[1] ** power.exponent, f"^{number(power.exponent, 2)}", look.color))
                 spoken.append(
-                    f"{name}: {significant(part[column].min(), 2)} to {significant(part[column].max(), 2)} s, exponent {number(power.exponent, 2)}"
+                    f"{name}: {significant(part[column].min(), 2)} to {significant(part[column].max(), 2)} s, exponent {power}"
                 )
             ax.set_title(title)
             ax.set_xlabel(label)
@@ -154,7 +162,7 @@ def text(tables: Tables) -> Prose:
 
 
 def exponents_table(tables: Tables) -> Prose:
-    """Fitted exponents with their standard errors, as a table."""
+    """Fitted exponents with their 95 % intervals, as a table."""
     powers = fits(tables.table("cost"))
     if not powers:
         return Prose()
@@ -163,6 +171,9 @@ def exponents_table(tables: Tables) -> Prose:
     body = []
     for sweep, (_, _, label) in SWEEPS.items():
         cells = [powers.get((sweep, name)) for name in names]
-        shown = [f"{number(p.exponent, 2)} ± {number(p.error, 2)}" if p else "–" for p in cells]
+        shown = [str(power) if power else "–" for power in cells]
         body.append(f"| {label} | {' | '.join(shown)} |")
-    return Prose("\n".join([head, *body]))
+    return Prose(
+        "\n".join([head, *body]),
+        "Exponents with their 95 % intervals, by Student's t through the logarithms of the measured times.",
+    )
