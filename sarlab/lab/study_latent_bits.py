@@ -39,6 +39,7 @@ GRIDS: dict[tuple[str, str, str], tuple[int, ...]] = {
     ("affine", "tensor", "minmax"): (4, 5, 6, 7, 8, 10),
     ("allocated", "channel", "mse"): (2, 3, 4, 5, 6),
     ("companded", "channel", "mse"): (2, 3, 4, 5),
+    ("trellis", "channel", "mse"): (2, 3, 4, 5),
     ("fsq", "channel", "mse"): (3, 4, 6, 8),
     ("guide", "tensor", "minmax"): (4, 8, 10),
 }

@@ -46,6 +46,7 @@ SCHEMES = (
     Scheme("fsq", "fsq", "channel", "mse", False, Look("bounded by tanh (FSQ)", MUTED, "^")),
     Scheme("allocated", "allocated", "channel", "mse", False, Look("bits allocated", GREEN, "^")),
     Scheme("companded", "companded", "channel", "mse", False, Look("bits allocated, companded", BLUE, "o")),
+    Scheme("trellis", "trellis", "channel", "mse", False, Look("trellis, bits allocated", INK, "P")),
     Scheme("coded", "affine", "tensor", "minmax", True, Look("one step for all, range-coded", INK, "s", hollow=True)),
 )  # fmt: skip
 BY_KEY = {scheme.key: scheme for scheme in SCHEMES}
@@ -139,6 +140,7 @@ NAMES = {
     "affine": "range per channel",
     "allocated": "bits allocated",
     "companded": "bits allocated, companded",
+    "trellis": "trellis, bits allocated",
     "lsq": "learned steps",
     "fsq": "bounded by tanh (FSQ)",
     "guide": "the guide's code",
@@ -169,7 +171,7 @@ def short(label: str) -> str:
     """A quantizer's label in few words, for keys: ``c4-ste`` → ``companded 4 bit, rounding in training``."""
     name = spoken(label).replace("range per channel", "per channel").partition(", ")[0]
     head, _, seen = label.partition("-")
-    name = "companded" if scheme_of(head) == "companded" else name
+    name = scheme_of(head) if scheme_of(head) in ("companded", "trellis") else name
     count = "".join(c for c in head if c.isdigit())
     seen = {"mixed": "both in training", "guide-noise": "guide's noise"}.get(seen, VIEWS.get(seen, seen))
     return f"{name} {count} bit{f', {seen}' if seen else ''}"
@@ -177,7 +179,8 @@ def short(label: str) -> str:
 
 def look_of_label(label: str) -> Look:
     """Look of a quantizer in a figure of networks: color by scheme, hollow where training saw it."""
-    colors = {"affine": PURPLE, "allocated": GREEN, "companded": BLUE, "lsq": VERMILION, "fsq": MUTED, "guide": OCHRE}
+    colors = {"affine": PURPLE, "allocated": GREEN, "companded": BLUE, "trellis": INK}
+    colors |= {"lsq": VERMILION, "fsq": MUTED, "guide": OCHRE}
     view = label.partition("-")[2]
     marker = {"": "o", "noise": "s", "ste": "^", "mixed": "D", "guide-noise": "v"}.get(view, "o")
     return Look(short(label), colors.get(scheme_of(label), INK), marker, hollow=bool(view), width=1.5)

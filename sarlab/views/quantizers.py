@@ -71,9 +71,11 @@ def _bits_panel(rows: pd.DataFrame, at: float) -> Panel:
 
 def _bits_title(rows: pd.DataFrame) -> str:
     at = three(rows)[1 if len(three(rows)) > 2 else 0]
-    keys = [key for key in ("tensor", "companded", "coded") if np.isfinite(loss_at(rows, key, at, SPOKEN_BITS))]
+    keys = [
+        key for key in ("tensor", "companded", "trellis", "coded") if np.isfinite(loss_at(rows, key, at, SPOKEN_BITS))
+    ]
     parts = [f"{loss(loss_at(rows, key, at, SPOKEN_BITS))} dB {words}" for key, words in (
-        ("tensor", "with one range for all channels"), ("companded", "with bits allocated and companded"),
+        ("tensor", "with one range for all channels"), ("companded", "with bits allocated and companded"), ("trellis", "in a trellis"),
         ("coded", "range-coded")) if key in keys]  # fmt: skip
     return (
         f"At {ratio(at)}, {number(SPOKEN_BITS, 0)} bits a value cost {', '.join(parts)}" if parts else "Loss over bits"
@@ -129,6 +131,13 @@ def text(tables: Tables) -> Prose:
             f"**Where the bits go matters more than how many there are**: shared out among the channels, on a grid that is finer where "
             f"values are, the same average of {number(SPOKEN_BITS, 0)} bits costs {span(fixed, loss)} dB; as one step for all "
             f"channels and range-coded to that many bits, {span(coded, loss)} dB."
+        )
+    trellis = [loss_at(rows, "trellis", at, SPOKEN_BITS) / loss_at(rows, "companded", at, SPOKEN_BITS) for at in ratios]
+    if np.isfinite(trellis).any():
+        lines.append(
+            f"**A trellis makes the same bits go further**: at a fixed length of {number(SPOKEN_BITS, 0)} bits it takes "
+            f"{span([100 * (1 - share) for share in trellis if np.isfinite(share)], lambda v: number(v, 0))} % off the loss of "
+            "companded levels, and decoding stays a look-up."
         )
     factors = [
         (a / b) ** (1 / (y - x))

@@ -20,7 +20,7 @@ PARTS = (
     *(shared_curves.figure, shared_curves.text),
 )
 #: A made-up law: one bit divides the loss by four; a range coder saves a quarter.
-FACTOR, START = 4.0, {"tensor": 16.0, "channel": 4.0, "companded": 1.0, "guide": 20.0}
+FACTOR, START = 4.0, {"tensor": 16.0, "channel": 4.0, "companded": 1.0, "trellis": 0.6, "guide": 20.0}
 
 
 def made_up_study():
@@ -31,6 +31,7 @@ def made_up_study():
         cases += [("affine", "channel", "minmax", b, f"u{b}") for b in (2, 4, 8)]
         cases += [("affine", "tensor", "minmax", b, f"u{b}t") for b in (4, 8, 10)]
         cases += [("companded", "channel", "mse", b, f"c{b}") for b in (2, 4)]
+        cases += [("trellis", "channel", "mse", b, f"trellis{b}") for b in (2, 4)]
         cases += [("guide", "tensor", "minmax", b, f"guide{b}") for b in (4, 8, 10)]
         for scheme, granularity, calibration, bits, label in cases:
             start = START.get(scheme, START[granularity])
@@ -106,6 +107,7 @@ def test_figure_and_sentences_hold_the_numbers_of_the_study(full):
         in figure.panels[1].alt
     )
     text = str(quantizers.text(full))
+    assert "takes 40 % off the loss of companded levels" in text
     assert f"at most {number(4 * 4 * FACTOR**-6, 3)} dB" in text
     assert f"{number(4 * 4 * FACTOR**-2, 2)} dB at 4×" in text
 
@@ -174,6 +176,7 @@ def test_shared_trainings_leave_the_main_curves_alone(full, filled):
         ("u8", "range per channel, 8 bits, after training"),
         ("u4t", "one range for all, 4 bits, after training"),
         ("c4-ste", "bits allocated, companded, 4 bits, rounding in training"),
+        ("trellis4-noise", "trellis, bits allocated, 4 bits, noise in training"),
         ("lsq4-ste", "learned steps, 4 bits, rounding in training"),
         ("guide8", "the guide's code, 8 bits, after training"),
         ("f16", "float16, after training"),

@@ -15,7 +15,7 @@ from sarlab.views.explorers.base import Explorer
 from sarlab.views.explorers.panes import Picture, chart, numbers
 from sarlab.views.explorers.sources import _training, analyzed, networks, subjects, synthesized
 
-SCHEMES = ("affine", "allocated", "companded", "fsq", "guide", "float16", "bfloat16")
+SCHEMES = ("affine", "allocated", "companded", "trellis", "fsq", "guide", "float16", "bfloat16")
 #: Error of quantization shown at full color, in dB.
 LIMIT = 3.0
 
