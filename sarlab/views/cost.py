@@ -119,6 +119,12 @@ def growth(tables: Tables) -> Figure:
             if sweep != "pixels":
                 ticks = sorted(table.loc[table["sweep"] == sweep, "value"].unique())
                 ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            low, high = ax.get_ylim()
+            if high < 10 * low:  # perhaps no power of ten lies between
+                from matplotlib.ticker import LogLocator
+
+                ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
             ax.minorticks_off()
             style.label_ends(ax, ends)
         panels.append(Panel(drawing, f"{title} over {label}, logarithmic axes. {'; '.join(spoken)}."))

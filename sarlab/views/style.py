@@ -201,7 +201,7 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]], *, size:
     Parameters
     ----------
     ax : Axes
-        With its final limits: positions are worked out in them.
+        With all that decides its limits: positions are worked out in them.
     ends : sequence of (x, y, text, color)
         In data coordinates.
     size : float
@@ -211,6 +211,7 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]], *, size:
     if not ends or figure is None:
         return
     height = figure.get_size_inches()[1] * 72 * 0.72
+    ax.get_xlim(), ax.get_ylim()  # limits are worked out when they are asked for
     to_axes = ax.transLimits.transform
     scale = ax.transScale.transform
     points = [to_axes(scale((x, y))) for x, y, _, _ in ends]

@@ -1,5 +1,7 @@
 """Exponents of cost: power laws that are known come back, and what was not measured is said."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -67,6 +69,20 @@ def test_the_figure_says_its_numbers(tmp_path):
     assert "the compression ratio 1.00 times" in said
     assert "| 1.70 ± 0.00 | 1.70 ± 0.00 |" in cost.exponents_table(book(tmp_path, table())).text
     assert "95 % intervals" in cost.exponents_table(book(tmp_path, table())).text
+
+
+def test_every_panel_has_room_for_its_labels_and_numbers_on_its_axis(tmp_path):
+    with warnings.catch_warnings():
+        # what is drawn far outside leaves no room for the axes
+        warnings.simplefilter("error")
+        drawn = [panel.drawing for panel in cost.growth(book(tmp_path, table())).panels]
+    for drawing in drawn:
+        drawing.draw_without_rendering()
+        (ax,) = drawing.axes
+        assert all(0 < text.get_position()[0] < 1.3 for text in ax.texts if text.get_text())
+        low, high = ax.get_ylim()
+        shown = [tick for tick in ax.get_yticklabels() if low <= tick.get_position()[1] <= high and tick.get_text()]
+        assert len(shown) >= 2
 
 
 def test_without_measurements_the_command_is_named(tmp_path):
