@@ -1,0 +1,245 @@
+"""The GPU of this machine: what it can do, what a training makes of it, how many runs fill it, whether the codec agrees.
+
+    python benchmarks/gpu.py [--only roofline,agreement,codec,together] [--device cuda] [--json FILE]
+
+roofline   peak, bandwidth and start of a kernel; model FLOPs utilization and share of the roofline of a training step of each
+           network of the plan `full`, in both precisions, as separate kernels and as a CUDA graph
+agreement  the same network on the GPU and on the CPU: largest difference of latents and pictures, share of equal integers
+codec      a file of the CPU decoded with the codec's networks on the GPU: latents must be the same bit for bit, which the
+           checksum of every tile holds; the picture may differ by rounding
+together   runs of a small plan, 1, 2, 4 … at a time on the GPU; and what the plan `full` would take at the best of them
+
+Without a GPU nothing is measured. `--device cpu` goes through the same steps in small.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+PARTS = ("roofline", "agreement", "codec", "together")
+#: Runs at a time, and how many runs of how many steps there are.
+COUNTS = {"cuda": (1, 2, 4, 8, 12), "cpu": (1, 2)}
+RUNS, STEPS = {"cuda": 24, "cpu": 2}, {"cuda": 500, "cpu": 4}
+#: Seconds in which the plan `full` is to be trained.
+GOAL = 25 * 60
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default=",".join(PARTS), help=f"which parts, comma-separated: {', '.join(PARTS)}")
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:1, or cpu for a trial in small (default: cuda)")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    arguments = parser.parse_args()
+    import torch
+
+    from sarlab.files import write_json
+
+    device = torch.device(arguments.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        print("no GPU on this machine: nothing is measured (--device cpu goes through the same steps in small)")
+        return
+    found = {"torch": torch.__version__}
+    parts = {"roofline": roofline, "agreement": agreement, "codec": codec, "together": together}
+    for name in arguments.only.split(","):
+        print(f"== {name}", flush=True)
+        found[name] = parts[name](device)
+        if arguments.json:
+            write_json(arguments.json, found)
+
+
+def training_data():
+    from sarlab.models.data import TrainingData
+    from sarlab.scenes.catalog import load_split
+    from sarlab.specs import SceneSpec
+
+    return TrainingData.from_split(load_split(SceneSpec("bigearthnet")))
+
+
+def roofline(device) -> list[dict]:
+    from sarlab.lab.study_roofline import measurements
+
+    rows = []
+    for row in measurements(training_data(), device):
+        if not any(row["precision"] == other["precision"] for other in rows):
+            print(
+                f"{row['device']}, {row['precision']}: {row['flops_per_s'] / 1e12:.3g} TFLOP/s, "
+                f"{row['bytes_per_s'] / 1e9:.0f} GB/s, {row['launch_s'] * 1e6:.1f} µs to start a kernel"
+            )
+        rows.append(row)
+        graphs = " as a graph" if row["graphs"] else ""
+        print(
+            f"  {row['architecture']:9} {row['init']:7} width {row['width']:<3}{graphs:11} {row['seconds'] * 1e3:8.3f} ms "
+            f"a step, {100 * row['utilization']:5.1f} % of the peak, {100 * row['of_roofline']:5.1f} % of the roofline, "
+            f"bound by {row['bound']}",
+            flush=True,
+        )
+    return rows
+
+
+def agreement(device) -> list[dict]:
+    """Fixed-latent networks, trained for some steps, on both devices."""
+    import copy
+
+    import torch
+
+    from sarlab.lab.study_roofline import CASES
+    from sarlab.models.quantizers import build_quantizer
+    from sarlab.models.registry import build_model
+    from sarlab.models.training import train
+    from sarlab.specs import ModelSpec, QuantizerSpec, TrainSpec
+
+    data, rows = training_data(), []
+    for architecture, init, width, depth in CASES[:4]:
+        model = build_model(ModelSpec(architecture, 16, 16, init, width, depth), seed=0, training=data)
+        settings = TrainSpec(steps=STEPS[device.type], batch_size=4, patch_size=96, validate_every=10**9)
+        train(model, data, settings, seed=0, device=device)
+        x = data.validation[0].values[None, None]
+        ours, theirs = copy.deepcopy(model).cpu(), model.to(device)
+        with torch.no_grad():
+            y, z = ours.analysis(x), theirs.analysis(x.to(device)).cpu()
+            size = tuple(x.shape[-2:])
+            x_hat, z_hat = ours.synthesis(y, size=size), theirs.synthesis(y.to(device), size=size).cpu()
+        quantizer = build_quantizer(QuantizerSpec("affine", 8), 16)
+        quantizer.calibrate([y])
+        equal = float((quantizer.quantize(y).integers == quantizer.quantize(z).integers).double().mean())
+        span = data.validation[0].span_db
+        row = {
+            "network": f"{architecture} {init}", "latent": float((y - z).abs().max() / y.std()),
+            "picture_db": float((x_hat - z_hat).abs().max() * span), "equal_integers": equal,
+        }  # fmt: skip
+        rows.append(row)
+        print(
+            f"  {row['network']:17} latents differ by {row['latent']:.1e} of their deviation, pictures by "
+            f"{row['picture_db']:.1e} dB, {100 * equal:.3f} % of 8-bit integers are equal",
+            flush=True,
+        )
+    return rows
+
+
+def elsewhere(device) -> AbstractContextManager:
+    """Context in which convolutions and products of tensors of the CPU are computed on `device`; counts them."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    moved = {torch.conv2d, torch.conv_transpose2d, torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__}
+    moved |= {torch.nn.functional.linear}
+
+    class Elsewhere(TorchFunctionMode):
+        count = 0
+
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            if func not in moved:
+                return func(*args, **(kwargs or {}))
+            self.count += 1
+            there = [one.to(device) if isinstance(one, torch.Tensor) else one for one in args]
+            named = {k: one.to(device) if isinstance(one, torch.Tensor) else one for k, one in (kwargs or {}).items()}
+            return func(*there, **named).cpu()
+
+    return Elsewhere()
+
+
+def codec(device) -> dict:
+    """Decode a file of the CPU with all convolutions and products on the device."""
+    import numpy as np
+    import torch
+
+    from sarlab.errors import SarlabError
+    from sarlab.scenes.catalog import load_split
+    from sarlab.specs import SceneSpec
+
+    try:
+        from sarlab.coding.api import compress, decompress
+    except ImportError as error:
+        print(f"  not measured: the codec needs a library that is missing here ({error})")
+        return {}
+    # Integers up to 2^24 are exact in float32 and in nothing shorter.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    rows = {}
+    scene = load_split(SceneSpec("bigearthnet")).test[0]
+    for quality in (22.0, 28.0, 36.0):
+        data = compress(scene, quality=quality, workers=1)
+        here = decompress(data, workers=1)
+        mode = elsewhere(device)
+        try:
+            with mode:
+                there = decompress(data, workers=1)
+                again = compress(scene, quality=quality, workers=1)
+        except SarlabError as error:
+            print(f"  quality {quality:g}: NOT the same latents: {error}")
+            rows[quality] = {"exact": False, "error": str(error)}
+            continue
+        assert mode.count, "nothing was computed on the device"
+        off = float(np.nanmax(np.abs(here.data - there.data)))
+        rows[quality] = {"exact": True, "picture_db": off, "same_bytes": again == data, "operations": mode.count}
+        same = "the same bytes" if again == data else f"{len(again)} bytes instead of {len(data)}"
+        print(
+            f"  quality {quality:g}: the same latents, the picture within {off:.1e} dB; encoded there: {same}",
+            flush=True,
+        )
+    return rows
+
+
+def together(device) -> dict:
+    """Throughput of several runs at a time, and the plan `full` at the best of them."""
+    from sarlab.lab.executors import Settings, execute
+    from sarlab.lab.forecast import trains, work
+    from sarlab.lab.jobs import jobs_of
+    from sarlab.lab.plans import build_plan, load_plan
+    from sarlab.lab.results import read_manifest, read_table
+
+    full = load_plan("full")
+    wanted = [spec for spec in full.runs if trains(spec)]
+    # Every tenth network of the plan, in a short training.
+    picked = wanted[:: max(1, len(wanted) // RUNS[device.type])][: RUNS[device.type]]
+    settings = {"steps": STEPS[device.type], "validate_every": max(1, STEPS[device.type] // 10)}
+    if device.type == "cpu":
+        settings |= {"batch_size": 2, "patch_size": 32}
+    specs = [replace(spec, train=replace(spec.train, **settings)) for spec in picked]
+    rows, frames = {}, {}
+    for count in COUNTS[device.type]:
+        with tempfile.TemporaryDirectory(prefix="sarlab-") as folder:
+            plan = replace(build_plan("together", {}), runs=tuple(specs))
+            jobs = jobs_of(plan, Path(folder))
+            start = time.perf_counter()
+            ended = execute(jobs, "inline", Settings(str(device), workers=count), lambda item: None)
+            seconds = time.perf_counter() - start
+            assert {item.outcome for item in ended} == {"complete"}, ended
+            training = sum(float(read_table(job.folder / "rows.csv")["train_seconds"].iloc[0]) for job in jobs)
+            other = sum(read_manifest(job.folder)["seconds"] for job in jobs) - training
+            frames[count] = {job.run_id: read_table(job.folder / "rows.csv")["psnr_db"].to_numpy(float) for job in jobs}
+        rows[count] = {"seconds": seconds, "runs": len(jobs), "train_seconds": training, "other_seconds": other}
+        print(
+            f"  {count:2} at a time: {len(jobs)} runs in {seconds:6.1f} s; {1e3 * training / len(jobs) / settings['steps']:.2f} ms "
+            f"a step, {other / len(jobs):.1f} s of each run beside its training",
+            flush=True,
+        )
+    import numpy as np
+
+    first = frames[COUNTS[device.type][0]]
+    off = max(float(np.nanmax(np.abs(first[name] - frame[name]))) for frame in frames.values() for name in first)
+    print(f"  the same rows within {off:.4f} dB")
+    best = min(rows, key=lambda count: rows[count]["seconds"])
+    ours = sum(work(spec) for spec in specs)
+    share = sum(work(spec) for spec in wanted) / ours
+    row = rows[best]
+    # The work of the plan's own trainings over that of these, and the rest of a run as often as the plan has runs.
+    if device.type != "cuda":
+        return {"counts": rows, "rows_within_db": off, "best": best}
+    estimate = (row["train_seconds"] * share + row["other_seconds"] / row["runs"] * len(full.runs)) / best
+    print(
+        f"  the plan full, {len(full.runs)} runs, {best} at a time: about {estimate / 60:.1f} min "
+        f"(goal {GOAL / 60:.0f}): sarlab sweep full --executor inline --runs-per-gpu {best} --no-studies"
+    )
+    return {"counts": rows, "rows_within_db": off, "best": best, "full_seconds": estimate}
+
+
+if __name__ == "__main__":
+    main()
