@@ -163,6 +163,36 @@ def test_learned_step_gradient_is_the_papers(seed, bits):
     assert center == pytest.approx((low + high) / 2)
 
 
+@given(st.integers(0, 100), st.sampled_from([2, 3, 4, 8]), st.floats(-2, 2), st.floats(-2, 2))
+@settings(max_examples=20, deadline=None)
+def test_learned_step_and_its_gradients_are_those_of_pytorchs_learnable_quantizer(seed, bits, log_step, shift):
+    y = normal(1, 1, 8, 8, seed=seed)
+    quantizer = ready("lsq", bits, y * 0.6, training="ste")
+    with torch.no_grad():
+        quantizer.log_step.fill_(log_step)
+        quantizer.shift.fill_(shift)
+    quantizer._values = 64
+    # The same grid out of its step and center; theirs begins at zero.
+    top, low, high = 2**bits - 1, float(quantizer.low), float(quantizer.high)
+    step = torch.tensor([float((high - low) / top * np.exp(RATE * log_step))], requires_grad=True)
+    center = torch.tensor([(low + high) / 2 + RATE * shift * (high - low) / 2], requires_grad=True)
+    start = center - step * top / 2
+    # Left out: half a step beyond the outer levels, inside for them, outside in the paper; and where the last bit of a
+    # quotient decides between two levels.
+    position = ((y - start) / step).detach()
+    beyond = ((position > -0.51) & (position < 0)) | ((position > top) & (position < top + 0.51))
+    clear = ~beyond & ((position - position.floor() - 0.5).abs() > 1e-3)
+    weights = torch.where(clear, normal(1, 1, 8, 8, seed=seed + 1), 0.0)
+    seen = quantizer.straight_through(y)
+    ours = torch.autograd.grad((seen * weights).sum(), [quantizer.log_step, quantizer.shift])
+    theirs = torch._fake_quantize_learnable_per_tensor_affine(y - start, step, torch.zeros(1), 0, top, 1.0) + start
+    by_step, by_center = (float(g) for g in torch.autograd.grad((theirs * weights).sum(), [step, center]))
+    assert torch.allclose(seen[clear], theirs[clear], atol=1e-5)
+    scale = RATE * (64 * top) ** -0.5
+    assert float(ours[0]) == pytest.approx(scale * float(step.detach()) * by_step, rel=1e-3, abs=1e-5)
+    assert float(ours[1]) == pytest.approx(scale * (high - low) / 2 * by_center, rel=1e-3, abs=1e-5)
+
+
 @pytest.mark.parametrize("granularity", ["tensor", "channel"])
 def test_a_learned_step_finds_the_least_error(granularity):
     y = normal(4, 2, 32, 32)

@@ -118,6 +118,32 @@ def test_a_short_latent_gets_the_best_of_all_its_files(seed, bits):
     assert chosen == pytest.approx(float(errors.min()), rel=1e-5)
 
 
+@given(seed=st.integers(0, 10_000), bits=st.integers(2, 6), scale=st.floats(1e-3, 1e3))
+@settings(max_examples=12, deadline=None)
+def test_total_error_is_below_that_of_half_a_step_everywhere(seed, bits, scale):
+    """Taking the nearest level of each state is a path too, and its error is at most half the step of that state."""
+    quantizer = ready(bits, scale * normal(2, 2, 16, 16, seed=seed))
+    y = scale * normal(1, 2, 15, 15, seed=seed + 1)
+    for channel in range(2):  # inside the range of both states
+        count = 2 ** (quantizer.widths[channel] + 1)
+        y[:, channel].clamp_(float(quantizer.codebook[channel, 1]), float(quantizer.codebook[channel, count - 2]))
+    state, greedy, largest = 0, 0.0, 0.0
+    for channel, width in enumerate(quantizer.widths):
+        levels = quantizer.codebook[channel, : 2 ** (width + 1)].numpy()
+        for value in y[0, channel].flatten().numpy():
+            allowed = levels[state % 2 :: 2]
+            integer = int(np.abs(allowed - value).argmin())
+            above = int(np.clip(np.searchsorted(allowed, value), 1, len(allowed) - 1))
+            error = abs(float(allowed[integer]) - float(value))
+            assert error <= (allowed[above] - allowed[above - 1]) / 2 * (1 + 1e-4)
+            greedy, largest = greedy + error**2, max(largest, error)
+            state = NEXT[state][integer & 1]
+    found = float((quantizer.rounded(y) - y).double().square().sum())
+    assert found <= greedy * (1 + 1e-5)
+    assert found <= y.numel() * largest**2
+    assert found < 0.9 * greedy, "the search is worth its time"
+
+
 #: Signal to noise in dB: of the best levels for values one by one (Max 1960), and of the trellis of 8 states with
 #: optimized levels (Marcellin & Fischer 1990); the latter not given for 4 bits.
 GAUSSIAN = {1: (4.40, 5.19), 2: (9.30, 10.70), 3: (14.62, 16.33), 4: (20.22, None)}
