@@ -233,6 +233,14 @@ def test_saturation_is_counted_and_goes_to_the_end():
         assert restored[6, 6] <= quantizer.codebook[0, 3]
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_scale_does_not_matter(scale):
+    train, y = normal(2, 2, 16, 16), normal(1, 2, 20, 20, seed=1)
+    plain, scaled = ready(4, train), ready(4, train * scale)
+    errors = [float((q.rounded(y * by) / by - y).square().mean()) for q, by in ((plain, 1.0), (scaled, scale))]
+    assert errors[1] == pytest.approx(errors[0], rel=0.02)
+
+
 def test_ranges_other_than_least_error_keep_the_extremes():
     y = normal(1, 2, 32, 32)
     for calibration in ("minmax", "percentile"):

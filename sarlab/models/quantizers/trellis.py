@@ -234,13 +234,16 @@ def _chosen(values: Tensor, codebook: Tensor, counts: Tensor, *, images: int = 0
     codebook = codebook.contiguous().to(values)
     near = torch.searchsorted(codebook, values.contiguous(), right=True) - 1
     top = counts[:, None]
+    # Squares of very large or small values are none in float32.
+    widest = (codebook[:, -1] - codebook[:, 0]).max()
+    unit = torch.where(widest > 0, widest, 1.0)
     indices, costs = [], []
     for subset in range(4):
         # The nearest level of a subset is the last one at or below the value, or the one after it.
         most = (top - 4 + subset).clamp(min=0)
         lower = (near - (near - subset) % 4).clamp(min=subset).minimum(most)
         upper = (lower + 4).minimum(most)
-        under, over = ((codebook.gather(1, place) - values).square() for place in (lower, upper))
+        under, over = (((codebook.gather(1, place) - values) / unit).square() for place in (lower, upper))
         indices.append(torch.where(over < under, upper, lower))
         costs.append(torch.minimum(under, over))
     blocks = torch.stack(costs).view(4, channels, images or 1, -1)
