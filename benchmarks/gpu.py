@@ -151,11 +151,10 @@ def codec(device) -> dict:
     import numpy as np
     import torch
 
+    from sarlab.coding.api import compress, decompress
     from sarlab.errors import SarlabError
     from sarlab.scenes.catalog import load_split
     from sarlab.specs import SceneSpec
-
-    from sarlab.coding.api import compress, decompress
 
     # Integers up to 2^24 are exact in float32 and in nothing shorter.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False

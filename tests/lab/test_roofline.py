@@ -1,5 +1,9 @@
 """What bounds a training step: counts in closed form, and which ceiling is the lowest."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -63,3 +67,11 @@ def test_timing_is_a_median_after_a_warm_up():
     calls = []
     assert timed(lambda: calls.append(1), torch.device("cpu"), repeats=5) < 0.01
     assert len(calls) == 7
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_the_benchmark_of_the_gpu_says_that_there_is_none():
+    script = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu.py"
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("no GPU on this machine: nothing is measured")
