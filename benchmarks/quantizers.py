@@ -9,7 +9,8 @@ alone and in a batch, and must come back to the bit. *one step, range-coded* is 
 step is chosen so that the files take 4 bits a value.
 
 With ``--seeds``: residual networks from the KLT with 4 bits on average at 8× and 16×, quantized after training and with
-the quantizer in training, against the same trainings in float32 (``sarlab sweep quantization`` runs all ratios).
+the quantizer in training, against the same trainings in float32 (``sarlab sweep quantization`` runs all ratios). The
+goal is one for files of a fixed length, and the trellis is held to it.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ VARIANTS = {
     "companded 4 mse": (QuantizerSpec("companded", 4, calibration="mse"), 0.3, 32),
     "companded 3 mse": (QuantizerSpec("companded", 3, calibration="mse"), None, 0),
     "companded 2 mse": (QuantizerSpec("companded", 2, calibration="mse"), None, 0),
-    "trellis 4 mse": (QuantizerSpec("trellis", 4, calibration="mse"), 0.15, 32),
+    "trellis 4 mse": (QuantizerSpec("trellis", 4, calibration="mse"), 0.3, 32),
     "trellis 3 mse": (QuantizerSpec("trellis", 3, calibration="mse"), None, 0),
     "trellis 2 mse": (QuantizerSpec("trellis", 2, calibration="mse"), None, 0),
     "fsq 8 mse": (QuantizerSpec("fsq", 8, calibration="mse"), None, 0),
@@ -253,7 +254,7 @@ def trained(source: str, seeds: list[int], runs: Path) -> list[dict[str, float |
                 f"{REDUCTION**2 // channels:4}x {np.mean(losses_db):6.3f} ({max(losses_db):.3f}) at {bits[0]:.2f} packed, {bits[1]:.2f} coded"
             )
         goal = f"  goal <= {TRAINED_GOAL} from 8x: {'reached' if worst <= TRAINED_GOAL else 'MISSED'}"
-        print(f"{name:36}" + "".join(cells) + (goal if "training" in name else ""))
+        print(f"{name:36}" + "".join(cells) + (goal if name.startswith("trellis") and "training" in name else ""))
     return rows
 
 
