@@ -36,10 +36,12 @@ model.architecture = "plain"
 seed = [0, 1]
 """
 KILLS = 20
+#: The inline executor with processes of its own.
+PROCESSES = "inline --workers 2"
 
 
 def sweep(plan, runs, executor):
-    command = [sys.executable, "-m", "sarlab", "sweep", str(plan), "--runs", str(runs), "--executor", executor]
+    command = [sys.executable, "-m", "sarlab", "sweep", str(plan), "--runs", str(runs), "--executor", *executor.split()]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, start_new_session=True, **quiet)
 
@@ -60,7 +62,7 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("executor", ["inline", "papermill", "dask"])
+@pytest.mark.parametrize("executor", ["inline", PROCESSES, "papermill", "dask"])
 def test_a_driver_killed_at_random_moments_ends_with_every_row_once(undisturbed, executor, tmp_path):
     plan, expected = undisturbed
     runs = tmp_path / "runs"
@@ -98,7 +100,7 @@ def test_a_driver_killed_at_random_moments_ends_with_every_row_once(undisturbed,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("executor", ["papermill", "dask"])
+@pytest.mark.parametrize("executor", [PROCESSES, "papermill", "dask"])
 def test_killed_workers_are_replaced(undisturbed, executor, tmp_path):
     plan, expected = undisturbed
     runs = tmp_path / "runs"

@@ -1,6 +1,8 @@
 """Folders rewritten as a whole: all of the new, or all of the old."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,36 @@ def test_what_is_taken_out_of_the_copy_is_gone(folder):
     with rewritten(folder, ("_toc.yml",)) as copy:
         (copy / "_toc.yml").unlink()
     assert not (folder / "_toc.yml").exists()
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from sarlab.lab.swap import rewritten
+rename, left = Path.rename, [int(sys.argv[2])]
+def die(path, target):
+    if not left[0]:
+        os.kill(os.getpid(), 9)
+    left[0] -= 1
+    return rename(path, target)
+Path.rename = die
+with rewritten(Path(sys.argv[1]), ("results", "runs", "_toc.yml")) as copy:
+    (copy / "results" / "a.csv").write_text("new")
+    (copy / "_toc.yml").write_text("new")
+"""
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
+def test_after_a_kill_nothing_is_lost(folder, number):
+    before = files(folder)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(number)])
+    assert done.returncode == -9
+    # neither a killed process nor one that lives is in the way
+    beside = folder / f".new-{os.getpid()}-x"
+    beside.mkdir()
+    with rewritten(folder, NAMES) as copy:
+        found = files(copy)
+    kept = {name: text for name, text in before.items() if name != "index.md"}
+    changed = {"results/a.csv": "new"} if number > 1 else {}
+    assert found == kept | changed
+    assert sorted(os.listdir(folder)) == [beside.name, "_toc.yml", "index.md", "results"]
