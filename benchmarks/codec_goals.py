@@ -1,7 +1,7 @@
 """What the codec `hyper` is to reach, measured against its peers on real files: the tables of the book's chapter on it.
 
     python benchmarks/codec_goals.py --out book/results            # everything; half an hour on one core
-    python benchmarks/codec_goals.py rates --out book/results      # one part: rates, fidelity, radiometry, speed
+    python benchmarks/codec_goals.py rates --out book/results      # one part: rates, fidelity, radiometry, pairs, speed
     python benchmarks/codec_goals.py                               # a look at the embedded test scene, printed, not written
 
 Scenes of ../shared/data are measured where they are at hand; the tables say which were. None of them was trained on. Every
@@ -40,6 +40,8 @@ OURS, CORRECTED = "hyper", "hyper --radiometric"
 #: PSNR targets: BD-rate is taken between 25 and 40 dB, the others reach from about 0.03 to 3 bpp.
 PSNR_DB = tuple(float(value) for value in range(20, 45, 2))
 RATES_BPP = (0.08, 0.125, 0.25, 0.5, 1.0, 2.0)
+#: Of files of one and of two bands.
+QUALITIES = (12.0, 16.0, 20.0, 24.0, 28.0, 34.0, 40.0)
 #: What PSNR does not see, at equal bytes.
 FIDELITY = (
     "psnr_db",
@@ -188,6 +190,28 @@ def radiometry(items: list[Item], names: list[str]) -> Iterator[dict[str, Any]]:
                        "bpp": 8 * len(data) / item.scene.data.size, **scores, "reason": ""}  # fmt: skip
 
 
+def pairs(items: list[Item], names: list[str]) -> Iterator[dict[str, Any]]:
+    """Bytes of two bands in one file, beside those of a file for each at the same quality, in both orders."""
+    if OURS not in names:
+        return
+    by_scene: dict[str, list[Item]] = {}
+    for item in items:
+        by_scene.setdefault(item.scene.name, []).append(item)
+    for bands in by_scene.values():
+        if len(bands) != 2:
+            continue
+        for first, second in (bands, bands[::-1]):
+            together = replace(
+                first.scene, data=np.concatenate([first.scene.data, second.scene.data]), valid=None,
+                bands=(*first.scene.bands, *second.scene.bands),
+            )  # fmt: skip
+            for quality in QUALITIES:
+                sizes = [len(compress(scene, codec=OURS, quality=quality, metadata=False))
+                         for scene in (first.scene, second.scene, together)]  # fmt: skip
+                yield {**second.about, "after": first.scene.bands[0], "quality": quality, "first_bytes": sizes[0],
+                       "second_bytes": sizes[1], "both_bytes": sizes[2], "bpp": 8 * sizes[1] / second.scene.data.size}  # fmt: skip
+
+
 def speed(items: list[Item], names: list[str]) -> Iterator[dict[str, Any]]:
     """Seconds for a file of 4096² samples near 0.5 bpp, read and written, with as many processes as there are cores; the best of three in turns."""
     import tempfile
@@ -236,6 +260,7 @@ PARTS: dict[str, tuple[str, Callable[[list[Item], list[str]], Iterator[dict[str,
     "rates": ("codec_goal_rates", rates, True),
     "fidelity": ("codec_goal_fidelity", fidelity, False),
     "radiometry": ("codec_goal_radiometry", radiometry, False),
+    "pairs": ("codec_goal_pairs", pairs, False),
     "speed": ("codec_goal_speed", speed, False),
 }
 

@@ -16,7 +16,7 @@ examples:
   sarlab compress scene.tif scene.sarl --bpp 0.5        a file of 0.5 bit per pixel and band (within 3 %)
   sarlab compress scene.tif scene.sarl --psnr 32        32 dB of PSNR between dB images, in the clip range
   sarlab compress slc.tif slc.sarl --quantity complex   the intensity of a complex product
-  sarlab compress scene.tif scene.sarl --radiometric    12 bytes a band more, and decompress --radiometric is exact
+  sarlab compress scene.tif scene.sarl --radiometric    13 bytes a band more, and decompress --radiometric is exact
 Any GeoTIFF, COG or .npy, of any size: it is read and coded in tiles. Nodata and NaN come back exactly, and so do
 coordinate system, transform, band names and tags. Quality is the PSNR of the quantizer alone in dB: 19 is small, 28
 usual, 40 nearly invisible. An existing OUT is left alone unless --force is given.

@@ -10,7 +10,7 @@ from sarlab.errors import SarlabError
 
 _EPILOG = """\
 examples:
-  sarlab train notebooks/plans/codecs/hyper.toml --out hyper-2.safetensors
+  sarlab train notebooks/plans/codecs/hyper.toml --out hyper-3.safetensors
   sarlab train plan.toml --out mine.safetensors --checkpoint mine.checkpoint --seconds 3000
                              train for 50 minutes; the same command goes on from there
   SARLAB_MODELS=. sarlab compress scene.tif --codec mine

@@ -62,7 +62,7 @@ def compress(
     metadata : bool
         Keep names, tags and georeference.
     radiometric : bool
-        Store 12 bytes a band that make radiometric decoding exact for this scene.
+        Store 13 bytes a band that make radiometric decoding exact for this scene.
 
     Returns
     -------

@@ -111,8 +111,8 @@ class HyperSpec:
         Quantize in a trellis; see `sarlab.coding.trellis`.
     last : bool
         Keep the averaged weights of the last step instead of those of the best validation.
-    cross_steps : int
-        Steps that afterwards teach the context what a second band gains from the first; 0 leaves that out.
+    second_steps : int
+        Steps that afterwards teach a context of its own what a second band gains from the first; 0 leaves that out.
     bias_steps : int
         Steps that afterwards teach the decoder the bias of its means; 0 leaves that out.
     despeckle_steps : int
@@ -130,7 +130,7 @@ class HyperSpec:
     speckle_weight: float = 0.0
     trellis: bool = False
     last: bool = True
-    cross_steps: int = 0
+    second_steps: int = 0
     bias_steps: int = 0
     despeckle_steps: int = 0
 
@@ -155,7 +155,7 @@ class Gathered:
     ----------
     training, validation : tuple of Raster
     pairs : tuple of (Raster, Raster)
-        First two bands of those training scenes that have two, each scene once.
+        First two bands of those training scenes that have two.
     note : str
         What was found and what not.
     digest : str
@@ -214,7 +214,6 @@ def gather(plan: CodecPlan) -> Gathered:
     known, used, missing = reference_normalizers(), [], []
     rasters: dict[str, list[Raster]] = {"train": [], "validation": []}
     pairs: list[tuple[Raster, Raster]] = []
-    done: set[str] = set()
     for role in rasters:
         for source in getattr(plan.data, role):
             if source in catalog_entries:
@@ -224,13 +223,11 @@ def gather(plan: CodecPlan) -> Gathered:
             else:
                 missing.append(source)
                 continue
-            again = source in done
-            done.add(source)
             used.append(f"{role} {Path(source).name}")
             for scene in scenes:
                 bands = normalized_bands(scene, known)
                 rasters[role] += bands
-                if role == "train" and len(bands) > 1 and not again:
+                if role == "train" and len(bands) > 1:
                     pairs.append((bands[0], bands[1]))
     for number, (looks, correlation) in enumerate(plan.data.simulated):
         scene, _ = simulate(SimulationSpec(512, 512, looks, correlation, seed=plan.seed + number))

@@ -29,6 +29,8 @@ from sarlab.scenes.radiometry import Normalizer
 
 #: Largest latent.
 LARGEST_LATENT = FRACTION * LARGEST
+#: Side of the part of a tile, in latent positions, on which it is tried whether a band should follow the first.
+TRIED = 20
 #: A choice: (number of the step, step, positions, means, scale indices) → whole steps, (positions, channels).
 Choice = Callable[[int, Step, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -42,10 +44,13 @@ class BandCode(NamedTuple):
         Hyperlatents where there are latents.
     steps : list of tuple
         Of each step, as the model's quantizer made it.
+    follows : bool
+        Predicted from the first band too.
     """
 
     z: np.ndarray | None
     steps: list[tuple]
+    follows: bool = False
 
 
 class HyperModel(HyperDecoding):
@@ -57,6 +62,8 @@ class HyperModel(HyperDecoding):
     hyper_analysis : Module or None
         Of `ContextModel`.
     context : IntegerContext
+    second : IntegerContext, optional
+        For bands after the first that follow it.
     frozen : Frozen
     trellis : TrellisTables or None
         Values are quantized in a trellis where there are any.
@@ -76,6 +83,7 @@ class HyperModel(HyperDecoding):
         context: IntegerContext,
         frozen: Frozen,
         *,
+        second: IntegerContext | None = None,
         trellis: TrellisTables | None = None,
         bias: Any = None,
         despeckling: Any = None,
@@ -91,6 +99,7 @@ class HyperModel(HyperDecoding):
         if frozen.families.max() >= len(FAMILIES) or frozen.maps.max() >= INDICES:
             raise ModelError(f"model '{name}' is damaged: it names tables that do not exist")
         self.network, self.h_a, self.context, self.frozen = network.eval(), hyper_analysis, context, frozen
+        self.second = second
         self.bias, self.despeckling = bias, despeckling
         self.name, self.hash, self.normalizers = name, content_hash, normalizers
         self.stride, self.neutral = network.stride, float(network.neutral)
@@ -128,12 +137,9 @@ class HyperModel(HyperDecoding):
                 if not active[band].any():
                     codes.append(None)
                     continue
-                z, where = self._hyperlatent(y[band], active[band], quality)
-                code = BandCode(None if z is None else z[:, where], [])
-                flat = np.ascontiguousarray(y[band].reshape(len(y[band]), -1).T)
-                choose = self._chooser(flat, numbers, code)
-                rows = self._walk(active[band], z, numbers, self._other(latent, band, numbers), choose)
-                latent[band] = rows.T.reshape(y[band].shape)
+                follows = self._follows(y, active, latent, band, numbers)
+                other = self._other(latent, numbers) if follows else None
+                code, latent[band] = self._coded(y[band], active[band], numbers, other)
                 codes.append(code)
                 bits += self._bits(code, numbers)
         return Quantized(latent, bits, codes)
@@ -142,9 +148,11 @@ class HyperModel(HyperDecoding):
         self, encoder: RangeEncoder, quantized: Quantized, active: np.ndarray, quality: float, side: None
     ) -> None:
         numbers = self.at(quality)
-        for code in quantized.code:
+        for band, code in enumerate(quantized.code):
             if code is None:
                 continue
+            if band and self.second is not None:
+                encoder.encode_uniform(np.array([int(code.follows)]), 2)
             if code.z is not None:
                 encoder.encode_rows(code.z, numbers.spreads, np.zeros_like(numbers.spreads))
             for number, step in enumerate(code.steps):
@@ -164,6 +172,9 @@ class HyperModel(HyperDecoding):
             for band in range(len(active)):
                 if not active[band].any():
                     continue
+                follows = band > 0 and self.context.cross is not None
+                if band and self.second is not None:
+                    follows = bool(decoder.decode_uniform(1, 2)[0])
                 z = None
                 if self.context.hyper:
                     where = hyper_active(active[band])
@@ -172,14 +183,36 @@ class HyperModel(HyperDecoding):
                     if np.abs(found).max(initial=0) > LARGEST_HYPER:
                         raise BitstreamError("the entropy-coded data is damaged: a hyperlatent beyond all bounds")
                     z[:, where] = found
-                rows = self._walk(active[band], z, numbers, self._other(latent, band, numbers), choose)
+                rows = self._walk(active[band], z, numbers, self._other(latent, numbers) if follows else None, choose)
                 latent[band] = rows.T.reshape(latent[band].shape)
         return latent
 
-    def _other(self, latent: np.ndarray, band: int, numbers: AtQuality) -> np.ndarray | None:
-        """What the networks see of the first band, (h·w, channels), for the bands after it."""
-        if not band or self.context.cross is None:
-            return None
+    def _coded(
+        self, y: np.ndarray, active: np.ndarray, numbers: AtQuality, other: np.ndarray | None
+    ) -> tuple[BandCode, np.ndarray]:
+        """Code and latent of one band, (channels, h, w)."""
+        z, where = self._hyperlatent(y, active, numbers.stored / QUALITY_UNIT)
+        code = BandCode(None if z is None else z[:, where], [], other is not None)
+        choose = self._chooser(np.ascontiguousarray(y.reshape(len(y), -1).T), numbers, code)
+        return code, self._walk(active, z, numbers, other, choose).T.reshape(y.shape)
+
+    def _follows(self, y: np.ndarray, active: np.ndarray, latent: np.ndarray, band: int, numbers: AtQuality) -> bool:
+        """Whether a band is to be predicted from the first one too: where that costs less in the middle of both."""
+        if not band or self.second is None:
+            return band > 0 and self.context.cross is not None
+        both = np.nonzero(active[0] & active[band])
+        if not both[0].size:
+            return False
+        part = tuple(slice(max(0, int(at.mean()) - TRIED // 2), int(at.mean()) + TRIED // 2) for at in both)
+        own, first = np.ascontiguousarray(active[band][part]), latent[:1, :, *part]
+        bits = [
+            self._bits(self._coded(y[band][:, *part], own, numbers, other)[0], numbers)
+            for other in (self._other(first, numbers), None)
+        ]
+        return bits[0] < bits[1]
+
+    def _other(self, latent: np.ndarray, numbers: AtQuality) -> np.ndarray:
+        """What the networks see of the first band, (h·w, channels), in a band that follows it."""
         rows = latent[0].reshape(latent.shape[1], -1).T.astype(np.int64)
         return clipped_seen(numbers.seen.of(rows, 0, rows.shape[1]))
 
@@ -194,7 +227,7 @@ class HyperModel(HyperDecoding):
         """Latents of one band, shape (h·w, channels), as `choose` finds the integers step by step."""
         import torch
 
-        context = self.context
+        context = self.context if other is None or self.second is None else self.second
         total = context.begin(z, numbers.stored, active)
         if other is not None:
             context.add_band(total, other)

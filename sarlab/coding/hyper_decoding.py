@@ -14,7 +14,10 @@ import numpy as np
 from sarlab.coding.hyper_arithmetic import FRACTION, AtQuality
 from sarlab.coding.learned import TileModel
 from sarlab.coding.levelcurve import SIZE, LevelCurve, fit_curve, unpack_curves
+from sarlab.metrics.classes import SMOOTHING, local_mean
 
+#: Ground is dark, dim, light or bright by these quantiles of its mean intensity.
+QUARTERS = (0.25, 0.5, 0.75)
 #: Side of the window of latent positions whose mean is the level of a place: 24 samples.
 LEVEL_WINDOW = 3
 
@@ -86,7 +89,7 @@ class HyperDecoding(TileModel):
     ) -> bytes:
         import torch
 
-        looked: list[list[list[np.ndarray]]] = [[[], [], []] for _ in widths]
+        looked: list[list[list[np.ndarray]]] = [[[], [], [], []] for _ in widths]
         for latent, x, valid, place in sample:
             at = (slice(None), *place)
             decoded = self.synthesize(latent, quality)[at] * widths[:, None, None]
@@ -95,9 +98,15 @@ class HyperDecoding(TileModel):
             with torch.inference_mode():
                 levels = self._levels(self.values(latent, quality))[at]
             for band, parts in enumerate(looked):
-                for part, values in zip(parts, (x[band] * widths[band], decoded[band], levels[band]), strict=True):
+                original = x[band] * widths[band]
+                mean = local_mean(10 ** (original.astype(np.float64) / 10), valid[band], SMOOTHING)
+                for part, values in zip(parts, (original, decoded[band], levels[band], mean), strict=True):
                     part.append(values[valid[band]])
-        return b"".join(fit_curve(*(np.concatenate(part) for part in parts)).pack() for parts in looked)
+        curves = []
+        for original, decoded, levels, means in ([np.concatenate(part) for part in parts] for parts in looked):
+            classes = np.searchsorted(np.quantile(means, QUARTERS), means) if means.size else means.astype(int)
+            curves.append(fit_curve(original, decoded, levels, classes))
+        return b"".join(curve.pack() for curve in curves)
 
     def values(self, latent: np.ndarray, quality: float) -> Any:
         """Latents in normalized units: Tensor of float32."""

@@ -21,10 +21,10 @@ from sarlab.coding.costs import code_costs
 from sarlab.coding.hyper import Frozen, HyperModel
 from sarlab.coding.hyper_arithmetic import OCTAVE
 from sarlab.coding.hyper_bias import train_bias
-from sarlab.coding.hyper_cross import train_cross
 from sarlab.coding.hyper_despeckling import train_despeckling
 from sarlab.coding.hyper_integers import Ranges, integer_context
 from sarlab.coding.hyper_network import IntegerContext
+from sarlab.coding.hyper_second import train_second
 from sarlab.coding.hyper_storage import save_model
 from sarlab.coding.tables import FAMILIES, INDICES, TABLES
 from sarlab.coding.trellis_tables import LARGEST_COUNTED, TrellisTables, fitted_tables, histogram
@@ -61,14 +61,15 @@ def finish(plan: HyperPlan, target: Path, trained: HyperTrained, data: Gathered,
     """
     from sarlab.scenes.embedded import reference_normalizers
 
-    if plan.hyper.cross_steps and data.pairs:
-        provenance = {**provenance, "second_band_rate": round(train_cross(plan, trained, data.pairs), 4)}
+    if plan.hyper.second_steps and data.pairs:
+        provenance = {**provenance, "second_band_rate": round(train_second(plan, trained, data.pairs), 4)}
     entropy, model = frozen_model(plan, trained, data)
+    second = integer_second(trained, data.pairs) if trained.second is not None else None
     bias = train_bias(plan, model, data) if plan.hyper.bias_steps else None
     despeckling = train_despeckling(plan, model) if plan.hyper.despeckle_steps else None
     context = trained.context
     save_model(
-        target, model.network, model.h_a, entropy, model.frozen, groups=context.groups, hyper=context.hyper,
+        target, model.network, model.h_a, entropy, second, model.frozen, groups=context.groups, hyper=context.hyper,
         name=plan.name, normalizers=reference_normalizers(), trellis=model.trellis, bias=bias, despeckling=despeckling,
         provenance={**provenance, "plan": asdict(plan), "sarlab": __version__, "torch": torch.__version__.split("+")[0]},
     )  # fmt: skip
@@ -100,18 +101,35 @@ def frozen_model(plan: HyperPlan, trained: HyperTrained, data: Gathered) -> tupl
     return entropy, model
 
 
+@torch.no_grad()
+def integer_second(trained: HyperTrained, pairs: Sequence[tuple[Raster, Raster]]) -> dict[str, Tensor]:
+    """Integer networks of the context for second bands."""
+    assert trained.second is not None
+    ranges, seen = Ranges(trained.second), set()
+    with ranges.watching():
+        for pair in pairs:
+            bands = [piece_of(band) for band in pair]
+            key = bands[0].numpy().tobytes()
+            if key in seen:
+                continue
+            seen.add(key)
+            for quality in (torch.tensor([q]) for q in LOOKED_AT):
+                for first, second in (bands, bands[::-1]):
+                    trained.costs(second, None, quality, None, trained.decoded(first, quality))
+    return integer_context(trained.second, ranges)
+
+
 def pieces_of(rasters: Sequence[Raster]) -> list[Tensor]:
     """The middle of every raster, each once: (1, 1, H, W)."""
-    seen, pieces = set(), []
-    for raster in rasters:
-        height, width = raster.values.shape
-        top, left = max(0, (height - SIDE) // 2), max(0, (width - SIDE) // 2)
-        piece = raster.values[top : top + SIDE, left : left + SIDE]
-        key = piece.numpy().tobytes()
-        if key not in seen:
-            seen.add(key)
-            pieces.append(mirror_pad(piece[None, None], CodingTransform.stride))
-    return pieces
+    pieces = (piece_of(raster) for raster in rasters)
+    return list({piece.numpy().tobytes(): piece for piece in pieces}.values())
+
+
+def piece_of(raster: Raster) -> Tensor:
+    """The middle of a raster: (1, 1, H, W)."""
+    height, width = raster.values.shape
+    top, left = max(0, (height - SIDE) // 2), max(0, (width - SIDE) // 2)
+    return mirror_pad(raster.values[None, None, top : top + SIDE, left : left + SIDE], CodingTransform.stride)
 
 
 def frozen_of(trained: HyperTrained) -> Frozen:

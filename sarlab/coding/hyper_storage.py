@@ -26,9 +26,9 @@ from sarlab.models.storage import copy_tensors, read_tensors, write_tensors
 from sarlab.scenes.radiometry import Normalizer
 
 KIND = "hyper"
-#: Prefixes of tensors: of the integer networks, the frozen numbers, the trellis's tables, the hyper analysis, the bias correction, the estimate of the
+#: Prefixes of tensors: of the integer networks, those for second bands, the frozen numbers, the trellis's tables, the hyper analysis, the bias correction, the estimate of the
 #: reflectivity; the rest is the transform's.
-ENTROPY, TABLES, TRELLIS = "entropy.", "tables.", "trellis."
+ENTROPY, SECOND, TABLES, TRELLIS = "entropy.", "second.", "tables.", "trellis."
 ANALYSIS, BIAS, DESPECKLING = "h_a.", "bias.", "despeckling."
 #: Width of the hyper analysis.
 ANALYSIS_WIDTH = 48
@@ -39,6 +39,7 @@ def save_model(
     network: CodingTransform,
     hyper_analysis: HyperAnalysis | None,
     entropy: Mapping[str, Tensor],
+    second: Mapping[str, Tensor] | None,
     frozen: Frozen,
     *,
     groups: tuple[tuple[int, int, int], ...],
@@ -60,6 +61,8 @@ def save_model(
     hyper_analysis : HyperAnalysis or None
     entropy : mapping of str to Tensor
         Integers, as `IntegerContext` takes them.
+    second : mapping of str to Tensor, or None
+        The same for second bands.
     frozen : Frozen
     groups, hyper
         See `IntegerContext`.
@@ -77,6 +80,7 @@ def save_model(
     if despeckling is not None:
         tensors |= {DESPECKLING + key: t.detach().half() for key, t in despeckling.state_dict().items()}
     tensors |= {ENTROPY + key: t for key, t in entropy.items()}
+    tensors |= {SECOND + key: t for key, t in (second or {}).items()}
     for field, array in zip(Frozen._fields, frozen, strict=True):
         tensors[TABLES + field] = torch.from_numpy(
             array.astype(np.uint8 if field in ("families", "maps") else np.int16)
@@ -116,10 +120,13 @@ def load_hyper(path: Path) -> HyperModel:
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ModelError(f"{path} is damaged: its description cannot be read ({error})") from None
     digest = content_digest(path)
-    entropy = _taken(tensors, ENTROPY)
-    if any(t.is_floating_point() for t in entropy.values()):
-        raise ModelError(f"{path} is damaged: its entropy model is not of integers")
-    context = IntegerContext(entropy, groups, network.channels, hyper)
+    contexts = []
+    for prefix in (ENTROPY, SECOND):
+        entropy = _taken(tensors, prefix)
+        if any(t.is_floating_point() for t in entropy.values()):
+            raise ModelError(f"{path} is damaged: its entropy model is not of integers")
+        if entropy or prefix == ENTROPY:
+            contexts.append(IntegerContext(entropy, groups, network.channels, hyper))
     trellis = None
     if found := _taken(tensors, TRELLIS):
         if set(found) != {"odd", "counts"}:
@@ -141,7 +148,7 @@ def load_hyper(path: Path) -> HyperModel:
     network.orthogonalize()
     channels_last(network)
     return HyperModel(
-        network, analysis, context, frozen, trellis=trellis, **heads, name=name, normalizers=normalizers, content_hash=digest
+        network, analysis, contexts[0], frozen, second=contexts[1] if contexts[1:] else None, trellis=trellis, **heads, name=name, normalizers=normalizers, content_hash=digest
     )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ ASSETS = Path(__file__).resolve().parent.parent / "assets" / "weights"
 #: Folders of further models, separated like PATH.
 FOLDERS = "SARLAB_MODELS"
 #: Current model of each codec that comes with the package.
-CURRENT = {"factorized": "factorized-1", "hyper": "hyper-2", "klt8": "klt8-1"}
+CURRENT = {"factorized": "factorized-1", "hyper": "hyper-3", "klt8": "klt8-1"}
 
 
 class Quantized(NamedTuple):

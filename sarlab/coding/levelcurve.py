@@ -2,9 +2,12 @@
 
 The decoder's learned correction is right on average, not on every scene. An encoder can decode what it has coded, so it can say
 what is still missing: one curve for each band, piecewise linear in the decoded level of a place, that makes the sum of intensity
-under each of its knots the original's. So the mean of the scene is right, and those of dark and of bright ground are.
+under each of its knots the original's, and then those of dark, dim, light and bright ground. The second is another thing where
+much is lost, because ground that was dark is then not decoded as dark: what is right at every decoded level is too bright on it.
 
-    curve = lowest level, highest level (int16, 1/1024 of the normalized range), 8 values (int8, 1/40 dB)
+    curve = lowest level, highest level (int16, 1/1024 of the normalized range), fineness e (uint8), 8 values (int8, 1/(40·2^e) dB)
+
+The first files had no fineness; they are read as if it were 0.
 """
 
 from __future__ import annotations
@@ -17,12 +20,15 @@ import numpy as np
 from sarlab.errors import BitstreamError
 
 KNOTS = 8
-#: Units of a level per normalized unit, and of a value per dB.
+#: Units of a level per normalized unit, and of a value per dB at fineness 0.
 LEVEL_UNIT, VALUE_UNIT = 1024, 40
+#: Each step halves the unit of values.
+FINEST = 5
 #: Bytes of one band's curve.
-SIZE = 4 + KNOTS
-_PACKING = struct.Struct(f"<hh{KNOTS}b")
-_ROUNDS = 60
+SIZE = 5 + KNOTS
+_PACKING, _FIRST_PACKING = struct.Struct(f"<hhB{KNOTS}b"), struct.Struct(f"<hh{KNOTS}b")
+#: Sums are kept by steps of this share of a knot's distance, and fitted in at most so many rounds, to so many dB.
+_BINS, _ROUNDS, _SMALL = 64, 1000, 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,16 +40,19 @@ class LevelCurve:
     low, high : int
         Levels of the first and the last knot.
     values : ndarray of int, shape (8,)
+        In dB / (`VALUE_UNIT` · 2^fineness).
+    fineness : int
     """
 
     low: int
     high: int
     values: np.ndarray
+    fineness: int = 0
 
     def __call__(self, level: np.ndarray) -> np.ndarray:
         """dB at normalized levels, float32 of the same shape; constant beyond the ends."""
         place, share = self._place(level)
-        values = self.values.astype(np.float32) / VALUE_UNIT
+        values = self.values.astype(np.float32) / (VALUE_UNIT << self.fineness)
         return values[place] * (1 - share) + values[place + 1] * share
 
     def _place(self, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -55,7 +64,7 @@ class LevelCurve:
 
     def pack(self) -> bytes:
         """The curve in `SIZE` bytes."""
-        return _PACKING.pack(self.low, self.high, *(int(v) for v in self.values))
+        return _PACKING.pack(self.low, self.high, self.fineness, *(int(v) for v in self.values))
 
 
 def unpack_curves(side: bytes, bands: int) -> tuple[LevelCurve, ...]:
@@ -64,61 +73,91 @@ def unpack_curves(side: bytes, bands: int) -> tuple[LevelCurve, ...]:
     Raises
     ------
     BitstreamError
-        For any other number of bytes, or knots without distance.
+        For any other number of bytes, knots without distance, or an unknown fineness.
     """
-    if len(side) != bands * SIZE:
+    packing = _FIRST_PACKING if len(side) == bands * _FIRST_PACKING.size else _PACKING
+    if len(side) != bands * packing.size:
         raise BitstreamError(f"the header is damaged: {len(side)} bytes of side information, not {bands * SIZE}")
     curves = []
     for band in range(bands):
-        low, high, *values = _PACKING.unpack_from(side, band * SIZE)
-        if low >= high:
-            raise BitstreamError("the header is damaged: levels without distance")
-        curves.append(LevelCurve(low, high, np.array(values)))
+        low, high, *values = packing.unpack_from(side, band * packing.size)
+        fineness = values.pop(0) if packing is _PACKING else 0
+        if low >= high or fineness > FINEST:
+            raise BitstreamError("the header is damaged: levels without distance, or values too fine")
+        curves.append(LevelCurve(low, high, np.array(values), fineness))
     return tuple(curves)
 
 
-def fit_curve(original: np.ndarray, decoded: np.ndarray, level: np.ndarray) -> LevelCurve:
-    """Curve that makes the sums of intensity under every knot equal.
+def fit_curve(original: np.ndarray, decoded: np.ndarray, level: np.ndarray, classes: np.ndarray) -> LevelCurve:
+    """Curve that makes the sums of intensity under every knot equal, then those of every class of ground.
 
     Parameters
     ----------
     original, decoded : ndarray, shape (n,)
         Valid samples in dB.
     level : ndarray, shape (n,)
-        Normalized level of each sample's place.
+        Normalized level of each sample's place, as decoded.
+    classes : ndarray of int, shape (n,)
+        Class of each sample's place in the original, from 0.
     """
     if not level.size:
         return LevelCurve(0, 1, np.zeros(KNOTS, int))
     low, high = (int(v) for v in np.clip(np.rint(np.quantile(level, (0.01, 0.99)) * LEVEL_UNIT), -32768, 32766))
     curve = LevelCurve(low, max(high, low + 1), np.zeros(KNOTS))
-    below, share = curve._place(level.astype(np.float32))
     # Relative to the brightest sample, so that nothing overflows.
     top = max(float(original.max()), float(decoded.max()))
-    wanted = _sums(_intensity(original, top), below, share)
+    wanted, found, hats = _gathered(_intensity(original, top), _intensity(decoded, top), curve._place(level), classes)
     values, bound = np.zeros(KNOTS), 127 / VALUE_UNIT
+
+    def lifted() -> np.ndarray:
+        return found * 10 ** (hats @ values / 10)
+
     for _ in range(_ROUNDS):
-        added = values[below] * (1 - share) + values[below + 1] * share
-        found = _sums(_intensity(decoded + added, top), below, share)
-        known = (wanted > 0) & (found > 0)
-        change = np.where(known, 10 * np.log10(np.where(known, wanted, 1) / np.where(known, found, 1)), 0)
+        change = _missing(wanted.sum(0) @ hats, lifted().sum(0) @ hats)
         values = np.clip(values + change, -bound, bound)
-        if np.abs(change).max() < 1e-3:
+        if np.abs(change).max() < _SMALL:
+            break
+    # A class of ground lies under several knots: each moves as the classes under it need.
+    parts = wanted @ hats
+    shares = parts / np.maximum(parts.sum(0), 1e-300)
+    for _ in range(_ROUNDS):
+        change = _missing(wanted.sum(1), lifted().sum(1))
+        values = np.clip(values + change @ shares, -bound, bound)
+        if np.abs(change).max() < _SMALL:
             break
     # What the bounds of some knots leave is for all to carry: the mean of the scene comes first.
     for _ in range(_ROUNDS):
-        added = values[below] * (1 - share) + values[below + 1] * share
-        shift = 10 * np.log10(wanted.sum() / _intensity(decoded + added, top).sum())
-        values = np.clip(values + shift, -bound, bound)
-        if abs(shift) < 1e-3:
+        change = _missing(wanted.sum(), lifted().sum())
+        values = np.clip(values + change, -bound, bound)
+        if abs(change) < _SMALL:
             break
-    return LevelCurve(curve.low, curve.high, np.rint(values * VALUE_UNIT).astype(int))
+    room = bound / max(float(np.abs(values).max()), 1e-6)
+    fineness = int(np.clip(np.floor(np.log2(room)), 0, FINEST))
+    return LevelCurve(curve.low, curve.high, np.rint(values * (VALUE_UNIT << fineness)).astype(int), fineness)
+
+
+def _gathered(
+    original: np.ndarray, decoded: np.ndarray, place: tuple[np.ndarray, np.ndarray], classes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sums of both intensities by class and by small steps of level, (classes, bins), and the knots' weights in each, (bins, knots)."""
+    position = place[0] + place[1].astype(np.float64)
+    bins = np.minimum((position * _BINS).astype(np.int64), _BINS * (KNOTS - 1) - 1)
+    count, width = int(classes.max()) + 1, _BINS * (KNOTS - 1)
+    at = classes.astype(np.int64) * width + bins
+    wanted, found, moment = (
+        np.bincount(at, weight, count * width).reshape(count, width)
+        for weight in (original, decoded, decoded * position)
+    )
+    total = found.sum(0)
+    center = np.where(total > 0, moment.sum(0) / np.where(total > 0, total, 1), np.arange(width) / _BINS)
+    return wanted, found, np.maximum(0, 1 - np.abs(center[:, None] - np.arange(KNOTS)))
+
+
+def _missing(wanted: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """dB by which sums fall short; 0 where either is."""
+    known = (wanted > 0) & (found > 0)
+    return np.asarray(np.where(known, 10 * np.log10(np.where(known, wanted, 1) / np.where(known, found, 1)), 0))
 
 
 def _intensity(db: np.ndarray, top: float) -> np.ndarray:
     return np.power(10.0, (db.astype(np.float64) - top) / 10)
-
-
-def _sums(intensity: np.ndarray, below: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Sums of intensity under each knot's triangle."""
-    first = np.bincount(below, intensity * (1 - share), KNOTS)
-    return first + np.bincount(below + 1, intensity * share, KNOTS)

@@ -76,6 +76,8 @@ class HyperTrained(nn.Module):
     ):
         super().__init__()
         self.network, self.context, self.turned = network, context, turned
+        #: For a second band, which sees the first one; learned last, see `sarlab.coding.hyper_second`.
+        self.second: ContextModel | None = None
         #: Factor on the price of a bit when integers are chosen.
         self.thrift = 1.0
         self.rate_offset, self.bias_weight, self.speckle_weight = rate_offset, bias_weight, speckle_weight
@@ -128,7 +130,7 @@ class HyperTrained(nn.Module):
             With it, the rate is that of the latent with uniform noise, which has a gradient; without, that of the
             rounded latent, and transform and steps are fixed.
         other : Tensor, shape (N, C, h, w), optional
-            Decoded latents of another band, in deviations.
+            Decoded latents of another band, in deviations: the patches are those of a second band.
         """
         mixing, steps = self.mixing(), self.step_sizes(quality)
         deviation = self.network.deviation[:, None, None]
@@ -181,10 +183,11 @@ class HyperTrained(nn.Module):
         # Bits against squared error in the steps of each channel.
         price = LAMBDA * (math.sqrt(12) * 10 ** (-quality / 20))[:, None, None, None] ** 2
         price = price / (relative * self.network.deviation[:, None, None]).square()
-        total = self.context.begin(z_hat, quality, size)
-        if other is not None and self.context.cross is not None:
-            total = total + self.context.cross(features(other))
-        walk = self.context.walk(total)
+        context = self.context if other is None or self.second is None else self.second
+        total = context.begin(z_hat, quality, size)
+        if other is not None and context.cross is not None:
+            total = total + context.cross(features(other))
+        walk = context.walk(total)
         means: list[Tensor] = []
         scales: list[Tensor] = []
         chosen: list[Tensor] = []

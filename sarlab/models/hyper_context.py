@@ -116,7 +116,7 @@ class ContextModel(nn.Module):
             nn.Conv2d(2 * (step.last - step.first), width, kernel, padding=kernel // 2, bias=False)
             for step, kernel in zip(self.steps[:-1], kernels[:-1], strict=True)
         )
-        #: What a second band takes from the first, learned last; see `sarlab.coding.hyper_cross`.
+        #: What a second band takes from the first, in a context model for second bands.
         self.cross: nn.Conv2d | None = None
         self.heads = nn.ModuleList(Head(width, hidden, step.last - step.first) for step in self.steps)
         if hyper:

@@ -79,11 +79,11 @@ def test_there_and_back(image, tmp_path, capsys):
     same_place(image, tmp_path / "a.tif")
     sarlab("info", tmp_path / "a.sarl", "--json")
     info = json.loads(capsys.readouterr().out)
-    assert info["model"] == "hyper-2"
+    assert info["model"] == "hyper-3"
     assert (info["height"], info["width"], info["bands"]) == (150, 131, ["VV", "VH"])
     sarlab("info", tmp_path / "a.sarl")
     text = capsys.readouterr().out
-    for part in ("hyper-2", "150×131", "VV, VH", "MISSION", "UTM zone 33N", "-9999"):
+    for part in ("hyper-3", "150×131", "VV, VH", "MISSION", "UTM zone 33N", "-9999"):
         assert part in text
 
 

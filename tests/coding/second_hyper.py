@@ -2,7 +2,7 @@
 
 import numpy as np
 from mpmath import floor, log, mpf
-from range_decoder import cumulative_of_counts, plain_indexed
+from range_decoder import cumulative_of_counts, cumulative_of_uniform, plain_indexed
 
 PATTERNS = {
     1: [[(0, 0), (0, 1), (1, 0), (1, 1)]],
@@ -106,7 +106,7 @@ def features(v):
 
 
 def hyper_latent_of(coder, active, model, quality, table_of_index):
-    t, layers = model["tensors"], Layers(model["tensors"])
+    t = model["tensors"]
     finer = 2700 if "trellis.odd" in t else 0
     exponents = [
         7342 - ((174165 * quality + (1 << 15)) >> 16) + g - finer for g in at_knots(t["tables.gains"], quality)
@@ -116,15 +116,21 @@ def hyper_latent_of(coder, active, model, quality, table_of_index):
     latent = np.zeros((bands, 64, h, w), np.int64)
     seen = np.zeros((64, h, w), np.int64)
     first = None
+    second = Layers({k.replace("second.", "entropy."): v for k, v in t.items() if k[:8] != "entropy."})
     held = lambda i: min(max(i, 0), 151)  # noqa: E731
     for band in range(bands):
         seen = np.zeros((64, h, w), np.int64)
         if active[band].any():
+            layers = Layers(model["tensors"])
+            follows = band > 0 and "cross" in layers.t
+            if band > 0 and "cross" in second.t:
+                follows = coder.symbol(cumulative_of_uniform(2))
+                layers = second if follows else layers
             total = convolved(active[band][None].astype(np.int64), layers.t["edges"])
             total += np.array(at_knots(layers.t["embed"], quality))[:, None, None]
             if model["hyper"]:
                 total += hyper_features(coder, active[band], model, quality, layers, table_of_index)[:, :h, :w]
-            if first is not None and "cross" in layers.t:
+            if follows:
                 total += convolved(features(first), layers.t["cross"])
             number = channel = 0
             for count, phases, _ in model["groups"]:

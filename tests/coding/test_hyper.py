@@ -26,8 +26,10 @@ from sarlab.coding.hyper_arithmetic import (
 from sarlab.coding.hyper_fitting import best_tables
 from sarlab.coding.hyper_integers import Ranges, integer_context
 from sarlab.coding.hyper_network import EXACT, LARGEST_ACTIVATION, IntegerContext
+from sarlab.coding.hyper_second import second_context, train_second
 from sarlab.coding.hyper_storage import with_despeckling
 from sarlab.coding.learned import load_model
+from sarlab.coding.levelcurve import SIZE
 from sarlab.coding.rangecoder import RangeDecoder, RangeEncoder
 from sarlab.coding.tilecoder import encode_tile
 from sarlab.errors import BitstreamError, CodecError, ModelError
@@ -44,7 +46,7 @@ PLAN = HyperPlan(
 )  # fmt: skip
 
 
-def untrained(plan=PLAN, cross=False):
+def untrained(plan=PLAN, second=False):
     """Random networks that predict something else everywhere."""
     with torch.random.fork_rng():
         torch.manual_seed(7)
@@ -56,8 +58,9 @@ def untrained(plan=PLAN, cross=False):
             trained.context.h_a.last.weight.data *= 8
         trained.context.embed.data.normal_(std=0.2)
         trained.log_gain.data.normal_(std=0.1)
-        if cross:
-            trained.context.cross = torch.nn.Conv2d(128, plan.hyper.features, 3, padding=1, bias=False)
+        if second:
+            trained.second = second_context(trained.context)
+            trained.second.cross.weight.data.normal_(std=0.03)
         trained.network.fit_linear([training().training[0].values])
     return trained.eval()
 
@@ -66,14 +69,15 @@ def training():
     generator = torch.Generator().manual_seed(8)
     noise = torch.randn(2, 1, 98, 98, generator=generator)
     values = 0.5 + 0.25 * torch.nn.functional.avg_pool2d(noise, 3, 1)[:, 0]
-    return Gathered(tuple(Raster(v) for v in values), (), "", "")
+    rasters = tuple(Raster(v) for v in values)
+    return Gathered(rasters, (), "", "", (rasters,))
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     """Path of a model with random networks that sees the first of two bands."""
     path = tmp_path_factory.mktemp("hyper") / "tiny-1.safetensors"
-    hyper_fitting.finish(PLAN, path, untrained(cross=True), training(), {})
+    hyper_fitting.finish(PLAN, path, untrained(second=True), training(), {})
     return path
 
 
@@ -132,19 +136,22 @@ def test_magnitudes_as_the_float_networks_see_them():
 # --- networks ---------------------------------------------------------------------------------------------------------
 
 
-def integer_networks(cross=False):
-    trained = untrained(cross=cross)
-    ranges = Ranges(trained.context)
+def integer_networks(second=False):
+    trained = untrained(second=second)
+    context = trained.second or trained.context
+    ranges = Ranges(context)
     with ranges.watching(), torch.no_grad():
         for raster in training().training:
             for quality in (15.0, 30.0, 45.0):
-                trained.costs(raster.values[None, None], None, torch.tensor([quality]), None)
-        tensors = integer_context(trained.context, ranges)
+                x, level = raster.values[None, None], torch.tensor([quality])
+                trained.costs(x, None, level, None, trained.decoded(x.flip(2), level) if second else None)
+        tensors = integer_context(context, ranges)
     return trained, tensors, IntegerContext(tensors, PLAN.hyper.groups, 64, 3)
 
 
 def test_no_sum_can_leave_the_exact_integers():
-    _, tensors, _ = integer_networks(cross=True)
+    _, tensors, _ = integer_networks(second=True)
+    assert "cross" in tensors
     layers = {name.removesuffix(".bias") for name in tensors if name.endswith(".bias")}
     assert len(layers) == 3 + 2 * 8
     for name in layers:
@@ -299,16 +306,57 @@ def test_a_band_without_samples_costs_nothing(tiny, speckled):
     assert np.isnan(decompress(data, model=tiny).data[1]).all()
 
 
-def test_the_second_band_uses_the_first(tiny):
-    """The same band twice, and after another one: predictions differ, and both come back."""
+@pytest.mark.parametrize("follows", [True, False])
+def test_a_band_follows_the_first_or_not(tiny, monkeypatch, follows):
+    """Predictions from other first bands differ where it follows, and are those of a first band where it does not."""
     model = load_model(tiny)
-    assert model.context.cross is not None
+    monkeypatch.setattr(model, "_follows", lambda *args: follows and args[-2] > 0)
     rng = np.random.default_rng(4)
-    first, second = rng.normal(0, 0.1, (2, 64, 12, 12)).astype(np.float32)
+    one, other, second = rng.normal(0, 0.1, (3, 64, 12, 12)).astype(np.float32)
     active = np.ones((2, 12, 12), bool)
-    codes = [model.quantize(np.stack([other, second]), active, 30.0, None).code[1] for other in (first, -first)]
-    sizes = [[len(step.indices), *step.indices[:50].tolist()] for code in codes for step in code.steps]
-    assert sizes[: len(sizes) // 2] != sizes[len(sizes) // 2 :]
+    coded = [model.quantize(np.stack([first, second]), active, 30.0, None) for first in (one, other)]
+    indices = [np.concatenate([step.indices for step in quantized.code[1].steps]).tobytes() for quantized in coded]
+    alone = model.quantize(second[None], active[:1], 30.0, None)
+    assert (indices[0] == indices[1]) is not follows
+    assert (np.concatenate([step.indices for step in alone.code[0].steps]).tobytes() in indices) is not follows
+    for quantized in coded:
+        encoder = RangeEncoder()
+        model.encode(encoder, quantized, active, 30.0, None)
+        assert (model.decode(RangeDecoder(encoder.finish()), active, 30.0, None) == quantized.latent).all()
+
+
+def test_two_bands_cost_less_together_where_they_are_alike():
+    rng = np.random.default_rng(6)
+    rows, columns = np.mgrid[:256, :256]
+    ground = -14 + 3 * np.sin(rows / 23) + 3 * np.sin((rows + 2 * columns) / 31) - 4 * (columns > 140)
+    speckle = 10 * np.log10(rng.gamma(4.4, 1 / 4.4, (2, 256, 256)))
+    for second, most in ((ground, 0.97), (ground[::-1], 1.002)):
+        bands = (np.stack([ground, second - 7]) + speckle).astype(np.float32)
+        sizes = [
+            len(compress(Scene(data, "db", names), quality=20))
+            for data, names in ((bands, ("VV", "VH")), (bands[:1], ("VV",)), (bands[1:], ("VH",)))
+        ]
+        assert sizes[0] < most * (sizes[1] + sizes[2])
+
+
+def test_the_context_of_second_bands_starts_as_that_of_first_ones():
+    trained = untrained()
+    x, quality = training().training[0].values[None, None], torch.tensor([28.0])
+    alone = trained.costs(x, None, quality, None)
+    trained.second = second_context(trained.context)
+    other = trained.costs(x, None, quality, None, trained.decoded(x.flip(3), quality))
+    assert float(other.cost) == pytest.approx(float(alone.cost), rel=1e-5)
+
+
+def test_training_the_second_band_learns_what_bands_share():
+    plan = replace(
+        PLAN, hyper=replace(PLAN.hyper, second_steps=40), training=CodecTraining(batch_size=2, patch_size=64)
+    )
+    trained, data = untrained(), training()
+    before = {name: p.clone() for name, p in trained.context.named_parameters()}
+    same = tuple((raster, raster) for raster in data.training)
+    assert train_second(plan, trained, same) < 0.99
+    assert all((before[name] == p).all() for name, p in trained.context.named_parameters())
 
 
 def test_hyperlatents_are_sent_where_there_are_latents():
@@ -344,7 +392,7 @@ def test_side_information_of_another_size_is_refused(tiny):
 def test_a_scene_says_what_its_means_lack(tiny, speckled):
     """Random networks decode a biased scene; what the file says of it makes the mean of each band right, in any window."""
     data = compress(speckled, codec=str(tiny), quality=16, radiometric=True)
-    assert len(data) == len(compress(speckled, codec=str(tiny), quality=16)) + 2 * 12 + 1
+    assert len(data) == len(compress(speckled, codec=str(tiny), quality=16)) + 2 * SIZE + 1
     plain, exact = (decompress(data, model=tiny, radiometric=r).data for r in (False, True))
 
     def biases(decoded):
