@@ -183,3 +183,20 @@ def test_the_option_takes_whole_numbers_from_one(tmp_path, capsys):
         with pytest.raises(SystemExit):
             main(["sweep", "smoke", "--runs-per-gpu", text, "--runs", str(tmp_path)])
         assert "--runs-per-gpu" in capsys.readouterr().err
+
+
+def test_options_reach_the_executor(tmp_path, monkeypatch, capsys):
+    plan = tmp_path / "p.toml"
+    plan.write_text(
+        'studies = ["limits"]\n[model]\narchitecture = "klt"\ninit = "klt"\nlatent_channels = 4\n', encoding="utf-8"
+    )
+    seen = []
+    monkeypatch.setattr("sarlab.cli.sweep.execute", lambda jobs, name, settings, report: seen.append(settings) or [])
+    monkeypatch.setattr("sarlab.cli.sweep.run_studies", lambda studies, settings: seen.append(studies) or 0)
+    command = ["sweep", str(plan), "--runs", str(tmp_path / "runs"), "--executor", "inline"]
+    assert main([*command, "--runs-per-gpu", "3", "--no-studies"]) == 3
+    assert main([*command, "--workers", "2", "--device", "cpu"]) == 3
+    settings, none, others, studies = seen
+    assert (settings.runs_per_gpu, settings.workers, none) == (3, 0, [])
+    assert (others.runs_per_gpu, others.workers, others.device) == (1, 2, "cpu")
+    assert [study.name for study in studies] == ["limits"]
