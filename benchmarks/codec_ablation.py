@@ -63,7 +63,7 @@ ALL = [*VARIANTS, NEAREST, SHIPPED]
 def brief(plan: HyperPlan, name: str) -> HyperPlan:
     """Plan of a variant."""
     of_plan, of_hyper, of_training = VARIANTS[name]
-    hyper = replace(plan.hyper, cross_steps=0, bias_steps=0, despeckle_steps=0, **of_hyper)
+    hyper = replace(plan.hyper, second_steps=0, bias_steps=0, despeckle_steps=0, **of_hyper)
     short = {"steps": STEPS, "validate_every": 10 * STEPS, **BRIEF, **of_training}
     return replace(plan, name="ablation", hyper=hyper, training=replace(plan.training, **short), **of_plan)
 

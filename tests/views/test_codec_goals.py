@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from sarlab.lab.results import tables
-from sarlab.views import codec_goals, codec_parts
+from sarlab.views import codec_bands, codec_goals, codec_parts
 
 PSNR = np.arange(20.0, 45.0, 2.0)
 
@@ -132,3 +132,22 @@ def test_without_tables_a_command_is_named(empty):
     assert "codec_ablation.py" in repr(codec_parts.ablation(empty))
     assert "codec_despeckling.py" in repr(codec_parts.despeckling(empty))
     assert "codec_goals.py" in codec_parts.by_scene(empty).caption
+
+
+def test_a_second_band_is_held_against_its_own_file(tmp_path):
+    (tmp_path / "results").mkdir()
+    rows = [
+        {
+            "scene": scene, "band": band, "group": group, "after": after, "quality": quality, "first_bytes": 1000,
+            "second_bytes": 800, "both_bytes": 1000 + saved * 8, "bpp": rate,
+        }
+        for scene, group in (("mosaic", "test"), ("other", "ssl4eo"))
+        for band, after in (("VH", "VV"), ("VV", "VH"))
+        for quality, rate, saved in ((12, 0.02, 60), (20, 0.2, 90), (40, 2.0, 100))
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(tmp_path / "results" / "codec_goal_pairs.csv", index=False)
+    found = codec_bands.savings(tables(tmp_path))
+    assert found["share"].tolist() == pytest.approx([0.6, 0.9, 1.0] * 4)
+    figure = codec_bands.two_bands(tables(tmp_path))
+    assert "saves 10 % of its bits on average between 0.05 and 1 bpp" in figure.title
+    assert [panel.alt for panel in figure.panels][0] == "Bits of VH after VV as a share of its own file: 60 to 100 %."
