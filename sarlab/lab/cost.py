@@ -27,7 +27,7 @@ from sarlab.models.registry import construct
 from sarlab.scenes.catalog import Split, load_split
 from sarlab.specs import ModelSpec, RunSpec, SceneSpec
 
-#: On a CPU, bytes that libraries take when the first step runs (their code, threads, scratch), and for each pixel of a
+#: On a CPU, bytes that libraries take when the KLT or the first step runs (code, threads, scratch), and for each pixel of a
 #: batch (indices of patches, copies of activations in another order). Measured on networks of 0.4 to 3 million weights.
 LIBRARY_BYTES, BYTES_A_PIXEL = 95e6, 40
 #: Side of a training scene's copies: the scene, its band normalized, and the flat copy that patches are cut from.
@@ -116,7 +116,7 @@ def run_mb(spec: RunSpec, split: Split, device: torch.device) -> float:
     everything = sum(scene.data.size for _, scene in split.roles())
     if device.type != "cpu":
         return 4e-6 * training_pixels * 2 + max(phases)
-    phases.append(memory.klt_bytes(spec.model, training_pixels) / 1e6)
+    phases.append((memory.klt_bytes(spec.model, training_pixels) + LIBRARY_BYTES) / 1e6)
     return process_mb() + 4e-6 * (everything + COPIES * training_pixels) + max(phases)
 
 
