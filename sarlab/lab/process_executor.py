@@ -84,14 +84,20 @@ class Worker:
         except OSError as error:
             raise EOFError from error
 
-    def end(self) -> None:
+    def let_go(self) -> None:
         """End the process: at once where it does something, and otherwise by the end of its input."""
-        if self.process is None:
-            return
-        self.connection.close()
-        if self.job is not None or not self.ready:
-            self.process.terminate()
-        self.process.join(PATIENCE)
+        if self.process is not None:
+            self.connection.close()
+            if self.job is not None or not self.ready:
+                self.process.terminate()
+
+    def wait(self) -> None:
+        """Wait for the end of a process that was let go."""
+        if self.process is not None:
+            self.process.join(PATIENCE)
+            if self.process.is_alive():
+                self.process.kill()
+                self.process.join()
         self.process, self.job, self.ready = None, None, False
 
 
@@ -133,7 +139,8 @@ def run_in_processes(jobs: Sequence[Job], settings: Settings, report: Report, co
                         if worker.job is not None:
                             _after_death(worker, waiting, done, report)
                         worker.job = None
-                        worker.end()
+                        worker.let_go()
+                        worker.wait()
                         worker.start()
                         continue
                     if message is None:
@@ -148,7 +155,9 @@ def run_in_processes(jobs: Sequence[Job], settings: Settings, report: Report, co
             raise
         finally:
             for worker in workers:
-                worker.end()
+                worker.let_go()
+            for worker in workers:
+                worker.wait()
     return done
 
 

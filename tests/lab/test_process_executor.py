@@ -45,20 +45,23 @@ def running(job, patience=240):
     return locks.holder(job.folder / ".lock")
 
 
-def test_rows_are_those_of_one_process_and_runs_overlap(tmp_path):
+def test_rows_are_those_of_one_process_and_a_failure_leaves_the_others(tmp_path):
     plan = build_plan("tiny", PLAN)
     alone, several = (jobs_of(plan, tmp_path / name) for name in ("alone", "several"))
     seen = []
     assert {item.outcome for item in execute(alone, "inline", Settings("cpu"), print)} == {"complete"}
-    ended = execute(several, "inline", Settings("cpu", workers=2), seen.append)
-    assert [item.job.run_id for item in ended] == [job.run_id for job in several]
-    assert {item.outcome for item in seen} == {"complete"}
+    wild = {**LONG, "train": {**PLAN["train"], "learning_rate": 1e30, "steps": 40}}
+    (bad,) = jobs_of(build_plan("bad", wild), tmp_path / "several")
+    ended = execute([*several, bad], "inline", Settings("cpu", workers=2), seen.append)
+    assert [item.job.run_id for item in ended] == [job.run_id for job in (*several, bad)]
+    assert [item.outcome for item in ended] == ["complete", "complete", "failed"]
+    assert "lower learning_rate" in bad.failure["message"]
+    assert len(seen) == 3
     for one, other in zip(alone, several, strict=True):
         ours, theirs = (read_table(job.folder / "rows.csv").drop(columns=TIMING_COLUMNS) for job in (one, other))
         pd.testing.assert_frame_equal(ours, theirs)
-    holders = {locks.holder(job.folder / ".lock") for job in several}
-    assert len(holders) == 2
-    assert os.getpid() not in holders
+    # one of them may have done all, if the other one was late
+    assert os.getpid() not in {locks.holder(job.folder / ".lock") for job in several}
 
 
 @pytest.mark.slow
@@ -84,7 +87,8 @@ def test_a_killed_process_is_replaced_until_it_was_too_often(tmp_path):
     assert f"killed {executors.ATTEMPTS} times" in second.message
 
 
-def test_errors_and_the_end_of_time_are_told(tmp_path):
+@pytest.mark.slow
+def test_the_end_of_time_is_told(tmp_path):
     endless = {**LONG, "train": {**LONG["train"], "steps": 10**6, "validate_every": 10**5}, "seed": [0, 1, 2]}
     deadline = time.monotonic() + 6
     jobs = jobs_of(build_plan("long", endless), tmp_path)
@@ -92,10 +96,6 @@ def test_errors_and_the_end_of_time_are_told(tmp_path):
     assert {item.outcome for item in ended} <= {"out of time", "interrupted"}
     assert len(ended) == 3
     assert time.monotonic() < deadline + 15
-    wild = {**LONG, "train": {**PLAN["train"], "learning_rate": 1e30, "steps": 40}, "seed": [0, 1]}
-    seen = execute(jobs_of(build_plan("bad", wild), tmp_path), "inline", Settings("cpu", 2), lambda item: None)
-    assert [item.outcome for item in seen] == ["failed"] * 2
-    assert all("lower learning_rate" in item.job.failure["message"] for item in seen)
 
 
 @pytest.mark.slow
