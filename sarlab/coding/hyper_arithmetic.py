@@ -30,9 +30,6 @@ QUALITY_UNIT = 256
 
 #: Factor on the price of a bit when an encoder chooses integers.
 THRIFT = 1.0
-#: Channels of coarse structure. When an encoder chooses integers, the price of their bits sinks by this factor between these
-#: qualities: PSNR is the same, and means over areas, which hang on them, are a few percent better.
-COARSE, COARSE_THRIFT, COARSE_FROM = 4, 0.3, (20.0, 26.0)
 
 #: log₂ √12, and 2^16 times log₂(10)/20 for a unit of the stored quality.
 _STEP_AT_ZERO = 7342
@@ -180,8 +177,6 @@ def numbers_at(frozen: Frozen, stored: int, finer: int) -> AtQuality:
     steps = np.exp2(logs / OCTAVE)
     # The price of a bit in squared error is the one that the quality stands for, in the squared steps of each channel.
     price = THRIFT * LAMBDA * 12 * 10 ** (-stored / QUALITY_UNIT / 10) / steps**2
-    share = min(max((stored / QUALITY_UNIT - COARSE_FROM[0]) / (COARSE_FROM[1] - COARSE_FROM[0]), 0), 1)
-    price[:COARSE] *= 1 - share * (1 - COARSE_THRIFT)
     seen, means = (round(np.log2(unit)) for unit in (SEEN_UNIT / FRACTION, FRACTION / RESULT_UNIT))
     unit = OCTAVE // RESULT_UNIT
     hyper = scale_indices(spreads // unit, np.zeros_like(spreads))

@@ -31,13 +31,15 @@ from sarlab.coding.trellis_tables import LARGEST_COUNTED, TrellisTables, fitted_
 from sarlab.models.coding_transform import CodingTransform
 from sarlab.models.data import Raster
 from sarlab.models.hyper import HyperTrained
-from sarlab.models.hyper_context import ContextModel
+from sarlab.models.hyper_context import FIRST_KNOT, KNOT_COUNT, KNOT_SPACING, ContextModel
 from sarlab.models.layers import mirror_pad
 
 #: Qualities at which ranges and tables are looked at, and the side of the piece of a scene that is looked at.
 LOOKED_AT, SIDE = (12.0, 18.0, 24.0, 30.0, 38.0, 46.0), 256
 #: How often tables are fitted to what was coded with those before.
 FITTINGS = 4
+#: Channels of coarse structure, and the qualities between which their steps become finer.
+COARSE, COARSE_FROM = 4, (20.0, 26.0)
 #: Largest magnitude that is counted, and counts below which an index takes the offset of all.
 _COUNTED, _ENOUGH = 63, 3000
 
@@ -56,11 +58,12 @@ def build(plan: HyperPlan) -> HyperTrained:
 def finish(plan: HyperPlan, target: Path, trained: HyperTrained, data: Gathered, provenance: dict) -> None:
     """From trained networks to a model's file.
 
-    What a second band gains is learned first, then the networks become integers and tables are fitted; the decoder's own
+    What a second band gains is learned first, with steps as they will be, then the networks become integers and tables are fitted; the decoder's own
     networks come last, on latents as files hold them.
     """
     from sarlab.scenes.embedded import reference_normalizers
 
+    trained.log_gain[:, :COARSE] -= plan.hyper.coarse_finer * coarse_shares()[:, None]
     if plan.hyper.second_steps and data.pairs:
         provenance = {**provenance, "second_band_rate": round(train_second(plan, trained, data.pairs), 4)}
     entropy, model = frozen_model(plan, trained, data)
@@ -73,6 +76,12 @@ def finish(plan: HyperPlan, target: Path, trained: HyperTrained, data: Gathered,
         name=plan.name, normalizers=reference_normalizers(), trellis=model.trellis, bias=bias, despeckling=despeckling,
         provenance={**provenance, "plan": asdict(plan), "sarlab": __version__, "torch": torch.__version__.split("+")[0]},
     )  # fmt: skip
+
+
+def coarse_shares() -> Tensor:
+    """Share of `HyperSpec.coarse_finer` that holds at each knot of quality."""
+    low, high = COARSE_FROM
+    return ((FIRST_KNOT + KNOT_SPACING * torch.arange(KNOT_COUNT) - low) / (high - low)).clamp(0, 1)
 
 
 @torch.no_grad()

@@ -28,7 +28,9 @@ FINEST = 5
 SIZE = 5 + KNOTS
 _PACKING, _FIRST_PACKING = struct.Struct(f"<hhB{KNOTS}b"), struct.Struct(f"<hh{KNOTS}b")
 #: Sums are kept by steps of this share of a knot's distance, and fitted in at most so many rounds, to so many dB.
-_BINS, _ROUNDS, _SMALL = 64, 1000, 1e-4
+_BINS, _ROUNDS, _SMALL = 64, 200, 1e-4
+#: dB by which the classes of ground may move a knot, and bias of a class that is left to it.
+_MOST_MOVED, _TOLERATED = 1.0, 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,11 +120,14 @@ def fit_curve(original: np.ndarray, decoded: np.ndarray, level: np.ndarray, clas
         if np.abs(change).max() < _SMALL:
             break
     # A class of ground lies under several knots: each moves as the classes under it need.
+    # No more than a little, and for what counts: where classes are hardly told apart, much would be moved for nothing.
     parts = wanted @ hats
-    shares = parts / np.maximum(parts.sum(0), 1e-300)
+    shares, level_values = parts / np.maximum(parts.sum(0), 1e-300), values
     for _ in range(_ROUNDS):
         change = _missing(wanted.sum(1), lifted().sum(1))
-        values = np.clip(values + change @ shares, -bound, bound)
+        change -= np.clip(change, -_TOLERATED, _TOLERATED)
+        moved = np.clip(values + change @ shares, level_values - _MOST_MOVED, level_values + _MOST_MOVED)
+        values = np.clip(moved, -bound, bound)
         if np.abs(change).max() < _SMALL:
             break
     # What the bounds of some knots leave is for all to carry: the mean of the scene comes first.

@@ -339,6 +339,18 @@ def test_two_bands_cost_less_together_where_they_are_alike():
         assert sizes[0] < most * (sizes[1] + sizes[2])
 
 
+def test_coarse_channels_get_finer_steps_where_the_plan_says_so(tmp_path):
+    plan = replace(PLAN, hyper=replace(PLAN.hyper, channels=0, groups=((64, 1, 3),), trellis=False, coarse_finer=0.5))
+    gains = []
+    for finer in (0.0, 0.5):
+        of = replace(plan, hyper=replace(plan.hyper, coarse_finer=finer))
+        hyper_fitting.finish(of, tmp_path / "m.safetensors", untrained(of), training(), {})
+        gains.append(read_tensors(tmp_path / "m.safetensors")[0]["tables.gains"].int())
+    difference = (gains[1] - gains[0]).numpy()
+    assert (difference[:, 4:] == 0).all()
+    assert np.abs(difference[:, :4] / OCTAVE + 0.5 * np.array([0, 0, 0, 1, 1, 1, 1, 1, 1])[:, None]).max() < 1e-3
+
+
 def test_the_context_of_second_bands_starts_as_that_of_first_ones():
     trained = untrained()
     x, quality = training().training[0].values[None, None], torch.tensor([28.0])

@@ -83,10 +83,10 @@ def test_means_of_ground_that_is_decoded_as_another_level():
     """Dark and bright ground mixed at every decoded level, in other proportions: no curve is right at all levels and for both."""
     rng = np.random.default_rng(4)
     classes = rng.integers(0, 2, 40_000)
-    level = np.clip(0.35 + 0.1 * classes + rng.normal(0, 0.1, 40_000), 0, 0.8)
-    original = -11.8 + 3.6 * classes + 10 * np.log10(rng.gamma(4.4, 1 / 4.4, 40_000))
+    level = np.clip(0.35 + 0.2 * classes + rng.normal(0, 0.06, 40_000), 0, 0.9)
+    original = -11.5 + 5.6 * classes + 10 * np.log10(rng.gamma(4.4, 1 / 4.4, 40_000))
     decoded = -20 + 25 * level
-    for told, limit in ((ONE_CLASS, 0.05), (classes, 0.02)):
+    for told, limit in ((ONE_CLASS, 0.1), (classes, 0.1)):
         corrected = decoded + fit_curve(original, decoded, level, told)(level.astype(np.float32))
         worst = max(abs(bias(original[classes == c], corrected[classes == c])) for c in (0, 1))
         assert (worst < limit) == (told is classes), worst

@@ -150,4 +150,4 @@ def test_a_second_band_is_held_against_its_own_file(tmp_path):
     assert found["share"].tolist() == pytest.approx([0.6, 0.9, 1.0] * 4)
     figure = codec_bands.two_bands(tables(tmp_path))
     assert "saves 10 % of its bits on average between 0.05 and 1 bpp" in figure.title
-    assert [panel.alt for panel in figure.panels][0] == "Bits of VH after VV as a share of its own file: 60 to 100 %."
+    assert figure.panels[0].alt == "Bits of VH after VV as a share of its own file: 60 to 100 %."
