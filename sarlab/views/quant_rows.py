@@ -46,7 +46,7 @@ SCHEMES = (
     Scheme("fsq", "fsq", "channel", "mse", False, Look("bounded by tanh (FSQ)", MUTED, "^")),
     Scheme("allocated", "allocated", "channel", "mse", False, Look("bits allocated", GREEN, "^")),
     Scheme("companded", "companded", "channel", "mse", False, Look("bits allocated, companded", BLUE, "o")),
-    Scheme("trellis", "trellis", "channel", "mse", False, Look("trellis, bits allocated", INK, "P")),
+    Scheme("trellis", "trellis", "channel", "mse", False, Look("trellis, bits allocated", INK, "D")),
     Scheme("coded", "affine", "tensor", "minmax", True, Look("one step for all, range-coded", INK, "s", hollow=True)),
 )  # fmt: skip
 BY_KEY = {scheme.key: scheme for scheme in SCHEMES}
