@@ -30,7 +30,9 @@ def stage(out: Path) -> Path:
     if target.exists():
         shutil.rmtree(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(shared_folder("book"), target, ignore=shutil.ignore_patterns("_build", "__pycache__", "*.pyc", ".*"))
+    shutil.copytree(
+        shared_folder("book"), target, ignore=shutil.ignore_patterns("_build", "__pycache__", "*.pyc", ".*")
+    )
     shutil.copy(config_file(), target / "_config.yml")
     return target
 
