@@ -149,7 +149,8 @@ class TrellisQuantizer(AllocatedQuantizer):
         """Lowest and highest value that is represented as well as any other, shape (1, C, 1, 1)."""
         self.require_ready()
         steps = _steps(torch.stack([self.low, self.high], dim=1), self.codebook, self.levels)
-        return tuple(t.view(1, -1, 1, 1) for t in (self.low - steps[:, 0] / 2, self.high + steps[:, 1] / 2))
+        low, high = self.low - steps[:, 0] / 2, self.high + steps[:, 1] / 2
+        return low.view(1, -1, 1, 1), high.view(1, -1, 1, 1)
 
 
 def refined(values: Tensor, codebook: Tensor, counts: Tensor, rounds: int) -> Tensor:
