@@ -31,6 +31,8 @@ FITTING_LONGEST = 128
 STIFFNESS = 8.0
 #: How far beyond the best levels for the paths a round goes: paths change less than their levels, so rounds are short.
 RELAXATION = 1.8
+#: Ranges of a channel beyond its ends from which on values count as no farther.
+FARTHEST = 1000.0
 
 
 @quantizers.register("trellis")
@@ -108,7 +110,8 @@ class TrellisQuantizer(AllocatedQuantizer):
         integers = torch.zeros(y.shape, dtype=torch.int64, device=y.device)
         low, high = self._ends()
         if len(coded):
-            rows = _rows(y.clamp(low, high)[:, coded])
+            beyond = FARTHEST * (high - low)  # what is farther would drown the errors of all others on its path
+            rows = _rows(y.clamp(low - beyond, high + beyond)[:, coded])
             index = _chosen(rows, self.codebook[coded], self.levels[coded], images=len(y))
             integers[:, coded] = _images(index // 2, y[:, coded])
         outside = ((y < low) | (y > high)) & (self.allocation > 0).view(1, -1, 1, 1)
