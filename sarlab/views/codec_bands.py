@@ -51,8 +51,8 @@ def two_bands(tables: Tables) -> Figure:
                     alpha=1 if wide else 0.6,
                 )
             ax.set_xscale("log", base=2)
-            ticks = 2.0 ** np.arange(-6, 3)
-            ax.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+            ticks = 2.0 ** np.arange(-6, 3, 2)
+            ax.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
             ax.minorticks_off()
             ax.set_xlabel(f"{RATE}, {band} alone")
             low, high = (number(100 * value, 0) for value in (part["share"].min(), part["share"].max()))
