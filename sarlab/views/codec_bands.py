@@ -9,6 +9,7 @@ import pandas as pd
 
 from sarlab.views import style
 from sarlab.views.codec_goals import COMMAND, OURS
+from sarlab.views.codec_parts import rate_axis
 from sarlab.views.codec_rows import look_of, name_of
 from sarlab.views.figure import Figure, Panel
 from sarlab.views.limit_figures import RATE
@@ -50,10 +51,7 @@ def two_bands(tables: Tables) -> Figure:
                     linewidth=2.0 if wide else 0.8,
                     alpha=1 if wide else 0.6,
                 )
-            ax.set_xscale("log", base=2)
-            ticks = 2.0 ** np.arange(-6, 3, 2)
-            ax.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
-            ax.minorticks_off()
+            rate_axis(ax, 2.0 ** np.arange(-6, 3, 2))
             ax.set_xlabel(f"{RATE}, {band} alone")
             low, high = (number(100 * value, 0) for value in (part["share"].min(), part["share"].max()))
             panels.append(

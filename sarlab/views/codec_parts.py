@@ -29,6 +29,8 @@ from sarlab.views.style import INK
 from sarlab.views.text import Html, Prose, missing, number
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from sarlab.lab.results import Tables
 
 _FAMILY = {OURS: "learned", VIDEO: "video"}
@@ -73,10 +75,7 @@ def by_scene(tables: Tables) -> Figure:
                 spoken.append(
                     f"{look.label}: {number(100 * part['share'].min(), 0)} to {number(100 * part['share'].max(), 0)} %"
                 )
-            ax.set_xscale("log", base=2)
-            ticks = 2.0 ** np.arange(-4, 2)
-            ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-            ax.minorticks_off()
+            rate_axis(ax, 2.0 ** np.arange(-4, 2))
             ax.set_xlabel(RATE)
             panels.append(
                 Panel(
@@ -90,6 +89,13 @@ def by_scene(tables: Tables) -> Figure:
         caption=f"{scenes} Sentinel-1 scenes that were not trained on, files as they are. Thick: the embedded test scene. On the smallest "
         "(120×120 pixels) headers weigh most.",
     )  # fmt: skip
+
+
+def rate_axis(ax: Axes, ticks: np.ndarray) -> None:
+    """Logarithmic axis to the right with these ticks only."""
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
+    ax.minorticks_off()
 
 
 def _by_scene_title(bits: pd.DataFrame) -> str:
