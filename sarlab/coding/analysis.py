@@ -105,8 +105,10 @@ class Piece:
 
     def sides(self, window: Window) -> int:
         """Borders of a tile behind which the next row or column of blocks holds coded samples."""
+        if self.coded(window).all():
+            return 0
         coded = self.kinds == CODED
-        if self.coded(window).all() or not coded.any():
+        if not coded.any():
             return 0
         blocks = np.asarray(blocks_of(coded, self.stride).any(0))
         rows, columns = inside(blocks_covering(window, self.stride), blocks_covering(self.outer, self.stride))

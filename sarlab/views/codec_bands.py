@@ -9,7 +9,7 @@ import pandas as pd
 
 from sarlab.views import style
 from sarlab.views.codec_goals import COMMAND, OURS
-from sarlab.views.codec_parts import rate_axis
+from sarlab.views.codec_parts import draw_shares, rate_axis
 from sarlab.views.codec_rows import look_of, name_of
 from sarlab.views.figure import Figure, Panel
 from sarlab.views.limit_figures import RATE
@@ -42,15 +42,7 @@ def two_bands(tables: Tables) -> Figure:
             drawing, ax = style.axes(3.9, 3.0)
             ax.set_title(f"{band} after {after}: bits, own file = 100 %")
             ax.axhline(100, color=INK, linewidth=1)
-            for (_, group), line in part.groupby(["scene", "group"], sort=False):
-                line, wide = line.sort_values("bpp"), group == "test"
-                ax.plot(
-                    line["bpp"],
-                    100 * line["share"],
-                    color=look.color,
-                    linewidth=2.0 if wide else 0.8,
-                    alpha=1 if wide else 0.6,
-                )
+            draw_shares(ax, part, look)
             rate_axis(ax, 2.0 ** np.arange(-6, 3, 2))
             ax.set_xlabel(f"{RATE}, {band} alone")
             low, high = (number(100 * value, 0) for value in (part["share"].min(), part["share"].max()))

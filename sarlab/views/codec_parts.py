@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from sarlab.lab.results import Tables
+    from sarlab.views.style import Look
 
 _FAMILY = {OURS: "learned", VIDEO: "video"}
 #: Groups of scenes in words.
@@ -62,16 +63,7 @@ def by_scene(tables: Tables) -> Figure:
             spoken = []
             for codec, look in looks.items():
                 part = of_band[of_band["codec"] == codec]
-                for (_, group), line in part.groupby(["scene", "group"], sort=False):
-                    line = line.sort_values("bpp")
-                    wide = group == "test"
-                    ax.plot(
-                        line["bpp"],
-                        100 * line["share"],
-                        color=look.color,
-                        linewidth=2.0 if wide else 0.8,
-                        alpha=1 if wide else 0.6,
-                    )
+                draw_shares(ax, part, look)
                 spoken.append(
                     f"{look.label}: {number(100 * part['share'].min(), 0)} to {number(100 * part['share'].max(), 0)} %"
                 )
@@ -89,6 +81,15 @@ def by_scene(tables: Tables) -> Figure:
         caption=f"{scenes} Sentinel-1 scenes that were not trained on, files as they are. Thick: the embedded test scene. On the smallest "
         "(120×120 pixels) headers weigh most.",
     )  # fmt: skip
+
+
+def draw_shares(ax: Axes, rows: pd.DataFrame, look: Look) -> None:
+    """Bits in percent over the rate, a line for every scene, the test scene thick: scene, group, bpp, share."""
+    for (_, group), line in rows.groupby(["scene", "group"], sort=False):
+        line, wide = line.sort_values("bpp"), group == "test"
+        ax.plot(
+            line["bpp"], 100 * line["share"], color=look.color, linewidth=2.0 if wide else 0.8, alpha=1 if wide else 0.6
+        )
 
 
 def rate_axis(ax: Axes, ticks: np.ndarray) -> None:
