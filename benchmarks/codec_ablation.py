@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sarlab.coding import hyper_arithmetic
-from sarlab.coding.api import compress, decompress
-from sarlab.coding.codec import codecs
-from sarlab.coding.codec_plans import HyperPlan, load_codec_plan
-from sarlab.coding.learned import load_model, model_path
-from sarlab.coding.training import train_codec
+from sarlab.codec import hyper_arithmetic
+from sarlab.codec.api import compress, decompress
+from sarlab.codec.codec import codecs
+from sarlab.codec.codec_plans import HyperPlan, load_codec_plan
+from sarlab.codec.learned import load_model, model_path
+from sarlab.codec.training import train_codec
 from sarlab.lab.results import now, write_table
 from sarlab.metrics import Reference, score
 from sarlab.metrics.bd import bd_rate

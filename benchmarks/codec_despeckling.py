@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sarlab.coding.api import compress, decompress
+from sarlab.codec.api import compress, decompress
 from sarlab.lab.results import write_table
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.embedded import reference_normalizers

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from sarlab.coding.api import compress, decompress
-from sarlab.coding.codec import codecs
-from sarlab.coding.targets import Search, Target
+from sarlab.codec.api import compress, decompress
+from sarlab.codec.codec import codecs
+from sarlab.codec.targets import Search, Target
 from sarlab.errors import SarlabError
 from sarlab.lab.results import environment, now, write_table
 from sarlab.metrics import Reference, score
@@ -216,8 +216,8 @@ def speed(items: list[Item], names: list[str]) -> Iterator[dict[str, Any]]:
     """Seconds for a file of 4096² samples near 0.5 bpp, read and written, with as many processes as there are cores; the best of three in turns."""
     import tempfile
 
-    from sarlab.coding.api import compress_file, decompress_file
-    from sarlab.coding.rates import Goal
+    from sarlab.codec.api import compress_file, decompress_file
+    from sarlab.codec.rates import Goal
     from sarlab.scenes.writers import write_geotiff
 
     source, names = items[0].scene, [name for name in names if name != "hevc12"]

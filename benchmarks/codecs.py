@@ -1,6 +1,6 @@
 """Codecs on real files: default grids, reference points, speed.
 
-    python benchmarks/codecs.py calibrate PATH…    # qualities at twelve rates → sarlab/coding/classical/grids.py
+    python benchmarks/codecs.py calibrate PATH…    # qualities at twelve rates → sarlab/peers/grids.py
     python benchmarks/codecs.py reference PATH…    # rate at PSNR of pooled MSE, BD-rate against JPEG 2000
     python benchmarks/codecs.py speed PATH…        # encode and decode time at 0.5 bpp, one thread
 
@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sarlab.coding.codec import codecs
-from sarlab.coding.targets import Search, Target
+from sarlab.codec.codec import codecs
+from sarlab.codec.targets import Search, Target
 from sarlab.errors import CodecError
 from sarlab.scenes.embedded import reference_normalizers
 from sarlab.scenes.readers import read_scene

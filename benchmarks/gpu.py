@@ -151,7 +151,7 @@ def codec(device) -> dict:
     import numpy as np
     import torch
 
-    from sarlab.coding.api import compress, decompress
+    from sarlab.codec.api import compress, decompress
     from sarlab.errors import SarlabError
     from sarlab.scenes.catalog import load_split
     from sarlab.specs import SceneSpec

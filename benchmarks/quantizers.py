@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from scipy.stats import entropy
 
-from sarlab.coding.latent_coding import decode_latent, encode_latent, fit_latent_model, ideal_bits
+from sarlab.codec.latent_coding import decode_latent, encode_latent, fit_latent_model, ideal_bits
 from sarlab.files import write_json
 from sarlab.metrics.pixel import psnr
 from sarlab.models.data import TrainingData

@@ -12,7 +12,7 @@ __all__ = ["__version__", "compress", "decompress"]
 def __getattr__(name: str) -> Any:
     """`compress` and `decompress`, imported when they are asked for: the package itself imports nothing heavy."""
     if name in ("compress", "decompress"):
-        from sarlab.coding import api
+        from sarlab.codec import api
 
         return getattr(api, name)
     raise AttributeError(f"module 'sarlab' has no attribute '{name}'")

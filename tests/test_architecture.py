@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "sarlab"
-WINGS = ["scenes", "metrics", "models", "coding", "lab", "views", "cli"]
+WINGS = ["scenes", "metrics", "models", "codec", "peers", "lab", "views", "cli"]
 #: What a wing may import besides the ground and itself. Metrics measure scenes, not models.
 ALLOWED = {wing: set(WINGS[:i]) for i, wing in enumerate(WINGS)} | {"metrics": {"scenes"}}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "assets" not in path.parts)

@@ -95,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     if args.verb == "info":
-        from sarlab.coding.api import describe
+        from sarlab.codec.api import describe
 
         report = describe(args.file)
         print(json.dumps(report, indent=1, ensure_ascii=False) if args.json else _info_text(args.file, report))
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _compress(args: argparse.Namespace) -> dict[str, Any]:
-    from sarlab.coding.api import DEFAULT_CODEC, compress_file, make_goal
+    from sarlab.codec.api import DEFAULT_CODEC, compress_file, make_goal
 
     _different(args)
     return compress_file(
@@ -130,7 +130,7 @@ def _compress(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _decompress(args: argparse.Namespace) -> dict[str, Any]:
-    from sarlab.coding.api import decompress_file, describe
+    from sarlab.codec.api import decompress_file, describe
 
     _different(args)
     window = tuple(args.window) if args.window else None

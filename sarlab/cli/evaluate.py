@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> pd.DataFrame:
-    from sarlab.coding.codec import codecs
+    from sarlab.codec.codec import codecs
     from sarlab.lab.codec_tables import PSNR_TARGETS
     from sarlab.lab.evaluate import check_output, evaluate, parse_targets, write_rows
 

@@ -34,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; 0 when finished, 3 when the time was over first."""
-    from sarlab.coding.api import refuse_existing
-    from sarlab.coding.codec_plans import load_codec_plan
-    from sarlab.coding.training import train_codec
+    from sarlab.codec.api import refuse_existing
+    from sarlab.codec.codec_plans import load_codec_plan
+    from sarlab.codec.training import train_codec
     from sarlab.models.history import History
 
     plan = load_codec_plan(args.plan)

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from sarlab.coding.classical.container import MAGIC
-from sarlab.coding.codec import Codec, codecs
-from sarlab.coding.targets import Search, Target, Trial
+from sarlab.codec.codec import Codec, codecs
+from sarlab.codec.targets import Search, Target, Trial
 from sarlab.errors import SarlabError
 from sarlab.files import write_bytes
 from sarlab.lab.identity import code_digest
 from sarlab.lab.inputs import Input
 from sarlab.metrics.rate import bits_per_pixel, measured_cr, measured_cr_lossless
+from sarlab.peers.container import MAGIC
 from sarlab.specs import content_hash
 
 #: Lossless codecs whose smaller file is the size that `measured_cr_lossless` is held against.

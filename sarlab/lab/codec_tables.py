@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from sarlab.coding.codec import codecs
+from sarlab.codec.codec import codecs
 from sarlab.errors import ResultsError
 
 #: Codecs that the others are held against.

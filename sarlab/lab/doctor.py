@@ -129,7 +129,7 @@ def packages() -> list[Finding]:
 
 def codec_findings() -> list[Finding]:
     """Every codec: its libraries, or why it is not available."""
-    from sarlab.coding.codec import codecs
+    from sarlab.codec.codec import codecs
 
     found = []
     for name in codecs:

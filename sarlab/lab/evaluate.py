@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sarlab.coding.codec import Codec, codecs, usable
-from sarlab.coding.targets import KINDS, Target
+from sarlab.codec.codec import Codec, codecs, usable
+from sarlab.codec.targets import KINDS, Target
 from sarlab.errors import CodecError, ResultsError
 from sarlab.files import replacing
 from sarlab.lab.codec_rows import Task, measure, row_key

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from sarlab.coding.latent_coding import LatentModel, encode_latent, fit_latent_model, ideal_bits
+from sarlab.codec.latent_coding import LatentModel, encode_latent, fit_latent_model, ideal_bits
 from sarlab.metrics import latent as statistics
 from sarlab.metrics.base import UndefinedMetric
 from sarlab.metrics.rate import bits_per_pixel, measured_cr

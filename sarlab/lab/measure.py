@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sarlab.coding.latent_coding import LatentModel
+from sarlab.codec.latent_coding import LatentModel
 from sarlab.lab.latents import latent_columns
 from sarlab.lab.lineage import steps_of
 from sarlab.metrics import Reference, metrics, score

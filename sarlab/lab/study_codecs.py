@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from sarlab.coding.codec import codecs
-from sarlab.coding.learned import CURRENT
-from sarlab.coding.targets import Target
+from sarlab.codec.codec import codecs
+from sarlab.codec.learned import CURRENT
+from sarlab.codec.targets import Target
 from sarlab.errors import ResultsError
 from sarlab.lab.evaluate import evaluate
 from sarlab.lab.studies import Context, studies

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sarlab.coding.codec import codecs
-from sarlab.coding.targets import Search, Target
+from sarlab.codec.codec import codecs
+from sarlab.codec.targets import Search, Target
 from sarlab.errors import SarlabError
 from sarlab.lab.studies import Context, studies
 from sarlab.metrics import Reference, Undefined, UndefinedMetric, bounds, score

@@ -23,14 +23,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sarlab.coding.api import compress_file, decompress, decompress_file
-from sarlab.coding.bitstream import StreamReader
-from sarlab.coding.encoding import Encoder
-from sarlab.coding.learned import model_path
-from sarlab.coding.metadata import pack_metadata
-from sarlab.coding.parallel import Workers
-from sarlab.coding.rates import Goal
-from sarlab.coding.sources import MemorySource
+from sarlab.codec.api import compress_file, decompress, decompress_file
+from sarlab.codec.bitstream import StreamReader
+from sarlab.codec.encoding import Encoder
+from sarlab.codec.learned import model_path
+from sarlab.codec.metadata import pack_metadata
+from sarlab.codec.parallel import Workers
+from sarlab.codec.rates import Goal
+from sarlab.codec.sources import MemorySource
 from sarlab.lab.machine import device_name, process_peak_mb
 from sarlab.lab.studies import Context, studies
 from sarlab.models.threads import cpu_threads

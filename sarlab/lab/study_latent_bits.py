@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from sarlab.coding.parallel import Workers
+from sarlab.codec.parallel import Workers
 from sarlab.lab.latents import frequencies
 from sarlab.lab.measure import reconstruct
 from sarlab.lab.studies import Context, studies

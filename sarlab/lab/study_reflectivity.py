@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sarlab.coding.codec import codecs
+from sarlab.codec.codec import codecs
 from sarlab.errors import ResultsError
 from sarlab.lab.evaluate import evaluate
 from sarlab.lab.studies import Context, studies

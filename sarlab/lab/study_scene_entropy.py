@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sarlab.coding.classical.bounded import jpegls_encode
-from sarlab.coding.codec import codecs
-from sarlab.coding.targets import Search, Target
+from sarlab.codec.codec import codecs
+from sarlab.codec.targets import Search, Target
 from sarlab.errors import SarlabError
 from sarlab.lab.studies import Context, studies
 from sarlab.metrics import Undefined, UndefinedMetric
 from sarlab.metrics.bounds import water_filling_curve
 from sarlab.metrics.scene_entropy import lossless_bpp, quantize_db, zeroth_order_entropy
+from sarlab.peers.bounded import jpegls_encode
 from sarlab.scenes.catalog import load_optical_control, load_split
 from sarlab.scenes.radiometry import fit_normalizer
 from sarlab.scenes.scene import Scene
@@ -123,7 +123,7 @@ def stored_step(values: np.ndarray) -> float:
 
 
 def _jpeg2000(raster: np.ndarray) -> bytes:
-    from sarlab.coding.classical.base import imagecodecs
+    from sarlab.peers.base import imagecodecs
 
     return imagecodecs().jpeg2k_encode(raster, codecformat="J2K", reversible=True, numthreads=1)
 

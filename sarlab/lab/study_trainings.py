@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from sarlab.coding.parallel import Workers
+from sarlab.codec.parallel import Workers
 from sarlab.lab.cost import training_mb
 from sarlab.lab.journal import Journal
 from sarlab.lab.machine import device_name, process_peak_mb

@@ -15,7 +15,7 @@ from sarlab.metrics import metrics
 from sarlab.metrics.intervals import bootstrap_mean
 
 FEWEST_ACQUISITIONS = 3
-#: A file that was made to meet a value meets it as nearly as `sarlab.coding.targets` searches for it: that counts as met.
+#: A file that was made to meet a value meets it as nearly as `sarlab.codec.targets` searches for it: that counts as met.
 TOLERANCE = {"psnr_db": 0.02}
 
 

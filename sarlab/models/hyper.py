@@ -76,7 +76,7 @@ class HyperTrained(nn.Module):
     ):
         super().__init__()
         self.network, self.context, self.turned = network, context, turned
-        #: For a second band, which sees the first one; learned last, see `sarlab.coding.hyper_second`.
+        #: For a second band, which sees the first one; learned last, see `sarlab.codec.hyper_second`.
         self.second: ContextModel | None = None
         #: Factor on the price of a bit when integers are chosen.
         self.thrift = 1.0

@@ -1,6 +1,6 @@
 """Entropy models for training: how many bits a quantized latent would take, as a differentiable number.
 
-What is written to a file follows frozen integer tables (`sarlab.coding.tables`); these are the continuous densities that
+What is written to a file follows frozen integer tables (`sarlab.codec.tables`); these are the continuous densities that
 a transform is trained under. Every function gives bits of an interval one quantization step wide, so that the same prior
 serves every step.
 """

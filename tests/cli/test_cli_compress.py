@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sarlab.cli import main
-from sarlab.coding.api import describe
+from sarlab.codec.api import describe
 from sarlab.scenes.radiometry import to_db
 from sarlab.scenes.readers import read_scene
 from sarlab.scenes.scene import Georeference, Scene

@@ -15,7 +15,7 @@ def test_a_sound_installation_is_told_so(capsys, tmp_path, monkeypatch):
 
 
 def test_every_codec_is_listed_for_scripts(capsys):
-    from sarlab.coding.codec import codecs
+    from sarlab.codec.codec import codecs
 
     main(["doctor", "--json"])
     found = json.loads(capsys.readouterr().out)["findings"]

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from sarlab.cli import main
-from sarlab.coding.codec import codecs
-from sarlab.coding.targets import Target
+from sarlab.codec.codec import codecs
+from sarlab.codec.targets import Target
 from sarlab.errors import CodecError, ResultsError, SceneError
 from sarlab.lab import codec_rows
 from sarlab.lab.codec_tables import bd_rows, codec_table

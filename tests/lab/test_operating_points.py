@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sarlab.cli import main
-from sarlab.coding import targets
+from sarlab.codec import targets
 from sarlab.errors import ResultsError
 from sarlab.lab.operating_points import operating_points, whole
 from sarlab.lab.recommendation import recommend

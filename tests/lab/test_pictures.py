@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sarlab.coding.codec import codecs
+from sarlab.codec.codec import codecs
 from sarlab.lab import study_pictures as study
 from sarlab.lab.studies import Context, find_study
 from sarlab.scenes.catalog import load_split

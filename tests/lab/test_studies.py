@@ -55,7 +55,7 @@ def test_a_sweep_runs_its_studies(tmp_path, counted, capsys):
 
 
 def test_the_protocol_tells_its_operating_points_apart(tmp_path, monkeypatch):
-    from sarlab.coding.codec import codecs
+    from sarlab.codec.codec import codecs
     from sarlab.lab import study_codecs
     from sarlab.lab.studies import Context
 

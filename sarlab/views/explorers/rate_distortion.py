@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import ipywidgets as widgets
 import numpy as np
 
-from sarlab.coding.api import DEFAULT_CODEC
-from sarlab.coding.codec import codecs
-from sarlab.coding.targets import Search, Target
+from sarlab.codec.api import DEFAULT_CODEC
+from sarlab.codec.codec import codecs
+from sarlab.codec.targets import Search, Target
 from sarlab.errors import SarlabError
 from sarlab.metrics import Reference, score
 from sarlab.scenes.scene import Scene

@@ -1,0 +1,282 @@
+"""Compress and decompress: scenes in memory, and files of any size."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sarlab.codec.bitstream import StreamReader, writing
+from sarlab.codec.decoding import Decoder
+from sarlab.codec.encoding import DEFAULT_TILE, Encoder
+from sarlab.codec.header import Header
+from sarlab.codec.learned import model_path
+from sarlab.codec.rates import Goal
+from sarlab.codec.sources import FileSource, MemorySource, cache_limit, close_files
+from sarlab.codec.tiling import Window
+from sarlab.errors import BitstreamError, CodecError, SarlabError
+from sarlab.scenes.scene import Scene
+
+DEFAULT_CODEC = "hyper"
+#: About half a bit per pixel on Sentinel-1.
+DEFAULT_QUALITY = 28.0
+
+
+def make_goal(quality: float | None = None, bpp: float | None = None, psnr: float | None = None) -> Goal:
+    """The one goal that is given, or the default quality."""
+    given = [(kind, value) for kind, value in (("quality", quality), ("bpp", bpp), ("psnr", psnr)) if value is not None]
+    if len(given) > 1:
+        raise CodecError(f"give one of quality, bpp and psnr, not {' and '.join(kind for kind, _ in given)}")
+    kind, value = given[0] if given else ("quality", DEFAULT_QUALITY)
+    return Goal(kind, float(value))
+
+
+def compress(
+    scene: Scene,
+    *,
+    codec: str = DEFAULT_CODEC,
+    quality: float | None = None,
+    bpp: float | None = None,
+    psnr: float | None = None,
+    tile: int = DEFAULT_TILE,
+    workers: int = 1,
+    metadata: bool = True,
+    radiometric: bool = False,
+) -> bytes:
+    """A scene as the bytes of a ``.sarl`` file.
+
+    Parameters
+    ----------
+    scene : Scene
+        Of any quantity. Of a complex scene the intensity is kept.
+    codec : str
+        ``"hyper"``, ``"factorized"``, ``"klt8"``, or the path of a model's weights.
+    quality, bpp, psnr : float, optional
+        At most one. Quality is the PSNR of the quantizer alone in dB (of ``hyper`` the one whose price of a bit it follows); bpp counts the whole file per pixel and band and is
+        met within 3 %; psnr is that of dB samples in the clip range of the normalizers.
+    tile : int
+        Side of a tile in samples: a multiple of 64 up to 1024. It decides what a region costs to decode.
+    workers : int
+        Processes for a large scene; 0 for all processors where that is worth it.
+    metadata : bool
+        Keep names, tags and georeference.
+    radiometric : bool
+        Store 13 bytes a band that make radiometric decoding exact for this scene.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    CodecError
+        Unknown codec; a goal that cannot be reached.
+    """
+    goal = make_goal(quality, bpp, psnr)
+    file = io.BytesIO()
+    Encoder(
+        MemorySource(scene), model_path(codec), tile=tile, workers=workers, metadata=metadata, radiometric=radiometric
+    ).write(file, goal)
+    return file.getvalue()
+
+
+def decompress(
+    data: bytes,
+    *,
+    window: Window | None = None,
+    workers: int = 1,
+    model: str | Path | None = None,
+    radiometric: bool = False,
+    despeckled: bool = False,
+) -> Scene:
+    """The scene in the bytes of a ``.sarl`` file.
+
+    Parameters
+    ----------
+    data : bytes
+    window : (row, column, height, width), optional
+        Decode this part only; no more tiles are read than it needs.
+    workers : int
+        Processes; 0 for all processors where that is worth it.
+    model : path, optional
+        Weights of the model, where they are not among those that the package finds by itself.
+    radiometric : bool
+        Correct the bias of mean intensity that decoding in dB leaves; costs a little PSNR.
+    despeckled : bool
+        Estimate the reflectivity behind the speckle instead of the recorded samples; excludes `radiometric`.
+
+    Returns
+    -------
+    Scene
+        float32 samples in the quantity of the original (intensity of a complex one), NaN where it had no measurement.
+
+    Raises
+    ------
+    BitstreamError
+        For damaged, truncated, foreign or unknown input.
+    """
+    with StreamReader(data) as reader:
+        return Decoder(reader, workers=workers, model=model, radiometric=radiometric, despeckled=despeckled).scene(
+            window
+        )
+
+
+def compress_file(
+    source: str | Path,
+    target: str | Path,
+    *,
+    quantity: str = "auto",
+    codec: str = DEFAULT_CODEC,
+    goal: Goal | None = None,
+    tile: int = DEFAULT_TILE,
+    workers: int = 0,
+    metadata: bool = True,
+    radiometric: bool = False,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Compress a file of any size in bounded memory.
+
+    Parameters
+    ----------
+    source, target : path
+        An image that `sarlab.scenes.readers` opens; the ``.sarl`` file, which appears in one step when complete.
+    quantity : str
+        What the samples are; see `sarlab.scenes.readers.read_scene`.
+    codec, goal, tile, workers, metadata, radiometric
+        As for `compress`.
+    force : bool
+        Replace `target` where it exists.
+
+    Returns
+    -------
+    dict
+        See `describe`.
+    """
+    refuse_existing(target, force)
+    path = model_path(codec)
+    close_files()
+    try:
+        encoder = Encoder(
+            FileSource(source, quantity), path, tile=tile, workers=workers, metadata=metadata, radiometric=radiometric
+        )
+        with writing(target) as file:
+            encoder.write(file, goal or make_goal())
+    finally:
+        close_files()
+    return describe(target)
+
+
+def decompress_file(
+    source: str | Path,
+    target: str | Path,
+    *,
+    window: Window | None = None,
+    workers: int = 0,
+    cog: bool = False,
+    model: str | Path | None = None,
+    radiometric: bool = False,
+    despeckled: bool = False,
+    force: bool = False,
+) -> None:
+    """Decompress a ``.sarl`` file of any size into a GeoTIFF in bounded memory.
+
+    Parameters
+    ----------
+    source, target : path
+    window : (row, column, height, width), optional
+        This part only.
+    workers : int
+        Processes; 0 for all processors where that is worth it.
+    cog : bool
+        Cloud-optimized layout.
+    model : path, optional
+        Weights of the model, where the package does not find them by itself.
+    radiometric, despeckled : bool
+        As for `decompress`.
+    force : bool
+        Replace `target` where it exists.
+    """
+    from sarlab.scenes.writers import GeoTiffWriter
+
+    refuse_existing(target, force)
+    with StreamReader(source) as reader:
+        decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric, despeckled=despeckled)
+        like = decoder.like(Path(target).stem)
+        bands, height, width = decoder.header.shape
+        window = window or (0, 0, height, width)
+        decoder.tiling.check_window(window)
+        reference = like.georeference.shifted(window[0], window[1]) if like.georeference else None
+        if reference is not None:
+            check_system(reference.crs, reader.name)
+        if decoder.may_be_invalid and like.nodata is None and not like.dtype.startswith("float"):
+            like = replace(like, dtype="float32")  # integers without a nodata value cannot say what is missing
+        with (
+            cache_limit(),
+            GeoTiffWriter(target, like, shape=(bands, *window[2:]), georeference=reference, cog=cog) as writer,
+        ):
+            for place, data in decoder.strips(window):
+                writer.write(data, place[0] - window[0], place[1] - window[1])
+
+
+def describe(source: str | Path | bytes) -> dict[str, Any]:
+    """What a ``.sarl`` file says about itself, for people and for scripts.
+
+    Returns
+    -------
+    dict
+        Plain values: format version, model, quality, shape, sizes, rates, georeference and tags.
+    """
+    with StreamReader(source) as reader:
+        header = reader.header
+        samples = header.shape[0] * header.shape[1] * header.shape[2]
+        return {
+            "format_version": header.version,
+            "written_by": "sarlab " + ".".join(map(str, header.writer)),
+            "model": header.model,
+            "model_hash": header.model_hash.hex(),
+            "quality": header.quality,
+            "bands": list(header.bands),
+            "height": header.shape[1],
+            "width": header.shape[2],
+            "quantity": header.quantity,
+            "dtype": header.dtype,
+            "nodata": header.nodata,
+            "native_bits": header.native_bits,
+            "normalizers": None if header.normalizers is None else [list(pair) for pair in header.normalizers],
+            "tile": header.tile,
+            "tiles": len(reader.lengths),
+            "bytes": reader.size,
+            "header_bytes": reader.header_bytes,
+            "index_bytes": reader.index_bytes,
+            "side_bytes": len(header.side),
+            "bpp": 8 * reader.size / samples,
+            "measured_cr": header.native_bits * samples / (8 * reader.size),
+            **_metadata_of(header),
+        }
+
+
+def _metadata_of(header: Header) -> dict[str, Any]:
+    return {key: header.metadata.get(key) for key in ("name", "looks", "spacing", "crs", "transform", "tags")}
+
+
+def check_system(wkt: str, name: str) -> None:
+    """Refuse a coordinate system that no library can read."""
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    try:
+        CRS.from_wkt(wkt or 'LOCAL_CS["none"]')
+    except CRSError:
+        raise BitstreamError(f"{name}: its coordinate system is none that is known: {wkt[:80]!r}") from None
+
+
+def refuse_existing(target: str | Path, force: bool) -> None:
+    """Refuse to replace a file unless told so.
+
+    Raises
+    ------
+    SarlabError
+    """
+    if Path(target).exists() and not force:
+        raise SarlabError(f"{target} exists already; choose another name, or replace it with --force")

@@ -1,0 +1,132 @@
+"""Ordered parallel work in processes, with no more in flight than memory should hold."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from multiprocessing import get_all_start_methods, get_context, set_forkserver_preload
+from types import ModuleType, TracebackType
+from typing import TypeVar
+
+from sarlab.errors import CodecError
+
+#: Samples below which starting processes takes longer than they save.
+WORTHWHILE = 1 << 23
+#: Workers are forked from a process that has imported everything and done nothing, where the system can do that.
+METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
+
+_DIED = "a worker process died, perhaps for lack of memory; try fewer workers"
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+
+class Workers:
+    """A pool of processes, or none: with one worker everything runs where it is called; a context manager.
+
+    The range coder holds Python's lock and the transforms are small, so processes of one thread each are what makes use
+    of several cores.
+
+    Parameters
+    ----------
+    count : int
+        Processes; 0 stands for all processors that this process may use, where the work is worth starting them.
+    samples : int
+        How much work there is.
+    """
+
+    def __init__(self, count: int = 1, samples: int = 0):
+        if count < 0:
+            raise CodecError(f"the number of workers must be positive (or 0 for all processors), not {count}")
+        self.count = count or (processors() if samples >= WORTHWHILE else 1)
+        self._pool: ProcessPoolExecutor | None = None
+        if self.count > 1:
+            _prepare()
+
+    def __enter__(self) -> Workers:
+        if self.count > 1:
+            self._pool = ProcessPoolExecutor(self.count, get_context(METHOD), initializer=_start)
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def ahead(self) -> int:
+        """Jobs worth having submitted before the first result is taken."""
+        return 2 * self.count if self._pool else 0
+
+    def submit(self, work: Callable[[J], R], job: J) -> Callable[[], R]:
+        """Start a job; returns what waits for its result. Without processes the job is done at once.
+
+        `work` is a function of a module, and job and result can be sent between processes.
+        """
+        if self._pool is None:
+            result = work(job)
+            return lambda: result
+        try:
+            with _nothing_to_import():
+                return partial(_result, self._pool.submit(work, job))
+        except BrokenProcessPool:
+            raise CodecError(_DIED) from None
+
+    def map(self, work: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
+        """Results in the order of `jobs`; jobs are made as they are needed."""
+        waiting: deque[Callable[[], R]] = deque()
+        for job in jobs:
+            waiting.append(self.submit(work, job))
+            if len(waiting) > self.ahead:
+                yield waiting.popleft()()
+        while waiting:
+            yield waiting.popleft()()
+
+
+def _result(future: Future[R]) -> R:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise CodecError(_DIED) from None
+
+
+@contextmanager
+def _nothing_to_import() -> Iterator[None]:
+    """Workers that start meanwhile do not import the script that runs here: they need nothing of it, and it may have no guard."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
+@lru_cache(maxsize=1)
+def _prepare() -> None:
+    """Start what the workers are forked from; it imports while this process still looks at the scene."""
+    if METHOD == "forkserver":
+        from multiprocessing import forkserver
+
+        set_forkserver_preload(
+            ["sarlab.codec.encoding", "sarlab.codec.decoding", "sarlab.codec.hyper_storage", "torch"]
+        )
+        forkserver.ensure_running()
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start() -> None:
+    import signal
+
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which stops the pool
+    torch.set_num_threads(1)

@@ -1,9 +1,0 @@
-"""Classical codecs behind the protocol of `sarlab.coding.codec`; importing this package registers them.
-
-Nothing heavy is imported before a codec is used, and a codec whose library is missing is listed with the reason.
-"""
-
-from sarlab.coding.classical import bounded, images, lossless, transform, video
-from sarlab.coding.classical.container import codec_of
-
-__all__ = ["bounded", "codec_of", "images", "lossless", "transform", "video"]

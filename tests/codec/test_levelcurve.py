@@ -1,0 +1,119 @@
+"""Curves of bias by level: what they make equal, and what their bytes may be."""
+
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sarlab.codec.levelcurve import FINEST, KNOTS, SIZE, LevelCurve, fit_curve, unpack_curves
+from sarlab.errors import BitstreamError
+
+
+def scene(seed=0, count=40_000):
+    """Speckle over levels from −20 to 0 dB, decoded as its mean in dB: darker by 0.5 dB, on bright ground by 1.5."""
+    rng = np.random.default_rng(seed)
+    level = rng.uniform(0, 0.8, count)
+    ground = -20 + 25 * level
+    original = ground + 10 * np.log10(rng.gamma(4.4, 1 / 4.4, count))
+    return original, ground - np.where(level > 0.5, 1.5, 0.5), level
+
+
+#: All samples of a scene in one class: that of the scene.
+ONE_CLASS = np.zeros(40_000, int)
+
+
+def bias(original, decoded):
+    return 10 * np.log10(np.sum(10 ** (decoded / 10)) / np.sum(10 ** (original / 10)))
+
+
+def test_means_become_those_of_the_original_at_every_level():
+    original, decoded, level = scene()
+    curve = fit_curve(original, decoded, level, ONE_CLASS)
+    corrected = decoded + curve(level.astype(np.float32))
+    assert abs(bias(original, decoded)) > 0.9
+    assert abs(bias(original, corrected)) < 0.01
+    for low in (0.0, 0.2, 0.6):
+        part = (level >= low) & (level < low + 0.2)
+        assert abs(bias(original[part], corrected[part])) < 0.06
+
+
+def test_a_curve_comes_back_from_its_bytes():
+    original, decoded, level = scene(1)
+    curve = fit_curve(original, decoded, level, ONE_CLASS)
+    packed = curve.pack()
+    assert len(packed) == SIZE
+    (again,) = unpack_curves(packed, 1)
+    assert np.array_equal(again(level), curve(level))
+    assert again.pack() == packed
+
+
+@given(st.binary(min_size=2 * SIZE, max_size=2 * SIZE))
+def test_any_bytes_are_refused_or_a_finite_curve(data):
+    try:
+        curves = unpack_curves(data, 2)
+    except BitstreamError:
+        fields = [struct.unpack("<hhB8b", data[at : at + SIZE]) for at in (0, SIZE)]
+        assert any(low >= high or fineness > FINEST for low, high, fineness, *_ in fields)
+        return
+    for curve in curves:
+        values = curve(np.linspace(-40, 40, 9, dtype=np.float32))
+        assert np.isfinite(values).all()
+        assert np.abs(values).max() <= 3.2 + 1e-6
+
+
+def test_curves_of_the_first_files_have_no_fineness():
+    (curve,) = unpack_curves(struct.pack("<hh8b", 0, 7 * 128, *range(0, 64, 8)), 1)
+    assert curve(np.array([0.5], np.float32)) == pytest.approx(0.8)
+    assert curve.fineness == 0
+
+
+def test_small_values_are_told_finely():
+    original, _, level = scene(3)
+    ground = -20 + 25 * level
+    for lack, fineness in ((2.7, 0), (1.2, 1), (0.05, 4)):
+        even = original - ground - 10 * np.log10(np.mean(10 ** ((original - ground) / 10)))
+        curve = fit_curve(even + ground, ground - lack, level, ONE_CLASS)
+        assert curve.fineness == fineness
+        assert np.abs(curve(np.linspace(0.05, 0.75, 9, dtype=np.float32)) - lack).max() < 0.15
+
+
+def test_means_of_ground_that_is_decoded_as_another_level():
+    """Dark and bright ground mixed at every decoded level, in other proportions: no curve is right at all levels and for both."""
+    rng = np.random.default_rng(4)
+    classes = rng.integers(0, 2, 40_000)
+    level = np.clip(0.35 + 0.2 * classes + rng.normal(0, 0.06, 40_000), 0, 0.9)
+    original = -11.5 + 5.6 * classes + 10 * np.log10(rng.gamma(4.4, 1 / 4.4, 40_000))
+    decoded = -20 + 25 * level
+    for told, limit in ((ONE_CLASS, 0.1), (classes, 0.1)):
+        corrected = decoded + fit_curve(original, decoded, level, told)(level.astype(np.float32))
+        worst = max(abs(bias(original[classes == c], corrected[classes == c])) for c in (0, 1))
+        assert (worst < limit) == (told is classes), worst
+
+
+def test_other_sizes_are_refused():
+    with pytest.raises(BitstreamError, match="11 bytes of side information"):
+        unpack_curves(bytes(11), 1)
+
+
+def test_values_lie_between_knots_as_on_a_line():
+    curve = LevelCurve(0, 7 * 128, np.arange(KNOTS) * 8)
+    assert curve(np.array([-1, 0, 0.5, 0.875, 2], np.float32)) == pytest.approx([0, 0, 0.8, 1.4, 1.4])
+
+
+def test_a_band_without_samples_and_one_of_a_single_level():
+    empty = np.empty(0)
+    assert (fit_curve(empty, empty, empty, empty)(np.zeros(3, np.float32)) == 0).all()
+    flat = fit_curve(np.full(50, -7.0), np.full(50, -8.0), np.full(50, 0.4), ONE_CLASS[:50])
+    assert flat(np.array([0.4], np.float32))[0] == pytest.approx(1, abs=0.02)
+
+
+def test_the_mean_of_the_scene_comes_before_its_levels():
+    """A target that no value can bring back: the other levels carry what it lacks."""
+    original, decoded, level = scene(2)
+    bright = level > 0.78
+    original = np.where(bright, original + 4, original)
+    corrected = decoded + fit_curve(original, decoded, level, ONE_CLASS)(level.astype(np.float32))
+    assert bias(original[bright], corrected[bright]) < -1
+    assert abs(bias(original, corrected)) < 0.02

@@ -1,0 +1,261 @@
+"""Classical codecs: what goes in comes back, within what each promises, whatever the scene looks like."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sarlab.codec.codec import Availability, Codec, bound_quality, codecs, quality_bound, usable
+from sarlab.errors import BitstreamError, CodecError
+from sarlab.scenes.radiometry import to_db
+from sarlab.scenes.scene import Scene
+
+ALL = [name for name in codecs if type(codecs[name]).__module__.startswith("sarlab.peers")]
+HERE = [name for name in ALL if codecs[name].available().ok]
+LOSSY = [name for name in HERE if not codecs[name].capabilities.lossless]
+BOUNDED = [name for name in HERE if codecs[name].capabilities.error_bounded]
+LOSSLESS = [name for name in HERE if codecs[name].capabilities.lossless]
+INTEGER_LOSSLESS = [name for name in LOSSLESS if codecs[name].capabilities.bits == 16]
+SHAPES = [(1, 1), (1, 17), (19, 1), (7, 5), (33, 70), (17, 1000)]
+
+
+def speckled(shape, seed=0, looks=4.4, mean=-10.0):
+    """Gamma speckle over a ramp and a step, in dB."""
+    generator = np.random.default_rng(seed)
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    field = mean + 0.02 * rows + 6.0 * (columns > shape[1] // 2)
+    return (field + 10 * np.log10(generator.gamma(looks, 1 / looks, shape))).astype(np.float32)
+
+
+def scene_of(plane, quantity="db", **fields):
+    plane = np.asarray(plane, np.float32)
+    return Scene(plane[None] if plane.ndim == 2 else plane, quantity, fields.pop("bands", ("VV",)), **fields)
+
+
+def middle(name):
+    grid = codecs[name].capabilities.quality.grid
+    return grid[len(grid) // 2]
+
+
+def best(name):
+    return codecs[name].capabilities.quality.high
+
+
+def test_all_that_were_asked_for_are_listed():
+    wanted = {
+        *("jpeg2000", "htj2k", "jpegxl", "hevc12", "vvc10", "avif", "avif10", "avif12", "webp", "jpeg", "jpeg12"),
+        *("jpegls", "sz3", "zfp", "sperr", "lerc", "dct", "klt"),
+        *("lossless-jpegls", "lossless-jpeg2000", "lossless-png", "lossless-zlib", "lossless-float32"),
+    }
+    assert wanted <= set(ALL)
+    assert all(isinstance(codecs[name], Codec) for name in ALL)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_grids_are_long_and_within_the_scale(name):
+    scale = codecs[name].capabilities.quality
+    assert list(scale.grid) == sorted(set(scale.grid))
+    assert scale.low <= scale.grid[0]
+    assert scale.grid[-1] <= scale.high
+    assert len(scale.grid) >= 10 or codecs[name].capabilities.lossless
+
+
+@pytest.mark.parametrize("name", HERE)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_any_size_comes_back_with_its_mask(name, shape):
+    plane = speckled(shape)
+    plane[0, 0] = np.nan
+    plane[shape[0] // 2, shape[1] // 3 :: 5] = np.nan
+    scene = scene_of(plane)
+    decoded = codecs[name].decompress(codecs[name].compress(scene, quality=middle(name)))
+    assert decoded.shape == scene.shape
+    assert decoded.data.dtype == np.float32
+    assert np.array_equal(decoded.valid, scene.valid)
+    assert np.isfinite(decoded.data[decoded.valid]).all()
+    assert np.isnan(decoded.data[~decoded.valid]).all()
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_constants_empty_bands_and_several_bands(name):
+    codec = codecs[name]
+    planes = np.stack([np.full((20, 30), -7.25), np.full((20, 30), np.nan), speckled((20, 30))]).astype(np.float32)
+    scene = scene_of(planes, bands=("VV", "VH", "HH"))
+    decoded = codec.decompress(codec.compress(scene, quality=middle(name)))
+    assert decoded.bands == ("VV", "VH", "HH")
+    assert (decoded.data[0] == np.float32(-7.25)).all()
+    assert np.isnan(decoded.data[1]).all()
+    assert np.isfinite(decoded.data[2]).all()
+    empty = codec.decompress(codec.compress(scene.band(1), quality=middle(name)))
+    assert np.isnan(empty.data).all()
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_zeros_are_values_and_bright_targets_are_not_clipped(name):
+    amplitude = np.sqrt(10 ** (speckled((64, 64)) / 10)) * 200
+    amplitude[20, 20] = 60000.0
+    amplitude[40:44, 10:20] = 0
+    scene = scene_of(np.rint(amplitude), "amplitude", dtype="uint16")
+    reference = to_db(scene)
+    codec = codecs[name]
+    decoded = to_db(codec.decompress(codec.compress(scene, quality=best(name))))
+    assert decoded.valid.all()
+    error = np.abs(decoded.data[0] - reference.data[0])
+    # WebP has 220 codes for 102 dB here and ends at about that.
+    assert error[20, 20] < 2.0
+    assert error[41:43, 12:18].max() < 2.0
+
+
+@pytest.mark.parametrize("name", LOSSY)
+def test_more_quality_is_more_bytes_and_less_error(name):
+    # A low grid entry may cost more than the next on a picture this small; over the whole grid it must rise.
+    shape = (96, 96) if name in ("vvc10", "avif", "avif10") else (160, 160)
+    scene = scene_of(speckled(shape))
+    codec = codecs[name]
+    sizes, errors = [], []
+    for quality in codec.capabilities.quality.grid[1::3]:
+        data = codec.compress(scene, quality=quality)
+        sizes.append(len(data))
+        errors.append(float(np.sqrt(np.square(codec.decompress(data).data - scene.data).mean())))
+    assert np.all(np.diff(sizes) > 0), sizes
+    assert np.all(np.diff(errors) < 0), errors
+    assert sizes[-1] > 2 * sizes[0]
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_the_same_scene_gives_the_same_bytes(name):
+    scene = scene_of(speckled((40, 50)))
+    assert codecs[name].capabilities.deterministic
+    assert codecs[name].compress(scene, quality=middle(name)) == codecs[name].compress(scene, quality=middle(name))
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.integers(1, 40),
+    columns=st.integers(1, 40),
+    bound=st.floats(0.02, 8),
+    seed=st.integers(0, 2**31),
+    outliers=st.integers(0, 4),
+)
+def test_bounds_hold(name, rows, columns, bound, seed, outliers):
+    generator = np.random.default_rng(seed)
+    plane = speckled((rows, columns), seed)
+    plane.flat[generator.integers(0, plane.size, outliers)] += generator.normal(0, 30, outliers).astype(np.float32)
+    plane[generator.random(plane.shape) < 0.05] = np.nan
+    scene = scene_of(plane)
+    decoded = codecs[name].decompress(codecs[name].compress(scene, quality=bound_quality(bound)))
+    error = np.abs(decoded.data.astype(np.float64) - scene.data)[scene.valid]
+    assert error.max(initial=0) <= bound + np.spacing(np.float32(100))
+
+
+@pytest.mark.parametrize("name", INTEGER_LOSSLESS)
+@settings(max_examples=20, deadline=None)
+@given(
+    rows=st.integers(1, 40), columns=st.integers(1, 40), bits=st.sampled_from([1, 8, 16]), seed=st.integers(0, 2**31)
+)
+def test_lossless_integers_are_exact(name, rows, columns, bits, seed):
+    # Full-entropy noise: the hardest case, on which libraries have failed.
+    samples = np.random.default_rng(seed).integers(0, 2**bits, (rows, columns)).astype(np.float32)
+    scene = scene_of(samples, "amplitude", native_bits=bits)
+    decoded = codecs[name].decompress(codecs[name].compress(scene, quality=0))
+    assert decoded.quantity == "amplitude"
+    assert np.array_equal(decoded.data, scene.data)
+
+
+@pytest.mark.parametrize("name", INTEGER_LOSSLESS)
+def test_lossless_db_is_exact_on_its_grid(name):
+    scene = scene_of(speckled((60, 80)))
+    decoded = codecs[name].decompress(codecs[name].compress(scene, quality=0))
+    span = float(scene.data.max() - scene.data.min())
+    assert np.abs(decoded.data - scene.data).max() <= 0.5001 * span / 65535 + 1e-6
+    again = codecs[name].decompress(codecs[name].compress(decoded, quality=0))
+    assert np.abs(again.data - decoded.data).max() <= 2e-6
+
+
+def test_floats_come_back_bit_for_bit():
+    plane = speckled((30, 31))
+    plane[3, 4] = np.nan
+    plane[5, 6] = -np.inf
+    scene = scene_of(plane)
+    codec = usable("lossless-float32")
+    decoded = codec.decompress(codec.compress(scene, quality=0))
+    assert np.array_equal(decoded.data.view(np.uint32)[scene.valid], scene.data.view(np.uint32)[scene.valid])
+    assert np.array_equal(decoded.valid, scene.valid)
+
+
+def test_large_full_entropy_noise_is_lossless_in_jpegls():
+    samples = np.random.default_rng(1).integers(0, 65536, (200, 1000)).astype(np.float32)
+    codec = usable("lossless-jpegls")
+    data = codec.compress(scene_of(samples, "amplitude"), quality=0)
+    assert np.array_equal(codec.decompress(data).data[0], samples)
+
+
+@pytest.mark.parametrize("name", ["jpeg2000", "jpegls", "dct", "lossless-zlib", "lossless-float32"])
+def test_damage_is_told(name):
+    codec = usable(name)
+    data = codec.compress(scene_of(speckled((32, 32))), quality=middle(name))
+    generator = np.random.default_rng(0)
+    for length in (0, 3, 11, len(data) // 2, len(data) - 1):
+        with pytest.raises(BitstreamError):
+            codec.decompress(data[:length])
+    for _ in range(100):
+        broken = bytearray(data)
+        broken[generator.integers(len(data))] ^= 1 << generator.integers(8)
+        with pytest.raises(BitstreamError):
+            codec.decompress(bytes(broken))
+
+
+def test_the_file_of_another_codec_is_refused():
+    data = usable("lossless-zlib").compress(scene_of(speckled((8, 8))), quality=0)
+    with pytest.raises(BitstreamError, match="lossless-zlib"):
+        usable("lossless-png").decompress(data)
+
+
+def test_qualities_outside_the_scale_and_unknown_names():
+    with pytest.raises(CodecError, match="outside"):
+        codecs["jpeg2000"].compress(scene_of(speckled((8, 8))), quality=500)
+    with pytest.raises(CodecError, match="unknown codec"):
+        codecs["jpeg3000"]
+
+
+def test_infinite_samples_are_refused():
+    plane = speckled((8, 8))
+    plane[1, 1] = np.inf
+    with pytest.raises(CodecError, match="infinite"):
+        usable("dct").compress(scene_of(plane), quality=0)
+
+
+def test_a_bound_that_needs_more_than_16_bit_is_refused():
+    plane = speckled((8, 8))
+    plane[0, 0] = 300
+    with pytest.raises(CodecError, match="16 bit"):
+        usable("jpegls").compress(scene_of(plane), quality=bound_quality(0.001))
+
+
+def test_error_bounds_and_qualities_are_inverse():
+    assert quality_bound(bound_quality(0.37)) == pytest.approx(0.37)
+    assert bound_quality(1) == 0
+    assert bound_quality(0.1) == pytest.approx(20)
+
+
+@pytest.mark.parametrize("name", ["jpeg2000", "avif", "hevc12", "vvc10", "dct"])
+def test_a_missing_library_is_the_reason(name, monkeypatch):
+    codec = codecs[name]
+    monkeypatch.setitem(sys.modules, codec.package, None)
+    found = codec.available()
+    assert found == Availability(False, found.reason)
+    assert "pip install" in found.reason
+    with pytest.raises(CodecError, match=name):
+        usable(name)
+
+
+def test_nothing_heavy_is_imported_before_it_is_used():
+    script = (
+        "import sys; from sarlab.codec.codec import codecs; list(codecs);"
+        "print([n for n in ('torch', 'imagecodecs', 'PIL', 'pillow_heif', 'constriction', 'rasterio') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
