@@ -51,8 +51,10 @@ def run(args: argparse.Namespace) -> int:
 def describe(item: RunStatus) -> str:
     """What is known of a run besides its state."""
     if item.state == "failed":
-        return f"cell {item.cell}: {item.reason}" if item.cell is not None else item.reason
+        reason = f"cell {item.cell}: {item.reason}" if item.cell is not None else item.reason
+        return f"{item.differs}; {reason}" if item.differs else reason
     parts = [f"{item.seconds:.1f} s"] if item.seconds is not None else []
     parts += [f"step {item.step} of {item.steps}"] if item.step is not None else []
     parts += [f"by {item.holder}"] if item.holder else []
+    parts += [item.differs] if item.differs else []
     return ", ".join(parts)

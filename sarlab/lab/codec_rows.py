@@ -15,12 +15,13 @@ from sarlab.codec.codec import Codec, codecs
 from sarlab.codec.targets import Search, Target, Trial
 from sarlab.errors import SarlabError
 from sarlab.files import write_bytes
-from sarlab.lab.identity import code_digest
 from sarlab.lab.inputs import Input
 from sarlab.metrics.rate import bits_per_pixel, measured_cr, measured_cr_lossless
 from sarlab.peers.container import MAGIC
 from sarlab.specs import content_hash
 
+#: Raise by one when a change of the code changes the rows of `measure`: journals and studies then compute them again.
+ROWS_VERSION = 1
 #: Lossless codecs whose smaller file is the size that `measured_cr_lossless` is held against.
 LOSSLESS = ("lossless-jpegls", "lossless-jpeg2000")
 #: Suffixes of saved files: classical codecs, and those with a container of their own.
@@ -51,10 +52,8 @@ class Task:
 
 
 def row_key(name: str, item: Input, target: Target, metrics: tuple[str, ...] | None) -> str:
-    """Content hash of all that decides a row: code, library, target, samples, metrics."""
-    codec = codecs[name]
-    code = (code_digest(__name__), code_digest(type(codec).__module__))
-    return content_hash(*code, name, codec.version(), target.kind, target.value, item.digest, metrics)
+    """Content hash of all that decides a row: versions of rows and codec, target, samples, metrics."""
+    return content_hash(ROWS_VERSION, name, codecs[name].version(), target.kind, target.value, item.digest, metrics)
 
 
 def measure(task: Task) -> Iterator[tuple[str, dict[str, Any]]]:

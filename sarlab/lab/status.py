@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sarlab.lab import locks
+from sarlab.lab.identity import distinctions
 from sarlab.lab.jobs import Job, failure_of, progress_of, state_of
 from sarlab.lab.results import read_manifest
+from sarlab.specs import RunSpec
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class RunStatus:
         Code cell of the notebook in which it failed.
     reason : str
         Why it failed.
+    differs : str
+        Fields in which it differs from other runs of the same label.
     """
 
     run_id: str
@@ -39,6 +43,7 @@ class RunStatus:
     holder: str = ""
     cell: int | None = None
     reason: str = ""
+    differs: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values without those that do not apply."""
@@ -65,10 +70,18 @@ def status(folder: Path, run_id: str | None = None, wanted_hash: str | None = No
 def statuses(runs: Path, jobs: list[Job] | None = None) -> list[RunStatus]:
     """Status of every job, or without jobs of every run that has a folder below `runs`."""
     if jobs is not None:
-        return [status(job.folder, job.run_id, job.hash) for job in jobs]
+        differing = distinctions([job.spec for job in jobs])
+        return [
+            replace(status(job.folder, job.run_id, job.hash), differs=text)
+            for job, text in zip(jobs, differing, strict=True)
+        ]
     marks = ("manifest.json", "failure.json", ".lock")
     folders = sorted({path.parent for mark in marks for path in runs.glob(f"*/{mark}")})
-    return [status(folder) for folder in folders]
+    found = {folder: status(folder) for folder in folders}
+    specs = {folder: RunSpec.from_dict(m["spec"]) for folder in folders if "spec" in (m := read_manifest(folder) or {})}
+    for folder, text in zip(specs, distinctions(list(specs.values())), strict=True):
+        found[folder] = replace(found[folder], differs=text)
+    return list(found.values())
 
 
 def counts(found: list[RunStatus]) -> dict[str, int]:

@@ -5,14 +5,14 @@ A plan names its studies (``studies = ["codecs", "limits"]``); a sweep computes 
     runs/studies/<name>-<hash>.csv   the table
     runs/studies/<name>-<hash>.json  what it was computed with (written last)
 
-The hash covers the scenes and the code that the study's module imports. A new study is one function and one
-registration, here or in a package that names its module under the entry point group ``sarlab.studies``.
+The hash covers the scenes and the version that a study registers with: whoever changes what a table says raises it. A
+new study is one function and one registration, here or in a package that names its module under the entry point group
+``sarlab.studies``.
 """
 
 from __future__ import annotations
 
 import importlib
-import inspect
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,6 @@ import pandas as pd
 
 from sarlab.errors import PlanError
 from sarlab.files import write_json
-from sarlab.lab.identity import code_digest
 from sarlab.lab.results import environment, now, read_table, write_table
 from sarlab.registry import Registry
 from sarlab.scenes.catalog import Split, load_split
@@ -50,10 +49,39 @@ class Context:
     folder: Path
 
 
-Study = Callable[[Context], pd.DataFrame]
+Compute = Callable[[Context], pd.DataFrame]
 
-#: Functions `Context` → DataFrame by the name of their table.
+
+@dataclass(frozen=True)
+class Study:
+    """A registered study.
+
+    Parameters
+    ----------
+    compute : callable
+        `Context` → DataFrame.
+    version : int
+        Part of the identity of the table; raise it when a change of the code changes the table.
+    """
+
+    compute: Compute
+    version: int
+
+
+#: Studies by the name of their table.
 studies: Registry[Study] = Registry("study", "sarlab.studies", PlanError)
+
+
+def study(name: str, *, version: int) -> Callable[[Compute], Compute]:
+    """Return a decorator that registers a function as the study `name`."""
+
+    def decorate(compute: Compute) -> Compute:
+        studies.register(name)(Study(compute, version))
+        return compute
+
+    return decorate
+
+
 #: Modules of this package that register studies.
 MODULES: tuple[str, ...] = tuple(
     f"sarlab.lab.study_{name}"
@@ -117,7 +145,7 @@ class StudyJob:
         """Compute the table and keep it."""
         context = Context(self.scenes, load_split(self.scenes), workers, self.root)
         started = now()
-        write_table(find_study(self.name)(context), self.table_path)
+        write_table(find_study(self.name).compute(context), self.table_path)
         write_json(
             self.manifest_path,
             {
@@ -144,7 +172,6 @@ def study_jobs(names: Sequence[str], scenes: SceneSpec, runs: Path) -> list[Stud
     digest = load_split(scenes).digest
     jobs = []
     for name in names:
-        module = inspect.getmodule(find_study(name))
-        code = code_digest(module.__name__) if module is not None else ""
-        jobs.append(StudyJob(name, scenes, content_hash(name, digest, code), runs.resolve() / "studies"))
+        identity = content_hash(name, digest, find_study(name).version)
+        jobs.append(StudyJob(name, scenes, identity, runs.resolve() / "studies"))
     return jobs

@@ -16,7 +16,7 @@ from sarlab.codec.learned import CURRENT
 from sarlab.codec.targets import Target
 from sarlab.errors import ResultsError
 from sarlab.lab.evaluate import evaluate
-from sarlab.lab.studies import Context, studies
+from sarlab.lab.studies import Context, study
 from sarlab.scenes.scene import Scene
 
 #: What the quick report compares: each kind of codec once, from the libraries that sarlab always has, and its own.
@@ -29,20 +29,20 @@ RATES_BPP = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0)
 ANCHOR = "jpeg2000"
 
 
-@studies.register("codecs")
+@study("codecs", version=1)
 def short_list(context: Context) -> pd.DataFrame:
     """One codec of each kind, with all metrics."""
     return measured(context, SHORT, "codecs")
 
 
-@studies.register("codecs_all")
+@study("codecs_all", version=1)
 def whole_list(context: Context) -> pd.DataFrame:
     """Every lossy codec that this machine has, with all metrics."""
     names = [name for name in codecs if not codecs[name].capabilities.lossless]
     return measured(context, names, "codecs_all")
 
 
-@studies.register("protocol")
+@study("protocol", version=1)
 def protocol(context: Context) -> pd.DataFrame:
     """JPEG 2000 at other operating points: between the matched PSNR values, at its own grid, at stated rates."""
     if not codecs[ANCHOR].available().ok:

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from sarlab.lab.machine import device_name, pick_device
-from sarlab.lab.studies import Context, studies
+from sarlab.lab.studies import Context, study
 from sarlab.models.complexity import count_parameters, macs_per_pixel
 from sarlab.models.data import TrainingData
 from sarlab.models.registry import build_model
@@ -36,7 +36,7 @@ TRAIN = TrainSpec(steps=3, batch_size=4, patch_size=128, validate_every=10**9)
 REPEATS, LONG_SECONDS = 5, 1.0
 
 
-@studies.register("cost")
+@study("cost", version=1)
 def cost(context: Context) -> pd.DataFrame:
     """One row per measurement: sweep, value, network, its size, and seconds of encoding, decoding and a training step."""
     device = pick_device("auto")

@@ -20,7 +20,7 @@ import pandas as pd
 from sarlab.codec.codec import codecs
 from sarlab.codec.targets import Search, Target
 from sarlab.errors import SarlabError
-from sarlab.lab.studies import Context, studies
+from sarlab.lab.studies import Context, study
 from sarlab.metrics import Reference, Undefined, UndefinedMetric, bounds, score
 from sarlab.metrics.base import DB_PER_NEPER
 from sarlab.metrics.pixel import psnr
@@ -61,7 +61,7 @@ class Case:
     target_db: float
 
 
-@studies.register("equal_psnr")
+@study("equal_psnr", version=1)
 def equal_psnr(context: Context) -> pd.DataFrame:
     """All metrics and a picture of every image: of the first test scene, and of a simulated one."""
     rows = []

@@ -32,7 +32,7 @@ from sarlab.codec.parallel import Workers
 from sarlab.codec.rates import Goal
 from sarlab.codec.sources import MemorySource
 from sarlab.lab.machine import device_name, process_peak_mb
-from sarlab.lab.studies import Context, studies
+from sarlab.lab.studies import Context, study
 from sarlab.models.threads import cpu_threads
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.simulate import SimulationSpec, simulate
@@ -51,7 +51,7 @@ REGION, SEAM = 256, 2
 T = TypeVar("T")
 
 
-@studies.register("files")
+@study("files", version=1)
 def files(context: Context) -> pd.DataFrame:
     """All sweeps."""
     product = simulated(SIDE)

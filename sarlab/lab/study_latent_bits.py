@@ -16,7 +16,7 @@ import torch
 from sarlab.codec.parallel import Workers
 from sarlab.lab.latents import frequencies
 from sarlab.lab.measure import reconstruct
-from sarlab.lab.studies import Context, studies
+from sarlab.lab.studies import Context, study
 from sarlab.metrics.pixel import psnr
 from sarlab.metrics.rate import bits_per_pixel, measured_cr
 from sarlab.models.base import Autoencoder
@@ -45,7 +45,7 @@ GRIDS: dict[tuple[str, str, str], tuple[int, ...]] = {
 }
 
 
-@studies.register("latent_bits")
+@study("latent_bits", version=1)
 def latent_bits(context: Context) -> pd.DataFrame:
     """One row per ratio, quantizer, and band of each test scene."""
     with Workers(max(1, min(context.workers, len(LATENTS)))) as pool:

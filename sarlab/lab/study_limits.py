@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sarlab.lab.studies import Context, studies
+from sarlab.lab.studies import Context, study
 from sarlab.metrics import Reference, Undefined, UndefinedMetric, bounds
 from sarlab.metrics.frequency import autocorrelation_spectrum
 from sarlab.metrics.speckle import scene_speckle
@@ -68,7 +68,7 @@ class Band:
     about: dict[str, Any]
 
 
-@studies.register("limits")
+@study("limits", version=1)
 def limits(context: Context) -> pd.DataFrame:
     """Limits of every test and independent scene, and of each split and band pooled."""
     bands = list(split_bands(context.split))
@@ -79,7 +79,7 @@ def limits(context: Context) -> pd.DataFrame:
     return table(rows)
 
 
-@studies.register("simulated_limits")
+@study("simulated_limits", version=1)
 def simulated_limits(context: Context) -> pd.DataFrame:
     """Limits of the catalog's simulated test scenes, whatever the scenes of the plan: there the speckle is known."""
     rows = []

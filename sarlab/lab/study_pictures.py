@@ -16,7 +16,7 @@ import pandas as pd
 from sarlab.codec.codec import codecs
 from sarlab.codec.targets import Search, Target
 from sarlab.errors import SarlabError
-from sarlab.lab.studies import Context, studies
+from sarlab.lab.studies import Context, study
 from sarlab.lab.study_equal_psnr import busiest_detail
 from sarlab.metrics import Reference, score
 from sarlab.metrics.rate import measured_cr
@@ -31,7 +31,7 @@ DETAIL = 144
 METRICS = ("psnr_db", "ssim", "epi_roa", "bias_db", "rmse_k8_db", "enl_ratio", "peak_error_db")
 
 
-@studies.register("pictures")
+@study("pictures", version=1)
 def pictures(context: Context) -> pd.DataFrame:
     """Rows of the original and of every codec and rate, of the first band of the first test scene that may be measured."""
     scene = next((scene for scene in context.split.test if not context.split.reason(scene.name)), None)

@@ -16,7 +16,7 @@ import pandas as pd
 from sarlab.codec.codec import codecs
 from sarlab.errors import ResultsError
 from sarlab.lab.evaluate import evaluate
-from sarlab.lab.studies import Context, studies
+from sarlab.lab.studies import Context, study
 from sarlab.metrics import Reference, score
 from sarlab.metrics.base import DB_PER_NEPER
 from sarlab.metrics.speckle import lee_filter
@@ -38,7 +38,7 @@ METRICS = (
 RECORDED, DESPECKLED = "recorded", "lee"
 
 
-@studies.register("reflectivity")
+@study("reflectivity", version=1)
 def reflectivity(context: Context) -> pd.DataFrame:
     """The first simulated test scene of every number of looks, with white and with correlated speckle."""
     names = [name for name in CODECS if codecs[name].available().ok]

@@ -11,7 +11,7 @@ import torch
 
 from sarlab.lab.machine import pick_device
 from sarlab.lab.roofline import bound, ceilings, step_work
-from sarlab.lab.studies import Context, studies
+from sarlab.lab.studies import Context, study
 from sarlab.lab.variables import inherited
 from sarlab.models.data import TrainingData
 from sarlab.models.graphs import SWITCH
@@ -37,7 +37,7 @@ SETTINGS = {
 WARM_UP = 5
 
 
-@studies.register("roofline")
+@study("roofline", version=1)
 def roofline(context: Context) -> pd.DataFrame:
     """Measured steps on the roofline of this machine's device."""
     device = pick_device("auto")

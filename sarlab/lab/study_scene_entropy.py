@@ -17,7 +17,7 @@ import pandas as pd
 from sarlab.codec.codec import codecs
 from sarlab.codec.targets import Search, Target
 from sarlab.errors import SarlabError
-from sarlab.lab.studies import Context, studies
+from sarlab.lab.studies import Context, study
 from sarlab.metrics import Undefined, UndefinedMetric
 from sarlab.metrics.bounds import water_filling_curve
 from sarlab.metrics.scene_entropy import lossless_bpp, quantize_db, zeroth_order_entropy
@@ -37,7 +37,7 @@ PSNR_DB = (30.0, 40.0)
 CODEC = "jpeg2000"
 
 
-@studies.register("scene_entropy")
+@study("scene_entropy", version=1)
 def scene_entropy(context: Context) -> pd.DataFrame:
     """Entropy and lossless rate of the test scenes, of simulated scenes with and without speckle, and of optical images."""
     rows = []

@@ -24,7 +24,7 @@ from sarlab.lab.cost import training_mb
 from sarlab.lab.journal import Journal
 from sarlab.lab.machine import device_name, process_peak_mb
 from sarlab.lab.measure import reconstruct
-from sarlab.lab.studies import Context, studies
+from sarlab.lab.studies import Context, study
 from sarlab.metrics.pixel import psnr
 from sarlab.models.complexity import count_parameters, macs_per_pixel
 from sarlab.models.data import TrainingData
@@ -78,7 +78,7 @@ class Training:
     patches: str = "all"
 
 
-@studies.register("trainings")
+@study("trainings", version=1)
 def trainings(context: Context) -> pd.DataFrame:
     """All sweeps; finished trainings are kept in a journal, so that a study that was interrupted goes on."""
     journal = Journal(context.folder / "trainings.jsonl")

@@ -27,7 +27,7 @@ def table(tmp_path_factory):
             ("guide", "tensor", "minmax"): (10,),
         },
     )
-    found = find_study("latent_bits")(Context(SCENES, load_split(SCENES), 1, tmp_path_factory.mktemp("runs")))
+    found = find_study("latent_bits").compute(Context(SCENES, load_split(SCENES), 1, tmp_path_factory.mktemp("runs")))
     patch.undo()
     return found
 

@@ -27,7 +27,7 @@ def table(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setattr(study, "CODECS", ("jpeg2000", "jpeg", "no such codec"))
     patch.setattr(study, "RATES_BPP", (0.001, 0.5, 2.0))
-    found = find_study("pictures")(Context(SCENES, load_split(SCENES), 1, tmp_path_factory.mktemp("runs")))
+    found = find_study("pictures").compute(Context(SCENES, load_split(SCENES), 1, tmp_path_factory.mktemp("runs")))
     patch.undo()
     return found
 

@@ -90,3 +90,11 @@ def test_patterns_select_runs(tmp_path):
     assert [job.spec.model.latent_channels for job in select(jobs, "*-c16-*")] == [16, 16]
     assert select(jobs, "c16") == select(jobs, "*-c16-*")
     assert select(jobs, "nothing") == []
+
+
+def test_twins_show_in_what_they_differ(tmp_path, capsys):
+    plan = tmp_path / "twins.toml"
+    plan.write_text("[train]\nlearning_rate = [0.001, 0.002]\n[[experiment]]\nseed = [0, 1]\n")
+    assert main(["status", str(plan), "--runs", str(tmp_path / "runs")]) == 0
+    lines = capsys.readouterr().out.splitlines()[:-1]
+    assert sorted(line.split()[2] for line in lines) == ["learning_rate=0.001"] * 2 + ["learning_rate=0.002"] * 2

@@ -1,11 +1,13 @@
 """Studies are computed once by content, and complete only when whole."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
 from sarlab.cli import main
 from sarlab.errors import PlanError
-from sarlab.lab.studies import studies, study_jobs
+from sarlab.lab.studies import Study, studies, study_jobs
 from sarlab.specs import SceneSpec
 
 
@@ -17,7 +19,7 @@ def counted(monkeypatch):
         calls.append(context)
         return pd.DataFrame({"scene": [scene.name for scene in context.split.test], "value": 1.5})
 
-    monkeypatch.setitem(studies._items, "counted", count)
+    monkeypatch.setitem(studies._items, "counted", Study(count, version=1))
     return calls
 
 
@@ -31,9 +33,11 @@ def test_a_study_is_run_once_and_again_when_damaged(tmp_path, counted):
     assert not job.manifest
 
 
-def test_the_scenes_count(tmp_path, counted):
+def test_the_scenes_and_the_version_count(tmp_path, counted, monkeypatch):
     one, other = (study_jobs(["counted"], SceneSpec(name), tmp_path)[0] for name in ("bigearthnet", "simulated-l1"))
-    assert one.hash != other.hash
+    monkeypatch.setitem(studies._items, "counted", replace(studies["counted"], version=2))
+    (newer,) = study_jobs(["counted"], SceneSpec("bigearthnet"), tmp_path)
+    assert len({one.hash, other.hash, newer.hash}) == 3
 
 
 def test_unknown_study_is_refused_before_anything_runs(tmp_path, capsys):

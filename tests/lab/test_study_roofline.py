@@ -25,7 +25,7 @@ def test_every_network_and_precision_has_a_row(quick, monkeypatch):
     monkeypatch.setattr(study_roofline, "pick_device", lambda name: torch.device("cpu"))
     data = TrainingData.from_arrays([np.random.default_rng(0).normal(0.5, 0.1, (64, 64)).astype(np.float32)])
     monkeypatch.setattr(TrainingData, "from_split", lambda split: data)
-    table = find_study("roofline")(Context(SceneSpec(), None, 1, None))
+    table = find_study("roofline").compute(Context(SceneSpec(), None, 1, None))
     assert list(zip(table["init"], table["precision"], strict=True)) == [
         ("klt", "float32"), ("scratch", "float32"), ("klt", "bfloat16"), ("scratch", "bfloat16"),
     ]  # fmt: skip
