@@ -23,7 +23,6 @@ VERBS: dict[str, tuple[str, str]] = {
     "sweep": ("sweep", "run a plan: one experiment per architecture and compression ratio"),
     "recommend": ("recommend", "the furthest compression that meets your thresholds, of all that was measured"),
     "status": ("status", "say which runs are done, running, failed and missing"),
-    "runs": ("runs", "carry finished runs from one machine to another as one file"),
     "publish": ("publish", "put the finished runs of a plan into the tracked report"),
     "cost": ("cost", "memory and time of a plan before it runs"),
     "report": ("report", "turn finished runs into an HTML report"),
