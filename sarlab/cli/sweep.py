@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import os
 import sys
 import time
 from pathlib import Path
@@ -26,7 +25,6 @@ examples:
   sarlab sweep full --dry-run                         what would run, how long, in how much memory
   sarlab sweep full --executor dask                   worker processes of this machine, one for each GPU
   sarlab sweep full --executor dask --scheduler tcp://10.0.0.7:8786     a Dask cluster that runs already
-  torchrun --nproc-per-node 8 -m sarlab sweep large.toml --executor inline     each run by eight processes together
   sarlab sweep full --only '*-r16-c16-*'              some runs of a plan
   sarlab sweep full --time-budget 3000                stop cleanly after 50 minutes; the same command goes on
 
@@ -86,8 +84,6 @@ def run(args: argparse.Namespace) -> int:
     if not jobs:
         raise SarlabError(f"no run of plan '{plan.name}' has '{args.only}' in its id")
     studies = [] if args.only or args.no_studies else study_jobs(plan.studies, plan.runs[0].scenes, args.runs)
-    if launched() and not args.dry_run:
-        return run_together(args, jobs, studies)
     states = {job.run_id: job.state for job in jobs}
     todo = [job for job in jobs if states[job.run_id] != "complete"]
     skipped = [job for job in todo if states[job.run_id] == "failed" and not args.retry_failed]
@@ -120,39 +116,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"{len(missing)} runs are left; the same command goes on with them")
         return 3
     return 0
-
-
-def launched() -> bool:
-    """Whether torchrun started this process as one of several (no import of torch to find out)."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
-
-
-def run_together(args: argparse.Namespace, jobs: list[Job], studies: list[StudyJob]) -> int:
-    """Every run by all processes that torchrun started; the first one reports, and computes the studies when all are trained."""
-    from sarlab.lab import torchrun
-
-    if args.executor != "inline":
-        raise SarlabError(f"under torchrun runs are trained together, not by {args.executor}; add --executor inline")
-    deadline = None if args.time_budget is None else time.monotonic() + args.time_budget
-    with torchrun.joined(Settings(args.device, 1, deadline)) as (crew, settings):
-        if not crew.leads:
-            torchrun.follow(jobs, crew, settings)
-            return 0
-        todo = [job for job in jobs if job.state != "complete"]
-        skipped = [job for job in todo if job.state == "failed" and not args.retry_failed]
-        todo = [job for job in todo if job not in skipped]
-        print(f"{len(jobs)} runs, {len(todo)} to do, each by {crew.size} processes", flush=True)
-        tell_skipped(skipped)
-        check_writable(args.runs)
-        with Progress(todo) as progress:
-            ended = torchrun.lead(jobs, todo, crew, lambda some: execute(some, "inline", settings, progress))
-    # All cores are free: the other processes are done.
-    alone = Settings(args.device, args.workers, deadline)
-    broken = run_studies([study for study in studies if not study.manifest], alone)
-    failed = [item for item in ended if item.outcome == "failed"]
-    for item in failed:
-        print(f"sarlab: error: {item.job.run_id}: {item.message}", file=sys.stderr)
-    return 1 if failed or skipped or broken else 3 if any(job.state != "complete" for job in todo) else 0
 
 
 def tell_skipped(jobs: list[Job]) -> None:
