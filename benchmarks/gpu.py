@@ -1,13 +1,12 @@
 """The GPU of this machine: what it can do, what a training makes of it, how many runs fill it, whether the codec agrees.
 
-    python benchmarks/gpu.py [--only roofline,agreement,codec,together] [--device cuda] [--json FILE]
+    python benchmarks/gpu.py [--only utilization,agreement,codec,together] [--device cuda] [--json FILE]
 
-roofline   peak, bandwidth and start of a kernel; model FLOPs utilization and share of the roofline of a training step of each
-           network of the plan `full`, in both precisions, as separate kernels and as a CUDA graph
-agreement  the same network on the GPU and on the CPU: largest difference of latents and pictures, share of equal integers
-codec      a file of the CPU decoded with the codec's networks on the GPU: latents must be the same bit for bit, which the
-           checksum of every tile holds; the picture may differ by rounding
-together   runs of a small plan, 1, 2, 4 … at a time on the GPU; and what the plan `full` would take at the best of them
+utilization  share of the GPU's peak that a training step of each network of the plan `full` uses, in both precisions
+agreement    the same network on the GPU and on the CPU: largest difference of latents and pictures, share of equal integers
+codec        a file of the CPU decoded with the codec's networks on the GPU: latents must be the same bit for bit, which the
+             checksum of every tile holds; the picture may differ by rounding
+together     runs of a small plan, 1, 2, 4 … at a time on the GPU; and what the plan `full` would take at the best of them
 
 Without a GPU nothing is measured. `--device cpu` goes through the same steps in small.
 """
@@ -24,7 +23,15 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-PARTS = ("roofline", "agreement", "codec", "together")
+PARTS = ("utilization", "agreement", "codec", "together")
+#: Networks of the plans: architecture, start, width, depth.
+CASES = (
+    ("plain", "klt", 32, 1),
+    ("residual", "klt", 32, 1),
+    ("attention", "klt", 32, 1),
+    ("residual", "scratch", 32, 1),
+    ("residual", "scratch", 96, 1),
+)
 #: Runs at a time, and how many runs of how many steps there are.
 COUNTS = {"cuda": (1, 2, 4, 8, 12), "cpu": (1, 2)}
 RUNS, STEPS = {"cuda": 24, "cpu": 2}, {"cuda": 500, "cpu": 4}
@@ -47,7 +54,7 @@ def main() -> None:
         print("no GPU on this machine: nothing is measured (--device cpu goes through the same steps in small)")
         return
     found = {"torch": torch.__version__}
-    parts = {"roofline": roofline, "agreement": agreement, "codec": codec, "together": together}
+    parts = {"utilization": utilization, "agreement": agreement, "codec": codec, "together": together}
     for name in arguments.only.split(","):
         print(f"== {name}", flush=True)
         found[name] = parts[name](device)
@@ -63,25 +70,54 @@ def training_data():
     return TrainingData.from_split(load_split(SceneSpec("bigearthnet")))
 
 
-def roofline(device) -> list[dict]:
-    from sarlab.lab.study_roofline import measurements
+def utilization(device) -> list[dict]:
+    """Share of the device's peak that a training step of each network uses: model FLOPs utilization."""
+    import torch
 
-    rows = []
-    for row in measurements(training_data(), device):
-        if not any(row["precision"] == other["precision"] for other in rows):
+    from sarlab.models.complexity import macs_per_pixel
+    from sarlab.models.registry import build_model
+    from sarlab.models.training import half_precision, train
+    from sarlab.specs import ModelSpec, TrainSpec
+
+    data, rows = training_data(), []
+    steps, batch = (200, 64) if device.type == "cuda" else (3, 4)
+    for precision in ("float32", "bfloat16"):
+        settings = TrainSpec(steps=steps, batch_size=batch, patch_size=96, validate_every=10**9, precision=precision)
+        peak = peak_flops(device, torch.bfloat16 if half_precision(settings, device) else torch.float32)
+        print(f"{precision}: products of matrices at {peak / 1e12:.3g} TFLOP/s")
+        for architecture, init, width, depth in CASES:
+            spec = ModelSpec(architecture, 16, 16, init, width, depth)
+            model = build_model(spec, seed=0, training=data)
+            train(model, data, replace(settings, steps=2), seed=0, device=device)
+            seconds = train(model, data, settings, seed=0, device=device).seconds / steps
+            # two operations for each multiply-accumulate, forwards and twice as many backwards
+            flops = 6 * macs_per_pixel(spec) * batch * settings.patch_size**2
+            row = {
+                "network": f"{architecture} {init}", "width": width, "precision": precision, "peak_flops": peak,
+                "seconds": seconds, "flops": flops, "utilization": flops / seconds / peak,
+            }  # fmt: skip
+            rows.append(row)
             print(
-                f"{row['device']}, {row['precision']}: {row['flops_per_s'] / 1e12:.3g} TFLOP/s, "
-                f"{row['bytes_per_s'] / 1e9:.0f} GB/s, {row['launch_s'] * 1e6:.1f} µs to start a kernel"
+                f"  {row['network']:17} width {width:<3} {1e3 * seconds:8.3f} ms a step, "
+                f"{100 * row['utilization']:5.1f} % of the peak",
+                flush=True,
             )
-        rows.append(row)
-        graphs = " as a graph" if row["graphs"] else ""
-        print(
-            f"  {row['architecture']:9} {row['init']:7} width {row['width']:<3}{graphs:11} {row['seconds'] * 1e3:8.3f} ms "
-            f"a step, {100 * row['utilization']:5.1f} % of the peak, {100 * row['of_roofline']:5.1f} % of the roofline, "
-            f"bound by {row['bound']}",
-            flush=True,
-        )
     return rows
+
+
+def peak_flops(device, dtype) -> float:
+    """Operations per second of a large product of two matrices."""
+    import torch
+
+    side = 8192 if device.type == "cuda" else 1024
+    a, b = (torch.rand((side, side), device=device).to(dtype) for _ in range(2))
+    seconds = []
+    for _ in range(12):
+        start = time.perf_counter()
+        c = a @ b
+        float(c[0, 0])  # waits for the device
+        seconds.append(time.perf_counter() - start)
+    return 2 * side**3 / sorted(seconds[2:])[5]
 
 
 def agreement(device) -> list[dict]:
@@ -90,7 +126,6 @@ def agreement(device) -> list[dict]:
 
     import torch
 
-    from sarlab.lab.study_roofline import CASES
     from sarlab.models.quantizers import build_quantizer
     from sarlab.models.registry import build_model
     from sarlab.models.training import train

@@ -94,7 +94,6 @@ MODULES: tuple[str, ...] = tuple(
         "limits",
         "pictures",
         "reflectivity",
-        "roofline",
         "scene_entropy",
         "trainings",
     )
