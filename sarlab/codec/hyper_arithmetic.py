@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sarlab.codec.hyper.hyper_context import CLIP, FIRST_KNOT, KNOT_COUNT, KNOT_SPACING
+from sarlab.codec.hyper.net_hyper import LAMBDA
 from sarlab.codec.tables import INDICES, PER_OCTAVE, UNIT_INDEX
-from sarlab.models.hyper import LAMBDA
-from sarlab.models.hyper_context import CLIP, FIRST_KNOT, KNOT_COUNT, KNOT_SPACING
 
 #: Units of a logarithm per octave.
 OCTAVE = 4096

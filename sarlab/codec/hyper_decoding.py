@@ -23,12 +23,12 @@ LEVEL_WINDOW = 3
 
 
 class HyperDecoding(TileModel):
-    """The decoder's own part of `sarlab.codec.hyper.HyperModel`.
+    """The decoder's own part of `sarlab.codec.hyper.hyper.HyperModel`.
 
     Attributes
     ----------
     network : CodingTransform
-    bias : sarlab.models.bias.BiasCorrection or None
+    bias : sarlab.codec.hyper.bias.BiasCorrection or None
     despeckling : Despeckling or None
     """
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from sarlab.codec.codec_plans import HyperPlan
-from sarlab.codec.hyper import HyperModel
+from sarlab.codec.hyper.despeckling import Despeckling
+from sarlab.codec.hyper.hyper import HyperModel
 from sarlab.codec.hyper_heads import coded_latents, fit_head
-from sarlab.models.despeckling import Despeckling
 
 #: Scenes that are simulated, their side, and the first of their seeds (those of the catalog are smaller).
 SCENES, SIDE, FIRST_SEED = 40, 256, 5000

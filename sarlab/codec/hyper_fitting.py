@@ -18,7 +18,10 @@ from torch import Tensor
 from sarlab import __version__
 from sarlab.codec.codec_plans import Gathered, HyperPlan
 from sarlab.codec.costs import code_costs
-from sarlab.codec.hyper import Frozen, HyperModel
+from sarlab.codec.hyper.coding_transform import CodingTransform
+from sarlab.codec.hyper.hyper import Frozen, HyperModel
+from sarlab.codec.hyper.hyper_context import FIRST_KNOT, KNOT_COUNT, KNOT_SPACING, ContextModel
+from sarlab.codec.hyper.net_hyper import HyperTrained
 from sarlab.codec.hyper_arithmetic import OCTAVE
 from sarlab.codec.hyper_bias import train_bias
 from sarlab.codec.hyper_despeckling import train_despeckling
@@ -28,10 +31,7 @@ from sarlab.codec.hyper_second import train_second
 from sarlab.codec.hyper_storage import save_model
 from sarlab.codec.tables import FAMILIES, INDICES, TABLES
 from sarlab.codec.trellis_tables import LARGEST_COUNTED, TrellisTables, fitted_tables, histogram
-from sarlab.models.coding_transform import CodingTransform
 from sarlab.models.data import Raster
-from sarlab.models.hyper import HyperTrained
-from sarlab.models.hyper_context import FIRST_KNOT, KNOT_COUNT, KNOT_SPACING, ContextModel
 from sarlab.models.layers import mirror_pad
 
 #: Qualities at which ranges and tables are looked at, and the side of the piece of a scene that is looked at.

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pixel_shuffle
 
+from sarlab.codec.hyper.hyper_context import Step, steps_of
 from sarlab.codec.hyper_arithmetic import SEEN_LARGEST, interpolated, magnitude_table
 from sarlab.errors import ModelError
-from sarlab.models.hyper_context import Step, steps_of
 
 #: Largest activation, and the bound on sums of absolute products.
 LARGEST_ACTIVATION = 1023

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from sarlab.codec.codec_plans import HyperPlan
+from sarlab.codec.hyper.hyper_context import ContextModel
+from sarlab.codec.hyper.net_hyper import HyperTrained
 from sarlab.codec.hyper_heads import fit_head
 from sarlab.models.data import PatchSampler, Raster
-from sarlab.models.hyper import HyperTrained
-from sarlab.models.hyper_context import ContextModel
 
 #: Side of the window of the first band's positions.
 KERNEL = 3

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from sarlab.codec import hyper_fitting
 from sarlab.codec.api import compress, decompress
 from sarlab.codec.codec_plans import CodecTraining, Gathered, HyperPlan, HyperSpec
-from sarlab.codec.hyper import hyper_active
+from sarlab.codec.hyper.despeckling import Despeckling
+from sarlab.codec.hyper.hyper import hyper_active
+from sarlab.codec.hyper.hyper_context import KNOT_COUNT, features
 from sarlab.codec.hyper_arithmetic import (
     OCTAVE,
     Ratios,
@@ -34,8 +36,6 @@ from sarlab.codec.rangecoder import RangeDecoder, RangeEncoder
 from sarlab.codec.tilecoder import encode_tile
 from sarlab.errors import BitstreamError, CodecError, ModelError
 from sarlab.models.data import Raster
-from sarlab.models.despeckling import Despeckling
-from sarlab.models.hyper_context import KNOT_COUNT, features
 from sarlab.models.storage import read_tensors, write_tensors
 from sarlab.scenes.scene import Scene
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from sarlab.models.priors import FactorizedPrior, add_uniform_noise, gaussian_bits, logistic_bits, round_through
+from sarlab.codec.priors import FactorizedPrior, add_uniform_noise, gaussian_bits, logistic_bits, round_through
 
 
 @pytest.mark.parametrize(

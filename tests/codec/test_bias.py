@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sarlab.models.bias import NEPER_DB, BiasCorrection, ratio_loss
+from sarlab.codec.hyper.bias import NEPER_DB, BiasCorrection, ratio_loss
 
 
 def speckle(looks, shape, seed):

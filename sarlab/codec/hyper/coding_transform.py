@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, gelu
 
+from sarlab.codec.hyper import wavelet
 from sarlab.errors import ModelError
-from sarlab.models import wavelet
 from sarlab.models.layers import zero_last_layer
 
 #: Fixed part by name: (analysis, synthesis, samples beyond a block that analysis needs, blocks that synthesis needs).

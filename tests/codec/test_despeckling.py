@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from sarlab.codec.codec_plans import CodecTraining, Gathered, HyperPlan, HyperSpec
+from sarlab.codec.hyper.despeckling import REACH, Despeckling
 from sarlab.codec.hyper_despeckling import drawn, simulated_pairs, train_despeckling
 from sarlab.codec.hyper_fitting import build, frozen_model
 from sarlab.codec.hyper_heads import coded_latents
 from sarlab.models.data import Raster
-from sarlab.models.despeckling import REACH, Despeckling
 
 
 def test_before_training_nearly_everything_is_kept():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from sarlab.codec.hyper.coding_transform import CodingTransform
 from sarlab.errors import ModelError
-from sarlab.models.coding_transform import CodingTransform
 
 STEPS = torch.full((1, 64, 1, 1), 0.1)
 

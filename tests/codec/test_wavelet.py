@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sarlab.errors import ModelError
-from sarlab.models.wavelet import (
+from sarlab.codec.hyper.wavelet import (
     REACH,
     _merge,
     _split,
@@ -14,6 +13,7 @@ from sarlab.models.wavelet import (
     wavelet_analysis,
     wavelet_synthesis,
 )
+from sarlab.errors import ModelError
 
 #: ISO/IEC 15444-1 (JPEG 2000), table F.1: analysis filters of the 9/7 transform, from the middle outwards.
 LOW = [0.602949018236360, 0.266864118442875, -0.078223266528990, -0.016864118442875, 0.026748757410810]

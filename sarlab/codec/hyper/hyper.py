@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sarlab.codec.costs import code_costs
+from sarlab.codec.hyper.despeckling import REACH
+from sarlab.codec.hyper.hyper_context import HYPER_STRIDE, Step
 from sarlab.codec.hyper_arithmetic import FRACTION, QUALITY_UNIT, AtQuality, Frozen, numbers_at, scale_indices
 from sarlab.codec.hyper_decoding import HyperDecoding
 from sarlab.codec.hyper_network import LARGEST_HYPER, IntegerContext, clipped_seen
@@ -23,8 +25,6 @@ from sarlab.codec.rangecoder import RangeDecoder, RangeEncoder
 from sarlab.codec.tables import FAMILIES, INDICES, LARGEST
 from sarlab.codec.trellis_tables import TrellisTables
 from sarlab.errors import BitstreamError, ModelError
-from sarlab.models.despeckling import REACH
-from sarlab.models.hyper_context import HYPER_STRIDE, Step
 from sarlab.scenes.radiometry import Normalizer
 
 #: Largest latent.
@@ -252,7 +252,7 @@ class HyperModel(HyperDecoding):
         """Hyperlatent of one band, and where it is coded."""
         import torch
 
-        from sarlab.models.hyper_context import features
+        from sarlab.codec.hyper.hyper_context import features
 
         where = hyper_active(active)
         if self.h_a is None:

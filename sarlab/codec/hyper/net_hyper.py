@@ -17,9 +17,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sarlab.models.coding_transform import CodingTransform
-from sarlab.models.hyper_context import KNOT_COUNT, ContextModel, at_quality, features
-from sarlab.models.priors import gaussian_bits, logistic_bits
+from sarlab.codec.hyper.coding_transform import CodingTransform
+from sarlab.codec.hyper.hyper_context import KNOT_COUNT, ContextModel, at_quality, features
+from sarlab.codec.priors import gaussian_bits, logistic_bits
 
 #: Weight of a bit against squared error in steps of √12·10^(−Q/20): 6.02 dB a bit at an error of a twelfth.
 LAMBDA = 2 * math.log(2) / 12

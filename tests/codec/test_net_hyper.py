@@ -7,10 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sarlab.errors import ModelError
-from sarlab.models.coding_transform import CodingTransform
-from sarlab.models.hyper import _SPAN, LAMBDA, HyperTrained, cheaper, floored, gamma_deviance, tailed_bits
-from sarlab.models.hyper_context import (
+from sarlab.codec.hyper.coding_transform import CodingTransform
+from sarlab.codec.hyper.hyper_context import (
     FIRST_KNOT,
     KNOT_COUNT,
     KNOT_SPACING,
@@ -19,6 +17,8 @@ from sarlab.models.hyper_context import (
     features,
     steps_of,
 )
+from sarlab.codec.hyper.net_hyper import _SPAN, LAMBDA, HyperTrained, cheaper, floored, gamma_deviance, tailed_bits
+from sarlab.errors import ModelError
 
 GROUPS = ((4, 4, 5), (12, 2, 3), (48, 1, 3))
 

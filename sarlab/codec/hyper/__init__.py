@@ -1,0 +1,1 @@
+"""The codec `hyper`: networks, integer arithmetic, training."""
