@@ -13,7 +13,6 @@ from sarlab.errors import PlanError, SarlabError
 from sarlab.files import replacing, write_json
 from sarlab.lab.jobs import FAILURE
 from sarlab.lab.share import shared_folder
-from sarlab.lab.startup import quick_imports
 
 NOTEBOOK = "notebook.ipynb"
 
@@ -68,11 +67,10 @@ def execute(parameters: Mapping[str, Any], folder: Path, *, name: str = "run_exp
     NotebookFailed
         If a cell raised; ``failure.json`` and the partial notebook (``failed.ipynb``) say where.
     """
-    with quick_imports():
-        import papermill
-        from traitlets.config import Config
+    import papermill
+    from traitlets.config import Config
 
-        template = read_template(name)
+    template = read_template(name)
     check_parameters(template, parameters)
     template.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
     folder.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,6 @@ from sarlab.lab.executors import (
     Finished,
     Report,
     Settings,
-    devices,
     note_failure,
     places,
     thread_environment,
@@ -28,7 +27,6 @@ from sarlab.lab.executors import (
 )
 from sarlab.lab.faults import DiskError, explain
 from sarlab.lab.jobs import Job
-from sarlab.lab.kernels import RUN_MODULES, warm_kernels
 from sarlab.lab.variables import inherited
 
 #: What an error in a cell means for the job.
@@ -56,16 +54,7 @@ def run_notebooks(jobs: Sequence[Job], settings: Settings, report: Report) -> li
             free.put(device)
         return Finished(job, outcome, message, time.monotonic() - start)
 
-    # On a GPU a start is a small part of a run, and a driver that has seen one does not survive a fork.
-    kernels: contextlib.AbstractContextManager[dict[str, str]] = (
-        contextlib.nullcontext({}) if devices(settings) else warm_kernels(RUN_MODULES)
-    )
-    with (
-        inherited(thread_environment(threads_of(jobs))),
-        kernels as variables,
-        inherited(variables),
-        ThreadPoolExecutor(max_workers=count) as pool,
-    ):
+    with inherited(thread_environment(threads_of(jobs))), ThreadPoolExecutor(max_workers=count) as pool:
         waiting: set[Future[Finished]] = {pool.submit(work, job) for job in jobs}
         try:
             while waiting:
