@@ -21,7 +21,6 @@ examples:
   sarlab sweep quick                                  the default plan, on the embedded real scenes
   sarlab sweep quick --scenes my.tif --quantity db    the same on a scene of your own
   sarlab sweep my-plan.toml --executor inline         without Jupyter, for a bare GPU machine
-  sarlab sweep full --executor inline --runs-per-gpu 8     the same, eight runs at a time on each GPU
   sarlab sweep full --dry-run                         what would run, how long, in how much memory
   sarlab sweep full --executor dask                   worker processes of this machine, one for each GPU
   sarlab sweep full --executor dask --scheduler tcp://10.0.0.7:8786     a Dask cluster that runs already
@@ -42,32 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
     parser.add_argument("--notebooks", action="store_true", help="dask: execute notebooks on the workers as well")
     parser.add_argument("--device", default="auto", help="auto (CUDA where there is one), cpu, cuda, cuda:1")
     parser.add_argument("--workers", type=int, default=0, help="runs at a time; default: chosen by the machine")
-    parser.add_argument(
-        "--runs-per-gpu",
-        type=positive,
-        default=1,
-        metavar="N",
-        help="runs that share a GPU (default: 1); without --workers",
-    )
     parser.add_argument("--time-budget", type=float, metavar="SECONDS", help="stop cleanly after so many seconds")
     parser.add_argument(
         "--only", metavar="PATTERN", help="only runs whose id contains PATTERN, or matches it: '*-c16-*'"
-    )
-    parser.add_argument(
-        "--no-studies", action="store_true", help="only the runs of the plan, for a machine that is lent for them"
     )
     parser.add_argument("--retry-failed", action="store_true", help="run failed runs again")
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would run, how long and in how much memory, and stop"
     )
-
-
-def positive(text: str) -> int:
-    """A whole number from 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     jobs = select(jobs_of(plan, args.runs), args.only)
     if not jobs:
         raise SarlabError(f"no run of plan '{plan.name}' has '{args.only}' in its id")
-    studies = [] if args.only or args.no_studies else study_jobs(plan.studies, plan.runs[0].scenes, args.runs)
+    studies = [] if args.only else study_jobs(plan.studies, plan.runs[0].scenes, args.runs)
     states = {job.run_id: job.state for job in jobs}
     todo = [job for job in jobs if states[job.run_id] != "complete"]
     skipped = [job for job in todo if states[job.run_id] == "failed" and not args.retry_failed]
@@ -93,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     tell_skipped(skipped)
     start = time.monotonic()
     deadline = None if args.time_budget is None else start + args.time_budget
-    settings = Settings(args.device, args.workers, deadline, args.scheduler, args.notebooks, args.runs_per_gpu)
+    settings = Settings(args.device, args.workers, deadline, args.scheduler, args.notebooks)
     if args.dry_run:
         foretell(jobs, todo, states, args.executor, settings)
         for study in studies:

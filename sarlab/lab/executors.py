@@ -1,15 +1,11 @@
 """Executors: how the jobs of a sweep are carried out. They all call the same experiment with the same specification.
 
 ``inline``
-    The experiment as a function, one after the other in this process, or several at a time in processes of their own:
-    `sarlab.lab.process_executor`. Needs neither Jupyter nor Dask.
+    The experiment as a function, one after the other in this process.
 ``papermill``
     One notebook a run, several at a time: each has its own kernel process.
 ``dask``
     The experiment as a function in worker processes, on this machine or on a cluster: `sarlab.lab.dask_executor`.
-
-On GPUs all of them run one job at a time on each, or as many as `Settings.runs_per_gpu` says: small networks leave most of a
-large GPU idle.
 """
 
 from __future__ import annotations
@@ -52,15 +48,13 @@ class Settings:
     ----------
     device : str
     workers : int
-        Jobs at a time; 0 chooses: cores over threads of a run on a CPU (inline: one), `runs_per_gpu` on each GPU.
+        Jobs at a time; 0 chooses: one on each GPU, and cores over threads of a run on a CPU. Inline: always one.
     deadline : float, optional
         `time.monotonic()` at which training stops with a checkpoint.
     scheduler : str
         Address of a Dask scheduler that runs already; empty: a cluster of this machine's own processes.
     notebooks : bool
         Let Dask workers execute notebooks, as papermill does, instead of the function.
-    runs_per_gpu : int
-        Jobs that share a GPU.
     """
 
     device: str = "auto"
@@ -68,7 +62,6 @@ class Settings:
     deadline: float | None = None
     scheduler: str = ""
     notebooks: bool = False
-    runs_per_gpu: int = 1
 
     def time_left(self) -> float | None:
         """Seconds left, None without a deadline."""
@@ -129,10 +122,6 @@ def released(busy: Sequence[Job], settings: Settings) -> list[Job]:
 
 
 def _inline(jobs: Sequence[Job], settings: Settings, report: Report) -> list[Finished]:
-    if (count := inline_count(settings)) > 1 and len(jobs) > 1:
-        from sarlab.lab.process_executor import run_in_processes
-
-        return run_in_processes(jobs, settings, report, count)
     done = []
     for job in jobs:
         if settings.time_left() == 0.0:
@@ -199,13 +188,8 @@ def worker_count(jobs: Sequence[Job], settings: Settings) -> int:
     if settings.workers:
         return settings.workers
     if gpus := devices(settings):
-        return len(gpus) * settings.runs_per_gpu
+        return len(gpus)
     return max(1, cores() // threads_of(jobs))
-
-
-def inline_count(settings: Settings) -> int:
-    """Jobs at a time of the inline executor: one where nothing else is asked for, and one on each GPU."""
-    return settings.workers or len(devices(settings)) * settings.runs_per_gpu or 1
 
 
 def places(settings: Settings, count: int) -> list[str]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sarlab.errors import SarlabError
-from sarlab.lab.executors import Settings, inline_count, worker_count
+from sarlab.lab.executors import Settings, worker_count
 from sarlab.lab.jobs import Job
 from sarlab.lab.results import read_manifest
 from sarlab.specs import RunSpec
@@ -232,7 +232,7 @@ def _median(values: Iterable[float]) -> float:
 
 def together(jobs: Sequence[Job], estimates: Sequence[Estimate], executor: str, settings: Settings) -> Estimate:
     """Wall time of all jobs and the memory of those that run at once."""
-    count = inline_count(settings) if executor == "inline" else worker_count(jobs, settings)
+    count = 1 if executor == "inline" else worker_count(jobs, settings)
     extra = KERNEL_SECONDS if executor == "papermill" or settings.notebooks else 0.0
     free = [0.0] * max(1, min(count, len(jobs)))
     for item in estimates:
