@@ -56,8 +56,7 @@ def synthetic():
 
 def run_page(book, run_id, synthetic):
     """A run page as the sweep leaves it: executed, with a figure in it."""
-    from sarlab.lab.contents import list_pages
-    from sarlab.lab.runnotebook import clean_notebook
+    from sarlab.lab.publish import clean_notebook
     from sarlab.views.plots import db_histograms, scene_triptych
 
     recorded, clean = synthetic.scene()
@@ -82,7 +81,6 @@ def run_page(book, run_id, synthetic):
 
     (book / "runs").mkdir(exist_ok=True)
     (book / "runs" / f"{run_id}.ipynb").write_text(json.dumps(page), encoding="utf-8")
-    list_pages(book / "_toc.yml", [run_id])
     return f"runs/{run_id}"
 
 
@@ -92,7 +90,7 @@ def built(tmp_path_factory, synthetic):
     pytest.importorskip("jupyter_book", reason="the book extra is not installed")
     from filelock import FileLock
 
-    from sarlab.lab.book import render, stage
+    from sarlab.lab.publish import render, stage
 
     shared = tmp_path_factory.getbasetemp()
     shared = (shared.parent if os.environ.get("PYTEST_XDIST_WORKER") else shared) / "sarlab-book"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sarlab.lab.publish import clear_studies
+from sarlab.lab.publish import owned
 from sarlab.lab.results import HISTORY_COLUMNS, RUN_COLUMNS
 
 SCENES = (
@@ -190,7 +190,8 @@ def write(root: Path, *, latents=LATENTS, codecs: bool = False) -> pd.DataFrame:
     """Fill ``results/`` of the book at `root`, on request with codecs too; returns the runs."""
     results = root / "results"
     results.mkdir(parents=True, exist_ok=True)
-    clear_studies(results)  # of the published report, where `root` is a copy of the book
+    for name in owned(root):  # tables and pages of the published report, if `root` is a copy of the book
+        (root / name).unlink(missing_ok=True)
     frame = runs(latents)
     frame.to_csv(results / "runs.csv", index=False)
     history(frame).to_csv(results / "history.csv", index=False)

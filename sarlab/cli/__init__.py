@@ -12,8 +12,8 @@ from sarlab.errors import SarlabError
 #: verb → (module of sarlab.cli, one line of help). A module offers `add_arguments(parser, verb)` and `run(args) -> int`.
 VERBS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor", "say what this installation can do, and how to get what is missing"),
-    "scenes": ("scenes", "list the scenes of the catalog, or pack some for another machine"),
-    "fetch": ("scenes", "download open scenes, hash-checked and resumable"),
+    "scenes": ("scenes", "list the scenes of the catalog, or show one source in detail"),
+    "fetch": ("scenes", "download open scenes, checked by hash"),
     "codecs": ("codecs", "list the codecs at hand and what each supports"),
     "compress": ("compress", "compress an image of any size into a .sarl file"),
     "decompress": ("compress", "turn a .sarl file, or a window of it, back into a GeoTIFF"),
@@ -23,9 +23,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "sweep": ("sweep", "run a plan: one experiment per architecture and compression ratio"),
     "recommend": ("recommend", "the furthest compression that meets your thresholds, of all that was measured"),
     "status": ("status", "say which runs are done, running, failed and missing"),
-    "publish": ("publish", "put the finished runs of a plan into the tracked report"),
+    "publish": ("publish", "put the finished runs of a plan into the book of a checkout"),
     "cost": ("cost", "memory and time of a plan before it runs"),
-    "report": ("report", "turn finished runs into an HTML report"),
+    "report": ("publish", "turn finished runs into an HTML report"),
 }
 
 EPILOG = """

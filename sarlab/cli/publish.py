@@ -1,45 +1,98 @@
-"""``sarlab publish``: put the finished runs of a plan into the report that is kept in the repository."""
+"""``sarlab report`` and ``sarlab publish``: finished runs as an HTML report, and in the book of the repository."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from sarlab.cli.report import render_missing_pages
 from sarlab.cli.sweep import add_selection
-from sarlab.lab import release
-from sarlab.lab.jobs import jobs_of
+from sarlab.errors import SarlabError
+from sarlab.lab import publish
+from sarlab.lab.executors import Settings
+from sarlab.lab.executors import render as render_pages
+from sarlab.lab.faults import check_writable
+from sarlab.lab.jobs import Job, jobs_of
 from sarlab.lab.plans import load_plan, plan_names
-from sarlab.lab.publish import publish
-from sarlab.lab.share import shared_folder
+from sarlab.lab.results import book_root
 from sarlab.lab.studies import study_jobs
 
-EPILOG = """
+EPILOG = {
+    "report": """
 examples:
-  sarlab publish full                 into book/ of this checkout; 'make report' renders it
+  sarlab report                             the runs of the quick plan below runs/ → _build/html/index.html
+  sarlab report --plan full --runs DIR --out DIR
+  sarlab report --published                 the published book, from its own tables, without any run
+""",
+    "publish": """
+examples:
+  sarlab publish full                 into the book of this checkout; 'make report' renders it
   sarlab publish full --book DIR      into another copy of the book
 
-Refuses a plan with runs that failed or are missing. One seed of each architecture and ratio gets a page, the others are
-rows. Pages and pictures are kept small, and name no folder of this machine.
-"""
+Refuses a plan with runs that failed or are missing. One seed of each architecture and ratio gets a page as long as there
+is room, the others are rows. Only files that an earlier publication wrote are replaced or removed.
+""",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
-    """Arguments of ``sarlab publish``."""
-    parser.epilog = EPILOG
-    parser.add_argument("plan", help=f"a plan ({', '.join(plan_names())}) or the path of a .toml file")
-    parser.add_argument("--book", type=Path, metavar="DIR", help="default: book/ of the checkout")
+    """Arguments of both verbs."""
+    parser.epilog = EPILOG[verb]
+    if verb == "publish":
+        parser.add_argument("plan", help=f"a plan ({', '.join(plan_names())}) or the path of a .toml file")
+        parser.add_argument("--book", type=Path, metavar="DIR", help="default: the book of this checkout")
+    else:
+        parser.add_argument("--plan", default="quick", help="whose runs to show; default: quick")
+        parser.add_argument("--out", type=Path, default=Path("_build"), metavar="DIR", help="default: _build")
+        parser.add_argument("--published", action="store_true", help="render the published tables as they are")
     add_selection(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check, render pages that are missing, publish."""
+    """Make the report, or publish; the last line says where."""
+    return run_publish(args) if args.verb == "publish" else run_report(args)
+
+
+def run_report(args: argparse.Namespace) -> int:
+    """Stage a copy of the book, publish into it, render it."""
+    check_writable(args.out, "--out")
+    if args.published:
+        book = publish.stage(args.out)
+    else:
+        plan = load_plan(args.plan, scenes=args.scenes, quantity=args.quantity)
+        jobs = jobs_of(plan, args.runs)
+        render_missing_pages([job for job in jobs if job.state == "complete"])
+        book = publish.stage(args.out)
+        manifest = publish.publish(plan, jobs, book)
+        missing = f", {manifest['missing']} missing" if manifest["missing"] else ""
+        print(f"{manifest['runs']} runs{missing}; rendering", flush=True)
+    print(publish.render(book, args.out).resolve())
+    return 0
+
+
+def run_publish(args: argparse.Namespace) -> int:
+    """Check the plan and the book, render pages that are missing, publish."""
     plan = load_plan(args.plan, scenes=args.scenes, quantity=args.quantity)
     jobs = jobs_of(plan, args.runs)
-    release.check(plan.name, jobs, study_jobs(plan.studies, plan.runs[0].scenes, args.runs))
-    render_missing_pages(release.with_pages(jobs))
-    book = args.book or shared_folder("book")
-    manifest = publish(plan, jobs, book, tracked=True)
-    total = release.folder_bytes(book / "results", book / "runs")
+    book = args.book or book_root()
+    publish.check_book(book)
+    check_writable(book, "--book")
+    publish.check_complete(plan.name, jobs, study_jobs(plan.studies, plan.runs[0].scenes, args.runs))
+    render_missing_pages(publish.with_pages(jobs))
+    manifest = publish.publish(plan, jobs, book, tracked=True)
+    total = publish.folder_bytes(book / "results", book / "runs")
     print(f"{manifest['runs']} runs, {manifest['pages']} pages, {total / 1e6:.1f} MB in {book}")
     return 0
+
+
+def render_missing_pages(jobs: Sequence[Job]) -> None:
+    """Execute the notebooks of complete runs that have none.
+
+    Raises
+    ------
+    SarlabError
+        Naming the run whose notebook fails.
+    """
+    unrendered = [item for item in render_pages(jobs, Settings(), lambda item: None) if item.outcome != "complete"]
+    if unrendered:
+        raise SarlabError(f"the page of {unrendered[0].job.run_id} could not be made: {unrendered[0].message}")

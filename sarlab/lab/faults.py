@@ -15,14 +15,14 @@ from sarlab.files import write_text
 FATAL = {
     errno.ENOSPC: "the disk is full; free some space, then the same command goes on",
     errno.EDQUOT: "the disk quota is used up; free some space, then the same command goes on",
-    errno.EROFS: "the file system is read-only; choose another folder with --runs",
+    errno.EROFS: "the file system is read-only; choose another folder",
 }
 _WRITING = {
-    errno.EACCES: "no permission to write there; choose another folder with --runs",
-    errno.EPERM: "no permission to write there; choose another folder with --runs",
-    errno.ENOTDIR: "a file is where a folder should be; choose another folder with --runs",
-    errno.EEXIST: "a file is where a folder should be; choose another folder with --runs",
-    errno.ENAMETOOLONG: "the path is too long for this file system; choose another folder with --runs",
+    errno.EACCES: "no permission to write there; choose another folder",
+    errno.EPERM: "no permission to write there; choose another folder",
+    errno.ENOTDIR: "a file is where a folder should be; choose another folder",
+    errno.EEXIST: "a file is where a folder should be; choose another folder",
+    errno.ENAMETOOLONG: "the path is too long for this file system; choose another folder",
 }
 
 
@@ -53,8 +53,14 @@ def _path_in(text: str) -> str:
     return found[1] if found else ""
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, option: str = "--runs") -> None:
     """Create `folder` and write a byte into it.
+
+    Parameters
+    ----------
+    folder : Path
+    option : str
+        Option of the command line that chooses the folder.
 
     Raises
     ------
@@ -66,7 +72,7 @@ def check_writable(folder: Path) -> None:
         write_text(trial, "?")
     except OSError as error:
         reason = {**_WRITING, **FATAL}.get(error.errno or 0, f"it cannot be written to ({error.strerror})")
-        raise DiskError(f"{folder}: {reason}") from None
+        raise DiskError(f"{folder}: {reason}{f' with {option}' if reason.endswith('another folder') else ''}") from None
     finally:
         with contextlib.suppress(OSError):
             trial.unlink(missing_ok=True)

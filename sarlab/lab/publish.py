@@ -1,123 +1,243 @@
-"""Publish finished runs into a copy of the book: tables, example images, one page a run, the table of contents."""
+"""Publish finished runs: put their tables, pictures and pages into a book, and build its HTML.
+
+::
+
+    runs/<run_id>/, runs/studies/ ──publish──▶ book/results/*.csv, images/*.png ──render──▶ html/
+                                               book/runs/<run_id>.ipynb
+
+The table of contents lists the pages of runs by a glob. The manifest ``results/manifest.json`` names every file that a
+publication wrote; the next one replaces these and nothing else.
+"""
 
 from __future__ import annotations
 
-import io
+import copy
+import hashlib
+import importlib.metadata
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sarlab.errors import ResultsError
-from sarlab.files import replacing, write_json, write_text
-from sarlab.lab import release
-from sarlab.lab.contents import list_pages
+from sarlab.files import write_json, write_text
 from sarlab.lab.jobs import Job
 from sarlab.lab.notebooks import NOTEBOOK
 from sarlab.lab.plans import Plan
 from sarlab.lab.results import MANIFEST, environment, now, order_columns, read_manifest, read_table, write_table
-from sarlab.lab.runnotebook import clean_notebook
+from sarlab.lab.share import PACKAGE, shared_folder
 from sarlab.lab.studies import StudyJob, study_jobs
-from sarlab.lab.swap import rewritten
+from sarlab.scenes.catalog import catalog_entries
+from sarlab.scenes.radiometry import to_gray
 
-#: Side of an example image, in pixels.
-IMAGE_SIDE = 240
+#: Largest sum of pages, pictures and tables in the report that is kept in the repository, in bytes.
+ALL_BYTES = 8_000_000
+#: Significant digits of the numbers in published tables.
+DIGITS = 5
+#: Side of an example image in pixels, and its gray levels.
+IMAGE_SIDE, LEVELS = 240, 64
+#: The builder; its module has no __main__ block, so "-m" would do nothing and succeed.
+BUILDER = "from jupyter_book.cli.main import main; main()"
+_FOLDER = re.compile(r"(?<![\w.:/-])/(?:home|root|Users|tmp|work|var|mnt|data|scratch|opt)/[\w.-]+")
 
 
 def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = False) -> dict[str, Any]:
-    """Write the results of complete runs into the folder of a book: all of them, or after an error none.
+    """Write the results of complete runs into a book; nothing changes in it before all of them are prepared.
 
     Parameters
     ----------
     plan : Plan
     jobs : sequence of Job
-        Those that are not complete are left out and counted.
+        Incomplete ones are skipped and counted.
     book : Path
-        A staged copy of ``book/``, or ``book/`` itself.
+        Folder of a book.
     tracked : bool
-        Follow the rules of the report that is kept in the repository: `sarlab.lab.release`.
+        Follow the rules of the report that is kept in the repository: every run is complete, and the pages are those of
+        `with_pages`, as many as fit into `ALL_BYTES`.
 
     Returns
     -------
     dict
-        What went into ``results/manifest.json``.
+        Content of ``results/manifest.json``.
 
     Raises
     ------
     ResultsError
-        If no run is complete, or `book` is no book; for a tracked report, if any run is not complete, or its pages cannot
-        be made small enough.
+        If no run is complete, `book` is no book, or a file that no publication wrote would be replaced.
     """
     complete = [job for job in jobs if job.state == "complete"]
     if not complete:
         raise ResultsError(f"no complete run of plan '{plan.name}'; run 'sarlab sweep {plan.name}' first")
-    tables = study_jobs(plan.studies, plan.runs[0].scenes, complete[0].folder.parent)
-    shown = complete
+    studies = study_jobs(plan.studies, plan.runs[0].scenes, complete[0].folder.parent)
     if tracked:
-        release.check(plan.name, jobs, tables)
-        shown = release.with_pages(complete)
-    if not (book / "_toc.yml").is_file():
-        raise ResultsError(f"{book} is no copy of the book, it has no _toc.yml; give the folder 'book' of a checkout")
-    with rewritten(book, ("results", "runs", "_toc.yml")) as copy:
-        return write_book(plan, jobs, tables, shown, copy, tracked=tracked)
+        check_complete(plan.name, jobs, studies)
+    check_book(book)
+    shown = with_pages(complete) if tracked else complete
+    with tempfile.TemporaryDirectory(prefix=".publish-", dir=book) as temporary:
+        new = Path(temporary)
+        runs, history = collect(plan, complete)
+        write_table(rounded(runs), new / "results" / "runs.csv")
+        write_table(rounded(history), new / "results" / "history.csv")
+        write_table(write_images(shown, new / "results" / "images"), new / "results" / "examples.csv")
+        for study in studies:
+            if study.manifest:
+                write_table(rounded(study.table()), new / "results" / f"{study.name}.csv")
+        room = ALL_BYTES - folder_bytes(new) if tracked else math.inf
+        pages = write_pages(shown, new / "runs", room)
+        manifest = {
+            "plan": plan.name,
+            "title": plan.title,
+            "published": now(),
+            "runs": len(complete),
+            "missing": len(jobs) - len(complete),
+            "pages": pages,
+            "devices": sorted({str(value) for value in runs["device"].dropna().unique()}),
+            "environments": _distinct([_environment_of(job) for job in complete]),
+            "data": _distinct([(read_manifest(job.folder) or {}).get("data") for job in complete]),
+            "studies": {study.name: study.manifest for study in studies if study.manifest},
+            "publisher": environment(),
+        }
+        return _install(new, book, manifest)
 
 
-def write_book(
-    plan: Plan, jobs: Sequence[Job], tables: Sequence[StudyJob], shown: Sequence[Job], book: Path, *, tracked: bool
-) -> dict[str, Any]:
-    """Write tables, images, pages, the table of contents and, last, the manifest, which is returned.
+def check_book(book: Path) -> None:
+    """Refuse a folder that is no book of sarlab."""
+    if not (book / "_toc.yml").is_file() or not (book / "chapters" / "runs.md").is_file():
+        raise ResultsError(
+            f"{book} is not a book of sarlab (no _toc.yml and chapters/runs.md); name the folder 'book' of a checkout"
+        )
 
-    Parameters
-    ----------
-    plan, jobs, book, tracked
-        As for `publish`.
-    tables : sequence of StudyJob
-    shown : sequence of Job
-        Those with images and a page.
+
+def check_complete(plan: str, jobs: Sequence[Job], studies: Sequence[StudyJob]) -> None:
+    """Refuse a plan with runs or studies that are missing or failed, naming them."""
+    gaps = [f"{job.run_id} ({job.state})" for job in jobs if job.state != "complete"]
+    gaps += [f"study {study.name} (waiting)" for study in studies if not study.manifest]
+    if gaps:
+        more = f" and {len(gaps) - 3} more" if len(gaps) > 3 else ""
+        raise ResultsError(
+            f"plan '{plan}' is not complete: {', '.join(gaps[:3])}{more}; "
+            f"'sarlab sweep {plan} --retry-failed' finishes it, 'sarlab status {plan}' shows the state of every run"
+        )
+
+
+def with_pages(jobs: Sequence[Job]) -> list[Job]:
+    """Select the runs with a page in the tracked report: per architecture and ratio the first seed, least quantized.
+
+    Networks that start from the KLT are preferred to those from scratch. Only embedded and simulated scenes may be
+    shown. The ratios nearest to 16 come first.
     """
-    complete = [job for job in jobs if job.state == "complete"]
-    results = book / "results"
-    clear_studies(results)
-    runs, history = collect(plan, complete)
-    small = release.rounded if tracked else (lambda table: table)
-    write_table(small(runs), results / "runs.csv")
-    write_table(small(release.thin(history) if tracked else history), results / "history.csv")
-    images = write_images(shown, results / "images", levels=release.LEVELS if tracked else 256)
-    write_table(images, results / "examples.csv")
-    for study in tables:
-        if study.manifest:
-            write_table(small(study.table()), results / f"{study.name}.csv")
-    room = release.ALL_BYTES - release.folder_bytes(results) if tracked else None
-    pages = write_pages(shown, book / "runs", room=room)
-    list_pages(book / "_toc.yml", pages)
-    manifest = {
-        "plan": plan.name,
-        "title": plan.title,
-        "published": now(),
-        "runs": len(complete),
-        "missing": len(jobs) - len(complete),
-        "pages": len(pages),
-        "devices": sorted({str(value) for value in runs["device"].dropna().unique()}),
-        "environments": _distinct(_environment_of(job) for job in complete),
-        "data": _distinct((read_manifest(job.folder) or {}).get("data") for job in complete),
-        "studies": {study.name: study.manifest for study in tables if study.manifest},
-        "publisher": environment(),
-    }
-    write_json(results / MANIFEST, manifest)
+    first: dict[tuple[Any, ...], Job] = {}
+    for job in sorted(
+        jobs, key=lambda job: (-job.spec.quantizer.bits, job.spec.model.init == "scratch", job.spec.seed)
+    ):
+        source = job.spec.scenes.source
+        if source in catalog_entries and catalog_entries[source].kind in ("embedded", "simulated"):
+            first.setdefault((job.spec.model.architecture, job.spec.model.dimension_ratio), job)
+    return sorted(first.values(), key=lambda job: abs(math.log2(job.spec.model.dimension_ratio / 16)))
+
+
+def owned(book: Path) -> set[str]:
+    """Files that earlier publications wrote into a book, relative to it."""
+    names = (read_manifest(book / "results") or {}).get("files", [])
+    parts = {name: PurePosixPath(name).parts for name in names}
+    return {name for name in names if parts[name][:1] in (("results",), ("runs",)) and ".." not in parts[name]}
+
+
+def folder_bytes(*folders: Path) -> int:
+    """Bytes of all files below some folders."""
+    return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
+
+
+def _install(new: Path, book: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Move finished files into the book, remove those of earlier publications, and write the manifest, last."""
+    before = owned(book)
+    files = {path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file()}
+    foreign = sorted(name for name in files - before if (book / name).exists())
+    if foreign:
+        raise ResultsError(
+            f"{book / foreign[0]} was not written by sarlab, so it is not replaced; move it away, or use another book"
+        )
+    # If this process is killed halfway, the next publication still recognizes all of these files as replaceable.
+    write_json(book / "results" / MANIFEST, {**manifest, "files": sorted(before | files)})
+    for name in sorted(files):
+        (book / name).parent.mkdir(parents=True, exist_ok=True)
+        (new / name).replace(book / name)
+    for name in before - files:
+        (book / name).unlink(missing_ok=True)
+    manifest = {**manifest, "files": sorted(files)}
+    write_json(book / "results" / MANIFEST, manifest)
     return manifest
 
 
-def clear_studies(results: Path) -> None:
-    """Remove the tables of studies that an earlier publication left: its plan may have had others."""
-    try:
-        before = json.loads((results / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
-    for name in before.get("studies") or {}:
-        (results / f"{Path(name).name}.csv").unlink(missing_ok=True)
+# --- tables and pictures ----------------------------------------------------------------------------------------------
+
+
+def collect(plan: Plan, jobs: Sequence[Job]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows and validated histories of complete runs, in the order of the plan."""
+    experiment_of = {plan.runs[i]: label for label, positions in reversed(list(plan.labels.items())) for i in positions}
+    rows = [
+        read_table(job.folder / "rows.csv").assign(plan=plan.name, experiment=experiment_of.get(job.spec, ""))
+        for job in jobs
+    ]
+    histories = [read_table(job.folder / "history.csv").assign(run_id=job.run_id) for job in jobs]
+    history = pd.concat(histories, ignore_index=True)
+    if "validation_db" in history:  # what lies between validations takes most of the room
+        history = history[history["validation_db"].notna()]
+    return order_columns(pd.concat(rows, ignore_index=True)), history
+
+
+def rounded(table: pd.DataFrame) -> pd.DataFrame:
+    """Round to `DIGITS` significant digits; columns of whole numbers stay as they are."""
+    floats = table.select_dtypes("float")
+    broken = [name for name in floats if (floats[name].replace([np.inf, -np.inf], np.nan).dropna() % 1 != 0).any()]
+    return table.assign(**{name: [float(f"{value:.{DIGITS}g}") for value in floats[name]] for name in broken})
+
+
+def write_images(jobs: Sequence[Job], folder: Path) -> pd.DataFrame:
+    """Write the middle of every example as 8-bit PNG over the clip range; return the index of the files.
+
+    Returns
+    -------
+    DataFrame
+        Columns run_id, scene, band, kind ("original", "reconstruction"), file, clip_low, clip_high.
+    """
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for job in jobs:
+        rows = read_table(job.folder / "rows.csv")
+        with np.load(job.folder / "examples.npz", allow_pickle=False) as arrays:
+            for name in sorted({key.rpartition("/")[0] for key in arrays.files}):
+                scene, _, band = name.rpartition("/")
+                row = rows[(rows["scene"] == scene) & (rows["band"] == band)].iloc[0]
+                clip = (float(row["clip_low"]), float(row["clip_high"]))
+                for kind, stem in (("original", scene), ("reconstruction", f"{job.run_id}-{scene}")):
+                    file = f"{_slug(stem)}-{_slug(band)}.png"
+                    gray = to_gray(_middle(arrays[f"{name}/{kind}"]), clip, LEVELS)
+                    Image.fromarray(gray).save(folder / file, optimize=True)
+                    entries.append((job.run_id, scene, band, kind, file, *clip))
+    return pd.DataFrame(entries, columns=["run_id", "scene", "band", "kind", "file", "clip_low", "clip_high"])
+
+
+def _middle(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape
+    top, left = max(0, (height - IMAGE_SIDE) // 2), max(0, (width - IMAGE_SIDE) // 2)
+    return image[top : top + IMAGE_SIDE, left : left + IMAGE_SIDE].astype(np.float32)
+
+
+def _slug(text: str) -> str:
+    return "".join(char if char.isalnum() or char in "-." else "-" for char in text)
 
 
 def _environment_of(job: Job) -> dict[str, Any]:
@@ -125,149 +245,44 @@ def _environment_of(job: Job) -> dict[str, Any]:
     return {name: manifest.get(name) for name in ("device", "versions", "platform", "processor", "commit")}
 
 
-def _distinct(values: Any) -> list[Any]:
+def _distinct(values: Sequence[Any]) -> list[Any]:
     seen = {json.dumps(value, sort_keys=True): value for value in values}
     return [seen[key] for key in sorted(seen)]
-
-
-def collect(plan: Plan, jobs: Sequence[Job]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows and histories of complete runs, in the order of the plan."""
-    experiment_of = {plan.runs[i]: label for label, positions in reversed(list(plan.labels.items())) for i in positions}
-    label_of = {job.run_id: experiment_of.get(job.spec, "") for job in jobs}
-    rows = read_together({job.run_id: job.folder / "rows.csv" for job in jobs})
-    labels = rows.pop(_OF).map(label_of)
-    origin = pd.DataFrame({"plan": plan.name, "experiment": labels}, index=rows.index)
-    history = read_together({job.run_id: job.folder / "history.csv" for job in jobs})
-    if history.empty:
-        history = pd.DataFrame(columns=[_OF, "step"])
-    history = history.rename(columns={_OF: "run_id"})
-    return order_columns(pd.concat([rows, origin], axis=1)), history[[*history.columns.drop("run_id"), "run_id"]]
-
-
-#: Column that says whose table a row was in.
-_OF = "__run__"
-
-
-def read_together(paths: Mapping[str, Path]) -> pd.DataFrame:
-    """Tables of many runs as one, with a first column of their names; tables of one header are parsed at once."""
-    groups: dict[str, list[str]] = {}
-    order: dict[str, int] = {}
-    alone = []
-    for position, (name, path) in enumerate(paths.items()):
-        order[name] = position
-        header, *lines = path.read_text(encoding="utf-8").splitlines()
-        if any(line.count('"') % 2 for line in lines):  # a value that goes on in the next line
-            alone.append(read_table(path).assign(**{_OF: name}))
-        elif lines:
-            groups.setdefault(header, []).extend(f"{name},{line}" for line in lines)
-    frames = alone
-    for header, lines in groups.items():
-        text = io.StringIO("\n".join([f"{_OF},{header}", *lines]))
-        frames.append(pd.read_csv(text, na_values=["nan", "NaN"], low_memory=False))
-    if not frames:
-        return pd.DataFrame(columns=[_OF])
-    whole = pd.concat(frames, ignore_index=True)
-    return whole.iloc[whole[_OF].map(order).argsort(kind="stable")].reset_index(drop=True)
-
-
-# --- images -----------------------------------------------------------------------------------------------------------
-
-
-def write_images(jobs: Sequence[Job], folder: Path, *, levels: int = 256) -> pd.DataFrame:
-    """Example images as 8-bit PNG of so many gray levels over the clip range; returns their index. Others are removed.
-
-    The index has run_id, scene, band, kind ("original", "reconstruction"), file, clip_low, clip_high.
-    """
-    from PIL import Image
-
-    folder.mkdir(parents=True, exist_ok=True)
-    entries: list[dict[str, Any]] = []
-    for job in jobs:
-        rows = read_table(job.folder / "rows.csv")
-        with np.load(job.folder / "examples.npz", allow_pickle=False) as arrays:
-            names = sorted({key.rpartition("/")[0] for key in arrays.files})
-            for name in names:
-                scene, _, band = name.rpartition("/")
-                row = rows[(rows["scene"] == scene) & (rows["band"] == band)].iloc[0]
-                clip = (float(row["clip_low"]), float(row["clip_high"]))
-                for kind in ("original", "reconstruction"):
-                    stem = scene if kind == "original" else f"{job.run_id}-{scene}"
-                    file = f"{_slug(stem)}-{_slug(band)}.png"
-                    with replacing(folder / file) as temporary:
-                        gray = coarse(to_gray(_middle(arrays[f"{name}/{kind}"]), clip), levels)
-                        Image.fromarray(gray).save(temporary, optimize=True)
-                    entries.append(
-                        {
-                            "run_id": job.run_id,
-                            "scene": scene,
-                            "band": band,
-                            "kind": kind,
-                            "file": file,
-                            "clip_low": clip[0],
-                            "clip_high": clip[1],
-                        }
-                    )
-    kept = {entry["file"] for entry in entries}
-    for stale in folder.glob("*.png"):
-        if stale.name not in kept:
-            stale.unlink()
-    return pd.DataFrame(entries, columns=["run_id", "scene", "band", "kind", "file", "clip_low", "clip_high"])
-
-
-def to_gray(values_db: np.ndarray, clip: tuple[float, float]) -> np.ndarray:
-    """Map dB to 0…255 over `clip`; NaN becomes 0. For display only."""
-    low, high = clip
-    scaled = (values_db.astype(np.float32) - low) / (high - low)
-    return (np.nan_to_num(np.clip(scaled, 0, 1), nan=0.0) * 255).round().astype(np.uint8)
-
-
-def coarse(gray: np.ndarray, levels: int) -> np.ndarray:
-    """Round 0…255 to `levels` grays."""
-    return np.round(np.round(gray * ((levels - 1) / 255)) * (255 / (levels - 1))).astype(np.uint8)
-
-
-def _middle(image: np.ndarray) -> np.ndarray:
-    height, width = image.shape
-    top, left = max(0, (height - IMAGE_SIDE) // 2), max(0, (width - IMAGE_SIDE) // 2)
-    return image[top : top + IMAGE_SIDE, left : left + IMAGE_SIDE]
-
-
-def _slug(text: str) -> str:
-    return "".join(char if char.isalnum() or char in "-." else "-" for char in text)
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
 
 
-def write_pages(jobs: Sequence[Job], folder: Path, *, room: int | None = None) -> list[str]:
-    """One page a run, cleaned for print; pages of other runs are removed. Returns the names without suffix.
+def write_pages(jobs: Sequence[Job], folder: Path, room: float = math.inf) -> int:
+    """Write the cleaned notebook of each run, as long as they fit into `room` bytes; return how many were written.
 
-    Parameters
-    ----------
-    jobs : sequence of Job
-    folder : Path
-    room : int, optional
-        Bytes that all pages may take; their pictures are coded again where they must be.
+    Raises
+    ------
+    ResultsError
+        If a page names a folder of this machine.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written = [job for job in jobs if (job.folder / NOTEBOOK).is_file()]
-    left, names = room or 0, set()
-    for position, job in enumerate(release.in_turn(written)):
+    count = 0
+    for job in jobs:
+        if not (job.folder / NOTEBOOK).is_file():
+            continue
         notebook = json.loads((job.folder / NOTEBOOK).read_text(encoding="utf-8"))
         page = clean_notebook(notebook, title=page_title(job), root=job.folder.parent)
-        if room is not None:
-            if left < release.LEAST_BYTES:
-                break
-            share = max(release.LEAST_BYTES, left // (len(written) - position))
-            page = release.shrink(page, min(release.PAGE_BYTES, share))
-            release.check_page(job.run_id, page)
-            left -= release.size(page)
-        write_text(folder / f"{job.run_id}.ipynb", release.text_of(page))
-        names.add(job.run_id)
-    for stale in folder.glob("*.ipynb"):
-        if stale.stem not in names:
-            stale.unlink()
-    return [job.run_id for job in written if job.run_id in names]
+        text = json.dumps(page, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+        if found := names_folder(text):
+            raise ResultsError(f"page {job.run_id} names a folder of this machine, so it is not published: {found}")
+        room -= len(text.encode())
+        if room < 0:
+            break
+        write_text(folder / f"{job.run_id}.ipynb", text)
+        count += 1
+    return count
+
+
+def names_folder(text: str) -> str:
+    """First path of a machine in a text, pictures aside; empty if there is none."""
+    found = _FOLDER.search(re.sub(r"base64,[A-Za-z0-9+/=]+", "", text))
+    return found[0] if found else ""
 
 
 def page_title(job: Job) -> str:
@@ -280,3 +295,140 @@ def page_title(job: Job) -> str:
     return (
         f"{name}{start}, {model.dimension_ratio:g}× ({side}×{side}×{model.latent_channels}){bits}, seed {job.spec.seed}"
     )
+
+
+def clean_notebook(notebook: dict[str, Any], *, title: str, root: Path) -> dict[str, Any]:
+    """Return a copy of an executed notebook that is fit to be published.
+
+    Standard error, progress, timings and the defaults of the parameters are dropped; the parameters that the run was
+    given stay, except those that only this machine needs. Ids of cells depend on the position alone, so that a second
+    publication of the same results changes nothing.
+
+    Parameters
+    ----------
+    notebook : dict
+        Parsed JSON.
+    title : str
+        Replaces the first heading.
+    root : Path
+        Folder of all runs; its path becomes ``runs`` in cells and outputs.
+    """
+
+    def clean(text: str | list[str]) -> str:
+        text = text if isinstance(text, str) else "".join(text)
+        for path, short in ((root, "runs"), (Path.home(), "~")):
+            text = text.replace(str(path), short) if len(str(path)) > 1 else text
+        return text
+
+    cells: list[dict[str, Any]] = []
+    for cell in copy.deepcopy(notebook["cells"]):
+        tags = cell.get("metadata", {}).get("tags", [])
+        if "parameters" in tags:
+            continue
+        cell["source"] = clean(cell["source"])
+        if not cells and cell["cell_type"] == "markdown":
+            cell["source"] = re.sub(r"\A# .*", lambda _: f"# {title}", cell["source"])
+        if "injected-parameters" in tags:
+            tags = ["hide-input"]
+            private = re.compile(r"(folder|device|time_budget)\s*=")
+            cell["source"] = "\n".join(line for line in cell["source"].splitlines() if not private.match(line))
+        cell["metadata"] = {"tags": tags} if tags else {}
+        cell["id"] = f"cell-{len(cells):02d}"
+        if cell["cell_type"] == "code":
+            cell["execution_count"] = None
+            cell["outputs"] = [output for output in cell["outputs"] if output.get("name") != "stderr"]
+            for output in cell["outputs"]:
+                output |= {"execution_count": None} if "execution_count" in output else {}
+                output |= {"text": clean(output["text"])} if "text" in output else {}
+                texts = {kind: clean(text) for kind, text in output.get("data", {}).items() if kind.startswith("text/")}
+                output.get("data", {}).update(texts)
+        cells.append(cell)
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return {**notebook, "cells": cells, "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}}}
+
+
+# --- HTML -------------------------------------------------------------------------------------------------------------
+
+
+def stage(out: Path) -> Path:
+    """Copy the sources of the book to ``out/book`` and return that folder; the originals stay untouched.
+
+    Raises
+    ------
+    ResultsError
+        If ``out/book`` is something else than an earlier copy.
+    """
+    source, target = shared_folder("book"), out / "book"
+    if target.exists():
+        # A book in a checkout has its configuration beside it, a copy has it inside.
+        if not (target / "_config.yml").is_file():
+            raise ResultsError(f"{target} exists and was not made by 'sarlab report'; choose another folder with --out")
+        shutil.rmtree(target)
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("_build", "__pycache__", "*.pyc", ".*"))
+    shutil.copy(source.parent / "_config.yml", target / "_config.yml")
+    return target
+
+
+def render(book: Path, out: Path) -> Path:
+    """Build the HTML of a staged book with warnings as errors; the finished pages replace ``out/html`` in one step.
+
+    Pages that were built from the very same book, package and libraries stay as they are.
+
+    Returns
+    -------
+    Path
+        ``out/html/index.html``.
+
+    Raises
+    ------
+    ResultsError
+        With the end of the builder's output.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    target, record, digest = out / "html", out / "html.sha256", inputs_digest(book)
+    if target.exists() and not record.is_file():
+        raise ResultsError(f"{target} exists and was not made by 'sarlab report'; choose another folder with --out")
+    if (target / "index.html").is_file() and record.read_text(encoding="utf-8") == digest:
+        return target / "index.html"
+    with tempfile.TemporaryDirectory(prefix=".render-", dir=out) as work:
+        command = [
+            *(sys.executable, "-c", BUILDER, "build", str(book), "--config", str(book / "_config.yml")),
+            *("--path-output", work, "-W", "-n", "--keep-going", "--all"),
+        ]
+        settings = {"SARLAB_BOOK": str(book.resolve()), "PYDEVD_DISABLE_FILE_VALIDATION": "1", "NO_COLOR": "1"}
+        settings["OMP_NUM_THREADS"] = "1"  # pages are executed side by side
+        for _ in range(2):
+            done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings})
+            # The ports of a kernel are chosen before it opens them: now and then another program is faster.
+            if not (done.returncode and "Address already in use" in done.stdout + done.stderr):
+                break
+        html = Path(work) / "_build" / "html"
+        traces = [path.read_text(encoding="utf-8") for path in html.glob("reports/**/*.err.log")]
+        said, log = "\n".join([done.stdout, done.stderr, *traces]), out / "build.log"
+        log.write_text(said, encoding="utf-8")
+        if done.returncode or not (html / "index.html").is_file():
+            tail = "\n".join(said.strip().splitlines()[-25:])
+            raise ResultsError(f"the book could not be built (all of the output is in {log}):\n{tail}")
+        write_text(record, "")
+        if target.exists():
+            target.rename(Path(work) / "old")
+        html.rename(target)
+        write_text(record, digest)
+    return target / "index.html"
+
+
+def inputs_digest(book: Path) -> str:
+    """Digest of everything that the pages are made of: staged book, package, notebooks, versions of the libraries.
+
+    The time of publication is left out: the same results published again make the same pages.
+    """
+    digest = hashlib.sha256()
+    for root in (book, PACKAGE, shared_folder("notebooks")):
+        for path in sorted(path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
+            content = path.read_bytes()
+            if path == book / "results" / MANIFEST:
+                content = json.dumps({**json.loads(content), "published": None}, sort_keys=True).encode()
+            digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode() + content)
+    versions = sorted(f"{item.name} {item.version}" for item in importlib.metadata.distributions())
+    digest.update("\n".join([sys.version, *versions]).encode())
+    return digest.hexdigest()

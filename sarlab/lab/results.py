@@ -215,7 +215,7 @@ def book_root() -> Path:
             return folder
         if (folder / "book" / "_toc.yml").is_file():
             return folder / "book"
-    raise ResultsError("no book here: call this inside the folder of a book, or set SARLAB_BOOK to it")
+    raise ResultsError("no book here: go to a checkout or the folder of a book, or set SARLAB_BOOK to that folder")
 
 
 def tables(root: str | Path | None = None) -> Tables:
