@@ -19,9 +19,9 @@ from sarlab.codec.codec import codecs
 from sarlab.codec.targets import Search, Target
 from sarlab.errors import CodecError
 from sarlab.scenes.embedded import reference_normalizers
+from sarlab.scenes.folders import image_files
 from sarlab.scenes.readers import read_scene
 from sarlab.scenes.scene import Scene
-from sarlab.scenes.sources import image_files
 
 RATES = np.geomspace(0.05, 4, 12)
 #: PSNR targets of the BD-rate protocol for Sentinel-1 VV.

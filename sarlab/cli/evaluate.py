@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
         "table", nargs="*", metavar="bd ROWS", help="'bd' and a table of rows: only compare what is there"
     )
     parser.add_argument("--codecs", help="comma-separated names ('sarlab codecs' lists them), or all")
-    parser.add_argument("--scenes", nargs="+", metavar="SCENE", help="files, folders, packs or names of the catalog")
+    parser.add_argument("--scenes", nargs="+", metavar="SCENE", help="files, folders or names of the catalog")
     parser.add_argument("--quantity", choices=_QUANTITIES, default="auto", help="what the samples of files are")
     parser.add_argument("--out", type=Path, metavar="FILE", help="table to write: .csv, .parquet or .json")
     parser.add_argument("--bands", help="only these, comma-separated: VV")

@@ -1,11 +1,10 @@
-"""``sarlab scenes`` and ``sarlab fetch``: what there is to compress, and how to get more."""
+"""``sarlab scenes`` and ``sarlab fetch``: list, show and download scenes."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from sarlab.errors import SceneError
@@ -16,40 +15,33 @@ _QUANTITIES = ("auto", "complex", "amplitude", "intensity", "db")
 _SCENES_EPILOG = """\
 examples:
   sarlab scenes                                  list the catalog
-  sarlab scenes show bigearthnet                 what a source holds, and how it is split
-  sarlab scenes show my_scene.tif --quantity db  the same for a file or folder of yours
-  sarlab scenes pack scenes.npz bigearthnet simulated-l4.4
-                                                 carry splits to a machine without GeoTIFF libraries; there the source
-                                                 is called scenes.npz#bigearthnet (scenes.npz where it holds just one)
+  sarlab scenes show bigearthnet                 scenes and split of a source
+  sarlab scenes show my_scene.tif --quantity db  the same for your own file or folder
 """
 _FETCH_EPILOG = """\
 examples:
   sarlab fetch sen1floods11      eight Sentinel-1 chips, 13 MB
-  sarlab fetch all               everything that can be fetched
-Files are kept in the cache folder (SARLAB_CACHE sets another), checked by hash, and resumed where a transfer broke off.
+  sarlab fetch all               everything that can be downloaded
+Files are checked by hash and kept in the cache folder (set SARLAB_CACHE to use another).
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
-    """Arguments of either verb."""
+    """Add the arguments of either verb."""
     if verb == "fetch":
-        from sarlab.scenes.downloads import SOURCES
+        from sarlab.scenes.catalog import downloads
 
         parser.epilog = _FETCH_EPILOG
-        parser.add_argument("names", nargs="+", metavar="NAME", help=f"{', '.join(SOURCES)}, or all")
+        parser.add_argument("names", nargs="+", metavar="NAME", help=f"{', '.join(downloads())}, or all")
         parser.add_argument("--quiet", action="store_true", help="no progress bar")
         return
     parser.epilog = _SCENES_EPILOG
     parser.add_argument("--json", action="store_true", help="machine-readable output")
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
-    show = actions.add_parser("show", help="scenes, split, clip ranges and licence of one source")
-    show.add_argument("name", metavar="NAME", help="name of the catalog, file, folder or pack")
-    pack = actions.add_parser("pack", help="write splits into one file for another machine")
-    pack.add_argument("out", metavar="OUT.npz", type=Path)
-    pack.add_argument("sources", metavar="SOURCE", nargs="+", help="name of the catalog, file, folder or pack")
-    for child in (show, pack):
-        child.add_argument("--quantity", choices=_QUANTITIES, default="auto", help="what the samples of a file are")
-        child.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="machine-readable output")
+    show = actions.add_parser("show", help="scenes, split, clip ranges and license of a source")
+    show.add_argument("name", metavar="NAME", help="name in the catalog, file or folder")
+    show.add_argument("--quantity", choices=_QUANTITIES, default="auto", help="unit of the samples of a file")
+    show.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="machine-readable output")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,8 +51,6 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "show":
         report = describe(args.name, args.quantity)
         print(json.dumps(report, indent=1, ensure_ascii=False) if args.json else _show_text(report))
-    elif args.action == "pack":
-        _pack(args)
     else:
         rows = catalog_rows()
         print(json.dumps(rows, indent=1, ensure_ascii=False) if args.json else _list_text(rows))
@@ -68,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def catalog_rows() -> list[dict[str, Any]]:
-    """One row a source of the catalog; numbers are None where a source is not at hand."""
+    """Return a row per source of the catalog; numbers are None for sources that are not available."""
     from sarlab.scenes.catalog import catalog_entries
     from sarlab.scenes.splits import ROLES, scene_duplicate_share
 
@@ -77,7 +67,7 @@ def catalog_rows() -> list[dict[str, Any]]:
         entry = catalog_entries[name]
         row: dict[str, Any] = {
             "name": name, "kind": entry.kind, "title": entry.title, "looks": entry.looks, "license": entry.license,
-            "credit": entry.credit, "at_hand": entry.at_hand(), "scenes": None, "pixels": None, "bands": None,
+            "credit": entry.credit, "at_hand": entry.available(), "scenes": None, "pixels": None, "bands": None,
             "split": None, "duplicate_share": None,
         }  # fmt: skip
         if row["at_hand"]:
@@ -93,27 +83,27 @@ def catalog_rows() -> list[dict[str, Any]]:
 
 
 def _list_text(rows: list[dict[str, Any]]) -> str:
-    table = [("name", "kind", "looks", "size", "train/val/test/indep.", "copies", "at hand")]
+    table = [("name", "kind", "looks", "size", "train/val/test/indep.", "copies", "available")]
     for row in rows:
         split = "/".join(str(n) for n in row["split"].values()) if row["split"] else "–"
         size = f"{row['pixels'] / 1e6:.2f} Mpx {'+'.join(row['bands'])}" if row["pixels"] else "–"
         copies = f"{100 * row['duplicate_share']:.1f} %" if row["duplicate_share"] is not None else "–"
         looks = f"{row['looks']:g}" if row["looks"] else "–"
-        hand = "yes" if row["at_hand"] else f"sarlab fetch {row['name']}"
-        table.append((row["name"], row["kind"], looks, size, split, copies, hand))
+        available = "yes" if row["at_hand"] else f"sarlab fetch {row['name']}"
+        table.append((row["name"], row["kind"], looks, size, split, copies, available))
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
     notes = ["", "copies: largest share of pixels that equal their left neighbor.", ""]
     for row in rows:
         if row["kind"] != "simulated":
             notes.append(f"{row['name']}: {row['title']}. {row['license']}. Credit: {row['credit']}.")
-    notes.append("simulated-*: gamma speckle over a known reflectivity, made by this package.")
-    notes.append("Any file or folder of yours is a source too: 'sarlab scenes show PATH'.")
+    notes.append("simulated-*: gamma speckle over a known reflectivity, drawn by this package.")
+    notes.append("Your own file or folder is a source too: 'sarlab scenes show PATH'.")
     return "\n".join([*lines, *notes])
 
 
 def describe(name: str, quantity: str = "auto") -> dict[str, Any]:
-    """A source in detail: its scenes, split, clip ranges, credits and digest."""
+    """Describe a source: its scenes, split, clip ranges, credits and digest."""
     from sarlab.scenes.catalog import catalog_entries, load_split
     from sarlab.scenes.splits import scene_duplicate_share
 
@@ -130,24 +120,19 @@ def describe(name: str, quantity: str = "auto") -> dict[str, Any]:
                 "excluded": split.reason(scene.name),
             }
         )  # fmt: skip
-    license_name = ""
-    if name in catalog_entries:
-        license_name = catalog_entries[name].license
     credits = sorted({scene.credit for _, scene in split.roles() if scene.credit})
     return {
         "name": name, "note": split.note, "digest": split.digest, "scenes": scenes,
         "excluded": [list(pair) for pair in split.excluded],
         "clip_db": {band: [n.low, n.high] for band, n in split.normalizers.items()},
-        "license": license_name, "credit": "; ".join(credits),
+        "license": catalog_entries[name].license if name in catalog_entries else "", "credit": "; ".join(credits),
     }  # fmt: skip
 
 
 def _show_text(report: dict[str, Any]) -> str:
     lines = [report["name"], "", report["note"], ""]
     for s in report["scenes"]:
-        copies = (
-            f"{100 * s['duplicate_share']:.1f} % copies" if s["duplicate_share"] is not None else "no copies counted"
-        )
+        copies = f"{100 * s['duplicate_share']:.1f} % copies" if s["duplicate_share"] is not None else "copies unknown"
         looks = f"{s['looks']:g} looks" if s["looks"] else "looks unknown"
         excluded = f", NaN rows: {s['excluded']}" if s["excluded"] else ""
         lines.append(
@@ -162,50 +147,25 @@ def _show_text(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _pack(args: argparse.Namespace) -> None:
-    from sarlab.scenes.catalog import load_split
-    from sarlab.scenes.packs import save_pack
-
-    splits: dict[str, Any] = {}
-    for source in args.sources:
-        inside = source.partition("#")[2]
-        name = inside or (
-            Path(source).name.rpartition(".")[0] or Path(source).name if Path(source).exists() else source
-        )
-        if name in splits:
-            raise SceneError(f"two sources would be called '{name}' in {args.out}; pack them into two files")
-        splits[name] = load_split(SceneSpec(source, args.quantity))
-    save_pack(args.out, splits)
-    names = [f"{args.out}#{name}" if len(splits) > 1 else str(args.out) for name in splits]
-    if args.json:
-        digests = {name: split.digest for name, split in splits.items()}
-        print(json.dumps({"path": str(args.out), "bytes": args.out.stat().st_size, "digests": digests}, indent=1))
-    else:
-        print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB; use it as {', '.join(names)}")
-
-
 def _fetch(args: argparse.Namespace) -> int:
-    from sarlab.scenes.downloads import SOURCES
-    from sarlab.scenes.fetch import fetch
+    from sarlab.scenes.catalog import NoNetworkError, downloads
 
-    names = list(SOURCES) if "all" in args.names else args.names
-    unknown = [name for name in names if name not in SOURCES]
+    known = downloads()
+    names = list(known) if "all" in args.names else args.names
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise SceneError(f"nothing to fetch by the name '{unknown[0]}'; known: {', '.join(SOURCES)}, all")
-    failed: list[SceneError] = []
+        raise SceneError(f"no download named '{unknown[0]}'; known: {', '.join(known)}, all")
+    failed = 0
     for name in names:
-        source = SOURCES[name]
-        for file in source.files:
+        for file in known[name].files:
             try:
-                path = fetch(file, source.folder, progress=not args.quiet)
+                print(known[name].fetch(file, progress=not args.quiet and sys.stderr.isatty()))
+            except NoNetworkError:
+                raise
             except SceneError as error:
-                # One file that has moved must not keep the others away; a network that is not there does.
-                failed.append(error)
-                if str(error).startswith("cannot reach"):
-                    raise
+                # The other files may still be there.
                 print(f"sarlab: {error}", file=sys.stderr)
-                continue
-            print(path)
+                failed += 1
     if failed:
-        raise SceneError(f"{len(failed)} of the files could not be fetched; the others are kept")
+        raise SceneError(f"{failed} of the files could not be downloaded; the others are in the cache")
     return 0

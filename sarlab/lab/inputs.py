@@ -13,10 +13,10 @@ import numpy as np
 from sarlab.errors import SceneError
 from sarlab.scenes.catalog import catalog_entries, load_scene, load_split
 from sarlab.scenes.embedded import embedded_scenes, reference_normalizers
+from sarlab.scenes.folders import find_scenes, image_files
 from sarlab.scenes.radiometry import Normalizer, to_db
 from sarlab.scenes.readers import read_scene
 from sarlab.scenes.scene import Scene
-from sarlab.scenes.sources import image_files, read_source
 from sarlab.scenes.splits import Split, choose_normalizers, scene_duplicate_share
 from sarlab.specs import SceneSpec
 
@@ -92,7 +92,7 @@ def load_inputs(
     Parameters
     ----------
     sources : sequence of str, Path, Scene or Split
-        Files, folders, packs, names of the catalog (their test scenes) or of embedded scenes; of a split its test and
+        Files, folders, names of the catalog (their test scenes) or of embedded scenes; of a split its test and
         independent scenes.
     quantity : str
         What the samples of files are.
@@ -129,7 +129,7 @@ def _of_source(source: str | Path | Scene | Split, quantity: str, clip: object) 
         return _with_clip([source], clip)
     name = str(source)
     path = Path(name).expanduser()
-    if name in catalog_entries or name.partition("#")[0].lower().endswith(".npz"):
+    if name in catalog_entries:
         return _of_split(load_split(SceneSpec(name, quantity)), clip)
     if name in embedded_scenes():
         return _with_clip([load_scene(name)], clip)
@@ -141,7 +141,7 @@ def _of_source(source: str | Path | Scene | Split, quantity: str, clip: object) 
 
 def _of_path(path: Path, quantity: str, clip: object) -> list[Input]:
     try:
-        found = read_source(path, quantity)
+        found = find_scenes(path, quantity)
     except SceneError:
         # Nothing but nodata has rows too.
         files = image_files(path) if path.is_dir() else [path]

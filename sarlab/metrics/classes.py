@@ -19,24 +19,12 @@ from sarlab.metrics.comparison import Comparison, Reference
 from sarlab.metrics.roa import scene_roa_edges
 from sarlab.metrics.speckle import scene_speckle
 from sarlab.metrics.targets import scene_targets
+from sarlab.scenes.radiometry import local_mean
 
 STRUCTURE = ("homogeneous", "edge", "texture", "target")
 BRIGHTNESS = 4
 #: Side of the mean that sorts by brightness, and of the window that tells texture.
 SMOOTHING, TEXTURE = 25, 15
-
-
-def local_mean(values: np.ndarray, valid: np.ndarray, side: int) -> np.ndarray:
-    """Mean over the valid samples of a `side`² window (reflected at the rim), shape (height, width)."""
-    from scipy.ndimage import uniform_filter
-
-    total = uniform_filter(np.where(valid, values, 0.0), side, mode="reflect")
-    if valid.all():
-        return total
-    with np.errstate(all="ignore"):
-        return np.where(
-            valid, total / np.maximum(uniform_filter(valid.astype(np.float64), side, mode="reflect"), 1e-9), 0
-        )
 
 
 def structure_classes(reference_db: Any, *, looks: float | None = None) -> np.ndarray:

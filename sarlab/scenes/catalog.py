@@ -1,35 +1,56 @@
-"""The catalog: scenes by name, and the split that a run trains and tests on.
+"""Catalog of scenes by name: embedded, simulated, downloaded, and your own.
 
-`load_split` takes a name of the catalog, a file, a folder, or a pack made by ``sarlab scenes pack``; `load_scene` gives one
-scene to look at. A user's own source is one class of few lines and one registration::
+`load_split` takes a name of the catalog, a file or a folder and returns the split that a run uses; `load_scene` returns a
+single scene. Your own source is a small class and one registration::
 
-    @catalog_entries.register("mine")
     class Mine(Entry):
-        ...
+        def split(self, quantity):
+            return split_scenes(...)
+
+    catalog_entries.register("mine")(Mine("embedded", "My scenes", "CC BY 4.0", "", None))
 """
 
 from __future__ import annotations
 
 import difflib
+import os
+import urllib.parse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sarlab.errors import SceneError
 from sarlab.registry import Registry
-from sarlab.scenes import downloads, embedded, simulate, sources
+from sarlab.scenes import embedded, simulate
 from sarlab.scenes.embedded import load_optical_control, reference_normalizers
-from sarlab.scenes.packs import load_pack
-from sarlab.scenes.readers import read_scene
+from sarlab.scenes.folders import find_scenes
+from sarlab.scenes.readers import first_line, read_scene
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.splits import Split, split_scenes
 from sarlab.specs import SceneSpec
 
-__all__ = ["Entry", "catalog_entries", "load_optical_control", "load_scene", "load_split"]
+__all__ = ["DownloadEntry", "Entry", "catalog_entries", "load_optical_control", "load_scene", "load_split"]
+
+_CHIPS_URL = "https://storage.googleapis.com/sen1floods11/v1.1/data/flood_events/HandLabeled/S1Hand/"
+#: Name, bytes and SHA-256 of the Sen1Floods11 chips.
+_CHIPS = (
+    ("Ghana_53713", 1771472, "9b02324cd247cbe8212c73f958f430655972d010de8bab7e79f1c442f25a9bb6"),
+    ("Ghana_83483", 1787911, "affd4371d4806abad4fa259298be31c35efdeca18e9aadac3222d7a088215ee7"),
+    ("India_900498", 1668656, "83bc6bca280cb51264028515c944928ea2201386bee411d8bb5cabbcb51cc4a6"),
+    ("Nigeria_812045", 1792307, "60721c48b1bc862abdb9e6b0ee93d67590fb058f4581e43f615569b22beff4e0"),
+    ("Pakistan_849790", 1588159, "ff1f7b9afce78918808ced5d648d4df28a2047a05f934f649e728bad38533007"),
+    ("Somalia_699062", 1776009, "c905fcba8efe764f1c91d9b1fb061da12b797c645ad33b80befb575dc00a5d38"),
+    ("Spain_6860600", 1490744, "5ffd422a0375aa9113e078d7481643355aa9109dbaa459e03b659c0bde503787"),
+    ("USA_905409", 1479391, "0ec326c52448475242517cfe160b63eceb5af4c549474d3b6fbfc718a3c03abf"),
+)
+_UMBRA_URL = (
+    "https://umbra-open-data-catalog.s3.amazonaws.com/sar-data/tasks/Tanna%20Island,%20Vanuatu/"
+    "9c76a918-9247-42bf-b9f6-3b4f672bc148/2023-02-12-21-33-56_UMBRA-04/2023-02-12-21-33-56_UMBRA-04_GEC.tif"
+)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A source of scenes known by name.
+    """A source of scenes in the catalog.
 
     Parameters
     ----------
@@ -38,6 +59,7 @@ class Entry:
         One line.
     license, credit : str
     looks : float or None
+        Nominal number of looks.
     """
 
     kind: str
@@ -47,30 +69,22 @@ class Entry:
     looks: float | None
 
     def split(self, quantity: str) -> Split:
-        """The split that a run uses."""
+        """Return the split that a run uses."""
         raise NotImplementedError
 
-    def at_hand(self) -> bool:
-        """Whether the scenes can be loaded now, without a network."""
+    def available(self) -> bool:
+        """Return True if the scenes can be loaded without a network."""
         return True
 
 
-#: Sources by name; a package adds its own through the entry point group "sarlab.scenes".
+#: Sources by name; other packages add theirs through the entry point group "sarlab.scenes".
 catalog_entries: Registry[Entry] = Registry("source of scenes", "sarlab.scenes", SceneError)
 
 
 class _Embedded(Entry):
     def split(self, quantity: str) -> Split:
-        if quantity not in ("auto", "db"):
-            raise SceneError(f"the embedded scenes are in dB; use quantity 'auto' or 'db', not '{quantity}'")
+        _check_db("embedded", quantity)
         return embedded.embedded_split()
-
-
-catalog_entries.register("bigearthnet")(
-    _Embedded(
-        "embedded", "Sentinel-1 IW GRD, VV and VH, 10 m, Austria and Finland", embedded.LICENSE, embedded.CREDIT, 4.4
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -78,87 +92,200 @@ class _Simulated(Entry):
     correlation: float = 0.0
 
     def split(self, quantity: str) -> Split:
-        if quantity not in ("auto", "db"):
-            raise SceneError(f"the simulated scenes are in dB; use quantity 'auto' or 'db', not '{quantity}'")
+        _check_db("simulated", quantity)
         assert self.looks is not None
         return simulate.simulated_split(self.looks, self.correlation)
 
 
+def _check_db(kind: str, quantity: str) -> None:
+    if quantity not in ("auto", "db"):
+        raise SceneError(f"the {kind} scenes are in dB; use quantity 'auto' or 'db', not '{quantity}'")
+
+
+class NoNetworkError(SceneError):
+    """The server of a download cannot be reached."""
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file to download.
+
+    Parameters
+    ----------
+    url : str
+        Starts with ``https://``.
+    size : int
+        In bytes; 0 if unknown.
+    sha256 : str
+        Hexadecimal digits; empty if unknown, in which case the file is accepted as it comes.
+    """
+
+    url: str
+    size: int = 0
+    sha256: str = ""
+
+    @property
+    def filename(self) -> str:
+        """Name of the file in the cache."""
+        return self.url.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class DownloadEntry(Entry):
+    """Scenes to download into the cache once.
+
+    Parameters
+    ----------
+    name : str
+        Name in the catalog, and of the folder in the cache.
+    quantity : str
+        Unit of the samples.
+    files : tuple of Download
+    """
+
+    name: str = ""
+    quantity: str = "auto"
+    files: tuple[Download, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the files in the cache."""
+        return cache_folder() / self.name
+
+    @property
+    def missing(self) -> list[Download]:
+        """Files that are not in the cache."""
+        return [file for file in self.files if not self._cached(file)]
+
+    def _cached(self, file: Download) -> bool:
+        path = self.folder / file.filename
+        return path.is_file() and file.size in (0, path.stat().st_size)
+
+    def available(self) -> bool:
+        """Return True if all files are in the cache."""
+        return not self.missing
+
+    def split(self, quantity: str) -> Split:
+        """Return the split of the files in the cache."""
+        if self.missing:
+            raise SceneError(
+                f"'{self.name}' is not downloaded ({len(self.missing)} of {len(self.files)} files missing); "
+                f"run 'sarlab fetch {self.name}'"
+            )
+        found = find_scenes(self.folder, self.quantity if quantity == "auto" else quantity)
+        scenes = [replace(scene, credit=self.credit, looks=scene.looks or self.looks) for scene in found.scenes]
+        return split_scenes(scenes, reference_normalizers(), found.excluded, found.empty, found.note)
+
+    def fetch(self, file: Download, *, progress: bool = True) -> Path:
+        """Return the path of a file in the cache; download it if it is missing or its hash is wrong.
+
+        Raises
+        ------
+        NoNetworkError
+            The server cannot be reached.
+        SceneError
+            The server refuses, the transfer breaks off, the hash is wrong, or the cache cannot be written.
+        """
+        import pooch
+        from requests import exceptions
+
+        if not file.url.startswith("https://"):
+            raise SceneError(f"{file.url}: downloads need an https:// address")
+        pooch.get_logger().setLevel("WARNING")
+        name = file.filename
+        cache = pooch.create(
+            self.folder, "", registry={name: file.sha256 or None}, urls={name: file.url}, retry_if_failed=2
+        )
+        by_hand = f"Download it by hand and put it at {self.folder / name}"
+        try:
+            return Path(cache.fetch(name, progressbar=progress))
+        except exceptions.HTTPError as error:
+            raise SceneError(f"{file.url}: the server refused the download ({first_line(error)}). {by_hand}") from None
+        except (exceptions.ConnectionError, exceptions.Timeout) as error:
+            raise NoNetworkError(
+                f"cannot reach {urllib.parse.urlsplit(file.url).netloc} ({first_line(error)}). {by_hand}, or use scenes "
+                "that need no network ('bigearthnet', 'simulated-l4.4', your own files)"
+            ) from None
+        except exceptions.RequestException as error:
+            raise SceneError(f"{file.url}: the transfer failed ({first_line(error)}); try again") from None
+        except ValueError as error:
+            raise SceneError(f"{file.url}: {first_line(error)} If it persists: {by_hand}") from None
+        except OSError as error:
+            raise SceneError(
+                f"{self.folder}: cannot be written ({error.strerror or error}); set SARLAB_CACHE to another folder"
+            ) from None
+
+
+def cache_folder() -> Path:
+    """Return the folder of the downloads: ``SARLAB_CACHE``, or the cache folder of the platform."""
+    given = os.environ.get("SARLAB_CACHE")
+    if given:
+        return Path(given).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("sarlab"))
+
+
+def downloads() -> dict[str, DownloadEntry]:
+    """Return the sources that can be downloaded, by name."""
+    entries = {name: catalog_entries[name] for name in catalog_entries}
+    return {name: entry for name, entry in entries.items() if isinstance(entry, DownloadEntry)}
+
+
+catalog_entries.register("bigearthnet")(_Embedded(
+    "embedded", "Sentinel-1 IW GRD, VV and VH, 10 m, Austria and Finland", embedded.LICENSE, embedded.CREDIT, 4.4,
+))  # fmt: skip
 for _name, _looks, _correlation in simulate.catalog_names():
     _kind = f"speckle correlated by {_correlation:g}" if _correlation else "white speckle"
     _title = f"{_kind} of {_looks:g} looks over a known reflectivity"
     catalog_entries.register(_name)(_Simulated("simulated", _title, "MIT", "", _looks, _correlation))
-
-
-@dataclass(frozen=True)
-class _Downloaded(Entry):
-    name: str = ""
-
-    def split(self, quantity: str) -> Split:
-        source = downloads.SOURCES[self.name]
-        missing = source.missing
-        if missing:
-            count = f"{len(missing)} of {len(source.files)} files" if len(source.files) > 1 else "its file"
-            raise SceneError(
-                f"'{self.name}' is not at hand ({count} missing); fetch it once with 'sarlab fetch {self.name}'"
-            )
-        found = sources.read_source(source.folder, source.quantity if quantity == "auto" else quantity)
-        scenes = [replace(scene, credit=self.credit, looks=scene.looks or self.looks) for scene in found.scenes]
-        return split_scenes(scenes, reference_normalizers(), found.excluded, found.empty, found.note)
-
-    def at_hand(self) -> bool:
-        return not downloads.SOURCES[self.name].missing
-
-
-for _source in downloads.SOURCES.values():
-    catalog_entries.register(_source.name)(
-        _Downloaded("download", _source.title, _source.license, _source.credit, _source.looks, _source.name)
-    )
+catalog_entries.register("sen1floods11")(DownloadEntry(
+    "download", "Sentinel-1 IW GRD, VV and VH, 10 m, eight chips of 512×512 from seven flood events",
+    "Copernicus Sentinel data: free use with credit; chips by Bonafilia et al., CVPR Workshops 2020",
+    "contains modified Copernicus Sentinel data [2016–2019]; Sen1Floods11 (Bonafilia et al., 2020)", 4.4,
+    "sen1floods11", "db", tuple(Download(f"{_CHIPS_URL}{name}_S1Hand.tif", *about) for name, *about in _CHIPS),
+))  # fmt: skip
+catalog_entries.register("umbra-tanna")(DownloadEntry(
+    "download", "Umbra X-band spotlight GEC, 8-bit amplitude, 0.6 m, Tanna (Vanuatu), 2023-02-12", "CC BY 4.0",
+    "Umbra Space Open Data, CC BY 4.0", None, "umbra-tanna", "amplitude", (Download(_UMBRA_URL),),
+))  # fmt: skip
 
 
 def load_split(spec: SceneSpec) -> Split:
-    """Scenes by role for a run.
+    """Load the scenes of a run by role.
 
     Parameters
     ----------
     spec : SceneSpec
-        `source` is a name of the catalog, the path of a file or folder, or a pack (``scenes.npz``, or
-        ``scenes.npz#name`` where it holds several sources).
-
-    Returns
-    -------
-    Split
+        `source` is a name of the catalog, or the path of a file or folder.
 
     Raises
     ------
     SceneError
-        Unknown name, missing file, nothing usable in it.
+        Unknown name, missing file, or nothing usable in it.
     """
     if spec.source in catalog_entries:
         return catalog_entries[spec.source].split(spec.quantity)
     path = Path(spec.source).expanduser()
-    pack, _, name = spec.source.partition("#")
-    if pack.lower().endswith(".npz") and not (name and path.exists()):
-        return load_pack(Path(pack).expanduser(), name)
     if not path.exists():
         raise _unknown(spec.source)
-    found = sources.read_source(path, spec.quantity)
+    found = find_scenes(path, spec.quantity)
     return split_scenes(found.scenes, reference_normalizers(), found.excluded, found.empty, found.note)
 
 
 def load_scene(name: str, quantity: str = "auto") -> Scene:
-    """One scene: by its own name, the first test scene of a source, or a file as it is.
+    """Load a single scene: an embedded scene, the first test scene of a source, or a file.
 
     Returns
     -------
     Scene
-        In dB where it comes out of a split; a file in the quantity it has.
+        In dB, except for a file, which keeps its quantity.
     """
     scenes = embedded.embedded_scenes()
     if name in scenes:
         return scenes[name]
     path = Path(name).expanduser()
-    if name not in catalog_entries and path.is_file() and path.suffix.lower() != ".npz":
+    if name not in catalog_entries and path.is_file():
         return read_scene(path, quantity)
     split = load_split(SceneSpec(name, quantity))
     reasons = dict(split.excluded)

@@ -1,4 +1,4 @@
-"""What the samples of a file are: the rules behind ``quantity="auto"``, and what names say about a product."""
+"""Deduce quantity, polarization and acquisition of a file from its names and values (``quantity="auto"``)."""
 
 from __future__ import annotations
 
@@ -10,19 +10,14 @@ import numpy as np
 
 from sarlab.errors import SceneError
 
-#: Tag under which this package writes the quantity of a GeoTIFF.
+#: GeoTIFF tag in which this package stores the quantity.
 QUANTITY_TAG = "SARLAB_QUANTITY"
 #: Nominal number of looks of Sentinel-1 IW GRDH.
 SENTINEL1_GRD_LOOKS = 4.4
 
 _UNITS = {
-    "db": "db",
-    "decibel": "db",
-    "decibels": "db",
-    "amplitude": "amplitude",
-    "intensity": "intensity",
-    "power": "intensity",
-}
+    "db": "db", "decibel": "db", "decibels": "db", "amplitude": "amplitude", "intensity": "intensity", "power": "intensity",
+}  # fmt: skip
 _WORDS = {
     "db": "db", "decibel": "db", "amplitude": "amplitude", "amp": "amplitude", "magnitude": "amplitude", "gec": "amplitude",
     "intensity": "intensity", "power": "intensity", "linear": "intensity",
@@ -35,21 +30,21 @@ _POLARIZATION = re.compile(r"(?<![A-Za-z])(VV|VH|HH|HV)(?![A-Za-z])", re.IGNOREC
 
 
 def words_of(name: str) -> list[str]:
-    """Lower-case words of a file or band name, cut at anything but letters and digits."""
+    """Split a file or band name into lower-case words at everything but letters and digits."""
     return [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
 
 
 def polarization(name: str) -> str | None:
-    """``"VV"``, ``"VH"``, ``"HH"`` or ``"HV"`` where a name says exactly one of them, else None."""
+    """Return ``"VV"``, ``"VH"``, ``"HH"`` or ``"HV"`` if a name contains exactly one of them, else None."""
     found = {match.upper() for match in _POLARIZATION.findall(name.replace("_", " "))}
     return found.pop() if len(found) == 1 else None
 
 
 def acquisition_of(path: str | Path) -> str:
-    """Identity of the acquisition or event that a file belongs to, as far as names tell.
+    """Deduce the acquisition or event of a file from its path.
 
-    A Sentinel-1 product identifier in the file's name or in that of a folder above it; the event of a Sen1Floods11 chip
-    (``Ghana_53713_S1Hand`` → ``Ghana``); otherwise the file's name without its polarization.
+    The first that applies: a Sentinel-1 product identifier in the name of the file or of a folder above it; the event of
+    a Sen1Floods11 chip (``Ghana_53713_S1Hand`` → ``Ghana``); the file name without its polarization.
     """
     path = Path(path)
     for part in (path.stem, *(parent.name for parent in path.parents)):
@@ -59,15 +54,16 @@ def acquisition_of(path: str | Path) -> str:
     match = _CHIP.match(path.stem)
     if match:
         return match.group(1)
-    return (
-        re.sub(r"(?i)(^|[_\-. ]+)(vv|vh|hh|hv)(?=$|[_\-. ])", "", path.stem).strip("_-. ")
-        or path.parent.name
-        or path.stem
-    )
+    return without_polarization(path.stem) or path.parent.name or path.stem
+
+
+def without_polarization(name: str) -> str:
+    """Remove the polarization from a name: ``night_VV`` → ``night``."""
+    return re.sub(r"(?i)(^|[_\-. ]+)(vv|vh|hh|hv)(?=$|[_\-. ])", "", name).strip("_-. ")
 
 
 def is_sentinel1_detected(path: str | Path) -> bool:
-    """True where the name says Sentinel-1 ground range detected (product identifier or Sen1Floods11 chip)."""
+    """Return True if the path names a Sentinel-1 ground range detected product or a Sen1Floods11 chip."""
     acquisition = acquisition_of(path)
     return (
         ("_GRD" in acquisition and acquisition.startswith("S1"))
@@ -77,18 +73,18 @@ def is_sentinel1_detected(path: str | Path) -> bool:
 
 
 def decide_quantity(name: str, dtype: str, sample: np.ndarray, tags: Mapping[str, str], hints: tuple[str, ...]) -> str:
-    """Quantity of a file whose user says ``"auto"``.
+    """Decide the quantity of a file that is read with quantity ``"auto"``.
 
-    In this order: the tag that this package writes; a complex sample type is complex; units of the bands; integers are
-    amplitude (detected products are delivered as amplitude numbers) unless some are negative; words in file and band
-    names (``db``, ``amplitude``, ``gec``, ``intensity`` …) unless the values contradict them; real numbers of which at
-    least half lie below −1 and all between −200 and 100 are dB. Nothing else is guessed: amplitude and intensity look
+    The first rule that applies decides: the tag written by this package; a complex sample type; the unit of the bands;
+    integers without negative values are amplitude, as detected products are delivered; words in file and band names
+    (``db``, ``amplitude``, ``gec``, ``intensity`` …) unless the values contradict them; real numbers between −200 and
+    100 of which at least half lie below −1 are dB. Amplitude and intensity are never guessed, because their values look
     alike.
 
     Parameters
     ----------
     name : str
-        For messages.
+        File name for error messages.
     dtype : str
         Sample type of the file.
     sample : ndarray
@@ -96,12 +92,12 @@ def decide_quantity(name: str, dtype: str, sample: np.ndarray, tags: Mapping[str
     tags : mapping
         Tags of the file.
     hints : tuple of str
-        Units first, then file name and band names.
+        Units, then file name and band names.
 
     Raises
     ------
     SceneError
-        Where no rule decides.
+        No rule applies.
     """
     stated = tags.get(QUANTITY_TAG, "").lower()
     if stated in ("complex", "amplitude", "intensity", "db"):
@@ -116,8 +112,8 @@ def decide_quantity(name: str, dtype: str, sample: np.ndarray, tags: Mapping[str
     if np.dtype(dtype).kind in "ui":
         if negative:
             raise SceneError(
-                f"{name}: integers of which some are negative are neither amplitude nor intensity; "
-                "say what they are with quantity 'db' (or convert scaled dB to dB first)"
+                f"{name}: negative integers are neither amplitude nor intensity; "
+                "set quantity 'db' (convert scaled dB to dB first)"
             )
         return "amplitude"
     said = {_WORDS[word] for hint in hints for word in words_of(hint) if word in _WORDS}
@@ -128,23 +124,20 @@ def decide_quantity(name: str, dtype: str, sample: np.ndarray, tags: Mapping[str
             return "db"
         raise SceneError(
             f"{name}: samples from {finite.min():.4g} to {finite.max():.4g} look neither like dB nor like amplitude or "
-            "intensity; say what they are with quantity 'db', 'amplitude' or 'intensity'"
+            "intensity; set quantity 'db', 'amplitude' or 'intensity'"
         )
     if np.isneginf(sample).any():
         return "db"
     raise SceneError(
-        f"{name}: real samples without a sign cannot be told apart as amplitude, intensity or dB; "
-        "say which with quantity 'amplitude', 'intensity' or 'db'"
+        f"{name}: non-negative real samples may be amplitude, intensity or dB; "
+        "set quantity 'amplitude', 'intensity' or 'db'"
     )
 
 
 def check_quantity(name: str, quantity: str, dtype: str, data: np.ndarray) -> None:
-    """Refuse samples that cannot be of the stated quantity.
+    """Raise SceneError if the samples cannot be of the stated quantity.
 
-    Raises
-    ------
-    SceneError
-        Complex samples that are said to be real or the reverse; negative amplitude or intensity; dB beyond ±400.
+    These are complex samples of a real quantity or the reverse, negative amplitude or intensity, and dB beyond ±400.
     """
     is_complex = np.iscomplexobj(data)
     if quantity == "complex" and not is_complex:
@@ -158,10 +151,11 @@ def check_quantity(name: str, quantity: str, dtype: str, data: np.ndarray) -> No
     low, high = np.nanmin(data, initial=0.0), np.nanmax(data, initial=0.0)
     if quantity in ("amplitude", "intensity") and low < 0:
         raise SceneError(
-            f"{name}: negative {quantity} ({low:.4g}) does not exist; the samples are probably in dB (quantity 'db')"
+            f"{name}: negative {quantity} ({low:.4g}) is impossible; the samples are probably in dB (quantity 'db')"
         )
     finite_low = np.nanmin(np.where(np.isneginf(data), 0.0, data), initial=0.0) if np.isneginf(low) else low
     if quantity == "db" and (high > 400 or finite_low < -400):
         raise SceneError(
-            f"{name}: samples from {finite_low:.4g} to {high:.4g} are no dB; use quantity 'amplitude' or 'intensity', or declare nodata"
+            f"{name}: samples from {finite_low:.4g} to {high:.4g} cannot be dB; "
+            "use quantity 'amplitude' or 'intensity', or declare a nodata value"
         )

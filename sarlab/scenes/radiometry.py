@@ -1,12 +1,12 @@
-"""Radiometry: amplitude, intensity and dB, exact zeros, and the affine normalizer of network inputs.
+"""Radiometry: amplitude, intensity and dB; exact zeros; normalizers; local means; gray values.
 
-Nothing here clips. dB is always 10·log10(intensity); intensity is amplitude squared or the squared modulus.
+dB is always 10·log10(intensity); intensity is amplitude squared or the squared modulus. Nothing is clipped.
 
-An exact zero has no logarithm, yet it is a measured value. `to_db` puts it on a **floor**: half of the smallest positive
-sample that can occur, in the unit of the product. That is half a quantum for integer products (amplitude DN 0.5, that is
-−6.02 dB; intensity 0.5, −3.01 dB) and half of the smallest positive sample of the band for floats (for dB files with
-samples of minus infinity: half of the smallest positive intensity). `from_db` turns everything nearer to the floor than
-to the smallest positive sample back into exact zeros.
+An exact zero is a measured value without a logarithm. `to_db` maps it to a **floor**: half of the smallest positive
+sample that can occur, in the unit of the product. For integer products this is half a quantum (amplitude 0.5, that is
+−6.02 dB; intensity 0.5, −3.01 dB), for floats half of the smallest positive sample of the band (in dB files with samples
+of minus infinity, half of the smallest positive intensity). `from_db` turns every sample that is closer to the floor than
+to the smallest positive sample back into an exact zero.
 """
 
 from __future__ import annotations
@@ -22,32 +22,17 @@ import numpy as np
 from sarlab.errors import SceneError
 from sarlab.scenes.scene import Scene
 
-#: Tags that travel with a scene in dB, so that the way back is exact.
+#: Tags of a scene in dB that make the conversion back exact.
 FLOOR_TAG = "SARLAB_ZERO_FLOOR_DB"
 NATIVE_TAG = "SARLAB_NATIVE_QUANTITY"
 
-#: dB between the floor and the smallest positive sample: half an amplitude, half an intensity.
-_GAP_DB = {
-    "amplitude": 20 * math.log10(2),
-    "complex": 20 * math.log10(2),
-    "intensity": 10 * math.log10(2),
-    "db": 10 * math.log10(2),
-}
+#: dB between the floor and the smallest positive sample: a factor of two in amplitude or in intensity.
+_AMPLITUDE_GAP, _INTENSITY_GAP = 20 * math.log10(2), 10 * math.log10(2)
+_GAP_DB = {"amplitude": _AMPLITUDE_GAP, "complex": _AMPLITUDE_GAP, "intensity": _INTENSITY_GAP, "db": _INTENSITY_GAP}
 
 
 def intensity(data: np.ndarray, quantity: str) -> np.ndarray:
-    """Linear intensity of samples of any quantity.
-
-    Parameters
-    ----------
-    data : ndarray of float32 or complex64, any shape
-    quantity : {"complex", "amplitude", "intensity", "db"}
-
-    Returns
-    -------
-    ndarray of float64, same shape
-        NaN stays NaN; minus infinity dB gives an exact zero.
-    """
+    """Convert samples of any quantity to linear intensity (float64); minus infinity dB becomes an exact zero."""
     if quantity == "db":
         return np.power(10.0, np.asarray(data, np.float64) / 10)
     if quantity == "intensity":
@@ -61,19 +46,19 @@ def intensity(data: np.ndarray, quantity: str) -> np.ndarray:
 
 
 def amplitude(data: np.ndarray, quantity: str) -> np.ndarray:
-    """Amplitude (square root of intensity) of samples of any quantity, as float64."""
+    """Convert samples of any quantity to amplitude (float64), the square root of intensity."""
     if quantity == "amplitude":
         return np.asarray(data, np.float64)
     return np.sqrt(intensity(data, quantity))
 
 
 def decibels(data: np.ndarray, quantity: str) -> np.ndarray:
-    """10·log10(intensity) of samples of any quantity, as float64; exact zeros give minus infinity.
+    """Convert samples of any quantity to dB (float64); exact zeros become minus infinity.
 
     Raises
     ------
     SceneError
-        Where amplitude or intensity is negative.
+        Negative amplitude or intensity.
     """
     if quantity == "db":
         return np.asarray(data, np.float64)
@@ -84,15 +69,13 @@ def decibels(data: np.ndarray, quantity: str) -> np.ndarray:
     else:
         raise SceneError(f"unknown quantity '{quantity}'; use complex, amplitude, intensity or db")
     if np.nanmin(data, initial=0.0) < 0:
-        raise SceneError(
-            f"negative {quantity} has no logarithm; the samples are probably in dB already (quantity 'db')"
-        )
+        raise SceneError(f"negative {quantity} has no logarithm; the samples are probably in dB (quantity 'db')")
     with np.errstate(divide="ignore"):
         return factor * np.log10(data)
 
 
 def zero_floor_db(scene: Scene) -> tuple[float, ...]:
-    """Floor in dB for the exact zeros of each band (see the module's text); NaN for a band without exact zeros."""
+    """Return the floor for exact zeros of each band in dB (see the module's docstring); NaN for a band without zeros."""
     return tuple(_band_floor(scene, band) for band in range(scene.shape[0]))
 
 
@@ -108,13 +91,12 @@ def _band_floor(scene: Scene, band: int) -> float:
     positive = samples[scene.valid[band] & (samples != zero)]
     if positive.size == 0:
         return -gap
-    return float(
-        decibels(np.min(np.abs(positive) if scene.quantity != "db" else positive), _real(scene.quantity)) - gap
-    )
+    smallest = np.min(positive if scene.quantity == "db" else np.abs(positive))
+    return float(decibels(smallest, "amplitude" if scene.quantity == "complex" else scene.quantity) - gap)
 
 
 def stored_floors(scene: Scene) -> np.ndarray | None:
-    """Floors that `to_db` left in the tags of a scene in dB, one per band, NaN for none; None where it left no tag."""
+    """Return the floors that `to_db` stored in the tags, one per band and NaN for none; None without such a tag."""
     text = scene.tags.get(FLOOR_TAG)
     if text is None:
         return None
@@ -125,24 +107,20 @@ def stored_floors(scene: Scene) -> np.ndarray | None:
         raise SceneError(f"scene '{scene.name}': tag {FLOOR_TAG}={text!r} is no table of numbers; remove it") from None
 
 
-def _real(quantity: str) -> str:
-    return "amplitude" if quantity == "complex" else quantity
-
-
 def to_db(scene: Scene, floor_db: Iterable[float] | float | None = None) -> Scene:
-    """The scene in dB, exact zeros on a floor; nothing else is moved.
+    """Convert a scene to dB, with exact zeros on a floor and all other samples unclipped.
 
     Parameters
     ----------
     scene : Scene
         Of any quantity. The phase of a complex scene is lost.
     floor_db : float or one float per band, optional
-        Floor for exact zeros; default `zero_floor_db`. Give it where windows of one product are converted one by one.
+        Floor for exact zeros; default `zero_floor_db`. Required to convert a product window by window consistently.
 
     Returns
     -------
     Scene
-        Quantity ``"db"``. Its tags keep the native quantity and, where there are zeros, the floor of each band.
+        Quantity ``"db"``. Its tags keep the native quantity and, if there are zeros, the floor of each band.
     """
     if floor_db is None:
         floors = zero_floor_db(scene)
@@ -157,26 +135,26 @@ def to_db(scene: Scene, floor_db: Iterable[float] | float | None = None) -> Scen
     tags.setdefault(NATIVE_TAG, scene.quantity)
     if zeros.any():
         db = np.where(zeros, np.asarray(floors)[:, None, None], db)
-        # By band name, so that a scene of one of the bands still finds its own.
+        # By band name, so that a single band of the scene still finds its own.
         known = {band: float(f) for band, f in zip(scene.bands, floors, strict=True) if np.isfinite(f)}
         tags[FLOOR_TAG] = json.dumps(known)
     return scene.with_data(db.astype(np.float32), quantity="db", tags=tags)
 
 
 def from_db(scene: Scene, quantity: str | None = None) -> Scene:
-    """Back from dB: the inverse of `to_db`, exact zeros included.
+    """Convert a scene back from dB: the inverse of `to_db`, exact zeros included.
 
     Parameters
     ----------
     scene : Scene
         Quantity ``"db"``.
     quantity : {"amplitude", "intensity", "db"}, optional
-        Default: what `to_db` started from; intensity where that was complex (its phase is gone) or is not recorded.
+        Default: the quantity before `to_db`; intensity if that was complex (its phase is lost) or is not recorded.
 
     Returns
     -------
     Scene
-        float32, not rounded: a writer rounds where the file's sample type asks for it.
+        float32, not rounded: the writer rounds if the sample type of the file requires it.
     """
     if scene.quantity != "db":
         raise SceneError(f"scene '{scene.name}': from_db needs a scene in dB, not in {scene.quantity}")
@@ -206,8 +184,8 @@ class Normalizer:
     Parameters
     ----------
     low, high : float
-        In dB; by convention the 0.1 and 99.9 percentiles of the training samples of one band. The same pair is the
-        clip range of PSNR, which clips for itself.
+        In dB; by convention the 0.1 and 99.9 percentiles of the training samples of one band. PSNR clips to the same
+        range.
     """
 
     low: float
@@ -223,20 +201,20 @@ class Normalizer:
         return self.high - self.low
 
     def normalize(self, db: Any) -> Any:
-        """dB (array or tensor) → network units."""
+        """Map dB (array or tensor) to network units."""
         return (db - self.low) / self.width
 
     def denormalize(self, values: Any) -> Any:
-        """Network units (array or tensor) → dB."""
+        """Map network units (array or tensor) to dB."""
         return values * self.width + self.low
 
     def to_dict(self) -> dict[str, float]:
-        """Plain dictionary for JSON."""
+        """Return a plain dictionary for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, float]) -> Normalizer:
-        """Inverse of `to_dict`."""
+        """Invert `to_dict`."""
         try:
             return cls(float(values["low"]), float(values["high"]))
         except (KeyError, TypeError, ValueError):
@@ -244,15 +222,15 @@ class Normalizer:
 
 
 def fit_normalizer(samples_db: np.ndarray, percentiles: tuple[float, float] = (0.1, 99.9)) -> Normalizer:
-    """Normalizer from training samples in dB (NaN and infinities are left out).
+    """Fit a normalizer to training samples in dB, ignoring NaN and infinities.
 
-    Constant samples get a range of 1 dB around them, so that the map stays invertible.
+    A range below 1 dB is widened to 1 dB, so that constant samples leave the map invertible.
     """
     samples = np.asarray(samples_db, np.float64)
     samples = samples[np.isfinite(samples)]
     if samples.size == 0:
         raise SceneError("no valid sample to fit a normalizer to; the training scenes are all nodata")
-    # Rounded, so that the recorded pair is the pair that was used.
+    # Rounded, so that the recorded pair is the pair in use.
     low, high = (round(float(p), 4) for p in np.percentile(samples, percentiles))
     if high - low < 1.0:
         middle = (low + high) / 2
@@ -261,7 +239,7 @@ def fit_normalizer(samples_db: np.ndarray, percentiles: tuple[float, float] = (0
 
 
 def fit_normalizers(scenes: Iterable[Scene], percentiles: tuple[float, float] = (0.1, 99.9)) -> dict[str, Normalizer]:
-    """One normalizer per band name over all training scenes in dB."""
+    """Fit one normalizer per band name to all training scenes in dB."""
     pooled: dict[str, list[np.ndarray]] = {}
     for scene in scenes:
         if scene.quantity != "db":
@@ -269,3 +247,36 @@ def fit_normalizers(scenes: Iterable[Scene], percentiles: tuple[float, float] = 
         for index, band in enumerate(scene.bands):
             pooled.setdefault(band, []).append(scene.data[index][scene.valid[index]])
     return {band: fit_normalizer(np.concatenate(parts), percentiles) for band, parts in pooled.items()}
+
+
+def local_mean(values: np.ndarray, valid: np.ndarray, side: int) -> np.ndarray:
+    """Average the valid samples of an image in a `side`×`side` window, mirrored at the border; 0 where invalid."""
+    from scipy.ndimage import uniform_filter
+
+    total = uniform_filter(np.where(valid, values, 0.0), side, mode="reflect")
+    if valid.all():
+        return total
+    weight = np.maximum(uniform_filter(valid.astype(np.float64), side, mode="reflect"), 1e-9)
+    with np.errstate(all="ignore"):
+        return np.where(valid, total / weight, 0)
+
+
+def to_gray(image_db: np.ndarray, clip: tuple[float, float], levels: int = 256) -> np.ndarray:
+    """Convert an image in dB to gray values, for display only.
+
+    Parameters
+    ----------
+    image_db : ndarray of float, shape (height, width)
+        NaN becomes black.
+    clip : (low, high)
+        In dB; shown as black and white.
+    levels : int
+        Number of distinct gray values.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width)
+    """
+    low, high = clip
+    unit = np.clip((np.nan_to_num(image_db, nan=low) - low) / (high - low), 0, 1)
+    return np.round(np.round(unit * (levels - 1)) * (255 / (levels - 1))).astype(np.uint8)

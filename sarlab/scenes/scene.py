@@ -1,4 +1,4 @@
-"""Scene: one SAR product, or a piece of one, as an array that knows what it is."""
+"""Scene: bands, samples, valid mask, georeference and metadata of a SAR product or a window of it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from sarlab.errors import SceneError
 
 QUANTITIES = ("complex", "amplitude", "intensity", "db")
 
+#: (row, column, height, width) in pixels.
+Window = tuple[int, int, int, int]
+
 
 @dataclass(frozen=True)
 class Georeference:
-    """Where the pixels lie.
+    """Position of the pixels on the ground.
 
     Parameters
     ----------
     crs : str
-        Coordinate reference system as WKT; empty where the file states none.
+        Coordinate reference system as WKT; empty if unknown.
     transform : tuple of 6 floats
         Affine coefficients (a, b, c, d, e, f): x = a·column + b·row + c, y = d·column + e·row + f.
     """
@@ -31,7 +34,7 @@ class Georeference:
     transform: tuple[float, float, float, float, float, float]
 
     def shifted(self, row: int, column: int) -> Georeference:
-        """Georeference of a window whose first pixel is (`row`, `column`)."""
+        """Return the georeference of a window whose first pixel is (`row`, `column`)."""
         a, b, c, d, e, f = self.transform
         return replace(self, transform=(a, b, a * column + b * row + c, d, e, d * column + e * row + f))
 
@@ -43,13 +46,13 @@ class Scene:
     Parameters
     ----------
     data : ndarray, shape (bands, height, width), float32 or complex64
-        Samples in the unit of `quantity`. Samples that are not valid are NaN.
+        Samples in the unit of `quantity`; NaN where invalid.
     quantity : {"complex", "amplitude", "intensity", "db"}
-        What a sample is. ``"db"`` is 10·log10(intensity).
+        Unit of the samples. ``"db"`` is 10·log10(intensity).
     bands : tuple of str
         Name of each band, usually its polarization: ``("VV", "VH")``.
     name : str
-        How rows and figures call the scene.
+        Name in tables and figures.
     valid : ndarray of bool, shape (bands, height, width), optional
         False where the product has no measurement (nodata, NaN). Default: where `data` is not NaN.
         An exact zero (minus infinity in dB) is a measured value, not nodata.
@@ -60,27 +63,27 @@ class Scene:
     native_bits : int
         Bits per sample of the product as delivered (Sentinel-1 GRD 16, single-look complex 32, Umbra GEC 8).
     acquisition : str
-        Identity of the acquisition or event. Splits never cut through it without saying so.
+        Identity of the acquisition or event; splits keep its scenes together.
     georeference : Georeference, optional
     nodata : float, optional
-        The file's own nodata value; None where it uses NaN or none.
+        Nodata value of the source file; None if it uses NaN or has none.
     dtype : str
-        Sample type of the source file, for writing it back: ``"float32"``, ``"uint8"``.
+        Sample type of the source file, used when the scene is written: ``"float32"``, ``"uint8"``.
     tags : mapping of str to str
         Further metadata of the source file.
     simulated : bool
-        True where the speckle was drawn by a computer.
+        True for simulated speckle.
     seen_in_training : {"true", "false", "unknown"}
-        Whether a model of the run at hand may have been trained on these pixels.
+        Whether a model of this run was trained on these pixels.
     credit : str
-        Credit line to print beside a picture of the scene.
+        Credit line to print with a picture of the scene.
     """
 
     data: np.ndarray
     quantity: str
     bands: tuple[str, ...]
     name: str = "scene"
-    # Always an array once built; None asks for the default.
+    # None selects the default; always an array after initialization.
     valid: np.ndarray = None  # type: ignore[assignment]
     looks: float | None = None
     spacing: tuple[float, float] | None = None
@@ -120,7 +123,7 @@ class Scene:
         object.__setattr__(self, "tags", MappingProxyType(dict(self.tags)))
 
     def __reduce__(self) -> tuple[partial[Scene], tuple[()]]:
-        """For other processes: a read-only view of the tags cannot be sent, a plain copy can."""
+        """Pickle the tags as a plain dictionary, because a mapping proxy cannot be pickled."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return partial(Scene, **{**values, "tags": dict(self.tags)}), ()
 
@@ -130,18 +133,18 @@ class Scene:
         return self.data.shape
 
     def with_data(self, data: np.ndarray, **changes: Any) -> Scene:
-        """Same scene, other samples (and any other field); the valid mask is kept unless it is given."""
+        """Return a copy with other samples; the valid mask is kept if the shape is unchanged and no mask is given."""
         changes.setdefault("valid", self.valid if data.shape == self.data.shape else None)
         return replace(self, data=data, **changes)
 
     def window(self, row: int, column: int, height: int, width: int) -> Scene:
-        """Cut a window (views, not copies); the georeference moves along."""
+        """Return a window as views of the samples, with its own georeference."""
         rows, columns = slice(row, row + height), slice(column, column + width)
         moved = self.georeference.shifted(row, column) if self.georeference else None
         return replace(self, data=self.data[:, rows, columns], valid=self.valid[:, rows, columns], georeference=moved)
 
     def band(self, which: int | str) -> Scene:
-        """One band as a scene of its own."""
+        """Return a single band, by index or name."""
         if isinstance(which, str) and which not in self.bands:
             raise SceneError(f"scene '{self.name}' has no band '{which}'; it has {', '.join(self.bands)}")
         index = self.bands.index(which) if isinstance(which, str) else which

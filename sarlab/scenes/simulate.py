@@ -1,8 +1,17 @@
-"""Simulated scenes: a known reflectivity, and gamma speckle of known looks over it.
+"""Simulated scenes: a known reflectivity, multiplied by gamma speckle of known looks.
 
-The reflectivity has what the metrics look for: homogeneous regions with straight edges between them, textured regions,
-thin dark roads, and point targets. Its levels are those of Sentinel-1 VV backscatter. Scenes of the catalog share their
-reflectivity over all numbers of looks, so that looks can be compared on equal ground.
+The reflectivity contains homogeneous regions with straight edges between them, textured regions, thin dark roads and
+point targets, at the levels of Sentinel-1 VV backscatter. Scenes of the catalog that differ only in their looks share the
+same reflectivity.
+
+Speckle is gamma distributed, white or correlated with the Gaussian-shaped autocorrelation ρ(d) = ρ₁^(d²), where d is the
+distance in pixels. White speckle is drawn independently. Correlated speckle is drawn in two ways of the same distribution:
+
+- Integer L up to 16: the mean of L squared moduli of filtered circular complex Gaussian fields, as in a multilooked,
+  oversampled product. The intensity correlation is the square of the field correlation.
+- Any other L: a Gaussian copula. A filtered real Gaussian field is mapped to uniform by its distribution function and to
+  gamma by the inverse one, so the marginal is exact. The Gaussian correlation that gives ρ₁ after this mapping follows
+  from its Hermite expansion.
 """
 
 from __future__ import annotations
@@ -13,13 +22,15 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from scipy import fft
 from scipy.ndimage import gaussian_filter
+from scipy.optimize import brentq
 from scipy.spatial import cKDTree
+from scipy.special import gammainccinv, gammaincinv, ndtr
 
 from sarlab.errors import SceneError
 from sarlab.scenes.radiometry import fit_normalizers, to_db
 from sarlab.scenes.scene import Scene
-from sarlab.scenes.speckle import speckle
 from sarlab.scenes.splits import Split
 
 CONTENTS = ("regions", "texture", "roads", "targets")
@@ -34,26 +45,29 @@ _CLASSES = (
     ("urban", -4.0, 0.60, 0.10),
 )
 _ROAD_DB = -18.0
+#: Speckle of up to this many integer looks is the mean of as many complex fields.
+_MOST_FIELDS = 16
+_HERMITE_TERMS = 60
 
 
 @dataclass(frozen=True)
 class SimulationSpec:
-    """A simulated scene.
+    """Parameters of a simulated scene.
 
     Parameters
     ----------
     height, width : int
-        Pixels.
+        In pixels.
     looks : float
-        L > 0, fractional allowed.
+        L > 0, fractional or not.
     correlation : float
-        Of the speckle intensity of neighbors, 0 (white) to below 1.
+        Correlation of the speckle intensity of neighboring pixels, in [0, 1); 0 is white.
     seed : int
-        Of reflectivity and speckle; the reflectivity depends on nothing else but the size and the content.
+        Of reflectivity and speckle.
     content : tuple of str
-        Among ``"regions"``, ``"texture"``, ``"roads"``, ``"targets"``; empty is one homogeneous area of −10 dB.
+        Any of ``"regions"``, ``"texture"``, ``"roads"``, ``"targets"``; empty for a homogeneous area of −10 dB.
     quantity : {"db", "intensity", "amplitude"}
-        Of the scenes returned.
+        Of the returned scenes.
     """
 
     height: int = 256
@@ -76,18 +90,18 @@ class SimulationSpec:
 
 @dataclass(frozen=True, eq=False)
 class Reflectivity:
-    """The truth behind a simulated scene.
+    """Ground truth of a simulated scene.
 
     Attributes
     ----------
     background : ndarray of float64, shape (height, width)
-        Linear intensity that the speckle multiplies.
+        Linear intensity, to be multiplied by speckle.
     targets : ndarray of float64, shape (height, width)
         Linear intensity of point targets, added without speckle.
     regions : ndarray of int, shape (height, width)
-        Number of the region of each pixel.
+        Region index of each pixel.
     textured, roads : ndarray of bool, shape (height, width)
-        Where there is texture, and where there is a road.
+        Pixels with texture, and pixels of roads.
     positions : ndarray of int, shape (n, 2)
         Row and column of each point target.
     """
@@ -106,7 +120,7 @@ class Reflectivity:
 
 
 def reflectivity(spec: SimulationSpec) -> Reflectivity:
-    """Reflectivity field of a specification; looks and correlation touch nothing but the width of point targets."""
+    """Draw the reflectivity of a scene; it does not depend on the looks, and only point targets on the correlation."""
     generator = np.random.default_rng([spec.seed, 0])
     shape = (spec.height, spec.width)
     rows, columns = np.mgrid[: spec.height, : spec.width].astype(float)
@@ -134,7 +148,7 @@ def reflectivity(spec: SimulationSpec) -> Reflectivity:
 
 
 def _regions(rows: np.ndarray, columns: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Cells around random centers, about 60 pixels wide, each of one land class."""
+    """Draw Voronoi cells about 60 pixels wide, each of one land class; return cell indices and classes."""
     height, width = rows.shape
     count = max(3, round(height * width / 60**2))
     centers = generator.random((count, 2)) * (height, width)
@@ -145,7 +159,7 @@ def _regions(rows: np.ndarray, columns: np.ndarray, generator: np.random.Generat
 
 
 def _roads(rows: np.ndarray, columns: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Straight dark lines, 1 to 4 pixels wide, across the scene."""
+    """Draw straight lines, 1 to 4 pixels wide, across the scene."""
     height, width = rows.shape
     mask = np.zeros(rows.shape, bool)
     for _ in range(max(1, round(np.sqrt(height * width) / 80))):
@@ -159,9 +173,9 @@ def _roads(rows: np.ndarray, columns: np.ndarray, generator: np.random.Generator
 def _targets(
     shape: tuple[int, int], correlation: float, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Point targets of 0 to 20 dB at whole pixels; as wide as the speckle is correlated.
+    """Draw point targets of 0 to 20 dB at whole pixels, as wide as the speckle is correlated.
 
-    Few enough to stay above the 99.9 % percentile, so that they do not stretch the clip range.
+    They are few enough to lie above the 99.9 % percentile, so that they do not widen the clip range.
     """
     count = max(1, round(shape[0] * shape[1] / 100**2))
     positions = np.stack([generator.integers(0, side, count) for side in shape], -1)
@@ -169,7 +183,7 @@ def _targets(
     targets = np.zeros(shape)
     np.maximum.at(targets, tuple(positions.T), power)
     if correlation > 0:
-        # The intensity response has the shape of the speckle autocorrelation; its peak is kept.
+        # The response in intensity has the shape of the speckle autocorrelation; its peak is unchanged.
         sigma = np.sqrt(-1 / (2 * np.log(correlation)))
         unit = np.zeros((2 * int(np.ceil(4 * sigma)) + 1,) * 2)
         unit[unit.shape[0] // 2, unit.shape[1] // 2] = 1
@@ -178,15 +192,106 @@ def _targets(
     return targets, positions
 
 
+def speckle(
+    shape: tuple[int, int], looks: float, generator: np.random.Generator, correlation: float = 0.0
+) -> np.ndarray:
+    """Draw speckle intensity of unit mean and variance 1/L.
+
+    Parameters
+    ----------
+    shape : (height, width)
+    looks : float
+        L > 0, fractional or not: the shape parameter of the gamma distribution.
+    generator : numpy.random.Generator
+    correlation : float
+        Correlation of the intensity of horizontal or vertical neighbors, in [0, 1).
+
+    Returns
+    -------
+    ndarray of float64, shape (height, width)
+
+    References
+    ----------
+    J. W. Goodman, "Speckle Phenomena in Optics", 2007, chapter 3.
+    """
+    if not looks > 0 or not np.isfinite(looks):
+        raise SceneError(f"looks must be positive and finite, not {looks}")
+    if not 0 <= correlation < 1:
+        raise SceneError(f"the correlation of neighboring pixels must lie in [0, 1), not {correlation}")
+    if correlation == 0:
+        return generator.gamma(looks, 1 / looks, shape)
+    if float(looks).is_integer() and looks <= _MOST_FIELDS:
+        fields = (complex_speckle(shape, generator, np.sqrt(correlation)) for _ in range(int(looks)))
+        return sum(np.square(f.real) + np.square(f.imag) for f in fields) / looks
+    gaussian = gaussian_field(shape, generator, _copula_correlation(float(looks), float(correlation)))
+    return _gamma_from_gaussian(gaussian, looks)
+
+
+def complex_speckle(shape: tuple[int, int], generator: np.random.Generator, correlation: float = 0.0) -> np.ndarray:
+    """Draw fully developed single-look complex speckle with E|z|² = 1.
+
+    `correlation` is that of the complex field between neighbors; the correlation of its intensity is the square.
+    """
+    real = gaussian_field(shape, generator, correlation)
+    return (real + 1j * gaussian_field(shape, generator, correlation)) / np.sqrt(2)
+
+
+def gaussian_field(shape: tuple[int, int], generator: np.random.Generator, correlation: float = 0.0) -> np.ndarray:
+    """Draw a standard normal field with autocorrelation ρ^(d²), where ρ is the correlation of neighbors.
+
+    The filter is the exact square root of the spectrum of that autocorrelation. A larger field is drawn and cropped, so
+    that opposite borders are uncorrelated.
+    """
+    if correlation == 0:
+        return generator.standard_normal(shape)
+    # Beyond this distance the autocorrelation is below 1e-6.
+    reach = int(np.ceil(np.sqrt(np.log(1e-6) / np.log(correlation))))
+    size = tuple(fft.next_fast_len(side + reach, real=True) for side in shape)
+    filters = []
+    for side in size:
+        distance = np.minimum(np.arange(side), side - np.arange(side))
+        spectrum = fft.fft(np.power(correlation, np.square(distance.astype(float)))).real
+        filters.append(np.sqrt(np.maximum(spectrum, 0)))
+    white = fft.rfft2(generator.standard_normal(size))
+    field = fft.irfft2(white * filters[0][:, None] * filters[1][None, : white.shape[1]], size)
+    return field[: shape[0], : shape[1]]
+
+
+def _gamma_from_gaussian(gaussian: np.ndarray, looks: float) -> np.ndarray:
+    """Map standard normal samples to gamma samples of unit mean, each tail from its own side for precision."""
+    out = np.empty_like(gaussian)
+    upper = gaussian > 0
+    out[upper] = gammainccinv(looks, ndtr(-gaussian[upper])) / looks
+    out[~upper] = gammaincinv(looks, ndtr(gaussian[~upper])) / looks
+    return out
+
+
+@lru_cache(maxsize=64)
+def _copula_correlation(looks: float, correlation: float) -> float:
+    """Return the correlation of a Gaussian field whose gamma image has the given correlation."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(180)
+    keep = np.abs(nodes) < 30
+    nodes, weights = nodes[keep], weights[keep] / np.sqrt(2 * np.pi)
+    values = _gamma_from_gaussian(nodes, looks)
+    powers = []
+    before, here = np.zeros_like(nodes), np.ones_like(nodes)
+    for k in range(1, _HERMITE_TERMS + 1):
+        # Normalized Hermite polynomials: p_k = (x·p_{k−1} − √(k−1)·p_{k−2}) / √k.
+        before, here = here, (nodes * here - np.sqrt(k - 1) * before) / np.sqrt(k)
+        powers.append(np.sum(weights * values * here) ** 2)
+    shares = np.array(powers) / np.sum(powers)
+    orders = np.arange(1, _HERMITE_TERMS + 1)
+    return float(brentq(lambda r: np.sum(shares * r**orders) - correlation, 0.0, 1.0, xtol=1e-10))
+
+
 def simulate(spec: SimulationSpec, name: str = "") -> tuple[Scene, Scene]:
-    """Draw a scene and its speckle-free truth.
+    """Draw a scene with speckle and the same scene without.
 
     Returns
     -------
     scene : Scene
-        With speckle.
     clean : Scene
-        Without; same name and geometry, infinite looks.
+        Without speckle; same name, infinite looks.
     """
     truth = reflectivity(spec)
     field = speckle((spec.height, spec.width), spec.looks, np.random.default_rng([spec.seed, 1]), spec.correlation)
@@ -208,14 +313,14 @@ def _as_quantity(scene: Scene, quantity: str) -> Scene:
     return scene
 
 
-#: Looks and correlations of the catalog. 0.6 is what resampled Sentinel-1 products show at least.
+#: Looks and correlation of the catalog. Resampled Sentinel-1 products have a correlation of at least 0.6.
 CATALOG_LOOKS = (1.0, 4.4, 16.0, 64.0)
 CATALOG_CORRELATION = 0.6
 _ROLES = {"train": (256, (100, 101, 102, 103)), "validation": (256, (200,)), "test": (320, (300, 301))}
 
 
 def catalog_names() -> Iterator[tuple[str, float, float]]:
-    """(name, looks, correlation) of each simulated source."""
+    """Iterate over (name, looks, correlation) of the simulated sources in the catalog."""
     for looks in CATALOG_LOOKS:
         yield f"simulated-l{looks:g}", looks, 0.0
         yield f"simulated-l{looks:g}-correlated", looks, CATALOG_CORRELATION
@@ -223,10 +328,9 @@ def catalog_names() -> Iterator[tuple[str, float, float]]:
 
 @lru_cache(maxsize=8)
 def simulated_split(looks: float, correlation: float = 0.0) -> Split:
-    """Training, validation and test scenes of different seeds, with their clean scenes.
+    """Simulate training, validation and test scenes of different seeds, with their clean scenes.
 
-    Samples are rounded to 1/256 dB, so that machines whose mathematical libraries differ in the last bit hold the
-    same scenes.
+    Samples are rounded to 1/256 dB, so that the scenes are equal on machines whose math libraries differ in the last bit.
     """
     parts: dict[str, list[Scene]] = {}
     clean: dict[str, Scene] = {}

@@ -1,6 +1,6 @@
-"""Split: which scenes a network sees, which choose among its weights, and which judge it.
+"""Splits: training, validation and test scenes, by acquisition or by spatial blocks with a guard.
 
-A split never cuts through an acquisition without saying so. Scenes in a split are in dB, exact zeros on their floor.
+Scenes of a split are in dB, with exact zeros on their floor. The note of a split says whether roles share an acquisition.
 """
 
 from __future__ import annotations
@@ -14,35 +14,34 @@ import numpy as np
 
 from sarlab.errors import SceneError
 from sarlab.scenes.radiometry import Normalizer, fit_normalizer, stored_floors, to_db
-from sarlab.scenes.scene import Scene
-from sarlab.scenes.tiles import Blocks, blocks_with_guard, duplicate_share
+from sarlab.scenes.scene import Scene, Window
 
 ROLES = ("train", "validation", "test", "independent")
 
-#: Above this share of copied pixels a scene trains, but gives no headline figure while there are others.
+#: Scenes with a larger share of copied pixels are used for training rather than testing, if there are others.
 DUPLICATES_LIMIT = 0.03
-#: Fewer acquisitions than this are cut into blocks.
+#: Scenes of fewer acquisitions are split into blocks.
 MIN_ACQUISITIONS = 3
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """Scenes by role.
 
     Attributes
     ----------
     train, validation, test, independent : tuple of Scene
-        In dB. `independent` holds tests of other acquisitions where `test` shares the one of the training.
+        In dB. `independent` contains test scenes of other acquisitions if `test` shares one with `train`.
     normalizers : mapping of band name to Normalizer
-        Of network inputs, and the clip range of PSNR.
+        For network inputs; their range is also the clip range of PSNR.
     note : str
-        How the split was made, in words for a page.
+        How the split was made, for readers.
     digest : str
-        SHA-256 over roles, samples and normalizers: the same data give the same digest wherever they lie.
+        SHA-256 of roles, samples and normalizers, independent of paths and names.
     excluded : tuple of (name, reason)
-        Scenes whose rows are NaN, with the reason. Those that could be read are in `test` too.
+        Scenes whose rows are NaN, with the reason. Those that could be read are also in `test`.
     clean : mapping of scene name to Scene
-        Speckle-free reflectivity in dB of simulated scenes.
+        Speckle-free reflectivity of simulated scenes in dB.
     """
 
     train: tuple[Scene, ...]
@@ -61,23 +60,27 @@ class Split:
         if not self.digest:
             object.__setattr__(self, "digest", split_digest(self))
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{role}={len(getattr(self, role))}" for role in ROLES if getattr(self, role))
+        return f"Split({counts}, bands={'+'.join(self.normalizers)}, digest={self.digest[:12]})"
+
     def roles(self) -> Iterable[tuple[str, Scene]]:
-        """Every scene with its role."""
+        """Iterate over all scenes with their roles."""
         for role in ROLES:
             for scene in getattr(self, role):
                 yield role, scene
 
     def reason(self, name: str) -> str:
-        """Why the rows of a scene are NaN; empty where they are not."""
+        """Return why the rows of a scene are NaN; empty if they are not."""
         return dict(self.excluded).get(name, "")
 
 
 def split_digest(split: Split) -> str:
-    """Content hash of a split: roles, bands, shapes, samples, masks, normalizers, clean scenes; no names, no paths."""
+    """Hash the content of a split: roles, bands, shapes, looks, samples, normalizers and clean scenes."""
     digest = hashlib.sha256(b"sarlab-split-1")
     for role, scene in split.roles():
         digest.update(f"|{role}|{','.join(scene.bands)}|{scene.shape}|{scene.looks}|".encode())
-        # One bit pattern for NaN, one byte order: the digest is of values.
+        # A single bit pattern for NaN and a single byte order, so that equal values have equal digests.
         digest.update(np.where(scene.valid, scene.data, np.float32(np.nan)).astype("<f4").tobytes())
         clean = split.clean.get(scene.name)
         if clean is not None:
@@ -88,14 +91,20 @@ def split_digest(split: Split) -> str:
 
 
 def scene_duplicate_share(scene: Scene) -> float:
-    """Mean over bands of the share of pixels that equal their left neighbor; exact zeros are left out."""
+    """Return the share of pixels that equal their left neighbor, averaged over the bands of a scene in dB.
+
+    Products resampled by nearest neighbor contain such copies, which favor learned codecs over JPEG 2000. Pairs with
+    nodata or an exact zero are ignored; NaN if there are no others.
+    """
     data = np.array(scene.data)
     floors = stored_floors(scene)
     if floors is not None:
         data[data <= floors[:, None, None]] = np.nan
-    shares = [duplicate_share(band) for band in data]
-    known = [s for s in shares if np.isfinite(s)]
-    return float(np.mean(known)) if known else float("nan")
+    left, right = data[..., :-1], data[..., 1:]
+    usable = np.isfinite(left) & np.isfinite(right) & (left != 0)
+    copied = left == right
+    shares = [float(copied[band][usable[band]].mean()) for band in range(len(data)) if usable[band].any()]
+    return float(np.mean(shares)) if shares else float("nan")
 
 
 def split_scenes(
@@ -105,19 +114,20 @@ def split_scenes(
     empty: Sequence[Scene] = (),
     note: str = "",
 ) -> Split:
-    """Split a user's scenes: by acquisition where there are at least three, else into blocks with a guard.
+    """Split scenes by acquisition if there are at least three, else into blocks with a guard.
 
     Parameters
     ----------
     scenes : sequence of Scene
-        Any real or complex quantity; each with at least one valid sample.
+        Of any quantity; each with at least one valid sample.
     reference : mapping of band name to Normalizer
-        Of the embedded training split; used for bands that look like Sentinel-1 (see `choose_normalizers`).
+        Of the embedded training scenes; used for bands that look like Sentinel-1 (see `choose_normalizers`).
     excluded : sequence of (name, reason)
+        Unusable scenes with the reason.
     empty : sequence of Scene
-        All-nodata scenes: they become test scenes of NaN rows.
+        Scenes without valid samples; they become test scenes with NaN rows.
     note : str
-        What is already known about the source.
+        Beginning of the note.
     """
     if not scenes:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in excluded)
@@ -147,10 +157,10 @@ def split_scenes(
 
 
 def _by_acquisition(groups: Mapping[str, list[Scene]]) -> tuple[dict[str, list[Scene]], str]:
-    """A fifth of the acquisitions test (at least one), a tenth validate (at least one), the rest train.
+    """Assign a fifth of the acquisitions to testing, a tenth to validation (at least one each), the rest to training.
 
-    The order is that of a hash of the names: stable, and nobody's choice. Acquisitions whose pixels are largely copies
-    come last, but one without copies always stays in training.
+    A hash of their names orders them. Acquisitions with many copied pixels come last, but one without copies always
+    remains in training.
     """
 
     def key(name: str) -> tuple[bool, str]:
@@ -204,14 +214,66 @@ def _by_blocks(scenes: Sequence[Scene]) -> tuple[dict[str, list[Scene]], str]:
         )
     if small:
         texts.append(
-            f"{', '.join(small)}: too small (or too empty) to be cut, so training, validation and test are the same pixels "
-            "and the figures say nothing about other scenes."
+            f"{', '.join(small)}: too small (or too empty) to split, so training, validation and test use the same pixels; "
+            "the results say nothing about other scenes."
         )
     return parts, " ".join(texts)
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """Contiguous parts of one scene.
+
+    Attributes
+    ----------
+    train, validation, test : (row, column, height, width)
+    guard : int
+        Pixels between any two of them; 0 if the scene is too small to split, and all three are the whole scene.
+    """
+
+    train: Window
+    validation: Window
+    test: Window
+    guard: int
+
+    @property
+    def separate(self) -> bool:
+        """False if training, validation and test are the same pixels."""
+        return self.guard > 0
+
+
+def blocks_with_guard(height: int, width: int, guard: int = 64) -> Blocks:
+    """Divide a scene into contiguous training, validation and test blocks with a guard between them.
+
+    If both sides have at least six guards, training takes 60 % of the longer one, and the rest is divided across it: 70 %
+    test, 30 % validation. If only one side has, it is divided 60 : 15 : 25. If none has, the guard shrinks to a sixth of
+    the shorter side (of the longer one for strips narrower than 60 pixels). Scenes below 12 pixels are not divided.
+    """
+    if width > height:
+        flipped = blocks_with_guard(width, height, guard)
+        train, validation, test = ((c, r, w, h) for r, c, h, w in (flipped.train, flipped.validation, flipped.test))
+        return Blocks(train, validation, test, flipped.guard)
+    if height < 12:
+        whole = (0, 0, height, width)
+        return Blocks(whole, whole, whole, 0)
+    if height < 6 * guard:
+        guard = width // 6 if width >= 60 else height // 6
+    if width >= max(6 * guard, 60):
+        cut_row = round(0.6 * (height - guard))
+        top, rows = cut_row + guard, height - cut_row - guard
+        across = round(0.7 * (width - guard))
+        test, validation = (top, 0, rows, across), (top, across + guard, rows, width - across - guard)
+        return Blocks((0, 0, cut_row, width), validation, test, guard)
+    usable = height - 2 * guard
+    first = max(1, round(0.6 * usable))
+    second = max(1, round(0.15 * usable))
+    start = first + guard
+    end = start + second + guard
+    return Blocks((0, 0, first, width), (start, 0, second, width), (end, 0, height - end, width), guard)
+
+
 def _usable_blocks(scene: Scene) -> Blocks:
-    """Blocks that each hold a valid sample, or the whole scene three times."""
+    """Return blocks with at least one valid sample each, or else the whole scene three times."""
     _, height, width = scene.shape
     blocks = blocks_with_guard(height, width)
     for row, column, rows, columns in (blocks.train, blocks.validation, blocks.test):
@@ -224,18 +286,18 @@ def _usable_blocks(scene: Scene) -> Blocks:
 def choose_normalizers(
     train: Sequence[Scene], reference: Mapping[str, Normalizer]
 ) -> tuple[dict[str, Normalizer], str]:
-    """Clip range of each band: that of the embedded training split, or the source's own.
+    """Choose the clip range of each band: that of the embedded training scenes, or its own.
 
-    A band takes the embedded range, so that PSNR is comparable between scenes, where it is named VV or VH and the median
-    of its training samples lies inside that range: calibrated backscatter. Other polarizations, uncalibrated numbers and
-    other sensors take the 0.1 and 99.9 percentiles of their own training part. Simulated scenes do too: their limits
-    hold for the range of their own distribution.
+    Bands named VV or VH whose median lies inside the embedded range are taken as calibrated backscatter and get that
+    range, so that PSNR is comparable between scenes. Other polarizations, uncalibrated samples and other sensors get the
+    0.1 and 99.9 percentiles of their own training samples. So do simulated scenes, because their theoretical limits
+    refer to their own distribution.
 
     Returns
     -------
-    normalizers : dict
+    normalizers : dict of band name to Normalizer
     note : str
-        Which range was taken, in words.
+        Which range each band got, for readers.
     """
     pooled: dict[str, list[np.ndarray]] = {}
     simulated = any(scene.simulated for scene in train)
@@ -260,5 +322,5 @@ def choose_normalizers(
     if embedded:
         texts.append(f"Clip range of {', '.join(embedded)}: that of the embedded Sentinel-1 training scenes.")
     if own:
-        texts.append(f"Clip range from this source's own training part: {'; '.join(own)}.")
+        texts.append(f"Clip range from the training part of this source: {'; '.join(own)}.")
     return chosen, " ".join(texts)

@@ -1,4 +1,4 @@
-"""Scenes → GeoTIFF and COG: CRS, transform, nodata, band names, tags and sample type as they were read."""
+"""Write GeoTIFF and COG with all metadata: CRS, transform, nodata, band names, tags and sample type."""
 
 from __future__ import annotations
 
@@ -13,49 +13,49 @@ import numpy as np
 from sarlab.errors import SceneError
 from sarlab.files import replacing
 from sarlab.scenes import readers
-from sarlab.scenes.backends import first_line
 from sarlab.scenes.quantity import QUANTITY_TAG
-from sarlab.scenes.scene import Scene
+from sarlab.scenes.readers import first_line
+from sarlab.scenes.scene import Georeference, Scene
 
 
 def write_geotiff(scene: Scene, path: str | Path, cog: bool = False, *, dtype: str | None = None) -> None:
-    """Write a scene so that `read_scene` gives it back.
+    """Write a scene to a file that `read_scene` reads back unchanged.
 
     Parameters
     ----------
     scene : Scene
     path : str or Path
-        Appears in one step when complete.
+        Replaced only once the new file is complete.
     cog : bool
         Cloud-optimized layout with overviews.
     dtype : str, optional
-        Sample type; default the scene's own (float32 for dB of an integer product).
+        Sample type; default that of the scene (float32 for dB of an integer product).
 
     Raises
     ------
     SceneError
-        Invalid samples where the sample type has no NaN and the scene states no nodata value.
+        The scene has invalid samples, but `dtype` has no NaN and the scene no nodata value.
     """
     with GeoTiffWriter(path, scene, cog=cog, dtype=dtype) as writer:
         writer.write(scene.data, 0, 0, scene.valid)
 
 
 class GeoTiffWriter:
-    """Write a scene window by window; the file appears in one step at the end, or not at all.
+    """Write a scene window by window; the file takes its name only when it is complete.
 
     Parameters
     ----------
     path : str or Path
     like : Scene
-        Metadata of the whole scene. Only its fields are used: a window of the scene may stand for all of it together
-        with `shape` and `georeference`.
+        Source of the metadata; may be a window of the scene if `shape` and `georeference` are given.
     shape : (bands, height, width), optional
-        Size of the whole; default that of `like`.
+        Of the whole scene; default that of `like`.
     georeference : Georeference, optional
-        Of the whole; default that of `like`.
+        Of the whole scene; default that of `like`.
     cog : bool
-        Cloud-optimized layout, made from the finished file.
+        Cloud-optimized layout, converted from the finished file.
     dtype : str, optional
+        Sample type; default `sample_type`.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class GeoTiffWriter:
         like: Scene,
         *,
         shape: tuple[int, int, int] | None = None,
-        georeference: Any = None,
+        georeference: Georeference | None = None,
         cog: bool = False,
         dtype: str | None = None,
     ):
@@ -118,7 +118,7 @@ class GeoTiffWriter:
 
         bands, rows, columns = data.shape
         if bands != self.shape[0] or row + rows > self.shape[1] or column + columns > self.shape[2]:
-            raise SceneError(f"{self.path}: samples {data.shape} at ({row}, {column}) do not fit into {self.shape}")
+            raise SceneError(f"{self.path}: samples {data.shape} at ({row}, {column}) exceed the scene {self.shape}")
         valid = ~np.isnan(data) if valid is None else valid
         encoded = encode_samples(data, valid, self.dtype, self.nodata, str(self.path))
         try:
@@ -143,7 +143,7 @@ class GeoTiffWriter:
 
 
 def _check_complete(path: Path) -> None:
-    """Raise OSError where blocks of a TIFF lie beyond its end: GDAL says nothing when writing fails while it closes."""
+    """Raise OSError if blocks of a TIFF lie beyond its end, because GDAL hides write errors that occur on closing."""
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
@@ -158,11 +158,11 @@ def _check_complete(path: Path) -> None:
                     names = (f"BLOCK_OFFSET_{column}_{row}", f"BLOCK_SIZE_{column}_{row}")
                     place = [file.get_tag_item(name, "TIFF", band) for name in names]
                     if None not in place and sum(map(int, place)) > size:
-                        raise OSError(f"the file ends at {size} bytes; is the disk full?")
+                        raise OSError(f"truncated at {size} bytes; is the disk full?")
 
 
 def own_tags(scene: Scene) -> dict[str, str]:
-    """Fields of a scene that GeoTIFF has no place for, as tags."""
+    """Return the tags for the fields of a scene that GeoTIFF cannot store otherwise."""
     tags = {QUANTITY_TAG: scene.quantity, readers.BITS_TAG: str(scene.native_bits), readers.NAME_TAG: scene.name}
     if scene.looks is not None:
         tags[readers.LOOKS_TAG] = repr(float(scene.looks))
@@ -176,16 +176,15 @@ def own_tags(scene: Scene) -> dict[str, str]:
 
 
 def sample_type(scene: Scene) -> str:
-    """Sample type to write a scene with: its own, unless dB would be squeezed into integers or a phase is gone."""
+    """Return the sample type to write a scene with: its own if that holds the quantity, else float32 or complex64."""
     if scene.quantity == "complex":
         return scene.dtype if scene.dtype.startswith("complex") else "complex64"
-    is_real_float = scene.dtype.startswith("float")
-    integers = np.dtype(scene.dtype).kind in "iu" if not scene.dtype.startswith("complex") else False
-    return scene.dtype if is_real_float or (integers and scene.quantity != "db") else "float32"
+    fits = scene.dtype.startswith("float") or (scene.dtype.startswith(("int", "uint")) and scene.quantity != "db")
+    return scene.dtype if fits else "float32"
 
 
 def encode_samples(data: np.ndarray, valid: np.ndarray, dtype: str, nodata: float | None, name: str) -> np.ndarray:
-    """Samples in the type of the file: integers are rounded (and held within their type), invalid ones become nodata."""
+    """Convert samples to the type of the file: integers are rounded and clipped to its range, NaN becomes nodata."""
     if dtype == "complex_int16":
         parts = np.stack([data.real, data.imag], -1)
         parts = np.clip(np.rint(np.where(valid[..., None], parts, 0)), -32768, 32767)
@@ -201,7 +200,7 @@ def encode_samples(data: np.ndarray, valid: np.ndarray, dtype: str, nodata: floa
     with np.errstate(invalid="ignore"):
         values = np.clip(np.rint(np.where(valid, data, 0).astype(np.float64)), limits.min, limits.max)
     if nodata is not None:
-        # A measured value that rounds to the nodata value moves to its neighbor, or it would be lost.
+        # A measured value that rounds to the nodata value moves by one, or it would be lost.
         values = np.where(valid & (values == nodata), nodata + 1 if nodata < limits.max else nodata - 1, values)
         values = np.where(valid, values, nodata)
     return values.astype(dtype)

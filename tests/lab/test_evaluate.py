@@ -208,7 +208,7 @@ def test_a_file_that_is_no_image_is_a_row_beside_the_others(tmp_path):
 
 
 def test_huge_scenes_are_represented_by_their_middle_and_it_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("sarlab.scenes.sources.LARGEST_SIDE", 50)
+    monkeypatch.setattr("sarlab.scenes.folders.LARGEST_SIDE", 50)
     np.save(tmp_path / "large_VV.npy", speckled(shape=(64, 80)).data[0])
     said = []
     frame = rows_of(["dct"], [tmp_path / "large_VV.npy"], [Target("quality", 0)], quantity="db", notes=said.append)

@@ -94,7 +94,7 @@ def test_rate_estimate_of_white_speckle_meets_the_gaussian_bound():
 
 
 def test_correlated_speckle_costs_less_than_the_white_bound():
-    from sarlab.scenes.speckle import speckle
+    from sarlab.scenes.simulate import speckle
 
     recorded = 10 * np.log10(speckle((512, 512), 4, np.random.default_rng(2), correlation=0.8))
     curve = speckle_rate_estimate(recorded, np.zeros_like(recorded), clip=(-30, 0), psnr_db=[20 * np.log10(30 / 0.5)])

@@ -8,7 +8,6 @@ from sarlab.metrics.classes import (
     BRIGHTNESS,
     STRUCTURE,
     brightness_classes,
-    local_mean,
     scene_brightness,
     structure_classes,
 )
@@ -85,14 +84,3 @@ def test_bias_by_brightness():
     scores = score(image, image + np.choose(classes, [-0.5, -0.25, 0.1, 0.0]), clip=CLIP, looks=4)
     assert [scores[f"bias_brightness{k + 1}_db"] for k in range(4)] == pytest.approx([-0.5, -0.25, 0.1, 0.0])
     assert scores["bias_brightness_worst_db"] == pytest.approx(0.5)
-
-
-def test_local_mean_leaves_nodata_out():
-    rng = np.random.default_rng(0)
-    values = rng.random((60, 60))
-    valid = rng.random(values.shape) > 0.3
-    mean = local_mean(np.where(valid, values, np.nan), valid, 25)
-    window, held = values[10:35, 15:40], valid[10:35, 15:40]
-    assert mean[22, 27] == pytest.approx(window[held].mean() if valid[22, 27] else 0)
-    whole = local_mean(values, np.ones_like(valid), 25)
-    assert whole[22, 27] == pytest.approx(window.mean())

@@ -138,7 +138,7 @@ def test_images_without_edges_say_so():
 @pytest.mark.parametrize("correlated", [False, True])
 def test_the_noise_floor_is_the_score_of_another_acquisition(clean, correlated):
     """The floor is drawn without knowing that acquisition; with the clean scene it must agree with it."""
-    from sarlab.scenes.speckle import speckle as draw
+    from sarlab.scenes.simulate import speckle as draw
 
     rng = np.random.default_rng(8)
     first, second = (clean + db(draw(clean.shape, 4, rng, correlation=0.5 if correlated else 0.0)) for _ in range(2))

@@ -17,7 +17,9 @@ from sarlab.scenes.radiometry import (
     fit_normalizers,
     from_db,
     intensity,
+    local_mean,
     to_db,
+    to_gray,
     zero_floor_db,
 )
 from sarlab.scenes.scene import Scene
@@ -153,3 +155,21 @@ def test_a_constant_scene_has_a_range_of_one_decibel():
     assert fit_normalizer(np.full(9, -7.0)).width == 1
     with pytest.raises(SceneError, match="nodata"):
         fit_normalizer(np.full(3, np.nan))
+
+
+def test_local_mean_leaves_nodata_out():
+    rng = np.random.default_rng(0)
+    values = rng.random((60, 60))
+    valid = rng.random(values.shape) > 0.3
+    mean = local_mean(np.where(valid, values, np.nan), valid, 25)
+    window, held = values[10:35, 15:40], valid[10:35, 15:40]
+    assert mean[22, 27] == pytest.approx(window[held].mean() if valid[22, 27] else 0)
+    whole = local_mean(values, np.ones_like(valid), 25)
+    assert whole[22, 27] == pytest.approx(window.mean())
+
+
+def test_gray_values_of_the_clip_range():
+    values = np.array([[np.nan, -50.0, 5.0, np.inf, -np.inf, -10.0, -5.0]])
+    assert to_gray(values, (-10, 0)).tolist() == [[0, 0, 255, 255, 0, 0, 128]]
+    ramp = to_gray(np.linspace(-10, 0, 1001)[None], (-10, 0), levels=5)
+    assert np.unique(ramp).tolist() == [0, 64, 128, 191, 255]

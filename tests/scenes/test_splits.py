@@ -1,16 +1,21 @@
-"""Splits of a user's scenes: by acquisition, by block, with empty files and other sensors."""
-
-import json
+"""Splits by acquisition and by block, with empty files and other sensors."""
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sarlab.errors import SceneError
-from sarlab.scenes.embedded import reference_normalizers
+from sarlab.scenes.embedded import embedded_split, reference_normalizers
+from sarlab.scenes.folders import find_scenes
 from sarlab.scenes.radiometry import Normalizer
 from sarlab.scenes.scene import Scene
-from sarlab.scenes.sources import read_source
-from sarlab.scenes.splits import choose_normalizers, scene_duplicate_share, split_digest, split_scenes
+from sarlab.scenes.splits import (
+    blocks_with_guard,
+    choose_normalizers,
+    scene_duplicate_share,
+    split_digest,
+    split_scenes,
+)
 
 REFERENCE = {"VV": Normalizer(-25, 3), "VH": Normalizer(-31, -4)}
 
@@ -101,7 +106,7 @@ def test_calibrated_backscatter_takes_the_embedded_range_and_others_their_own():
         assert chosen[band] != REFERENCE.get(band)
         low, high = np.percentile(one.data, [0.1, 99.9])
         assert (chosen[band].low, chosen[band].high) == pytest.approx((low, high), abs=1e-3)
-        assert "own training part" in note
+        assert "training part of this source" in note
 
 
 def test_a_band_that_no_training_scene_has_still_gets_a_range():
@@ -129,76 +134,55 @@ def test_other_quantities_come_out_in_decibels():
     assert split.normalizers["VV"] == REFERENCE["VV"]
 
 
-# Folders
+@given(st.integers(1, 700), st.integers(1, 700))
+def test_blocks_are_inside_disjoint_and_guarded(height, width):
+    blocks = blocks_with_guard(height, width)
+    parts = [blocks.train, blocks.validation, blocks.test]
+    for row, column, h, w in parts:
+        assert min(h, w) >= 1
+        assert 0 <= row <= height - h
+        assert 0 <= column <= width - w
+    if not blocks.separate:
+        assert max(height, width) < 12
+        return
+    assert blocks.guard == 64 or max(height, width) < 384
+    for i, (r1, c1, h1, w1) in enumerate(parts):
+        for r2, c2, h2, w2 in parts[i + 1 :]:
+            rows = max(r1 - (r2 + h2), r2 - (r1 + h1))
+            columns = max(c1 - (c2 + w2), c2 - (c1 + w1))
+            assert max(rows, columns) >= blocks.guard
+    areas = [h * w for _, _, h, w in parts]
+    assert areas[0] >= max(areas[1:])
 
 
-def test_a_folder_sets_bad_files_aside_and_goes_on(tmp_path):
-    for i in range(3):
-        np.save(tmp_path / f"good{i}.npy", speckled(i))
-    np.save(tmp_path / "empty.npy", np.full((8, 8), np.nan, np.float32))
-    np.save(tmp_path / "ambiguous.npy", np.abs(speckled(1)))
-    (tmp_path / "broken.tif").write_bytes(b"no image")
-    (tmp_path / "notes.txt").write_text("not looked at")
-    (tmp_path / ".hidden.npy").write_bytes(b"")
-    found = read_source(tmp_path)
-    assert [s.name for s in found.scenes] == ["good0", "good1", "good2"]
-    assert {name for name, _ in found.excluded} == {"empty", "ambiguous", "broken"}
-    assert [s.name for s in found.empty] == ["empty"]
-    split = split_scenes(found.scenes, REFERENCE, found.excluded, found.empty, found.note)
-    assert split.reason("empty") == "every sample is nodata or NaN"
-    assert split.reason("good0") == ""
-    assert "empty" in [s.name for s in split.test]
-    assert "Left out" in split.note
-    assert str(tmp_path) not in json.dumps(split.excluded)
+def test_large_scenes_get_the_full_guard():
+    assert blocks_with_guard(512, 512).guard == 64
+    assert blocks_with_guard(17, 1000).guard == 64
+    assert not blocks_with_guard(1, 1).separate
 
 
-def test_a_folder_without_a_usable_scene_is_refused(tmp_path):
-    with pytest.raises(SceneError, match="holds no image"):
-        read_source(tmp_path)
-    np.save(tmp_path / "empty.npy", np.full((8, 8), np.nan, np.float32))
-    with pytest.raises(SceneError, match=r"no usable scene.*empty: every sample"):
-        read_source(tmp_path)
+def test_duplicate_share():
+    def share(values):
+        return scene_duplicate_share(Scene(np.asarray(values, float)[None], "db", ("VV",)))
+
+    assert share([[1.0, 1, 2, 2, 3]]) == 0.5
+    assert share([[1.0, np.nan, 1, 1]]) == 1
+    assert np.isnan(share([[1.0]]))
+    assert share(np.repeat(np.random.default_rng(0).normal(size=(5, 50)), 2, axis=1)) == pytest.approx(50 / 99)
 
 
-def test_polarizations_in_files_of_their_own_become_bands(tmp_path):
-    for date in ("one", "two"):
-        (tmp_path / date).mkdir()
-        for i, band in enumerate(("VH", "VV")):
-            np.save(tmp_path / date / f"{band}.npy", speckled(i))
-    found = read_source(tmp_path)
-    assert [(s.name, s.bands, s.acquisition) for s in found.scenes] == [
-        ("one", ("VV", "VH"), "one"),
-        ("two", ("VV", "VH"), "two"),
-    ]
-    assert np.array_equal(found.scenes[0].data[0], speckled(1)[0])
-
-
-def test_polarizations_of_different_size_stay_apart(tmp_path):
-    np.save(tmp_path / "a_VV.npy", speckled(0, 20))
-    np.save(tmp_path / "a_VH.npy", speckled(0, 30))
-    assert sorted(s.name for s in read_source(tmp_path).scenes) == ["a_VH", "a_VV"]
-
-
-def test_equal_names_in_different_folders_stay_apart(tmp_path):
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        np.save(tmp_path / folder / "image.npy", speckled(0))
-    assert [s.name for s in read_source(tmp_path).scenes] == ["a-image", "b-image"]
-
-
-def test_a_huge_scene_is_represented_by_its_center(tmp_path, monkeypatch):
-    monkeypatch.setattr("sarlab.scenes.sources.LARGEST_SIDE", 64)
-    np.save(tmp_path / "huge.npy", speckled(0, 100))
-    found = read_source(tmp_path / "huge.npy")
-    assert np.array_equal(found.scenes[0].data, speckled(0, 100)[:, 18:82, 18:82])
-    assert "central 64×64" in found.note
+def test_a_split_prints_as_one_short_line():
+    assert (
+        repr(embedded_split())
+        == "Split(train=6, validation=1, test=1, independent=4, bands=VV+VH, digest=5fbe73ad0df4)"
+    )
 
 
 # Real files
 
 
 def test_chips_are_split_by_flood_event(shared_data):
-    found = read_source(shared_data / "sentinel1_grd_chips")
+    found = find_scenes(shared_data / "sentinel1_grd_chips")
     split = split_scenes(found.scenes, reference_normalizers(), found.excluded, found.empty)
     for one in ("train", "validation", "test"):
         for other in ("train", "validation", "test"):
@@ -214,14 +198,8 @@ def test_chips_are_split_by_flood_event(shared_data):
     assert any(shares[s.name] < 0.03 for s in split.train)
 
 
-def test_two_dates_with_two_polarizations_each(shared_data):
-    found = read_source(shared_data / "ssl4eo_s1")
-    assert [(s.bands, s.shape) for s in found.scenes] == [(("VV", "VH"), (2, 264, 264))] * 2
-    assert {s.acquisition[:25] for s in found.scenes} == {"S1A_IW_GRDH_1SDV_20200607", "S1A_IW_GRDH_1SDV_20200903"}
-
-
 def test_umbra_zeros_lie_on_their_floor(shared_data):
-    found = read_source(shared_data / "umbra_mount_yasur")
+    found = find_scenes(shared_data / "umbra_mount_yasur")
     split = split_scenes(found.scenes, reference_normalizers())
     assert split.normalizers["band1"].low == pytest.approx(20 * np.log10(0.5), abs=1e-3)
     assert all(np.isfinite(s.data).all() for _, s in split.roles())

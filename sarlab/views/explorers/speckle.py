@@ -11,8 +11,7 @@ from scipy.special import gammaln
 
 from sarlab.metrics.base import DB_PER_NEPER
 from sarlab.metrics.bounds import speckle_floor, speckle_std
-from sarlab.scenes.simulate import SimulationSpec, reflectivity
-from sarlab.scenes.speckle import speckle
+from sarlab.scenes.simulate import SimulationSpec, reflectivity, speckle
 from sarlab.views.explorers.base import Explorer
 from sarlab.views.explorers.panes import Picture, chart, numbers
 

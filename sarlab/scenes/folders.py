@@ -1,8 +1,7 @@
-"""A user's file or folder as a list of scenes: polarizations joined, empty and unreadable files set aside."""
+"""Turn a file or folder into a list of scenes: join polarizations, set empty and unreadable files aside."""
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -11,29 +10,30 @@ from pathlib import Path
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.scenes.quantity import polarization
+from sarlab.scenes.quantity import polarization, without_polarization
 from sarlab.scenes.readers import SUFFIXES, open_scene
 from sarlab.scenes.scene import Scene
 
-#: Larger scenes are represented by their central window of this side, so that a run fits into memory.
+#: Of larger scenes only the central window of this side is used, so that a run fits into memory.
 LARGEST_SIDE = 4096
 
 _ORDER = {"VV": 0, "VH": 1, "HH": 2, "HV": 3}
 
 
 @dataclass
-class Source:
-    """What was found.
+class FoundScenes:
+    """Scenes of a file or folder.
 
     Attributes
     ----------
     scenes : list of Scene
-        With at least one valid sample each, in the quantity of the file.
+        Scenes with at least one valid sample, in the quantity of the file.
     empty : list of Scene
-        Without a valid sample.
+        Scenes without a valid sample.
     excluded : list of (name, reason)
-        The empty ones and those that could not be read.
+        Empty scenes and unreadable files.
     note : str
+        Which scenes are represented by a window.
     """
 
     scenes: list[Scene] = field(default_factory=list)
@@ -42,24 +42,24 @@ class Source:
     note: str = ""
 
 
-def read_source(path: str | Path, quantity: str = "auto") -> Source:
-    """Read a file, or every image below a folder.
+def find_scenes(path: str | Path, quantity: str = "auto") -> FoundScenes:
+    """Read a file, or all images in a folder and its subfolders.
 
-    Files of one folder whose names differ in their polarization alone become the bands of one scene.
+    Files of one folder whose names differ only in the polarization become the bands of one scene.
 
     Raises
     ------
     SceneError
-        A single file that cannot be used; a folder without any image that can.
+        A single file that is unusable; a folder without a usable image.
     """
     path = Path(path)
     if not path.is_dir():
         scene, note = _read(path, quantity, allow_empty=False)
-        return Source([scene], note=note)
+        return FoundScenes([scene], note=note)
     files = image_files(path)
     if not files:
-        raise SceneError(f"{path}: the folder holds no image ({', '.join(SUFFIXES)})")
-    found = Source()
+        raise SceneError(f"{path}: the folder contains no image ({', '.join(SUFFIXES)})")
+    found = FoundScenes()
     notes: list[str] = []
     read: list[tuple[Path, Scene]] = []
     for file in files:
@@ -85,7 +85,7 @@ def read_source(path: str | Path, quantity: str = "auto") -> Source:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Images below a folder, sorted; hidden files and ``.bin`` without a header are passed over."""
+    """List the images in a folder and its subfolders, without hidden files and ``.bin`` files that have no header."""
     files = []
     for file in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
@@ -108,20 +108,20 @@ def _read(path: Path, quantity: str, allow_empty: bool) -> tuple[Scene, str]:
         scene = file.read(window)
         if not scene.valid.any() and not allow_empty:
             raise SceneError(
-                f"{path}: every sample of the central {rows}×{columns} pixels is nodata; give a part with data"
+                f"{path}: every sample of the central {rows}×{columns} pixels is nodata; cut out a part with data"
             )
-        return scene, f"{path.name} has {height}×{width} pixels: its central {rows}×{columns} are used."
+        return scene, f"Only the central {rows}×{columns} of the {height}×{width} pixels of {path.name} are used."
 
 
 def _unique_name(file: Path, files: Sequence[Path]) -> str:
-    """Stem; with as many folders before it as it takes to be the only one, and where it is just a polarization."""
+    """Return the stem, preceded by as many folders as make it unique, and by one if it is only a polarization."""
     parts = [*file.parts[:-1], file.stem]
     others = [[*other.parts[:-1], other.stem] for other in files if other != file]
     depth = 2 if polarization(file.stem) and len(file.stem) == 2 and len(parts) > 1 else 1
     while depth < len(parts) and any(other[-depth:] == parts[-depth:] for other in others):
         depth += 1
     name = "-".join(part.strip("/\\") for part in parts[-depth:])
-    # Two files that differ in their suffix alone.
+    # Two files that differ only in their suffix.
     clash = any(other[-depth:] == parts[-depth:] for other in others)
     return name + file.suffix.replace(".", "-") if clash else name
 
@@ -130,7 +130,11 @@ def _join_polarizations(read: Sequence[tuple[Path, Scene]]) -> list[Scene]:
     groups: dict[tuple[object, ...], list[tuple[Path, Scene]]] = defaultdict(list)
     for file, scene in read:
         alone = scene.shape[0] == 1 and polarization(file.stem)
-        key = (file.parent, _bare(file.stem), scene.shape, scene.quantity, scene.dtype) if alone else (file,)
+        key = (
+            (file.parent, without_polarization(file.stem), scene.shape, scene.quantity, scene.dtype)
+            if alone
+            else (file,)
+        )
         groups[key].append((file, scene))
     joined = []
     for members in groups.values():
@@ -140,7 +144,7 @@ def _join_polarizations(read: Sequence[tuple[Path, Scene]]) -> list[Scene]:
             joined += scenes
             continue
         first = scenes[0]
-        name = _bare(first.name) or first.name
+        name = without_polarization(first.name) or first.name
         joined.append(
             replace(
                 first, data=np.concatenate([s.data for s in scenes]), valid=np.concatenate([s.valid for s in scenes]),
@@ -148,7 +152,3 @@ def _join_polarizations(read: Sequence[tuple[Path, Scene]]) -> list[Scene]:
             )
         )  # fmt: skip
     return joined
-
-
-def _bare(name: str) -> str:
-    return re.sub(r"(?i)(^|[_\-. ]+)(vv|vh|hh|hv)(?=$|[_\-. ])", "", name).strip("_-. ")

@@ -1,0 +1,228 @@
+"""Scenes by name, and downloads from a server on this machine."""
+
+import hashlib
+import socket
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pooch
+import pytest
+import requests
+
+from sarlab.errors import SceneError
+from sarlab.scenes.catalog import (
+    Download,
+    DownloadEntry,
+    Entry,
+    NoNetworkError,
+    cache_folder,
+    catalog_entries,
+    downloads,
+    load_scene,
+    load_split,
+)
+from sarlab.scenes.embedded import embedded_split
+from sarlab.specs import SceneSpec
+
+CONTENT = np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8).tobytes()
+FILE = Download("https://scenes.test/folder/scene.tif", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
+ENTRY = DownloadEntry("download", "A scene", "MIT", "", None, "mine", "db", (FILE,))
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SARLAB_CACHE", str(tmp_path))
+
+
+def test_every_entry_of_the_catalog_is_described():
+    names = list(catalog_entries)
+    assert {"bigearthnet", "simulated-l1", "simulated-l4.4-correlated", "sen1floods11", "umbra-tanna"} <= set(names)
+    for name in names:
+        entry = catalog_entries[name]
+        assert entry.kind in ("embedded", "simulated", "download")
+        assert entry.title
+        assert entry.license
+
+
+def test_unknown_names_and_files_are_refused_with_a_hint():
+    with pytest.raises(SceneError, match="did you mean 'bigearthnet'"):
+        load_split(SceneSpec("bigearthnt"))
+    with pytest.raises(SceneError, match="no such file or folder"):
+        load_split(SceneSpec("nowhere/x.tif"))
+    for source, quantity in (("bigearthnet", "amplitude"), ("simulated-l1", "complex")):
+        with pytest.raises(SceneError, match="are in dB"):
+            load_split(SceneSpec(source, quantity))
+
+
+def test_load_scene_by_name_source_and_file(tmp_path):
+    assert load_scene("ben-33UUP-33-69").shape == (2, 240, 240)
+    assert load_scene("bigearthnet").name == "ben-33UUP-37-88"
+    assert load_scene("simulated-l1").simulated
+    np.save(tmp_path / "mine.npy", np.full((9, 9), 3, np.uint8))
+    assert load_scene(str(tmp_path / "mine.npy")).quantity == "amplitude"
+
+
+def test_your_own_source_is_one_registration():
+    class Mine(Entry):
+        def split(self, quantity):
+            return embedded_split()
+
+    name = "test-your-own-source"
+    catalog_entries.register(name)(Mine("embedded", "mine", "MIT", "", None))
+    try:
+        assert load_split(SceneSpec(name)).digest == embedded_split().digest
+    finally:
+        del catalog_entries._items[name]
+
+
+def test_named_scenes_need_nothing_but_numpy_and_scipy():
+    code = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"rasterio", "imagecodecs", "tqdm", "pooch", "pyarrow", "psutil", "matplotlib",
+                                  "torch", "torchmetrics", "lmdb", "affine", "pandas"}:
+            raise ImportError("blocked: " + name)
+sys.meta_path.insert(0, Block())
+from sarlab.scenes.catalog import load_split, load_optical_control
+from sarlab.specs import SceneSpec
+print(load_split(SceneSpec("bigearthnet")).digest)
+load_split(SceneSpec("simulated-l4.4"))
+load_optical_control()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == embedded_split().digest
+
+
+# Downloads
+
+
+class Server:
+    """Sends `content`, or the next of `statuses`, or breaks off after the next of `lengths`; counts requests."""
+
+    def __init__(self):
+        self.content, self.statuses, self.lengths, self.requests = CONTENT, [], [], 0
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *args):
+                pass
+
+            def do_GET(self):
+                server.requests += 1
+                if server.statuses:
+                    self.send_error(server.statuses.pop(0))
+                    return
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(server.content)))
+                self.end_headers()
+                self.wfile.write(server.content[: server.lengths.pop(0) if server.lengths else None])
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self.thread.start()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    running, get = Server(), requests.get
+    local = f"http://127.0.0.1:{running.http.server_port}"
+    monkeypatch.setattr(
+        requests, "get", lambda url, **options: get(url.replace("https://scenes.test", local), **options)
+    )
+    monkeypatch.setattr(pooch.core.time, "sleep", lambda seconds: None)
+    yield running
+    running.http.shutdown()
+    running.http.server_close()
+    running.thread.join()
+
+
+def in_cache(tmp_path):
+    return sorted(path.name for path in (tmp_path / "mine").iterdir())
+
+
+def test_a_file_is_downloaded_once_and_again_if_damaged(server, tmp_path):
+    assert not ENTRY.available()
+    path = ENTRY.fetch(FILE, progress=False)
+    assert path.read_bytes() == CONTENT
+    assert in_cache(tmp_path) == ["scene.tif"]
+    assert ENTRY.available()
+    assert ENTRY.fetch(FILE) == path
+    assert server.requests == 1
+    path.write_bytes(b"damaged")
+    assert not ENTRY.available()
+    assert ENTRY.fetch(FILE, progress=True).read_bytes() == CONTENT
+
+
+def test_faults_are_tried_again(server):
+    server.statuses, server.lengths = [503], [100_000]
+    assert ENTRY.fetch(FILE, progress=False).read_bytes() == CONTENT
+    assert server.requests == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({"statuses": [404] * 3}, "refused the download .404.*by hand and put it at .*scene.tif"),
+        ({"lengths": [1000] * 3}, "transfer failed"),
+        ({"content": CONTENT[::-1]}, "does not match the known hash"),
+    ],
+)
+def test_failed_downloads_leave_nothing(server, tmp_path, fault, message):
+    vars(server).update(fault)
+    with pytest.raises(SceneError, match=message):
+        ENTRY.fetch(FILE, progress=False)
+    assert in_cache(tmp_path) == []
+
+
+def test_without_a_network_the_message_says_what_to_do(tmp_path, monkeypatch):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        file = Download(f"https://127.0.0.1:{unused.getsockname()[1]}/scene.tif")
+    monkeypatch.setattr(pooch.core.time, "sleep", lambda seconds: None)
+    with pytest.raises(NoNetworkError, match=r"cannot reach 127\.0\.0\.1:.*scene\.tif.*'bigearthnet'") as error:
+        ENTRY.fetch(file, progress=False)
+    assert "\n" not in str(error.value)
+
+
+def test_only_https_and_a_writable_cache(server, tmp_path):
+    with pytest.raises(SceneError, match="https"):
+        ENTRY.fetch(Download("http://scenes.test/scene.tif"))
+    (tmp_path / "mine").write_text("")
+    with pytest.raises(SceneError, match="set SARLAB_CACHE"):
+        ENTRY.fetch(FILE, progress=False)
+
+
+def test_the_cache_is_where_the_user_says(monkeypatch, tmp_path):
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("SARLAB_CACHE")
+    assert cache_folder().name == "sarlab"
+
+
+def test_every_download_is_https_and_chips_are_pinned():
+    for entry in downloads().values():
+        assert all(file.url.startswith("https://") and file.filename.endswith(".tif") for file in entry.files)
+        assert entry.credit
+    assert all(len(file.sha256) == 64 and file.size for file in downloads()["sen1floods11"].files)
+
+
+def test_missing_downloads_say_how_to_get_them():
+    with pytest.raises(SceneError, match="sarlab fetch sen1floods11"):
+        load_split(SceneSpec("sen1floods11"))
+
+
+def test_downloaded_chips_make_a_split(tmp_path, shared_data):
+    folder = shared_data / "sentinel1_grd_chips"
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}")
+    (tmp_path / "sen1floods11").mkdir()
+    for file in downloads()["sen1floods11"].files:
+        assert pooch.file_hash(str(folder / file.filename)) == file.sha256
+        (tmp_path / "sen1floods11" / file.filename).symlink_to(folder / file.filename)
+    split = load_split(SceneSpec("sen1floods11"))
+    assert len([*split.roles()]) == 8
+    assert all("Sen1Floods11" in s.credit and s.looks == 4.4 for _, s in split.roles())
