@@ -10,7 +10,11 @@
 # # One experiment
 #
 # One network, one compression ratio: trained on the training acquisition, measured on scenes it has never seen.
-# `sarlab sweep` executes this notebook once per run of a plan; by hand, change the next cell and run all.
+# `sarlab sweep` executes this notebook once per run of a plan. By hand, change the next cell and run all, or pass
+# parameters to papermill; a table may name some keys only, the others keep the defaults of the next cell:
+#
+#     jupytext --to ipynb run_experiment.py
+#     papermill run_experiment.ipynb done.ipynb -y "model: {latent_channels: 8}" -p seed 1
 
 # %% tags=["parameters"]
 scenes = {"source": "bigearthnet", "quantity": "auto"}
@@ -18,7 +22,9 @@ model = {"architecture": "residual", "init": "klt", "spatial_reduction": 16, "la
 quantizer = {"scheme": "float32", "bits": 32}
 train = {"steps": 200}
 seed = 0
+defaults = {"scenes": scenes, "model": model, "quantizer": quantizer, "train": train, "seed": seed}
 folder = ""  # where the run is kept; empty: runs/ beside the notebooks
+overwrite = False  # whether to replace another finished experiment in that folder
 device = "auto"
 time_budget = 0  # seconds of training after which it stops with a checkpoint; 0: none
 
@@ -26,13 +32,15 @@ time_budget = 0  # seconds of training after which it stops with a checkpoint; 0
 from sarlab.lab import experiment
 from sarlab.views import runpage
 
-spec = runpage.specification(scenes, model, quantizer, train, seed)
+given = {"scenes": scenes, "model": model, "quantizer": quantizer, "train": train, "seed": seed}
+spec = experiment.specification(defaults, given)
 outcome = experiment.run(
     spec,
-    folder or runpage.default_folder(spec),
+    folder or experiment.default_folder(spec),
     device=device,
-    progress=runpage.progress(),
+    progress=experiment.print_progress(),
     time_budget=time_budget or None,
+    overwrite=overwrite,
 )
 runpage.headline(outcome)
 

@@ -12,9 +12,11 @@ nothing but torch, NumPy, SciPy, pandas, scikit-image and safetensors, so that i
 
 from __future__ import annotations
 
+import json
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +24,26 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sarlab.errors import SarlabError, TrainingError
-from sarlab.files import write_json
-from sarlab.lab import locks
-from sarlab.lab.identity import run_hash, run_id
+from sarlab.errors import ResultsError, SarlabError, TrainingError
+from sarlab.files import replacing, write_json
+from sarlab.lab.identity import distinctions, run_hash, run_id
 from sarlab.lab.latents import frequencies
 from sarlab.lab.lineage import base_of, start_of, steps_of
 from sarlab.lab.machine import device_name, peak_memory_mb, pick_device
 from sarlab.lab.measure import measure, throughput
-from sarlab.lab.results import HISTORY_COLUMNS, is_complete, now, order_columns
-from sarlab.lab.runfolder import PROGRESS, Outcome, load, load_network, save
+from sarlab.lab.results import (
+    HISTORY_COLUMNS,
+    MANIFEST,
+    environment,
+    file_digest,
+    is_complete,
+    now,
+    order_columns,
+    read_manifest,
+    read_table,
+    write_table,
+)
+from sarlab.lab.runs import PROGRESS, Busy, hold
 from sarlab.models.base import Autoencoder, LatentHook
 from sarlab.models.complexity import count_parameters, macs_per_pixel
 from sarlab.models.data import TrainingData
@@ -39,8 +51,10 @@ from sarlab.models.history import History
 from sarlab.models.nested import NestedChannels, leading_weights
 from sarlab.models.quantizers import Quantizer, build_quantizer
 from sarlab.models.registry import build_model
+from sarlab.models.storage import write_tensors
 from sarlab.models.threads import cpu_threads
 from sarlab.models.training import train
+from sarlab.models.weights import load_model, save_model
 from sarlab.scenes.catalog import Split, load_split
 from sarlab.specs import QuantizerSpec, RunSpec
 
@@ -52,6 +66,38 @@ FOLLOWING = ("noise", "ste", "mixed")
 TRAINING_COSTS = ("train_seconds", "train_pixels_per_s", "collapsed", "best_step")
 #: How often to look whether a run of another process is done.
 WAIT_SECONDS = 0.5
+#: Files of a complete run.
+RESULT_FILES = (
+    *("spec.json", "rows.csv", "history.csv", "weights.safetensors", "quantizer.safetensors", "examples.npz"),
+)
+
+
+@dataclass
+class Outcome:
+    """What an experiment leaves.
+
+    Parameters
+    ----------
+    spec : RunSpec
+    run_id, hash : str
+    rows : DataFrame
+        One row per scene and band.
+    history : DataFrame
+    examples : dict
+        ``"<scene>/<band>"`` → {"original", "reconstruction", "latent"} as arrays.
+    folder : Path
+        Where it is kept.
+    manifest : dict
+    """
+
+    spec: RunSpec
+    run_id: str
+    hash: str
+    rows: pd.DataFrame
+    history: pd.DataFrame
+    examples: dict[str, dict[str, np.ndarray]]
+    folder: Path
+    manifest: dict[str, Any] = field(default_factory=dict)
 
 
 def run(
@@ -61,6 +107,7 @@ def run(
     device: str = "auto",
     progress: Progress | None = None,
     time_budget: float | None = None,
+    overwrite: bool = False,
 ) -> Outcome:
     """Run an experiment, or load it if `folder` holds its complete result.
 
@@ -75,21 +122,40 @@ def run(
         Called with (step, steps, loss).
     time_budget : float, optional
         Seconds after which training stops with a checkpoint and `OutOfTime` is raised.
+    overwrite : bool
+        Replace the finished result of another experiment in `folder`.
 
     Raises
     ------
+    ResultsError
+        If `folder` holds the finished result of another experiment.
     SarlabError
-        For impossible specifications and scenes; `locks.Busy` if another process runs the same experiment.
+        For impossible specifications and scenes; `Busy` if another process runs the same experiment.
     """
     folder = Path(folder)
     split = load_split(spec.scenes)
     digest = run_hash(spec, split.digest)
     if is_complete(folder, digest):
         return load(folder)
-    with locks.hold(folder / ".lock"), cpu_threads(spec.train.threads):
+    if not overwrite:
+        _keep_other(folder, spec, split.digest)
+    with hold(folder), cpu_threads(spec.train.threads):
         if is_complete(folder, digest):
             return load(folder)
         return _run(spec, split, digest, folder, pick_device(device), progress, time_budget)
+
+
+def _keep_other(folder: Path, spec: RunSpec, data_digest: str) -> None:
+    """Refuse a folder with the finished result of another experiment."""
+    if not is_complete(folder):
+        return
+    manifest = read_manifest(folder) or {}
+    name, other = run_id(spec, data_digest), manifest.get("run_id")
+    own, theirs = distinctions([spec, RunSpec.from_dict(manifest["spec"])])
+    raise ResultsError(
+        f"{folder} holds the finished run {other}{f' ({theirs})' if theirs else ''}, not {name}{f' ({own})' if own else ''}; "
+        "choose another folder, or pass overwrite=True to replace it"
+    )
 
 
 class OutOfTime(SarlabError):
@@ -149,7 +215,7 @@ def wait_and_run(spec: RunSpec, folder: Path, **options: Any) -> Outcome:
     while True:
         try:
             return run(spec, folder, **options)
-        except locks.Busy:
+        except Busy:
             time.sleep(WAIT_SECONDS)
 
 
@@ -239,5 +305,143 @@ def follow(folder: Path, progress: Progress | None) -> Callable[[History, int], 
         write_json(folder / PROGRESS, state)
         if progress is not None:
             progress(history.steps_done, steps, loss)
+
+    return report
+
+
+# --- the folder of a run ----------------------------------------------------------------------------------------------
+
+
+def save(
+    outcome: Outcome,
+    model: Autoencoder,
+    quantizer: Quantizer,
+    split: Split,
+    *,
+    device: torch.device,
+    started: str,
+    seconds: float,
+) -> None:
+    """Write everything, the manifest last: a folder with a manifest is complete."""
+    spec, folder = outcome.spec, outcome.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    write_json(folder / "spec.json", spec.to_dict())
+    write_table(outcome.rows, folder / "rows.csv")
+    write_table(outcome.history, folder / "history.csv")
+    save_model(
+        folder / "weights.safetensors",
+        model,
+        normalizers=split.normalizers,
+        provenance={"run_id": outcome.run_id, "hash": outcome.hash, "data": split.digest},
+    )
+    if quantizer.state_dict():
+        write_tensors(folder / "quantizer.safetensors", quantizer.state_dict(), quantizer.config())
+    with replacing(folder / "examples.npz") as temporary:
+        # Typed loosely: NumPy has a parameter of its own beside the names of arrays.
+        arrays: dict[str, Any] = {
+            f"{key}/{part}": array for key, parts in outcome.examples.items() for part, array in parts.items()
+        }
+        np.savez_compressed(temporary, **arrays)
+    names = [path.name for path in sorted(folder.iterdir()) if path.name in RESULT_FILES]
+    outcome.manifest = {
+        "run_id": outcome.run_id,
+        "hash": outcome.hash,
+        "label": spec.label,
+        "spec": spec.to_dict(),
+        "data": {"digest": split.digest, "note": split.note},
+        "device": device_name(device),
+        "seed": spec.seed,
+        "threads": spec.train.threads,
+        "started": started,
+        "finished": now(),
+        "seconds": round(seconds, 2),
+        **environment(),
+        "files": {
+            name: {"bytes": (folder / name).stat().st_size, "sha256": file_digest(folder / name)} for name in names
+        },
+    }
+    write_json(folder / MANIFEST, outcome.manifest)
+    # Half-written files of processes that were killed go too; the notebook's may be another process' at work.
+    halves = (path for path in folder.glob(".*.tmp*") if path.suffix != ".ipynb")
+    for leftover in (*folder.glob("checkpoint*"), *halves, folder / PROGRESS):
+        leftover.unlink(missing_ok=True)
+
+
+def load(folder: str | Path) -> Outcome:
+    """Read a complete run back.
+
+    Raises
+    ------
+    SarlabError
+        If the folder holds no complete run.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise SarlabError(f"{folder}: no complete run here; run 'sarlab sweep' first")
+    examples: dict[str, dict[str, np.ndarray]] = {}
+    with np.load(folder / "examples.npz", allow_pickle=False) as stored:
+        for key in stored.files:
+            name, _, part = key.rpartition("/")
+            examples.setdefault(name, {})[part] = stored[key]
+    return Outcome(
+        spec=RunSpec.from_dict(json.loads((folder / "spec.json").read_text(encoding="utf-8"))),
+        run_id=manifest["run_id"],
+        hash=manifest["hash"],
+        rows=read_table(folder / "rows.csv"),
+        history=read_table(folder / "history.csv"),
+        examples=examples,
+        folder=folder,
+        manifest=manifest,
+    )
+
+
+def load_network(folder: str | Path) -> Autoencoder:
+    """Trained network of a complete run."""
+    return load_model(Path(folder) / "weights.safetensors").model
+
+
+# --- the notebook of a run --------------------------------------------------------------------------------------------
+
+
+def specification(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> RunSpec:
+    """Lay the parameters that a notebook was given over its defaults, key by key.
+
+    Parameters
+    ----------
+    defaults, given : mapping
+        ``scenes``, ``model``, ``quantizer`` and ``train`` as tables, ``seed`` as a number. A given table may name some
+        keys only: the others keep their defaults.
+
+    Raises
+    ------
+    PlanError
+        For unknown keys and impossible values.
+    """
+    tables = {
+        name: {**default, **given[name]} if isinstance(given[name], Mapping) else given[name]
+        for name, default in defaults.items()
+        if isinstance(default, Mapping)
+    }
+    return RunSpec.from_dict({**given, **tables})
+
+
+def default_folder(spec: RunSpec) -> Path:
+    """Folder of a run started by hand: ``runs/<run_id>`` below the nearest folder that has ``runs``, or here."""
+    here = Path.cwd()
+    root = next((folder for folder in (here, *here.parents) if (folder / "runs").is_dir()), here)
+    return root / "runs" / run_id(spec, load_split(spec.scenes).digest)
+
+
+def print_progress(every: float = 15.0) -> Progress:
+    """Progress that prints a line every few seconds to standard error, which publishing drops."""
+    last = time.monotonic()
+
+    def report(step: int, steps: int, loss: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every or step == steps:
+            last = time.monotonic()
+            print(f"step {step} of {steps}, loss {loss:.4g}", file=sys.stderr)
 
     return report

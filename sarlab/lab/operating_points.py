@@ -180,7 +180,7 @@ def _networks(rows: pd.DataFrame) -> Iterable[Point]:
         series = f"{parts['architecture']}{start}, {parts['quantizer']}"
         shape = f"stride {int(parts['spatial_reduction'])}, {int(parts['latent_channels'])} channels"
         run_id = str(group["run_id"].iloc[0]) if "run_id" in group else ""
-        command = f'python: sarlab.lab.runfolder.load_network("runs/{run_id}")'
+        command = f'python: sarlab.lab.experiment.load_network("runs/{run_id}")'
         yield _point("network", series, f"{series}, {shape}", command, group, group["_bpp"])
 
 

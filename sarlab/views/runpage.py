@@ -2,52 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from sarlab.lab.runfolder import Outcome
-from sarlab.specs import RunSpec
+from sarlab.lab.experiment import Outcome
 
 FIGURES = "figures"
-
-
-def specification(
-    scenes: Mapping[str, Any],
-    model: Mapping[str, Any],
-    quantizer: Mapping[str, Any],
-    train: Mapping[str, Any],
-    seed: int,
-) -> RunSpec:
-    """Run specification from the notebook's parameters."""
-    return RunSpec.from_dict({"scenes": scenes, "model": model, "quantizer": quantizer, "train": train, "seed": seed})
-
-
-def default_folder(spec: RunSpec) -> Path:
-    """Folder of a run started by hand: ``runs/<run_id>`` below the nearest folder that has ``runs``, or here."""
-    from sarlab.lab.identity import run_id
-    from sarlab.scenes.catalog import load_split
-
-    here = Path.cwd()
-    root = next((folder for folder in (here, *here.parents) if (folder / "runs").is_dir()), here)
-    return root / "runs" / run_id(spec, load_split(spec.scenes).digest)
-
-
-def progress(every: float = 15.0) -> Callable[[int, int, float], None]:
-    """Progress that prints a line every few seconds to standard error; publishing strips it."""
-    last = time.monotonic()
-
-    def report(step: int, steps: int, loss: float) -> None:
-        nonlocal last
-        if time.monotonic() - last >= every or step == steps:
-            last = time.monotonic()
-            print(f"step {step} of {steps}, loss {loss:.4g}", file=sys.stderr)
-
-    return report
 
 
 def headline(outcome: Outcome) -> Any:

@@ -62,7 +62,7 @@ def test_a_disk_that_fills_stops_the_sweep_and_blames_no_run(tmp_path, monkeypat
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "rows.csv"))
 
-    monkeypatch.setattr("sarlab.lab.runfolder.write_table", full)
+    monkeypatch.setattr("sarlab.lab.experiment.write_table", full)
     jobs = jobs_of(build_plan("tiny", PLAN), tmp_path / "runs")
     with pytest.raises(DiskError, match=r"rows.csv: the disk is full; free some space"):
         execute(jobs, "inline", Settings(), print)

@@ -11,7 +11,7 @@ from sarlab.lab.forecast import Estimate, Measured, calibrate, estimate, forecas
 from sarlab.lab.jobs import PROGRESS, Job
 from sarlab.lab.machine import device_name, pick_device
 from sarlab.lab.progress import Progress, duration
-from sarlab.lab.runfolder import PROGRESS as WRITTEN
+from sarlab.lab.experiment import PROGRESS as WRITTEN
 from sarlab.specs import ModelSpec, RunSpec, TrainSpec
 
 

@@ -80,7 +80,7 @@ def linear_network(reduction: int, channels: int) -> Any:
 def networks(runs: str | Path = "runs") -> dict[str, Any]:
     """Names of networks → a function that makes them: linear ones, and those of finished runs in the folder `runs`."""
     from sarlab.lab.results import read_manifest
-    from sarlab.lab.runfolder import load_network
+    from sarlab.lab.experiment import load_network
 
     found: dict[str, Any] = {
         f"KLT, stride {r}, {c} channels": functools.partial(linear_network, r, c) for r, c in LATENTS
