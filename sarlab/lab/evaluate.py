@@ -26,8 +26,8 @@ from sarlab.files import replacing
 from sarlab.lab.codec_rows import Task, measure, row_key
 from sarlab.lab.inputs import Input, load_inputs
 from sarlab.lab.journal import Journal
+from sarlab.lab.machine import inherited, thread_environment
 from sarlab.lab.results import write_table
-from sarlab.lab.variables import inherited
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.splits import Split
 
@@ -47,8 +47,6 @@ COLUMNS = [
     ),
     *("bytes", "bpp", "measured_cr", "lossless_bytes", "measured_cr_lossless", "clip_low", "clip_high", "clip_source"),
 ]
-#: Each process keeps to one thread of the numerical libraries.
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 #: Formats of a table.
 SUFFIXES = (".csv", ".parquet", ".json")
 #: Columns after the metrics.
@@ -77,7 +75,7 @@ def evaluate(
     names : sequence of str
         Codecs.
     scenes : sequence of str, Path, Scene or Split
-        Files, folders, packs or names of the catalog; of a split its test and independent scenes.
+        Files, folders or names of the catalog; of a split its test and independent scenes.
     targets : sequence of Target
         What each file shall have; default each codec's own grid of qualities.
     quantity : str
@@ -220,7 +218,7 @@ def _carry_out(tasks: list[Task], workers: int) -> Iterator[tuple[str, dict[str,
             yield from measure(task)
         return
     with (
-        inherited(dict.fromkeys(THREAD_VARIABLES, "1")),
+        inherited(thread_environment(1)),
         ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool,
     ):
         futures = [pool.submit(_measured, task) for task in tasks]

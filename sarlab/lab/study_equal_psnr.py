@@ -26,6 +26,7 @@ from sarlab.metrics.base import DB_PER_NEPER
 from sarlab.metrics.pixel import psnr
 from sarlab.metrics.speckle import redraw
 from sarlab.scenes.catalog import load_split
+from sarlab.scenes.radiometry import to_gray
 from sarlab.scenes.scene import Scene
 from sarlab.specs import SceneSpec
 
@@ -175,8 +176,6 @@ def picture(db: np.ndarray, clip: tuple[float, float]) -> str:
     """Lossless WebP of 64 grays over the clip range, as base64 text, so that a table can carry it; NaN is black."""
     from PIL import Image
 
-    unit = np.clip((np.nan_to_num(db, nan=clip[0]) - clip[0]) / (clip[1] - clip[0]), 0, 1)
-    gray = np.round(np.round(unit * (LEVELS - 1)) * (255 / (LEVELS - 1))).astype(np.uint8)
     stream = io.BytesIO()
-    Image.fromarray(gray).convert("RGB").save(stream, "WEBP", lossless=True, quality=60, method=4)
+    Image.fromarray(to_gray(db, clip, LEVELS)).convert("RGB").save(stream, "WEBP", lossless=True, quality=60, method=4)
     return base64.b64encode(stream.getvalue()).decode()

@@ -20,6 +20,7 @@ from sarlab.lab.studies import Context, study
 from sarlab.lab.study_equal_psnr import busiest_detail
 from sarlab.metrics import Reference, score
 from sarlab.metrics.rate import measured_cr
+from sarlab.scenes.radiometry import to_gray
 from sarlab.scenes.scene import Scene
 
 #: Whom a reader may want to see side by side, and how many bits a pixel their files have.
@@ -89,9 +90,6 @@ def picture(db: np.ndarray, clip: tuple[float, float]) -> str:
     """
     from PIL import Image
 
-    unit = np.clip((np.nan_to_num(db, nan=clip[0]) - clip[0]) / (clip[1] - clip[0]), 0, 1)
     stream = io.BytesIO()
-    Image.fromarray(np.round(255 * unit).astype(np.uint8)).convert("RGB").save(
-        stream, "WEBP", lossless=True, quality=60, method=4
-    )
+    Image.fromarray(to_gray(db, clip)).convert("RGB").save(stream, "WEBP", lossless=True, quality=60, method=4)
     return base64.b64encode(stream.getvalue()).decode()

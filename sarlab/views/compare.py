@@ -38,26 +38,6 @@ HANDLING = (
 _ASSETS = Path(__file__).resolve().parents[1] / "assets" / "views"
 
 
-def to_gray(image_db: np.ndarray, clip: tuple[float, float]) -> np.ndarray:
-    """Picture of an image in dB.
-
-    Parameters
-    ----------
-    image_db : ndarray, shape (height, width), float
-        NaN (no measurement) becomes black.
-    clip : (low, high)
-        In dB, shown as black and white.
-
-    Returns
-    -------
-    ndarray of uint8, shape (height, width)
-    """
-    low, high = clip
-    with np.errstate(invalid="ignore"):
-        unit = np.clip((np.asarray(image_db, float) - low) / (high - low), 0, 1)
-    return np.round(255 * np.nan_to_num(unit, nan=0.0)).astype(np.uint8)
-
-
 def encode(gray: np.ndarray, levels: int = LEVELS, budget: int = BUDGET) -> bytes:
     """Picture as lossless WebP of `levels` grays: what is shown is not compressed a second time, only rounded.
 

@@ -11,7 +11,7 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 
-from sarlab.views.compare import to_gray
+from sarlab.scenes.radiometry import to_gray
 from sarlab.views.style import BLUE, MUTED, VERMILION
 
 #: Side of a picture on the screen, in pixels.
