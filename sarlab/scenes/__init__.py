@@ -1,1 +1,1 @@
-"""What comes in: scenes, their readers, radiometry, tiles, simulation and the catalog."""
+"""Scenes: SAR products as arrays with metadata; readers, writers, radiometry, splits, simulation and the catalog."""

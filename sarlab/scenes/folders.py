@@ -129,12 +129,9 @@ def _unique_name(file: Path, files: Sequence[Path]) -> str:
 def _join_polarizations(read: Sequence[tuple[Path, Scene]]) -> list[Scene]:
     groups: dict[tuple[object, ...], list[tuple[Path, Scene]]] = defaultdict(list)
     for file, scene in read:
-        alone = scene.shape[0] == 1 and polarization(file.stem)
-        key = (
-            (file.parent, without_polarization(file.stem), scene.shape, scene.quantity, scene.dtype)
-            if alone
-            else (file,)
-        )
+        key: tuple[object, ...] = (file,)
+        if scene.shape[0] == 1 and polarization(file.stem):
+            key = (file.parent, without_polarization(file.stem), scene.shape, scene.quantity, scene.dtype)
         groups[key].append((file, scene))
     joined = []
     for members in groups.values():

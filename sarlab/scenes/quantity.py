@@ -116,9 +116,9 @@ def decide_quantity(name: str, dtype: str, sample: np.ndarray, tags: Mapping[str
                 "set quantity 'db' (convert scaled dB to dB first)"
             )
         return "amplitude"
-    said = {_WORDS[word] for hint in hints for word in words_of(hint) if word in _WORDS}
-    if len(said) == 1 and not (negative and said & {"amplitude", "intensity"}):
-        return said.pop()
+    named = {_WORDS[word] for hint in hints for word in words_of(hint) if word in _WORDS}
+    if len(named) == 1 and not (negative and named & {"amplitude", "intensity"}):
+        return named.pop()
     if negative and finite.size:
         if finite.min() >= -200 and finite.max() <= 100 and np.mean(finite < -1) >= 0.5:
             return "db"

@@ -39,7 +39,7 @@ class Georeference:
         return replace(self, transform=(a, b, a * column + b * row + c, d, e, d * column + e * row + f))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scene:
     """One or more co-registered bands of a SAR product.
 
@@ -121,6 +121,10 @@ class Scene:
         object.__setattr__(self, "valid", valid)
         object.__setattr__(self, "bands", tuple(self.bands))
         object.__setattr__(self, "tags", MappingProxyType(dict(self.tags)))
+
+    def __repr__(self) -> str:
+        bands, height, width = self.shape
+        return f"Scene('{self.name}', {'+'.join(self.bands)}, {height}×{width}, {self.quantity})"
 
     def __reduce__(self) -> tuple[partial[Scene], tuple[()]]:
         """Pickle the tags as a plain dictionary, because a mapping proxy cannot be pickled."""

@@ -1,6 +1,6 @@
 """Splits: training, validation and test scenes, by acquisition or by spatial blocks with a guard.
 
-Scenes of a split are in dB, with exact zeros on their floor. The note of a split says whether roles share an acquisition.
+Scenes of a split are in dB, with exact zeros on their floor. The note of a split states whether roles share an acquisition.
 """
 
 from __future__ import annotations
@@ -159,8 +159,8 @@ def split_scenes(
 def _by_acquisition(groups: Mapping[str, list[Scene]]) -> tuple[dict[str, list[Scene]], str]:
     """Assign a fifth of the acquisitions to testing, a tenth to validation (at least one each), the rest to training.
 
-    A hash of their names orders them. Acquisitions with many copied pixels come last, but one without copies always
-    remains in training.
+    They are ordered by a hash of their names. Acquisitions with many copied pixels come last, but if there are at least
+    two without, the last of these goes to training.
     """
 
     def key(name: str) -> tuple[bool, str]:
@@ -215,7 +215,7 @@ def _by_blocks(scenes: Sequence[Scene]) -> tuple[dict[str, list[Scene]], str]:
     if small:
         texts.append(
             f"{', '.join(small)}: too small (or too empty) to split, so training, validation and test use the same pixels; "
-            "the results say nothing about other scenes."
+            "the results do not apply to other scenes."
         )
     return parts, " ".join(texts)
 
