@@ -36,12 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the costs."""
     from sarlab.errors import SarlabError
-    from sarlab.lab.cost import costs
+    from sarlab.lab.cost import calibrate, costs
 
     if args.memory is not None and not args.memory > 0:
         raise SarlabError(f"--memory must be positive, not {args.memory:g}")
     plan = load_plan(args.plan, scenes=args.scenes, quantity=args.quantity)
-    found = costs(plan.runs, args.device, budget_mb=args.memory, time=not args.no_time)
+    found = costs(plan.runs, args.device, budget_mb=args.memory, calibration=None if args.no_time else calibrate)
     total = sum(cost.seconds for cost in found)
     if args.json:
         rows = [

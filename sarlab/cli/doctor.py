@@ -8,7 +8,7 @@ from dataclasses import asdict
 from itertools import groupby
 
 from sarlab import __version__
-from sarlab.lab.doctor import diagnose
+from sarlab.lab.machine import diagnose
 
 EPILOG = """
 examples:

@@ -9,13 +9,13 @@ from pathlib import Path
 from sarlab.cli.sweep import add_selection
 from sarlab.errors import SarlabError
 from sarlab.lab import publish
-from sarlab.lab.executors import Settings
-from sarlab.lab.executors import render as render_pages
-from sarlab.lab.faults import check_writable
-from sarlab.lab.jobs import Job, jobs_of
 from sarlab.lab.plans import load_plan, plan_names
 from sarlab.lab.results import book_root
+from sarlab.lab.runs import Job, jobs_of
 from sarlab.lab.studies import study_jobs
+from sarlab.lab.sweep import Settings, check_writable
+from sarlab.lab.sweep.engine import execute
+from sarlab.lab.sweep.notebook import NOTEBOOK
 
 EPILOG = {
     "report": """
@@ -93,6 +93,8 @@ def render_missing_pages(jobs: Sequence[Job]) -> None:
     SarlabError
         Naming the run whose notebook fails.
     """
-    unrendered = [item for item in render_pages(jobs, Settings(), lambda item: None) if item.outcome != "complete"]
-    if unrendered:
-        raise SarlabError(f"the page of {unrendered[0].job.run_id} could not be made: {unrendered[0].message}")
+    bare = [job for job in jobs if not (job.folder / NOTEBOOK).is_file()]
+    settings = Settings("dask" if len(bare) > 1 else "inline", notebook=True)
+    for item in execute(bare, settings, lambda item: None):
+        if item.outcome != "complete":
+            raise SarlabError(f"the page of {item.job.run_id} could not be made: {item.message}")

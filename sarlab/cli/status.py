@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from sarlab.cli.sweep import add_selection, matches, select
-from sarlab.lab.jobs import jobs_of
+from sarlab.cli.sweep import add_pattern, add_selection, matches, select
 from sarlab.lab.plans import load_plan, plan_names
-from sarlab.lab.status import RunStatus, counts, statuses
+from sarlab.lab.runs import RunStatus, counts, jobs_of, statuses
 
 EPILOG = """
 examples:
@@ -26,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
     parser.epilog = EPILOG
     parser.add_argument("plan", nargs="?", help=f"a plan ({', '.join(plan_names())}) or the path of a .toml file")
     add_selection(parser)
-    parser.add_argument("--only", metavar="PATTERN", help="only runs whose id contains PATTERN, or matches it")
+    add_pattern(parser)
     parser.add_argument("--json", action="store_true", help="for scripts")
 
 

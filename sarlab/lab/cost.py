@@ -1,74 +1,57 @@
-"""What a run costs before it has run: peak memory from shapes alone, time from a short calibration.
+"""Cost of runs before they run: peak memory from shapes alone, time from the measured speed of the machine.
 
 ::
 
     CPU   process ── + data ── + max(KLT fit, training step, validation, test scene) ──▶ peak of the process
     CUDA             data ── + max(          training step, validation, test scene) ──▶ peak of the device's allocator
+
+    time  overhead of any run (scenes, KLT, measuring) + multiplications of its training / speed of such networks
 """
 
 from __future__ import annotations
 
 import functools
+import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+import numpy as np
 import torch
 
 from sarlab.errors import SarlabError
 from sarlab.lab import memory
-from sarlab.lab.forecast import Estimate, Measured, calibrate
-from sarlab.lab.forecast import estimate as forecast_of
 from sarlab.lab.lineage import base_of, steps_of
 from sarlab.lab.machine import pick_device
-from sarlab.models.complexity import count_parameters
+from sarlab.lab.results import read_table
+from sarlab.lab.runs import PROGRESS, Job, progress_of
+from sarlab.models.complexity import count_parameters, macs_per_pixel
 from sarlab.models.registry import construct
 from sarlab.scenes.catalog import Split, load_split
-from sarlab.specs import ModelSpec, RunSpec, SceneSpec
+from sarlab.specs import ModelSpec, RunSpec
 
-#: On a CPU, bytes that libraries take when the KLT or the first step runs (code, threads, scratch), and for each pixel of a
+#: On a CPU, bytes that libraries take when the KLT or the first step runs (code, threads, scratch), and per pixel of a
 #: batch (indices of patches, copies of activations in another order). Measured on networks of 0.4 to 3 million weights.
-LIBRARY_BYTES, BYTES_A_PIXEL = 95e6, 40
-#: Side of a training scene's copies: the scene, its band normalized, and the flat copy that patches are cut from.
+LIBRARY_BYTES, PIXEL_BYTES = 95e6, {"cpu": 40, "cuda": 12}
+#: Copies of a training scene: the scene, its band normalized, and the flat copy that patches are cut from.
 COPIES = 3
-#: What a process needs that has loaded everything a run imports: printed by a process that does.
+#: Seconds that a calibration may take, and the steps of each network that it times after one that warms up.
+CALIBRATION_SECONDS, TIMED_STEPS = 20.0, 3
+#: Prints the memory of a process that has imported everything a run needs.
 _PROBE = "import sarlab.lab.experiment; from sarlab.lab.machine import process_peak_mb; print(process_peak_mb())"
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Cost of one network of a plan, on one device.
-
-    Parameters
-    ----------
-    spec : RunSpec
-        One run with it: the one whose training needs most memory.
-    runs : int
-        Runs of the plan with it.
-    parameters : int
-    training_mb, inference_mb, run_mb : float
-        Peak of a training step, of analysis and synthesis of the largest test scene, and of the whole run with
-        process and data.
-    largest_batch : int
-        Patches a step that fit the memory budget; -1 where no budget is given.
-    seconds : float
-        Of all its runs, one after the other; NaN where time was not asked for.
-    """
-
-    spec: RunSpec
-    runs: int
-    parameters: int
-    training_mb: float
-    inference_mb: float
-    run_mb: float
-    largest_batch: int
-    seconds: float
+# --- memory -----------------------------------------------------------------------------------------------------------
 
 
 @functools.cache
 def process_mb() -> float:
-    """Memory of a process that has imported what a run needs and done nothing yet; asked of one that does."""
+    """Memory in MB of a process that has imported what a run needs, measured by starting one."""
     done = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=300)
     try:
         return float(done.stdout)
@@ -77,40 +60,26 @@ def process_mb() -> float:
 
 
 def training_mb(spec: RunSpec, device: torch.device) -> float:
-    """Peak of a training step beside process and data, in MB."""
+    """Peak of a training step in MB, without process and data."""
     if spec.model.architecture == "klt":
         return 0.0
     pixels = spec.train.batch_size * spec.train.patch_size**2
-    libraries = pixel_bytes(device) * pixels + (LIBRARY_BYTES if device.type == "cpu" else 0.0)
+    libraries = PIXEL_BYTES[device.type] * pixels + (LIBRARY_BYTES if device.type == "cpu" else 0.0)
     return (memory.training_bytes(spec.model, spec.train) + libraries) / 1e6
 
 
-def pixel_bytes(device: torch.device) -> int:
-    """Bytes that a pixel of a batch takes beside the network's tensors: its index in the data, and on a CPU copies."""
-    return BYTES_A_PIXEL if device.type == "cpu" else 12
-
-
 def inference_mb(model: ModelSpec, height: int, width: int, device: torch.device) -> float:
-    """Peak of analysis and synthesis of a band beside process and data, in MB."""
+    """Peak of analysis and synthesis of one band in MB, without process and data."""
     libraries = LIBRARY_BYTES if device.type == "cpu" and model.architecture != "klt" else 0.0
     return (memory.inference_bytes(model, height, width) + libraries) / 1e6
 
 
 def run_mb(spec: RunSpec, split: Split, device: torch.device) -> float:
-    """Peak of a whole run in MB: of the process on a CPU, of the device's allocator on CUDA.
-
-    Parameters
-    ----------
-    spec : RunSpec
-    split : Split
-        Its scenes.
-    device : torch.device
-    """
+    """Peak of a whole run on the scenes `split` in MB: of the process on a CPU, of the device's allocator on CUDA."""
     height, width = largest_scene(split)
-    # Runs that take weights over, and the KLT, never train; the throughput of every run is timed on 512².
-    trains = base_of(spec) is None and steps_of(spec) > 0
+    # every run times its throughput on 512 × 512 pixels
     phases = [inference_mb(spec.model, max(height, 512), max(width, 512), device)]
-    if trains:
+    if base_of(spec) is None and steps_of(spec) > 0:
         phases += [training_mb(spec, device), memory.validation_bytes(spec.model) / 1e6]
     training_pixels = sum(scene.data.size for scene in split.train)
     everything = sum(scene.data.size for _, scene in split.roles())
@@ -127,24 +96,184 @@ def largest_scene(split: Split) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def estimate(spec: RunSpec, device: str = "auto", *, timed: Sequence[Measured] | None = None) -> Estimate:
-    """Seconds and memory of one run on this machine.
+def largest_batch(spec: RunSpec, split: Split, budget_mb: float, device: torch.device) -> int:
+    """Patches per training step that fit `budget_mb`; -1 for the KLT, which is not trained."""
+    if spec.model.architecture == "klt":
+        return -1
+    fixed = process_mb() + LIBRARY_BYTES / 1e6 if device.type == "cpu" else 0.0
+    data = 4e-6 * COPIES * sum(scene.data.size for scene in split.train)
+    left = 1e6 * (budget_mb - fixed - data)
+    return memory.largest_batch(spec.model, spec.train, left, bytes_a_pixel=PIXEL_BYTES[device.type])
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Measured speed of a machine.
+
+    Parameters
+    ----------
+    overhead : float
+        Seconds of a run without its training; NaN if unknown.
+    rates : mapping
+        Multiplications of forward passes per second of training, by `kind`.
+    """
+
+    overhead: float
+    rates: Mapping[tuple[str, ...], float]
+
+    def seconds(self, spec: RunSpec, share: float = 1.0) -> float:
+        """Seconds of a run of whose training `share` is left; NaN if nothing like it was measured.
+
+        A kind of network that was not measured gets the median rate of the others.
+        """
+        if not work(spec):
+            return self.overhead
+        rate = self.rates.get(kind(spec)) or median(self.rates.values())
+        return self.overhead + share * work(spec) / rate
+
+
+def kind(spec: RunSpec) -> tuple[str, ...]:
+    """Runs of one kind train at one speed."""
+    return spec.model.architecture, spec.model.init, spec.train.precision, str(spec.train.threads)
+
+
+@functools.lru_cache(maxsize=4096)
+def work(spec: RunSpec) -> float:
+    """Multiplications of a training, forward passes only; 0 if the run does not train, or cannot."""
+    train = spec.train
+    try:
+        if base_of(spec) is not None or not steps_of(spec):
+            return 0.0
+        return steps_of(spec) * train.batch_size * train.patch_size**2 * macs_per_pixel(spec.model)
+    except SarlabError:
+        return 0.0
+
+
+def calibrate(runs: Sequence[RunSpec], device: str) -> Speed:
+    """Time a run without training, and a few steps of each kind of network in `runs`; takes about 20 s at most."""
+    from sarlab.lab import experiment
+    from sarlab.models.data import TrainingData
+    from sarlab.models.registry import build_model
+    from sarlab.models.threads import cpu_threads
+    from sarlab.models.training import train
+
+    start, rates = time.monotonic(), {}
+    linear = replace(runs[0], model=replace(runs[0].model, architecture="klt", init="klt"))
+    with tempfile.TemporaryDirectory(prefix="sarlab-") as folder:
+        experiment.run(linear, Path(folder) / "run", device=device)
+    overhead = time.monotonic() - start
+    data = TrainingData.from_split(load_split(runs[0].scenes))
+    alone = TrainingData(data.training)
+    for spec in {kind(spec): spec for spec in runs if work(spec)}.values():
+        if time.monotonic() - start > CALIBRATION_SECONDS:
+            break
+        few = replace(spec.train, steps=TIMED_STEPS, validate_every=10**9, curve="dedicated", first_channels=0)
+        with cpu_threads(spec.train.threads):
+            model = build_model(spec.model, seed=0, training=data)
+            train(model, alone, replace(few, steps=1), seed=0, device=pick_device(device))
+            seconds = train(model, alone, few, seed=0, device=pick_device(device)).seconds
+        rates[kind(spec)] = work(replace(spec, train=few)) / seconds
+    return Speed(overhead, rates)
+
+
+def seconds_left(jobs: Sequence[Job], ended: Mapping[str, float], since: float, workers: int) -> float:
+    """Seconds until the jobs of a sweep have ended, from the speed that they have shown so far.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    ended : mapping of str to float
+        Run id → seconds of the jobs that have ended; NaN of failed ones.
+    since : float
+        `time.time()` of the start of the sweep; progress that was written before is another sweep's.
+    workers : int
+        Jobs at a time; 0: as many as have reported progress.
+
+    Returns
+    -------
+    float
+        NaN until every kind of work that is left has been seen: a run without training, steps of a training.
+    """
+    overheads, done, seconds = [], defaultdict(float), defaultdict(float)
+    shares = {job.run_id: progress_share(job, since) for job in jobs if job.run_id not in ended}
+    for job in jobs:
+        trained = progress_of(job.folder).get("seconds", 0.0)
+        if job.run_id in ended:
+            table = read_table(job.folder / "rows.csv", ["train_seconds"])
+            trained = float(table["train_seconds"].iloc[0]) if work(job.spec) and len(table) else 0.0
+            overheads += [ended[job.run_id] - trained] if ended[job.run_id] == ended[job.run_id] else []
+        share = shares.get(job.run_id, 1.0)
+        if work(job.spec) and trained > 0 and share > 0:
+            done[kind(job.spec)] += share * work(job.spec)
+            seconds[kind(job.spec)] += trained
+    rates = {name: done[name] / seconds[name] for name in done if done[name]}
+    speed = Speed(median(overheads) if overheads or not rates else 0.0, rates)
+    left = [speed.seconds(job.spec, 1 - shares[job.run_id]) for job in jobs if job.run_id in shares]
+    return wall_seconds(left, workers or sum(share > 0 for share in shares.values()))
+
+
+def wall_seconds(seconds: Sequence[float], workers: int) -> float:
+    """Duration of jobs of so many seconds, `workers` at a time; NaN if one is unknown."""
+    return float(np.max([sum(seconds) / max(1, workers), *seconds], initial=0.0))
+
+
+def progress_share(job: Job, since: float) -> float:
+    """Share of its training that a job in flight has done; 0 if it has reported nothing since the sweep began."""
+    path = job.folder / PROGRESS
+    if not path.is_file() or path.stat().st_mtime < since:
+        return 0.0
+    state = progress_of(job.folder)
+    return min(1.0, state.get("step", 0) / max(1, state.get("steps", 1)))
+
+
+def median(values: Iterable[float]) -> float:
+    """Median; NaN of nothing."""
+    values = list(values)
+    return statistics.median(values) if values else float("nan")
+
+
+# --- a whole plan -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of one network of a plan, on one device.
 
     Parameters
     ----------
     spec : RunSpec
-    device : str
-    timed : sequence of Measured, optional
-        A calibration (`sarlab.lab.forecast.calibrate`) done before; otherwise a few steps are timed now.
+        Of its runs, the one whose training needs most memory.
+    runs : int
+        Runs of the plan with it.
+    parameters : int
+    training_mb, inference_mb, run_mb : float
+        Peak of a training step, of analysis and synthesis of the largest test scene, and of the whole run including
+        process and data.
+    largest_batch : int
+        Patches per step that fit the memory budget; -1 without a budget.
+    seconds : float
+        Of all its runs, one after the other; NaN without a calibration.
     """
-    where = pick_device(device)
-    if timed is None:
-        timed = calibrate([spec], device)
-    return Estimate(forecast_of(spec, [], timed).seconds, run_mb(spec, load_split(spec.scenes), where), "calibration")
+
+    spec: RunSpec
+    runs: int
+    parameters: int
+    training_mb: float
+    inference_mb: float
+    run_mb: float
+    largest_batch: int
+    seconds: float
 
 
 def costs(
-    runs: Sequence[RunSpec], device: str = "auto", *, budget_mb: float | None = None, time: bool = True
+    runs: Sequence[RunSpec],
+    device: str = "auto",
+    *,
+    budget_mb: float | None = None,
+    calibration: Callable[[Sequence[RunSpec], str], Speed] | None = calibrate,
 ) -> list[Cost]:
     """Cost of every network among `runs`, those that need most memory first.
 
@@ -153,37 +282,28 @@ def costs(
     runs : sequence of RunSpec
     device : str
     budget_mb : float, optional
-        Memory for which the largest batch is looked for.
-    time : bool
-        Whether to time a few steps of each kind of network.
+        Memory for which to find the largest batch.
+    calibration : callable, optional
+        Measures the speed of this machine; None: times are left out.
     """
     where = pick_device(device)
-    splits: dict[SceneSpec, Split] = {}
-    groups: dict[ModelSpec, list[RunSpec]] = {}
-    for spec in runs:
-        splits.setdefault(spec.scenes, load_split(spec.scenes))
-        groups.setdefault(spec.model, []).append(spec)
-    timed: list[Measured] = []
-    if time:
-        kinds = {(s.model.architecture, s.model.init, s.train.threads): s for s in runs}
-        timed = calibrate(list(kinds.values()), device)
+    speed = calibration(runs, device) if calibration is not None else Speed(float("nan"), {})
+    splits = {scenes: load_split(scenes) for scenes in {spec.scenes for spec in runs}}
     found = []
-    for model, group in groups.items():
+    for model in dict.fromkeys(spec.model for spec in runs):
+        group = [spec for spec in runs if spec.model == model]
         spec = max(group, key=lambda s: training_mb(s, where) if base_of(s) is None else 0.0)
         split = splits[spec.scenes]
-        batch = -1
-        if budget_mb is not None and model.architecture != "klt":
-            fixed = process_mb() + LIBRARY_BYTES / 1e6 if where.type == "cpu" else 0.0
-            data = 4e-6 * COPIES * sum(scene.data.size for scene in split.train)
-            batch = memory.largest_batch(
-                model, spec.train, 1e6 * (budget_mb - fixed - data), bytes_a_pixel=pixel_bytes(where)
-            )
-        height, width = largest_scene(split)
         found.append(
             Cost(
-                spec, len(group), count_parameters(construct(model, 0)), training_mb(spec, where),
-                inference_mb(model, height, width, where), run_mb(spec, split, where), batch,
-                sum(forecast_of(s, [], timed).seconds for s in group) if time else float("nan"),
+                spec=spec,
+                runs=len(group),
+                parameters=count_parameters(construct(model, 0)),
+                training_mb=training_mb(spec, where),
+                inference_mb=inference_mb(model, *largest_scene(split), where),
+                run_mb=run_mb(spec, split, where),
+                largest_batch=-1 if budget_mb is None else largest_batch(spec, split, budget_mb, where),
+                seconds=sum(speed.seconds(s) for s in group),
             )
-        )  # fmt: skip
+        )
     return sorted(found, key=lambda cost: -cost.run_mb)

@@ -1,25 +1,40 @@
-"""The machine a run is on: device, threads, memory."""
+"""The machine: device, memory, environment of child processes, and a check of the installation."""
 
 from __future__ import annotations
 
-import resource
-import sys
+import contextlib
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+import psutil
 
 from sarlab.errors import SarlabError
 from sarlab.lab.results import processor
 
+if TYPE_CHECKING:
+    import torch
+
+#: A report and its runs take about this much; the quick plan takes up to so much memory.
+FREE_GB, MEMORY_GB = 2.0, 4.0
+
 
 def pick_device(name: str) -> torch.device:
-    """Device by name; ``"auto"`` is CUDA where there is one.
+    """Device by name; ``"auto"`` is CUDA if there is a GPU.
 
     Raises
     ------
     SarlabError
-        If CUDA is asked for and missing.
+        If the name is unknown, or CUDA is asked for and missing.
     """
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -33,26 +48,154 @@ def pick_device(name: str) -> torch.device:
 
 def device_name(device: torch.device) -> str:
     """Name for tables: the GPU's, or the processor's."""
+    import torch
+
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
 
 
 def peak_memory_mb(device: torch.device) -> float:
     """Peak memory in MB: of the device's allocator on CUDA, of the process otherwise."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    return process_peak_mb()
+    import torch
+
+    return torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else process_peak_mb()
 
 
 def process_peak_mb() -> float:
-    """Peak memory of this process in MB.
+    """Peak memory of this process in MB."""
+    # psutil knows it on Windows only, and what `resource` tells on Linux includes the peak of the parent process.
+    with contextlib.suppress(OSError):
+        if found := re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text(encoding="ascii")):
+            return int(found[1]) * 1024 / 1e6
+    if hasattr(memory := psutil.Process().memory_info(), "peak_wset"):
+        return memory.peak_wset / 1e6
+    import resource
 
-    Linux passes the peak that `resource` tells on to child processes, so that of a small one would be its parent's.
-    """
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024) / 1e6
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(psutil.Process(), "cpu_affinity", None)
+    return len(affinity()) if affinity else os.cpu_count() or 1
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """Environment variables that give the libraries of NumPy `threads` threads."""
+    return dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+
+
+@contextlib.contextmanager
+def inherited(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for processes that are started inside the block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    except (OSError, ValueError):
-        pass
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+# --- check of the installation ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the diagnosis.
+
+    Parameters
+    ----------
+    topic : {"machine", "packages", "codecs", "folders"}
+    name, state : str
+    ok : bool
+    advice : str
+        What to do about it; empty if nothing is wrong.
+    """
+
+    topic: str
+    name: str
+    state: str
+    ok: bool = True
+    advice: str = ""
+
+
+def diagnose(folder: Path | None = None) -> list[Finding]:
+    """Check machine, libraries, codecs, and the folder in which runs would be written (default: the working directory)."""
+    return [*check_machine(), *check_packages(), *check_codecs(), *check_folder(folder or Path.cwd())]
+
+
+def check_machine() -> list[Finding]:
+    """Python, processor, memory, GPU."""
+    supported = (3, 11) <= tuple(map(int, platform.python_version_tuple()[:2])) <= (3, 13)
+    memory = psutil.virtual_memory().total / 1e9
+    advice = f"the quick plan takes up to {MEMORY_GB:g} GB; run it with --workers 1"
+    return [
+        Finding(
+            "machine", "Python", platform.python_version(), supported, "" if supported else "use Python 3.11 to 3.13"
+        ),
+        Finding("machine", "processor", f"{processor()}, {cores()} cores"),
+        Finding("machine", "memory", f"{memory:.1f} GB", memory >= MEMORY_GB, "" if memory >= MEMORY_GB else advice),
+        check_gpu(),
+    ]
+
+
+def check_gpu() -> Finding:
+    """CUDA as PyTorch sees it."""
+    try:
+        import torch
+    except ImportError:
+        return Finding("machine", "GPU", "unknown without torch")
+    if torch.cuda.is_available():
+        free, total = (size / 1e9 for size in torch.cuda.mem_get_info(0))
+        return Finding("machine", "GPU", f"{torch.cuda.get_device_name(0)}, {free:.1f} of {total:.1f} GB free")
+    if torch.version.cuda is None:
+        return Finding("machine", "GPU", "not used: this torch is a build for CPUs; only the plan 'full' needs a GPU")
+    advice = f"install a driver for CUDA {torch.version.cuda}; 'nvidia-smi' shows the present one"
+    return Finding("machine", "GPU", f"none found, though torch is built for CUDA {torch.version.cuda}", True, advice)
+
+
+def check_packages() -> list[Finding]:
+    """Versions of the libraries that sarlab requires, and how to install missing ones."""
+    found = []
+    for requirement in importlib.metadata.requires("sarlab") or []:
+        name = re.match(r"[\w.-]+", requirement)[0]
+        extra = re.search(r"""extra == ["'](\w+)["']""", requirement)
+        if extra and extra[1] == "dev":
+            continue
+        try:
+            found.append(Finding("packages", name, importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            way = f"pip install 'sarlab[{extra[1]}]'" if extra else f"pip install {name}"
+            found.append(Finding("packages", name, "missing", bool(extra), way))
+    return found
+
+
+def check_codecs() -> list[Finding]:
+    """Version of every codec, or why it is not available."""
+    from sarlab.codec.codec import codecs
+
+    states = {name: codecs[name].available() for name in codecs}
+    return [
+        Finding(
+            "codecs",
+            name,
+            codecs[name].version() if state.ok else "not available",
+            True,
+            "" if state.ok else state.reason,
+        )
+        for name, state in states.items()
+    ]
+
+
+def check_folder(folder: Path) -> list[Finding]:
+    """Permission and free space for runs."""
+    writable, free = os.access(folder, os.W_OK), shutil.disk_usage(folder).free / 1e9
+    advice = "" if writable else "change to a folder that you may write to, or give --runs and --out"
+    room = "" if free >= FREE_GB else f"a report with its runs takes up to {FREE_GB:g} GB; make room or give --runs"
+    return [
+        Finding("folders", "working directory", "writable" if writable else "read-only", writable, advice),
+        Finding("folders", "free space", f"{free:.1f} GB", free >= FREE_GB, room),
+    ]

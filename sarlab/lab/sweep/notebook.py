@@ -1,0 +1,133 @@
+"""Execute the notebook of an experiment with papermill, in a kernel of its own."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from sarlab.errors import PlanError, SarlabError
+from sarlab.files import replacing
+from sarlab.lab.runs import is_held, owner_of
+from sarlab.lab.results import shared_folder
+
+#: The executed notebook in the folder of a run, and what a failed execution leaves.
+NOTEBOOK, FAILED = "notebook.ipynb", "failed.ipynb"
+#: Kernels of this process that were interrupted; a second interrupt would cut a training's last step in half.
+_interrupted: set[int] = set()
+
+
+class NotebookFailed(SarlabError):
+    """A cell of an executed notebook raised, or its kernel died.
+
+    Attributes
+    ----------
+    record : dict
+        cell (number among code cells), source (its first line), error, message, traceback.
+    """
+
+    def __init__(self, record: dict[str, Any]):
+        self.record = record
+        super().__init__(f"cell {record['cell']} ({record['source']}): {record['error']}: {record['message']}")
+
+
+def execute(parameters: Mapping[str, Any], folder: Path, *, name: str = "run_experiment") -> Path:
+    """Execute a text notebook of ``notebooks/`` with `parameters` into ``folder/notebook.ipynb``.
+
+    Raises
+    ------
+    NotebookFailed
+        If a cell raised, which leaves the partial notebook as ``failed.ipynb``, or if the kernel died.
+    KeyboardInterrupt
+        On Ctrl-C, after the kernel has ended.
+    """
+    import jupytext
+
+    template = jupytext.read(shared_folder("notebooks") / f"{name}.py", fmt="py:percent")
+    check_parameters(template, parameters)
+    template.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
+    # In the main thread nbclient would answer Ctrl-C itself, by killing the kernel.
+    with ThreadPoolExecutor(1) as pool, replacing(folder / NOTEBOOK) as temporary:
+        execution = pool.submit(_execute, template, dict(parameters), temporary)
+        try:
+            execution.result()
+        except NotebookFailed as failure:
+            if failure.record["cell"] is not None:
+                temporary.replace(folder / FAILED)
+            raise
+        except KeyboardInterrupt:
+            while not execution.done():
+                interrupt(folder)
+                time.sleep(0.2)
+            raise
+        _clean(temporary)
+    (folder / FAILED).unlink(missing_ok=True)
+    return folder / NOTEBOOK
+
+
+def _execute(template: Any, parameters: dict[str, Any], target: Path) -> None:
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    try:
+        # A kernel that is shut down is interrupted, and would log that as an error. Everything is on disk by then.
+        papermill.execute_notebook(
+            template, str(target), parameters=parameters, progress_bar=False, shutdown_kernel="immediate",
+            extra_arguments=["--log-level=CRITICAL"],
+        )  # fmt: skip
+    except papermill.PapermillExecutionError as error:
+        source = next((line for line in error.source.splitlines() if line.strip()), "")
+        record = {"cell": error.exec_count, "source": source, "error": error.ename, "message": _plain(error.evalue)}
+        raise NotebookFailed({**record, "traceback": _plain("\n".join(error.traceback))}) from None
+    except RuntimeError as error:
+        # jupyter_client has no class of its own for kernels that die or hang while they start
+        if not isinstance(error, DeadKernelError) and "ernel" not in str(error):
+            raise
+        record = {"cell": None, "source": "", "error": "DeadKernelError", "message": str(error)}
+        raise NotebookFailed(record) from None
+
+
+def interrupt(folder: Path) -> None:
+    """Interrupt the kernel that carries out the run in `folder`, once; kill kernels that have not begun or have ended it."""
+    for process in psutil.Process().children():
+        with suppress(psutil.Error):
+            if not any("ipykernel" in part for part in process.cmdline()):
+                continue
+            owner = owner_of(folder)
+            if os.name != "posix" or owner is None or owner[0] != process.pid or not is_held(folder):
+                process.kill()
+            elif process.pid not in _interrupted:
+                _interrupted.add(process.pid)
+                process.send_signal(signal.SIGINT)
+
+
+def check_parameters(template: Any, parameters: Mapping[str, Any]) -> None:
+    """Raise `PlanError` for parameters that the notebook's ``parameters`` cell does not define; papermill only warns."""
+    cells = [ast.parse(cell.source) for cell in template.cells if "parameters" in cell.metadata.get("tags", [])]
+    targets = [t for cell in cells for node in cell.body if isinstance(node, ast.Assign) for t in node.targets]
+    known = {target.id for target in targets if isinstance(target, ast.Name)}
+    if unknown := sorted(set(parameters) - known):
+        raise PlanError(f"unknown notebook parameter '{unknown[0]}'; known: {', '.join(sorted(known))}")
+
+
+def _plain(text: str) -> str:
+    """Text without terminal colors."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def _clean(path: Path) -> None:
+    """Drop what papermill stores of its input: the whole notebook, because the input is a node."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    record = notebook["metadata"].get("papermill", {})
+    record["input_path"], record["output_path"] = "notebooks/run_experiment.py", NOTEBOOK
+    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
