@@ -90,7 +90,7 @@ def thousand() -> dict[str, float]:
     from sarlab.lab import experiment
     from sarlab.lab.jobs import jobs_of
     from sarlab.lab.publish import publish
-    from sarlab.lab.share import shared_folder
+    from sarlab.lab.results import shared_folder
     from sarlab.lab.status import counts, statuses
 
     one = jobs_of(plan_of(1, 2), Path("one"))[0]

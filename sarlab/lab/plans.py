@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from sarlab.errors import PlanError
-from sarlab.lab.share import shared_folder
+from sarlab.lab.results import shared_folder
 from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec, spec_from_dict
 
 _PARTS: dict[str, type] = {"scenes": SceneSpec, "model": ModelSpec, "quantizer": QuantizerSpec, "train": TrainSpec}

@@ -31,12 +31,21 @@ import pandas as pd
 
 from sarlab.errors import ResultsError
 from sarlab.files import write_json, write_text
-from sarlab.lab.jobs import Job
-from sarlab.lab.notebooks import NOTEBOOK
 from sarlab.lab.plans import Plan
-from sarlab.lab.results import MANIFEST, environment, now, order_columns, read_manifest, read_table, write_table
-from sarlab.lab.share import PACKAGE, shared_folder
+from sarlab.lab.results import (
+    MANIFEST,
+    PACKAGE,
+    environment,
+    now,
+    order_columns,
+    read_manifest,
+    read_table,
+    shared_folder,
+    write_table,
+)
+from sarlab.lab.runs import Job
 from sarlab.lab.studies import StudyJob, study_jobs
+from sarlab.lab.sweep.notebook import NOTEBOOK
 from sarlab.scenes.catalog import catalog_entries
 from sarlab.scenes.radiometry import to_gray
 

@@ -1,4 +1,4 @@
-"""Results: the schema of tidy rows, the manifest of a run, and `tables()`, the only source of the book's chapters."""
+"""Results: tables and their types, the manifest of a run, the tables of a book, and where book and notebooks are."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from sarlab.errors import ResultsError
+from sarlab.errors import ResultsError, SarlabError
 from sarlab.files import replacing
 
+PACKAGE = Path(__file__).resolve().parents[1]
 MANIFEST = "manifest.json"
 
 #: Columns that describe a row of a laboratory run, in the order of the table. Metrics follow them.
@@ -53,29 +53,97 @@ TIMING_COLUMNS = [
 ]
 
 
+#: Formats of a table.
+SUFFIXES = (".csv", ".parquet", ".json")
+#: Columns of text, also where all their values are missing or look like numbers.
+TEXT = frozenset(
+    (
+        *("run_id", "hash", "plan", "experiment", "architecture", "init", "quantizer", "granularity", "calibration"),
+        *(
+            "quantizer_training",
+            "curve",
+            "scene",
+            "band",
+            "split",
+            "acquisition",
+            "seen_in_training",
+            "device",
+            "reason",
+        ),
+        *("codec", "family", "target", "clip_source", "codec_version", "file", "points", "kind", "image", "picture"),
+        *("scheme", "limit", "grid", "sweep", "patches"),
+    )
+)
+#: Columns that are true or false; missing values count as false.
+FLAGS = frozenset(("simulated", "estimate", "collapsed", "correlated", "region_equal"))
+
+
 def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV with 7 significant digits, in one step."""
-    with replacing(path) as temporary:
-        frame.to_csv(temporary, index=False, float_format="%.7g", lineterminator="\n")
-
-
-def read_table(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
-    """Read a table; a missing file is an empty table with `columns`.
+    """Write a table as CSV with 7 significant digits, Parquet or JSON, by suffix, in one step.
 
     Raises
     ------
     ResultsError
-        If the file is there but is no table.
+        For another suffix.
     """
+    check_table_path(path)
+    with replacing(path) as temporary:
+        if path.suffix.lower() == ".csv":
+            frame.to_csv(temporary, index=False, float_format="%.7g", lineterminator="\n")
+        elif path.suffix.lower() == ".parquet":
+            frame.to_parquet(temporary, index=False)
+        else:
+            frame.to_json(temporary, orient="records", indent=1)
+
+
+def check_table_path(path: Path) -> None:
+    """Refuse a path that no table can have."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise ResultsError(f"{path} is not a table of results; these end in {', '.join(SUFFIXES)}")
+    if path.is_dir():
+        raise ResultsError(f"{path} is a folder; give the name of a file")
+
+
+def read_table(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
+    """Read a table with the types of its columns; a missing file is an empty table with `columns`.
+
+    Columns of `TEXT` are text, those of `FLAGS` boolean, and others as their values say: numbers, or text.
+
+    Raises
+    ------
+    ResultsError
+        If the file is not a table.
+    """
+    check_table_path(path)
     if not path.is_file():
-        return pd.DataFrame(columns=list(columns))
+        return typed(pd.DataFrame(columns=list(columns)))
     try:
-        frame = pd.read_csv(path, keep_default_na=True, na_values=["nan", "NaN"])
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ResultsError(f"{path}: not a table of results ({error}); delete it and run again") from error
-    frame = frame.copy()  # a wide table is read column by column; in one piece it takes further columns quickly
+        if path.suffix.lower() == ".csv":
+            text = dict.fromkeys(TEXT, str)
+            frame = pd.read_csv(path, dtype=text, na_values=["nan", "NaN"], low_memory=False)
+        elif path.suffix.lower() == ".parquet":
+            frame = pd.read_parquet(path)
+        else:
+            frame = pd.read_json(path, orient="records", dtype=False)
+    except (ValueError, OSError) as error:
+        raise ResultsError(f"{path} is not a table of results ({str(error).splitlines()[0]})") from error
     missing = [column for column in columns if column not in frame]
-    return pd.concat([frame, pd.DataFrame(np.nan, index=frame.index, columns=missing)], axis=1) if missing else frame
+    return typed(frame.reindex(columns=[*frame.columns, *missing]))
+
+
+def typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give the columns of a table their types: text, boolean, number."""
+    types = pd.api.types
+    columns = {}
+    for name in frame:
+        values = frame[name]
+        if name in FLAGS:
+            columns[name] = values.astype(str).str.lower().isin(("true", "1", "1.0"))
+        elif name in TEXT and not types.is_string_dtype(values.dtype):
+            columns[name] = values.map(str, na_action="ignore").astype(object)
+        elif name not in TEXT and (values.isna().all() or str(values.dtype) == "Int64"):
+            columns[name] = values.astype(float)
+    return frame.assign(**columns).copy()  # in one piece, a wide table takes further columns quickly
 
 
 def order_columns(frame: pd.DataFrame) -> pd.DataFrame:
@@ -88,12 +156,9 @@ def order_columns(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    digest = hashlib.sha256()
+    """SHA-256 of a file."""
     with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def environment() -> dict[str, Any]:
@@ -128,7 +193,7 @@ def processor() -> str:
 @functools.cache
 def commit() -> str | None:
     """Commit of the checkout, with ``+`` appended when tracked files differ from it; None outside a checkout."""
-    root = Path(__file__).resolve().parents[2]
+    root = PACKAGE.parent
     if not (root / ".git").exists():
         return None
 
@@ -205,6 +270,20 @@ class Tables:
         return self.root / "results" / "images" / name
 
 
+def shared_folder(name: str) -> Path:
+    """Folder ``notebooks`` or ``book``: in the checkout, or inside an installed wheel.
+
+    Raises
+    ------
+    SarlabError
+        If neither has it.
+    """
+    for candidate in (PACKAGE.parent / name, PACKAGE / "_share" / name):
+        if candidate.is_dir():
+            return candidate
+    raise SarlabError(f"the folder '{name}' is missing from this installation; install sarlab again")
+
+
 def book_root() -> Path:
     """Folder of the book that is being built: SARLAB_BOOK, or the first folder upwards with a ``_toc.yml``."""
     if "SARLAB_BOOK" in os.environ:
@@ -228,13 +307,10 @@ def tables(root: str | Path | None = None) -> Tables:
     """
     root = Path(root) if root is not None else book_root()
     results = root / "results"
-    manifest = {}
-    if (results / MANIFEST).is_file():
-        manifest = json.loads((results / MANIFEST).read_text(encoding="utf-8"))
     return Tables(
         root=root,
         runs=read_table(results / "runs.csv", RUN_COLUMNS),
         history=read_table(results / "history.csv", HISTORY_COLUMNS),
         codecs=read_table(results / "codecs.csv"),
-        manifest=manifest,
+        manifest=read_manifest(results) or {},
     )
