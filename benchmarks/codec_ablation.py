@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sarlab.codec import hyper_arithmetic
 from sarlab.codec.api import compress, decompress
 from sarlab.codec.codec import codecs
 from sarlab.codec.codec_plans import HyperPlan, load_codec_plan
+from sarlab.codec.hyper import arithmetic
 from sarlab.codec.learned import load_model, model_path
 from sarlab.codec.training import train_codec
 from sarlab.lab.results import now, write_table
@@ -135,14 +135,14 @@ def main() -> None:
             elif name == NEAREST:
                 model = Path(folder) / "nearest.safetensors"
                 shutil.copy(Path(folder) / "complete.safetensors", model)
-                before, hyper_arithmetic.THRIFT = hyper_arithmetic.THRIFT, 0.0
+                before, arithmetic.THRIFT = arithmetic.THRIFT, 0.0
             else:
                 model = model_path("hyper")
                 steps = read_tensors(model)[1]["provenance"]["steps"]
             start = time.perf_counter()
             curves, row = measured(model)
             if name == NEAREST:
-                hyper_arithmetic.THRIFT = before
+                arithmetic.THRIFT = before
             if name == COMPLETE:
                 complete = curves
             relative = np.mean([_difference(a, b) for a, b in zip(complete, curves, strict=True)])

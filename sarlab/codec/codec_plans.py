@@ -92,7 +92,7 @@ class HyperSpec:
     Parameters
     ----------
     groups : tuple of (channels, phases, kernel)
-        See `sarlab.codec.hyper.hyper_context.ContextModel`.
+        See `sarlab.codec.hyper.context.ContextModel`.
     features, hidden : int
         Width of the shared features and of the heads.
     channels : int
@@ -106,12 +106,12 @@ class HyperSpec:
     bias_weight : float
         Weight of the squared difference of mean intensities in dB, beside squared error.
     speckle_weight : float
-        Share of the squared error that the deviance of Gamma speckle replaces; see `sarlab.codec.hyper.net_hyper.gamma_deviance`.
+        Share of the squared error that the deviance of Gamma speckle replaces; see `sarlab.codec.hyper.objective.gamma_deviance`.
     coarse_finer : float
         log₂ by which the steps of the four coarsest channels are finer, all of it from quality 26 on and nothing up to 20: means over
         areas, which hang on them, are better for it, and PSNR is the same.
     trellis : bool
-        Quantize in a trellis; see `sarlab.codec.trellis`.
+        Quantize in a trellis; see `sarlab.codec.hyper.trellis`.
     last : bool
         Keep the averaged weights of the last step instead of those of the best validation.
     second_steps : int

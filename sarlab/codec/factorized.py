@@ -227,7 +227,7 @@ def _decode_shifts(decoder: RangeDecoder, channels: int) -> np.ndarray:
 @model_kinds.register(KIND)
 def load_factorized(path: Path) -> FactorizedModel:
     """Read a model's file; it is not trusted."""
-    from sarlab.codec.hyper.coding_transform import CodingTransform
+    from sarlab.codec.transform import CodingTransform
     from sarlab.models.layers import channels_last
     from sarlab.models.storage import copy_tensors, read_tensors
 

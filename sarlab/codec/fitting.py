@@ -15,7 +15,7 @@ from sarlab.errors import TrainingError
 from sarlab.scenes.radiometry import Normalizer
 
 if TYPE_CHECKING:
-    from sarlab.codec.hyper.coding_transform import CodingTransform
+    from sarlab.codec.transform import CodingTransform
 
 
 def fit_tables(

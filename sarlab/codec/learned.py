@@ -192,7 +192,7 @@ def _load(path: Path, modified: int, size: int) -> TileModel:
 def import_kinds() -> None:
     """Import the modules that register the kinds of this package."""
     import sarlab.codec.factorized
-    import sarlab.codec.hyper_storage  # noqa: F401
+    import sarlab.codec.hyper.storage  # noqa: F401
 
 
 def model_path(codec: str) -> Path:

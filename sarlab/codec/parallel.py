@@ -113,7 +113,7 @@ def _prepare() -> None:
         from multiprocessing import forkserver
 
         set_forkserver_preload(
-            ["sarlab.codec.encoding", "sarlab.codec.decoding", "sarlab.codec.hyper_storage", "torch"]
+            ["sarlab.codec.encoding", "sarlab.codec.decoding", "sarlab.codec.hyper.storage", "torch"]
         )
         forkserver.ensure_running()
 

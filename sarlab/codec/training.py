@@ -2,7 +2,7 @@
 
 The loss is λD + R of each patch at a quality drawn for it, with λ where a uniform quantizer of the quality's step is at
 its best, divided by R + 0.3 (or what the plan says) so that every rate counts. Which model is trained, its plan says:
-`Trained` here for `factorized`, `sarlab.codec.hyper.net_hyper.HyperTrained` for `hyper`.
+`Trained` here for `factorized`, `sarlab.codec.hyper.objective.HyperTrained` for `hyper`.
 
     sarlab train notebooks/plans/codecs/factorized.toml --out factorized-1.safetensors
 """
@@ -25,8 +25,8 @@ from sarlab import __version__
 from sarlab.codec.codec_plans import CodecPlan, Gathered, HyperPlan, gather
 from sarlab.codec.factorized import LAMBDA
 from sarlab.codec.fitting import fit_tables, save_model
-from sarlab.codec.hyper.coding_transform import CodingTransform
 from sarlab.codec.priors import FactorizedPrior, add_uniform_noise
+from sarlab.codec.transform import CodingTransform
 from sarlab.models.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from sarlab.models.data import PatchSampler, Raster
 from sarlab.models.history import History, Validation
@@ -212,9 +212,9 @@ def _train(plan: CodecPlan, target: Path, checkpoint: Path | None, time_budget: 
 def build(plan: CodecPlan) -> tuple[Any, Callable[[Any, Path, Any, Gathered, dict], None]]:
     """What a plan trains, before it has seen any scene, and the function that writes its file."""
     if isinstance(plan, HyperPlan):
-        from sarlab.codec import hyper_fitting
+        from sarlab.codec.hyper import fitting
 
-        return hyper_fitting.build(plan), hyper_fitting.finish
+        return fitting.build(plan), fitting.finish
     return Trained(CodingTransform(plan.front, plan.width)), finish
 
 

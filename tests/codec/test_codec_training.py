@@ -13,11 +13,11 @@ from sarlab.codec.codec_plans import CodecData, CodecPlan, CodecTraining, gather
 from sarlab.codec.costs import best_indices, code_costs, cost_of, histograms
 from sarlab.codec.factorized import KNOTS, optimized
 from sarlab.codec.fitting import fit_tables
-from sarlab.codec.hyper.coding_transform import CodingTransform
 from sarlab.codec.learned import CURRENT, load_model, model_path
 from sarlab.codec.rangecoder import coded_bits
 from sarlab.codec.tables import FAMILIES
 from sarlab.codec.training import Trained, train_codec
+from sarlab.codec.transform import CodingTransform
 from sarlab.errors import PlanError
 from sarlab.models.storage import read_tensors
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, gelu, interpolate
 
-from sarlab.codec.hyper.hyper_context import features
+from sarlab.codec.hyper.context import features
 from sarlab.models.layers import zero_last_layer
 
 NEPER_DB = 10 / math.log(10)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-from sarlab.codec.hyper.hyper_context import features
+from sarlab.codec.hyper.context import features
 from sarlab.models.layers import zero_last_layer
 
 #: Latent positions on each side that an estimate depends on.

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from sarlab.codec.codec_plans import HyperPlan
-from sarlab.codec.hyper.hyper_context import ContextModel
-from sarlab.codec.hyper.net_hyper import HyperTrained
-from sarlab.codec.hyper_heads import fit_head
+from sarlab.codec.hyper.context import ContextModel
+from sarlab.codec.hyper.objective import HyperTrained
+from sarlab.codec.hyper.train_heads import fit_head
 from sarlab.models.data import PatchSampler, Raster
 
 #: Side of the window of the first band's positions.

@@ -5,9 +5,9 @@ import torch
 
 from sarlab.codec.codec_plans import CodecTraining, Gathered, HyperPlan, HyperSpec
 from sarlab.codec.hyper.despeckling import REACH, Despeckling
-from sarlab.codec.hyper_despeckling import drawn, simulated_pairs, train_despeckling
-from sarlab.codec.hyper_fitting import build, frozen_model
-from sarlab.codec.hyper_heads import coded_latents
+from sarlab.codec.hyper.fitting import build, frozen_model
+from sarlab.codec.hyper.train_despeckling import drawn, simulated_pairs, train_despeckling
+from sarlab.codec.hyper.train_heads import coded_latents
 from sarlab.models.data import Raster
 
 
@@ -45,8 +45,10 @@ def test_pairs_share_their_ground():
 
 
 def test_training_comes_closer_to_the_reflectivity(monkeypatch):
-    monkeypatch.setattr("sarlab.codec.hyper_despeckling.SCENES", 3)
-    monkeypatch.setattr("sarlab.codec.hyper_despeckling.simulated_pairs", lambda seed: simulated_pairs(seed, 3, 128))
+    monkeypatch.setattr("sarlab.codec.hyper.train_despeckling.SCENES", 3)
+    monkeypatch.setattr(
+        "sarlab.codec.hyper.train_despeckling.simulated_pairs", lambda seed: simulated_pairs(seed, 3, 128)
+    )
     plan = HyperPlan(
         "tiny-1", width=0, hyper=HyperSpec(groups=((64, 1, 3),), features=8, hidden=8, channels=0, despeckle_steps=80),
         training=CodecTraining(batch_size=4, patch_size=64, quality=(35.0, 45.0), threads=1),

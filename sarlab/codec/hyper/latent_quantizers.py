@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sarlab.codec import trellis
 from sarlab.codec.costs import LARGEST_COUNTED, code_costs
+from sarlab.codec.hyper import trellis
+from sarlab.codec.hyper.trellis_tables import TrellisTables
 from sarlab.codec.rangecoder import RangeDecoder, RangeEncoder
 from sarlab.codec.tables import LARGEST, PER_OCTAVE
-from sarlab.codec.trellis_tables import TrellisTables
 
 #: Scale indices below this are quantized one by one, at twice the step: their values are hardly ever anything but zero.
 LEAST_INDEX = 23
@@ -70,7 +70,7 @@ class ScalarQuantizer(LatentQuantizer):
     Parameters
     ----------
     families, maps : ndarray of int, shape (steps, 152)
-        See `sarlab.codec.hyper_arithmetic.Frozen`.
+        See `sarlab.codec.hyper.arithmetic.Frozen`.
     """
 
     finer = 0
@@ -118,7 +118,7 @@ class TrellisCode(NamedTuple):
 
 
 class TrellisQuantizer(LatentQuantizer):
-    """Values in a trellis (see `sarlab.codec.trellis`), but for those that are nearly certain to be zero.
+    """Values in a trellis (see `sarlab.codec.hyper.trellis`), but for those that are nearly certain to be zero.
 
     Parameters
     ----------

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from sarlab.codec.codec_plans import Gathered, HyperPlan
 from sarlab.codec.hyper.bias import BiasCorrection, ratio_loss
-from sarlab.codec.hyper.hyper import HyperModel
-from sarlab.codec.hyper_heads import coded_latents, fit_head
+from sarlab.codec.hyper.model import HyperModel
+from sarlab.codec.hyper.train_heads import coded_latents, fit_head
 from sarlab.models.data import PatchSampler
 
 

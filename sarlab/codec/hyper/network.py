@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pixel_shuffle
 
-from sarlab.codec.hyper.hyper_context import Step, steps_of
-from sarlab.codec.hyper_arithmetic import SEEN_LARGEST, interpolated, magnitude_table
+from sarlab.codec.hyper.arithmetic import SEEN_LARGEST, interpolated, magnitude_table
+from sarlab.codec.hyper.context import Step, steps_of
 from sarlab.errors import ModelError
 
 #: Largest activation, and the bound on sums of absolute products.
@@ -32,7 +32,7 @@ class IntegerContext:
     Parameters
     ----------
     tensors : mapping of str to Tensor
-        Integers: ``embed``, ``edges``, ``h_s.first.weight`` …; see `sarlab.codec.hyper_fitting`.
+        Integers: ``embed``, ``edges``, ``h_s.first.weight`` …; see `sarlab.codec.hyper.fitting`.
     groups : tuple of (channels, phases, kernel)
     channels : int
         Of the latent.

@@ -7,8 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sarlab.codec.hyper.coding_transform import CodingTransform
-from sarlab.codec.hyper.hyper_context import (
+from sarlab.codec.hyper.context import (
     FIRST_KNOT,
     KNOT_COUNT,
     KNOT_SPACING,
@@ -17,7 +16,8 @@ from sarlab.codec.hyper.hyper_context import (
     features,
     steps_of,
 )
-from sarlab.codec.hyper.net_hyper import _SPAN, LAMBDA, HyperTrained, cheaper, floored, gamma_deviance, tailed_bits
+from sarlab.codec.hyper.objective import _SPAN, LAMBDA, HyperTrained, cheaper, floored, gamma_deviance, tailed_bits
+from sarlab.codec.transform import CodingTransform
 from sarlab.errors import ModelError
 
 GROUPS = ((4, 4, 5), (12, 2, 3), (48, 1, 3))

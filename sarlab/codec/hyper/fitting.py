@@ -18,19 +18,19 @@ from torch import Tensor
 from sarlab import __version__
 from sarlab.codec.codec_plans import Gathered, HyperPlan
 from sarlab.codec.costs import code_costs
-from sarlab.codec.hyper.coding_transform import CodingTransform
-from sarlab.codec.hyper.hyper import Frozen, HyperModel
-from sarlab.codec.hyper.hyper_context import FIRST_KNOT, KNOT_COUNT, KNOT_SPACING, ContextModel
-from sarlab.codec.hyper.net_hyper import HyperTrained
-from sarlab.codec.hyper_arithmetic import OCTAVE
-from sarlab.codec.hyper_bias import train_bias
-from sarlab.codec.hyper_despeckling import train_despeckling
-from sarlab.codec.hyper_integers import Ranges, integer_context
-from sarlab.codec.hyper_network import IntegerContext
-from sarlab.codec.hyper_second import train_second
-from sarlab.codec.hyper_storage import save_model
+from sarlab.codec.hyper.arithmetic import OCTAVE
+from sarlab.codec.hyper.context import FIRST_KNOT, KNOT_COUNT, KNOT_SPACING, ContextModel
+from sarlab.codec.hyper.integers import Ranges, integer_context
+from sarlab.codec.hyper.model import Frozen, HyperModel
+from sarlab.codec.hyper.network import IntegerContext
+from sarlab.codec.hyper.objective import HyperTrained
+from sarlab.codec.hyper.storage import save_model
+from sarlab.codec.hyper.train_bias import train_bias
+from sarlab.codec.hyper.train_despeckling import train_despeckling
+from sarlab.codec.hyper.train_second import train_second
+from sarlab.codec.hyper.trellis_tables import LARGEST_COUNTED, TrellisTables, fitted_tables, histogram
 from sarlab.codec.tables import FAMILIES, INDICES, TABLES
-from sarlab.codec.trellis_tables import LARGEST_COUNTED, TrellisTables, fitted_tables, histogram
+from sarlab.codec.transform import CodingTransform
 from sarlab.models.data import Raster
 from sarlab.models.layers import mirror_pad
 

@@ -17,9 +17,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sarlab.codec.hyper.coding_transform import CodingTransform
-from sarlab.codec.hyper.hyper_context import KNOT_COUNT, ContextModel, at_quality, features
+from sarlab.codec.hyper.context import KNOT_COUNT, ContextModel, at_quality, features
 from sarlab.codec.priors import gaussian_bits, logistic_bits
+from sarlab.codec.transform import CodingTransform
 
 #: Weight of a bit against squared error in steps of √12·10^(−Q/20): 6.02 dB a bit at an error of a twelfth.
 LAMBDA = 2 * math.log(2) / 12
@@ -76,7 +76,7 @@ class HyperTrained(nn.Module):
     ):
         super().__init__()
         self.network, self.context, self.turned = network, context, turned
-        #: For a second band, which sees the first one; learned last, see `sarlab.codec.hyper_second`.
+        #: For a second band, which sees the first one; learned last, see `sarlab.codec.hyper.train_second`.
         self.second: ContextModel | None = None
         #: Factor on the price of a bit when integers are chosen.
         self.thrift = 1.0

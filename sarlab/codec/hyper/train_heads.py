@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sarlab.codec.hyper.hyper import HyperModel
+from sarlab.codec.hyper.model import HyperModel
 
 #: Learning rate of the first step.
 RATE = 2e-3

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from sarlab.codec.factorized import content_digest
+from sarlab.codec.hyper.arithmetic import OCTAVE
 from sarlab.codec.hyper.bias import BiasCorrection
-from sarlab.codec.hyper.coding_transform import CodingTransform
+from sarlab.codec.hyper.context import HyperAnalysis
 from sarlab.codec.hyper.despeckling import Despeckling
-from sarlab.codec.hyper.hyper import Frozen, HyperModel
-from sarlab.codec.hyper.hyper_context import HyperAnalysis
-from sarlab.codec.hyper_arithmetic import OCTAVE
-from sarlab.codec.hyper_network import IntegerContext
+from sarlab.codec.hyper.model import Frozen, HyperModel
+from sarlab.codec.hyper.network import IntegerContext
+from sarlab.codec.hyper.trellis_tables import TrellisTables
 from sarlab.codec.learned import model_kinds
-from sarlab.codec.trellis_tables import TrellisTables
+from sarlab.codec.transform import CodingTransform
 from sarlab.errors import ModelError
 from sarlab.models.layers import channels_last
 from sarlab.models.storage import copy_tensors, read_tensors, write_tensors

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sarlab.codec.levelcurve import FINEST, KNOTS, SIZE, LevelCurve, fit_curve, unpack_curves
+from sarlab.codec.hyper.levelcurve import FINEST, KNOTS, SIZE, LevelCurve, fit_curve, unpack_curves
 from sarlab.errors import BitstreamError
 
 

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sarlab.codec import trellis
-from sarlab.codec.latent_quantizers import LEAST_INDEX, ScalarQuantizer, TrellisQuantizer
+from sarlab.codec.hyper import trellis
+from sarlab.codec.hyper.latent_quantizers import LEAST_INDEX, ScalarQuantizer, TrellisQuantizer
+from sarlab.codec.hyper.trellis_tables import LARGEST_COUNTED, TrellisTables, fitted_tables, foreseen, histogram
 from sarlab.codec.rangecoder import RangeDecoder, RangeEncoder
 from sarlab.codec.tables import INDICES, TABLES, TOTAL
-from sarlab.codec.trellis_tables import LARGEST_COUNTED, TrellisTables, fitted_tables, foreseen, histogram
 from sarlab.errors import ModelError
 
 FREE = np.zeros((1, 2, 128), np.float32)

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from sarlab.codec.hyper.hyper_context import ContextModel, Head
-from sarlab.codec.hyper_arithmetic import RESULT_UNIT, SEEN_LARGEST, SEEN_UNIT, magnitude_table
-from sarlab.codec.hyper_network import EXACT, LARGEST_ACTIVATION, LARGEST_HYPER
+from sarlab.codec.hyper.arithmetic import RESULT_UNIT, SEEN_LARGEST, SEEN_UNIT, magnitude_table
+from sarlab.codec.hyper.context import ContextModel, Head
+from sarlab.codec.hyper.network import EXACT, LARGEST_ACTIVATION, LARGEST_HYPER
 
 #: Weights are stored in 16 bits.
 _LARGEST_WEIGHT = 32767

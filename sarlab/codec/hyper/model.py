@@ -1,7 +1,7 @@
 """The codec `hyper`: a hyperlatent first, then the latent in a few parallel steps, each value under the table predicted for it.
 
 A latent is an integer in sixteenths of its step: 16·k + m, with the predicted mean m and the integer k that is coded. Means
-and scale indices come from `IntegerContext` and `hyper_arithmetic`, in integers on both sides. Of several bands the later
+and scale indices come from `IntegerContext` and `arithmetic`, in integers on both sides. Of several bands the later
 ones are predicted from the first one too, where the model has learned that.
 """
 
@@ -14,16 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sarlab.codec.costs import code_costs
+from sarlab.codec.hyper.arithmetic import FRACTION, QUALITY_UNIT, AtQuality, Frozen, numbers_at, scale_indices
+from sarlab.codec.hyper.context import HYPER_STRIDE, Step
+from sarlab.codec.hyper.decoding import HyperDecoding
 from sarlab.codec.hyper.despeckling import REACH
-from sarlab.codec.hyper.hyper_context import HYPER_STRIDE, Step
-from sarlab.codec.hyper_arithmetic import FRACTION, QUALITY_UNIT, AtQuality, Frozen, numbers_at, scale_indices
-from sarlab.codec.hyper_decoding import HyperDecoding
-from sarlab.codec.hyper_network import LARGEST_HYPER, IntegerContext, clipped_seen
-from sarlab.codec.latent_quantizers import LatentQuantizer, ScalarQuantizer, TrellisQuantizer
+from sarlab.codec.hyper.latent_quantizers import LatentQuantizer, ScalarQuantizer, TrellisQuantizer
+from sarlab.codec.hyper.network import LARGEST_HYPER, IntegerContext, clipped_seen
+from sarlab.codec.hyper.trellis_tables import TrellisTables
 from sarlab.codec.learned import Quantized
 from sarlab.codec.rangecoder import RangeDecoder, RangeEncoder
 from sarlab.codec.tables import FAMILIES, INDICES, LARGEST
-from sarlab.codec.trellis_tables import TrellisTables
 from sarlab.errors import BitstreamError, ModelError
 from sarlab.scenes.radiometry import Normalizer
 
@@ -252,7 +252,7 @@ class HyperModel(HyperDecoding):
         """Hyperlatent of one band, and where it is coded."""
         import torch
 
-        from sarlab.codec.hyper.hyper_context import features
+        from sarlab.codec.hyper.context import features
 
         where = hyper_active(active)
         if self.h_a is None:

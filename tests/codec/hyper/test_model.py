@@ -10,13 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sarlab.codec import hyper_fitting
 from sarlab.codec.api import compress, decompress
 from sarlab.codec.codec_plans import CodecTraining, Gathered, HyperPlan, HyperSpec
-from sarlab.codec.hyper.despeckling import Despeckling
-from sarlab.codec.hyper.hyper import hyper_active
-from sarlab.codec.hyper.hyper_context import KNOT_COUNT, features
-from sarlab.codec.hyper_arithmetic import (
+from sarlab.codec.hyper import fitting
+from sarlab.codec.hyper.arithmetic import (
     OCTAVE,
     Ratios,
     interpolated,
@@ -25,13 +22,16 @@ from sarlab.codec.hyper_arithmetic import (
     scale_indices,
     step_logs,
 )
-from sarlab.codec.hyper_fitting import best_tables
-from sarlab.codec.hyper_integers import Ranges, integer_context
-from sarlab.codec.hyper_network import EXACT, LARGEST_ACTIVATION, IntegerContext
-from sarlab.codec.hyper_second import second_context, train_second
-from sarlab.codec.hyper_storage import with_despeckling
+from sarlab.codec.hyper.context import KNOT_COUNT, features
+from sarlab.codec.hyper.despeckling import Despeckling
+from sarlab.codec.hyper.fitting import best_tables
+from sarlab.codec.hyper.integers import Ranges, integer_context
+from sarlab.codec.hyper.levelcurve import SIZE
+from sarlab.codec.hyper.model import hyper_active
+from sarlab.codec.hyper.network import EXACT, LARGEST_ACTIVATION, IntegerContext
+from sarlab.codec.hyper.storage import with_despeckling
+from sarlab.codec.hyper.train_second import second_context, train_second
 from sarlab.codec.learned import load_model
-from sarlab.codec.levelcurve import SIZE
 from sarlab.codec.rangecoder import RangeDecoder, RangeEncoder
 from sarlab.codec.tilecoder import encode_tile
 from sarlab.errors import BitstreamError, CodecError, ModelError
@@ -50,7 +50,7 @@ def untrained(plan=PLAN, second=False):
     """Random networks that predict something else everywhere."""
     with torch.random.fork_rng():
         torch.manual_seed(7)
-        trained = hyper_fitting.build(plan)
+        trained = fitting.build(plan)
         for head in trained.context.heads:
             torch.nn.init.normal_(head.outer.weight, std=0.2)
         trained.network.g_s.outer.weight.data.normal_(std=0.02)
@@ -77,7 +77,7 @@ def training():
 def tiny(tmp_path_factory):
     """Path of a model with random networks that sees the first of two bands."""
     path = tmp_path_factory.mktemp("hyper") / "tiny-1.safetensors"
-    hyper_fitting.finish(PLAN, path, untrained(second=True), training(), {})
+    fitting.finish(PLAN, path, untrained(second=True), training(), {})
     return path
 
 
@@ -86,7 +86,7 @@ def scalar(tmp_path_factory):
     """Path of a model that quantizes values one by one and has no hyperprior."""
     plan = replace(PLAN, hyper=replace(PLAN.hyper, channels=0, groups=((64, 1, 3),), trellis=False))
     path = tmp_path_factory.mktemp("hyper") / "plain.safetensors"
-    hyper_fitting.finish(plan, path, untrained(plan), training(), {})
+    fitting.finish(plan, path, untrained(plan), training(), {})
     return path
 
 
@@ -195,7 +195,7 @@ def test_integers_do_not_depend_on_threads_or_precision(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
     wide = IntegerContext({k: t.double() for k, t in tensors.items()}, PLAN.hyper.groups, 64, 3)
     begin, zeros = wide.begin, torch.zeros
-    monkeypatch.setattr("sarlab.codec.hyper_network.np.float32", np.float64)
+    monkeypatch.setattr("sarlab.codec.hyper.network.np.float32", np.float64)
     monkeypatch.setattr(torch, "zeros", lambda *a, **k: zeros(*a, **{"dtype": torch.float64, **k}))
     wide.magnitude = wide.magnitude.double()
     assert begin(np.zeros((3, 1, 1), int), 0, np.ones((4, 4), bool)).dtype == torch.float64
@@ -344,7 +344,7 @@ def test_coarse_channels_get_finer_steps_where_the_plan_says_so(tmp_path):
     gains = []
     for finer in (0.0, 0.5):
         of = replace(plan, hyper=replace(plan.hyper, coarse_finer=finer))
-        hyper_fitting.finish(of, tmp_path / "m.safetensors", untrained(of), training(), {})
+        fitting.finish(of, tmp_path / "m.safetensors", untrained(of), training(), {})
         gains.append(read_tensors(tmp_path / "m.safetensors")[0]["tables.gains"].int())
     difference = (gains[1] - gains[0]).numpy()
     assert (difference[:, 4:] == 0).all()

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from sarlab.codec.hyper_arithmetic import FRACTION, AtQuality
+from sarlab.codec.hyper.arithmetic import FRACTION, AtQuality
+from sarlab.codec.hyper.levelcurve import SIZE, LevelCurve, fit_curve, unpack_curves
 from sarlab.codec.learned import TileModel
-from sarlab.codec.levelcurve import SIZE, LevelCurve, fit_curve, unpack_curves
-from sarlab.metrics.classes import SMOOTHING, local_mean
+from sarlab.metrics.classes import SMOOTHING
+from sarlab.scenes.radiometry import local_mean
 
 #: Ground is dark, dim, light or bright by these quantiles of its mean intensity.
 QUARTERS = (0.25, 0.5, 0.75)
@@ -23,7 +24,7 @@ LEVEL_WINDOW = 3
 
 
 class HyperDecoding(TileModel):
-    """The decoder's own part of `sarlab.codec.hyper.hyper.HyperModel`.
+    """The decoder's own part of `sarlab.codec.hyper.model.HyperModel`.
 
     Attributes
     ----------

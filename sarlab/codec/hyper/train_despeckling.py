@@ -8,8 +8,8 @@ from torch import Tensor
 
 from sarlab.codec.codec_plans import HyperPlan
 from sarlab.codec.hyper.despeckling import Despeckling
-from sarlab.codec.hyper.hyper import HyperModel
-from sarlab.codec.hyper_heads import coded_latents, fit_head
+from sarlab.codec.hyper.model import HyperModel
+from sarlab.codec.hyper.train_heads import coded_latents, fit_head
 
 #: Scenes that are simulated, their side, and the first of their seeds (those of the catalog are smaller).
 SCENES, SIDE, FIRST_SEED = 40, 256, 5000
