@@ -44,10 +44,9 @@ def test_damaged_planes_are_refused():
 
 def test_a_foreign_file_is_no_asset(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.zeros(3))
-    with pytest.raises(SceneError, match="install the package again"):
-        read_asset(tmp_path / "x.npz")
-    with pytest.raises(SceneError, match="install the package again"):
-        read_asset(tmp_path / "missing.npz")
+    for name in ("x.npz", "missing.npz"):
+        with pytest.raises(SceneError, match="install the package again"):
+            read_asset(tmp_path / name)
 
 
 def test_assets_are_small_and_licensed():
@@ -58,25 +57,31 @@ def test_assets_are_small_and_licensed():
     assert "Permissive – Version 1.0" in (ASSETS / "LICENSE-CDLA-Permissive-1.0.txt").read_text()
 
 
-def raw_patches(folder):
-    lmdb = pytest.importorskip("lmdb")
-    from safetensors.numpy import load
-
+@pytest.fixture
+def raw_folder(shared_data):
+    pytest.importorskip("lmdb")
+    folder = shared_data / "bigearthnet_v2_s1"
     if not (folder / "data.mdb").exists():
         pytest.skip(f"no {folder}")
-    with lmdb.open(str(folder), readonly=True, lock=False).begin() as transaction:
+    return folder
+
+
+@pytest.fixture
+def raw_patches(raw_folder):
+    import lmdb
+    from safetensors.numpy import load
+
+    with lmdb.open(str(raw_folder), readonly=True, lock=False).begin() as transaction:
         return {key.decode(): load(bytes(value)) for key, value in transaction.cursor()}
 
 
-def test_embedded_samples_match_the_originals(shared_data):
-    patches = raw_patches(shared_data / "bigearthnet_v2_s1")
-    scenes = embedded_scenes()
+def test_embedded_samples_match_the_originals(raw_patches):
     worst, seen = 0.0, 0
-    for key, bands in patches.items():
+    for key, bands in raw_patches.items():
         if not key.startswith("S1"):
             continue
         *_, tile, column, row = key.split("_")
-        for scene in scenes.values():
+        for scene in embedded_scenes().values():
             _, name_tile, c0, r0 = scene.name.split("-")
             y, x = (int(row) - int(r0)) * 120, (int(column) - int(c0)) * 120
             inside = 0 <= y < scene.shape[1] and 0 <= x < scene.shape[2]
@@ -85,29 +90,23 @@ def test_embedded_samples_match_the_originals(shared_data):
                     worst = max(worst, np.abs(scene.data[i, y : y + 120, x : x + 120] - bands[band]).max())
                 seen += 1
     assert seen == 24
-    assert 0 < worst <= 0.01
-    assert worst <= PACKING_ERROR_DB + 1e-6
+    assert 0 < worst <= PACKING_ERROR_DB + 1e-6 < 0.01
 
 
-def test_the_optical_control_is_lossless(shared_data):
-    patches = raw_patches(shared_data / "bigearthnet_v2_s1")
+def test_the_optical_control_is_lossless(raw_patches):
     control = load_optical_control()
     for band in ("B04", "B08"):
         assert control[band].dtype == np.uint16
         assert control[band].shape == (360, 240)
         for column in (37, 38):
             for row in (88, 89, 90):
-                original = patches[f"S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_{column}_{row}"][band]
+                original = raw_patches[f"S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_{column}_{row}"][band]
                 y, x = (row - 88) * 120, (column - 37) * 120
                 assert np.array_equal(control[band][y : y + 120, x : x + 120], original)
 
 
-def test_the_builder_reproduces_the_assets(shared_data, tmp_path):
-    pytest.importorskip("lmdb")
-    folder = shared_data / "bigearthnet_v2_s1"
-    if not (folder / "data.mdb").exists():
-        pytest.skip(f"no {folder}")
-    build_assets(folder, tmp_path)
+def test_the_builder_reproduces_the_assets(raw_folder, tmp_path):
+    build_assets(raw_folder, tmp_path)
     for name in ("bigearthnet_s1.npz", "bigearthnet_s2.npz"):
         (built, first), (kept, second) = read_asset(tmp_path / name), read_asset(ASSETS / name)
         assert np.array_equal(built, kept)

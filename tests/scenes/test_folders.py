@@ -55,17 +55,13 @@ def test_polarizations_in_files_of_their_own_become_bands(tmp_path):
     assert np.array_equal(found.scenes[0].data[0], speckled(1)[0])
 
 
-def test_polarizations_of_different_size_stay_apart(tmp_path):
-    np.save(tmp_path / "a_VV.npy", speckled(0, 20))
-    np.save(tmp_path / "a_VH.npy", speckled(0, 30))
-    assert sorted(s.name for s in find_scenes(tmp_path).scenes) == ["a_VH", "a_VV"]
-
-
-def test_equal_names_in_different_folders_stay_apart(tmp_path):
+def test_different_sizes_and_different_folders_stay_apart(tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         np.save(tmp_path / folder / "image.npy", speckled(0))
-    assert [s.name for s in find_scenes(tmp_path).scenes] == ["a-image", "b-image"]
+    np.save(tmp_path / "c_VV.npy", speckled(0, 20))
+    np.save(tmp_path / "c_VH.npy", speckled(0, 30))
+    assert [s.name for s in find_scenes(tmp_path).scenes] == ["a-image", "b-image", "c_VH", "c_VV"]
 
 
 def test_a_huge_scene_is_represented_by_its_center(tmp_path, monkeypatch):

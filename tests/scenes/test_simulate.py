@@ -10,7 +10,6 @@ from scipy.stats import gamma, kstest
 from sarlab.errors import SceneError
 from sarlab.scenes.simulate import (
     SimulationSpec,
-    catalog_names,
     complex_speckle,
     gaussian_field,
     reflectivity,
@@ -100,12 +99,6 @@ def test_catalog_splits_share_reflectivity_and_differ_in_seeds():
         assert np.array_equal(white.clean[a.name].data, other.clean[b.name].data)
         assert not np.array_equal(a.data, b.data)
     assert white.digest != other.digest
-
-
-def test_catalog_holds_every_number_of_looks_white_and_correlated():
-    assert {(looks, bool(c)) for _, looks, c in catalog_names()} == {
-        (looks, c) for looks in (1.0, 4.4, 16.0, 64.0) for c in (False, True)
-    }
 
 
 def test_impossible_specifications_are_refused():
