@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import urllib.parse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -196,20 +195,21 @@ class DownloadEntry(Entry):
         cache = pooch.create(
             self.folder, "", registry={name: file.sha256 or None}, urls={name: file.url}, retry_if_failed=2
         )
-        by_hand = f"Download it by hand and put it at {self.folder / name}"
+        by_hand = f"download it by hand and put it at {self.folder / name}"
         try:
             return Path(cache.fetch(name, progressbar=progress))
-        except exceptions.HTTPError as error:
-            raise SceneError(f"{file.url}: the server refused the download ({first_line(error)}). {by_hand}") from None
-        except (exceptions.ConnectionError, exceptions.Timeout) as error:
-            raise NoNetworkError(
-                f"cannot reach {urllib.parse.urlsplit(file.url).netloc} ({first_line(error)}). {by_hand}, or use scenes "
-                "that need no network ('bigearthnet', 'simulated-l4.4', your own files)"
-            ) from None
         except exceptions.RequestException as error:
-            raise SceneError(f"{file.url}: the transfer failed ({first_line(error)}); try again") from None
+            unreachable = isinstance(error, (exceptions.ConnectionError, exceptions.Timeout))
+            if unreachable and not isinstance(error, exceptions.SSLError):
+                raise NoNetworkError(
+                    f"{file.url}: cannot reach the server; {by_hand}, or use scenes that need no network ('bigearthnet', "
+                    "'simulated-l4.4', your own files)"
+                ) from None
+            raise SceneError(
+                f"{file.url}: the download failed ({first_line(error)}); try again, or {by_hand}"
+            ) from None
         except ValueError as error:
-            raise SceneError(f"{file.url}: {first_line(error)} If it persists: {by_hand}") from None
+            raise SceneError(f"{file.url}: {first_line(error)} Try again, or {by_hand}") from None
         except OSError as error:
             raise SceneError(
                 f"{self.folder}: cannot be written ({error.strerror or error}); set SARLAB_CACHE to another folder"
@@ -243,7 +243,7 @@ catalog_entries.register("sen1floods11")(DownloadEntry(
     "download", "Sentinel-1 IW GRD, VV and VH, 10 m, eight chips of 512×512 from seven flood events",
     "Copernicus Sentinel data: free use with credit; chips by Bonafilia et al., CVPR Workshops 2020",
     "contains modified Copernicus Sentinel data [2016–2019]; Sen1Floods11 (Bonafilia et al., 2020)", 4.4,
-    "sen1floods11", "db", tuple(Download(f"{_CHIPS_URL}{name}_S1Hand.tif", *about) for name, *about in _CHIPS),
+    "sen1floods11", "db", tuple(Download(f"{_CHIPS_URL}{name}_S1Hand.tif", size, sha256) for name, size, sha256 in _CHIPS),
 ))  # fmt: skip
 catalog_entries.register("umbra-tanna")(DownloadEntry(
     "download", "Umbra X-band spotlight GEC, 8-bit amplitude, 0.6 m, Tanna (Vanuatu), 2023-02-12", "CC BY 4.0",

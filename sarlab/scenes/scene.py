@@ -123,7 +123,7 @@ class Scene:
         object.__setattr__(self, "tags", MappingProxyType(dict(self.tags)))
 
     def __repr__(self) -> str:
-        bands, height, width = self.shape
+        _, height, width = self.shape
         return f"Scene('{self.name}', {'+'.join(self.bands)}, {height}×{width}, {self.quantity})"
 
     def __reduce__(self) -> tuple[partial[Scene], tuple[()]]:
