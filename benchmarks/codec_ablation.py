@@ -29,7 +29,7 @@ from sarlab.codec.learned import load_model, model_path
 from sarlab.codec.training import train_codec
 from sarlab.lab.results import now, write_table
 from sarlab.metrics import Reference, score
-from sarlab.metrics.bd import bd_rate
+from sarlab.metrics.rate import bd_rate
 from sarlab.models.storage import read_tensors
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.embedded import reference_normalizers
@@ -49,7 +49,6 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "linear decoder": ({"width": 0}, {}, {}),
     "blocks without overlap": ({"front": "block"}, {}, {}),
     "axes of the KLT, not turned": ({}, {"turned": False}, {}),
-    "with a hyperprior": ({}, {"channels": 24}, {}),
     "no context": ({}, {"groups": ((64, 1, 3),)}, {}),
     "values one by one, no trellis": ({}, {"trellis": False}, {}),
     "a quarter of the steps": ({}, {}, {"steps": STEPS // 4}),

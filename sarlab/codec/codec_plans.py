@@ -95,8 +95,6 @@ class HyperSpec:
         See `sarlab.codec.hyper.context.ContextModel`.
     features, hidden : int
         Width of the shared features and of the heads.
-    channels : int
-        Of the hyperlatent; 0 leaves it out.
     depth : int
         Convolutions of the learned correction.
     turned : bool
@@ -125,7 +123,6 @@ class HyperSpec:
     groups: tuple[tuple[int, int, int], ...] = ((4, 4, 5), (12, 2, 3), (20, 2, 3), (28, 2, 3))
     features: int = 80
     hidden: int = 64
-    channels: int = 24
     depth: int = 3
     turned: bool = True
     rate_offset: float = 0.15

@@ -52,11 +52,6 @@ class Layers:
         return np.clip(self.divided(convolved(x, self.t[f"{name}.weight"]), name), 0, 1023)
 
 
-def shuffled(x):
-    c, h, w = x.shape
-    return x.reshape(c // 4, 2, 2, h, w).transpose(0, 3, 1, 4, 2).reshape(c // 4, 2 * h, 2 * w)
-
-
 # State after a state and a parity.
 AFTER = [(0, 1), (3, 2), (5, 4), (6, 7), (1, 0), (2, 3), (4, 5), (7, 6)]
 
@@ -122,14 +117,10 @@ def hyper_latent_of(coder, active, model, quality, table_of_index):
         seen = np.zeros((64, h, w), np.int64)
         if active[band].any():
             layers = Layers(model["tensors"])
-            follows = band > 0 and "cross" in layers.t
-            if band > 0 and "cross" in second.t:
-                follows = coder.symbol(cumulative_of_uniform(2))
-                layers = second if follows else layers
+            follows = band > 0 and "cross" in second.t and coder.symbol(cumulative_of_uniform(2))
+            layers = second if follows else layers
             total = convolved(active[band][None].astype(np.int64), layers.t["edges"])
             total += np.array(at_knots(layers.t["embed"], quality))[:, None, None]
-            if model["hyper"]:
-                total += hyper_features(coder, active[band], model, quality, layers, table_of_index)[:, :h, :w]
             if follows:
                 total += convolved(features(first), layers.t["cross"])
             number = channel = 0
@@ -165,19 +156,3 @@ def hyper_latent_of(coder, active, model, quality, table_of_index):
         if band == 0:
             first = seen
     return latent
-
-
-def hyper_features(coder, active, model, quality, layers, table_of_index):
-    h, w = -(-active.shape[0] // 4), -(-active.shape[1] // 4)
-    where = [(r, c) for r in range(h) for c in range(w) if active[4 * r : 4 * r + 4, 4 * c : 4 * c + 4].any()]
-    spreads = at_knots(model["tensors"]["tables.spreads"], quality)
-    own = [min(max((s // 16 * 16 + 16640) // 512, 0), 151) for s in spreads]
-    # A row is a group: number the tables by row, so that equal ones stay apart.
-    tables = {c: table_of_index(0, i) for c, i in enumerate(own)}
-    values = plain_indexed(coder, tables, [c for c in range(len(own)) for _ in where])
-    z = np.zeros((len(own), h, w), np.int64)
-    for number, value in enumerate(values):
-        c, at = divmod(number, len(where))
-        z[(c, *where[at])] = value
-    x = shuffled(layers.layer(layers.layer(z, "h_s.first"), "h_s.second"))
-    return convolved(shuffled(layers.layer(x, "h_s.third")), layers.t["h_s.last"])

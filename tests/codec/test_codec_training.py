@@ -53,7 +53,8 @@ def test_shipped_plans_are_valid_and_belong_to_shipped_models(path):
 def _completed(defaults, made_from):
     if not isinstance(made_from, dict):
         return made_from
-    return {**defaults, **{key: _completed(defaults[key], value) for key, value in made_from.items()}}
+    # Options that have gone since are left out.
+    return defaults | {k: _completed(defaults[k], value) for k, value in made_from.items() if k in defaults}
 
 
 def _plain(plan):

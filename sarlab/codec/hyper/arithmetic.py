@@ -97,15 +97,12 @@ class Frozen(NamedTuple):
         log₂ of the channels' deviations.
     gains : ndarray of int, shape (knots, channels)
         log₂ of the factors on the steps.
-    spreads : ndarray of int, shape (knots, hyper)
-        log₂ of the hyperlatent's deviations.
     families, maps : ndarray of int, shape (steps, 152)
         Family and index of the table for each scale index that is predicted.
     """
 
     deviations: np.ndarray
     gains: np.ndarray
-    spreads: np.ndarray
     families: np.ndarray
     maps: np.ndarray
 
@@ -123,8 +120,6 @@ class AtQuality(NamedTuple):
         log₂ of step over deviation.
     seen, means : Ratios
         From sixteenths of a step to what the networks see, and from their results to sixteenths of a step.
-    spreads : ndarray
-        Scale indices of the hyperlatent.
     price : ndarray of float32, shape (channels,)
         Squared steps that a bit is worth.
     """
@@ -135,7 +130,6 @@ class AtQuality(NamedTuple):
     relative: np.ndarray
     seen: Ratios
     means: Ratios
-    spreads: np.ndarray
     price: np.ndarray
 
 
@@ -173,14 +167,11 @@ def numbers_at(frozen: Frozen, stored: int, finer: int) -> AtQuality:
     nominal = step_logs(frozen.gains, stored)
     logs = nominal - finer
     relative = logs - frozen.deviations
-    spreads = interpolated(frozen.spreads, stored)
     steps = np.exp2(logs / OCTAVE)
     # The price of a bit in squared error is the one that the quality stands for, in the squared steps of each channel.
     price = THRIFT * LAMBDA * 12 * 10 ** (-stored / QUALITY_UNIT / 10) / steps**2
     seen, means = (round(np.log2(unit)) for unit in (SEEN_UNIT / FRACTION, FRACTION / RESULT_UNIT))
-    unit = OCTAVE // RESULT_UNIT
-    hyper = scale_indices(spreads // unit, np.zeros_like(spreads))
     return AtQuality(
         stored, steps.astype(np.float32), np.exp2(nominal / OCTAVE).astype(np.float32), relative,
-        Ratios(relative, seen), Ratios(-relative, means), hyper, price.astype(np.float32),
+        Ratios(relative, seen), Ratios(-relative, means), price.astype(np.float32),
     )  # fmt: skip

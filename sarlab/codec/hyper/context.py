@@ -1,10 +1,8 @@
 """Entropy model of the codec `hyper`: what is known of a latent before it is decoded, in a few parallel steps.
 
-    y ── h_a ── z ──[Q]── ẑ ── h_s ──┐
-                                     ▼
-    quality ── embed ──────────────▶ F ◀── gather₀ ◀── ŷ of step 0
-                                     │ ◀── gather₁ ◀── ŷ of step 1 …
-                                     └── head_s ──▶ mean and scale of step s
+    quality ── embed ──▶ F ◀── gather₀ ◀── ŷ of step 0
+                         │ ◀── gather₁ ◀── ŷ of step 1 …
+                         └── head_s ──▶ mean and scale of step s
 
 The channels are coded in groups, coarse to fine, and every group in phases of a checkerboard (2) or of a 2×2 pattern
 (4). All steps share one sum of features F: what a step has decoded is convolved once and added, so that the number of
@@ -20,7 +18,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pixel_shuffle, relu
+from torch.nn.functional import relu
 
 from sarlab.errors import ModelError
 from sarlab.models.layers import zero_last_layer
@@ -29,8 +27,6 @@ from sarlab.models.layers import zero_last_layer
 FIRST_KNOT, KNOT_SPACING, KNOT_COUNT = 8, 6, 9
 #: What the networks see of a latent ends here, in deviations.
 CLIP = 8.0
-#: Latent positions per hyperlatent position and axis.
-HYPER_STRIDE = 4
 #: Order of positions (row, column) modulo 2 in each kind of pattern.
 PATTERNS = {1: (((0, 0), (0, 1), (1, 0), (1, 1)),), 2: (((0, 0), (1, 1)), ((0, 1), (1, 0))),
             4: (((0, 0),), ((1, 1),), ((0, 1),), ((1, 0),))}  # fmt: skip
@@ -84,7 +80,7 @@ def at_quality(knots: Tensor, quality: Tensor) -> Tensor:
 
 
 class ContextModel(nn.Module):
-    """Hyperprior and context networks.
+    """Context networks.
 
     Parameters
     ----------
@@ -94,8 +90,6 @@ class ContextModel(nn.Module):
         Kernel: side of the window of decoded positions that a group is seen through.
     width, hidden : int
         Features of the shared sum, and of each step's head.
-    hyper : int
-        Channels of the hyperlatent; 0 for none.
     """
 
     def __init__(
@@ -104,10 +98,9 @@ class ContextModel(nn.Module):
         groups: tuple[tuple[int, int, int], ...] = ((4, 4, 5), (12, 2, 3), (20, 2, 3), (28, 2, 3)),
         width: int = 80,
         hidden: int = 64,
-        hyper: int = 24,
     ):
         super().__init__()
-        self.channels, self.groups, self.width, self.hidden, self.hyper = channels, groups, width, hidden, hyper
+        self.channels, self.groups, self.width, self.hidden = channels, groups, width, hidden
         self.steps = steps_of(groups, channels)
         kernels = [kernel for _, phases, kernel in groups for _ in range(phases)]
         self.embed = nn.Parameter(torch.zeros(KNOT_COUNT, width))
@@ -119,19 +112,12 @@ class ContextModel(nn.Module):
         #: What a second band takes from the first, in a context model for second bands.
         self.cross: nn.Conv2d | None = None
         self.heads = nn.ModuleList(Head(width, hidden, step.last - step.first) for step in self.steps)
-        if hyper:
-            self.h_a = HyperAnalysis(2 * channels, 48, hyper)
-            self.h_s = HyperSynthesis(hyper, width)
-            self.log_spread = nn.Parameter(torch.zeros(KNOT_COUNT, hyper))
 
-    def begin(
-        self, z_hat: Tensor | None, quality: Tensor, size: tuple[int, int], active: Tensor | None = None
-    ) -> Tensor:
+    def begin(self, quality: Tensor, size: tuple[int, int], active: Tensor | None = None) -> Tensor:
         """Features before the first step, shape (N, width, h, w).
 
         Parameters
         ----------
-        z_hat : Tensor, shape (N, hyper, ⌈h/4⌉, ⌈w/4⌉), or None
         quality : Tensor, shape (N,)
         size : (h, w)
         active : Tensor, shape (N, 1, h, w), optional
@@ -139,10 +125,7 @@ class ContextModel(nn.Module):
         """
         if active is None:
             active = self.embed.new_ones(len(quality), 1, *size)
-        total = self.edges(active) + at_quality(self.embed, quality)[:, :, None, None]
-        if z_hat is not None:
-            total = total + self.h_s(z_hat)[:, :, : size[0], : size[1]]
-        return total
+        return self.edges(active) + at_quality(self.embed, quality)[:, :, None, None]
 
     def walk(self, total: Tensor) -> Generator[tuple[Step, Tensor, Tensor], Tensor | None, None]:
         """Steps in order with their means and scales (log₂ of deviations); send the decoded values into it.
@@ -170,33 +153,3 @@ class Head(nn.Module):
 
     def forward(self, total: Tensor) -> Tensor:
         return self.outer(relu(self.inner(relu(total))))
-
-
-class HyperAnalysis(nn.Module):
-    """Latent features → hyperlatent at a quarter of the size; runs in the encoder only."""
-
-    def __init__(self, inputs: int, width: int, outputs: int):
-        super().__init__()
-        self.first = nn.Conv2d(inputs, width, 3, stride=2, padding=1)
-        self.embed = nn.Parameter(torch.zeros(KNOT_COUNT, width))
-        self.second = nn.Conv2d(width, width, 3, stride=2, padding=1)
-        self.last = nn.Conv2d(width, outputs, 1)
-
-    def forward(self, seen: Tensor, quality: Tensor) -> Tensor:
-        out = self.first(seen) + at_quality(self.embed, quality)[:, :, None, None]
-        return self.last(relu(self.second(relu(out))))
-
-
-class HyperSynthesis(nn.Module):
-    """Hyperlatent → features at four times its size."""
-
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__()
-        self.first = nn.Conv2d(inputs, 64, 3, padding=1)
-        self.second = nn.Conv2d(64, 4 * 48, 3, padding=1)
-        self.third = nn.Conv2d(48, 4 * 32, 3, padding=1)
-        self.last = nn.Conv2d(32, outputs, 1, bias=False)
-
-    def forward(self, z_hat: Tensor) -> Tensor:
-        out = relu(pixel_shuffle(self.second(relu(self.first(z_hat))), 2))
-        return self.last(relu(pixel_shuffle(self.third(out), 2)))

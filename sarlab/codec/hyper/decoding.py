@@ -14,11 +14,12 @@ import numpy as np
 from sarlab.codec.hyper.arithmetic import FRACTION, AtQuality
 from sarlab.codec.hyper.levelcurve import SIZE, LevelCurve, fit_curve, unpack_curves
 from sarlab.codec.learned import TileModel
-from sarlab.metrics.classes import SMOOTHING
 from sarlab.scenes.radiometry import local_mean
 
 #: Ground is dark, dim, light or bright by these quantiles of its mean intensity.
 QUARTERS = (0.25, 0.5, 0.75)
+#: Side in samples of the mean that the brightness of the ground is judged by.
+SMOOTHING = 25
 #: Side of the window of latent positions whose mean is the level of a place: 24 samples.
 LEVEL_WINDOW = 3
 

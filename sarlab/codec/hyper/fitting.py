@@ -48,7 +48,7 @@ def build(plan: HyperPlan) -> HyperTrained:
     """Untrained networks of a plan; draws from PyTorch's default generator."""
     spec = plan.hyper
     network = CodingTransform(plan.front, plan.width, spec.depth)
-    context = ContextModel(network.channels, spec.groups, spec.features, spec.hidden, spec.channels)
+    context = ContextModel(network.channels, spec.groups, spec.features, spec.hidden)
     return HyperTrained(
         network, context, turned=spec.turned, rate_offset=spec.rate_offset, bias_weight=spec.bias_weight,
         speckle_weight=spec.speckle_weight, keeps_last=spec.last,
@@ -72,7 +72,7 @@ def finish(plan: HyperPlan, target: Path, trained: HyperTrained, data: Gathered,
     despeckling = train_despeckling(plan, model) if plan.hyper.despeckle_steps else None
     context = trained.context
     save_model(
-        target, model.network, model.h_a, entropy, second, model.frozen, groups=context.groups, hyper=context.hyper,
+        target, model.network, entropy, second, model.frozen, groups=context.groups,
         name=plan.name, normalizers=reference_normalizers(), trellis=model.trellis, bias=bias, despeckling=despeckling,
         provenance={**provenance, "plan": asdict(plan), "sarlab": __version__, "torch": torch.__version__.split("+")[0]},
     )  # fmt: skip
@@ -93,8 +93,6 @@ def frozen_model(plan: HyperPlan, trained: HyperTrained, data: Gathered) -> tupl
     trained.turned = False
     network.half().float()
     network.orthogonalize()
-    if context.hyper:
-        context.h_a.half().float()
     ranges = Ranges(context)
     with ranges.watching():
         for x in pieces:
@@ -143,15 +141,12 @@ def piece_of(raster: Raster) -> Tensor:
 
 def frozen_of(trained: HyperTrained) -> Frozen:
     """Numbers of a trained model, with heavy-tailed tables at the predicted scales: they keep what is rare."""
-    context = trained.context
     logs = [trained.network.deviation.log2(), trained.log_gain]
-    logs.append(context.log_spread if context.hyper else trained.log_gain[:, :0])
-    steps = len(context.steps)
-    deviations, gains, spreads = (np.rint(OCTAVE * log.detach().double().numpy()).astype(np.int64) for log in logs)
+    steps = len(trained.context.steps)
+    deviations, gains = (np.rint(OCTAVE * log.detach().double().numpy()).astype(np.int64) for log in logs)
     return Frozen(
         deviations,
         gains,
-        spreads,
         families=np.full((steps, INDICES), FAMILIES.index("heavy")),
         maps=np.tile(np.arange(INDICES), (steps, 1)),
     )
@@ -160,9 +155,8 @@ def frozen_of(trained: HyperTrained) -> Frozen:
 def model_of(trained: HyperTrained, entropy: dict[str, Tensor], frozen: Frozen, name: str = "unnamed") -> HyperModel:
     """Model in memory, as its file would make it."""
     context = trained.context
-    integers = IntegerContext(entropy, context.groups, context.channels, context.hyper)
-    analysis = context.h_a if context.hyper else None
-    return HyperModel(trained.network, analysis, integers, frozen, name=name, normalizers={}, content_hash=b"")
+    integers = IntegerContext(entropy, context.groups, context.channels)
+    return HyperModel(trained.network, integers, frozen, name=name, normalizers={}, content_hash=b"")
 
 
 def coded_steps(model: HyperModel, pieces: Sequence[Tensor]) -> Iterator[list[Any]]:

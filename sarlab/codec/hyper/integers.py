@@ -17,7 +17,7 @@ from torch.nn.functional import relu
 
 from sarlab.codec.hyper.arithmetic import RESULT_UNIT, SEEN_LARGEST, SEEN_UNIT, magnitude_table
 from sarlab.codec.hyper.context import ContextModel, Head
-from sarlab.codec.hyper.network import EXACT, LARGEST_ACTIVATION, LARGEST_HYPER
+from sarlab.codec.hyper.network import EXACT, LARGEST_ACTIVATION
 
 #: Weights are stored in 16 bits.
 _LARGEST_WEIGHT = 32767
@@ -45,19 +45,15 @@ class Ranges:
         for i, head in enumerate(self.context.heads):
             assert isinstance(head, Head)
             hooks.append(head.inner.register_forward_hook(self._hook(f"heads.{i}.seen", f"heads.{i}.inner")))
-        if self.context.hyper:
-            for name in ("first", "second", "third"):
-                hooks.append(getattr(self.context.h_s, name).register_forward_hook(self._hook(None, f"h_s.{name}")))
         try:
             yield
         finally:
             for hook in hooks:
                 hook.remove()
 
-    def _hook(self, before: str | None, after: str) -> Any:
+    def _hook(self, before: str, after: str) -> Any:
         def look(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            if before:
-                self._take(before, inputs[0])
+            self._take(before, inputs[0])
             self._take(after, output)
 
         return look
@@ -76,39 +72,29 @@ class Ranges:
 def integer_context(context: ContextModel, ranges: Ranges) -> dict[str, Tensor]:
     """All tensors of an `IntegerContext`."""
     found: dict[str, Tensor] = {}
-    hyper_exponents = None
-    if context.hyper:
-        layers = context.h_s
-        a = torch.zeros(context.hyper, dtype=torch.float64)
-        largest = float(LARGEST_HYPER)
-        for name, shuffled in (("first", False), ("second", True), ("third", True)):
-            a = _layer(found, f"h_s.{name}", getattr(layers, name), a, largest, ranges.exponents(f"h_s.{name}"))
-            largest = float(LARGEST_ACTIVATION)
-            # Channels c, c + 1, c + 2, c + 3 become one: they must share an exponent.
-            a = a[::4] if shuffled else a
-        hyper_exponents = a
-    f = _total(found, context, hyper_exponents)
+    f = _total(found, context)
     for i, head in enumerate(context.heads):
         assert isinstance(head, Head)
         a = torch.minimum(ranges.exponents(f"heads.{i}.seen"), f)
         found[f"heads.{i}.seen.shift"] = (f - a).to(torch.int16)
-        a = _layer(found, f"heads.{i}.inner", head.inner, a, LARGEST_ACTIVATION, ranges.exponents(f"heads.{i}.inner"))
+        a = _layer(found, f"heads.{i}.inner", head.inner, a, ranges.exponents(f"heads.{i}.inner"))
         wanted = torch.full((head.outer.out_channels,), float(RESULT_UNIT.bit_length() - 1), dtype=torch.float64)
-        _layer(found, f"heads.{i}.outer", head.outer, a, LARGEST_ACTIVATION, wanted)
+        _layer(found, f"heads.{i}.outer", head.outer, a, wanted)
     return found
 
 
-def _layer(found: dict[str, Tensor], name: str, layer: Any, a: Tensor, largest: float, wanted: Tensor) -> Tensor:
+def _layer(found: dict[str, Tensor], name: str, layer: Any, a: Tensor, wanted: Tensor) -> Tensor:
     """Add a layer's integers; returns the exponents of its activations: as wanted, or less where sums do not allow it."""
     weight, bias = layer.weight.detach().double(), layer.bias.detach().double()
-    if "h_s" in name and name != "h_s.first":
-        wanted = wanted.view(-1, 4).amin(1).repeat_interleave(4)
     inputs = a.view(1, -1, 1, 1)
 
     def sums(f: Tensor) -> Tensor:
         integers = (weight * torch.exp2(f.view(-1, 1, 1, 1) - inputs)).round().abs()
         total = (
-            integers.sum((1, 2, 3)) * largest + (bias * torch.exp2(f)).abs() + torch.exp2((f - wanted).clamp_min(0)) + 1
+            integers.sum((1, 2, 3)) * LARGEST_ACTIVATION
+            + (bias * torch.exp2(f)).abs()
+            + torch.exp2((f - wanted).clamp_min(0))
+            + 1
         )
         return torch.where(integers.amax((1, 2, 3)) > _LARGEST_WEIGHT, float("inf"), total)
 
@@ -116,8 +102,6 @@ def _layer(found: dict[str, Tensor], name: str, layer: Any, a: Tensor, largest: 
     if (f < wanted).any() and name.endswith("outer"):
         raise ValueError(f"{name}: weights too large for exact sums")
     out = torch.minimum(f, wanted)
-    if "h_s" in name and name != "h_s.first":
-        out = out.view(-1, 4).amin(1).repeat_interleave(4)
     shift = f - out
     found[f"{name}.weight"] = (weight * torch.exp2(f.view(-1, 1, 1, 1) - inputs)).round().to(torch.int16)
     # Half of what is cut off, so that rounding down rounds to the nearest.
@@ -126,7 +110,7 @@ def _layer(found: dict[str, Tensor], name: str, layer: Any, a: Tensor, largest: 
     return out
 
 
-def _total(found: dict[str, Tensor], context: ContextModel, hyper_exponents: Tensor | None) -> Tensor:
+def _total(found: dict[str, Tensor], context: ContextModel) -> Tensor:
     """Add everything that is summed into the features; returns their exponents f."""
     seen = SEEN_UNIT.bit_length() - 1
     # (name, weights, exponents of the inputs, largest inputs, positions that can be decoded in this step)
@@ -144,9 +128,6 @@ def _total(found: dict[str, Tensor], context: ContextModel, hyper_exponents: Ten
         largest = torch.tensor([float(SEEN_LARGEST)] * half + [float(magnitude_table()[-1])] * half).double()
         exponents = torch.full((2 * half,), float(seen)).double()
         parts.append((name, layer.weight.detach().double(), exponents, largest, places))
-    if hyper_exponents is not None:
-        largest = torch.full_like(hyper_exponents, LARGEST_ACTIVATION)
-        parts.append(("h_s.last", context.h_s.last.weight.detach().double(), hyper_exponents, largest, None))
     embed = context.embed.detach().double()
 
     def sums(f: Tensor) -> Tensor:

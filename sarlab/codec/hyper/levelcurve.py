@@ -6,8 +6,6 @@ under each of its knots the original's, and then those of dark, dim, light and b
 much is lost, because ground that was dark is then not decoded as dark: what is right at every decoded level is too bright on it.
 
     curve = lowest level, highest level (int16, 1/1024 of the normalized range), fineness e (uint8), 8 values (int8, 1/(40·2^e) dB)
-
-The first files had no fineness; they are read as if it were 0.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ LEVEL_UNIT, VALUE_UNIT = 1024, 40
 FINEST = 5
 #: Bytes of one band's curve.
 SIZE = 5 + KNOTS
-_PACKING, _FIRST_PACKING = struct.Struct(f"<hhB{KNOTS}b"), struct.Struct(f"<hh{KNOTS}b")
+_PACKING = struct.Struct(f"<hhB{KNOTS}b")
 #: Sums are kept by steps of this share of a knot's distance, and fitted in at most so many rounds, to so many dB.
 _BINS, _ROUNDS, _SMALL = 64, 200, 1e-4
 #: dB by which the classes of ground may move a knot, and bias of a class that is left to it.
@@ -77,13 +75,11 @@ def unpack_curves(side: bytes, bands: int) -> tuple[LevelCurve, ...]:
     BitstreamError
         For any other number of bytes, knots without distance, or an unknown fineness.
     """
-    packing = _FIRST_PACKING if len(side) == bands * _FIRST_PACKING.size else _PACKING
-    if len(side) != bands * packing.size:
+    if len(side) != bands * SIZE:
         raise BitstreamError(f"the header is damaged: {len(side)} bytes of side information, not {bands * SIZE}")
     curves = []
     for band in range(bands):
-        low, high, *values = packing.unpack_from(side, band * packing.size)
-        fineness = values.pop(0) if packing is _PACKING else 0
+        low, high, fineness, *values = _PACKING.unpack_from(side, band * SIZE)
         if low >= high or fineness > FINEST:
             raise BitstreamError("the header is damaged: levels without distance, or values too fine")
         curves.append(LevelCurve(low, high, np.array(values), fineness))

@@ -1,4 +1,4 @@
-"""The codec `hyper`: a hyperlatent first, then the latent in a few parallel steps, each value under the table predicted for it.
+"""The codec `hyper`: the latent in a few parallel steps, each value under the table predicted for it.
 
 A latent is an integer in sixteenths of its step: 16·k + m, with the predicted mean m and the integer k that is coded. Means
 and scale indices come from `IntegerContext` and `arithmetic`, in integers on both sides. Of several bands the later
@@ -13,18 +13,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sarlab.codec.costs import code_costs
 from sarlab.codec.hyper.arithmetic import FRACTION, QUALITY_UNIT, AtQuality, Frozen, numbers_at, scale_indices
-from sarlab.codec.hyper.context import HYPER_STRIDE, Step
+from sarlab.codec.hyper.context import Step
 from sarlab.codec.hyper.decoding import HyperDecoding
 from sarlab.codec.hyper.despeckling import REACH
 from sarlab.codec.hyper.latent_quantizers import LatentQuantizer, ScalarQuantizer, TrellisQuantizer
-from sarlab.codec.hyper.network import LARGEST_HYPER, IntegerContext, clipped_seen
+from sarlab.codec.hyper.network import IntegerContext, clipped_seen
 from sarlab.codec.hyper.trellis_tables import TrellisTables
 from sarlab.codec.learned import Quantized
 from sarlab.codec.rangecoder import RangeDecoder, RangeEncoder
 from sarlab.codec.tables import FAMILIES, INDICES, LARGEST
-from sarlab.errors import BitstreamError, ModelError
+from sarlab.errors import ModelError
 from sarlab.scenes.radiometry import Normalizer
 
 #: Largest latent.
@@ -40,27 +39,22 @@ class BandCode(NamedTuple):
 
     Attributes
     ----------
-    z : ndarray of int, shape (hyper, columns), or None
-        Hyperlatents where there are latents.
     steps : list of tuple
         Of each step, as the model's quantizer made it.
     follows : bool
         Predicted from the first band too.
     """
 
-    z: np.ndarray | None
     steps: list[tuple]
     follows: bool = False
 
 
 class HyperModel(HyperDecoding):
-    """A `CodingTransform`, a hyper analysis, and the integer networks that predict the latent.
+    """A `CodingTransform` and the integer networks that predict the latent.
 
     Parameters
     ----------
     network : CodingTransform
-    hyper_analysis : Module or None
-        Of `ContextModel`.
     context : IntegerContext
     second : IntegerContext, optional
         For bands after the first that follow it.
@@ -79,7 +73,6 @@ class HyperModel(HyperDecoding):
     def __init__(
         self,
         network: Any,
-        hyper_analysis: Any,
         context: IntegerContext,
         frozen: Frozen,
         *,
@@ -93,12 +86,12 @@ class HyperModel(HyperDecoding):
     ):
         steps, channels = len(context.steps), network.channels
         tables = (steps, INDICES)
-        shapes = ((channels,), (len(frozen.gains), channels), (len(frozen.gains), context.hyper), tables, tables)
+        shapes = ((channels,), (len(frozen.gains), channels), tables, tables)
         if any(array.shape != shape for array, shape in zip(frozen, shapes, strict=True)):
             raise ModelError(f"model '{name}' is damaged: its tables have shapes {[a.shape for a in frozen]}")
         if frozen.families.max() >= len(FAMILIES) or frozen.maps.max() >= INDICES:
             raise ModelError(f"model '{name}' is damaged: it names tables that do not exist")
-        self.network, self.h_a, self.context, self.frozen = network.eval(), hyper_analysis, context, frozen
+        self.network, self.context, self.frozen = network.eval(), context, frozen
         self.second = second
         self.bias, self.despeckling = bias, despeckling
         self.name, self.hash, self.normalizers = name, content_hash, normalizers
@@ -141,20 +134,17 @@ class HyperModel(HyperDecoding):
                 other = self._other(latent, numbers) if follows else None
                 code, latent[band] = self._coded(y[band], active[band], numbers, other)
                 codes.append(code)
-                bits += self._bits(code, numbers)
+                bits += self._bits(code)
         return Quantized(latent, bits, codes)
 
     def encode(
         self, encoder: RangeEncoder, quantized: Quantized, active: np.ndarray, quality: float, side: None
     ) -> None:
-        numbers = self.at(quality)
         for band, code in enumerate(quantized.code):
             if code is None:
                 continue
             if band and self.second is not None:
                 encoder.encode_uniform(np.array([int(code.follows)]), 2)
-            if code.z is not None:
-                encoder.encode_rows(code.z, numbers.spreads, np.zeros_like(numbers.spreads))
             for number, step in enumerate(code.steps):
                 self.quantizer.encode(encoder, number, step)
 
@@ -172,18 +162,8 @@ class HyperModel(HyperDecoding):
             for band in range(len(active)):
                 if not active[band].any():
                     continue
-                follows = band > 0 and self.context.cross is not None
-                if band and self.second is not None:
-                    follows = bool(decoder.decode_uniform(1, 2)[0])
-                z = None
-                if self.context.hyper:
-                    where = hyper_active(active[band])
-                    z = np.zeros((self.context.hyper, *where.shape), np.int64)
-                    found = decoder.decode_rows(int(where.sum()), numbers.spreads, np.zeros_like(numbers.spreads))
-                    if np.abs(found).max(initial=0) > LARGEST_HYPER:
-                        raise BitstreamError("the entropy-coded data is damaged: a hyperlatent beyond all bounds")
-                    z[:, where] = found
-                rows = self._walk(active[band], z, numbers, self._other(latent, numbers) if follows else None, choose)
+                follows = band > 0 and self.second is not None and bool(decoder.decode_uniform(1, 2)[0])
+                rows = self._walk(active[band], numbers, self._other(latent, numbers) if follows else None, choose)
                 latent[band] = rows.T.reshape(latent[band].shape)
         return latent
 
@@ -191,22 +171,21 @@ class HyperModel(HyperDecoding):
         self, y: np.ndarray, active: np.ndarray, numbers: AtQuality, other: np.ndarray | None
     ) -> tuple[BandCode, np.ndarray]:
         """Code and latent of one band, (channels, h, w)."""
-        z, where = self._hyperlatent(y, active, numbers.stored / QUALITY_UNIT)
-        code = BandCode(None if z is None else z[:, where], [], other is not None)
+        code = BandCode([], other is not None)
         choose = self._chooser(np.ascontiguousarray(y.reshape(len(y), -1).T), numbers, code)
-        return code, self._walk(active, z, numbers, other, choose).T.reshape(y.shape)
+        return code, self._walk(active, numbers, other, choose).T.reshape(y.shape)
 
     def _follows(self, y: np.ndarray, active: np.ndarray, latent: np.ndarray, band: int, numbers: AtQuality) -> bool:
         """Whether a band is to be predicted from the first one too: where that costs less in the middle of both."""
         if not band or self.second is None:
-            return band > 0 and self.context.cross is not None
+            return False
         both = np.nonzero(active[0] & active[band])
         if not both[0].size:
             return False
         part = tuple(slice(max(0, int(at.mean()) - TRIED // 2), int(at.mean()) + TRIED // 2) for at in both)
         own, first = np.ascontiguousarray(active[band][part]), latent[:1, :, *part]
         bits = [
-            self._bits(self._coded(y[band][:, *part], own, numbers, other)[0], numbers)
+            self._bits(self._coded(y[band][:, *part], own, numbers, other)[0])
             for other in (self._other(first, numbers), None)
         ]
         return bits[0] < bits[1]
@@ -219,7 +198,6 @@ class HyperModel(HyperDecoding):
     def _walk(
         self,
         active: np.ndarray,
-        z: np.ndarray | None,
         numbers: AtQuality,
         other: np.ndarray | None,
         choose: Choice,
@@ -227,8 +205,8 @@ class HyperModel(HyperDecoding):
         """Latents of one band, shape (h·w, channels), as `choose` finds the integers step by step."""
         import torch
 
-        context = self.context if other is None or self.second is None else self.second
-        total = context.begin(z, numbers.stored, active)
+        context = self.second if self.second is not None and other is not None else self.context
+        total = context.begin(numbers.stored, active)
         if other is not None:
             context.add_band(total, other)
         latent = np.zeros((active.size, self.network.channels), np.int32)
@@ -248,20 +226,6 @@ class HyperModel(HyperDecoding):
             context.add(number, total, at, clipped_seen(numbers.seen.of(values, step.first, step.last)))
         return latent
 
-    def _hyperlatent(self, y: np.ndarray, active: np.ndarray, quality: float) -> tuple[np.ndarray | None, np.ndarray]:
-        """Hyperlatent of one band, and where it is coded."""
-        import torch
-
-        from sarlab.codec.hyper.context import features
-
-        where = hyper_active(active)
-        if self.h_a is None:
-            return None, where
-        scaled = torch.from_numpy(np.where(active, y, 0)).float() / self.network.deviation[:, None, None]
-        z = self.h_a(features(scaled[None]).contiguous(memory_format=torch.channels_last), torch.tensor([quality]))
-        z = np.clip(np.rint(z[0].numpy()), -LARGEST_HYPER, LARGEST_HYPER).astype(np.int64)
-        return z * where, where
-
     def _chooser(self, y: np.ndarray, numbers: AtQuality, code: BandCode) -> Choice:
         """Whole steps for latents (h·w, channels), as the quantizer chooses; appends the code of each step."""
         inverse = 1 / numbers.steps
@@ -275,16 +239,6 @@ class HyperModel(HyperDecoding):
 
         return choose
 
-    def _bits(self, code: BandCode, numbers: AtQuality) -> float:
+    def _bits(self, code: BandCode) -> float:
         """Estimated size of a band's code."""
-        bits = 0.0
-        if code.z is not None:
-            bits += float(code_costs()[0, numbers.spreads[:, None], np.abs(code.z)].sum())
-        return bits + sum(self.quantizer.bits(number, step) for number, step in enumerate(code.steps))
-
-
-def hyper_active(active: np.ndarray) -> np.ndarray:
-    """Hyperlatent positions with an active column among their 4×4: bool, shape (⌈h/4⌉, ⌈w/4⌉)."""
-    n = HYPER_STRIDE
-    padded = np.pad(active, [(0, -length % n) for length in active.shape])
-    return np.asarray(padded.reshape(padded.shape[0] // n, n, -1, n).any((1, 3)))
+        return sum(self.quantizer.bits(number, step) for number, step in enumerate(code.steps))

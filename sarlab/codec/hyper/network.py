@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, pixel_shuffle
+from torch.nn.functional import conv2d
 
 from sarlab.codec.hyper.arithmetic import SEEN_LARGEST, interpolated, magnitude_table
 from sarlab.codec.hyper.context import Step, steps_of
@@ -22,29 +22,22 @@ from sarlab.errors import ModelError
 #: Largest activation, and the bound on sums of absolute products.
 LARGEST_ACTIVATION = 1023
 EXACT = 1 << 24
-#: Largest hyperlatent.
-LARGEST_HYPER = 127
 
 
 class IntegerContext:
-    """Hyper synthesis and context networks of one model.
+    """Context networks of one model.
 
     Parameters
     ----------
     tensors : mapping of str to Tensor
-        Integers: ``embed``, ``edges``, ``h_s.first.weight`` …; see `sarlab.codec.hyper.fitting`.
+        Integers: ``embed``, ``edges``, ``heads.0.inner.weight`` …; see `sarlab.codec.hyper.fitting`.
     groups : tuple of (channels, phases, kernel)
     channels : int
         Of the latent.
-    hyper : int
-        Channels of the hyperlatent; 0 for none.
     """
 
-    def __init__(
-        self, tensors: Mapping[str, Tensor], groups: tuple[tuple[int, int, int], ...], channels: int, hyper: int
-    ):
+    def __init__(self, tensors: Mapping[str, Tensor], groups: tuple[tuple[int, int, int], ...], channels: int):
         self.steps: list[Step] = steps_of(groups, channels)
-        self.hyper = hyper
         check_exact()
         try:
             self.embed = tensors["embed"].numpy().astype(np.int64)
@@ -55,19 +48,15 @@ class IntegerContext:
                 (_shift(tensors[f"heads.{i}.seen.shift"]), _Layer(tensors, f"heads.{i}.inner"), _Layer(tensors, f"heads.{i}.outer"))
                 for i in range(len(self.steps))
             ]  # fmt: skip
-            if hyper:
-                self.h_s = [_Layer(tensors, f"h_s.{name}") for name in ("first", "second", "third")]
-                self.h_s_last = _weights(tensors["h_s.last"])
         except KeyError as error:
             raise ModelError(f"a model of the codec 'hyper' lacks {error}") from None
         self.magnitude = torch.from_numpy(magnitude_table().astype(np.float32))
 
-    def begin(self, z: np.ndarray | None, quality: int, active: np.ndarray) -> Tensor:
+    def begin(self, quality: int, active: np.ndarray) -> Tensor:
         """Features before the first step.
 
         Parameters
         ----------
-        z : ndarray of int, shape (hyper, ⌈h/4⌉, ⌈w/4⌉), or None
         quality : int
             As stored.
         active : ndarray of bool, shape (h, w)
@@ -77,15 +66,9 @@ class IntegerContext:
         Tensor, shape (1, width, h, w)
             Integers below 2^24.
         """
-        h, w = active.shape
         start = torch.from_numpy(interpolated(self.embed, quality).astype(np.float32))
         total = conv2d(torch.from_numpy(active[None, None].astype(np.float32)), self.edges, padding=1)
         total += start[:, None, None]
-        if z is not None:
-            first, second, third = self.h_s
-            out = first(torch.from_numpy(z[None].astype(np.float32)))
-            out = third(pixel_shuffle(second(out), 2))
-            total += conv2d(_last(pixel_shuffle(out, 2)), self.h_s_last)[:, :, :h, :w]
         return _last(total)
 
     def results(self, number: int, total: Tensor, rows: Tensor) -> np.ndarray:

@@ -2,7 +2,7 @@
 
     x ─ W ─ Vᵀ ── y ──[(y − μ)/Δ → k → μ + kΔ]── ŷ ──(+ learned correction)── V ── W⁻¹ ── x̂
                               ▲ μ, σ
-                       ContextModel(ẑ, decoded ŷ, quality)
+                       ContextModel(decoded ŷ, quality)
 
 The analysis is linear and orthogonal but for the wavelet: it starts as the principal axes of the wavelet channels and is
 turned by training. Values are quantized around their predicted mean with the step Δ of quality and channel, to the
@@ -108,7 +108,7 @@ class HyperTrained(nn.Module):
         """Decoded latents of patches, in deviations: (N, 1, H, W) → (N, C, H/8, W/8)."""
         deviation = self.network.deviation[:, None, None]
         scaled, relative = self.network.analysis(x, self.mixing()) / deviation, self.step_sizes(quality) / deviation
-        mean, _, chosen = self._walk(scaled, self._hyper(scaled, quality, None)[0], relative, quality)
+        mean, _, chosen = self._walk(scaled, relative, quality)
         return mean + chosen * relative
 
     def costs(
@@ -139,8 +139,7 @@ class HyperTrained(nn.Module):
             y, steps = y.detach(), steps.detach()
         relative = steps / deviation
         scaled = y / deviation
-        z_hat, hyper_bits = self._hyper(scaled, quality, noise)
-        mean, log_scale, chosen = self._walk(scaled, z_hat, relative, quality, other)
+        mean, log_scale, chosen = self._walk(scaled, relative, quality, other)
         # Where the integer is zero the value is its mean; elsewhere it follows the latent at the distance seen.
         offset = ((mean + chosen * relative - scaled) / relative).detach()
         x_hat = torch.where(chosen == 0, mean, scaled + offset * relative)
@@ -150,7 +149,7 @@ class HyperTrained(nn.Module):
         else:
             residual = residual + (torch.rand(y.shape, generator=noise) - 0.5) * relative
         bits = tailed_bits(residual / relative, log_scale - relative.log2(), self.tail)
-        rate = (bits.sum((1, 2, 3)) + hyper_bits) / x[0].numel()
+        rate = bits.sum((1, 2, 3)) / x[0].numel()
         decoded = self.network.synthesis(x_hat * deviation, quality, steps, mixing)
         weight = torch.ones_like(x) if mask is None else mask.to(x.dtype)
         errors = torch.square(decoded - x)
@@ -162,21 +161,8 @@ class HyperTrained(nn.Module):
             distortion = distortion + self.bias_weight * ((means[0] / means[1]).log() / _SPAN).square()
         return Costs(distortion / (LAMBDA * 12 * 10 ** (-quality / 10)) + rate, rate, distortion)
 
-    def _hyper(
-        self, scaled: Tensor, quality: Tensor, noise: torch.Generator | None
-    ) -> tuple[Tensor | None, Tensor | float]:
-        """Rounded hyperlatent, its gradient passed through, and its bits (N,)."""
-        context = self.context
-        if not context.hyper:
-            return None, 0.0
-        z = context.h_a(features(scaled), quality)
-        spread = torch.exp2(at_quality(context.log_spread, quality))[:, :, None, None]
-        z_hat = z + (z.round() - z).detach()
-        coded = z_hat if noise is None else z + torch.rand(z.shape, generator=noise) - 0.5
-        return z_hat, gaussian_bits(coded, torch.zeros(()), spread.clamp_min(0.09)).sum((1, 2, 3))
-
     def _walk(
-        self, scaled: Tensor, z_hat: Tensor | None, relative: Tensor, quality: Tensor, other: Tensor | None = None
+        self, scaled: Tensor, relative: Tensor, quality: Tensor, other: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Means, log₂ scales and integers of all values, shape (N, C, h, w)."""
         size = (scaled.shape[2], scaled.shape[3])
@@ -184,7 +170,7 @@ class HyperTrained(nn.Module):
         price = LAMBDA * (math.sqrt(12) * 10 ** (-quality / 20))[:, None, None, None] ** 2
         price = price / (relative * self.network.deviation[:, None, None]).square()
         context = self.context if other is None or self.second is None else self.second
-        total = context.begin(z_hat, quality, size)
+        total = context.begin(quality, size)
         if other is not None and context.cross is not None:
             total = total + context.cross(features(other))
         walk = context.walk(total)

@@ -13,7 +13,6 @@ from torch import Tensor
 from sarlab.codec.factorized import content_digest
 from sarlab.codec.hyper.arithmetic import OCTAVE
 from sarlab.codec.hyper.bias import BiasCorrection
-from sarlab.codec.hyper.context import HyperAnalysis
 from sarlab.codec.hyper.despeckling import Despeckling
 from sarlab.codec.hyper.model import Frozen, HyperModel
 from sarlab.codec.hyper.network import IntegerContext
@@ -26,24 +25,20 @@ from sarlab.models.storage import copy_tensors, read_tensors, write_tensors
 from sarlab.scenes.radiometry import Normalizer
 
 KIND = "hyper"
-#: Prefixes of tensors: of the integer networks, those for second bands, the frozen numbers, the trellis's tables, the hyper analysis, the bias correction, the estimate of the
+#: Prefixes of tensors: of the integer networks, those for second bands, the frozen numbers, the trellis's tables, the bias correction, the estimate of the
 #: reflectivity; the rest is the transform's.
 ENTROPY, SECOND, TABLES, TRELLIS = "entropy.", "second.", "tables.", "trellis."
-ANALYSIS, BIAS, DESPECKLING = "h_a.", "bias.", "despeckling."
-#: Width of the hyper analysis.
-ANALYSIS_WIDTH = 48
+BIAS, DESPECKLING = "bias.", "despeckling."
 
 
 def save_model(
     path: Path,
     network: CodingTransform,
-    hyper_analysis: HyperAnalysis | None,
     entropy: Mapping[str, Tensor],
     second: Mapping[str, Tensor] | None,
     frozen: Frozen,
     *,
     groups: tuple[tuple[int, int, int], ...],
-    hyper: int,
     name: str,
     normalizers: Mapping[str, Normalizer],
     provenance: Mapping[str, Any],
@@ -58,13 +53,12 @@ def save_model(
     path : Path
     network : CodingTransform
         Its `deviation` is not stored: it follows from `frozen`.
-    hyper_analysis : HyperAnalysis or None
     entropy : mapping of str to Tensor
         Integers, as `IntegerContext` takes them.
     second : mapping of str to Tensor, or None
         The same for second bands.
     frozen : Frozen
-    groups, hyper
+    groups
         See `IntegerContext`.
     name, normalizers, provenance
         As stated in the file.
@@ -73,8 +67,6 @@ def save_model(
     despeckling : Despeckling, optional
     """
     tensors = {key: t.detach().half() for key, t in network.state_dict().items() if key != "deviation"}
-    if hyper_analysis is not None:
-        tensors |= {ANALYSIS + key: t.detach().half() for key, t in hyper_analysis.state_dict().items()}
     if bias is not None:
         tensors |= {BIAS + key: t.detach().half() for key, t in bias.state_dict().items()}
     if despeckling is not None:
@@ -91,7 +83,7 @@ def save_model(
         }
     values = {
         "kind": KIND, "name": name, "front": network.front, "width": network.width, "depth": network.depth,
-        "groups": groups, "hyper": hyper,
+        "groups": groups,
         "normalizers": {band: [n.low, n.high] for band, n in sorted(normalizers.items())},
         "provenance": dict(provenance),
     }  # fmt: skip
@@ -113,12 +105,13 @@ def load_hyper(path: Path) -> HyperModel:
     try:
         network = CodingTransform(str(values["front"]), int(values["width"]), int(values["depth"]))
         groups = tuple((int(a), int(b), int(c)) for a, b, c in values["groups"])
-        hyper, name = int(values["hyper"]), str(values["name"])
+        name = str(values["name"])
         normalizers = {str(k): Normalizer(float(v[0]), float(v[1])) for k, v in values["normalizers"].items()}
         frozen = Frozen(*(tensors.pop(TABLES + field).numpy().astype(np.int64) for field in Frozen._fields))
         deviation = torch.exp2(torch.from_numpy(frozen.deviations).float() / OCTAVE)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ModelError(f"{path} is damaged: its description cannot be read ({error})") from None
+    tensors.pop(TABLES + "spreads", None)  # empty, in files of a version with a hyperprior
     digest = content_digest(path)
     contexts = []
     for prefix in (ENTROPY, SECOND):
@@ -126,17 +119,12 @@ def load_hyper(path: Path) -> HyperModel:
         if any(t.is_floating_point() for t in entropy.values()):
             raise ModelError(f"{path} is damaged: its entropy model is not of integers")
         if entropy or prefix == ENTROPY:
-            contexts.append(IntegerContext(entropy, groups, network.channels, hyper))
+            contexts.append(IntegerContext(entropy, groups, network.channels))
     trellis = None
     if found := _taken(tensors, TRELLIS):
         if set(found) != {"odd", "counts"}:
             raise ModelError(f"{path} is damaged: its trellis has tensors {sorted(found)}")
         trellis = TrellisTables(*(found[key].numpy().astype(np.int64) for key in ("odd", "counts")))
-    analysis = None
-    if hyper:
-        analysis = HyperAnalysis(2 * network.channels, ANALYSIS_WIDTH, hyper)
-        copy_tensors({k: t.float() for k, t in _taken(tensors, ANALYSIS).items()}, analysis.state_dict(), str(path))
-        channels_last(analysis.eval())
     heads: dict[str, Any] = {}
     for prefix, kind in ((BIAS, BiasCorrection), (DESPECKLING, Despeckling)):
         if found := _taken(tensors, prefix):
@@ -148,7 +136,7 @@ def load_hyper(path: Path) -> HyperModel:
     network.orthogonalize()
     channels_last(network)
     return HyperModel(
-        network, analysis, contexts[0], frozen, second=contexts[1] if contexts[1:] else None, trellis=trellis, **heads, name=name, normalizers=normalizers, content_hash=digest
+        network, contexts[0], frozen, second=contexts[1] if contexts[1:] else None, trellis=trellis, **heads, name=name, normalizers=normalizers, content_hash=digest
     )  # fmt: skip
 
 

@@ -50,7 +50,7 @@ def test_training_comes_closer_to_the_reflectivity(monkeypatch):
         "sarlab.codec.hyper.train_despeckling.simulated_pairs", lambda seed: simulated_pairs(seed, 3, 128)
     )
     plan = HyperPlan(
-        "tiny-1", width=0, hyper=HyperSpec(groups=((64, 1, 3),), features=8, hidden=8, channels=0, despeckle_steps=80),
+        "tiny-1", width=0, hyper=HyperSpec(groups=((64, 1, 3),), features=8, hidden=8, despeckle_steps=80),
         training=CodecTraining(batch_size=4, patch_size=64, quality=(35.0, 45.0), threads=1),
     )  # fmt: skip
     with torch.random.fork_rng():

@@ -63,12 +63,6 @@ def test_any_bytes_are_refused_or_a_finite_curve(data):
         assert np.abs(values).max() <= 3.2 + 1e-6
 
 
-def test_curves_of_the_first_files_have_no_fineness():
-    (curve,) = unpack_curves(struct.pack("<hh8b", 0, 7 * 128, *range(0, 64, 8)), 1)
-    assert curve(np.array([0.5], np.float32)) == pytest.approx(0.8)
-    assert curve.fineness == 0
-
-
 def test_small_values_are_told_finely():
     original, _, level = scene(3)
     ground = -20 + 25 * level

@@ -27,7 +27,6 @@ from sarlab.codec.hyper.despeckling import Despeckling
 from sarlab.codec.hyper.fitting import best_tables
 from sarlab.codec.hyper.integers import Ranges, integer_context
 from sarlab.codec.hyper.levelcurve import SIZE
-from sarlab.codec.hyper.model import hyper_active
 from sarlab.codec.hyper.network import EXACT, LARGEST_ACTIVATION, IntegerContext
 from sarlab.codec.hyper.storage import with_despeckling
 from sarlab.codec.hyper.train_second import second_context, train_second
@@ -41,7 +40,7 @@ from sarlab.scenes.scene import Scene
 
 PLAN = HyperPlan(
     "tiny-1", width=4,
-    hyper=HyperSpec(groups=((4, 4, 5), (12, 2, 3), (48, 2, 3)), features=10, hidden=8, channels=3, trellis=True),
+    hyper=HyperSpec(groups=((4, 4, 5), (12, 2, 3), (48, 2, 3)), features=10, hidden=8, trellis=True),
     training=CodecTraining(steps=0, patch_size=64, threads=1),
 )  # fmt: skip
 
@@ -54,8 +53,6 @@ def untrained(plan=PLAN, second=False):
         for head in trained.context.heads:
             torch.nn.init.normal_(head.outer.weight, std=0.2)
         trained.network.g_s.outer.weight.data.normal_(std=0.02)
-        if plan.hyper.channels:
-            trained.context.h_a.last.weight.data *= 8
         trained.context.embed.data.normal_(std=0.2)
         trained.log_gain.data.normal_(std=0.1)
         if second:
@@ -83,8 +80,8 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scalar(tmp_path_factory):
-    """Path of a model that quantizes values one by one and has no hyperprior."""
-    plan = replace(PLAN, hyper=replace(PLAN.hyper, channels=0, groups=((64, 1, 3),), trellis=False))
+    """Path of a model that quantizes values one by one."""
+    plan = replace(PLAN, hyper=replace(PLAN.hyper, groups=((64, 1, 3),), trellis=False))
     path = tmp_path_factory.mktemp("hyper") / "plain.safetensors"
     fitting.finish(plan, path, untrained(plan), training(), {})
     return path
@@ -146,19 +143,17 @@ def integer_networks(second=False):
                 x, level = raster.values[None, None], torch.tensor([quality])
                 trained.costs(x, None, level, None, trained.decoded(x.flip(2), level) if second else None)
         tensors = integer_context(context, ranges)
-    return trained, tensors, IntegerContext(tensors, PLAN.hyper.groups, 64, 3)
+    return trained, tensors, IntegerContext(tensors, PLAN.hyper.groups, 64)
 
 
 def test_no_sum_can_leave_the_exact_integers():
     _, tensors, _ = integer_networks(second=True)
     assert "cross" in tensors
     layers = {name.removesuffix(".bias") for name in tensors if name.endswith(".bias")}
-    assert len(layers) == 3 + 2 * 8
+    assert len(layers) == 2 * 8
     for name in layers:
-        largest = 127 if name == "h_s.first" else LARGEST_ACTIVATION
-        sums = (
-            tensors[f"{name}.weight"].double().abs().sum((1, 2, 3)) * largest + tensors[f"{name}.bias"].double().abs()
-        )
+        weight, bias = tensors[f"{name}.weight"].double(), tensors[f"{name}.bias"].double()
+        sums = weight.abs().sum((1, 2, 3)) * LARGEST_ACTIVATION + bias.abs()
         assert sums.max() < EXACT
         assert sums.max() > EXACT / 8  # and the room is used
     assert {t.dtype for t in tensors.values()} <= {torch.int16, torch.int32}
@@ -172,7 +167,7 @@ def evaluated(context, seed, dtype, threads):
     before, out = torch.get_num_threads(), []
     torch.set_num_threads(threads)
     try:
-        total = context.begin(generator.integers(-127, 128, (3, 3, 4)), 30 * 256, active)
+        total = context.begin(30 * 256, active)
         largest = float(total.abs().max())
         for number, step in enumerate(context.steps):
             at = torch.from_numpy(rows[step.mask(9, 13).numpy().ravel()[rows]])
@@ -193,12 +188,12 @@ def test_integers_do_not_depend_on_threads_or_precision(monkeypatch):
         assert all((a == b).all() for a, b in zip(plain, other, strict=True))
     # The same networks carried in float64, which holds integers up to 2^53.
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
-    wide = IntegerContext({k: t.double() for k, t in tensors.items()}, PLAN.hyper.groups, 64, 3)
+    wide = IntegerContext({k: t.double() for k, t in tensors.items()}, PLAN.hyper.groups, 64)
     begin, zeros = wide.begin, torch.zeros
     monkeypatch.setattr("sarlab.codec.hyper.network.np.float32", np.float64)
     monkeypatch.setattr(torch, "zeros", lambda *a, **k: zeros(*a, **{"dtype": torch.float64, **k}))
     wide.magnitude = wide.magnitude.double()
-    assert begin(np.zeros((3, 1, 1), int), 0, np.ones((4, 4), bool)).dtype == torch.float64
+    assert begin(0, np.ones((4, 4), bool)).dtype == torch.float64
     other, _ = evaluated(wide, 0, torch.float64, 1)
     assert all((a == b).all() for a, b in zip(plain, other, strict=True))
 
@@ -207,10 +202,9 @@ def test_integers_do_not_depend_on_threads_or_precision(monkeypatch):
 def test_integer_networks_follow_the_float_ones():
     trained, _, context = integer_networks()
     generator = torch.Generator().manual_seed(9)
-    z = torch.randint(-3, 4, (1, 3, 2, 3), generator=generator).float()
     values = (32 * torch.randn(1, 64, 8, 12, generator=generator)).round().clamp(-255, 255)
-    walk = trained.context.walk(trained.context.begin(z, torch.tensor([27.0]), (8, 12)))
-    total = context.begin(z[0].numpy().astype(np.int64), 27 * 256, np.ones((8, 12), bool))
+    walk = trained.context.walk(trained.context.begin(torch.tensor([27.0]), (8, 12)))
+    total = context.begin(27 * 256, np.ones((8, 12), bool))
     decoded, errors, spread = None, [], []
     for number in range(len(context.steps)):
         step, mean, log_scale = walk.send(decoded)
@@ -340,7 +334,7 @@ def test_two_bands_cost_less_together_where_they_are_alike():
 
 
 def test_coarse_channels_get_finer_steps_where_the_plan_says_so(tmp_path):
-    plan = replace(PLAN, hyper=replace(PLAN.hyper, channels=0, groups=((64, 1, 3),), trellis=False, coarse_finer=0.5))
+    plan = replace(PLAN, hyper=replace(PLAN.hyper, groups=((64, 1, 3),), trellis=False, coarse_finer=0.5))
     gains = []
     for finer in (0.0, 0.5):
         of = replace(plan, hyper=replace(plan.hyper, coarse_finer=finer))
@@ -369,12 +363,6 @@ def test_training_the_second_band_learns_what_bands_share():
     same = tuple((raster, raster) for raster in data.training)
     assert train_second(plan, trained, same) < 0.99
     assert all((before[name] == p).all() for name, p in trained.context.named_parameters())
-
-
-def test_hyperlatents_are_sent_where_there_are_latents():
-    active = np.zeros((9, 6), bool)
-    active[8, 5] = active[0, 0] = True
-    assert hyper_active(active).tolist() == [[True, False], [False, False], [False, True]]
 
 
 def test_damaged_payloads_are_refused_or_decoded_to_something(tiny):
@@ -472,7 +460,7 @@ def test_a_damaged_model_is_refused(tiny, tmp_path, change):
         load_model(path)
 
 
-def test_a_model_without_hyperprior_and_trellis(scalar, speckled):
+def test_a_model_without_a_trellis(scalar, speckled):
     scene = Scene(speckled.data[:, :70, :60], "db", ("VV", "VH"))
     decoded = decompress(compress(scene, codec=str(scalar), quality=40), model=scalar)
     assert np.nanmean(np.square(decoded.data - scene.data)) < 1
