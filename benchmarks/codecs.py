@@ -67,7 +67,7 @@ def calibrate(scenes: list[Scene], names: list[str]) -> None:
 
 def reference(scenes: list[Scene], names: list[str]) -> None:
     """Print bpp at PSNR of the MSE pooled over scenes, and BD-rate per scene at matched PSNR."""
-    from sarlab.metrics.bd import bd_rate
+    from sarlab.metrics.rate import bd_rate
 
     normalizers = reference_normalizers()
     curves: dict[str, dict[str, np.ndarray]] = {}

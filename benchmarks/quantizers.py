@@ -26,7 +26,7 @@ from scipy.stats import entropy
 
 from sarlab.codec.latent_coding import decode_latent, encode_latent, fit_latent_model, ideal_bits
 from sarlab.files import write_json
-from sarlab.metrics.pixel import psnr
+from sarlab.metrics.fidelity import psnr
 from sarlab.models.data import TrainingData
 from sarlab.models.quantizers import build_quantizer
 from sarlab.models.registry import build_model

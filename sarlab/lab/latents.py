@@ -14,8 +14,8 @@ import numpy as np
 from torch import Tensor
 
 from sarlab.codec.latent_coding import LatentModel, encode_latent, fit_latent_model, ideal_bits
-from sarlab.metrics import latent as statistics
-from sarlab.metrics.base import UndefinedMetric
+from sarlab.metrics import entropy as statistics
+from sarlab.metrics.columns import UndefinedMetric
 from sarlab.metrics.rate import bits_per_pixel, measured_cr
 from sarlab.models.quantizers import Quantized, Quantizer
 

@@ -22,8 +22,8 @@ from sarlab.codec.targets import Search, Target
 from sarlab.errors import SarlabError
 from sarlab.lab.studies import Context, study
 from sarlab.metrics import Reference, Undefined, UndefinedMetric, bounds, score
-from sarlab.metrics.base import DB_PER_NEPER
-from sarlab.metrics.pixel import psnr
+from sarlab.metrics.columns import DB_PER_NEPER
+from sarlab.metrics.fidelity import psnr
 from sarlab.metrics.speckle import redraw
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.radiometry import to_gray
@@ -125,7 +125,7 @@ def images(case: Case) -> dict[str, Maker]:
         "noise": lambda: tuned(case, lambda amount: db + amount * noise, most),
         "blur": lambda: tuned(case, lambda amount: blurred(filled, amount), 20.0),
         **{name: partial(coded, case, name) for name in CODECS},
-        "redraw": lambda: (case.reference.once(redraw).test_db, {}),
+        "redraw": lambda: (redraw(case.reference).test_db, {}),
     }
     return made
 

@@ -17,7 +17,7 @@ from sarlab.codec.parallel import Workers
 from sarlab.lab.latents import frequencies
 from sarlab.lab.measure import reconstruct
 from sarlab.lab.studies import Context, study
-from sarlab.metrics.pixel import psnr
+from sarlab.metrics.fidelity import psnr
 from sarlab.metrics.rate import bits_per_pixel, measured_cr
 from sarlab.models.base import Autoencoder
 from sarlab.models.data import TrainingData

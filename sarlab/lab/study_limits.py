@@ -22,7 +22,7 @@ import pandas as pd
 
 from sarlab.lab.studies import Context, study
 from sarlab.metrics import Reference, Undefined, UndefinedMetric, bounds
-from sarlab.metrics.frequency import autocorrelation_spectrum
+from sarlab.metrics.spectra import autocorrelation_spectrum
 from sarlab.metrics.speckle import scene_speckle
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.simulate import catalog_names
@@ -187,7 +187,7 @@ def _speckle_rows(band: Band) -> list[dict[str, Any]]:
             rows += _curve_rows(band, "gaussian", psnr, sandwich.upper)
         return rows
     try:
-        speckle = Reference(band.db, clip=band.clip, looks=band.looks).once(scene_speckle)
+        speckle = scene_speckle(Reference(band.db, clip=band.clip, looks=band.looks))
     except UndefinedMetric as undefined:
         return [{**band.about, "limit": "speckle", "estimate": True, "reason": str(undefined)}]
     if isinstance(speckle.looks, Undefined) or not np.isfinite(speckle.looks):

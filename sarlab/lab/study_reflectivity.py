@@ -18,7 +18,7 @@ from sarlab.errors import ResultsError
 from sarlab.lab.evaluate import evaluate
 from sarlab.lab.studies import Context, study
 from sarlab.metrics import Reference, score
-from sarlab.metrics.base import DB_PER_NEPER
+from sarlab.metrics.columns import DB_PER_NEPER
 from sarlab.metrics.speckle import lee_filter
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.simulate import catalog_names

@@ -20,7 +20,7 @@ from sarlab.errors import SarlabError
 from sarlab.lab.studies import Context, study
 from sarlab.metrics import Undefined, UndefinedMetric
 from sarlab.metrics.bounds import water_filling_curve
-from sarlab.metrics.scene_entropy import lossless_bpp, quantize_db, zeroth_order_entropy
+from sarlab.metrics.entropy import lossless_bpp, quantize_db, zeroth_order_entropy
 from sarlab.peers.bounded import jpegls_encode
 from sarlab.scenes.catalog import load_optical_control, load_split
 from sarlab.scenes.radiometry import fit_normalizer

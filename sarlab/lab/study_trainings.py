@@ -21,11 +21,11 @@ import torch
 
 from sarlab.codec.parallel import Workers
 from sarlab.lab.cost import training_mb
-from sarlab.lab.journal import Journal
+from sarlab.lab.evaluate import Journal
 from sarlab.lab.machine import device_name, process_peak_mb
 from sarlab.lab.measure import reconstruct
 from sarlab.lab.studies import Context, study
-from sarlab.metrics.pixel import psnr
+from sarlab.metrics.fidelity import psnr
 from sarlab.models.complexity import count_parameters, macs_per_pixel
 from sarlab.models.data import TrainingData
 from sarlab.models.quantizers import build_quantizer

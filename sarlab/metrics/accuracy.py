@@ -1,56 +1,63 @@
-"""Radiometric accuracy in linear intensity: bias, added standard deviation, equivalent looks lost."""
+"""Radiometric accuracy: bias, added noise, looks lost; error and bias by class of ground.
+
+Classes are derived from the original alone, so that every codec is judged on the same ones. Structure: homogeneous, edge,
+texture, point target. Brightness: quarters of the scene by a 25×25 mean of linear intensity; sorting single samples would
+sort by speckle and show a bias of ±2 dB that does not exist.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import contextlib
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from sarlab.metrics.base import UndefinedMetric, pair, scalar, to_intensity
-from sarlab.metrics.catalog import define
-from sarlab.metrics.comparison import Comparison, Window
+from sarlab.metrics.columns import (
+    Comparison,
+    Reference,
+    UndefinedMetric,
+    define,
+    define_against_clean,
+    once,
+    require_finite,
+)
+from sarlab.metrics.edges import scene_roa_edges
 from sarlab.metrics.looks import scene_windows
-from sarlab.metrics.windows import given_or_found
+from sarlab.metrics.point_targets import scene_targets
+from sarlab.metrics.speckle import scene_speckle
+from sarlab.scenes.radiometry import local_mean
+
+STRUCTURE = ("homogeneous", "edge", "texture", "target")
+#: Number of brightness classes.
+BRIGHTNESS = 4
+#: Sides in samples of the mean that sorts by brightness, and of the window that detects texture.
+SMOOTHING, TEXTURE = 25, 15
 
 
 def intensity_bias(reference: np.ndarray, test: np.ndarray) -> float:
-    """10·log10(ΣÎ / ΣI) of valid linear intensities; raises `UndefinedMetric` where a sum is zero."""
+    """10·log10(ΣÎ / ΣI) of valid linear intensities, in dB."""
     before, after = reference.sum(), test.sum()
     if before <= 0 or after <= 0:
         raise UndefinedMetric("the intensity of an image sums to zero")
     return 10 * np.log10(after / before)
 
 
-@scalar
-def bias(reference_db: Any, test_db: Any) -> float:
-    """Radiometric bias 10·log10(ΣÎ / ΣI) in dB of linear intensity, over all valid samples; in (−∞, ∞), 0 is best.
+def bias_db(case: Comparison) -> float:
+    """Radiometric bias 10·log10(ΣÎ / ΣI) in dB of linear intensity, over all valid samples.
 
     A codec that minimizes the squared error in dB tends to 4.343·(ψ(L) − ln L) over homogeneous areas at low rate
     (`sarlab.metrics.bounds.bias_limit`).
-
-    Parameters
-    ----------
-    reference_db, test_db : array_like, shape (height, width)
-        Intensity in dB.
     """
-    reference, test, valid = pair(reference_db, test_db)
-    return intensity_bias(to_intensity(reference[valid]), to_intensity(test[valid]))
+    return intensity_bias(case.reference_intensity[case.valid], case.test_intensity[case.valid])
 
 
-def added_variance(reference: np.ndarray, test: np.ndarray, windows: Sequence[Window]) -> tuple[float, float]:
-    """Median over windows of var(Î − I)/μ² and of var(I)/μ², the relative variances of coding noise and of speckle.
-
-    Parameters
-    ----------
-    reference, test : ndarray, shape (height, width)
-        Linear intensity.
-    windows : sequence of Window
-        Homogeneous in the reference.
-    """
+@once
+def added_variance(case: Comparison) -> tuple[float, float]:
+    """Medians over homogeneous windows of var(Î − I)/μ² and var(I)/μ²: relative variances of coding noise and speckle."""
     added, speckle = [], []
-    for window in windows:
-        before, after = reference[window.slices], test[window.slices]
+    for window in scene_windows(case.reference):
+        before, after = case.reference_intensity[window.slices], case.test_intensity[window.slices]
         valid = ~np.isnan(before)
         if valid.sum() < 2 or before[valid].mean() <= 0:
             continue
@@ -62,90 +69,141 @@ def added_variance(reference: np.ndarray, test: np.ndarray, windows: Sequence[Wi
     return float(np.median(added)), float(np.median(speckle))
 
 
-def _radiometric_std(variance: float) -> float:
-    return 10 * np.log10(1 + np.sqrt(variance))
+_bias = {
+    "unit": "dB", "better": "zero", "domain": "intensity", "valid_range": (-np.inf, np.inf), "source": "definition",
+}  # fmt: skip
+define("bias_db", "Radiometric bias", **_bias, group="bias")(bias_db)
+define_against_clean("bias_clean_db", "Radiometric bias", bias_db, **_bias)
 
 
-def _looks_lost(added: float, speckle: float) -> float:
-    if speckle <= 0:
-        raise UndefinedMetric("the homogeneous windows are constant: ENL is infinite")
-    return 1 / speckle - 1 / (speckle + added)
-
-
-@scalar
-def added_radiometric_std(reference_db: Any, test_db: Any, *, windows: Sequence[Sequence[int]] | None = None) -> float:
+@define(
+    "added_radiometric_std_db", "Added radiometric std.", unit="dB", better="lower", domain="intensity",
+    valid_range=(0, np.inf), source="Oliver & Quegan 2004, ch. 4", group="looks",
+)  # fmt: skip
+def added_radiometric_std_db(case: Comparison) -> float:
     """Standard deviation that coding adds to a homogeneous area, 10·log10(1 + σ/μ) dB of linear intensity.
 
-    σ/μ is that of Î − I over homogeneous windows of the original (median). Written like the radiometric resolution
+    σ/μ is the median of Î − I over homogeneous windows of the original. It has the form of the radiometric resolution
     10·log10(1 + 1/√L), with which it compares.
-
-    Parameters
-    ----------
-    reference_db, test_db : array_like, shape (height, width)
-        Intensity in dB.
-    windows : sequence of (row, column, height, width), optional
-        Default: found automatically.
-
-    Returns
-    -------
-    float
-        dB, in [0, ∞).
 
     References
     ----------
     Oliver & Quegan, Understanding Synthetic Aperture Radar Images, 2004, ch. 4 (radiometric resolution).
     """
-    reference, test, _ = pair(reference_db, test_db)
-    intensity = to_intensity(reference)
-    return _radiometric_std(added_variance(intensity, to_intensity(test), given_or_found(intensity, windows))[0])
-
-
-@scalar
-def equivalent_looks_lost(reference_db: Any, test_db: Any, *, windows: Sequence[Sequence[int]] | None = None) -> float:
-    """Looks that coding noise costs, L − 1/(1/L + σ²/μ²), if it is independent of the speckle; in [0, L).
-
-    L is the ENL of the original and σ²/μ² the relative variance of Î − I over its homogeneous windows: coding noise is
-    counted like so much more speckle. A codec that smooths removes speckle instead: read it beside the ENL ratio.
-
-    Parameters as for `added_radiometric_std`.
-    """
-    reference, test, _ = pair(reference_db, test_db)
-    intensity = to_intensity(reference)
-    return _looks_lost(*added_variance(intensity, to_intensity(test), given_or_found(intensity, windows)))
-
-
-def case_added_variance(case: Comparison) -> tuple[float, float]:
-    """`added_variance` of a comparison. For `Comparison.once`."""
-    return added_variance(case.reference_intensity, case.test_intensity, case.reference.once(scene_windows))
+    return 10 * np.log10(1 + np.sqrt(added_variance(case)[0]))
 
 
 @define(
-    "bias_db", label="Radiometric bias", unit="dB", better="zero", domain="intensity", valid_range=(-np.inf, np.inf),
-    source="definition", group="bias",
-)  # fmt: skip
-def _bias(case: Comparison) -> float:
-    return intensity_bias(case.reference_intensity[case.valid], case.test_intensity[case.valid])
-
-
-@define(
-    "bias_clean_db", label="Radiometric bias against clean", unit="dB", better="zero", domain="intensity",
-    valid_range=(-np.inf, np.inf), source="definition", group="reflectivity", needs_clean=True,
-)  # fmt: skip
-def _bias_clean(case: Comparison) -> float:
-    return bias(case.clean_db, case.test_db)
-
-
-@define(
-    "added_radiometric_std_db", label="Added radiometric std.", unit="dB", better="lower", domain="intensity",
-    valid_range=(0, np.inf), source="Oliver & Quegan 2004, ch. 4", group="looks",
-)  # fmt: skip
-def _added(case: Comparison) -> float:
-    return _radiometric_std(case.once(case_added_variance)[0])
-
-
-@define(
-    "equivalent_looks_lost", label="Equivalent looks lost", unit="1", better="lower", domain="intensity",
+    "equivalent_looks_lost", "Equivalent looks lost", unit="1", better="lower", domain="intensity",
     valid_range=(0, np.inf), source="this project, from Oliver & Quegan 2004, ch. 4", group="looks",
 )  # fmt: skip
-def _lost(case: Comparison) -> float:
-    return _looks_lost(*case.once(case_added_variance))
+def equivalent_looks_lost(case: Comparison) -> float:
+    """Looks that coding noise costs, L − 1/(1/L + σ²/μ²), if it is independent of the speckle; in [0, L).
+
+    L is the ENL of the original and σ²/μ² the relative variance of Î − I over its homogeneous windows: coding noise
+    counts as additional speckle. A codec that smooths removes speckle instead, so read it with the ENL ratio.
+    """
+    added, speckle = added_variance(case)
+    if speckle <= 0:
+        raise UndefinedMetric("the homogeneous windows are constant: ENL is infinite")
+    return 1 / speckle - 1 / (speckle + added)
+
+
+@once
+def scene_structure(reference: Reference) -> np.ndarray:
+    """Structure of each sample of a scene, by its linear intensity: int8 index into `STRUCTURE`, −1 where invalid.
+
+    In this order: *target* within one sample of a CFAR detection; *edge* where the ratio of averages detects one;
+    *texture* where the squared coefficient of variation over 15×15 exceeds that of speckle by three standard deviations,
+    its correlation taken into account; the rest is *homogeneous*.
+    """
+    from scipy.ndimage import maximum_filter
+
+    valid, intensity = reference.valid, reference.intensity
+    speckle = scene_speckle(reference)
+    mean = local_mean(intensity, valid, TEXTURE)
+    square = local_mean(intensity**2, valid, TEXTURE)
+    with np.errstate(all="ignore"):
+        variation = np.where(mean > 0, square / mean**2 - 1, 0.0)
+    spread = np.sqrt(2 * (1 + 1 / speckle.looks) * speckle.area / TEXTURE**2)
+    classes = np.where(variation > (1 + 3 * spread) / speckle.looks, STRUCTURE.index("texture"), 0)
+    # a scene too small for a detector has no edges or targets
+    with contextlib.suppress(UndefinedMetric):
+        classes[scene_roa_edges(reference)] = STRUCTURE.index("edge")
+    with contextlib.suppress(UndefinedMetric):
+        classes[maximum_filter(scene_targets(reference).mask, 3)] = STRUCTURE.index("target")
+    return np.where(valid, classes, -1).astype(np.int8)
+
+
+@once
+def scene_brightness(reference: Reference) -> np.ndarray:
+    """Brightness of each sample: quarters of the 25×25 mean of linear intensity, int8 from 0 (dark); −1 where invalid."""
+    mean = local_mean(reference.intensity, reference.valid, SMOOTHING)
+    edges = np.quantile(mean[reference.valid], np.arange(1, BRIGHTNESS) / BRIGHTNESS)
+    return np.where(reference.valid, np.searchsorted(edges, mean, side="right"), -1).astype(np.int8)
+
+
+Classes = Callable[[Reference], np.ndarray]
+
+
+def _members(case: Comparison, classes: Classes, index: int) -> np.ndarray:
+    chosen = classes(case.reference) == index
+    if not chosen.any():
+        raise UndefinedMetric("the scene has no sample of this class")
+    return chosen
+
+
+def _class_rmse(case: Comparison, classes: Classes, index: int) -> float:
+    chosen = _members(case, classes, index)
+    reference, test = case.reference_db[chosen], case.test_db[chosen]
+    require_finite(reference, test)
+    return np.sqrt(np.mean((reference - test) ** 2))
+
+
+def _class_bias(case: Comparison, classes: Classes, index: int) -> float:
+    chosen = _members(case, classes, index)
+    return intensity_bias(case.reference_intensity[chosen], case.test_intensity[chosen])
+
+
+def _structure_share(case: Comparison, index: int) -> float:
+    return np.count_nonzero(scene_structure(case.reference) == index) / np.count_nonzero(case.valid)
+
+
+def _worst_bias(case: Comparison) -> float:
+    values = []
+    for index in range(BRIGHTNESS):
+        with contextlib.suppress(UndefinedMetric):
+            values.append(abs(_class_bias(case, scene_brightness, index)))
+    if not values:
+        raise UndefinedMetric("no brightness class has a bias")
+    return max(values)
+
+
+_class = partial(define, group="class", source="this project")
+
+
+def _define_class(name: str, label: str, classes: Classes, index: int) -> None:
+    """Register RMSE and bias of the samples of one class."""
+    _class(
+        f"rmse_{name}_db", f"RMSE ({label})", unit="dB", better="lower", domain="dB of intensity",
+        valid_range=(0, np.inf),
+    )(partial(_class_rmse, classes=classes, index=index))  # fmt: skip
+    _class(
+        f"bias_{name}_db", f"Bias ({label})", unit="dB", better="zero", domain="intensity",
+        valid_range=(-np.inf, np.inf),
+    )(partial(_class_bias, classes=classes, index=index))  # fmt: skip
+
+
+for _index, _name in enumerate(STRUCTURE):
+    _define_class(_name, _name, scene_structure, _index)
+    _class(
+        f"share_{_name}", f"Share of samples ({_name})", unit="1", better="higher", domain="original",
+        valid_range=(0, 1),
+    )(partial(_structure_share, index=_index))  # fmt: skip
+for _index in range(BRIGHTNESS):
+    _quarter = f"brightness quarter {_index + 1} of {BRIGHTNESS}"
+    _define_class(f"brightness{_index + 1}", _quarter, scene_brightness, _index)
+_class(
+    "bias_brightness_worst_db", "Largest |bias| of a brightness class", unit="dB", better="zero", domain="intensity",
+    valid_range=(0, np.inf),
+)(_worst_bias)  # fmt: skip

@@ -1,29 +1,31 @@
-"""Limits: what no codec, or no codec of a kind, can do; and what despeckling alone scores.
+"""Limits: what no codec (or no codec of a kind) can do, and what despeckling alone scores.
 
-Speckle of L looks is a gamma factor of the intensity; in nepers (ln I) it has variance ψ′(L), in dB the standard
-deviation 4.343·√ψ′(L). Closed forms here; rate-distortion curves of measured spectra in `sarlab.metrics.waterfilling`;
-computed rate-distortion functions of scalar sources in `sarlab.metrics.blahut`.
+Speckle of L looks is a gamma factor of the intensity. In nepers (ln I) it has variance ψ′(L), in dB the standard deviation
+4.343·√ψ′(L). The first functions are closed forms of that.
+
+Reverse water-filling gives the rate-distortion curve of a Gaussian process with the measured power spectrum. Any source of
+this spectrum can be coded with as few bits in principle, so a codec above the line can still improve. It bounds nothing
+from below: images are neither Gaussian nor stationary, so a codec may be better. The means of the windows are not counted.
+With an ideal entropy-coded *scalar* quantizer behind an ideal transform the line lies higher, by 0.254 bit at high rate.
+
+Blahut-Arimoto computes the rate-distortion function of a discrete source.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import digamma, gammaln, polygamma
+from scipy.special import digamma, gammaln, ndtr, polygamma
 
 from sarlab.errors import MetricError
-from sarlab.metrics.base import DB_PER_NEPER, checked_clip, pair
-from sarlab.metrics.blahut import RatePoint, blahut_arimoto
-from sarlab.metrics.waterfilling import (
-    SPACE_FILLING_LOSS,
-    Curve,
-    reverse_water_filling,
-    scalar_quantization,
-    water_filling_curve,
-    water_level,
-)
+from sarlab.metrics.columns import DB_PER_NEPER, checked_clip, pair, raster, require_finite
+from sarlab.metrics.spectra import WELCH_SIZE, welch_spectrum
+
+#: Rate that an ideal entropy-coded uniform quantizer loses at high rate: ½·log2(πe/6) bit.
+SPACE_FILLING_LOSS = 0.5 * np.log2(np.pi * np.e / 6)
 
 
 def _looks(looks: Any) -> np.ndarray:
@@ -36,10 +38,6 @@ def _looks(looks: Any) -> np.ndarray:
 def speckle_std(looks: Any) -> Any:
     """Standard deviation of L-look speckle in dB, 4.343·√ψ′(L): 5.57 / 2.31 / 2.19 dB for L = 1 / 4 / 4.4.
 
-    Parameters
-    ----------
-    looks : float or array_like
-
     References
     ----------
     Nicolas, Traitement du Signal 19(3), 2002.
@@ -50,8 +48,8 @@ def speckle_std(looks: Any) -> Any:
 def speckle_floor(looks: Any, clip: tuple[float, float]) -> Any:
     """PSNR in dB of perfect despeckling against the recorded scene: 20·log10(W / σ_L), nothing clipped.
 
-    A codec at this PSNR may have kept all of the scene and none of its speckle, or less of one and more of the other.
-    The estimate is the one best in squared error of dB: the mean of the dB values.
+    Perfect means best in squared error of dB: the mean of the dB values. A codec with this PSNR may have kept all of the
+    scene and none of its speckle, or less of one and more of the other.
 
     Parameters
     ----------
@@ -64,14 +62,9 @@ def speckle_floor(looks: Any, clip: tuple[float, float]) -> Any:
 
 
 def bias_limit(looks: Any) -> Any:
-    """Bias in dB of linear intensity that minimizing the squared error in dB tends to: 4.343·(ψ(L) − ln L).
+    """Bias in dB of linear intensity to which minimizing the squared error in dB tends: 4.343·(ψ(L) − ln L).
 
-    −2.51 dB at L = 1, −0.51 at 4.4. Over resolved homogeneous areas, at low rate; more where texture is unresolved.
-
-    Parameters
-    ----------
-    looks : float or array_like
-        Above 0.
+    −2.51 dB at L = 1, −0.51 at 4.4. It holds over resolved homogeneous areas at low rate; unresolved texture adds to it.
 
     References
     ----------
@@ -84,11 +77,6 @@ def bias_limit(looks: Any) -> Any:
 def speckle_entropy(looks: Any) -> Any:
     """Differential entropy of ln-speckle, h = ln Γ(L) − L·ψ(L) + L, in nats.
 
-    Parameters
-    ----------
-    looks : float or array_like
-        Above 0.
-
     References
     ----------
     Cover & Thomas, Elements of Information Theory, 2006, ch. 8 (of the logarithm of a gamma variate).
@@ -98,12 +86,9 @@ def speckle_entropy(looks: Any) -> Any:
 
 
 def speckle_negentropy(looks: Any) -> Any:
-    """Entropy that log-speckle lacks against a Gaussian of its variance, J_L in bit: 0.131 / 0.032 / 0.029 at 1 / 4 / 4.4.
+    """Entropy that log-speckle lacks compared to a Gaussian of its variance, J_L in bits.
 
-    Parameters
-    ----------
-    looks : float or array_like
-        Above 0.
+    0.131 / 0.032 / 0.029 bit for L = 1 / 4 / 4.4.
 
     References
     ----------
@@ -114,10 +99,10 @@ def speckle_negentropy(looks: Any) -> Any:
 
 
 def shannon_lower_bound(rmse_db: Any, looks: Any) -> Any:
-    """Least rate for white speckle given the scene: max(0, log2(σ_L / ε) − J_L) bit per sample at an RMSE of ε dB.
+    """Least rate of white speckle given the scene: max(0, log2(σ_L / ε) − J_L) bits per sample at an RMSE of ε dB.
 
-    For **simulated, white** speckle and unclipped dB only: an RMSE of 1 dB costs at least 2.35 bpp at L = 1 and 1.10 bpp
-    at L = 4.4, whatever the codec, on top of the scene itself. Resampled products have correlated speckle, for which
+    For **simulated, white** speckle and unclipped dB only. An RMSE of 1 dB costs at least 2.35 bpp at L = 1 and 1.10 bpp
+    at L = 4.4, whatever the codec, in addition to the scene itself. Resampled products have correlated speckle, for which
     this is no bound (`speckle_rate_estimate`).
 
     Parameters
@@ -137,7 +122,7 @@ def shannon_lower_bound(rmse_db: Any, looks: Any) -> Any:
 
 
 class Sandwich(NamedTuple):
-    """Rates in bit per sample between which the rate-distortion function of white speckle lies."""
+    """Rates in bits per sample between which the rate-distortion function of white speckle lies."""
 
     lower: Any
     upper: Any
@@ -146,83 +131,278 @@ class Sandwich(NamedTuple):
 def speckle_sandwich(rmse_db: Any, looks: Any) -> Sandwich:
     """Shannon lower bound and Gaussian upper bound max(0, log2(σ_L / ε)) of white speckle given the scene.
 
-    They are J_L apart (0.131 bit at one look), so the limit is known this well. Simulation only, as
-    `shannon_lower_bound`.
-
-    Parameters
-    ----------
-    rmse_db : float or array_like
-        Above 0, of unclipped dB.
-    looks : float or array_like
-        Above 0.
+    They are J_L apart (0.131 bit at one look). Parameters and conditions as in `shannon_lower_bound`.
     """
     upper = np.maximum(0.0, np.log2(speckle_std(looks) / np.asarray(rmse_db, np.float64)))
     return Sandwich(shannon_lower_bound(rmse_db, looks), upper)
 
 
+class RateCurve(NamedTuple):
+    """A rate-distortion curve: bits per sample (ascending), PSNR in dB and squared error in dB², pooled over samples."""
+
+    bpp: np.ndarray
+    psnr_db: np.ndarray
+    mse: np.ndarray
+
+
+def reverse_water_filling(variances: Any, mse: Any, *, weights: Any = None) -> np.ndarray:
+    """Rate of independent Gaussian components at a mean squared error: R = Σ w·max(0, ½·log2(σ²/θ)).
+
+    Parameters
+    ----------
+    variances : array_like
+        Power of each component, ≥ 0; any shape.
+    mse : array_like
+        Mean squared errors Σ w·min(σ², θ), above 0; any shape.
+    weights : array_like, optional
+        Share of each component, of the shape of `variances`; default: equal shares.
+
+    Returns
+    -------
+    ndarray, shape of `mse`
+        Bits per component on (weighted) average; 0 where the error is the whole power. Exact, not interpolated.
+
+    References
+    ----------
+    Cover & Thomas, Elements of Information Theory, 2006, theorem 10.3.3.
+    """
+    power, mse = np.asarray(variances, np.float64).ravel(), np.asarray(mse, np.float64)
+    if not power.size or not np.isfinite(power).all() or (power < 0).any():
+        raise MetricError("variances must be finite, not negative, and at least one")
+    if not (np.isfinite(mse).all() and (mse > 0).all()):
+        raise MetricError("the mean squared error must be above zero")
+    share = np.full(power.size, 1 / power.size) if weights is None else np.asarray(weights, np.float64).ravel()
+    if share.size != power.size or (share < 0).any() or share.sum() <= 0:
+        raise MetricError("weights must be as many as variances, not negative, and not all zero")
+    share = share / share.sum()
+    order = np.argsort(power)
+    power, share = power[order], share[order]
+    # error if the level θ is the k-th variance: the components below it are lost, those from it on are off by θ
+    below = np.concatenate([[0.0], np.cumsum(share * power)])
+    above = np.concatenate([np.cumsum(share[::-1])[::-1], [0.0]])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.where(share > 0, share * np.log2(power), 0.0)
+    logs_above = np.concatenate([np.cumsum(logs[::-1])[::-1], [0.0]])
+    at_variance = below[:-1] + above[:-1] * power
+    k = np.searchsorted(at_variance, mse, side="right")
+    whole = k >= power.size
+    k = np.minimum(k, power.size - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level = (mse - below[k]) / above[k]
+        return np.where(whole, 0.0, np.maximum(0.5 * (logs_above[k] - above[k] * np.log2(level)), 0.0))
+
+
+class ScalarQuantizers(NamedTuple):
+    """Best entropy-coded scalar quantizers of a unit Gaussian: slope −dD/dR per bit, rate in bits, distortion."""
+
+    slope: np.ndarray
+    rate: np.ndarray
+    distortion: np.ndarray
+
+
+def dead_zone_quantizer(step: float, zone: float) -> tuple[float, float]:
+    """Entropy in bits and distortion of a uniform quantizer of a unit Gaussian, reconstructing centroids.
+
+    `zone` is half the width of the cell at zero in steps: 0.5 for the plain uniform quantizer.
+    """
+    edges = step * zone + step * np.arange(int(9 / step) + 2)
+    edges = np.concatenate([[-edges[0]], edges, [np.inf]])
+    # tails of the complement: differences of the distribution function itself would lose their digits there
+    mass = ndtr(-edges[:-1]) - ndtr(-edges[1:])
+    density = np.exp(-0.5 * edges**2) / np.sqrt(2 * np.pi)
+    moment = density[:-1] - density[1:]
+    sides = np.where(np.arange(mass.size) == 0, 1, 2)
+    used = mass > 1e-15
+    mass, moment, sides = mass[used], moment[used], sides[used]
+    return float(-(sides * mass * np.log2(mass)).sum()), float(1 - (sides * moment**2 / mass).sum())
+
+
+@lru_cache(maxsize=1)
+def gaussian_scalar_quantizer() -> ScalarQuantizers:
+    """Lower convex hull of (rate, distortion) of dead-zone quantizers of a unit Gaussian, by slope.
+
+    Entropy-constrained Lloyd quantizers are better by less than 0.001 bit.
+
+    References
+    ----------
+    Sullivan, IEEE Trans. Inf. Theory 42(5), 1996.
+    """
+    points = [(0.0, 1.0)]
+    points += [
+        dead_zone_quantizer(step, zone) for step in np.geomspace(0.08, 6, 140) for zone in np.arange(0.5, 1.45, 0.05)
+    ]
+    hull: list[np.ndarray] = []
+    for point in np.array(sorted(points)):
+        while len(hull) > 1 and _above_chord(hull[-2], hull[-1], point):
+            hull.pop()
+        if not hull or point[1] < hull[-1][1]:
+            hull.append(point)
+    rate, distortion = np.array(hull).T
+    slopes = -np.diff(distortion) / np.diff(rate)
+    # a slope belongs to a chord: give the points the mean of both sides, the first and last their only one
+    middle = np.sqrt(slopes[1:] * slopes[:-1])
+    return ScalarQuantizers(np.concatenate([[slopes[0]], middle, [slopes[-1]]]), rate, distortion)
+
+
+def _above_chord(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
+    """True if b lies on or above the chord from a to c."""
+    return bool((b[1] - a[1]) * (c[0] - a[0]) >= (c[1] - a[1]) * (b[0] - a[0]))
+
+
+def scalar_quantization(variances: np.ndarray, slope: float, weights: np.ndarray) -> tuple[float, float]:
+    """Rate (bits per component) and mean squared error of Gaussian components behind ideal scalar quantizers.
+
+    `slope` is −dD/dR, the squared error that one more bit must save; `weights` sum to 1.
+    """
+    table = gaussian_scalar_quantizer()
+    with np.errstate(divide="ignore"):
+        relative = slope / variances
+    # the table's slopes fall with its rates; beyond it the law of the uniform quantizer holds
+    position = np.log(np.clip(relative, table.slope[-1], table.slope[0]))
+    rate = np.interp(position, np.log(table.slope[::-1]), table.rate[::-1])
+    distortion = np.interp(position, np.log(table.slope[::-1]), table.distortion[::-1])
+    off = relative > table.slope[0]
+    fine = relative < table.slope[-1]
+    fine_distortion = np.where(fine, relative, 1.0) / (2 * np.log(2))
+    rate = np.where(off, 0.0, np.where(fine, SPACE_FILLING_LOSS - 0.5 * np.log2(fine_distortion), rate))
+    distortion = np.where(off, 1.0, np.where(fine, fine_distortion, distortion))
+    return float((weights * rate).sum()), float((weights * variances * distortion).sum())
+
+
+def water_filling_curve(
+    scenes_db: Any, *, clip: tuple[float, float], psnr_db: Sequence[float] | None = None, scalar: bool = False
+) -> RateCurve:
+    """Rate-distortion curve of the power spectrum of a scene, or of scenes pooled at one θ; PSNR by the clip width.
+
+    Parameters
+    ----------
+    scenes_db : array_like of shape (height, width), or sequence of them
+        Intensity in dB, NaN = nodata. The spectrum is that of the clipped values, which PSNR judges. Scenes weigh by
+        their valid samples.
+    clip : (low, high)
+        In dB; W = high − low is the peak of PSNR.
+    psnr_db : sequence of float, optional
+        PSNR values of the curve; default: 121 between the PSNR of the mean alone and 60 dB.
+    scalar : bool
+        Use ideal entropy-coded scalar quantization instead of the Gaussian rate-distortion function.
+
+    Returns
+    -------
+    RateCurve
+        A PSNR below that of the mean alone has rate 0.
+
+    Raises
+    ------
+    UndefinedMetric
+        A scene has no 64×64 window of valid samples.
+
+    References
+    ----------
+    Cover & Thomas 2006, theorem 10.3.3; Gish & Pierce, IEEE Trans. Inf. Theory 14(5), 1968 (the 0.254 bit).
+    """
+    low, high = checked_clip(clip)
+    images = [scenes_db] if getattr(scenes_db, "ndim", 0) == 2 else list(scenes_db)
+    if not images:
+        raise MetricError("reverse water-filling needs at least one scene")
+    images = [raster(image, "scene") for image in images]
+    power = np.concatenate([welch_spectrum(np.clip(image, low, high)).ravel() for image in images])
+    samples = [np.count_nonzero(~np.isnan(image)) / WELCH_SIZE**2 for image in images]
+    share = np.repeat(samples, WELCH_SIZE**2)
+    share = share / share.sum()
+    whole = float((share * power).sum())
+    if psnr_db is None:
+        lowest = 10 * np.log10((high - low) ** 2 / whole) if whole > 0 else 30.0
+        psnr = np.linspace(min(lowest, 59.0), 60, 121)
+    else:
+        psnr = np.sort(np.asarray(psnr_db, np.float64))
+    mse = (high - low) ** 2 * 10 ** (-psnr / 10)
+    if not scalar:
+        return RateCurve(reverse_water_filling(power, mse, weights=share), psnr, mse)
+    slopes = np.geomspace(max(mse.min(), 1e-12) * 0.5, max(power.max(), mse.max()) * 16, 600)
+    rates, errors = np.array([scalar_quantization(power, slope, share) for slope in slopes]).T
+    rate = np.interp(np.log(mse), np.log(np.maximum.accumulate(errors)), rates)
+    return RateCurve(np.where(mse >= whole, 0.0, rate), psnr, mse)
+
+
 def speckle_rate_estimate(
     recorded_db: Any, clean_db: Any, *, clip: tuple[float, float], psnr_db: Sequence[float] | None = None
-) -> Curve:
+) -> RateCurve:
     """Reverse water-filling of the speckle alone (recorded − clean, in dB): an *estimate*, also for correlated speckle.
-
-    On real scenes, with a despeckled image in the place of the clean one, an estimate of an estimate: label it so.
 
     Parameters
     ----------
     recorded_db, clean_db : array_like, shape (height, width)
+        On real scenes, with a despeckled image for the clean one, the result is an estimate of an estimate: label it so.
     clip : (low, high)
         W = high − low is the peak of PSNR; nothing is clipped.
     psnr_db : sequence of float, optional
         As in `water_filling_curve`.
     """
     low, high = checked_clip(clip)
-    recorded, clean, valid = pair(recorded_db, clean_db, finite=True)
-    speckle = np.where(valid, recorded - clean, np.nan)
+    recorded, clean, valid = pair(recorded_db, clean_db)
+    clean = np.where(valid, clean, np.nan)
+    require_finite(recorded, clean)
+    speckle = recorded - clean
     # a range so wide that it clips nothing, PSNR shifted to the width asked for
     reach = max(float(np.nanmax(np.abs(speckle))), 1.0) * 2
     shift = 20 * np.log10(2 * reach / (high - low))
     shifted = None if psnr_db is None else [value + shift for value in psnr_db]
     curve = water_filling_curve(speckle, clip=(-reach, reach), psnr_db=shifted)
-    return Curve(curve.bpp, curve.psnr_db - shift, curve.mse)
+    return RateCurve(curve.bpp, curve.psnr_db - shift, curve.mse)
 
 
-def efficiency(bpp: Any, psnr_db: Any, bound: Curve) -> np.ndarray:
-    """η = R_bound / R_actual at equal distortion; 1 at the bound, above where the bound is none for this source.
+class RatePoint(NamedTuple):
+    """Bits per symbol, mean distortion, and the bits by which the rate may still lie above the true function."""
+
+    rate: float
+    distortion: float
+    gap: float
+
+
+def blahut_arimoto(
+    probability: Any, distortion: Any, slope: float, *, tolerance: float = 1e-6, iterations: int = 20_000
+) -> RatePoint:
+    """Find the point of R(D) of a discrete memoryless source where the slope −dR/dD is `slope`.
 
     Parameters
     ----------
-    bpp, psnr_db : array_like
-        Operating points of a codec, bpp > 0.
-    bound : Curve
-        Of the same scenes, clip range and pooling.
+    probability : array_like, shape (symbols,)
+        Of the source; it is normalized.
+    distortion : array_like, shape (symbols, reproductions)
+        d(x, x̂) ≥ 0.
+    slope : float
+        Bits per unit of distortion, > 0.
+    tolerance : float
+        Bits; stop when the rate is known this well.
+    iterations : int
+        Largest number of iterations.
 
-    Returns
-    -------
-    ndarray
-        NaN where the bound does not reach that PSNR, or a rate is not positive.
+    References
+    ----------
+    Blahut, IEEE Trans. Inf. Theory 18(4), 1972; Arimoto, ibid. 18(1).
     """
-    rate = np.asarray(bpp, np.float64)
-    with np.errstate(all="ignore"):
-        return np.where(rate > 0, bound.rate_at(psnr_db) / rate, np.nan)
-
-
-__all__ = [
-    "SPACE_FILLING_LOSS",
-    "Curve",
-    "RatePoint",
-    "Sandwich",
-    "bias_limit",
-    "blahut_arimoto",
-    "efficiency",
-    "reverse_water_filling",
-    "scalar_quantization",
-    "shannon_lower_bound",
-    "speckle_entropy",
-    "speckle_floor",
-    "speckle_negentropy",
-    "speckle_rate_estimate",
-    "speckle_sandwich",
-    "speckle_std",
-    "water_filling_curve",
-    "water_level",
-]
+    p, d = np.asarray(probability, np.float64), np.asarray(distortion, np.float64)
+    if p.ndim != 1 or d.ndim != 2 or len(p) != len(d):
+        raise MetricError(f"distortion must have a row per source symbol: {p.shape} symbols but {d.shape}")
+    if (p < 0).any() or not p.sum() > 0 or (d < 0).any() or not np.isfinite(d).all():
+        raise MetricError("probabilities and distortions must be finite and not negative")
+    if not slope > 0:
+        raise MetricError(f"the slope must be positive, not {slope!r}")
+    p = p / p.sum()
+    # subtract the least distortion of each symbol, so that no row of weights vanishes
+    weight = np.exp2(-slope * (d - d.min(axis=1, keepdims=True)))
+    q = np.full(d.shape[1], 1 / d.shape[1])
+    gap = np.inf
+    for _ in range(iterations):
+        growth = (p / (weight @ q)) @ weight
+        # Blahut's bounds: the true rate at this slope lies between these two terms
+        gap = np.log2(growth.max()) - float((q * growth) @ np.log2(np.maximum(growth, 1e-300)))
+        q = q * growth
+        if gap < tolerance:
+            break
+    q = q / q.sum()
+    conditional = p[:, None] * weight * q / (weight @ q)[:, None]
+    mean = float((conditional * d).sum())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        information = np.where(conditional > 0, conditional * np.log2(conditional / (p[:, None] * q)), 0.0)
+    return RatePoint(float(max(information.sum(), 0.0)), mean, float(gap))

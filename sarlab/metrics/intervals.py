@@ -1,103 +1,74 @@
-"""Bootstrap intervals over acquisitions, never over tiles or scenes of one acquisition."""
+"""Confidence intervals of a mean over independent observations: acquisitions, or trainings from different seeds.
+
+Scenes of one acquisition share orbit, weather and season, and tiles of one scene share even more, so they are averaged
+first: an observation is one acquisition. Student's t then allows for how few there are. A bootstrap over three or four
+means would cover the truth in 75 to 79 % of cases instead of 95 %, so below five observations their range is reported.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import stdtrit
 
 from sarlab.errors import MetricError
 
+#: Observations from which an interval is stated; below, the range.
+LEAST_OBSERVATIONS = 5
+
 
 class Interval(NamedTuple):
-    """A mean and its bootstrap interval.
+    """A mean over independent observations, with its uncertainty.
 
     Attributes
     ----------
-    mean, low, high : float
-        `low` and `high` are NaN where they are unknown.
-    groups : int
-        Independent acquisitions behind it.
-    reason : str
-        Why there is no interval; empty where there is one.
+    mean : float
+        Mean of the observations; NaN if there are none.
+    low, high : float
+        Ends of the 95 % interval of the mean (Student's t), or of the range of the observations; NaN below two.
+    n : int
+        Number of observations.
+    kind : {"95 %", "range", ""}
+        Meaning of `low` and `high`; empty where they are NaN.
     """
 
     mean: float
     low: float
     high: float
-    groups: int
-    reason: str = ""
+    n: int
+    kind: str
 
 
-def _grouped(values: Any, acquisitions: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Sums and counts of the finite values of each acquisition."""
-    values = np.asarray(values, np.float64).ravel()
-    names = np.asarray(acquisitions).ravel()
-    if names.size != values.size:
-        raise MetricError(f"{values.size} values but {names.size} acquisitions: give one for each value")
-    finite = np.isfinite(values)
-    if not finite.any():
-        return np.empty(0), np.empty(0)
-    _, index = np.unique(names[finite].astype(str), return_inverse=True)
-    return np.bincount(index, values[finite]), np.bincount(index).astype(np.float64)
-
-
-def bootstrap_mean(
-    values: Any, acquisitions: Any, *, level: float = 0.95, resamples: int = 2000, seed: int | np.random.Generator = 0
-) -> Interval:
-    """Mean of values with a percentile bootstrap interval that resamples whole acquisitions.
+def interval(values: Iterable[Any], groups: Iterable[Any]) -> Interval:
+    """Mean over groups of values, with its 95 % interval by Student's t, or the range of fewer than five groups.
 
     Parameters
     ----------
-    values : array_like, shape (n,)
-        One per scene (or scene and band); NaN is left out.
-    acquisitions : array_like, shape (n,)
-        Which acquisition or event each value comes from. Values of one acquisition are not independent.
-    level : float
-        Share of resampled means inside the interval.
-    resamples : int
-    seed : int or numpy.random.Generator
-
-    Returns
-    -------
-    Interval
-        Without low and high, and with the reason, where fewer than two acquisitions are left.
+    values : array_like, shape (count,)
+        One per scene, band or run; NaN and infinities are left out.
+    groups : array_like, shape (count,)
+        Acquisition (or seed) of each value. Values of one group are not independent: their mean is one observation.
 
     References
     ----------
-    Efron & Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13; Davison & Hinkley, Bootstrap Methods and Their
-    Application, 1997, section 3.8 (resampling of clusters).
+    Student, "The probable error of a mean", Biometrika 6(1), 1908.
     """
-    if not 0 < level < 1:
-        raise MetricError(f"level must lie between 0 and 1, not {level!r}")
-    sums, counts = _grouped(values, acquisitions)
-    groups = len(sums)
-    if groups == 0:
-        return Interval(np.nan, np.nan, np.nan, 0, "no value is defined")
-    mean = float(sums.sum() / counts.sum())
-    if groups == 1:
-        return Interval(mean, np.nan, np.nan, 1, "one acquisition gives no interval")
-    generator = np.random.default_rng(seed)
-    chosen = generator.integers(0, groups, (resamples, groups))
-    means = sums[chosen].sum(axis=1) / counts[chosen].sum(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(mean, float(low), float(high), groups)
-
-
-def bootstrap_difference(
-    values: Any,
-    others: Any,
-    acquisitions: Any,
-    *,
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int | np.random.Generator = 0,
-) -> Interval:
-    """Mean of paired differences `values` − `others` (same scenes, same order) with its interval over acquisitions.
-
-    Pairing takes the differences between scenes out of the comparison of two codecs. Parameters as `bootstrap_mean`.
-    """
-    first, second = np.asarray(values, np.float64).ravel(), np.asarray(others, np.float64).ravel()
-    if first.shape != second.shape:
-        raise MetricError(f"paired values must be as many on both sides, not {first.size} and {second.size}")
-    return bootstrap_mean(first - second, acquisitions, level=level, resamples=resamples, seed=seed)
+    values, groups = np.asarray(values, np.float64).ravel().tolist(), list(groups)
+    if len(values) != len(groups):
+        raise MetricError(f"{len(values)} values but {len(groups)} groups: give one for each value")
+    # pages call this for thousands of small groups: a dictionary is many times as fast as a data frame
+    members: dict[str, list[float]] = {}
+    for value, group in zip(values, groups, strict=True):
+        if np.isfinite(value):
+            members.setdefault(str(group), []).append(value)
+    means = np.array([sum(found) / len(found) for found in members.values()])
+    n = len(means)
+    if n < 2:
+        return Interval(float(means[0]) if n else np.nan, np.nan, np.nan, n, "")
+    mean = float(means.mean())
+    if n < LEAST_OBSERVATIONS:
+        return Interval(mean, float(means.min()), float(means.max()), n, "range")
+    half = float(stdtrit(n - 1, 0.975) * means.std(ddof=1) / np.sqrt(n))
+    return Interval(mean, mean - half, mean + half, n, "95 %")

@@ -1,8 +1,31 @@
-"""Rate of a file, and the three compression ratios that must not be mixed up."""
+"""Rate of a file, the compression ratios, and Bjøntegaard differences between rate-distortion curves.
+
+Three ratios must not be confused: `dimension_ratio` counts values, `nominal_cr` bits without a file, `measured_cr` the
+bytes of a real file.
+
+Protocol of Bjøntegaard differences: at least eight points per curve, at matched targets, over one stated interval; per
+scene, by PCHIP on log-rate; then the mean over scenes with its interval over acquisitions. The protocol matters: the same
+codec moves by several points when files of constant rate are compared instead of files of constant PSNR.
+"""
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
 from sarlab.errors import MetricError
+from sarlab.metrics.columns import UndefinedMetric
+from sarlab.metrics.intervals import interval as interval_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Least number of points of a curve, and the share of a stated interval that both curves must cover.
+LEAST_POINTS, LEAST_COVER = 8, 0.75
 
 
 def _positive(**values: float) -> None:
@@ -12,12 +35,12 @@ def _positive(**values: float) -> None:
 
 
 def bits_per_pixel(byte_count: int, pixels: int, bands: int = 1) -> float:
-    """Rate 8·bytes / (pixels · bands) in bit per sample, of the **whole file**: header and side information included.
+    """Rate 8·bytes / (pixels · bands) in bits per sample of the **whole file**, header and side information included.
 
     Parameters
     ----------
     byte_count : int
-        Length of the file, ``len(data)``. A rate from likelihoods is no such thing; it is called ``bpp_estimated``.
+        Length of the file, ``len(data)``. A rate estimated from likelihoods is called ``bpp_estimated`` instead.
     pixels : int
         height · width, nodata included.
     bands : int
@@ -27,25 +50,15 @@ def bits_per_pixel(byte_count: int, pixels: int, bands: int = 1) -> float:
 
 
 def dimension_ratio(values_in: int, values_out: int) -> float:
-    """Values in over values out: 16 for 256×256 into 16×16×16; says nothing of bits.
-
-    Parameters
-    ----------
-    values_in, values_out : int
-    """
+    """Values in over values out: 16 for 256×256 into 16×16×16, whatever their bits."""
     _positive(values_in=values_in, values_out=values_out)
     return values_in / values_out
 
 
 def nominal_cr(values_in: int, bits_in: float, values_out: int, bits_out: float) -> float:
-    """Nominal compression ratio: values × bits in over values × bits out, no header, no entropy coding.
+    """Nominal compression ratio: values × bits in over values × bits out, without header or entropy coding.
 
-    Parameters
-    ----------
-    values_in, values_out : int
-        Samples of the image and of the latent.
-    bits_in, bits_out : float
-        Bits a sample. State `bits_in`: float32 (32) flatters against a native 16-bit product.
+    State `bits_in`: float32 (32) flatters compared to a native 16-bit product.
     """
     _positive(values_in=values_in, bits_in=bits_in, values_out=values_out, bits_out=bits_out)
     return values_in * bits_in / (values_out * bits_out)
@@ -60,19 +73,240 @@ def measured_cr(byte_count: int, pixels: int, bands: int = 1, *, native_bits: in
         Length of the compressed file.
     pixels, bands : int
     native_bits : int
-        Of the product as delivered: Sentinel-1 GRD 16, single-look complex 32, Umbra GEC 8; never 32 for a float copy.
+        Bits per sample of the product as delivered: Sentinel-1 GRD 16, single-look complex 32, Umbra GEC 8; never 32 for
+        a float copy.
     """
     _positive(native_bits=native_bits)
     return native_bits / bits_per_pixel(byte_count, pixels, bands)
 
 
 def measured_cr_lossless(byte_count: int, lossless_bytes: int) -> float:
-    """Measured ratio against the best lossless file of the same integer raster (JPEG-LS or reversible JPEG 2000).
+    """Measured ratio against the best lossless file of the same integer raster (JPEG-LS or reversible JPEG 2000)."""
+    _positive(byte_count=byte_count, lossless_bytes=lossless_bytes)
+    return lossless_bytes / byte_count
+
+
+class BDDifference(NamedTuple):
+    """A Bjøntegaard difference, the range of the metric or rate it was taken over, and the reason for a NaN."""
+
+    value: float
+    low: float
+    high: float
+    reason: str = ""
+
+
+def _curve(rate: Any, quality: Any, name: str, least: int) -> tuple[np.ndarray, np.ndarray]:
+    """log10 rate and quality, sorted by rate, without undefined points; checked to be monotone."""
+    rate, quality = np.asarray(rate, np.float64).ravel(), np.asarray(quality, np.float64).ravel()
+    if rate.size != quality.size:
+        raise MetricError(f"the {name} curve has {rate.size} rates but {quality.size} values")
+    used = np.isfinite(rate) & np.isfinite(quality) & (rate > 0)
+    logs, index = np.unique(np.log10(rate[used]), return_index=True)
+    values = quality[used][index]
+    if logs.size < least:
+        raise UndefinedMetric(f"the {name} curve has {logs.size} points; at least {least} are needed")
+    steps = np.diff(values)
+    if not ((steps > 0).all() or (steps < 0).all()):
+        raise UndefinedMetric(f"the metric is not monotone in the rate on the {name} curve")
+    return logs, values
+
+
+def _overlap(
+    first: np.ndarray, second: np.ndarray, stated: tuple[float, float] | None, what: str, least: int
+) -> tuple[float, float]:
+    """Interval that both curves cover, within the stated one; checked to hold enough points of each."""
+    low, high = max(first.min(), second.min()), min(first.max(), second.max())
+    if not low < high:
+        raise UndefinedMetric(
+            f"the curves share no range of {what}: {first.min():.4g} to {first.max():.4g} "
+            f"and {second.min():.4g} to {second.max():.4g}"
+        )
+    if stated is not None:
+        if not stated[0] < stated[1]:
+            raise MetricError(f"the interval must be (low, high), not {stated!r}")
+        low, high = max(low, stated[0]), min(high, stated[1])
+        if high - low < LEAST_COVER * (stated[1] - stated[0]):
+            raise UndefinedMetric(
+                f"the curves share less than {LEAST_COVER:.0%} of the interval {stated[0]:g} to {stated[1]:g} of {what}"
+            )
+    for values, name in ((first, "anchor"), (second, "test")):
+        # the nearest point beyond each end counts, since interpolation uses it
+        inside = np.count_nonzero((values >= low) & (values <= high))
+        inside += int((values < low).any()) + int((values > high).any())
+        if inside < least:
+            raise UndefinedMetric(
+                f"the {name} curve has {inside} points around the interval; at least {least} are needed"
+            )
+    return float(low), float(high)
+
+
+def _difference(
+    anchor: tuple[Any, Any],
+    test: tuple[Any, Any],
+    along: int,
+    stated: tuple[float, float] | None,
+    what: str,
+    least: int,
+) -> tuple[float, float, float]:
+    """Mean difference of two (rate, quality) curves, along log-rate (0) or quality (1), and the range it is taken over."""
+    from scipy.interpolate import PchipInterpolator
+
+    curves = [_curve(*anchor, "anchor", least), _curve(*test, "test", least)]
+    low, high = _overlap(curves[0][along], curves[1][along], stated, what, least)
+    means = []
+    for curve in curves:
+        order = np.argsort(curve[along])
+        fitted = PchipInterpolator(curve[along][order], curve[1 - along][order])
+        means.append(float(fitted.integrate(low, high)) / (high - low))
+    return means[1] - means[0], low, high
+
+
+def bd_rate(
+    rate_anchor: Any,
+    quality_anchor: Any,
+    rate_test: Any,
+    quality_test: Any,
+    *,
+    interval: tuple[float, float] | None = None,
+    least_points: int = LEAST_POINTS,
+) -> BDDifference:
+    """Mean difference in rate at equal quality, in percent: −10 means 10 % fewer bits than the anchor.
 
     Parameters
     ----------
-    byte_count, lossless_bytes : int
-        Lengths of both files.
+    rate_anchor, rate_test : array_like
+        Bits per pixel (or bytes) of each point, above 0.
+    quality_anchor, quality_test : array_like
+        Any metric that is strictly monotone in the rate, rising or falling.
+    interval : (low, high), optional
+        Range of the metric. Both curves must cover three quarters of it; what they do not share is left out. Default:
+        all that they share.
+    least_points : int
+        Least number of points of each curve in the interval, including the nearest beyond each end.
+
+    Returns
+    -------
+    BDDifference
+        NaN with the reason for too few points, a metric that is not monotone, or disjoint ranges.
+
+    References
+    ----------
+    Bjøntegaard, ITU-T VCEG-M33, 2001; piecewise cubic interpolation as in VCEG-AE07 / ITU-T HSTP-VID-WPOM, 2020.
     """
-    _positive(byte_count=byte_count, lossless_bytes=lossless_bytes)
-    return lossless_bytes / byte_count
+    anchor, test = (rate_anchor, quality_anchor), (rate_test, quality_test)
+    try:
+        difference, low, high = _difference(anchor, test, 1, interval, "the metric", least_points)
+    except UndefinedMetric as undefined:
+        return BDDifference(np.nan, np.nan, np.nan, str(undefined))
+    return BDDifference(100 * (10**difference - 1), low, high)
+
+
+def bd_quality(
+    rate_anchor: Any,
+    quality_anchor: Any,
+    rate_test: Any,
+    quality_test: Any,
+    *,
+    interval: tuple[float, float] | None = None,
+    least_points: int = LEAST_POINTS,
+) -> BDDifference:
+    """Mean difference of a metric at equal rate (BD-PSNR for PSNR), in its own unit, over log-rate.
+
+    Parameters and refusals as in `bd_rate`; `interval` is a range of rates, in their unit.
+    """
+    if interval is not None and not interval[0] > 0:
+        raise MetricError(f"an interval of rates must lie above 0, not {interval!r}")
+    stated = None if interval is None else (float(np.log10(interval[0])), float(np.log10(interval[1])))
+    anchor, test = (rate_anchor, quality_anchor), (rate_test, quality_test)
+    try:
+        difference, low, high = _difference(anchor, test, 0, stated, "log-rate", least_points)
+    except UndefinedMetric as undefined:
+        return BDDifference(np.nan, np.nan, np.nan, str(undefined))
+    return BDDifference(difference, 10**low, 10**high)
+
+
+def bd_table(
+    rows: pd.DataFrame,
+    *,
+    anchor: str,
+    metric: str = "psnr_db",
+    rate: str = "bpp",
+    codec: str = "codec",
+    scene: Sequence[str] = ("scene", "band"),
+    acquisition: str = "acquisition",
+    interval: tuple[float, float] | None = None,
+) -> pd.DataFrame:
+    """BD-rate and BD-quality of every codec against an anchor: per scene, then the mean with its interval.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Tidy: one row per codec, quality, scene and band.
+    anchor : str
+        Name of the codec that the others are compared with.
+    metric, rate, codec, acquisition : str
+        Names of columns.
+    scene : sequence of str
+        Columns that distinguish the curves of one codec; missing ones are ignored.
+    interval : (low, high), optional
+        Range of the metric for BD-rate.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per codec: codec, anchor, metric, bd_rate_percent, bd_rate_low, bd_rate_high, bd_quality,
+        bd_quality_low, bd_quality_high (`sarlab.metrics.intervals.interval` over acquisitions), scenes, acquisitions,
+        interval_low, interval_high (of the metric, the widest used) and reason (of what is missing).
+    """
+    import pandas as pd
+
+    keys = [name for name in scene if name in rows.columns]
+    for column in (metric, rate, codec):
+        if column not in rows.columns:
+            raise MetricError(f"the table has no column '{column}'; it has {', '.join(map(str, rows.columns))}")
+    if not keys:
+        raise MetricError(f"the table needs one of the columns {', '.join(scene)} to distinguish scenes")
+    if anchor not in set(rows[codec]):
+        raise MetricError(f"the anchor '{anchor}' is not in the table; it has {', '.join(sorted(set(rows[codec])))}")
+    anchors = dict(iter(rows[rows[codec] == anchor].groupby(keys, sort=True)))
+    table = []
+    for name, tested in rows.groupby(codec, sort=True):
+        by_rate, by_quality, groups, reasons = [], [], [], []
+        for key, curve in tested.groupby(keys, sort=True):
+            if key not in anchors:
+                reasons.append(f"scene {'/'.join(map(str, key))} lacks the anchor")
+                continue
+            both = (anchors[key][rate], anchors[key][metric], curve[rate], curve[metric])
+            by_rate.append(bd_rate(*both, interval=interval))
+            by_quality.append(bd_quality(*both))
+            reasons += sorted({by_rate[-1].reason, by_quality[-1].reason} - {""})
+            groups.append(str(curve[acquisition].iloc[0]) if acquisition in curve.columns else "/".join(map(str, key)))
+        rates = interval_of([found.value for found in by_rate], groups)
+        qualities = interval_of([found.value for found in by_quality], groups)
+        if rates.n < 2:
+            reasons.append("one acquisition gives no interval" if rates.n else "no value is defined")
+        table.append(
+            {
+                "codec": name,
+                "anchor": anchor,
+                "metric": metric,
+                "bd_rate_percent": rates.mean,
+                "bd_rate_low": rates.low,
+                "bd_rate_high": rates.high,
+                "bd_quality": qualities.mean,
+                "bd_quality_low": qualities.low,
+                "bd_quality_high": qualities.high,
+                "scenes": sum(np.isfinite(found.value) for found in by_rate),
+                "acquisitions": rates.n,
+                "interval_low": min((found.low for found in by_rate if np.isfinite(found.low)), default=np.nan),
+                "interval_high": max((found.high for found in by_rate if np.isfinite(found.high)), default=np.nan),
+                "reason": "; ".join(_counted(reasons)),
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def _counted(reasons: Sequence[str]) -> list[str]:
+    """Each reason once, with the number of scenes if it holds on several."""
+    counts = Counter(re.sub(r"has \d+ points", "has too few points", reason) for reason in reasons)
+    return [text if count == 1 else f"{text} ({count} scenes)" for text, count in sorted(counts.items())]

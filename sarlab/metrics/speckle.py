@@ -1,42 +1,56 @@
-"""The speckle of a scene, and an independent redraw of it: what a metric scores when only the speckle is new.
+"""The speckle of a scene: an independent redraw of it, and the ratio image as a test for pure speckle.
 
-An edge measure means little without its noise floor. The floor is the score of another acquisition of the same ground:
-the reflectivity (known in simulation, else estimated) times newly drawn speckle of the same looks and correlation.
+An edge measure means little without its noise floor, the score of another acquisition of the same ground: the reflectivity
+(known in simulation, otherwise estimated) times newly drawn speckle of the same looks and correlation.
+
+The ratio image I / Î is a despeckling test only. A linear-mean estimate of the reflectivity leaves pure speckle: mean 1,
+variance 1/L. An output that minimizes the squared error in dB has mean L·e^(−ψ(L)) (1.78 at L = 1, 1.125 at 4.4). At high
+rate the reconstruction approaches the recorded image and the variance goes to 0: that measures only how close the copy is.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import gammaincinv, ndtr
 
-from sarlab.metrics.base import DB_PER_NEPER, UndefinedMetric, fill_invalid
-from sarlab.metrics.comparison import Comparison, Reference
-from sarlab.metrics.looks import scene_looks, scene_windows
-from sarlab.metrics.spectrum import window_autocorrelation
+from sarlab.metrics.columns import (
+    DB_PER_NEPER,
+    Comparison,
+    Reference,
+    UndefinedMetric,
+    define,
+    fill_invalid,
+    once,
+    to_intensity,
+)
+from sarlab.metrics.looks import scene_looks, scene_window_looks, scene_windows, window_looks
+from sarlab.metrics.spectra import scene_autocorrelation, spectral_flatness, welch_spectrum
+
+#: Gray levels of the co-occurrence matrix, over ratios from 0 to `GRAY_TOP`.
+GRAY_LEVELS, GRAY_TOP = 32, 4.0
 
 
 class Speckle(NamedTuple):
-    """Looks, and the autocorrelation of dB values over homogeneous windows, 1 at its centre (lags −4…4)."""
+    """Number of looks, and the autocorrelation of dB values over homogeneous windows (lags −4 … 4, 1 at the center)."""
 
     looks: float
     autocorrelation: np.ndarray
 
     @property
     def area(self) -> float:
-        """Samples that share one independent value: the sum of the autocorrelation, at least 1."""
+        """Samples per independent value: the sum of the autocorrelation, at least 1."""
         return max(1.0, float(self.autocorrelation.sum()))
 
 
+@once
 def scene_speckle(reference: Reference) -> Speckle:
-    """Looks (nominal or measured) and correlation of a scene's speckle. For `Reference.once`.
-
-    Without a homogeneous window the speckle counts as white.
-    """
-    looks = reference.once(scene_looks)
+    """Looks (nominal or measured) and correlation of a scene's speckle; white if no window is homogeneous."""
+    looks = scene_looks(reference)
     try:
-        correlation = window_autocorrelation(reference.db, reference.once(scene_windows))
+        correlation = scene_autocorrelation(reference)
     except UndefinedMetric:
         correlation = np.zeros((9, 9))
         correlation[4, 4] = 1.0
@@ -46,23 +60,13 @@ def scene_speckle(reference: Reference) -> Speckle:
 def draw_speckle(shape: tuple[int, int], speckle: Speckle, generator: np.random.Generator) -> np.ndarray:
     """Draw unit-mean gamma speckle of given looks and correlation, as factors of linear intensity.
 
-    White Gaussian noise is filtered to the correlation and mapped to the gamma law by its rank (Gaussian copula), so
-    the looks are exact and the correlation that of dB values nearly so.
-
-    Parameters
-    ----------
-    shape : (height, width)
-    speckle : Speckle
-    generator : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray of float64, shape (height, width)
+    White Gaussian noise is filtered to the correlation and mapped to the gamma distribution by rank (Gaussian copula):
+    the looks are exact, the correlation of dB values nearly so.
     """
     noise = generator.standard_normal(shape)
     lags = speckle.autocorrelation.shape[0] // 2
     if speckle.area > 1 and min(shape) > 2 * lags:
-        # tapered to zero at the largest lag: the transform of a cut autocorrelation would dip below zero
+        # tapered to zero at the largest lag: the transform of a truncated autocorrelation would be negative in places
         taper = np.hanning(2 * lags + 3)[1:-1]
         kernel = np.zeros(shape)
         offsets = np.arange(-lags, lags + 1)
@@ -94,19 +98,109 @@ def lee_filter(intensity: np.ndarray, valid: np.ndarray, looks: float, *, side: 
     return mean + gain * (filled - mean)
 
 
+@once
 def redraw(reference: Reference) -> Comparison:
-    """Another acquisition of the same ground, as if it were a reconstruction. For `Reference.once`.
+    """Simulate another acquisition of the same ground and compare it as if it were a reconstruction.
 
-    Reflectivity: the clean scene where it is known; else the Lee estimate, which keeps some of the recorded speckle at
-    edges, so that the floor is an estimate, slightly too high. Speckle: drawn from the reference's seed.
+    Reflectivity: the clean scene if it is known; otherwise the Lee estimate, which keeps some of the recorded speckle at
+    edges, so that the noise floor is slightly too high. Speckle: drawn from the reference's seed.
     """
-    speckle = reference.once(scene_speckle)
-    if reference.clean_db is not None:
-        ground = np.where(np.isnan(reference.clean_db), reference.db, reference.clean_db)
-    else:
-        with np.errstate(all="ignore"):
-            ground = DB_PER_NEPER * np.log(lee_filter(reference.intensity, reference.valid, speckle.looks))
-    factors = draw_speckle(reference.db.shape, speckle, np.random.default_rng(reference.seed))
+    speckle = scene_speckle(reference)
     with np.errstate(all="ignore"):
-        drawn: Any = ground + DB_PER_NEPER * np.log(factors)
+        if reference.clean_db is not None:
+            ground = np.where(np.isnan(reference.clean_db), reference.db, reference.clean_db)
+        else:
+            ground = DB_PER_NEPER * np.log(lee_filter(reference.intensity, reference.valid, speckle.looks))
+        factors = draw_speckle(reference.db.shape, speckle, np.random.default_rng(reference.seed))
+        drawn = ground + DB_PER_NEPER * np.log(factors)
     return Comparison(reference, np.where(reference.valid, drawn, np.nan))
+
+
+@once
+def ratio_image(case: Comparison) -> np.ndarray:
+    """I / Î of linear intensity, shape (height, width); NaN where there is no sample or Î is zero."""
+    with np.errstate(all="ignore"):
+        ratio = to_intensity(case.reference_db - case.test_db)
+    ratio = np.where(np.isfinite(ratio), ratio, np.nan)
+    if np.isnan(ratio).all():
+        raise UndefinedMetric("the reconstruction is zero everywhere")
+    return ratio
+
+
+def homogeneity(levels: np.ndarray, valid: np.ndarray) -> float:
+    """Homogeneity Σ p(i, j) / (1 + (i − j)²) of the co-occurrence of right and lower neighbors; in (0, 1].
+
+    References
+    ----------
+    Haralick, Shanmugam & Dinstein, IEEE Trans. Syst. Man Cybern. 3(6), 1973 (inverse difference moment).
+    """
+    total, count = 0.0, 0
+    for one, other in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+        difference = (levels[other] - levels[one])[valid[one] & valid[other]]
+        total += float((1 / (1.0 + difference.astype(np.float64) ** 2)).sum())
+        count += difference.size
+    if not count:
+        raise UndefinedMetric("no two valid neighbors")
+    return total / count
+
+
+def shuffled_homogeneity(levels: np.ndarray) -> float:
+    """Mean homogeneity over all shuffles of the samples: that of independent neighbors of the same histogram."""
+    share = np.bincount(levels.ravel()) / levels.size
+    gray = np.arange(len(share))
+    return float(share @ (1 / (1.0 + (gray[:, None] - gray) ** 2)) @ share)
+
+
+def structure_percent(ratio: np.ndarray) -> float:
+    """Structure left in a ratio image, in percent: 100·|h₀ − h̄| / h₀ (h₀: its homogeneity, h̄: that of its shuffles)."""
+    valid = ~np.isnan(ratio)
+    levels = np.zeros(ratio.shape, np.int64)
+    levels[valid] = np.clip(ratio[valid] * (GRAY_LEVELS / GRAY_TOP), 0, GRAY_LEVELS - 1).astype(np.int64)
+    before = homogeneity(levels, valid)
+    return 100 * abs(before - shuffled_homogeneity(levels[valid])) / before
+
+
+_FRERY = "Gómez, Ospina & Frery 2017"
+_ratio = partial(define, unit="1", domain="intensity", group="ratio")
+
+
+@_ratio("ratio_mean", "Mean of the ratio image", better="one", valid_range=(0, np.inf), source=_FRERY)
+def ratio_mean(case: Comparison) -> float:
+    """Mean of the ratio image I / Î over all valid samples."""
+    return np.nanmean(ratio_image(case))
+
+
+@_ratio("ratio_variance", "Variance of the ratio image", better="zero", valid_range=(0, np.inf), source=_FRERY)
+def ratio_variance(case: Comparison) -> float:
+    """Variance of the ratio image I / Î over all valid samples."""
+    return np.nanvar(ratio_image(case))
+
+
+@_ratio(
+    "ratio_whiteness", "Whiteness of the ratio image", better="one", valid_range=(0, 1), source="Gray & Markel 1974"
+)
+def ratio_whiteness(case: Comparison) -> float:
+    """Spectral flatness of the ratio image I / Î; 1 = white. Correlated speckle is not white itself."""
+    return spectral_flatness(welch_spectrum(ratio_image(case)))
+
+
+@_ratio("m_index", "M-index", better="lower", valid_range=(0, np.inf), source=_FRERY)
+def m_index(case: Comparison) -> float:
+    """M-index of a despeckled image, the deviation of the ratio image from pure speckle; 0 is ideal.
+
+    First order, over homogeneous windows: the mean of ½(|ENL − ENL_ratio| / ENL + |1 − mean ratio|). Second order:
+    `structure_percent` of the ratio image (32 gray levels over 0 … 4; the mean over shuffles in closed form). Correlated
+    speckle has structure of its own: compare codecs on one scene, not scenes.
+
+    References
+    ----------
+    Gómez, Ospina & Frery, Remote Sensing 9(4) 389, 2017.
+    """
+    ratio, windows = ratio_image(case), scene_windows(case.reference)
+    looks, ratio_looks = scene_window_looks(case.reference).moments, window_looks(ratio, windows).moments
+    means = np.array([ratio[window.slices].mean() for window in windows])
+    residual = (np.abs(looks - ratio_looks) / looks + np.abs(1 - means)) / 2
+    residual = residual[np.isfinite(residual)]
+    if not residual.size:
+        raise UndefinedMetric("the ratio image has no ENL in any homogeneous window: the images are equal there")
+    return residual.mean() + structure_percent(ratio)

@@ -60,7 +60,7 @@ def bd_rates(tables: Tables) -> pd.DataFrame:
 
     Over the interval of the protocol on Sentinel-1, over all that both curves share elsewhere.
     """
-    from sarlab.metrics.bd import bd_rate
+    from sarlab.metrics.rate import bd_rate
 
     found = []
     for (scene, band, group), rows in rates(tables).groupby(["scene", "band", "group"], sort=False):

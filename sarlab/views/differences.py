@@ -36,7 +36,7 @@ def differences(tables: Tables) -> pd.DataFrame:
         percent. Scope ``"test"``: the test scenes, files as they are. Scope ``"all"``: all scenes, what an empty file
         costs taken off, the interval over acquisitions.
     """
-    from sarlab.metrics.bd import bd_table
+    from sarlab.metrics.rate import bd_table
 
     rows = evaluated(tables)
     if rows.empty:
@@ -203,7 +203,7 @@ def _cell(found: pd.DataFrame, codec: str, anchor: str, band: str) -> str:
 
 def protocol(tables: Tables) -> Prose:
     """JPEG 2000 against itself at other operating points: what the protocol itself can be trusted for."""
-    from sarlab.metrics.bd import bd_rate
+    from sarlab.metrics.rate import bd_rate
 
     rows = tables.table("protocol")
     if rows.empty or "points" not in rows:

@@ -192,7 +192,7 @@ def split_note(tables: Tables) -> Prose:
 def columns_table(tables: Tables) -> Html | Prose:
     """What the metric columns mean, folded by group: unit, direction, domain and source, from the metrics themselves."""
     from sarlab.metrics import metrics
-    from sarlab.metrics.catalog import GROUPS
+    from sarlab.metrics.columns import GROUPS
 
     present = [metrics[name] for name in metrics if name in tables.runs or name in tables.codecs]
     present = present or [metrics[name] for name in metrics]

@@ -91,8 +91,7 @@ def _errors(line: pd.DataFrame) -> str:
 
 def one_source() -> Figure:
     """A source simple enough that its limit can be computed: unit Gaussian, its R(D) three ways, and scalar quantizers."""
-    from sarlab.metrics.bounds import SPACE_FILLING_LOSS, blahut_arimoto
-    from sarlab.metrics.waterfilling import gaussian_scalar_quantizer
+    from sarlab.metrics.bounds import SPACE_FILLING_LOSS, blahut_arimoto, gaussian_scalar_quantizer
 
     grid = np.linspace(-4.5, 4.5, 121)
     mass = np.exp(-(grid**2) / 2)

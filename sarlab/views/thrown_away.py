@@ -29,7 +29,7 @@ BANDS = tuple(f"lost_power_band{index}" for index in range(1, 9))
 
 def frequencies() -> np.ndarray:
     """Middles of the bands of radial frequency, in cycles per sample."""
-    from sarlab.metrics.frequency import BANDS as EDGES
+    from sarlab.metrics.spectra import BANDS as EDGES
 
     edges = np.minimum(np.asarray(EDGES), 0.5)
     return (edges[1:] + edges[:-1]) / 2

@@ -1,10 +1,21 @@
-"""Bias and added noise against closed forms."""
+"""Bias and added noise against closed forms; classes of ground of the original, and error by class."""
 
 import numpy as np
 import pytest
 
-from sarlab.metrics.accuracy import added_radiometric_std, bias, equivalent_looks_lost
+from sarlab.metrics import Comparison, Reference, UndefinedMetric, metrics, score
+from sarlab.metrics.accuracy import (
+    BRIGHTNESS,
+    STRUCTURE,
+    added_radiometric_std_db,
+    bias_db,
+    equivalent_looks_lost,
+    scene_brightness,
+    scene_structure,
+)
 from sarlab.metrics.bounds import bias_limit
+
+CLIP = (-25.0, 5.0)
 
 
 def db(intensity):
@@ -13,20 +24,22 @@ def db(intensity):
 
 def test_bias_is_the_ratio_of_sums_not_the_mean_of_db():
     reference = db(np.array([[1.0, 3.0]]))
-    assert bias(reference, db(np.array([[2.0, 6.0]]))) == pytest.approx(10 * np.log10(2))
-    assert bias(reference, db(np.array([[3.0, 1.0]]))) == pytest.approx(0)
+    assert bias_db(Comparison(reference, db(np.array([[2.0, 6.0]])))) == pytest.approx(10 * np.log10(2))
+    assert bias_db(Comparison(reference, db(np.array([[3.0, 1.0]])))) == pytest.approx(0)
 
 
 @pytest.mark.parametrize("looks", [1.0, 4.4, 16.0])
 def test_the_best_constant_in_db_has_the_limiting_bias(looks):
     recorded = db(np.random.default_rng(0).gamma(looks, 1 / looks, (1000, 1000)))
-    assert bias(recorded, np.full_like(recorded, recorded.mean())) == pytest.approx(bias_limit(looks), abs=0.02)
+    constant = Comparison(recorded, np.full_like(recorded, recorded.mean()))
+    assert bias_db(constant) == pytest.approx(bias_limit(looks), abs=0.02)
 
 
 def test_bias_of_an_all_zero_scene_says_why():
     zeros = np.full((3, 3), -np.inf)
-    assert "zero" in bias(zeros, zeros).reason
-    assert "zero" in bias(np.zeros((3, 3)), zeros).reason
+    for reference in (zeros, np.zeros((3, 3))):
+        with pytest.raises(UndefinedMetric, match="zero"):
+            bias_db(Comparison(reference, zeros))
 
 
 def test_added_noise_of_known_variance():
@@ -34,9 +47,80 @@ def test_added_noise_of_known_variance():
     intensity = 5 * rng.gamma(100, 1 / 100, (256, 256))
     windows = [(0, 0, 128, 128), (128, 0, 128, 128), (0, 128, 128, 128), (128, 128, 128, 128)]
     noisy = intensity + 5 * 0.05 * rng.standard_normal(intensity.shape)
-    value = added_radiometric_std(db(intensity), db(noisy), windows=windows)
-    assert value == pytest.approx(10 * np.log10(1.05), rel=0.02)
+    case = Comparison(db(intensity), db(noisy), windows=windows)
+    assert added_radiometric_std_db(case) == pytest.approx(10 * np.log10(1.05), rel=0.02)
     # 1/L = 0.01 grows by 0.0025
-    assert equivalent_looks_lost(db(intensity), db(noisy), windows=windows) == pytest.approx(100 - 80, rel=0.1)
-    assert added_radiometric_std(db(intensity), db(intensity), windows=windows) == 0
-    assert equivalent_looks_lost(db(intensity), db(intensity), windows=windows) == 0
+    assert equivalent_looks_lost(case) == pytest.approx(100 - 80, rel=0.1)
+    same = Comparison(db(intensity), db(intensity), windows=windows)
+    assert added_radiometric_std_db(same) == equivalent_looks_lost(same) == 0
+
+
+@pytest.fixture(scope="module")
+def ground():
+    """A field, a step of 10 dB, strong texture on the right, a point target."""
+    rng = np.random.default_rng(0)
+    intensity = np.full((256, 256), 0.1)
+    intensity[128:, :160] = 1.0
+    intensity[:, 176:] *= np.kron(rng.gamma(1.5, 1 / 1.5, (64, 20)), np.ones((4, 4)))
+    intensity[60, 60] = 40.0
+    return 10 * np.log10(intensity * rng.gamma(16, 1 / 16, intensity.shape))
+
+
+def test_structure_is_found_where_it_is(ground):
+    classes = scene_structure(Reference(ground, looks=16))
+    share = {name: np.mean(classes == index) for index, name in enumerate(STRUCTURE)}
+    assert np.mean(classes[20:100, 10:50] == STRUCTURE.index("homogeneous")) > 0.97
+    assert np.mean(classes[127:129, 20:140] == STRUCTURE.index("edge")) > 0.97
+    textured = classes[20:-20, 190:246]
+    assert np.mean((textured == STRUCTURE.index("texture")) | (textured == STRUCTURE.index("edge"))) > 0.9
+    assert (classes[59:62, 59:62] == STRUCTURE.index("target")).all()
+    assert sum(share.values()) == pytest.approx(1)
+
+
+def test_nodata_has_no_class(ground):
+    image = ground.copy()
+    image[:10] = np.nan
+    reference = Reference(image, looks=16)
+    assert (scene_structure(reference)[:10] == -1).all()
+    assert (scene_brightness(reference)[:10] == -1).all()
+
+
+def test_error_by_class_is_that_of_its_samples(ground):
+    classes = scene_structure(Reference(ground, looks=16))
+    test = ground + np.choose(classes, [0.1, 0.2, 0.3, 0.4])
+    names = [n for n in metrics if n.split("_")[0] in ("rmse", "bias", "share")]
+    scores = score(ground, test, clip=CLIP, looks=16, columns=names)
+    for index, name in enumerate(STRUCTURE):
+        assert scores[f"rmse_{name}_db"] == pytest.approx(0.1 * (index + 1))
+        assert scores[f"bias_{name}_db"] == pytest.approx(0.1 * (index + 1))
+        assert scores[f"share_{name}"] == pytest.approx(np.mean(classes == index))
+
+
+def test_brightness_by_single_samples_would_show_a_bias_that_is_not_there():
+    rng = np.random.default_rng(5)
+    first, second = 10 * np.log10(rng.gamma(4.4, 1 / 4.4, (2, 512, 512)))
+    smoothed = scene_brightness(Reference(first))
+    by_sample = np.digitize(first, np.quantile(first, [0.25, 0.5, 0.75]))
+
+    def class_bias(classes, index):
+        chosen = classes == index
+        return 10 * np.log10((10 ** (second[chosen] / 10)).sum() / (10 ** (first[chosen] / 10)).sum())
+
+    assert max(abs(class_bias(by_sample, k)) for k in range(4)) > 2
+    assert max(abs(class_bias(smoothed, k)) for k in range(4)) < 0.15
+
+
+def test_brightness_classes_are_quarters_from_dark_to_bright():
+    ramp = np.tile(np.linspace(-20, 0, 400), (100, 1))
+    classes = scene_brightness(Reference(ramp))
+    assert [np.mean(classes == k) for k in range(BRIGHTNESS)] == pytest.approx([0.25] * 4, abs=0.01)
+    assert (np.diff(classes[50].astype(int)) >= 0).all()
+
+
+def test_bias_by_brightness():
+    rng = np.random.default_rng(1)
+    image = np.tile(np.linspace(-20, 0, 256), (256, 1)) + 10 * np.log10(rng.gamma(4, 1 / 4, (256, 256)))
+    classes = scene_brightness(Reference(image))
+    scores = score(image, image + np.choose(classes, [-0.5, -0.25, 0.1, 0.0]), clip=CLIP, looks=4)
+    assert [scores[f"bias_brightness{k + 1}_db"] for k in range(4)] == pytest.approx([-0.5, -0.25, 0.1, 0.0])
+    assert scores["bias_brightness_worst_db"] == pytest.approx(0.5)

@@ -1,13 +1,20 @@
-"""Closed forms of speckle against draws: within 0.05 dB and 0.02 bit."""
+"""Limits against draws, closed forms, numerical inversion and an independent search; reference points on real chips."""
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
+from scipy.special import gammaln, ndtr
 
 from sarlab.errors import MetricError
-from sarlab.metrics.blahut import blahut_arimoto
+from sarlab.metrics import UndefinedMetric
 from sarlab.metrics.bounds import (
+    SPACE_FILLING_LOSS,
     bias_limit,
-    efficiency,
+    blahut_arimoto,
+    dead_zone_quantizer,
+    gaussian_scalar_quantizer,
+    reverse_water_filling,
+    scalar_quantization,
     shannon_lower_bound,
     speckle_entropy,
     speckle_floor,
@@ -15,11 +22,13 @@ from sarlab.metrics.bounds import (
     speckle_rate_estimate,
     speckle_sandwich,
     speckle_std,
+    water_filling_curve,
 )
-from sarlab.metrics.pixel import psnr
-from sarlab.metrics.waterfilling import Curve
+from sarlab.metrics.fidelity import psnr
 
 LOOKS = [1.0, 4.0, 4.4, 16.0, 64.0]
+#: W = 30.06 dB: percentiles 0.1 and 99.9 of the VV values of the seven training chips together.
+CHIP_CLIP = (-28.025, 2.032)
 
 
 def draws(looks, count=2_000_000, seed=0):
@@ -63,8 +72,6 @@ def test_entropy_and_shannon_bound_of_simulated_speckle(looks):
 @pytest.mark.parametrize("rmse", [0.5, 1.0, 2.0])
 def test_the_computed_rate_lies_inside_the_sandwich(looks, rmse):
     """Blahut-Arimoto on the log-gamma law, with the slope sought that gives this RMSE."""
-    from scipy.special import gammaln
-
     x = np.linspace(-8 * speckle_std(looks), 4 * speckle_std(looks), 500)
     neper = x * np.log(10) / 10
     law = np.exp(looks * (np.log(looks) + neper - np.exp(neper)) - gammaln(looks))
@@ -101,13 +108,203 @@ def test_correlated_speckle_costs_less_than_the_white_bound():
     assert curve.bpp[0] < shannon_lower_bound(0.5, 4.0) - 0.5
 
 
-def test_efficiency_is_bound_over_actual_at_equal_psnr():
-    bound = Curve(np.array([0.0, 1.0, 2.0]), np.array([20.0, 26.0, 32.0]), np.ones(3))
-    np.testing.assert_allclose(efficiency([2.0, 1.0], [26.0, 29.0], bound), [0.5, 1.5])
-    assert np.isnan(efficiency([1.0, 0.0, 1.0], [40.0, 26.0, np.nan], bound)).all()
-
-
 @pytest.mark.parametrize("looks", [0, -1, np.nan, np.inf])
 def test_impossible_looks_are_refused(looks):
     with pytest.raises(MetricError, match="looks"):
         speckle_std(looks)
+
+
+def test_equal_components_are_one_gaussian():
+    assert reverse_water_filling([4.0, 4.0, 4.0], 1.0) == pytest.approx(1.0)
+    assert reverse_water_filling(4.0, [4.0, 1.0, 0.25, 9.0]) == pytest.approx([0, 1, 2, 0])
+
+
+def test_two_components_by_hand():
+    # θ = 1 above the weak one: D = (0.5 + 1)/2, R = ½·½·log2(16)
+    assert reverse_water_filling([0.5, 16.0], 0.75) == pytest.approx(1.0)
+    assert reverse_water_filling([0.5, 16.0], 0.75, weights=[2, 2]) == pytest.approx(1.0)
+
+
+def test_against_a_numerical_inversion():
+    rng = np.random.default_rng(0)
+    power, weights = rng.exponential(3, 500) ** 2, rng.random(500)
+    weights /= weights.sum()
+    for mse in (0.01, 0.3, 2.0, 8.0):
+        theta = brentq(lambda t, d=mse: (weights * np.minimum(power, t)).sum() - d, 1e-9, power.max())
+        rate = (weights * np.maximum(0, 0.5 * np.log2(power / theta))).sum()
+        assert reverse_water_filling(power, mse, weights=weights) == pytest.approx(rate, rel=1e-9)
+
+
+def test_components_of_no_power_cost_nothing():
+    assert reverse_water_filling([0.0, 0.0, 8.0], 1.0) == pytest.approx(0.5 * np.log2(8 / 3) / 3)
+    assert reverse_water_filling([0.0], 1.0) == 0
+
+
+def test_autoregressive_process_at_small_error():
+    """Above the spectrum's minimum R(D) = ½·log2(σ_innovation² / D): Kolmogorov's formula."""
+    frequency = np.arange(4096) / 4096
+    spectrum = 1 / np.abs(1 - 0.9 * np.exp(-2j * np.pi * frequency)) ** 2
+    assert reverse_water_filling(spectrum, 0.2) == pytest.approx(0.5 * np.log2(1 / 0.2), abs=1e-9)
+
+
+@pytest.mark.parametrize("scalar", [False, True])
+def test_curve_of_white_noise(scalar):
+    rng = np.random.default_rng(1)
+    image = rng.normal(-10, 2, (512, 512))
+    curve = water_filling_curve(
+        image, clip=(-40, 20), psnr_db=20 * np.log10(60 / np.array([2.5, 1.0, 0.25, 0.05])), scalar=scalar
+    )
+    expected = np.maximum(0, np.log2(2 / np.array([2.5, 1.0, 0.25, 0.05])))
+    extra = [0, 0.239, SPACE_FILLING_LOSS, SPACE_FILLING_LOSS] if scalar else 0
+    np.testing.assert_allclose(curve.bpp, expected + extra, atol=0.03)
+    np.testing.assert_allclose(curve.psnr_db, 10 * np.log10(60**2 / curve.mse))
+
+
+def test_default_curve_starts_at_the_mean_and_rises():
+    image = np.random.default_rng(2).normal(-10, 2, (256, 256))
+    curve = water_filling_curve(image, clip=(-40, 20))
+    assert curve.bpp[0] == 0
+    assert (np.diff(curve.bpp) > 0).all()
+    assert curve.psnr_db[0] == pytest.approx(20 * np.log10(60 / 2), abs=0.1)
+    assert curve.psnr_db[-1] == 60
+
+
+def test_pooled_scenes_share_one_level_and_weigh_by_their_samples():
+    rng = np.random.default_rng(3)
+    quiet, loud = rng.normal(-10, 0.5, (256, 256)), rng.normal(-10, 4, (128, 256))
+    # both above the level: R = Σ w·log2(σ/ε) with weights 2/3 and 1/3
+    curve = water_filling_curve([quiet, loud], clip=(-40, 20), psnr_db=[20 * np.log10(60 / 0.2)])
+    assert curve.bpp[0] == pytest.approx((2 * np.log2(0.5 / 0.2) + np.log2(4 / 0.2)) / 3, abs=0.02)
+    # the level above the quiet one: that scene gets nothing
+    curve = water_filling_curve([quiet, loud], clip=(-40, 20), psnr_db=[10 * np.log10(3600 / ((2 * 0.25 + 1.0) / 3))])
+    assert curve.bpp[0] == pytest.approx(np.log2(4 / 1) / 3, abs=0.02)
+
+
+def test_the_clip_rule_of_psnr_is_that_of_the_curve():
+    image = np.random.default_rng(4).normal(-10, 3, (128, 128))
+    assert (water_filling_curve(image, clip=(-9, -8), psnr_db=[20.0]).bpp
+            < water_filling_curve(image, clip=(-40, -39 + 30), psnr_db=[20 + 20 * np.log10(31)]).bpp).all()  # fmt: skip
+
+
+def test_scalar_quantizer_of_a_gaussian():
+    table = gaussian_scalar_quantizer()
+    gap = table.rate - 0.5 * np.log2(1 / table.distortion)
+    assert (gap >= -1e-12).all()
+    assert np.interp(4, table.rate, gap) == pytest.approx(SPACE_FILLING_LOSS, abs=1e-4)
+    assert pytest.approx(0.2546, abs=1e-4) == SPACE_FILLING_LOSS
+    assert (np.diff(table.slope) < 0).all()
+    # high rate: D = Δ²/12 and R = h − log2 Δ + Δ²/(24 ln 2)
+    rate, distortion = dead_zone_quantizer(0.1, 0.5)
+    assert distortion == pytest.approx(0.01 / 12, rel=1e-3)
+    expected = 0.5 * np.log2(2 * np.pi * np.e) - np.log2(0.1) + 0.01 / (24 * np.log(2))
+    assert rate == pytest.approx(expected, abs=1e-5)
+
+
+def test_no_entropy_constrained_lloyd_quantizer_is_better():
+    """An independent search, with free thresholds, must not beat the table by a thousandth of a bit."""
+    table = gaussian_scalar_quantizer()
+    for slope in (0.05, 0.2, 0.5):
+        levels = np.arange(-30, 31) * np.sqrt(6 * slope / np.log(2))
+        p = np.exp(-0.5 * levels**2) / np.exp(-0.5 * levels**2).sum()
+        for _ in range(300):
+            with np.errstate(all="ignore"):
+                t = (levels[1:] + levels[:-1]) / 2 + slope * np.log2(p[:-1] / p[1:]) / (2 * np.diff(levels))
+            edges = np.concatenate([[-np.inf], np.maximum.accumulate(t), [np.inf]])
+            p, density = np.diff(ndtr(edges)), np.exp(-0.5 * edges**2) / np.sqrt(2 * np.pi)
+            levels = ((density[:-1] - density[1:])[p > 1e-12]) / p[p > 1e-12]
+            p = p[p > 1e-12]
+        lloyd = 1 - (p * levels**2).sum() - slope * (p * np.log2(p)).sum()
+        assert np.min(table.distortion + slope * table.rate) <= lloyd + 1e-3 * slope
+
+
+def test_scalar_quantization_beyond_the_table():
+    rate, mse = scalar_quantization(np.array([1.0]), 1e-6, np.array([1.0]))
+    assert mse == pytest.approx(1e-6 / (2 * np.log(2)))
+    assert rate == pytest.approx(0.5 * np.log2(1 / mse) + SPACE_FILLING_LOSS)
+    assert scalar_quantization(np.array([1.0]), 50.0, np.array([1.0])) == (0.0, 1.0)
+
+
+def test_what_is_refused():
+    for call, error, message in (
+        (lambda: water_filling_curve(np.zeros((30, 30)), clip=(0, 1)), UndefinedMetric, "64"),
+        (lambda: water_filling_curve([], clip=(0, 1)), MetricError, "at least one"),
+        (lambda: reverse_water_filling([1.0], 0.0), MetricError, "above zero"),
+        (lambda: reverse_water_filling([-1.0], 1.0), MetricError, "not negative"),
+        (lambda: reverse_water_filling([1.0], 1.0, weights=[1, 2]), MetricError, "weights"),
+    ):
+        with pytest.raises(error, match=message):
+            call()
+
+
+def chips(shared_data, names):
+    rasterio = pytest.importorskip("rasterio")
+    images = []
+    for name in names:
+        with rasterio.open(next((shared_data / "sentinel1_grd_chips").glob(f"{name}*"))) as file:
+            images.append(file.read(1).astype(np.float64))
+    return images
+
+
+def test_reference_points_on_held_out_chips(shared_data):
+    """26 / 30 / 34 / 38 dB at 0.105 / 0.36 / 0.76 / 1.29 bpp, as measured before, on VV of these four, W = 30.06."""
+    images = chips(shared_data, ("Ghana_53713", "Ghana_83483", "Nigeria", "USA"))
+    curve = water_filling_curve(images, clip=CHIP_CLIP, psnr_db=[26, 30, 34, 38])
+    np.testing.assert_allclose(curve.bpp, [0.105, 0.36, 0.76, 1.29], rtol=0.025)
+
+
+def test_clip_width_of_the_training_chips(shared_data):
+    names = ("Ghana_53713", "Ghana_83483", "India", "Pakistan", "Somalia", "Spain", "USA")
+    values = np.concatenate([image.ravel() for image in chips(shared_data, names)])
+    low, high = np.nanpercentile(values, [0.1, 99.9])
+    assert (low, high) == pytest.approx(CHIP_CLIP, abs=0.002)
+
+
+def h(p):
+    return -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+
+
+@pytest.mark.parametrize("p", [0.5, 0.2])
+@pytest.mark.parametrize("slope", [2.5, 4.0, 7.0])
+def test_bernoulli_with_hamming_distortion(p, slope):
+    point = blahut_arimoto([1 - p, p], [[0, 1], [1, 0]], slope, tolerance=1e-9)
+    # dh/dD = log2((1 − D)/D) is the slope, where D is below p
+    expected = 1 / (1 + 2**slope)
+    assert expected < p
+    assert point.distortion == pytest.approx(expected, abs=1e-6)
+    assert point.rate == pytest.approx(h(p) - h(expected), abs=1e-6)
+    assert point.gap < 1e-9
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0, 2.0])
+def test_gaussian_with_squared_error(rate):
+    x = np.linspace(-5.5, 5.5, 401)
+    distortion = 4.0**-rate
+    point = blahut_arimoto(np.exp(-(x**2) / 2), (x[:, None] - x) ** 2, 1 / (2 * np.log(2) * distortion), tolerance=1e-4)
+    assert point.rate == pytest.approx(0.5 * np.log2(1 / point.distortion), abs=1e-3)
+    assert point.rate == pytest.approx(rate, abs=0.01)
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0, 2.0])
+def test_laplacian_with_absolute_error(rate):
+    """R(D) = −log2(α·D) of the law α/2·exp(−α|x|)."""
+    x = np.linspace(-10, 10, 801)
+    distortion = 2.0**-rate
+    point = blahut_arimoto(np.exp(-np.abs(x)), np.abs(x[:, None] - x), 1 / (np.log(2) * distortion), tolerance=1e-3)
+    assert point.rate == pytest.approx(-np.log2(point.distortion), abs=5e-3)
+    assert point.rate == pytest.approx(rate, abs=0.03)
+
+
+def test_too_small_a_slope_gives_rate_zero_at_the_best_constant():
+    point = blahut_arimoto([0.8, 0.2], [[0, 1], [1, 0]], 0.5)
+    assert point.rate == pytest.approx(0, abs=1e-5)
+    assert point.distortion == pytest.approx(0.2, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("probability", "distortion", "slope"),
+    [([0.5, 0.5], [[0, 1]], 1), ([-1, 2], [[0, 1], [1, 0]], 1), ([0.5, 0.5], [[0, 1], [1, 0]], 0),
+     ([0.5, 0.5], [[0, np.inf], [1, 0]], 1)],
+)  # fmt: skip
+def test_impossible_sources_are_refused(probability, distortion, slope):
+    with pytest.raises(MetricError):
+        blahut_arimoto(probability, distortion, slope)

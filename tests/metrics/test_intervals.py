@@ -1,65 +1,63 @@
-"""Bootstrap intervals over acquisitions."""
+"""Intervals over acquisitions: Student's t as SciPy has it, its coverage, and the range of few observations."""
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from sarlab.errors import MetricError
-from sarlab.metrics.intervals import bootstrap_difference, bootstrap_mean
+from sarlab.metrics.intervals import interval
 
 
-def test_singletons_are_scipys_percentile_bootstrap():
-    values = np.random.default_rng(0).normal(3, 2, 40)
-    ours = bootstrap_mean(values, np.arange(40), resamples=20_000)
-    theirs = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=1).confidence_interval
-    assert ours.mean == pytest.approx(values.mean())
-    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.03)
+@pytest.mark.parametrize("count", [5, 12, 40])
+def test_the_interval_is_scipys_students_t(count):
+    values = np.random.default_rng(0).normal(3, 2, count)
+    found = interval(values, range(count))
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert found.mean == pytest.approx(values.mean())
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert (found.n, found.kind) == (count, "95 %")
 
 
 def test_copies_of_one_acquisition_are_no_new_evidence():
     values = np.random.default_rng(1).normal(0, 1, 10)
-    once = bootstrap_mean(values, np.arange(10))
-    copies = bootstrap_mean(np.repeat(values, 20), np.repeat(np.arange(10), 20))
-    assert (
-        copies == pytest.approx(once, abs=1e-12) if isinstance(once, float) else copies[:4] == pytest.approx(once[:4])
-    )
+    copies = interval(np.repeat(values, 20), np.repeat(np.arange(10), 20))
+    assert copies[:4] == pytest.approx(interval(values, range(10))[:4])
 
 
-def test_intervals_cover_the_truth_about_as_often_as_they_say():
+def test_scenes_of_one_acquisition_count_once():
+    assert interval([1, 1, 1, 5], ["a", "a", "a", "b"]) == (3, 1, 5, 2, "range")
+
+
+@pytest.mark.parametrize("groups", [5, 30])
+def test_intervals_cover_the_truth_as_often_as_they_claim(groups):
     rng = np.random.default_rng(2)
+    group = np.repeat(np.arange(groups), 4)
     hits = 0
-    for trial in range(200):
-        group = np.repeat(np.arange(30), 4)
-        values = rng.normal(0, 1, 30)[group] + rng.normal(0, 0.3, 120)
-        interval = bootstrap_mean(values, group, resamples=400, seed=trial)
-        hits += interval.low <= 0 <= interval.high
-    assert 0.88 <= hits / 200 <= 0.99
+    for _ in range(1000):
+        found = interval(rng.normal(0, 1, groups)[group] + rng.normal(0, 0.3, len(group)), group)
+        hits += found.low <= 0 <= found.high
+    assert 0.93 <= hits / 1000 <= 0.97
 
 
-def test_pairing_takes_out_the_scenes():
-    rng = np.random.default_rng(3)
-    scene = rng.normal(30, 5, 12)
-    ours, theirs = scene + 0.5 + rng.normal(0, 0.05, 12), scene
-    paired = bootstrap_difference(ours, theirs, np.arange(12))
-    assert paired.low > 0.4
-    assert paired.high < 0.6
-    alone = bootstrap_mean(ours, np.arange(12))
-    assert alone.high - alone.low > 10 * (paired.high - paired.low)
+def test_fewer_than_five_give_their_range_and_fewer_than_two_nothing():
+    assert interval([1.0, 4.0, 2.0, 2.0], "abcd") == (2.25, 1, 4, 4, "range")
+    one = interval([1.0, 2.0], ["a", "a"])
+    assert (one.mean, one.n, one.kind) == (1.5, 1, "")
+    assert np.isnan([one.low, one.high]).all()
+    none = interval([np.nan], ["a"])
+    assert np.isnan(none[:3]).all()
+    assert (none.n, none.kind) == (0, "")
+    assert interval([1.0, np.nan, 4.0, np.inf], "abcd").n == 2
 
 
-def test_one_acquisition_or_no_value_gives_a_reason():
-    one = bootstrap_mean([1.0, 2.0], ["a", "a"])
-    assert one.mean == 1.5
-    assert np.isnan(one.low)
-    assert "one acquisition" in one.reason
-    assert bootstrap_mean([np.nan], ["a"]).reason == "no value is defined"
-    assert bootstrap_mean([1.0, np.nan, 4.0], ["a", "b", "c"]).groups == 2
+@given(st.floats(-50, 50), st.integers(2, 9))
+def test_equal_values_have_an_interval_of_no_width(value, count):
+    found = interval([value] * count, range(count))
+    assert (found.low, found.high) == pytest.approx((value, value))
 
 
-def test_wrong_calls_are_refused():
-    with pytest.raises(MetricError, match="acquisitions"):
-        bootstrap_mean([1.0, 2.0], ["a"])
-    with pytest.raises(MetricError, match="paired"):
-        bootstrap_difference([1.0], [1.0, 2.0], ["a"])
-    with pytest.raises(MetricError, match="level"):
-        bootstrap_mean([1.0], ["a"], level=95)
+def test_every_value_needs_its_group():
+    with pytest.raises(MetricError, match="2 values but 1 groups"):
+        interval([1.0, 2.0], ["a"])

@@ -1,9 +1,30 @@
-"""Rates and the three ratios, by hand."""
+"""Rates and the three ratios by hand; Bjøntegaard differences against closed forms and the package `bjontegaard`."""
 
+import re
+
+import numpy as np
+import pandas as pd
 import pytest
 
 from sarlab.errors import MetricError
-from sarlab.metrics.rate import bits_per_pixel, dimension_ratio, measured_cr, measured_cr_lossless, nominal_cr
+from sarlab.metrics.intervals import interval
+from sarlab.metrics.rate import (
+    bd_quality,
+    bd_rate,
+    bd_table,
+    bits_per_pixel,
+    dimension_ratio,
+    measured_cr,
+    measured_cr_lossless,
+    nominal_cr,
+)
+
+RATES = np.geomspace(0.05, 4, 10)
+
+
+def quality(rate):
+    """A bent curve, about 6 dB a bit at high rate."""
+    return 24 + 6 * rate + 2.5 * np.log2(1 + 8 * rate)
 
 
 def test_the_guides_16_by_16_by_16_latent_has_three_ratios():
@@ -25,3 +46,127 @@ def test_bits_per_pixel_count_bands_and_the_whole_file():
 def test_impossible_sizes_are_refused(byte_count):
     with pytest.raises(MetricError, match="byte_count"):
         bits_per_pixel(byte_count, 100)
+
+
+def test_a_constant_factor_of_rate_is_its_bd_rate():
+    result = bd_rate(RATES, quality(RATES), 0.85 * RATES, quality(RATES))
+    assert result.value == pytest.approx(-15)
+    assert (result.low, result.high) == pytest.approx((quality(RATES[0]), quality(RATES[-1])))
+
+
+def test_a_constant_offset_of_quality_is_its_bd_quality():
+    assert bd_quality(RATES, quality(RATES), RATES, quality(RATES) + 0.7).value == pytest.approx(0.7)
+
+
+def test_a_curve_against_itself_at_other_points_is_zero():
+    other = np.geomspace(0.06, 3.5, 13)
+    result = bd_rate(RATES, quality(RATES), other, quality(other), interval=(26, 40))
+    assert abs(result.value) < 0.2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_against_the_bjontegaard_package(seed):
+    bjontegaard = pytest.importorskip("bjontegaard")
+    rng = np.random.default_rng(seed)
+    anchor = np.sort(rng.uniform(0.05, 3, 9))
+    test = np.sort(rng.uniform(0.05, 3, 12))
+    q_anchor = quality(anchor) + rng.uniform(0, 0.02, 9).cumsum()
+    q_test = quality(test * 1.2) + rng.uniform(0, 0.02, 12).cumsum()
+    common = {"method": "pchip", "require_matching_points": False, "min_overlap": 0}
+    assert bd_rate(anchor, q_anchor, test, q_test, least_points=4).value == pytest.approx(
+        bjontegaard.bd_rate(anchor, q_anchor, test, q_test, **common), abs=1e-6
+    )
+    assert bd_quality(anchor, q_anchor, test, q_test, least_points=4).value == pytest.approx(
+        bjontegaard.bd_psnr(anchor, q_anchor, test, q_test, **common), abs=1e-6
+    )
+
+
+def test_metrics_that_fall_with_rate_work_alike():
+    rmse = 30 * 10 ** (-quality(RATES) / 20)
+    assert bd_rate(RATES, rmse, 0.85 * RATES, rmse).value == pytest.approx(-15)
+
+
+def test_points_without_a_value_and_order_do_not_matter():
+    q = quality(RATES)
+    rate, values = np.append(RATES, [5.0, np.nan])[::-1], np.append(q, [np.nan, 70.0])[::-1]
+    assert bd_rate(RATES, q, 0.85 * rate, values).value == pytest.approx(-15)
+
+
+def test_what_is_refused():
+    q = quality(RATES)
+    for arguments, message in (
+        ((RATES[:7], q[:7], RATES, q), "7 points"),
+        ((RATES, q, RATES, q + 100), "share no range"),
+        ((RATES, q, RATES, np.where(np.arange(10) == 4, 60, q)), "not monotone"),
+        ((RATES, q, RATES, np.full(10, 30.0)), "not monotone"),
+    ):
+        result = bd_rate(*arguments)
+        assert np.isnan(result.value)
+        assert message in result.reason
+    few = bd_rate(RATES, q, RATES, q, interval=(q[2], q[5]))
+    assert "6 points around the interval" in few.reason
+    assert np.isfinite(bd_rate(RATES, q, RATES, q, interval=(q[2], q[5]), least_points=6).value)
+    assert "less than 75%" in bd_rate(RATES, q, RATES, q, interval=(20, 80)).reason
+    with pytest.raises(MetricError, match="rates but"):
+        bd_rate(RATES, q[:5], RATES, q)
+    with pytest.raises(MetricError, match="interval"):
+        bd_rate(RATES, q, RATES, q, interval=(40, 30))
+
+
+SCENES = (("a", "one", 0.8), ("b", "one", 0.9), ("c", "two", 0.7))
+
+
+def rows(scenes=SCENES):
+    table = []
+    for scene, event, factor in scenes:
+        for codec, scale in (("anchor", 1.0), ("ours", factor)):
+            for rate in RATES:
+                table.append(
+                    {"codec": codec, "scene": scene, "band": "VV", "acquisition": event, "bpp": scale * rate,
+                     "psnr_db": quality(rate), "ssim": 1 - np.exp(-rate)}
+                )  # fmt: skip
+    return pd.DataFrame(table)
+
+
+def test_table_is_per_scene_then_the_mean_over_acquisitions():
+    table = bd_table(rows(), anchor="anchor").set_index("codec")
+    # acquisitions of −15 and −30 %: too few for more than their range
+    found = table.loc["ours", ["bd_rate_percent", "bd_rate_low", "bd_rate_high", "scenes", "acquisitions"]]
+    assert list(found) == pytest.approx([-22.5, -30, -15, 3, 2])
+    assert table.loc["anchor", "bd_rate_percent"] == pytest.approx(0)
+    assert table.loc["ours", "reason"] == ""
+    factors = np.linspace(0.7, 0.95, 6)
+    row = bd_table(rows([(f"s{f}", f, f) for f in factors]), anchor="anchor").set_index("codec").loc["ours"]
+    expected = interval(100 * (factors - 1), factors)
+    assert [row.bd_rate_percent, row.bd_rate_low, row.bd_rate_high] == pytest.approx(expected[:3])
+
+
+def test_table_of_another_metric_and_of_a_missing_curve():
+    table = rows()
+    table = table[~((table.codec == "anchor") & (table.scene == "c"))]
+    row = bd_table(table, anchor="anchor", metric="ssim").set_index("codec").loc["ours"]
+    assert row.bd_rate_percent == pytest.approx(-15)
+    assert "c/VV lacks the anchor" in row.reason
+    assert "one acquisition" in row.reason
+    assert np.isnan(row.bd_rate_low)
+
+
+def test_table_errors_name_the_column():
+    with pytest.raises(MetricError, match="no column 'vmaf'"):
+        bd_table(rows(), anchor="anchor", metric="vmaf")
+    with pytest.raises(MetricError, match="jpeg3000"):
+        bd_table(rows(), anchor="jpeg3000")
+
+
+def test_reasons_of_many_scenes_are_told_once():
+    rows = pd.DataFrame(
+        [
+            {"codec": codec, "scene": scene, "bpp": 0.1 * 2**step, "psnr_db": 20.0 + 3 * step}
+            for codec in ("a", "b")
+            for scene, count in (("one", 6), ("two", 7), ("three", 10))
+            for step in range(count)
+        ]
+    )
+    reason = bd_table(rows, anchor="a", interval=(25.0, 34.0)).query("codec == 'b'")["reason"].item()
+    assert "the anchor curve has too few points; at least 8 are needed (2 scenes)" in reason
+    assert not re.search(r"\d points", reason)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sarlab.metrics.pixel import psnr
+from sarlab.metrics.fidelity import psnr
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.scene import Scene
 from sarlab.specs import ModelSpec, SceneSpec

@@ -7,7 +7,7 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 
-from sarlab.metrics.base import DB_PER_NEPER
+from sarlab.metrics.columns import DB_PER_NEPER
 from sarlab.metrics.looks import enl
 from sarlab.views.explorers.panes import numbers
 

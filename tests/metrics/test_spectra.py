@@ -1,12 +1,23 @@
-"""Welch spectrum, flatness and autocorrelation against plain loops and closed forms."""
+"""Welch spectrum, flatness and autocorrelation against plain loops and closed forms; error by spatial frequency."""
 
 import numpy as np
 import pytest
 from scipy.special import digamma
 
-from sarlab.metrics.base import UndefinedMetric
-from sarlab.metrics.comparison import Window
-from sarlab.metrics.spectrum import spectral_flatness, welch_spectrum, window_autocorrelation
+from sarlab.metrics import Comparison, UndefinedMetric, Window
+from sarlab.metrics.spectra import (
+    BANDS,
+    band_powers,
+    lost_power,
+    residual_autocorrelation_error,
+    residual_whiteness,
+    spectral_flatness,
+    spectrum_error,
+    welch_spectrum,
+    window_autocorrelation,
+)
+
+WINDOWS = [(r, c, 32, 32) for r in range(0, 256, 32) for c in range(0, 256, 32)]
 
 
 def test_welch_spectrum_is_that_of_a_plain_loop():
@@ -98,3 +109,64 @@ def test_autocorrelation_of_nothing():
         window_autocorrelation(np.zeros((40, 40)), [Window(0, 0, 32, 32)])
     with pytest.raises(UndefinedMetric, match="usable"):
         window_autocorrelation(np.full((40, 40), np.nan), [Window(0, 0, 32, 32)])
+
+
+def test_bands_share_the_whole_power():
+    spectrum = welch_spectrum(np.random.default_rng(0).standard_normal((256, 256)))
+    assert band_powers(spectrum).sum() == pytest.approx(spectrum.mean() - spectrum[0, 0] / spectrum.size)
+    assert len(BANDS) == 9
+
+
+def test_a_scaled_copy_loses_the_same_share_everywhere():
+    reference = np.random.default_rng(1).normal(-10, 3, (256, 256))
+    np.testing.assert_allclose(lost_power(Comparison(reference, 0.7 * reference)), 0.09, rtol=1e-9)
+    np.testing.assert_allclose(lost_power(Comparison(reference, np.full_like(reference, -3))), 1.0, rtol=1e-9)
+
+
+def test_an_ideal_low_pass_loses_high_frequencies_only():
+    reference = np.random.default_rng(2).standard_normal((512, 512))
+    frequency = np.hypot(np.fft.fftfreq(512)[:, None], np.fft.fftfreq(512)[None])
+    low = np.fft.ifft2(np.where(frequency < 0.25, np.fft.fft2(reference), 0)).real
+    lost = lost_power(Comparison(reference, low))
+    # a Hann window of 64 samples smears over two of its bins, 0.03 cycles a sample
+    assert lost[:3].max() < 0.01
+    assert lost[3] < 0.2
+    assert lost[5:].min() > 0.99
+
+
+def test_whiteness_of_white_and_of_smooth_errors():
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(3)
+    reference = rng.normal(-10, 3, (512, 512))
+    white = rng.standard_normal(reference.shape)
+    assert residual_whiteness(Comparison(reference, reference + white)) > 0.97
+    assert residual_whiteness(Comparison(reference, reference + gaussian_filter(white, 3))) < 0.1
+    assert "zero" in residual_whiteness(Comparison(reference, reference)).reason
+
+
+def test_an_error_like_the_speckle_itself_is_told_from_a_white_one():
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(4)
+    speckle, other, white = rng.standard_normal((3, 256, 256))
+    speckle, other = gaussian_filter(speckle, 1), gaussian_filter(other, 1)
+    alike = residual_autocorrelation_error(Comparison(speckle, speckle + 0.3 * other, windows=WINDOWS))
+    unlike = residual_autocorrelation_error(Comparison(speckle, speckle + 0.3 * white, windows=WINDOWS))
+    # of a Gaussian filter of σ = 1 the autocorrelation is exp(−d²/4); against white noise that is the difference
+    d2 = np.add.outer(np.arange(-4, 5) ** 2, np.arange(-4, 5) ** 2)
+    expected = np.sqrt(np.mean(np.exp(-d2[d2 > 0] / 4) ** 2))
+    assert unlike == pytest.approx(expected, rel=0.1)
+    assert alike < 0.1 * unlike
+
+
+def test_spectrum_error_of_a_known_tilt():
+    flat = np.ones((64, 64))
+    assert spectrum_error(flat, 7 * flat) == pytest.approx(0, abs=1e-12)
+    tilted = flat.copy()
+    frequency = np.hypot(np.fft.fftfreq(64)[:, None], np.fft.fftfreq(64)[None])
+    tilted[frequency < BANDS[4]] = 3.0
+    before, after = band_powers(flat), band_powers(tilted)
+    expected = np.mean(np.abs(10 * np.log10((after / after.sum()) / (before / before.sum()))))
+    assert spectrum_error(flat, tilted) == pytest.approx(expected)
+    assert expected > 1

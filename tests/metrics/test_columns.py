@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sarlab.errors import MetricError
 from sarlab.metrics import Comparison, Metric, Reference, Undefined, UndefinedMetric, define, described, metrics, score
-from sarlab.metrics.catalog import GROUPS
+from sarlab.metrics.columns import GROUPS, once
 
 CLIP = (-25.0, 5.0)
 
@@ -135,6 +135,7 @@ def test_reasons_are_gathered_into_one_line(scene):
 def test_a_metric_without_a_value_is_remembered_as_such():
     calls = []
 
+    @once
     def undefined(reference):
         calls.append(1)
         raise UndefinedMetric("never")
@@ -142,7 +143,7 @@ def test_a_metric_without_a_value_is_remembered_as_such():
     reference = Reference(np.zeros((5, 5)), clip=CLIP)
     for _ in range(2):
         with pytest.raises(UndefinedMetric, match="never"):
-            reference.once(undefined)
+            undefined(reference)
     assert len(calls) == 1
 
 
@@ -213,11 +214,12 @@ def test_wrong_calls_are_refused(scene):
         (lambda: score(recorded, test, clip=CLIP, windows=[(190, 0, 32, 32)]), "window"),
         (lambda: score(recorded * 1j, test, clip=CLIP), "complex"),
         (lambda: score(Reference(recorded, clip=CLIP), test, clip=CLIP), "Reference"),
+        (lambda: score(Reference(recorded), test), "clip"),
     ):
         with pytest.raises(MetricError, match=message):
             call()
 
 
 def test_metrics_come_without_torch():
-    code = "import sys, sarlab.metrics, sarlab.metrics.bounds, sarlab.metrics.bd; sys.exit('torch' in sys.modules)"
+    code = "import sys, sarlab.metrics, sarlab.metrics.bounds, sarlab.metrics.rate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

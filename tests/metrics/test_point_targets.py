@@ -3,16 +3,14 @@
 import numpy as np
 import pytest
 
-from sarlab.metrics import score
-from sarlab.metrics.targets import (
+from sarlab.metrics import Comparison, score
+from sarlab.metrics.point_targets import (
     detect,
     detection_threshold,
     find_targets,
     impulse_response,
     kept_and_invented,
     peak_errors,
-    targets_invented,
-    targets_kept,
 )
 
 CLIP = (-25.0, 5.0)
@@ -75,8 +73,6 @@ def test_targets_lost_to_smoothing_and_made_by_ringing():
     test = recorded.copy()
     test[40, 40] = 0
     test[100, 100] = 18
-    assert targets_kept(recorded, test, looks=4) == 0.75
-    assert targets_invented(recorded, test, looks=4) == 0.25
     scores = score(recorded, test, clip=CLIP, looks=4)
     assert scores["targets"] == 4
     assert scores["targets_kept"] == 0.75
@@ -87,10 +83,9 @@ def test_targets_lost_to_smoothing_and_made_by_ringing():
 def test_peak_errors_look_one_sample_around():
     recorded = np.full((100, 100), -10.0)
     recorded[50, 50] = 10
-    targets = find_targets(10 ** (recorded / 10), whole(recorded), 4.0)
     test = recorded.copy()
     test[50, 50], test[51, 51] = 3.0, 8.5
-    assert peak_errors(recorded, test, targets) == pytest.approx([-1.5])
+    assert peak_errors(Comparison(recorded, test, looks=4)) == pytest.approx([-1.5])
 
 
 def test_widening_is_measured_relative_to_the_original():
@@ -110,4 +105,4 @@ def test_scenes_without_targets_say_so():
     scores = score(flat, flat, clip=CLIP, looks=4)
     assert scores["targets"] == 0
     assert "no point target" in scores.reasons["targets_kept"]
-    assert "21" in targets_kept(flat[:20], flat[:20], looks=4).reason
+    assert "21" in score(flat[:20], flat[:20], clip=CLIP, looks=4).reasons["targets_kept"]

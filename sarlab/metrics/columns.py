@@ -1,0 +1,431 @@
+"""Metric columns: the registry, `score`, and the checked pair of images that every metric is computed from.
+
+    recorded scene ──▶ Reference ─┐   (windows, classes, targets, noise floors: once per scene)
+                                  ├──▶ Comparison ──▶ every Metric ──▶ Scores: columns and reasons
+    reconstruction ───────────────┘
+
+Images are (height, width) arrays of intensity in dB; NaN marks samples without a measurement. A metric is evaluated where
+the *reference* has samples. A reconstruction that lacks one of them is not scored on the rest, which would flatter it.
+
+A metric is a function of a `Comparison`, registered under the name of its column with `define`. A package of your own can
+add metrics by naming its module under the entry point group ``sarlab.metrics``.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from sarlab.errors import MetricError
+from sarlab.registry import Registry
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+#: One neper of intensity in dB: 10 / ln 10.
+DB_PER_NEPER = 10 / np.log(10)
+
+#: Groups of columns, in the order of a table.
+GROUPS = (
+    "fidelity", "aggregation", "class", "frequency", "reflectivity", "looks", "bias", "edges", "ratio", "distribution",
+    "targets",
+)  # fmt: skip
+
+
+class UndefinedMetric(MetricError):
+    """A metric has no value for these samples; the message is the reason."""
+
+
+class Undefined(float):
+    """NaN that carries the reason why a metric has no value, for the ``reason`` column of a table."""
+
+    reason: str
+
+    def __new__(cls, reason: str) -> Undefined:
+        value = super().__new__(cls, "nan")
+        value.reason = reason
+        return value
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return type(self), (self.reason,)
+
+
+def scalar(function: Function) -> Function:
+    """Decorate a function to return a finite float, or `Undefined` if it raises `UndefinedMetric`, is NaN or infinite."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> float:
+        try:
+            with np.errstate(all="ignore"):
+                value = function(*args, **kwargs)
+        except UndefinedMetric as undefined:
+            return Undefined(str(undefined))
+        if isinstance(value, Undefined) or np.isfinite(value):
+            return value if isinstance(value, Undefined) else float(value)
+        return Undefined("the result is not a number" if np.isnan(value) else "the result is infinite")
+
+    return wrapped  # type: ignore[return-value]
+
+
+def once(function: Function) -> Function:
+    """Decorate a function of a `Reference` or `Comparison` so that each of them computes it only once.
+
+    An `UndefinedMetric` is remembered as well, and raised again.
+    """
+
+    @functools.wraps(function)
+    def remembered(owner: Reference | Comparison, *args: Any) -> Any:
+        key = (function, *args)
+        if key not in owner.memo:
+            try:
+                owner.memo[key] = function(owner, *args)
+            except UndefinedMetric as undefined:
+                owner.memo[key] = undefined
+        value = owner.memo[key]
+        if isinstance(value, UndefinedMetric):
+            raise UndefinedMetric(str(value))
+        return value
+
+    return remembered  # type: ignore[return-value]
+
+
+def raster(array: Any, what: str = "image") -> np.ndarray:
+    """Return `array` as a two-dimensional float64 array; raise `MetricError` if it is anything else."""
+    values = np.asarray(array)
+    if np.iscomplexobj(values):
+        raise MetricError(f"the {what} is complex; pass intensity in dB, or use sqnr, coherence and phase_rmse")
+    values = values.astype(np.float64, copy=False)
+    if values.ndim != 2 or values.size == 0:
+        raise MetricError(f"the {what} must be a (height, width) array that is not empty, not of shape {values.shape}")
+    return values
+
+
+def pair(reference: Any, test: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return two rasters as float64, and the mask of samples that the reference has.
+
+    Raise `MetricError` if their shapes differ, `UndefinedMetric` if no sample is valid or the test image lacks some.
+    """
+    reference, test = raster(reference, "reference"), raster(test, "test image")
+    if reference.shape != test.shape:
+        raise MetricError(f"the reference is {reference.shape} and the test image {test.shape}: shapes must agree")
+    valid = ~np.isnan(reference)
+    if not valid.any():
+        raise UndefinedMetric("the reference has no valid sample")
+    missing = int(np.count_nonzero(np.isnan(test) & valid))
+    if missing:
+        raise UndefinedMetric(f"the test image has no value at {missing} samples where the reference has one")
+    return reference, test, valid
+
+
+def require_finite(*images: np.ndarray) -> None:
+    """Raise `UndefinedMetric` if a sample is infinite, as an exact zero in dB is without a floor; NaN passes."""
+    if any(np.isinf(image).any() for image in images):
+        raise UndefinedMetric("infinite samples: give exact zeros a floor in dB")
+
+
+def checked_clip(clip: Any) -> tuple[float, float]:
+    """Return a clip range as two floats; raise `MetricError` if it is not (low, high) in dB."""
+    try:
+        low, high = (float(edge) for edge in clip)
+    except (TypeError, ValueError):
+        raise MetricError(f"clip must be (low, high) in dB, not {clip!r}") from None
+    if not (np.isfinite(low) and np.isfinite(high) and high > low):
+        raise MetricError(f"clip must be two finite values in dB, the second above the first, not {clip!r}")
+    return low, high
+
+
+def to_intensity(db: np.ndarray) -> np.ndarray:
+    """Convert dB to linear intensity; NaN stays NaN, minus infinity becomes an exact zero."""
+    with np.errstate(over="ignore"):
+        return np.exp(db * (1 / DB_PER_NEPER))
+
+
+def fill_invalid(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Replace invalid samples by the mean of the valid ones: neutral for filters whose output is masked afterwards."""
+    if valid.all():
+        return values
+    return np.where(valid, values, values[valid].mean())
+
+
+def eroded(valid: np.ndarray, radius: int) -> np.ndarray:
+    """Mask of samples whose (2·radius + 1)² window lies inside the image and holds valid samples only."""
+    from scipy.ndimage import minimum_filter
+
+    inside = np.zeros_like(valid)
+    inside[radius : valid.shape[0] - radius, radius : valid.shape[1] - radius] = True
+    if valid.all():
+        return inside
+    return inside & minimum_filter(valid, size=2 * radius + 1, mode="nearest")
+
+
+class Window(NamedTuple):
+    """A rectangle of samples."""
+
+    row: int
+    column: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Slices that cut the window from an image."""
+        return slice(self.row, self.row + self.height), slice(self.column, self.column + self.width)
+
+
+class Reference:
+    """The recorded scene, and whatever follows from it alone: make it once, score many reconstructions.
+
+    Parameters
+    ----------
+    reference_db : array_like, shape (height, width)
+        Recorded intensity in dB; NaN = nodata.
+    clip : (low, high), optional
+        Range in dB for PSNR, SSIM and histograms, which need it.
+    looks : float, optional
+        Nominal number of looks; default: measured.
+    clean_db : array_like, shape (height, width), optional
+        The speckle-free scene in dB, if it is known.
+    windows : sequence of (row, column, height, width), optional
+        Homogeneous windows; default: found automatically.
+    seed : int
+        Seed of the speckle drawn for noise floors.
+    """
+
+    def __init__(
+        self,
+        reference_db: Any,
+        *,
+        clip: tuple[float, float] | None = None,
+        looks: float | None = None,
+        clean_db: Any = None,
+        windows: Sequence[Sequence[int]] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.memo: dict[Any, Any] = {}
+        self.db = raster(reference_db, "reference")
+        self.clip = None if clip is None else checked_clip(clip)
+        if looks is not None and not (np.isfinite(looks) and looks > 0):
+            raise MetricError(f"looks must be a positive number, not {looks!r}")
+        self.looks = None if looks is None else float(looks)
+        self.clean_db = None if clean_db is None else raster(clean_db, "clean scene")
+        if self.clean_db is not None and self.clean_db.shape != self.db.shape:
+            raise MetricError(f"the clean scene is {self.clean_db.shape} and the reference {self.db.shape}")
+        self.windows = None if windows is None else [self._window(window) for window in windows]
+        self.seed = int(seed)
+        self.valid = ~np.isnan(self.db)
+
+    @functools.cached_property
+    def intensity(self) -> np.ndarray:
+        """Linear intensity, shape (height, width)."""
+        return to_intensity(self.db)
+
+    def _window(self, window: Sequence[int]) -> Window:
+        rectangle = Window(*(int(value) for value in window))
+        inside = rectangle.row >= 0 and rectangle.column >= 0 and min(rectangle[2:]) >= 1
+        inside &= rectangle.row + rectangle.height <= self.db.shape[0]
+        inside &= rectangle.column + rectangle.width <= self.db.shape[1]
+        if not inside:
+            raise MetricError(f"window {tuple(window)} (row, column, height, width) leaves the image {self.db.shape}")
+        return rectangle
+
+
+class Comparison:
+    """A reconstruction and its reference: the argument of every metric.
+
+    Parameters
+    ----------
+    reference : Reference, or array_like of shape (height, width)
+        The recorded scene.
+    test_db : array_like, shape (height, width)
+        The reconstruction, intensity in dB. Its values where the reference has none are ignored.
+    **keywords
+        Keywords of `Reference`, if `reference` is an array.
+
+    Raises
+    ------
+    UndefinedMetric
+        No sample can be compared: none is valid, or the reconstruction lacks some.
+    """
+
+    def __init__(self, reference: Any, test_db: Any, **keywords: Any) -> None:
+        if not isinstance(reference, Reference):
+            reference = Reference(reference, **keywords)
+        elif keywords:
+            raise MetricError(f"{', '.join(keywords)} belong to the Reference; give them there")
+        self.memo: dict[Any, Any] = {}
+        self.reference: Reference = reference
+        self.reference_db, test, self.valid = pair(reference.db, test_db)
+        self.test_db = test if self.valid.all() else np.where(self.valid, test, np.nan)
+
+    @property
+    def clip(self) -> tuple[float, float]:
+        """Clip range (low, high) in dB."""
+        if self.reference.clip is None:
+            raise MetricError("this metric needs a clip range: give clip=(low, high) in dB")
+        return self.reference.clip
+
+    @property
+    def reference_intensity(self) -> np.ndarray:
+        """Linear intensity of the reference, shape (height, width)."""
+        return self.reference.intensity
+
+    @functools.cached_property
+    def test_intensity(self) -> np.ndarray:
+        """Linear intensity of the reconstruction, shape (height, width)."""
+        return to_intensity(self.test_db)
+
+
+@once
+def clean_reference(reference: Reference) -> Reference:
+    """The speckle-free scene as a reference; NaN where the recorded one is."""
+    if reference.clean_db is None:
+        raise UndefinedMetric("no clean scene is known")
+    return Reference(np.where(reference.valid, reference.clean_db, np.nan), clip=reference.clip)
+
+
+@once
+def against_clean(case: Comparison) -> Comparison:
+    """The reconstruction compared with the speckle-free scene."""
+    return Comparison(clean_reference(case.reference), case.test_db)
+
+
+_sequence = itertools.count()
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One column of a results table.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    label : str
+        Label of an axis, without the unit.
+    unit : str
+        ``"dB"``, ``"bit"``, ``"1"`` (dimensionless) …
+    better : {"higher", "lower", "zero", "one"}
+        Which way is better; "zero" and "one" name the value of a perfect reconstruction.
+    domain : str
+        Domain of the samples (dB, amplitude, intensity) and clip rule.
+    valid_range : (float, float)
+        Smallest and largest possible value.
+    source : str
+        Paper or standard.
+    compute : callable
+        `Comparison` → float. It may raise `UndefinedMetric` with the reason why there is no value.
+    group : str
+        One of `GROUPS`, or your own, which comes after them.
+    needs_clean : bool
+        Undefined without the speckle-free scene.
+    """
+
+    name: str
+    label: str
+    unit: str
+    better: str
+    domain: str
+    valid_range: tuple[float, float]
+    source: str
+    compute: Callable[[Comparison], float]
+    group: str = "other"
+    needs_clean: bool = False
+    sequence: int = field(default_factory=lambda: next(_sequence), compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.better not in ("higher", "lower", "zero", "one"):
+            raise MetricError(
+                f"metric '{self.name}': better must be 'higher', 'lower', 'zero' or 'one', not {self.better!r}"
+            )
+
+
+#: Every metric by the name of its column.
+metrics: Registry[Metric] = Registry("metric", "sarlab.metrics", MetricError)
+
+
+def define(name: str, label: str, **fields: Any) -> Callable[[Function], Function]:
+    """Decorate a function of a `Comparison` to register it as the metric `name`; keywords are fields of `Metric`."""
+
+    def decorate(compute: Function) -> Function:
+        metrics.register(name)(Metric(name=name, label=label, compute=compute, **fields))
+        return compute
+
+    return decorate
+
+
+def define_against_clean(name: str, label: str, compute: Callable[[Comparison], float], **fields: Any) -> None:
+    """Register a metric once more, against the speckle-free scene instead of the recorded one."""
+    fields = {"group": "reflectivity", **fields}
+    define(name, f"{label} against clean", needs_clean=True, **fields)(lambda case: compute(against_clean(case)))
+
+
+def described() -> list[Metric]:
+    """Every metric in the order of a table: by group, then as registered."""
+    ranks = {group: rank for rank, group in enumerate(GROUPS)}
+    found = [metrics[name] for name in metrics]
+    return sorted(found, key=lambda metric: (ranks.get(metric.group, len(GROUPS)), metric.sequence))
+
+
+class Scores(dict[str, float]):
+    """Columns by name, NaN where undefined; ``reasons`` maps those to the reason why."""
+
+    def __init__(self, values: Mapping[str, float] = (), reasons: Mapping[str, str] | None = None) -> None:  # type: ignore[assignment]
+        super().__init__(values)
+        self.reasons: dict[str, str] = dict(reasons or {})
+
+    @property
+    def reason(self) -> str:
+        """All reasons in one line, each once with its first columns, for the ``reason`` column of a row."""
+        columns: dict[str, list[str]] = {}
+        for name, reason in self.reasons.items():
+            columns.setdefault(reason, []).append(name)
+        if len(columns) == 1 and len(self.reasons) == len(self):
+            return next(iter(columns))
+        return "; ".join(f"{reason} ({_listed(names)})" for reason, names in columns.items())
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def score(reference_db: Any, test_db: Any, *, columns: Iterable[str] | None = None, **keywords: Any) -> Scores:
+    """Compute the metrics of a reconstruction.
+
+    Parameters
+    ----------
+    reference_db : array_like of shape (height, width), or Reference
+        Recorded intensity in dB, NaN = nodata. With a `Reference`, what depends on the scene alone is computed once for
+        many reconstructions.
+    test_db : array_like, shape (height, width)
+        The reconstruction, intensity in dB.
+    columns : iterable of str, optional
+        Names of metrics; default: all that are registered.
+    clip : (low, high)
+        Range in dB, the convention of PSNR for this polarization; required for an array.
+    looks, clean_db, windows, seed : optional
+        As in `Reference`.
+
+    Returns
+    -------
+    Scores
+        Column → float; NaN where a metric is undefined, with the reason in ``.reasons``.
+    """
+    if not isinstance(reference_db, Reference) and keywords.get("clip") is None:
+        raise MetricError("score needs clip=(low, high) in dB, the convention of PSNR for this polarization")
+    chosen = described() if columns is None else [metrics[name] for name in columns]
+    try:
+        case = Comparison(reference_db, test_db, **keywords)
+    except UndefinedMetric as undefined:
+        return Scores({m.name: float("nan") for m in chosen}, {m.name: str(undefined) for m in chosen})
+    scores = Scores()
+    for metric in chosen:
+        unknown = metric.needs_clean and case.reference.clean_db is None
+        value = Undefined("no clean scene is known") if unknown else scalar(metric.compute)(case)
+        scores[metric.name] = float(value)
+        if isinstance(value, Undefined):
+            scores.reasons[metric.name] = value.reason
+    return scores

@@ -1,0 +1,207 @@
+"""Entropies of latents and scenes of known distribution; distances of histograms against SciPy and closed forms."""
+
+import zlib
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.spatial.distance import jensenshannon
+
+from sarlab.errors import MetricError
+from sarlab.metrics import Comparison
+from sarlab.metrics.bounds import speckle_entropy
+from sarlab.metrics.entropy import (
+    BINS,
+    channel_entropies,
+    dead_channels,
+    effective_rank,
+    entropy_of_counts,
+    hellinger,
+    histograms,
+    joint_entropy,
+    js_divergence,
+    kl_divergence,
+    level_usage,
+    lossless_bpp,
+    pooled_entropy,
+    quantize_db,
+    spatial_entropy_rate,
+    speckle_share,
+    wasserstein_db,
+    zeroth_order_entropy,
+)
+
+CLIP = (-25.0, 5.0)
+
+
+def compared(reference, test):
+    return Comparison(reference, test, clip=CLIP)
+
+
+def test_entropy_of_counts_is_scipys():
+    counts = np.array([5, 0, 3, 9, 1])
+    assert entropy_of_counts(counts, corrected=False) == pytest.approx(stats.entropy(counts, base=2))
+
+
+def test_miller_madow_takes_most_of_the_bias_away():
+    rng = np.random.default_rng(0)
+    draws = rng.integers(0, 16, (400, 60))
+    plain = np.mean([entropy_of_counts(np.bincount(d), corrected=False) for d in draws])
+    corrected = np.mean([entropy_of_counts(np.bincount(d)) for d in draws])
+    assert plain < 4 - 0.15
+    assert corrected == pytest.approx(4, abs=0.03)
+
+
+def test_channels_of_known_entropy():
+    rng = np.random.default_rng(1)
+    symbols = np.stack([rng.integers(0, 4, (200, 200)), rng.integers(0, 2, (200, 200)), np.zeros((200, 200), int)])
+    assert channel_entropies(symbols) == pytest.approx([2, 1, 0], abs=1e-3)
+    assert joint_entropy(symbols) == pytest.approx(3, abs=1e-3)
+    assert level_usage(symbols, 4) == pytest.approx([1, 0.5, 0.25])
+    assert list(dead_channels(symbols)) == [False, False, True]
+
+
+def test_joint_entropy_of_copies_is_that_of_one():
+    symbols = np.random.default_rng(2).integers(0, 8, (100, 100))
+    assert joint_entropy(np.stack([symbols] * 3), corrected=False) == pytest.approx(
+        channel_entropies(symbols[None], corrected=False)[0]
+    )
+
+
+def test_joint_entropy_of_too_few_samples_says_so():
+    symbols = np.random.default_rng(3).integers(0, 256, (16, 16, 16))
+    assert "distinct" in joint_entropy(symbols).reason
+
+
+def test_one_table_for_all_channels_costs_more():
+    symbols = np.stack([np.random.default_rng(4).integers(0, 2, (50, 50)) + 2 * k for k in range(4)])
+    assert pooled_entropy(symbols) == pytest.approx(3, abs=0.02)
+    assert channel_entropies(symbols).mean() == pytest.approx(1, abs=0.01)
+
+
+def test_entropy_rate_of_a_markov_chain():
+    rng = np.random.default_rng(5)
+    flips = rng.random((200, 2000)) < 0.1
+    chain = np.cumsum(flips, axis=1) % 2
+    h = -(0.1 * np.log2(0.1) + 0.9 * np.log2(0.9))
+    assert spatial_entropy_rate(chain[None]) == pytest.approx(h, abs=0.005)
+    assert channel_entropies(chain[None])[0] == pytest.approx(1, abs=0.01)
+    assert "left" in spatial_entropy_rate(np.zeros((2, 8, 1), int)).reason
+    assert "pairs" in spatial_entropy_rate(rng.integers(0, 200, (1, 10, 10))).reason
+
+
+def test_effective_rank():
+    rng = np.random.default_rng(6)
+    independent = rng.standard_normal((8, 300, 300))
+    assert effective_rank(independent) == pytest.approx(8, rel=1e-3)
+    assert effective_rank(np.stack([independent[0]] * 8)) == pytest.approx(1)
+    assert effective_rank(independent * np.array([1, 1, 0, 0, 0, 0, 0, 0])[:, None, None]) == pytest.approx(2, rel=1e-3)
+    assert "no channel" in effective_rank(np.zeros((4, 5, 5))).reason
+    assert "one position" in effective_rank(np.zeros((4, 1, 1))).reason
+
+
+def test_images_are_pooled_and_wrong_latents_refused():
+    symbols = np.random.default_rng(7).integers(0, 4, (3, 2, 20, 20))
+    assert channel_entropies(symbols)[0] == pytest.approx(entropy_of_counts(np.bincount(symbols[:, 0].ravel())))
+    assert channel_entropies(symbols.astype(float)) == pytest.approx(channel_entropies(symbols))
+    for wrong, message in ((np.zeros((4, 4)), "channels, height"), (np.full((1, 2, 2), 0.5), "integers")):
+        with pytest.raises(MetricError, match=message):
+            channel_entropies(wrong)
+    with pytest.raises(MetricError, match="levels"):
+        level_usage(symbols, 3)
+
+
+@pytest.mark.parametrize("looks", [1.0, 4.4])
+def test_finely_quantized_speckle_has_its_differential_entropy_less_log_step(looks):
+    db = 10 * np.log10(np.random.default_rng(0).gamma(looks, 1 / looks, (1000, 1000)))
+    expected = (speckle_entropy(looks) + np.log(10 / np.log(10))) / np.log(2) - np.log2(0.1)
+    assert zeroth_order_entropy(quantize_db(db, step_db=0.1)) == pytest.approx(expected, abs=0.02)
+
+
+def test_entropy_of_known_samples():
+    assert zeroth_order_entropy(np.arange(256, dtype=np.uint8).reshape(16, 16), corrected=False) == 8
+    assert zeroth_order_entropy(np.zeros((4, 4), np.uint16)) == 0
+    with pytest.raises(MetricError, match="integers"):
+        zeroth_order_entropy(np.zeros((4, 4)))
+
+
+def test_quantized_raster_is_within_half_a_step_and_marks_nodata():
+    db = np.random.default_rng(1).normal(-10, 4, (50, 60))
+    levels = quantize_db(db, step_db=0.25)
+    assert levels.min() == 0
+    assert np.abs((levels - levels[0, 0]) * 0.25 - (db - db[0, 0])).max() <= 0.25
+    db[0, :5] = np.nan
+    levels = quantize_db(db, step_db=0.25)
+    assert (levels[0, :5] == 0).all()
+    assert levels[~np.isnan(db)].min() == 1
+
+
+def test_lossless_rate_is_that_of_the_file():
+    samples = np.random.default_rng(2).integers(0, 4, (200, 200))
+    assert lossless_bpp(samples, lambda array: zlib.compress(array.tobytes(), 9)) == pytest.approx(
+        8 * len(zlib.compress(samples.astype(np.uint8).tobytes(), 9)) / 40_000
+    )
+    assert lossless_bpp(samples * 300, lambda array: array.tobytes()) == 16
+    with pytest.raises(MetricError, match="65535"):
+        lossless_bpp(samples - 1, bytes)
+
+
+def test_share_of_speckle():
+    rng = np.random.default_rng(3)
+    clean = np.kron(rng.choice([-16.0, -12.0, -8.0, -4.0], (8, 8)), np.ones((32, 32)))
+    recorded = clean + 10 * np.log10(rng.gamma(4.4, 1 / 4.4, clean.shape))
+    share = speckle_share(recorded, clean, step_db=0.1)
+    assert share == pytest.approx(1 - 2 / zeroth_order_entropy(quantize_db(recorded, step_db=0.1)), abs=0.02)
+    coded = speckle_share(recorded, clean, step_db=0.1, encode=lambda a: zlib.compress(a.tobytes(), 9))
+    assert coded > 0.98
+    assert speckle_share(recorded, recorded) == 0
+    assert "constant" in speckle_share(np.zeros((5, 5)), np.zeros((5, 5))).reason
+    assert "no valid" in speckle_share(clean * np.nan, clean).reason
+
+
+@pytest.fixture(scope="module")
+def images():
+    rng = np.random.default_rng(0)
+    return rng.normal(-11, 3, (300, 300)), rng.normal(-10, 4, (300, 300))
+
+
+def test_against_scipy(images):
+    case = compared(*images)
+    counts = histograms(case)
+    p, q = counts.reference / counts.reference.sum(), counts.test / counts.test.sum()
+    assert js_divergence(case) == pytest.approx(jensenshannon(p, q, base=2) ** 2)
+    padded = counts.reference + 0.5, counts.test + 0.5
+    assert kl_divergence(case) == pytest.approx(stats.entropy(*padded, base=2))
+    assert hellinger(case) == pytest.approx(np.linalg.norm(np.sqrt(p) - np.sqrt(q)) / np.sqrt(2))
+    exact = stats.wasserstein_distance(images[0].ravel(), images[1].ravel())
+    assert wasserstein_db(case) == pytest.approx(exact, abs=0.02)
+
+
+def test_closed_forms_of_normal_distributions():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(-11, 3, (2000, 1000)), rng.normal(-9, 3, (2000, 1000))
+    case = compared(x, y)
+    assert kl_divergence(case) == pytest.approx(4 / 18 / np.log(2), rel=0.02)
+    assert hellinger(case) == pytest.approx(np.sqrt(1 - np.exp(-4 / 72)), rel=0.02)
+    assert wasserstein_db(case) == pytest.approx(2, rel=0.01)
+
+
+def test_a_shift_is_its_own_wasserstein_distance(images):
+    assert wasserstein_db(compared(images[0], images[0] + 0.8)) == pytest.approx(0.8, abs=0.02)
+
+
+def test_bins_are_fixed_by_the_clip_range_and_hold_everything():
+    image = np.array([[-1000.0, -40.1, -39.9, 20.1, 400.0, -np.inf]])
+    counts = histograms(compared(image, image))
+    assert counts.reference.size == BINS
+    assert counts.reference.sum() == 6
+    assert counts.reference[0] == 4
+    assert counts.reference[-1] == 2
+    assert counts.width == pytest.approx(60 / BINS)
+
+
+def test_disjoint_distributions_reach_the_largest_values():
+    case = compared(np.full((50, 50), -20.0), np.full((50, 50), 0.0))
+    assert js_divergence(case) == pytest.approx(1)
+    assert hellinger(case) == pytest.approx(1)
+    assert np.isfinite(kl_divergence(case))

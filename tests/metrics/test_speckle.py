@@ -1,0 +1,142 @@
+"""The speckle of a scene and its redraw; the ratio image of ideal despecklers, and the M-index against scikit-image."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.special import digamma
+
+from sarlab.metrics import Comparison, Reference, UndefinedMetric, Window
+from sarlab.metrics.columns import DB_PER_NEPER
+from sarlab.metrics.speckle import (
+    Speckle,
+    draw_speckle,
+    homogeneity,
+    lee_filter,
+    m_index,
+    ratio_image,
+    ratio_mean,
+    ratio_variance,
+    ratio_whiteness,
+    scene_speckle,
+    shuffled_homogeneity,
+    structure_percent,
+)
+from sarlab.metrics.spectra import window_autocorrelation
+
+WHITE = np.zeros((9, 9))
+WHITE[4, 4] = 1
+
+
+def db(intensity):
+    return 10 * np.log10(intensity)
+
+
+@pytest.mark.parametrize("looks", [0.8, 1.0, 4.4, 64.0])
+def test_white_speckle_follows_the_gamma_law(looks):
+    drawn = draw_speckle((300, 300), Speckle(looks, WHITE), np.random.default_rng(0))
+    assert stats.kstest(drawn.ravel(), "gamma", args=(looks, 0, 1 / looks)).pvalue > 1e-3
+
+
+def test_correlated_speckle_has_the_correlation_asked_for():
+    d2 = np.add.outer(np.arange(-4, 5) ** 2, np.arange(-4, 5) ** 2)
+    wanted = Speckle(4.0, 0.6**d2)
+    drawn = draw_speckle((512, 512), wanted, np.random.default_rng(1))
+    assert drawn.mean() == pytest.approx(1, abs=0.01)
+    assert drawn.var() == pytest.approx(0.25, rel=0.05)
+    measured = window_autocorrelation(DB_PER_NEPER * np.log(drawn), [Window(0, 0, 512, 512)])
+    assert measured[4, 5] == pytest.approx(0.6, abs=0.04)
+    assert measured[5, 5] == pytest.approx(0.36, abs=0.04)
+    np.testing.assert_allclose(measured, wanted.autocorrelation, atol=0.06)
+
+
+def test_speckle_of_a_scene_is_measured():
+    rng = np.random.default_rng(2)
+    white = rng.gamma(4.4, 1 / 4.4, (256, 256))
+    measured = scene_speckle(Reference(db(white), clip=(-25, 5)))
+    assert measured.looks == pytest.approx(4.4, rel=0.03)
+    assert measured.area == pytest.approx(1, abs=0.3)
+    assert scene_speckle(Reference(db(white), clip=(-25, 5), looks=5)).looks == 5
+    without_windows = scene_speckle(Reference(np.zeros((100, 100)), clip=(-25, 5), looks=3))
+    assert without_windows.looks == 3
+    assert without_windows.area == 1
+
+
+def test_lee_filter_smooths_speckle_and_keeps_an_isolated_target():
+    rng = np.random.default_rng(3)
+    intensity = rng.gamma(4, 1 / 4, (128, 128))
+    intensity[64, 64] = 500
+    filtered = lee_filter(intensity, np.ones(intensity.shape, bool), 4.0)
+    assert filtered[:50, :50].var() < 0.15 * intensity[:50, :50].var()
+    assert filtered.mean() == pytest.approx(intensity.mean(), rel=0.02)
+    assert filtered[64, 64] > 300
+
+
+@pytest.mark.parametrize("looks", [1.0, 4.4])
+def test_ratio_of_ideal_estimates(looks):
+    rng = np.random.default_rng(0)
+    speckle = rng.gamma(looks, 1 / looks, (700, 700))
+    clean = np.tile(np.linspace(-20, 0, 700), (700, 1))
+    recorded = clean + db(speckle)
+    ideal = Comparison(recorded, clean)
+    assert ratio_mean(ideal) == pytest.approx(1, abs=0.01)
+    assert ratio_variance(ideal) == pytest.approx(1 / looks, rel=0.02)
+    assert ratio_whiteness(ideal) > 0.97
+    # the best estimate in squared dB is the mean of the dB values
+    in_db = clean + 10 / np.log(10) * (digamma(looks) - np.log(looks))
+    assert ratio_mean(Comparison(recorded, in_db)) == pytest.approx(looks * np.exp(-digamma(looks)), rel=0.01)
+
+
+def test_published_values_of_the_biased_mean():
+    assert np.exp(-digamma(1)) == pytest.approx(1.78, abs=0.005)
+    assert 4.4 * np.exp(-digamma(4.4)) == pytest.approx(1.125, abs=0.001)
+
+
+def test_ratio_to_itself_and_to_zero():
+    image = np.random.default_rng(0).normal(-10, 3, (80, 80))
+    assert ratio_mean(Comparison(image, image)) == 1
+    assert ratio_variance(Comparison(image, image)) == 0
+    holed = image.copy()
+    holed[3, 4] = -np.inf
+    assert np.isnan(ratio_image(Comparison(image, holed))[3, 4])
+    with pytest.raises(UndefinedMetric, match="zero"):
+        ratio_mean(Comparison(image, np.full_like(image, -np.inf)))
+
+
+def test_homogeneity_is_scikit_images():
+    from skimage.feature import graycomatrix, graycoprops
+
+    levels = np.random.default_rng(1).integers(0, 32, (40, 60))
+    levels[10:30, 10:30] = 5
+    counts = graycomatrix(levels.astype(np.uint8), [1], [0, np.pi / 2], levels=32).sum(axis=3, keepdims=True)
+    expected = graycoprops(counts.astype(np.uint32), "homogeneity").item()
+    assert homogeneity(levels, np.ones(levels.shape, bool)) == pytest.approx(expected)
+
+
+def test_shuffled_homogeneity_is_the_mean_over_shuffles():
+    rng = np.random.default_rng(2)
+    levels = np.minimum(rng.gamma(4, 2, (64, 64)).astype(int), 31)
+    whole = np.ones(levels.shape, bool)
+    shuffles = [homogeneity(rng.permutation(levels.ravel()).reshape(levels.shape), whole) for _ in range(60)]
+    assert shuffled_homogeneity(levels) == pytest.approx(np.mean(shuffles), abs=4 * np.std(shuffles) / np.sqrt(60))
+
+
+def test_m_index_ranks_ideal_before_blurred_before_nothing_done():
+    from scipy.ndimage import uniform_filter
+
+    rng = np.random.default_rng(3)
+    clean = np.full((256, 256), -12.0)
+    clean[:, ::32] = -3
+    clean[100:150, 100:150] = -5
+    recorded = clean + db(rng.gamma(4, 1 / 4, clean.shape))
+    windows = [(160, 2, 80, 29), (20, 34, 60, 29), (170, 100, 60, 28)]
+    reference = Reference(recorded, windows=windows)
+    ideal = m_index(Comparison(reference, clean))
+    blurred = m_index(Comparison(reference, db(uniform_filter(10 ** (recorded / 10), 9))))
+    assert ideal < 1
+    assert blurred > 5 * ideal
+    with np.errstate(all="ignore"), pytest.raises(UndefinedMetric, match="equal"):
+        m_index(Comparison(reference, recorded))
+
+
+def test_structure_of_white_speckle_is_none():
+    assert structure_percent(np.random.default_rng(4).gamma(4, 1 / 4, (400, 400))) < 1
