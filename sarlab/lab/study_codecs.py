@@ -20,7 +20,7 @@ from sarlab.lab.studies import Context, study
 from sarlab.scenes.scene import Scene
 
 #: What the quick report compares: each kind of codec once, from the libraries that sarlab always has, and its own.
-SHORT = ("jpeg2000", "hevc12", "avif12", "jpegxl", "jpeg", "jpegls", "sz3", "klt", *(n for n in CURRENT if n != "klt8"))
+SHORT = ("jpeg2000", "hevc12", "avif12", "jpegxl", "jpeg", "jpegls", "sz3", *CURRENT)
 #: PSNR in dB: on Sentinel-1 from about 0.03 to 3 bit per pixel; ten of them carry the interval of BD-rate, 25 to 40 dB.
 PSNR_DB = tuple(float(value) for value in range(20, 43, 2))
 #: The anchor's other operating points, which must not change what a Bjøntegaard difference says.

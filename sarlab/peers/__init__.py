@@ -3,7 +3,7 @@
 Nothing heavy is imported before a codec is used, and a codec whose library is missing is listed with the reason.
 """
 
-from sarlab.peers import bounded, images, lossless, transform, video
+from sarlab.peers import bounded, images, lossless, video
 from sarlab.peers.container import codec_of
 
-__all__ = ["bounded", "codec_of", "images", "lossless", "transform", "video"]
+__all__ = ["bounded", "codec_of", "images", "lossless", "video"]

@@ -1,4 +1,4 @@
-"""Parts of the classical codecs: grid, nodata fill, container, masks, transform coder."""
+"""Parts of the classical codecs: grid, nodata fill, container, masks."""
 
 import struct
 import zlib
@@ -7,14 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.fft import dctn
 
-from sarlab.codec.rangecoder import RangeDecoder, RangeEncoder
-from sarlab.errors import BitstreamError, CodecError
-from sarlab.peers import container, transform
+from sarlab.errors import BitstreamError
+from sarlab.peers import container
 from sarlab.peers.images import Jpeg, jpegxl_distance
 from sarlab.peers.raster import Grid, fill_invalid
-from sarlab.scenes.embedded import embedded_split
 
 
 @settings(max_examples=200, deadline=None)
@@ -156,71 +153,3 @@ def test_jpegxl_distances_at_the_joints_of_its_scale():
     assert jpegxl_distance(90) == pytest.approx(1.0)
     assert jpegxl_distance(0) == 25
     assert jpegxl_distance(29.999) == pytest.approx(jpegxl_distance(30), abs=0.1)
-
-
-# --- transform codec --------------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    n=st.sampled_from([2, 4, 8]), rows=st.integers(1, 6), columns=st.integers(1, 6),
-    scale=st.sampled_from([0.0, 0.2, 3.0, 300.0, 20000.0]), seed=st.integers(0, 2**31),
-)  # fmt: skip
-def test_coefficients_come_back(n, rows, columns, scale, seed):
-    q = np.rint(np.random.default_rng(seed).laplace(0, 1, (n, n, rows, columns)) * scale).astype(np.int64)
-    encoder = RangeEncoder()
-    transform._encode(encoder, q)
-    assert np.array_equal(transform._decode(RangeDecoder(encoder.finish()), q.shape), q)
-
-
-def test_coefficients_that_no_table_reaches_are_refused():
-    q = np.zeros((2, 2, 1, 2), np.int64)
-    q[0, 0, 0] = 600_000, -600_000
-    with pytest.raises(CodecError, match="1200000 steps"):
-        transform._encode(RangeEncoder(), q)
-
-
-def test_gaussian_coefficients_cost_about_their_entropy():
-    # White Gaussian of 8 steps: h = log2(8·√(2πe)) = 5.047 bit.
-    q = np.rint(np.random.default_rng(0).normal(0, 8, (8, 8, 32, 32))).astype(np.int64)
-    q[0, 0] = 0
-    encoder = RangeEncoder()
-    transform._encode(encoder, q)
-    bits = 8 * len(encoder.finish()) / (63 * 32 * 32)
-    assert 5.04 < bits < 5.047 + 0.12
-
-
-def test_octaves_are_exact_at_powers_of_two():
-    values = 2 ** np.arange(21)
-    assert np.array_equal(transform._octaves(values), 8 * np.arange(21))
-    assert np.array_equal(transform._octaves(values[1:] - 1), 8 * np.arange(1, 21) - np.array([8, 4, 2, *[1] * 17]))
-
-
-def test_the_klt_is_orthonormal_and_compacts_no_worse_than_the_dct():
-    basis = transform.klt_basis()
-    assert np.abs(basis @ basis.T - np.eye(256)).max() < 1e-12
-    plane = embedded_split().test[0].data[0].astype(np.float64)
-    blocks = plane[: plane.shape[0] // 16 * 16, : plane.shape[1] // 16 * 16]
-    blocks = blocks.reshape(blocks.shape[0] // 16, 16, -1, 16).transpose(0, 2, 1, 3).reshape(-1, 16, 16)
-    blocks = blocks - blocks.mean()
-    klt = np.square(blocks.reshape(-1, 256) @ basis.T).mean(0)
-    dct = np.square(dctn(blocks, axes=(1, 2), norm="ortho")).mean(0)
-    assert klt.sum() == pytest.approx(dct.sum())
-    # Coding gain: the geometric mean of the variances, on scenes it was not fitted to.
-    assert np.log2(klt).mean() < np.log2(dct).mean() + 0.01
-
-
-def test_the_klt_of_a_stationary_process_is_found():
-    # First-order autoregression along columns, white along rows: energy packs into the DC of each row of blocks.
-    generator = np.random.default_rng(0)
-    noise = generator.normal(size=(400, 400))
-    plane = np.empty_like(noise)
-    plane[:, 0] = noise[:, 0]
-    for column in range(1, 400):
-        plane[:, column] = 0.95 * plane[:, column - 1] + np.sqrt(1 - 0.95**2) * noise[:, column]
-    basis = transform.fit_klt([plane], size=4).astype(np.float64) / 2**15
-    lags = 0.95 ** np.abs(np.subtract.outer(np.arange(4), np.arange(4)))
-    covariance = np.kron(np.eye(4), lags)
-    turned = basis @ covariance @ basis.T
-    wanted = np.sort(np.linalg.eigvalsh(covariance))
-    assert np.sort(np.diag(turned)) == pytest.approx(wanted, rel=0.03)
