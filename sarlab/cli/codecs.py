@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
     from sarlab.codec.codec import codecs
-    from sarlab.lab.codec_tables import codec_table
+    from sarlab.lab.evaluate import codec_table
 
     for name in args.names:
         codecs[name]

@@ -1,18 +1,22 @@
-"""Evaluate: codecs × scenes × targets → tidy rows, from real files.
+"""Evaluate codecs on scenes: tidy rows measured on real files, and their comparison by Bjøntegaard differences.
 
     Input (one band) ──Search.find(target)──▶ file ──┬─ bytes on disk ─▶ rate columns
                                                      └─ decompress ─▶ score ─▶ metric columns
 
-One task is one codec on one band, so tasks run in parallel processes; encoders keep to one thread. Every finished row
-goes to a journal beside the output, keyed by all that decides it: a second call computes only what is missing.
+One task is one codec on one band; tasks run in parallel processes, and encoders keep to one thread. Every finished row
+goes to a journal next to the output, keyed by everything that decides it: a second call computes only what is missing.
 """
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,37 +24,41 @@ import numpy as np
 import pandas as pd
 
 from sarlab.codec.codec import Codec, codecs, usable
-from sarlab.codec.targets import KINDS, Target
-from sarlab.errors import CodecError, ResultsError
-from sarlab.files import replacing
-from sarlab.lab.codec_rows import Task, measure, row_key
+from sarlab.codec.targets import KINDS, Search, Target, Trial
+from sarlab.errors import CodecError, ResultsError, SarlabError
+from sarlab.files import write_bytes
 from sarlab.lab.inputs import Input, load_inputs
-from sarlab.lab.journal import Journal
 from sarlab.lab.machine import inherited, thread_environment
-from sarlab.lab.results import write_table
+from sarlab.lab.results import read_table
+from sarlab.metrics import Reference, described, score
+from sarlab.metrics import metrics as known_metrics
+from sarlab.metrics.rate import bd_table, bits_per_pixel, measured_cr, measured_cr_lossless
+from sarlab.peers.container import MAGIC
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.splits import Split
+from sarlab.specs import content_hash
 
-#: Columns before the metrics, in order.
+#: Raise by one when a change of the code changes the rows: journals and studies then compute them again.
+ROWS_VERSION = 1
+#: Columns before the metrics, in order, and those after.
 COLUMNS = [
     *("codec", "family", "quality", "target", "target_value", "scene", "band", "split", "acquisition", "simulated"),
-    *(
-        "looks",
-        "seen_in_training",
-        "native_bits",
-        "bit_depth",
-        "height",
-        "width",
-        "pixels",
-        "valid_share",
-        "duplicate_share",
-    ),
-    *("bytes", "bpp", "measured_cr", "lossless_bytes", "measured_cr_lossless", "clip_low", "clip_high", "clip_source"),
+    *("looks", "seen_in_training", "native_bits", "bit_depth", "height", "width", "pixels", "valid_share"),
+    *("duplicate_share", "bytes", "bpp", "measured_cr", "lossless_bytes", "measured_cr_lossless"),
+    *("clip_low", "clip_high", "clip_source"),
 ]
-#: Formats of a table.
-SUFFIXES = (".csv", ".parquet", ".json")
-#: Columns after the metrics.
 LAST_COLUMNS = ["encode_seconds", "decode_seconds", "threads", "codec_version", "file", "reason"]
+#: Columns without which a table holds no rows of `evaluate`.
+NEEDED = ("codec", "scene", "band", "target", "target_value", "bpp")
+#: Lossless codecs; `measured_cr_lossless` is relative to the smallest of their files.
+LOSSLESS = ("lossless-jpegls", "lossless-jpeg2000")
+#: Suffixes of saved files: classical codecs, and those with a container of their own.
+SUFFIXES = (".srlc", ".sarl")
+#: Codecs that the others are compared with, the PSNR interval of the protocol for Sentinel-1 (W about 28 to 30 dB), and
+#: its targets.
+ANCHORS = ("jpeg2000", "hevc12")
+PSNR_INTERVAL = (25.0, 40.0)
+PSNR_TARGETS = "25:40:11"
 
 
 def evaluate(
@@ -77,9 +85,9 @@ def evaluate(
     scenes : sequence of str, Path, Scene or Split
         Files, folders or names of the catalog; of a split its test and independent scenes.
     targets : sequence of Target
-        What each file shall have; default each codec's own grid of qualities.
+        Goals of the files; by default each codec's own grid of qualities.
     quantity : str
-        What the samples of files are.
+        Quantity of the samples in files.
     bands : sequence of str, optional
         Only these.
     clip : (low, high) or mapping of band to it, optional
@@ -87,7 +95,7 @@ def evaluate(
     metrics : sequence of str, optional
         Only these metric columns.
     workers : int
-        Processes; 0 for one a core, 1 for none but this one.
+        Processes; 0 for one per core, 1 for only this one.
     journal : Path, optional
         File of finished rows.
     save_files : Path, optional
@@ -95,7 +103,7 @@ def evaluate(
     progress : callable, optional
         Called with (finished rows, all rows).
     notes : callable, optional
-        Called with what a reader should know of the scenes, such as that only the middle of a huge one is used.
+        Called with remarks on the scenes, such as that only the middle of a huge one is used.
 
     Returns
     -------
@@ -109,11 +117,8 @@ def evaluate(
     """
     for name in names:
         usable(name)
-    if metrics is not None:
-        from sarlab.metrics import metrics as known
-
-        for name in metrics:
-            known[name]
+    for name in metrics or ():
+        known_metrics[name]
     items = load_inputs(scenes, quantity=quantity, bands=bands, clip=clip)
     if notes is not None:
         for note in dict.fromkeys(item.note for item in items if item.note):
@@ -124,75 +129,130 @@ def evaluate(
         for name in dict.fromkeys(names):
             keyed = [(row_key(name, item, t, chosen), t) for t in _targets_of(codecs[name], item, targets)]
             order += [key for key, _ in keyed]
-            missing = [
-                pair for pair in keyed if pair[0] not in kept.rows or not _is_saved(kept.rows[pair[0]], save_files)
-            ]
+            missing = [(key, t) for key, t in keyed if not _is_done(kept.rows.get(key), save_files)]
             if missing:
                 tasks.append(Task(name, item, tuple(missing), chosen, save_files))
-    total = len(order)
-    finished = total - sum(len(task.targets) for task in tasks)
+    finished = len(order) - sum(len(task.targets) for task in tasks)
     for key, row in _carry_out(tasks, workers):
         kept.add(key, row)
         finished += 1
         if progress is not None:
-            progress(finished, total)
-    return table_of([kept.rows[key] for key in order])
+            progress(finished, len(order))
+    frame = pd.DataFrame([kept.rows[key] for key in order])
+    # Whole numbers that may be missing: exact in every format.
+    frame = frame.astype({"bytes": "Int64", "lossless_bytes": "Int64"})
+    measured = [column for column in frame if column not in COLUMNS and column not in LAST_COLUMNS]
+    return frame[[c for c in COLUMNS if c in frame] + measured + [c for c in LAST_COLUMNS if c in frame]]
 
 
-def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows as a table with the columns in their order."""
-    frame = pd.DataFrame(list(rows))
-    for column in ("bytes", "lossless_bytes"):
-        # Whole numbers that may be missing: exact in every format.
-        frame[column] = frame[column].astype("Int64")
-    metric_columns = [column for column in frame if column not in COLUMNS and column not in LAST_COLUMNS]
-    return frame[[c for c in COLUMNS if c in frame] + metric_columns + [c for c in LAST_COLUMNS if c in frame]]
-
-
-def check_output(path: Path) -> None:
-    """Refuse a table that could not be written in the end, before the work begins."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise ResultsError(f"{path}: a table of rows ends in {', '.join(SUFFIXES)}")
-    if path.is_dir():
-        raise ResultsError(f"{path} is a folder; give the name of a file")
-
-
-def write_rows(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV, Parquet or JSON (by suffix) in one step.
+def read_rows(path: Path) -> pd.DataFrame:
+    """Read a table of evaluated codecs.
 
     Raises
     ------
     ResultsError
-        Another suffix.
+        If the file is missing, or holds something else.
     """
-    check_output(path)
-    suffix = path.suffix.lower()
-    if suffix == ".csv":
-        write_table(frame, path)
-    elif suffix == ".parquet":
-        with replacing(path) as temporary:
-            frame.to_parquet(temporary, index=False)
-    else:
-        with replacing(path) as temporary:
-            frame.to_json(temporary, orient="records", indent=1)
-
-
-def read_rows(path: Path) -> pd.DataFrame:
-    """Read a table that `write_rows` wrote."""
+    wanted = "the rows that 'sarlab evaluate … --out rows.csv' writes are needed here"
     if not path.is_file():
-        raise ResultsError(f"{path}: no such table; make it with 'sarlab evaluate … --out {path}'")
-    check_output(path)
+        raise ResultsError(f"{path}: no such table; {wanted}")
     try:
-        frame = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".json": pd.read_json}[path.suffix.lower()](path)
-    except Exception as error:
-        raise ResultsError(f"{path}: not a table of rows ({error})") from error
-    missing = [column for column in ("codec", "scene", "band", "target", "bpp") if column not in frame]
-    if missing:
-        raise ResultsError(f"{path}: no table of evaluated codecs, it has no column {', '.join(missing)}")
-    return frame
+        frame = read_table(path)
+    except ResultsError as error:
+        raise ResultsError(f"{error}; {wanted}") from error
+    if missing := [column for column in NEEDED if column not in frame]:
+        raise ResultsError(f"{path} has no column {', '.join(missing)}; {wanted}")
+    return frame.assign(band=frame["band"].fillna(""))  # of files that name none
+
+
+def parse_targets(kind: str, text: str) -> list[Target]:
+    """Parse ``"0.1,0.5,1"`` or ``"25:40:11"`` (first, last, how many).
+
+    Raises
+    ------
+    CodecError
+        If the text is no list of numbers.
+    """
+    if kind not in KINDS:
+        raise CodecError(f"unknown target '{kind}'; use one of {', '.join(KINDS)}")
+    try:
+        if ":" in text:
+            first, last, count = text.split(":")
+            values = np.linspace(float(first), float(last), int(count)).tolist()
+        else:
+            values = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise CodecError(f"'{text}' is no list of numbers; write 0.1,0.5,1 or 25:40:11 (first:last:how many)") from None
+    return [Target(kind, value) for value in values]
+
+
+class Journal:
+    """Finished rows of a long table by content hash, one JSON line each.
+
+    Parameters
+    ----------
+    path : Path or None
+        None keeps nothing.
+    """
+
+    def __init__(self, path: Path | None):
+        self.path = path
+        self.rows: dict[str, dict[str, Any]] = {}
+        if path is None or not path.exists():
+            return
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ResultsError(
+                f"{path}: the journal of an earlier evaluation is unreadable ({error}); delete it"
+            ) from error
+        for line in lines:
+            try:
+                entry = json.loads(line)
+                self.rows[entry["key"]] = entry["row"]
+            except (ValueError, KeyError, TypeError):
+                continue  # the line that was being written when the process was killed
+
+    def add(self, key: str, row: dict[str, Any]) -> None:
+        """Keep a row; it is on disk before this returns."""
+        self.rows[key] = row
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        whole = not self.path.exists() or self.path.read_bytes()[-1:] in (b"", b"\n")
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(("" if whole else "\n") + json.dumps({"key": key, "row": row}) + "\n")
 
 
 # --- tasks ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One codec on one band.
+
+    Parameters
+    ----------
+    codec : str
+    item : Input
+    targets : tuple of (str, Target)
+        Each with the key of its row, which the calling process made: workers never decide the name of a row.
+    metrics : tuple of str or None
+        Columns to compute; None for all.
+    folder : Path or None
+        Where files are saved.
+    """
+
+    codec: str
+    item: Input
+    targets: tuple[tuple[str, Target], ...]
+    metrics: tuple[str, ...] | None = None
+    folder: Path | None = None
+
+
+def row_key(name: str, item: Input, target: Target, metrics: tuple[str, ...] | None) -> str:
+    """Content hash of all that decides a row: versions of rows and codec, target, samples, metrics."""
+    return content_hash(ROWS_VERSION, name, codecs[name].version(), target.kind, target.value, item.digest, metrics)
 
 
 def _targets_of(codec: Codec, item: Input, targets: Sequence[Target]) -> tuple[Target, ...]:
@@ -203,7 +263,9 @@ def _targets_of(codec: Codec, item: Input, targets: Sequence[Target]) -> tuple[T
     return tuple(targets) or tuple(Target("quality", quality) for quality in grid)
 
 
-def _is_saved(row: Mapping[str, Any], folder: Path | None) -> bool:
+def _is_done(row: Mapping[str, Any] | None, folder: Path | None) -> bool:
+    if row is None:
+        return False
     if folder is None or not row["file"]:
         return folder is None or bool(row["reason"])
     path = folder / row["file"]
@@ -234,22 +296,179 @@ def _measured(task: Task) -> list[tuple[str, dict[str, Any]]]:
     return list(measure(task))
 
 
-def parse_targets(kind: str, text: str) -> list[Target]:
-    """Targets from ``"0.1,0.5,1"`` or ``"25:40:11"`` (first, last, how many).
+def measure(task: Task) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(key, row) of every target of a task."""
+    codec, item = codecs[task.codec], task.item
+    clip = None if np.isnan(item.clip[0]) else {item.scene.bands[0]: item.clip}
+    search = Search(codec, item.scene, clip)
+    for key, target in task.targets:
+        row, reason = _described(codec, item, target), item.reason
+        if not reason:
+            try:
+                trial = search.find(target)
+                row |= _rates(trial, item) | _saved(trial, task, target)
+                scores = _scores(item, search.decode(trial).data[0], task.metrics)
+                row |= {**scores, "encode_seconds": trial.encode_seconds, "decode_seconds": trial.decode_seconds}
+                reason = scores.reason
+            except SarlabError as error:
+                reason = str(error)
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+        row["reason"] = reason
+        yield key, {name: _plain(value) for name, value in row.items()}
 
-    Raises
-    ------
-    CodecError
-        The text is no list of numbers.
+
+def _described(codec: Codec, item: Input, target: Target) -> dict[str, Any]:
+    scene, capabilities = item.scene, codec.capabilities
+    empty = dict.fromkeys(("quality", "bytes", "bpp", "measured_cr", "lossless_bytes", "measured_cr_lossless"), np.nan)
+    return {
+        **empty,
+        "codec": codec.name, "family": codec.family, "target": target.kind, "target_value": target.value,
+        "scene": scene.name, "band": scene.bands[0], "split": item.split, "acquisition": scene.acquisition,
+        "simulated": scene.simulated, "looks": np.nan if scene.looks is None else scene.looks,
+        "seen_in_training": scene.seen_in_training if capabilities.trained else "false",
+        "native_bits": scene.native_bits, "bit_depth": capabilities.bits,
+        "height": scene.shape[1], "width": scene.shape[2], "pixels": scene.shape[1] * scene.shape[2],
+        "valid_share": float(scene.valid.mean()), "duplicate_share": item.duplicate_share,
+        "clip_low": item.clip[0], "clip_high": item.clip[1], "clip_source": item.clip_source,
+        "encode_seconds": np.nan, "decode_seconds": np.nan, "threads": 1, "codec_version": codec.version(), "file": "",
+    }  # fmt: skip
+
+
+def _rates(trial: Trial, item: Input) -> dict[str, Any]:
+    size, pixels, lossless = len(trial.data), item.scene.data[0].size, _lossless_bytes(item)
+    return {
+        "quality": trial.quality,
+        "bytes": size,
+        "bpp": bits_per_pixel(size, pixels),
+        "measured_cr": measured_cr(size, pixels, native_bits=item.scene.native_bits),
+        "lossless_bytes": lossless,
+        "measured_cr_lossless": measured_cr_lossless(size, lossless) if lossless else np.nan,
+    }
+
+
+def _saved(trial: Trial, task: Task, target: Target) -> dict[str, Any]:
+    if task.folder is None:
+        return {}
+    parts = (task.item.scene.name, task.item.scene.bands[0], f"{task.codec}-{target.kind}-{target.value:g}")
+    name = "/".join(re.sub(r"[^\w.+-]+", "_", part).lstrip(".") or "_" for part in parts)
+    name += SUFFIXES[not trial.data.startswith(MAGIC)]
+    write_bytes(task.folder / name, trial.data)
+    return {"file": name, "bytes": (task.folder / name).stat().st_size}
+
+
+def _scores(item: Input, decoded_db: np.ndarray, columns: tuple[str, ...] | None) -> Any:
+    if columns is None and item.clean_db is None:
+        columns = tuple(metric.name for metric in described() if not metric.needs_clean)
+    return score(_reference(item), decoded_db, columns=columns)
+
+
+def _reference(item: Input) -> Reference:
+    """Metrics of the band alone, for all codecs that this process measures on it."""
+    make = lambda: Reference(item.db, clip=item.clip, looks=item.scene.looks, clean_db=item.clean_db)  # noqa: E731
+    return _once(("reference", item.digest), make)
+
+
+def _lossless_bytes(item: Input) -> int:
+    """Smallest lossless file of the band's integer raster; 0 if no library for it is installed."""
+    names = [name for name in LOSSLESS if codecs[name].available().ok]
+    return _once(
+        ("lossless", item.digest),
+        lambda: min((len(codecs[name].compress(item.scene, quality=0)) for name in names), default=0),
+    )
+
+
+_made: OrderedDict[tuple[str, str], Any] = OrderedDict()
+
+
+def _once(key: tuple[str, str], make: Callable[[], Any]) -> Any:
+    """Keep what was made for the last few bands: tasks of one band come one after the other."""
+    if key not in _made:
+        _made[key] = make()
+        while len(_made) > 6:
+            _made.popitem(last=False)
+    return _made[key]
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON holds."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def codec_table() -> list[dict[str, Any]]:
+    """Capabilities of every registered codec, in plain values."""
+    rows = []
+    for name in codecs:
+        codec = codecs[name]
+        capabilities, scale = codec.capabilities, codec.capabilities.quality
+        ok, reason = codec.available()
+        rows.append(
+            {
+                "name": name, "family": codec.family, "available": ok, "reason": reason,
+                "version": codec.version() if ok else "", "domain": codec.domain, "bits": capabilities.bits,
+                "lossless": capabilities.lossless, "error_bounded": capabilities.error_bounded,
+                "bands": capabilities.bands, "deterministic": capabilities.deterministic, "trained": capabilities.trained,
+                "quality": scale.meaning, "quality_low": scale.low, "quality_high": scale.high,
+                "quality_step": scale.step, "grid": list(scale.grid), "about": (codec.__doc__ or "").strip().split("\n")[0],
+            }
+        )  # fmt: skip
+    return rows
+
+
+def bd_rows(
+    rows: pd.DataFrame,
+    *,
+    metrics: Sequence[str] = ("psnr_db",),
+    anchors: Sequence[str] = ANCHORS,
+    interval: tuple[float, float] | None = None,
+) -> pd.DataFrame:
+    """BD-rate and BD-quality of evaluated codecs against anchors, per band.
+
+    By the protocol, curves are compared at matched PSNR, so rows at PSNR targets are used if there are any. Otherwise all
+    rows are used, and the reason column says so.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of `evaluate`.
+    metrics : sequence of str
+        Columns that are monotone in the rate.
+    anchors : sequence of str
+        Codecs; those that are not in the table are skipped.
+    interval : (low, high), optional
+        Of the metric. Default: 25 to 40 dB for ``psnr_db``, the range that both curves share for others.
+
+    Returns
+    -------
+    DataFrame
+        Columns of `sarlab.metrics.rate.bd_table` and ``band``.
     """
-    if kind not in KINDS:
-        raise CodecError(f"unknown target '{kind}'; use one of {', '.join(KINDS)}")
-    try:
-        if ":" in text:
-            first, last, count = text.split(":")
-            values = np.linspace(float(first), float(last), int(count)).tolist()
-        else:
-            values = [float(part) for part in text.split(",")]
-    except ValueError:
-        raise CodecError(f"'{text}' is no list of numbers; write 0.1,0.5,1 or 25:40:11 (first:last:how many)") from None
-    return [Target(kind, value) for value in values]
+    present = [anchor for anchor in anchors if anchor in set(rows["codec"])]
+    if not present:
+        raise ResultsError(
+            f"the table has none of the anchors {', '.join(anchors)}; evaluate one of them on the same scenes"
+        )
+    matched = rows[rows["target"] == "psnr"]
+    note = "" if len(matched) else "not at matched PSNR"
+    used = (matched if len(matched) else rows).dropna(subset=["bpp"])
+    if used.empty:
+        raise ResultsError("the table has no row with a rate")
+    tables = []
+    for band, part in used.groupby("band", sort=False):
+        for anchor in present:
+            for metric in metrics:
+                if anchor not in set(part["codec"]):
+                    continue
+                stated = interval or (PSNR_INTERVAL if metric == "psnr_db" else None)
+                table = bd_table(part, anchor=anchor, metric=metric, interval=stated)
+                table.insert(0, "band", band)
+                tables.append(table[table["codec"] != anchor])
+    if not tables or not sum(map(len, tables)):
+        raise ResultsError("the table has no codec beside the anchor")
+    result = pd.concat(tables, ignore_index=True)
+    if note:
+        result["reason"] = [f"{note}; {reason}" if reason else note for reason in result["reason"]]
+    return result

@@ -1,26 +1,31 @@
-"""Operating points: measured ways to compress, what each keeps at worst, and the furthest one that a reader may go.
+"""Operating points: measured ways to compress, what each keeps at worst, and the highest compression within thresholds.
 
     rows of runs ─┐
-                  ├─▶ points (one a network and quantizer, or codec and setting) ─▶ thresholds ─▶ recommendation
+                  ├─▶ points (one per network and quantizer, or codec and setting) ─▶ thresholds ─▶ recommendation
     rows of codecs┘
 
-A threshold is met *with confidence* if it is met on every band by the unfavorable end of the 95 % interval over
-acquisitions; with fewer than three acquisitions there is no interval, and the worst scene has to meet it.
+A threshold is met *with confidence* if the unfavorable end of the 95 % interval over acquisitions meets it on every
+band. With fewer than five acquisitions there is no interval, and the worst scene has to meet it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sarlab.lab.thresholds import FEWEST_ACQUISITIONS, Threshold
+from sarlab.errors import ResultsError
+from sarlab.metrics import metrics
+from sarlab.metrics.intervals import LEAST_OBSERVATIONS, interval
 
-#: What a recommendation tells beside what it was asked for.
+#: Metrics that a recommendation reports besides those it was asked for.
 TOLD = ("psnr_db", "epi_roa", "enl_ratio", "bias_db", "rmse_k8_db", "rmse_k32_db")
-#: What is lost: column → (words, whether the column counts what is kept, unit).
+#: Losses: column → (words, whether the column counts what is kept, unit).
 LOST = {
     "rmse_db": ("error of a pixel", False, "dB"),
     "rmse_k8_db": ("error of 8×8 means", False, "dB"),
@@ -30,8 +35,102 @@ LOST = {
 }
 NETWORK_KEYS = ("architecture", "init", "spatial_reduction", "latent_channels", "width", "depth", "quantizer")
 CODEC_KEYS = ("codec", "target", "target_value")
-#: How the setting of a codec is called.
+#: Setting of a codec in words.
 SETTING = {"psnr": "{:g} dB", "bpp": "{:g} bpp", "quality": "quality {:g}", "max_error_db": "{:g} dB of largest error"}
+#: The guide's use cases: name, threshold of PSNR in dB, and the ratio it suggests.
+USE_CASES = {
+    "archive": ("high quality archive", 35.0, 8),
+    "bandwidth": ("bandwidth constrained", 30.0, 16),
+    "extreme": ("extreme constraint", 27.0, 32),
+    "preview": ("preview, thumbnail", 24.0, 64),
+}
+#: Files are made to meet a value within what `sarlab.codec.targets` searches for: that counts as met.
+TOLERANCE = {"psnr_db": 0.02}
+
+
+# --- thresholds -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A limit on one metric.
+
+    Parameters
+    ----------
+    metric : str
+        Column.
+    side : {"min", "max"}
+    value : float
+    """
+
+    metric: str
+    side: str
+    value: float
+
+    @property
+    def of_magnitude(self) -> bool:
+        """True if a perfect reconstruction has 0 in this column: then ``max`` limits the magnitude."""
+        return self.side == "max" and self.metric in metrics and metrics[self.metric].better == "zero"
+
+    @property
+    def text(self) -> str:
+        """For people: ``psnr_db ≥ 30``."""
+        name = f"|{self.metric}|" if self.of_magnitude else self.metric
+        return f"{name} {'≥' if self.side == 'min' else '≤'} {self.value:g}"
+
+    def met(self, margin: float) -> bool:
+        """True for a margin of a threshold that is met; unknown margins (NaN) do not meet it."""
+        return margin >= -TOLERANCE.get(self.metric, 0.0)
+
+    def margin(self, values: np.ndarray, acquisitions: Sequence[Any]) -> float:
+        """Distance from the threshold at worst: negative if it is missed, NaN if nothing is known."""
+        values = np.asarray(values, float)
+        if self.of_magnitude:
+            values = np.abs(values)
+        gained = values - self.value if self.side == "min" else self.value - values
+        known = np.isfinite(gained)
+        if not known.any():
+            return float("nan")
+        groups = [str(name) for name, is_known in zip(acquisitions, known, strict=True) if is_known]
+        if len(set(groups)) < LEAST_OBSERVATIONS:
+            return float(gained[known].min())
+        return interval(gained[known], groups).low
+
+
+def parse_threshold(text: str, side: str, columns: Iterable[str]) -> Threshold:
+    """Parse ``psnr=30``. Short names are allowed: ``psnr``, ``bias``, ``rmse_8x8_db``.
+
+    Raises
+    ------
+    ResultsError
+        If it is not ``name=number``, or no column has that name.
+    """
+    name, equals, number = text.partition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = float("nan")
+    if not equals or not np.isfinite(value):
+        raise ResultsError(f"'{text}' is no threshold; write name=number, such as psnr=30")
+    columns = set(columns)
+    name = re.sub(r"_(\d+)x\1(?=_|$)", r"_k\1", name.strip())
+    for candidate in (name, f"{name}_db"):
+        if candidate in columns:
+            return Threshold(candidate, side, value)
+    measured = sorted(columns & set(metrics))
+    likely = [column for column in measured if column.startswith(name[:4])] or get_close_matches(name, measured)
+    hint = f"did you mean {', '.join(likely[:4])}" if likely else f"there are {', '.join(measured)}"
+    raise ResultsError(f"no column '{name}' in these results; {hint}")
+
+
+def use_case(name: str) -> tuple[Threshold, ...]:
+    """Thresholds of one of the guide's use cases."""
+    if name not in USE_CASES:
+        raise ResultsError(f"unknown use case '{name}'; use {', '.join(USE_CASES)}")
+    return (Threshold("psnr_db", "min", USE_CASES[name][1]),)
+
+
+# --- points -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +145,7 @@ class Point:
     command : str
         To use it.
     cr, bpp : float
-        Compression ratio against the recorded product and bits per pixel and band: mean of bits over scenes.
+        Compression ratio against the recorded product, and bits per pixel and band: means of bits over scenes.
     rows : DataFrame
         Its rows, one per scene and band.
     """
@@ -63,70 +162,67 @@ class Point:
         """Mean over acquisitions and bands."""
         if metric not in self.rows:
             return float("nan")
-        values = pd.to_numeric(self.rows[metric], errors="coerce")
-        return float(values.groupby(self.rows["acquisition"].astype(str)).mean().mean())
+        return float(self.rows.groupby("acquisition")[metric].mean().mean())
 
     def lost(self) -> dict[str, float]:
-        """What is lost, in the words and units of `LOST`; what was not measured is left out."""
+        """Losses in the words and units of `LOST`; those that were not measured are skipped."""
         found = {}
         for name, (words, kept, unit) in LOST.items():
-            mean = self._of_all_targets() if name == "targets_kept" else self.mean(name)
+            mean = self._targets_kept() if name == "targets_kept" else self.mean(name)
             value = 1 - mean if kept else mean
             if np.isfinite(value):
                 found[f"{words} ({unit})"] = float(np.clip(100 * value, 0, 100)) if unit == "%" else value
         return found
 
-    def _of_all_targets(self) -> float:
+    def _targets_kept(self) -> float:
         """Share of the point targets of all scenes together that is kept: a scene may have one or two only."""
         if not {"targets", "targets_kept"} <= set(self.rows):
             return float("nan")
-        count = pd.to_numeric(self.rows["targets"], errors="coerce")
-        kept = count * pd.to_numeric(self.rows["targets_kept"], errors="coerce")
-        return float(kept.sum() / count[kept.notna()].sum()) if kept.notna().any() else float("nan")
-
-    def sure(self, threshold: Threshold) -> float:
-        """Value of its metric that is met with confidence: at least so much, or at most."""
-        return threshold.value + (1 if threshold.side == "min" else -1) * self.margin(threshold)
-
-    @property
-    def pictures(self) -> int:
-        """Bands of scenes that it was measured on."""
-        return len(self.rows[["scene", "band"]].drop_duplicates())
-
-    @property
-    def certain(self) -> str:
-        """Where the confidence comes from, in words."""
-        scenes, acquisitions = self.rows["scene"].nunique(), self.rows["acquisition"].nunique()
-        counted = f"{scenes} scene{'s' * (scenes != 1)} of {acquisitions} acquisition{'s' * (acquisitions != 1)}"
-        if acquisitions < FEWEST_ACQUISITIONS:
-            return f"{counted}: too few for an interval, so the worst scene and band count"
-        return f"{counted}: the unfavorable end of the 95 % interval of the worst band counts"
+        known = self.rows[self.rows["targets_kept"].notna()]
+        count = known["targets"].sum()
+        return float((known["targets"] * known["targets_kept"]).sum() / count) if count else float("nan")
 
     def margin(self, threshold: Threshold) -> float:
         """Smallest margin over the bands."""
         if threshold.metric not in self.rows:
             return float("nan")
         found = [
-            threshold.margin(
-                pd.to_numeric(rows[threshold.metric], errors="coerce").to_numpy(), list(rows["acquisition"])
-            )
+            threshold.margin(rows[threshold.metric].to_numpy(float), list(rows["acquisition"]))
             for _, rows in self.rows.groupby("band", sort=False)
         ]
         return min(found) if not np.isnan(found).any() else float("nan")
+
+    def sure(self, threshold: Threshold) -> float:
+        """Value of its metric that is met with confidence: at least so much, or at most."""
+        return threshold.value + (1 if threshold.side == "min" else -1) * self.margin(threshold)
 
     def missed(self, thresholds: Sequence[Threshold]) -> list[Threshold]:
         """Thresholds that it does not meet with confidence."""
         return [threshold for threshold in thresholds if not threshold.met(self.margin(threshold))]
 
     def shortfall(self, thresholds: Sequence[Threshold]) -> tuple[int, float]:
-        """How many thresholds it misses, and by how much of their values; what is unknown is missed by all of it."""
+        """Number of thresholds that it misses, and their relative distances; unknown ones are missed by all of it."""
         missed = self.missed(thresholds)
         shares = [-self.margin(threshold) / max(abs(threshold.value), 1e-9) for threshold in missed]
         return len(missed), sum(share if np.isfinite(share) else 1.0 for share in shares)
 
+    @property
+    def pictures(self) -> int:
+        """Number of bands of scenes that it was measured on."""
+        return len(self.rows[["scene", "band"]].drop_duplicates())
+
+    @property
+    def certain(self) -> str:
+        """Source of the confidence, in words."""
+        scenes, acquisitions = self.rows["scene"].nunique(), self.rows["acquisition"].nunique()
+        counted = f"{scenes} scene{'s' * (scenes != 1)} of {acquisitions} acquisition{'s' * (acquisitions != 1)}"
+        if acquisitions < LEAST_OBSERVATIONS:
+            return f"{counted}: too few for an interval, so the worst scene and band count"
+        return f"{counted}: the unfavorable end of the 95 % interval of the worst band counts"
+
 
 def operating_points(runs: pd.DataFrame, codecs: pd.DataFrame, *, simulated: bool = False) -> list[Point]:
-    """All points of the tables, furthest compression first.
+    """Points of the tables, highest compression first.
 
     Parameters
     ----------
@@ -135,14 +231,14 @@ def operating_points(runs: pd.DataFrame, codecs: pd.DataFrame, *, simulated: boo
     codecs : DataFrame
         Rows of ``sarlab evaluate``; may be empty.
     simulated : bool
-        Of simulated scenes instead of recorded ones: the two never mix.
+        Use simulated scenes instead of recorded ones: the two never mix.
     """
     points = [*_networks(_kept(runs, simulated)), *_codecs(_kept(codecs, simulated))]
     return sorted(points, key=lambda point: (-point.cr, point.name))
 
 
 def whole(points: Sequence[Point]) -> list[Point]:
-    """Points that were measured on every scene and band that others of their kind were: the rest had it easier, or harder."""
+    """Points that were measured on every scene and band that others of their kind were, so that they compare."""
     most: dict[str, int] = {}
     for point in points:
         most[point.kind] = max(most.get(point.kind, 0), point.pictures)
@@ -152,57 +248,139 @@ def whole(points: Sequence[Point]) -> list[Point]:
 def _kept(rows: pd.DataFrame, simulated: bool) -> pd.DataFrame:
     if not {"psnr_db", "bpp", "band"} <= set(rows):
         return rows.iloc[:0]
-    known = pd.to_numeric(rows["psnr_db"], errors="coerce").notna() & pd.to_numeric(rows["bpp"], errors="coerce").gt(0)
-    is_simulated = (
-        rows["simulated"].astype(str).str.lower().isin(("true", "1", "1.0")) if "simulated" in rows else False
-    )
-    kept = rows[known & (is_simulated == simulated)]
-    if "acquisition" not in kept:
-        kept = kept.assign(acquisition="")
-    # Scenes without a stated acquisition are acquisitions of their own.
-    return kept.assign(
-        acquisition=kept["acquisition"].fillna("").where(kept["acquisition"].fillna("") != "", kept["scene"])
-    )
+    kept = rows[rows["psnr_db"].notna() & (rows["bpp"] > 0)]
+    kept = kept[kept["simulated"] == simulated] if "simulated" in kept else kept.iloc[: 0 if simulated else None]
+    # A scene without a stated acquisition is an acquisition of its own.
+    stated = kept["acquisition"].replace("", np.nan) if "acquisition" in kept else pd.Series(np.nan, kept.index, object)
+    return kept.assign(acquisition=stated.fillna(kept["scene"]))
 
 
 def _networks(rows: pd.DataFrame) -> Iterable[Point]:
     if rows.empty or not set(NETWORK_KEYS) <= set(rows):
         return
-    coded = rows.get("coded_bpp", pd.Series(np.nan, rows.index))
-    rows = rows.copy().assign(_bpp=coded.fillna(rows["bpp"]).astype(float))
+    coded = rows["coded_bpp"].fillna(rows["bpp"]) if "coded_bpp" in rows else rows["bpp"]
     for key, group in rows.groupby(list(NETWORK_KEYS), sort=False, dropna=False):
         parts = dict(zip(NETWORK_KEYS, key, strict=True))
-        start = (
-            ""
-            if parts["architecture"] == "klt"
-            else f" ({'from the KLT' if parts['init'] == 'klt' else 'from scratch'})"
-        )
+        start = f" ({'from the KLT' if parts['init'] == 'klt' else 'from scratch'})" * (parts["architecture"] != "klt")
         series = f"{parts['architecture']}{start}, {parts['quantizer']}"
         shape = f"stride {int(parts['spatial_reduction'])}, {int(parts['latent_channels'])} channels"
         run_id = str(group["run_id"].iloc[0]) if "run_id" in group else ""
         command = f'python: sarlab.lab.experiment.load_network("runs/{run_id}")'
-        yield _point("network", series, f"{series}, {shape}", command, group, group["_bpp"])
+        yield _point("network", series, f"{series}, {shape}", command, group, coded.loc[group.index])
 
 
 def _codecs(rows: pd.DataFrame) -> Iterable[Point]:
     if rows.empty or not set(CODEC_KEYS) <= set(rows):
         return
     for (codec, kind, value), group in rows.groupby(list(CODEC_KEYS), sort=False):
-        option = f"--{str(kind).replace('_', '-')} {float(value):g}"
+        option = f"--{kind.replace('_', '-')} {value:g}"
         learned = "family" in group and group["family"].iloc[0] == "learned"
         command = (
             f"sarlab compress IN.tif OUT.sarl --codec {codec} {option}"
             if learned and kind != "max_error_db"
             else f"sarlab evaluate --scenes IN.tif --codecs {codec} {option} --out rows.csv --save-files DIR"
         )
-        name = f"{codec} at {SETTING.get(str(kind), str(kind) + ' {:g}').format(float(value))}"
-        yield _point("codec", str(codec), name, command, group, group["bpp"].astype(float))
+        name = f"{codec} at {SETTING.get(kind, kind + ' {:g}').format(value)}"
+        yield _point("codec", codec, name, command, group, group["bpp"])
 
 
 def _point(kind: str, series: str, name: str, command: str, rows: pd.DataFrame, bpp: pd.Series) -> Point:
-    pixels = (
-        pd.to_numeric(rows["pixels"], errors="coerce").fillna(1.0) if "pixels" in rows else pd.Series(1.0, rows.index)
-    )
-    native = pd.to_numeric(rows["native_bits"], errors="coerce").fillna(16.0) if "native_bits" in rows else 16.0
+    pixels = rows["pixels"].fillna(1.0) if "pixels" in rows else pd.Series(1.0, rows.index)
+    native = rows["native_bits"].fillna(16.0) if "native_bits" in rows else 16.0
     bits = float((bpp * pixels).sum())
     return Point(kind, series, name, command, float((native * pixels).sum()) / bits, bits / float(pixels.sum()), rows)
+
+
+# --- recommendation ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Recommendation:
+    """The point of highest compression that meets all thresholds, and its neighbors on the same curve.
+
+    Parameters
+    ----------
+    thresholds : tuple of Threshold
+    chosen : Point or None
+        None if no measured point meets them.
+    closest : Point
+        The one that misses fewest of them, and those by least.
+    further, gentler : Point or None
+        Next steps of the same series, to more and to less compression.
+    """
+
+    thresholds: tuple[Threshold, ...]
+    chosen: Point | None
+    closest: Point
+    further: Point | None
+    gentler: Point | None
+
+    @property
+    def between(self) -> str:
+        """Command that measures more points between the chosen one and the next; empty if there is no such setting."""
+        if self.chosen is None or self.further is None or self.chosen.kind != "codec":
+            return ""
+        (kind, first), (other, last) = (
+            point.rows[["target", "target_value"]].iloc[0] for point in (self.further, self.chosen)
+        )
+        if kind != other:
+            return ""
+        option = f"--{kind.replace('_', '-')} {first:g}:{last:g}:6"
+        return f"sarlab evaluate --scenes IN.tif --codecs {self.chosen.series} {option} --out finer.csv"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "thresholds": [threshold.text for threshold in self.thresholds],
+            "recommended": self._described(self.chosen),
+            "closest": self._described(self.closest) if self.chosen is None else None,
+            "one_step_further": self._described(self.further),
+            "one_step_gentler": self._described(self.gentler),
+            "measure_between": self.between or None,
+        }
+
+    def measured(self, point: Point) -> dict[str, float]:
+        """Means of the metrics that it is about, those with thresholds first; unknown ones are skipped."""
+        names = dict.fromkeys([*(threshold.metric for threshold in self.thresholds), *TOLD])
+        return {name: value for name in names if np.isfinite(value := point.mean(name))}
+
+    def _described(self, point: Point | None) -> Mapping[str, Any] | None:
+        if point is None:
+            return None
+        sure = {threshold.metric: point.sure(threshold) for threshold in self.thresholds}
+        return {
+            "kind": point.kind,
+            "name": point.name,
+            "command": point.command,
+            "compression_ratio": round(point.cr, 3),
+            "bpp": round(point.bpp, 4),
+            "measured": {name: round(value, 4) for name, value in self.measured(point).items()},
+            "with_confidence": {name: round(value, 4) for name, value in sure.items() if np.isfinite(value)},
+            "lost": {name: round(value, 4) for name, value in point.lost().items()},
+            "misses": [threshold.text for threshold in point.missed(self.thresholds)],
+            "scenes": int(point.rows["scene"].nunique()),
+            "acquisitions": int(point.rows["acquisition"].nunique()),
+        }
+
+
+def recommend(points: Sequence[Point], thresholds: Sequence[Threshold]) -> Recommendation:
+    """Choose the point of highest measured ratio that meets all thresholds with confidence, among those of `whole`.
+
+    Raises
+    ------
+    ResultsError
+        If there are no points.
+    """
+    if not points:
+        raise ResultsError("no measured operating points; run 'sarlab sweep' or 'sarlab evaluate' first")
+    points = whole(points)
+    passing = [point for point in points if not point.missed(thresholds)]
+    chosen = max(passing, key=lambda point: point.cr, default=None)
+    closest = min(points, key=lambda point: point.shortfall(thresholds))
+    further = gentler = None
+    if chosen is not None:
+        series = sorted((p for p in points if (p.kind, p.series) == (chosen.kind, chosen.series)), key=lambda p: p.cr)
+        at = next(i for i, point in enumerate(series) if point is chosen)
+        further = series[at + 1] if at + 1 < len(series) else None
+        gentler = series[at - 1] if at else None
+    return Recommendation(tuple(thresholds), chosen, closest, further, gentler)

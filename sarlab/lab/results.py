@@ -230,7 +230,7 @@ def is_complete(folder: Path, wanted_hash: str | None = None) -> bool:
     files = manifest.get("files", {})
     try:
         return all((folder / name).stat().st_size == entry["bytes"] for name, entry in files.items())
-    except (OSError, KeyError, TypeError):
+    except (OSError, KeyError, TypeError, AttributeError):
         return False
 
 

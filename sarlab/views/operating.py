@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sarlab.lab.operating_points import Point, operating_points, whole
-from sarlab.lab.recommendation import USE_CASES, recommend, use_case
-from sarlab.lab.thresholds import TOLERANCE, Threshold
+from sarlab.lab.operating_points import (
+    TOLERANCE,
+    USE_CASES,
+    Point,
+    Threshold,
+    operating_points,
+    recommend,
+    use_case,
+    whole,
+)
 from sarlab.metrics import metrics
 from sarlab.views.codec_rows import name_of
 from sarlab.views.listing import table

@@ -10,11 +10,9 @@ from sarlab.cli import main
 from sarlab.codec.codec import codecs
 from sarlab.codec.targets import Target
 from sarlab.errors import CodecError, ResultsError, SceneError
-from sarlab.lab import codec_rows
-from sarlab.lab.codec_tables import bd_rows, codec_table
-from sarlab.lab.evaluate import evaluate, parse_targets, read_rows, write_rows
+from sarlab.lab.evaluate import Journal, Search, bd_rows, codec_table, evaluate, parse_targets, read_rows
 from sarlab.lab.inputs import load_inputs
-from sarlab.lab.journal import Journal
+from sarlab.lab.results import write_table
 from sarlab.scenes.embedded import reference_normalizers
 from sarlab.scenes.scene import Scene
 
@@ -39,7 +37,7 @@ def rows_of(*args, **kwargs):
 
 def test_rows_say_what_the_files_say(tmp_path):
     scene = speckled(bands=("VV", "VH"))
-    frame = rows_of(["dct", "lossless-zlib"], [scene], [Target("quality", 0)], save_files=tmp_path)
+    frame = rows_of(["sperr", "lossless-zlib"], [scene], [Target("quality", 0)], save_files=tmp_path)
     assert len(frame) == 4
     assert list(frame["band"]) == ["VV", "VV", "VH", "VH"]
     for row in frame.itertuples():
@@ -61,7 +59,7 @@ def test_rows_say_what_the_files_say(tmp_path):
 
 
 def test_an_empty_scene_is_a_row_with_its_reason():
-    frame = rows_of(["dct"], [empty(), speckled()], [Target("bpp", 1.0)])
+    frame = rows_of(["sperr"], [empty(), speckled()], [Target("bpp", 1.0)])
     assert list(frame["scene"]) == ["nothing", "scene"]
     assert np.isnan(frame["bpp"][0])
     assert np.isnan(frame["psnr_db"][0])
@@ -70,7 +68,7 @@ def test_an_empty_scene_is_a_row_with_its_reason():
 
 
 def test_what_a_codec_cannot_do_is_a_row_with_its_reason():
-    frame = rows_of(["lossless-zlib", "dct"], [speckled()], [Target("bpp", 1.0)])
+    frame = rows_of(["lossless-zlib", "sperr"], [speckled()], [Target("bpp", 1.0)])
     assert "cannot reach 1 bpp" in frame["reason"][0]
     assert pd.isna(frame["bytes"][0])
     assert frame["reason"][1] == ""
@@ -80,48 +78,48 @@ def test_a_codec_that_breaks_is_a_row_with_its_reason(monkeypatch):
     def broken(scene, *, quality):
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr(codecs["dct"], "compress", broken)
-    frame = rows_of(["dct"], [speckled()], [Target("quality", 0)])
+    monkeypatch.setattr(codecs["sperr"], "compress", broken)
+    frame = rows_of(["sperr"], [speckled()], [Target("quality", 0)])
     assert frame["reason"][0] == "RuntimeError: out of luck"
 
 
 def test_every_codec_has_its_own_grid_by_default():
-    frame = rows_of(["dct", "lossless-zlib"], [speckled(shape=(32, 32))], metrics=("psnr_db",))
+    frame = rows_of(["sperr", "lossless-zlib"], [speckled(shape=(32, 32))], metrics=("psnr_db",))
     counts = frame.groupby("codec").size()
-    assert counts["dct"] == len(codecs["dct"].capabilities.quality.grid)
+    assert counts["sperr"] == len(codecs["sperr"].capabilities.quality.grid)
     assert counts["lossless-zlib"] == 1
 
 
 def test_a_second_call_computes_only_what_is_missing(tmp_path, monkeypatch):
     measured = []
-    real = codec_rows.Search.find
+    real = Search.find
 
     def counting(search, target):
         measured.append(target)
         return real(search, target)
 
-    monkeypatch.setattr(codec_rows.Search, "find", counting)
+    monkeypatch.setattr(Search, "find", counting)
     journal = tmp_path / "journal.jsonl"
-    first = rows_of(["dct"], [speckled()], [Target("quality", 0), Target("quality", 5)], journal=journal)
+    first = rows_of(["sperr"], [speckled()], [Target("quality", 0), Target("quality", 5)], journal=journal)
     assert len(measured) == 2
-    again = rows_of(["dct"], [speckled()], [Target("quality", 0), Target("quality", 5)], journal=journal)
+    again = rows_of(["sperr"], [speckled()], [Target("quality", 0), Target("quality", 5)], journal=journal)
     assert len(measured) == 2
     pd.testing.assert_frame_equal(first, again)
     more = rows_of(
-        ["dct", "lossless-zlib"], [speckled()], [Target("quality", 0), Target("quality", 10)], journal=journal
+        ["sperr", "lossless-zlib"], [speckled()], [Target("quality", 0), Target("quality", 10)], journal=journal
     )
-    # dct at 10, and zlib at 0 and 10 (outside its scale)
+    # sperr at 10, and zlib at 0 and 10 (outside its scale)
     assert len(measured) == 5
     assert len(more) == 4
-    rows_of(["dct"], [speckled(seed=1)], [Target("quality", 0)], journal=journal)
+    rows_of(["sperr"], [speckled(seed=1)], [Target("quality", 0)], journal=journal)
     assert len(measured) == 6
     # Saved files that are gone are made again.
-    rows_of(["dct"], [speckled()], [Target("quality", 0)], journal=journal, save_files=tmp_path / "files")
+    rows_of(["sperr"], [speckled()], [Target("quality", 0)], journal=journal, save_files=tmp_path / "files")
     assert len(measured) == 7
-    rows_of(["dct"], [speckled()], [Target("quality", 0)], journal=journal, save_files=tmp_path / "files")
+    rows_of(["sperr"], [speckled()], [Target("quality", 0)], journal=journal, save_files=tmp_path / "files")
     assert len(measured) == 7
     next((tmp_path / "files").rglob("*.srlc")).unlink()
-    rows_of(["dct"], [speckled()], [Target("quality", 0)], journal=journal, save_files=tmp_path / "files")
+    rows_of(["sperr"], [speckled()], [Target("quality", 0)], journal=journal, save_files=tmp_path / "files")
     assert len(measured) == 8
 
 
@@ -142,27 +140,27 @@ def test_a_journal_survives_being_cut_off(tmp_path):
 def test_processes_give_the_rows_of_one_process(tmp_path):
     scenes = [speckled("one", 1), speckled("two", 2), empty()]
     one, two = (
-        evaluate(["dct", "lossless-zlib"], scenes, [Target("quality", 0)], metrics=METRICS, workers=workers)
+        evaluate(["sperr", "lossless-zlib"], scenes, [Target("quality", 0)], metrics=METRICS, workers=workers)
         for workers in (1, 2)
     )
     pd.testing.assert_frame_equal(one.drop(columns=TIMINGS), two.drop(columns=TIMINGS))
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json"])
-def test_tables_come_back_from_every_format(tmp_path, suffix):
-    frame = rows_of(["dct"], [speckled(), empty()], [Target("quality", 0)])
+def test_rows_come_back_from_every_format(tmp_path, suffix):
+    frame = rows_of(["sperr"], [speckled(), empty()], [Target("quality", 0)])
     path = tmp_path / f"rows{suffix}"
-    write_rows(frame, path)
+    write_table(frame, path)
     back = read_rows(path)
     assert list(back.columns) == list(frame.columns)
-    assert back["bytes"].dropna().astype(int).tolist() == frame["bytes"].dropna().astype(int).tolist()
+    assert back["bytes"].dropna().tolist() == frame["bytes"].dropna().tolist()
     assert back["psnr_db"].to_numpy() == pytest.approx(frame["psnr_db"].to_numpy(), rel=1e-6, nan_ok=True)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 def test_tables_of_other_kinds_are_refused(tmp_path):
-    with pytest.raises(ResultsError, match="ends in"):
-        write_rows(pd.DataFrame(), tmp_path / "rows.xlsx")
+    with pytest.raises(ResultsError, match="end in"):
+        write_table(pd.DataFrame(), tmp_path / "rows.xlsx")
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ResultsError, match="no column codec"):
         read_rows(tmp_path / "other.csv")
@@ -211,7 +209,7 @@ def test_huge_scenes_are_represented_by_their_middle_and_it_is_said(tmp_path, mo
     monkeypatch.setattr("sarlab.scenes.folders.LARGEST_SIDE", 50)
     np.save(tmp_path / "large_VV.npy", speckled(shape=(64, 80)).data[0])
     said = []
-    frame = rows_of(["dct"], [tmp_path / "large_VV.npy"], [Target("quality", 0)], quantity="db", notes=said.append)
+    frame = rows_of(["sperr"], [tmp_path / "large_VV.npy"], [Target("quality", 0)], quantity="db", notes=said.append)
     assert (frame["height"][0], frame["width"][0]) == (50, 50)
     assert len(said) == 1
     assert "central" in said[0]
@@ -297,7 +295,7 @@ def test_command_line_writes_rows_and_exits_zero(chips, tmp_path, capsys):
     command = [
         "evaluate",
         "--codecs",
-        "dct,lossless-zlib",
+        "sperr,lossless-zlib",
         "--scenes",
         str(chips),
         "--quantity",
@@ -314,7 +312,11 @@ def test_command_line_writes_rows_and_exits_zero(chips, tmp_path, capsys):
     assert void["reason"].str.contains("nodata").all()
     for row in frame.dropna(subset=["bytes"]).itertuples():
         assert (tmp_path / "files" / row.file).stat().st_size == row.bytes
-    assert "2 without figures" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "2 without figures" in printed.err
+    summary = [line.split() for line in printed.out.splitlines()]
+    assert summary[0] == ["codec", "target", "target_value", "band", "scenes", "bpp", "measured_cr", "psnr_db"]
+    assert [line[0] for line in summary[1:]] == ["sperr", "lossless-zlib"]
     before = out.read_text()
     assert main(command) == 0
     assert out.read_text() == before
@@ -323,27 +325,46 @@ def test_command_line_writes_rows_and_exits_zero(chips, tmp_path, capsys):
 def test_command_line_compares(tmp_path, capsys):
     np.save(tmp_path / "scene_VV.npy", speckled(shape=(128, 128)).data[0])
     out = tmp_path / "rows.json"
-    command = ["evaluate", "--codecs", "jpeg2000,dct", "--scenes", str(tmp_path / "scene_VV.npy"), "--quantity", "db"]
-    assert main([*command, "--metrics", "psnr_db", "--workers", "1", "--bd-rate", "--json", "--out", str(out)]) == 0
+    command = ["evaluate", "--codecs", "jpeg2000,sperr", "--scenes", str(tmp_path / "scene_VV.npy"), "--quantity", "db"]
+    command += ["--metrics", "psnr_db", "--workers", "1", "--out", str(out)]
+    assert main([*command, "--bd-rate", "--json"]) == 0
     table = json.loads(capsys.readouterr().out)
-    assert [row["codec"] for row in table] == ["dct"]
+    assert [row["codec"] for row in table] == ["sperr"]
     assert table[0]["anchor"] == "jpeg2000"
     assert np.isfinite(table[0]["bd_rate_percent"])
     assert main(["evaluate", "bd", str(out), "--anchor", "jpeg2000"]) == 0
-    assert f"{table[0]['bd_rate_percent']:.2f}%" in capsys.readouterr().out
+    assert f" {table[0]['bd_rate_percent']:.2f} " in capsys.readouterr().out
+    assert main([*command, "--psnr", "28,30,32"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "bd", str(out)]) == 1, "three points are too few"
+    printed = capsys.readouterr()
+    assert "nan" not in printed.out.lower()
+    assert "no BD-rate of sperr against jpeg2000 (VV, psnr_db): " in printed.err
+    assert "at least 8 are needed" in printed.err
+
+
+@pytest.mark.parametrize(("option", "below"), [("--out", "rows.csv"), ("--save-files", "files")])
+def test_command_line_refuses_what_it_cannot_write_before_the_work(chips, tmp_path, capsys, monkeypatch, option, below):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("sarlab.lab.evaluate.load_inputs", lambda *_, **__: pytest.fail("the work began"))
+    command = ["evaluate", "--codecs", "sperr", "--scenes", str(chips), "--out", str(tmp_path / "rows.csv")]
+    assert main([*command, option, str(tmp_path / "file" / below)]) == 1
+    error = capsys.readouterr().err.strip()
+    assert f"choose another folder with {option}" in error
+    assert "\n" not in error
 
 
 @pytest.mark.parametrize(
     ("command", "message"),
     [
         (["evaluate"], "needs --codecs"),
-        (["evaluate", "--codecs", "dct", "--scenes", "bigearthnet"], "needs --out"),
+        (["evaluate", "--codecs", "sperr", "--scenes", "bigearthnet"], "needs --out"),
         (["evaluate", "--codecs", "nope", "--scenes", "bigearthnet", "--out", "x.csv"], "unknown codec"),
-        (["evaluate", "--codecs", "dct", "--scenes", "bigearthnet", "--out", "x.txt"], "ends in"),
-        (["evaluate", "--codecs", "dct", "--scenes", "nowhere/", "--out", "x.csv"], "nowhere"),
-        (["evaluate", "--codecs", "dct", "--scenes", "bigearthnet", "--out", "x.csv", "--bpp", "much"], "no list"),
-        (["evaluate", "--codecs", "dct", "--scenes", "bigearthnet", "--out", "x.csv", "--clip", "5"], "two numbers"),
-        (["evaluate", "--codecs", "dct", "--scenes", "bigearthnet", "--out", "x.csv", "--metrics", "beauty"], "beauty"),
+        (["evaluate", "--codecs", "sperr", "--scenes", "bigearthnet", "--out", "x.txt"], "end in"),
+        (["evaluate", "--codecs", "sperr", "--scenes", "nowhere/", "--out", "x.csv"], "nowhere"),
+        (["evaluate", "--codecs", "sperr", "--scenes", "bigearthnet", "--out", "x.csv", "--bpp", "much"], "no list"),
+        (["evaluate", "--codecs", "sperr", "--scenes", "bigearthnet", "--out", "x.csv", "--clip", "5"], "two numbers"),
+        (["evaluate", "--codecs", "sperr", "--scenes", "bigearthnet", "--out", "x.csv", "--metrics", "beauty"], "beauty"),
         (["evaluate", "bd"], "not understood"),
         (["evaluate", "bd", "missing.csv"], "no such table"),
         (["codecs", "nope"], "unknown codec"),
@@ -359,12 +380,12 @@ def test_command_line_says_what_is_wrong(command, message, capsys, tmp_path, mon
 def test_command_line_lists_codecs(capsys):
     assert main(["codecs", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert {"jpeg2000", "dct", "lossless-zlib"} <= {row["name"] for row in listed}
+    assert {"jpeg2000", "sperr", "lossless-zlib"} <= {row["name"] for row in listed}
     assert all(len(row["grid"]) >= 10 or row["lossless"] for row in listed)
     assert main(["codecs"]) == 0
     text = capsys.readouterr().out
     assert "jpeg2000" in text
-    assert main(["codecs", "dct"]) == 0
+    assert main(["codecs", "sperr"]) == 0
     assert "quality_low" in capsys.readouterr().out
 
 

@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from sarlab.cli import main
 from sarlab.codec import targets
 from sarlab.errors import ResultsError
-from sarlab.lab.operating_points import operating_points, whole
-from sarlab.lab.recommendation import recommend
-from sarlab.lab.thresholds import TOLERANCE, Threshold, parse_threshold
+from sarlab.lab.operating_points import TOLERANCE, Threshold, operating_points, parse_threshold, recommend, whole
 
 
 def codec_rows(acquisitions=1, bands=("VV",), spread=0.0):
@@ -174,5 +172,17 @@ def test_the_command_prints_what_to_do_and_its_status_tells(tmp_path, capsys):
     assert main(["recommend", "--rows", str(path), "--min", "psnr=90", "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["recommended"] is None
     assert main(["recommend", "--rows", str(path)]) == 1
-    assert main(["recommend", "--rows", str(tmp_path / "missing.csv"), "--min", "psnr=1"]) == 1
-    assert "sarlab evaluate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [("missing.csv", None, "no such table"), ("README.md", "# A", "is not a table"), ("other.csv", "a\n1\n", "no column codec")],
+)  # fmt: skip
+def test_other_files_are_refused_with_what_is_needed(tmp_path, capsys, name, text, message):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    assert main(["recommend", "--rows", str(tmp_path / name), "--min", "psnr=1"]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert "sarlab evaluate" in error
+    assert "delete" not in error

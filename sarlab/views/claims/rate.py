@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sarlab.lab.recommendation import USE_CASES
+from sarlab.lab.operating_points import USE_CASES
+from sarlab.metrics.intervals import interval
 from sarlab.views.claims.parts import Part, concluded, counted, settles
 from sarlab.views.claims.verdict import (
     DEPENDS,
@@ -27,7 +28,7 @@ from sarlab.views.claims.verdict import (
 )
 from sarlab.views.codec_rows import name_of
 from sarlab.views.operating import knee_of
-from sarlab.views.summary import interval, per_doubling, steps
+from sarlab.views.summary import per_doubling, steps
 from sarlab.views.text import number, ratio, span
 
 if TYPE_CHECKING:
@@ -135,10 +136,10 @@ def nobody_beats_the_limit(tables: Tables) -> Verdict:
     nearest_one = min(learned_codecs or [best], key=shares.__getitem__)
     of_it = rates[rates["codec"] == nearest_one]
     logs = of_it.groupby(["scene", "band", "acquisition"])["log_share"].mean()
-    found = interval(list(logs), list(logs.index.get_level_values("acquisition")), ["one"] * len(logs))
+    found = interval(logs, logs.index.get_level_values("acquisition"))
     near = bool(np.exp(found.mean) <= NEAR_SHARE)
     parts.append(counted(f"{name_of(nearest_one)} comes within {100 * (NEAR_SHARE - 1):.0f} % of the limit", [near]))
-    tail = f"95 % for {name_of(nearest_one)}: {number(np.exp(found.low), 2)} to {number(np.exp(found.high), 2)} times"
+    tail = f"{found.kind} for {name_of(nearest_one)}: {number(np.exp(found.low), 2)} to {number(np.exp(found.high), 2)} times"
     known = tail if np.isfinite(found.low) else ""
     return concluded(parts, figure, known or f"over the codecs {span(shares, lambda v: number(v, 2))} times")
 
@@ -255,4 +256,6 @@ def sweet_spot(tables: Tables) -> Verdict:
     part = Part(
         "the second doubling costs more than twice the first", outcome, settles(found) if outcome == OPEN else ""
     )
-    return concluded([part], figure, f"95 %, the second minus twice the first: {found.span()}" if found.span() else "")
+    return concluded(
+        [part], figure, f"{found.kind}, the second minus twice the first: {found.span()}" if found.span() else ""
+    )
