@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser(argv)
     args = parser.parse_args(argv)
     if args.version:
-        from sarlab import __version__
+        from sarlab._version import __version__
 
         print(f"sarlab {__version__}")
         return 0

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from itertools import groupby
 
-from sarlab import __version__
+from sarlab._version import __version__
 from sarlab.lab.machine import diagnose
 
 EPILOG = """

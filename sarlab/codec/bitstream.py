@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from sarlab import __version__
+from sarlab._version import __version__
 from sarlab.codec.header import VERSION, Cursor, Header, unpack_header
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.files import replacing

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sarlab import __version__
+from sarlab._version import __version__
 from sarlab.codec.metadata import pack_metadata, unpack_metadata
 from sarlab.errors import BitstreamError, CodecError
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sarlab import __version__
+from sarlab._version import __version__
 from sarlab.codec.rangecoder import RangeDecoder, RangeEncoder
 from sarlab.errors import BitstreamError, CodecError, ModelError
 from sarlab.registry import Registry

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sarlab import __version__
+from sarlab._version import __version__
 from sarlab.codec.codec_plans import Gathered, HyperPlan
 from sarlab.codec.costs import code_costs
 from sarlab.codec.hyper.arithmetic import OCTAVE
