@@ -156,7 +156,7 @@ def _compare(rows: pd.DataFrame, args: argparse.Namespace, out: Path | None) -> 
     elif len(known):
         shown = ["band", "codec", "anchor", "metric", "bd_rate_percent", "bd_rate_low", "bd_rate_high", "bd_quality"]
         shown += ["scenes", "acquisitions", "reason"]
-        names = {"bd_rate_percent": "BD-rate (%)", "bd_rate_low": "95 % from", "bd_rate_high": "to", "bd_quality": "BD"}
+        names = {"bd_rate_percent": "BD-rate (%)", "bd_rate_low": "from", "bd_rate_high": "to", "bd_quality": "BD"}
         text = known[shown].rename(columns=names)
         print(text.to_string(index=False, float_format=lambda value: f"{value:.2f}", na_rep="–"))
     for row in table[table["bd_rate_percent"].isna()].itertuples():

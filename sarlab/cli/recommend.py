@@ -34,7 +34,7 @@ examples:
 Prints the point, what it keeps and loses on average, what it keeps with confidence, the command that uses it, and the
 next steps on its curve. Any column of the tables can have a threshold; where 0 is perfect, --max limits the magnitude. A
 threshold is met if the unfavorable end of the 95 % interval over acquisitions meets it on every band; with fewer than
-three acquisitions, if every scene does; a PSNR within 0.02 dB, the precision of files made for one. Without --rows, the
+five acquisitions, if every scene does; a PSNR within 0.02 dB, the precision of files made for one. Without --rows, the
 tables of the last report (_build/book) are read, or else the published ones. The exit status is 2 if nothing meets the
 thresholds.
 """

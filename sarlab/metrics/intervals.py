@@ -7,6 +7,7 @@ means would cover the truth in 75 to 79 % of cases instead of 95 %, so below fiv
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -61,7 +62,7 @@ def interval(values: Iterable[Any], groups: Iterable[Any]) -> Interval:
     # pages call this for thousands of small groups: a dictionary is many times as fast as a data frame
     members: dict[str, list[float]] = {}
     for value, group in zip(values, groups, strict=True):
-        if np.isfinite(value):
+        if math.isfinite(value):
             members.setdefault(str(group), []).append(value)
     means = np.array([sum(found) / len(found) for found in members.values()])
     n = len(means)

@@ -14,7 +14,7 @@ from sarlab.views.claims.verdict import Difference, difference, main_shapes, net
 from sarlab.views.figure import Figure
 from sarlab.views.lines import Line, panel
 from sarlab.views.style import BLUE, GREEN, MUTED, PURPLE, VERMILION, Look, look_of
-from sarlab.views.summary import curve, main_line
+from sarlab.views.summary import BARS, curve, main_line
 from sarlab.views.text import Prose, compact, listing, missing, number, ratio, span
 from sarlab.views.trainings import COMMAND
 
@@ -68,7 +68,7 @@ def against_plain(tables: Tables, init: str) -> Figure:
     return Figure(
         panels, key=[look_of(name, init, rows["architecture"].unique()) for name in others], narrowest=230,
         title=f"Over all ratios {gains}",
-        caption=f"Test scene and other acquisitions; bars: the wider of the 95 % intervals over acquisitions and over trainings. "
+        caption=f"Test scene and other acquisitions; bars: the wider of the intervals over acquisitions and over trainings. "
         f"Multiplications a pixel: {', '.join(f'{n} {compact(v)}' for n, v in macs.items())}; seeds: "
         f"{', '.join(f'{n} {v}' for n, v in seeds.items())}.",
     )  # fmt: skip
@@ -134,7 +134,7 @@ def over_depth(tables: Tables) -> Figure:
         panels, key=[look], narrowest=230,
         title=f"At equal multiplications {int(means.idxmax())} layers do best ({number(means.max(), 2)} dB), {int(means.idxmin())} worst ({number(means.min(), 2)} dB)",
         caption=f"Latent 16×16×16, {int(rows['steps'].iloc[0])} steps, {rows['seed'].nunique()} seeds; channels of the first layer fall from "
-        f"{int(rows['width'].max())} to {int(rows['width'].min())} as layers are added. Bars: 95 % interval over acquisitions; of the gradient, "
+        f"{int(rows['width'].max())} to {int(rows['width'].min())} as layers are added. Bars: {BARS}; of the gradient, "
         "least and most over trainings. The three layers fold blocks of pixels into channels first.",
     )  # fmt: skip
 

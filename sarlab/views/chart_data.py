@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,7 @@ from sarlab.views.chart import Axis, Chart, Line, Series
 from sarlab.views.codec_rows import evaluated, looks_of, order_by_rate
 from sarlab.views.limit_figures import COMMAND
 from sarlab.views.style import MARKERS, MUTED, Look, look_of
-from sarlab.views.summary import Interval, interval, is_true, main_line, measured
+from sarlab.views.summary import is_true, main_line, measured, spread
 from sarlab.views.text import Prose, label, missing
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ FLOOR_MEANING = "Noise floor: what another acquisition of the same ground, with 
 STILL = "<p>This chart is drawn by a script. Without one, the fixed figures of this page show the same curves.</p>"
 CAPTION = (
     "Point at a marker, or focus the plot and use the arrow keys, to read its values. Bars: 95 % interval over acquisitions (or "
-    "over trainings), where there are enough of them. Networks: size of the file with the numbers of the latent stored at a fixed "
+    "over seeds), the range of fewer than five. Networks: size of the file with the numbers of the latent stored at a fixed "
     "length; quantized ones range coded. Limits are known for the PSNR alone. "
 )
 
@@ -240,44 +239,13 @@ def line_of(rows: pd.DataFrame, key: str, rate: str, columns: Sequence[str]) -> 
     x = {"bpp": rates, "cr": np.array([native[here].mean() for here in of_point]) / rates}
     if key == "dimension_ratio":
         x["ratio"] = np.array([keys[here][0] for here in of_point])
-    found = [intervals(values[here], acquisitions[here], seeds[here]) for here in of_point]
-    over = next((point.over for points in found for point in points if point.over), "")
+    found = [[spread(v, acquisitions[here], seeds[here]) for v in values[here].T] for here in of_point]
+    over = next((words for points in found for _, words in points if words), "")
 
     def column(part: str) -> dict[str, list[float]]:
-        return {name: [getattr(points[i], part) for points in found] for i, name in enumerate(present)}
+        return {name: [getattr(points[i][0], part) for points in found] for i, name in enumerate(present)}
 
-    what = {"acquisitions": "95 % over acquisitions", "seeds": "95 % over trainings"}.get(over, "")
-    return Line(x, column("mean"), column("low"), column("high"), what)
-
-
-def intervals(values: np.ndarray, acquisitions: np.ndarray, seeds: np.ndarray) -> list[Interval]:
-    """`sarlab.views.summary.interval` of every column, all of them drawn at once where none has gaps.
-
-    Parameters
-    ----------
-    values : ndarray, shape (rows, columns)
-    acquisitions, seeds : ndarray, shape (rows,)
-    """
-    names = np.unique(acquisitions)
-    gaps = np.isnan(values)
-    found = [Interval(np.nan, np.nan, np.nan, "")] * values.shape[1]
-    whole = ~gaps.any(axis=0) & (len(names) >= 3 or len(np.unique(seeds)) < 3)
-    means = np.array([values[acquisitions == name][:, whole].mean(axis=0) for name in names])
-    low = high = np.full(means.shape[1], np.nan)
-    if len(names) >= 3:
-        low, high = np.quantile(means[_draws(len(names))].mean(axis=1), (0.025, 0.975), axis=0)
-    over = "acquisitions" if len(names) >= 3 else ""
-    for place, mean, first, last in zip(np.flatnonzero(whole), means.mean(axis=0), low, high, strict=True):
-        found[place] = Interval(float(mean), float(first), float(last), over)
-    for place in np.flatnonzero(~whole & ~gaps.all(axis=0)):
-        found[place] = interval(list(values[:, place]), list(acquisitions), list(seeds))
-    return found
-
-
-@cache
-def _draws(count: int) -> np.ndarray:
-    """Places of the draws that `interval` makes, shape (2000, count)."""
-    return np.random.default_rng(0).choice(count, size=(2000, count))
+    return Line(x, column("mean"), column("low"), column("high"), over)
 
 
 def _numbers(rows: pd.DataFrame, name: str) -> np.ndarray:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sarlab.metrics.intervals import interval
 from sarlab.views.style import BLUE, GREEN, MUTED, OCHRE, PURPLE, VERMILION, Look
-from sarlab.views.summary import interval, is_true
+from sarlab.views.summary import is_true
 
 if TYPE_CHECKING:
     from sarlab.lab.results import Tables
@@ -99,21 +100,21 @@ def curve(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns codec, target_value, bpp, psnr_db (means), mean, low, high, over; rate ascending.
+        Columns codec, target_value, bpp, psnr_db (means), mean, low, high; rate ascending.
     """
-    points = []
+    points, columns = [], ["codec", "target_value", "bpp", "psnr_db", "mean", "low", "high"]
     if column not in rows:
-        return pd.DataFrame(columns=["codec", "target_value", "bpp", "psnr_db", "mean", "low", "high", "over"])
+        return pd.DataFrame(columns=columns)
     rows = rows.assign(**{column: pd.to_numeric(rows[column], errors="coerce")}).dropna(subset=[column])
     for (codec, target), group in rows.groupby(["codec", "target_value"], sort=False):
-        found = interval(group[column], group["acquisition"], [0] * len(group))
+        found = interval(group[column], group["acquisition"])
         points.append(
             {
                 "codec": codec, "target_value": target, "bpp": group["bpp"].astype(float).mean(),
                 "psnr_db": group["psnr_db"].astype(float).mean(), **found._asdict(),
             }
         )  # fmt: skip
-    frame = pd.DataFrame(points, columns=["codec", "target_value", "bpp", "psnr_db", "mean", "low", "high", "over"])
+    frame = pd.DataFrame(points, columns=columns)
     return frame.sort_values(["codec", "bpp"], ignore_index=True)
 
 

@@ -98,7 +98,7 @@ def by_acquisition(runs: pd.DataFrame) -> Figure:
             _draw(ax, points, "dimension_ratio", names, f"{band}, {where}: PSNR (dB)")
             panels.append(Panel(drawing, _alt(points, f"PSNR in dB, {band}, {where}", 1)))
     kinds = set(curve(rows[rows["split"] == "independent"], "psnr_db", by=(*SERIES_KEYS, "band"))["over"]) - {""}
-    note = f" Bars: 95 % interval over {kinds.pop()}." if len(kinds) == 1 else ""
+    note = f" Bars: {kinds.pop()}." if len(kinds) == 1 else ""
     looks = [look_of(a, i, names) for a, i in _series(curve(rows, "psnr_db"))]
     return Figure(
         panels, key=looks, narrowest=230,
@@ -142,7 +142,7 @@ def caption(rows: pd.DataFrame, band: str, split: str) -> str:
     kinds = sorted(set(points["over"]) - {""})
     seeds = int(points["seeds"].max()) if len(points) else 0
     certain = (
-        f"Bars: 95 % interval over {' and '.join(kinds)}."
+        f"Bars: {', '.join(kinds)}."
         if kinds
         else f"{'One seed' if seeds == 1 else f'{seeds} seeds'} and {_count(rows['acquisition'].nunique(), 'acquisition')}: "
         "no interval can be stated."

@@ -14,6 +14,7 @@ from sarlab.views.figure import Figure, Panel
 from sarlab.views.limit_figures import COMMAND
 from sarlab.views.listing import table
 from sarlab.views.style import INK, MUTED, PAPER, Look
+from sarlab.views.summary import BARS
 from sarlab.views.text import Html, Prose, listing, missing, number
 
 if TYPE_CHECKING:
@@ -82,13 +83,13 @@ def bd_figure(tables: Tables) -> Figure:
     ]
     key = [
         Look("test scene, whole files", MUTED, "o", hollow=True, width=0),
-        Look("all scenes, mean and 95 % interval", MUTED, "o"),
+        Look("all scenes, mean and interval", MUTED, "o"),
     ]
     whole = found[found["scope"] == "all"]
     return Figure(
         panels, key=key, narrowest=300, title=_bd_title(found),
         caption=f"Band {band}. Mean difference in rate at equal PSNR, {INTERVAL[0]:g} to {INTERVAL[1]:g} dB, per scene, then averaged; "
-        f"interval: bootstrap over {int(whole['acquisitions'].max()) if len(whole) else 0} acquisitions. The scenes of other acquisitions "
+        f"bars: {BARS}; {int(whole['acquisitions'].max()) if len(whole) else 0} acquisitions. The scenes of other acquisitions "
         "are patches so small that the header of a file would weigh as much as the picture; for the filled dots what an "
         "empty file costs was taken off.",
     )  # fmt: skip
@@ -172,7 +173,7 @@ def bd_listing(tables: Tables) -> Html | Prose:
         body.append([html.escape(_label(codec)), *cells])
     caption = (
         f"BD-rate in percent, {INTERVAL[0]:g} to {INTERVAL[1]:g} dB. Large: test scenes, whole files. Small: all scenes without what an empty "
-        "file costs, with the 95 % interval over acquisitions. A dash: the curves cannot be compared."
+        f"file costs, with the {BARS}. A dash: the curves cannot be compared."
     )
     return table(["codec", *(f"{band}, against {name_of(anchor)}" for anchor, band in columns)], body, caption=caption)
 

@@ -10,6 +10,7 @@ from sarlab.views.fidelity import GROUPS
 from sarlab.views.figure import Figure, Panel
 from sarlab.views.limit_figures import COMMAND
 from sarlab.views.style import INK, MUTED, PAPER, Look
+from sarlab.views.summary import BARS
 from sarlab.views.text import number
 
 if TYPE_CHECKING:
@@ -63,10 +64,10 @@ def at_one_psnr(tables: Tables, target: float = REFERENCE_DB) -> Figure:
         panels.append(Panel(drawing, f"{measure.title} at {target:g} dB. {'; '.join(reversed(spoken))}."))
     key = [
         Look("test scene", MUTED, "o", hollow=True, width=0),
-        Look("other acquisitions, mean and 95 % interval", MUTED, "o"),
+        Look("other acquisitions, mean and interval", MUTED, "o"),
     ]
     return Figure(
         panels, key=key, narrowest=260, title=f"All codecs at the same PSNR of {target:g} dB, on the test scene and elsewhere",
         caption=f"Band {band}; the test scene, and {other['scene'].nunique()} patches of {acquisitions} other acquisitions with the "
-        "bootstrap interval over acquisitions. Where bars overlap, nothing says which of the codecs is better.",
+        f"{BARS}. Where bars overlap, nothing says which of the codecs is better.",
     )  # fmt: skip

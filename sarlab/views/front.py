@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from sarlab.metrics.intervals import interval
 from sarlab.views import codec_rows
 from sarlab.views.listing import tiles
 from sarlab.views.summary import (
@@ -17,11 +18,11 @@ from sarlab.views.summary import (
     bends,
     best,
     curve,
-    interval,
     main_line,
     measured,
     per_doubling,
     reference_ratio,
+    spread,
     steps,
 )
 from sarlab.views.text import Html, Prose, label, missing, number, ratio, series_name
@@ -104,7 +105,7 @@ class Answer:
         rows = self.rows[self.rows["dimension_ratio"] == self.at]
         if column not in rows:
             return float("nan")
-        return interval(rows[column], rows["acquisition"], rows["seed"]).mean
+        return interval(rows[column], rows["acquisition"]).mean
 
 
 def answer(runs: pd.DataFrame) -> Answer | None:
@@ -171,10 +172,10 @@ def _network_sentences(found: Answer, mark: str = "**") -> str:
         )
     other = found.elsewhere[found.elsewhere["dimension_ratio"] == found.at]
     if len(other):
-        there = interval(other["psnr_db"], other["acquisition"], other["seed"])
-        spread = f" (95 % interval {number(there.low)} to {number(there.high)})" if there.over else ""
+        there, over = spread(other["psnr_db"], other["acquisition"], other["seed"])
+        certain = f" ({over}: {number(there.low)} to {number(there.high)})" if over else ""
         sentences.append(
-            f"On acquisitions that had no part in training it reaches {number(there.mean)} dB{spread} at {ratio(found.at)}."
+            f"On acquisitions that had no part in training it reaches {number(there.mean)} dB{certain} at {ratio(found.at)}."
         )
     return " ".join(sentences)
 

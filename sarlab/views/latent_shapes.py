@@ -13,7 +13,7 @@ from sarlab.views.claims.verdict import UNLEARNED_DB, networks
 from sarlab.views.figure import Figure
 from sarlab.views.lines import Line, panel
 from sarlab.views.style import SERIES, Look, architecture_order, look_of
-from sarlab.views.summary import bands, curve, main_line, measured
+from sarlab.views.summary import BARS, bands, curve, main_line, measured
 from sarlab.views.text import Prose, listing, missing, number, ratio, span
 from sarlab.views.trainings import COMMAND
 
@@ -61,7 +61,7 @@ def at_one_ratio(tables: Tables) -> Figure:
         panels, key=[SCRATCH, LINEAR] if len(linear) else [SCRATCH], narrowest=230,
         title=f"At {ratio(at)} the shape {trainings.shape_name(*best)} keeps most: {number(shown.max())} dB, against {number(shown.min())} dB for the worst",
         caption=f"From scratch: {int(rows['steps'].iloc[0])} steps, {span(macs)} multiplications a pixel, up to "
-        f"{rows['seed'].nunique()} seeds. Bars: 95 % interval over acquisitions. All shapes hold the same number of values.{unlearned(rows)}",
+        f"{rows['seed'].nunique()} seeds. Bars: {BARS}. All shapes hold the same number of values.{unlearned(rows)}",
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from sarlab.views.claims.verdict import main_shapes
 from sarlab.views.figure import Figure
 from sarlab.views.lines import Line, panel
 from sarlab.views.style import INK, SERIES, Look
-from sarlab.views.summary import curve
+from sarlab.views.summary import BARS, curve
 from sarlab.views.text import number, ratio
 from sarlab.views.trainings import COMMAND
 
@@ -57,8 +57,8 @@ def by_ratio(tables: Tables) -> Figure:
     return Figure(
         panels, key=[LOOKS[name] for name in LOOKS if name in {*shares, *classes}], narrowest=280,
         title=f"Even at {ratio(float(least))} {number(lost['fine'], 0)} % of the finest detail is lost, and {number(lost['coarse'], 0)} % of the coarsest",
-        caption="Networks from scratch, first band, all architectures and scenes, one shape and width for each ratio; point targets where a scene has any. Bars: 95 % "
-        "interval over acquisitions. Left: shares of power, of edge strength (ratio of averages) and of detected targets. Right: root "
+        caption="Networks from scratch, first band, all architectures and scenes, one shape and width for each ratio; point targets where a scene has any. "
+        f"Bars: {BARS}. Left: shares of power, of edge strength (ratio of averages) and of detected targets. Right: root "
         "mean square error by class of ground.",
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ import pandas as pd
 from sarlab.views import listing, style
 from sarlab.views.figure import Figure, Panel
 from sarlab.views.quant_rows import COMMAND, look_of_label, loss, paired, scheme_of, spoken
-from sarlab.views.summary import interval
+from sarlab.views.summary import spread
 from sarlab.views.text import Html, Prose, label, missing, number, ratio
 
 if TYPE_CHECKING:
@@ -98,12 +98,12 @@ def networks_table(tables: Tables) -> Html | Prose:
         cells = []
         for at in ratios:
             found = group[group["dimension_ratio"] == at]
-            mean, low, high, _ = interval(found["loss_db"], found["acquisition"], found["seed"])
+            mean, low, high, *_ = spread(found["loss_db"], found["acquisition"], found["seed"])[0]
             cells.append("" if not np.isfinite(mean) else loss(mean) + (f" ± {loss((high - low) / 2)}" if np.isfinite(low) else ""))  # fmt: skip
         body.append([label(architecture, init), spoken(name), *cells])
     return listing.table(
         ["network", "quantizer", *(ratio(at) for at in ratios)], body, left=2, wrap=(0, 1),
-        caption="Loss of PSNR in dB against the same training in float32, mean over bands and scenes (± half the interval, where there is one)",
+        caption="Loss of PSNR in dB against the same training in float32, mean over bands and scenes (± half the 95 % interval, or half the range of fewer than five)",
     )  # fmt: skip
 
 

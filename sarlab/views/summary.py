@@ -1,4 +1,4 @@
-"""From tidy rows to the points of a curve: which rows belong together, their mean and its interval."""
+"""Points of curves from tidy rows: which rows belong together, their mean and its interval."""
 
 from __future__ import annotations
 
@@ -8,67 +8,24 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from sarlab.metrics.intervals import Interval, interval
 from sarlab.views.style import architecture_order
 
 #: Rows of one series share these.
 SERIES_KEYS = ("architecture", "init")
 
 
-class Interval(NamedTuple):
-    """Mean with its 95 % interval.
-
-    Parameters
-    ----------
-    mean, low, high : float
-        `low` and `high` are NaN where there is too little to state an interval.
-    over : {"acquisitions", "seeds", ""}
-        What varies; empty where there is no interval.
-    """
-
-    mean: float
-    low: float
-    high: float
-    over: str
+#: Meaning of the bars of figures whose points come from `curve`.
+BARS = "95 % interval over acquisitions (the range of fewer than five)"
 
 
-def interval(values: Sequence[float], acquisitions: Sequence[object], seeds: Sequence[object]) -> Interval:
-    """Mean over acquisitions with a 95 % interval.
-
-    Scenes of one acquisition are averaged first: they share orbit, weather and season, so they are one observation.
-    With three acquisitions or more the interval is the bootstrap over acquisitions (2 000 draws, fixed seed);
-    otherwise, with three seeds or more, Student's interval over seeds; otherwise there is none.
-
-    Parameters
-    ----------
-    values, acquisitions, seeds : sequences of equal length
-        One entry per row; NaN values are left out.
-    """
-    # Thousands of small groups on a page: plain dictionaries are twenty times as fast as data frames here.
-    cells: dict[tuple[str, str], list[float]] = {}
-    for value, acquisition, seed in zip(values, acquisitions, seeds, strict=True):
-        if np.isfinite(value := float(value)):
-            cells.setdefault((str(acquisition), str(seed)), []).append(value)
-    if not cells:
-        return Interval(np.nan, np.nan, np.nan, "")
-    by_acquisition: dict[str, list[float]] = {}
-    by_seed: dict[str, list[float]] = {}
-    for (acquisition, seed), found in cells.items():
-        by_acquisition.setdefault(acquisition, []).extend(found)
-        by_seed.setdefault(seed, []).append(float(np.mean(found)))
-    means = np.array([np.mean(found) for found in by_acquisition.values()])
-    mean = float(means.mean())
-    if len(means) >= 3:
-        rng = np.random.default_rng(0)
-        draws = rng.choice(means, size=(2000, len(means))).mean(axis=1)
-        low, high = np.quantile(draws, (0.025, 0.975))
-        return Interval(mean, float(low), float(high), "acquisitions")
-    trainings = np.array([np.mean(found) for found in by_seed.values()])
-    if len(trainings) >= 3:
-        from scipy.stats import t
-
-        half = t.ppf(0.975, len(trainings) - 1) * trainings.std(ddof=1) / np.sqrt(len(trainings))
-        return Interval(mean, mean - float(half), mean + float(half), "seeds")
-    return Interval(mean, np.nan, np.nan, "")
+def spread(values: Sequence[float], acquisitions: Sequence[object], seeds: Sequence[object]) -> tuple[Interval, str]:
+    """Interval over acquisitions (over seeds, if there is only one acquisition), and its meaning in words for captions."""
+    found, over = interval(values, acquisitions), "acquisitions"
+    if found.n == 1 and (by_seed := interval(values, seeds)).n > 1:
+        found, over = by_seed, "seeds"
+    words = {"95 %": f"95 % interval over {over}", "range": f"range over {found.n} {over}"}
+    return found, words.get(found.kind, "")
 
 
 def is_true(column: pd.Series) -> pd.Series:
@@ -150,10 +107,10 @@ def curve(rows: pd.DataFrame, metric: str, *, by: Sequence[str] = SERIES_KEYS) -
     columns = [*by, "dimension_ratio", "bpp", "mean", "low", "high", "over", "scenes", "seeds"]
     points = []
     for keys, group in rows.groupby([*by, "dimension_ratio"], sort=True):
-        result = interval(group[metric], group["acquisition"], group["seed"])
-        if not np.isnan(result.mean):
-            counts = (group["scene"].nunique(), group["seed"].nunique())
-            points.append((*keys, float(pd.to_numeric(group["bpp"]).mean()), *result, *counts))
+        found, over = spread(group[metric], group["acquisition"], group["seed"])
+        if found.n:
+            rate, counts = pd.to_numeric(group["bpp"]).mean(), (group["scene"].nunique(), group["seed"].nunique())
+            points.append((*keys, float(rate), found.mean, found.low, found.high, over, *counts))
     frame = pd.DataFrame(points, columns=columns)
     if "architecture" in by and not frame.empty:
         order = {name: i for i, name in enumerate(architecture_order(frame["architecture"]))}

@@ -60,7 +60,7 @@ def test_other_acquisitions_get_panels_with_intervals(filled):
     assert [re.match(r"PSNR in dB, (V\w), ([^.]*)", p.alt).groups() for p in figure.panels] == [
         ("VV", "test scenes"), ("VV", "other acquisitions"), ("VH", "test scenes")
     ]  # fmt: skip
-    assert "95 % interval over acquisitions" in figure.caption
+    assert "Bars: range over 3 acquisitions." in figure.caption
 
 
 def test_codecs_are_drawn_over_bits_of_the_same_scenes_only(filled):
@@ -133,7 +133,7 @@ def test_front_page_answers_with_the_rows(filled):
     text = front.lead(filled.runs).text
     assert text.startswith(f"**16× fewer values, in a file {best['measured_cr']:.1f}× smaller")
     assert f"pixels are off by {number(best['rmse_db'])} dB" in text
-    assert "95 % interval" in text
+    assert "(range over 3 acquisitions: " in text
     html = html_of(front.numbers(filled.runs))
     values = re.findall(r'sl-value">([^<]*)', html)
     assert len(values) == 5

@@ -20,41 +20,18 @@ def rows(**columns):
     return pd.DataFrame({name: columns.get(name, [value] * length) for name, value in base.items()})
 
 
-def test_scenes_of_one_acquisition_count_once():
-    result = summary.interval([1, 1, 1, 5], ["a", "a", "a", "b"], [0] * 4)
-    assert result.mean == 3
-    assert result.over == ""
-    assert np.isnan(result.low)
-
-
-def test_bootstrap_over_acquisitions_agrees_with_scipy():
-    values = np.random.default_rng(1).normal(30, 2, 40)
-    result = summary.interval(values, range(40), [0] * 40)
-    other = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=20000, rng=2).confidence_interval
-    assert result.over == "acquisitions"
-    assert result.mean == pytest.approx(values.mean())
-    assert result.low == pytest.approx(other.low, abs=0.06)
-    assert result.high == pytest.approx(other.high, abs=0.06)
-
-
-def test_interval_over_seeds_is_students():
-    values = [24.0, 24.4, 25.1]
-    result = summary.interval(values, ["a"] * 3, [0, 1, 2])
-    low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
-    assert (result.low, result.high) == pytest.approx((low, high))
-    assert result.over == "seeds"
-
-
-def test_missing_values_are_left_out_and_nothing_gives_nan():
-    assert summary.interval([np.nan, 2.0], ["a", "b"], [0, 0]).mean == 2
-    assert np.isnan(summary.interval([np.nan], ["a"], [0]).mean)
-
-
-@given(st.floats(-50, 50), st.integers(3, 9))
-def test_equal_values_have_an_interval_of_no_width(value, count):
-    result = summary.interval([value] * count, range(count), [0] * count)
-    assert result.low == pytest.approx(value)
-    assert result.high == pytest.approx(value)
+def test_intervals_go_over_acquisitions_or_else_over_seeds():
+    assert summary.spread([1, 1, 1, 5], ["a", "a", "a", "b"], [0] * 4) == (
+        (3, 1, 5, 2, "range"),
+        "range over 2 acquisitions",
+    )
+    values = [24.0, 24.4, 25.1, 24.2, 24.9]
+    found, words = summary.spread(values, ["a"] * 5, range(5))
+    low, high = stats.t.interval(0.95, 4, loc=np.mean(values), scale=stats.sem(values))
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert words == "95 % interval over seeds"
+    found, words = summary.spread([1.0, np.nan], ["a", "b"], [0, 0])
+    assert (found.mean, found.n, words) == (1, 1, "")
 
 
 @given(st.floats(-9, 9), st.floats(-40, 40), st.lists(st.sampled_from([4, 8, 16, 32, 64]), min_size=2, unique=True))

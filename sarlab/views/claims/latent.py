@@ -73,7 +73,7 @@ def whole_range(tables: Tables) -> Verdict:
     ]
     # Both are needed: one that fails refutes the claim.
     outcome = REFUTED if REFUTED in {part.outcome for part in parts} else ""
-    return concluded(parts, figure, f"95 %: {', '.join(intervals)}" if intervals else "", outcome=outcome)
+    return concluded(parts, figure, f"{found[0].kind}: {', '.join(intervals)}" if intervals else "", outcome=outcome)
 
 
 def even_usage(count: pd.Series, levels: int = LEVELS) -> pd.Series:
@@ -188,7 +188,7 @@ def noise_matches(tables: Tables) -> Verdict:
         found = difference(seen, "quantizer_training", "guide-noise", "noise", "loss_db", pair=keys)
         if found.pairs:
             figure += f"; training with it loses {found.text()} against noise of the true step"
-            spread += f"; 95 % of the loss: {found.span()}" if found.span() else ""
+            spread += f"; {found.kind} of the loss: {found.span()}" if found.span() else ""
     return concluded(parts, figure, spread)
 
 
@@ -247,4 +247,4 @@ def robust(tables: Tables) -> Verdict:
         for seen, item in found.items()
     ]
     spans = ", ".join(f"{item.span()} with {kinds[seen]}" for seen, item in found.items() if item.span())
-    return concluded([*helps, *most], figure, f"95 %: {spans}" if spans else "")
+    return concluded([*helps, *most], figure, f"interval: {spans}" if spans else "")

@@ -125,7 +125,7 @@ def depth(tables: Tables) -> Verdict:
         )
     spans = "; ".join(f"{n}: {found.span()}" for n, found in others.items() if found.span())
     right = [compared(f"4 layers are better than {n}", item) for n, item in others.items()]
-    return concluded([*right, *vanishing], figure, f"95 %: against {spans}" if spans else "")
+    return concluded([*right, *vanishing], figure, f"interval: against {spans}" if spans else "")
 
 
 @claim(8, "Residual blocks gain 2 dB at 16×, or double the ratio at equal quality.",

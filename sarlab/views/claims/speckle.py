@@ -81,7 +81,7 @@ def speckle_and_detail(tables: Tables) -> Verdict:
         )
     # Speckle is white or nearly so: a latent that loses fine detail and keeps coarse loses speckle for want of detail.
     interval = (
-        f"95 % of the difference: {number(100 * found.low, 0)} to {number(100 * found.high, 0)} %"
+        f"{found.kind} of the difference: {number(100 * found.low, 0)} to {number(100 * found.high, 0)} %"
         if np.isfinite(found.low)
         else ""
     )

@@ -66,7 +66,7 @@ def width(tables: Tables) -> Verdict:
         f"from {narrow_wide(behind)}"
     )
     spans = [f"{item.span()} with {kind}" for kind, item in (("all", gain["all"]), ("one", gain["one"])) if item.span()]
-    return concluded(parts, figure, f"95 %: {', '.join(spans)}" if spans else "")
+    return concluded(parts, figure, f"interval: {', '.join(spans)}" if spans else "")
 
 
 def narrow_wide(behind: pd.Series) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from sarlab.errors import ResultsError
-from sarlab.views.summary import bands, curve, interval, measured
+from sarlab.metrics.intervals import interval
+from sarlab.views.summary import bands, curve, measured
 from sarlab.views.text import number, ratio
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def best_points(rows: pd.DataFrame, metric: str = "psnr_db") -> pd.DataFrame:
 
 
 class Difference(NamedTuple):
-    """Mean paired difference with its 95 % interval; `low` and `high` are NaN where nothing varies enough to tell.
+    """Mean paired difference with its interval; `low` and `high` are NaN below three acquisitions and trainings.
 
     Parameters
     ----------
@@ -163,6 +164,8 @@ class Difference(NamedTuple):
         Rows that were paired.
     trainings : int
         Networks that they come from, on the first side.
+    kind : str
+        Kind of interval: "95 %", or "range" of fewer than five acquisitions or trainings.
     """
 
     mean: float
@@ -170,6 +173,7 @@ class Difference(NamedTuple):
     high: float
     pairs: int
     trainings: int = 3
+    kind: str = "95 %"
 
     def text(self, unit: str = "dB", digits: int = 2) -> str:
         """Mean with sign."""
@@ -177,7 +181,7 @@ class Difference(NamedTuple):
 
     def certain(self, unit: str = "dB", digits: int = 2) -> str:
         """Interval, called by what it is; empty where there is none."""
-        return f"95 %: {self.span(unit, digits)}" if np.isfinite(self.low) else ""
+        return f"{self.kind}: {self.span(unit, digits)}" if np.isfinite(self.low) else ""
 
     def span(self, unit: str = "dB", digits: int = 2) -> str:
         """Interval; empty where there is none."""
@@ -227,11 +231,11 @@ def widest(values: pd.Series, acquisitions: pd.Series, trainings: Sequence[str])
         "/".join(map(str, key)) for key in zip(*(values.index.get_level_values(n) for n in trainings), strict=True)
     ]
     networks = networks or ["only"] * len(values)
-    over = [interval(values, acquisitions, ["all"] * len(values)), interval(values, ["all"] * len(values), networks)]
-    lows, highs = [item.low for item in over], [item.high for item in over]
-    known = np.isfinite(lows)
-    low, high = (min(np.array(lows)[known]), max(np.array(highs)[known])) if known.any() else (np.nan, np.nan)
-    return Difference(over[0].mean, low, high, len(values), len(set(networks)))
+    over = [interval(values, acquisitions), interval(values, networks)]
+    known = [item for item in over if item.n >= 3]
+    low, high = min((item.low for item in known), default=np.nan), max((item.high for item in known), default=np.nan)
+    kind = " and ".join(sorted({item.kind for item in known}))
+    return Difference(over[0].mean, low, high, len(values), len(set(networks)), kind)
 
 
 def judged(found: Difference, limit: float, *, more: bool = True, trainings: int = 3) -> str:

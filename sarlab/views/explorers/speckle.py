@@ -9,8 +9,8 @@ import ipywidgets as widgets
 import numpy as np
 from scipy.special import gammaln
 
-from sarlab.metrics.columns import DB_PER_NEPER
 from sarlab.metrics.bounds import speckle_floor, speckle_std
+from sarlab.metrics.columns import DB_PER_NEPER
 from sarlab.scenes.simulate import SimulationSpec, reflectivity, speckle
 from sarlab.views.explorers.base import Explorer
 from sarlab.views.explorers.panes import Picture, chart, numbers
