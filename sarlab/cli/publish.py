@@ -12,7 +12,7 @@ from sarlab.lab import publish
 from sarlab.lab.plans import load_plan, plan_names
 from sarlab.lab.results import book_root
 from sarlab.lab.runs import Job, jobs_of
-from sarlab.lab.studies import study_jobs
+from sarlab.lab.studies.study_jobs import study_jobs
 from sarlab.lab.sweep import Settings, check_writable
 from sarlab.lab.sweep.engine import execute
 from sarlab.lab.sweep.notebook import NOTEBOOK
@@ -77,7 +77,7 @@ def run_publish(args: argparse.Namespace) -> int:
     book = args.book or book_root()
     publish.check_book(book)
     check_writable(book, "--book")
-    publish.check_complete(plan.name, jobs, study_jobs(plan.studies, plan.runs[0].scenes, args.runs))
+    publish.check_complete(plan.argument, jobs, study_jobs(plan.studies, plan.runs[0].scenes, args.runs))
     render_missing_pages(publish.with_pages(jobs))
     manifest = publish.publish(plan, jobs, book, tracked=True)
     total = publish.folder_bytes(book / "results", book / "runs")

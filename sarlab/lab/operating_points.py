@@ -372,7 +372,10 @@ def recommend(points: Sequence[Point], thresholds: Sequence[Threshold]) -> Recom
         If there are no points.
     """
     if not points:
-        raise ResultsError("no measured operating points; run 'sarlab sweep' or 'sarlab evaluate' first")
+        raise ResultsError(
+            "no measured operating points; run 'sarlab sweep quick' and 'sarlab report' first, or give --rows of "
+            "'sarlab evaluate'"
+        )
     points = whole(points)
     passing = [point for point in points if not point.missed(thresholds)]
     chosen = max(passing, key=lambda point: point.cr, default=None)

@@ -20,6 +20,7 @@ that set several model keys together, because a shape and its channels make one 
 from __future__ import annotations
 
 import itertools
+import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -47,6 +48,8 @@ class Plan:
         Name of each experiment → positions of its runs in `runs`; chapters select by it.
     studies : tuple of str
         Names of the studies (`sarlab.lab.studies`) that belong to its report.
+    argument : str
+        How a command line names it: ``quick``, ``plans/mine.toml``.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Plan:
     runs: tuple[RunSpec, ...]
     labels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     studies: tuple[str, ...] = ()
+    argument: str = ""
 
 
 def plan_names() -> list[str]:
@@ -78,19 +82,19 @@ def load_plan(name: str | Path, *, scenes: str | None = None, quantity: str | No
     path = find_plan(name)
     values = read_plan(path)
     try:
-        return build_plan(path.stem, values, scenes=scenes, quantity=quantity)
+        return replace(build_plan(path.stem, values, scenes=scenes, quantity=quantity), argument=shlex.quote(str(name)))
     except PlanError as error:
         raise PlanError(f"plan {path.name}: {error}") from error
 
 
 def find_plan(name: str | Path) -> Path:
-    """File of a plan by name or path."""
-    path = Path(name)
-    if path.suffix != ".toml":
-        path = shared_folder("notebooks") / "plans" / f"{name}.toml"
-        if not path.is_file():
-            raise PlanError(f"unknown plan '{name}'; known: {', '.join(plan_names())}, or the path of a .toml file")
-    return path
+    """File of a plan by name or path; the plans that come with sarlab take precedence over those of the working directory."""
+    if Path(name).suffix == ".toml":
+        return Path(name)
+    for path in (shared_folder("notebooks") / "plans" / f"{name}.toml", Path(f"{name}.toml")):
+        if path.is_file():
+            return path
+    raise PlanError(f"unknown plan '{name}'; known: {', '.join(plan_names())}, or the path of a .toml file")
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -149,6 +153,7 @@ def build_plan(name: str, values: Mapping[str, Any], *, scenes: str | None = Non
         tuple(runs),
         {label: tuple(dict.fromkeys(positions)) for label, positions in labels.items()},
         tuple(studies),
+        name,
     )
 
 

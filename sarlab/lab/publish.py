@@ -44,7 +44,7 @@ from sarlab.lab.results import (
     write_table,
 )
 from sarlab.lab.runs import Job
-from sarlab.lab.studies import StudyJob, study_jobs
+from sarlab.lab.studies.study_jobs import StudyJob, study_jobs
 from sarlab.lab.sweep.notebook import NOTEBOOK
 from sarlab.scenes.catalog import catalog_entries
 from sarlab.scenes.radiometry import to_gray
@@ -86,10 +86,10 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = Fals
     """
     complete = [job for job in jobs if job.state == "complete"]
     if not complete:
-        raise ResultsError(f"no complete run of plan '{plan.name}'; run 'sarlab sweep {plan.name}' first")
+        raise ResultsError(f"no complete run of plan '{plan.name}'; run 'sarlab sweep {plan.argument}' first")
     studies = study_jobs(plan.studies, plan.runs[0].scenes, complete[0].folder.parent)
     if tracked:
-        check_complete(plan.name, jobs, studies)
+        check_complete(plan.argument, jobs, studies)
     check_book(book)
     shown = with_pages(complete) if tracked else complete
     with tempfile.TemporaryDirectory(prefix=".publish-", dir=book) as temporary:
