@@ -14,7 +14,7 @@ from pathlib import Path
 from sarlab.errors import SarlabError
 from sarlab.lab.plans import load_plan, plan_names
 from sarlab.lab.runs import Job, failure_of, jobs_of
-from sarlab.lab.studies import StudyJob, study_jobs
+from sarlab.lab.studies.study_jobs import StudyJob, study_jobs
 from sarlab.lab.sweep import ENGINES, Finished, Settings, check_writable
 from sarlab.lab.sweep.engine import execute, worker_count
 

@@ -61,8 +61,8 @@ def test_timings_of_a_bare_machine_can_be_taken(tmp_path):
     script = (
         BLOCKER
         + "from pathlib import Path\n"
-        + "from sarlab.lab.studies import find_study, study_jobs\nfrom sarlab.specs import SceneSpec\n"
-        + "from sarlab.lab import study_cost\n"
+        + "from sarlab.lab.studies.study_jobs import study_jobs\nfrom sarlab.specs import SceneSpec\n"
+        + "from sarlab.lab.studies import cost as study_cost\n"
         + f"jobs = study_jobs(['cost'], SceneSpec(), Path({str(tmp_path)!r}))\n"
         + "study_cost.ARCHITECTURES = ()\n"
         + "for job in jobs:\n    job.run(1)\n    assert job.manifest['name'] == job.name\n"

@@ -22,8 +22,8 @@ import pandas as pd
 
 from sarlab.lab.studies import Context, study
 from sarlab.metrics import Reference, Undefined, UndefinedMetric, bounds
-from sarlab.metrics.spectra import autocorrelation_spectrum
 from sarlab.metrics.speckle import scene_speckle
+from sarlab.metrics.spectra import autocorrelation_spectrum
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.simulate import catalog_names
 from sarlab.scenes.splits import Split

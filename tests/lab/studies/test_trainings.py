@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sarlab.lab import study_trainings as study
 from sarlab.lab.plans import load_plan
 from sarlab.lab.studies import Context
+from sarlab.lab.studies import trainings as study
 from sarlab.models.complexity import macs_per_pixel
 from sarlab.scenes.catalog import load_split
 from sarlab.specs import ModelSpec, SceneSpec

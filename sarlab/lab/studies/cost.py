@@ -17,11 +17,10 @@ import torch
 
 from sarlab.lab.machine import device_name, pick_device
 from sarlab.lab.studies import Context, study
+from sarlab.models.autoencoders import build_model
 from sarlab.models.complexity import count_parameters, macs_per_pixel
 from sarlab.models.data import TrainingData
-from sarlab.models.registry import build_model
-from sarlab.models.threads import cpu_threads
-from sarlab.models.training import train
+from sarlab.models.training import cpu_threads, train
 from sarlab.specs import ModelSpec, TrainSpec
 
 #: What is varied, with its values: side of the image, latent channels at 16× per axis, channels of the first layer.
@@ -65,7 +64,7 @@ def measurements(data: TrainingData, device: torch.device) -> Iterator[dict[str,
 @torch.no_grad()
 def coding(spec: ModelSpec, side: int, data: TrainingData, device: torch.device) -> dict[str, Any]:
     """Seconds of analysis and synthesis of a `side`² image, with the size of the network."""
-    model = build_model(spec, seed=0, training=data).to(device).eval()
+    model = build_model(spec, seed=0, klt=data.fit_klt).to(device).eval()
     x = torch.rand((1, 1, side, side), generator=torch.Generator().manual_seed(0)).to(device)
     y = model.analysis(x)
     return {
@@ -84,7 +83,7 @@ def coding(spec: ModelSpec, side: int, data: TrainingData, device: torch.device)
 
 def step(spec: ModelSpec, data: TrainingData, device: torch.device) -> dict[str, float]:
     """Seconds of one training step of `TRAIN`."""
-    model = build_model(spec, seed=0, training=data)
+    model = build_model(spec, seed=0, klt=data.fit_klt)
     train(model, data, replace(TRAIN, steps=1), seed=0, device=device)
     seconds = [train(model, data, TRAIN, seed=turn, device=device).seconds / TRAIN.steps for turn in range(3)]
     return {"step_s": min(seconds), "step_pixels": TRAIN.batch_size * TRAIN.patch_size**2}

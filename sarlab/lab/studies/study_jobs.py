@@ -1,109 +1,44 @@
-"""Studies: measurements that are no training. A function of the scenes → one table of the book.
-
-A plan names its studies (``studies = ["codecs", "limits"]``); a sweep computes each once and keeps it beside the runs::
+"""All studies, and the jobs that compute their tables and keep them::
 
     runs/studies/<name>-<hash>.csv   the table
     runs/studies/<name>-<hash>.json  what it was computed with (written last)
 
-The hash covers the scenes and the version that a study registers with: whoever changes what a table says raises it. A
-new study is one function and one registration, here or in a package that names its module under the entry point group
-``sarlab.studies``.
+The hash covers the scenes and the version of the study.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from sarlab.errors import PlanError
 from sarlab.files import write_json
 from sarlab.lab.results import environment, now, read_table, write_table
-from sarlab.registry import Registry
-from sarlab.scenes.catalog import Split, load_split
+from sarlab.lab.studies import Context, Study, studies
+from sarlab.scenes.catalog import load_split
 from sarlab.specs import SceneSpec, content_hash
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a study is given.
-
-    Parameters
-    ----------
-    scenes : SceneSpec
-    split : Split
-    workers : int
-        Processes it may use.
-    folder : Path
-        For journals of long studies, so that they resume; emptied of them when the study is complete.
-    """
-
-    scenes: SceneSpec
-    split: Split
-    workers: int
-    folder: Path
-
-
-Compute = Callable[[Context], pd.DataFrame]
-
-
-@dataclass(frozen=True)
-class Study:
-    """A registered study.
-
-    Parameters
-    ----------
-    compute : callable
-        `Context` → DataFrame.
-    version : int
-        Part of the identity of the table; raise it when a change of the code changes the table.
-    """
-
-    compute: Compute
-    version: int
-
-
-#: Studies by the name of their table.
-studies: Registry[Study] = Registry("study", "sarlab.studies", PlanError)
-
-
-def study(name: str, *, version: int) -> Callable[[Compute], Compute]:
-    """Return a decorator that registers a function as the study `name`."""
-
-    def decorate(compute: Compute) -> Compute:
-        studies.register(name)(Study(compute, version))
-        return compute
-
-    return decorate
-
-
-#: Modules of this package that register studies.
-MODULES: tuple[str, ...] = tuple(
-    f"sarlab.lab.study_{name}"
-    for name in (
-        "codecs",
-        "cost",
-        "equal_psnr",
-        "files",
-        "latent_bits",
-        "limits",
-        "pictures",
-        "reflectivity",
-        "scene_entropy",
-        "trainings",
-    )
-)
 
 
 def find_study(name: str) -> Study:
     """Study by name, of this package or of an entry point."""
-    for module in MODULES:
-        importlib.import_module(module)
+    # Each registers itself. They need torch and the codecs, which the command line does without until a study is named.
+    from sarlab.lab.studies import (  # noqa: F401
+        codecs,
+        cost,
+        equal_psnr,
+        files,
+        latent_bits,
+        limits,
+        pictures,
+        reflectivity,
+        scene_entropy,
+        trainings,
+    )
+
     return studies[name]
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sarlab.lab import study_cost
 from sarlab.lab.studies import Context
+from sarlab.lab.studies import cost as study_cost
 from sarlab.scenes.catalog import load_split
 from sarlab.specs import SceneSpec
 

@@ -17,7 +17,7 @@ from sarlab.codec.codec import codecs
 from sarlab.codec.targets import Search, Target
 from sarlab.errors import SarlabError
 from sarlab.lab.studies import Context, study
-from sarlab.lab.study_equal_psnr import busiest_detail
+from sarlab.lab.studies.equal_psnr import busiest_detail
 from sarlab.metrics import Reference, score
 from sarlab.metrics.rate import measured_cr
 from sarlab.scenes.radiometry import to_gray

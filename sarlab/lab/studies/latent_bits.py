@@ -19,11 +19,10 @@ from sarlab.lab.measure import reconstruct
 from sarlab.lab.studies import Context, study
 from sarlab.metrics.fidelity import psnr
 from sarlab.metrics.rate import bits_per_pixel, measured_cr
-from sarlab.models.base import Autoencoder
+from sarlab.models.autoencoders import Autoencoder, build_model
 from sarlab.models.data import TrainingData
 from sarlab.models.quantizers import Quantizer, build_quantizer
-from sarlab.models.registry import build_model
-from sarlab.models.threads import cpu_threads
+from sarlab.models.training import cpu_threads
 from sarlab.scenes.catalog import Split, load_split
 from sarlab.specs import ModelSpec, QuantizerSpec, SceneSpec
 
@@ -72,7 +71,7 @@ def ratio_rows(split: Split, reduction: int, channels: int) -> Iterator[dict[str
     """
     data = TrainingData.from_split(split)
     spec = ModelSpec("klt", reduction, channels, "klt")
-    model = build_model(spec, seed=0, training=data).eval()
+    model = build_model(spec, seed=0, klt=data.fit_klt).eval()
     latents = [model.analysis(raster.values[None, None]) for raster in data.training]
     reference: dict[tuple[str, str], float] = {}
     for wanted in specs():

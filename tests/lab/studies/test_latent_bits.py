@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from sarlab.lab import study_latent_bits as study
 from sarlab.lab.experiment import run
 from sarlab.lab.identity import run_id
-from sarlab.lab.studies import Context, find_study
+from sarlab.lab.studies import Context
+from sarlab.lab.studies import latent_bits as study
 from sarlab.scenes.catalog import load_split
 from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec
 
@@ -27,7 +27,7 @@ def table(tmp_path_factory):
             ("guide", "tensor", "minmax"): (10,),
         },
     )
-    found = find_study("latent_bits").compute(Context(SCENES, load_split(SCENES), 1, tmp_path_factory.mktemp("runs")))
+    found = study.latent_bits(Context(SCENES, load_split(SCENES), 1, tmp_path_factory.mktemp("runs")))
     patch.undo()
     return found
 

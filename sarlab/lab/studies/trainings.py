@@ -26,12 +26,11 @@ from sarlab.lab.machine import device_name, process_peak_mb
 from sarlab.lab.measure import reconstruct
 from sarlab.lab.studies import Context, study
 from sarlab.metrics.fidelity import psnr
+from sarlab.models.autoencoders import build_model
 from sarlab.models.complexity import count_parameters, macs_per_pixel
 from sarlab.models.data import TrainingData
 from sarlab.models.quantizers import build_quantizer
-from sarlab.models.registry import build_model
-from sarlab.models.threads import cpu_threads
-from sarlab.models.training import train
+from sarlab.models.training import cpu_threads, train
 from sarlab.scenes.catalog import Split, load_split
 from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec, content_hash
 
@@ -116,7 +115,7 @@ def rows_of(item: Training, split: Split) -> Iterator[dict[str, Any]]:
     """Train, and measure every band of the training, test and independent scenes."""
     learned = split if item.patches == "all" else replace(split, train=split.train[:1])
     data = TrainingData.from_split(learned)
-    model = build_model(item.model, seed=item.seed, training=data)
+    model = build_model(item.model, seed=item.seed, klt=data.fit_klt)
     history = train(model, data, item.train, seed=item.seed)
     model = model.eval()
     about = {
@@ -168,7 +167,7 @@ def memory_row(batch: int) -> dict[str, Any]:
     image = torch.rand((256, 256), generator=torch.Generator().manual_seed(0)).numpy()
     data = TrainingData.from_arrays([image])
     with cpu_threads(1):
-        model = build_model(MEMORY_MODEL, seed=0, training=data)
+        model = build_model(MEMORY_MODEL, seed=0, klt=data.fit_klt)
         before = process_peak_mb()
         train(model, data, settings, seed=0)
     return {

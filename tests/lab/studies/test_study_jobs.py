@@ -7,7 +7,8 @@ import pytest
 
 from sarlab.cli import main
 from sarlab.errors import PlanError
-from sarlab.lab.studies import Study, studies, study_jobs
+from sarlab.lab.studies import Study, studies
+from sarlab.lab.studies.study_jobs import study_jobs
 from sarlab.specs import SceneSpec
 
 
@@ -60,8 +61,8 @@ def test_a_sweep_runs_its_studies(tmp_path, counted, capsys):
 
 def test_the_protocol_tells_its_operating_points_apart(tmp_path, monkeypatch):
     from sarlab.codec.codec import codecs
-    from sarlab.lab import study_codecs
     from sarlab.lab.studies import Context
+    from sarlab.lab.studies import codecs as study_codecs
 
     if not codecs[study_codecs.ANCHOR].available().ok:
         pytest.skip("no JPEG 2000 here")
@@ -98,7 +99,7 @@ def test_the_protocol_tells_its_operating_points_apart(tmp_path, monkeypatch):
 
 
 def test_the_study_of_codecs_has_eight_matched_points_and_a_learned_codec():
-    from sarlab.lab.study_codecs import PSNR_DB, SHORT
+    from sarlab.lab.studies.codecs import PSNR_DB, SHORT
 
     assert sum(25 <= value <= 40 for value in PSNR_DB) >= 8
     assert min(PSNR_DB) < 25 < 40 < max(PSNR_DB)

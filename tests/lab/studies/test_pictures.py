@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from sarlab.codec.codec import codecs
-from sarlab.lab import study_pictures as study
-from sarlab.lab.studies import Context, find_study
+from sarlab.lab.studies import Context
+from sarlab.lab.studies import pictures as study
 from sarlab.scenes.catalog import load_split
 from sarlab.specs import SceneSpec
 
@@ -27,7 +27,7 @@ def table(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setattr(study, "CODECS", ("jpeg2000", "jpeg", "no such codec"))
     patch.setattr(study, "RATES_BPP", (0.001, 0.5, 2.0))
-    found = find_study("pictures").compute(Context(SCENES, load_split(SCENES), 1, tmp_path_factory.mktemp("runs")))
+    found = study.pictures(Context(SCENES, load_split(SCENES), 1, tmp_path_factory.mktemp("runs")))
     patch.undo()
     return found
 

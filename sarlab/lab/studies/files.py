@@ -33,7 +33,7 @@ from sarlab.codec.rates import Goal
 from sarlab.codec.sources import MemorySource
 from sarlab.lab.machine import device_name, process_peak_mb
 from sarlab.lab.studies import Context, study
-from sarlab.models.threads import cpu_threads
+from sarlab.models.training import cpu_threads
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.simulate import SimulationSpec, simulate
 from sarlab.scenes.writers import write_geotiff
