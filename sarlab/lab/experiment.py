@@ -27,10 +27,9 @@ import torch
 from sarlab.errors import ResultsError, SarlabError, TrainingError
 from sarlab.files import replacing, write_json
 from sarlab.lab.identity import distinctions, run_hash, run_id
-from sarlab.lab.latents import frequencies
 from sarlab.lab.lineage import base_of, start_of, steps_of
 from sarlab.lab.machine import device_name, peak_memory_mb, pick_device
-from sarlab.lab.measure import measure, throughput
+from sarlab.lab.measure import frequencies, measure, throughput
 from sarlab.lab.results import (
     HISTORY_COLUMNS,
     MANIFEST,
@@ -44,17 +43,12 @@ from sarlab.lab.results import (
     write_table,
 )
 from sarlab.lab.runs import PROGRESS, Busy, hold
-from sarlab.models.base import Autoencoder, LatentHook
+from sarlab.models.autoencoders import Autoencoder, LatentHook, build_model, load_model, save_model
 from sarlab.models.complexity import count_parameters, macs_per_pixel
 from sarlab.models.data import TrainingData
-from sarlab.models.history import History
-from sarlab.models.nested import NestedChannels, leading_weights
 from sarlab.models.quantizers import Quantizer, build_quantizer
-from sarlab.models.registry import build_model
-from sarlab.models.storage import write_tensors
-from sarlab.models.threads import cpu_threads
-from sarlab.models.training import train
-from sarlab.models.weights import load_model, save_model
+from sarlab.models.storage import History, write_tensors
+from sarlab.models.training import NestedChannels, cpu_threads, leading_weights, train
 from sarlab.scenes.catalog import Split, load_split
 from sarlab.specs import QuantizerSpec, RunSpec
 
@@ -379,7 +373,7 @@ def load(folder: str | Path) -> Outcome:
     folder = Path(folder)
     manifest = read_manifest(folder)
     if manifest is None:
-        raise SarlabError(f"{folder}: no complete run here; run 'sarlab sweep' first")
+        raise SarlabError(f"{folder}: no complete run here; run 'sarlab sweep PLAN' first")
     examples: dict[str, dict[str, np.ndarray]] = {}
     with np.load(folder / "examples.npz", allow_pickle=False) as stored:
         for key in stored.files:

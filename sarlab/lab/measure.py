@@ -1,23 +1,28 @@
-"""Measure a fixed-latent network on scenes: one tidy row per scene and band."""
+"""Measure a fixed-latent network on scenes: one tidy row per scene and band.
+
+At a fixed length, each value of the latent costs its bits. Range coded under one frozen table per channel, learned from
+training scenes, it costs about its entropy. For the first a full histogram is good; the second wants low entropy.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
-from sarlab.codec.latent_coding import LatentModel
-from sarlab.lab.latents import latent_columns
+from sarlab.codec.latent_coding import LatentModel, encode_latent, fit_latent_model, ideal_bits
 from sarlab.lab.lineage import steps_of
-from sarlab.metrics import Reference, metrics, score
+from sarlab.metrics import Reference, UndefinedMetric, entropy, metrics, score
 from sarlab.metrics.rate import bits_per_pixel, measured_cr
-from sarlab.models.base import Autoencoder
-from sarlab.models.quantizers import Quantizer
+from sarlab.models.autoencoders import Autoencoder
+from sarlab.models.quantizers import Quantized, Quantizer
 from sarlab.scenes.catalog import Split
 from sarlab.scenes.radiometry import Normalizer
 from sarlab.scenes.scene import Scene
@@ -25,11 +30,15 @@ from sarlab.specs import RunSpec
 
 #: Side of the largest window of a scene that is kept for figures, in pixels.
 EXAMPLE_SIDE = 512
+#: Values of more bits than this are stored as they are: their low bits are noise to any table.
+MOST_CODED_BITS = 16
+
+Examples = dict[str, dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What comes back of one band.
+    """One band after network and quantizer.
 
     Parameters
     ----------
@@ -40,7 +49,7 @@ class Reconstruction:
     payload_bytes : int
         Bytes of the packed latent with its side information.
     columns : dict
-        What `latent_columns` says about the latent.
+        Columns of `latent_columns`.
     """
 
     original_db: np.ndarray
@@ -48,6 +57,13 @@ class Reconstruction:
     latent: np.ndarray
     payload_bytes: int
     columns: Mapping[str, float] = field(default_factory=dict)
+
+    def example(self) -> dict[str, np.ndarray]:
+        """A window for figures, at most `EXAMPLE_SIDE` pixels a side, from the middle of the scene."""
+        top, left = (max(0, (side - EXAMPLE_SIDE) // 2) for side in self.original_db.shape)
+        window = (slice(top, top + EXAMPLE_SIDE), slice(left, left + EXAMPLE_SIDE))
+        arrays = {"original": self.original_db[window], "reconstruction": self.reconstruction_db[window]}
+        return {name: array.astype(np.float16) for name, array in {**arrays, "latent": self.latent}.items()}
 
 
 @torch.no_grad()
@@ -65,12 +81,10 @@ def reconstruct(
     Invalid samples enter as the mean of the valid ones and come back as NaN. The reconstruction is that of the stored
     bytes, unpacked.
     """
-    original = scene.data[0]
-    valid = scene.valid[0]
+    original, valid = scene.data[0], scene.valid[0]
     normalized = normalizer.normalize(original)
     normalized = np.where(valid, normalized, normalized[valid].mean() if valid.any() else 0.5).astype(np.float32)
-    x = torch.from_numpy(normalized)[None, None].to(device)
-    y = model.analysis(x)
+    y = model.analysis(torch.from_numpy(normalized)[None, None].to(device))
     quantized = quantizer.quantize(y)
     packed = quantizer.pack(quantized)
     y_hat = quantizer.unpack(packed).to(device)
@@ -85,14 +99,119 @@ def reconstruct(
     )
 
 
+def frequencies(quantizer: Quantizer, latents: Iterable[Tensor]) -> LatentModel | None:
+    """Fit the tables of the range coder to latents of training scenes, (1, C, h, w) each; None for 32-bit values."""
+    return None if max(quantizer.widths) > MOST_CODED_BITS else fit_latent_model(quantizer, latents)
+
+
+def latent_columns(
+    quantizer: Quantizer, quantized: Quantized, y: Tensor, tables: LatentModel | None, *, pixels: int, native_bits: int
+) -> dict[str, float]:
+    """Columns ``coded_*``, ``ideal_bpp``, ``latent_*`` and others of a row; NaN if they have no meaning.
+
+    Parameters
+    ----------
+    quantizer : Quantizer
+    quantized : Quantized
+        The latent of one scene and band.
+    y : Tensor, shape (1, C, h, w)
+        The same before quantization.
+    tables : LatentModel or None
+        From `frequencies`.
+    pixels, native_bits : int
+        Pixels of the scene, and bits of a sample of the product.
+
+    Notes
+    -----
+    ``coded_bytes`` needs the range coder; without it only ``ideal_bpp`` is known, which differs from ``coded_bpp`` by
+    less than half a percent and a few bytes.
+    """
+    latent = y.float().cpu().numpy()
+    row = {
+        "saturated_share": quantized.saturated / quantized.integers.numel(),
+        "dead_channels": float(entropy.dead_channels(latent).sum()),
+        "effective_rank": _defined(entropy.effective_rank, latent),
+    }
+    if tables is None:
+        return row
+    symbols = quantized.integers.cpu().numpy()
+    used = [
+        entropy.level_usage(symbols[:, channel : channel + 1], 1 << width).item()
+        for channel, width in enumerate(quantizer.widths)
+        if width
+    ]
+    row |= {
+        "ideal_bpp": (ideal_bits(quantizer, quantized, tables) + 8 * quantizer.side_bytes) / pixels,
+        "latent_entropy": float(entropy.channel_entropies(symbols).mean()),
+        "latent_pooled_entropy": _defined(entropy.pooled_entropy, symbols),
+        "latent_joint_entropy": _defined(entropy.joint_entropy, symbols) / quantizer.channels,
+        "latent_spatial_entropy": _defined(entropy.spatial_entropy_rate, symbols),
+        "level_usage": float(np.mean(used)) if used else float("nan"),
+    }
+    if importlib.util.find_spec("constriction") is not None:
+        size = len(encode_latent(quantizer, quantized, tables))
+        rates = {
+            "coded_bpp": bits_per_pixel(size, pixels),
+            "coded_cr": measured_cr(size, pixels, native_bits=native_bits),
+        }
+        row |= {"coded_bytes": size, **rates}
+    return row
+
+
+def _defined(statistic: Any, latent: np.ndarray) -> float:
+    """Value of a statistic, NaN if it has none for this latent."""
+    try:
+        return float(statistic(latent))
+    except UndefinedMetric:
+        return float("nan")
+
+
+def measure(
+    spec: RunSpec,
+    split: Split,
+    model: Autoencoder,
+    quantizer: Quantizer,
+    tables: LatentModel | None,
+    klt: Autoencoder,
+    plain: Quantizer,
+    device: torch.device,
+) -> tuple[pd.DataFrame, Examples]:
+    """Rows and examples of all test scenes; scenes that cannot be measured give a row with the reason.
+
+    Parameters
+    ----------
+    spec : RunSpec
+    split : Split
+    model, quantizer, tables
+        The trained network, its calibrated quantizer and the tables of `frequencies`.
+    klt, plain
+        The KLT with the same latent, and the quantizer that changes nothing: the reference of ``gain_over_klt_db``.
+    device : torch.device
+    """
+    rows: list[dict[str, Any]] = []
+    examples: Examples = {}
+    for role, scene in split.roles():
+        if role not in ("test", "independent"):
+            continue
+        clean = split.clean.get(scene.name)
+        for name in scene.bands:
+            band, normalizer = scene.band(name), split.normalizers[name]
+            done = reconstruct(model, band, normalizer, quantizer, device, tables=tables)
+            reference = reconstruct(klt, band, normalizer, plain, device)
+            clean_db = None if clean is None else clean.band(name).data[0]
+            rows.append({"split": role, **measure_band(band, done, normalizer, reference, clean_db)})
+            if role == "test":
+                examples[f"{scene.name}/{name}"] = done.example()
+    measured = {row["scene"] for row in rows}
+    rows += [{"split": "test", "scene": name, "reason": why} for name, why in split.excluded if name not in measured]
+    described = describe(spec)
+    return pd.DataFrame([{**described, **row} for row in rows]), examples
+
+
 def measure_band(
-    scene: Scene,
-    done: Reconstruction,
-    normalizer: Normalizer,
-    klt: Reconstruction | None,
-    clean_db: np.ndarray | None = None,
+    scene: Scene, done: Reconstruction, normalizer: Normalizer, klt: Reconstruction, clean_db: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """Tidy row of one band: where it comes from, rate, all metrics, gain over KLT.
+    """Tidy row of one band: origin, rate, all metrics, gain over the KLT.
 
     Parameters
     ----------
@@ -105,7 +224,7 @@ def measure_band(
     clean_db : ndarray, optional
         Reflectivity of a simulated scene.
     """
-    clip = (normalizer.low, normalizer.high)
+    clip, size = (normalizer.low, normalizer.high), done.original_db.size
     reference = Reference(done.original_db, clip=clip, looks=scene.looks, clean_db=clean_db)
     scores = score(reference, done.reconstruction_db)
     row: dict[str, Any] = {
@@ -115,55 +234,21 @@ def measure_band(
         "simulated": scene.simulated,
         "looks": np.nan if scene.looks is None else scene.looks,
         "seen_in_training": scene.seen_in_training,
-        "pixels": int(np.prod(done.original_db.shape)),
+        "pixels": size,
         "native_bits": scene.native_bits,
         "bytes": done.payload_bytes,
-        "bpp": bits_per_pixel(done.payload_bytes, done.original_db.size),
-        "measured_cr": measured_cr(done.payload_bytes, done.original_db.size, native_bits=scene.native_bits),
+        "bpp": bits_per_pixel(done.payload_bytes, size),
+        "measured_cr": measured_cr(done.payload_bytes, size, native_bits=scene.native_bits),
         "clip_low": clip[0],
         "clip_high": clip[1],
         **done.columns,
         **scores,
     }
-    if klt is not None:
-        row["gain_over_klt_db"] = (
-            row["psnr_db"] - score(reference, klt.reconstruction_db, columns=["psnr_db"])["psnr_db"]
-        )
+    linear = score(reference, klt.reconstruction_db, columns=["psnr_db"])
+    row["gain_over_klt_db"] = row["psnr_db"] - linear["psnr_db"]
     if clean_db is None:
         scores.reasons = {name: why for name, why in scores.reasons.items() if not metrics[name].needs_clean}
-    row["reason"] = scores.reason
-    return row
-
-
-def measure(
-    spec: RunSpec,
-    split: Split,
-    model: Autoencoder,
-    quantizer: Quantizer,
-    tables: LatentModel | None,
-    klt: Autoencoder,
-    plain: Quantizer,
-    device: torch.device,
-) -> tuple[pd.DataFrame, dict[str, dict[str, np.ndarray]]]:
-    """Rows and examples of all test scenes; scenes that cannot be measured give a row with the reason."""
-    rows: list[dict[str, Any]] = []
-    examples: dict[str, dict[str, np.ndarray]] = {}
-    for role, scenes in (("test", split.test), ("independent", split.independent)):
-        for scene in scenes:
-            for name in scene.bands:
-                band = scene.band(name)
-                normalizer = split.normalizers[name]
-                done = reconstruct(model, band, normalizer, quantizer, device, tables=tables)
-                reference = reconstruct(klt, band, normalizer, plain, device)
-                clean = split.clean.get(scene.name)
-                clean_db = clean.band(name).data[0] if clean is not None else None
-                rows.append({"split": role, **measure_band(band, done, normalizer, reference, clean_db)})
-                if role == "test":
-                    examples[f"{scene.name}/{name}"] = example(done)
-    measured = {row["scene"] for row in rows}
-    rows += [{"split": "test", "scene": name, "reason": why} for name, why in split.excluded if name not in measured]
-    described = describe(spec)
-    return pd.DataFrame([{**described, **row} for row in rows]), examples
+    return {**row, "reason": scores.reason}
 
 
 def describe(spec: RunSpec) -> dict[str, Any]:
@@ -191,28 +276,13 @@ def describe(spec: RunSpec) -> dict[str, Any]:
     }
 
 
-def example(done: Reconstruction) -> dict[str, np.ndarray]:
-    """A window for figures, at most `EXAMPLE_SIDE` pixels a side, from the middle of the scene."""
-    height, width = done.original_db.shape
-    top, left = max(0, (height - EXAMPLE_SIDE) // 2), max(0, (width - EXAMPLE_SIDE) // 2)
-    window = (slice(top, top + EXAMPLE_SIDE), slice(left, left + EXAMPLE_SIDE))
-    return {
-        "original": done.original_db[window].astype(np.float16),
-        "reconstruction": done.reconstruction_db[window].astype(np.float16),
-        "latent": done.latent.astype(np.float16),
-    }
-
-
 @torch.no_grad()
-def throughput(model: Autoencoder, device: torch.device, *, side: int = 512, repeats: int = 3) -> Mapping[str, float]:
+def throughput(model: Autoencoder, device: torch.device, *, side: int = 512, repeats: int = 3) -> dict[str, float]:
     """Median speed of analysis and synthesis on a `side`² image, in Mpixel/s."""
     x = torch.rand((1, 1, side, side), generator=torch.Generator().manual_seed(0)).to(device)
     y = model.analysis(x)
-    speeds = {}
-    for name, call in (
-        ("encode_mpx_per_s", lambda: model.analysis(x)),
-        ("decode_mpx_per_s", lambda: model.synthesis(y, size=(side, side))),
-    ):
+
+    def speed(call: Any) -> float:
         seconds = []
         for _ in range(repeats):
             _wait(device)
@@ -220,8 +290,12 @@ def throughput(model: Autoencoder, device: torch.device, *, side: int = 512, rep
             call()
             _wait(device)
             seconds.append(time.perf_counter() - start)
-        speeds[name] = side * side / 1e6 / float(np.median(seconds))
-    return speeds
+        return side * side / 1e6 / float(np.median(seconds))
+
+    return {
+        "encode_mpx_per_s": speed(lambda: model.analysis(x)),
+        "decode_mpx_per_s": speed(lambda: model.synthesis(y, size=(side, side))),
+    }
 
 
 def _wait(device: torch.device) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sarlab.lab import experiment, latents
+from sarlab.lab import experiment, measure
 from sarlab.lab.identity import run_id
 from sarlab.models.quantizers import build_quantizer
 from sarlab.scenes.catalog import load_split
@@ -84,13 +84,13 @@ def test_others_train_their_own(quantizer, architecture):
 def test_a_row_has_no_entropy_of_32_bit_values_and_no_bytes_without_a_coder(monkeypatch):
     y = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     whole = build_quantizer(QuantizerSpec(), 3)
-    assert latents.frequencies(whole, [y]) is None
-    assert "latent_entropy" not in latents.latent_columns(whole, whole.quantize(y), y, None, pixels=64, native_bits=16)
+    assert measure.frequencies(whole, [y]) is None
+    assert "latent_entropy" not in measure.latent_columns(whole, whole.quantize(y), y, None, pixels=64, native_bits=16)
     four = build_quantizer(FOUR, 3)
     four.calibrate(y)
-    tables = latents.frequencies(four, [y])
-    monkeypatch.setattr(latents.importlib.util, "find_spec", lambda name: None)
-    row = latents.latent_columns(four, four.quantize(y), y, tables, pixels=64, native_bits=16)
+    tables = measure.frequencies(four, [y])
+    monkeypatch.setattr(measure.importlib.util, "find_spec", lambda name: None)
+    row = measure.latent_columns(four, four.quantize(y), y, tables, pixels=64, native_bits=16)
     assert "coded_bytes" not in row
     assert row["ideal_bpp"] > 0
 
@@ -99,7 +99,7 @@ def test_values_outside_the_training_range_are_counted():
     y = torch.linspace(-1, 1, 64).reshape(1, 1, 8, 8)
     four = build_quantizer(FOUR, 1)
     four.calibrate(y)
-    row = latents.latent_columns(
-        four, four.quantize(3 * y), 3 * y, latents.frequencies(four, [y]), pixels=64, native_bits=16
+    row = measure.latent_columns(
+        four, four.quantize(3 * y), 3 * y, measure.frequencies(four, [y]), pixels=64, native_bits=16
     )
     assert row["saturated_share"] == pytest.approx(2 / 3, abs=0.1)

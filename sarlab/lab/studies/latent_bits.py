@@ -14,8 +14,7 @@ import pandas as pd
 import torch
 
 from sarlab.codec.parallel import Workers
-from sarlab.lab.latents import frequencies
-from sarlab.lab.measure import reconstruct
+from sarlab.lab.measure import frequencies, reconstruct
 from sarlab.lab.studies import Context, study
 from sarlab.metrics.fidelity import psnr
 from sarlab.metrics.rate import bits_per_pixel, measured_cr

@@ -61,7 +61,7 @@ class QuantizerExplorer(Explorer):
 
     def quantizer(self, spec: QuantizerSpec) -> tuple[Any, Any]:
         """(quantizer, tables of its range coder), calibrated on the training scenes."""
-        from sarlab.lab.latents import frequencies
+        from sarlab.lab.measure import frequencies
         from sarlab.models.quantizers import build_quantizer
 
         if spec not in self._built:
@@ -72,7 +72,7 @@ class QuantizerExplorer(Explorer):
 
     def update(self) -> None:
         """Quantize as the controls say."""
-        from sarlab.lab.latents import latent_columns
+        from sarlab.lab.measure import latent_columns
 
         choice = {name: self.controls[name].value for name in ("scheme", "bits", "granularity", "calibration")}
         if choice["scheme"] in ("float16", "bfloat16"):
