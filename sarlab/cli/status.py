@@ -1,4 +1,4 @@
-"""``sarlab status``: where the runs stand."""
+"""``sarlab status``: state of the runs of a plan or a folder."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ examples:
   sarlab status quick              the runs of a plan, also those that were never started
   sarlab status full --json | jq '.runs[] | select(.state == "failed")'
 
-States: complete; running (another process holds its lock now); failed (with the cell and the reason); interrupted (goes
-on from its checkpoint); waiting.
+States: complete; running (a process holds its lock); failed (with cell and reason; 'sarlab sweep PLAN --retry-failed' runs
+it again); damaged (a file of the results is missing or cut off; the next sweep repairs it); interrupted (the next sweep
+continues from its checkpoint); waiting.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
-    """Arguments of ``sarlab status``."""
+    """Add the arguments of ``sarlab status``."""
     parser.epilog = EPILOG
     parser.add_argument("plan", nargs="?", help=f"a plan ({', '.join(plan_names())}) or the path of a .toml file")
     add_selection(parser)
@@ -48,12 +49,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe(item: RunStatus) -> str:
-    """What is known of a run besides its state."""
-    if item.state == "failed":
-        reason = f"cell {item.cell}: {item.reason}" if item.cell is not None else item.reason
-        return f"{item.differs}; {reason}" if item.differs else reason
+    """What is known about a run besides its state."""
     parts = [f"{item.seconds:.1f} s"] if item.seconds is not None else []
     parts += [f"step {item.step} of {item.steps}"] if item.step is not None else []
     parts += [f"by {item.holder}"] if item.holder else []
+    parts += [f"cell {item.cell}: {item.reason}" if item.cell is not None else item.reason] if item.reason else []
     parts += [item.differs] if item.differs else []
     return ", ".join(parts)

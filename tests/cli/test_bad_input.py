@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from sarlab.cli import main
-from sarlab.lab.jobs import jobs_of
 from sarlab.lab.plans import load_plan
 from sarlab.lab.results import read_table
+from sarlab.lab.runs import jobs_of
 
 PLAN = """
 title = "tiny"
@@ -31,7 +31,7 @@ def sweep(tmp_path, capsys):
     def run(scenes, quantity="db"):
         runs = tmp_path / "runs"
         arguments = ["sweep", str(plan), "--scenes", str(scenes), "--quantity", quantity, "--runs", str(runs)]
-        status = main([*arguments, "--executor", "inline"])
+        status = main([*arguments, "--engine", "inline"])
         captured = capsys.readouterr()
         assert "Traceback" not in captured.err + captured.out
         rows = None

@@ -1,21 +1,27 @@
 """Costs before a run: counted bytes against closed forms, and peaks of real processes within 15 %."""
 
 import json
+import math
+import os
 import subprocess
 import sys
+import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from sarlab.cli import main
-from sarlab.lab import cost, memory
-from sarlab.lab.memory import LiveBytes
-from sarlab.models.complexity import count_parameters
-from sarlab.models.registry import construct
+from sarlab.lab import cost
+from sarlab.lab.runs import PROGRESS, Job
+from sarlab.models import complexity
+from sarlab.models.autoencoders import construct
+from sarlab.models.complexity import LiveBytes, count_parameters
 from sarlab.scenes.catalog import load_split
 from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec
 
-CPU = torch.device("cpu")
+CPU, SCENES = torch.device("cpu"), SceneSpec()
 WIDE = ModelSpec("residual", 16, 16, "scratch", width=48, depth=1)
 SMALL = ModelSpec("plain", 16, 16, "klt", width=8, depth=0)
 
@@ -38,14 +44,14 @@ def test_a_training_of_one_convolution_is_its_closed_form():
     spec, train = SMALL, TrainSpec(batch_size=4, patch_size=64)
     parameters = 4 * count_parameters(construct(spec, 0))
     lower = 6 * parameters + 4 * 4 * 64 * 64
-    found = memory.training_bytes(spec, train)
+    found = complexity.training_bytes(spec, train)
     assert lower < found < 20 * lower
 
 
 @pytest.mark.parametrize("spec", [WIDE, SMALL, ModelSpec("attention", 16, 8, "klt", width=8, depth=1)])
 def test_training_grows_by_the_same_with_each_patch(spec):
     def of(count, side=96):
-        return memory.training_bytes(spec, TrainSpec(batch_size=count, patch_size=side))
+        return complexity.training_bytes(spec, TrainSpec(batch_size=count, patch_size=side))
 
     assert of(256) - of(192) == pytest.approx(of(192) - of(128), rel=0.01)
     if spec.architecture != "attention":  # whose windows are cut to a patch that is smaller
@@ -53,21 +59,21 @@ def test_training_grows_by_the_same_with_each_patch(spec):
 
 
 def test_inference_holds_no_activations_of_a_backward_pass():
-    whole = memory.training_bytes(WIDE, TrainSpec(batch_size=4, patch_size=256))
-    alone = memory.inference_bytes(WIDE, 512, 512)
+    whole = complexity.training_bytes(WIDE, TrainSpec(batch_size=4, patch_size=256))
+    alone = complexity.inference_bytes(WIDE, 512, 512)
     assert 4 * count_parameters(construct(WIDE, 0)) < alone < whole
-    assert memory.inference_bytes(WIDE, 1024, 1024) > 3 * alone
+    assert complexity.inference_bytes(WIDE, 1024, 1024) > 3 * alone
 
 
 def test_the_largest_batch_fits_and_one_more_does_not():
     train, budget = TrainSpec(patch_size=96), 300e6
-    best = memory.largest_batch(WIDE, train, budget, bytes_a_pixel=40)
+    best = complexity.largest_batch(WIDE, train, budget, bytes_a_pixel=40)
 
     def needed(count):
-        return memory.training_bytes(WIDE, TrainSpec(batch_size=count, patch_size=96)) + 40 * count * 96**2
+        return complexity.training_bytes(WIDE, TrainSpec(batch_size=count, patch_size=96)) + 40 * count * 96**2
 
     assert needed(best) <= budget < needed(best + 1)
-    assert memory.largest_batch(WIDE, train, 1e6) == 0
+    assert complexity.largest_batch(WIDE, train, 1e6) == 0
 
 
 SCRIPT = """
@@ -101,8 +107,6 @@ def test_peak_of_a_run_is_estimated_within_15_percent(model, batch):
 
 
 def test_a_small_process_is_small_whatever_started_it():
-    import numpy as np
-
     small = cost.process_mb()
     ballast = np.ones(200_000_000, np.uint8)
     cost.process_mb.cache_clear()
@@ -115,23 +119,69 @@ def test_networks_of_a_plan_are_listed_once():
         RunSpec(model=SMALL, train=TrainSpec(batch_size=2, patch_size=64), quantizer=quantizer)
         for quantizer in (QuantizerSpec(), QuantizerSpec("affine", 8))
     ]
-    (found,) = cost.costs(runs, "cpu", budget_mb=1000, time=False)
+    (found,) = cost.costs(runs, "cpu", budget_mb=1000, calibration=None)
     assert found.runs == 2
     assert found.parameters == count_parameters(construct(SMALL, 0))
     assert found.largest_batch > 2
     assert found.run_mb > cost.process_mb() > 50
 
 
-def test_time_is_asked_for_by_a_calibration_of_steps(monkeypatch):
-    from sarlab.lab.forecast import Measured
+def spec(architecture="plain", steps=100, seed=0, scenes=SCENES):
+    model = replace(SMALL, architecture=architecture)
+    return RunSpec(scenes, model, train=TrainSpec(steps=steps, batch_size=2, patch_size=32), seed=seed)
 
-    spec = RunSpec(model=SMALL, train=TrainSpec(steps=100, batch_size=2, patch_size=64))
-    few = RunSpec(model=SMALL, train=TrainSpec(steps=10, batch_size=2, patch_size=64))
-    timed = [Measured(few, 2.0, 3.0, 0.0)]
-    assert cost.estimate(spec, "cpu", timed=timed).seconds == pytest.approx(3 + 10 * 2)
-    monkeypatch.setattr(cost, "calibrate", lambda specs, device: timed)
-    (found,) = cost.costs([spec, spec], "cpu")
+
+def test_time_is_an_overhead_and_the_work_at_the_speed_of_the_kind_or_of_the_others():
+    rate = cost.work(spec(steps=10)) / 2.0
+    speed = cost.Speed(3.0, {cost.kind(spec()): rate})
+    assert speed.seconds(spec("klt")) == 3
+    assert speed.seconds(spec()) == pytest.approx(3 + 10 * 2)
+    assert speed.seconds(spec(), share=0.5) == pytest.approx(3 + 5 * 2)
+    assert speed.seconds(spec("attention")) == pytest.approx(3 + cost.work(spec("attention")) / rate)
+    assert math.isnan(cost.Speed(3.0, {}).seconds(spec()))
+    (found,) = cost.costs([spec(), spec(seed=1)], "cpu", calibration=lambda runs, device: speed)
     assert found.seconds == pytest.approx(46)
+
+
+def test_a_calibration_times_a_run_without_training_and_steps_of_each_kind(tmp_path):
+    path = tmp_path / "small.npy"
+    np.save(path, np.random.default_rng(0).normal(-10, 3, (160, 160)).astype(np.float32))
+    scenes = SceneSpec(str(path), "db")
+    impossible = RunSpec(scenes, ModelSpec("residual", depth=0))
+    speed = cost.calibrate([spec(scenes=scenes), spec(scenes=scenes, seed=1), impossible], "cpu")
+    assert speed.overhead > 0
+    assert list(speed.rates) == [cost.kind(spec())]
+    assert cost.work(impossible) == 0
+
+
+def test_jobs_side_by_side_take_the_time_of_all_or_of_the_longest():
+    assert cost.wall_seconds([10, 10, 15], 1) == 35
+    assert cost.wall_seconds([10, 10, 16], 2) == 18
+    assert cost.wall_seconds([10, 10, 30], 3) == 30
+    assert math.isnan(cost.wall_seconds([10, math.nan], 2))
+
+
+def test_the_time_left_rests_on_measured_speed_and_is_unknown_before(tmp_path):
+    runs = [spec("klt"), spec(seed=0), spec(seed=1), spec(seed=2)]
+    klt, first, second, third = (Job(run, run.label, "0" * 64, tmp_path / run.label) for run in runs)
+    jobs, ended, since = [klt, first, second, third], {}, time.time() - 1
+    for job in jobs:
+        job.folder.mkdir()
+    assert math.isnan(cost.seconds_left(jobs, ended, since, 1))
+    ended[klt.run_id] = 2.0
+    # a linear run says nothing about trainings, nor does what an earlier sweep left
+    (first.folder / PROGRESS).write_text('{"step": 50, "steps": 100, "seconds": 20.0}')
+    os.utime(first.folder / PROGRESS, (since - 60, since - 60))
+    assert math.isnan(cost.seconds_left(jobs, ended, since, 1))
+    # 0.4 s a step, and 2 s for what is no training
+    os.utime(first.folder / PROGRESS)
+    assert cost.seconds_left(jobs, ended, since, 1) == pytest.approx((20 + 2) + 2 * (40 + 2))
+    assert cost.seconds_left(jobs, ended, since, 2) == pytest.approx(53)
+    assert cost.seconds_left(jobs, ended, since, 0) == pytest.approx(106)
+    # a finished training took half of that; runs that failed do not count
+    (first.folder / "rows.csv").write_text("train_seconds,psnr_db\n20.0,30\n")
+    ended |= {first.run_id: 24.0, third.run_id: math.nan}
+    assert cost.seconds_left(jobs, ended, since, 1) == pytest.approx(20 + 3)
 
 
 def test_command_line(capsys, tmp_path):

@@ -11,11 +11,12 @@ import pytest
 from sarlab.cli import main
 from sarlab.errors import ResultsError
 from sarlab.lab import publish as publishing
-from sarlab.lab.executors import Settings, execute
-from sarlab.lab.jobs import jobs_of
 from sarlab.lab.plans import build_plan
 from sarlab.lab.publish import clean_notebook, names_folder, owned, publish, rounded, stage, with_pages
 from sarlab.lab.results import RUN_COLUMNS, tables
+from sarlab.lab.runs import jobs_of
+from sarlab.lab.sweep import Settings
+from sarlab.lab.sweep.engine import execute
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 PLAN = {
@@ -33,7 +34,7 @@ PLAN = {
 def finished(tmp_path_factory):
     plan = build_plan("tiny", PLAN)
     jobs = jobs_of(plan, tmp_path_factory.mktemp("publish") / "runs")
-    ended = execute(jobs, "papermill", Settings(), lambda item: None)
+    ended = execute(jobs, Settings("dask", notebook=True), lambda item: None)
     assert [item.outcome for item in ended] == ["complete"] * 2, ended
     return plan, jobs
 

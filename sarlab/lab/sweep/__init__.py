@@ -102,17 +102,19 @@ def run_job(job: Job, settings: Settings) -> Finished:
             record = _attempt(job, settings)
         finally:
             _running.clear()
-    seconds = time.monotonic() - start
-    if not record:
-        (job.folder / FAILURE).unlink(missing_ok=True)
-        return Finished(job, "complete", "", seconds)
-    message = f"{record['error']}: {record['message']}"
-    if sentence := explain(record["message"]):
-        return Finished(job, "disk", sentence, seconds)
-    outcome = _OUTCOMES.get(record["error"], "failed")
+    seconds, outcome, message = time.monotonic() - start, "complete", ""
+    if record:
+        outcome, message = _OUTCOMES.get(record["error"], "failed"), f"{record['error']}: {record['message']}"
+        if sentence := explain(record["message"]):
+            outcome, message = "disk", sentence
+        elif record["cell"] is not None:
+            message = f"cell {record['cell']}: {message}"
     if outcome == "failed":
         note_failure(job, record)
-    return Finished(job, outcome, message if record["cell"] is None else f"cell {record['cell']}: {message}", seconds)
+    elif outcome != "disk":
+        for stale in (FAILURE, notebook.FAILED):
+            (job.folder / stale).unlink(missing_ok=True)
+    return Finished(job, outcome, message, seconds)
 
 
 def _attempt(job: Job, settings: Settings) -> dict[str, Any]:
@@ -168,7 +170,7 @@ def stop(sweep: str) -> None:
 
     Repeat it until the run has ended: before its training has begun there is nothing to stop.
     """
-    from sarlab.models.interrupts import interrupt_all
+    from sarlab.models.training import interrupt_all
 
     _stopped.add(sweep)
     for job, of in list(_running):

@@ -134,7 +134,7 @@ def _run_inline(queue: Queue, settings: Settings) -> None:
 
 
 def _run_on_dask(queue: Queue, settings: Settings) -> None:
-    from sarlab.models.interrupts import interrupts_deferred
+    from sarlab.models.training import interrupts_deferred
 
     # Workers take it for the sign that they see the same file system.
     queue.waiting[0].folder.parent.mkdir(parents=True, exist_ok=True)
@@ -247,7 +247,7 @@ def _local_cluster(jobs: Sequence[Job], settings: Settings) -> Any:
     with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}), _interrupts_blocked():
         return distributed.LocalCluster(
             n_workers=worker_count(jobs, settings), threads_per_worker=1, processes=True, host="127.0.0.1",
-            security=security, dashboard_address=None, memory_limit=0, silence_logs=logging.CRITICAL, preload=[_PRELOAD],
+            security=security, dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=logging.CRITICAL, preload=[_PRELOAD],
         )  # fmt: skip
 
 

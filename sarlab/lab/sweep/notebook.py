@@ -18,8 +18,8 @@ import psutil
 
 from sarlab.errors import PlanError, SarlabError
 from sarlab.files import replacing
-from sarlab.lab.runs import is_held, owner_of
 from sarlab.lab.results import shared_folder
+from sarlab.lab.runs import is_held, owner_of
 
 #: The executed notebook in the folder of a run, and what a failed execution leaves.
 NOTEBOOK, FAILED = "notebook.ipynb", "failed.ipynb"
@@ -71,7 +71,6 @@ def execute(parameters: Mapping[str, Any], folder: Path, *, name: str = "run_exp
                 time.sleep(0.2)
             raise
         _clean(temporary)
-    (folder / FAILED).unlink(missing_ok=True)
     return folder / NOTEBOOK
 
 

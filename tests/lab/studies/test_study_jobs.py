@@ -46,14 +46,14 @@ def test_unknown_study_is_refused_before_anything_runs(tmp_path, capsys):
         study_jobs(["nonsense"], SceneSpec(), tmp_path)
     plan = tmp_path / "p.toml"
     plan.write_text('studies = ["nonsense"]\n[train]\nsteps = 0\n')
-    assert main(["sweep", str(plan), "--runs", str(tmp_path / "runs"), "--executor", "inline"]) == 1
+    assert main(["sweep", str(plan), "--runs", str(tmp_path / "runs"), "--engine", "inline"]) == 1
     assert "nonsense" in capsys.readouterr().err
 
 
 def test_a_sweep_runs_its_studies(tmp_path, counted, capsys):
     plan = tmp_path / "p.toml"
     plan.write_text('studies = ["counted"]\n[model]\narchitecture = "klt"\ninit = "klt"\nlatent_channels = 4\n')
-    arguments = ["sweep", str(plan), "--runs", str(tmp_path / "runs"), "--executor", "inline"]
+    arguments = ["sweep", str(plan), "--runs", str(tmp_path / "runs"), "--engine", "inline"]
     assert main(arguments) == 0
     assert main(arguments) == 0
     assert len(counted) == 1

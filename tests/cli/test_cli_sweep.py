@@ -1,0 +1,260 @@
+"""``sarlab sweep``, ``status`` and ``cost``: a plan from end to end, interrupted, resumed, damaged and repaired."""
+
+import ast
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from sarlab.cli import main
+from sarlab.cli.sweep import Progress, duration, select
+from sarlab.lab.plans import build_plan, load_plan
+from sarlab.lab.results import TIMING_COLUMNS, read_table
+from sarlab.lab.runs import jobs_of
+from sarlab.lab.sweep import Finished
+
+PLAN = """
+title = "Two runs of a second"
+[scenes]
+source = "{scene}"
+quantity = "db"
+[train]
+steps = {steps}
+batch_size = 2
+patch_size = 32
+warmup_steps = 1
+validate_every = 2
+[model]
+width = 4
+depth = 0
+latent_channels = 4
+init = "klt"
+architecture = {architectures}
+"""
+
+
+@pytest.fixture
+def plan(tmp_path):
+    """Function that writes a plan on a small scene and returns its path."""
+    scene = tmp_path / "small scene.npy"
+    np.save(scene, 10 * np.log10(np.random.default_rng(0).gamma(4.4, 1 / 4.4, (160, 160))).astype(np.float32) - 10)
+
+    def write(name="mine.toml", *, steps=4, architectures='["klt", "plain"]', more=""):
+        path = tmp_path / name
+        path.write_text(PLAN.format(scene=scene, steps=steps, architectures=architectures) + more)
+        return path
+
+    return write
+
+
+def sweep(path, *arguments):
+    return main(["sweep", str(path), "--runs", str(Path(path).with_name("runs")), "--engine", "inline", *arguments])
+
+
+def test_a_plan_of_the_working_directory_is_found_by_its_name(plan, tmp_path, monkeypatch, capsys):
+    plan()
+    monkeypatch.chdir(tmp_path)
+    assert main(["sweep", "mine", "--engine", "inline"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("mine: 2 runs, 0 complete, 2 to do\n[1/2] complete ")
+    assert main(["sweep", "mine", "--engine", "inline"]) == 0
+    assert capsys.readouterr().out == "mine: 2 runs, 2 complete, 0 to do\n"
+    assert main(["status", "mine"]) == 0
+    assert capsys.readouterr().out.endswith("2 complete\n")
+    assert main(["sweep", "yours"]) == 1
+    assert "or the path of a .toml file" in capsys.readouterr().err
+
+
+def test_damaged_results_are_told_and_repaired(plan, capsys):
+    path = plan()
+    assert sweep(path) == 0
+    klt, plain = jobs_of(load_plan(path), path.with_name("runs"))
+    expected = read_table(klt.folder / "rows.csv")
+    (klt.folder / "rows.csv").unlink()
+    manifest = (plain.folder / "manifest.json").read_text()
+    (plain.folder / "manifest.json").write_text(manifest[:100])
+    capsys.readouterr()
+    for arguments in ([str(path)], []):
+        assert main(["status", *arguments, "--runs", str(klt.folder.parent)]) == 0
+        out = capsys.readouterr().out
+        assert out.endswith("2 damaged\n")
+        assert "rows.csv is missing" in out
+        assert "manifest.json is unreadable" in out
+    assert sweep(path) == 0
+    assert "2 of them damaged" in capsys.readouterr().out
+    assert [klt.state, plain.state] == ["complete"] * 2
+    found = read_table(klt.folder / "rows.csv")
+    pd.testing.assert_frame_equal(found.drop(columns=TIMING_COLUMNS), expected.drop(columns=TIMING_COLUMNS))
+
+
+def test_a_failed_run_is_told_and_the_others_go_on(plan, capsys):
+    path = plan(steps=2, more='[[experiment]]\n[[experiment]]\nmodel.architecture = "plain"\ntrain.loss = "nonsense"\n')
+    assert sweep(path) == 1
+    captured = capsys.readouterr()
+    assert "nonsense" in captured.err
+    assert "Traceback" not in captured.err
+    assert [job.state for job in jobs_of(load_plan(path), path.with_name("runs"))] == ["complete", "complete", "failed"]
+    assert sweep(path) == 1
+    assert "1 failed before" in capsys.readouterr().out
+    assert sweep(path, "--retry-failed") == 1
+    assert main(["status", str(path), "--runs", str(path.with_name("runs")), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.partition("{")[2].join(["{", ""]))
+    assert found["counts"]["failed"] == 1
+    assert "nonsense" in found["runs"][2]["reason"]
+
+
+def test_a_time_budget_stops_with_a_checkpoint_and_resumes_to_the_same_rows(plan, tmp_path):
+    path = plan(steps=400, architectures='"plain"')
+    (job,) = jobs_of(load_plan(path), path.with_name("runs"))
+    statuses = []
+    while not statuses or statuses[-1] == 3:
+        statuses.append(sweep(path, "--time-budget", "0.5"))
+        assert len(statuses) < 60
+    assert statuses[-1] == 0
+    assert len(statuses) > 1
+    pieces = read_table(job.folder / "rows.csv")
+    job.folder.rename(tmp_path / "kept")
+    assert sweep(path) == 0
+    whole = read_table(job.folder / "rows.csv")
+    pd.testing.assert_frame_equal(pieces.drop(columns=TIMING_COLUMNS), whole.drop(columns=TIMING_COLUMNS))
+
+
+def kernels_of(process):
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in children if any("ipykernel" in part for part in child.cmdline())]
+
+
+@pytest.mark.parametrize(
+    ("moment", "arguments"),
+    [
+        ("workers start", []),
+        ("kernels start", []),
+        ("training", []),
+        ("training", ["--no-notebook"]),
+        ("training", ["--engine", "inline"]),
+        ("training", ["--engine", "inline", "--notebook"]),
+    ],
+)
+def test_the_first_ctrl_c_stops_in_order_and_the_next_sweep_resumes(plan, moment, arguments):
+    path = plan(steps=2500, architectures='"plain"')
+    runs = path.with_name("runs")
+    (job,) = jobs_of(load_plan(path), runs)
+    command = [sys.executable, "-u", "-m", "sarlab", "sweep", str(path), "--runs", str(runs), *arguments]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert "1 to do" in process.stdout.readline()
+        begun = {
+            "workers start": lambda: time.sleep(0.7) or True,
+            "kernels start": lambda: kernels_of(process),
+            "training": lambda: (job.folder / "progress.json").exists(),
+        }[moment]
+        deadline = time.monotonic() + 120
+        while not begun():
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130, error
+    assert "Traceback" not in error
+    assert job.state == ("interrupted" if moment == "training" else "waiting")
+    if arguments == ["--no-notebook"]:
+        assert sweep(path) == 0
+        assert job.state == "complete"
+
+
+def test_wrong_plans_are_one_sentence_before_anything_runs(plan, tmp_path, capsys):
+    bad = tmp_path / "bad.toml"
+    bad.write_text("[train]\nstepz = 3\n")
+    for path, word in ((bad, "stepz"), (plan(architectures='"transformer"'), "unknown architecture 'transformer'")):
+        assert sweep(path) == 1
+        error = capsys.readouterr().err.strip()
+        assert error.startswith("sarlab: error:")
+        assert word in error
+        assert "\n" not in error
+    assert not (tmp_path / "runs").exists()
+
+
+def test_options_reach_the_engine(plan, monkeypatch, capsys):
+    path = plan(more="")
+    path.write_text('studies = ["limits"]\n' + path.read_text())
+    seen = []
+    monkeypatch.setattr("sarlab.cli.sweep.execute", lambda jobs, settings, *report: seen.append(settings) or [])
+    monkeypatch.setattr("sarlab.cli.sweep.run_studies", lambda studies, settings: seen.append(studies) or 0)
+    base = ["sweep", str(path), "--runs", str(path.with_name("runs"))]
+    assert main([*base, "--workers", "2", "--device", "cpu", "--scheduler", "tcp://x:1"]) == 3
+    assert main([*base, "--engine", "inline", "--only", "plain"]) == 3
+    dask, studies, inline, none = seen
+    assert (dask.engine, dask.notebook, dask.workers, dask.device) == ("dask", True, 2, "cpu")
+    assert dask.scheduler == "tcp://x:1"
+    assert [study.name for study in studies] == ["limits"]
+    assert (inline.engine, inline.notebook, none) == ("inline", False, [])
+    assert main([*base, "--engine", "inline", "--scheduler", "tcp://x:1"]) == 1
+    for text in ("0", "-1", "two"):
+        with pytest.raises(SystemExit):
+            main([*base, "--workers", text])
+    capsys.readouterr()
+
+
+def test_patterns_select_runs(tmp_path):
+    plan = build_plan("p", {"model": {"architecture": ["plain", "residual"], "latent_channels": [8, 16]}})
+    jobs = jobs_of(plan, tmp_path)
+    assert len(select(jobs, None)) == 4
+    assert [job.spec.model.architecture for job in select(jobs, "residual")] == ["residual"] * 2
+    assert [job.spec.model.latent_channels for job in select(jobs, "*-c16-*")] == [16, 16]
+    assert select(jobs, "c16") == select(jobs, "*-c16-*")
+    assert select(jobs, "nothing") == []
+
+
+def test_each_run_is_a_line_with_the_time_that_is_left(tmp_path, capsys, monkeypatch):
+    jobs = jobs_of(build_plan("p", {"seed": [0, 1]}), tmp_path)
+    estimates = iter([float("nan"), 750.0])
+    monkeypatch.setattr("sarlab.lab.cost.seconds_left", lambda *arguments: next(estimates))
+    with Progress([*jobs, jobs[0]], 1) as progress:
+        progress(Finished(jobs[0], "complete", "", 1.0))
+        progress(Finished(jobs[1], "failed", "", 2.0))
+        progress.say("hello")
+    first, second, hello = capsys.readouterr().out.splitlines()
+    assert first == f"[1/3] complete    {jobs[0].run_id:<38}    1.0 s"
+    assert second.endswith("2.0 s   about 12.5 min left")
+    assert hello == "hello"
+    assert [duration(seconds) for seconds in (40, 11520, float("nan"))] == ["40 s", "3.2 h", "unknown"]
+
+
+def test_a_dry_run_tells_time_and_memory_and_runs_nothing(plan, capsys):
+    path = plan()
+    assert sweep(path, "--dry-run", "--device", "cpu") == 0
+    first, klt, plain, total = capsys.readouterr().out.splitlines()
+    assert first == "mine: 2 runs, 0 complete, 2 to do"
+    assert "waiting     klt-" in klt
+    assert plain.endswith(" MB")
+    assert total.startswith("about ")
+    assert not path.with_name("runs").exists()
+
+
+def test_an_empty_folder_has_no_runs(tmp_path, capsys):
+    assert main(["status", "--runs", str(tmp_path / "nowhere")]) == 0
+    assert "no runs below" in capsys.readouterr().out
+
+
+def test_no_module_needs_what_windows_lacks_to_be_imported():
+    import sarlab
+
+    for path in Path(sarlab.__file__).parent.rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            assert not {"fcntl", "resource", "pwd", "grp", "termios"} & set(names), path

@@ -1,0 +1,186 @@
+"""Engines: the same rows inline and on Dask; workers that die, differ or are missing; jobs that others hold."""
+
+import errno
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sarlab.errors import SarlabError
+from sarlab.lab.lineage import base_of
+from sarlab.lab.plans import load_plan
+from sarlab.lab.results import TIMING_COLUMNS, read_table
+from sarlab.lab.runs import failure_of, hold, jobs_of, owner_of
+from sarlab.lab.sweep import DiskError, Settings, engine, run_job
+from sarlab.lab.sweep.engine import execute
+
+distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """One worker process with four threads, as `dask worker` starts it on four cores."""
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=4, dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=50, preload=[engine._PRELOAD]
+    ) as running:  # fmt: skip
+        yield running
+
+
+@pytest.fixture(scope="module")
+def on_cluster(cluster):
+    return Settings("dask", device="cpu", scheduler=cluster.scheduler_address)
+
+
+def rows_of(jobs):
+    frames = [read_table(job.folder / "rows.csv") for job in jobs]
+    return pd.concat(frames, ignore_index=True).drop(columns=TIMING_COLUMNS)
+
+
+def test_every_engine_and_kind_of_job_gives_the_same_rows(cluster, on_cluster, tiny, tmp_path):
+    inline, together, dask, notebook = (tiny(tmp_path / name) for name in ("a", "b", "c", "d"))
+    assert [item.outcome for item in execute(inline, Settings(device="cpu"), lambda item: None)] == ["complete"] * 2
+    # two jobs in one process at once: the worker has threads for both
+    with distributed.Client(cluster, set_as_default=False) as client:
+        found = client.gather(client.map(run_job, together, [Settings(device="cpu")] * 2))
+    assert [item.outcome for item in found] == ["complete"] * 2
+    seen = []
+    execute(dask, on_cluster, seen.append)
+    assert {item.job.run_id for item in seen} == {job.run_id for job in dask}
+    (item,) = execute(notebook[1:], replace(on_cluster, notebook=True), seen.append)
+    assert item.outcome == "complete"
+    assert (item.job.folder / "notebook.ipynb").is_file()
+    assert {path.name for path in (item.job.folder / "figures").iterdir()} >= {"scene.png", "latent.png"}
+    expected = rows_of(inline)
+    assert set(expected["split"]) == {"test"}
+    assert expected["psnr_db"].notna().all()
+    for jobs in (together, dask):
+        pd.testing.assert_frame_equal(rows_of(jobs), expected)
+    pd.testing.assert_frame_equal(rows_of(notebook[1:]), rows_of(inline[1:]))
+
+
+def test_a_worker_that_differs_from_the_driver_refuses(on_cluster, tiny, tmp_path):
+    (item,) = execute([replace(tiny(tmp_path)[0], hash="0" * 64)], on_cluster, print)
+    assert item.outcome == "failed"
+    assert "another version of sarlab" in item.message
+
+
+def kill_workers_of(jobs):
+    """Thread that kills the process of each job once, as soon as its training has begun."""
+
+    def kill():
+        for job in jobs:
+            deadline = time.monotonic() + 60
+            while not (job.folder / "progress.json").exists() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            os.kill(owner_of(job.folder)[0], signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    return thread
+
+
+def test_a_killed_worker_is_replaced_and_after_too_many_only_its_run_has_failed(cluster, on_cluster, tiny, tmp_path):
+    first, second = tiny(tmp_path, steps=300, seed=[0, 1])
+    killer = kill_workers_of([first])
+    (item,) = execute([first], on_cluster, print)
+    killer.join()
+    assert item.outcome == "complete"
+    assert owner_of(first.folder)[0] != os.getpid()
+    before, cluster.scheduler.allowed_failures = cluster.scheduler.allowed_failures, 0
+    killer = kill_workers_of([second])
+    found = execute([second, *tiny(tmp_path)[:1]], on_cluster, print)
+    killer.join()
+    cluster.scheduler.allowed_failures = before
+    assert [item.outcome for item in found] == ["failed", "complete"]
+    assert (second.state, before) == ("failed", 3)
+    assert "killed 4 times; is there enough memory?" in failure_of(second.folder)["message"]
+
+
+def test_a_cluster_without_workers_is_told_and_time_ends_the_wait(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "WORKER_SECONDS", 0.2)
+    said = []
+    with distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as empty:
+        address = empty.scheduler_address
+        settings = Settings("dask", scheduler=address, deadline=time.time() + 2)
+        assert execute(tiny(tmp_path), settings, print, said.append) == []
+    assert said
+    assert said[0].startswith(f"no worker at {address} yet; start some with 'dask worker {address}'")
+
+
+def test_no_scheduler_is_one_sentence(tiny, tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise OSError("Timed out trying to connect\nand more")
+
+    monkeypatch.setattr(distributed, "Client", refuse)
+    with pytest.raises(SarlabError, match=r"^no Dask scheduler answers at tcp://127.0.0.1:1 \(Timed out[^\n]*$"):
+        execute(tiny(tmp_path), Settings("dask", scheduler="tcp://127.0.0.1:1"), print)
+
+
+def test_a_full_disk_stops_the_sweep_and_blames_no_run(tiny, tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "rows.csv"))
+
+    monkeypatch.setattr("sarlab.lab.experiment.write_table", full)
+    jobs = tiny(tmp_path / "runs")
+    with pytest.raises(DiskError, match=r"rows.csv: the disk is full; free some space"):
+        execute(jobs, Settings(), print)
+    assert [job.state for job in jobs] == ["waiting", "waiting"]
+
+
+@pytest.mark.parametrize("outcome", ["complete", "dead"])
+def test_a_run_that_another_driver_has_is_waited_for_and_not_done_twice(tiny, tmp_path, outcome, monkeypatch):
+    monkeypatch.setattr(engine, "TICK", 0.02)
+    job, begun = tiny(tmp_path)[0], threading.Event()
+
+    def other():
+        with hold(job.folder):
+            begun.set()
+            time.sleep(0.5)
+            if outcome == "complete":
+                (job.folder / "manifest.json").write_text(f'{{"hash": "{job.hash}", "files": {{}}}}')
+
+    driver = threading.Thread(target=other)
+    driver.start()
+    begun.wait()
+    said = []
+    (item,) = execute([job], Settings(), print, said.append)
+    driver.join()
+    assert item.outcome == "complete"
+    assert said == [f"{job.run_id} is in use by process {os.getpid()}; waiting for it"]
+    assert (item.message == "by another process") == (outcome == "complete")
+
+
+def test_time_that_is_over_ends_the_wait(tiny, tmp_path):
+    job = tiny(tmp_path)[0]
+    with hold(job.folder):
+        assert execute([job], Settings(deadline=time.time() + 0.6), print) == []
+
+
+def test_runs_that_take_over_weights_come_after_those_that_train(tmp_path, monkeypatch):
+    jobs, seen = jobs_of(load_plan("quick"), tmp_path), []
+    monkeypatch.setattr(engine, "run_job", lambda job, settings: seen.append(job) or engine.Finished(job, "complete"))
+    execute(jobs, Settings(), lambda item: None)
+    follows = [base_of(job.spec) is not None for job in seen]
+    assert sorted(job.run_id for job in seen) == sorted(job.run_id for job in jobs)
+    assert any(follows)
+    assert follows == sorted(follows)
+
+
+def test_one_job_at_a_time_for_each_gpu_or_for_each_core(tiny, monkeypatch):
+    import torch
+
+    jobs = tiny(Path("runs"), seed=list(range(4)))
+    monkeypatch.setattr(engine, "cores", lambda: 3)
+    assert engine.worker_count(jobs, Settings("dask", device="cpu")) == 3
+    assert engine.worker_count(jobs[:2], Settings("dask", device="cpu")) == 2
+    assert engine.worker_count(jobs, Settings("inline", workers=5)) == 1
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert engine.worker_count(jobs, Settings("dask")) == 2
+    assert engine.worker_count(jobs, Settings("dask", device="cuda:1")) == 1
+    assert engine.worker_count(jobs, Settings("dask", workers=5)) == 5
