@@ -20,7 +20,7 @@ import pandas as pd
 from sarlab.files import write_json
 from sarlab.lab.experiment import run
 from sarlab.lab.identity import run_id
-from sarlab.models.nested import counts_of
+from sarlab.models.training import nested_counts
 from sarlab.scenes.catalog import load_split
 from sarlab.specs import ModelSpec, RunSpec, SceneSpec, TrainSpec
 
@@ -63,7 +63,7 @@ def specs(scenes: str, steps: int, seed: int) -> list[tuple[str, RunSpec]]:
     """(method, run) of every point of every curve."""
     train = TrainSpec(steps=steps, patch_size=112)
     budget = round(NESTED_STEPS * steps)
-    counts = counts_of(FIRST)
+    counts = nested_counts(FIRST)
     methods = {
         "dedicated": train,
         "nested": replace(train, steps=budget, curve="nested", first_channels=FIRST),

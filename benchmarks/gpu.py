@@ -74,8 +74,8 @@ def utilization(device) -> list[dict]:
     """Share of the device's peak that a training step of each network uses: model FLOPs utilization."""
     import torch
 
+    from sarlab.models.autoencoders import build_model
     from sarlab.models.complexity import macs_per_pixel
-    from sarlab.models.registry import build_model
     from sarlab.models.training import half_precision, train
     from sarlab.specs import ModelSpec, TrainSpec
 
@@ -87,7 +87,7 @@ def utilization(device) -> list[dict]:
         print(f"{precision}: products of matrices at {peak / 1e12:.3g} TFLOP/s")
         for architecture, init, width, depth in CASES:
             spec = ModelSpec(architecture, 16, 16, init, width, depth)
-            model = build_model(spec, seed=0, training=data)
+            model = build_model(spec, seed=0, klt=data.fit_klt)
             train(model, data, replace(settings, steps=2), seed=0, device=device)
             seconds = train(model, data, settings, seed=0, device=device).seconds / steps
             # two operations for each multiply-accumulate, forwards and twice as many backwards
@@ -126,14 +126,14 @@ def agreement(device) -> list[dict]:
 
     import torch
 
+    from sarlab.models.autoencoders import build_model
     from sarlab.models.quantizers import build_quantizer
-    from sarlab.models.registry import build_model
     from sarlab.models.training import train
     from sarlab.specs import ModelSpec, QuantizerSpec, TrainSpec
 
     data, rows = training_data(), []
     for architecture, init, width, depth in CASES[:4]:
-        model = build_model(ModelSpec(architecture, 16, 16, init, width, depth), seed=0, training=data)
+        model = build_model(ModelSpec(architecture, 16, 16, init, width, depth), seed=0, klt=data.fit_klt)
         settings = TrainSpec(steps=STEPS[device.type], batch_size=4, patch_size=96, validate_every=10**9)
         train(model, data, settings, seed=0, device=device)
         x = data.validation[0].values[None, None]
@@ -226,7 +226,8 @@ def together(device) -> dict:
     """Throughput of several runs at a time, and the plan `full` at the best of them."""
     from sarlab.lab.executors import Settings, execute
     from sarlab.lab.forecast import trains, work
-    from sarlab.lab.jobs import jobs_of
+    from sarlab.lab.runs import jobs_of
+
     from sarlab.lab.plans import build_plan, load_plan
     from sarlab.lab.results import read_manifest, read_table
 

@@ -27,9 +27,9 @@ from scipy.stats import entropy
 from sarlab.codec.latent_coding import decode_latent, encode_latent, fit_latent_model, ideal_bits
 from sarlab.files import write_json
 from sarlab.metrics.fidelity import psnr
+from sarlab.models.autoencoders import build_model
 from sarlab.models.data import TrainingData
 from sarlab.models.quantizers import build_quantizer
-from sarlab.models.registry import build_model
 from sarlab.scenes.catalog import load_split
 from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec
 

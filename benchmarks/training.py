@@ -40,8 +40,8 @@ def main() -> None:
     import torch
 
     from sarlab.files import write_json
+    from sarlab.models.autoencoders import build_model
     from sarlab.models.data import TrainingData
-    from sarlab.models.registry import build_model
     from sarlab.scenes.catalog import load_split
     from sarlab.specs import ModelSpec, SceneSpec, TrainSpec
 
@@ -55,7 +55,7 @@ def main() -> None:
     )
     print(f"{'network':18} {'obvious':>8} {'ours, float32':>14} {'ratio':>6} {'ours, bfloat16':>15} {'ratio':>6}")
     for architecture, init, width, depth in CASES:
-        model = build_model(ModelSpec(architecture, 16, 16, init, width, depth), seed=0, training=data)
+        model = build_model(ModelSpec(architecture, 16, 16, init, width, depth), seed=0, klt=data.fit_klt)
         peer = obvious_network(model)
         x = torch.rand(2, 1, 112, 112, generator=torch.Generator().manual_seed(0))
         torch.testing.assert_close(model(x).x_hat, peer(x), atol=1e-5, rtol=1e-4)

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from sarlab.codec.api import refuse_existing
     from sarlab.codec.codec_plans import load_codec_plan
     from sarlab.codec.training import train_codec
-    from sarlab.models.history import History
+    from sarlab.models.storage import History
 
     plan = load_codec_plan(args.plan)
     target = args.out or Path(f"{plan.name}.safetensors")
@@ -47,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
         raise SarlabError("--seconds needs --checkpoint, or what was trained is lost")
     refuse_existing(target, args.force)
 
-    def report(history: History) -> None:
-        last, total = history.validations[-1], plan.training.steps
-        share = f"step {last.step} of {total}, {history.seconds:.0f} s"
+    def report(history: History, steps: int) -> None:
+        last = history.validations[-1]
+        share = f"step {last.step} of {steps}, {history.seconds:.0f} s"
         print(f"{share}: cost {last.loss:.4f}, best at step {history.best_step}", file=sys.stderr, flush=True)
 
     history = train_codec(

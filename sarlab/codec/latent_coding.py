@@ -120,7 +120,7 @@ def encode_latent(
     adaptive : bool
         Learn on from what was coded.
     """
-    from sarlab.models.quantizers.packing import write_header
+    from sarlab.models.quantizers.bitpacking import write_header
 
     quantized = _quantized(quantizer, y)
     n, _, h, w = quantized.integers.shape
@@ -161,7 +161,7 @@ def decode_latent(
     import torch
 
     from sarlab.models.quantizers import Quantized
-    from sarlab.models.quantizers.packing import read_header
+    from sarlab.models.quantizers.bitpacking import read_header
 
     (n, h, w), start = read_header(data)
     count, body = n * h * w, start + 1 + quantizer.side_bytes

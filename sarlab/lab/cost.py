@@ -25,13 +25,13 @@ import numpy as np
 import torch
 
 from sarlab.errors import SarlabError
-from sarlab.lab import memory
 from sarlab.lab.lineage import base_of, steps_of
 from sarlab.lab.machine import pick_device
 from sarlab.lab.results import read_table
 from sarlab.lab.runs import PROGRESS, Job, progress_of
+from sarlab.models import complexity
+from sarlab.models.autoencoders import construct
 from sarlab.models.complexity import count_parameters, macs_per_pixel
-from sarlab.models.registry import construct
 from sarlab.scenes.catalog import Split, load_split
 from sarlab.specs import ModelSpec, RunSpec
 
@@ -65,13 +65,13 @@ def training_mb(spec: RunSpec, device: torch.device) -> float:
         return 0.0
     pixels = spec.train.batch_size * spec.train.patch_size**2
     libraries = PIXEL_BYTES[device.type] * pixels + (LIBRARY_BYTES if device.type == "cpu" else 0.0)
-    return (memory.training_bytes(spec.model, spec.train) + libraries) / 1e6
+    return (complexity.training_bytes(spec.model, spec.train) + libraries) / 1e6
 
 
 def inference_mb(model: ModelSpec, height: int, width: int, device: torch.device) -> float:
     """Peak of analysis and synthesis of one band in MB, without process and data."""
     libraries = LIBRARY_BYTES if device.type == "cpu" and model.architecture != "klt" else 0.0
-    return (memory.inference_bytes(model, height, width) + libraries) / 1e6
+    return (complexity.inference_bytes(model, height, width) + libraries) / 1e6
 
 
 def run_mb(spec: RunSpec, split: Split, device: torch.device) -> float:
@@ -80,12 +80,12 @@ def run_mb(spec: RunSpec, split: Split, device: torch.device) -> float:
     # every run times its throughput on 512 × 512 pixels
     phases = [inference_mb(spec.model, max(height, 512), max(width, 512), device)]
     if base_of(spec) is None and steps_of(spec) > 0:
-        phases += [training_mb(spec, device), memory.validation_bytes(spec.model) / 1e6]
+        phases += [training_mb(spec, device), complexity.validation_bytes(spec.model) / 1e6]
     training_pixels = sum(scene.data.size for scene in split.train)
     everything = sum(scene.data.size for _, scene in split.roles())
     if device.type != "cpu":
         return 4e-6 * training_pixels * 2 + max(phases)
-    phases.append((memory.klt_bytes(spec.model, training_pixels) + LIBRARY_BYTES) / 1e6)
+    phases.append((complexity.klt_bytes(spec.model, training_pixels) + LIBRARY_BYTES) / 1e6)
     return process_mb() + 4e-6 * (everything + COPIES * training_pixels) + max(phases)
 
 
@@ -103,7 +103,7 @@ def largest_batch(spec: RunSpec, split: Split, budget_mb: float, device: torch.d
     fixed = process_mb() + LIBRARY_BYTES / 1e6 if device.type == "cpu" else 0.0
     data = 4e-6 * COPIES * sum(scene.data.size for scene in split.train)
     left = 1e6 * (budget_mb - fixed - data)
-    return memory.largest_batch(spec.model, spec.train, left, bytes_a_pixel=PIXEL_BYTES[device.type])
+    return complexity.largest_batch(spec.model, spec.train, left, bytes_a_pixel=PIXEL_BYTES[device.type])
 
 
 # --- time -------------------------------------------------------------------------------------------------------------
@@ -155,10 +155,9 @@ def work(spec: RunSpec) -> float:
 def calibrate(runs: Sequence[RunSpec], device: str) -> Speed:
     """Time a run without training, and a few steps of each kind of network in `runs`; takes about 20 s at most."""
     from sarlab.lab import experiment
+    from sarlab.models.autoencoders import build_model
     from sarlab.models.data import TrainingData
-    from sarlab.models.registry import build_model
-    from sarlab.models.threads import cpu_threads
-    from sarlab.models.training import train
+    from sarlab.models.training import cpu_threads, train
 
     start, rates = time.monotonic(), {}
     linear = replace(runs[0], model=replace(runs[0].model, architecture="klt", init="klt"))
@@ -172,7 +171,7 @@ def calibrate(runs: Sequence[RunSpec], device: str) -> Speed:
             break
         few = replace(spec.train, steps=TIMED_STEPS, validate_every=10**9, curve="dedicated", first_channels=0)
         with cpu_threads(spec.train.threads):
-            model = build_model(spec.model, seed=0, training=data)
+            model = build_model(spec.model, seed=0, klt=data.fit_klt)
             train(model, alone, replace(few, steps=1), seed=0, device=pick_device(device))
             seconds = train(model, alone, few, seed=0, device=pick_device(device)).seconds
         rates[kind(spec)] = work(replace(spec, train=few)) / seconds

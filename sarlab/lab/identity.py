@@ -71,9 +71,9 @@ def _plugin_digest(architecture: str) -> str:
 
     An architecture without a source file (defined in a notebook) counts by its qualified name.
     """
-    from sarlab.models.registry import find_architecture
+    from sarlab.models.autoencoders import architectures
 
-    item = find_architecture(architecture)
+    item = architectures[architecture]
     module = getattr(item, "__module__", "") or ""
     if module.partition(".")[0] == "sarlab":
         return ""

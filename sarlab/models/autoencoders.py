@@ -1,46 +1,207 @@
-"""The guide's networks: plain, residual, and residual with attention at the bottleneck."""
+"""Fixed-latent autoencoders: the contract, the four architectures, and how networks are built, saved and loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from sarlab.errors import ModelError
-from sarlab.models.base import Autoencoder
+from sarlab.errors import ModelError, PlanError
+from sarlab.models.klt import KLTBasis
 from sarlab.models.layers import (
     DepthToSpace,
+    LinearShortcut,
     PlainBlock,
     ResidualBlock,
     SpaceToDepth,
     WindowAttention,
     activation,
+    channels_last,
     halvings,
+    mirror_pad,
     scale_channels,
+    zero_last_layer,
 )
-from sarlab.models.registry import architectures
-from sarlab.specs import ModelSpec
+from sarlab.models.storage import copy_tensors, read_tensors, write_tensors
+from sarlab.registry import Registry
+from sarlab.specs import ModelSpec, spec_from_dict
 
+#: Applied to the latent between analysis and synthesis: y → y_hat, differentiable if trained through.
+LatentHook = Callable[[Tensor], Tensor]
 #: Side of the block that the folded stem moves into channels before the first layer.
 FOLD = 8
+#: Version of the file format for weights.
+FORMAT = 1
+#: Limits on the network that a file may describe: far above every network here, far below a machine's memory.
+MOST_CHANNELS, MOST_DEPTH, MOST_PARAMETERS = 4096, 64, 500_000_000
+
+
+class Output(NamedTuple):
+    """Output of a network.
+
+    Attributes
+    ----------
+    x_hat : Tensor, shape (N, 1, H, W)
+        Reconstruction, normalized.
+    y : Tensor, shape (N, C, h, w)
+        Latent from the analysis.
+    y_hat : Tensor, shape (N, C, h, w)
+        Latent passed to the synthesis; `y` itself if nothing is quantized.
+    """
+
+    x_hat: Tensor
+    y: Tensor
+    y_hat: Tensor
+
+
+class Autoencoder(nn.Module):
+    """A fixed-latent network: analysis g_a to C channels at 1/r of the size, synthesis g_s back.
+
+    A subclass sets `g_a`, (N, 1, H, W) → (N, C, H/r, W/r), and `g_s`, its inverse direction, both for sizes that are
+    multiples of r. With ``init="klt"`` a linear path runs in parallel to both::
+
+             ┌────── B ──────┐                      ┌────── Bᵀ ─────┐
+        x ───┤               (+)── y ──[Q]── ŷ ─────┤               (+)── x̂
+             └── g_a ── ·σ ──┘                      └── /σ ── g_s ──┘
+
+    B is the KLT basis of the training patches and σ the standard deviation of each of its coefficients, so that g_a and
+    g_s work with unit variances. The last layers of g_a and g_s start at zero: before the first step the network *is*
+    the KLT.
+    """
+
+    g_a: nn.Module | None
+    g_s: nn.Module | None
+    #: Factor on the learning rate of the linear path: its weights are small and start at an optimum.
+    linear_rate = 0.1
+
+    def __init__(self, spec: ModelSpec):
+        super().__init__()
+        self.spec = spec
+        self.g_a = self.g_s = None
+        self.linear = LinearShortcut(spec.spatial_reduction, spec.latent_channels) if self.needs_klt(spec) else None
+
+    @classmethod
+    def needs_klt(cls, spec: ModelSpec) -> bool:
+        """Return whether a network of this spec has a linear path."""
+        return spec.init == "klt"
+
+    def start_from_klt(self, basis: KLTBasis) -> None:
+        """Set the linear path to `basis` and the last layers of g_a and g_s to zero."""
+        if self.linear is None:
+            raise ModelError(f"'{self.spec.architecture}' was built without a linear path; use init = 'klt'")
+        self.linear.load_basis(basis.vectors, basis.mean, basis.variances)
+        for branch in (self.g_a, self.g_s):
+            if branch is not None:
+                zero_last_layer(branch)
+
+    def analysis(self, x: Tensor) -> Tensor:
+        """Compute the latent of `x`.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, 1, H, W)
+            Normalized raster (about [0, 1]) without NaN. Any H and W: it is mirrored up to multiples of r.
+
+        Returns
+        -------
+        Tensor, shape (N, C, ceil(H/r), ceil(W/r))
+        """
+        if x.ndim != 4 or x.shape[1] != 1 or 0 in x.shape:
+            raise ModelError(
+                f"a network takes single bands (N, 1, H, W), not {tuple(x.shape)}; pass the bands one by one"
+            )
+        x = mirror_pad(x, self.spec.spatial_reduction)
+        if self.linear is None:
+            assert self.g_a is not None
+            return self.g_a(x - 0.5)
+        y = self.linear.analysis(x)
+        return y if self.g_a is None else y + self.linear.scale * self.g_a(x - 0.5)
+
+    def synthesis(self, y_hat: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Compute the raster of a latent.
+
+        Parameters
+        ----------
+        y_hat : Tensor, shape (N, C, h, w)
+        size : (H, W), optional
+            Size before padding. Default: (h·r, w·r).
+
+        Returns
+        -------
+        Tensor, shape (N, 1, H, W)
+        """
+        if y_hat.ndim != 4 or y_hat.shape[1] != self.spec.latent_channels:
+            raise ModelError(f"a latent here is (N, {self.spec.latent_channels}, h, w), not {tuple(y_hat.shape)}")
+        if self.linear is None:
+            assert self.g_s is not None
+            x_hat = self.g_s(y_hat) + 0.5
+        else:
+            x_hat = self.linear.synthesis(y_hat)
+            if self.g_s is not None:
+                x_hat = x_hat + self.g_s(y_hat / self.linear.scale)
+        return x_hat if size is None else x_hat[..., : size[0], : size[1]]
+
+    def forward(self, x: Tensor, quantizer: LatentHook | None = None) -> Output:
+        """Apply analysis, `quantizer` (default: none) and synthesis."""
+        y = self.analysis(x)
+        y_hat = y if quantizer is None else quantizer(y)
+        return Output(self.synthesis(y_hat, (x.shape[-2], x.shape[-1])), y, y_hat)
+
+    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """Return the shape (C, h, w) of the latent of a `height` × `width` raster."""
+        r = self.spec.spatial_reduction
+        return self.spec.latent_channels, -(-height // r), -(-width // r)
+
+    def parameter_groups(self) -> Iterator[dict[str, Any]]:
+        """Yield groups for an optimizer: ``params``, and ``rate``, a factor on the learning rate."""
+        linear = [] if self.linear is None else list(self.linear.parameters())
+        known = {id(p) for p in linear}
+        network = [p for p in self.parameters() if id(p) not in known]
+        if network:
+            yield {"params": network, "rate": 1.0}
+        if linear:
+            yield {"params": linear, "rate": self.linear_rate}
+
+
+#: Subclasses of `Autoencoder` by name. To add one: a class, ``@architectures.register("name")``, and, for the command
+#: line to find it, an entry point of the group ``sarlab.architectures`` that names its module.
+architectures: Registry[type[Autoencoder]] = Registry("architecture", "sarlab.architectures", ModelError)
+
+
+@architectures.register("klt")
+class KLT(Autoencoder):
+    """The linear autoencoder::
+
+        x ── conv r×r, stride r ── y ──[Q]── ŷ ── transposed conv r×r, stride r ── x̂
+
+    Of all linear codes with C values per patch it has the smallest mean squared error on the training patches.
+    """
+
+    @classmethod
+    def needs_klt(cls, spec: ModelSpec) -> bool:
+        return True
 
 
 @architectures.register("plain")
 class Plain(Autoencoder):
-    """Strided convolutions, with `depth` unstrided ones at each scale.
+    """Strided convolutions, with `depth` unstrided layers at each scale.
 
     From scratch it is the guide's pyramid (r = 16, w = `width`)::
 
         x ─ ↓2 w ─ [layer]×depth ─ ↓2 2w ─ [layer]×depth ─ ↓2 4w ─ [layer]×depth ─ ↓2 C ─ y
         x̂ ─ ↑2 1 ─ [layer]×depth ─ ↑2 w  ─ [layer]×depth ─ ↑2 2w ─ [layer]×depth ─ ↑2 4w ─ ŷ
 
-    Beside a linear path (``init="klt"``) it corrects what that one leaves, and works at low resolution from the first
-    layer on: 8×8 pixels are folded into 64 channels::
+    With a linear path (``init="klt"``) it corrects what the KLT leaves, at low resolution from the first layer on: 8×8
+    pixels are folded into 64 channels::
 
         x ─ fold 8 ─ conv 4w ─ [layer]×depth ─ ↓2 4w ─ [layer]×depth ─ conv C ─ (+ linear) ─ y
         x̂ ─ (+ linear) ─ unfold 8 ─ conv 64 ─ [layer]×depth ─ ↑2 4w ─ [layer]×depth ─ conv 4w ─ ŷ
 
-    The option ``stem`` ("pyramid" or "fold") chooses between the two for either initialization.
+    The option ``stem`` ("pyramid" or "fold") overrides this choice.
     """
 
     block: Callable[[int], nn.Module] = PlainBlock
@@ -48,27 +209,25 @@ class Plain(Autoencoder):
 
     def __init__(self, spec: ModelSpec):
         super().__init__(spec)
-        stem = dict(spec.options).get("stem", "fold" if spec.init == "klt" else "pyramid")
+        options = dict(spec.options)
+        stem = options.pop("stem", "fold" if spec.init == "klt" else "pyramid")
         if stem not in ("pyramid", "fold"):
             raise ModelError(f"option stem of '{spec.architecture}' must be 'pyramid' or 'fold', not {stem!r}")
-        unknown = set(dict(spec.options)) - {"stem"}
-        if unknown:
-            raise ModelError(f"unknown option '{min(unknown)}' of '{spec.architecture}'; known: stem")
-        build = (
-            (self.folded_analysis, self.folded_synthesis) if stem == "fold" else (self.pyramid_down, self.pyramid_up)
-        )
-        self.g_a, self.g_s = (nn.Sequential(*make()) for make in build)
+        if options:
+            raise ModelError(f"unknown option '{min(options)}' of '{spec.architecture}'; known: stem")
+        down, up = (self.fold_down, self.fold_up) if stem == "fold" else (self.pyramid_down, self.pyramid_up)
+        self.g_a, self.g_s = nn.Sequential(*down()), nn.Sequential(*up())
 
     def blocks(self, channels: int) -> list[nn.Module]:
-        """The unstrided part of one scale."""
+        """Return the unstrided layers of one scale."""
         return [type(self).block(channels) for _ in range(self.spec.depth)]
 
     def bottleneck(self, channels: int) -> list[nn.Module]:
-        """What an architecture adds at the size of the latent."""
+        """Return the layers that an architecture adds at the size of the latent."""
         return [WindowAttention(channels)] if self.attention else []
 
     def pyramid_down(self) -> list[nn.Module]:
-        """Layers of g_a, from 1 channel by stride 2 to C."""
+        """Return the layers of g_a: from 1 channel to C in steps of stride 2."""
         spec, layers, channels = self.spec, [], 1
         for scale in halvings(1, spec.spatial_reduction // 2):
             wider = scale_channels(spec.width, scale)
@@ -81,46 +240,39 @@ class Plain(Autoencoder):
         return [*layers, nn.Conv2d(wider, spec.latent_channels, 1)]
 
     def pyramid_up(self) -> list[nn.Module]:
-        """Layers of g_s, the mirror image of g_a."""
+        """Return the layers of g_s, the mirror image of g_a."""
         spec = self.spec
-        scales = halvings(1, spec.spatial_reduction // 2)[::-1]
         channels, layers = spec.latent_channels, []
         if self.attention:
             channels = scale_channels(spec.width, spec.spatial_reduction)
             layers += [nn.Conv2d(spec.latent_channels, channels, 1), activation(), *self.bottleneck(channels)]
-        for scale in scales:
+        for scale in halvings(1, spec.spatial_reduction // 2)[::-1]:
             wider = scale_channels(spec.width, scale)
             layers += [nn.ConvTranspose2d(channels, wider, 4, 2, 1), activation(), *self.blocks(wider)]
             channels = wider
         return [*layers, nn.ConvTranspose2d(channels, 1, 4, 2, 1)]
 
-    def folded_analysis(self) -> list[nn.Module]:
-        """Layers of g_a at low resolution from the start."""
+    def fold_down(self) -> list[nn.Module]:
+        """Return the layers of g_a at low resolution from the start."""
         spec = self.spec
         fold = min(FOLD, spec.spatial_reduction)
         channels = scale_channels(spec.width, fold)
-        layers = [
-            SpaceToDepth(fold),
-            nn.Conv2d(fold * fold, channels, 3, padding=1),
-            activation(),
-            *self.blocks(channels),
-        ]
+        layers = [SpaceToDepth(fold), nn.Conv2d(fold * fold, channels, 3, padding=1), activation()]
+        layers += self.blocks(channels)
         for scale in halvings(fold, spec.spatial_reduction):
             wider = scale_channels(spec.width, scale)
             layers += [nn.Conv2d(channels, wider, 4, 2, 1), activation(), *self.blocks(wider)]
             channels = wider
         return [*layers, *self.bottleneck(channels), nn.Conv2d(channels, spec.latent_channels, 3, padding=1)]
 
-    def folded_synthesis(self) -> list[nn.Module]:
-        """Layers of g_s, the mirror image of g_a."""
+    def fold_up(self) -> list[nn.Module]:
+        """Return the layers of g_s, the mirror image of g_a."""
         spec = self.spec
         fold = min(FOLD, spec.spatial_reduction)
         channels = scale_channels(spec.width, spec.spatial_reduction)
         layers = [nn.Conv2d(spec.latent_channels, channels, 3, padding=1), activation()]
         layers += [*self.bottleneck(channels), *self.blocks(channels)]
-        for scale in (
-            [fold, *halvings(fold, spec.spatial_reduction)[:-1]][::-1] if spec.spatial_reduction > fold else []
-        ):
+        for scale in halvings(fold // 2, spec.spatial_reduction // 2)[::-1]:
             wider = scale_channels(spec.width, scale)
             layers += [nn.ConvTranspose2d(channels, wider, 4, 2, 1), activation(), *self.blocks(wider)]
             channels = wider
@@ -129,10 +281,9 @@ class Plain(Autoencoder):
 
 @architectures.register("residual")
 class Residual(Plain):
-    """`Plain` with `depth` residual blocks at each scale in place of its unstrided layers.
+    """`Plain` with `depth` residual blocks at each scale instead of plain layers.
 
-    A block is two convolutions, so equal MACs to plain means a smaller width (`sarlab.models.complexity.match_width`)
-    or twice the depth there.
+    A block has two convolutions, so a plain network of equal cost is wider or twice as deep.
     """
 
     block = ResidualBlock
@@ -151,3 +302,126 @@ class Attention(Residual):
     """
 
     attention = True
+
+
+def build_model(
+    spec: ModelSpec, *, seed: int, klt: KLTBasis | Callable[[int, int], KLTBasis] | None = None
+) -> Autoencoder:
+    """Build a network at its starting point.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    seed : int
+        Of the random weights.
+    klt : KLTBasis, or callable (r, C) → KLTBasis, optional
+        Start of the linear path, if the spec has one; usually ``klt=data.fit_klt``.
+
+    Returns
+    -------
+    Autoencoder
+        On the CPU, in channels_last memory.
+
+    Raises
+    ------
+    ModelError
+        If the architecture is unknown, the spec impossible, or a linear path has no basis.
+    """
+    # One draw between the two seeds, so that related seeds give unrelated weights.
+    generator = torch.Generator().manual_seed(seed)
+    model = construct(spec, int(torch.randint(2**62, (), generator=generator)))
+    if model.linear is not None:
+        if klt is None:
+            raise ModelError(f"'{spec.architecture}' starts from a KLT of training data; pass klt=data.fit_klt")
+        model.start_from_klt(klt(spec.spatial_reduction, spec.latent_channels) if callable(klt) else klt)
+    return model
+
+
+def construct(spec: ModelSpec, seed: int) -> Autoencoder:
+    """Build a network with random weights; its linear path, if any, is still unset."""
+    if spec.latent_channels > spec.spatial_reduction**2:
+        r = spec.spatial_reduction
+        raise ModelError(f"latent_channels {spec.latent_channels} exceeds the {r}×{r} = {r * r} samples of a patch")
+    # PyTorch's layers draw their weights from the global generator, so its state is saved and restored around them.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return channels_last(architectures[spec.architecture](spec))
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A network from a file.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        In evaluation mode, on the CPU.
+    normalizers : dict of str to (low, high)
+        dB of each band that the network takes as 0 and 1.
+    provenance : dict
+        Notes of the writer: run, data, versions.
+    """
+
+    model: Autoencoder
+    normalizers: dict[str, tuple[float, float]]
+    provenance: dict[str, Any]
+
+
+def save_model(
+    path: Path,
+    model: Autoencoder,
+    *,
+    normalizers: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a network's weights to a safetensors file.
+
+    Parameters
+    ----------
+    path : Path
+    model : Autoencoder
+    normalizers : mapping of str to Normalizer or (low, high), optional
+        By band.
+    provenance : mapping, optional
+        JSON-compatible notes.
+    """
+    ranges = {
+        band: [float(n.low), float(n.high)] if hasattr(n, "low") else [float(v) for v in n]
+        for band, n in (normalizers or {}).items()
+    }
+    values = {
+        "format": FORMAT,
+        "model": asdict(model.spec),
+        "normalizers": ranges,
+        "provenance": dict(provenance or {}),
+    }
+    write_tensors(path, model.state_dict(), values)
+
+
+def load_model(path: Path) -> LoadedModel:
+    """Read a network from a file, which is not trusted.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged or foreign, of a newer format, describes an impossible or enormous network, or
+        its weights do not fit that network.
+    """
+    tensors, values = read_tensors(path)
+    if values.get("format") != FORMAT:
+        raise ModelError(f"{path} has format {values.get('format')!r}; this version reads {FORMAT}")
+    try:
+        spec = spec_from_dict(ModelSpec, values["model"])
+        normalizers = {str(band): (float(low), float(high)) for band, (low, high) in values["normalizers"].items()}
+        provenance = dict(values["provenance"])
+    except (KeyError, TypeError, ValueError, AttributeError, PlanError) as problem:
+        raise ModelError(f"{path} is damaged: its description cannot be read ({problem})") from None
+    if max(spec.width, spec.latent_channels) > MOST_CHANNELS or spec.depth > MOST_DEPTH:
+        raise ModelError(f"{path} describes a network of width {spec.width} and depth {spec.depth}: too large")
+    with torch.device("meta"):  # counts without allocating
+        count = sum(p.numel() for p in construct(spec, 0).parameters())
+    if count > MOST_PARAMETERS:
+        raise ModelError(f"{path} describes a network of {count} parameters: too large")
+    model = construct(spec, 0)
+    copy_tensors(tensors, model.state_dict(), str(path))
+    return LoadedModel(model.eval(), normalizers, provenance)

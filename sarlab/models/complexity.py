@@ -1,29 +1,40 @@
-"""What a network costs: parameters, multiply-accumulates per pixel, and the width that makes two networks equal."""
+"""Cost of a network from shapes alone: parameters, multiply-accumulates, and peak memory.
+
+The real network runs on tensors of PyTorch's ``meta`` device, which have shapes and no data. Memory is the peak of all
+live tensors over the operations of a step; the libraries' code and the scratch space of convolutions are not included.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from functools import lru_cache
+from typing import Any
 
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from sarlab.errors import ModelError
-from sarlab.models.base import Autoencoder
-from sarlab.models.registry import construct
-from sarlab.specs import ModelSpec
+from sarlab.models.autoencoders import Autoencoder, construct
+from sarlab.models.data import VALIDATION_PIXELS, VALIDATION_SIDE, Batch
+from sarlab.models.klt import LEAST_PATCHES, MOST_VALUES
+from sarlab.models.losses import losses
+from sarlab.specs import ModelSpec, TrainSpec
 
-#: Largest width that `match_width` tries.
-MOST_WIDTH = 1024
+#: Largest batch that `largest_batch` considers, and its linear extrapolations before it counts down.
+MOST_BATCH, MOST_GUESSES = 1 << 16, 4
 
 
 def count_parameters(model: torch.nn.Module) -> int:
-    """Number of trainable values."""
+    """Return the number of trainable values."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def macs_per_pixel(model: Autoencoder | ModelSpec, *, part: str = "both") -> float:
-    """Multiply-accumulate operations per pixel of the raster, counted while shapes alone pass through the network.
+    """Count multiply-accumulate operations per pixel of the raster.
 
     Parameters
     ----------
@@ -37,13 +48,12 @@ def macs_per_pixel(model: Autoencoder | ModelSpec, *, part: str = "both") -> flo
     """
     if part not in ("analysis", "synthesis", "both"):
         raise ModelError(f"part must be 'analysis', 'synthesis' or 'both', not {part!r}")
-    spec = model if isinstance(model, ModelSpec) else model.spec
-    return _macs_per_pixel(spec, part)
+    return _macs_per_pixel(model if isinstance(model, ModelSpec) else model.spec, part)
 
 
 @lru_cache(maxsize=1024)
 def _macs_per_pixel(spec: ModelSpec, part: str) -> float:
-    # Eight latent positions a side fill the attention's windows, as a scene does.
+    # Eight latent positions per side fill the attention's windows, as a scene does.
     side = 8 * spec.spatial_reduction
     flops = 0
     with torch.device("meta"), torch.no_grad():
@@ -58,29 +68,119 @@ def _macs_per_pixel(spec: ModelSpec, part: str) -> float:
     return flops / 2 / side**2
 
 
-def match_width(spec: ModelSpec, macs: float) -> ModelSpec:
-    """Same network with the width whose MACs per pixel come closest to `macs`.
+class LiveBytes(TorchDispatchMode):
+    """Count the bytes of all tensors created within the block that are still alive, and their peak."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._known: weakref.WeakKeyDictionary[torch.UntypedStorage, None] = weakref.WeakKeyDictionary()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor):
+                self.add(leaf)
+        return result
+
+    def add(self, tensor: torch.Tensor) -> None:
+        """Count the storage of a tensor until it is freed; views of counted storage are free."""
+        storage = tensor.untyped_storage()
+        if storage in self._known:
+            return
+        size = storage.nbytes()
+        self._known[storage] = None
+        weakref.finalize(storage, self._freed, size)
+        self.live += size
+        self.peak = max(self.peak, self.live)
+
+    def _freed(self, size: int) -> None:
+        self.live -= size
+
+
+def training_bytes(model: ModelSpec, train: TrainSpec) -> int:
+    """Return the peak of a training step in bytes: weights, gradients, optimizer, averages, activations.
+
+    Process and training data are not included. For bfloat16 it is an upper bound: activations are counted in float32.
+    """
+    return _training_bytes(model, train.batch_size, train.patch_size, train.loss)
+
+
+@lru_cache(maxsize=512)
+def _training_bytes(spec: ModelSpec, batch_size: int, side: int, loss: str) -> int:
+    with torch.device("meta"), LiveBytes() as bytes_:
+        network = construct(spec, 0).train()
+        for tensor in network.state_dict().values():
+            bytes_.add(tensor)
+        parameters = [p for p in network.parameters() if p.requires_grad]
+        kept = [p.detach().clone() for p in parameters], [t.clone() for t in network.state_dict().values()]
+        optimizer = torch.optim.AdamW(list(network.parameter_groups()), lr=1e-3)
+        for _ in range(2):  # the optimizer's own tensors exist from the end of the first step on
+            batch = Batch(torch.rand(batch_size, 1, side, side), None, torch.ones(batch_size, 1, 1, 1))
+            x_hat = network(batch.x).x_hat
+            value = losses[loss](x_hat.float(), batch)
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0, foreach=False)
+            optimizer.step()
+            get_ema_multi_avg_fn(0.9)(kept[0], [p.detach() for p in parameters], 1)
+            del x_hat, value
+        return bytes_.peak
+
+
+@lru_cache(maxsize=512)
+def inference_bytes(spec: ModelSpec, height: int, width: int) -> int:
+    """Return the peak of analysis and synthesis of a `height` × `width` band in bytes, network included."""
+    with torch.device("meta"), torch.no_grad(), LiveBytes() as bytes_:
+        network = construct(spec, 0).eval()
+        for tensor in network.state_dict().values():
+            bytes_.add(tensor)
+        x = torch.rand(1, 1, height, width)
+        network.synthesis(network.analysis(x), (height, width))
+        return bytes_.peak
+
+
+def validation_bytes(spec: ModelSpec) -> int:
+    """Return the peak of a validation on the largest window in bytes."""
+    side = min(VALIDATION_SIDE, int(VALIDATION_PIXELS**0.5))
+    return inference_bytes(spec, side, side)
+
+
+def klt_bytes(spec: ModelSpec, pixels: int) -> int:
+    """Return the peak of fitting a KLT to `pixels` training pixels in bytes: the patches, twice while gathered."""
+    size = spec.spatial_reduction**2
+    patches = min(max(LEAST_PATCHES, MOST_VALUES // size), pixels)
+    return 2 * 8 * patches * size + 3 * 8 * min(size, patches) ** 2
+
+
+def largest_batch(model: ModelSpec, train: TrainSpec, budget: float, *, bytes_a_pixel: float = 0.0) -> int:
+    """Return the largest batch size whose training fits into `budget` bytes; 0 if not even one patch does.
 
     Parameters
     ----------
-    spec : ModelSpec
-        Its own width is ignored.
-    macs : float
-        Wanted multiply-accumulates per pixel, analysis and synthesis together.
-
-    Returns
-    -------
-    ModelSpec
-        The closest width.
+    model : ModelSpec
+    train : TrainSpec
+    budget : float
+        Bytes for the training alone, without process and data.
+    bytes_a_pixel : float
+        Memory of the libraries per pixel of a batch.
     """
-    low, high = 1, 2
-    while macs_per_pixel(dataclasses.replace(spec, width=high)) < macs:
-        if high >= MOST_WIDTH:
-            raise ModelError(f"no width up to {MOST_WIDTH} gives '{spec.architecture}' {macs:.0f} MACs per pixel")
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        below = macs_per_pixel(dataclasses.replace(spec, width=middle)) < macs
-        low, high = (middle, high) if below else (low, middle)
-    ends = (dataclasses.replace(spec, width=low), dataclasses.replace(spec, width=high))
-    return min(ends, key=lambda end: abs(macs_per_pixel(end) - macs))
+
+    def needed(count: int) -> float:
+        pixels = count * train.patch_size**2
+        return training_bytes(model, dataclasses.replace(train, batch_size=count)) + bytes_a_pixel * pixels
+
+    if needed(1) > budget:
+        return 0
+    # Beyond a few patches the peak is linear in their number: extrapolate, then verify.
+    low, high = 1, 16
+    for _ in range(MOST_GUESSES):
+        slope = (needed(high) - needed(low)) / (high - low)
+        guess = int(high + (budget - needed(high)) / slope)
+        guess = min(max(guess, 1), MOST_BATCH)
+        if needed(guess) <= budget and (guess == MOST_BATCH or needed(guess + 1) > budget):
+            return guess
+        low, high = (low, guess) if guess > low else (guess, low)
+    while needed(guess) > budget:
+        guess -= 1
+    return guess

@@ -1,4 +1,4 @@
-"""TrainingData: normalized single-band rasters that stay on the device, and random patches cut from them there."""
+"""Training data: normalized single-band rasters, and random patches cut from them on the device."""
 
 from __future__ import annotations
 
@@ -6,29 +6,26 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sarlab.errors import TrainingError
+from sarlab.models.klt import KLTBasis, fit_klt
 from sarlab.models.layers import mirror_pad
-from sarlab.models.transfer import sent
 
-if TYPE_CHECKING:
-    from sarlab.models.klt import KLTBasis
-
-#: Largest side of the window of a validation scene that is looked at, and how many pixels of them all.
+#: Largest side of the window cut from a validation scene, and most validation pixels in total.
 VALIDATION_SIDE, VALIDATION_PIXELS = 512, 1 << 20
-#: Share of valid samples that a patch needs.
+#: Smallest share of valid samples in a training patch.
 LEAST_VALID = 0.5
-#: Largest number of patch origins kept for one raster; beyond it they lie on a coarser grid.
+#: Most patch origins per raster; larger rasters use a coarser grid of origins.
 MOST_ORIGINS = 1 << 18
 
 
 class Batch(NamedTuple):
-    """Patches of one step.
+    """Patches of one training step.
 
     Attributes
     ----------
@@ -56,7 +53,7 @@ class Raster:
     mask : Tensor of bool, shape (H, W), or None
         True where a sample is valid; None where all are.
     span_db : float
-        How many dB one normalized unit is. Losses that look at intensity need it.
+        dB per normalized unit; losses on intensity need it.
     """
 
     values: Tensor
@@ -65,7 +62,7 @@ class Raster:
 
     @classmethod
     def from_array(cls, array: np.ndarray, span_db: float = 30.0, name: str = "a raster") -> Raster | None:
-        """Take a normalized (H, W) array with NaN as nodata; None where nothing is valid."""
+        """Wrap a normalized (H, W) array with NaN as nodata; return None if nothing is valid."""
         array = np.asarray(array, np.float32)
         if array.ndim != 2:
             raise TrainingError(f"{name}: training takes single bands (H, W), not {array.shape}")
@@ -73,27 +70,27 @@ class Raster:
         if not valid.any():
             return None
         if np.isinf(array).any():
-            raise TrainingError(f"{name} holds infinite samples; give exact zeros their floor in dB before training")
+            raise TrainingError(f"{name} holds infinite samples; set exact zeros to their floor in dB before training")
         if valid.all():
             return cls(torch.from_numpy(array.copy()), None, span_db)
         filled = np.where(valid, array, array[valid].mean(dtype=np.float64)).astype(np.float32)
         return cls(torch.from_numpy(filled), torch.from_numpy(valid), span_db)
 
     def batch(self, device: torch.device) -> Batch:
-        """The whole raster as a batch of one."""
+        """Return the whole raster as a batch of one."""
         mask = None if self.mask is None else self.mask.to(device)[None, None]
         return Batch(self.values.to(device)[None, None], mask, torch.full((1, 1, 1, 1), self.span_db, device=device))
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """What a network learns from and is validated on.
+    """Rasters that a network is trained and validated on.
 
     Parameters
     ----------
     training : tuple of Raster
     validation : tuple of Raster
-        May be empty: then the last weights are kept instead of the best.
+        If empty, a training keeps its last weights instead of the best.
     """
 
     training: tuple[Raster, ...]
@@ -107,14 +104,14 @@ class TrainingData:
     def from_arrays(
         cls, training: Sequence[np.ndarray], validation: Sequence[np.ndarray] = (), *, span_db: float = 30.0
     ) -> TrainingData:
-        """Take normalized (H, W) arrays with NaN as nodata; those without any valid sample are left out."""
+        """Wrap normalized (H, W) arrays with NaN as nodata; those without a valid sample are left out."""
         taken = [Raster.from_array(a, span_db, f"training raster {i}") for i, a in enumerate(training)]
         held = [Raster.from_array(a, span_db, f"validation raster {i}") for i, a in enumerate(validation)]
         return cls(tuple(r for r in taken if r), tuple(r for r in held if r))
 
     @classmethod
     def from_split(cls, split: Any) -> TrainingData:
-        """Take a `sarlab.scenes.catalog.Split` in dB, each band normalized by the split's own normalizer."""
+        """Normalize each band of a `sarlab.scenes.catalog.Split` in dB by the split's own normalizer."""
         taken = [r for scene in split.train for r in normalized_bands(scene, split.normalizers)]
         bands = sum(len(scene.bands) for scene in split.validation)
         side = min(VALIDATION_SIDE, max(64, int((VALIDATION_PIXELS / max(bands, 1)) ** 0.5)))
@@ -123,7 +120,7 @@ class TrainingData:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over all samples, in hexadecimal digits."""
+        """SHA-256 over all samples, in hexadecimal."""
         digest = hashlib.sha256(repr((len(self.training), len(self.validation))).encode())
         for raster in (*self.training, *self.validation):
             digest.update(repr((tuple(raster.values.shape), raster.span_db)).encode())
@@ -132,15 +129,13 @@ class TrainingData:
         return digest.hexdigest()
 
     def fit_klt(self, reduction: int, channels: int) -> KLTBasis:
-        """KLT basis of the training rasters."""
-        from sarlab.models.klt import fit_klt
-
+        """Fit a KLT basis to the training rasters."""
         rasters = self.training
         return fit_klt([r.values for r in rasters], reduction, channels, masks=[r.mask for r in rasters])
 
 
 def normalized_bands(scene: Any, normalizers: Mapping[str, Any], side: int | None = None) -> list[Raster]:
-    """Valid bands of a scene in dB, mapped by [low, high] → [0, 1] without clipping; `side` cuts their middle out."""
+    """Map the valid bands of a scene in dB by [low, high] → [0, 1] without clipping; `side` crops them to the middle."""
     rasters = []
     for name, band in zip(scene.bands, scene.data, strict=True):
         if side is not None:
@@ -154,10 +149,10 @@ def normalized_bands(scene: Any, normalizers: Mapping[str, Any], side: int | Non
 
 
 class PatchSampler:
-    """Random square patches in one of their eight orientations, gathered on the device by a single indexing.
+    """Draw random square patches in one of eight orientations, gathered on the device by a single indexing operation.
 
-    All rasters lie in one flat tensor. A patch is an origin and two strides in it; flips and turns by 90° are other
-    origins and strides, so augmentation costs nothing.
+    All rasters are stored in one flat tensor, in which a patch is an origin and two strides. Flips and rotations by 90°
+    only change origin and strides, so augmentation is free.
 
     Parameters
     ----------
@@ -194,7 +189,7 @@ class PatchSampler:
         self.device = device
 
     def draw(self, count: int, generator: torch.Generator) -> Batch:
-        """Draw `count` patches; `generator` is on the CPU, so that every device draws the same ones."""
+        """Draw `count` patches; `generator` is a CPU generator, so that every device gets the same patches."""
         chosen = torch.randint(len(self.origins), (count,), generator=generator)
         turn = torch.randint(2, (3, count), generator=generator)
         origin, width, last = self.origins[chosen], self.widths[chosen], self.side - 1
@@ -202,9 +197,9 @@ class PatchSampler:
         origin = origin + turn[0] * width * last + turn[1] * last
         swap = turn[2] > 0
         plan = torch.stack([origin, torch.where(swap, right, down), torch.where(swap, down, right)])
-        origin, by_row, by_column = sent(plan, self.device)[:, :, None, None]
+        origin, by_row, by_column = plan.to(self.device)[:, :, None, None]
         index = origin + by_row * self.ramp[:, None] + by_column * self.ramp
-        span = sent(self.spans[chosen], self.device)[:, None, None, None]
+        span = self.spans[chosen].to(self.device)[:, None, None, None]
         return Batch(self.values[index][:, None], None if self.mask is None else self.mask[index][:, None], span)
 
 
@@ -215,7 +210,7 @@ def at_least(image: Tensor, side: int) -> Tensor:
 
 
 def patch_origins(shape: torch.Size, mask: Tensor | None, side: int) -> Tensor:
-    """Flat indices of the first samples of all patches with enough valid samples."""
+    """Return the flat indices of the first samples of all patches with enough valid samples."""
     rows, columns = shape[0] - side + 1, shape[1] - side + 1
     step = max(1, int(np.ceil((rows * columns / MOST_ORIGINS) ** 0.5)))
     top, left = torch.arange(0, rows, step), torch.arange(0, columns, step)

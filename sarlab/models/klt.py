@@ -1,4 +1,4 @@
-"""KLT (PCA) of square patches: the linear autoencoder, first baseline and start of the networks' linear path."""
+"""KLT (PCA) of square patches: the basis of the linear autoencoder and of the networks' linear path."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from scipy.linalg import eigh
 from torch import Tensor
 
 from sarlab.errors import ModelError
-from sarlab.models.base import Autoencoder
 from sarlab.models.layers import mirror_pad
-from sarlab.models.registry import architectures
-from sarlab.specs import ModelSpec
 
-#: Most values gathered to estimate a basis (float64: 160 MB). For 32×32 patches that is 20 patches a dimension; five
+#: Most values gathered to estimate a basis (float64: 160 MB). For 32×32 patches that is 20 patches per dimension; five
 #: times as many change PSNR by 0.005 dB.
 MOST_VALUES = 20_000_000
-#: But never fewer patches than this.
+#: Fewest patches, whatever their size.
 LEAST_PATCHES = 256
 
 
@@ -27,12 +24,12 @@ LEAST_PATCHES = 256
 class KLTBasis:
     """Leading principal components of r × r patches about one scalar mean.
 
-    The mean is a scalar because patches come from everywhere: the mean of a stationary source has no position.
+    Patches are taken at every position, so the mean does not depend on the position within a patch.
 
     Parameters
     ----------
     vectors : ndarray, shape (C, r·r), float64
-        Orthonormal rows, in the order of falling variance.
+        Orthonormal rows, in order of falling variance.
     mean : float
         Mean of the samples.
     variances : ndarray, shape (C,), float64
@@ -43,26 +40,6 @@ class KLTBasis:
     mean: float
     variances: np.ndarray
 
-    @property
-    def reduction(self) -> int:
-        """Side r of a patch."""
-        return round(self.vectors.shape[1] ** 0.5)
-
-
-@architectures.register("klt")
-class KLT(Autoencoder):
-    """The linear autoencoder::
-
-        x ── conv r×r, stride r ── y ──[Q]── ŷ ── transposed conv r×r, stride r ── x̂
-
-    Among all linear codes of C values per patch it has the least mean squared error on the training patches.
-    """
-
-    @classmethod
-    def needs_klt(cls, spec: ModelSpec) -> bool:
-        """Always: it is nothing else."""
-        return True
-
 
 def fit_klt(
     images: Sequence[Tensor],
@@ -72,11 +49,10 @@ def fit_klt(
     masks: Sequence[Tensor | None] | None = None,
     generator: torch.Generator | None = None,
 ) -> KLTBasis:
-    """Fit the exact eigen-decomposition of the patches' covariance.
+    """Fit the exact eigendecomposition of the patches' covariance.
 
-    Where there are fewer patches than samples in a patch (r of 64 and more), the decomposition is done in the space
-    of the patches (their Gram matrix), which gives the same leading vectors; directions that no patch has are completed
-    by random orthonormal ones of variance zero.
+    With fewer patches than samples per patch (r of 64 and more), the Gram matrix of the patches is decomposed instead,
+    which gives the same leading vectors; missing directions are completed by random orthonormal ones of variance zero.
 
     Parameters
     ----------
@@ -89,11 +65,7 @@ def fit_klt(
     masks : sequence of Tensor of bool, shape (H, W), optional
         True where a sample is valid; patches with an invalid sample are left out.
     generator : torch.Generator, optional
-        Chooses among patches where there are more than needed, and completes a basis. Default: seeded with 0.
-
-    Returns
-    -------
-    KLTBasis
+        Thins the patches if there are more than needed, and completes a basis. Default: seeded with 0.
 
     Raises
     ------
@@ -108,14 +80,14 @@ def fit_klt(
     if channels > size:
         raise ModelError(f"a {reduction}×{reduction} patch has {size} components; latent_channels {channels} is more")
     generator = generator or torch.Generator().manual_seed(0)
-    patches = gather_patches(images, masks or [None] * len(images), reduction, generator)
+    patches = _gather_patches(images, masks or [None] * len(images), reduction, generator)
     mean = float(patches.mean())
     patches = patches - mean
     count = len(patches)
     if count >= size:
-        values, vectors = leading(patches.T @ patches / count, channels)
+        values, vectors = _leading(patches.T @ patches / count, channels)
         return KLTBasis(np.ascontiguousarray(vectors.T), mean, values)
-    values, vectors = leading(patches @ patches.T / count, min(channels, count))
+    values, vectors = _leading(patches @ patches.T / count, min(channels, count))
     present = values > values[0] * 1e-12
     values, vectors = values[present], vectors[:, present]
     rows = (patches.T @ vectors / np.sqrt(values * count)).T
@@ -127,28 +99,32 @@ def fit_klt(
     return KLTBasis(np.ascontiguousarray(rows), mean, np.concatenate([values, np.zeros(missing)]))
 
 
-def leading(matrix: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _leading(matrix: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Largest `count` eigenvalues of a symmetric positive matrix, in falling order, and their vectors as columns."""
     size = len(matrix)
     values, vectors = eigh(matrix, subset_by_index=[size - count, size - 1], overwrite_a=True, check_finite=False)
     return np.maximum(values[::-1], 0.0), vectors[:, ::-1].copy()
 
 
-def gather_patches(
+def _gather_patches(
     images: Sequence[Tensor], masks: Sequence[Tensor | None], reduction: int, generator: torch.Generator
 ) -> np.ndarray:
     """Overlapping valid patches as rows of a float64 matrix, (patches, r·r), thinned at random to a useful number."""
+
+    def windows(image: Tensor) -> Tensor:
+        image = image.detach().cpu()
+        image = mirror_pad(image, reduction) if min(image.shape) < reduction else image
+        return image.unfold(0, reduction, 1).unfold(1, reduction, 1)
+
     size = reduction * reduction
     limit = max(LEAST_PATCHES, MOST_VALUES // size)
     found = []
     for image, mask in zip(images, masks, strict=True):
-        image = mirror_to(image.detach().cpu(), reduction)
-        views = image.unfold(0, reduction, 1).unfold(1, reduction, 1)
+        views = windows(image)
         if mask is None:
             usable = torch.ones(views.shape[:2], dtype=torch.bool)
         else:
-            mask = mirror_to(mask.detach().cpu().to(torch.uint8), reduction)
-            usable = mask.unfold(0, reduction, 1).unfold(1, reduction, 1).amin(dim=(2, 3)) > 0
+            usable = windows(mask.to(torch.uint8)).amin(dim=(2, 3)) > 0
         found.append((views, usable.nonzero()))
     total = sum(len(where) for _, where in found)
     if not total:
@@ -162,8 +138,3 @@ def gather_patches(
             where = where[torch.randperm(len(where), generator=generator)[:share]]
         rows.append(views[where[:, 0], where[:, 1]].reshape(len(where), size).double().numpy())
     return np.concatenate(rows)
-
-
-def mirror_to(image: Tensor, side: int) -> Tensor:
-    """Mirror an (H, W) tensor up to `side` where it is smaller."""
-    return mirror_pad(image, side) if min(image.shape) < side else image

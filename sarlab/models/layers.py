@@ -1,4 +1,4 @@
-"""Layers of the networks: the linear path, the ways down and up, blocks, and attention at the bottleneck."""
+"""Building blocks of the networks: linear path, patches, plain and residual blocks, window attention."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def mirror_pad(x: Tensor, multiple: int) -> Tensor:
-    """Continue the last two axes by mirroring (edge sample repeated) up to a multiple of `multiple`.
+    """Extend the last two axes by mirroring (edge sample repeated) to a multiple of `multiple`.
 
-    Unlike reflection it is defined for any size, 1×1 included: the mirrored signal is periodic.
+    Unlike reflection, this is defined for any size, 1×1 included: the mirrored signal is periodic.
     """
     for axis in (-2, -1):
         n = x.shape[axis]
@@ -42,7 +42,7 @@ def from_patches(patches: Tensor, side: int) -> Tensor:
 
 
 class SpaceToDepth(nn.Module):
-    """`torch.nn.PixelUnshuffle` of one channel whose result lies in memory as channels_last convolutions want it."""
+    """`torch.nn.PixelUnshuffle` for one channel with a channels_last result."""
 
     def __init__(self, side: int):
         super().__init__()
@@ -53,7 +53,7 @@ class SpaceToDepth(nn.Module):
 
 
 class DepthToSpace(nn.Module):
-    """`torch.nn.PixelShuffle` to one channel, from channels_last memory."""
+    """`torch.nn.PixelShuffle` to one channel from a channels_last tensor."""
 
     def __init__(self, side: int):
         super().__init__()
@@ -64,12 +64,12 @@ class DepthToSpace(nn.Module):
 
 
 def full_precision(x: Tensor) -> AbstractContextManager:
-    """Context without autocast on the device of `x` (tensors of shapes alone know no autocast)."""
+    """Context without autocast on the device of `x` (the meta device has no autocast)."""
     return nullcontext() if x.device.type == "meta" else torch.autocast(x.device.type, enabled=False)
 
 
 class LinearShortcut(nn.Module):
-    """Linear analysis and synthesis of r × r patches: a convolution with stride r and its transpose, as matrix products.
+    """Linear analysis and synthesis of r × r patches: a stride-r convolution and its transpose, as matrix products.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class LinearShortcut(nn.Module):
 
     @torch.no_grad()
     def load_basis(self, vectors: np.ndarray, mean: float, variances: np.ndarray) -> None:
-        """Set both directions to orthonormal `vectors` (C, r·r), and the scale to the coefficients' deviations."""
+        """Set both directions to orthonormal `vectors` (C, r·r), the scale to the coefficients' standard deviations."""
         self.down.copy_(torch.from_numpy(vectors))
         self.up.copy_(torch.from_numpy(vectors))
         self.mean.fill_(mean)
@@ -100,7 +100,7 @@ class LinearShortcut(nn.Module):
         self.scale.copy_(torch.from_numpy(np.maximum(deviation, floor)).view(1, -1, 1, 1))
 
     def analysis(self, x: Tensor) -> Tensor:
-        """(N, 1, H, W) → (N, C, H/r, W/r), in float32 under autocast too: its precision is the network's floor."""
+        """(N, 1, H, W) → (N, C, H/r, W/r), in float32 even under autocast: its precision bounds the network's."""
         with full_precision(x):
             return F.linear(to_patches(x.float() - self.mean, self.reduction), self.down).permute(0, 3, 1, 2)
 
@@ -111,23 +111,22 @@ class LinearShortcut(nn.Module):
 
 
 def activation() -> nn.Module:
-    """The nonlinearity of every layer: ELU, smooth at 0.
+    """Return the nonlinearity of every layer: ELU, which is smooth at 0 and works in place.
 
-    Beside a linear path, networks of ELU, GELU or SiLU reached the same validation error in half the steps that leaky
-    ReLU took, and lower; ELU can work in place.
+    With a linear path, networks with ELU, GELU or SiLU reached the validation error of leaky ReLU in half the steps.
     """
     return nn.ELU(inplace=True)
 
 
 class PlainBlock(nn.Sequential):
-    """conv 3×3 ─ activation."""
+    """3×3 convolution and activation."""
 
     def __init__(self, channels: int):
         super().__init__(nn.Conv2d(channels, channels, 3, padding=1), activation())
 
 
 class ResidualBlock(nn.Module):
-    """The identity plus a correction that starts at zero, so that any depth starts as trainable as none.
+    """Identity plus a correction that starts at zero, so that added depth never hurts the start of a training.
 
     ::
 
@@ -149,8 +148,8 @@ class ResidualBlock(nn.Module):
 class WindowAttention(nn.Module):
     """Multi-head self-attention within windows of the bottleneck, added to its input.
 
-    Windows keep the cost per pixel the same for a patch and for a whole scene. Positions outside the scene are masked;
-    a learned bias for each relative position tells near from far.
+    Windows keep the cost per pixel the same for a patch and a whole scene. Positions outside the scene are masked; each
+    relative position has a learned bias.
 
     Parameters
     ----------
@@ -207,15 +206,15 @@ def zero_last_layer(branch: nn.Module) -> None:
 
 
 def channels_last(module: M) -> M:
-    """`module`, its weights moved to channels_last memory, in which CPUs convolve fastest."""
+    """Move the weights of `module` to channels_last memory, the fastest order for convolutions on CPUs."""
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # PyTorch's overloads lack it
 
 
 def scale_channels(width: int, scale: int) -> int:
-    """Channels where the raster is `scale` times smaller: doubling from `width` at 2 up to 4·`width` at 8 and beyond."""
+    """Channels at a scale: `width` at 2, doubling up to 4·`width` at 8 and beyond."""
     return width * min(max(scale // 2, 1), 4)
 
 
 def halvings(start: int, stop: int) -> list[int]:
-    """Scales after each halving: 2·start, 4·start, … stop."""
+    """Scales after each halving of the size: 2·start, 4·start, … stop."""
     return [start << k for k in range(1, int(math.log2(stop // start)) + 1)]

@@ -1,27 +1,33 @@
-"""Safetensors files with JSON beside the tensors: written atomically, read without trust."""
+"""Safetensors files with JSON next to the tensors, and the state and history of a training kept in them."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from sarlab.errors import ModelError, SarlabError
+from sarlab.errors import ModelError, SarlabError, TrainingError
 
 #: Key of the JSON text in the header.
 ENTRY = "sarlab"
+#: Tensors that Adam keeps per parameter.
+ADAM = ("step", "exp_avg", "exp_avg_sq")
+#: Standard deviation of the output relative to the input below which a network has collapsed to a constant.
+COLLAPSED_BELOW = 0.02
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-    """Write `tensors` and JSON-able `values` to `path`, whole or not at all."""
+    """Write `tensors` and JSON-compatible `values` to `path` atomically."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -34,9 +40,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str
 
 
 def read_tensors(path: Path, error: type[SarlabError] = ModelError) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `write_tensors` wrote.
+    """Read a file of `write_tensors`.
 
-    The format allocates no more than the file is long, and runs nothing.
+    The format allocates no more memory than the file is long, and executes nothing.
 
     Raises
     ------
@@ -62,10 +68,10 @@ def read_tensors(path: Path, error: type[SarlabError] = ModelError) -> tuple[dic
 def copy_tensors(
     found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str, error: type[SarlabError] = ModelError
 ) -> None:
-    """Copy `found` into `wanted` in place, after names, shapes, types and finiteness have been checked."""
+    """Copy `found` into `wanted` in place, after checking names, shapes, types and finiteness."""
     missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
     if missing or extra:
-        what = f"lacks '{missing[0]}'" if missing else f"holds '{extra[0]}', which the model has not"
+        what = f"lacks '{missing[0]}'" if missing else f"holds '{extra[0]}', which the model does not have"
         raise error(f"{source} does not fit the model: it {what}")
     for name, target in wanted.items():
         tensor = found[name]
@@ -80,7 +86,7 @@ def copy_tensors(
 
 
 def jsonable(values: Any) -> Any:
-    """Plain JSON values: NaN and infinities become null, tuples lists, NumPy scalars numbers."""
+    """Convert to plain JSON values: NaN and infinities to null, tuples to lists, NumPy scalars to numbers."""
     if isinstance(values, Mapping):
         return {str(k): jsonable(v) for k, v in values.items()}
     if isinstance(values, (list, tuple)):
@@ -90,3 +96,160 @@ def jsonable(values: Any) -> Any:
     if isinstance(values, float) and not math.isfinite(values):
         return None
     return values
+
+
+# --- history and state of a training ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Scores of the averaged weights on the validation scenes.
+
+    Parameters
+    ----------
+    step : int
+    loss, psnr_db, spread : float
+        Means over scenes: training loss; PSNR, clipped to the normalized range; standard deviation of the
+        reconstruction relative to the scene's.
+    gradient_norms : dict of str to float
+        By layer, at the step before.
+    """
+
+    step: int
+    loss: float
+    psnr_db: float
+    spread: float
+    gradient_norms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class History:
+    """Course of a training.
+
+    Parameters
+    ----------
+    steps, losses, learning_rates, gradient_norms : list
+        One entry per recorded step: its number, loss, learning rate, and gradient norm before clipping.
+    validations : list of Validation
+    steps_done, best_step : int
+        Steps so far; step whose averaged weights were kept.
+    seconds : float
+        Wall time of the steps without validation, over all sessions.
+    pixels : int
+        Pixels of all batches.
+    stopped : {"", "finished", "time budget", "interrupted", "diverged"}
+    """
+
+    steps: list[int] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    learning_rates: list[float] = field(default_factory=list)
+    gradient_norms: list[float] = field(default_factory=list)
+    validations: list[Validation] = field(default_factory=list)
+    steps_done: int = 0
+    best_step: int = 0
+    seconds: float = 0.0
+    pixels: int = 0
+    stopped: str = ""
+
+    @property
+    def best_loss(self) -> float:
+        """Smallest finite validation loss so far; infinity if there is none."""
+        return min((v.loss for v in self.validations if v.loss is not None and math.isfinite(v.loss)), default=math.inf)
+
+    @property
+    def pixels_per_second(self) -> float:
+        """Training throughput; 0 before the first step."""
+        return self.pixels / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the network with the kept weights returns a constant."""
+        kept = [v.spread for v in self.validations if v.step == self.best_step]
+        return bool(kept) and kept[-1] < COLLAPSED_BELOW
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to plain values for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> History:
+        """Invert `to_dict`."""
+        values = dict(values)
+        values["validations"] = [Validation(**v) for v in values["validations"]]
+        return cls(**values)
+
+
+@dataclass
+class TrainingState:
+    """State of a training between two steps: all it needs to continue as if it had never stopped.
+
+    Parameters
+    ----------
+    trained : Module
+        Everything that is learned.
+    average : dict of str to Tensor
+        Averaged weights by parameter name.
+    best : dict of str to Tensor
+        Weights and buffers of the best validation.
+    optimizer : torch.optim.Optimizer
+        Of the Adam family.
+    generators : dict of str to torch.Generator
+        Every source of random numbers in the loop.
+    history : History
+    fingerprint : str
+        Hash of all that determines the result; a checkpoint with another one belongs to another training.
+    """
+
+    trained: nn.Module
+    average: dict[str, Tensor]
+    best: dict[str, Tensor]
+    optimizer: torch.optim.Optimizer
+    generators: dict[str, torch.Generator]
+    history: History
+    fingerprint: str
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all tensors by name, sharing memory with the training where possible."""
+        found = {f"weights.{name}": t for name, t in self.trained.state_dict().items()}
+        found |= {f"average.{name}": t for name, t in self.average.items()}
+        found |= {f"best.{name}": t for name, t in self.best.items()}
+        for name, parameter in self.trained.named_parameters():
+            for key in ADAM:
+                if parameter in self.optimizer.state:
+                    found[f"adam.{key}.{name}"] = self.optimizer.state[parameter][key]
+        return found | {f"generator.{name}": g.get_state() for name, g in self.generators.items()}
+
+
+def save_checkpoint(path: Path, state: TrainingState) -> None:
+    """Write `state` to `path` atomically."""
+    write_tensors(path, state.tensors(), {"fingerprint": state.fingerprint, "history": state.history.to_dict()})
+
+
+def load_checkpoint(path: Path, state: TrainingState) -> None:
+    """Set `state` to the content of `path`.
+
+    Raises
+    ------
+    TrainingError
+        If the file is damaged or belongs to another training.
+    """
+    tensors, values = read_tensors(path, TrainingError)
+    if values.get("fingerprint") != state.fingerprint:
+        raise TrainingError(
+            f"{path} belongs to another training (other model, data, seed or settings); remove it or name another file"
+        )
+    for name, parameter in state.trained.named_parameters():
+        if f"adam.exp_avg.{name}" in tensors:
+            state.optimizer.state[parameter] = {
+                "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter, requires_grad=False),
+                "exp_avg_sq": torch.zeros_like(parameter, requires_grad=False),
+            }
+    wanted = state.tensors()
+    copy_tensors(tensors, wanted, str(path), TrainingError)
+    for name, generator in state.generators.items():
+        generator.set_state(wanted[f"generator.{name}"])
+    try:
+        state.history = History.from_dict(values["history"])
+    except (KeyError, TypeError, ValueError) as problem:
+        raise TrainingError(f"{path} is damaged: its history cannot be read ({problem})") from None

@@ -1,42 +1,272 @@
-"""Training: one loop, from the first patch to the kept weights."""
+"""The training loop: schedule, averaged weights, validation, checkpoints, and nested channels.
+
+`fit` minimizes any `Objective`: `train` runs it on a fixed-latent network, the codec on a model of its own.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from sarlab.errors import TrainingError
-from sarlab.models.base import Autoencoder, LatentHook
-from sarlab.models.checkpoint import TrainingState, every, load_checkpoint, save_checkpoint
-from sarlab.models.data import Batch, PatchSampler, TrainingData
-from sarlab.models.distributed import Pass, averaged, team
-from sarlab.models.graphs import graphed, wanted
-from sarlab.models.history import History, Validation
-from sarlab.models.interrupts import interrupts_deferred
+from sarlab.errors import ModelError
+from sarlab.models.autoencoders import Autoencoder, LatentHook
+from sarlab.models.data import Batch, PatchSampler, Raster, TrainingData
 from sarlab.models.losses import losses
-from sarlab.models.threads import cpu_threads
+from sarlab.models.storage import History, TrainingState, Validation, load_checkpoint, save_checkpoint
 from sarlab.specs import TrainSpec, content_hash
 
-#: Memory of Adam. That of squared gradients is short: trainings are a few hundred steps, and spikes must fade in some.
+#: Decay rates of Adam. Trainings are a few hundred steps, so spikes of the squared gradients must fade within some.
 BETAS = (0.9, 0.95)
-#: Steps between recorded losses, and records that are read together: reading waits for the device, if it is not the CPU.
-RECORD_EVERY, READ_TOGETHER = 10, 10
-#: Why a training stops before its end, as the processes say it to each other.
-STOPS = ("", "interrupted", "time budget")
+#: Steps between recorded losses.
+RECORD_EVERY = 10
 #: Seconds between the checkpoints of a running training.
 CHECKPOINT_SECONDS = 30.0
+#: Number of latent sizes, each half the one before, that a nested training serves.
+NESTED_SIZES = 6
+#: A patch keeps c channels with a probability proportional to c to this power. Errors grow about as c falls, so small
+#: sizes need fewer patches for the same gradient; at 0.75 the largest size loses a quarter of a dB.
+NESTED_POWER = 1.0
 
-#: Called with the history and the number of steps, after each record and validation.
+#: Called with the history and the number of steps, after each validation.
 Progress = Callable[[History, int], None]
+
+
+class Objective(nn.Module):
+    """What `fit` minimizes. Its parameters are what is learned.
+
+    Attributes
+    ----------
+    generators : dict of str to torch.Generator
+        Sources of random numbers besides that of the patches; saved with checkpoints.
+    keeps_last : bool
+        Keep the averaged weights of the last step instead of those of the best validation.
+    """
+
+    generators: dict[str, torch.Generator]
+    keeps_last = False
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Return the optimizer. Groups may have a key ``rate``, a factor on the learning rate."""
+        raise NotImplementedError
+
+    def loss(self, batch: Batch, step: int) -> Tensor:
+        """Return the loss of a batch, a scalar."""
+        raise NotImplementedError
+
+    def validate(self) -> tuple[float, float, float]:
+        """Return loss, PSNR in dB and relative spread on the validation scenes; NaN if there are none."""
+        raise NotImplementedError
+
+
+def fit(
+    objective: Objective,
+    rasters: Sequence[Raster],
+    spec: Any,
+    *,
+    seed: int,
+    fingerprint: str,
+    device: str | torch.device = "cpu",
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+    time_budget: float | None = None,
+) -> History:
+    """Minimize `objective` in place; it ends with the averaged weights that were best on validation.
+
+    Parameters
+    ----------
+    objective : Objective
+    rasters : sequence of Raster
+        Source of the training patches.
+    spec : TrainSpec
+        Or another object with its fields ``steps`` to ``ema_decay``, ``validate_every`` and ``threads``.
+    seed : int
+        Of the patches and their orientation.
+    fingerprint : str
+        Hash of all that determines the result; guards the checkpoint.
+    device, checkpoint, progress, time_budget
+        See `train`.
+    """
+    began, device = perf_counter(), torch.device(device)
+    objective.to(device)
+    sampler, patches = PatchSampler(rasters, spec.patch_size, device), torch.Generator().manual_seed(seed)
+    optimizer = objective.optimizer()
+    named = {name: p for name, p in objective.named_parameters() if p.requires_grad}
+    parameters, average = list(named.values()), [p.detach().clone() for p in named.values()]
+    best = {name: t.clone() for name, t in objective.state_dict().items()}
+    state = TrainingState(
+        objective,
+        dict(zip(named, average, strict=True)),
+        best,
+        optimizer,
+        {"patches": patches, **objective.generators},
+        History(),
+        fingerprint,
+    )
+    if checkpoint is not None and Path(checkpoint).exists():
+        load_checkpoint(checkpoint, state)
+    history, layer_norms = state.history, {}
+    history.stopped = ""
+
+    def validate() -> None:
+        objective.eval()
+        with exchanged(parameters, average):
+            loss, psnr_db, spread = objective.validate()
+            if objective.keeps_last or loss < history.best_loss or history.best_loss == math.inf:
+                history.best_step = history.steps_done
+                for name, tensor in objective.state_dict().items():
+                    best[name].copy_(tensor)
+        objective.train()
+        history.validations.append(Validation(history.steps_done, loss, psnr_db, spread, layer_norms))
+        if progress:
+            progress(history, spec.steps)
+
+    with cpu_threads(spec.threads), interrupts_deferred() as interrupted:
+        if not history.validations:
+            validate()
+        objective.train()
+        since = saved = perf_counter()
+        while history.steps_done < spec.steps and not history.stopped:
+            step = history.steps_done
+            rate = spec.learning_rate * schedule(step, spec)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group.get("rate", 1.0)
+
+            batch = sampler.draw(spec.batch_size, patches)
+            loss = objective.loss(batch, step)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            validating = (step + 1) % spec.validate_every == 0 or step + 1 == spec.steps
+            if validating:
+                layer_norms = gradient_norms(named)
+            norm = clip_grad_norm_(parameters, spec.clip_norm or math.inf)
+            optimizer.step()
+            # The average begins short and grows to `ema_decay`; otherwise the first weights would dominate it for long.
+            decay = min(spec.ema_decay, (1 + step) / (10 + step))
+            get_ema_multi_avg_fn(decay)(average, [p.detach() for p in parameters], step)
+
+            history.steps_done += 1
+            history.pixels += batch.x.numel()
+            if step % RECORD_EVERY == 0:
+                history.steps.append(step)
+                history.losses.append(loss.item())
+                history.learning_rates.append(rate)
+                history.gradient_norms.append(norm.item())
+                if not math.isfinite(history.losses[-1]):
+                    history.stopped = "diverged"
+                    break
+            history.seconds += perf_counter() - since
+            if validating:
+                validate()
+            since = perf_counter()
+            if interrupted():
+                history.stopped = "interrupted"
+            elif time_budget is not None and since - began > time_budget and history.steps_done < spec.steps:
+                history.stopped = "time budget"
+            elif checkpoint is not None and since - saved > CHECKPOINT_SECONDS:
+                save_checkpoint(checkpoint, state)
+                saved = since
+        history.stopped = history.stopped or "finished"
+        if checkpoint is not None and history.stopped != "diverged":
+            save_checkpoint(checkpoint, state)
+
+    objective.load_state_dict(best)
+    objective.eval()
+    if history.stopped == "interrupted":
+        raise KeyboardInterrupt
+    return history
+
+
+def schedule(step: int, spec: Any) -> float:
+    """Return the factor on the learning rate: linear warm-up, then half a cosine down to 0 at the last step."""
+    if step < spec.warmup_steps:
+        return (step + 1) / spec.warmup_steps
+    done = (step - spec.warmup_steps) / max(1, spec.steps - spec.warmup_steps)
+    return 0.5 * (1 + math.cos(math.pi * done))
+
+
+def gradient_norms(named: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return the gradient norm of each layer."""
+    layers: dict[str, list[Tensor]] = {}
+    for name, parameter in named.items():
+        if parameter.grad is not None:
+            layers.setdefault(name.rpartition(".")[0], []).append(parameter.grad.norm())
+    return {name: float(torch.stack(parts).norm()) for name, parts in layers.items()}
+
+
+@contextmanager
+def exchanged(parameters: Sequence[Tensor], others: Sequence[Tensor]) -> Iterator[None]:
+    """Swap the values of `parameters` and `others` within the block, without copying."""
+
+    def exchange() -> None:
+        for mine, theirs in zip(parameters, others, strict=True):
+            mine.data, theirs.data = theirs.data, mine.data
+
+    exchange()
+    try:
+        yield
+    finally:
+        exchange()
+
+
+@contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """Use `count` CPU threads in PyTorch within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+#: One event per running training of this process.
+_running: set[threading.Event] = set()
+
+
+@contextmanager
+def interrupts_deferred() -> Iterator[Callable[[], bool]]:
+    """Turn Ctrl-C into a flag, so that no step is cut in half; a second Ctrl-C interrupts at once.
+
+    Threads other than the main one receive no signals: `interrupt_all` sets their flag.
+    """
+    asked = threading.Event()
+
+    def handler(number: int, frame: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, handler) if main else None
+    _running.add(asked)
+    try:
+        yield asked.is_set
+    finally:
+        _running.discard(asked)
+        if main:
+            signal.signal(signal.SIGINT, before)
+
+
+def interrupt_all() -> int:
+    """Stop all trainings of this process after their current step; return their number."""
+    for asked in list(_running):
+        asked.set()
+    return len(_running)
+
+
+# --- fixed-latent networks --------------------------------------------------------------------------------------------
 
 
 def train(
@@ -53,8 +283,7 @@ def train(
 ) -> History:
     """Train `model` in place; it ends with the averaged weights that were best on validation.
 
-    The start is validated too: a network that begins as the KLT does not end below it on the validation scenes.
-    Where torchrun has started several processes, each takes its share of the batches; see `sarlab.models.distributed`.
+    The start is validated too, so a network that starts from the KLT never ends below it on the validation scenes.
 
     Parameters
     ----------
@@ -66,238 +295,156 @@ def train(
         Of the patches and their orientation.
     device : str or torch.device
     quantizer : callable, optional
-        y → ŷ between analysis and synthesis. A module's parameters are trained along, and ``train()`` and ``eval()``
-        tell it whether to return its training view or real rounding. Where it has them, its attribute ``generator`` is
-        checkpointed and its attribute ``progress`` set to the share of the steps that are done.
+        y → y_hat between analysis and synthesis. If it is a module, its parameters are trained along, and ``train()``
+        and ``eval()`` select its training view or real rounding. Its attribute ``generator``, if any, is checkpointed,
+        and its attribute ``progress`` is set to the share of completed steps.
     checkpoint : Path, optional
-        File to continue from where it exists, and to leave behind. A training that was interrupted and continued ends
-        with the same bits as one that was not (on a CPU, at equal threads).
+        File to resume from if it exists, and to write. An interrupted and resumed training ends with the same bits as
+        an uninterrupted one (on a CPU, with the same number of threads).
     progress : callable, optional
     time_budget : float, optional
-        Seconds after which to stop cleanly: ``history.stopped`` is then ``"time budget"``.
-
-    Returns
-    -------
-    History
+        Seconds after which to stop; ``history.stopped`` is then ``"time budget"``.
 
     Raises
     ------
     TrainingError
         If no patch can be cut, or the checkpoint belongs to another training.
     KeyboardInterrupt
-        On Ctrl-C, when the step at hand is done and the checkpoint written.
+        On Ctrl-C, after the current step is done and the checkpoint written.
     """
-    began, device, loss_of = perf_counter(), torch.device(device), losses[spec.loss]
-    sampler = PatchSampler(data.training, spec.patch_size, device)
-    held = [raster.batch(device) for raster in data.validation]
-    generator = torch.Generator().manual_seed(seed)
-
-    trained = nn.ModuleDict({"model": model})
-    if isinstance(quantizer, nn.Module):
-        trained["quantizer"] = quantizer
-    trained.to(device)
-    named = {name: p for name, p in trained.named_parameters() if p.requires_grad}
-    parameters = list(named.values())
-    optimizer = torch.optim.AdamW(
-        parameter_groups(trained), lr=0.0, betas=BETAS, weight_decay=spec.weight_decay, fused=True
-    )
-
-    state = TrainingState(
-        trained,
-        average={name: p.detach().clone() for name, p in named.items()},
-        best={name: t.clone() for name, t in trained.state_dict().items()},
-        optimizer=optimizer,
-        generators={"patches": generator},
-        history=History(),
+    device = torch.device(device)
+    return fit(
+        Reconstruction(model, data.validation, spec, quantizer, device),
+        data.training,
+        spec,
+        seed=seed,
         fingerprint=content_hash(dataclasses.asdict(model.spec), dataclasses.asdict(spec), seed, data.digest),
+        device=device,
+        checkpoint=checkpoint,
+        progress=progress,
+        time_budget=time_budget,
     )
-    if isinstance(own := getattr(quantizer, "generator", None), torch.Generator):
-        state.generators["quantizer"] = own
-    if checkpoint is not None and Path(checkpoint).exists():
-        load_checkpoint(checkpoint, state)
-    history, average = state.history, list(state.average.values())
-    if not history.complete:
-        history.stopped = ""
-    layer_norms: dict[str, float] = {}
-    checkpoint_due = every(CHECKPOINT_SECONDS, perf_counter)
-    crew = team()
-    if crew.size > spec.batch_size:
-        raise TrainingError(f"{crew.size} processes for {spec.batch_size} patches a step; raise batch_size")
-    crew.begin(history.steps_done)
-    half = half_precision(spec, device)
-    plain = Pass(model, quantizer)
-    forward: nn.Module = plain
-    if crew.size > 1:
-        forward = averaged(plain, device)
-    elif quantizer is None and wanted(device, spec.steps - history.steps_done):
-        example = sampler.draw(spec.batch_size, torch.Generator().manual_seed(seed))
-        forward = graphed(plain, example.x, half=half)
-    unread: list[tuple[int, float, Tensor]] = []
-
-    def read() -> None:
-        """Move what was recorded on the device into the history."""
-        while unread and history.stopped != "diverged":
-            step, rate, values = unread.pop(0)
-            loss, norm = values.tolist()
-            history.steps.append(step)
-            history.losses.append(loss)
-            history.learning_rates.append(rate)
-            history.gradient_norms.append(norm)
-            if not math.isfinite(loss):
-                history.stopped = "diverged"
-
-    def validate() -> None:
-        with exchanged(parameters, average):
-            found = look(model, quantizer, held, loss_of, history.steps_done, layer_norms)
-            if not held or found.loss < min(
-                (v.loss for v in history.validations if v.loss == v.loss), default=math.inf
-            ):
-                history.best_step = found.step
-                for name, tensor in trained.state_dict().items():
-                    state.best[name].copy_(tensor)
-        history.validations.append(found)
-        if progress and crew.leads:
-            progress(history, spec.steps)
-
-    with cpu_threads(spec.threads), interrupts_deferred() as interrupted:
-        if not history.validations:
-            validate()
-        trained.train()
-        since = perf_counter()
-        while history.steps_done < spec.steps and not history.stopped:
-            step = history.steps_done
-            rate = spec.learning_rate * schedule(step, spec)
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["rate"]
-
-            batch, factor = sampler.draw(spec.batch_size, generator), None
-            history.pixels += batch.x.numel()
-            if crew.size > 1:
-                batch, factor = crew.share(batch)
-            if quantizer is not None and hasattr(quantizer, "progress"):
-                quantizer.progress = step / spec.steps
-            with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                x_hat = forward(batch.x)
-            loss = loss_of(x_hat.float(), batch)
-            if factor is not None:
-                loss = factor * loss
-
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            last_before_validation = (step + 1) % spec.validate_every == 0 or step + 1 == spec.steps
-            if last_before_validation:
-                layer_norms = gradient_norms(named)
-            norm = clip_grad_norm_(parameters, spec.clip_norm or math.inf)
-            optimizer.step()
-            # The average begins short and grows to `ema_decay`, or the first weights would stay in it for long.
-            decay = min(spec.ema_decay, (1 + step) / (10 + step))
-            get_ema_multi_avg_fn(decay)(average, [p.detach() for p in parameters], step)
-            history.steps_done += 1
-
-            if step % RECORD_EVERY == 0:
-                unread.append((step, rate, torch.stack([crew.mean(loss.detach()), norm])))
-            if device.type == "cpu" or last_before_validation or len(unread) >= READ_TOGETHER:
-                read()
-                if history.stopped:
-                    break
-            history.seconds += perf_counter() - since
-            if last_before_validation:
-                validate()
-                trained.train()
-            since = perf_counter()
-            if crew.size > 1 and step % RECORD_EVERY:
-                continue  # the processes talk about stopping at every tenth step
-            over = time_budget is not None and since - began > time_budget and history.steps_done < spec.steps
-            history.stopped = STOPS[crew.say(1 if interrupted() else 2 if over else 0)]
-            if not history.stopped and crew.leads and checkpoint is not None and checkpoint_due():
-                read()
-                save_checkpoint(checkpoint, state)
-        read()
-        if not history.stopped:
-            history.stopped = "finished"
-        # Weights that diverged are no state to go on from.
-        if checkpoint is not None and crew.leads and history.stopped != "diverged":
-            save_checkpoint(checkpoint, state)
-
-    trained.load_state_dict(state.best)
-    trained.eval()
-    if history.stopped == "interrupted":
-        raise KeyboardInterrupt
-    return history
 
 
-def schedule(step: int, spec: TrainSpec) -> float:
-    """Factor on the learning rate: linear warm-up, then half a cosine down to 0 at the last step."""
-    if step < spec.warmup_steps:
-        return (step + 1) / spec.warmup_steps
-    done = (step - spec.warmup_steps) / max(1, spec.steps - spec.warmup_steps)
-    return 0.5 * (1 + math.cos(math.pi * done))
+class Reconstruction(Objective):
+    """A fixed-latent network, and its quantizer if that is trained along, under a loss of `sarlab.models.losses`."""
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        validation: Sequence[Raster],
+        spec: TrainSpec,
+        quantizer: LatentHook | None = None,
+        device: torch.device | str = "cpu",
+    ):
+        super().__init__()
+        self.model, self.quantizer, self.spec, self.device = model, quantizer, spec, torch.device(device)
+        self.loss_of, self.half = losses[spec.loss], half_precision(spec, self.device)
+        self.held = [raster.batch(self.device) for raster in validation]
+        own = getattr(quantizer, "generator", None)
+        self.generators = {"quantizer": own} if isinstance(own, torch.Generator) else {}
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        groups = list(self.model.parameter_groups())
+        if isinstance(self.quantizer, nn.Module) and (extra := list(self.quantizer.parameters())):
+            groups.append({"params": extra, "rate": 1.0})
+        return torch.optim.AdamW(groups, lr=0.0, betas=BETAS, weight_decay=self.spec.weight_decay, fused=True)
+
+    def loss(self, batch: Batch, step: int) -> Tensor:
+        if hasattr(self.quantizer, "progress"):
+            self.quantizer.progress = step / self.spec.steps
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            x_hat = self.model(batch.x, self.quantizer).x_hat
+        return self.loss_of(x_hat.float(), batch)
+
+    @torch.no_grad()
+    def validate(self) -> tuple[float, float, float]:
+        scores = []
+        for batch in self.held:
+            x_hat = self.model(batch.x, self.quantizer).x_hat.float()
+            inside = slice(None) if batch.mask is None else batch.mask
+            ours, theirs = x_hat[inside], batch.x[inside]
+            error = (ours.clamp(0, 1) - theirs.clamp(0, 1)).square().mean()
+            spread = ours.std(correction=0) / theirs.std(correction=0).clamp(min=1e-9)
+            scores.append(torch.stack([self.loss_of(x_hat, batch), -10 * torch.log10(error.clamp(min=1e-12)), spread]))
+        loss, psnr_db, spread = torch.stack(scores).double().mean(dim=0).tolist() if scores else [math.nan] * 3
+        return loss, psnr_db, spread
 
 
 def half_precision(spec: TrainSpec, device: torch.device) -> bool:
-    """Whether to multiply in bfloat16: where asked for, and where the hardware does (elsewhere it would be emulated)."""
+    """Return whether to multiply in bfloat16: if the spec asks for it and the hardware supports it natively."""
     if spec.precision != "bfloat16":
         return False
     return device.type == "cuda" or bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
-def parameter_groups(trained: nn.ModuleDict) -> list[dict]:
-    """Groups of the optimizer with their factor ``rate`` on the learning rate."""
-    model = trained["model"]
-    assert isinstance(model, Autoencoder)
-    groups = list(model.parameter_groups())
-    if "quantizer" in trained and (extra := list(trained["quantizer"].parameters())):
-        groups.append({"params": extra, "rate": 1.0})
-    return groups
+# --- nested latents ---------------------------------------------------------------------------------------------------
 
 
-def gradient_norms(named: Mapping[str, Tensor]) -> dict[str, float]:
-    """Gradient norm of each layer, before clipping."""
-    layers: dict[str, list[Tensor]] = {}
-    for name, parameter in named.items():
-        if parameter.grad is not None:
-            layers.setdefault(name.rpartition(".")[0], []).append(parameter.grad.norm())
-    if not layers:
-        return {}
-    norms = torch.stack([torch.stack(parts).norm() for parts in layers.values()]).tolist()
-    return dict(zip(layers, norms, strict=True))
+def nested_counts(channels: int) -> tuple[int, ...]:
+    """Return the numbers of leading channels that a nested training of `channels` serves, largest first."""
+    return tuple(dict.fromkeys(max(1, channels >> k) for k in range(NESTED_SIZES)))
 
 
-@torch.no_grad()
-def look(
-    model: Autoencoder,
-    quantizer: LatentHook | None,
-    held: Sequence[Batch],
-    loss_of: Callable[[Tensor, Batch], Tensor],
-    step: int,
-    layer_norms: dict[str, float],
-) -> Validation:
-    """Validate: mean loss, PSNR and spread over the held-out scenes; NaN where there are none."""
-    for module in (model, quantizer):
-        if isinstance(module, nn.Module):
-            module.eval()
-    scores = []
-    for batch in held:
-        x_hat = model(batch.x, quantizer).x_hat.float()
-        inside = slice(None) if batch.mask is None else batch.mask
-        ours, theirs = x_hat[inside], batch.x[inside]
-        error = (ours.clamp(0, 1) - theirs.clamp(0, 1)).square().mean()
-        spread = ours.std(correction=0) / theirs.std(correction=0).clamp(min=1e-9)
-        scores.append(torch.stack([loss_of(x_hat, batch), -10 * torch.log10(error.clamp(min=1e-12)), spread]))
-    loss, psnr, spread = torch.stack(scores).double().mean(dim=0).tolist() if scores else [math.nan] * 3
-    return Validation(step, loss, psnr, spread, layer_norms)
+class NestedChannels(nn.Module):
+    """Latent hook of a nested training: sets all but some leading channels to zero.
+
+    ::
+
+        y ── g_a ──▶ [0 … c) kept, [c … C) zero ──▶ g_s ──▶ x̂        slicing the weights to c channels gives the same
+
+    In training each patch draws its own number of channels, so that the channels order themselves by importance as the
+    components of a KLT do, and one training serves every ratio. In evaluation the latent is divided into one vertical
+    stripe per number of channels, so that one pass covers every ratio.
+
+    Parameters
+    ----------
+    channels : int
+    seed : int
+
+    References
+    ----------
+    Rippel, Gelbart & Adams 2014 (nested dropout); for linear networks the channels become principal components.
+    """
+
+    def __init__(self, channels: int, *, seed: int):
+        super().__init__()
+        self.channels = channels
+        self.counts = nested_counts(channels)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def forward(self, y: Tensor) -> Tensor:
+        if y.shape[1] != self.channels:
+            raise ModelError(f"a nested latent of {self.channels} channels is expected, not one of {y.shape[1]}")
+        counts = torch.tensor(self.counts)
+        if self.training:
+            # Stratified: one draw per batch, spread evenly over the distribution, so every batch has all sizes.
+            share = (counts.double() ** NESTED_POWER).cumsum(0)
+            places = (torch.arange(len(y)) + torch.rand((), generator=self.generator)) / len(y)
+            drawn = torch.searchsorted(share / share[-1], places.double()).clamp(max=len(counts) - 1)
+            kept = counts[drawn].view(-1, 1, 1, 1)
+        else:
+            width = y.shape[-1]
+            kept = counts[torch.arange(width) * len(counts) // width].view(1, 1, 1, -1)
+        channel = torch.arange(self.channels).view(1, -1, 1, 1)
+        return y * (channel < kept).to(y.device, y.dtype)
 
 
-@contextmanager
-def exchanged(parameters: Sequence[Tensor], others: Sequence[Tensor]) -> Iterator[None]:
-    """Let `parameters` hold the values of `others` for a while, without copying."""
+def leading_weights(state: Mapping[str, Tensor], smaller: nn.Module) -> dict[str, Tensor]:
+    """Cut the weights of `smaller`, the same network with fewer latent channels, out of `state`.
 
-    def exchange() -> None:
-        for mine, theirs in zip(parameters, others, strict=True):
-            mine.data, theirs.data = theirs.data, mine.data
-
-    exchange()
-    try:
-        yield
-    finally:
-        exchange()
+    Raises
+    ------
+    ModelError
+        If the networks differ in more than the number of latent channels.
+    """
+    wanted = smaller.state_dict()
+    if set(wanted) != set(state):
+        raise ModelError("leading channels can only be taken from a network of the same architecture")
+    cut = {}
+    for name, tensor in wanted.items():
+        found = state[name]
+        if found.ndim != tensor.ndim or any(a < b for a, b in zip(found.shape, tensor.shape, strict=True)):
+            raise ModelError(f"'{name}' has shape {tuple(found.shape)}, which does not hold {tuple(tensor.shape)}")
+        cut[name] = found[tuple(slice(size) for size in tensor.shape)].clone()
+    return cut

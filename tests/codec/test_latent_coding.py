@@ -18,7 +18,7 @@ from sarlab.codec.latent_coding import (
 )
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.models.quantizers import build_quantizer
-from sarlab.models.quantizers.packing import write_header
+from sarlab.models.quantizers.bitpacking import write_header
 from sarlab.specs import QuantizerSpec
 
 SPECS = [

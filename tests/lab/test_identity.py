@@ -30,7 +30,7 @@ def test_every_field_of_the_spec_and_the_version_count(monkeypatch):
 
 
 def test_a_users_architecture_counts_by_its_source(tmp_path, monkeypatch):
-    from sarlab.models.registry import architectures
+    from sarlab.models.autoencoders import architectures
 
     digests = []
     for step, body in enumerate(("x = 1", "x = 2", "x = 2")):

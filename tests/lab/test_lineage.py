@@ -10,7 +10,7 @@ from sarlab.lab import experiment
 from sarlab.lab.identity import run_id
 from sarlab.lab.lineage import base_of, start_of, steps_of
 from sarlab.lab.plans import build_plan
-from sarlab.models.nested import leading_weights
+from sarlab.models.training import leading_weights
 from sarlab.scenes.catalog import load_split
 from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, TrainSpec
 

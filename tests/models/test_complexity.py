@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from sarlab.errors import ModelError
-from sarlab.models.complexity import count_parameters, macs_per_pixel, match_width
-from sarlab.models.registry import construct
+from sarlab.models.autoencoders import construct
+from sarlab.models.complexity import count_parameters, macs_per_pixel
 from sarlab.specs import ModelSpec
 
 
@@ -55,23 +55,6 @@ def test_counting_allocates_nothing_and_draws_nothing():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("architecture", ["plain", "residual", "attention"])
-@pytest.mark.parametrize("init", ["scratch", "klt"])
-def test_matched_widths_cost_the_same(architecture, init):
-    wanted = macs_per_pixel(ModelSpec("plain", 16, 16, width=24))
-    found = match_width(ModelSpec(architecture, 16, 16, init), wanted)
-    cost = macs_per_pixel(found)
-    assert cost == pytest.approx(wanted, rel=0.12)
-    for step in (-1, 1):
-        other = macs_per_pixel(dataclasses.replace(found, width=found.width + step))
-        assert abs(other - wanted) >= abs(cost - wanted)
-    assert dataclasses.replace(found, width=24) == ModelSpec(architecture, 16, 16, init, width=24)
-
-
 def test_impossible_requests_are_refused():
-    with pytest.raises(ModelError, match="no width"):
-        match_width(ModelSpec("plain"), 1e12)
-    with pytest.raises(ModelError, match="no width"):
-        match_width(ModelSpec("klt"), 1e5)
     with pytest.raises(ModelError, match="part must be"):
         macs_per_pixel(ModelSpec("klt"), part="encoder")

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from sarlab.errors import ModelError
+from sarlab.models.autoencoders import build_model
 from sarlab.models.data import TrainingData
-from sarlab.models.nested import POWER, NestedChannels, counts_of, leading_weights
-from sarlab.models.registry import build_model
+from sarlab.models.training import NESTED_POWER, NestedChannels, leading_weights, nested_counts
 from sarlab.specs import ModelSpec
 
 
@@ -20,8 +20,8 @@ def data():
 
 
 def test_six_ratios_each_twice_the_one_before():
-    assert counts_of(64) == (64, 32, 16, 8, 4, 2)
-    assert counts_of(4) == (4, 2, 1)
+    assert nested_counts(64) == (64, 32, 16, 8, 4, 2)
+    assert nested_counts(4) == (4, 2, 1)
 
 
 def test_each_patch_keeps_leading_channels_only():
@@ -30,7 +30,7 @@ def test_each_patch_keeps_leading_channels_only():
     lengths = kept.sum(dim=1)
     assert torch.equal(kept, torch.arange(16) < lengths[:, None]), "no gap before the tail"
     shares = torch.stack([(lengths == count).double().mean() for count in hook.counts])
-    expected = torch.tensor(hook.counts).double() ** POWER
+    expected = torch.tensor(hook.counts).double() ** NESTED_POWER
     assert torch.allclose(shares, expected / expected.sum(), atol=0.03)
 
 
@@ -70,8 +70,8 @@ def test_gradients_reach_kept_channels_only():
 @pytest.mark.parametrize("channels", [1, 4])
 def test_a_slice_computes_what_zeros_compute(architecture, init, channels, data):
     spec = ModelSpec(architecture, 16, 8, init, width=8, depth=1)
-    whole = build_model(spec, seed=0, training=data).eval()
-    part = build_model(dataclasses.replace(spec, latent_channels=channels), seed=1, training=data).eval()
+    whole = build_model(spec, seed=0, klt=data.fit_klt).eval()
+    part = build_model(dataclasses.replace(spec, latent_channels=channels), seed=1, klt=data.fit_klt).eval()
     for tensor in whole.parameters():  # the last layers of a KLT start are zero, which would prove nothing
         tensor.data.add_(0.02 * torch.randn(tensor.shape, generator=torch.Generator().manual_seed(tensor.numel())))
     part.load_state_dict(leading_weights(whole.state_dict(), part))
@@ -85,13 +85,13 @@ def test_a_slice_computes_what_zeros_compute(architecture, init, channels, data)
 
 def test_other_networks_lend_nothing(data):
     spec = ModelSpec("plain", 16, 8, "klt", width=8, depth=0)
-    whole = build_model(spec, seed=0, training=data)
+    whole = build_model(spec, seed=0, klt=data.fit_klt)
     for other in (
         dataclasses.replace(spec, latent_channels=16),
         dataclasses.replace(spec, width=16),
         dataclasses.replace(spec, depth=1),
     ):
         with pytest.raises(ModelError):
-            leading_weights(whole.state_dict(), build_model(other, seed=0, training=data))
+            leading_weights(whole.state_dict(), build_model(other, seed=0, klt=data.fit_klt))
     with pytest.raises(ModelError, match="16 channels"):
         NestedChannels(16, seed=0)(torch.ones(1, 8, 2, 2))

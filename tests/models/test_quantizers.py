@@ -12,7 +12,14 @@ from safetensors.torch import load_file, save_file
 
 from sarlab.errors import BitstreamError, ModelError, PlanError, QuantizerError
 from sarlab.models.quantizers import build_quantizer, quantizer_from_config, quantizers
-from sarlab.models.quantizers.packing import MAX_EXTENT, pack_bits, packed_bytes, read_header, unpack_bits, write_header
+from sarlab.models.quantizers.bitpacking import (
+    MAX_EXTENT,
+    pack_bits,
+    packed_bytes,
+    read_header,
+    unpack_bits,
+    write_header,
+)
 from sarlab.specs import QuantizerSpec
 
 ALL = [
@@ -101,7 +108,7 @@ def test_bad_latents_are_refused(spec):
                 use(y)
     with pytest.raises(QuantizerError, match="6 channels"):
         quantizer.pack(latent(1, 5, 4, 4))
-    with pytest.raises(QuantizerError, match="not empty"):
+    with pytest.raises(QuantizerError, match="non-empty"):
         quantizer.pack(torch.zeros(1, 6, 0, 4))
     with pytest.raises(QuantizerError, match="floating-point"):
         quantizer.pack(torch.zeros(1, 6, 4, 4, dtype=torch.int64))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sarlab.errors import QuantizerError
 from sarlab.models.quantizers import TRAINING_VIEWS, build_quantizer
-from sarlab.models.quantizers.learned import RATE
+from sarlab.models.quantizers.trained_grids import RATE
 from sarlab.specs import QuantizerSpec
 
 SCHEMES = [

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from sarlab.errors import QuantizerError
 from sarlab.models.quantizers import Quantized, build_quantizer
 from sarlab.models.quantizers import trellis as module
-from sarlab.models.quantizers.trellis import MOST_ABOVE_AVERAGE, TrellisQuantizer, refined
-from sarlab.models.quantizers.trellis_search import (
+from sarlab.models.quantizers.trellis import (
+    LONGEST,
+    MOST_ABOVE_AVERAGE,
     NEXT,
-    STATES,
-    best_subsets,
-    from_lanes,
-    lane_count,
-    parities_of_states,
-    to_lanes,
+    SUBSETS,
+    TrellisQuantizer,
+    refined,
+    state_parities,
 )
+from sarlab.models.viterbi import STATES, cheapest_path, from_lanes, to_lanes
 from sarlab.specs import QuantizerSpec
 
 
@@ -72,7 +72,7 @@ def test_free_distance_is_that_of_ungerboecks_code():
 @settings(max_examples=30, deadline=None)
 def test_search_finds_what_all_paths_together_find(seed, steps):
     cost = np.random.default_rng(seed).exponential(size=(4, steps, 3))
-    found = best_subsets(cost)
+    found = cheapest_path(cost, SUBSETS)
     for path in range(3):
         totals = {}
         for bits in itertools.product((0, 1), repeat=steps):
@@ -89,9 +89,9 @@ def test_search_finds_what_all_paths_together_find(seed, steps):
 @settings(max_examples=30, deadline=None)
 def test_dealing_to_paths_is_undone_and_keeps_them_short(seed, rows, count):
     values = np.random.default_rng(seed).integers(0, 9, (rows, count))
-    lanes = to_lanes(values)
-    assert np.array_equal(to_lanes(np.stack([values, values + 1]))[0], lanes)
-    assert lanes.shape == (-(-count // lane_count(count)), rows * lane_count(count))
+    lanes = to_lanes(values, LONGEST)
+    assert np.array_equal(to_lanes(np.stack([values, values + 1]), LONGEST)[0], lanes)
+    assert lanes.shape == (-(-count // -(-count // LONGEST)), rows * -(-count // LONGEST))
     assert len(lanes) <= 512
     assert np.array_equal(from_lanes(lanes, rows, count), values)
 
@@ -99,7 +99,7 @@ def test_dealing_to_paths_is_undone_and_keeps_them_short(seed, rows, count):
 def test_states_follow_the_bits():
     bits = np.array([[1, 0], [1, 1], [0, 0], [1, 1]])
     # 0 −1→ 1 −1→ 3 −0→ 7;  0 −0→ 0 −1→ 1 −0→ 2
-    assert parities_of_states(bits).tolist() == [[0, 0], [1, 0], [1, 1], [1, 0]]
+    assert state_parities(bits).tolist() == [[0, 0], [1, 0], [1, 1], [1, 0]]
 
 
 # --- the quantizer ----------------------------------------------------------------------------------------------------

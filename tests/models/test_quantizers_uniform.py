@@ -10,8 +10,14 @@ from hypothesis import strategies as st
 
 from sarlab.errors import QuantizerError
 from sarlab.models.quantizers import build_quantizer
-from sarlab.models.quantizers.allocation import allocate, distortions, synthesis_gains
-from sarlab.models.quantizers.calibration import PERCENTILES, grid_error, least_squares_ranges, ranges
+from sarlab.models.quantizers.grids import (
+    PERCENTILES,
+    allocate,
+    grid_error,
+    least_squares_ranges,
+    ranges,
+    synthesis_gains,
+)
 from sarlab.specs import QuantizerSpec
 
 
@@ -193,13 +199,10 @@ def test_allocation_gives_two_bits_at_once_where_one_is_worth_little():
     assert allocate(table, 1).tolist() == [0, 1]
 
 
-def least_error(values: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
-    return grid_error(values, *ranges(values, levels, "mse", "channel"), levels)
-
-
 def test_allocation_follows_reverse_water_filling():
     values = normal(1, 1, 4, 4096)[0, 0] * torch.tensor([16.0, 4.0, 1.0, 0.01])[:, None]
-    bits = allocate(distortions(values, 4, least_error), 16)
+    quantizer = build_quantizer(QuantizerSpec("allocated", 4, calibration="mse"), 4)
+    bits = allocate(quantizer.distortions(values), 16)
     # At high rate: half the logarithm of the variance, so two bits more for four times the scale; none below the water.
     assert bits[0] - bits[1] in (2, 3)
     assert bits[1] - bits[2] in (2, 3)

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from sarlab.errors import ModelError
-from sarlab.models.registry import construct
+from sarlab.models.autoencoders import construct, load_model, save_model
 from sarlab.models.storage import read_tensors, write_tensors
-from sarlab.models.weights import load_model, save_model
 from sarlab.specs import ModelSpec
 
 SPEC = ModelSpec("attention", 8, 4, "klt", width=4, options=(("stem", "fold"),))
@@ -75,7 +74,7 @@ def test_nothing_half_written_is_left(tmp_path):
         (lambda v: v["model"].update(width=4096, spatial_reduction=256), "too large"),
         (lambda v: v["model"].update(depth=10**6), "too large"),
         (lambda v: v["model"].update(width=5), "the model needs"),
-        (lambda v: v["model"].update(init="scratch"), "which the model has not"),
+        (lambda v: v["model"].update(init="scratch"), "which the model does not have"),
         (lambda v: v["model"].update(depth=2), "lacks"),
         (lambda v: v["model"].update(options=[["stem", "x"]]), "stem"),
     ],

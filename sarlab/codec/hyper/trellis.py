@@ -23,9 +23,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from sarlab.models.viterbi import STATES, cheapest_path, from_lanes, to_lanes
+
 #: State after a state and a parity. A state's lowest bit is the quantizer of the value to come.
 NEXT = np.array([[0, 1], [3, 2], [5, 4], [6, 7], [1, 0], [2, 3], [4, 5], [7, 6]])
-STATES = len(NEXT)
 _AFTER = NEXT.ravel()
 #: Most values of a lane: short trellises gain less, because their first values have no choice of quantizer.
 LONGEST = 128
@@ -86,7 +87,7 @@ def search(x: np.ndarray, price: np.ndarray, indices: np.ndarray, costs: np.ndar
     if not len(x):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     branch, magnitudes = _branches(np.abs(x), price, indices, costs)
-    classes = _cheapest(branch, lane_count(len(x)))
+    classes = from_lanes(cheapest_path(to_lanes(branch[:, None], LONGEST), _CLASS), 1, len(x))[0]
     chosen = np.take_along_axis(magnitudes, classes[None], 0)[0]
     return np.where(x < 0, -chosen, chosen).astype(np.int64), classes >> 1
 
@@ -137,30 +138,3 @@ def _costs_of(
     error *= error
     error += bits
     return error
-
-
-def _cheapest(branch: np.ndarray, lanes: int) -> np.ndarray:
-    """Class of every value on the cheapest path of its lane."""
-    count = branch.shape[1]
-    steps = -(-count // lanes)
-    padded = np.zeros((4, steps * lanes), np.float32)
-    padded[:, :count] = branch
-    padded = padded.reshape(4, steps, lanes)
-    later = np.empty((steps, STATES, lanes), bool)
-    total = np.full((STATES, lanes), np.float32(1e30))
-    total[0] = 0
-    one, two = np.empty_like(total), np.empty_like(total)
-    for step in range(steps):
-        part = padded[:, step]
-        np.add(total[_BEFORE], part[_CLASS[0]], out=one)
-        np.add(total[_BEFORE + 4], part[_CLASS[1]], out=two)
-        np.less(two, one, out=later[step])
-        np.minimum(one, two, out=total)
-    state = total.argmin(0)
-    lane = np.arange(lanes)
-    classes = np.empty((steps, lanes), np.int64)
-    for step in range(steps - 1, -1, -1):
-        half = later[step, state, lane].astype(np.int64)
-        classes[step] = _CLASS[half, state]
-        state = (state >> 1) + 4 * half
-    return classes.ravel()[:count]

@@ -1,7 +1,7 @@
-"""Quantizers: what becomes of a latent value when it has to be stored, by name, behind one contract."""
+"""Latent quantizers by name, behind one contract."""
 
-from sarlab.models.quantizers import companded, floats, fsq, guide, learned, trellis, uniform  # noqa: F401  (they register their schemes)
-from sarlab.models.quantizers.base import (
+from sarlab.models.quantizers import baselines, grids, trained_grids, trellis  # noqa: F401  (they register)
+from sarlab.models.quantizers.quantizer import (
     TRAINING_VIEWS,
     Quantized,
     Quantizer,

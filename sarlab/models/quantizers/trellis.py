@@ -1,4 +1,18 @@
-"""Trellis-coded quantization: twice the levels for the same bits, and a path through them that is searched."""
+"""Trellis-coded quantization at a fixed number of bits: twice the levels, and a searched path through them.
+
+Twice as many levels as integers, in ascending order, belong to the subsets D0 D1 D2 D3 D0 D1 … in turn::
+
+    level      0   1   2   3   4   5   6   7  …
+    subset     D0  D1  D2  D3  D0  D1  D2  D3 …
+    integer    0   0   1   1   2   2   3   3  …        level = 2 · integer + state mod 2
+
+An even state allows D0 and D2, an odd one D1 and D3; the integer counts the levels of the two in ascending order. Its
+lowest bit selects the subset, and with it the next state; the bits above it select the level within the subset.
+
+References
+----------
+Ungerboeck 1982 (the code of 8 states); Marcellin & Fischer 1990.
+"""
 
 from __future__ import annotations
 
@@ -8,45 +22,48 @@ from scipy.linalg import solveh_banded
 from torch import Tensor
 
 from sarlab.errors import QuantizerError
-from sarlab.models.quantizers import companded
-from sarlab.models.quantizers.allocation import allocate, distortions
-from sarlab.models.quantizers.base import Quantized, quantizers
-from sarlab.models.quantizers.calibration import thinned
-from sarlab.models.quantizers.noise import centered_uniform
-from sarlab.models.quantizers.trellis_search import LONGEST, best_subsets, from_lanes, parities_of_states, to_lanes
-from sarlab.models.quantizers.uniform import REALLOCATE_EVERY, AllocatedQuantizer
+from sarlab.models.quantizers.grids import REALLOCATE_EVERY, AllocatedQuantizer, fit_companded, thinned
+from sarlab.models.quantizers.quantizer import Quantized, centered_uniform, quantizers
+from sarlab.models.viterbi import STATES, cheapest_path, from_lanes, to_lanes
 from sarlab.specs import QuantizerSpec
 
-#: Bits that a channel may have beyond the average; the table of levels is as wide as the widest channel.
+#: State after a state and the lowest bit of an integer.
+NEXT = ((0, 1), (2, 3), (5, 4), (7, 6), (1, 0), (3, 2), (4, 5), (6, 7))
+#: Subset of the branch to each state, from state n // 2 and from state n // 2 + 4.
+SUBSETS = np.array(
+    [[2 * NEXT[n // 2 + first].index(n) + (n // 2 + first) % 2 for n in range(STATES)] for first in (0, STATES // 2)]
+)
+#: Most values of a path. Its first values have fewer levels to choose from, so it should not be short; all paths advance
+#: together, so it should not be long. Fitting uses shorter ones.
+LONGEST, FITTING_LONGEST = 512, 128
+#: Most bits of a channel above the average; the table of levels is as wide as the widest channel.
 MOST_ABOVE_AVERAGE = 4
-#: Error of a trellis over that of a grid of as many bits, at 0, 1, 2 and more bits, for sharing out bits.
+#: Error of a trellis relative to a grid of as many bits, at 0, 1, 2 and more bits, for allocating bits.
 GAINS = (1.0, 0.84, 0.73, 0.68)
-#: Values of a channel that levels are fitted to; rounds of fitting, at calibration and while following a training.
+#: Values per channel that levels are fitted to; rounds of fitting at calibration, and while following a training.
 SAMPLES, ROUNDS, FOLLOWING_ROUNDS = 8192, 10, 2
-#: What fitting begins with: how far the levels reach beyond those of a grid of as many bits, in steps of that grid.
+#: Starting points of the fit: margins of the levels beyond those of a grid of as many bits, in steps of that grid.
 MARGINS = (0.0, 0.25, 0.5)
-#: Most values of a path while fitting.
-FITTING_LONGEST = 128
-#: Values that it takes to move a level by itself, not with its neighbors.
+#: Number of values that move a level as far by themselves as its neighbors hold it back.
 STIFFNESS = 8.0
-#: How far beyond the best levels for the paths a round goes: paths change less than their levels, so rounds are short.
+#: Overshoot of a round beyond the best levels for its paths: paths change less than their levels, so it saves rounds.
 RELAXATION = 1.8
-#: Ranges of a channel beyond its ends from which on values count as no farther.
+#: Distance from the ends of a channel, in its ranges, at which values are clamped for the search.
 FARTHEST = 1000.0
 
 
 @quantizers.register("trellis")
 class TrellisQuantizer(AllocatedQuantizer):
-    """b bits a value, exactly, out of 2^(b+1) levels: which half of them a value may have, the values before it say.
+    """Exactly b bits per value out of 2^(b+1) levels, half of which are allowed, depending on the preceding values.
 
     The levels are fitted to the latents: companded ones first, then levels and best paths in turn (Lloyd's method
     through the trellis), where a level with few values moves with its neighbors. `spec.bits` is the average over the
     channels, 1 to 8; bits are allocated as by ``"allocated"``, at most 4 above the average. Files hold nothing but the
-    bits: paths begin in state 0, levels and allocation belong to the calibrated quantizer.
+    bits: paths start in state 0, levels and allocation belong to the calibrated quantizer.
 
-    The values of an image, channel after channel, are dealt to paths of at most `trellis_search.LONGEST` values. On a
-    Gaussian source the error is 1.3 dB (2 bits) to 1.7 dB (4 bits) below that of the best levels for values one by
-    one (Lloyd and Max). With calibration ``"minmax"`` and ``"percentile"`` the levels are the companded ones.
+    The values of an image, channel after channel, are dealt to paths of at most `LONGEST` values. On a Gaussian source
+    the error is 1.3 dB (2 bits) to 1.7 dB (4 bits) below that of the best levels for single values (Lloyd and Max).
+    With calibration ``"minmax"`` and ``"percentile"`` the levels are the companded ones.
 
     References
     ----------
@@ -59,9 +76,9 @@ class TrellisQuantizer(AllocatedQuantizer):
 
     def __init__(self, spec: QuantizerSpec, channels: int):
         super().__init__(spec, channels)
-        #: Levels of each channel in ascending order; behind its 2^(b+1) ones the last is repeated.
+        #: Levels of each channel in ascending order; the last of its 2^(b+1) is repeated to the end of the row.
         self.register_buffer("codebook", torch.zeros(channels, 2 ** (spec.bits + MOST_ABOVE_AVERAGE + 1)))
-        #: Width of uniform noise with the quantizer's error, in distances of the levels that a state allows.
+        #: Width of uniform noise as strong as the quantizer's error, in distances of the levels that a state allows.
         self.register_buffer("noise", torch.ones(channels))
 
     @property
@@ -80,7 +97,7 @@ class TrellisQuantizer(AllocatedQuantizer):
         if self.spec.calibration == "mse":
             codebook = refined(values, codebook, counts, ROUNDS if full else FOLLOWING_ROUNDS)
         if not torch.isfinite(codebook.float()[:, -1] - codebook.float()[:, 0]).all():
-            raise QuantizerError("the latents' range exceeds float32; the network has diverged, train it anew")
+            raise QuantizerError("the latents' range exceeds float32: the network has diverged; train it again")
         codebook = codebook.float().double()
         error = _error(values, codebook, counts)
         step = _steps(values, codebook, counts).square().mean(dim=1)
@@ -91,16 +108,13 @@ class TrellisQuantizer(AllocatedQuantizer):
         ):
             buffer.lerp_(target.to(buffer), share)
 
-    def reallocate(self, values: Tensor) -> bool:
-        table = distortions(values, self.spec.bits, self.fitted_error)[:, : self.spec.bits + MOST_ABOVE_AVERAGE + 1]
+    def distortions(self, values: Tensor) -> Tensor:
+        table = super().distortions(values)[:, : self.spec.bits + MOST_ABOVE_AVERAGE + 1]
         factors = [GAINS[min(bits, len(GAINS) - 1)] for bits in range(table.shape[1])]
-        table = table * torch.tensor(factors, dtype=table.dtype) * self.gains.cpu()[:, None]
-        before = self.allocation.clone()
-        self.allocation.copy_(allocate(table, self.spec.bits * self.channels))
-        return not torch.equal(before, self.allocation)
+        return table * torch.tensor(factors, dtype=table.dtype)
 
     def fitted_error(self, values: Tensor, levels: Tensor) -> Tensor:
-        return companded.fit(values, levels, self.spec.calibration, coarse=True)[-1]
+        return fit_companded(values, levels, self.spec.calibration, coarse=True)[-1]
 
     # --- use ------------------------------------------------------------------------------------------------------
 
@@ -110,7 +124,7 @@ class TrellisQuantizer(AllocatedQuantizer):
         integers = torch.zeros(y.shape, dtype=torch.int64, device=y.device)
         low, high = self._ends()
         if len(coded):
-            beyond = FARTHEST * (high - low)  # what is farther would drown the errors of all others on its path
+            beyond = FARTHEST * (high - low)  # farther values would swamp the errors of all others on their path
             rows = _rows(y.clamp(low - beyond, high + beyond)[:, coded])
             index = _chosen(rows, self.codebook[coded], self.levels[coded], images=len(y))
             integers[:, coded] = _images(index // 2, y[:, coded])
@@ -124,19 +138,19 @@ class TrellisQuantizer(AllocatedQuantizer):
         if len(coded):
             part = integers[:, coded]
             lowest = (part & 1).flatten(1).cpu().numpy()
-            parities = from_lanes(parities_of_states(to_lanes(lowest)), *lowest.shape)
+            parities = from_lanes(state_parities(to_lanes(lowest, LONGEST)), *lowest.shape)
             index = 2 * part + torch.from_numpy(parities.reshape(part.shape)).to(part.device)
             restored[:, coded] = _images(self.codebook[coded].gather(1, _rows(index)), part)
         return restored
 
     def step_of(self, y: Tensor) -> Tensor:
-        """Distance of the levels that a state allows, around `y`."""
+        """Return the distance of the levels that a state allows, around `y`."""
         self.require_ready()
         y = y.detach()
         return _images(_steps(_rows(y), self.codebook, self.levels), y)
 
     def noisy(self, y: Tensor, generator: torch.Generator) -> Tensor:
-        """`y` with uniform noise as strong as the quantizer's error on the latents it was calibrated with."""
+        """Add uniform noise as strong as the quantizer's error on its calibration latents."""
         width = self.step_of(y) * self.noise.view(1, -1, 1, 1)
         return y.clamp(*self._ends()) + centered_uniform(y, generator) * width
 
@@ -157,10 +171,10 @@ class TrellisQuantizer(AllocatedQuantizer):
 
 
 def refined(values: Tensor, codebook: Tensor, counts: Tensor, rounds: int) -> Tensor:
-    """Levels after `rounds` of best paths for the levels and best levels for the paths.
+    """Refine levels by `rounds` of best paths for the levels and best levels for the paths.
 
-    A level's shift, in distances of levels, is that to the mean of its values; differences between neighbors' shifts
-    are paid for with `STIFFNESS` values, so that many levels do not follow the accidents of a few values.
+    A level moves to the mean of its values, and differences between the moves of neighbors (in distances of levels) are
+    penalized by `STIFFNESS`, so that levels with few values do not overfit.
 
     Parameters
     ----------
@@ -203,17 +217,28 @@ def _smoothed(number: np.ndarray, wanted: np.ndarray) -> Tensor:
     return torch.from_numpy(solveh_banded(band, wanted))
 
 
+def state_parities(bits: np.ndarray) -> np.ndarray:
+    """Return state mod 2 before each value from the lowest bits of the integers, both of shape (steps, lanes)."""
+    after = np.array(NEXT).ravel()
+    state = np.zeros(bits.shape[1], np.int64)
+    states = np.empty(bits.shape, np.int64)
+    for step, lowest in enumerate(bits):
+        states[step] = state
+        state = after.take(2 * state + lowest)
+    return states & 1
+
+
 def _levels(widths: Tensor) -> Tensor:
     return torch.where(widths > 0, 2 ** (widths + 1), 1)
 
 
 def _companded_levels(values: Tensor, counts: Tensor, calibration: str, most: int) -> Tensor:
-    """Levels to begin with, fitted to values (C, n), float64, shape (C, most).
+    """Starting levels for values (C, n): float64, shape (C, most).
 
-    Equidistant in the coordinate of the best companded grid of as many bits, over its range or a little more. Behind a
-    channel's own levels the last is repeated.
+    They are equidistant in the coordinate of the best companded grid of as many bits, over its range or a little more.
+    A channel's last level is repeated to the end of the row.
     """
-    grid = companded.fit(values, torch.where(counts > 1, counts // 2, 1), calibration)[:4]
+    grid = fit_companded(values, torch.where(counts > 1, counts // 2, 1), calibration)[:4]
     mean, knee, low, high = (t.double()[:, None] for t in grid)
     top = (counts - 1)[:, None]
     place = torch.arange(most).expand(len(counts), -1).minimum(top)
@@ -233,12 +258,12 @@ def _error(values: Tensor, codebook: Tensor, counts: Tensor) -> Tensor:
 
 
 def _chosen(values: Tensor, codebook: Tensor, counts: Tensor, *, images: int = 0) -> Tensor:
-    """Index of each value's level on the best paths; values (C, n) follow each other by image, else by channel."""
+    """Index of each value's level on the best paths; paths run through all channels of an image, or through a channel."""
     channels, count = values.shape
     codebook = codebook.contiguous().to(values)
     near = torch.searchsorted(codebook, values.contiguous(), right=True) - 1
     top = counts[:, None]
-    # Squares of very large or small values are none in float32.
+    # Scaled, because squares of very large or small values overflow or vanish in float32.
     widest = (codebook[:, -1] - codebook[:, 0]).max()
     unit = torch.where(widest > 0, widest, 1.0)
     indices, costs = [], []
@@ -254,8 +279,7 @@ def _chosen(values: Tensor, codebook: Tensor, counts: Tensor, *, images: int = 0
     if images:
         blocks = blocks.transpose(1, 2)
     sequences = blocks.flatten(2).cpu().numpy()
-    # Steps of a path come one after the other, so fitting goes along shorter paths.
-    subsets = best_subsets(to_lanes(sequences, LONGEST if images else FITTING_LONGEST))
+    subsets = cheapest_path(to_lanes(sequences, LONGEST if images else FITTING_LONGEST), SUBSETS)
     found = torch.from_numpy(from_lanes(subsets, *sequences.shape[1:])).reshape(blocks.shape[1:])
     if images:
         found = found.transpose(0, 1)
@@ -263,7 +287,7 @@ def _chosen(values: Tensor, codebook: Tensor, counts: Tensor, *, images: int = 0
 
 
 def _steps(values: Tensor, codebook: Tensor, counts: Tensor) -> Tensor:
-    """Distance of every second level around values (C, n): from four levels, so that it is smooth."""
+    """Distance of every second level around values (C, n), from four levels so that it is smooth."""
     codebook = codebook.contiguous().to(values)
     near = torch.searchsorted(codebook, values.contiguous(), right=True) - 1
     top = (counts - 1)[:, None]

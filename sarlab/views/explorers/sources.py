@@ -71,7 +71,7 @@ def _training() -> Any:
 @functools.lru_cache(maxsize=16)
 def linear_network(reduction: int, channels: int) -> Any:
     """KLT of the embedded training scenes."""
-    from sarlab.models.registry import build_model
+    from sarlab.models.autoencoders import build_model
 
     spec = ModelSpec("klt", reduction, channels, "klt")
     return build_model(spec, seed=0, klt=_training().fit_klt(reduction, channels)).eval()
@@ -79,8 +79,8 @@ def linear_network(reduction: int, channels: int) -> Any:
 
 def networks(runs: str | Path = "runs") -> dict[str, Any]:
     """Names of networks → a function that makes them: linear ones, and those of finished runs in the folder `runs`."""
-    from sarlab.lab.results import read_manifest
     from sarlab.lab.experiment import load_network
+    from sarlab.lab.results import read_manifest
 
     found: dict[str, Any] = {
         f"KLT, stride {r}, {c} channels": functools.partial(linear_network, r, c) for r, c in LATENTS

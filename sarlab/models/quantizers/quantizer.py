@@ -1,0 +1,341 @@
+"""The quantizer contract: latent to integers to bytes and back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sarlab.errors import BitstreamError, QuantizerError
+from sarlab.models.quantizers.bitpacking import pack_bits, packed_bytes, read_header, unpack_bits, write_header
+from sarlab.registry import Registry
+from sarlab.specs import QuantizerSpec, spec_from_dict
+
+#: Stand-ins for rounding in training, the same names for every scheme.
+TRAINING_VIEWS = ("none", "noise", "ste", "mixed", "guide-noise")
+#: Share of a ``"mixed"`` training with noise; the rest uses straight-through rounding.
+MIXED_SWITCH = 0.5
+#: In training, ranges follow each of the first batches, later every so many-th: latents change less by then.
+FIRST, LATER = 50, 5
+#: Weight of a batch in ranges that follow a training, at first and later.
+FIRST_SHARE, LATER_SHARE = 0.1, 0.2
+
+Latents = Tensor | Iterable[Tensor]
+Synthesis = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """A quantized latent.
+
+    Parameters
+    ----------
+    integers : Tensor of int64, shape (N, C, h, w)
+        Non-negative; in channel c below 2^`Quantizer.widths`[c].
+    saturated : int
+        Values outside the quantizer's range, set to its nearest end.
+    side : bytes
+        Side information for the decoder, stored in every file.
+    """
+
+    integers: Tensor
+    saturated: int = 0
+    side: bytes = b""
+
+
+class Quantizer(nn.Module):
+    """Latent values → integers → bytes, and back::
+
+        y ──quantize──▶ integers + side ──pack──▶ bytes ──unpack──▶ ŷ
+        │                       └────────dequantize────────────────▶ ŷ
+        └──training_view──▶ ỹ, differentiable
+
+    A subclass sets `scheme_bits` and implements `_quantize`, `dequantize` and `step_of`. Ranges are buffers, or
+    parameters if they are learned, so that they are saved and moved with the module.
+
+    Raises
+    ------
+    QuantizerError
+        If the specification is impossible for this scheme.
+    """
+
+    #: Smallest and largest `spec.bits` of this scheme.
+    scheme_bits: tuple[int, int] = (2, 16)
+    #: Bytes of side information in every file.
+    side_bytes: int = 0
+
+    def __init__(self, spec: QuantizerSpec, channels: int):
+        super().__init__()
+        if channels < 1:
+            raise QuantizerError(f"a latent has at least 1 channel, not {channels}")
+        low, high = self.scheme_bits
+        if not low <= spec.bits <= high:
+            allowed = f"{low} bits per value" if low == high else f"{low} to {high} bits per value"
+            raise QuantizerError(f"quantizer '{spec.scheme}' has {allowed}; bits={spec.bits} is impossible")
+        for name, value, known in (
+            ("granularity", spec.granularity, ("tensor", "channel")),
+            ("calibration", spec.calibration, ("minmax", "percentile", "mse")),
+            ("training", spec.training, TRAINING_VIEWS),
+        ):
+            if value not in known:
+                raise QuantizerError(f"unknown {name} '{value}' of quantizer '{spec.scheme}'; use {', '.join(known)}")
+        self.spec = spec
+        self.channels = channels
+        #: Source of the noise and share of completed steps, for `forward`; set by the training loop.
+        self.generator: torch.Generator = torch.Generator().manual_seed(0)
+        self.progress = 0.0
+
+    # --- implemented by a scheme ----------------------------------------------------------------------------------
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Bits per packed value in each channel."""
+        return (self.spec.bits,) * self.channels
+
+    def calibrate(self, latents: Latents, *, synthesis: Synthesis | None = None) -> None:
+        """Fit the ranges to latents of training data and freeze them.
+
+        Parameters
+        ----------
+        latents : Tensor, shape (N, C, h, w), or iterable of such
+        synthesis : callable, optional
+            Decoder, latent → image. Schemes that weigh channels against each other measure with it the effect of each
+            channel's error on the image; without it, all channels count the same.
+        """
+        gather(latents, self.channels)
+
+    def _quantize(self, y: Tensor) -> Quantized:
+        raise NotImplementedError
+
+    def dequantize(self, quantized: Quantized) -> Tensor:
+        """Return the latent ŷ of integers, shape (N, C, h, w), float32."""
+        raise NotImplementedError
+
+    def step_of(self, y: Tensor) -> Tensor:
+        """Return the distance of neighboring levels at `y`, broadcastable to it."""
+        raise NotImplementedError
+
+    def observe(self, y: Tensor, progress: float) -> None:
+        """Update the ranges with a batch of training latents, shape (N, C, h, w), if they follow the training."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can round; False before a required calibration."""
+        return True
+
+    def accepted(self, quantized: Quantized) -> Quantized:
+        """Return `quantized` as read from a file; raise `BitstreamError` if no latent can have given it."""
+        return quantized
+
+    # --- common to all schemes ------------------------------------------------------------------------------------
+
+    def quantize(self, y: Tensor) -> Quantized:
+        """Quantize a latent of shape (N, C, h, w).
+
+        Raises
+        ------
+        QuantizerError
+            If `y` has NaN, infinity or another number of channels, or the quantizer is not calibrated.
+        """
+        with torch.no_grad():
+            return self._quantize(checked(y, self.channels))
+
+    def rounded(self, y: Tensor) -> Tensor:
+        """Return ŷ as a decoder gets it: real rounding, no gradient."""
+        return self.dequantize(self.quantize(y))
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Return the training view in training mode, else real rounding (or `y` itself before the calibration)."""
+        if self.training:
+            return self.training_view(y, generator=self.generator, progress=self.progress)
+        return self.rounded(y) if self.ready else y
+
+    def training_view(self, y: Tensor, *, generator: torch.Generator | None = None, progress: float = 0.0) -> Tensor:
+        """Apply the differentiable stand-in for rounding that `spec.training` names.
+
+        Parameters
+        ----------
+        y : Tensor, shape (N, C, h, w)
+        generator : torch.Generator, optional
+            Draws the noise; required by ``"noise"``, ``"mixed"`` and ``"guide-noise"``.
+        progress : float
+            Share of the training that is done, 0 to 1.
+
+        References
+        ----------
+        Noise: Ballé, Laparra & Simoncelli 2017. Straight-through: Bengio, Léonard & Courville 2013.
+        """
+        mode = self.spec.training
+        if mode == "none":
+            return y
+        if mode == "guide-noise":
+            # The guide's `QuantizationNoise`: the step of a range of 1, usually several times too small for a latent.
+            return y + centered_uniform(y, _required(generator, mode)) / (2**self.spec.bits - 1)
+        self.observe(checked(y, self.channels), progress)
+        if mode == "noise" or (mode == "mixed" and progress < MIXED_SWITCH):
+            return self.noisy(y, _required(generator, mode))
+        return self.straight_through(y)
+
+    def noisy(self, y: Tensor, generator: torch.Generator) -> Tensor:
+        """Add uniform noise as wide as the quantizer's step."""
+        return y + centered_uniform(y, generator) * self.step_of(y)
+
+    def straight_through(self, y: Tensor) -> Tensor:
+        """Round with the gradient of the identity."""
+        return y + (self.rounded(y) - y).detach()
+
+    def pack(self, y: Tensor | Quantized) -> bytes:
+        """Encode a latent (N, C, h, w): shape, side information, and each integer in exactly its bits."""
+        quantized = y if isinstance(y, Quantized) else self.quantize(y)
+        n, _, h, w = quantized.integers.shape
+        planes = quantized.integers.movedim(1, 0).reshape(self.channels, -1).cpu().numpy()
+        return write_header(n, h, w) + quantized.side + pack_bits(planes, self.widths)
+
+    def unpack(self, data: bytes) -> Tensor:
+        """Decode the latent ŷ from `pack`'s bytes, shape (N, C, h, w), float32.
+
+        Raises
+        ------
+        BitstreamError
+            If `pack` of this quantizer cannot have written the bytes.
+        """
+        return self.dequantize(self.unpack_integers(data))
+
+    def unpack_integers(self, data: bytes) -> Quantized:
+        """Decode integers and side information from `pack`'s bytes."""
+        (n, h, w), start = read_header(data)
+        body = start + self.side_bytes
+        if len(data) != body + packed_bytes(n * h * w, self.widths):
+            raise BitstreamError(
+                f"packed latent: {len(data)} bytes do not hold {n}×{self.channels}×{h}×{w} values of quantizer "
+                f"'{self.spec.scheme}'; the data is damaged or of another model"
+            )
+        planes = unpack_bits(data[body:], n * h * w, self.widths)
+        integers = torch.from_numpy(planes).reshape(self.channels, n, h, w).movedim(0, 1).contiguous()
+        return self.accepted(Quantized(integers.to(self.device), side=data[start:body]))
+
+    def bits(self, shape: Sequence[int]) -> int:
+        """Return the bits of a packed latent of `shape` (N, C, h, w) or (C, h, w), header and side included."""
+        n, h, w = self._checked_shape(shape)
+        return 8 * (len(write_header(n, h, w)) + self.side_bytes + packed_bytes(n * h * w, self.widths))
+
+    def nominal_bits(self, shape: Sequence[int]) -> int:
+        """Return values times bits per value, the accounting of the column ``nominal_cr``."""
+        n, h, w = self._checked_shape(shape)
+        return n * self.channels * h * w * self.spec.bits
+
+    def config(self) -> dict[str, Any]:
+        """Return the JSON-compatible input of `quantizer_from_config`, which rebuilds it together with `state_dict`."""
+        return {"spec": dataclasses.asdict(self.spec), "channels": self.channels}
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the ranges; the CPU if there are none."""
+        for tensor in (*self.buffers(), *self.parameters()):
+            return tensor.device
+        return torch.device("cpu")
+
+    def _checked_shape(self, shape: Sequence[int]) -> tuple[int, int, int]:
+        full = (1, *shape) if len(shape) == 3 else tuple(shape)
+        if len(full) != 4 or full[1] != self.channels or min(full) < 1:
+            raise QuantizerError(f"a latent of {self.channels} channels has shape (N, C, h, w), not {tuple(shape)}")
+        return full[0], full[2], full[3]
+
+
+class CalibratedQuantizer(Quantizer):
+    """A quantizer with ranges from data, calibrated once or following a training; a subclass implements `follow`."""
+
+    calibrated: Tensor
+    observed: Tensor
+
+    def __init__(self, spec: QuantizerSpec, channels: int):
+        super().__init__(spec, channels)
+        self.register_buffer("calibrated", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("observed", torch.zeros((), dtype=torch.int64))
+
+    def follow(self, values: Tensor, share: float) -> None:
+        """Move the ranges by `share` of the way towards those of values by channel, shape (C, n)."""
+        raise NotImplementedError
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.calibrated)
+
+    def require_ready(self) -> None:
+        """Raise `QuantizerError` before the first calibration."""
+        if not self.ready:
+            raise QuantizerError(f"quantizer '{self.spec.scheme}' has no ranges yet; calibrate it with training data")
+
+    def calibrate(self, latents: Latents, *, synthesis: Synthesis | None = None) -> None:
+        self.follow(gather(latents, self.channels), 1.0)
+        self.calibrated.fill_(True)
+
+    def observe(self, y: Tensor, progress: float) -> None:
+        seen = int(self.observed)
+        self.observed += 1
+        if not self.ready:
+            self.calibrate(y)
+        elif seen < FIRST or seen % LATER == 0:
+            self.follow(gather(y, self.channels), FIRST_SHARE if seen < FIRST else LATER_SHARE)
+
+
+quantizers: Registry[type[Quantizer]] = Registry("quantizer", "sarlab.quantizers", QuantizerError)
+
+
+def build_quantizer(spec: QuantizerSpec, channels: int, *, seed: int = 0) -> Quantizer:
+    """Build the quantizer of `spec` for a latent of `channels` channels; `seed` is that of its training noise."""
+    quantizer = quantizers[spec.scheme](spec, channels)
+    quantizer.generator.manual_seed(seed)
+    return quantizer
+
+
+def quantizer_from_config(config: Mapping[str, Any]) -> Quantizer:
+    """Build the quantizer of a saved `config`; load its state_dict afterwards."""
+    if set(config) != {"spec", "channels"} or not isinstance(config["channels"], int):
+        raise QuantizerError(
+            "a saved quantizer is {'spec': …, 'channels': …}; this one is damaged or of another version"
+        )
+    return build_quantizer(spec_from_dict(QuantizerSpec, config["spec"]), config["channels"])
+
+
+def checked(y: Tensor, channels: int) -> Tensor:
+    """Return `y` as float32, detached; raise `QuantizerError` unless it is a finite latent of `channels` channels."""
+    if not isinstance(y, Tensor) or y.ndim != 4 or 0 in y.shape or not y.is_floating_point():
+        found = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
+        raise QuantizerError(f"a latent is a non-empty floating-point tensor (N, C, h, w), not {found}")
+    if y.shape[1] != channels:
+        raise QuantizerError(f"this quantizer was built for {channels} channels; the latent has {y.shape[1]}")
+    y = y.detach().float()
+    bad = int((~torch.isfinite(y)).sum())
+    if bad:
+        raise QuantizerError(f"the latent has {bad} NaN or infinite values of {y.numel()}; check its network and input")
+    return y
+
+
+def gather(latents: Latents, channels: int) -> Tensor:
+    """Return all values of the latents by channel, shape (C, values), float32, on the CPU."""
+    batches = [latents] if isinstance(latents, Tensor) else list(latents)
+    batches = [b for b in batches if not (isinstance(b, Tensor) and b.numel() == 0)]
+    if not batches:
+        raise QuantizerError("no latents to calibrate with; give at least one batch of training data")
+    return torch.cat([checked(b, channels).cpu().movedim(1, 0).reshape(channels, -1) for b in batches], dim=1)
+
+
+def centered_uniform(y: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw from −½ … ½ in the shape and on the device of `y`, float32."""
+    return (torch.rand(y.shape, generator=generator, device=generator.device, dtype=torch.float32) - 0.5).to(y.device)
+
+
+def nonzero(step: Tensor) -> Tensor:
+    """Replace steps of zero by one, to divide by them."""
+    return torch.where(step > 0, step, torch.ones_like(step))
+
+
+def _required(generator: torch.Generator | None, mode: str) -> torch.Generator:
+    if generator is None:
+        raise QuantizerError(f"training with '{mode}' draws noise: give a torch.Generator")
+    return generator
