@@ -255,7 +255,7 @@ class Comparison:
         if not isinstance(reference, Reference):
             reference = Reference(reference, **keywords)
         elif keywords:
-            raise MetricError(f"{', '.join(keywords)} belong to the Reference; give them there")
+            raise MetricError(f"a Reference has its own {', '.join(keywords)}; give them when it is made")
         self.memo: dict[Any, Any] = {}
         self.reference: Reference = reference
         self.reference_db, test, self.valid = pair(reference.db, test_db)
@@ -359,8 +359,8 @@ def define(name: str, label: str, **fields: Any) -> Callable[[Function], Functio
 
 def define_against_clean(name: str, label: str, compute: Callable[[Comparison], float], **fields: Any) -> None:
     """Register a metric once more, against the speckle-free scene instead of the recorded one."""
-    fields = {"group": "reflectivity", **fields}
-    define(name, f"{label} against clean", needs_clean=True, **fields)(lambda case: compute(against_clean(case)))
+    decorate = define(name, f"{label} against clean", group="reflectivity", needs_clean=True, **fields)
+    decorate(lambda case: compute(against_clean(case)))
 
 
 def described() -> list[Metric]:
@@ -403,7 +403,7 @@ def score(reference_db: Any, test_db: Any, *, columns: Iterable[str] | None = No
     test_db : array_like, shape (height, width)
         The reconstruction, intensity in dB.
     columns : iterable of str, optional
-        Names of metrics; default: all that are registered.
+        Names of metrics; default: all.
     clip : (low, high)
         Range in dB, the convention of PSNR for this polarization; required for an array.
     looks, clean_db, windows, seed : optional

@@ -258,7 +258,7 @@ def _bias_at_scale(case: Comparison, side: int) -> float:
 
 
 for _side in SCALES:
-    _fields = {
+    _fields: dict[str, Any] = {
         "unit": "dB", "domain": f"intensity, {_side}×{_side} means, then dB", "source": "definition (multilooking)",
     }  # fmt: skip
     _rmse = partial(_rmse_at_scale, side=_side)

@@ -144,7 +144,7 @@ def _median(looks: np.ndarray) -> float:
 
 @scalar
 def enl(intensity: Any, *, windows: Sequence[Sequence[int]] | None = None) -> float:
-    """Equivalent number of looks: median of mean² / variance of linear intensity over homogeneous windows.
+    """Equivalent number of looks: median of mean² / variance over homogeneous windows; dimensionless, in (0, ∞).
 
     Parameters
     ----------
@@ -152,11 +152,6 @@ def enl(intensity: Any, *, windows: Sequence[Sequence[int]] | None = None) -> fl
         Linear intensity; NaN = nodata.
     windows : sequence of (row, column, height, width), optional
         Default: `homogeneous_windows` of this image.
-
-    Returns
-    -------
-    float
-        In (0, ∞), dimensionless.
 
     References
     ----------

@@ -232,8 +232,8 @@ def residual_whiteness(case: Comparison) -> float:
 
 
 @_frequency(
-    "residual_autocorrelation_error", "Error's correlation unlike speckle", unit="1", better="zero", valid_range=(0, 2),
-    source="this project",
+    "residual_autocorrelation_error", "Autocorrelation of the error vs. speckle", unit="1", better="zero",
+    valid_range=(0, 2), source="this project",
 )  # fmt: skip
 def residual_autocorrelation_error(case: Comparison) -> float:
     """RMS difference between the autocorrelations of error and speckle at lags up to 4; 0 if the error resembles speckle.
@@ -247,7 +247,7 @@ def residual_autocorrelation_error(case: Comparison) -> float:
 
 
 @_frequency(
-    "residual_spectrum_error_db", "Error's spectrum unlike speckle", unit="dB", better="zero", valid_range=(0, np.inf),
+    "residual_spectrum_error_db", "Spectrum of the error vs. speckle", unit="dB", better="zero", valid_range=(0, np.inf),
     source="Blackman & Tukey 1958 (estimator); this project",
 )  # fmt: skip
 def residual_spectrum_error_db(case: Comparison) -> float:

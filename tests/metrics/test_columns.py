@@ -45,16 +45,13 @@ def test_every_column_is_described_and_inside_its_range(scene):
 def test_an_equal_image_is_perfect_in_every_column(scene):
     recorded, _, _ = scene
     scores = score(recorded, recorded, clip=CLIP, looks=4.4)
+    perfect = {"zero": 0, "lower": 0, "one": 1}
     for metric in described():
         value = scores[metric.name]
-        if metric.needs_clean or metric.name.endswith("_floor"):
+        if metric.needs_clean or metric.name.endswith(("_floor", "whiteness")) or math.isnan(value):
             continue
-        if metric.better == "zero" and not math.isnan(value):
-            assert value == pytest.approx(0, abs=1e-9), metric.name
-        if metric.better == "one" and not math.isnan(value) and not metric.name.endswith("whiteness"):
-            assert value == pytest.approx(1), metric.name
-        if metric.better == "lower" and not math.isnan(value):
-            assert value == pytest.approx(0, abs=1e-9), metric.name
+        if metric.better in perfect:
+            assert value == pytest.approx(perfect[metric.better], abs=1e-9), metric.name
 
 
 def test_a_reference_made_once_gives_the_same_scores(scene):
@@ -97,19 +94,6 @@ def test_a_new_metric_is_one_function_and_one_registration(scene):
             )(lambda case: 0.0)  # fmt: skip
     finally:
         metrics._items.pop("median_error_db")
-
-
-def test_a_package_adds_metrics_through_its_entry_point(monkeypatch):
-    from sarlab.registry import Registry
-
-    own: Registry[Metric] = Registry("metric", "sarlab.metrics", MetricError)
-
-    class Entry:
-        def load(self):
-            own.register("theirs")("their metric")
-
-    monkeypatch.setattr("sarlab.registry.entry_points", lambda group: [Entry()] if group == "sarlab.metrics" else [])
-    assert own["theirs"] == "their metric"
 
 
 def test_direction_is_checked():
@@ -166,9 +150,8 @@ def test_constant_images_are_defined(shape, fill):
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 7), (17, 1000), (40, 40)])
 def test_small_images_are_defined(shape):
-    rng = np.random.default_rng(3)
-    x = rng.normal(-10, 5, shape)
-    assert_defined(score(x, x + rng.normal(0, 1, shape), clip=CLIP, looks=1.0, clean_db=x * 0 - 10))
+    x, noise = np.random.default_rng(3).normal(-10, 5, (2, *shape))
+    assert_defined(score(x, x + noise / 5, clip=CLIP, looks=1.0, clean_db=x * 0 - 10))
 
 
 @pytest.mark.parametrize("share", [0.001, 0.3, 0.999])

@@ -93,11 +93,6 @@ def test_given_windows_are_used_and_nodata_left_out():
     assert enl(image, windows=[window]) == pytest.approx(samples.mean() ** 2 / samples.var())
 
 
-def test_looks_are_those_of_intensity_not_amplitude():
-    amplitude = np.sqrt(speckle(1.0))
-    assert enl(amplitude**2) == pytest.approx(1, rel=0.04)
-
-
 def test_ratio_uses_the_windows_of_the_original():
     rng = np.random.default_rng(7)
     image = speckle(4.0)

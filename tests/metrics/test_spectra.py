@@ -166,7 +166,8 @@ def test_spectrum_error_of_a_known_tilt():
     tilted = flat.copy()
     frequency = np.hypot(np.fft.fftfreq(64)[:, None], np.fft.fftfreq(64)[None])
     tilted[frequency < BANDS[4]] = 3.0
-    before, after = band_powers(flat), band_powers(tilted)
-    expected = np.mean(np.abs(10 * np.log10((after / after.sum()) / (before / before.sum()))))
+    # the share of the tripled half rises to 3p / (1 + 2p), that of the other falls to (1 − p) / (1 + 2p)
+    power = band_powers(flat)
+    total = 1 + 2 * power[:4].sum() / power.sum()
+    expected = 5 * np.log10(3 / total) + 5 * np.log10(total)
     assert spectrum_error(flat, tilted) == pytest.approx(expected)
-    assert expected > 1
