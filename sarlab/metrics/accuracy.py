@@ -83,8 +83,8 @@ define_against_clean("bias_clean_db", "Radiometric bias", bias_db, **_bias)
 def added_radiometric_std_db(case: Comparison) -> float:
     """Standard deviation that coding adds to a homogeneous area, 10·log10(1 + σ/μ) dB of linear intensity.
 
-    σ/μ is the median of Î − I over homogeneous windows of the original. It has the form of the radiometric resolution
-    10·log10(1 + 1/√L), with which it compares.
+    σ/μ is that of Î − I, the median over homogeneous windows of the original. The formula is that of the radiometric
+    resolution, 10·log10(1 + 1/√L), with which it compares.
 
     References
     ----------

@@ -4,8 +4,8 @@ Speckle of L looks is a gamma factor of the intensity. In nepers (ln I) it has v
 4.343·√ψ′(L). The first functions are closed forms of that.
 
 Reverse water-filling gives the rate-distortion curve of a Gaussian process with the measured power spectrum. Any source of
-this spectrum can be coded with as few bits in principle, so a codec above the line can still improve. It bounds nothing
-from below: images are neither Gaussian nor stationary, so a codec may be better. The means of the windows are not counted.
+this spectrum can be coded with as few bits in principle, so a codec above the line can still improve. It is no lower bound:
+images are neither Gaussian nor stationary, so a codec may be better. The means of the windows are not counted.
 With an ideal entropy-coded *scalar* quantizer behind an ideal transform the line lies higher, by 0.254 bit at high rate.
 
 Blahut-Arimoto computes the rate-distortion function of a discrete source.

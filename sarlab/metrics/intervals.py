@@ -1,8 +1,8 @@
 """Confidence intervals of a mean over independent observations: acquisitions, or trainings from different seeds.
 
 Scenes of one acquisition share orbit, weather and season, and tiles of one scene share even more, so they are averaged
-first: an observation is one acquisition. Student's t then allows for how few there are. A bootstrap over three or four
-means would cover the truth in 75 to 79 % of cases instead of 95 %, so below five observations their range is reported.
+first: an observation is one acquisition. Student's t allows for how few there are. Below five observations, their range
+is reported instead; a bootstrap over three or four means would cover the truth in only 75 to 79 % of cases.
 """
 
 from __future__ import annotations
