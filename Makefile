@@ -7,7 +7,9 @@ PLAN ?= quick
 SCENES ?=
 QUANTITY ?=
 RUNS ?= runs
-SWEEP := $(if $(SCENES),--scenes $(SCENES)) $(if $(QUANTITY),--quantity $(QUANTITY)) --runs $(RUNS)
+# a value as one word for the shell, with its spaces and quotes
+quoted = '$(subst ','\'',$(1))'
+SWEEP = $(if $(SCENES),--scenes $(call quoted,$(SCENES))) $(if $(QUANTITY),--quantity $(QUANTITY)) --runs $(call quoted,$(RUNS))
 
 .DEFAULT_GOAL := help
 .PHONY: help book report lab test check-slow lint benchmarks clean install
@@ -21,12 +23,13 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	  || { echo "sarlab needs Python 3.11 to 3.13; '$(PYTHON)' is $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lab,dask,book,dev]'
+	@echo "Installing sarlab and its libraries into $(VENV): some minutes, about 3 GB"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[lab,slurm,book,dev]'
 	@touch $@
 
 book: install ## run the sweep PLAN=quick [SCENES=… QUANTITY=…] and render the report
-	$(BIN)/sarlab sweep $(PLAN) $(SWEEP)
-	$(BIN)/sarlab report --plan $(PLAN) $(SWEEP) --out _build
+	$(BIN)/sarlab sweep $(call quoted,$(PLAN)) $(SWEEP)
+	$(BIN)/sarlab report --plan $(call quoted,$(PLAN)) $(SWEEP) --out _build
 
 report: install ## render the tracked book from its published tables, without training
 	$(BIN)/sarlab report --published --out _build

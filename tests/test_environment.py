@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,17 @@ def test_make_installs_the_same():
     makefile = (ROOT / "Makefile").read_text()
     extras = ",".join(PROJECT["optional-dependencies"])
     assert re.search(rf"install .*-c constraints\.txt -e '\.\[{extras}\]'", makefile)
+
+
+def test_make_passes_paths_with_spaces_and_quotes_as_one_word():
+    command = ["make", "-n", "book", "SCENES=my scenes/it's.tif", "QUANTITY=db", "RUNS=my runs", "PLAN=a plan.toml"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for verb, plan in (("sweep", ["a plan.toml"]), ("report", ["--plan", "a plan.toml"])):
+        (line,) = (line for line in shown.splitlines() if f"/sarlab {verb} " in line)
+        words = shlex.split(line)[2:]
+        assert words[: len(plan)] == plan
+        for option, value in (("--scenes", "my scenes/it's.tif"), ("--quantity", "db"), ("--runs", "my runs")):
+            assert words[words.index(option) + 1] == value
 
 
 def test_constraints_pin_every_requirement_within_its_range_and_name_no_address():

@@ -237,11 +237,8 @@ def _local_cluster(jobs: Sequence[Job], settings: Settings) -> Any:
     import dask
     import distributed
 
-    # Anyone on this machine could send code to an unencrypted cluster.
-    try:
-        security: Any = distributed.Security.temporary()
-    except ImportError:  # cryptography is not installed
-        security = None
+    # Encrypted, because anyone on this machine could send code to an open cluster.
+    security = distributed.Security.temporary()
     # Dask's own default makes malloc return memory at every step, which doubles the time of a training.
     environment = thread_environment(threads_of(jobs))
     with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}), _interrupts_blocked():
