@@ -1,4 +1,4 @@
-"""An experiment is a function: one run specification → a trained network, tidy rows, a folder of files.
+"""An experiment is a function: run specification → trained network, tidy rows, folder of files.
 
 ::
 
@@ -6,8 +6,8 @@
                                                                                       │
     runs/<run_id>/  weights.safetensors  rows.csv  history.csv  examples.npz  spec.json  manifest.json (last)
 
-The notebook `run_experiment` calls the same function and shows what comes back. This module and all it imports need
-nothing but torch, NumPy, SciPy, pandas, scikit-image and safetensors, so that it runs on a bare GPU machine.
+The notebook `run_experiment` calls the same function and shows its outcome. This module needs only torch, NumPy, SciPy,
+pandas, scikit-image, safetensors and filelock, so that it runs on a bare GPU machine.
 """
 
 from __future__ import annotations
@@ -54,21 +54,19 @@ from sarlab.specs import QuantizerSpec, RunSpec
 
 #: Called with (step, steps, loss) at each validation.
 Progress = Callable[[int, int, float], None]
-#: Training views with steps that follow the latents, and so need a range to begin with.
+#: Trainings with a quantizer whose step follows the latents, so that it needs a range to begin with.
 FOLLOWING = ("noise", "ste", "mixed")
-#: Columns of `training_costs`, which runs that share weights share too.
+#: Columns of the cost of a training, which runs that share weights have in common.
 TRAINING_COSTS = ("train_seconds", "train_pixels_per_s", "collapsed", "best_step")
-#: How often to look whether a run of another process is done.
+#: Seconds between looks at a run of another process.
 WAIT_SECONDS = 0.5
-#: Files of a complete run.
-RESULT_FILES = (
-    *("spec.json", "rows.csv", "history.csv", "weights.safetensors", "quantizer.safetensors", "examples.npz"),
-)
+#: Files of a complete run besides its manifest.
+FILES = ("spec.json", "rows.csv", "history.csv", "weights.safetensors", "quantizer.safetensors", "examples.npz")
 
 
 @dataclass
 class Outcome:
-    """What an experiment leaves.
+    """Result of an experiment.
 
     Parameters
     ----------
@@ -80,7 +78,6 @@ class Outcome:
     examples : dict
         ``"<scene>/<band>"`` → {"original", "reconstruction", "latent"} as arrays.
     folder : Path
-        Where it is kept.
     manifest : dict
     """
 
@@ -111,7 +108,7 @@ def run(
     folder : path
         Folder of this run. A checkpoint found there is resumed.
     device : str
-        ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
+        ``"auto"`` (CUDA if available), ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
     progress : callable, optional
         Called with (step, steps, loss).
     time_budget : float, optional
@@ -134,9 +131,9 @@ def run(
     if not overwrite:
         _keep_other(folder, spec, split.digest)
     with hold(folder), cpu_threads(spec.train.threads):
-        if is_complete(folder, digest):
+        if is_complete(folder, digest):  # by another process, just now
             return load(folder)
-        return _run(spec, split, digest, folder, pick_device(device), progress, time_budget)
+        return _run(spec, split, folder, pick_device(device), progress=progress, time_budget=time_budget)
 
 
 def _keep_other(folder: Path, spec: RunSpec, data_digest: str) -> None:
@@ -153,18 +150,11 @@ def _keep_other(folder: Path, spec: RunSpec, data_digest: str) -> None:
 
 
 class OutOfTime(SarlabError):
-    """The time budget ended; the run goes on from its checkpoint next time."""
+    """The time budget ended; the run resumes from its checkpoint next time."""
 
 
-def _run(
-    spec: RunSpec,
-    split: Split,
-    digest: str,
-    folder: Path,
-    device: torch.device,
-    progress: Progress | None,
-    time_budget: float | None,
-) -> Outcome:
+def _run(spec: RunSpec, split: Split, folder: Path, device: torch.device, **limits: Any) -> Outcome:
+    """Train or take over weights, measure, and write the folder; `limits` are progress and time budget."""
     started, start = now(), time.perf_counter()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -173,39 +163,43 @@ def _run(
     klt = build_model(replace(spec.model, architecture="klt", init="klt"), seed=spec.seed, klt=basis).to(device)
     model = build_model(spec.model, seed=spec.seed, klt=basis).to(device)
     quantizer = build_quantizer(spec.quantizer, spec.model.latent_channels, seed=spec.seed).to(device)
-    # A run takes its weights over, or its training starts from somewhere else than its seed.
-    other = base_of(spec) or start_of(spec)
+    # A run takes over the weights of another, or its training starts from them instead of its seed.
+    base = base_of(spec)
+    other = base or start_of(spec)
     if other is not None:
         place = folder.parent / run_id(other, split.digest)
-        wait_and_run(other, place, device=str(device), progress=progress, time_budget=time_budget)
+        wait_and_run(other, place, device=str(device), **limits)
         model.load_state_dict(leading_weights(load_network(place).state_dict(), model))
-    if base_of(spec) is None:
-        history = fit(spec, model, quantizer, data, folder, device, progress, time_budget)
-        course, costs = history_frame(history), training_costs(history)
+    if base is None:
+        history, costs = fit(spec, model, quantizer, data, folder, device, **limits)
     else:
         trained = load(place)
-        course, costs = trained.history, {name: trained.rows[name].iloc[0] for name in TRAINING_COSTS}
+        history, costs = trained.history, {name: trained.rows[name].iloc[0] for name in TRAINING_COSTS}
     model.eval()
     latents = training_latents(model, data, device)
     quantizer.calibrate(latents, synthesis=model.synthesis)
     plain = build_quantizer(QuantizerSpec(), spec.model.latent_channels).to(device)
     rows, examples = measure(spec, split, model, quantizer, frequencies(quantizer, latents), klt, plain, device)
-    costs |= {
+    name, digest = run_id(spec, split.digest), run_hash(spec, split.digest)
+    common = {
+        "run_id": name,
+        "hash": digest,
+        **costs,
         "parameters": count_parameters(model),
         "macs_per_pixel": macs_per_pixel(model),
         "peak_memory_mb": peak_memory_mb(device),
         **throughput(model, device),
+        "threads": spec.train.threads,
+        "device": device_name(device),
     }
-    name = run_id(spec, split.digest)
-    common = {"run_id": name, "hash": digest, **costs, "threads": spec.train.threads, "device": device_name(device)}
-    rows = pd.concat([rows, pd.DataFrame(common, index=rows.index)], axis=1)
-    outcome = Outcome(spec, name, digest, order_columns(rows), course, examples, folder)
+    rows = order_columns(pd.concat([rows, pd.DataFrame(common, index=rows.index)], axis=1))
+    outcome = Outcome(spec, name, digest, rows, history, examples, folder)
     save(outcome, model, quantizer, split, device=device, started=started, seconds=time.perf_counter() - start)
     return outcome
 
 
 def wait_and_run(spec: RunSpec, folder: Path, **options: Any) -> Outcome:
-    """`run`, after whoever is running it now."""
+    """Run the experiment, waiting while another process runs it."""
     while True:
         try:
             return run(spec, folder, **options)
@@ -220,10 +214,18 @@ def fit(
     data: TrainingData,
     folder: Path,
     device: torch.device,
+    *,
     progress: Progress | None,
     time_budget: float | None,
-) -> History:
-    """Train in place, with the quantizer or random tails between analysis and synthesis where the specification says so."""
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Train in place, with the quantizer or random tails after the analysis if the specification asks for them.
+
+    Returns
+    -------
+    history : DataFrame
+    costs : dict
+        Columns `TRAINING_COSTS`.
+    """
     linear, seen = spec.model.architecture == "klt", spec.quantizer.training
     hook: LatentHook | None = None if linear or seen == "none" else quantizer
     if spec.train.curve == "nested" and not linear:
@@ -242,56 +244,46 @@ def fit(
         time_budget=time_budget,
     )
     if history.stopped == "time budget":
-        raise OutOfTime(f"{folder.name}: stopped at step {history.steps_done} of {steps_of(spec)}; run again to go on")
+        raise OutOfTime(
+            f"{folder.name}: stopped at step {history.steps_done} of {steps_of(spec)}; run again to continue"
+        )
     if history.stopped == "diverged":
         raise TrainingError(f"{spec.label}: the loss became infinite at step {history.steps_done}; lower learning_rate")
-    return history
-
-
-def training_costs(history: History) -> dict[str, Any]:
-    """Columns of a row that say what the training took."""
-    return {
-        "train_seconds": history.seconds,
-        "train_pixels_per_s": history.pixels_per_second or np.nan,
-        "collapsed": history.collapsed,
-        "best_step": history.best_step,
-    }
+    costs = (history.seconds, history.pixels_per_second or np.nan, history.collapsed, history.best_step)
+    return history_frame(history), dict(zip(TRAINING_COSTS, costs, strict=True))
 
 
 @torch.no_grad()
 def training_latents(model: Autoencoder, data: TrainingData, device: torch.device) -> list[torch.Tensor]:
-    """Latents of the training scenes, (1, C, h, w) each: what quantizers and their tables are calibrated with."""
+    """Latents of the training scenes, (1, C, h, w) each, to calibrate quantizers and fit frequencies."""
     return [model.analysis(raster.values[None, None].to(device)) for raster in data.training]
 
 
 def history_frame(history: History) -> pd.DataFrame:
-    """Course of a training as a table: recorded steps and validations, outer-joined by step."""
-    recorded = pd.DataFrame(
-        {
-            "step": history.steps,
-            "loss": history.losses,
-            "gradient_norm": history.gradient_norms,
-            "learning_rate": history.learning_rates,
-        }
-    )
-    looks = pd.DataFrame(
-        [
-            {
-                "step": look.step,
-                "validation_db": look.psnr_db,
-                "spread": look.spread,
-                **{f"gradient_norm/{layer}": norm for layer, norm in look.gradient_norms.items()},
-            }
-            for look in history.validations
-        ]
-    )
-    if recorded.empty:
+    """Recorded steps and validations of a training as a table, outer-joined by step."""
+    if not history.steps:
         return pd.DataFrame(columns=HISTORY_COLUMNS[1:])
-    return recorded.merge(looks, on="step", how="outer").sort_values("step", ignore_index=True)
+    recorded = {
+        "step": history.steps,
+        "loss": history.losses,
+        "gradient_norm": history.gradient_norms,
+        "learning_rate": history.learning_rates,
+    }
+    validations = [
+        {
+            "step": look.step,
+            "validation_db": look.psnr_db,
+            "spread": look.spread,
+            **{f"gradient_norm/{layer}": norm for layer, norm in look.gradient_norms.items()},
+        }
+        for look in history.validations
+    ]
+    joined = pd.DataFrame(recorded).merge(pd.DataFrame(validations), on="step", how="outer")
+    return joined.sort_values("step", ignore_index=True)
 
 
 def follow(folder: Path, progress: Progress | None) -> Callable[[History, int], None]:
-    """Progress of a training that also leaves ``progress.json`` in the folder of the run, for ``sarlab status``."""
+    """Progress of a training that also writes ``progress.json`` into the folder of the run, for ``sarlab status``."""
 
     def report(history: History, steps: int) -> None:
         loss = history.losses[-1] if history.losses else float("nan")
@@ -319,7 +311,8 @@ def save(
     """Write everything, the manifest last: a folder with a manifest is complete."""
     spec, folder = outcome.spec, outcome.folder
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST).unlink(missing_ok=True)
+    for name in (MANIFEST, *FILES):  # of another experiment
+        (folder / name).unlink(missing_ok=True)
     write_json(folder / "spec.json", spec.to_dict())
     write_table(outcome.rows, folder / "rows.csv")
     write_table(outcome.history, folder / "history.csv")
@@ -332,12 +325,11 @@ def save(
     if quantizer.state_dict():
         write_tensors(folder / "quantizer.safetensors", quantizer.state_dict(), quantizer.config())
     with replacing(folder / "examples.npz") as temporary:
-        # Typed loosely: NumPy has a parameter of its own beside the names of arrays.
         arrays: dict[str, Any] = {
             f"{key}/{part}": array for key, parts in outcome.examples.items() for part, array in parts.items()
         }
         np.savez_compressed(temporary, **arrays)
-    names = [path.name for path in sorted(folder.iterdir()) if path.name in RESULT_FILES]
+    written = [folder / name for name in sorted(FILES) if (folder / name).is_file()]
     outcome.manifest = {
         "run_id": outcome.run_id,
         "hash": outcome.hash,
@@ -351,12 +343,10 @@ def save(
         "finished": now(),
         "seconds": round(seconds, 2),
         **environment(),
-        "files": {
-            name: {"bytes": (folder / name).stat().st_size, "sha256": file_digest(folder / name)} for name in names
-        },
+        "files": {path.name: {"bytes": path.stat().st_size, "sha256": file_digest(path)} for path in written},
     }
     write_json(folder / MANIFEST, outcome.manifest)
-    # Half-written files of processes that were killed go too; the notebook's may be another process' at work.
+    # Files that killed processes left half-written go too; that of the notebook may belong to a process at work.
     halves = (path for path in folder.glob(".*.tmp*") if path.suffix != ".ipynb")
     for leftover in (*folder.glob("checkpoint*"), *halves, folder / PROGRESS):
         leftover.unlink(missing_ok=True)
@@ -392,7 +382,7 @@ def load(folder: str | Path) -> Outcome:
 
 
 def load_network(folder: str | Path) -> Autoencoder:
-    """Trained network of a complete run."""
+    """Load the trained network of a complete run."""
     return load_model(Path(folder) / "weights.safetensors").model
 
 

@@ -1,4 +1,4 @@
-"""Results: tables and their types, the manifest of a run, the tables of a book, and where book and notebooks are."""
+"""Results: tables and their types, the manifest of a run, the tables of a book, the folders of book and notebooks."""
 
 from __future__ import annotations
 
@@ -23,59 +23,38 @@ from sarlab.files import replacing
 PACKAGE = Path(__file__).resolve().parents[1]
 MANIFEST = "manifest.json"
 
-#: Columns that describe a row of a laboratory run, in the order of the table. Metrics follow them.
+#: Columns of a row of a run, in the order of the table; further metrics follow them.
 RUN_COLUMNS = [
-    *("run_id", "hash", "plan", "experiment", "architecture", "init", "spatial_reduction", "latent_channels"),
-    *("width", "depth", "quantizer", "bits", "granularity", "calibration", "quantizer_training"),
-    *("steps", "batch_size", "patch_size", "seed", "scene", "band", "split"),
-    *("acquisition", "simulated", "looks", "seen_in_training", "dimension_ratio", "nominal_cr", "measured_cr"),
-    *(
-        "bpp",
-        "bytes",
-        "coded_bpp",
-        "coded_bytes",
-        "coded_cr",
-        "ideal_bpp",
-        "native_bits",
-        "pixels",
-        "clip_low",
-        "clip_high",
-    ),
-    *("psnr_db", "psnr_amplitude", "rmse_db", "ssim", "ms_ssim", "enl_original", "enl_reconstructed"),
-    *("enl_ratio", "epi_roa", "bias_db", "gain_over_klt_db"),
-    *("parameters", "macs_per_pixel", "train_seconds", "train_pixels_per_s", "encode_mpx_per_s"),
-    *("decode_mpx_per_s", "peak_memory_mb", "threads", "device", "reason"),
-]
+    "run_id", "hash", "plan", "experiment", "architecture", "init", "spatial_reduction", "latent_channels", "width",
+    "depth", "quantizer", "bits", "granularity", "calibration", "quantizer_training", "steps", "batch_size",
+    "patch_size", "seed", "scene", "band", "split", "acquisition", "simulated", "looks", "seen_in_training",
+    "dimension_ratio", "nominal_cr", "measured_cr", "bpp", "bytes", "coded_bpp", "coded_bytes", "coded_cr", "ideal_bpp",
+    "native_bits", "pixels", "clip_low", "clip_high", "psnr_db", "psnr_amplitude", "rmse_db", "ssim", "ms_ssim",
+    "enl_original", "enl_reconstructed", "enl_ratio", "epi_roa", "bias_db", "gain_over_klt_db", "parameters",
+    "macs_per_pixel", "train_seconds", "train_pixels_per_s", "encode_mpx_per_s", "decode_mpx_per_s", "peak_memory_mb",
+    "threads", "device", "reason",
+]  # fmt: skip
 HISTORY_COLUMNS = ["run_id", "step", "loss", "validation_db", "gradient_norm", "learning_rate", "seconds"]
-#: Columns whose values depend on the machine, not on the spec.
+#: Columns whose values depend on the machine, not on the specification.
 TIMING_COLUMNS = [
-    *("train_seconds", "train_pixels_per_s", "encode_mpx_per_s", "decode_mpx_per_s", "peak_memory_mb", "device"),
+    "train_seconds",
+    "train_pixels_per_s",
+    "encode_mpx_per_s",
+    "decode_mpx_per_s",
+    "peak_memory_mb",
+    "device",
 ]
-
-
+#: Columns of text, even if all of their values are missing or look like numbers.
+TEXT = [
+    "run_id", "hash", "plan", "experiment", "architecture", "init", "quantizer", "granularity", "calibration",
+    "quantizer_training", "curve", "scene", "band", "split", "acquisition", "seen_in_training", "device", "reason",
+    "codec", "family", "target", "clip_source", "codec_version", "file", "points", "kind", "image", "picture", "scheme",
+    "limit", "grid", "sweep", "patches",
+]  # fmt: skip
+#: Columns that are true or false; missing values count as false.
+FLAGS = ("simulated", "estimate", "collapsed", "correlated", "region_equal")
 #: Formats of a table.
 SUFFIXES = (".csv", ".parquet", ".json")
-#: Columns of text, also where all their values are missing or look like numbers.
-TEXT = frozenset(
-    (
-        *("run_id", "hash", "plan", "experiment", "architecture", "init", "quantizer", "granularity", "calibration"),
-        *(
-            "quantizer_training",
-            "curve",
-            "scene",
-            "band",
-            "split",
-            "acquisition",
-            "seen_in_training",
-            "device",
-            "reason",
-        ),
-        *("codec", "family", "target", "clip_source", "codec_version", "file", "points", "kind", "image", "picture"),
-        *("scheme", "limit", "grid", "sweep", "patches"),
-    )
-)
-#: Columns that are true or false; missing values count as false.
-FLAGS = frozenset(("simulated", "estimate", "collapsed", "correlated", "region_equal"))
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
@@ -105,9 +84,9 @@ def check_table_path(path: Path) -> None:
 
 
 def read_table(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
-    """Read a table with the types of its columns; a missing file is an empty table with `columns`.
+    """Read a table; a missing file is an empty table with `columns`.
 
-    Columns of `TEXT` are text, those of `FLAGS` boolean, and others as their values say: numbers, or text.
+    Columns of `TEXT` are text and those of `FLAGS` boolean. Others are numbers if all of their values are.
 
     Raises
     ------
@@ -133,13 +112,12 @@ def read_table(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
 
 def typed(frame: pd.DataFrame) -> pd.DataFrame:
     """Give the columns of a table their types: text, boolean, number."""
-    types = pd.api.types
     columns = {}
     for name in frame:
         values = frame[name]
         if name in FLAGS:
             columns[name] = values.astype(str).str.lower().isin(("true", "1", "1.0"))
-        elif name in TEXT and not types.is_string_dtype(values.dtype):
+        elif name in TEXT and not pd.api.types.is_string_dtype(values.dtype):
             columns[name] = values.map(str, na_action="ignore").astype(object)
         elif name not in TEXT and (values.isna().all() or str(values.dtype) == "Int64"):
             columns[name] = values.astype(float)
@@ -162,7 +140,7 @@ def file_digest(path: Path) -> str:
 
 
 def environment() -> dict[str, Any]:
-    """What a result was made with: versions, processor, commit. No names of people, machines or folders."""
+    """Provenance of a result: versions, processor, commit. No names of people, machines or folders."""
     versions = {"python": platform.python_version()}
     for package in ("sarlab", "torch", "numpy", "scipy", "pandas", "scikit-image"):
         try:
@@ -192,20 +170,15 @@ def processor() -> str:
 
 @functools.cache
 def commit() -> str | None:
-    """Commit of the checkout, with ``+`` appended when tracked files differ from it; None outside a checkout."""
-    root = PACKAGE.parent
-    if not (root / ".git").exists():
+    """Commit of the checkout, with ``+`` appended if tracked files differ from it; None outside a checkout."""
+    if not (PACKAGE.parent / ".git").exists():
         return None
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
+    command = ["git", "-C", str(PACKAGE.parent), "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+"]
     try:
-        head = git("rev-parse", "--short=12", "HEAD")
-        return (head + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")) or None
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return None
+    return done.stdout.strip() or None
 
 
 def now() -> str:
@@ -214,7 +187,7 @@ def now() -> str:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Manifest of a finished run; None where there is none or it cannot be read."""
+    """Manifest of a finished run; None if there is none or it is unreadable."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -239,7 +212,7 @@ def is_complete(folder: Path, wanted_hash: str | None = None) -> bool:
 
 @dataclass(frozen=True)
 class Tables:
-    """Everything that chapters may read.
+    """Tables of a book.
 
     Parameters
     ----------
@@ -262,7 +235,7 @@ class Tables:
     manifest: dict[str, Any]
 
     def table(self, name: str, columns: Iterable[str] = ()) -> pd.DataFrame:
-        """Any other table ``results/<name>.csv``; empty with `columns` where it is missing."""
+        """Any other table ``results/<name>.csv``; empty with `columns` if it is missing."""
         return read_table(self.root / "results" / f"{name}.csv", columns)
 
     def image(self, name: str) -> Path:
