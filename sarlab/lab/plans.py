@@ -1,20 +1,21 @@
 """Plans: a TOML file of grids → a list of run specifications.
 
-A plan has a name, a title, scenes, and experiments. Each ``[[experiment]]`` is a grid: every key of a table ``model``,
+A plan has a title, scenes, and experiments. Each ``[[experiment]]`` is a grid: every key of a table ``model``,
 ``quantizer`` or ``train`` (and ``seed``) may be a list, and the runs are all combinations. ``latent`` is a list of tables
-that set several model keys together, because a shape and its channels make one point of the curve::
+that set several keys together, because a shape and its channels make one point of the curve::
 
     title = "Four ratios by three architectures"
+    studies = ["limits"]          # tables of the report that need no training
     [train]                       # defaults of every experiment
     steps = 300
-    studies = ["limits"]          # tables of the report that need no training
     [[experiment]]
     latent = [{spatial_reduction = 16, latent_channels = 64}, {spatial_reduction = 16, latent_channels = 32}]
     model.architecture = ["plain", "residual"]
     seed = [0, 1, 2]
 
 ``train = { curve = "nested", first_channels = 64 }`` trains one network whose leading channels serve all its ratios, and
-``curve = "progressive"`` starts each ratio from the one before (`sarlab.lab.lineage`). ``extends = "full"`` starts from another plan and replaces what the file names: lists as a whole, tables key by key.
+``curve = "progressive"`` starts each ratio from the one before (`sarlab.lab.lineage`). ``extends = "full"`` starts from
+another plan and replaces what the file names: lists as a whole, tables key by key.
 """
 
 from __future__ import annotations
@@ -105,15 +106,12 @@ def read_plan(path: Path) -> dict[str, Any]:
         return values
     if not isinstance(other, str):
         raise PlanError(f"plan {path.name}: 'extends' must be the name of a plan, not {other!r}")
-    beside = path.with_name(f"{other}.toml")
-    base = parse_plan(beside if beside.is_file() else find_plan(other))
+    sibling = path.with_name(f"{other}.toml")
+    base = parse_plan(sibling if sibling.is_file() else find_plan(other))
     if "extends" in base:
         raise PlanError(f"plan {path.name}: '{other}' extends a plan itself; extend that one")
-    merged = {**base, **values}
-    for part in _PARTS:
-        if part in base and part in values:
-            merged[part] = {**_table(base, part), **_table(values, part)}
-    return merged
+    both = [part for part in _PARTS if part in base and part in values]
+    return {**base, **values, **{part: {**_table(base, part), **_table(values, part)} for part in both}}
 
 
 def parse_plan(path: Path) -> dict[str, Any]:
