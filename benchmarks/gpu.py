@@ -117,7 +117,7 @@ def peak_flops(device, dtype) -> float:
         c = a @ b
         float(c[0, 0])  # waits for the device
         seconds.append(time.perf_counter() - start)
-    return 2 * side**3 / sorted(seconds[2:])[5]
+    return 2 * side**3 / min(seconds)
 
 
 def agreement(device) -> list[dict]:
@@ -224,15 +224,15 @@ def codec(device) -> dict:
 
 def together(device) -> dict:
     """Throughput of several runs at a time, and the plan `full` at the best of them."""
-    from sarlab.lab.executors import Settings, execute
-    from sarlab.lab.forecast import trains, work
-    from sarlab.lab.runs import jobs_of
-
+    from sarlab.lab.cost import work
     from sarlab.lab.plans import build_plan, load_plan
     from sarlab.lab.results import read_manifest, read_table
+    from sarlab.lab.runs import jobs_of
+    from sarlab.lab.sweep import Settings
+    from sarlab.lab.sweep.engine import execute
 
     full = load_plan("full")
-    wanted = [spec for spec in full.runs if trains(spec)]
+    wanted = [spec for spec in full.runs if work(spec)]
     # Every tenth network of the plan, in a short training.
     picked = wanted[:: max(1, len(wanted) // RUNS[device.type])][: RUNS[device.type]]
     settings = {"steps": STEPS[device.type], "validate_every": max(1, STEPS[device.type] // 10)}
@@ -245,7 +245,7 @@ def together(device) -> dict:
             plan = replace(build_plan("together", {}), runs=tuple(specs))
             jobs = jobs_of(plan, Path(folder))
             start = time.perf_counter()
-            ended = execute(jobs, "inline", Settings(str(device), workers=count), lambda item: None)
+            ended = execute(jobs, Settings("dask", device=str(device), workers=count), lambda item: None)
             seconds = time.perf_counter() - start
             assert {item.outcome for item in ended} == {"complete"}, ended
             training = sum(float(read_table(job.folder / "rows.csv")["train_seconds"].iloc[0]) for job in jobs)
@@ -272,7 +272,7 @@ def together(device) -> dict:
     estimate = (row["train_seconds"] * share + row["other_seconds"] / row["runs"] * len(full.runs)) / best
     print(
         f"  the plan full, {len(full.runs)} runs, {best} at a time: about {estimate / 60:.1f} min "
-        f"(goal {GOAL / 60:.0f}): sarlab sweep full --executor inline --runs-per-gpu {best} --no-studies"
+        f"(goal {GOAL / 60:.0f}): sarlab sweep full --workers {best} --no-notebook"
     )
     return {"counts": rows, "rows_within_db": off, "best": best, "full_seconds": estimate}
 

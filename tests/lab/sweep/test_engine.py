@@ -2,7 +2,10 @@
 
 import errno
 import os
+import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -184,3 +187,29 @@ def test_one_job_at_a_time_for_each_gpu_or_for_each_core(tiny, monkeypatch):
     assert engine.worker_count(jobs, Settings("dask")) == 2
     assert engine.worker_count(jobs, Settings("dask", device="cuda:1")) == 1
     assert engine.worker_count(jobs, Settings("dask", workers=5)) == 5
+
+
+@pytest.mark.slow
+def test_the_script_for_slurm_works_as_it_is_printed(tmp_path):
+    """The chapter's own script, with commands that start a job where SLURM would."""
+    pytest.importorskip("dask_jobqueue", reason="the slurm extra is not installed")
+    chapter = (Path(__file__).resolve().parents[3] / "book" / "chapters" / "scale.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```python\n(.*?)```", chapter, re.DOTALL)
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    fakes = {
+        "sbatch": 'cp "$1" "$0.job"\nsetsid bash "$0.job" >>"$0.log" 2>&1 &\necho "Submitted batch job $!"',
+        "scancel": 'for job in "$@"; do kill -- "-$job" 2>/dev/null; done; true',
+        "sarlab": f'exec {sys.executable} -m sarlab "$@"',
+    }
+    for name, text in fakes.items():
+        (commands / name).write_text(f"#!/bin/bash\n{text}\n")
+        (commands / name).chmod(0o755)
+    (tmp_path / "slurm.py").write_text(script.replace("minimum=8, maximum=8", "minimum=1, maximum=1"))
+    plan = tmp_path / "tiny.toml"
+    plan.write_text('[model]\narchitecture = "klt"\ninit = "klt"\nlatent_channels = [4, 8]\n')
+    environment = {**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"}
+    command = [sys.executable, "slurm.py", str(plan), "--runs", str(tmp_path / "runs"), "--no-notebook"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr + done.stdout + (commands / "sbatch.log").read_text()
+    assert len(list((tmp_path / "runs").glob("*/manifest.json"))) == 2
