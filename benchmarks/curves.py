@@ -61,7 +61,7 @@ def main() -> None:
 
 def specs(scenes: str, steps: int, seed: int) -> list[tuple[str, RunSpec]]:
     """(method, run) of every point of every curve."""
-    train = TrainSpec(steps=steps, patch_size=112)
+    train = TrainSpec(steps=steps, patch_size=112, learning_rate=2e-3)
     budget = round(NESTED_STEPS * steps)
     counts = nested_counts(FIRST)
     methods = {

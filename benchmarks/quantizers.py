@@ -224,7 +224,7 @@ def trained(source: str, seeds: list[int], runs: Path) -> list[dict[str, float |
             for name, quantizer in TRAINED.items():
                 spec = RunSpec(
                     scenes=scenes, model=ModelSpec("residual", REDUCTION, channels, "klt", width=16, depth=1),
-                    quantizer=quantizer, train=TrainSpec(steps=STEPS, patch_size=112), seed=seed,
+                    quantizer=quantizer, train=TrainSpec(steps=STEPS, patch_size=112, learning_rate=2e-3), seed=seed,
                 )  # fmt: skip
                 found = run(spec, runs / run_id(spec, digest)).rows
                 found = found[found["psnr_db"].notna()]

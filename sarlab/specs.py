@@ -159,7 +159,7 @@ class TrainSpec:
     steps: int = 300
     batch_size: int = 8
     patch_size: int = 128
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     warmup_steps: int = 20
     clip_norm: float = 1.0
     ema_decay: float = 0.99

@@ -286,7 +286,8 @@ def follow(folder: Path, progress: Progress | None) -> Callable[[History, int], 
     """Progress of a training that also writes ``progress.json`` into the folder of the run, for ``sarlab status``."""
 
     def report(history: History, steps: int) -> None:
-        loss = history.losses[-1] if history.losses else float("nan")
+        # Before the first step, the loss is that of the validation.
+        loss = history.losses[-1] if history.losses else history.validations[-1].loss
         state = {"step": history.steps_done, "steps": steps, "loss": loss, "seconds": round(history.seconds, 2)}
         write_json(folder / PROGRESS, state)
         if progress is not None:

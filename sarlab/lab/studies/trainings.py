@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from sarlab.codec.parallel import Workers
+from sarlab.codec.workers import Workers
 from sarlab.lab.cost import training_mb
 from sarlab.lab.evaluate import Journal
 from sarlab.lab.machine import device_name, process_peak_mb
@@ -37,7 +37,14 @@ from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec
 #: The guide's pyramid at 16×16×16 for 256×256 pixels, and how it is trained.
 MODEL = ModelSpec("plain", 16, 16, "scratch", width=32, depth=0)
 TRAIN = TrainSpec(
-    steps=300, batch_size=4, patch_size=96, warmup_steps=50, validate_every=100, precision="bfloat16", threads=1
+    steps=300,
+    batch_size=4,
+    patch_size=96,
+    learning_rate=2e-3,
+    warmup_steps=50,
+    validate_every=100,
+    precision="bfloat16",
+    threads=1,
 )
 #: Widths, each with the seeds it is trained from.
 WIDTHS = {16: (0, 1), 32: (0, 1), 64: (0, 1)}
