@@ -182,13 +182,13 @@ def test_verbs_and_options(capsys):
 
 def test_json_keys(tmp_path, capsys):
     source, file, rows = two_bands(tmp_path / "in.tif"), tmp_path / "a.sarl", tmp_path / "rows.csv"
-    goal = ["--psnr", "26,28,30,32", "--workers", 1]
+    goal = ["--psnr", "25:35:11", "--bands", "VV", "--workers", 1]
     calls = {
         "doctor": [], "scenes": [], "scenes show": ["bigearthnet"], "codecs": ["jpeg2000", "klt8"],
         "compress": [source, file, "--codec", "klt8", "--workers", 1], "info": [file],
         "decompress": [file, tmp_path / "back.tif", "--workers", 1],
         "evaluate": ["--codecs", "jpeg2000,klt8", "--scenes", *SCENES["patch"], *goal, "--out", rows],
-        "evaluate bd": [rows, "--interval", "26,32"], "recommend": ["--rows", rows, "--min", "psnr=27"],
+        "evaluate bd": [rows, "--interval", "26,34"], "recommend": ["--rows", rows, "--min", "psnr=27"],
         "status": ["smoke", "--runs", tmp_path], "cost": ["smoke", "--no-time"],
     }  # fmt: skip
     found = set()
