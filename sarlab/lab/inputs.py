@@ -1,9 +1,9 @@
-"""What `evaluate` measures codecs on: files, folders and names of the catalog as single bands with their clip range."""
+"""Inputs of `evaluate`: files, folders and names of the catalog as single bands with their clip range."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,8 +20,10 @@ from sarlab.scenes.scene import Scene
 from sarlab.scenes.splits import Split, choose_normalizers, scene_duplicate_share
 from sarlab.specs import SceneSpec
 
-#: Why an all-nodata scene has no figures.
+#: Reason of an all-nodata scene.
 NO_SAMPLE = "every sample is nodata or NaN"
+#: A clip range in dB for all bands, or one per band.
+Clip = tuple[float, float] | Mapping[str, tuple[float, float]] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,15 +37,15 @@ class Input:
     clip : (float, float)
         In dB, of PSNR and of everything else that clips.
     clip_source : str
-        Where the range comes from: ``"embedded"``, ``"source"`` (the scenes' own percentiles) or ``"user"``.
+        Origin of the range: ``"embedded"``, ``"source"`` (the scenes' own percentiles) or ``"user"``.
     split : str
         Role in a split: ``"test"``, ``"independent"`` …; empty for files.
     clean_db : ndarray, optional
-        Speckle-free scene in dB, where it is known.
+        Speckle-free scene in dB, if known.
     reason : str
-        Why there will be no figures; empty where there will be.
+        Why there will be no figures; empty if there will be.
     note : str
-        What a reader should know of it: that only the middle of a huge scene is used.
+        Remark for people, such as that only the middle of a huge scene is used.
     """
 
     scene: Scene
@@ -66,7 +68,7 @@ class Input:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of what decides the figures of this band."""
+        """SHA-256 of everything that decides the figures of this band."""
         scene = self.scene
         about = (
             f"{scene.name}|{scene.bands}|{scene.quantity}|{scene.looks}|{scene.native_bits}|{scene.shape}|{self.split}"
@@ -85,9 +87,9 @@ def load_inputs(
     *,
     quantity: str = "auto",
     bands: Sequence[str] | None = None,
-    clip: tuple[float, float] | Mapping[str, tuple[float, float]] | None = None,
+    clip: Clip = None,
 ) -> list[Input]:
-    """Bands of all sources.
+    """Load the bands of all sources.
 
     Parameters
     ----------
@@ -95,7 +97,7 @@ def load_inputs(
         Files, folders, names of the catalog (their test scenes) or of embedded scenes; of a split its test and
         independent scenes.
     quantity : str
-        What the samples of files are.
+        Quantity of the samples in files.
     bands : sequence of str, optional
         Only these.
     clip : (low, high), or mapping of band to (low, high), optional
@@ -122,24 +124,21 @@ def load_inputs(
     return list({item.digest: item for item in found}.values())
 
 
-def _of_source(source: str | Path | Scene | Split, quantity: str, clip: object) -> list[Input]:
+def _of_source(source: str | Path | Scene | Split, quantity: str, clip: Clip) -> list[Input]:
     if isinstance(source, Split):
         return _of_split(source, clip)
     if isinstance(source, Scene):
-        return _with_clip([source], clip)
-    name = str(source)
-    path = Path(name).expanduser()
-    if name in catalog_entries:
-        return _of_split(load_split(SceneSpec(name, quantity)), clip)
-    if name in embedded_scenes():
-        return _with_clip([load_scene(name)], clip)
-    if path.exists():
-        return _of_path(path, quantity, clip)
-    # Says what the catalog knows.
-    return _of_split(load_split(SceneSpec(name, quantity)), clip)
+        return _of_scenes([source], clip)
+    name, path = str(source), Path(source).expanduser()
+    if name not in catalog_entries:
+        if name in embedded_scenes():
+            return _of_scenes([load_scene(name)], clip)
+        if path.exists():
+            return _of_path(path, quantity, clip)
+    return _of_split(load_split(SceneSpec(name, quantity)), clip)  # says what the catalog knows
 
 
-def _of_path(path: Path, quantity: str, clip: object) -> list[Input]:
+def _of_path(path: Path, quantity: str, clip: Clip) -> list[Input]:
     try:
         found = find_scenes(path, quantity)
     except SceneError:
@@ -148,66 +147,57 @@ def _of_path(path: Path, quantity: str, clip: object) -> list[Input]:
         scenes = [read_scene(file, quantity, allow_empty=True) for file in files]
         if not scenes or any(scene.valid.any() for scene in scenes):
             raise
-        return _with_clip(scenes, clip)
+        return _of_scenes(scenes, clip)
     scenes = [*found.scenes, *found.empty]
     known = {scene.name for scene in scenes}
-    items = [*_with_clip(scenes, clip), *(_broken(name, why) for name, why in found.excluded if name not in known)]
+    items = _of_scenes(scenes, clip)
+    for name, why in found.excluded:  # a file that could not be read is one row that says why
+        if name not in known:
+            items.append(Input(Scene(np.full((1, 1, 1), np.nan, np.float32), "db", ("",), name=name), reason=why))
     return [replace(item, note=found.note) for item in items]
 
 
-def _of_split(split: Split, clip: object) -> list[Input]:
+def _of_split(split: Split, clip: Clip) -> list[Input]:
+    known = reference_normalizers()
+    embedded = all(known.get(band) == normalizer for band, normalizer in split.normalizers.items())
     items = []
     for role, scene in split.roles():
-        if role in ("test", "independent"):
-            clean = split.clean.get(scene.name)
-            for item in _bands(
-                scene, split.normalizers, "embedded" if _is_embedded(split.normalizers) else "source", clip
-            ):
-                item = replace(item, split=role, reason=item.reason or split.reason(scene.name))
-                if clean is not None:
-                    item = replace(item, clean_db=clean.band(item.scene.bands[0]).data[0])
-                items.append(item)
+        if role not in ("test", "independent"):
+            continue
+        clean = split.clean.get(scene.name)
+        for item in _bands(scene, split.normalizers, clip):
+            clean_db = None if clean is None else clean.band(item.scene.bands[0]).data[0]
+            source = item.clip_source or ("embedded" if embedded else "source")
+            reason = item.reason or split.reason(scene.name)
+            items.append(replace(item, split=role, clip_source=source, reason=reason, clean_db=clean_db))
     return items
 
 
-def _is_embedded(normalizers: Mapping[str, Normalizer]) -> bool:
-    known = reference_normalizers()
-    return all(known.get(band) == normalizer for band, normalizer in normalizers.items())
-
-
-def _with_clip(scenes: Iterable[Scene], clip: object) -> list[Input]:
+def _of_scenes(scenes: Iterable[Scene], clip: Clip) -> list[Input]:
     scenes = sorted(scenes, key=lambda scene: scene.name)
     known = reference_normalizers()
     usable = [to_db(scene) for scene in scenes if scene.valid.any()]
     chosen = choose_normalizers(usable, known)[0] if usable else {}
     items = []
-    for scene in scenes:
-        for item in _bands(scene, chosen, "", clip):
-            if not item.clip_source and not np.isnan(item.clip[0]):
-                normalizer = known.get(item.scene.bands[0])
-                embedded = normalizer is not None and item.clip == (normalizer.low, normalizer.high)
-                item = replace(item, clip_source="embedded" if embedded else "source")
-            items.append(item)
+    for item in (item for scene in scenes for item in _bands(scene, chosen, clip)):
+        if not item.clip_source and not np.isnan(item.clip[0]):
+            normalizer = known.get(item.scene.bands[0])
+            embedded = normalizer is not None and item.clip == (normalizer.low, normalizer.high)
+            item = replace(item, clip_source="embedded" if embedded else "source")
+        items.append(item)
     return items
 
 
-def _bands(scene: Scene, normalizers: Mapping[str, Normalizer], origin: str, clip: object) -> list[Input]:
-    items = []
-    for band in range(scene.shape[0]):
-        single = scene.band(band)
-        name = single.bands[0]
-        if clip is not None and not (isinstance(clip, Mapping) and name not in clip):
-            low, high = clip[name] if isinstance(clip, Mapping) else clip  # type: ignore[misc]
-            limits, origin_here = (float(low), float(high)), "user"
-        else:
-            # An empty scene has the convention of its polarization too.
-            normalizer = normalizers.get(name) or reference_normalizers().get(name)
-            limits = (normalizer.low, normalizer.high) if normalizer else (np.nan, np.nan)
-            origin_here = origin
-        items.append(Input(single, limits, origin_here, reason="" if single.valid.any() else NO_SAMPLE))
-    return items
-
-
-def _broken(name: str, reason: str) -> Input:
-    """A file that could not be read: one row that says why."""
-    return Input(Scene(np.full((1, 1, 1), np.nan, np.float32), "db", ("",), name=name), reason=reason)
+def _bands(scene: Scene, normalizers: Mapping[str, Normalizer], clip: Clip) -> Iterator[Input]:
+    """Bands of a scene with the range that the user stated, or that of the normalizers."""
+    for index, name in enumerate(scene.bands):
+        single = scene.band(index)
+        reason = "" if single.valid.any() else NO_SAMPLE
+        stated = clip.get(name) if isinstance(clip, Mapping) else clip
+        if stated is not None:
+            yield Input(single, (float(stated[0]), float(stated[1])), "user", reason=reason)
+            continue
+        # An empty scene has the convention of its polarization too.
+        normalizer = normalizers.get(name) or reference_normalizers().get(name)
+        limits = (normalizer.low, normalizer.high) if normalizer else (np.nan, np.nan)
+        yield Input(single, limits, reason=reason)
