@@ -11,13 +11,14 @@
 from __future__ import annotations
 
 import functools
+import math
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -131,7 +132,7 @@ class Speed:
         """
         if not work(spec):
             return self.overhead
-        rate = self.rates.get(kind(spec)) or median(self.rates.values())
+        rate = self.rates.get(kind(spec)) or statistics.median(self.rates.values() or [math.nan])
         return self.overhead + share * work(spec) / rate
 
 
@@ -203,13 +204,13 @@ def seconds_left(jobs: Sequence[Job], ended: Mapping[str, float], since: float, 
         if job.run_id in ended:
             table = read_table(job.folder / "rows.csv", ["train_seconds"])
             trained = float(table["train_seconds"].iloc[0]) if work(job.spec) and len(table) else 0.0
-            overheads += [ended[job.run_id] - trained] if ended[job.run_id] == ended[job.run_id] else []
+            overheads += [] if math.isnan(ended[job.run_id]) else [ended[job.run_id] - trained]
         share = shares.get(job.run_id, 1.0)
         if work(job.spec) and trained > 0 and share > 0:
             done[kind(job.spec)] += share * work(job.spec)
             seconds[kind(job.spec)] += trained
     rates = {name: done[name] / seconds[name] for name in done if done[name]}
-    speed = Speed(median(overheads) if overheads or not rates else 0.0, rates)
+    speed = Speed(statistics.median(overheads or [0.0 if rates else math.nan]), rates)
     left = [speed.seconds(job.spec, 1 - shares[job.run_id]) for job in jobs if job.run_id in shares]
     return wall_seconds(left, workers or sum(share > 0 for share in shares.values()))
 
@@ -226,12 +227,6 @@ def progress_share(job: Job, since: float) -> float:
         return 0.0
     state = progress_of(job.folder)
     return min(1.0, state.get("step", 0) / max(1, state.get("steps", 1)))
-
-
-def median(values: Iterable[float]) -> float:
-    """Median; NaN of nothing."""
-    values = list(values)
-    return statistics.median(values) if values else float("nan")
 
 
 # --- a whole plan -----------------------------------------------------------------------------------------------------
@@ -286,7 +281,7 @@ def costs(
         Measures the speed of this machine; None: times are left out.
     """
     where = pick_device(device)
-    speed = calibration(runs, device) if calibration is not None else Speed(float("nan"), {})
+    speed = calibration(runs, device) if calibration is not None else Speed(math.nan, {})
     splits = {scenes: load_split(scenes) for scenes in {spec.scenes for spec in runs}}
     found = []
     for model in dict.fromkeys(spec.model for spec in runs):

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,16 +105,7 @@ def inherited(values: Mapping[str, str]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the diagnosis.
-
-    Parameters
-    ----------
-    topic : {"machine", "packages", "codecs", "folders"}
-    name, state : str
-    ok : bool
-    advice : str
-        What to do about it; empty if nothing is wrong.
-    """
+    """One line of the diagnosis: topic, name, state, whether it is all right, and what to do about it if it is not."""
 
     topic: str
     name: str
@@ -129,15 +121,13 @@ def diagnose(folder: Path | None = None) -> list[Finding]:
 
 def check_machine() -> list[Finding]:
     """Python, processor, memory, GPU."""
-    supported = (3, 11) <= tuple(map(int, platform.python_version_tuple()[:2])) <= (3, 13)
-    memory = psutil.virtual_memory().total / 1e9
-    advice = f"the quick plan takes up to {MEMORY_GB:g} GB; run it with --workers 1"
+    version, memory = platform.python_version(), psutil.virtual_memory().total / 1e9
+    supported, enough = (3, 11) <= sys.version_info[:2] <= (3, 13), memory >= MEMORY_GB
+    advice = "" if enough else f"the quick plan takes up to {MEMORY_GB:g} GB; run it with --workers 1"
     return [
-        Finding(
-            "machine", "Python", platform.python_version(), supported, "" if supported else "use Python 3.11 to 3.13"
-        ),
+        Finding("machine", "Python", version, supported, "" if supported else "use Python 3.11 to 3.13"),
         Finding("machine", "processor", f"{processor()}, {cores()} cores"),
-        Finding("machine", "memory", f"{memory:.1f} GB", memory >= MEMORY_GB, "" if memory >= MEMORY_GB else advice),
+        Finding("machine", "memory", f"{memory:.1f} GB", enough, advice),
         check_gpu(),
     ]
 
@@ -161,33 +151,28 @@ def check_packages() -> list[Finding]:
     """Versions of the libraries that sarlab requires, and how to install missing ones."""
     found = []
     for requirement in importlib.metadata.requires("sarlab") or []:
-        name = re.match(r"[\w.-]+", requirement)[0]
-        extra = re.search(r"""extra == ["'](\w+)["']""", requirement)
-        if extra and extra[1] == "dev":
+        name, extra = re.findall(r"^[\w.-]+", requirement)[0], re.findall(r"""extra == ["'](\w+)""", requirement)
+        if extra == ["dev"]:
             continue
         try:
             found.append(Finding("packages", name, importlib.metadata.version(name)))
         except importlib.metadata.PackageNotFoundError:
-            way = f"pip install 'sarlab[{extra[1]}]'" if extra else f"pip install {name}"
+            way = f"pip install 'sarlab[{extra[0]}]'" if extra else f"pip install {name}"
             found.append(Finding("packages", name, "missing", bool(extra), way))
     return found
 
 
 def check_codecs() -> list[Finding]:
     """Version of every codec, or why it is not available."""
-    from sarlab.codec.codec import codecs
+    from sarlab.peers import codecs
 
-    states = {name: codecs[name].available() for name in codecs}
-    return [
-        Finding(
-            "codecs",
-            name,
-            codecs[name].version() if state.ok else "not available",
-            True,
-            "" if state.ok else state.reason,
+    found = []
+    for name in codecs:
+        state = codecs[name].available()
+        found.append(
+            Finding("codecs", name, codecs[name].version() if state.ok else "not available", True, state.reason)
         )
-        for name, state in states.items()
-    ]
+    return found
 
 
 def check_folder(folder: Path) -> list[Finding]:

@@ -191,35 +191,20 @@ def _read(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """State of one run, and what is known about it.
-
-    Parameters
-    ----------
-    run_id : str
-    state : str
-        One of `STATES`.
-    seconds : float, optional
-        Of a complete run.
-    step, steps : int, optional
-        Of a run that is running or was interrupted.
-    holder : str
-        Process that holds it.
-    cell : int, optional
-        Code cell of the notebook in which it failed.
-    reason : str
-        Why it failed, or what is damaged.
-    differs : str
-        Fields in which it differs from other runs of the same label.
-    """
+    """State of a run, one of `STATES`, and what is known about it."""
 
     run_id: str
     state: str
+    #: Of a complete run.
     seconds: float | None = None
+    #: Of a run that is running or was interrupted, with the process that holds it.
     step: int | None = None
     steps: int | None = None
     holder: str = ""
+    #: Code cell of the notebook that failed; why the run failed, or what is damaged.
     cell: int | None = None
     reason: str = ""
+    #: Fields in which it differs from other runs of the same label.
     differs: str = ""
 
     def to_dict(self) -> dict[str, Any]:

@@ -161,7 +161,7 @@ def _drive(client: Client, queue: Queue, settings: Settings, interrupted: Callab
 
     alone_since = time.monotonic()
     while not interrupted():
-        over, workers = settings.time_left() == 0.0, _worker_count(client, settings)
+        over, workers = settings.time_left() == 0.0, _workers_of(client, settings)
         if workers:
             alone_since = time.monotonic()
         elif over:
@@ -191,7 +191,7 @@ def _drive(client: Client, queue: Queue, settings: Settings, interrupted: Callab
         collect()
 
 
-def _worker_count(client: Client, settings: Settings) -> int:
+def _workers_of(client: Client, settings: Settings) -> int:
     try:
         count = len(client.scheduler_info(n_workers=-1)["workers"])
         return min(count, settings.workers or count)
