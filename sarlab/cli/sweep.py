@@ -187,7 +187,8 @@ class Progress:
         from tqdm import tqdm
 
         self.todo, self.workers, self.every = todo, workers, every
-        self.start, self.ended = time.time(), {}
+        self.start = time.time()
+        self.ended: dict[str, float] = {}
         layout = "{percentage:3.0f}% |{bar:30}| {n_fmt} of {total_fmt} runs{postfix}"
         self.bar = tqdm(
             total=len(todo), file=sys.stdout, disable=None if todo else True, leave=False, bar_format=layout

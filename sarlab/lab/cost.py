@@ -197,7 +197,9 @@ def seconds_left(jobs: Sequence[Job], ended: Mapping[str, float], since: float, 
     float
         NaN until every kind of work that is left has been seen: a run without training, steps of a training.
     """
-    overheads, done, seconds = [], defaultdict(float), defaultdict(float)
+    overheads: list[float] = []
+    done: dict[tuple[str, ...], float] = defaultdict(float)
+    seconds: dict[tuple[str, ...], float] = defaultdict(float)
     shares = {job.run_id: progress_share(job, since) for job in jobs if job.run_id not in ended}
     for job in jobs:
         trained = progress_of(job.folder).get("seconds", 0.0)

@@ -6,8 +6,7 @@
                                                                                       │
     runs/<run_id>/  weights.safetensors  rows.csv  history.csv  examples.npz  spec.json  manifest.json (last)
 
-The notebook `run_experiment` calls the same function and shows its outcome. This module needs only torch, NumPy, SciPy,
-pandas, scikit-image, safetensors and filelock, so that it runs on a bare GPU machine.
+The notebook `run_experiment` calls the same function and shows its outcome.
 """
 
 from __future__ import annotations
