@@ -1,14 +1,12 @@
-"""Images of one PSNR: the scene without its speckle, and other ways to be as far from the recorded image.
+"""Images of one PSNR: the scene without its speckle, and other images as far from the recorded one.
 
 The PSNR of the perfectly despeckled scene is the common target. Reconstructions that no codec would make (an offset,
-blur, noise) stand beside those of codecs at that PSNR; only a new draw of the speckle, another acquisition of the same
-ground, has its own.
+blur, noise) are compared with those of codecs at that PSNR. Only a new draw of the speckle, like another acquisition of
+the same ground, has a PSNR of its own.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,45 +14,37 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.ndimage import gaussian_filter
 
-from sarlab.codec.codec import codecs
-from sarlab.codec.targets import Search, Target
+from sarlab.codec.goals import Goal, Search
 from sarlab.errors import SarlabError
 from sarlab.lab.studies import Context, study
+from sarlab.lab.studies.pictures import busiest_detail, picture
 from sarlab.metrics import Reference, Undefined, UndefinedMetric, bounds, score
 from sarlab.metrics.columns import DB_PER_NEPER
 from sarlab.metrics.fidelity import psnr
 from sarlab.metrics.speckle import redraw
+from sarlab.peers import codecs
 from sarlab.scenes.catalog import load_split
-from sarlab.scenes.radiometry import to_gray
 from sarlab.scenes.scene import Scene
 from sarlab.specs import SceneSpec
 
-#: Simulated scene beside the recorded one: as many looks, and speckle as correlated, as Sentinel-1 products have.
+#: Simulated scene with the looks and the correlated speckle of Sentinel-1 products.
 SIMULATED = "simulated-l4.4-correlated"
 CODECS = ("jpeg2000", "hevc12", "jpeg", "jpegls")
-#: Side in pixels of the detail that is kept as a picture, and its gray levels.
+#: Side in pixels and gray levels of the detail that is kept as a picture.
 DETAIL, LEVELS = 112, 64
 #: PSNR is met within this, in dB.
 TOLERANCE = 0.005
 
-#: An image in dB, and what it took: ``amount`` (dB of offset or noise, pixels of blur) or ``bpp`` of a file.
+#: An image in dB, and its ``amount`` (dB of offset or noise, pixels of blur) or the ``bpp`` of its file.
 Made = tuple[np.ndarray, dict[str, float]]
 Maker = Callable[[], Made]
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A scene and the PSNR that all images of it shall have.
-
-    Parameters
-    ----------
-    scene : Scene
-        One band in dB.
-    clip : (low, high)
-    reference : Reference
-    target_db : float
-    """
+    """One band in dB, its clip range, and the PSNR that all images of it shall have."""
 
     scene: Scene
     clip: tuple[float, float]
@@ -64,7 +54,7 @@ class Case:
 
 @study("equal_psnr", version=1)
 def equal_psnr(context: Context) -> pd.DataFrame:
-    """All metrics and a picture of every image: of the first test scene, and of a simulated one."""
+    """All metrics and a picture of every image, for the first test scene and a simulated one."""
     rows = []
     for split in (context.split, load_split(SceneSpec(SIMULATED))):
         scene = next((scene for scene in split.test if not split.reason(scene.name)), None)
@@ -80,7 +70,7 @@ def equal_psnr(context: Context) -> pd.DataFrame:
 
 
 def make_case(scene: Scene, clip: tuple[float, float], clean_db: np.ndarray | None) -> Case | None:
-    """The case of one band: its target is the clean scene's PSNR, or the speckle floor of its looks; None without either."""
+    """Case of one band: its target is the PSNR of the clean scene or the speckle floor of its looks; None without either."""
     reference = Reference(scene.data[0], clip=clip, looks=scene.looks, clean_db=clean_db)
     if clean_db is not None:
         target = psnr(reference.db, clean_db, clip=clip)
@@ -98,7 +88,7 @@ def image_rows(case: Case) -> Iterator[dict[str, Any]]:
         "simulated": case.scene.simulated, "looks": case.scene.looks, "clip_low": case.clip[0],
         "clip_high": case.clip[1], "target_db": case.target_db,
     }  # fmt: skip
-    detail = busiest_detail(case.reference.db)
+    detail = busiest_detail(case.reference.db, DETAIL)
     for name, make in images(case).items():
         try:
             image, how = make()
@@ -106,7 +96,7 @@ def image_rows(case: Case) -> Iterator[dict[str, Any]]:
             yield {**about, "image": name, "reason": str(error)}
             continue
         scores = score(case.reference, image)
-        shown = picture(image[detail], case.clip)
+        shown = picture(image[detail], case.clip, LEVELS)
         yield {**about, "image": name, **how, **scores, "picture": shown, "reason": scores.reason}
 
 
@@ -144,38 +134,14 @@ def tuned(case: Case, make: Callable[[float], np.ndarray], most: float) -> Made:
 
 def blurred(intensity: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian blur of linear intensity, in dB."""
-    from scipy.ndimage import gaussian_filter
-
     return DB_PER_NEPER * np.log(np.maximum(gaussian_filter(intensity, sigma, mode="reflect"), 1e-30))
 
 
 def coded(case: Case, name: str) -> Made:
-    """What codec `name` gives back at the target PSNR, and its bits per pixel."""
+    """Reconstruction by codec `name` at the target PSNR, and its bits per pixel."""
     available = codecs[name].available()
     if not available.ok:
         raise UndefinedMetric(available.reason)
     search = Search(codecs[name], case.scene, {case.scene.bands[0]: case.clip})
-    trial = search.find(Target("psnr", case.target_db))
+    trial = search.find(Goal("psnr", case.target_db))
     return search.decode(trial).data[0], {"bpp": search.bpp(trial)}
-
-
-def busiest_detail(db: np.ndarray, side: int = DETAIL) -> tuple[slice, slice]:
-    """Window in which the smoothed image varies most: structure rather than speckle."""
-    from scipy.ndimage import uniform_filter
-
-    side = min(side, *db.shape)
-    smooth = uniform_filter(np.where(np.isnan(db), np.nanmean(db), db), 7, mode="nearest")
-    corners = [
-        (row, column) for row in range(0, db.shape[0] - side + 1, 16) for column in range(0, db.shape[1] - side + 1, 16)
-    ]
-    row, column = max(corners, key=lambda at: smooth[at[0] : at[0] + side, at[1] : at[1] + side].std())
-    return slice(row, row + side), slice(column, column + side)
-
-
-def picture(db: np.ndarray, clip: tuple[float, float]) -> str:
-    """Lossless WebP of 64 grays over the clip range, as base64 text, so that a table can carry it; NaN is black."""
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.fromarray(to_gray(db, clip, LEVELS)).convert("RGB").save(stream, "WEBP", lossless=True, quality=60, method=4)
-    return base64.b64encode(stream.getvalue()).decode()

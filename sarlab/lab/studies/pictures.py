@@ -1,6 +1,6 @@
-"""What codecs make of one place at equal bytes: files of stated rates, their metrics, and a detail as a picture.
+"""Codecs on one place at equal bytes: files of stated rates, their metrics, and a detail as a picture.
 
-Pictures are computed here, beside the other studies, so that a chapter only reads them from a table.
+Pictures are computed here, so that a chapter only reads them from a table.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.ndimage import uniform_filter
 
-from sarlab.codec.codec import codecs
-from sarlab.codec.targets import Search, Target
+from sarlab.codec.goals import Goal, Search
 from sarlab.errors import SarlabError
 from sarlab.lab.studies import Context, study
-from sarlab.lab.studies.equal_psnr import busiest_detail
 from sarlab.metrics import Reference, score
 from sarlab.metrics.rate import measured_cr
+from sarlab.peers import codecs
 from sarlab.scenes.radiometry import to_gray
 from sarlab.scenes.scene import Scene
 
-#: Whom a reader may want to see side by side, and how many bits a pixel their files have.
+#: Codecs to compare side by side, and the bits per pixel of their files.
 CODECS = ("jpeg", "jpeg2000", "hevc12", "hyper")
 RATES_BPP = (0.125, 0.25, 0.5, 1.0, 2.0)
 #: Side of the detail in pixels.
 DETAIL = 144
-#: What stands beside a picture.
+#: Metrics next to a picture.
 METRICS = ("psnr_db", "ssim", "epi_roa", "bias_db", "rmse_k8_db", "enl_ratio", "peak_error_db")
 
 
 @study("pictures", version=1)
 def pictures(context: Context) -> pd.DataFrame:
-    """Rows of the original and of every codec and rate, of the first band of the first test scene that may be measured."""
+    """Rows of the original and of every codec and rate, for the first band of the first measurable test scene."""
     scene = next((scene for scene in context.split.test if not context.split.reason(scene.name)), None)
     if scene is None:
         return pd.DataFrame()
@@ -67,7 +67,7 @@ def rows_of(scene: Scene, clip: tuple[float, float]) -> Iterator[dict[str, Any]]
         for rate in RATES_BPP:
             row = {**about, "codec": name, "target": "bpp", "target_value": rate}
             try:
-                trial = search.find(Target("bpp", rate))
+                trial = search.find(Goal("bpp", rate))
                 decoded = search.decode(trial).data[0]
             except SarlabError as error:
                 yield {**row, "reason": str(error)}
@@ -79,17 +79,20 @@ def rows_of(scene: Scene, clip: tuple[float, float]) -> Iterator[dict[str, Any]]
             yield {**row, **rates, **scores, "picture": picture(decoded[detail], clip), "reason": scores.reason}
 
 
-def picture(db: np.ndarray, clip: tuple[float, float]) -> str:
-    """Lossless WebP of 256 grays over the clip range, as base64 text, so that a table can carry it; NaN is black.
+def busiest_detail(db: np.ndarray, side: int) -> tuple[slice, slice]:
+    """Window of `side`² in which the smoothed image varies most: structure rather than speckle."""
+    side = min(side, *db.shape)
+    smooth = uniform_filter(np.where(np.isnan(db), np.nanmean(db), db), 7, mode="nearest")
+    rows, columns = (range(0, length - side + 1, 16) for length in db.shape)
+    corners = [(row, column) for row in rows for column in columns]
+    row, column = max(corners, key=lambda at: smooth[at[0] : at[0] + side, at[1] : at[1] + side].std())
+    return slice(row, row + side), slice(column, column + side)
 
-    Parameters
-    ----------
-    db : ndarray, shape (height, width), float
-    clip : (low, high)
-        In dB.
-    """
+
+def picture(db: np.ndarray, clip: tuple[float, float], levels: int = 256) -> str:
+    """Lossless WebP of gray levels over the clip range in dB, as base64 text for a table; NaN is black."""
     from PIL import Image
 
     stream = io.BytesIO()
-    Image.fromarray(to_gray(db, clip)).convert("RGB").save(stream, "WEBP", lossless=True, quality=60, method=4)
+    Image.fromarray(to_gray(db, clip, levels)).convert("RGB").save(stream, "WEBP", lossless=True, quality=60, method=4)
     return base64.b64encode(stream.getvalue()).decode()
