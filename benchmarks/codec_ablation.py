@@ -22,15 +22,15 @@ import numpy as np
 import pandas as pd
 
 from sarlab.codec.api import compress, decompress
-from sarlab.codec.codec import codecs
-from sarlab.codec.codec_plans import HyperPlan, load_codec_plan
+from sarlab.codec.codec_plans import CodecPlan, load_codec_plan
 from sarlab.codec.hyper import arithmetic
-from sarlab.codec.learned import load_model, model_path
-from sarlab.codec.training import train_codec
+from sarlab.codec.model_store import load_model, model_path
+from sarlab.codec.train_codec import train_codec
 from sarlab.lab.results import now, write_table
 from sarlab.metrics import Reference, score
 from sarlab.metrics.rate import bd_rate
 from sarlab.models.storage import read_tensors
+from sarlab.peers import codecs
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.embedded import reference_normalizers
 from sarlab.scenes.scene import Scene
@@ -59,7 +59,7 @@ NEAREST, SHIPPED = "integers of least error", "shipped weights"
 ALL = [*VARIANTS, NEAREST, SHIPPED]
 
 
-def brief(plan: HyperPlan, name: str) -> HyperPlan:
+def brief(plan: CodecPlan, name: str) -> CodecPlan:
     """Plan of a variant."""
     of_plan, of_hyper, of_training = VARIANTS[name]
     hyper = replace(plan.hyper, second_steps=0, bias_steps=0, despeckle_steps=0, **of_hyper)
@@ -114,7 +114,7 @@ def main() -> None:
         return
     args.out.mkdir(parents=True, exist_ok=True)
     path, plan = args.out / "codec_ablation.csv", load_codec_plan(PLAN)
-    assert isinstance(plan, HyperPlan)
+    assert isinstance(plan, CodecPlan)
     known = pd.read_csv(path).to_dict("records") if path.is_file() else []
     rows = {row["variant"]: row for row in known if row["variant"] in ALL}
     with tempfile.TemporaryDirectory() as folder:

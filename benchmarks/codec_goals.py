@@ -22,11 +22,11 @@ import numpy as np
 import pandas as pd
 
 from sarlab.codec.api import compress, decompress
-from sarlab.codec.codec import codecs
-from sarlab.codec.targets import Search, Target
+from sarlab.codec.goals import Goal, Search
 from sarlab.errors import SarlabError
 from sarlab.lab.results import environment, now, write_table
 from sarlab.metrics import Reference, score
+from sarlab.peers import codecs
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.embedded import reference_normalizers
 from sarlab.scenes.radiometry import fit_normalizers, to_db
@@ -128,7 +128,7 @@ def rates(items: list[Item], names: list[str]) -> Iterator[dict[str, Any]]:
             done = set()
             for target in PSNR_DB:
                 try:
-                    trial = search.find(Target("psnr", target))
+                    trial = search.find(Goal("psnr", target))
                 except SarlabError as error:
                     yield {**item.about, "codec": name, "target_value": target, "reason": str(error)}
                     continue
@@ -146,7 +146,7 @@ def fidelity(items: list[Item], names: list[str]) -> Iterator[dict[str, Any]]:
             search = Search(codecs[name], item.scene)
             for rate in RATES_BPP:
                 try:
-                    trial = search.find(Target("bpp", rate))
+                    trial = search.find(Goal("bpp", rate))
                     scores = score(reference, search.decode(trial).data[0], columns=FIDELITY)
                 except SarlabError as error:
                     yield {**item.about, "codec": name, "target_value": rate, "reason": str(error)}
@@ -217,7 +217,7 @@ def speed(items: list[Item], names: list[str]) -> Iterator[dict[str, Any]]:
     import tempfile
 
     from sarlab.codec.api import compress_file, decompress_file
-    from sarlab.codec.rates import Goal
+    from sarlab.codec.goals import Goal
     from sarlab.scenes.writers import write_geotiff
 
     source, names = items[0].scene, [name for name in names if name != "hevc12"]
@@ -229,7 +229,7 @@ def speed(items: list[Item], names: list[str]) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         image, packed, back = (Path(folder) / name for name in ("in.tif", "x.sarl", "out.tif"))
         write_geotiff(scene, image)
-        quality = {name: Search(codecs[name], source).find(Target("bpp", 0.5)).quality for name in names}
+        quality = {name: Search(codecs[name], source).find(Goal("bpp", 0.5)).quality for name in names}
         for _ in range(3):
             for name in names:
                 start = time.perf_counter()

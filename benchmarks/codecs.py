@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sarlab.codec.codec import codecs
-from sarlab.codec.targets import Search, Target
+from sarlab.codec.goals import Goal, Search
 from sarlab.errors import CodecError
+from sarlab.peers import codecs
 from sarlab.scenes.embedded import reference_normalizers
 from sarlab.scenes.folders import image_files
 from sarlab.scenes.readers import read_scene
@@ -54,7 +54,7 @@ def calibrate(scenes: list[Scene], names: list[str]) -> None:
             found = []
             for search in searches:
                 try:
-                    found.append(search.find(Target("bpp", float(rate))).quality)
+                    found.append(search.find(Goal("bpp", float(rate))).quality)
                 except CodecError:
                     found.append(scale.low)
             quality = float(np.median(found))
@@ -76,7 +76,7 @@ def reference(scenes: list[Scene], names: list[str]) -> None:
         for scene in scenes:
             clip = {band: (normalizers[band].low, normalizers[band].high) for band in scene.bands}
             search = Search(codecs[name], scene, clip)
-            trials = [search.find(Target("psnr", float(level))) for level in LEVELS]
+            trials = [search.find(Goal("psnr", float(level))) for level in LEVELS]
             curves[name][scene.name] = np.array([(search.bpp(t), search.score(t, "psnr")) for t in trials])
         rates = []
         for scene in scenes:
@@ -92,7 +92,7 @@ def speed(scenes: list[Scene], names: list[str]) -> None:
     for name in names:
         search = Search(codecs[name], scenes[0])
         try:
-            quality = search.find(Target("bpp", 0.5)).quality
+            quality = search.find(Goal("bpp", 0.5)).quality
         except CodecError:
             quality = codecs[name].capabilities.quality.grid[0]
         encode, decode = [], []

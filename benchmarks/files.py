@@ -124,11 +124,11 @@ def share(codec: str) -> list[dict[str, Any]]:
     """
     import torch
 
-    import sarlab.codec.tilecoder as tilecoder
+    import sarlab.codec.tiles as tilecoder
     from sarlab.codec.api import compress_file, decompress_file
-    from sarlab.codec.bitstream import StreamReader, StreamWriter
+    from sarlab.codec.container import StreamReader, StreamWriter
+    from sarlab.codec.goals import Goal
     from sarlab.codec.rangecoder import RangeDecoder, RangeEncoder
-    from sarlab.codec.rates import Goal
 
     torch.set_num_threads(1)
     rows = []
@@ -161,10 +161,10 @@ def share(codec: str) -> list[dict[str, Any]]:
 
 def rates(paths: list[str], codec: str) -> list[dict[str, Any]]:
     """Wanted against real rates, and the estimate of the model against the file."""
-    from sarlab.codec.encoding import Encoder
-    from sarlab.codec.learned import model_path
-    from sarlab.codec.rates import Goal
-    from sarlab.codec.sources import MemorySource
+    from sarlab.codec.encode import Encoder
+    from sarlab.codec.goals import Goal
+    from sarlab.codec.model_store import model_path
+    from sarlab.codec.pieces import MemorySource
     from sarlab.scenes.readers import read_scene
 
     rows = []

@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
-    from sarlab.codec.codec import codecs
     from sarlab.lab.evaluate import codec_table
+    from sarlab.peers import codecs
 
     for name in args.names:
         codecs[name]

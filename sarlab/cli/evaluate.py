@@ -81,10 +81,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> pd.DataFrame:
-    from sarlab.codec.codec import codecs
     from sarlab.lab.evaluate import PSNR_TARGETS, evaluate, parse_targets
     from sarlab.lab.results import check_table_path, write_table
     from sarlab.lab.sweep import check_writable
+    from sarlab.peers import codecs
 
     names = _words(args.codecs)
     if names == ["all"]:

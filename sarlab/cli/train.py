@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Train; 0 when finished, 3 when the time was over first."""
     from sarlab.codec.api import refuse_existing
     from sarlab.codec.codec_plans import load_codec_plan
-    from sarlab.codec.training import train_codec
+    from sarlab.codec.train_codec import train_codec
     from sarlab.models.storage import History
 
     plan = load_codec_plan(args.plan)

@@ -1,1 +1,1 @@
-"""What becomes bytes."""
+"""Compression: file format, entropy coding, learned codecs."""

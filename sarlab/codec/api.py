@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import io
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sarlab.codec.bitstream import StreamReader, writing
-from sarlab.codec.decoding import Decoder
-from sarlab.codec.encoding import DEFAULT_TILE, Encoder
-from sarlab.codec.header import Header
-from sarlab.codec.learned import model_path
-from sarlab.codec.rates import Goal
-from sarlab.codec.sources import FileSource, MemorySource, cache_limit, close_files
-from sarlab.codec.tiling import Window
+import numpy as np
+
+from sarlab.codec.container import StreamReader, writing
+from sarlab.codec.decode import Decoder
+from sarlab.codec.encode import DEFAULT_TILE, Encoder
+from sarlab.codec.goals import Goal
+from sarlab.codec.model_store import BUILT_IN, load_model, model_path
+from sarlab.codec.pieces import FileSource, MemorySource, cache_limit, close_files
+from sarlab.codec.protocol import Availability, Capabilities, QualityScale
+from sarlab.codec.tiles import Window
 from sarlab.errors import BitstreamError, CodecError, SarlabError
 from sarlab.scenes.scene import Scene
 
@@ -24,7 +28,7 @@ DEFAULT_QUALITY = 28.0
 
 
 def make_goal(quality: float | None = None, bpp: float | None = None, psnr: float | None = None) -> Goal:
-    """The one goal that is given, or the default quality."""
+    """Make the one goal that is given, or the default quality."""
     given = [(kind, value) for kind, value in (("quality", quality), ("bpp", bpp), ("psnr", psnr)) if value is not None]
     if len(given) > 1:
         raise CodecError(f"give one of quality, bpp and psnr, not {' and '.join(kind for kind, _ in given)}")
@@ -33,7 +37,7 @@ def make_goal(quality: float | None = None, bpp: float | None = None, psnr: floa
 
 
 def compress(
-    scene: Scene,
+    scene: Scene | str | Path,
     *,
     codec: str = DEFAULT_CODEC,
     quality: float | None = None,
@@ -44,29 +48,26 @@ def compress(
     metadata: bool = True,
     radiometric: bool = False,
 ) -> bytes:
-    """A scene as the bytes of a ``.sarl`` file.
+    """Compress a scene to the bytes of a ``.sarl`` file.
 
     Parameters
     ----------
-    scene : Scene
-        Of any quantity. Of a complex scene the intensity is kept.
+    scene : Scene or path
+        Of any quantity; of a complex scene the intensity is kept. A path is read as `compress_file` does.
     codec : str
         ``"hyper"``, ``"factorized"``, ``"klt8"``, or the path of a model's weights.
     quality, bpp, psnr : float, optional
-        At most one. Quality is the PSNR of the quantizer alone in dB (of ``hyper`` the one whose price of a bit it follows); bpp counts the whole file per pixel and band and is
-        met within 3 %; psnr is that of dB samples in the clip range of the normalizers.
+        At most one. Quality is the PSNR of the quantizer alone in dB; for ``hyper``, that of the quantizer whose price per
+        bit the encoder uses. bpp counts the whole file, per pixel and band, and is met within 3 %. psnr is that of dB
+        samples within the clip range of the normalizers.
     tile : int
-        Side of a tile in samples: a multiple of 64 up to 1024. It decides what a region costs to decode.
+        Side of a tile in samples: a multiple of 64 up to 1024. Windows are decoded by tiles.
     workers : int
-        Processes for a large scene; 0 for all processors where that is worth it.
+        Processes for a large scene; 0 for all processors if that is worth it.
     metadata : bool
         Keep names, tags and georeference.
     radiometric : bool
-        Store 13 bytes a band that make radiometric decoding exact for this scene.
-
-    Returns
-    -------
-    bytes
+        Store 13 bytes per band that make radiometric decoding exact for this scene.
 
     Raises
     ------
@@ -75,10 +76,26 @@ def compress(
     """
     goal = make_goal(quality, bpp, psnr)
     file = io.BytesIO()
-    Encoder(
-        MemorySource(scene), model_path(codec), tile=tile, workers=workers, metadata=metadata, radiometric=radiometric
-    ).write(file, goal)
+    try:
+        Encoder(
+            _source(scene), model_path(codec), tile=tile, workers=workers, metadata=metadata, radiometric=radiometric
+        ).write(file, goal)
+    finally:
+        close_files()
     return file.getvalue()
+
+
+def _source(scene: Any) -> MemorySource | FileSource:
+    if isinstance(scene, (str, Path)):
+        return FileSource(scene)
+    if isinstance(scene, Scene):
+        return MemorySource(scene)
+    if isinstance(scene, np.ndarray):
+        raise CodecError(
+            "an array does not state what its samples are; make a scene of it: "
+            "sarlab.scenes.scene.Scene(array, quantity='db', bands=('VV',)), with an array of shape (bands, height, width)"
+        )
+    raise CodecError(f"compress takes a scene or the path of an image, not {type(scene).__name__}")
 
 
 def decompress(
@@ -90,7 +107,7 @@ def decompress(
     radiometric: bool = False,
     despeckled: bool = False,
 ) -> Scene:
-    """The scene in the bytes of a ``.sarl`` file.
+    """Decompress the bytes of a ``.sarl`` file.
 
     Parameters
     ----------
@@ -98,9 +115,9 @@ def decompress(
     window : (row, column, height, width), optional
         Decode this part only; no more tiles are read than it needs.
     workers : int
-        Processes; 0 for all processors where that is worth it.
+        Processes; 0 for all processors if that is worth it.
     model : path, optional
-        Weights of the model, where they are not among those that the package finds by itself.
+        Weights of the model, if they are in none of the known folders.
     radiometric : bool
         Correct the bias of mean intensity that decoding in dB leaves; costs a little PSNR.
     despeckled : bool
@@ -114,7 +131,7 @@ def decompress(
     Raises
     ------
     BitstreamError
-        For damaged, truncated, foreign or unknown input.
+        Damaged, truncated, foreign or unknown input.
     """
     with StreamReader(data) as reader:
         return Decoder(reader, workers=workers, model=model, radiometric=radiometric, despeckled=despeckled).scene(
@@ -135,23 +152,18 @@ def compress_file(
     radiometric: bool = False,
     force: bool = False,
 ) -> dict[str, Any]:
-    """Compress a file of any size in bounded memory.
+    """Compress a file of any size in bounded memory, and describe the result (see `describe`).
 
     Parameters
     ----------
     source, target : path
         An image that `sarlab.scenes.readers` opens; the ``.sarl`` file, which appears in one step when complete.
     quantity : str
-        What the samples are; see `sarlab.scenes.readers.read_scene`.
+        See `sarlab.scenes.readers.read_scene`.
     codec, goal, tile, workers, metadata, radiometric
-        As for `compress`.
+        See `compress`.
     force : bool
-        Replace `target` where it exists.
-
-    Returns
-    -------
-    dict
-        See `describe`.
+        Replace `target` if it exists.
     """
     refuse_existing(target, force)
     path = model_path(codec)
@@ -179,23 +191,17 @@ def decompress_file(
     despeckled: bool = False,
     force: bool = False,
 ) -> None:
-    """Decompress a ``.sarl`` file of any size into a GeoTIFF in bounded memory.
+    """Decompress a ``.sarl`` file of any size to a GeoTIFF in bounded memory.
 
     Parameters
     ----------
     source, target : path
-    window : (row, column, height, width), optional
-        This part only.
-    workers : int
-        Processes; 0 for all processors where that is worth it.
+    window, workers, model, radiometric, despeckled
+        See `decompress`.
     cog : bool
-        Cloud-optimized layout.
-    model : path, optional
-        Weights of the model, where the package does not find them by itself.
-    radiometric, despeckled : bool
-        As for `decompress`.
+        Write a cloud-optimized layout.
     force : bool
-        Replace `target` where it exists.
+        Replace `target` if it exists.
     """
     from sarlab.scenes.writers import GeoTiffWriter
 
@@ -210,7 +216,7 @@ def decompress_file(
         if reference is not None:
             check_system(reference.crs, reader.name)
         if decoder.may_be_invalid and like.nodata is None and not like.dtype.startswith("float"):
-            like = replace(like, dtype="float32")  # integers without a nodata value cannot say what is missing
+            like = replace(like, dtype="float32")  # integers without a nodata value cannot mark missing samples
         with (
             cache_limit(),
             GeoTiffWriter(target, like, shape=(bands, *window[2:]), georeference=reference, cog=cog) as writer,
@@ -220,13 +226,7 @@ def decompress_file(
 
 
 def describe(source: str | Path | bytes) -> dict[str, Any]:
-    """What a ``.sarl`` file says about itself, for people and for scripts.
-
-    Returns
-    -------
-    dict
-        Plain values: format version, model, quality, shape, sizes, rates, georeference and tags.
-    """
+    """Describe a ``.sarl`` file in plain values: version, model, quality, shape, sizes, rates, georeference and tags."""
     with StreamReader(source) as reader:
         header = reader.header
         samples = header.shape[0] * header.shape[1] * header.shape[2]
@@ -252,31 +252,80 @@ def describe(source: str | Path | bytes) -> dict[str, Any]:
             "side_bytes": len(header.side),
             "bpp": 8 * reader.size / samples,
             "measured_cr": header.native_bits * samples / (8 * reader.size),
-            **_metadata_of(header),
+            **{key: header.metadata.get(key) for key in ("name", "looks", "spacing", "crs", "transform", "tags")},
         }
 
 
-def _metadata_of(header: Header) -> dict[str, Any]:
-    return {key: header.metadata.get(key) for key in ("name", "looks", "spacing", "crs", "transform", "tags")}
-
-
 def check_system(wkt: str, name: str) -> None:
-    """Refuse a coordinate system that no library can read."""
+    """Refuse a coordinate system that cannot be parsed."""
     from rasterio.crs import CRS
     from rasterio.errors import CRSError
 
     try:
         CRS.from_wkt(wkt or 'LOCAL_CS["none"]')
     except CRSError:
-        raise BitstreamError(f"{name}: its coordinate system is none that is known: {wkt[:80]!r}") from None
+        raise BitstreamError(f"{name}: its coordinate system is unknown: {wkt[:80]!r}") from None
 
 
 def refuse_existing(target: str | Path, force: bool) -> None:
-    """Refuse to replace a file unless told so.
-
-    Raises
-    ------
-    SarlabError
-    """
+    """Refuse to replace a file unless `force`."""
     if Path(target).exists() and not force:
         raise SarlabError(f"{target} exists already; choose another name, or replace it with --force")
+
+
+def refuse_unwritable(target: str | Path) -> None:
+    """Refuse a file that cannot be written, before the work for it begins."""
+    folder = Path(target).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SarlabError(f"{target} cannot be written ({error.strerror}); choose another folder") from None
+
+
+class LearnedCodec:
+    """A learned codec of this package behind the protocol.
+
+    Its files hold no names, tags or georeference, like those of the classical codecs, because their bytes are compared.
+
+    Parameters
+    ----------
+    name : str
+        In `BUILT_IN`.
+    """
+
+    family = "learned"
+
+    def __init__(self, name: str):
+        codec = BUILT_IN[name]
+        self.name, self.domain = name, codec.domain
+        scale = QualityScale(codec.meaning, 0.0, 96.0, codec.grid)
+        self.capabilities = Capabilities(scale, bits=32, deterministic=True, trained=True)
+
+    def available(self) -> Availability:
+        """Check if the codec works here."""
+        for package in ("torch", "constriction"):
+            try:
+                importlib.import_module(package)
+            except Exception as error:
+                return Availability(False, f"{package} cannot be imported ({error}); pip install {package}")
+        try:
+            load_model(model_path(self.name))
+        except SarlabError as error:
+            return Availability(False, str(error))
+        return Availability(True)
+
+    def version(self) -> str:
+        """Model and its hash, which determine the bytes."""
+        model = load_model(model_path(self.name))
+        return f"{model.name} {model.hash.hex()}"
+
+    def compress(self, scene: Scene, *, quality: float) -> bytes:
+        """Make a file without metadata; see `Codec.compress`."""
+        quality = self.capabilities.quality.checked(quality, self.name)
+        return compress(scene, codec=self.name, quality=quality, metadata=False)
+
+    def decompress(self, data: bytes) -> Scene:
+        """Decode a file; see `Codec.decompress`."""
+        return decompress(data)

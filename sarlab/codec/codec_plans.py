@@ -1,4 +1,4 @@
-"""Plans of codecs: what an entropy-coded model is trained on and how, from a TOML file to rasters in memory."""
+"""Training plans of learned codecs: what a model is trained on and how, from a TOML file to rasters in memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sarlab.codec.hyper.spec import HyperSpec
 from sarlab.errors import PlanError
 from sarlab.specs import spec_from_dict
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CodecTraining:
-    """The loop's settings.
+    """Settings of the training loop.
 
     Parameters
     ----------
@@ -25,9 +26,9 @@ class CodecTraining:
     learning_rate, clip_norm, ema_decay : float
     warmup_steps, validate_every : int
     quality : (low, high)
-        Qualities are drawn evenly from this range.
+        Qualities are drawn uniformly from this range.
     hard_share : float
-        Last share of the steps with real rounding and fixed quantization steps.
+        Final share of the steps with real rounding and fixed quantization steps.
     threads : int
     """
 
@@ -46,14 +47,14 @@ class CodecTraining:
 
 @dataclass(frozen=True)
 class CodecData:
-    """Where the scenes are.
+    """Scenes.
 
     Parameters
     ----------
     train, validation : tuple of str
-        Names of the catalog, or paths; those that are not at hand are left out.
+        Names of the catalog, or paths.
     simulated : tuple of (looks, correlation)
-        Scenes drawn by the computer.
+        One simulated training scene each.
     """
 
     train: tuple[str, ...] = ("bigearthnet",)
@@ -63,7 +64,7 @@ class CodecData:
 
 @dataclass(frozen=True)
 class CodecPlan:
-    """An entropy-coded model to be trained.
+    """Training plan of a learned codec.
 
     Parameters
     ----------
@@ -75,6 +76,8 @@ class CodecPlan:
     seed : int
     data : CodecData
     training : CodecTraining
+    hyper : HyperSpec, optional
+        Trains a model of kind `hyper`; without it, one of kind `factorized`.
     """
 
     name: str
@@ -83,82 +86,20 @@ class CodecPlan:
     seed: int = 0
     data: CodecData = field(default_factory=CodecData)
     training: CodecTraining = field(default_factory=CodecTraining)
-
-
-@dataclass(frozen=True)
-class HyperSpec:
-    """Entropy model and correction of a codec of kind `hyper`.
-
-    Parameters
-    ----------
-    groups : tuple of (channels, phases, kernel)
-        See `sarlab.codec.hyper.context.ContextModel`.
-    features, hidden : int
-        Width of the shared features and of the heads.
-    depth : int
-        Convolutions of the learned correction.
-    turned : bool
-        Whether training turns the axes.
-    rate_offset : float
-        Costs are divided by the rate plus this many bits per pixel.
-    bias_weight : float
-        Weight of the squared difference of mean intensities in dB, beside squared error.
-    speckle_weight : float
-        Share of the squared error that the deviance of Gamma speckle replaces; see `sarlab.codec.hyper.objective.gamma_deviance`.
-    coarse_finer : float
-        log₂ by which the steps of the four coarsest channels are finer, all of it from quality 26 on and nothing up to 20: means over
-        areas, which hang on them, are better for it, and PSNR is the same.
-    trellis : bool
-        Quantize in a trellis; see `sarlab.codec.hyper.trellis`.
-    last : bool
-        Keep the averaged weights of the last step instead of those of the best validation.
-    second_steps : int
-        Steps that afterwards teach a context of its own what a second band gains from the first; 0 leaves that out.
-    bias_steps : int
-        Steps that afterwards teach the decoder the bias of its means; 0 leaves that out.
-    despeckle_steps : int
-        Steps that afterwards teach the decoder the reflectivity behind simulated speckle; 0 leaves that out.
-    """
-
-    groups: tuple[tuple[int, int, int], ...] = ((4, 4, 5), (12, 2, 3), (20, 2, 3), (28, 2, 3))
-    features: int = 80
-    hidden: int = 64
-    depth: int = 3
-    turned: bool = True
-    rate_offset: float = 0.15
-    bias_weight: float = 0.0
-    speckle_weight: float = 0.0
-    coarse_finer: float = 0.0
-    trellis: bool = False
-    last: bool = True
-    second_steps: int = 0
-    bias_steps: int = 0
-    despeckle_steps: int = 0
-
-
-@dataclass(frozen=True)
-class HyperPlan(CodecPlan):
-    """A codec of kind `hyper` to be trained.
-
-    Parameters
-    ----------
-    hyper : HyperSpec
-    """
-
-    hyper: HyperSpec = field(default_factory=HyperSpec)
+    hyper: HyperSpec | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class Gathered:
+class GatheredScenes:
     """Rasters of a plan.
 
     Attributes
     ----------
     training, validation : tuple of Raster
     pairs : tuple of (Raster, Raster)
-        First two bands of those training scenes that have two.
+        First two bands of the training scenes that have two.
     note : str
-        What was found and what not.
+        Scenes that were used, and those that are missing.
     digest : str
         SHA-256 of all samples.
     """
@@ -192,17 +133,25 @@ def load_codec_plan(path: Path) -> CodecPlan:
         if not isinstance(value, known.get(key, ())):
             raise PlanError(f"{path}: '{key}' is unknown or of the wrong type; known: {', '.join([*known, *parts])}")
     if "name" not in rest:
-        raise PlanError(f"{path}: a codec's plan needs a 'name'")
-    return HyperPlan(**rest, **built) if "hyper" in built else CodecPlan(**rest, **built)
+        raise PlanError(f"{path}: the plan of a codec needs a 'name'")
+    return CodecPlan(**rest, **built)
 
 
-def gather(plan: CodecPlan) -> Gathered:
+def missing_scenes(plan: CodecPlan) -> list[str]:
+    """Scenes of a plan that are neither in the catalog nor files."""
+    from sarlab.scenes.catalog import catalog_entries
+
+    wanted = dict.fromkeys([*plan.data.train, *plan.data.validation])
+    return [source for source in wanted if source not in catalog_entries and not Path(source).is_file()]
+
+
+def gather(plan: CodecPlan, allow_missing: bool = False) -> GatheredScenes:
     """Load the scenes of a plan as normalized rasters.
 
     Raises
     ------
     PlanError
-        Where no training scene is at hand.
+        Scenes are missing, or all training scenes are.
     """
     from sarlab.models.data import normalized_bands
     from sarlab.scenes.catalog import catalog_entries, load_split
@@ -212,39 +161,40 @@ def gather(plan: CodecPlan) -> Gathered:
     from sarlab.scenes.simulate import SimulationSpec, simulate
     from sarlab.specs import SceneSpec
 
-    known, used, missing = reference_normalizers(), [], []
+    missing = missing_scenes(plan)
+    if missing and not allow_missing:
+        raise PlanError(
+            f"{len(missing)} scenes of plan '{plan.name}' are missing: {', '.join(missing)}; get them, or train without "
+            "them with --allow-missing"
+        )
+    known, used = reference_normalizers(), []
     rasters: dict[str, list[Raster]] = {"train": [], "validation": []}
     pairs: list[tuple[Raster, Raster]] = []
-    for role in rasters:
+    for role, found in rasters.items():
         for source in getattr(plan.data, role):
-            if source in catalog_entries:
-                scenes = getattr(load_split(SceneSpec(source)), role)
-            elif Path(source).is_file():
-                scenes = (to_db(read_scene(source)),)
-            else:
-                missing.append(source)
+            if source in missing:
                 continue
+            entry = source in catalog_entries
+            scenes = getattr(load_split(SceneSpec(source)), role) if entry else (to_db(read_scene(source)),)
             used.append(f"{role} {Path(source).name}")
             for scene in scenes:
                 bands = normalized_bands(scene, known)
-                rasters[role] += bands
+                found += bands
                 if role == "train" and len(bands) > 1:
                     pairs.append((bands[0], bands[1]))
     for number, (looks, correlation) in enumerate(plan.data.simulated):
-        scene, _ = simulate(SimulationSpec(512, 512, looks, correlation, seed=plan.seed + number))
-        scene = to_db(scene)
+        scene = to_db(simulate(SimulationSpec(512, 512, looks, correlation, seed=plan.seed + number))[0])
         rasters["train"] += normalized_bands(scene, fit_normalizers([scene]))
         used.append(f"simulated {looks:g} looks, correlation {correlation:g}")
     if not rasters["train"]:
-        raise PlanError(f"no training scene of '{plan.name}' is at hand: {', '.join(missing)}")
+        raise PlanError(f"plan '{plan.name}' has no training scene; missing: {', '.join(missing) or 'none'}")
     digest = hashlib.sha256()
     for role, found in rasters.items():
         for raster in found:
-            digest.update(
-                f"|{role}|{tuple(raster.values.shape)}|".encode() + raster.values.numpy().astype("<f4").tobytes()
-            )
-    note = "; ".join(used) + (f"; not at hand: {', '.join(missing)}" if missing else "")
-    return Gathered(tuple(rasters["train"]), tuple(rasters["validation"]), note, digest.hexdigest(), tuple(pairs))
+            samples = raster.values.numpy().astype("<f4").tobytes()
+            digest.update(f"|{role}|{tuple(raster.values.shape)}|".encode() + samples)
+    note = "; ".join(used) + (f"; missing: {', '.join(missing)}" if missing else "")
+    return GatheredScenes(tuple(rasters["train"]), tuple(rasters["validation"]), note, digest.hexdigest(), tuple(pairs))
 
 
 def _tuples(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Levels: between the samples of a product and the normalized numbers that a model sees, both ways."""
+"""Levels: map native samples of a product to the normalized ones of a model and back; find flat areas."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from math import isnan
 
 import numpy as np
 
-from sarlab.codec.header import DTYPES, Header
-from sarlab.codec.tilecoder import CODED, FLAT, blocks_of
+from sarlab.codec.container import DTYPES, Header
+from sarlab.codec.tiles import CODED, FLAT, blocks_of
 from sarlab.scenes.radiometry import FLOOR_TAG, NATIVE_TAG, Normalizer, fit_normalizer, from_db, to_db, zero_floor_db
 from sarlab.scenes.scene import Scene
 
-#: Samples looked at to find a percentile.
+#: Most samples for a percentile.
 _MOST_SAMPLES = 1 << 22
-#: For a band without any sample to look at; it decides nothing but the meaning of quality.
+#: For a band without samples; affects the meaning of quality only.
 _ASSUMED = Normalizer(-30.0, 0.0)
-#: Blocks of one sample from which on it is worth naming.
+#: Fewest blocks of one value that justify stating it in the header.
 FEWEST_FLAT = 4
 
 
 @dataclass(frozen=True)
 class Levels:
-    """Everything between native samples and normalized ones.
+    """The mapping between native and normalized samples.
 
     Parameters
     ----------
@@ -34,15 +34,15 @@ class Levels:
     dtype : str
         Sample type of the source file.
     normalizers : tuple of Normalizer
-        One a band.
+        One per band.
     floors : tuple of float
-        dB level of exact zeros, one a band; NaN where zeros cannot occur.
+        dB level of exact zeros, one per band; NaN if zeros cannot occur.
     zeros : tuple of bool
-        Bands in which exact zeros were seen: there, samples near the floor are restored to exact zeros.
+        Bands with exact zeros; their samples near the floor are restored to exact zeros.
     flats : tuple of float
-        Native sample of each band that whole blocks may consist of; NaN for a band without.
+        Native value of the flat blocks of each band; NaN for a band without flat blocks.
     own : bool
-        The normalizers are the model's own, so that a file need not store them.
+        The normalizers are the model's own; a file need not store them.
     """
 
     bands: tuple[str, ...]
@@ -56,18 +56,18 @@ class Levels:
 
     @property
     def stored_floors(self) -> tuple[float, ...] | None:
-        """Floors that a decoder needs to know; None where there is none."""
+        """Floors to store in the header; None if there is none."""
         floors = tuple(f if z else float("nan") for f, z in zip(self.floors, self.zeros, strict=True))
         return floors if any(self.zeros) else None
 
     @property
     def stored_flats(self) -> tuple[float, ...] | None:
-        """Flats that a decoder needs to know; None where there is none."""
+        """Flat values to store in the header; None if there is none."""
         return None if all(map(isnan, self.flats)) else self.flats
 
     @classmethod
     def of_header(cls, header: Header, known: Mapping[str, Normalizer]) -> Levels:
-        """Levels that a file states; `known` are the model's own normalizers."""
+        """Levels of a file, given the model's own normalizers."""
         if header.normalizers is None:
             normalizers = tuple(known[band] for band in header.bands)
         else:
@@ -79,21 +79,21 @@ class Levels:
         return cls(header.bands, header.quantity, header.dtype, normalizers, floors, zeros, flats, own)
 
     def normalized(self, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-        """Normalized float32 samples of a window, zeros where invalid, and its mask."""
+        """Normalize a window: float32 samples, zero where invalid, and its mask."""
         db = to_db(scene, self.floors).data
         low = np.array([n.low for n in self.normalizers], np.float32)[:, None, None]
         width = np.array([n.width for n in self.normalizers], np.float32)[:, None, None]
         return np.where(scene.valid, (db - low) / width, np.float32(0)), scene.valid
 
     def flat_blocks(self, scene: Scene, stride: int) -> np.ndarray | None:
-        """Blocks of a window, (bands, h, w), whose valid samples are all the flat one; None where no band has one."""
+        """Mark the flat blocks of a window, (bands, h, w); None if no band has a flat value."""
         if self.stored_flats is None:
             return None
         flats = np.array(self.flats, np.float32)[:, None, None]
         return blocks_of(scene.valid, stride) & ~blocks_of(scene.valid & (scene.data != flats), stride)
 
     def restored(self, x: np.ndarray, kinds: np.ndarray) -> np.ndarray:
-        """Native float32 samples of normalized ones: NaN where missing, the flat one where flat."""
+        """Restore native float32 samples: NaN if missing, the flat value in flat blocks."""
         samples = self._restored(x, kinds == CODED)
         for band, flat in enumerate(self.flats):
             samples[band][kinds[band] == FLAT] = flat
@@ -103,7 +103,7 @@ class Levels:
         low = np.array([n.low for n in self.normalizers], np.float32)[:, None, None]
         width = np.array([n.width for n in self.normalizers], np.float32)[:, None, None]
         db = np.where(valid, x * width + low, np.float32(np.nan))
-        # Numbers instead of names: `from_db` finds floors by band name, and names may be equal.
+        # Numbers instead of names, because `from_db` finds floors by band name and names may be equal.
         bands = tuple(str(i) for i in range(len(self.bands)))
         tags = {NATIVE_TAG: self.quantity}
         floors = {band: floor for band, floor in zip(bands, self.stored_floors or (), strict=False) if not isnan(floor)}
@@ -113,21 +113,21 @@ class Levels:
 
 
 def fit_levels(windows: Sequence[Scene], known: Mapping[str, Normalizer], stride: int, everything: bool) -> Levels:
-    """Levels for a scene.
+    """Determine the levels of a scene.
 
-    A band takes the model's own normalizer where it has the same name and its median lies inside; otherwise the 0.1 and
-    99.9 percentiles of its own samples, without those that flat blocks consist of.
+    A band takes the model's normalizer for its name if its median lies within; otherwise the 0.1 and 99.9 percentiles of
+    its own samples without the flat ones.
 
     Parameters
     ----------
     windows : sequence of Scene
-        All of the scene, or a sample of it, in its native quantity.
+        The whole scene, or a sample of it, in its native quantity.
     known : mapping of band name to Normalizer
     stride : int
-        Side of the blocks that may be flat; windows begin on multiples of it.
+        Side of the blocks that may be flat; windows begin at multiples of it.
     everything : bool
-        The windows are all of the scene. Otherwise there may be exact zeros where none was seen: they get a floor, and
-        blocks of them are flat where no other sample is.
+        The windows are the whole scene. Otherwise exact zeros may occur even if the sample has none: they get a floor, and
+        blocks of zeros are flat unless another value is.
     """
     first = windows[0]
     pooled = [np.concatenate([w.data[b][w.valid[b]] for w in windows]) for b in range(len(first.bands))]
@@ -160,7 +160,7 @@ def fit_levels(windows: Sequence[Scene], known: Mapping[str, Normalizer], stride
 
 
 def _flat(windows: Sequence[Scene], band: int, stride: int) -> float:
-    """The sample that most blocks of equal samples consist of; NaN where there are too few of them to pay for saying so."""
+    """Find the value of most constant blocks; NaN if they are fewer than `FEWEST_FLAT`."""
     found = []
     for window in windows:
         data, height, width = window.data[band], *(length // stride * stride for length in window.shape[1:])
@@ -177,7 +177,7 @@ def _flat(windows: Sequence[Scene], band: int, stride: int) -> float:
 
 
 def _line(like: Scene, band: str, samples: np.ndarray) -> Scene:
-    """Valid samples of one band as a scene of one row."""
+    """Make a scene of one row from valid samples of a band."""
     data = samples[None, None] if samples.size else np.full((1, 1, 1), np.nan, samples.dtype)
     return Scene(data, like.quantity, (band,), like.name, dtype=like.dtype, tags=_native(like))
 

@@ -239,24 +239,6 @@ class RangeDecoder:
             raise BitstreamError("the entropy-coded data is damaged: it is not a code word of its tables") from error
 
 
-def coded_bits(values: np.ndarray, indices: np.ndarray, family: TableNames = 0) -> float:
-    """Ideal size in bits of `encode_indexed(values, indices, family)`, without running the coder."""
-    values, indices = _integers(values), np.ravel(indices)
-    total = 0.0
-    for index, where in _groups(indices):
-        table, shift = _lookup(family, index)
-        group = values[where]
-        if shift:
-            group = (group + (1 << (shift - 1))) >> shift
-        symbols = group - table.low
-        beyond = (symbols < 0) | (symbols >= table.size)
-        total += table.bits()[np.where(beyond, len(table.counts) - 1, symbols)].sum() + shift * len(group)
-        if beyond.any():
-            reach = np.where(symbols < 0, -symbols, symbols - table.size + 1)[beyond]
-            total += (np.log2(_CLASSES) + np.floor(np.log2(2 * reach))).sum()
-    return float(total)
-
-
 def _roundest(first: int, last: int) -> int:
     """The number in first … last with the most trailing zero bits."""
     bits = 64

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sarlab.codec.codec import Codec, codecs, usable
-from sarlab.codec.targets import KINDS, Search, Target, Trial
+from sarlab.codec.goals import KINDS, Goal, Search, Trial
+from sarlab.codec.protocol import Codec
 from sarlab.errors import CodecError, ResultsError, SarlabError
 from sarlab.files import write_bytes
 from sarlab.lab.inputs import Input, load_inputs
@@ -33,7 +33,8 @@ from sarlab.lab.results import read_table
 from sarlab.metrics import Reference, described, score
 from sarlab.metrics import metrics as known_metrics
 from sarlab.metrics.rate import bd_table, bits_per_pixel, measured_cr, measured_cr_lossless
-from sarlab.peers.container import MAGIC
+from sarlab.peers import codecs, usable
+from sarlab.peers.srlc import MAGIC
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.splits import Split
 from sarlab.specs import content_hash
@@ -64,7 +65,7 @@ PSNR_TARGETS = "25:40:11"
 def evaluate(
     names: Sequence[str],
     scenes: Sequence[str | Path | Scene | Split],
-    targets: Sequence[Target] = (),
+    targets: Sequence[Goal] = (),
     *,
     quantity: str = "auto",
     bands: Sequence[str] | None = None,
@@ -84,7 +85,7 @@ def evaluate(
         Codecs.
     scenes : sequence of str, Path, Scene or Split
         Files, folders or names of the catalog; of a split its test and independent scenes.
-    targets : sequence of Target
+    targets : sequence of Goal
         Goals of the files; by default each codec's own grid of qualities.
     quantity : str
         Quantity of the samples in files.
@@ -165,7 +166,7 @@ def read_rows(path: Path) -> pd.DataFrame:
     return frame.assign(band=frame["band"].fillna(""))  # of files that name none
 
 
-def parse_targets(kind: str, text: str) -> list[Target]:
+def parse_targets(kind: str, text: str) -> list[Goal]:
     """Parse ``"0.1,0.5,1"`` or ``"25:40:11"`` (first, last, how many).
 
     Raises
@@ -183,7 +184,7 @@ def parse_targets(kind: str, text: str) -> list[Target]:
             values = [float(part) for part in text.split(",")]
     except ValueError:
         raise CodecError(f"'{text}' is no list of numbers; write 0.1,0.5,1 or 25:40:11 (first:last:how many)") from None
-    return [Target(kind, value) for value in values]
+    return [Goal(kind, value) for value in values]
 
 
 class Journal:
@@ -235,7 +236,7 @@ class Task:
     ----------
     codec : str
     item : Input
-    targets : tuple of (str, Target)
+    targets : tuple of (str, Goal)
         Each with the key of its row, which the calling process made: workers never decide the name of a row.
     metrics : tuple of str or None
         Columns to compute; None for all.
@@ -245,22 +246,22 @@ class Task:
 
     codec: str
     item: Input
-    targets: tuple[tuple[str, Target], ...]
+    targets: tuple[tuple[str, Goal], ...]
     metrics: tuple[str, ...] | None = None
     folder: Path | None = None
 
 
-def row_key(name: str, item: Input, target: Target, metrics: tuple[str, ...] | None) -> str:
+def row_key(name: str, item: Input, target: Goal, metrics: tuple[str, ...] | None) -> str:
     """Content hash of all that decides a row: versions of rows and codec, target, samples, metrics."""
     return content_hash(ROWS_VERSION, name, codecs[name].version(), target.kind, target.value, item.digest, metrics)
 
 
-def _targets_of(codec: Codec, item: Input, targets: Sequence[Target]) -> tuple[Target, ...]:
+def _targets_of(codec: Codec, item: Input, targets: Sequence[Goal]) -> tuple[Goal, ...]:
     grid = codec.capabilities.quality.grid
     if item.reason:
         # Nothing to measure: one row that says why.
-        return (Target("quality", grid[0]),)
-    return tuple(targets) or tuple(Target("quality", quality) for quality in grid)
+        return (Goal("quality", grid[0]),)
+    return tuple(targets) or tuple(Goal("quality", quality) for quality in grid)
 
 
 def _is_done(row: Mapping[str, Any] | None, folder: Path | None) -> bool:
@@ -318,7 +319,7 @@ def measure(task: Task) -> Iterator[tuple[str, dict[str, Any]]]:
         yield key, {name: _plain(value) for name, value in row.items()}
 
 
-def _described(codec: Codec, item: Input, target: Target) -> dict[str, Any]:
+def _described(codec: Codec, item: Input, target: Goal) -> dict[str, Any]:
     scene, capabilities = item.scene, codec.capabilities
     empty = dict.fromkeys(("quality", "bytes", "bpp", "measured_cr", "lossless_bytes", "measured_cr_lossless"), np.nan)
     return {
@@ -347,7 +348,7 @@ def _rates(trial: Trial, item: Input) -> dict[str, Any]:
     }
 
 
-def _saved(trial: Trial, task: Task, target: Target) -> dict[str, Any]:
+def _saved(trial: Trial, task: Task, target: Goal) -> dict[str, Any]:
     if task.folder is None:
         return {}
     parts = (task.item.scene.name, task.item.scene.bands[0], f"{task.codec}-{target.kind}-{target.value:g}")

@@ -1,17 +1,25 @@
-"""Error-bounded codecs in the log domain: JPEG-LS near-lossless, SZ3, ZFP, SPERR and LERC.
+"""Codecs with a guarantee: error-bounded ones in the log domain, and lossless references.
 
-A bound of ε dB on every sample is a bound on the relative error of its intensity: 10^(ε/10) − 1.
+Error-bounded: JPEG-LS near-lossless, SZ3, ZFP, SPERR and LERC. A bound of ε dB on each sample bounds the relative error of its
+intensity by 10^(ε/10) − 1.
+
+Lossless: what the native integers of a product, or its float32 dB, cost. Integers of detected amplitude or intensity are
+coded as they are. Files with dB as floats have lost them, so their dB are put on a grid with as many levels as the native bit
+depth of the product, and that integer raster is coded losslessly.
 """
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 
-from sarlab.codec.codec import Capabilities, QualityScale, codecs, quality_bound
-from sarlab.errors import CodecError
-from sarlab.peers.base import TOP_16, BoundedCodec, PlaneCodec, imagecodecs
-from sarlab.peers.grids import GRIDS
-from sarlab.peers.raster import Grid
+from sarlab.codec.protocol import Availability, Capabilities, QualityScale, quality_bound
+from sarlab.errors import BitstreamError, CodecError
+from sarlab.peers import srlc
+from sarlab.peers.band_codec import GRIDS, TOP_16, BandCodec, BoundedCodec, Grid, filled, imagecodecs
+from sarlab.scenes.radiometry import to_db
+from sarlab.scenes.scene import Scene
 
 MEANING = "−20·log10 of the largest error in dB: 0 is 1 dB, 20 is 0.1 dB"
 
@@ -27,7 +35,7 @@ def _capabilities(name: str, bits: int = 32, step: float = 0.0) -> Capabilities:
     )
 
 
-class NearLossless(PlaneCodec):
+class NearLossless(BandCodec):
     """JPEG-LS near-lossless on dB integers up to 16 bit: predictive, every sample within the bound.
 
     The bound is 3.5 steps of the integer grid: 3 that JPEG-LS may miss by, half of one for the rounding to the grid.
@@ -39,7 +47,7 @@ class NearLossless(PlaneCodec):
     capabilities = _capabilities("jpegls", bits=16)
     near = 3
 
-    def encode_plane(self, plane: np.ndarray, quality: float) -> tuple[Grid, bytes]:
+    def encode_band(self, plane: np.ndarray, quality: float) -> tuple[Grid, bytes]:
         bound = quality_bound(quality)
         low, high = float(plane.min()), float(plane.max())
         for near in (self.near, 0):
@@ -56,7 +64,7 @@ class NearLossless(PlaneCodec):
         codes = np.ascontiguousarray(codes.astype(np.uint8 if codes.max() < 256 else np.uint16))
         return grid, jpegls_encode(codes, near)
 
-    def decode_plane(self, payload: bytes, shape: tuple[int, int], grid: Grid) -> np.ndarray:
+    def decode_band(self, payload: bytes, shape: tuple[int, int], grid: Grid) -> np.ndarray:
         return grid.values(np.asarray(imagecodecs().jpegls_decode(payload)).reshape(shape))
 
 
@@ -124,5 +132,190 @@ class Lerc(BoundedCodec):
         return imagecodecs().lerc_decode(payload)
 
 
-for _codec in (NearLossless(), Sz3(), Zfp(), Sperr(), Lerc()):
-    codecs.register(_codec.name)(_codec)
+# --- lossless ----------------------------------------------------------------------------------------------------------
+
+_NO_KNOB = QualityScale("no knob: always the same file", 0, 0, (0.0,))
+
+
+def native_integers(scene: Scene) -> bool:
+    """Whether the samples are a detected product's own integers of at most 16 bit."""
+    if scene.quantity not in ("amplitude", "intensity"):
+        return False
+    samples = scene.data[scene.valid]
+    return bool(samples.size) and bool(((samples >= 0) & (samples <= 65535) & (samples == np.rint(samples))).all())
+
+
+class LosslessCodec(BandCodec):
+    """Integers of the product's native depth, exactly."""
+
+    family = "lossless"
+    domain = "native integers; of products in dB a grid of as many levels over the scene's own range"
+    capabilities = Capabilities(_NO_KNOB, bits=16, lossless=True)
+
+    def encode(self, codes: np.ndarray) -> bytes:
+        """Codestream of (height, width) codes, uint8 or uint16."""
+        raise NotImplementedError
+
+    def decode(self, payload: bytes, shape: tuple[int, int]) -> np.ndarray:
+        """Codes of a codestream."""
+        raise NotImplementedError
+
+    def compress(self, scene: Scene, *, quality: float = 0.0) -> bytes:
+        """A whole file of `scene`; quality has one value, 0."""
+        self.capabilities.quality.checked(quality, self.name)
+        native = native_integers(scene)
+        scene = scene if native else to_db(scene)
+        top = 0 if native else 2 ** min(scene.native_bits, 16) - 1
+        bands = tuple(
+            self._band(name, plane, valid, top)
+            for name, plane, valid in zip(scene.bands, scene.data, scene.valid, strict=True)
+        )
+        dtype = scene.dtype if native else "float32"
+        return srlc.pack(srlc.Contents(self.name, scene.quantity, scene.shape[1:], bands, dtype))
+
+    def encode_band(self, plane: np.ndarray, quality: float) -> tuple[Grid, bytes]:
+        """Payload of a band; `quality` carries the number of the last level, 0 for native integers."""
+        grid = Grid.spanning(plane, quality) if quality else Grid(0.0, 1.0)
+        codes = grid.codes(plane)
+        codes = np.ascontiguousarray(codes.astype(np.uint8 if codes.max() < 256 else np.uint16))
+        return grid, bytes(self.encode(codes))
+
+    def decode_band(self, payload: bytes, shape: tuple[int, int], grid: Grid) -> np.ndarray:
+        return grid.values(np.asarray(self.decode(payload, shape)).reshape(shape))
+
+    def _band(self, name: str, plane: np.ndarray, valid: np.ndarray, quality: float) -> srlc.Band:
+        band = super()._band(name, plane, valid, quality)
+        if band.kind != srlc.CODED:
+            return band
+        # A reference that is called lossless proves it: libraries have failed on full-entropy data.
+        grid = Grid(band.offset, band.step)
+        codes = grid.codes(filled(plane, valid))
+        try:
+            exact = np.array_equal(np.asarray(self.decode(band.payload, plane.shape)).reshape(plane.shape), codes)
+        except Exception:
+            exact = False
+        if exact:
+            return band
+        payload = deflate_integers(codes)
+        return srlc.Band(name, valid, srlc.DEFLATED, band.offset, band.step, payload)
+
+    def _plane(self, band: srlc.Band, shape: tuple[int, int]) -> np.ndarray:
+        if band.kind == srlc.DEFLATED:
+            return Grid(band.offset, band.step).values(inflate_integers(band.payload, shape))
+        return super()._plane(band, shape)
+
+
+def deflate_integers(codes: np.ndarray) -> bytes:
+    """Deflated low and high bytes of codes below 2^16, as two planes of row differences."""
+    differences: np.ndarray = np.diff(codes.astype(np.uint16), axis=1, prepend=np.uint16(0))
+    return zlib.compress(
+        (differences & 255).astype(np.uint8).tobytes() + (differences >> 8).astype(np.uint8).tobytes(), 9
+    )
+
+
+def inflate_integers(payload: bytes, shape: tuple[int, int]) -> np.ndarray:
+    """Inverse of `deflate_integers`."""
+    size = shape[0] * shape[1]
+    raw = np.frombuffer(srlc.inflate(payload, 2 * size), np.uint8).astype(np.uint16)
+    return np.cumsum((raw[:size] + 256 * raw[size:]).reshape(shape), axis=1, dtype=np.uint16)
+
+
+class LosslessJpegLs(LosslessCodec):
+    """JPEG-LS (LOCO-I), lossless."""
+
+    name, coder = "lossless-jpegls", "JPEGLS"
+
+    def encode(self, codes: np.ndarray) -> bytes:
+        return jpegls_encode(codes, 0)
+
+    def decode(self, payload: bytes, shape: tuple[int, int]) -> np.ndarray:
+        return imagecodecs().jpegls_decode(payload)
+
+
+class LosslessJpeg2000(LosslessCodec):
+    """JPEG 2000, reversible 5/3 wavelet."""
+
+    name, coder = "lossless-jpeg2000", "JPEG2K"
+
+    def encode(self, codes: np.ndarray) -> bytes:
+        return imagecodecs().jpeg2k_encode(codes, codecformat="J2K", reversible=True, numthreads=1)
+
+    def decode(self, payload: bytes, shape: tuple[int, int]) -> np.ndarray:
+        return imagecodecs().jpeg2k_decode(payload, numthreads=1)
+
+
+class LosslessJpegXl(LosslessCodec):
+    """JPEG XL, modular, lossless, effort 7."""
+
+    name, coder = "lossless-jpegxl", "JPEGXL"
+
+    def encode(self, codes: np.ndarray) -> bytes:
+        return imagecodecs().jpegxl_encode(codes, lossless=True, effort=7, numthreads=1)
+
+    def decode(self, payload: bytes, shape: tuple[int, int]) -> np.ndarray:
+        return imagecodecs().jpegxl_decode(payload, numthreads=1)
+
+
+class LosslessPng(LosslessCodec):
+    """PNG: byte prediction and deflate."""
+
+    name, coder = "lossless-png", "PNG"
+
+    def encode(self, codes: np.ndarray) -> bytes:
+        return imagecodecs().png_encode(codes, 9)
+
+    def decode(self, payload: bytes, shape: tuple[int, int]) -> np.ndarray:
+        return imagecodecs().png_decode(payload)
+
+
+class LosslessZlib(LosslessCodec):
+    """Deflate of row differences, from the standard library: always at hand, as in a GeoTIFF with a predictor."""
+
+    name = "lossless-zlib"
+
+    def available(self) -> Availability:
+        return Availability(True)
+
+    def version(self) -> str:
+        return f"zlib {zlib.ZLIB_RUNTIME_VERSION}"
+
+    def encode(self, codes: np.ndarray) -> bytes:
+        return deflate_integers(codes)
+
+    def decode(self, payload: bytes, shape: tuple[int, int]) -> np.ndarray:
+        return inflate_integers(payload, shape)
+
+
+class LosslessFloat(BandCodec):
+    """The float32 samples of a file, bit for bit (pcodec): mostly the cost of meaningless digits."""
+
+    name, family, coder = "lossless-float32", "lossless", "PCODEC"
+    domain = "float32 samples as they are"
+    capabilities = Capabilities(_NO_KNOB, bits=32, lossless=True)
+
+    def compress(self, scene: Scene, *, quality: float = 0.0) -> bytes:
+        """A whole file of `scene`; quality has one value, 0. The quantity stays (complex scenes: dB of intensity)."""
+        self.capabilities.quality.checked(quality, self.name)
+        scene = to_db(scene) if scene.quantity == "complex" else scene
+        bands = []
+        for name, plane, valid in zip(scene.bands, scene.data, scene.valid, strict=True):
+            if not valid.any():
+                bands.append(srlc.Band(name, valid, srlc.EMPTY))
+                continue
+            filled = np.ascontiguousarray(np.where(valid, plane, plane[valid][0]))
+            payload = bytes(imagecodecs().pcodec_encode(filled))
+            bands.append(srlc.Band(name, valid, srlc.CODED, payload=payload))
+        contents = srlc.Contents(self.name, scene.quantity, scene.shape[1:], tuple(bands), scene.dtype)
+        return srlc.pack(contents)
+
+    def decode_band(self, payload: bytes, shape: tuple[int, int], grid: Grid) -> np.ndarray:
+        plane = np.asarray(imagecodecs().pcodec_decode(payload, shape=shape, dtype=np.float32))
+        if plane.shape != shape:
+            raise BitstreamError(f"{plane.size} samples instead of {shape[0]}×{shape[1]}")
+        return plane
+
+
+CODECS = (
+    NearLossless(), Sz3(), Zfp(), Sperr(), Lerc(),
+    LosslessJpegLs(), LosslessJpeg2000(), LosslessJpegXl(), LosslessPng(), LosslessZlib(), LosslessFloat(),
+)  # fmt: skip

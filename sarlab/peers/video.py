@@ -11,10 +11,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sarlab.codec.codec import Availability, Capabilities, QualityScale, codecs
+from sarlab.codec.protocol import Availability, Capabilities, QualityScale
 from sarlab.errors import BitstreamError, CodecError
-from sarlab.peers.base import IntegerCodec, unit_steps
-from sarlab.peers.grids import GRIDS
+from sarlab.peers.band_codec import GRIDS, IntegerCodec, unit_steps
 
 #: Six steps of the quantization parameter double the quantizer's step (HEVC and VVC alike).
 QP_PER_OCTAVE = 6
@@ -170,5 +169,4 @@ def _ffmpeg(*arguments: str, data: bytes = b"") -> bytes:
     return done.stdout
 
 
-for _codec in (Hevc(), Vvc()):
-    codecs.register(_codec.name)(_codec)
+CODECS = (Hevc(), Vvc())

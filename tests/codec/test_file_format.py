@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import second_decoder
 
 from sarlab.codec.api import compress, decompress, describe
-from sarlab.codec.learned import model_path
-from sarlab.codec.metadata import DICTIONARY
+from sarlab.codec.container import DICTIONARY
+from sarlab.codec.model_store import model_path
 from sarlab.scenes.scene import Scene
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.sarl"))

@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sarlab.codec.tables import FAMILIES, TABLES, TOTAL, Table, family_table, split_index, table_from_histogram
+from sarlab.codec.rangecoder import RangeEncoder
+from sarlab.codec.tables import (
+    FAMILIES,
+    TABLES,
+    TOTAL,
+    Table,
+    best_indices,
+    cost_of,
+    family_table,
+    histograms,
+    split_index,
+    table_from_histogram,
+)
 from sarlab.errors import CodecError
 
 CDF = {
@@ -84,3 +96,23 @@ def test_bad_tables_are_refused():
         family_table(4, 0)
     with pytest.raises(CodecError):
         family_table(0, 64)
+
+
+def size(values, index, family):
+    encoder = RangeEncoder()
+    encoder.encode_indexed(values, np.full(len(values), index), int(family))
+    return 8 * len(encoder.finish())
+
+
+def test_counted_costs_are_those_of_the_coder():
+    rng = np.random.default_rng(1)
+    scales = 2.0 ** rng.uniform(-3, 9, 30)
+    values = np.rint(rng.laplace(size=(30, 400)) * scales[:, None]).astype(np.int64)
+    values = np.clip(values, -511, 511)
+    families = rng.integers(0, 4, 30)
+    indices = best_indices(histograms(values), families)
+    sizes = [size(v, i, f) for v, i, f in zip(values, indices, families, strict=True)]
+    # The coder ends with up to two bytes.
+    assert cost_of(histograms(values), indices, families) == pytest.approx(sum(sizes), rel=2e-3, abs=30 * 16)
+    for row in range(0, 30, 5):
+        assert sizes[row] <= 1.005 * min(size(values[row], index, families[row]) for index in range(152)) + 16

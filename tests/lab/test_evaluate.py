@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from sarlab.cli import main
-from sarlab.codec.codec import codecs
-from sarlab.codec.targets import Target
+from sarlab.codec.goals import Goal
 from sarlab.errors import CodecError, ResultsError, SceneError
 from sarlab.lab.evaluate import Journal, Search, bd_rows, codec_table, evaluate, parse_targets, read_rows
 from sarlab.lab.inputs import load_inputs
 from sarlab.lab.results import write_table
+from sarlab.peers import codecs
 from sarlab.scenes.embedded import reference_normalizers
 from sarlab.scenes.scene import Scene
 
@@ -37,7 +37,7 @@ def rows_of(*args, **kwargs):
 
 def test_rows_say_what_the_files_say(tmp_path):
     scene = speckled(bands=("VV", "VH"))
-    frame = rows_of(["sperr", "lossless-zlib"], [scene], [Target("quality", 0)], save_files=tmp_path)
+    frame = rows_of(["sperr", "lossless-zlib"], [scene], [Goal("quality", 0)], save_files=tmp_path)
     assert len(frame) == 4
     assert list(frame["band"]) == ["VV", "VV", "VH", "VH"]
     for row in frame.itertuples():
@@ -59,7 +59,7 @@ def test_rows_say_what_the_files_say(tmp_path):
 
 
 def test_an_empty_scene_is_a_row_with_its_reason():
-    frame = rows_of(["sperr"], [empty(), speckled()], [Target("bpp", 1.0)])
+    frame = rows_of(["sperr"], [empty(), speckled()], [Goal("bpp", 1.0)])
     assert list(frame["scene"]) == ["nothing", "scene"]
     assert np.isnan(frame["bpp"][0])
     assert np.isnan(frame["psnr_db"][0])
@@ -68,7 +68,7 @@ def test_an_empty_scene_is_a_row_with_its_reason():
 
 
 def test_what_a_codec_cannot_do_is_a_row_with_its_reason():
-    frame = rows_of(["lossless-zlib", "sperr"], [speckled()], [Target("bpp", 1.0)])
+    frame = rows_of(["lossless-zlib", "sperr"], [speckled()], [Goal("bpp", 1.0)])
     assert "cannot reach 1 bpp" in frame["reason"][0]
     assert pd.isna(frame["bytes"][0])
     assert frame["reason"][1] == ""
@@ -79,7 +79,7 @@ def test_a_codec_that_breaks_is_a_row_with_its_reason(monkeypatch):
         raise RuntimeError("out of luck")
 
     monkeypatch.setattr(codecs["sperr"], "compress", broken)
-    frame = rows_of(["sperr"], [speckled()], [Target("quality", 0)])
+    frame = rows_of(["sperr"], [speckled()], [Goal("quality", 0)])
     assert frame["reason"][0] == "RuntimeError: out of luck"
 
 
@@ -100,26 +100,26 @@ def test_a_second_call_computes_only_what_is_missing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Search, "find", counting)
     journal = tmp_path / "journal.jsonl"
-    first = rows_of(["sperr"], [speckled()], [Target("quality", 0), Target("quality", 5)], journal=journal)
+    first = rows_of(["sperr"], [speckled()], [Goal("quality", 0), Goal("quality", 5)], journal=journal)
     assert len(measured) == 2
-    again = rows_of(["sperr"], [speckled()], [Target("quality", 0), Target("quality", 5)], journal=journal)
+    again = rows_of(["sperr"], [speckled()], [Goal("quality", 0), Goal("quality", 5)], journal=journal)
     assert len(measured) == 2
     pd.testing.assert_frame_equal(first, again)
     more = rows_of(
-        ["sperr", "lossless-zlib"], [speckled()], [Target("quality", 0), Target("quality", 10)], journal=journal
+        ["sperr", "lossless-zlib"], [speckled()], [Goal("quality", 0), Goal("quality", 10)], journal=journal
     )
     # sperr at 10, and zlib at 0 and 10 (outside its scale)
     assert len(measured) == 5
     assert len(more) == 4
-    rows_of(["sperr"], [speckled(seed=1)], [Target("quality", 0)], journal=journal)
+    rows_of(["sperr"], [speckled(seed=1)], [Goal("quality", 0)], journal=journal)
     assert len(measured) == 6
     # Saved files that are gone are made again.
-    rows_of(["sperr"], [speckled()], [Target("quality", 0)], journal=journal, save_files=tmp_path / "files")
+    rows_of(["sperr"], [speckled()], [Goal("quality", 0)], journal=journal, save_files=tmp_path / "files")
     assert len(measured) == 7
-    rows_of(["sperr"], [speckled()], [Target("quality", 0)], journal=journal, save_files=tmp_path / "files")
+    rows_of(["sperr"], [speckled()], [Goal("quality", 0)], journal=journal, save_files=tmp_path / "files")
     assert len(measured) == 7
     next((tmp_path / "files").rglob("*.srlc")).unlink()
-    rows_of(["sperr"], [speckled()], [Target("quality", 0)], journal=journal, save_files=tmp_path / "files")
+    rows_of(["sperr"], [speckled()], [Goal("quality", 0)], journal=journal, save_files=tmp_path / "files")
     assert len(measured) == 8
 
 
@@ -140,7 +140,7 @@ def test_a_journal_survives_being_cut_off(tmp_path):
 def test_processes_give_the_rows_of_one_process(tmp_path):
     scenes = [speckled("one", 1), speckled("two", 2), empty()]
     one, two = (
-        evaluate(["sperr", "lossless-zlib"], scenes, [Target("quality", 0)], metrics=METRICS, workers=workers)
+        evaluate(["sperr", "lossless-zlib"], scenes, [Goal("quality", 0)], metrics=METRICS, workers=workers)
         for workers in (1, 2)
     )
     pd.testing.assert_frame_equal(one.drop(columns=TIMINGS), two.drop(columns=TIMINGS))
@@ -148,7 +148,7 @@ def test_processes_give_the_rows_of_one_process(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json"])
 def test_rows_come_back_from_every_format(tmp_path, suffix):
-    frame = rows_of(["sperr"], [speckled(), empty()], [Target("quality", 0)])
+    frame = rows_of(["sperr"], [speckled(), empty()], [Goal("quality", 0)])
     path = tmp_path / f"rows{suffix}"
     write_table(frame, path)
     back = read_rows(path)
@@ -209,7 +209,7 @@ def test_huge_scenes_are_represented_by_their_middle_and_it_is_said(tmp_path, mo
     monkeypatch.setattr("sarlab.scenes.folders.LARGEST_SIDE", 50)
     np.save(tmp_path / "large_VV.npy", speckled(shape=(64, 80)).data[0])
     said = []
-    frame = rows_of(["sperr"], [tmp_path / "large_VV.npy"], [Target("quality", 0)], quantity="db", notes=said.append)
+    frame = rows_of(["sperr"], [tmp_path / "large_VV.npy"], [Goal("quality", 0)], quantity="db", notes=said.append)
     assert (frame["height"][0], frame["width"][0]) == (50, 50)
     assert len(said) == 1
     assert "central" in said[0]
@@ -235,7 +235,7 @@ def test_targets_are_lists_or_ranges():
 
 def test_jpeg2000_at_other_operating_points_is_itself():
     scene = speckled("a", shape=(192, 192))
-    sets = [[Target("psnr", float(p)) for p in np.linspace(low, 40, 9)] for low in (25.0, 25.6)]
+    sets = [[Goal("psnr", float(p)) for p in np.linspace(low, 40, 9)] for low in (25.0, 25.6)]
     parts = [rows_of(["jpeg2000"], [scene], targets, metrics=("psnr_db",)) for targets in sets]
     parts[1]["codec"] = "again"
     table = bd_rows(pd.concat(parts), anchors=("jpeg2000",))

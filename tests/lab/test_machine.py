@@ -37,7 +37,7 @@ def test_variables_are_as_before_after_the_block(monkeypatch):
 
 
 def test_a_sound_installation_is_told_so_for_people_and_for_scripts(capsys, tmp_path, monkeypatch):
-    from sarlab.codec.codec import codecs
+    from sarlab.peers import codecs
 
     monkeypatch.chdir(tmp_path)
     assert main(["doctor"]) == 0

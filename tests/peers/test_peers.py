@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sarlab.codec.codec import Availability, Codec, bound_quality, codecs, quality_bound, usable
+from sarlab.codec.protocol import Availability, Codec, bound_quality, quality_bound
 from sarlab.errors import BitstreamError, CodecError
+from sarlab.peers import codecs, usable
 from sarlab.scenes.radiometry import to_db
 from sarlab.scenes.scene import Scene
 
@@ -254,7 +255,7 @@ def test_a_missing_library_is_the_reason(name, monkeypatch):
 
 def test_nothing_heavy_is_imported_before_it_is_used():
     script = (
-        "import sys; from sarlab.codec.codec import codecs; list(codecs);"
+        "import sys; from sarlab.peers import codecs; list(codecs);"
         "print([n for n in ('torch', 'imagecodecs', 'PIL', 'pillow_heif', 'constriction', 'rasterio') if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -14,8 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sarlab.codec.hyper.context import CLIP, FIRST_KNOT, KNOT_COUNT, KNOT_SPACING
-from sarlab.codec.hyper.objective import LAMBDA
-from sarlab.codec.tables import INDICES, PER_OCTAVE, UNIT_INDEX
+from sarlab.codec.tables import INDICES, LAMBDA, PER_OCTAVE, UNIT_INDEX
 
 #: Units of a logarithm per octave.
 OCTAVE = 4096

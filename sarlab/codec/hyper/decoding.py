@@ -13,7 +13,7 @@ import numpy as np
 
 from sarlab.codec.hyper.arithmetic import FRACTION, AtQuality
 from sarlab.codec.hyper.levelcurve import SIZE, LevelCurve, fit_curve, unpack_curves
-from sarlab.codec.learned import TileModel
+from sarlab.codec.tile_model import TileModel
 from sarlab.scenes.radiometry import local_mean
 
 #: Ground is dark, dim, light or bright by these quantiles of its mean intensity.

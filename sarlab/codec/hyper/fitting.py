@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from sarlab._version import __version__
-from sarlab.codec.codec_plans import Gathered, HyperPlan
-from sarlab.codec.costs import code_costs
+from sarlab.codec.codec_plans import CodecPlan, GatheredScenes
 from sarlab.codec.hyper.arithmetic import OCTAVE
 from sarlab.codec.hyper.context import FIRST_KNOT, KNOT_COUNT, KNOT_SPACING, ContextModel
 from sarlab.codec.hyper.integers import Ranges, integer_context
@@ -29,7 +28,7 @@ from sarlab.codec.hyper.train_bias import train_bias
 from sarlab.codec.hyper.train_despeckling import train_despeckling
 from sarlab.codec.hyper.train_second import train_second
 from sarlab.codec.hyper.trellis_tables import LARGEST_COUNTED, TrellisTables, fitted_tables, histogram
-from sarlab.codec.tables import FAMILIES, INDICES, TABLES
+from sarlab.codec.tables import FAMILIES, INDICES, TABLES, code_costs
 from sarlab.codec.transform import CodingTransform
 from sarlab.models.data import Raster
 from sarlab.models.layers import mirror_pad
@@ -44,7 +43,7 @@ COARSE, COARSE_FROM = 4, (20.0, 26.0)
 _COUNTED, _ENOUGH = 63, 3000
 
 
-def build(plan: HyperPlan) -> HyperTrained:
+def build(plan: CodecPlan) -> HyperTrained:
     """Untrained networks of a plan; draws from PyTorch's default generator."""
     spec = plan.hyper
     network = CodingTransform(plan.front, plan.width, spec.depth)
@@ -55,7 +54,7 @@ def build(plan: HyperPlan) -> HyperTrained:
     )  # fmt: skip
 
 
-def finish(plan: HyperPlan, target: Path, trained: HyperTrained, data: Gathered, provenance: dict) -> None:
+def finish(plan: CodecPlan, target: Path, trained: HyperTrained, data: GatheredScenes, provenance: dict) -> None:
     """From trained networks to a model's file.
 
     What a second band gains is learned first, with steps as they will be, then the networks become integers and tables are fitted; the decoder's own
@@ -85,7 +84,7 @@ def coarse_shares() -> Tensor:
 
 
 @torch.no_grad()
-def frozen_model(plan: HyperPlan, trained: HyperTrained, data: Gathered) -> tuple[dict[str, Tensor], HyperModel]:
+def frozen_model(plan: CodecPlan, trained: HyperTrained, data: GatheredScenes) -> tuple[dict[str, Tensor], HyperModel]:
     """Integer networks, and the model in memory with tables fitted to the training scenes."""
     pieces = pieces_of(data.training)
     network, context = trained.network, trained.context

@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sarlab.codec.costs import LARGEST_COUNTED, code_costs
 from sarlab.codec.hyper import trellis
 from sarlab.codec.hyper.trellis_tables import TrellisTables
 from sarlab.codec.rangecoder import RangeDecoder, RangeEncoder
-from sarlab.codec.tables import LARGEST, PER_OCTAVE
+from sarlab.codec.tables import LARGEST, LARGEST_COUNTED, PER_OCTAVE, code_costs
 
 #: Scale indices below this are quantized one by one, at twice the step: their values are hardly ever anything but zero.
 LEAST_INDEX = 23

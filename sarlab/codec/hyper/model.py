@@ -20,9 +20,9 @@ from sarlab.codec.hyper.despeckling import REACH
 from sarlab.codec.hyper.latent_quantizers import LatentQuantizer, ScalarQuantizer, TrellisQuantizer
 from sarlab.codec.hyper.network import IntegerContext, clipped_seen
 from sarlab.codec.hyper.trellis_tables import TrellisTables
-from sarlab.codec.learned import Quantized
 from sarlab.codec.rangecoder import RangeDecoder, RangeEncoder
 from sarlab.codec.tables import FAMILIES, INDICES, LARGEST
+from sarlab.codec.tile_model import QuantizedTile
 from sarlab.errors import ModelError
 from sarlab.scenes.radiometry import Normalizer
 
@@ -119,7 +119,7 @@ class HyperModel(HyperDecoding):
         with torch.inference_mode():
             return self.network.analysis(torch.from_numpy(np.ascontiguousarray(x[:, None], np.float32))).numpy()
 
-    def quantize(self, y: np.ndarray, active: np.ndarray, quality: float, side: None) -> Quantized:
+    def quantize(self, y: np.ndarray, active: np.ndarray, quality: float, side: None) -> QuantizedTile:
         import torch
 
         latent, bits = np.zeros(y.shape, np.int32), 0.0
@@ -135,10 +135,10 @@ class HyperModel(HyperDecoding):
                 code, latent[band] = self._coded(y[band], active[band], numbers, other)
                 codes.append(code)
                 bits += self._bits(code)
-        return Quantized(latent, bits, codes)
+        return QuantizedTile(latent, bits, codes)
 
     def encode(
-        self, encoder: RangeEncoder, quantized: Quantized, active: np.ndarray, quality: float, side: None
+        self, encoder: RangeEncoder, quantized: QuantizedTile, active: np.ndarray, quality: float, side: None
     ) -> None:
         for band, code in enumerate(quantized.code):
             if code is None:

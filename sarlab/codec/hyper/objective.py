@@ -12,17 +12,15 @@ nearest integer or the one below it in magnitude, whichever costs less.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from sarlab.codec.hyper.context import KNOT_COUNT, ContextModel, at_quality, features
-from sarlab.codec.priors import gaussian_bits, logistic_bits
+from sarlab.codec.tables import LAMBDA, LEAST
+from sarlab.codec.tile_model import Costs
 from sarlab.codec.transform import CodingTransform
 
-#: Weight of a bit against squared error in steps of √12·10^(−Q/20): 6.02 dB a bit at an error of a twelfth.
-LAMBDA = 2 * math.log(2) / 12
 #: Deviations below this share of a step are no longer told apart (scale index 4 of the frozen tables).
 LEAST_SCALE = -3.5
 #: Deviation of the density's wide part, in those of the narrow one.
@@ -31,14 +29,6 @@ _WIDE = 3.0
 _TURN = 0.1
 #: Normalized unit in nepers of intensity: 28 dB, the range of Sentinel-1's normalizers.
 _SPAN = 28 * math.log(10) / 10
-
-
-class Costs(NamedTuple):
-    """Tensors of shape (N,): λD + R in bits per pixel, R, and the mean squared error D of normalized samples."""
-
-    cost: Tensor
-    rate: Tensor
-    distortion: Tensor
 
 
 class HyperTrained(nn.Module):
@@ -215,6 +205,37 @@ def gamma_deviance(difference: Tensor) -> Tensor:
     d = difference * _SPAN
     near = d.clamp(max=3.0)
     return 2 * (torch.exp(near) * (1 + d - near) - d - 1) / _SPAN**2
+
+
+def gaussian_bits(y: Tensor, mean: Tensor, deviation: Tensor, step: Tensor | float = 1.0) -> Tensor:
+    """Bits of the intervals y ± step/2 under a normal density: the conditional prior of a hyperprior model.
+
+    Parameters
+    ----------
+    y, mean, deviation : Tensor, broadcastable
+        In the same unit; `deviation` is positive.
+    step : Tensor or float
+        Width of the interval.
+
+    Returns
+    -------
+    Tensor
+        −log2 of the probability, elementwise.
+    """
+    # By symmetry both ends are taken from the lower tail, where the difference of two cdfs keeps its digits.
+    distance = (y - mean).abs()
+    upper = torch.special.ndtr((step / 2 - distance) / deviation)
+    lower = torch.special.ndtr((-step / 2 - distance) / deviation)
+    return -torch.log2((upper - lower).clamp_min(LEAST))
+
+
+def logistic_bits(y: Tensor, mean: Tensor, deviation: Tensor, step: Tensor | float = 1.0) -> Tensor:
+    """Bits of the intervals y ± step/2 under a logistic density of the given standard deviation."""
+    rate = math.pi / math.sqrt(3) / deviation
+    distance = (y - mean).abs()
+    upper = torch.sigmoid((step / 2 - distance) * rate)
+    lower = torch.sigmoid((-step / 2 - distance) * rate)
+    return -torch.log2((upper - lower).clamp_min(LEAST))
 
 
 def floored(log_scale: Tensor) -> Tensor:

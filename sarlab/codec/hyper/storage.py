@@ -10,14 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sarlab.codec.factorized import content_digest
 from sarlab.codec.hyper.arithmetic import OCTAVE
 from sarlab.codec.hyper.bias import BiasCorrection
 from sarlab.codec.hyper.despeckling import Despeckling
 from sarlab.codec.hyper.model import Frozen, HyperModel
 from sarlab.codec.hyper.network import IntegerContext
 from sarlab.codec.hyper.trellis_tables import TrellisTables
-from sarlab.codec.learned import model_kinds
+from sarlab.codec.tile_model import content_digest, model_kinds
 from sarlab.codec.transform import CodingTransform
 from sarlab.errors import ModelError
 from sarlab.models.layers import channels_last
@@ -102,6 +101,7 @@ def with_despeckling(source: Path, target: Path, head: Despeckling, provenance: 
 def load_hyper(path: Path) -> HyperModel:
     """Read a model's file; it is not trusted."""
     tensors, values = read_tensors(path)
+    digest = content_digest(tensors, values)
     try:
         network = CodingTransform(str(values["front"]), int(values["width"]), int(values["depth"]))
         groups = tuple((int(a), int(b), int(c)) for a, b, c in values["groups"])
@@ -112,7 +112,6 @@ def load_hyper(path: Path) -> HyperModel:
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ModelError(f"{path} is damaged: its description cannot be read ({error})") from None
     tensors.pop(TABLES + "spreads", None)  # empty, in files of a version with a hyperprior
-    digest = content_digest(path)
     contexts = []
     for prefix in (ENTROPY, SECOND):
         entropy = _taken(tensors, prefix)

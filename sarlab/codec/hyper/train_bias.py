@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sarlab.codec.codec_plans import Gathered, HyperPlan
+from sarlab.codec.codec_plans import CodecPlan, GatheredScenes
 from sarlab.codec.hyper.bias import BiasCorrection, ratio_loss
 from sarlab.codec.hyper.model import HyperModel
 from sarlab.codec.hyper.train_heads import coded_latents, fit_head
 from sarlab.models.data import PatchSampler
 
 
-def train_bias(plan: HyperPlan, model: HyperModel, data: Gathered) -> BiasCorrection:
+def train_bias(plan: CodecPlan, model: HyperModel, data: GatheredScenes) -> BiasCorrection:
     """A correction for the decoded latents of a model, averaged over the second half of the steps."""
     spec, network = plan.training, model.network
     with torch.random.fork_rng(devices=[]):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sarlab.codec.codec_plans import HyperPlan
+from sarlab.codec.codec_plans import CodecPlan
 from sarlab.codec.hyper.despeckling import Despeckling
 from sarlab.codec.hyper.model import HyperModel
 from sarlab.codec.hyper.train_heads import coded_latents, fit_head
@@ -44,7 +44,7 @@ def simulated_pairs(seed: int, count: int = SCENES, side: int = SIDE) -> tuple[T
     return noisy, truth
 
 
-def train_despeckling(plan: HyperPlan, model: HyperModel) -> Despeckling:
+def train_despeckling(plan: CodecPlan, model: HyperModel) -> Despeckling:
     """An estimate for the decoded latents of a model, averaged over the second half of the steps."""
     spec, network = plan.training, model.network
     with torch.random.fork_rng(devices=[]):

@@ -13,7 +13,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from sarlab.codec.codec_plans import HyperPlan
+from sarlab.codec.codec_plans import CodecPlan
 from sarlab.codec.hyper.context import ContextModel
 from sarlab.codec.hyper.objective import HyperTrained
 from sarlab.codec.hyper.train_heads import fit_head
@@ -33,12 +33,12 @@ def second_context(context: ContextModel) -> ContextModel:
     return second
 
 
-def train_second(plan: HyperPlan, trained: HyperTrained, pairs: Sequence[tuple[Raster, Raster]]) -> float:
+def train_second(plan: CodecPlan, trained: HyperTrained, pairs: Sequence[tuple[Raster, Raster]]) -> float:
     """Learn the second band's context from pairs of bands.
 
     Parameters
     ----------
-    plan : HyperPlan
+    plan : CodecPlan
     trained : HyperTrained
         Gets the context.
     pairs : sequence of (Raster, Raster)

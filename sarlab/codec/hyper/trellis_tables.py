@@ -13,7 +13,6 @@ from functools import cached_property
 
 import numpy as np
 
-from sarlab.codec.costs import code_bits
 from sarlab.codec.tables import (
     INDICES,
     PER_OCTAVE,
@@ -21,6 +20,7 @@ from sarlab.codec.tables import (
     TOTAL,
     UNIT_INDEX,
     Table,
+    code_bits,
     split_index,
     table_from_histogram,
 )

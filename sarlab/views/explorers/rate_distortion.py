@@ -9,10 +9,10 @@ import ipywidgets as widgets
 import numpy as np
 
 from sarlab.codec.api import DEFAULT_CODEC
-from sarlab.codec.codec import codecs
-from sarlab.codec.targets import Search, Target
+from sarlab.codec.goals import Goal, Search
 from sarlab.errors import SarlabError
 from sarlab.metrics import Reference, score
+from sarlab.peers import codecs
 from sarlab.scenes.scene import Scene
 from sarlab.views.explorers.base import Explorer
 from sarlab.views.explorers.panes import Ahead, Picture, chart, numbers
@@ -52,7 +52,7 @@ def code(subject: Subject, reference: Reference, name: str, quality: float) -> C
 def search(subject: Subject, reference: Reference, name: str, bpp: float) -> Coded:
     """What a codec makes of a subject at about `bpp` bit per pixel."""
     found = Search(codecs[name], subject.scene, {subject.scene.bands[0]: subject.clip})
-    trial = found.find(Target("bpp", bpp))
+    trial = found.find(Goal("bpp", bpp))
     decoded = found.decode(trial).data[0]
     seconds = trial.encode_seconds, trial.decode_seconds
     return Coded(decoded, found.bpp(trial), *seconds, score(reference, decoded, columns=TOLD))

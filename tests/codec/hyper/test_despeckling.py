@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sarlab.codec.codec_plans import CodecTraining, Gathered, HyperPlan, HyperSpec
+from sarlab.codec.codec_plans import CodecPlan, CodecTraining, GatheredScenes, HyperSpec
 from sarlab.codec.hyper.despeckling import REACH, Despeckling
 from sarlab.codec.hyper.fitting import build, frozen_model
 from sarlab.codec.hyper.train_despeckling import drawn, simulated_pairs, train_despeckling
@@ -49,7 +49,7 @@ def test_training_comes_closer_to_the_reflectivity(monkeypatch):
     monkeypatch.setattr(
         "sarlab.codec.hyper.train_despeckling.simulated_pairs", lambda seed: simulated_pairs(seed, 3, 128)
     )
-    plan = HyperPlan(
+    plan = CodecPlan(
         "tiny-1", width=0, hyper=HyperSpec(groups=((64, 1, 3),), features=8, hidden=8, despeckle_steps=80),
         training=CodecTraining(batch_size=4, patch_size=64, quality=(35.0, 45.0), threads=1),
     )  # fmt: skip
@@ -58,7 +58,7 @@ def test_training_comes_closer_to_the_reflectivity(monkeypatch):
         trained = build(plan)
     noisy, truth = simulated_pairs(0, 3, 128)
     trained.network.fit_linear(list(noisy))
-    data = Gathered(tuple(Raster(part) for part in noisy), (), "", "")
+    data = GatheredScenes(tuple(Raster(part) for part in noisy), (), "", "")
     _, model = frozen_model(plan, trained.eval(), data)
     head = train_despeckling(plan, model)
     quality, network = torch.tensor([40.0]), model.network

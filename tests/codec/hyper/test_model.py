@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sarlab.codec.api import compress, decompress
-from sarlab.codec.codec_plans import CodecTraining, Gathered, HyperPlan, HyperSpec
+from sarlab.codec.codec_plans import CodecPlan, CodecTraining, GatheredScenes, HyperSpec
 from sarlab.codec.hyper import fitting
 from sarlab.codec.hyper.arithmetic import (
     OCTAVE,
@@ -30,15 +30,15 @@ from sarlab.codec.hyper.levelcurve import SIZE
 from sarlab.codec.hyper.network import EXACT, LARGEST_ACTIVATION, IntegerContext
 from sarlab.codec.hyper.storage import with_despeckling
 from sarlab.codec.hyper.train_second import second_context, train_second
-from sarlab.codec.learned import load_model
+from sarlab.codec.model_store import load_model
 from sarlab.codec.rangecoder import RangeDecoder, RangeEncoder
-from sarlab.codec.tilecoder import encode_tile
+from sarlab.codec.tiles import encode_tile
 from sarlab.errors import BitstreamError, CodecError, ModelError
 from sarlab.models.data import Raster
 from sarlab.models.storage import read_tensors, write_tensors
 from sarlab.scenes.scene import Scene
 
-PLAN = HyperPlan(
+PLAN = CodecPlan(
     "tiny-1", width=4,
     hyper=HyperSpec(groups=((4, 4, 5), (12, 2, 3), (48, 2, 3)), features=10, hidden=8, trellis=True),
     training=CodecTraining(steps=0, patch_size=64, threads=1),
@@ -67,7 +67,7 @@ def training():
     noise = torch.randn(2, 1, 98, 98, generator=generator)
     values = 0.5 + 0.25 * torch.nn.functional.avg_pool2d(noise, 3, 1)[:, 0]
     rasters = tuple(Raster(v) for v in values)
-    return Gathered(rasters, (), "", "", (rasters,))
+    return GatheredScenes(rasters, (), "", "", (rasters,))
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from sarlab.codec.hyper.context import (
     FIRST_KNOT,
@@ -16,7 +18,17 @@ from sarlab.codec.hyper.context import (
     features,
     steps_of,
 )
-from sarlab.codec.hyper.objective import _SPAN, LAMBDA, HyperTrained, cheaper, floored, gamma_deviance, tailed_bits
+from sarlab.codec.hyper.objective import (
+    _SPAN,
+    HyperTrained,
+    cheaper,
+    floored,
+    gamma_deviance,
+    gaussian_bits,
+    logistic_bits,
+    tailed_bits,
+)
+from sarlab.codec.tables import LAMBDA
 from sarlab.codec.transform import CodingTransform
 from sarlab.errors import ModelError
 
@@ -204,3 +216,25 @@ def test_the_share_of_speckle_replaces_squared_error():
     assert torch.allclose(found[1].distortion, (found[0].distortion + found[2].distortion) / 2)
     assert torch.equal(found[0].rate, found[2].rate)
     assert (found[2].distortion > found[0].distortion).any()
+
+
+@pytest.mark.parametrize(
+    ("bits", "cdf"),
+    [(gaussian_bits, stats.norm.cdf), (logistic_bits, stats.logistic(scale=np.sqrt(3) / np.pi).cdf)],
+)
+@pytest.mark.parametrize("step", [1.0, 0.25, 3.0])
+def test_bits_of_an_interval(bits, cdf, step):
+    y = torch.linspace(-8, 8, 33, dtype=torch.float64)
+    mean, deviation = torch.tensor(0.7, dtype=torch.float64), torch.tensor(1.9, dtype=torch.float64)
+    p = cdf((y.numpy() + step / 2 - 0.7) / 1.9) - cdf((y.numpy() - step / 2 - 0.7) / 1.9)
+    assert bits(y, mean, deviation, step).numpy() == pytest.approx(-np.log2(p), rel=1e-9)
+
+
+def test_far_tails_stay_finite_with_gradients():
+    y = torch.tensor([0.0, 50.0, -1e6], requires_grad=True)
+    total = (
+        gaussian_bits(y, torch.zeros(3), torch.ones(3)).sum() + logistic_bits(y, torch.zeros(3), torch.ones(3)).sum()
+    )
+    total.backward()
+    assert torch.isfinite(total)
+    assert torch.isfinite(y.grad).all()

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sarlab.codec.codec import codecs
 from sarlab.lab.studies import Context
 from sarlab.lab.studies import pictures as study
+from sarlab.peers import codecs
 from sarlab.scenes.catalog import load_split
 from sarlab.specs import SceneSpec
 

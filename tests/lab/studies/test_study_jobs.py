@@ -60,9 +60,9 @@ def test_a_sweep_runs_its_studies(tmp_path, counted, capsys):
 
 
 def test_the_protocol_tells_its_operating_points_apart(tmp_path, monkeypatch):
-    from sarlab.codec.codec import codecs
     from sarlab.lab.studies import Context
     from sarlab.lab.studies import codecs as study_codecs
+    from sarlab.peers import codecs
 
     if not codecs[study_codecs.ANCHOR].available().ok:
         pytest.skip("no JPEG 2000 here")

@@ -1,0 +1,317 @@
+"""Encode a scene in bounded memory: sample it, choose the quality, then code run after run of tiles.
+
+A scene of up to `SMALL` samples is analyzed once and as a whole, and the search for a quality codes all of it. A larger
+scene is represented by windows of a fixed size, and analyzed piece by piece while it is written.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from sarlab.codec.container import QUALITY_UNIT, Header, StreamWriter, scene_metadata
+from sarlab.codec.goals import Goal, OutOfReach, solve
+from sarlab.codec.levels import fit_levels
+from sarlab.codec.model_store import BUILT_IN, RATES, load_model
+from sarlab.codec.pieces import Piece, PieceJob, Source, analyze, make_job, sample_windows
+from sarlab.codec.rangecoder import RangeEncoder
+from sarlab.codec.tile_model import QuantizedTile, TileModel
+from sarlab.codec.tiles import Tiling, Window, encode_masks, encode_tile, inside
+from sarlab.codec.workers import Workers
+from sarlab.errors import CodecError
+
+DEFAULT_TILE = 512
+#: Largest scene, in samples of all bands, that is analyzed as a whole.
+SMALL = 1 << 22
+#: Tolerances of the estimates: octaves of rate, dB of PSNR.
+TOLERANCE = {"bpp": 0.008, "psnr": 0.01}
+#: A file whose rate is off by more than this share is made again, up to this number of times in all.
+RATE_TOLERANCE, MOST_TRIES = 0.012, 4
+#: Mean number of bytes that end the code of a tile.
+_TAIL = 1.0
+
+
+class RunOrder(NamedTuple):
+    """Neighboring tiles within one piece, for a worker to code."""
+
+    job: PieceJob
+    windows: list[Window]
+    quality: float
+    side: bytes
+
+
+def code_run(order: RunOrder) -> list[tuple[bytes, int]]:
+    """Code the tiles of a run: payload and latent checksum of each."""
+    model, piece = load_model(order.job.model), analyze(order.job)
+    side = model.parse_side(order.side, len(order.job.levels.bands))
+    coded = []
+    for window in order.windows:
+        quantized = model.quantize(piece.latent(window), piece.active(window), order.quality, side)
+        coded.append(_code_tile(model, piece, window, quantized, order.quality, side))
+    return coded
+
+
+def _code_tile(
+    model: TileModel, piece: Piece, window: Window, quantized: QuantizedTile, quality: float, side: object
+) -> tuple[bytes, int]:
+    valid, flat = piece.mask(window), piece.flat(window)
+    return encode_tile(model, quantized, valid, flat, piece.sides(window), quality, side)
+
+
+class SceneSample:
+    """Analyzed pieces that represent a scene.
+
+    Parameters
+    ----------
+    model : TileModel
+    pieces : sequence of Piece
+    parts : sequence of (Piece, window)
+        Parts that are coded on their own: the tiles of a piece that is the whole scene, or the sample windows.
+    samples : int
+        Samples of the scene, all bands.
+    overhead : int
+        Bytes of a file before its payloads, without the side information of the model.
+    count : int
+        Tiles of the scene.
+    """
+
+    def __init__(
+        self, model: TileModel, pieces: Sequence[Piece], parts: Sequence[tuple[Piece, Window]], samples: int, overhead: int, count: int
+    ):  # fmt: skip
+        self.model, self.pieces, self.parts, self.overhead, self.count = model, pieces, parts, overhead, count
+        self._latents = [(piece.latent(window), piece.active(window)) for piece, window in parts]
+        self.samples, self.share = samples, samples / sum(piece.x.size for piece in pieces)
+        self.coded = any(piece.coded(piece.window).any() for piece in pieces)
+        some = any(piece.mask(piece.window).any() for piece in pieces)
+        self._mask_bytes = sum(_mask_bytes(piece, window) for piece, window in parts) if some else 0
+        self._sides: dict[float, bytes] = {}
+        self._last: tuple[float, list[QuantizedTile]] | None = None
+
+    def side(self, quality: float) -> bytes:
+        """Side information of the model for the whole file."""
+        if quality not in self._sides:
+            # From whole pieces, so that it does not depend on the size of tiles.
+            pairs = [(piece.latent(piece.window), piece.active(piece.window)) for piece in self.pieces]
+            self._sides[quality] = self.model.fit_side(pairs, quality)
+        return self._sides[quality]
+
+    def parsed_side(self, quality: float) -> object:
+        """The same, parsed."""
+        return self.model.parse_side(self.side(quality), len(self.pieces[0].x))
+
+    def radiometry(self, quality: float, widths: np.ndarray) -> bytes:
+        """Side information that makes the correction of means exact; see `TileModel.fit_radiometry`."""
+        sample = []
+        for piece in self.pieces:
+            latent = self.model.quantize(piece.y, piece.active(piece.wide), quality, None).latent
+            sample.append((latent, piece.x, piece.coded(piece.window), inside(piece.window, piece.wide)))
+        return self.model.fit_radiometry(sample, widths, quality)
+
+    def tiles(self, quality: float) -> Iterator[tuple[Piece, Window, QuantizedTile]]:
+        """Yield the parts, quantized; one after the other if those of this quality are not kept."""
+        kept = self._last[1] if self._last is not None and self._last[0] == quality else None
+        side = self.parsed_side(quality)
+        for number, ((piece, window), (y, active)) in enumerate(zip(self.parts, self._latents, strict=True)):
+            yield piece, window, kept[number] if kept else self.model.quantize(y, active, quality, side)
+
+    def bytes(self, quality: float) -> float:
+        """Estimate the size of the file."""
+        if self._last is None or self._last[0] != quality:
+            self._last = quality, [quantized for _, _, quantized in self.tiles(quality)]
+        bits = sum(quantized.bits for quantized in self._last[1])
+        fixed = self.overhead + len(self.side(quality)) + self.count * _TAIL
+        return fixed + self.share * (bits / 8 + self._mask_bytes)
+
+    def psnr(self, quality: float) -> float:
+        """PSNR in dB of normalized samples clipped to [0, 1], over the valid samples of the pieces."""
+        side = self.parsed_side(quality)
+        squares = count = 0.0
+        for piece in self.pieces:
+            latent = self.model.quantize(piece.y, piece.active(piece.wide), quality, side).latent
+            x_hat = self.model.synthesize(latent, quality)[(slice(None), *inside(piece.window, piece.wide))]
+            coded = piece.coded(piece.window)
+            errors = np.clip(piece.x, 0, 1)[coded] - np.clip(x_hat, 0, 1)[coded]
+            squares += float(np.square(errors, dtype=np.float64).sum())
+            count += int(piece.mask(piece.window).sum())
+        return float("inf") if squares == 0 else -10 * math.log10(squares / max(count, 1))
+
+
+def _mask_bytes(piece: Piece, window: Window) -> int:
+    encoder, flat = RangeEncoder(), piece.flat(window)
+    encode_masks(encoder, piece.mask(window))
+    if flat is not None:
+        encode_masks(encoder, ~flat)
+    return len(encoder.finish())
+
+
+def find_quality(model: TileModel, sample: SceneSample, goal: Goal, near: float | None = None) -> float:
+    """Find the quality, a multiple of 1/256, at which the estimates meet `goal`; the search begins at `near`.
+
+    Raises
+    ------
+    CodecError
+        Out of reach; the message says what can be reached.
+    """
+    low, high = model.lowest, model.highest
+    if goal.kind == "quality":
+        if not low <= goal.value <= high:
+            raise CodecError(f"quality {goal.value:g} is outside [{low:g}, {high:g}] of model '{model.name}'")
+        return round(goal.value * QUALITY_UNIT) / QUALITY_UNIT
+    if not sample.coded:
+        return (low + high) / 2  # nothing to code: every quality gives the same file
+    grid, octaves = _typical(model), np.log2(RATES)
+    if goal.kind == "bpp":
+        wanted = math.log2(goal.value)
+        guess = float(np.interp(wanted, octaves, grid)) if near is None else near
+        slope = float(np.interp(guess, grid, np.gradient(octaves, grid)))
+        score = lambda quality: math.log2(8 * sample.bytes(quality) / sample.samples)  # noqa: E731
+    elif goal.kind == "psnr":
+        wanted, guess, slope, score = goal.value, goal.value, 0.8, sample.psnr
+    else:
+        raise CodecError(f"learned codecs meet a quality, a rate or a PSNR, not {goal.text()}")
+    try:
+        return solve(
+            score, wanted, (low, high), tolerance=TOLERANCE[goal.kind], step=1 / QUALITY_UNIT, guess=(guess, slope)
+        )
+    except OutOfReach as end:
+        reached = goal.text(2**end.score if goal.kind == "bpp" else end.score)
+        raise CodecError(
+            f"{goal.text()} cannot be reached on this scene: the scale ends at quality {end.quality:g} with {reached}"
+        ) from None
+
+
+def _typical(model: TileModel) -> tuple[float, ...]:
+    """Qualities of a model at `RATES`: of its codec, or of any if it is not one of this package."""
+    return next((codec.grid for codec in BUILT_IN.values() if codec.model == model.name), BUILT_IN["factorized"].grid)
+
+
+class Encoder:
+    """Encode one scene with one model.
+
+    Parameters
+    ----------
+    source : Source
+    model : Path
+        File of the model.
+    tile : int
+        Side of a tile in samples.
+    workers : int
+        Processes for a large scene; 0 for all processors if that is worth it.
+    metadata : bool
+        Store names, tags and georeference.
+    radiometric : bool
+        Store side information that makes radiometric decoding exact.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        model: Path,
+        *,
+        tile: int = DEFAULT_TILE,
+        workers: int = 1,
+        metadata: bool = True,
+        radiometric: bool = False,
+    ):
+        bands, height, width = source.shape
+        self.samples, self.radiometric = bands * height * width, radiometric
+        small = self.samples <= SMALL
+        self.workers = Workers(1 if small else workers, self.samples)
+        self.source, self.path, self.model = source, model, load_model(model)
+        self.tiling = Tiling(height, width, tile, self.model.stride)
+        windows = [(0, 0, height, width)] if small else sample_windows(self.tiling)
+        first = source.read((0, 0, 1, 1))
+        looked = [source.read(window) for window in windows]
+        self.levels = levels = fit_levels(looked, self.model.normalizers, self.model.stride, everything=small)
+        del looked
+        margin = 0 if small else self.model.synthesis_reach
+        pieces = [analyze(self._job(window, margin)) for window in windows]
+        self._whole = pieces[0] if small else None
+        self._header = Header(
+            self.model.name, self.model.hash, 0.0, source.shape, levels.bands, levels.quantity, levels.dtype, tile,
+            native_bits=first.native_bits,
+            normalizers=None if levels.own else tuple((n.low, n.high) for n in levels.normalizers),
+            floors=levels.stored_floors,
+            flats=levels.stored_flats,
+            nodata=first.nodata,
+            metadata=scene_metadata(first, source.georeference) if metadata else {},
+        )  # fmt: skip
+        overhead = StreamWriter(io.BytesIO(), self._header).overhead
+        if radiometric:
+            overhead += self.model.radiometry_size(bands) + 1
+        parts = (
+            [(pieces[0], window) for window in self._windows()]
+            if small
+            else [(piece, piece.window) for piece in pieces]
+        )
+        count = self.tiling.rows * self.tiling.columns
+        self.sample = SceneSample(self.model, pieces, parts, self.samples, overhead, count)
+
+    def _job(self, window: Window, margin: int = 0) -> PieceJob:
+        return make_job(self.source, self.model, self.path, self.levels, self.tiling, window, margin)
+
+    def write(self, file: BinaryIO, goal: Goal) -> Header:
+        """Write the container that meets `goal` to a seekable binary file, and return its header."""
+        quality = find_quality(self.model, self.sample, goal)
+        start = file.tell()
+        for attempt in range(MOST_TRIES):
+            header = replace(self._header, quality=quality, side=self._side(quality))
+            file.seek(start)
+            file.truncate()
+            self._write(file, header)
+            size = file.tell() - start
+            if goal.kind != "bpp" or not self.sample.coded or attempt == MOST_TRIES - 1:
+                break
+            wanted = goal.value * self.samples / 8
+            if abs(size / wanted - 1) <= RATE_TOLERANCE:
+                break
+            again = self._corrected(quality, wanted, size)
+            if again == quality:
+                break
+            quality = again
+        return header
+
+    def _side(self, quality: float) -> bytes:
+        if not self.radiometric:
+            return self.sample.side(quality)
+        return self.sample.radiometry(quality, np.array([n.width for n in self.levels.normalizers]))
+
+    def _corrected(self, quality: float, wanted: float, size: int) -> float:
+        """Quality after a file of `size` bytes: an estimate is off by a factor that hardly depends on quality."""
+        fixed = self.sample.overhead
+        factor = max(wanted - fixed, 1) / max(size - fixed, 1)
+        aim = fixed + max(self.sample.bytes(quality) - fixed, 1) * factor
+        try:
+            return find_quality(self.model, self.sample, Goal("bpp", 8 * aim / self.samples), near=quality)
+        except CodecError:
+            return quality
+
+    def _write(self, file: BinaryIO, header: Header) -> None:
+        with StreamWriter(file, header) as writer:
+            if self._whole is not None:
+                side = self.model.parse_side(header.side, len(self.levels.bands))
+                for piece, window, quantized in self.sample.tiles(header.quality):
+                    writer.append(*_code_tile(self.model, piece, window, quantized, header.quality, side))
+                return
+            with self.workers as workers:
+                for run in workers.map(code_run, self._orders(header)):
+                    for payload, check in run:
+                        writer.append(payload, check)
+
+    def _windows(self) -> list[Window]:
+        tiling = self.tiling
+        return [tiling.window(row, column) for row in range(tiling.rows) for column in range(tiling.columns)]
+
+    def _orders(self, header: Header) -> Iterator[RunOrder]:
+        tiling = self.tiling
+        for row in range(tiling.rows):
+            for column, count in tiling.runs(row):
+                windows = [tiling.window(row, c) for c in range(column, column + count)]
+                job = self._job(tiling.window(row, column, count))
+                yield RunOrder(job, windows, header.quality, header.side)

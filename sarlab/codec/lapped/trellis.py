@@ -1,0 +1,181 @@
+"""Dependent quantization: two coarse quantizers alternate, and a search through a trellis finds the best sequence.
+
+With the fine step d, quantizer 0 reconstructs at 2k·d and quantizer 1 at (2k − sign k)·d; both hold zero. The state of a trellis
+selects the quantizer, and the parity of k leads to the next state. So the decoder knows every quantizer, while the encoder
+chooses among nearly all multiples of d at the rate of a step of 2d. The Viterbi algorithm finds the integers that minimize squared
+error + λ·bits over a whole row of blocks.
+
+States come from the systematic convolutional codes of Ungerboeck. The lowest bit of a state is its quantizer.
+
+References
+----------
+Ungerboeck 1982, 1987; Fischer & Wang 1992 (entropy-constrained trellis-coded quantization); Schwarz et al. 2021 (in VVC).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from sarlab.codec.lapped.compiled import compiled
+
+#: Parity-check polynomials of the codes by number of states.
+_CODES = {4: (0o5, 0o2), 8: (0o13, 0o4), 16: (0o23, 0o4), 32: (0o45, 0o10), 64: (0o103, 0o24), 128: (0o235, 0o126)}
+#: Magnitudes with a cost of their own; larger ones cost `_BITS_PER_OCTAVE` more for each doubling.
+COSTED, _BITS_PER_OCTAVE = 24, 2.0
+#: Rows of blocks that are searched together.
+LANES = 16
+#: Magnitudes that have a reconstruction of their own: 1, 2, and all above.
+OFFSETS = 3
+#: Values in fine steps below which only 0 and ±1 are considered.
+_SMALL = 0.75
+
+
+@lru_cache(maxsize=8)
+def trellis(states: int) -> tuple[np.ndarray, np.ndarray]:
+    """Next state by (state, parity), and preceding state by (state, parity): int64, shape (states, 2)."""
+    length = states.bit_length() - 1
+    first, second = _CODES[states]
+    after, before = np.zeros((2, states, 2), np.int64)
+    for state in range(states):
+        for parity in range(2):
+            later = state >> 1 ^ (first >> 1) * (state & 1) ^ (second >> 1) * parity
+            after[state, parity] = later
+            before[later, parity] = state
+    assert len(np.unique(after)) == states == 1 << length
+    return after, before
+
+
+@compiled
+def search(y, active, live, classes, activity, order, costs, offsets, weight, before, k, quantizers):
+    """Quantize one band of a tile along the cheapest paths.
+
+    Parameters
+    ----------
+    y : ndarray of float32, shape (frequencies, h, w)
+        In fine steps.
+    active, live, classes, order
+        See `entropy.put_frequencies`; `order` holds all frequencies.
+    activity : ndarray of uint8, shape (frequencies, h, w)
+        Expected activity of each block.
+    costs : ndarray of float32, shape (classes, activities, 2, COSTED)
+        Bits of each magnitude, with its sign, in each quantizer.
+    offsets : ndarray of float32, shape (classes, 2, OFFSETS)
+        What is added to the magnitude of a reconstruction, in fine steps.
+    weight : float32
+        λ: squared fine steps per bit.
+    before : ndarray of int64, shape (states, 2)
+    k, quantizers : ndarray of int32 and uint8, shape (frequencies, h, w)
+        Filled in.
+    """
+    height, width = active.shape
+    states = before.shape[0]
+    frequencies = order[live[order]]
+    most = 0
+    for i in range(height):
+        most = max(most, active[i].sum())
+    steps = len(frequencies) * most
+    parities = np.empty((steps, states, LANES), np.uint8)
+    choices = np.zeros((steps, 4, LANES), np.int32)
+    cost = np.zeros((4, LANES), np.float32)
+    total, reached = np.empty((states, LANES), np.float32), np.empty((states, LANES), np.float32)
+    place = np.zeros((LANES, most), np.int64)
+    for top in range(0, height, LANES):
+        lanes = min(LANES, height - top)
+        count = np.zeros(LANES, np.int64)
+        for lane in range(lanes):
+            for j in range(width):
+                if active[top + lane, j]:
+                    place[lane, count[lane]] = j
+                    count[lane] += 1
+        longest = count.max()
+        total[:] = np.inf
+        total[0] = 0
+        step = 0
+        for frequency in frequencies:
+            of_class = classes[frequency]
+            for n in range(longest):
+                for lane in range(lanes):
+                    if n >= count[lane]:
+                        cost[:, lane] = 0
+                        continue
+                    i, j = top + lane, place[lane, n]
+                    _choose(
+                        abs(y[frequency, i, j]), costs[of_class, activity[frequency, i, j]], offsets[of_class], weight,
+                        lane, cost, choices[step],
+                    )  # fmt: skip
+                for state in range(states):
+                    one, two = before[state, 0], before[state, 1]
+                    quantizer = one & 1
+                    for lane in range(LANES):
+                        even = total[one, lane] + cost[2 * quantizer, lane]
+                        odd = total[two, lane] + cost[2 * quantizer + 1, lane]
+                        parities[step, state, lane] = odd < even
+                        reached[state, lane] = min(even, odd)
+                if step & 63 == 63:
+                    for lane in range(LANES):
+                        least = reached[0, lane]
+                        for state in range(1, states):
+                            least = min(least, reached[state, lane])
+                        for state in range(states):
+                            reached[state, lane] -= least
+                total, reached = reached, total
+                step += 1
+        for lane in range(lanes):
+            state = 0
+            for other in range(1, states):
+                if total[other, lane] < total[state, lane]:
+                    state = other
+            at = step
+            for frequency in frequencies[::-1]:
+                for n in range(longest - 1, -1, -1):
+                    at -= 1
+                    parity = parities[at, state, lane]
+                    state = before[state, parity]
+                    if n < count[lane]:
+                        i, j = top + lane, place[lane, n]
+                        magnitude = choices[at, 2 * (state & 1) + parity, lane]
+                        k[frequency, i, j] = magnitude if y[frequency, i, j] >= 0 else -magnitude
+                        quantizers[frequency, i, j] = state & 1
+
+
+@compiled
+def _choose(size, costs, offsets, weight, lane, cost, choices):
+    """Find the best magnitude of each quantizer and parity, and its cost."""
+    of_zero = size * size
+    if size < np.float32(_SMALL):
+        for quantizer in range(2):
+            error = size - (np.float32(2 - quantizer) + offsets[quantizer, 0])
+            cost[2 * quantizer, lane] = of_zero + weight * costs[quantizer, 0]
+            cost[2 * quantizer + 1, lane] = error * error + weight * costs[quantizer, 1]
+            choices[2 * quantizer, lane], choices[2 * quantizer + 1, lane] = 0, 1
+        return
+    for quantizer in range(2):
+        aim = (size + np.float32(quantizer) - offsets[quantizer, OFFSETS - 1]) * np.float32(0.5)
+        nearest = np.int32(aim + np.float32(0.5))
+        for parity in range(2):
+            magnitude = nearest
+            if (nearest & 1) != parity:
+                magnitude = nearest + 1 if aim > np.float32(nearest) else nearest - 1
+            if magnitude < 0:
+                magnitude = parity
+            best, chosen = np.float32(np.inf), 0
+            for candidate in (magnitude, magnitude - 2):
+                if candidate > 0:
+                    point = np.float32(2 * candidate - quantizer) + offsets[quantizer, min(candidate, OFFSETS) - 1]
+                    bits = costs[quantizer, min(candidate, COSTED - 1)]
+                    beyond = candidate // COSTED
+                    while beyond:
+                        bits += np.float32(_BITS_PER_OCTAVE)
+                        beyond >>= 1
+                    error = size - point
+                    together = error * error + weight * bits
+                    if together < best:
+                        best, chosen = together, candidate
+            if parity == 0:
+                together = of_zero + weight * costs[quantizer, 0]
+                if together < best:
+                    best, chosen = together, 0
+            cost[2 * quantizer + parity, lane] = best
+            choices[2 * quantizer + parity, lane] = chosen

@@ -1,0 +1,161 @@
+"""The contract of a learned model: what it must provide so that a ``.sarl`` file can carry its tiles.
+
+A model works on tiles of any size that is a multiple of its stride. It is given the *active* latent columns, those near a
+coded sample; all other columns are zero and cost nothing.
+
+    x ──analyze──▶ y ──quantize──▶ latent (integers) ──encode──▶ bytes ──decode──▶ latent ──synthesize──▶ x_hat
+
+Encoder and decoder must agree on every bit of the latent, so `decode` may use integer arithmetic only; the file holds a
+checksum of the latent. The synthesis may use floats.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sarlab.codec.rangecoder import RangeDecoder, RangeEncoder
+from sarlab.errors import CodecError, ModelError
+from sarlab.registry import Registry
+from sarlab.scenes.radiometry import Normalizer
+from sarlab.specs import canonical_json
+
+
+class QuantizedTile(NamedTuple):
+    """A quantized latent.
+
+    Attributes
+    ----------
+    latent : ndarray of int32, shape (bands, channels, h, w)
+    bits : float
+        Estimated size of its code.
+    code
+        Anything else that `TileModel.encode` needs.
+    """
+
+    latent: np.ndarray
+    bits: float
+    code: Any = None
+
+
+class TileModel(ABC):
+    """A model that codes tiles.
+
+    Attributes
+    ----------
+    name : str
+        As in the header of a file.
+    hash : bytes
+        8 bytes; a file decodes with the same model only.
+    stride : int
+        Samples per latent position and axis.
+    analysis_reach : int
+        Samples around its own block that a latent position depends on.
+    synthesis_reach : int
+        Latent positions around its own that a sample depends on.
+    neutral : float
+        Normalized level whose latent is zero.
+    normalizers : dict of str to Normalizer
+        By band; files need not store them.
+    lowest, highest : float
+        Range of quality.
+    """
+
+    name: str
+    hash: bytes
+    stride: int
+    analysis_reach: int
+    synthesis_reach: int
+    neutral: float
+    normalizers: dict[str, Normalizer]
+    lowest: float
+    highest: float
+
+    @abstractmethod
+    def analyze(self, x: np.ndarray) -> np.ndarray:
+        """Transform normalized samples to a latent: float32, independent of quality.
+
+        (bands, H, W) → (bands, channels, H/stride, W/stride)
+        """
+
+    @abstractmethod
+    def fit_side(self, sample: Sequence[tuple[np.ndarray, np.ndarray]], quality: float) -> bytes:
+        """Choose the side information of a file, given pairs (y, active) of a sample of the scene."""
+
+    @abstractmethod
+    def parse_side(self, side: bytes, bands: int) -> Any:
+        """Parse side information into the argument `side` of the methods below. Raises `BitstreamError`."""
+
+    @abstractmethod
+    def quantize(self, y: np.ndarray, active: np.ndarray, quality: float, side: Any) -> QuantizedTile:
+        """Quantize a latent, (bands, channels, h, w), and estimate the size of its code."""
+
+    @abstractmethod
+    def encode(
+        self, encoder: RangeEncoder, quantized: QuantizedTile, active: np.ndarray, quality: float, side: Any
+    ) -> None:
+        """Append the code of a quantized tile."""
+
+    @abstractmethod
+    def decode(self, decoder: RangeDecoder, active: np.ndarray, quality: float, side: Any) -> np.ndarray:
+        """Decode a latent: int32, (bands, channels, h, w), zero at columns that are not active (bands, h, w)."""
+
+    @abstractmethod
+    def synthesize(self, latent: np.ndarray, quality: float) -> np.ndarray:
+        """Reconstruct normalized samples: (bands, channels, h, w) → (bands, h·stride, w·stride), float32."""
+
+    def correction(self, latent: np.ndarray, quality: float, side: Any) -> np.ndarray:
+        """dB to add to decoded samples for an unbiased mean intensity: float32, (bands, h·stride, w·stride)."""
+        raise CodecError(f"model '{self.name}' has no bias correction; decode without --radiometric")
+
+    def despeckled(self, latent: np.ndarray, quality: float) -> np.ndarray:
+        """Estimate the normalized reflectivity; same shapes as `synthesize`."""
+        raise CodecError(f"model '{self.name}' cannot estimate the reflectivity; decode without --despeckled")
+
+    def radiometry_size(self, bands: int) -> int:
+        """Bytes that `fit_radiometry` returns."""
+        raise CodecError(f"model '{self.name}' stores no radiometry; compress without --radiometric")
+
+    def fit_radiometry(
+        self, sample: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, Any]], widths: np.ndarray, quality: float
+    ) -> bytes:
+        """Compute side information that makes `correction` exact.
+
+        Parameters
+        ----------
+        sample : sequence of (latent, x, valid, place)
+            Quantized latent; normalized original samples and their mask, (bands, H, W); and their place (two slices) in
+            what the latent decodes to.
+        widths : ndarray, shape (bands,)
+            dB per normalized unit.
+        quality : float
+        """
+        raise NotImplementedError
+
+
+class Costs(NamedTuple):
+    """Training costs of patches, tensors of shape (N,): λD + R and R in bits per pixel, and the mean squared error D."""
+
+    cost: Any
+    rate: Any
+    distortion: Any
+
+
+#: Loaders by kind, as stated in a model's file: path → TileModel.
+model_kinds: Registry[Callable[[Path], TileModel]] = Registry("kind of model", "sarlab.models", ModelError)
+
+
+def content_digest(tensors: Mapping[str, Any], values: Mapping[str, Any]) -> bytes:
+    """Hash a model: first 8 bytes of the SHA-256 of its tensors and of its description without ``provenance``."""
+    essential = {key: value for key, value in values.items() if key != "provenance"}
+    digest = hashlib.sha256(canonical_json(essential).encode())
+    for key in sorted(tensors):
+        array = tensors[key].numpy()
+        digest.update(f"|{key}|{array.dtype}|{array.shape}|".encode())
+        digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())
+    return digest.digest()[:8]

@@ -1,0 +1,209 @@
+"""The ``.srlc`` container of a classical bitstream: the side information that an image format cannot hold.
+
+All of it counts as file size. Integers are little-endian; *varint* is LEB128.
+
+    "SRLC"  version u8  codec name (u8 length, ASCII)  samples u8  bands varint  height varint  width varint
+    per band:  name (u8 length, UTF-8)  kind u8  offset f32  step f32  mask (kind u8, varint length, bytes)
+               payload (varint length, bytes)
+    CRC-32 u32 of everything before it
+
+*samples* is the position in `QUANTITIES` plus four times that in `DTYPES`, the sample type of the source, which determines the
+floor of exact zeros. A mask is empty (all valid), deflated run lengths (areas and lines) or range-coded as in
+`sarlab.codec.tiles` (scattered samples), whichever is shortest.
+
+Kinds of a band: 0 coded by the codec; 1 constant, all valid samples are `offset`; 2 empty, no sample is valid; 3 deflated
+integers (lossless codecs whose library failed its own round trip). A constant or empty band has no payload. So the memory
+that decoding allocates is bounded by the size of the payload or by `MAX_PIXELS`.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from sarlab.codec.container import Cursor, varint
+from sarlab.codec.rangecoder import RangeDecoder, RangeEncoder
+from sarlab.codec.tiles import decode_masks, encode_masks
+from sarlab.errors import BitstreamError, CodecError
+
+MAGIC = b"SRLC"
+VERSION = 1
+QUANTITIES = ("db", "amplitude", "intensity")
+DTYPES = ("float32", "uint8", "uint16", "int16", "uint32", "int32", "float64")
+CODED, CONSTANT, EMPTY, DEFLATED = range(4)
+ALL_VALID, RUNS, RANGE_CODED = range(3)
+#: Largest band of a file, samples: these codecs work on whole images.
+MAX_PIXELS = 2**29
+#: Samples that a byte of payload can stand for at most; a codestream that claims more is hostile.
+MAX_PIXELS_PER_BYTE = 2**17
+#: Longest run of a mask that two bytes hold.
+LONGEST = 2**16 - 1
+
+
+@dataclass(frozen=True)
+class Band:
+    """One band of a file.
+
+    Parameters
+    ----------
+    name : str
+    valid : ndarray of bool, shape (height, width)
+    kind : int
+        `CODED`, `CONSTANT`, `EMPTY` or `DEFLATED`.
+    offset, step : float
+        Of the integer grid in dB.
+    payload : bytes
+        What the codec wrote.
+    """
+
+    name: str
+    valid: np.ndarray
+    kind: int
+    offset: float = 0.0
+    step: float = 0.0
+    payload: bytes = b""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything in a file."""
+
+    codec: str
+    quantity: str
+    shape: tuple[int, int]
+    bands: tuple[Band, ...]
+    dtype: str = "float32"
+
+
+def pack(contents: Contents) -> bytes:
+    """The file of `contents`."""
+    name = contents.codec.encode("ascii")
+    height, width = contents.shape
+    if height * width > MAX_PIXELS:
+        raise CodecError(f"a band of {height}×{width} samples is too large for a whole-image codec; cut it into tiles")
+    samples = QUANTITIES.index(contents.quantity)
+    if contents.dtype in DTYPES:
+        samples += 4 * DTYPES.index(contents.dtype)
+    out = bytearray(MAGIC + bytes([VERSION, len(name)]) + name + bytes([samples]))
+    out += varint(len(contents.bands)) + varint(height) + varint(width)
+    for band in contents.bands:
+        label = band.name.encode()[:255]
+        kind, mask = pack_mask(band.valid) if band.kind != EMPTY else (ALL_VALID, b"")
+        out += bytes([len(label)]) + label + bytes([band.kind]) + struct.pack("<ff", band.offset, band.step)
+        out += bytes([kind]) + varint(len(mask)) + mask + varint(len(band.payload)) + band.payload
+    return bytes(out + struct.pack("<I", zlib.crc32(out)))
+
+
+def unpack(data: bytes, codec: str | None = None) -> Contents:
+    """What is in a file.
+
+    Parameters
+    ----------
+    data : bytes
+    codec : str, optional
+        The codec that is about to decode: another one's file is refused.
+
+    Raises
+    ------
+    BitstreamError
+        Truncated, damaged, foreign, of a later version, or of impossible size.
+    """
+    if data[:4] != MAGIC:
+        raise BitstreamError("no sarlab classical file: it does not begin with SRLC")
+    if len(data) < 12 or zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
+        raise BitstreamError("the file is truncated or damaged: its checksum does not fit; get it again")
+    reader = Cursor(data[4:-4])
+    version = reader.take(1)[0]
+    if version != VERSION:
+        raise BitstreamError(f"the file has format version {version}, this sarlab reads {VERSION}; update sarlab")
+    name = reader.text(reader.take(1)[0])
+    if codec is not None and name != codec:
+        raise BitstreamError(f"the file was made by codec '{name}', not by '{codec}'; decode it with '{name}'")
+    dtype, quantity = divmod(reader.take(1)[0], 4)
+    if quantity >= len(QUANTITIES) or dtype >= len(DTYPES):
+        raise BitstreamError(f"unknown quantity {quantity} or sample type {dtype} in the header")
+    count, height, width = reader.varint(), reader.varint(), reader.varint()
+    if not (count and height and width) or height * width > MAX_PIXELS:
+        raise BitstreamError(f"impossible size in the header: {count} bands of {height}×{width}")
+    bands = tuple(_band(reader, (height, width)) for _ in range(count))
+    if reader.left:
+        raise BitstreamError(f"{reader.left} bytes too many behind the last band")
+    return Contents(name, QUANTITIES[quantity], (height, width), bands, DTYPES[dtype])
+
+
+def codec_of(data: bytes) -> str:
+    """Name of the codec that made a file."""
+    return unpack(data).codec
+
+
+def _band(reader: Cursor, shape: tuple[int, int]) -> Band:
+    name = reader.text(reader.take(1)[0])
+    kind = reader.take(1)[0]
+    offset, step = struct.unpack("<ff", reader.take(8))
+    mask_kind, mask = reader.take(1)[0], reader.take(reader.varint())
+    payload = reader.take(reader.varint())
+    if kind > DEFLATED:
+        raise BitstreamError(f"band '{name}': unknown kind {kind}")
+    if not (np.isfinite(offset) and np.isfinite(step)):
+        raise BitstreamError(f"band '{name}': offset {offset} and step {step} are no grid")
+    if kind in (CODED, DEFLATED) and shape[0] * shape[1] > MAX_PIXELS_PER_BYTE * len(payload):
+        raise BitstreamError(f"band '{name}': {len(payload)} bytes cannot hold {shape[0]}×{shape[1]} samples")
+    valid = np.zeros(shape, bool) if kind == EMPTY else unpack_mask(mask_kind, mask, shape)
+    return Band(name, valid, kind, offset, step, payload)
+
+
+# --- the mask ---------------------------------------------------------------------------------------------------------
+
+
+def pack_mask(valid: np.ndarray) -> tuple[int, bytes]:
+    """(kind, bytes) of a mask, whatever is shortest."""
+    if valid.all():
+        return ALL_VALID, b""
+    flat = valid.ravel()
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    # Runs alternate, beginning with a (perhaps empty) valid one.
+    runs = np.diff(np.concatenate([[0] * (1 if flat[0] else 2), edges, [flat.size]]))
+    if runs.max() > LONGEST:
+        # A longer run is cut by runs of the other kind and of length zero.
+        pieces = [piece for run in runs.tolist() for piece in (LONGEST, 0) * (run // LONGEST) + (run % LONGEST,)]
+        runs = np.array(pieces)
+    deflated = zlib.compress((runs & 255).astype(np.uint8).tobytes() + (runs >> 8).astype(np.uint8).tobytes(), 9)
+    encoder = RangeEncoder()
+    encode_masks(encoder, valid[None])
+    return min((RUNS, deflated), (RANGE_CODED, encoder.finish()), key=lambda packed: len(packed[1]))
+
+
+def unpack_mask(kind: int, data: bytes, shape: tuple[int, int]) -> np.ndarray:
+    """Inverse of `pack_mask`."""
+    size = shape[0] * shape[1]
+    if kind == ALL_VALID:
+        return np.ones(shape, bool)
+    if size > MAX_PIXELS_PER_BYTE * len(data):
+        raise BitstreamError(f"{len(data)} bytes cannot hold a mask of {shape[0]}×{shape[1]} samples")
+    if kind == RANGE_CODED:
+        return decode_masks(RangeDecoder(data), (1, *shape))[0]
+    if kind != RUNS:
+        raise BitstreamError(f"unknown kind of mask {kind}")
+    # No mask needs more runs than samples, cut ones and a leading empty one included.
+    raw = np.frombuffer(inflate(data, 2 * (size + 2), exact=False), np.uint8).astype(np.int64)
+    if raw.size % 2:
+        raise BitstreamError("the run lengths of the mask are incomplete")
+    runs = raw[: raw.size // 2] + 256 * raw[raw.size // 2 :]
+    if runs.sum() != size:
+        raise BitstreamError(f"the mask covers {runs.sum()} samples, the band has {size}")
+    return np.repeat(np.arange(runs.size) % 2 == 0, runs).reshape(shape)
+
+
+def inflate(data: bytes, size: int, exact: bool = True) -> bytes:
+    """Inflate at most `size` bytes; more (or less, if `exact`) is a `BitstreamError`."""
+    inflater = zlib.decompressobj()
+    try:
+        out = inflater.decompress(data, size + 1)
+    except zlib.error as error:
+        raise BitstreamError(f"deflated data is damaged: {error}") from error
+    if len(out) > size or (exact and len(out) != size):
+        raise BitstreamError(f"deflated data holds {len(out)} bytes instead of {size}")
+    return out

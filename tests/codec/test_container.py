@@ -1,0 +1,322 @@
+"""The container: headers, metadata and payloads come back, and damaged input is refused."""
+
+import contextlib
+import io
+import sys
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sarlab.codec.container import (
+    DICTIONARY,
+    DTYPES,
+    METADATA_LIMIT,
+    QUANTITIES,
+    SAMPLES_PER_BYTE,
+    Header,
+    StreamReader,
+    StreamWriter,
+    pack_metadata,
+    scene_fields,
+    scene_metadata,
+    unpack_metadata,
+    writing,
+)
+from sarlab.errors import BitstreamError, CodecError
+from sarlab.scenes.scene import Georeference, Scene
+
+sys.path.insert(0, str(Path(__file__).parent))
+from forged import with_checksum
+
+PLAIN = Header("factorized-1", b"12345678", 27.0, (1, 512, 512), ("VV",), "db", "float32", 512)
+
+
+def packed(header=PLAIN, payloads=None):
+    rows, columns = header.grid
+    file = io.BytesIO()
+    with StreamWriter(file, header) as writer:
+        for tile in range(rows * columns):
+            payload = b"payload" * 5 if payloads is None else payloads[tile]
+            writer.append(payload, tile)
+    return file.getvalue()
+
+
+def test_a_plain_header_is_small():
+    with StreamReader(packed()) as reader:
+        assert reader.header == PLAIN
+        assert reader.header_bytes <= 60
+    with StreamReader(packed(replace(PLAIN, shape=(2, 9999, 9999), bands=("VV", "VH"), tile=1024,
+                                     normalizers=((-25.0, 3.0),) * 2, floors=(-30.0, float("nan")), nodata=-9999.0))) as reader:  # fmt: skip
+        assert reader.header_bytes - 10 * 100 <= 96
+
+
+names = st.text(max_size=12)
+
+
+@given(
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 300), st.integers(1, 300)),
+    tile=st.sampled_from([64, 128, 512, 1024]),
+    quality=st.integers(0, 65535).map(lambda q: q / 256),
+    names=st.lists(names, min_size=4, max_size=4),
+    quantity=st.sampled_from(QUANTITIES),
+    dtype=st.sampled_from(DTYPES),
+    nodata=st.none() | st.floats(allow_nan=False),
+    normalized=st.booleans(),
+    floors=st.booleans(),
+    flats=st.booleans(),
+    metadata=st.dictionaries(names, st.integers() | names, max_size=3),
+    side=st.binary(max_size=20),
+    bits=st.integers(1, 64),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=100, deadline=None)
+def test_every_header_comes_back(
+    shape, tile, quality, names, quantity, dtype, nodata, normalized, floors, flats, metadata, side, bits, seed
+):
+    rng = np.random.default_rng(seed)
+    header = Header(
+        names[0], b"\0" * 8, quality, shape, tuple(names[: shape[0]]), quantity, dtype, tile, bits,
+        tuple((float(np.float32(-30 - i)), 2.0) for i in range(shape[0])) if normalized else None,
+        (-20.0,) * shape[0] if floors else None, (0.0,) * shape[0] if flats else None, nodata, metadata, side,
+    )  # fmt: skip
+    count = header.grid[0] * header.grid[1]
+    payloads = [rng.bytes(rng.integers(0, 60)).ljust(header.least_payload(i), b"\1") for i in range(count)]
+    with StreamReader(packed(header, payloads)) as reader:
+        assert reader.header == header
+        assert [reader.payload(i) for i in range(count)] == payloads
+        assert [reader.check(i) for i in range(count)] == list(range(count))
+
+
+def test_empty_payloads_are_padded_to_what_bounds_memory():
+    header = replace(PLAIN, shape=(2, 700, 512), bands=("a", "b"))
+    with StreamReader(packed(header, [b"", b"x"])) as reader:
+        assert reader.payload(0) == bytes(2 * 512 * 512 // SAMPLES_PER_BYTE)
+        assert reader.payload(1)[:1] == b"x"
+
+
+def test_a_stream_may_stand_inside_another_file():
+    file = io.BytesIO(b"before" + packed())
+    file.seek(6)
+    with StreamReader(file) as reader:
+        assert reader.payload(0) == b"payload" * 5
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "empty"),
+        (b"II*\0" + bytes(100), "does not begin"),
+        (b"SA", "truncated"),
+        (b"SARL\1" + bytes(4), "truncated"),
+        (packed()[:30], "truncated"),
+        (packed()[:-1], "truncated"),
+        (packed() + b"\0", "longer"),
+        (b"SARL\7" + packed()[5:], "version 7"),
+    ],
+)
+def test_what_is_wrong_is_said(data, message):
+    with pytest.raises(BitstreamError, match=message):
+        StreamReader(data)
+
+
+def test_every_single_flipped_bit_is_noticed():
+    data = packed()
+    for bit in range(8 * len(data)):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(BitstreamError), StreamReader(bytes(damaged)) as reader:
+            reader.payload(0)
+
+
+def test_a_damaged_tile_leaves_the_others_readable():
+    header = replace(PLAIN, shape=(1, 1024, 512))
+    data = bytearray(packed(header))
+    data[-1] ^= 1
+    with StreamReader(bytes(data)) as reader:
+        assert reader.payload(0) == b"payload" * 5
+        with pytest.raises(BitstreamError, match="tile 1 is damaged"):
+            reader.payload(1)
+
+
+def hostile(**changes):
+    """A file whose header claims something else than it has, checksum and all."""
+    header = replace(PLAIN, **changes)
+    file = io.BytesIO()
+    writer = StreamWriter(file, header)
+    writer._entries, writer._count = [(8, zlib.crc32(bytes(8)), 0)], 1
+    file.write(bytes(writer.overhead) + bytes(8))
+    file.seek(0)
+    writer._start = 0
+    file.seek(0, 2)
+    writer.__exit__(None, None, None)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"shape": (1, 1 << 23, 1 << 23)}, "no room for the index"),
+        ({"shape": (1, 5000, 5000)}, "no room for the index"),
+        ({"shape": (200, 512, 512), "bands": ("x",) * 200}, "too few for its size"),
+        ({"shape": (1, 1024, 1024), "tile": 1024}, "too few for its size"),
+    ],
+)
+def test_sizes_that_the_input_does_not_justify_are_refused(changes, message):
+    with pytest.raises(BitstreamError, match=message):
+        StreamReader(hostile(**changes))
+
+
+def test_headers_that_cannot_be_are_not_written():
+    for changes in (
+        {"quality": 300.0},
+        {"tile": 100},
+        {"tile": 2048},
+        {"shape": (0, 5, 5)},
+        {"dtype": "complex64"},
+        {"native_bits": 0},
+    ):
+        with pytest.raises(CodecError):
+            replace(PLAIN, **changes).pack()
+
+
+def test_mutated_headers_with_right_checksums():
+    rng = np.random.default_rng(0)
+    data = packed(replace(PLAIN, metadata={"name": "x"}, side=b"side", normalizers=((-20.0, 0.0),)))
+    survived = 0
+    for _ in range(3000):
+        damaged = bytearray(data)
+        for _ in range(rng.integers(1, 4)):
+            damaged[rng.integers(9, len(data) - 35)] = rng.integers(256)
+        try:
+            with StreamReader(with_checksum(damaged)) as reader:
+                survived += 1
+                assert sum(reader.lengths) < len(data)
+                assert np.prod(reader.header.shape) <= SAMPLES_PER_BYTE * len(data)
+        except BitstreamError:
+            pass
+    assert survived > 100  # the checksum was put right, so the fields themselves were looked at
+
+
+def half_written(target, error):
+    with writing(target) as file:
+        file.write(b"half")
+        raise error
+
+
+def with_tiles(count, target=None):
+    with StreamWriter(io.BytesIO() if target is None else target, PLAIN) as writer:
+        for _ in range(count):
+            writer.append(b"1234567890", 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "seen", "message"),
+    [
+        (ZeroDivisionError(), ZeroDivisionError, None),
+        (KeyboardInterrupt(), KeyboardInterrupt, None),
+        (OSError(28, "No space left on device"), CodecError, "No space left"),
+    ],
+)
+def test_nothing_is_left_where_writing_fails(tmp_path, error, seen, message):
+    (tmp_path / "out.sarl").write_bytes(b"what was there before")
+    with pytest.raises(seen, match=message):
+        half_written(tmp_path / "out.sarl", error)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.sarl"]
+    assert (tmp_path / "out.sarl").read_bytes() == b"what was there before"
+
+
+def test_too_many_and_too_few_tiles_are_refused():
+    with pytest.raises(CodecError, match="room for 1"):
+        with_tiles(2)
+    with pytest.raises(CodecError, match="0 of 1 tiles"):
+        with_tiles(0)
+
+
+def test_an_unreadable_path_is_named(tmp_path):
+    with pytest.raises(BitstreamError, match=r"none\.sarl cannot be read"):
+        StreamReader(tmp_path / "none.sarl")
+
+
+# --- metadata ----------------------------------------------------------------------------------------------------------
+
+WKT = (
+    'GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563,AUTHORITY["EPSG","7030"]],'
+    'AUTHORITY["EPSG","6326"]],PRIMEM["Greenwich",0,AUTHORITY["EPSG","8901"]],UNIT["degree",0.0174532925199433,'
+    'AUTHORITY["EPSG","9122"]],AXIS["Latitude",NORTH],AXIS["Longitude",EAST],AUTHORITY["EPSG","4326"]]'
+)
+
+
+def scene(**fields):
+    return Scene(np.zeros((1, 2, 2), np.float32), "db", ("VV",), **fields)
+
+
+def test_everything_comes_back():
+    full = scene(
+        name="naïve", looks=4.4, spacing=(10.0, 9.87463101111782), acquisition="S1A", simulated=True, credit="someone",
+        georeference=Georeference(WKT, (8.983152841195215e-05, 0.0, 5.795211560911857, 0.0, -8.98e-05, 9.1)),
+        tags={"a": "1", "ß": '"quoted"'},
+    )  # fmt: skip
+    fields = scene_fields(unpack_metadata(pack_metadata(scene_metadata(full))))
+    again = scene(**fields)
+    for name in ("name", "looks", "spacing", "acquisition", "simulated", "credit", "georeference", "tags"):
+        assert getattr(again, name) == getattr(full, name), name
+
+
+def test_a_plain_scene_needs_nothing():
+    assert pack_metadata(scene_metadata(scene())) == b""
+    assert unpack_metadata(b"") == {}
+
+
+def test_a_common_coordinate_system_costs_a_few_bytes():
+    with_system = scene(georeference=Georeference(WKT, (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)))
+    without = scene(georeference=Georeference("", (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)))
+    sizes = [len(pack_metadata(scene_metadata(s))) for s in (with_system, without)]
+    assert sizes[0] - sizes[1] < 12
+
+
+def test_the_dictionary_is_frozen():
+    assert (len(DICTIONARY), zlib.crc32(DICTIONARY)) == (1897, 1578799545)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=6), children, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["name", "looks", "spacing", "tags", "transform", "crs", "simulated", "credit"]), json_values
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_values_of_wrong_types_are_refused_or_right(values):
+    values = unpack_metadata(pack_metadata(values))
+    try:
+        fields = scene_fields(values)
+    except BitstreamError:
+        return
+    scene(**fields)
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=200, deadline=None)
+def test_damaged_bytes_are_refused(data):
+    with contextlib.suppress(BitstreamError):
+        assert isinstance(unpack_metadata(data), dict)
+
+
+def test_bombs_are_not_inflated():
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zdict=DICTIONARY)
+    bomb = deflate.compress(b'{"name":"' + b"a" * (64 << 20)) + deflate.flush()
+    assert len(bomb) < 100_000
+    with pytest.raises(BitstreamError, match="wrong length"):
+        unpack_metadata(bomb)
+    with pytest.raises(CodecError, match="remove some"):
+        pack_metadata({"tags": {"a": "b" * (METADATA_LIMIT + 1)}})

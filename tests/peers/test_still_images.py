@@ -1,0 +1,21 @@
+"""Quality scales of still-image codecs."""
+
+import pytest
+
+from sarlab.peers.still_images import Jpeg, jpegxl_distance
+
+
+def test_jpeg_quality_is_continuous_in_the_step():
+    # IJG: the step is proportional to 5000/q below 50 and to 200 − 2q above.
+    for quality in (3.3, 12.0, 49.5, 50.0, 61.7, 88.2):
+        level, gain = Jpeg().setting(quality)
+        scale = 5000 / level if level < 50 else 200 - 2 * level
+        wanted = 5000 / quality if quality < 50 else 200 - 2 * quality
+        assert scale / gain == pytest.approx(wanted)
+
+
+def test_jpegxl_distances_at_the_joints_of_its_scale():
+    assert jpegxl_distance(100) == pytest.approx(0.1)
+    assert jpegxl_distance(90) == pytest.approx(1.0)
+    assert jpegxl_distance(0) == 25
+    assert jpegxl_distance(29.999) == pytest.approx(jpegxl_distance(30), abs=0.1)
