@@ -1,7 +1,7 @@
-"""How cost grows: seconds of coding and of a training step, over pixels, compression ratio and width, by architecture.
+"""Growth of cost: seconds of coding and of a training step, over pixels, compression ratio and width, by architecture.
 
 Each sweep changes one thing and keeps the others. Times are the least of some repetitions, because on a machine that does
-other things too every disturbance only adds; memory is what the weights and the activations of a step take by count.
+other things too every disturbance only adds.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from sarlab.models.data import TrainingData
 from sarlab.models.training import cpu_threads, train
 from sarlab.specs import ModelSpec, TrainSpec
 
-#: What is varied, with its values: side of the image, latent channels at 16× per axis, channels of the first layer.
+#: Values of the sweeps: side of the image, latent channels at 16× per axis, channels of the first layer.
 SIDES = (128, 256, 512, 1024)
 CHANNELS = (64, 32, 16, 8, 4)
 WIDTHS = (8, 16, 32, 64)
 ARCHITECTURES = ("plain", "residual", "attention")
-#: What is kept while something else varies.
+#: Network and training of all other sweeps.
 MODEL = ModelSpec("plain", 16, 16, "klt", width=16, depth=1)
 TRAIN = TrainSpec(steps=3, batch_size=4, patch_size=128, validate_every=10**9)
-#: Repetitions of a measurement, fewer where one takes long.
+#: Repetitions of a measurement; it stops after one that takes long.
 REPEATS, LONG_SECONDS = 5, 1.0
 
 

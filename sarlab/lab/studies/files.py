@@ -1,11 +1,11 @@
-"""What a file holds and costs: bytes by part, the model's estimate, seconds, tiles and their seams, size and memory.
+"""Size and cost of files: bytes by part, estimates, seconds, tiles and their seams, scenes of any size, memory.
 
 ========  ===============================================================================================
 sweep     what varies
 ========  ===============================================================================================
 quality   the quality, on the test scene of the plan and on a larger simulated product, by codec
-tile      the side of a tile, on the simulated product: what tiles cost, whether their borders show, and what a
-          region of interest takes to decode
+tile      the side of a tile, on the simulated product: cost of tiles, visibility of their borders, and cost of
+          decoding a region of interest
 size      the side of a whole product, from file to file in a process of its own: seconds and peak memory
 ========  ===============================================================================================
 """
@@ -24,13 +24,12 @@ import pandas as pd
 import torch
 
 from sarlab.codec.api import compress_file, decompress, decompress_file
-from sarlab.codec.bitstream import StreamReader
-from sarlab.codec.encoding import Encoder
-from sarlab.codec.learned import model_path
-from sarlab.codec.metadata import pack_metadata
-from sarlab.codec.parallel import Workers
-from sarlab.codec.rates import Goal
-from sarlab.codec.sources import MemorySource
+from sarlab.codec.container import StreamReader, pack_metadata
+from sarlab.codec.encode import Encoder
+from sarlab.codec.goals import Goal
+from sarlab.codec.model_store import model_path
+from sarlab.codec.pieces import MemorySource
+from sarlab.codec.workers import Workers
 from sarlab.lab.machine import device_name, process_peak_mb
 from sarlab.lab.studies import Context, study
 from sarlab.models.training import cpu_threads
@@ -46,7 +45,7 @@ TILES = (128, 256, 512, 1024)
 SIDES = (512, 2048, 4096)
 #: Quality of the sweeps over tiles and sizes: about half a bit per pixel.
 QUALITY = 28.0
-#: A region that is decoded alone, in samples, and the width of the strip along borders of tiles whose error is compared.
+#: Side of a region that is decoded alone, and width of the strips along borders of tiles whose error is compared.
 REGION, SEAM = 256, 2
 T = TypeVar("T")
 
@@ -69,7 +68,7 @@ def files(context: Context) -> pd.DataFrame:
 
 
 def simulated(side: int) -> Scene:
-    """Amplitudes of simulated land; larger than `SIDE` the same land mirrored, every strip at a level of its own."""
+    """Amplitudes of simulated land; beyond `SIDE` the same land mirrored, with a level that varies by row."""
     scene, _ = simulate(SimulationSpec(SIDE, SIDE, LOOKS, CORRELATION, seed=3, quantity="amplitude"))
     if side <= SIDE:
         return scene.window(0, 0, side, side) if side < SIDE else scene
@@ -84,7 +83,7 @@ def simulated(side: int) -> Scene:
 
 
 def timed(call: Callable[[], T]) -> tuple[T, float]:
-    """Result and CPU seconds, which other work on the machine disturbs less than the clock."""
+    """Result and CPU seconds, which other work on the machine disturbs less than wall-clock time."""
     start = time.process_time()
     result = call()
     return result, time.process_time() - start
@@ -115,23 +114,18 @@ def coded(scene: Scene, codec: str, quality: float, tile: int = 512) -> dict[str
 
 
 def tiled(scene: Scene, codec: str, tile: int) -> dict[str, Any]:
-    """Row of one tile size: as `coded`, with the error along borders of tiles and the cost of a region."""
-    encoder, file = Encoder(MemorySource(scene), model_path(codec), tile=tile), io.BytesIO()
-    encoder.write(file, Goal("quality", QUALITY))
+    """Row of one tile size: that of `coded` with the error along borders of tiles and the cost of a region."""
+    file, first = io.BytesIO(), (SIDE - REGION) // 2
+    Encoder(MemorySource(scene), model_path(codec), tile=tile).write(file, Goal("quality", QUALITY))
     data = file.getvalue()
-    first = (SIDE - REGION) // 2
     window = (first, first, REGION, REGION)
     part, region_s = timed(lambda: decompress(data, window=window))
     whole_scene = decompress(data)
     near = seams(SIDE, tile)
     with StreamReader(data) as reader:
-        grid = -(-SIDE // tile)
-        touched = {
-            (r // tile) * grid + c // tile for r in (first, first + REGION - 1) for c in (first, first + REGION - 1)
-        }
-        between = range(first // tile, (first + REGION - 1) // tile + 1)
-        touched |= {r * grid + c for r in between for c in between}
-        read = reader.header_bytes + sum(reader.lengths[index] for index in touched)
+        touched = range(first // tile, (first + REGION - 1) // tile + 1)
+        tiles = [row * -(-SIDE // tile) + column for row in touched for column in touched]
+        read = reader.header_bytes + sum(reader.lengths[index] for index in tiles)
     return {
         **coded(scene, codec, QUALITY, tile),
         "region_s": region_s, "region_bytes": read, "region_pixels": REGION**2,
@@ -141,10 +135,10 @@ def tiled(scene: Scene, codec: str, tile: int) -> dict[str, Any]:
 
 
 def seams(side: int, tile: int) -> np.ndarray:
-    """Samples beside borders between tiles; the border of the image is none."""
+    """Samples along borders between tiles; the border of the image does not count."""
     at = np.arange(side)
-    beside = (at % tile < SEAM) & (at >= tile) | (at % tile >= tile - SEAM) & (at < side - SEAM)
-    return beside[:, None] | beside[None, :]
+    near = (at % tile < SEAM) & (at >= tile) | (at % tile >= tile - SEAM) & (at < side - SEAM)
+    return near[:, None] | near[None, :]
 
 
 def error(scene: Scene, decoded: Scene, where: np.ndarray | None = None) -> float:
@@ -159,7 +153,7 @@ def error(scene: Scene, decoded: Scene, where: np.ndarray | None = None) -> floa
 
 
 def alone(work: Callable[[Any], T], job: Any) -> T:
-    """Result of `work` in a process of its own, whose peak of memory is that of this job."""
+    """Result of `work` in a process of its own, whose peak memory is that of this job."""
     with Workers(2) as pool:
         return next(iter(pool.map(work, [job])))
 

@@ -1,8 +1,8 @@
-"""What a bit in the latent buys, on the one transform that needs no training: every quantizer on the KLT.
+"""Value of a bit in the latent: every quantizer on the KLT, the one transform that needs no training.
 
-At each ratio the KLT of the training scenes is one and the same; only what becomes of its coefficients differs. So a row
-tells what a quantizer takes off the PSNR of float32, and what its file costs at a fixed length and range-coded.
-Ranges, allocations and frequencies are learned from training scenes.
+At each ratio all quantizers share the KLT of the training scenes. A row states how much PSNR a quantizer loses against
+float32, and the size of its file at a fixed length and range-coded. Ranges, allocations and frequencies are learned from
+training scenes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from sarlab.codec.parallel import Workers
+from sarlab.codec.workers import Workers
 from sarlab.lab.measure import frequencies, reconstruct
 from sarlab.lab.studies import Context, study
 from sarlab.metrics.fidelity import psnr
@@ -46,28 +46,20 @@ GRIDS: dict[tuple[str, str, str], tuple[int, ...]] = {
 @study("latent_bits", version=1)
 def latent_bits(context: Context) -> pd.DataFrame:
     """One row per ratio, quantizer, and band of each test scene."""
+    jobs = [(context.scenes, latent) for latent in LATENTS]
     with Workers(max(1, min(context.workers, len(LATENTS)))) as pool:
-        return pd.DataFrame(
-            [row for rows in pool.map(ratio_table, [(context.scenes, latent) for latent in LATENTS]) for row in rows]
-        )
+        return pd.DataFrame([row for rows in pool.map(ratio_table, jobs) for row in rows])
 
 
 def ratio_table(job: tuple[SceneSpec, tuple[int, int]]) -> list[dict[str, Any]]:
-    """Rows of one ratio, on one thread; a process of its own loads the scenes anew."""
+    """Rows of one ratio on one thread, in a process that loads the scenes itself."""
     scenes, latent = job
     with torch.no_grad(), cpu_threads(1):
         return list(ratio_rows(load_split(scenes), *latent))
 
 
 def ratio_rows(split: Split, reduction: int, channels: int) -> Iterator[dict[str, Any]]:
-    """Rows of one ratio.
-
-    Parameters
-    ----------
-    split : Split
-    reduction, channels : int
-        Shape of the latent.
-    """
+    """Rows of one ratio, given by spatial reduction and channels of the latent."""
     data = TrainingData.from_split(split)
     spec = ModelSpec("klt", reduction, channels, "klt")
     model = build_model(spec, seed=0, klt=data.fit_klt).eval()

@@ -1,7 +1,7 @@
-"""Fidelity to the recorded image beside fidelity to the reflectivity, on simulated scenes, where both are known.
+"""Fidelity to the recorded image and to the reflectivity, on simulated scenes, where both are known.
 
-Beside the codecs stand two references: the recorded image itself, as if it had been kept without loss, and a Lee filter
-of it, as a despeckler that knows nothing of compression.
+Two references are compared with the codecs: the recorded image itself, as if it were kept without loss, and a Lee filter
+of it, a despeckler that does not compress.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sarlab.codec.codec import codecs
 from sarlab.errors import ResultsError
 from sarlab.lab.evaluate import evaluate
 from sarlab.lab.studies import Context, study
 from sarlab.metrics import Reference, score
 from sarlab.metrics.columns import DB_PER_NEPER
 from sarlab.metrics.speckle import lee_filter
+from sarlab.peers import codecs
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.simulate import catalog_names
 from sarlab.scenes.splits import Split
 from sarlab.specs import SceneSpec
 
 CODECS = ("jpeg2000", "hevc12", "jpegls")
-#: Columns that have a counterpart against the clean scene, and what is read beside them.
+#: Columns that have a counterpart against the clean scene, and those shown with them.
 METRICS = (
     *("psnr_db", "psnr_clean_db", "rmse_db", "rmse_clean_db", "ssim", "ssim_clean", "bias_db", "bias_clean_db"),
     *(f"rmse_k{side}_db" for side in (1, 2, 4, 8, 16, 32)),

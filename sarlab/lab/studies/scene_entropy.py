@@ -1,9 +1,10 @@
-"""How many bits a scene holds by itself, how many of them are speckle, and optical images of the same ground beside it.
+"""Entropy of scenes, the share of speckle in it, and optical images of the same ground for comparison.
 
-Every image is put on three grids of levels: the one it is stored on (the integers of the optical product; radar files
-that carry dB have lost theirs, so the step between their values), one of 0.1 dB (2.3 % of the intensity, whatever the
-sensor), and one of an eighth of its own standard deviation, on which images of any contrast compare. On each the histogram gives the zeroth-order entropy, which ignores neighbors; lossless files
-give what neighbors take off. At last each image is coded by JPEG 2000 at stated PSNR values against its own range.
+Every image is quantized on three grids: its stored one (the integers of the optical product; radar files in dB have lost
+theirs, so the step between their values), one of 0.1 dB (2.3 % of the intensity for any sensor), and one of an eighth of
+its own standard deviation, on which images of any contrast compare. On each grid the histogram gives the zeroth-order
+entropy, which ignores neighbors, and lossless files show the savings by neighbors. Finally each image is coded by
+JPEG 2000 at stated PSNR values against its own range.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sarlab.codec.codec import codecs
-from sarlab.codec.targets import Search, Target
+from sarlab.codec.goals import Goal, Search
 from sarlab.errors import SarlabError
 from sarlab.lab.studies import Context, study
 from sarlab.metrics import Undefined, UndefinedMetric
 from sarlab.metrics.bounds import water_filling_curve
 from sarlab.metrics.entropy import lossless_bpp, quantize_db, zeroth_order_entropy
+from sarlab.peers import codecs
 from sarlab.peers.bounded import jpegls_encode
 from sarlab.scenes.catalog import load_optical_control, load_split
 from sarlab.scenes.radiometry import fit_normalizer
@@ -69,28 +70,17 @@ def optical_scene(name: str, counts: np.ndarray) -> Scene:
 
 
 def image_rows(scene: Scene, kind: str, native: np.ndarray | None = None) -> Iterator[dict[str, Any]]:
-    """One row per grid of one band in dB.
-
-    Parameters
-    ----------
-    scene : Scene
-    kind : {"radar", "simulated", "speckle-free", "optical"}
-    native : ndarray of uint16, optional
-        The product's own integers.
-    """
+    """One row per grid of one band in dB; `native` are the product's own integers."""
     db = np.asarray(scene.data[0], np.float64)
     values = db[scene.valid[0]]
+    deviation = float(values.std())
     about = {
         "kind": kind, "scene": scene.name, "band": scene.bands[0], "acquisition": scene.acquisition,
         "simulated": scene.simulated, "looks": np.inf if kind == "speckle-free" else scene.looks,
-        "pixels": db.size, "std_db": float(values.std()),
+        "pixels": db.size, "std_db": deviation,
     }  # fmt: skip
     about |= lossy(scene)
-    steps = {
-        STORED: stored_step(values),
-        "0.1 dB": STEP_DB,
-        "1/8 standard deviation": STEP_SHARE * float(values.std()),
-    }
+    steps = {STORED: stored_step(values), "0.1 dB": STEP_DB, "1/8 standard deviation": STEP_SHARE * deviation}
     for grid, step in steps.items():
         if native is not None and grid == STORED:
             levels, step = native.astype(np.int64), np.nan
@@ -112,18 +102,13 @@ def image_rows(scene: Scene, kind: str, native: np.ndarray | None = None) -> Ite
 
 
 def stored_step(values: np.ndarray) -> float:
-    """Smallest step between dB values, at least the range over 16 bit: the grid of packed or rounded samples; 0 for one value.
-
-    Parameters
-    ----------
-    values : ndarray, one-dimensional
-    """
+    """Smallest step between dB values, at least the range over 16 bits; 0 for a single value."""
     gaps = np.diff(np.unique(values))
     return max(float(gaps.min()), float(np.ptp(values)) / 65534) if gaps.size else 0.0
 
 
 def _jpeg2000(raster: np.ndarray) -> bytes:
-    from sarlab.peers.base import imagecodecs
+    from sarlab.peers.band_codec import imagecodecs
 
     return imagecodecs().jpeg2k_encode(raster, codecformat="J2K", reversible=True, numthreads=1)
 
@@ -138,20 +123,20 @@ def _lossless(levels: np.ndarray, encode: Callable[[np.ndarray], bytes]) -> floa
 
 
 def lossy(scene: Scene) -> dict[str, float]:
-    """Bit per pixel at stated PSNR against the image's own percentile range: by JPEG 2000, and by reverse water-filling."""
+    """Bits per pixel of JPEG 2000 and of reverse water-filling at stated PSNR against the image's own percentile range."""
     clip = fit_normalizer(scene.data[0][scene.valid[0]])
     limits = (clip.low, clip.high)
     found: dict[str, float] = {"clip_low": clip.low, "clip_high": clip.high}
     try:
-        curve = water_filling_curve(scene.data[0], clip=limits, psnr_db=PSNR_DB)
-        found |= {f"rwf_bpp_{psnr:g}db": float(rate) for psnr, rate in zip(PSNR_DB, curve.bpp, strict=True)}
+        rates = list(water_filling_curve(scene.data[0], clip=limits, psnr_db=PSNR_DB).bpp)
     except UndefinedMetric:
-        found |= {f"rwf_bpp_{psnr:g}db": np.nan for psnr in PSNR_DB}
+        rates = [np.nan] * len(PSNR_DB)
+    found |= {f"rwf_bpp_{psnr:g}db": float(rate) for psnr, rate in zip(PSNR_DB, rates, strict=True)}
     search = Search(codecs[CODEC], scene, {scene.bands[0]: limits}) if codecs[CODEC].available().ok else None
     for psnr in PSNR_DB:
         name = f"{CODEC}_bpp_{psnr:g}db"
         try:
-            found[name] = search.bpp(search.find(Target("psnr", psnr))) if search else np.nan
+            found[name] = search.bpp(search.find(Goal("psnr", psnr))) if search else np.nan
         except SarlabError:
             # a smooth image is above it at the lowest quality already
             found[name] = np.nan

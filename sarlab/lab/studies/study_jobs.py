@@ -44,7 +44,7 @@ def find_study(name: str) -> Study:
 
 @dataclass(frozen=True)
 class StudyJob:
-    """A study of a plan and where its table is kept."""
+    """A study of a plan, with the files of its table."""
 
     name: str
     scenes: SceneSpec
@@ -63,7 +63,7 @@ class StudyJob:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """Manifest; empty where the study is not complete."""
+        """Manifest; empty if the study is not complete."""
         try:
             found = json.loads(self.manifest_path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -80,17 +80,8 @@ class StudyJob:
         context = Context(self.scenes, load_split(self.scenes), workers, self.root)
         started = now()
         write_table(find_study(self.name).compute(context), self.table_path)
-        write_json(
-            self.manifest_path,
-            {
-                "name": self.name,
-                "hash": self.hash,
-                "bytes": self.table_path.stat().st_size,
-                "started": started,
-                "finished": now(),
-                **environment(),
-            },
-        )
+        record = {"name": self.name, "hash": self.hash, "bytes": self.table_path.stat().st_size}
+        write_json(self.manifest_path, {**record, "started": started, "finished": now(), **environment()})
 
 
 def study_jobs(names: Sequence[str], scenes: SceneSpec, runs: Path) -> list[StudyJob]:
@@ -103,9 +94,5 @@ def study_jobs(names: Sequence[str], scenes: SceneSpec, runs: Path) -> list[Stud
     """
     if not names:
         return []
-    digest = load_split(scenes).digest
-    jobs = []
-    for name in names:
-        identity = content_hash(name, digest, find_study(name).version)
-        jobs.append(StudyJob(name, scenes, identity, runs.resolve() / "studies"))
-    return jobs
+    digest, root = load_split(scenes).digest, runs.resolve() / "studies"
+    return [StudyJob(name, scenes, content_hash(name, digest, find_study(name).version), root) for name in names]

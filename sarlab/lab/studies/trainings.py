@@ -1,12 +1,12 @@
-"""Small trainings from scratch that answer what a grid of runs cannot: one row per network, scene and band.
+"""Small trainings from scratch for questions that a grid of runs cannot answer: a row per network, scene and band.
 
 =========  ==================================================================================================
 sweep      what varies, everything else being equal
 =========  ==================================================================================================
-width      channels of the first layer × how much there is to learn from: all patches, or one of them
-steps      length of the training, at a mild and at a strong ratio: whether the plan's networks are done learning
+width      channels of the first layer × amount of training data: all patches, or one of them
+steps      length of the training, at a mild and a strong ratio: are the networks of the plan fully trained?
 positions  latents of 16×16 down to a single position for 256×256 pixels, on simulated scenes of that size
-memory     images of 256×256 a step: the peak of a process of its own beside what shapes tell
+memory     images of 256×256 per step: peak of a separate process, compared with the estimate from shapes
 =========  ==================================================================================================
 """
 
@@ -66,13 +66,13 @@ class Training:
     ----------
     sweep : str
     value : float
-        Of what varies.
+        Of the property that varies.
     scenes : SceneSpec
     model : ModelSpec
     train : TrainSpec
     seed : int
     patches : {"all", "one"}
-        What is learned from.
+        Training data.
     """
 
     sweep: str
@@ -86,7 +86,7 @@ class Training:
 
 @study("trainings", version=1)
 def trainings(context: Context) -> pd.DataFrame:
-    """All sweeps; finished trainings are kept in a journal, so that a study that was interrupted goes on."""
+    """All sweeps; finished trainings are kept in a journal, so that an interrupted study resumes."""
     journal = Journal(context.folder / "trainings.jsonl")
     with cpu_threads(1):
         for item in plan(context.scenes):
@@ -113,9 +113,8 @@ def plan(scenes: SceneSpec) -> Iterator[Training]:
     for channels, lengths in STEPS.items():
         for steps in lengths:
             model = replace(MODEL, latent_channels=channels)
-            yield Training(
-                "steps", steps, scenes, model, replace(TRAIN, steps=steps, validate_every=max(1, steps // 8))
-            )
+            longer = replace(TRAIN, steps=steps, validate_every=max(1, steps // 8))
+            yield Training("steps", steps, scenes, model, longer)
 
 
 def rows_of(item: Training, split: Split) -> Iterator[dict[str, Any]]:
@@ -150,7 +149,7 @@ def rows_of(item: Training, split: Split) -> Iterator[dict[str, Any]]:
 
 
 def describe(item: Training) -> dict[str, Any]:
-    """Columns that follow from the training's own description."""
+    """Columns that follow from the description of the training."""
     model, settings = item.model, item.train
     return {
         "sweep": item.sweep, "value": item.value, "architecture": model.architecture, "init": model.init,
