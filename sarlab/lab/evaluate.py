@@ -83,16 +83,10 @@ def evaluate(
     ----------
     names : sequence of str
         Codecs.
-    scenes : sequence of str, Path, Scene or Split
-        Files, folders or names of the catalog; of a split its test and independent scenes.
+    scenes, quantity, bands, clip
+        See `load_inputs`.
     targets : sequence of Goal
         Goals of the files; by default each codec's own grid of qualities.
-    quantity : str
-        Quantity of the samples in files.
-    bands : sequence of str, optional
-        Only these.
-    clip : (low, high) or mapping of band to it, optional
-        In dB; see `load_inputs`.
     metrics : sequence of str, optional
         Only these metric columns.
     workers : int
@@ -188,13 +182,7 @@ def parse_targets(kind: str, text: str) -> list[Goal]:
 
 
 class Journal:
-    """Finished rows of a long table by content hash, one JSON line each.
-
-    Parameters
-    ----------
-    path : Path or None
-        None keeps nothing.
-    """
+    """Finished rows of a long table by content hash, one JSON line each; without a path they are kept in memory."""
 
     def __init__(self, path: Path | None):
         self.path = path
@@ -230,19 +218,7 @@ class Journal:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One codec on one band.
-
-    Parameters
-    ----------
-    codec : str
-    item : Input
-    targets : tuple of (str, Goal)
-        Each with the key of its row, which the calling process made: workers never decide the name of a row.
-    metrics : tuple of str or None
-        Columns to compute; None for all.
-    folder : Path or None
-        Where files are saved.
-    """
+    """One codec on one band: goals with the keys of their rows, columns (None for all), folder for files (or None)."""
 
     codec: str
     item: Input
@@ -298,7 +274,7 @@ def _measured(task: Task) -> list[tuple[str, dict[str, Any]]]:
 
 
 def measure(task: Task) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(key, row) of every target of a task."""
+    """(key, row) of every target of a task; values are plain, so that JSON holds them."""
     codec, item = codecs[task.codec], task.item
     clip = None if np.isnan(item.clip[0]) else {item.scene.bands[0]: item.clip}
     search = Search(codec, item.scene, clip)
@@ -315,8 +291,9 @@ def measure(task: Task) -> Iterator[tuple[str, dict[str, Any]]]:
                 reason = str(error)
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
-        row["reason"] = reason
-        yield key, {name: _plain(value) for name, value in row.items()}
+        row = {**row, "reason": reason}
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in row.items()}
+        yield key, {name: float(value) if isinstance(value, float) else value for name, value in plain.items()}
 
 
 def _described(codec: Codec, item: Input, target: Goal) -> dict[str, Any]:
@@ -389,11 +366,6 @@ def _once(key: tuple[str, str], make: Callable[[], Any]) -> Any:
         while len(_made) > 6:
             _made.popitem(last=False)
     return _made[key]
-
-
-def _plain(value: Any) -> Any:
-    """A value that JSON holds."""
-    return value.item() if isinstance(value, np.generic) else value
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
