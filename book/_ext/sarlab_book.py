@@ -1,6 +1,7 @@
-"""What makes the book work without a network: math as MathML, no scripts from elsewhere, search from ``file://`` too.
+"""Extension of the book: it works without a network, with math as MathML, no remote scripts, and search from ``file://``.
 
-The directive ``chapters`` lists the chapters of the table of contents with the question that each of them asks.
+The directive ``chapters`` lists the chapters of the table of contents with the question that each of them asks. A chapter
+whose front matter names tables (``tables: codecs limits``) ends with links to their CSV files.
 """
 
 from __future__ import annotations
@@ -110,6 +111,20 @@ def read_in_parallel(app: Sphinx) -> None:
     app.extensions["sphinx_multitoc_numbering"].parallel_read_safe = True
 
 
+def link_tables(app: Sphinx, page: str, source: list[str]) -> None:
+    """Append links to the tables that the front matter of a chapter names."""
+    named = re.match(r"---\n(?:.*\n)*?tables: (.+)\n(?:.*\n)*?---\n", source[0])
+    folder = Path(app.srcdir) / "results"
+    files = [path for name in (named[1].split() if named else ()) if (path := folder / f"{name}.csv").is_file()]
+    if files:
+        up = "../" * page.count("/")
+        links = ", ".join(
+            f'<a href="{up}results/{path.name}" download>{path.name}</a> ({path.stat().st_size / 1000:.0f} kB)'
+            for path in files
+        )
+        source[0] += f'\n\n<p class="sl-data">Tables of this chapter: {links}</p>\n'
+
+
 def copy_tables(app: Sphinx, error: Exception | None) -> None:
     """Put the published tables beside the pages, for download."""
     source = Path(app.srcdir) / "results"
@@ -122,7 +137,6 @@ def copy_tables(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of it."""
-    app.setup_extension("sarlab_tables")
     # jupyter-book sets this for an extension that is not loaded here
     app.add_config_value("comments_config", {}, "html")
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
@@ -131,6 +145,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("chapters", Chapters)
     app.connect("config-inited", add_repository, priority=100)
     app.connect("builder-inited", read_in_parallel)
+    app.connect("source-read", link_tables)
     app.connect("html-page-context", name_front_page, priority=900)
     app.connect("build-finished", copy_tables)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
