@@ -23,13 +23,16 @@ class SceneSpec:
     Parameters
     ----------
     source : str
-        Name in the catalog (``sarlab scenes``), or the path of a file or folder.
+        Name in the catalog (``sarlab scenes``), ``NAME:FOLDER`` for a collection, or the path of a file, folder or collection.
     quantity : {"auto", "complex", "amplitude", "intensity", "db"}
         What the samples of a file are; ``"auto"`` takes what the catalog or the file itself says.
+    allow_missing : bool
+        Go on without those scenes of a collection whose files are missing.
     """
 
     source: str = "bigearthnet"
     quantity: str = "auto"
+    allow_missing: bool = False
 
     def __post_init__(self) -> None:
         known = ("auto", "complex", "amplitude", "intensity", "db")

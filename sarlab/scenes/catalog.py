@@ -1,7 +1,8 @@
-"""Catalog of scenes by name: embedded, simulated, downloaded, and your own.
+"""Catalog of scenes by name: embedded, collected, simulated, downloaded, and your own.
 
-`load_split` takes a name of the catalog, a file or a folder and returns the split that a run uses; `load_scene` returns a
-single scene. Your own source is a small class and one registration::
+`load_split` takes a name of the catalog, a file, a folder or a collection and returns the split that a run uses;
+`load_scene` returns a single scene. A collection lists scenes in a TOML file (see `sarlab.scenes.collection`). Another kind
+of source is a small class and one registration::
 
     class Mine(Entry):
         def split(self, quantity):
@@ -20,6 +21,7 @@ from pathlib import Path
 from sarlab.errors import SceneError
 from sarlab.registry import Registry
 from sarlab.scenes import embedded, simulate
+from sarlab.scenes.collection import Collection, read_collection
 from sarlab.scenes.embedded import load_optical_control, reference_normalizers
 from sarlab.scenes.folders import find_scenes
 from sarlab.scenes.readers import first_line, read_scene
@@ -27,7 +29,9 @@ from sarlab.scenes.scene import Scene
 from sarlab.scenes.splits import Split, split_scenes
 from sarlab.specs import SceneSpec
 
-__all__ = ["DownloadEntry", "Entry", "catalog_entries", "load_optical_control", "load_scene", "load_split"]
+__all__ = [
+    "CollectionEntry", "DownloadEntry", "Entry", "catalog_entries", "load_optical_control", "load_scene", "load_split",
+]  # fmt: skip
 
 _CHIPS_URL = "https://storage.googleapis.com/sen1floods11/v1.1/data/flood_events/HandLabeled/S1Hand/"
 #: Name, bytes and SHA-256 of the Sen1Floods11 chips.
@@ -53,7 +57,7 @@ class Entry:
 
     Parameters
     ----------
-    kind : {"embedded", "simulated", "download"}
+    kind : {"embedded", "collection", "simulated", "download"}
     title : str
         One line.
     license, credit : str
@@ -80,10 +84,54 @@ class Entry:
 catalog_entries: Registry[Entry] = Registry("source of scenes", "sarlab.scenes", SceneError)
 
 
-class _Embedded(Entry):
+class _BigEarthNet(Entry):
     def split(self, quantity: str) -> Split:
         _check_db("embedded", quantity)
-        return embedded.embedded_split()
+        return embedded.bigearthnet_split()
+
+
+@dataclass(frozen=True)
+class CollectionEntry(Entry):
+    """Scenes listed in a TOML file of the package.
+
+    Parameters
+    ----------
+    path : Path
+        The TOML file.
+    embedded : bool
+        The files lie beside it; otherwise in the folder that ``SARLAB_DATA`` or the source ``NAME:FOLDER`` names.
+    """
+
+    path: Path = Path()
+    embedded: bool = False
+
+    def collection(self, folder: str | Path | None = None) -> Collection:
+        """Return the collection with its files in a folder, by default ``SARLAB_DATA``."""
+        if self.embedded:
+            return embedded.sentinel1()
+        base = Path(folder or os.environ.get("SARLAB_DATA") or "$SARLAB_DATA").expanduser()
+        return read_collection(self.path, base, {"sentinel1": embedded.sentinel1()})
+
+    def available(self) -> bool:
+        """Return True if no file is missing."""
+        return not self.collection().missing
+
+    def split(self, quantity: str) -> Split:
+        """Return the split by place."""
+        _check_db("collected", quantity)
+        return self.collection().split(reference_normalizers())
+
+
+def find_collection(source: str) -> Collection | None:
+    """Return a collection by name, ``NAME:FOLDER`` or path of a TOML file; None if `source` is none of these."""
+    name, _, folder = source.partition(":")
+    entry = catalog_entries[name] if name in catalog_entries else None  # noqa: SIM401 (a registry has no get)
+    if isinstance(entry, CollectionEntry):
+        return entry.collection(folder)
+    path = Path(source).expanduser()
+    if path.suffix == ".toml" and path.is_file():
+        return read_collection(path, path.parent, {"sentinel1": embedded.sentinel1()})
+    return None
 
 
 @dataclass(frozen=True)
@@ -232,7 +280,16 @@ def downloads() -> dict[str, DownloadEntry]:
     return {name: entry for name, entry in entries.items() if isinstance(entry, DownloadEntry)}
 
 
-catalog_entries.register("bigearthnet")(_Embedded(
+catalog_entries.register("sentinel1")(CollectionEntry(
+    "embedded", "Sentinel-1, 33 passes over seven places, split by place",
+    "MIT, Apache-2.0 and CDLA-Permissive-1.0, by scene", "contains modified Copernicus Sentinel data [2014–2024]", None,
+    embedded.ASSETS / "sentinel1.toml", embedded=True,
+))  # fmt: skip
+catalog_entries.register("sentinel1-all")(CollectionEntry(
+    "collection", "the scenes of sentinel1 and 22 more passes, whose files are not part of the package", "by scene",
+    "contains modified Copernicus Sentinel data [2014–2024]", None, embedded.ASSETS.parent / "collections" / "sentinel1-all.toml",
+))  # fmt: skip
+catalog_entries.register("bigearthnet")(_BigEarthNet(
     "embedded", "Sentinel-1 IW GRD, VV and VH, 10 m, Austria and Finland", embedded.LICENSE, embedded.CREDIT, 4.4,
 ))  # fmt: skip
 for _name, _looks, _correlation in simulate.catalog_names():
@@ -257,13 +314,18 @@ def load_split(spec: SceneSpec) -> Split:
     Parameters
     ----------
     spec : SceneSpec
-        `source` is a name of the catalog, or the path of a file or folder.
+        `source` is a name of the catalog, ``NAME:FOLDER`` for a collection with its files in that folder, or the path of a
+        file, a folder or your own collection (``.toml``, with files relative to it).
 
     Raises
     ------
     SceneError
         Unknown name, missing file, or nothing usable in it.
     """
+    collection = find_collection(spec.source)
+    if collection is not None:
+        _check_db("collected", spec.quantity)
+        return collection.split(reference_normalizers(), spec.allow_missing)
     if spec.source in catalog_entries:
         return catalog_entries[spec.source].split(spec.quantity)
     path = Path(spec.source).expanduser()

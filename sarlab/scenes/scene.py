@@ -63,7 +63,15 @@ class Scene:
     native_bits : int
         Bits per sample of the product as delivered (Sentinel-1 GRD 16, single-look complex 32, Umbra GEC 8).
     acquisition : str
-        Identity of the acquisition or event; splits keep its scenes together.
+        Identity of the satellite pass or event; splits keep its scenes together, and tables count it as one observation.
+    place : str
+        Ground that the scene shows; a split by place has each place in one role.
+    land_cover : str
+        In one word: ``"forest"``, ``"sea"``.
+    mode : str
+        Acquisition mode, product and grid: ``"IW GRDH, 10 m"``.
+    license : str
+        License of the file.
     georeference : Georeference, optional
     nodata : float, optional
         Nodata value of the source file; None if it uses NaN or has none.
@@ -89,6 +97,10 @@ class Scene:
     spacing: tuple[float, float] | None = None
     native_bits: int = 16
     acquisition: str = ""
+    place: str = ""
+    land_cover: str = ""
+    mode: str = ""
+    license: str = ""
     georeference: Georeference | None = None
     nodata: float | None = None
     dtype: str = "float32"

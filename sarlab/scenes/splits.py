@@ -140,12 +140,7 @@ def split_scenes(
         parts, how = _by_acquisition(groups)
     else:
         parts, how = _by_blocks(scenes)
-    normalizers, ranges = choose_normalizers(parts["train"], reference)
-    for scene in (s for role in ROLES for s in parts[role]):
-        for band in scene.bands:
-            if band not in normalizers:
-                normalizers |= choose_normalizers([scene.band(band)], reference)[0]
-                how += f" Band {band} occurs in no training scene."
+    normalizers, ranges = complete_normalizers(parts, reference)
     test = [*parts["test"], *(s if s.quantity == "db" else to_db(s) for s in empty)]
     if excluded:
         listed = "; ".join(f"{name} ({reason})" for name, reason in excluded[:5])
@@ -281,6 +276,19 @@ def _usable_blocks(scene: Scene) -> Blocks:
             whole = (0, 0, height, width)
             return Blocks(whole, whole, whole, 0)
     return blocks
+
+
+def complete_normalizers(
+    parts: Mapping[str, Sequence[Scene]], reference: Mapping[str, Normalizer]
+) -> tuple[dict[str, Normalizer], str]:
+    """Choose the clip ranges of the bands of all roles: from the training scenes, of other bands from their first scene."""
+    normalizers, note = choose_normalizers(parts["train"], reference)
+    for scene in (s for role in ROLES for s in parts.get(role, ())):
+        for band in scene.bands:
+            if band not in normalizers:
+                normalizers |= choose_normalizers([scene.band(band)], reference)[0]
+                note += f" Band {band} occurs in no training scene."
+    return normalizers, note
 
 
 def choose_normalizers(

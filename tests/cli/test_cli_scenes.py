@@ -14,6 +14,7 @@ from sarlab.specs import SceneSpec
 @pytest.fixture(autouse=True)
 def _empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SARLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("SARLAB_DATA", raising=False)
 
 
 def test_the_list_names_everything_and_what_is_available(capsys):
@@ -28,10 +29,14 @@ def test_the_list_names_everything_and_what_is_available(capsys):
     assert not rows["sen1floods11"]["at_hand"]
     assert rows["sen1floods11"]["pixels"] is None
     assert rows["simulated-l64"]["looks"] == 64
+    assert (rows["sentinel1"]["places"], rows["sentinel1"]["passes"]) == (7, 33)
+    collection = rows["sentinel1-all"]
+    assert (collection["at_hand"], collection["files"], collection["files_present"]) == (False, 28, 0)
     assert main(["scenes"]) == 0
     text = capsys.readouterr().out
     for name in rows:
         assert name in text
+    assert "0 of 28 files" in text
     assert "sarlab fetch umbra-tanna" in text
     assert "CC BY 4.0" in text
 
@@ -50,9 +55,29 @@ def test_show_tells_the_split_of_a_file(tmp_path, capsys):
     assert "clip range VV" in text
 
 
+def test_files_of_a_collection_and_which_are_missing(tmp_path, capsys):
+    (tmp_path / "sentinel1_more").mkdir()
+    (tmp_path / "sentinel1_more" / "panama.tif").touch()
+    assert main(["scenes", "files", f"sentinel1-all:{tmp_path}", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["panama"]["present"]
+    assert rows["azores"]["present"]
+    assert not rows["berlin"]["present"]
+    assert main(["scenes", "files", f"sentinel1-all:{tmp_path}"]) == 0
+    text = capsys.readouterr().out
+    assert f"MISSING: {tmp_path / 'sentinel1_more' / 'berlin.tif'}" in text
+    assert "43 of 68 scenes are present" in text
+    assert main(["scenes", "show", "sentinel1-all:nowhere", "--allow-missing", "--json"]) == 0
+    scenes = {scene["name"]: scene for scene in json.loads(capsys.readouterr().out)["scenes"]}
+    assert scenes["morocco-20230916"]["place"] == "Morocco"
+    assert scenes["morocco-20230916"]["license"] == "MIT"
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
+        (["scenes", "files", "bigearthnet"], "no collection; known: sentinel1, sentinel1-all"),
+        (["scenes", "show", "sentinel1-all"], "28 of 28 files are missing"),
         (["scenes", "show", "nothing"], "no scenes named 'nothing'"),
         (["scenes", "show", "nowhere/x.tif"], "no such file or folder"),
         (["fetch", "nothing"], "no download named 'nothing'"),

@@ -32,3 +32,69 @@ def write_raw(tmp_path):
         return tmp_path / name
 
     return write
+
+
+#: Samples of a run of pixels that is looked for in the scenes of other roles.
+RUN = 12
+#: Least distance between places of different roles, in degrees.
+APART = 0.3
+
+
+def run_hashes(scene):
+    """Hashes of horizontal runs of `RUN` samples: of differences in dB, so that a shifted level changes nothing.
+
+    Of all positions, but only every 16th hash by its value, so that a run is kept wherever it occurs.
+    """
+    weights = np.random.default_rng(0).integers(1, 2**62, RUN - 1, dtype=np.int64)
+    data = np.nan_to_num(scene.data.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    steps = np.rint(np.diff(data, axis=2) / 0.01).astype(np.int64)
+    width = steps.shape[2] - RUN + 2
+    hashes, flat = np.zeros((*steps.shape[:2], width), np.int64), np.zeros((*steps.shape[:2], width), np.int8)
+    for index, weight in enumerate(weights):
+        part = steps[:, :, index : index + width]
+        hashes += weight * part
+        flat += part == 0
+    return np.unique(hashes[(hashes % 16 == 0) & (flat < RUN // 2)])
+
+
+def bounds(scene, record):
+    """West, south, east and north of a scene in degrees, from its georeference or its stated position; None if unknown."""
+    from rasterio.warp import transform_bounds
+
+    if scene.georeference is None or not scene.georeference.crs:
+        return None if record.lonlat is None else (*record.lonlat, *record.lonlat)
+    a, _, c, _, e, f = scene.georeference.transform
+    _, height, width = scene.shape
+    return transform_bounds(scene.georeference.crs, "EPSG:4326", c, f + e * height, c + a * width, f)
+
+
+@pytest.fixture
+def find_leaks():
+    """Function that lists what two roles of a split share: places, passes, ground closer than `APART`, runs of pixels."""
+
+    def leaks(split, records):
+        known = {record.name: record for record in records}
+        scenes = list(split.roles())
+        boxes = [bounds(scene, known[scene.name]) for _, scene in scenes]
+        found = []
+        for i, (role, scene) in enumerate(scenes):
+            for j, (other_role, other) in enumerate(scenes[:i]):
+                if role == other_role:
+                    continue
+                names = (other.name, scene.name)
+                if scene.place == other.place or scene.acquisition == other.acquisition:
+                    found.append(("place or pass", *names))
+                if boxes[i] is not None and boxes[j] is not None:
+                    west, south, east, north = (np.array(pair) for pair in zip(boxes[i], boxes[j], strict=True))
+                    gap = max(west.max() - east.min(), south.max() - north.min())
+                    if gap < APART:
+                        found.append(("ground", *names))
+        pools = {role: [run_hashes(s) for r, s in scenes if r == role] for role in ("train", "validation", "test")}
+        pools = {role: np.unique(np.concatenate(parts)) for role, parts in pools.items()}
+        for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
+            shared = np.intersect1d(pools[one], pools[other], assume_unique=True)
+            if shared.size:
+                found.append((f"{shared.size} runs of pixels", one, other))
+        return found
+
+    return leaks

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sarlab.scenes.embedded import embedded_split, reference_normalizers
+from sarlab.scenes.embedded import bigearthnet_split, reference_normalizers
 from sarlab.scenes.folders import find_scenes
 from sarlab.scenes.radiometry import Normalizer
 from sarlab.scenes.scene import Scene
@@ -169,7 +169,7 @@ def test_duplicate_share():
 
 def test_a_split_prints_as_one_short_line():
     counts = "train=6, validation=1, test=1, independent=4"
-    assert repr(embedded_split()) == f"Split({counts}, bands=VV+VH, digest=5fbe73ad0df4)"
+    assert repr(bigearthnet_split()) == f"Split({counts}, bands=VV+VH, digest=5fbe73ad0df4)"
 
 
 # Real files

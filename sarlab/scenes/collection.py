@@ -1,0 +1,303 @@
+"""Collections: scenes listed by place in a TOML file, with role, pass and license; a split by place.
+
+::
+
+    title = "My scenes"
+
+    [[place]]
+    name = "Harbor"
+    role = "test"
+    land_cover = "city"
+    mode = "IW GRDH, 10 m"
+    quantity = "amplitude"
+    calibrated = false
+    scenes = [{ name = "harbor-may", file = "harbor/may.tif", pass = "S1A_20200501" }]
+
+Every key of a place except its name and role may stand in a scene instead. A place has one role, so no ground is on two
+sides of the split, and no pass may be either.
+
+**Level.** Products have different levels: sigma nought lies near −12 dB, the digital numbers of an uncalibrated product
+60 dB above. A constant in dB is a calibration factor and no content, so it must decide neither what a network sees nor what
+PSNR clips. Calibrated scenes keep their level, or get the constant `offset_db` if the factor of the product is known.
+Scenes with ``calibrated = false`` are shifted band by band such that their median lies in the middle of the clip range of
+their polarization. The clip range therefore has the same limits and width for all scenes of a table, whose PSNR can be
+compared. The tag ``SARLAB_LEVEL_OFFSET_DB`` of the scene records the constant.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sarlab.errors import SceneError
+from sarlab.scenes.radiometry import FLOOR_TAG, Normalizer, stored_floors, to_db
+from sarlab.scenes.readers import read_scene
+from sarlab.scenes.scene import Scene
+from sarlab.scenes.splits import ROLES, Split, complete_normalizers
+
+_ROLES = ROLES[:3]
+#: Tag of a scene in dB: constant that was added to each band.
+OFFSET_TAG = "SARLAB_LEVEL_OFFSET_DB"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A scene of a collection that is not loaded yet.
+
+    Parameters
+    ----------
+    name, place, land_cover, mode, license, credit : str
+        As in `Scene`.
+    role : {"train", "validation", "test"}
+    acquisition : str
+        Satellite pass, ``pass`` in the TOML file.
+    files : tuple of Path
+        One file, or one per band: ``file`` or ``files``, by default the name with ``.tif``.
+    quantity : str
+        Unit of the samples; ``"auto"`` to decide from the file.
+    bands : tuple of str
+        Names of the bands; empty to take those of the files.
+    looks : float or None
+        Nominal number of looks.
+    spacing : tuple of float or None
+        In meters, for files without a georeference.
+    calibrated : bool
+        False to shift the median to the middle of the clip range.
+    offset_db : float
+        Constant to add to a calibrated scene.
+    lonlat : tuple of float or None
+        Approximate position in degrees.
+    note : str
+    """
+
+    name: str
+    place: str
+    role: str
+    acquisition: str
+    files: tuple[Path, ...]
+    land_cover: str = ""
+    mode: str = ""
+    quantity: str = "auto"
+    bands: tuple[str, ...] = ()
+    looks: float | None = None
+    spacing: tuple[float, float] | None = None
+    calibrated: bool = True
+    offset_db: float = 0.0
+    license: str = ""
+    credit: str = ""
+    lonlat: tuple[float, float] | None = None
+    note: str = ""
+
+    @property
+    def missing(self) -> list[Path]:
+        """Files that do not exist."""
+        return [file for file in self.files if not file.is_file()]
+
+    def load(self, ranges: Mapping[str, Normalizer]) -> Scene:
+        """Read the scene in dB at its level; `ranges` are the clip ranges by polarization."""
+        parts = [read_scene(file, self.quantity) for file in self.files]
+        if len({part.shape[1:] for part in parts}) > 1:
+            raise SceneError(f"scene '{self.name}': its files have different sizes")
+        scene = replace(
+            parts[0], data=np.concatenate([part.data for part in parts]),
+            valid=np.concatenate([part.valid for part in parts]),
+            bands=self.bands or tuple(band for part in parts for band in part.bands),
+        )  # fmt: skip
+        if scene.quantity == "db":
+            # Packed dB are integers with a scale; what is written from here on is floating point with NaN.
+            scene = replace(scene, dtype="float32", nodata=None)
+        if scene.quantity != "db" or np.isneginf(scene.data).any():
+            scene = to_db(scene)
+        return replace(
+            at_level(scene, ranges, self.calibrated, self.offset_db), name=self.name, looks=self.looks,
+            spacing=self.spacing or scene.spacing, acquisition=self.acquisition, place=self.place,
+            land_cover=self.land_cover, mode=self.mode, license=self.license, credit=self.credit,
+            seen_in_training="true" if self.role == "train" else "false",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Scenes by place (see the module's docstring).
+
+    Parameters
+    ----------
+    name, title : str
+    folder : Path
+        Folder of the files, except those of collections that it extends.
+    records : tuple of Record
+    """
+
+    name: str
+    title: str
+    folder: Path
+    records: tuple[Record, ...]
+
+    @property
+    def files(self) -> list[Path]:
+        """All files in the folder."""
+        files = [file for record in self.records for file in record.files]
+        return [file for file in files if file.is_relative_to(self.folder)]
+
+    @property
+    def missing(self) -> list[Path]:
+        """Files that do not exist, relative to the folder."""
+        return [file.relative_to(self.folder) for file in self.files if not file.is_file()]
+
+    def split(self, ranges: Mapping[str, Normalizer], allow_missing: bool = False) -> Split:
+        """Load the scenes by role.
+
+        Parameters
+        ----------
+        ranges : mapping of band name to Normalizer
+            Clip ranges by polarization.
+        allow_missing : bool
+            Leave out scenes whose files are missing instead of raising.
+
+        Raises
+        ------
+        SceneError
+            Files are missing, or no scene of some role is left.
+        """
+        missing = self.missing
+        if missing and not allow_missing:
+            raise SceneError(
+                f"'{self.name}': {len(missing)} of {len(self.files)} files are missing in {self.folder}: "
+                f"{', '.join(map(str, missing))}; set SARLAB_DATA to their folder or write '{self.name}:FOLDER', or set "
+                "allow_missing = true to go on without them"
+            )
+        parts: dict[str, list[Scene]] = {role: [] for role in _ROLES}
+        for record in self.records:
+            if not record.missing:
+                parts[record.role].append(record.load(ranges))
+        empty = [role for role in _ROLES if not parts[role]]
+        if empty:
+            raise SceneError(f"'{self.name}' has no scene with the role {' and '.join(empty)}")
+        normalizers, origin = complete_normalizers(parts, ranges)
+        return Split(
+            tuple(parts["train"]), tuple(parts["validation"]), tuple(parts["test"]), (), normalizers,
+            " ".join(text for text in (self._note(parts, missing), origin) if text),
+        )  # fmt: skip
+
+    def _note(self, parts: Mapping[str, Sequence[Scene]], missing: Sequence[Path]) -> str:
+        listed = []
+        for role in _ROLES:
+            passes = {scene.acquisition for scene in parts[role]}
+            places = dict.fromkeys(scene.place for scene in parts[role])
+            listed.append(f"{role} {', '.join(places)} ({len(passes)} pass{'es' * (len(passes) != 1)})")
+        text = f"Split by place: {'; '.join(listed)}. No place and no pass is in two roles."
+        shifted = [record.name for record in self.records if not record.calibrated and not record.missing]
+        if shifted:
+            text += f" Level unknown, median set to the middle of the clip range: {', '.join(shifted)}."
+        if missing:
+            text += (
+                f" Left out because their files are missing: {', '.join(r.name for r in self.records if r.missing)}."
+            )
+        return text
+
+
+def at_level(scene: Scene, ranges: Mapping[str, Normalizer], calibrated: bool, offset_db: float = 0.0) -> Scene:
+    """Add a constant to each band of a scene in dB (see the module's docstring); its floors for exact zeros move along."""
+    offsets = np.full(len(scene.bands), offset_db)
+    for index, band in enumerate(scene.bands):
+        if not calibrated and band in ranges:
+            middle = (ranges[band].low + ranges[band].high) / 2
+            offsets[index] = round(middle - float(np.median(scene.data[index][scene.valid[index]])), 2)
+    if not offsets.any():
+        return scene
+    tags = dict(scene.tags) | {OFFSET_TAG: json.dumps(dict(zip(scene.bands, offsets.tolist(), strict=True)))}
+    floors = stored_floors(scene)
+    if floors is not None:
+        moved = _shifted(floors, offsets)
+        tags[FLOOR_TAG] = json.dumps({b: float(f) for b, f in zip(scene.bands, moved, strict=True) if np.isfinite(f)})
+    # No longer the integers of the file.
+    return scene.with_data(_shifted(scene.data, offsets[:, None, None]), tags=tags, dtype="float32")
+
+
+def _shifted(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Samples and floors alike are rounded to float32 before and after, so that they stay equal."""
+    return (values.astype(np.float32).astype(np.float64) + offsets).astype(np.float32)
+
+
+_PLACE_ONLY = ("name", "role", "scenes")
+_KEYS = (
+    "land_cover", "mode", "quantity", "bands", "looks", "spacing", "calibrated", "offset_db", "license", "credit", "lonlat",
+    "note",
+)  # fmt: skip
+
+
+def read_collection(path: Path, folder: Path, extends: Mapping[str, Collection] | None = None) -> Collection:
+    """Read a collection.
+
+    Parameters
+    ----------
+    path : Path
+        The TOML file; its stem is the name of the collection.
+    folder : Path
+        Files are given relative to it.
+    extends : mapping of str to Collection, optional
+        Collections that the file may name under ``extends`` to include their scenes.
+
+    Raises
+    ------
+    SceneError
+        Not a TOML file, unknown or missing keys, a name given twice, a place or a pass in two roles.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        base = [(extends or {})[name] for name in values.pop("extends", [])]
+        title = values.pop("title", path.stem)
+        records = [record for other in base for record in other.records]
+        for place in values.pop("place", []):
+            records += _records(dict(place), folder)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise SceneError(f"{path}: not a readable collection ({type(error).__name__}: {error})") from None
+    except SceneError as error:
+        raise SceneError(f"{path}: {error}") from None
+    if values:
+        raise SceneError(f"{path}: unknown key '{next(iter(values))}'; known: title, extends, place")
+    if not records:
+        raise SceneError(f"{path}: the collection lists no scene; add a [[place]] with scenes")
+    _check(path, records)
+    return Collection(path.stem, title, folder, tuple(records))
+
+
+def _records(place: dict[str, Any], folder: Path) -> list[Record]:
+    name, role, scenes = (place.pop(key) for key in _PLACE_ONLY)
+    if role not in _ROLES:
+        raise SceneError(f"place '{name}': unknown role '{role}'; use {', '.join(_ROLES)}")
+    records = []
+    for scene in scenes:
+        given = {**place, **scene}
+        own = given.pop("name")
+        files = given.pop("files", None) or [given.pop("file", f"{own}.tif")]
+        fixed = {"name": own, "acquisition": given.pop("pass"), "files": tuple(folder / file for file in files)}
+        unknown = set(given) - set(_KEYS)
+        if unknown:
+            known = ("name", "file", "files", "pass", *_KEYS)
+            raise SceneError(f"place '{name}': unknown key '{min(unknown)}'; known: {', '.join(known)}")
+        for key in ("bands", "spacing", "lonlat"):
+            if key in given:
+                given[key] = tuple(given[key])
+        records.append(Record(place=name, role=role, **fixed, **given))
+    return records
+
+
+def _check(path: Path, records: Sequence[Record]) -> None:
+    names = [record.name for record in records]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise SceneError(f"{path}: two scenes are named '{twice[0]}'")
+    for what in ("place", "acquisition"):
+        roles: dict[str, str] = {}
+        for record in records:
+            key = getattr(record, what)
+            if roles.setdefault(key, record.role) != record.role:
+                word = "pass" if what == "acquisition" else what
+                raise SceneError(f"{path}: {word} '{key}' has the roles {roles[key]} and {record.role}; give it one")

@@ -1,0 +1,186 @@
+"""Collections: the TOML file, the split by place, levels, missing files."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sarlab.errors import SceneError
+from sarlab.scenes.catalog import catalog_entries, find_collection, load_split
+from sarlab.scenes.collection import OFFSET_TAG, at_level, read_collection
+from sarlab.scenes.embedded import reference_normalizers, sentinel1
+from sarlab.scenes.radiometry import FLOOR_TAG, Normalizer, from_db, to_db
+from sarlab.scenes.scene import Scene
+from sarlab.specs import SceneSpec
+
+RANGES = {"VV": Normalizer(-25, 3), "VH": Normalizer(-31, -4)}
+THREE = """
+title = "Mine"
+[[place]]
+name = "A"
+role = "train"
+scenes = [{ name = "a", pass = "1", file = "a.npy", quantity = "db" }]
+[[place]]
+name = "B"
+role = "validation"
+quantity = "db"
+scenes = [{ name = "b", pass = "2", file = "b.npy" }]
+[[place]]
+name = "C"
+role = "test"
+quantity = "amplitude"
+calibrated = false
+land_cover = "city"
+license = "MIT"
+scenes = [{ name = "c", pass = "3", files = ["c1.npy", "c2.npy"], bands = ["VV", "VH"], looks = 4 }]
+"""
+
+
+@pytest.fixture
+def mine(tmp_path):
+    draw = np.random.default_rng(0)
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", draw.normal(-12, 2, (64, 70)).astype(np.float32))
+    for name in ("c1", "c2"):
+        np.save(tmp_path / f"{name}.npy", draw.integers(0, 900, (80, 90), dtype=np.uint16))
+    (tmp_path / "mine.toml").write_text(THREE)
+    return tmp_path / "mine.toml"
+
+
+def test_a_collection_of_your_own_is_a_source(mine):
+    split = load_split(SceneSpec(str(mine)))
+    ((a,), (b,), (c,)) = split.train, split.validation, split.test
+    assert (a.name, b.place, c.acquisition, c.bands) == ("a", "B", "3", ("VV", "VH"))
+    assert (c.land_cover, c.license, c.looks, c.quantity) == ("city", "MIT", 4, "db")
+    assert (a.seen_in_training, b.seen_in_training, c.seen_in_training) == ("true", "false", "false")
+    assert "Split by place" in split.note
+    assert "clip range: c." in split.note
+    for band, plane in zip(c.bands, c.data, strict=True):
+        middle = (split.normalizers[band].low + split.normalizers[band].high) / 2
+        assert np.median(plane) == pytest.approx(middle, abs=0.011)
+    native = np.load(mine.parent / "c1.npy")
+    assert np.array_equal(from_db(c).data[0] == 0, native == 0)
+
+
+def test_missing_files_are_listed_and_left_out_on_request(mine):
+    assert find_collection(str(mine)).missing == []
+    other = THREE.replace('name = "C"', 'name = "D"').replace('"c"', '"d"').replace('"3"', '"4"').replace("c1", "d1")
+    mine.write_text(
+        THREE
+        + other.partition('name = "D"')[0].rpartition("[[place]]")[1]
+        + '\nname = "D"'
+        + other.partition('name = "D"')[2]
+    )
+    with pytest.raises(SceneError, match=r"1 of 6 files are missing in .*: d1.npy; .*allow_missing"):
+        load_split(SceneSpec(str(mine)))
+    split = load_split(SceneSpec(str(mine), allow_missing=True))
+    assert [scene.name for scene in split.test] == ["c"]
+    assert "Left out because their files are missing: d." in split.note
+    (mine.parent / "c1.npy").unlink()
+    with pytest.raises(SceneError, match="no scene with the role test"):
+        load_split(SceneSpec(str(mine), allow_missing=True))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("title", "titel", "unknown key 'titel'"),
+        ('role = "test"', 'role = "exam"', "unknown role 'exam'"),
+        ("calibrated", "calibrate", "unknown key 'calibrate'"),
+        ('name = "c"', 'name = "b"', "two scenes are named 'b'"),
+        ('name = "C"', 'name = "A"', "place 'A' has the roles train and test"),
+        ('pass = "3"', 'pass = "1"', "pass '1' has the roles train and test"),
+        (', pass = "3"', "", "not a readable collection"),
+        ("[[place]]", "[[place", "not a readable collection"),
+        ("title", 'extends = ["nothing"]\ntitle', "not a readable collection"),
+    ],
+)
+def test_faults_of_the_file_are_named(mine, old, new, message):
+    mine.write_text(THREE.replace(old, new))
+    with pytest.raises(SceneError, match=message):
+        read_collection(mine, mine.parent)
+
+
+def test_an_empty_collection_is_refused(mine):
+    mine.write_text('title = "Nothing"')
+    with pytest.raises(SceneError, match="lists no scene"):
+        read_collection(mine, mine.parent)
+
+
+def test_a_known_factor_is_added_and_an_unknown_one_replaced_by_the_median():
+    digits = np.random.default_rng(1).integers(0, 400, (2, 50, 50)).astype(np.float32)
+    scene = to_db(Scene(digits, "amplitude", ("VV", "HH"), dtype="uint16"))
+    known = at_level(scene, RANGES, True, -50.0)
+    assert known.data == pytest.approx(scene.data - 50, abs=1e-5)
+    assert json.loads(known.tags[OFFSET_TAG]) == {"VV": -50.0, "HH": -50.0}
+    assert known.dtype == "float32"
+    unknown = at_level(scene, RANGES, False)
+    assert np.median(unknown.data[0]) == pytest.approx(-11, abs=0.006)
+    assert np.array_equal(unknown.data[1], scene.data[1])  # a band without a clip range keeps its level
+    for one in (known, unknown):
+        assert set(json.loads(one.tags[FLOOR_TAG])) == {"VV", "HH"}
+        assert np.array_equal(from_db(one).data == 0, digits == 0)
+    assert at_level(scene, RANGES, True) is scene
+
+
+def test_levels_ignore_nodata():
+    data = np.random.default_rng(2).normal(40, 2, (1, 50, 50)).astype(np.float32)
+    data[:, :20] = np.nan
+    moved = at_level(Scene(data, "db", ("VV",)), RANGES, False)
+    assert np.nanmedian(moved.data) == pytest.approx(-11, abs=0.006)
+    assert np.array_equal(np.isnan(moved.data), np.isnan(data))
+
+
+def test_a_leak_is_found(find_leaks):
+    """A block of a test scene, at another level and position, in a training scene."""
+    split = sentinel1().split(reference_normalizers())
+    test = split.test[0]
+    data = split.train[0].data.copy()
+    data[0, 11:40, 17:60] = test.data[0, 300:329, 200:243] - 7
+    spoiled = replace(split, train=(replace(split.train[0], data=data), *split.train[1:]), digest="")
+    assert [(one, other) for _, one, other in find_leaks(spoiled, sentinel1().records)] == [("train", "test")]
+    moved = replace(split.train[0], place=test.place)
+    assert find_leaks(replace(split, train=(moved, *split.train[1:]), digest=""), sentinel1().records)
+    near = [replace(r, lonlat=(-8.5, 31.8)) if r.name == split.train[0].name else r for r in sentinel1().records]
+    assert ("ground", split.train[0].name, test.name) in find_leaks(split, near)
+
+
+# The collection sentinel1-all
+
+
+def test_the_collection_needs_a_folder(monkeypatch, tmp_path):
+    monkeypatch.delenv("SARLAB_DATA", raising=False)
+    with pytest.raises(
+        SceneError, match=r"28 of 28 files are missing in \$SARLAB_DATA: ssl4eo_s1/.*panama.tif.*set SARLAB_DATA"
+    ):
+        load_split(SceneSpec("sentinel1-all"))
+    with pytest.raises(SceneError, match=f"missing in {tmp_path}"):
+        load_split(SceneSpec(f"sentinel1-all:{tmp_path}"))
+    monkeypatch.setenv("SARLAB_DATA", str(tmp_path))
+    assert not catalog_entries["sentinel1-all"].available()
+    split = load_split(SceneSpec("sentinel1-all", allow_missing=True))
+    assert split.digest == load_split(SceneSpec("sentinel1")).digest
+    with pytest.raises(SceneError, match="are in dB"):
+        load_split(SceneSpec("sentinel1-all", "amplitude", allow_missing=True))
+
+
+def test_the_collection_extends_the_embedded_scenes():
+    found = find_collection("sentinel1-all")
+    assert found.records[: len(sentinel1().records)] == sentinel1().records
+    assert len({record.acquisition for record in found.records}) >= 25
+    for record in found.records:
+        for name in ("land_cover", "mode", "license", "credit", "quantity", "looks"):
+            assert getattr(record, name), (record.name, name)
+
+
+def test_the_collection_does_not_leak(shared_data, monkeypatch, find_leaks):
+    monkeypatch.setenv("SARLAB_DATA", str(shared_data))
+    found = find_collection("sentinel1-all")
+    if found.missing:
+        pytest.skip(f"{len(found.missing)} files are missing in {shared_data}")
+    split = load_split(SceneSpec("sentinel1-all"))
+    assert find_leaks(split, found.records) == []
+    for band in ("VV", "VH"):
+        assert len({scene.acquisition for scene in split.test if band in scene.bands}) >= 5
+    assert dict(split.normalizers) == reference_normalizers()
