@@ -136,7 +136,9 @@ def build_plan(name: str, values: Mapping[str, Any], *, scenes: str | None = Non
         label = str(experiment.get("name", f"experiment-{index + 1}"))
         for run in _expand(values, experiment):
             if scenes is not None or quantity is not None:
-                changes = {k: v for k, v in (("source", scenes), ("quantity", quantity)) if v is not None}
+                changes: dict[str, Any] = {
+                    k: v for k, v in (("source", scenes), ("quantity", quantity)) if v is not None
+                }
                 run = replace(run, scenes=replace(run.scenes, **changes))
             position = runs.setdefault(run, len(runs))
             labels.setdefault(label, []).append(position)
