@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from scipy.stats import entropy
 
-from sarlab.codec.latent_coding import decode_latent, encode_latent, fit_latent_model, ideal_bits
+from sarlab.codec.latent_coding import decode_latent, encode_latent, fit_latent_tables, ideal_bits
 from sarlab.files import write_json
 from sarlab.metrics.fidelity import psnr
 from sarlab.models.autoencoders import build_model
@@ -161,20 +161,19 @@ def losses(source: str) -> dict[str, dict[str, dict[str, float]]]:
 def coded_bits(
     channels: int, calibration: list[torch.Tensor], latents: list[torch.Tensor]
 ) -> dict[str, dict[str, float]]:
-    """Bits a value: packed, plug-in entropy, range-coded with learned and with adapted tables, and the coder's loss."""
+    """Bits per value: packed, plug-in entropy, range-coded; and the coder's loss."""
     values = sum(y.numel() for y in latents)
     rows = {}
     for name in CODED:
         quantizer = build_quantizer(VARIANTS[name][0], channels)
         quantizer.calibrate(calibration)
-        model = fit_latent_model(quantizer, calibration)
-        static = [encode_latent(quantizer, y, model) for y in latents]
-        adaptive = [encode_latent(quantizer, y, model, adaptive=True) for y in latents]
-        for y, one, other in zip(latents, static, adaptive, strict=True):
+        model = fit_latent_tables(quantizer, calibration)
+        coded = [encode_latent(quantizer, y, model) for y in latents]
+        for y, data in zip(latents, coded, strict=True):
             expected = quantizer.rounded(y)
             for threads in (1, 2):
                 torch.set_num_threads(threads)
-                if not all(torch.equal(decode_latent(quantizer, data, model), expected) for data in (one, other)):
+                if not torch.equal(decode_latent(quantizer, data, model), expected):
                     raise SystemExit(f"{name}: a range-coded latent did not decode to itself with {threads} threads")
             torch.set_num_threads(1)
             pair = torch.cat([y, y.flip(-1)])
@@ -185,9 +184,8 @@ def coded_bits(
         rows[name] = {
             "packed": sum(quantizer.bits(y.shape) for y in latents) / values,
             "plug_in": sum(plug_in_bits(quantizer.quantize(y).integers[0]) for y in latents) / values,
-            "static": 8 * sum(map(len, static)) / values,
-            "adaptive": 8 * sum(map(len, adaptive)) / values,
-            "loss_bytes_a_file": (sum(map(len, static)) - ideal / 8) / len(latents),
+            "coded": 8 * sum(map(len, coded)) / values,
+            "loss_bytes_a_file": (sum(map(len, coded)) - ideal / 8) / len(latents),
         }
     return rows
 
@@ -201,7 +199,7 @@ def one_step(
     for bits in ONE_STEP:
         quantizer = build_quantizer(QuantizerSpec("affine", bits, granularity="tensor"), channels)
         quantizer.calibrate(calibration)
-        model = fit_latent_model(quantizer, calibration)
+        model = fit_latent_tables(quantizer, calibration)
         coded = 8 * sum(len(encode_latent(quantizer, y, model)) for y in latents) / values
         points.append((coded, max(loss_of(quantizer.rounded), 1e-6)))
     x, loss = np.array(points).T
@@ -268,7 +266,7 @@ def report(table: dict[str, dict[str, dict[str, float]]], plain: dict[int, float
     print(f"{'float32 PSNR, dB':26}" + "".join(f"{plain[c]:9.2f}" for c in CHANNELS))
     for name, row in table.items():
         if name.startswith("coded: "):
-            for what in ("packed", "plug_in", "static", "adaptive", "loss_bytes_a_file"):
+            for what in ("packed", "plug_in", "coded", "loss_bytes_a_file"):
                 print(f"{name[7:] + ', ' + what:42}" + "".join(f"{row[str(c)][what]:8.2f} " for c in CHANNELS))
             continue
         _, goal, most = VARIANTS.get(name, (None, ONE_STEP_GOAL, 32))

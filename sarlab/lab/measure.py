@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from sarlab.codec.latent_coding import LatentModel, encode_latent, fit_latent_model, ideal_bits
+from sarlab.codec.latent_coding import LatentTables, encode_latent, fit_latent_tables, ideal_bits
 from sarlab.lab.lineage import steps_of
 from sarlab.metrics import Reference, UndefinedMetric, entropy, metrics, score
 from sarlab.metrics.rate import bits_per_pixel, measured_cr
@@ -74,7 +74,7 @@ def reconstruct(
     quantizer: Quantizer,
     device: torch.device,
     *,
-    tables: LatentModel | None = None,
+    tables: LatentTables | None = None,
 ) -> Reconstruction:
     """Pass a single-band scene in dB through network and quantizer.
 
@@ -99,13 +99,13 @@ def reconstruct(
     )
 
 
-def frequencies(quantizer: Quantizer, latents: Iterable[Tensor]) -> LatentModel | None:
+def frequencies(quantizer: Quantizer, latents: Iterable[Tensor]) -> LatentTables | None:
     """Fit the tables of the range coder to latents of training scenes, (1, C, h, w) each; None for 32-bit values."""
-    return None if max(quantizer.widths) > MOST_CODED_BITS else fit_latent_model(quantizer, latents)
+    return None if max(quantizer.widths) > MOST_CODED_BITS else fit_latent_tables(quantizer, latents)
 
 
 def latent_columns(
-    quantizer: Quantizer, quantized: Quantized, y: Tensor, tables: LatentModel | None, *, pixels: int, native_bits: int
+    quantizer: Quantizer, quantized: Quantized, y: Tensor, tables: LatentTables | None, *, pixels: int, native_bits: int
 ) -> dict[str, float]:
     """Columns ``coded_*``, ``ideal_bpp``, ``latent_*`` and others of a row; NaN if they have no meaning.
 
@@ -116,7 +116,7 @@ def latent_columns(
         The latent of one scene and band.
     y : Tensor, shape (1, C, h, w)
         The same before quantization.
-    tables : LatentModel or None
+    tables : LatentTables or None
         From `frequencies`.
     pixels, native_bits : int
         Pixels of the scene, and bits of a sample of the product.
@@ -171,7 +171,7 @@ def measure(
     split: Split,
     model: Autoencoder,
     quantizer: Quantizer,
-    tables: LatentModel | None,
+    tables: LatentTables | None,
     klt: Autoencoder,
     plain: Quantizer,
     device: torch.device,

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from scipy.stats import entropy
 
 from sarlab.codec.latent_coding import (
-    LatentModel,
     decode_latent,
     encode_latent,
-    fit_latent_model,
+    fit_latent_tables,
     ideal_bits,
 )
 from sarlab.errors import BitstreamError, CodecError
@@ -36,7 +35,6 @@ SPECS = [
     QuantizerSpec("float32", 32),
 ]
 IDS = [f"{s.scheme}{s.bits}" for s in SPECS]
-MODES = ("static", "adaptive", "flat")
 CHANNELS = 5
 
 
@@ -50,136 +48,100 @@ def latent(*shape: int, seed: int = 0, laplace: bool = False) -> torch.Tensor:
 def ready(spec: QuantizerSpec, train: torch.Tensor):
     quantizer = build_quantizer(spec, train.shape[1])
     quantizer.calibrate(train)
-    return quantizer, fit_latent_model(quantizer, train.split(1))
+    return quantizer, fit_latent_tables(quantizer, train.split(1))
 
 
-def options(mode: str, model: LatentModel) -> dict:
-    return {} if mode == "flat" else {"model": model, "adaptive": mode == "adaptive"}
-
-
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("spec", SPECS, ids=IDS)
-def test_decodes_to_the_quantized_latent(spec, mode):
+def test_decodes_to_the_quantized_latent(spec):
     quantizer, model = ready(spec, latent(4, CHANNELS, 12, 12))
     for shape, seed in (((1, CHANNELS, 1, 1), 1), ((2, CHANNELS, 7, 9), 2), ((1, CHANNELS, 40, 30), 3)):
         y = latent(*shape, seed=seed)
         y[0, 0, 0, 0] = 60000.0  # far outside the calibrated range
-        data = encode_latent(quantizer, y, **options(mode, model))
-        assert encode_latent(quantizer, quantizer.quantize(y), **options(mode, model)) == data
-        restored = decode_latent(quantizer, data, options(mode, model).get("model"))
+        data = encode_latent(quantizer, y, model)
+        assert encode_latent(quantizer, quantizer.quantize(y), model) == data
+        restored = decode_latent(quantizer, data, model)
         assert torch.equal(restored, quantizer.rounded(y))
         assert restored.dtype == torch.float32
 
 
-@given(seed=st.integers(0, 500), bits=st.integers(2, 16), mode=st.sampled_from(MODES), n=st.integers(1, 3))
+@given(seed=st.integers(0, 500), bits=st.integers(2, 16), n=st.integers(1, 3))
 @settings(max_examples=25, deadline=None)
-def test_size_is_the_information_within_half_a_percent_and_a_few_bytes(seed, bits, mode, n):
+def test_size_is_the_information_within_half_a_percent_and_a_few_bytes(seed, bits, n):
     quantizer, model = ready(QuantizerSpec("affine", bits), latent(2, CHANNELS, 8, 8, seed=seed))
     y = latent(n, CHANNELS, 16, 16, seed=seed + 1, laplace=True)
-    size = 8 * len(encode_latent(quantizer, y, **options(mode, model)))
-    ideal = ideal_bits(quantizer, y, **options(mode, model))
+    size = 8 * len(encode_latent(quantizer, y, model))
+    ideal = ideal_bits(quantizer, y, model)
     header = 8 * 4
     assert header + ideal - 8 <= size <= header + 1.005 * ideal + 64
 
 
 @pytest.mark.parametrize("bits", [3, 4, 6, 8])
-@pytest.mark.parametrize("mode", MODES)
-def test_size_is_the_plug_in_entropy_of_a_memoryless_latent(bits, mode):
-    """Against an independent entropy of the integers; the adaptive coder also pays for learning them."""
+def test_size_is_the_plug_in_entropy_of_a_memoryless_latent(bits):
+    """Against an independent entropy of the integers."""
     y = latent(4, 3, 120, 120)
     quantizer, model = ready(QuantizerSpec("affine", bits), y)
     integers = quantizer.quantize(y).integers
     planes = integers.movedim(1, 0).reshape(3, -1).numpy()
     counts = [np.bincount(plane, minlength=2**bits) for plane in planes]
     plug_in = sum(entropy(c, base=2) * c.sum() for c in counts)
-    size = 8 * len(encode_latent(quantizer, y, **options(mode, model)))
-    # Learning costs about half a logarithm of the number of values for each level that occurs.
-    learning = {"static": 0, "adaptive": 300, "flat": sum((c > 0).sum() for c in counts) * np.log2(planes.shape[1])}[
-        mode
-    ]
-    assert plug_in - 64 <= size <= 1.005 * plug_in + 128 + learning
+    size = 8 * len(encode_latent(quantizer, y, model))
+    assert plug_in - 64 <= size <= 1.005 * plug_in + 128
 
 
 def test_entropy_coding_beats_packing():
     train, y = latent(2, CHANNELS, 24, 24), latent(1, CHANNELS, 24, 24, seed=1)
     quantizer, model = ready(QuantizerSpec("affine", 6), train)
-    packed = len(quantizer.pack(y))
-    sizes = {mode: len(encode_latent(quantizer, y, **options(mode, model))) for mode in MODES}
-    assert sizes["static"] < 0.92 * packed
-    assert sizes["adaptive"] < 1.03 * sizes["static"]
-    assert sizes["static"] < sizes["flat"] < packed
+    assert len(encode_latent(quantizer, y, model)) < 0.92 * len(quantizer.pack(y))
 
 
-def test_the_adaptive_coder_follows_what_training_did_not_know():
-    quantizer, model = ready(QuantizerSpec("affine", 6), latent(2, CHANNELS, 24, 24))
-    y = latent(1, CHANNELS, 48, 48, seed=1) * 0.2 + 0.9
-    static, adaptive = (len(encode_latent(quantizer, y, model, adaptive=a)) for a in (False, True))
-    assert adaptive < 0.8 * static
-
-
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("spec", [s for s in SPECS if s.scheme != "guide"], ids=[i for i in IDS if "guide" not in i])
-def test_values_do_not_depend_on_threads_or_batch(spec, mode):
+def test_values_do_not_depend_on_threads_or_batch(spec):
     """But for the guide's quantizer, whose range is that of the batch."""
     quantizer, model = ready(spec, latent(4, CHANNELS, 16, 16))
     y = latent(4, CHANNELS, 17, 15, seed=1)
-    data = encode_latent(quantizer, y, **options(mode, model))
-    singles = [encode_latent(quantizer, one, **options(mode, model)) for one in y.split(1)]
-    tables = options(mode, model).get("model")
+    data = encode_latent(quantizer, y, model)
+    singles = [encode_latent(quantizer, one, model) for one in y.split(1)]
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1 if threads > 1 else 2)
-        whole = decode_latent(quantizer, data, tables)
-        parts = torch.cat([decode_latent(quantizer, single, tables) for single in singles])
+        whole = decode_latent(quantizer, data, model)
+        parts = torch.cat([decode_latent(quantizer, single, model) for single in singles])
     finally:
         torch.set_num_threads(threads)
-    assert torch.equal(whole, decode_latent(quantizer, data, tables))
+    assert torch.equal(whole, decode_latent(quantizer, data, model))
     assert torch.equal(whole, parts)
     assert torch.equal(whole, quantizer.rounded(y))
 
 
-def test_frequencies_are_stored_and_checked():
+def test_frequencies_are_checked():
     quantizer, model = ready(QuantizerSpec("allocated", 2, calibration="mse"), latent(2, CHANNELS, 16, 16))
     assert 0 in quantizer.widths
-    again = LatentModel.from_arrays(model.to_arrays(), quantizer)
     y = latent(1, CHANNELS, 8, 8, seed=3)
-    assert encode_latent(quantizer, y, again) == encode_latent(quantizer, y, model)
-    arrays = model.to_arrays()
-    arrays.pop("counts.0")
-    with pytest.raises(CodecError, match="channel 0"):
-        LatentModel.from_arrays(arrays, quantizer)
-    arrays["counts.0"] = np.full(4, 16384)
-    with pytest.raises(CodecError, match="channel 0"):
-        LatentModel.from_arrays(arrays, quantizer)
     other, _ = ready(QuantizerSpec("affine", 5), latent(1, CHANNELS, 8, 8))
     with pytest.raises(CodecError, match="do not fit"):
         encode_latent(other, y, model)
     with pytest.raises(CodecError, match="no latents"):
-        fit_latent_model(quantizer, [])
+        fit_latent_tables(quantizer, [])
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=IDS)
 def test_damaged_bytes_raise_or_decode_to_something_finite(spec):
     quantizer, model = ready(spec, latent(2, CHANNELS, 8, 8))
-    for mode in MODES:
-        data = encode_latent(quantizer, latent(1, CHANNELS, 6, 6, seed=1), **options(mode, model))
-        tables = options(mode, model).get("model")
-        generator = np.random.default_rng(0)
-        for position in range(min(len(data), 30)):
-            damaged = bytearray(data)
-            damaged[position] ^= int(generator.integers(1, 256))
-            with contextlib.suppress(BitstreamError):
-                assert torch.isfinite(decode_latent(quantizer, bytes(damaged), tables, most_values=10_000)).all()
-        for cut in (b"", data[:3]):
-            with pytest.raises(BitstreamError):
-                decode_latent(quantizer, cut, tables)
+    data = encode_latent(quantizer, latent(1, CHANNELS, 6, 6, seed=1), model)
+    generator = np.random.default_rng(0)
+    for position in range(min(len(data), 30)):
+        damaged = bytearray(data)
+        damaged[position] ^= int(generator.integers(1, 256))
+        with contextlib.suppress(BitstreamError):
+            assert torch.isfinite(decode_latent(quantizer, bytes(damaged), model, most_values=10_000)).all()
+    for cut in (b"", data[:3]):
+        with pytest.raises(BitstreamError):
+            decode_latent(quantizer, cut, model)
 
 
 def test_a_huge_shape_is_refused_before_anything_is_made():
     quantizer, model = ready(QuantizerSpec("affine", 4), latent(1, CHANNELS, 8, 8))
     with pytest.raises(BitstreamError, match="more than"):
         decode_latent(quantizer, write_header(2**28 - 1, 2**28 - 1, 2**28 - 1) + b"\0\0", model)
-    with pytest.raises(BitstreamError, match="frequencies"):
-        decode_latent(quantizer, encode_latent(quantizer, latent(1, CHANNELS, 4, 4), model))
-    with pytest.raises(BitstreamError, match="does not know"):
+    with pytest.raises(BitstreamError, match="unknown to this version"):
         decode_latent(quantizer, write_header(1, 4, 4) + b"\x07abc", model)
