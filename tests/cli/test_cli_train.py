@@ -1,4 +1,6 @@
-"""``sarlab train``: what it refuses, and that it stops and goes on."""
+"""``sarlab train``: what it refuses, what it shows, and that it stops and resumes."""
+
+import re
 
 import pytest
 
@@ -7,11 +9,8 @@ from sarlab.cli import main
 PLAN = """\
 name = "small-1"
 width = 4
-[hyper]
-groups = [[4, 2, 3], [60, 1, 3]]
-features = 6
-hidden = 6
-channels = 2
+[data]
+train = ["bigearthnet"]
 [training]
 steps = 3
 batch_size = 1
@@ -28,23 +27,52 @@ def plan(tmp_path):
     return path
 
 
-def test_what_is_refused(plan, tmp_path, capsys):
+def refused(capsys, *arguments):
+    assert main(["train", *map(str, arguments)]) == 1
+    return capsys.readouterr().err
+
+
+def test_what_is_refused_before_training(plan, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sarlab.codec.train_codec.train_codec", lambda *_, **__: pytest.fail("it trains"))
     (tmp_path / "there.safetensors").write_bytes(b"x")
-    for arguments, message in (
-        (["--out", str(tmp_path / "model.bin")], "ends in .safetensors"),
-        (["--out", str(tmp_path / "m.safetensors"), "--seconds", "5"], "--seconds needs --checkpoint"),
-        (["--out", str(tmp_path / "there.safetensors")], "exists already"),
-    ):
-        assert main(["train", str(plan), *arguments]) == 1
-        assert message in capsys.readouterr().err
-    assert main(["train", str(tmp_path / "none.toml")]) == 1
-    assert "cannot be read" in capsys.readouterr().err
+    assert "ends in .safetensors" in refused(capsys, plan, "--out", tmp_path / "model.bin")
+    assert "--seconds needs --checkpoint" in refused(
+        capsys, plan, "--out", tmp_path / "m.safetensors", "--seconds", "5"
+    )
+    assert "exists already" in refused(capsys, plan, "--out", tmp_path / "there.safetensors")
+    assert "cannot be read" in refused(capsys, tmp_path / "none.toml")
+    # A folder that is a file stands for one that cannot be written: root may write into any folder.
+    for option in ("--out", "--checkpoint"):
+        assert "cannot be written" in refused(capsys, plan, option, plan / "m.safetensors")
+
+
+def test_missing_scenes_are_listed(plan, tmp_path, capsys):
+    plan.write_text(PLAN.replace('["bigearthnet"]', '["bigearthnet", "no/a.tif", "no/b.tif"]'))
+    message = refused(capsys, plan, "--out", tmp_path / "m.safetensors")
+    assert "no/a.tif, no/b.tif" in message
+    assert "--allow-missing" in message
+
+
+def test_a_training_shows_its_progress(plan, tmp_path, capsys, monkeypatch):
+    import numpy as np
+
+    monkeypatch.setattr(
+        "sarlab.codec.factorized.fit.fit_tables", lambda latents, gains: (np.full((25, 64), 40), np.full((25, 64), 1))
+    )
+    plan.write_text(PLAN.replace('["bigearthnet"]', '["bigearthnet", "no/a.tif"]'))
+    target = tmp_path / "small-1.safetensors"
+    assert main(["train", str(plan), "--out", str(target), "--allow-missing"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.strip() == str(target)
+    assert "left out: no/a.tif" in shown.err
+    assert re.search(r"3/3 .*loss \d", shown.err)
+    assert target.exists()
 
 
 def test_a_training_that_runs_out_of_time_says_so(plan, tmp_path, capsys):
     target, checkpoint = tmp_path / "small-1.safetensors", tmp_path / "state"
     arguments = ["train", str(plan), "--out", str(target), "--checkpoint", str(checkpoint), "--quiet"]
     assert main([*arguments, "--seconds", "0"]) == 3
-    assert "call again" in capsys.readouterr().out
+    assert "the same command resumes" in capsys.readouterr().out
     assert checkpoint.exists()
     assert not target.exists()
