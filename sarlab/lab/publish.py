@@ -101,8 +101,8 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = Fals
         for study in studies:
             if study.manifest:
                 write_table(rounded(study.table()), new / "results" / f"{study.name}.csv")
-        room = ALL_BYTES - folder_bytes(new) if tracked else math.inf
-        pages = write_pages(shown, new / "runs", room)
+        room = ALL_BYTES - folder_bytes(new) - folder_bytes(book / "results", book / "runs") + owned_bytes(book)
+        pages = write_pages(shown, new / "runs", room if tracked else math.inf)
         manifest = {
             "plan": plan.name,
             "title": plan.title,
@@ -167,6 +167,11 @@ def folder_bytes(*folders: Path) -> int:
     return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
 
 
+def owned_bytes(book: Path) -> int:
+    """Bytes of the files that earlier publications wrote."""
+    return sum((book / name).stat().st_size for name in owned(book) if (book / name).is_file())
+
+
 def _install(new: Path, book: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """Move finished files into the book, remove those of earlier publications, and write the manifest, last."""
     before = owned(book)
@@ -213,13 +218,7 @@ def rounded(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_images(jobs: Sequence[Job], folder: Path) -> pd.DataFrame:
-    """Write the middle of every example as 8-bit PNG over the clip range; return the index of the files.
-
-    Returns
-    -------
-    DataFrame
-        Columns run_id, scene, band, kind ("original", "reconstruction"), file, clip_low, clip_high.
-    """
+    """Write the middle of every example as 8-bit PNG over the clip range; return a table of the files."""
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -255,21 +254,15 @@ def _environment_of(job: Job) -> dict[str, Any]:
 
 
 def _distinct(values: Sequence[Any]) -> list[Any]:
-    seen = {json.dumps(value, sort_keys=True): value for value in values}
-    return [seen[key] for key in sorted(seen)]
+    texts = {json.dumps(value, sort_keys=True) for value in values}
+    return [json.loads(text) for text in sorted(texts)]
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
 
 
 def write_pages(jobs: Sequence[Job], folder: Path, room: float = math.inf) -> int:
-    """Write the cleaned notebook of each run, as long as they fit into `room` bytes; return how many were written.
-
-    Raises
-    ------
-    ResultsError
-        If a page names a folder of this machine.
-    """
+    """Write the cleaned notebook of each run, as long as they fit into `room` bytes; return their number."""
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
     for job in jobs:
@@ -360,13 +353,7 @@ def clean_notebook(notebook: dict[str, Any], *, title: str, root: Path) -> dict[
 
 
 def stage(out: Path) -> Path:
-    """Copy the sources of the book to ``out/book`` and return that folder; the originals stay untouched.
-
-    Raises
-    ------
-    ResultsError
-        If ``out/book`` is something else than an earlier copy.
-    """
+    """Copy the sources of the book to ``out/book``, replacing an earlier copy only, and return that folder."""
     source, target = shared_folder("book"), out / "book"
     if target.exists():
         # A book in a checkout has its configuration beside it, a copy has it inside.
@@ -381,17 +368,8 @@ def stage(out: Path) -> Path:
 def render(book: Path, out: Path) -> Path:
     """Build the HTML of a staged book with warnings as errors; the finished pages replace ``out/html`` in one step.
 
-    Pages that were built from the very same book, package and libraries stay as they are.
-
-    Returns
-    -------
-    Path
-        ``out/html/index.html``.
-
-    Raises
-    ------
-    ResultsError
-        With the end of the builder's output.
+    Pages that were built from the very same book, package and libraries stay as they are. Returns the path of
+    ``index.html``; the message of a `ResultsError` has the end of the builder's output.
     """
     out.mkdir(parents=True, exist_ok=True)
     target, record, digest = out / "html", out / "html.sha256", inputs_digest(book)
