@@ -85,7 +85,7 @@ def thousand() -> dict[str, float]:
     from sarlab.lab import experiment
     from sarlab.lab.publish import publish
     from sarlab.lab.results import shared_folder
-    from sarlab.lab.runs import counts, jobs_of, statuses
+    from sarlab.lab.runs import jobs_of, statuses
 
     one = jobs_of(plan_of(1, 2), Path("one"))[0]
     experiment.run(one.spec, one.folder, device="cpu")
@@ -101,7 +101,7 @@ def thousand() -> dict[str, float]:
         manifest = json.loads(files["manifest.json"]) | {"hash": job.hash, "run_id": job.run_id}
         (job.folder / "manifest.json").write_text(json.dumps(manifest))
     start = time.perf_counter()
-    assert counts(statuses(Path("thousand"), jobs))["complete"] == 1000
+    assert {item["state"] for item in statuses(Path("thousand"), jobs)} == {"complete"}
     resumed = time.perf_counter() - start
     shutil.copytree(shared_folder("book"), "book")
     start = time.perf_counter()

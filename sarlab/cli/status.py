@@ -7,7 +7,7 @@ import json
 
 from sarlab.cli.sweep import add_pattern, add_selection, matches, select
 from sarlab.lab.plans import load_plan, plan_names
-from sarlab.lab.runs import RunStatus, counts, jobs_of, statuses
+from sarlab.lab.runs import STATES, jobs_of, statuses
 
 EPILOG = """
 examples:
@@ -36,23 +36,26 @@ def run(args: argparse.Namespace) -> int:
         plan = load_plan(args.plan, scenes=args.scenes, quantity=args.quantity)
         found = statuses(args.runs, select(jobs_of(plan, args.runs), args.only))
     else:
-        found = [item for item in statuses(args.runs) if matches(item.run_id, args.only)]
-    totals = counts(found)
+        found = [item for item in statuses(args.runs) if matches(item["run_id"], args.only)]
+    totals = {state: sum(item["state"] == state for item in found) for state in STATES}
     if args.json:
-        print(json.dumps({"counts": totals, "runs": [item.to_dict() for item in found]}, indent=1))
+        print(json.dumps({"counts": totals, "runs": found}, indent=1))
         return 0
-    order = list(totals)
-    for item in sorted(found, key=lambda item: order.index(item.state)):
-        print(f"  {item.state:<12}{item.run_id:<40}{describe(item)}".rstrip())
+    for item in sorted(found, key=lambda item: STATES.index(item["state"])):
+        print(f"  {item['state']:<12}{item['run_id']:<40}{describe(**item)}".rstrip())
     print(", ".join(f"{count} {state}" for state, count in totals.items() if count) or f"no runs below {args.runs}")
     return 0
 
 
-def describe(item: RunStatus) -> str:
+def describe(
+    run_id: str, state: str, seconds=None, step=None, steps=None, holder="", cell=None, reason="", differs=""
+) -> str:
     """What is known about a run besides its state."""
-    parts = [f"{item.seconds:.1f} s"] if item.seconds is not None else []
-    parts += [f"step {item.step} of {item.steps}"] if item.step is not None else []
-    parts += [f"by {item.holder}"] if item.holder else []
-    parts += [f"cell {item.cell}: {item.reason}" if item.cell is not None else item.reason] if item.reason else []
-    parts += [item.differs] if item.differs else []
-    return ", ".join(parts)
+    parts = [
+        f"{seconds:.1f} s" if seconds is not None else "",
+        f"step {step} of {steps}" if step is not None else "",
+        f"by {holder}" if holder else "",
+        f"cell {cell}: {reason}" if cell is not None else reason,
+        differs,
+    ]
+    return ", ".join(part for part in parts if part)

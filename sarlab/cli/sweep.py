@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sarlab.errors import SarlabError
 from sarlab.lab.plans import load_plan, plan_names
-from sarlab.lab.runs import Job, failure_of, jobs_of
+from sarlab.lab.runs import FAILURE, Job, jobs_of, read_record
 from sarlab.lab.studies.study_jobs import StudyJob, study_jobs
 from sarlab.lab.sweep import ENGINES, Finished, Settings, check_writable
 from sarlab.lab.sweep.engine import execute, worker_count
@@ -98,7 +98,9 @@ def run(args: argparse.Namespace) -> int:
     counts += [f"{damaged} of them damaged"] if damaged else []
     print(f"{plan.name}: {', '.join(counts)}", flush=True)
     for job in skipped:
-        print(f"  failed  {job.run_id}: {failure_of(job.folder).get('message', '')} (--retry-failed runs it again)")
+        print(
+            f"  failed  {job.run_id}: {read_record(job.folder / FAILURE).get('message', '')} (--retry-failed runs it again)"
+        )
     if args.dry_run:
         dry_run(jobs, todo, states, settings)
         for study in studies:

@@ -29,7 +29,7 @@ from sarlab.errors import SarlabError
 from sarlab.lab.lineage import base_of, steps_of
 from sarlab.lab.machine import pick_device
 from sarlab.lab.results import read_table
-from sarlab.lab.runs import PROGRESS, Job, progress_of
+from sarlab.lab.runs import PROGRESS, Job, read_record
 from sarlab.models import complexity
 from sarlab.models.autoencoders import construct
 from sarlab.models.complexity import count_parameters, macs_per_pixel
@@ -112,17 +112,11 @@ def largest_batch(spec: RunSpec, split: Split, budget_mb: float, device: torch.d
 
 @dataclass(frozen=True)
 class Speed:
-    """Measured speed of a machine.
+    """Measured speed of a machine."""
 
-    Parameters
-    ----------
-    overhead : float
-        Seconds of a run without its training; NaN if unknown.
-    rates : mapping
-        Multiplications of forward passes per second of training, by `kind`.
-    """
-
+    #: Seconds of a run without its training; NaN if unknown.
     overhead: float
+    #: Multiplications of forward passes per second of training, by `kind`.
     rates: Mapping[tuple[str, ...], float]
 
     def seconds(self, spec: RunSpec, share: float = 1.0) -> float:
@@ -195,14 +189,14 @@ def seconds_left(jobs: Sequence[Job], ended: Mapping[str, float], since: float, 
     Returns
     -------
     float
-        NaN until every kind of work that is left has been seen: a run without training, steps of a training.
+        NaN before any run has ended or reported a step, and if trainings are left and none has reported a step.
     """
     overheads: list[float] = []
     done: dict[tuple[str, ...], float] = defaultdict(float)
     seconds: dict[tuple[str, ...], float] = defaultdict(float)
     shares = {job.run_id: progress_share(job, since) for job in jobs if job.run_id not in ended}
     for job in jobs:
-        trained = progress_of(job.folder).get("seconds", 0.0)
+        trained = read_record(job.folder / PROGRESS).get("seconds", 0.0)
         if job.run_id in ended:
             table = read_table(job.folder / "rows.csv", ["train_seconds"])
             trained = float(table["train_seconds"].iloc[0]) if work(job.spec) and len(table) else 0.0
@@ -227,7 +221,7 @@ def progress_share(job: Job, since: float) -> float:
     path = job.folder / PROGRESS
     if not path.is_file() or path.stat().st_mtime < since:
         return 0.0
-    state = progress_of(job.folder)
+    state = read_record(path)
     return min(1.0, state.get("step", 0) / max(1, state.get("steps", 1)))
 
 
@@ -236,31 +230,19 @@ def progress_share(job: Job, since: float) -> float:
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of one network of a plan, on one device.
+    """Cost of one network of a plan, on one device."""
 
-    Parameters
-    ----------
-    spec : RunSpec
-        Of its runs, the one whose training needs most memory.
-    runs : int
-        Runs of the plan with it.
-    parameters : int
-    training_mb, inference_mb, run_mb : float
-        Peak of a training step, of analysis and synthesis of the largest test scene, and of the whole run including
-        process and data.
-    largest_batch : int
-        Patches per step that fit the memory budget; -1 without a budget.
-    seconds : float
-        Of all its runs, one after the other; NaN without a calibration.
-    """
-
+    #: Of its runs, the one whose training needs most memory; their number; trainable values.
     spec: RunSpec
     runs: int
     parameters: int
+    #: Peaks: training step, analysis and synthesis of the largest test scene, whole run with process and data.
     training_mb: float
     inference_mb: float
     run_mb: float
+    #: Patches per step that fit the memory budget; -1 without a budget.
     largest_batch: int
+    #: Of all its runs, one after the other; NaN without a calibration.
     seconds: float
 
 

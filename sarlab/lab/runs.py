@@ -11,7 +11,7 @@ import os
 import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -171,17 +171,8 @@ def damage_of(folder: Path) -> str:
     return f"{MANIFEST} is unreadable"
 
 
-def failure_of(folder: Path) -> dict[str, Any]:
-    """Record of the last failure of a run; empty if there is none."""
-    return _read(folder / FAILURE)
-
-
-def progress_of(folder: Path) -> dict[str, Any]:
-    """Progress of a run in flight: step, steps, loss, seconds; empty if it has not reported any."""
-    return _read(folder / PROGRESS)
-
-
-def _read(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> dict[str, Any]:
+    """Content of a JSON file such as `FAILURE` or `PROGRESS` in the folder of a run; empty if there is none."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -189,31 +180,15 @@ def _read(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-@dataclass(frozen=True)
-class RunStatus:
-    """State of a run, one of `STATES`, and what is known about it."""
+def status(folder: Path, run_id: str = "", wanted_hash: str | None = None) -> dict[str, Any]:
+    """State of the run in `folder`, and what is known about it.
 
-    run_id: str
-    state: str
-    #: Of a complete run.
-    seconds: float | None = None
-    #: Of a run that is running or was interrupted, with the process that holds it.
-    step: int | None = None
-    steps: int | None = None
-    holder: str = ""
-    #: Code cell of the notebook that failed; why the run failed, or what is damaged.
-    cell: int | None = None
-    reason: str = ""
-    #: Fields in which it differs from other runs of the same label.
-    differs: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values without those that do not apply."""
-        return {name: value for name, value in asdict(self).items() if value not in (None, "")}
-
-
-def status(folder: Path, run_id: str | None = None, wanted_hash: str | None = None) -> RunStatus:
-    """Status of the run in `folder`."""
+    Returns
+    -------
+    dict
+        run_id, state; seconds (complete); step, steps (running, interrupted), holder (running); cell (of the notebook),
+        reason (failed, damaged). Keys that do not apply are missing.
+    """
     state = state_of(folder, wanted_hash)
     known: dict[str, Any] = {}
     if state == "complete":
@@ -221,32 +196,32 @@ def status(folder: Path, run_id: str | None = None, wanted_hash: str | None = No
     elif state == "damaged":
         known["reason"] = damage_of(folder)
     elif state == "failed":
-        failure = failure_of(folder)
+        failure = read_record(folder / FAILURE)
         known = {"cell": failure.get("cell"), "reason": f"{failure.get('error', '')}: {failure.get('message', '')}"}
     else:
-        progress = progress_of(folder)
+        progress = read_record(folder / PROGRESS)
         known = {"step": progress.get("step"), "steps": progress.get("steps")}
-        if state == "running":
-            known["holder"] = describe_owner(folder)
-    return RunStatus(run_id or folder.name, state, **known)
+        known["holder"] = describe_owner(folder) if state == "running" else None
+    known = {name: value for name, value in known.items() if value is not None}
+    return {"run_id": run_id or folder.name, "state": state, **known}
 
 
-def statuses(runs: Path, jobs: Sequence[Job] | None = None) -> list[RunStatus]:
-    """Status of every job, or without jobs of every run that has a folder below `runs`."""
+def statuses(runs: Path, jobs: Sequence[Job] | None = None) -> list[dict[str, Any]]:
+    """Status of every job, or without jobs of every run that has a folder below `runs`.
+
+    Runs of one label also have the fields in which they differ (``differs``).
+    """
     if jobs is not None:
         found = [status(job.folder, job.run_id, job.hash) for job in jobs]
-        return [replace(a, differs=b) for a, b in zip(found, distinctions([job.spec for job in jobs]), strict=True)]
-    folders = sorted({path.parent for mark in (MANIFEST, FAILURE, LOCK) for path in runs.glob(f"*/{mark}")})
-    known = {folder: status(folder) for folder in folders}
-    specs = {}
-    for folder in folders:
-        with suppress(SarlabError, KeyError, TypeError):  # manifests that are missing, damaged or of another version
-            specs[folder] = RunSpec.from_dict((read_manifest(folder) or {})["spec"])
-    for folder, text in zip(specs, distinctions(list(specs.values())), strict=True):
-        known[folder] = replace(known[folder], differs=text)
-    return list(known.values())
-
-
-def counts(found: Sequence[RunStatus]) -> dict[str, int]:
-    """Number of runs in each state."""
-    return {state: sum(item.state == state for item in found) for state in STATES}
+        specs = dict(enumerate(job.spec for job in jobs))
+    else:
+        folders = sorted({path.parent for mark in (MANIFEST, FAILURE, LOCK) for path in runs.glob(f"*/{mark}")})
+        found, specs = [status(folder) for folder in folders], {}
+        for index, folder in enumerate(folders):
+            with suppress(
+                SarlabError, KeyError, TypeError
+            ):  # manifests that are missing, damaged or of another version
+                specs[index] = RunSpec.from_dict((read_manifest(folder) or {})["spec"])
+    for index, text in zip(specs, distinctions(list(specs.values())), strict=True):
+        found[index] |= {"differs": text} if text else {}
+    return found

@@ -176,6 +176,42 @@ def test_the_first_ctrl_c_stops_in_order_and_the_next_sweep_resumes(plan, moment
         assert job.state == "complete"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [[], ["--no-notebook"], ["--engine", "inline"]])
+def test_killed_drivers_and_two_at_once_end_with_every_row_once(plan, tmp_path, arguments):
+    path, rng = plan(steps=300, more="[[experiment]]\nseed = [0, 1]\n"), np.random.default_rng(20)
+    assert sweep(path) == 0
+    expected = pd.concat([read_table(job.folder / "rows.csv") for job in jobs_of(load_plan(path), tmp_path / "runs")])
+    runs = tmp_path / "others"
+    jobs = jobs_of(load_plan(path), runs)
+    command = [sys.executable, "-m", "sarlab", "sweep", str(path), "--runs", str(runs), *arguments]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    for _ in range(8):
+        driver = subprocess.Popen(command, **quiet)
+        # from the first import to about the end of a run
+        try:
+            driver.wait(timeout=float(rng.uniform(0.5, 14.0)))
+        except subprocess.TimeoutExpired:
+            driver.kill()
+        driver.communicate()
+        for job in jobs:
+            # never half a result under the final name
+            if job.state == "complete":
+                assert len(read_table(job.folder / "rows.csv")) == (expected["run_id"] == job.run_id).sum() > 0
+    drivers = [subprocess.Popen(command, **quiet) for _ in range(2)]
+    for driver in drivers:
+        _, error = driver.communicate(timeout=300)
+        assert driver.returncode == 0, error
+    assert {job.state for job in jobs} == {"complete"}
+    left = [
+        file.name for job in jobs for file in job.folder.glob("*") if file.name.startswith(("checkpoint", "progress"))
+    ]
+    assert left == []
+    rows = pd.concat([read_table(job.folder / "rows.csv") for job in jobs])
+    assert not rows.duplicated(["run_id", "scene", "band"]).any()
+    pd.testing.assert_frame_equal(rows.drop(columns=TIMING_COLUMNS), expected.drop(columns=TIMING_COLUMNS))
+
+
 def test_wrong_plans_are_one_sentence_before_anything_runs(plan, tmp_path, capsys):
     bad = tmp_path / "bad.toml"
     bad.write_text("[train]\nstepz = 3\n")

@@ -180,13 +180,8 @@ def stop(sweep: str) -> None:
 
 
 def explain(message: str) -> str:
-    """One sentence for a disk error that stops every run; empty for all other errors.
-
-    Parameters
-    ----------
-    message : str
-        Text of an exception; libraries in other languages have the error's number in it too.
-    """
+    """One sentence for the message of a disk error that stops every run; empty for all other errors."""
+    # libraries in other languages have only the number in their text
     found = re.search(r"\[Errno (\d+)\]|\(os error (\d+)\)", message)
     number = int(found[1] or found[2]) if found else None
     if number not in _FATAL:
@@ -196,19 +191,7 @@ def explain(message: str) -> str:
 
 
 def check_writable(folder: Path, option: str = "--runs") -> None:
-    """Create `folder` and write a byte into it.
-
-    Parameters
-    ----------
-    folder : Path
-    option : str
-        Option of the command line that chooses the folder.
-
-    Raises
-    ------
-    DiskError
-        Saying why that cannot be done.
-    """
+    """Create `folder` and write a byte into it, or raise `DiskError`; `option` of the command line chooses the folder."""
     trial = folder / f".writable-{os.getpid()}"
     try:
         write_text(trial, "?")

@@ -43,21 +43,12 @@ if hasattr(signal, "pthread_sigmask"):
 def execute(
     jobs: Sequence[Job], settings: Settings, report: Callable[[Finished], None], say: Callable[[str], None] = print
 ) -> list[Finished]:
-    """Carry out `jobs`.
-
-    Parameters
-    ----------
-    jobs : sequence of Job
-    settings : Settings
-    report : callable
-        Called as each job ends.
-    say : callable
-        Called with messages about jobs and workers that are waited for.
+    """Carry out `jobs`; `report` is called as each ends, `say` with messages about what is waited for.
 
     Returns
     -------
     list of Finished
-        In the order of `jobs`, without those that time or Ctrl-C left.
+        In the order of `jobs`, without those for which no time was left.
 
     Raises
     ------

@@ -18,7 +18,7 @@ from sarlab.errors import SarlabError
 from sarlab.lab.lineage import base_of
 from sarlab.lab.plans import load_plan
 from sarlab.lab.results import TIMING_COLUMNS, read_table
-from sarlab.lab.runs import failure_of, hold, jobs_of, owner_of
+from sarlab.lab.runs import FAILURE, hold, jobs_of, owner_of, read_record
 from sarlab.lab.sweep import DiskError, Settings, engine, run_job
 from sarlab.lab.sweep.engine import execute
 
@@ -101,7 +101,7 @@ def test_a_killed_worker_is_replaced_and_after_too_many_only_its_run_has_failed(
     cluster.scheduler.allowed_failures = before
     assert [item.outcome for item in found] == ["failed", "complete"]
     assert (second.state, before) == ("failed", 3)
-    assert "killed 4 times; is there enough memory?" in failure_of(second.folder)["message"]
+    assert "killed 4 times; is there enough memory?" in read_record(second.folder / FAILURE)["message"]
 
 
 def test_a_cluster_without_workers_is_told_and_time_ends_the_wait(tiny, tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import jupytext
 import pytest
 
 from sarlab.errors import PlanError
-from sarlab.lab.runs import failure_of
+from sarlab.lab.runs import FAILURE, read_record
 from sarlab.lab.sweep import Settings, notebook, parameters_of, run_job
 
 pytest.importorskip("papermill", reason="the lab extra is not installed")
@@ -23,7 +23,7 @@ def test_a_failing_cell_is_recorded_and_leaves_the_partial_notebook(tiny, tmp_pa
     item = run_job(job, Settings(notebook=True, device="cpu"))
     assert item.outcome == "failed"
     assert item.message.startswith("cell 3: ModelError: ")
-    record = failure_of(job.folder)
+    record = read_record(job.folder / FAILURE)
     assert (record["cell"], record["error"]) == (3, "ModelError")
     assert "nonsense" in record["message"]
     assert "\x1b" not in record["traceback"]

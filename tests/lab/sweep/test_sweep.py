@@ -8,7 +8,7 @@ import time
 import pytest
 
 from sarlab.lab import experiment, sweep
-from sarlab.lab.runs import failure_of
+from sarlab.lab.runs import FAILURE, read_record
 from sarlab.lab.sweep import DiskError, Settings, check_writable, explain, run_job
 
 
@@ -56,7 +56,7 @@ def test_an_error_is_an_outcome(tiny, tmp_path, monkeypatch, error, outcome, rec
     assert run_job(job, Settings()).outcome == outcome
     assert (job.folder / "failure.json").is_file() == recorded
     if recorded:
-        assert (job.state, failure_of(job.folder)["message"]) == ("failed", "no such thing")
+        assert (job.state, read_record(job.folder / FAILURE)["message"]) == ("failed", "no such thing")
 
 
 def test_a_stopped_sweep_begins_no_job_and_others_do(tiny, tmp_path, monkeypatch):
