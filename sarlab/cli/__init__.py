@@ -84,9 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 1
     except KeyboardInterrupt:
-        print(
-            "sarlab: interrupted; what was finished is kept, and the same command goes on from there", file=sys.stderr
-        )
+        print("sarlab: interrupted; finished results are kept, repeat the command to resume", file=sys.stderr)
         return 130
 
 
