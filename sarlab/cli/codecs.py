@@ -1,4 +1,4 @@
-"""``sarlab codecs``: which codecs are at hand, and what each supports."""
+"""``sarlab codecs``: the codecs, whether they work here, and what each supports."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import json
 
 _EPILOG = """\
 examples:
-  sarlab codecs              one line a codec; those that cannot be used here with the reason
-  sarlab codecs hevc12       everything about one
-  sarlab codecs --json       the same for a script
-Quality is always oriented so that higher is better. Error-bounded codecs guarantee a largest error of
-10^(-quality/20) dB on every sample.
+  sarlab codecs              one line per codec; those that do not work here with the reason
+  sarlab codecs hevc12       all about one codec
+  sarlab codecs --json       the same for scripts
+Higher quality is always better. Error-bounded codecs guarantee a largest error of 10^(-quality/20) dB on every sample.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
-    """Arguments of the verb."""
+    """Add the arguments of the verb."""
     parser.epilog = _EPILOG
-    parser.add_argument("names", nargs="*", metavar="CODEC", help="only these, in full")
+    parser.add_argument("names", nargs="*", metavar="CODEC", help="codecs to show in full (default: all, in short)")
     parser.add_argument("--json", action="store_true", help="machine-readable output")
 
 

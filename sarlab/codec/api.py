@@ -57,9 +57,9 @@ def compress(
     codec : str
         ``"hyper"``, ``"factorized"``, ``"klt8"``, or the path of a model's weights.
     quality, bpp, psnr : float, optional
-        At most one. Quality is the PSNR of the quantizer alone in dB; for ``hyper``, that of the quantizer whose price per
-        bit the encoder uses. bpp counts the whole file, per pixel and band, and is met within 3 %. psnr is that of dB
-        samples within the clip range of the normalizers.
+        At most one. Quality is the PSNR of the quantizer alone in dB; for ``hyper``, that of the quantizer whose price
+        per bit the encoder uses. bpp counts the whole file, per pixel and band, and is met within 3 %. psnr is that of
+        dB samples within the clip range of the normalizers.
     tile : int
         Side of a tile in samples: a multiple of 64 up to 1024. Windows are decoded by tiles.
     workers : int
@@ -92,8 +92,8 @@ def _source(scene: Any) -> MemorySource | FileSource:
         return MemorySource(scene)
     if isinstance(scene, np.ndarray):
         raise CodecError(
-            "an array does not state what its samples are; make a scene of it: "
-            "sarlab.scenes.scene.Scene(array, quantity='db', bands=('VV',)), with an array of shape (bands, height, width)"
+            "an array does not state what its samples are; make a scene of it, of shape (bands, height, width): "
+            "sarlab.scenes.scene.Scene(array, quantity='db', bands=('VV',))"
         )
     raise CodecError(f"compress takes a scene or the path of an image, not {type(scene).__name__}")
 
@@ -152,18 +152,10 @@ def compress_file(
     radiometric: bool = False,
     force: bool = False,
 ) -> dict[str, Any]:
-    """Compress a file of any size in bounded memory, and describe the result (see `describe`).
+    """Compress an image file of any size in bounded memory, and describe the result (see `describe`).
 
-    Parameters
-    ----------
-    source, target : path
-        An image that `sarlab.scenes.readers` opens; the ``.sarl`` file, which appears in one step when complete.
-    quantity : str
-        See `sarlab.scenes.readers.read_scene`.
-    codec, goal, tile, workers, metadata, radiometric
-        See `compress`.
-    force : bool
-        Replace `target` if it exists.
+    The ``.sarl`` file appears in one step when it is complete; `force` replaces an existing one. For `quantity` see
+    `sarlab.scenes.readers.read_scene`, for the other options `compress`.
     """
     refuse_existing(target, force)
     path = model_path(codec)
@@ -193,15 +185,7 @@ def decompress_file(
 ) -> None:
     """Decompress a ``.sarl`` file of any size to a GeoTIFF in bounded memory.
 
-    Parameters
-    ----------
-    source, target : path
-    window, workers, model, radiometric, despeckled
-        See `decompress`.
-    cog : bool
-        Write a cloud-optimized layout.
-    force : bool
-        Replace `target` if it exists.
+    `cog` writes a cloud-optimized layout, `force` replaces an existing file. For the other options see `decompress`.
     """
     from sarlab.scenes.writers import GeoTiffWriter
 

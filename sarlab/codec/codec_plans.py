@@ -18,19 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CodecTraining:
-    """Settings of the training loop.
-
-    Parameters
-    ----------
-    steps, batch_size, patch_size : int
-    learning_rate, clip_norm, ema_decay : float
-    warmup_steps, validate_every : int
-    quality : (low, high)
-        Qualities are drawn uniformly from this range.
-    hard_share : float
-        Final share of the steps with real rounding and fixed quantization steps.
-    threads : int
-    """
+    """Settings of the training loop."""
 
     steps: int = 4000
     batch_size: int = 8
@@ -39,7 +27,9 @@ class CodecTraining:
     warmup_steps: int = 100
     clip_norm: float = 1.0
     ema_decay: float = 0.998
+    #: Qualities are drawn uniformly from this range.
     quality: tuple[float, float] = (12.0, 46.0)
+    #: Final share of the steps with real rounding and fixed quantization steps.
     hard_share: float = 0.2
     validate_every: int = 250
     threads: int = 2
@@ -47,15 +37,7 @@ class CodecTraining:
 
 @dataclass(frozen=True)
 class CodecData:
-    """Scenes.
-
-    Parameters
-    ----------
-    train, validation : tuple of str
-        Names of the catalog, or paths.
-    simulated : tuple of (looks, correlation)
-        One simulated training scene each.
-    """
+    """Scenes: names of the catalog or paths, and (looks, correlation) of simulated training scenes."""
 
     train: tuple[str, ...] = ("bigearthnet",)
     validation: tuple[str, ...] = ()
@@ -64,61 +46,37 @@ class CodecData:
 
 @dataclass(frozen=True)
 class CodecPlan:
-    """Training plan of a learned codec.
+    """Training plan of a learned codec."""
 
-    Parameters
-    ----------
-    name : str
-        Of the model: codec and revision, ``"factorized-1"``.
-    front : {"wavelet", "block"}
-    width : int
-        Of the learned correction; 0 for a linear transform.
-    seed : int
-    data : CodecData
-    training : CodecTraining
-    hyper : HyperSpec, optional
-        Trains a model of kind `hyper`; without it, one of kind `factorized`.
-    """
-
+    #: Name of the model, codec and revision: ``"factorized-1"``.
     name: str
+    #: Fixed part of the transform: "wavelet" or "block".
     front: str = "wavelet"
+    #: Width of the learned correction; 0 for a linear transform.
     width: int = 64
     seed: int = 0
     data: CodecData = field(default_factory=CodecData)
     training: CodecTraining = field(default_factory=CodecTraining)
+    #: Settings of kind `hyper`; without them the model is of kind `factorized`.
     hyper: HyperSpec | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class GatheredScenes:
-    """Rasters of a plan.
-
-    Attributes
-    ----------
-    training, validation : tuple of Raster
-    pairs : tuple of (Raster, Raster)
-        First two bands of the training scenes that have two.
-    note : str
-        Scenes that were used, and those that are missing.
-    digest : str
-        SHA-256 of all samples.
-    """
+    """Rasters of a plan."""
 
     training: tuple[Raster, ...]
     validation: tuple[Raster, ...]
+    #: Scenes that were used, and those that are missing.
     note: str
+    #: SHA-256 of all samples.
     digest: str
+    #: First two bands of the training scenes that have two.
     pairs: tuple[tuple[Raster, Raster], ...] = ()
 
 
 def load_codec_plan(path: Path) -> CodecPlan:
-    """Read a plan.
-
-    Raises
-    ------
-    PlanError
-        Missing file, broken TOML, unknown or wrong keys.
-    """
+    """Read a plan. Raises `PlanError` for a missing file, broken TOML, and unknown or wrong keys."""
     try:
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -146,13 +104,7 @@ def missing_scenes(plan: CodecPlan) -> list[str]:
 
 
 def gather(plan: CodecPlan, allow_missing: bool = False) -> GatheredScenes:
-    """Load the scenes of a plan as normalized rasters.
-
-    Raises
-    ------
-    PlanError
-        Scenes are missing, or all training scenes are.
-    """
+    """Load the scenes of a plan as normalized rasters. Raises `PlanError` if scenes are missing."""
     from sarlab.models.data import normalized_bands
     from sarlab.scenes.catalog import catalog_entries, load_split
     from sarlab.scenes.embedded import reference_normalizers
@@ -164,8 +116,8 @@ def gather(plan: CodecPlan, allow_missing: bool = False) -> GatheredScenes:
     missing = missing_scenes(plan)
     if missing and not allow_missing:
         raise PlanError(
-            f"{len(missing)} scenes of plan '{plan.name}' are missing: {', '.join(missing)}; get them, or train without "
-            "them with --allow-missing"
+            f"{len(missing)} scenes of plan '{plan.name}' are missing: {', '.join(missing)}; "
+            "get them, or train without them with --allow-missing"
         )
     known, used = reference_normalizers(), []
     rasters: dict[str, list[Raster]] = {"train": [], "validation": []}

@@ -2,12 +2,12 @@
 
     "SARL" version CRC │ writer fields │ index │ payload of tile 0 │ payload of tile 1 │ …
 
-The header describes the file and the scene. The index holds the length and the checksums of each tile's payload. Payloads are
-opaque bytes to this module. All numbers are little-endian; counts are varints (7 bits per byte, lowest first). The chapter on the
-file format in the book specifies every field.
+The header describes the file and the scene. The index holds the length and the checksums of each tile's payload.
+Payloads are opaque bytes to this module. All numbers are little-endian; counts are varints (7 bits per byte, lowest
+first). The chapter on the file format in the book specifies every field.
 
-Input is untrusted. Every count is compared with the size of the input before memory is allocated for it, and the checksum of the
-header is verified before any field is used.
+Input is untrusted. Every count is compared with the size of the input before memory is allocated for it, and the
+checksum of the header is verified before any field is used.
 """
 
 from __future__ import annotations
@@ -49,61 +49,42 @@ _PREFIX = struct.Struct("<4sBI")
 _NORMALIZERS, _FLOORS, _NODATA, _METADATA, _SIDE, _FLATS = (1 << i for i in range(6))
 
 
-# --- header ------------------------------------------------------------------------------------------------------------
+# --- header
+# ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Header:
-    """Everything before the tile index.
-
-    Parameters
-    ----------
-    model : str
-        Name of the model: ``"factorized-1"``.
-    model_hash : bytes
-        First 8 bytes of the SHA-256 of the model's content.
-    quality : float
-        Multiple of 1/256, below 256.
-    shape : (bands, height, width)
-    bands : tuple of str
-    quantity : {"db", "amplitude", "intensity"}
-        Of the decoded samples.
-    dtype : str
-        Sample type of the source file.
-    tile : int
-        Side of a tile in samples.
-    native_bits : int
-        Bits per sample of the product as delivered.
-    normalizers : tuple of (low, high), optional
-        In dB, one pair per band; absent if they are the model's own.
-    floors : tuple of float, optional
-        dB level that stands for exact zeros, one per band; NaN for a band without zeros.
-    flats : tuple of float, optional
-        Value of the flat blocks of each band, in the quantity of the file; NaN for a band without flat blocks.
-    nodata : float, optional
-    metadata : mapping
-        See `scene_metadata`.
-    side : bytes
-        Side information of the model for the whole file.
-    writer : (major, minor, patch)
-        Version of the package that wrote the file.
-    """
+    """Everything before the tile index: model, scene and side information."""
 
     model: str
+    #: First 8 bytes of the SHA-256 of the model's content.
     model_hash: bytes
+    #: A multiple of 1/256, below 256.
     quality: float
+    #: (bands, height, width).
     shape: tuple[int, int, int]
     bands: tuple[str, ...]
+    #: Of the decoded samples; one of `QUANTITIES`.
     quantity: str
+    #: Sample type of the source file; one of `DTYPES`.
     dtype: str
+    #: Side of a tile in samples.
     tile: int
+    #: Bits per sample of the product as delivered.
     native_bits: int = 16
+    #: (low, high) of each band in dB; None if they are the model's own.
     normalizers: tuple[tuple[float, float], ...] | None = None
+    #: dB level that stands for exact zeros in each band; NaN for a band without zeros.
     floors: tuple[float, ...] | None = None
+    #: Value of the flat blocks of each band, in the quantity of the file; NaN for a band without flat blocks.
     flats: tuple[float, ...] | None = None
     nodata: float | None = None
+    #: See `scene_metadata`.
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    #: Side information of the model for the whole file.
     side: bytes = b""
+    #: Version (major, minor, patch) of the package that wrote the file.
     writer: tuple[int, int, int] = tuple(int(part) for part in __version__.split(".")[:3])  # type: ignore[assignment]
     version: int = VERSION
 
@@ -150,12 +131,7 @@ class Header:
 
 
 def unpack_header(fields: bytes, writer: tuple[int, int, int]) -> Header:
-    """Parse the fields that `Header.pack` wrote, and check every value.
-
-    Raises
-    ------
-    BitstreamError
-    """
+    """Parse the fields that `Header.pack` wrote, and check every value."""
     cursor = Cursor(fields)
     flags = cursor.varint()
     if flags >> 6:
@@ -246,7 +222,8 @@ def _text(value: str) -> bytes:
     return varint(len(data)) + data
 
 
-# --- scene metadata ----------------------------------------------------------------------------------------------------
+# --- scene metadata
+# ----------------------------------------------------------------------------------------------------
 
 _WKT = (
     'PROJCS["WGS 84 / Pseudo-Mercator",EXTENSION["PROJ4",AUTHORITY["EPSG","3857"]]LOCAL_CS["Unnamed"'
@@ -270,18 +247,15 @@ _JSON = (
     '{"acquisition":"S1A_IW_GRDH_1SDV_20","credit":"contains modified Copernicus Sentinel data [20","crs":"GEOGCS[\\"WGS'
     ' 84\\"","looks":4.4,"name":"S1A_IW_GRDH_1SDV_20","spacing":[10.0,10.0]'
 )
-#: Preset dictionary of version 1, the likeliest phrases last; it may never change. Quotes in WKT are escaped as in JSON.
+#: Preset dictionary of version 1, the likeliest phrases last; it may never change. Quotes in WKT are escaped as in
+#: JSON.
 DICTIONARY = (_WKT.replace('"', '\\"') + _JSON).encode()
 
 
 def scene_metadata(scene: Scene, georeference: Georeference | None = None) -> dict[str, Any]:
     """Collect the fields of a scene other than its samples, mask, bands and types; empty fields are left out.
 
-    Parameters
-    ----------
-    scene : Scene
-    georeference : Georeference, optional
-        Of the whole scene, if `scene` is a window of it.
+    `georeference` is that of the whole scene, if `scene` is a window of it.
     """
     reference = georeference or scene.georeference
     values: dict[str, Any] = {
@@ -299,13 +273,7 @@ def scene_metadata(scene: Scene, georeference: Georeference | None = None) -> di
 
 
 def scene_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn stored metadata into keyword arguments of `Scene`; every type is checked.
-
-    Raises
-    ------
-    BitstreamError
-        A value has a wrong type.
-    """
+    """Turn stored metadata into keyword arguments of `Scene`; every type is checked."""
     try:
         fields: dict[str, Any] = {k: _of(str, values[k]) for k in ("acquisition", "credit", "name") if k in values}
         if "looks" in values:
@@ -339,12 +307,7 @@ def pack_metadata(values: Mapping[str, Any]) -> bytes:
 
 
 def unpack_metadata(data: bytes) -> dict[str, Any]:
-    """Inflate what `pack_metadata` wrote, up to the size that the format allows.
-
-    Raises
-    ------
-    BitstreamError
-    """
+    """Inflate what `pack_metadata` wrote, up to the size that the format allows."""
     if not data:
         return {}
     inflate = zlib.decompressobj(-15, zdict=DICTIONARY)
@@ -375,18 +338,13 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-# --- writing and reading -----------------------------------------------------------------------------------------------
+# --- writing and reading
+# -----------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that appears under its name in one step on success, or not at all.
-
-    Raises
-    ------
-    CodecError
-        The system refuses: no space, no permission, no such folder.
-    """
+    """Open a file for writing that appears under its name in one step on success, or not at all."""
     try:
         with replacing(path) as temporary, temporary.open("w+b") as file:
             yield file
@@ -397,14 +355,7 @@ def writing(path: str | Path) -> Iterator[BinaryIO]:
 
 
 class StreamWriter:
-    """Write a container tile by tile, in order; a context manager.
-
-    Parameters
-    ----------
-    file : binary file
-        Seekable; the container begins at its current position.
-    header : Header
-    """
+    """Write a container tile by tile, in order, from the current position of a seekable file; a context manager."""
 
     def __init__(self, file: BinaryIO, header: Header):
         self._file, self._head, self._header = file, header.pack(), header
@@ -444,10 +395,6 @@ class StreamWriter:
 
 class StreamReader:
     """Read a container: header and index at once, payloads one by one; a context manager.
-
-    Parameters
-    ----------
-    source : path, bytes or seekable binary file
 
     Attributes
     ----------

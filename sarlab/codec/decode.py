@@ -35,27 +35,16 @@ class TileOrder:
 
 @dataclass(frozen=True, eq=False)
 class SynthesisOrder:
-    """A window of samples to synthesize.
-
-    Parameters
-    ----------
-    latent : ndarray of int, shape (bands, channels, h, w)
-        Of `wide`.
-    kinds : ndarray of uint8, shape (bands, H, W)
-        Of the samples of `core`; see `sarlab.codec.tiles`.
-    core, wide : (row, column, height, width)
-        Samples wanted, and samples covered by the latent.
-    side : bytes
-        Of the header.
-    radiometric, despeckled : bool
-        See `Decoder`.
-    """
+    """A window of samples to synthesize."""
 
     model: Path
     levels: Levels
+    #: int, shape (bands, channels, h, w).
     latent: np.ndarray
+    #: `MISSING`, `CODED` or `FLAT` for the samples of `core`: uint8, shape (bands, H, W).
     kinds: np.ndarray
     quality: float
+    #: Samples wanted, and samples covered by the latent.
     core: Window
     wide: Window
     side: bytes = b""
@@ -89,24 +78,7 @@ def synthesize(order: SynthesisOrder) -> np.ndarray:
 
 
 class Decoder:
-    """Decode one container.
-
-    Parameters
-    ----------
-    reader : StreamReader
-    workers : int
-        Processes; 0 for all processors if that is worth it.
-    model : Path, optional
-        File of the model, if it is in none of the known folders.
-    radiometric : bool
-        Correct the bias of mean intensity, at some cost in PSNR.
-    despeckled : bool
-        Estimate the reflectivity behind the speckle; excludes `radiometric`.
-
-    Attributes
-    ----------
-    header : Header
-    """
+    """Decode one container; see `sarlab.codec.api.decompress` for the options."""
 
     def __init__(
         self,
@@ -140,15 +112,7 @@ class Decoder:
         self.fields = scene_fields(header.metadata)
 
     def strips(self, window: Window | None = None) -> Iterator[tuple[Window, np.ndarray]]:
-        """Decode a window (default: the whole scene) in pieces.
-
-        Yields
-        ------
-        window : (row, column, height, width)
-            Of the piece, in the scene.
-        data : ndarray of float32, shape (bands, height, width)
-            Native samples, NaN where invalid.
-        """
+        """Decode a window (default: the scene) in pieces: their windows, and native samples, NaN where invalid."""
         tiling = self.tiling
         window = window or (0, 0, tiling.height, tiling.width)
         tiling.check_window(window)
@@ -243,8 +207,8 @@ class Decoder:
         header = self.header
         fields = {"name": name or "scene", **self.fields}
         return Scene(
-            np.full((header.shape[0], 1, 1), np.nan, np.float32), header.quantity, header.bands, native_bits=header.native_bits,
-            nodata=header.nodata, dtype=header.dtype, **fields,
+            np.full((header.shape[0], 1, 1), np.nan, np.float32), header.quantity, header.bands,
+            native_bits=header.native_bits, nodata=header.nodata, dtype=header.dtype, **fields,
         )  # fmt: skip
 
 

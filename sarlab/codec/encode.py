@@ -73,17 +73,21 @@ class SceneSample:
     pieces : sequence of Piece
     parts : sequence of (Piece, window)
         Parts that are coded on their own: the tiles of a piece that is the whole scene, or the sample windows.
-    samples : int
-        Samples of the scene, all bands.
+    samples, count : int
+        Samples of the scene, all bands; its tiles.
     overhead : int
         Bytes of a file before its payloads, without the side information of the model.
-    count : int
-        Tiles of the scene.
     """
 
     def __init__(
-        self, model: TileModel, pieces: Sequence[Piece], parts: Sequence[tuple[Piece, Window]], samples: int, overhead: int, count: int
-    ):  # fmt: skip
+        self,
+        model: TileModel,
+        pieces: Sequence[Piece],
+        parts: Sequence[tuple[Piece, Window]],
+        samples: int,
+        overhead: int,
+        count: int,
+    ):
         self.model, self.pieces, self.parts, self.overhead, self.count = model, pieces, parts, overhead, count
         self._latents = [(piece.latent(window), piece.active(window)) for piece, window in parts]
         self.samples, self.share = samples, samples / sum(piece.x.size for piece in pieces)
@@ -192,22 +196,7 @@ def _typical(model: TileModel) -> tuple[float, ...]:
 
 
 class Encoder:
-    """Encode one scene with one model.
-
-    Parameters
-    ----------
-    source : Source
-    model : Path
-        File of the model.
-    tile : int
-        Side of a tile in samples.
-    workers : int
-        Processes for a large scene; 0 for all processors if that is worth it.
-    metadata : bool
-        Store names, tags and georeference.
-    radiometric : bool
-        Store side information that makes radiometric decoding exact.
-    """
+    """Encode one scene with one model, given by its file; see `sarlab.codec.api.compress` for the options."""
 
     def __init__(
         self,

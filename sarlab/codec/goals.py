@@ -1,9 +1,10 @@
 """Goals: the quality at which a file has a wanted rate, PSNR or largest error.
 
-`solve` is the one search for it. The encoder of a learned codec calls it with estimates; `Search` calls it with whole files
-of any codec. The tolerances of `Search` are 1 % of the rate and 0.02 dB of PSNR. A largest error is never exceeded, and
-reached within 2 % if the codec allows it: a scale with steps (AVIF, WebP, ZFP) gives the nearest step, and the qualities of
-OpenJPEG lie 0.08 dB (0.5 % of the bits) apart, further on small images. An error-bounded codec takes the error as its quality.
+`solve` is the one search for it. The encoder of a learned codec calls it with estimates; `Search` calls it with whole
+files of any codec. The tolerances of `Search` are 1 % of the rate and 0.02 dB of PSNR. A largest error is never
+exceeded, and reached within 2 % if the codec allows it: a scale with steps (AVIF, WebP, ZFP) gives the nearest step,
+and the qualities of OpenJPEG lie 0.08 dB (0.5 % of the bits) apart, further on small images. An error-bounded codec
+takes the error as its quality.
 """
 
 from __future__ import annotations
@@ -28,16 +29,10 @@ MOST_TRIALS = 24
 
 @dataclass(frozen=True)
 class Goal:
-    """A property that a file shall have.
+    """A property that a file shall have."""
 
-    Parameters
-    ----------
-    kind : {"quality", "bpp", "psnr", "max_error_db"}
-        The codec's own scale; bits per pixel and band of the whole file; PSNR of dB within the clip range, in dB; largest
-        error in dB.
-    value : float
-    """
-
+    #: "quality" on the codec's own scale; "bpp", bits per pixel and band of the whole file; "psnr" of dB within the
+    #: clip range, in dB; "max_error_db", the largest error in dB.
     kind: str
     value: float
 
@@ -186,40 +181,27 @@ def _bisected(
     return lower, upper
 
 
-# --- whole files -------------------------------------------------------------------------------------------------------
+# --- whole files
+# -------------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Trial:
-    """A file.
-
-    Attributes
-    ----------
-    quality : float
-    data : bytes
-    decoded : Scene or None
-        In dB; None until needed.
-    encode_seconds, decode_seconds : float
-    """
+    """A file, and what was measured of it."""
 
     quality: float
     data: bytes
     encode_seconds: float
+    #: In dB; None until needed.
     decoded: Scene | None = None
     decode_seconds: float = float("nan")
     scores: dict[str, float] = field(default_factory=dict)
 
 
 class Search:
-    """Files of one codec for one scene; each is made once, whatever the number of goals.
+    """Files of one codec for one scene of any real quantity; each is made once, whatever the number of goals.
 
-    Parameters
-    ----------
-    codec : Codec
-    scene : Scene
-        Of any real quantity.
-    clip : mapping of band to (low, high), optional
-        In dB; needed for PSNR goals.
+    `clip` maps bands to their clip range (low, high) in dB; PSNR goals need it.
     """
 
     def __init__(self, codec: Codec, scene: Scene, clip: Mapping[str, tuple[float, float]] | None = None):
@@ -290,7 +272,7 @@ class Search:
             return self.trial(scale.checked(bound_quality(goal.value), self.codec.name))
         known = [trial for trial in self._trials.values() if kind == "bpp" or trial.decoded is not None]
         scores = {trial.quality: self.score(trial, kind) for trial in known}
-        wanted = {"bpp": np.log2, "psnr": float, "max_error_db": lambda error: -20 * np.log10(error)}[kind](goal.value)
+        wanted = goal.value if kind == "psnr" else (np.log2 if kind == "bpp" else bound_quality)(goal.value)
         try:
             quality = solve(
                 lambda quality: self.score(self.trial(quality), kind),

@@ -3,8 +3,9 @@
     y ──quantizer──▶ integers ──┬─ upper bits ──▶ frequency table of the channel ──┐
                                 └─ bits below the upper 10 ──▶ uniform ────────────┴──▶ range coder ──▶ bytes
 
-The tables are part of the model, not of the file. Channels follow each other, and so do the values of a channel, so a batch and
-its single images differ in bytes, never in values. The tables are integers: bytes decode to the same integers on any machine.
+The tables are part of the model, not of the file. Channels follow each other, and so do the values of a channel, so a
+batch and its single images differ in bytes, never in values. The tables are integers: bytes decode to the same integers
+on any machine.
 """
 
 from __future__ import annotations

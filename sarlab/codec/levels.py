@@ -24,34 +24,21 @@ FEWEST_FLAT = 4
 
 @dataclass(frozen=True)
 class Levels:
-    """The mapping between native and normalized samples.
-
-    Parameters
-    ----------
-    bands : tuple of str
-    quantity : {"db", "amplitude", "intensity"}
-        Of decoded samples.
-    dtype : str
-        Sample type of the source file.
-    normalizers : tuple of Normalizer
-        One per band.
-    floors : tuple of float
-        dB level of exact zeros, one per band; NaN if zeros cannot occur.
-    zeros : tuple of bool
-        Bands with exact zeros; their samples near the floor are restored to exact zeros.
-    flats : tuple of float
-        Native value of the flat blocks of each band; NaN for a band without flat blocks.
-    own : bool
-        The normalizers are the model's own; a file need not store them.
-    """
+    """The mapping between native and normalized samples; one entry per band."""
 
     bands: tuple[str, ...]
+    #: Of decoded samples: "db", "amplitude" or "intensity".
     quantity: str
+    #: Sample type of the source file.
     dtype: str
     normalizers: tuple[Normalizer, ...]
+    #: dB level of exact zeros; NaN if zeros cannot occur.
     floors: tuple[float, ...]
+    #: The band has exact zeros: samples near the floor are restored to them.
     zeros: tuple[bool, ...] = ()
+    #: Native value of flat blocks; NaN for a band without flat blocks.
     flats: tuple[float, ...] = ()
+    #: The normalizers are the model's own; a file need not store them.
     own: bool = False
 
     @property
@@ -115,19 +102,20 @@ class Levels:
 def fit_levels(windows: Sequence[Scene], known: Mapping[str, Normalizer], stride: int, everything: bool) -> Levels:
     """Determine the levels of a scene.
 
-    A band takes the model's normalizer for its name if its median lies within; otherwise the 0.1 and 99.9 percentiles of
-    its own samples without the flat ones.
+    A band takes the model's normalizer for its name if its median lies within; otherwise the 0.1 and 99.9 percentiles
+    of its own samples without the flat ones.
 
     Parameters
     ----------
     windows : sequence of Scene
-        The whole scene, or a sample of it, in its native quantity.
+        The whole scene, or a sample of it, in its native quantity. Windows begin at multiples of `stride`.
     known : mapping of band name to Normalizer
+        The model's own.
     stride : int
-        Side of the blocks that may be flat; windows begin at multiples of it.
+        Side of the blocks that may be flat.
     everything : bool
-        The windows are the whole scene. Otherwise exact zeros may occur even if the sample has none: they get a floor, and
-        blocks of zeros are flat unless another value is.
+        The windows are the whole scene. Otherwise exact zeros may occur even if the sample has none: they get a floor,
+        and blocks of zeros are flat unless another value is.
     """
     first = windows[0]
     pooled = [np.concatenate([w.data[b][w.valid[b]] for w in windows]) for b in range(len(first.bands))]

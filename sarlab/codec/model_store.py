@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,23 +22,15 @@ _LINEAR_GRID = (11.0, 14.1, 16.8, 19.2, 21.6, 23.9, 26.4, 29.1, 32.2, 35.9, 40.8
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """A codec of this package.
+    """A codec of this package."""
 
-    Parameters
-    ----------
-    model : str
-        Name of its current model.
-    domain : str
-        What it quantizes.
-    grid : tuple of float
-        Qualities at `RATES` on Sentinel-1 VV.
-    meaning : str
-        Of its quality.
-    """
-
+    #: Its current model.
     model: str
+    #: What it quantizes.
     domain: str
+    #: Qualities at `RATES` on Sentinel-1 VV.
     grid: tuple[float, ...]
+    #: Of its quality.
     meaning: str = _QUALITY
 
 
@@ -71,30 +64,23 @@ def load_model(path: Path) -> TileModel:
 
 @lru_cache(maxsize=8)
 def _load(path: Path, modified: int, size: int) -> TileModel:
-    import sarlab.codec.factorized.coder
-    import sarlab.codec.hyper.storage  # noqa: F401 (both register their kind)
-    from sarlab.models.storage import read_tensors
+    from safetensors import SafetensorError, safe_open
 
-    _, values = read_tensors(path)
-    kind = values.get("kind")
-    if not isinstance(kind, str):
-        raise ModelError(f"{path} is not the model of a codec: it does not state a kind")
-    return model_kinds[kind](path)
+    try:
+        with safe_open(path, framework="np") as file:
+            kind = json.loads((file.metadata() or {})["sarlab"])["kind"]
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} is not the model of a codec, or damaged ({error})") from None
+    # A kind registers when its module is imported; some need PyTorch, which takes a second.
+    if kind == "factorized":
+        import sarlab.codec.factorized.coder
+    elif kind == "hyper":
+        import sarlab.codec.hyper.storage  # noqa: F401
+    return model_kinds[str(kind)](path)
 
 
 def model_path(codec: str) -> Path:
-    """Find the file of a codec's model.
-
-    Parameters
-    ----------
-    codec : str
-        Name of a codec of this package, name of a file in a folder of ``SARLAB_MODELS``, or path of a file.
-
-    Raises
-    ------
-    CodecError
-        Unknown name.
-    """
+    """Find the file of a codec: by its name, by the name of a file in a folder of ``SARLAB_MODELS``, or by path."""
     if codec.endswith(".safetensors"):
         path = Path(codec).expanduser()
         if not path.is_file():
@@ -122,14 +108,7 @@ def known_codecs() -> set[str]:
 
 
 def find_model(name: str, model_hash: bytes, writer: tuple[int, int, int], hint: str | Path | None = None) -> Path:
-    """Find the file of the model that a header names.
-
-    Parameters
-    ----------
-    name, model_hash, writer
-        From the header.
-    hint : path, optional
-        The model's file, if it is in none of the known folders.
+    """Find the file of the model that a header names; `hint` is its path if it is in none of the known folders.
 
     Raises
     ------

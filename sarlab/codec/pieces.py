@@ -39,18 +39,14 @@ CACHE_MIB = 64
 SAMPLE_SIDE, FEWEST_WINDOWS, MOST_WINDOWS = 192, 48, 256
 
 
-# --- sources -----------------------------------------------------------------------------------------------------------
+# --- sources
+# -----------------------------------------------------------------------------------------------------------
 
 
 class Source(ABC):
-    """A scene that is read in windows.
+    """A scene that is read in windows."""
 
-    Attributes
-    ----------
-    shape : (bands, height, width)
-    georeference : Georeference or None
-    """
-
+    #: (bands, height, width).
     shape: tuple[int, int, int]
     georeference: Georeference | None
 
@@ -128,63 +124,41 @@ def cache_limit() -> Iterator[None]:
         yield
 
 
-# --- pieces ------------------------------------------------------------------------------------------------------------
+# --- pieces
+# ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class PieceJob:
-    """A piece of a scene to analyze; can be sent to another process.
-
-    Parameters
-    ----------
-    model : Path
-    levels : Levels
-    tiling : Tiling
-    core : (row, column, height, width)
-        The window of interest, beginning at a multiple of the stride.
-    outer : (row, column, height, width)
-        The window to read.
-    ticket
-        See `Source.ticket`.
-    margin : int
-        Latent positions around the core that are also of interest.
-    """
+    """A piece of a scene to analyze; can be sent to another process."""
 
     model: Path
     levels: Levels
     tiling: Tiling
+    #: The window of interest, beginning at a multiple of the stride.
     core: Window
+    #: The window to read.
     outer: Window
+    #: See `Source.ticket`.
     ticket: Any
+    #: Latent positions around the core that are also of interest.
     margin: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """An analyzed window.
-
-    Attributes
-    ----------
-    window : (row, column, height, width)
-        In samples.
-    wide : (row, column, height, width)
-        Samples covered by the latent positions in `y`: the window and its margin, rounded up to whole positions.
-    y : ndarray of float32, shape (bands, channels, h, w)
-    x : ndarray of float32, shape (bands, H, W)
-        Normalized samples of `window`; undefined where invalid.
-    kinds : ndarray of uint8, shape (bands, H, W)
-        Of the samples of `outer`; see `sarlab.codec.tiles`.
-    blocks : ndarray of bool, shape (bands, h, w), or None
-        Flat ones among the blocks of `outer`; None if the file has none.
-    outer : (row, column, height, width)
-    stride : int
-    """
+    """An analyzed window."""
 
     window: Window
+    #: Samples covered by the latent positions in `y`: the window and its margin, rounded up to whole positions.
     wide: Window
+    #: Latent before quantization: float32, shape (bands, channels, h, w).
     y: np.ndarray
+    #: Normalized samples of `window`, undefined where invalid: float32, shape (bands, H, W).
     x: np.ndarray
+    #: `MISSING`, `CODED` or `FLAT` for the samples of `outer`: uint8, shape (bands, H, W).
     kinds: np.ndarray
+    #: Flat ones among the blocks of `outer`: bool, shape (bands, h, w); None if the file has none.
     blocks: np.ndarray | None
     outer: Window
     stride: int

@@ -26,25 +26,16 @@ class Availability(NamedTuple):
 
 @dataclass(frozen=True)
 class QualityScale:
-    """The native scale of a codec, oriented so that **higher is better**: more bits, less error.
+    """The native scale of a codec, oriented so that **higher is better**: more bits, less error."""
 
-    Parameters
-    ----------
-    meaning : str
-        Meaning of a value, with its unit.
-    low, high : float
-        Smallest and largest value.
-    grid : tuple of float
-        Default qualities, ascending: they span 0.05 to 4 bits per pixel on Sentinel-1 as far as the codec reaches. One
-        value for a codec with a single quality.
-    step : float
-        Values closer than this give the same file; 0 for a continuous scale.
-    """
-
+    #: In words, with the unit.
     meaning: str
     low: float
     high: float
+    #: Default qualities, ascending: 0.05 to 4 bits per pixel on Sentinel-1 as far as the codec reaches. One value for a
+    #: codec with a single quality.
     grid: tuple[float, ...]
+    #: Values closer than this give the same file; 0 for a continuous scale.
     step: float = 0.0
 
     def checked(self, quality: float, codec: str) -> float:
@@ -59,51 +50,32 @@ class QualityScale:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a codec supports.
-
-    Parameters
-    ----------
-    quality : QualityScale
-    bits : int
-        Largest bit depth of the samples; 32 for floats.
-    lossless : bool
-        Integers of `bits` bits (or floats) are restored exactly.
-    error_bounded : bool
-        Quality is a guaranteed largest error: ``quality = −20·log10(bound / dB)``.
-    bands : int or None
-        Most bands of a file; None for any number.
-    deterministic : bool
-        The same scene and quality give the same bytes on one machine with one version of the library.
-    trained : bool
-        Trained on data: results must state if it has seen the scene.
-    """
+    """What a codec supports."""
 
     quality: QualityScale
+    #: Largest bit depth of the samples; 32 for floats.
     bits: int
+    #: Integers of `bits` bits (or floats) are restored exactly.
     lossless: bool = False
+    #: Quality is a guaranteed largest error: ``quality = −20·log10(bound / dB)``.
     error_bounded: bool = False
+    #: Most bands of a file; None for any number.
     bands: int | None = None
+    #: The same scene and quality give the same bytes on one machine with one version of the library.
     deterministic: bool = True
+    #: Trained on data: results must state if it has seen the scene.
     trained: bool = False
 
 
 @runtime_checkable
 class Codec(Protocol):
-    """A codec.
+    """A codec."""
 
-    Attributes
-    ----------
-    name : str
-        In the registry, in tables, in files.
-    family : str
-        "wavelet", "transform", "video", "predictive", "error-bounded", "lossless", "learned" …
-    domain : str
-        What is quantized: "dB as 16-bit integers over the scene's own range".
-    capabilities : Capabilities
-    """
-
+    #: In the registry, in tables, in files.
     name: str
+    #: "wavelet", "transform", "video", "predictive", "error-bounded", "lossless", "learned" …
     family: str
+    #: What is quantized: "dB as 16-bit integers over the scene's own range".
     domain: str
     capabilities: Capabilities
 
@@ -116,25 +88,11 @@ class Codec(Protocol):
         ...
 
     def compress(self, scene: Scene, *, quality: float) -> bytes:
-        """Make a whole file: header, side information and payload.
-
-        Parameters
-        ----------
-        scene : Scene
-            Of any real quantity; samples are coded in dB (lossless codecs code native integers).
-        quality : float
-            On the codec's own scale; higher is better.
-        """
+        """Make a whole file of a scene of any real quantity, in dB (lossless codecs: of native integers)."""
         ...
 
     def decompress(self, data: bytes) -> Scene:
-        """Decode a file: float32, invalid samples NaN, nothing clipped.
-
-        Raises
-        ------
-        BitstreamError
-            The file is truncated, damaged or foreign.
-        """
+        """Decode a file: float32, invalid samples NaN, nothing clipped. Raises `BitstreamError`."""
         ...
 
 

@@ -1,15 +1,15 @@
-"""Range coding of integers under frozen tables: symbols → bytes → the same symbols.
+"""Range coding of integers under frozen tables, to bytes and back.
 
     values ──table──▶ symbols ──┐
     values outside the table ───┼──▶ range coder (constriction) ──▶ bytes
     raw low bits of large scales┘
 
-The coder is constriction's range coder: 32-bit words, 64-bit state, 24-bit probabilities. Its model of n entries with
-counts c (sum 2^16) has the cumulative frequencies floor(C_i·(2^24 − n) / 2^16) + i, because counts / 2^16 are exact
-floats. Words are stored big-endian, and trailing zero bytes are dropped, which a decoder puts back.
+The coder is constriction's range coder with 32-bit words, 64-bit state and 24-bit probabilities. Its model of n entries
+with counts c (sum 2^16) has the cumulative frequencies floor(C_i·(2^24 − n) / 2^16) + i, because counts / 2^16 are
+exact floats. Words are stored big-endian. Trailing zero bytes are dropped, and the decoder restores them.
 
-A decoder never trusts its input: it returns as many values as it is asked for or raises `BitstreamError`, and reads
-zeros past the end. Whether the values are right, a checksum beside the data tells.
+The decoder does not trust its input: it returns the requested number of values or raises `BitstreamError`, and reads
+zeros past the end. Wrong values are noticed by a checksum beside the data only.
 """
 
 from __future__ import annotations
@@ -26,32 +26,25 @@ from sarlab.errors import BitstreamError, CodecError
 #: Magnitude classes of an escaped value: an excess of n bits belongs to class n.
 _CLASSES = LARGEST.bit_length() + 2
 
-
-#: A family, tables, where in which family each table is, or tables with their number of raw low bits.
+#: A family of `sarlab.codec.tables`, or a list that an index selects from: tables, (family, scale index), or (table,
+#: number of raw low bits).
 TableNames = int | Sequence[Table] | Sequence[tuple[int, int]] | Sequence[tuple[Table, int]]
 
 
 class RangeEncoder:
-    """Collects values and turns them into bytes."""
+    """Collect values and code them."""
 
     def __init__(self) -> None:
         self._coder = _constriction().stream.queue.RangeEncoder()
 
     def encode(self, values: np.ndarray, table: Table) -> None:
-        """Append integers that all follow one table."""
+        """Append integers under one table."""
         self._escapes([self._symbols(_integers(values), table)])
 
     def encode_indexed(self, values: np.ndarray, indices: np.ndarray, family: TableNames = 0) -> None:
-        """Append integers whose tables are named by an index each.
+        """Append integers, each under the table that its index selects from a family (scale index 0 … 151) or a list.
 
-        Parameters
-        ----------
-        values : ndarray of int
-            Any shape; magnitudes beyond 2^20 − 1 are clipped.
-        indices : ndarray of int
-            Same shape: scale index (0 … 151) of a family, or position in a sequence of tables.
-        family : int or sequence of Table, of (family, scale index) or of (Table, raw low bits)
-            Family of `sarlab.codec.tables`, or the tables themselves, or where in which family each of them is.
+        Magnitudes above 2^20 − 1 are clipped.
         """
         values, indices = _integers(values), np.ravel(indices)
         if values.shape != indices.shape:
@@ -59,14 +52,7 @@ class RangeEncoder:
         self._encode_groups((values[where], *_lookup(family, index)) for index, where in _groups(indices))
 
     def encode_rows(self, values: np.ndarray, indices: np.ndarray, families: np.ndarray) -> None:
-        """Append the rows of an array one by one, each under one table.
-
-        Parameters
-        ----------
-        values : ndarray of int, shape (rows, count)
-        indices, families : ndarray of int, shape (rows,)
-            Scale index and family of each row.
-        """
+        """Append the rows of an array, (rows, count), each under the table of its scale index and family."""
         rows = [_integers(row) for row in values]
         self._encode_groups((row, *_lookup(int(f), int(i))) for row, i, f in zip(rows, indices, families, strict=True))
 
@@ -82,7 +68,7 @@ class RangeEncoder:
         self._escapes(outside)
 
     def encode_uniform(self, values: np.ndarray, size: int) -> None:
-        """Append integers 0 … size − 1 that are all equally likely (2 ≤ size < 2^24)."""
+        """Append equally likely integers 0 … size − 1 (2 ≤ size < 2^24)."""
         values = np.ascontiguousarray(np.ravel(values), np.int32)
         if values.size:
             if values.min() < 0 or values.max() >= size:
@@ -90,19 +76,12 @@ class RangeEncoder:
             self._coder.encode(values, _uniform(size))
 
     def encode_chances(self, values: np.ndarray, chances: np.ndarray) -> None:
-        """Append integers 0 … m − 1 with probabilities of their own.
-
-        Parameters
-        ----------
-        values : ndarray of int, shape (n,)
-        chances : ndarray of float64, shape (n, m)
-            Counts / 65 536, each row with the sum 1.
-        """
+        """Append integers 0 … m − 1, (n,), with individual probabilities, (n, m): counts / 65 536 with the sum 1."""
         if values.size:
             self._coder.encode(values.astype(np.int32), _chances(), chances)
 
     def finish(self) -> bytes:
-        """All bytes so far, as short as the decoder's reading of zeros past the end allows."""
+        """Return all bytes, as few as possible given that the decoder reads zeros past the end."""
         words = self._coder.get_compressed()
         position, (lower, width) = self._coder.pos()
         data = words.astype(">u4").tobytes()
@@ -117,7 +96,7 @@ class RangeEncoder:
         return (head + tail).rstrip(b"\0")
 
     def _symbols(self, values: np.ndarray, table: Table) -> np.ndarray:
-        """Encode table symbols; return the values that the table does not reach."""
+        """Encode table symbols; return the excesses of values outside the table."""
         symbols = values - table.low
         beyond = (symbols < 0) | (symbols >= table.size)
         outside = values[beyond]
@@ -134,7 +113,7 @@ class RangeEncoder:
         return outside
 
     def _escapes(self, outside: list[np.ndarray]) -> None:
-        """Encode excesses by their number of bits and then the bits below the first."""
+        """Encode excesses: their number of bits, then the bits below the first."""
         excess = np.concatenate(outside) + 1 if outside else np.empty(0, np.int64)
         if not excess.size:
             return
@@ -147,26 +126,20 @@ class RangeEncoder:
 
 
 class RangeDecoder:
-    """Reads values back in the order in which they were appended.
-
-    Parameters
-    ----------
-    data : bytes
-        What `RangeEncoder.finish` returned.
-    """
+    """Decode the values of `RangeEncoder.finish` in the same order."""
 
     def __init__(self, data: bytes) -> None:
         padded = bytes(data) + b"\0" * (-len(data) % 4)
         self._coder = _constriction().stream.queue.RangeDecoder(np.frombuffer(padded, ">u4").astype(np.uint32))
 
     def decode(self, count: int, table: Table) -> np.ndarray:
-        """`count` integers that follow one table, int64."""
+        """Decode `count` integers under one table: int64."""
         values, beyond = self._symbols(count, table)
         self._escapes([(values, beyond, table)])
         return values
 
     def decode_indexed(self, indices: np.ndarray, family: TableNames = 0) -> np.ndarray:
-        """Integers whose tables are named by `indices`, in the shape of `indices`, int64."""
+        """Decode the values of `RangeEncoder.encode_indexed`: int64, in the shape of `indices`."""
         shape, indices = np.shape(indices), np.ravel(indices)
         groups = _groups(indices)
         parts = self._decode_groups([(len(where), *_lookup(family, index)) for index, where in groups])
@@ -176,7 +149,7 @@ class RangeDecoder:
         return values.reshape(shape)
 
     def decode_rows(self, count: int, indices: np.ndarray, families: np.ndarray) -> np.ndarray:
-        """`count` integers a row, each row under one table: int64, shape (rows, count)."""
+        """Decode `count` integers per row: int64, shape (rows, count)."""
         tables = [_lookup(int(f), int(i)) for i, f in zip(indices, families, strict=True)]
         parts = self._decode_groups([(count, table, shift) for table, shift in tables])
         return np.stack(parts) if parts else np.empty((0, count), np.int64)
@@ -197,13 +170,13 @@ class RangeDecoder:
         ]
 
     def decode_uniform(self, count: int, size: int) -> np.ndarray:
-        """`count` equally likely integers 0 … size − 1, int64."""
+        """Decode `count` equally likely integers 0 … size − 1: int64."""
         if not count:
             return np.empty(0, np.int64)
         return self._decoded(lambda: self._coder.decode(_uniform(size), count))
 
     def decode_chances(self, chances: np.ndarray) -> np.ndarray:
-        """Integers with probabilities of their own, (n, m): int64, shape (n,)."""
+        """Decode integers with individual probabilities, (n, m): int64, shape (n,)."""
         if not len(chances):
             return np.empty(0, np.int64)
         return self._decoded(lambda: self._coder.decode(_chances(), chances))
@@ -255,10 +228,10 @@ def _integers(values: np.ndarray) -> np.ndarray:
 
 
 def _groups(indices: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """(index, positions in order) for every index that occurs, ascending."""
+    """(index, positions in order) for each index that occurs, ascending."""
     if not indices.size:
         return []
-    # Numbers of 16 bits are sorted by their digits, which is ten times as fast.
+    # NumPy sorts 16-bit numbers by radix, ten times as fast.
     small = indices.min() >= 0 and indices.max() < 1 << 16
     order = np.argsort(indices.astype(np.uint16) if small else indices, kind="stable")
     ordered = indices[order]

@@ -1,8 +1,8 @@
 """Frozen frequency tables of discretized distributions, and the bits that each value costs under them.
 
-Encoder and decoder must agree on every count of a table, so no table comes from floating-point arithmetic. A table is the floor
-of real-valued formulas, evaluated here in 45-digit decimal arithmetic. That is far more precision than the floors need, so any
-other method with enough digits gives the same integers.
+Encoder and decoder must agree on every count of a table, so no table comes from floating-point arithmetic. A table is
+the floor of real-valued formulas, evaluated here in 45-digit decimal arithmetic. That is far more precision than the
+floors need, so any other method with enough digits gives the same integers.
 
 Scale index i stands for the standard deviation 2^((i − 32)/8) in quantization steps. From index 64 on, the lowest
 s = 1 + (i − 64) // 8 bits of a value are stored raw, and the rest of it uses table 56 + (i − 64) % 8.
@@ -29,7 +29,8 @@ TABLES, PER_OCTAVE, INDICES = 64, 8, 152
 UNIT_INDEX = 32
 #: Largest magnitude that can be coded; an encoder clips to it.
 LARGEST = (1 << 20) - 1
-#: Squared error, in squared steps of a uniform quantizer, that is worth one bit: 6.02 dB per bit at an error of step²/12.
+#: Squared error, in squared steps of a uniform quantizer, that is worth one bit: 6.02 dB per bit at an error of
+#: step²/12.
 LAMBDA = 2 * math.log(2) / 12
 #: Least probability of an interval in training: keeps gradients finite, and costs about as much as an escape in a file.
 LEAST = 2.0**-26
@@ -45,7 +46,8 @@ class Table:
     Parameters
     ----------
     counts : ndarray of int64
-        One count (at least 1) per symbol in ascending order, then one for the escape if there is one; their sum is 65 536.
+        One count (at least 1) per symbol in ascending order, then one for the escape if there is one; their sum is 65
+        536.
     low : int
         First symbol.
     escape : bool
@@ -78,7 +80,7 @@ class Table:
 
 
 def table_from_histogram(histogram: np.ndarray, *, low: int, escape: bool = True) -> Table:
-    """Make a table from the observed counts of low, low + 1, …, in integer arithmetic; an escape gets the least probability."""
+    """Make a table from counts of low, low + 1, … in integer arithmetic; an escape gets the least probability."""
     seen = [int(n) for n in np.asarray(histogram)] + [0] * escape
     if len(seen) < 2 or len(seen) > TOTAL // 4 or min(seen) < 0:
         raise CodecError(f"a histogram needs 2 to {TOTAL // 4} non-negative entries, not {len(seen)}")
@@ -92,9 +94,9 @@ def table_from_histogram(histogram: np.ndarray, *, low: int, escape: bool = True
 def family_table(family: int, index: int) -> Table:
     """Compute the table of a family at a scale index from 0 to 63.
 
-    Let P(k) be the probability of (k − ½, k + ½) under the family's unit-variance distribution scaled by σ = 2^((index − 32)/8),
-    and `reach` the smallest r ≥ 1 with P(|k| > r) ≤ 2^−14. The n = 2·reach + 2 counts are 1 + floor((65 536 − n)·P). The
-    remainder to 65 536 is added to the count of zero.
+    Let P(k) be the probability of (k − ½, k + ½) under the family's unit-variance distribution scaled by σ = 2^((index
+    − 32)/8), and `reach` the smallest r ≥ 1 with P(|k| > r) ≤ 2^−14. The n = 2·reach + 2 counts are 1 + floor((65 536 −
+    n)·P). The remainder to 65 536 is added to the count of zero.
     """
     if not 0 <= family < len(FAMILIES) or not 0 <= index < TABLES:
         raise CodecError(f"there is no table {index} in family {family}")
@@ -135,7 +137,7 @@ def _heavy_tail(x: Decimal) -> Decimal:
 
 
 def _gaussian_tail(x: Decimal) -> Decimal:
-    """½ − Σ x^(2n+1) / (1·3·5 … (2n+1)) · φ(x): all terms are positive, so nothing cancels before the last subtraction."""
+    """½ − Σ x^(2n+1) / (1·3·5 … (2n+1)) · φ(x): all terms are positive, so nothing cancels but in the last step."""
     term = total = x
     n = 1
     while term > total.scaleb(-_DIGITS):
@@ -148,7 +150,8 @@ def _gaussian_tail(x: Decimal) -> Decimal:
 _TAILS = {"gaussian": _gaussian_tail, "logistic": _logistic_tail, "laplace": _laplace_tail, "heavy": _heavy_tail}
 
 
-# --- costs -------------------------------------------------------------------------------------------------------------
+# --- costs
+# -------------------------------------------------------------------------------------------------------------
 
 #: Larger magnitudes are counted as this one.
 LARGEST_COUNTED = 511

@@ -1,7 +1,7 @@
 """The contract of a learned model: what it must provide so that a ``.sarl`` file can carry its tiles.
 
-A model works on tiles of any size that is a multiple of its stride. It is given the *active* latent columns, those near a
-coded sample; all other columns are zero and cost nothing.
+A model works on tiles of any size that is a multiple of its stride. It is given the *active* latent columns, those near
+a coded sample; all other columns are zero and cost nothing.
 
     x ──analyze──▶ y ──quantize──▶ latent (integers) ──encode──▶ bytes ──decode──▶ latent ──synthesize──▶ x_hat
 
@@ -27,52 +27,34 @@ from sarlab.specs import canonical_json
 
 
 class QuantizedTile(NamedTuple):
-    """A quantized latent.
+    """A quantized latent."""
 
-    Attributes
-    ----------
-    latent : ndarray of int32, shape (bands, channels, h, w)
-    bits : float
-        Estimated size of its code.
-    code
-        Anything else that `TileModel.encode` needs.
-    """
-
+    #: int32, shape (bands, channels, h, w).
     latent: np.ndarray
+    #: Estimated size of its code.
     bits: float
+    #: Anything else that `TileModel.encode` needs.
     code: Any = None
 
 
 class TileModel(ABC):
-    """A model that codes tiles.
+    """A model that codes tiles."""
 
-    Attributes
-    ----------
-    name : str
-        As in the header of a file.
-    hash : bytes
-        8 bytes; a file decodes with the same model only.
-    stride : int
-        Samples per latent position and axis.
-    analysis_reach : int
-        Samples around its own block that a latent position depends on.
-    synthesis_reach : int
-        Latent positions around its own that a sample depends on.
-    neutral : float
-        Normalized level whose latent is zero.
-    normalizers : dict of str to Normalizer
-        By band; files need not store them.
-    lowest, highest : float
-        Range of quality.
-    """
-
+    #: As in the header of a file.
     name: str
+    #: 8 bytes; a file decodes with the same model only.
     hash: bytes
+    #: Samples per latent position and axis.
     stride: int
+    #: Samples around its own block that a latent position depends on.
     analysis_reach: int
+    #: Latent positions around its own that a sample depends on.
     synthesis_reach: int
+    #: Normalized level whose latent is zero.
     neutral: float
+    #: By band; files need not store them.
     normalizers: dict[str, Normalizer]
+    #: Range of quality.
     lowest: float
     highest: float
 
@@ -139,7 +121,7 @@ class TileModel(ABC):
 
 
 class Costs(NamedTuple):
-    """Training costs of patches, tensors of shape (N,): λD + R and R in bits per pixel, and the mean squared error D."""
+    """Training costs of patches, tensors of shape (N,): λD + R and R in bits per pixel, mean squared error D."""
 
     cost: Any
     rate: Any
@@ -155,7 +137,7 @@ def content_digest(tensors: Mapping[str, Any], values: Mapping[str, Any]) -> byt
     essential = {key: value for key, value in values.items() if key != "provenance"}
     digest = hashlib.sha256(canonical_json(essential).encode())
     for key in sorted(tensors):
-        array = tensors[key].numpy()
+        array = np.asarray(tensors[key])
         digest.update(f"|{key}|{array.dtype}|{array.shape}|".encode())
         digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())
     return digest.digest()[:8]

@@ -1,16 +1,18 @@
 """The tiles of a scene: their grid, and the payload of one tile with its masks of missing and flat samples.
 
-    payload = range-coded (masks of all bands, flat blocks of all bands, borders that are active, latent of the active columns)
+    payload = range-coded (masks of all bands, flat blocks of all bands, borders that are active, latent of the active
+    columns)
 
-Tiles lie on a grid that begins at the first sample. The analysis of a tile reads a halo around it, clipped at the borders of the
-scene, where the transform extends the signal. So the latent of a tile is that of the whole scene; the synthesis reads the latent of
-neighboring tiles likewise. There are no seams, and the size of a tile is a matter of convenience.
+Tiles lie on a grid that begins at the first sample. The analysis of a tile reads a halo around it, clipped at the
+borders of the scene, where the transform extends the signal. So the latent of a tile is that of the whole scene; the
+synthesis reads the latent of neighboring tiles likewise. There are no seams, and the size of a tile is a matter of
+convenience.
 
-A file may have *flat* blocks, whose valid samples all have the value stated in the header: exact zeros around a swath, a saturated
-area. They are marked, and decoded exactly. A sample that is neither missing nor in a flat block is *coded*. Latents far from coded
-samples are not sent: a latent column is *active* if a coded sample lies in its own block of samples or in one of the eight blocks
-around it within the tile. Blocks along a side of the tile are also active if the encoder says so, because coded samples of the
-neighboring tile are near.
+A file may have *flat* blocks, whose valid samples all have the value stated in the header: exact zeros around a swath,
+a saturated area. They are marked, and decoded exactly. A sample that is neither missing nor in a flat block is *coded*.
+Latents far from coded samples are not sent: a latent column is *active* if a coded sample lies in its own block of
+samples or in one of the eight blocks around it within the tile. Blocks along a side of the tile are also active if the
+encoder says so, because coded samples of the neighboring tile are near.
 """
 
 from __future__ import annotations
@@ -47,21 +49,14 @@ MISSING, CODED, FLAT = range(3)
 
 @dataclass(frozen=True)
 class Tiling:
-    """The grid of tiles of one scene.
+    """The grid of tiles of one scene."""
 
-    Parameters
-    ----------
-    height, width : int
-        Of the scene in samples.
-    tile : int
-        Side of a tile in samples.
-    stride : int
-        Samples per latent position; `tile` is a multiple of it.
-    """
-
+    #: Of the scene in samples.
     height: int
     width: int
+    #: Side of a tile in samples.
     tile: int
+    #: Samples per latent position; `tile` is a multiple of it.
     stride: int
 
     def __post_init__(self) -> None:
@@ -138,7 +133,8 @@ def rounded_up(length: int, unit: int) -> int:
     return -(-length // unit) * unit
 
 
-# --- payload of a tile -------------------------------------------------------------------------------------------------
+# --- payload of a tile
+# -------------------------------------------------------------------------------------------------
 
 
 def latent_size(length: int, stride: int) -> int:
@@ -275,10 +271,11 @@ def checksum(latent: np.ndarray) -> int:
 
 
 def fill_invalid(x: np.ndarray, valid: np.ndarray, neutral: float) -> np.ndarray:
-    """Replace invalid samples by values that cost few bits: means of valid samples nearby, `neutral` far from all of them.
+    """Replace invalid samples by values that cost few bits: means of valid samples nearby, `neutral` far from all of
+    them.
 
-    The mean is that of the smallest of the 2×2, 4×4 or 8×8 block, or 3×3 such blocks, that has a valid sample. It depends on samples
-    within `FILL_REACH` only, so overlapping pieces of a scene agree. Decoders never see the values.
+    The mean is that of the smallest of the 2×2, 4×4 or 8×8 block, or 3×3 such blocks, that has a valid sample. It
+    depends on samples within `FILL_REACH` only, so overlapping pieces of a scene agree. Decoders never see the values.
 
     Parameters
     ----------
@@ -317,11 +314,13 @@ def _summed_around(part: np.ndarray) -> np.ndarray:
     return rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
 
 
-# --- masks -------------------------------------------------------------------------------------------------------------
+# --- masks
+# -------------------------------------------------------------------------------------------------------------
 #
-# A mask is sent from coarse to fine. While the step s halves from a power of two down to 1, the samples at multiples of 2s are known,
-# and three phases follow: (odd, odd) multiples of s, (even, odd) and (odd, even). The context of a sample are its four nearest known
-# neighbors, diagonal ones in the first phase and those along the axes in the others, so a whole phase is coded at once.
+# A mask is sent from coarse to fine. While the step s halves from a power of two down to 1, the samples at multiples of
+# 2s are known, and three phases follow: (odd, odd) multiples of s, (even, odd) and (odd, even). The context of a sample
+# are its four nearest known neighbors, diagonal ones in the first phase and those along the axes in the others, so a
+# whole phase is coded at once.
 
 #: Probabilities (of 65 536) of an invalid sample, one of which is sent for each context.
 PROBABILITIES = (*(1 << i for i in range(16)), *(TOTAL - (1 << i) for i in range(14, -1, -1)))

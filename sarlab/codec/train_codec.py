@@ -114,13 +114,14 @@ def train_codec(
     spec = plan.training
     with cpu_threads(spec.threads):
         data, start = gather(plan, allow_missing), torch.Generator().manual_seed(3 * plan.seed + 2)
+        module: Any
         if plan.hyper is not None:
-            from sarlab.codec.hyper.fitting import build, finish
+            from sarlab.codec.hyper import fitting as module
         else:
-            from sarlab.codec.factorized.fit import build, finish
+            from sarlab.codec.factorized import fit as module
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(1 << 31, (), generator=start)))
-            trained: Any = build(plan)
+            trained = module.build(plan)
         trained.network.fit_linear([raster.values for raster in data.training])
         trained.fitted()
         history = History(stopped="finished")
@@ -144,13 +145,13 @@ def train_codec(
                 "data": data.note,
                 "digest": data.digest,
             }
-            finish(plan, target, trained.eval(), data, provenance)
+            module.finish(plan, target, trained.eval(), data, provenance)
     return history
 
 
 @torch.no_grad()
 def validation_costs(trained: Any, rasters: tuple[Raster, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compute cost, rate and distortion of rasters at the `VALIDATED` qualities with real rounding: arrays of one length."""
+    """Compute cost, rate and distortion of each raster at each of the `VALIDATED` qualities, with real rounding."""
     found = []
     for raster in rasters:
         x = mirror_pad(raster.values[None, None], trained.network.stride)

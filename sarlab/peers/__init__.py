@@ -12,7 +12,8 @@ from sarlab.registry import Registry
 
 #: Every codec by name.
 codecs: Registry[Codec] = Registry("codec", "sarlab.codecs", CodecError)
-for _codec in (*map(LearnedCodec, BUILT_IN), *still_images.CODECS, *video.CODECS, *bounded.CODECS):
+_all: tuple[Codec, ...] = (*map(LearnedCodec, BUILT_IN), *still_images.CODECS, *video.CODECS, *bounded.CODECS)
+for _codec in _all:
     codecs.register(_codec.name)(_codec)
 
 

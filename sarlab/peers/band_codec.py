@@ -3,8 +3,8 @@
     Scene ─to_db─▶ band ─fill nodata─▶ Grid.codes ─▶ library ─▶ payload ┐
                      └──────────────── mask ──────────────────────────┴─▶ file
 
-The grid of integer codes spans the range of the band, so no bright target and no dark pixel is clipped. Its offset and step
-are side information of the file, and count.
+The grid of integer codes spans the range of the band, so no bright target and no dark pixel is clipped. Its offset and
+step are side information of the file, and count.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from sarlab.scenes.radiometry import to_db
 from sarlab.scenes.scene import Scene
 
 #: Default qualities of each codec: Sentinel-1 VV from 0.05 to 4 bits per pixel, or as low as the codec goes. Made by
-#: ``python benchmarks/codecs.py calibrate``: medians over three scenes of the qualities at twelve rates. The lowest rate of
-#: JPEG is 0.06 bpp there, of WebP 0.10, of LERC 0.16; ZFP, whose bound is a power of two, starts at 1.4.
+#: ``python benchmarks/codecs.py calibrate``: medians over three scenes of the qualities at twelve rates. The lowest
+#: rate of JPEG is 0.06 bpp there, of WebP 0.10, of LERC 0.16; ZFP, whose bound is a power of two, starts at 1.4.
 GRIDS: dict[str, tuple[float, ...]] = {
     "jpeg2000": (23.1, 23.7, 24.3, 25, 25.9, 27.6, 28.9, 30.8, 33, 36.8, 41.8, 49.2),
     "htj2k": (7.5, 9.2, 10.8, 12.5, 14.4, 16.6, 19.1, 21.8, 24.8, 28.3, 32.9, 39.2),

@@ -1,11 +1,11 @@
 """Codecs with a guarantee: error-bounded ones in the log domain, and lossless references.
 
-Error-bounded: JPEG-LS near-lossless, SZ3, ZFP, SPERR and LERC. A bound of ε dB on each sample bounds the relative error of its
-intensity by 10^(ε/10) − 1.
+Error-bounded: JPEG-LS near-lossless, SZ3, ZFP, SPERR and LERC. A bound of ε dB on each sample bounds the relative error
+of its intensity by 10^(ε/10) − 1.
 
-Lossless: what the native integers of a product, or its float32 dB, cost. Integers of detected amplitude or intensity are
-coded as they are. Files with dB as floats have lost them, so their dB are put on a grid with as many levels as the native bit
-depth of the product, and that integer raster is coded losslessly.
+Lossless: what the native integers of a product, or its float32 dB, cost. Integers of detected amplitude or intensity
+are coded as they are. Files with dB as floats have lost them, so their dB are put on a grid with as many levels as the
+native bit depth of the product, and that integer raster is coded losslessly.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Sperr(BoundedCodec):
 
 
 class Lerc(BoundedCodec):
-    """LERC (limited error raster compression): bit-stuffed blocks; the bounded compression of cloud-optimized GeoTIFF."""
+    """LERC (limited error raster compression): bit-stuffed blocks; bounded compression of cloud-optimized GeoTIFF."""
 
     name, family, coder = "lerc", "predictive", "LERC"
     domain = "float32 dB"
@@ -132,7 +132,8 @@ class Lerc(BoundedCodec):
         return imagecodecs().lerc_decode(payload)
 
 
-# --- lossless ----------------------------------------------------------------------------------------------------------
+# --- lossless
+# ----------------------------------------------------------------------------------------------------------
 
 _NO_KNOB = QualityScale("no knob: always the same file", 0, 0, (0.0,))
 

@@ -7,13 +7,13 @@ All of it counts as file size. Integers are little-endian; *varint* is LEB128.
                payload (varint length, bytes)
     CRC-32 u32 of everything before it
 
-*samples* is the position in `QUANTITIES` plus four times that in `DTYPES`, the sample type of the source, which determines the
-floor of exact zeros. A mask is empty (all valid), deflated run lengths (areas and lines) or range-coded as in
-`sarlab.codec.tiles` (scattered samples), whichever is shortest.
+*samples* is the position in `QUANTITIES` plus four times that in `DTYPES`, the sample type of the source, which
+determines the floor of exact zeros. A mask is empty (all valid), deflated run lengths (areas and lines) or range-coded
+as in `sarlab.codec.tiles` (scattered samples), whichever is shortest.
 
-Kinds of a band: 0 coded by the codec; 1 constant, all valid samples are `offset`; 2 empty, no sample is valid; 3 deflated
-integers (lossless codecs whose library failed its own round trip). A constant or empty band has no payload. So the memory
-that decoding allocates is bounded by the size of the payload or by `MAX_PIXELS`.
+Kinds of a band: 0 coded by the codec; 1 constant, all valid samples are `offset`; 2 empty, no sample is valid; 3
+deflated integers (lossless codecs whose library failed its own round trip). A constant or empty band has no payload. So
+the memory that decoding allocates is bounded by the size of the payload or by `MAX_PIXELS`.
 """
 
 from __future__ import annotations

@@ -211,5 +211,6 @@ class DeepAvif(IntegerCodec):
 
 
 CODECS = (
-    Jpeg2000(), HighThroughputJpeg2000(), JpegXl(), Jpeg(), Jpeg12(), WebP(), Avif(), DeepAvif(10, speed=4), DeepAvif(12, speed=6),
+    Jpeg2000(), HighThroughputJpeg2000(), JpegXl(), Jpeg(), Jpeg12(), WebP(), Avif(), DeepAvif(10, speed=4),
+    DeepAvif(12, speed=6),
 )  # fmt: skip

@@ -166,7 +166,7 @@ def test_what_exists_is_left_alone(image, tmp_path, capsys):
     (tmp_path / "a.tif").write_bytes(b"precious")
     assert "exists already" in refused(capsys, "decompress", target, tmp_path / "a.tif")
     sarlab("decompress", target, tmp_path / "a.tif", "--force")
-    assert "own result" in refused(capsys, "compress", image, image, "--force")
+    assert "same file" in refused(capsys, "compress", image, image, "--force")
     same_place(image, tmp_path / "a.tif")
 
 

@@ -1,12 +1,12 @@
 """The factorized codec: each latent value on its own, under the frozen table of its channel.
 
-Quality Q is a continuous gain. All steps are √12·10^(−Q/20) of the normalized range (times a factor per channel), so Q is the
-PSNR of the quantizer alone. The table of a channel follows from Q in integer arithmetic: the model states the scale index of
-each channel at fixed qualities (knots), and between them it is interpolated. A file may shift all indices of a band, and each
-tile may shift them again, to adapt to scenes unlike those of the training.
+Quality Q is a continuous gain. All steps are √12·10^(−Q/20) of the normalized range (times a factor per channel), so Q
+is the PSNR of the quantizer alone. The table of a channel follows from Q in integer arithmetic: the model states the
+scale index of each channel at fixed qualities (knots), and between them it is interpolated. A file may shift all
+indices of a band, and each tile may shift them again, to adapt to scenes unlike those of the training.
 
-Quantization is rate-distortion optimized: a value becomes the nearest integer or the next one towards zero, whichever has the
-lower squared error + λ·bits.
+Quantization is rate-distortion optimized: a value becomes the nearest integer or the next one towards zero, whichever
+has the lower squared error + λ·bits.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ class FactorizedModel(TileModel):
 
 
 def optimized(scaled: np.ndarray, indices: np.ndarray, families: np.ndarray) -> np.ndarray:
-    """Quantize values in steps, (channels, count), to the nearest integer, or to the next one towards zero if cheaper."""
+    """Quantize values in steps, (channels, count), to the nearest integer, or to the next towards zero if cheaper."""
     magnitude = np.abs(scaled)
     nearest = np.minimum(np.rint(magnitude), LARGEST).astype(np.int64)
     # From k − 1 to k the error falls by 2(m − k) + 1 and the bits rise by the costs' difference.

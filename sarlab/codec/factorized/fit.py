@@ -1,7 +1,8 @@
-"""Training of the factorized codec: its objective, then frozen tables from the latents of training scenes, then its file.
+"""Training of the factorized codec: its objective, then frozen tables from the latents of training scenes, then its
+file.
 
-What a file contains follows frozen integer tables (`sarlab.codec.tables`). Training uses continuous densities instead, whose
-bits of an interval one quantization step wide are differentiable.
+What a file contains follows frozen integer tables (`sarlab.codec.tables`). Training uses continuous densities instead,
+whose bits of an interval one quantization step wide are differentiable.
 """
 
 from __future__ import annotations
@@ -29,14 +30,7 @@ from sarlab.scenes.embedded import reference_normalizers
 
 
 class FactorizedPrior(nn.Module):
-    """One learned density per channel: a mixture of zero-mean logistics of different widths.
-
-    Parameters
-    ----------
-    channels : int
-    components : int
-        Logistics per channel.
-    """
+    """One learned density per channel: a mixture of zero-mean logistics of different widths."""
 
     def __init__(self, channels: int, components: int = 3):
         super().__init__()
@@ -51,19 +45,7 @@ class FactorizedPrior(nn.Module):
             self.log_deviation.copy_(deviation.log()[:, None] + spread)
 
     def bits(self, y: Tensor, step: Tensor | float = 1.0, spread: Tensor | float = 1.0) -> Tensor:
-        """Bits of the intervals y ± step/2.
-
-        Parameters
-        ----------
-        y : Tensor, shape (N, C, h, w)
-        step : Tensor broadcastable to `y`, or float
-        spread : Tensor broadcastable to `y`, or float
-            Factor on all widths, to adapt to channels that are wider in this sample than in training.
-
-        Returns
-        -------
-        Tensor, shape (N, C, h, w)
-        """
+        """Bits of the intervals y ± step/2, shape (N, C, h, w); `spread` is a factor on all widths."""
         total = y.new_zeros(())
         weights = self.logits.softmax(1)
         distance, half = y.abs() / spread, step / 2 / spread
@@ -113,8 +95,9 @@ class FactorizedObjective(nn.Module):
         mask : Tensor of bool, same shape, or None
         quality : Tensor, shape (N,)
         noise : torch.Generator or None
-            If given, the rate is that of the latent with uniform noise, and the distortion that of the rounded latent with
-            a straight-through gradient. If None, both are of the rounded latent, and transform and steps are fixed.
+            If given, the rate is that of the latent with uniform noise, and the distortion that of the rounded latent
+            with a straight-through gradient. If None, both are of the rounded latent, and transform and steps are
+            fixed.
         """
         y = self.network.analysis(x)
         step = (math.sqrt(12) * 10 ** (-quality / 20))[:, None, None, None] * self.gains()[:, None, None]
@@ -146,8 +129,8 @@ def fit_tables(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose scale index and family of each channel at each knot of the quality.
 
-    The index is the best one for all scenes together, from which a file starts. The family is the best one if each scene
-    chooses its own index, as files do.
+    The index is the best one for all scenes together, from which a file starts. The family is the best one if each
+    scene chooses its own index, as files do.
 
     Parameters
     ----------

@@ -45,6 +45,7 @@ _COUNTED, _ENOUGH = 63, 3000
 
 def build(plan: CodecPlan) -> HyperTrained:
     """Untrained networks of a plan; draws from PyTorch's default generator."""
+    assert plan.hyper is not None
     spec = plan.hyper
     network = CodingTransform(plan.front, plan.width, spec.depth)
     context = ContextModel(network.channels, spec.groups, spec.features, spec.hidden)
@@ -62,6 +63,7 @@ def finish(plan: CodecPlan, target: Path, trained: HyperTrained, data: GatheredS
     """
     from sarlab.scenes.embedded import reference_normalizers
 
+    assert plan.hyper is not None
     trained.log_gain[:, :COARSE] -= plan.hyper.coarse_finer * coarse_shares()[:, None]
     if plan.hyper.second_steps and data.pairs:
         provenance = {**provenance, "second_band_rate": round(train_second(plan, trained, data.pairs), 4)}
@@ -86,6 +88,7 @@ def coarse_shares() -> Tensor:
 @torch.no_grad()
 def frozen_model(plan: CodecPlan, trained: HyperTrained, data: GatheredScenes) -> tuple[dict[str, Tensor], HyperModel]:
     """Integer networks, and the model in memory with tables fitted to the training scenes."""
+    assert plan.hyper is not None
     pieces = pieces_of(data.training)
     network, context = trained.network, trained.context
     network.mixing.copy_(trained.mixing())

@@ -14,6 +14,7 @@ from sarlab.models.data import PatchSampler
 
 def train_bias(plan: CodecPlan, model: HyperModel, data: GatheredScenes) -> BiasCorrection:
     """A correction for the decoded latents of a model, averaged over the second half of the steps."""
+    assert plan.hyper is not None
     spec, network = plan.training, model.network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed + 2)

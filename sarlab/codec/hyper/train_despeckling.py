@@ -46,6 +46,7 @@ def simulated_pairs(seed: int, count: int = SCENES, side: int = SIDE) -> tuple[T
 
 def train_despeckling(plan: CodecPlan, model: HyperModel) -> Despeckling:
     """An estimate for the decoded latents of a model, averaged over the second half of the steps."""
+    assert plan.hyper is not None
     spec, network = plan.training, model.network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed + 4)

@@ -49,6 +49,7 @@ def train_second(plan: CodecPlan, trained: HyperTrained, pairs: Sequence[tuple[R
     float
         Rate of the second band relative to that under the first band's context, on patches of the training scenes.
     """
+    assert plan.hyper is not None
     spec = plan.training
     together = [joined(pair) for pair in pairs]
     samplers = [
