@@ -1,22 +1,53 @@
-"""One experiment as a function: its folder, and the parameters that a notebook hands to it."""
+"""One experiment as a function: its folder, the runs that share its training, the parameters of its notebook."""
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 
 from sarlab.errors import PlanError, ResultsError
 from sarlab.lab import experiment
-from sarlab.specs import ModelSpec, RunSpec
+from sarlab.lab.identity import run_id
+from sarlab.models.training import leading_weights
+from sarlab.scenes.catalog import load_split
+from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, TrainSpec
 
 LINEAR = RunSpec(model=ModelSpec("klt", 16, 4, "klt"))
+SPEC = RunSpec(
+    model=ModelSpec("plain", 16, 16, "klt", width=8, depth=0),
+    train=TrainSpec(steps=8, batch_size=2, patch_size=64, warmup_steps=1, validate_every=4),
+)
+FOUR = QuantizerSpec("affine", 4)
+
+
+def place(runs, spec):
+    return runs / run_id(spec, load_split(spec.scenes).digest)
+
+
+def run(spec, runs):
+    return experiment.run(spec, place(runs, spec), device="cpu")
+
+
+def weights(folder):
+    return experiment.load_network(folder).state_dict()
+
+
+def equal(ours, theirs):
+    return all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+
+
+def of(curve, channels):
+    train = replace(SPEC.train, curve=curve, first_channels=16)
+    return replace(SPEC, model=replace(SPEC.model, latent_channels=channels), train=train)
 
 
 def test_a_finished_run_is_loaded_and_another_one_does_not_replace_it(tmp_path):
-    first = experiment.run(LINEAR, tmp_path)
+    first = experiment.run(replace(LINEAR, quantizer=FOUR), tmp_path)
     written = (tmp_path / "manifest.json").stat().st_mtime_ns
-    assert experiment.run(LINEAR, tmp_path).run_id == first.run_id
+    assert experiment.run(first.spec, tmp_path).run_id == first.run_id
     assert (tmp_path / "manifest.json").stat().st_mtime_ns == written
-    other = replace(LINEAR, train=replace(LINEAR.train, threads=2))
+    other = replace(first.spec, train=replace(LINEAR.train, threads=2))
     with pytest.raises(ResultsError) as refused:
         experiment.run(other, tmp_path)
     message = str(refused.value)
@@ -24,9 +55,79 @@ def test_a_finished_run_is_loaded_and_another_one_does_not_replace_it(tmp_path):
     assert "(threads=2)" in message
     assert "overwrite=True" in message
     assert experiment.load(tmp_path).hash == first.hash
-    replaced = experiment.run(other, tmp_path, overwrite=True)
+    replaced = experiment.run(LINEAR, tmp_path, overwrite=True)
     assert experiment.load(tmp_path).hash == replaced.hash != first.hash
+    assert set(replaced.manifest["files"]) == {path.name for path in tmp_path.glob("[!.m]*.*")}, "and nothing is left"
 
+
+# --- runs that share a training ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def quantized(tmp_path_factory):
+    return run(replace(SPEC, quantizer=FOUR), tmp_path_factory.mktemp("runs"))
+
+
+def test_a_quantizer_afterwards_takes_the_weights_of_the_run_without(quantized, monkeypatch):
+    runs = quantized.folder.parent
+    base = experiment.load(place(runs, SPEC))
+    assert equal(weights(base.folder), weights(quantized.folder))
+    assert quantized.history.equals(base.history)
+    assert (quantized.rows["train_seconds"] == base.rows["train_seconds"].iloc[0]).all()
+    monkeypatch.setattr(experiment, "train", None)  # another quantizer trains nothing
+    eight = run(replace(SPEC, quantizer=QuantizerSpec("affine", 8)), runs)
+    loss = base.rows["psnr_db"] - eight.rows["psnr_db"]
+    assert 0 <= loss.mean() < (base.rows["psnr_db"] - quantized.rows["psnr_db"]).mean()
+
+
+def test_rows_tell_fixed_length_from_range_coded(quantized):
+    rows = quantized.rows
+    assert (rows["quantizer"] == "u4").all()
+    values = rows["pixels"] / SPEC.model.dimension_ratio
+    assert (rows["bytes"] >= values * 4 / 8).all()
+    assert (rows["nominal_cr"] == 16 * 32 / 4).all()
+    assert (rows["coded_bpp"] < rows["bpp"]).all()
+    assert rows["latent_entropy"].between(1, 4).all()
+    assert rows["level_usage"].between(0.05, 1).all()
+    # The coder takes its tables' ideal within half a percent and the words it ends with.
+    assert (rows["coded_bytes"] * 8 <= rows["ideal_bpp"] * rows["pixels"] * 1.005 + 96).all()
+    assert np.allclose(rows["coded_cr"], rows["native_bits"] / rows["coded_bpp"])
+
+
+def test_training_with_a_quantizer_differs_from_one_without(quantized):
+    other = run(replace(SPEC, quantizer=replace(FOUR, training="ste")), quantized.folder.parent)
+    assert (other.rows["quantizer"] == "u4-ste").all()
+    assert not equal(weights(other.folder), weights(quantized.folder))
+
+
+def test_one_nested_training_serves_all_ratios(tmp_path, monkeypatch):
+    first = run(of("nested", 16), tmp_path)
+    monkeypatch.setattr(experiment, "train", None)  # nothing is trained from here on
+    done = run(of("nested", 4), tmp_path)
+    assert (done.rows["dimension_ratio"] == 64).all()
+    assert (done.rows["curve"] == "nested").all()
+    assert done.rows["train_seconds"].to_numpy() == pytest.approx(first.rows["train_seconds"].iloc[0], rel=1e-5)
+    part = experiment.load_network(done.folder)
+    assert equal(part.state_dict(), leading_weights(weights(first.folder), part))
+
+
+def test_a_progressive_run_starts_where_the_one_before_ended(tmp_path, monkeypatch):
+    seen, original = [], experiment.train
+
+    def watched(model, data, spec, **options):
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        seen.append((model.spec.latent_channels, spec.steps, before))
+        return original(model, data, spec, **options)
+
+    monkeypatch.setattr(experiment, "train", watched)
+    done = run(of("progressive", 8), tmp_path)
+    assert [(channels, steps) for channels, steps, _ in seen] == [(16, 8), (8, 2)]
+    wider = weights(place(tmp_path, of("progressive", 16)))
+    assert equal(leading_weights(wider, experiment.load_network(done.folder)), seen[1][2])
+    assert (done.rows["steps"] == 2).all()
+
+
+# --- parameters of the notebook ---------------------------------------------------------------------------------------
 
 DEFAULTS = {
     "scenes": {"source": "bigearthnet"}, "model": {"architecture": "residual", "init": "klt", "latent_channels": 16},
