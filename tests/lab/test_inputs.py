@@ -1,0 +1,63 @@
+"""Inputs of evaluate: bands of files, folders and names, with their clip range and reasons."""
+
+import numpy as np
+import pytest
+
+from sarlab.errors import SceneError
+from sarlab.lab.inputs import load_inputs
+from sarlab.scenes.embedded import reference_normalizers
+from sarlab.scenes.scene import Scene
+
+
+def speckled(name="scene", seed=0, bands=("VV",)):
+    intensity = np.random.default_rng(seed).gamma(4.4, 1 / 4.4, (len(bands), 64, 80))
+    return Scene(
+        (-12 + 10 * np.log10(intensity)).astype(np.float32), "db", bands, name=name, acquisition=name, looks=4.4
+    )
+
+
+def test_inputs_take_the_clip_range_of_their_kind():
+    clips = {item.scene.bands[0]: item for item in load_inputs([speckled("a", bands=("VV", "HH"))])}
+    known = reference_normalizers()["VV"]
+    assert clips["VV"].clip == (known.low, known.high)
+    assert clips["VV"].clip_source == "embedded"
+    assert clips["HH"].clip_source == "source"
+    samples = clips["HH"].scene.data
+    assert clips["HH"].clip == pytest.approx(tuple(np.percentile(samples, (0.1, 99.9))), abs=1e-3)
+    given = load_inputs([speckled()], clip=(-30.0, 5.0))[0]
+    assert (given.clip, given.clip_source) == ((-30.0, 5.0), "user")
+
+
+def test_inputs_from_the_catalog_carry_role_and_clean_scene():
+    items = load_inputs(["simulated-l4.4"])
+    assert items
+    assert {item.split for item in items} <= {"test", "independent"}
+    assert all(item.clean_db is not None and item.clean_db.shape == item.db.shape for item in items)
+    embedded = load_inputs(["bigearthnet"], bands=["VV"])
+    assert {item.split for item in embedded} == {"test", "independent"}
+    assert all(item.scene.bands == ("VV",) for item in embedded)
+
+
+def test_a_file_or_folder_of_nothing_but_nodata_has_rows(tmp_path):
+    np.save(tmp_path / "void_VV.npy", np.full((8, 8), np.nan, np.float32))
+    for source in (tmp_path, tmp_path / "void_VV.npy"):
+        (item,) = load_inputs([source], quantity="db")
+        assert "nodata" in item.reason
+        assert item.clip_source == "embedded"
+
+
+def test_a_file_that_is_no_image_is_a_row_beside_the_others(tmp_path):
+    np.save(tmp_path / "good_VV.npy", speckled().data[0])
+    (tmp_path / "bad.tif").write_bytes(b"not an image")
+    items = load_inputs([tmp_path], quantity="db")
+    assert [bool(item.reason) for item in items] == [False, True]
+
+
+def test_inputs_that_do_not_exist_or_clash():
+    with pytest.raises(SceneError):
+        load_inputs(["no-such-scene"])
+    with pytest.raises(SceneError, match="no scene has a band"):
+        load_inputs([speckled()], bands=["XX"])
+    with pytest.raises(SceneError, match="two different scenes"):
+        load_inputs([speckled(seed=1), speckled(seed=2)])
+    assert len(load_inputs([speckled(seed=1), speckled(seed=1)])) == 1
