@@ -19,9 +19,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "decompress": ("compress", "turn a .sarl file, or a window of it, back into a GeoTIFF"),
     "info": ("compress", "say what a .sarl file holds"),
     "train": ("train", "train the model of a codec from its plan"),
-    "evaluate": ("evaluate", "measure codecs on scenes: real bytes and SAR metrics as tidy rows"),
+    "evaluate": ("evaluate", "measure codecs on scenes: bytes of real files and SAR metrics, as tidy rows"),
     "sweep": ("sweep", "run a plan: one experiment per architecture and compression ratio"),
-    "recommend": ("recommend", "the furthest compression that meets your thresholds, of all that was measured"),
+    "recommend": ("recommend", "find the highest measured compression that meets your thresholds"),
     "status": ("status", "say which runs are done, running, failed and missing"),
     "publish": ("publish", "put the finished runs of a plan into the book of a checkout"),
     "cost": ("cost", "memory and time of a plan before it runs"),
@@ -32,7 +32,7 @@ EPILOG = """
 first steps with an image of your own (its samples: complex, amplitude, intensity or db):
   sarlab compress my.tif my.sarl --psnr 30           a file, and back with 'sarlab decompress'
   sarlab evaluate --codecs hyper,jpeg2000 --scenes my.tif --quantity db --out mine.csv
-  sarlab recommend --rows mine.csv --min psnr=30     the furthest of these files that keeps 30 dB
+  sarlab recommend --rows mine.csv --min psnr=30     the highest compression of these files with 30 dB
   sarlab sweep quick --scenes my.tif --quantity db   networks trained on it; then 'sarlab report'
                                                      with the same options shows everything
 
