@@ -1,1 +1,1 @@
-"""What is tried."""
+"""Experiments: run plans, measure networks and codecs, publish tables."""
