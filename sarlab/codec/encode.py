@@ -30,7 +30,7 @@ DEFAULT_TILE = 512
 #: Largest scene, in samples of all bands, that is analyzed as a whole.
 SMALL = 1 << 22
 #: Tolerances of the estimates: octaves of rate, dB of PSNR.
-TOLERANCE = {"bpp": 0.008, "psnr": 0.01}
+TOLERANCE = {"bpp": 0.008, "psnr": 0.02}
 #: A file whose rate is off by more than this share is made again, up to this number of times in all.
 RATE_TOLERANCE, MOST_TRIES = 0.012, 4
 #: Mean number of bytes that end the code of a tile.
@@ -166,33 +166,48 @@ def find_quality(model: TileModel, sample: SceneSample, goal: Goal, near: float 
     if goal.kind == "quality":
         if not low <= goal.value <= high:
             raise CodecError(f"quality {goal.value:g} is outside [{low:g}, {high:g}] of model '{model.name}'")
-        return round(goal.value * QUALITY_UNIT) / QUALITY_UNIT
+        return _stored(goal.value)
     if not sample.coded:
         return (low + high) / 2  # nothing to code: every quality gives the same file
-    grid, octaves = _typical(model), np.log2(RATES)
+    # A rate is searched along the rates that the codec has on Sentinel-1, on which those of other scenes are nearly linear.
+    qualities, scale = np.array([low, high]), np.array([low, high])
+    wanted, slope, score = goal.value, 0.8, sample.psnr
     if goal.kind == "bpp":
-        wanted = math.log2(goal.value)
-        guess = float(np.interp(wanted, octaves, grid)) if near is None else near
-        slope = float(np.interp(guess, grid, np.gradient(octaves, grid)))
+        qualities, scale = _typical_rates(model)
+        wanted, slope = math.log2(goal.value), 1.0
         score = lambda quality: math.log2(8 * sample.bytes(quality) / sample.samples)  # noqa: E731
-    elif goal.kind == "psnr":
-        wanted, guess, slope, score = goal.value, goal.value, 0.8, sample.psnr
-    else:
+    elif goal.kind != "psnr":
         raise CodecError(f"learned codecs meet a quality, a rate or a PSNR, not {goal.text()}")
+
+    def quality_at(place: float) -> float:
+        return _stored(float(np.interp(place, scale, qualities)))
+
+    start = wanted if near is None else float(np.interp(near, qualities, scale))
     try:
-        return solve(
-            score, wanted, (low, high), tolerance=TOLERANCE[goal.kind], step=1 / QUALITY_UNIT, guess=(guess, slope)
-        )
+        place = solve(
+            lambda place: score(quality_at(place)), wanted, (float(scale[0]), float(scale[-1])),
+            tolerance=TOLERANCE[goal.kind], resolution=TOLERANCE[goal.kind], guess=(start, slope),
+        )  # fmt: skip
+        return quality_at(place)
     except OutOfReach as end:
         reached = goal.text(2**end.score if goal.kind == "bpp" else end.score)
         raise CodecError(
-            f"{goal.text()} cannot be reached on this scene: the scale ends at quality {end.quality:g} with {reached}"
+            f"{goal.text()} cannot be reached on this scene: the scale ends at quality {quality_at(end.quality):g} "
+            f"with {reached}"
         ) from None
 
 
-def _typical(model: TileModel) -> tuple[float, ...]:
-    """Qualities of a model at `RATES`: of its codec, or of any if it is not one of this package."""
-    return next((codec.grid for codec in BUILT_IN.values() if codec.model == model.name), BUILT_IN["factorized"].grid)
+def _stored(quality: float) -> float:
+    return round(quality * QUALITY_UNIT) / QUALITY_UNIT
+
+
+def _typical_rates(model: TileModel) -> tuple[np.ndarray, np.ndarray]:
+    """Qualities and log2 of bits per pixel on Sentinel-1: those of the model's codec, or of any."""
+    codecs = {codec.model: codec for codec in BUILT_IN.values()}
+    grid = codecs.get(model.name, BUILT_IN["factorized"]).grid
+    highest = RATES[-1] + (model.highest - grid[-1]) / 6.02
+    rates = [RATES[0] / 256, *RATES, highest]
+    return np.array([model.lowest, *grid, model.highest]), np.log2(rates)
 
 
 class Encoder:
@@ -211,7 +226,7 @@ class Encoder:
         bands, height, width = source.shape
         self.samples, self.radiometric = bands * height * width, radiometric
         small = self.samples <= SMALL
-        self.workers = Workers(1 if small else workers, self.samples)
+        self.workers = Workers(min(workers, 1) if small else workers, self.samples)
         self.source, self.path, self.model = source, model, load_model(model)
         self.tiling = Tiling(height, width, tile, self.model.stride)
         windows = [(0, 0, height, width)] if small else sample_windows(self.tiling)

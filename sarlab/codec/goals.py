@@ -69,6 +69,7 @@ def solve(
     *,
     tolerance: float,
     step: float = 0.0,
+    resolution: float = 0.0,
     guess: tuple[float, float] | None = None,
     scores: dict[float, float] | None = None,
     below: bool = True,
@@ -87,8 +88,8 @@ def solve(
         Qualities, ascending; the first and the last are the ends of the scale.
     tolerance : float
         Of the score.
-    step : float
-        Of the quality; 0 for a continuous scale.
+    step, resolution : float
+        Qualities are multiples of a step, if it is not 0; those nearer than the resolution are not told apart.
     guess : (quality, slope), optional
         Where to begin, and by how much the score rises there with quality.
     scores : dict, optional
@@ -141,7 +142,7 @@ def solve(
         raise OutOfReach(last, at(last))
     if lower is None:
         return upper
-    resolution = max(step, 1e-4 * (end - first) / 2)
+    resolution = max(step, resolution)
     for attempt in range(MOST_TRIALS):
         if met(upper) or met(lower) or upper - lower <= resolution * (1 + 1e-9):
             break
@@ -280,6 +281,7 @@ class Search:
                 sorted({scale.low, *scale.grid, scale.high}),
                 tolerance=TOLERANCE[kind],
                 step=scale.step,
+                resolution=5e-5 * (scale.high - scale.low),
                 scores=scores,
                 below=kind != "max_error_db",
             )

@@ -1,5 +1,6 @@
 """Compressing scenes with learned models: round trips, goals, tiles without seams, regions, exactness, damage."""
 
+import io
 import struct
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from sarlab.codec.api import compress, decompress, describe
 from sarlab.codec.container import StreamReader
 from sarlab.codec.decode import Decoder, decode_one
 from sarlab.codec.encode import Encoder
+from sarlab.codec.goals import Goal
 from sarlab.codec.model_store import FOLDERS, known_codecs, load_model, model_path
 from sarlab.codec.pieces import MemorySource
 from sarlab.errors import BitstreamError, CodecError, SarlabError
@@ -401,6 +403,48 @@ def test_a_models_folder(speckled, tmp_path, monkeypatch):
     (tmp_path / "broken.safetensors").write_bytes(b"no weights")
     with pytest.raises(SarlabError, match="broken"):
         compress(speckled, codec="broken")
+
+
+def test_a_path_is_read(speckled, tmp_path):
+    from sarlab.codec.api import compress_file
+    from sarlab.scenes.readers import read_scene
+    from sarlab.scenes.writers import write_geotiff
+
+    path = tmp_path / "my.tif"
+    write_geotiff(speckled, path)
+    data = sarlab.compress(str(path), codec="klt8", quality=25)
+    assert data == sarlab.compress(path, codec="klt8", quality=25)
+    compress_file(path, tmp_path / "my.sarl", codec="klt8", goal=Goal("quality", 25))
+    assert data == (tmp_path / "my.sarl").read_bytes()
+    assert data == sarlab.compress(read_scene(path), codec="klt8", quality=25)
+    with pytest.raises(SarlabError, match=r"none\.tif"):
+        sarlab.compress(tmp_path / "none.tif")
+
+
+def test_what_is_neither_scene_nor_path_is_refused(speckled):
+    with pytest.raises(CodecError, match="make a scene of it"):
+        sarlab.compress(speckled.data)
+    with pytest.raises(CodecError, match="not dict"):
+        sarlab.compress({})
+
+
+def test_a_small_scene_starts_no_process(speckled, monkeypatch):
+    monkeypatch.setattr("sarlab.codec.workers._prepare", lambda: pytest.fail("a process starts"))
+    compress(speckled, codec="klt8", workers=4)
+
+
+def test_a_rate_takes_few_probes(monkeypatch):
+    from sarlab.scenes.catalog import load_split
+    from sarlab.specs import SceneSpec
+
+    encoder = Encoder(MemorySource(load_split(SceneSpec("bigearthnet")).test[0].band(0)), model_path("klt8"))
+    probes = []
+    quantize = type(encoder.model).quantize
+    monkeypatch.setattr(type(encoder.model), "quantize", lambda *a: probes.append(a[3]) or quantize(*a))
+    for bpp in (0.3, 0.8, 2.0):
+        probes.clear()
+        encoder.write(io.BytesIO(), Goal("bpp", bpp))
+        assert len(probes) <= 5
 
 
 def test_the_package_imports_neither_torch_nor_numpy():
