@@ -26,6 +26,10 @@ from sarlab.scenes.radiometry import Normalizer
 from sarlab.specs import canonical_json
 
 
+#: (top, left, bottom, right): sides of a window that are borders of the scene.
+Borders = tuple[bool, bool, bool, bool]
+
+
 class QuantizedTile(NamedTuple):
     """A quantized latent."""
 

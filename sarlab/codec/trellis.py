@@ -18,10 +18,20 @@ from functools import lru_cache
 
 import numpy as np
 
-from sarlab.codec.lapped.compiled import compiled
+from sarlab.codec.compiled import compiled
 
 #: Parity-check polynomials of the codes by number of states.
-_CODES = {4: (0o5, 0o2), 8: (0o13, 0o4), 16: (0o23, 0o4), 32: (0o45, 0o10), 64: (0o103, 0o24), 128: (0o235, 0o126)}
+_CODES = {
+    4: (0o5, 0o2),
+    8: (0o13, 0o4),
+    16: (0o23, 0o4),
+    32: (0o45, 0o10),
+    64: (0o103, 0o24),
+    128: (0o235, 0o126),
+    256: (0o515, 0o362),
+}
+#: Numbers of states; one state is a plain scalar quantizer.
+STATES = (1, *_CODES)
 #: Magnitudes with a cost of their own; larger ones cost `_BITS_PER_OCTAVE` more for each doubling.
 COSTED, _BITS_PER_OCTAVE = 24, 2.0
 #: Rows of blocks that are searched together.
@@ -35,7 +45,8 @@ _SMALL = 0.75
 @lru_cache(maxsize=8)
 def trellis(states: int) -> tuple[np.ndarray, np.ndarray]:
     """Next state by (state, parity), and preceding state by (state, parity): int64, shape (states, 2)."""
-    length = states.bit_length() - 1
+    if states == 1:
+        return np.zeros((1, 2), np.int64), np.zeros((1, 2), np.int64)
     first, second = _CODES[states]
     after, before = np.zeros((2, states, 2), np.int64)
     for state in range(states):
@@ -43,21 +54,20 @@ def trellis(states: int) -> tuple[np.ndarray, np.ndarray]:
             later = state >> 1 ^ (first >> 1) * (state & 1) ^ (second >> 1) * parity
             after[state, parity] = later
             before[later, parity] = state
-    assert len(np.unique(after)) == states == 1 << length
     return after, before
 
 
 @compiled
-def search(y, active, live, classes, activity, order, costs, offsets, weight, before, k, quantizers):
+def search(y, active, live, classes, activity, order, costs, offsets, weight, before, k, latent):
     """Quantize one band of a tile along the cheapest paths.
 
     Parameters
     ----------
-    y : ndarray of float32, shape (frequencies, h, w)
+    y : ndarray of float32, shape (channels, h, w)
         In fine steps.
     active, live, classes, order
-        See `entropy.put_frequencies`; `order` holds all frequencies.
-    activity : ndarray of uint8, shape (frequencies, h, w)
+        See `sarlab.codec.block_model`; `order` holds all channels.
+    activity : ndarray of uint8, shape (channels, h, w)
         Expected activity of each block.
     costs : ndarray of float32, shape (classes, activities, 2, COSTED)
         Bits of each magnitude, with its sign, in each quantizer.
@@ -66,16 +76,16 @@ def search(y, active, live, classes, activity, order, costs, offsets, weight, be
     weight : float32
         λ: squared fine steps per bit.
     before : ndarray of int64, shape (states, 2)
-    k, quantizers : ndarray of int32 and uint8, shape (frequencies, h, w)
-        Filled in.
+    k, latent : ndarray of int32, shape (channels, h, w)
+        Filled in: integers, and values without offsets in fine steps.
     """
     height, width = active.shape
     states = before.shape[0]
-    frequencies = order[live[order]]
+    channels = order[live[order]]
     most = 0
     for i in range(height):
         most = max(most, active[i].sum())
-    steps = len(frequencies) * most
+    steps = len(channels) * most
     parities = np.empty((steps, states, LANES), np.uint8)
     choices = np.zeros((steps, 4, LANES), np.int32)
     cost = np.zeros((4, LANES), np.float32)
@@ -93,8 +103,8 @@ def search(y, active, live, classes, activity, order, costs, offsets, weight, be
         total[:] = np.inf
         total[0] = 0
         step = 0
-        for frequency in frequencies:
-            of_class = classes[frequency]
+        for channel in channels:
+            of_class = classes[channel]
             for n in range(longest):
                 for lane in range(lanes):
                     if n >= count[lane]:
@@ -102,7 +112,7 @@ def search(y, active, live, classes, activity, order, costs, offsets, weight, be
                         continue
                     i, j = top + lane, place[lane, n]
                     _choose(
-                        abs(y[frequency, i, j]), costs[of_class, activity[frequency, i, j]], offsets[of_class], weight,
+                        abs(y[channel, i, j]), costs[of_class, activity[channel, i, j]], offsets[of_class], weight,
                         lane, cost, choices[step],
                     )  # fmt: skip
                 for state in range(states):
@@ -113,6 +123,9 @@ def search(y, active, live, classes, activity, order, costs, offsets, weight, be
                         odd = total[two, lane] + cost[2 * quantizer + 1, lane]
                         parities[step, state, lane] = odd < even
                         reached[state, lane] = min(even, odd)
+                for lane in range(lanes):
+                    if n >= count[lane]:  # nothing to code: the state stays
+                        reached[:, lane] = total[:, lane]
                 if step & 63 == 63:
                     for lane in range(LANES):
                         least = reached[0, lane]
@@ -128,16 +141,18 @@ def search(y, active, live, classes, activity, order, costs, offsets, weight, be
                 if total[other, lane] < total[state, lane]:
                     state = other
             at = step
-            for frequency in frequencies[::-1]:
+            for channel in channels[::-1]:
                 for n in range(longest - 1, -1, -1):
                     at -= 1
+                    if n >= count[lane]:
+                        continue
                     parity = parities[at, state, lane]
                     state = before[state, parity]
-                    if n < count[lane]:
-                        i, j = top + lane, place[lane, n]
-                        magnitude = choices[at, 2 * (state & 1) + parity, lane]
-                        k[frequency, i, j] = magnitude if y[frequency, i, j] >= 0 else -magnitude
-                        quantizers[frequency, i, j] = state & 1
+                    i, j = top + lane, place[lane, n]
+                    magnitude = choices[at, 2 * (state & 1) + parity, lane]
+                    fine = 2 * magnitude - (state & 1 if magnitude else 0)
+                    k[channel, i, j] = magnitude if y[channel, i, j] >= 0 else -magnitude
+                    latent[channel, i, j] = fine if y[channel, i, j] >= 0 else -fine
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""The lapped transform: blocks of cosines that overlap their neighbors by half, orthonormal and without seams.
+"""The default codec: a lapped transform, blocks of cosines that overlap their neighbors by half, orthonormal and without seams.
 
 The transform is the modulated lapped transform (MLT), also known as MDCT or TDAC, of B×B frequencies per block. At each border
 between two blocks, samples at equal distances from the border are rotated into each other ("folded") by angles that follow from
@@ -20,13 +20,15 @@ Malvar 1990; Princen & Bradley 1986.
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from sarlab.codec.lapped.compiled import compiled
-
-#: (top, left, bottom, right): sides of a window that lie on the borders of the scene.
-Borders = tuple[bool, bool, bool, bool]
+from sarlab.codec.block_model import BlockModel, read_tables
+from sarlab.codec.compiled import compiled
+from sarlab.codec.spectrum import SmoothSpectrum
+from sarlab.codec.tile_model import Borders, model_kinds
 
 
 class LappedTransform:
@@ -71,6 +73,45 @@ class LappedTransform:
 def lapped_transform(size: int) -> LappedTransform:
     """Return the transform of a block size; it is made once."""
     return LappedTransform(size)
+
+
+KIND = "lapped"
+#: Side of a block in samples.
+BLOCK = 32
+#: Upper limits of the zones in which bands are predicted, as a share of the highest frequency.
+ZONES = np.array([0.04, 0.08, 0.13, 0.2, 0.3, 0.45, 0.7])
+#: A preview has one sample for this many along both axes: frequencies below are the low part.
+PREVIEW = 8
+
+
+class LappedModel(BlockModel):
+    """The lapped codec; see `BlockModel` for parameters."""
+
+    stride, analysis_reach, synthesis_reach = BLOCK, BLOCK // 2, 1
+    deviations = SmoothSpectrum(BLOCK)
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self._transform = lapped_transform(BLOCK)
+        frequencies = [(u, v) for u in range(BLOCK) for v in range(BLOCK)]
+        edge = BLOCK // PREVIEW
+        frequencies.sort(key=lambda pair: (max(pair) >= edge, sum(pair), pair))
+        self.order, self.low = np.array([u * BLOCK + v for u, v in frequencies], np.int64), edge * edge
+        radius = np.hypot(*np.meshgrid(*2 * [(np.arange(BLOCK) + 0.5) / BLOCK], indexing="ij"))
+        self.zones = np.searchsorted(ZONES, radius.ravel())
+
+    def transform(self, x: np.ndarray, borders: Borders) -> np.ndarray:
+        return self._transform.forward(x, borders)
+
+    def inverse(self, y_hat: np.ndarray, quality: float, borders: Borders) -> np.ndarray:
+        return self._transform.inverse(y_hat, borders)
+
+
+@model_kinds.register(KIND)
+def load_lapped(path: Path) -> LappedModel:
+    """Read a model's file."""
+    tables, _, values, content_hash = read_tables(path, KIND)
+    return LappedModel(tables, name=values["name"], content_hash=content_hash)
 
 
 @compiled

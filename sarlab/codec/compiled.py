@@ -17,8 +17,3 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return njit(function, cache=True, nogil=True, error_model="numpy")
     except RuntimeError:  # no folder for the machine code can be written
         return njit(function, nogil=True, error_model="numpy")
-
-
-def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile `function` as a part of each compiled function that calls it."""
-    return njit(function, inline="always", error_model="numpy")

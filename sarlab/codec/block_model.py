@@ -1,0 +1,510 @@
+"""Models that code blocks: from the coefficients of a transform to bytes and back.
+
+    y ──/ step──▶ trellis ──▶ k ──adaptive range coder──▶ bytes          class of a channel ◀── its deviation, in the header
+
+A transform turns each block of samples into coefficients, one per *channel*: a frequency of the lapped transform, an axis of a
+KLT, an output of a network. All models share what follows: the deviation of each channel in the header of a file, dependent
+quantization, and contexts made of
+
+- the class of the channel: log2 of its deviation over the step;
+- the activity of the block: the sum of the magnitudes in the channels that are coded before, compared to what their classes let
+  expect, in the block and, with less weight, in its four neighbors;
+- the quantizer that the state of the trellis selects.
+
+Channels are coded one after the other, the most important first, for all blocks of a tile. Those of the *low part* form a stream
+by itself: a preview reads nothing else. Of several bands, the later ones are predicted from the first one as decoded, by a factor
+for each zone of channels; the factors are in the header.
+
+Quality Q sets the step alone: the fine step is `FINE_STEP`·10^(−Q/20) of the normalized range, so Q is close to the PSNR at high
+rates. The latent of a tile is in fine steps: n = 2k − q·sign k for the integer k of quantizer q.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from sarlab.codec import entropy
+from sarlab.codec.compiled import compiled
+from sarlab.codec.spectrum import CLASSES, FINE_STEP, QUALITY_UNIT, UNIT, UNIT_CLASS, Deviations, step_units
+from sarlab.codec.tile_model import Borders, QuantizedTile, TileModel, content_digest
+from sarlab.codec.trellis import COSTED, OFFSETS, STATES, search, trellis
+from sarlab.errors import BitstreamError, ModelError
+
+#: States of the trellis by effort.
+EFFORTS = {"fast": 8, "default": 64, "best": 256}
+#: λ in squared fine steps per bit.
+WEIGHT = 0.26
+#: Channels of a class below this are coded in a tile only if a flag says so; values beyond this many fine steps make it say so.
+FLAGGED, NOTABLE = 10, 1.6
+#: Limits between the activities of blocks, in percent of what is expected, and their number.
+LIMITS = np.array([70, 100, 140], np.int64)
+ACTIVITIES = len(LIMITS) + 1
+#: Contexts of coefficients; those of the flags follow.
+CONTEXTS = CLASSES * ACTIVITIES * 2 * entropy.SLOTS
+#: Magnitudes enter the activity of a block in 1/256; each channel reduces the memory of those before by 1/16.
+_UNIT, _MEMORY = 8, 4
+#: Activity, in magnitudes, that is added to what is found and expected, so that few coefficients say little.
+_PRIOR = 2 << _UNIT
+#: Unit and largest size of the factors by which later bands are predicted.
+FACTOR_UNIT, LARGEST_FACTOR = 1 / 16, 64
+#: Blocks of a sample that determine the side information.
+MOST_BLOCKS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """Constants learned on training scenes; see `sarlab.codec.fit_tables`.
+
+    Parameters
+    ----------
+    probabilities : ndarray of int64, shape (contexts and flags and one context of numbers,)
+        Start of each probability that a decision is 1, in 1/65536.
+    expected : ndarray of int64, shape (classes,)
+        Mean magnitude, in 1/256.
+    offsets : ndarray of float32, shape (classes, 2, OFFSETS)
+        What is added to the magnitude of a reconstruction, in fine steps.
+    """
+
+    probabilities: np.ndarray
+    expected: np.ndarray
+    offsets: np.ndarray
+
+    #: Decisions that the start of a probability is worth.
+    CONFIDENCE: ClassVar[int] = 16
+    SIZE: ClassVar[int] = CONTEXTS + CLASSES + entropy.SLOTS
+
+    def start(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return fresh probabilities and counts for a tile."""
+        return np.repeat(self.probabilities[:, None], 2, 1), np.full(self.SIZE, self.CONFIDENCE, np.uint8)
+
+    def numbers(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return fresh probabilities and counts for side information."""
+        return tuple(part[-entropy.SLOTS :].copy() for part in self.start())  # type: ignore[return-value]
+
+    def costs(self) -> np.ndarray:
+        """Bits of each magnitude with its sign: float32, shape (classes, activities, 2, COSTED)."""
+        one = np.clip(self.probabilities[:CONTEXTS] / 65536, 1e-4, 1 - 1e-4)
+        one = one.reshape(CLASSES, ACTIVITIES, 2, entropy.SLOTS)
+        yes, no = -np.log2(one), -np.log2(1 - one)
+        unary = entropy.UNARY
+        bits = np.zeros((*one.shape[:3], COSTED))
+        for magnitude in range(COSTED):
+            total = yes[..., : min(magnitude, unary)].sum(-1) + (magnitude > 0)
+            if magnitude < unary:
+                total += no[..., magnitude]
+            else:
+                rest = magnitude - unary + 1
+                exponent = rest.bit_length() - 1
+                total += yes[..., unary : unary + exponent].sum(-1) + no[..., unary + exponent]
+                for digit in range(1, min(exponent, 2) + 1):
+                    slot = unary + digit * entropy.EXPONENTS + exponent
+                    total += (yes if rest >> exponent - digit & 1 else no)[..., slot]
+                total += max(exponent - 2, 0)
+            bits[..., magnitude] = total
+        return bits.astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """Side information of a file."""
+
+    #: Of each band: log2 deviation of each channel, in `UNIT` / `PER_OCTAVE` per octave.
+    deviations: tuple[np.ndarray, ...]
+    #: Of each band: factor of each zone by which it is predicted from the first, in `FACTOR_UNIT`.
+    factors: tuple[np.ndarray, ...]
+    #: Of the trellis.
+    states: int
+
+
+class BlockModel(TileModel):
+    """A model that codes the coefficients of blocks.
+
+    Parameters
+    ----------
+    tables : Tables
+    name : str
+    content_hash : bytes
+    states : int
+        Of the trellis when encoding: a power of two; 1 for plain scalar quantization. Files state it.
+
+    Attributes
+    ----------
+    order : ndarray of int64, shape (channels,)
+        Channels in the order of coding.
+    low : int
+        Channels of the low part.
+    deviations : Deviations
+        How a file holds the deviation of each channel.
+    zones : ndarray of int64, shape (channels,)
+        Zone of each channel, for predicting bands.
+    """
+
+    neutral, lowest, highest = 0.5, 0.0, 96.0
+    order: np.ndarray
+    low: int
+    deviations: Deviations
+    zones: np.ndarray
+
+    def __init__(self, tables: Tables, *, name: str, content_hash: bytes, states: int = EFFORTS["default"]):
+        self.tables, self.name, self.hash, self.states = tables, name, content_hash, states
+        self.normalizers = {}
+        self._costs = tables.costs()
+
+    @abstractmethod
+    def transform(self, x: np.ndarray, borders: Borders) -> np.ndarray:
+        """Transform a band of samples around zero: float32, (H, W) → (channels, h, w)."""
+
+    @abstractmethod
+    def inverse(self, y_hat: np.ndarray, quality: float, borders: Borders) -> np.ndarray:
+        """Reconstruct a band from its coefficients: float32, (channels, h, w) → (H, W)."""
+
+    def analyze(self, x: np.ndarray, borders: Borders) -> np.ndarray:
+        return np.stack([self.transform(band - np.float32(self.neutral), borders) for band in x])
+
+    def synthesize(self, latent: np.ndarray, quality: float, side: Side, borders: Borders) -> np.ndarray:
+        y_hat = self.reconstruct(latent, quality, side)
+        return np.stack([self.inverse(band, quality, borders) for band in y_hat]) + np.float32(self.neutral)
+
+    # --- side information -----------------------------------------------------------------------------------------
+
+    def fit_side(self, sample: Sequence[tuple[np.ndarray, np.ndarray]], quality: float) -> bytes:
+        numbers: list[np.ndarray] = []
+        for band in range(sample[0][0].shape[0] if sample else 0):
+            # Blocks that are active in both bands, because the first one predicts the other.
+            both = [(y, active[band] & active[0]) for y, active in sample]
+            first, y = (_columns([y[which][:, mask] for y, mask in both]) for which in (0, band))
+            if band:
+                step = 2 * fine_step(quality)
+                first = np.sign(first) * np.floor(np.abs(first) / step + 0.4) * step
+                factors = self._fit_factors(first, y)
+                numbers.append(factors)
+                y = y - first * (factors * FACTOR_UNIT)[self.zones][:, None]
+            numbers.append(self.deviations.fit(np.square(y).mean(1)))
+        values = np.concatenate(numbers) if numbers else np.zeros(0, np.int64)
+        return bytes([self.states.bit_length() - 1]) + entropy.put_numbers(values, *self.tables.numbers()).tobytes()
+
+    def _fit_factors(self, first: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Least-squares factors of the zones, in `FACTOR_UNIT`."""
+        count = self.zones.max() + 1
+        power, product = (np.bincount(self.zones, (first * other).sum(1), count) for other in (first, y))
+        factors = np.rint(product / np.maximum(power, 1e-12) / FACTOR_UNIT)
+        return np.where(power > 0, np.clip(factors, -LARGEST_FACTOR, LARGEST_FACTOR), 0).astype(np.int64)
+
+    def parse_side(self, side: bytes, bands: int) -> Side:
+        zones, count = int(self.zones.max()) + 1, self.deviations.count
+        values = np.zeros(bands * count + (bands - 1) * zones, np.int64)
+        good = len(side) > 0 and 1 << side[0] in STATES
+        if not good or not entropy.get_numbers(np.frombuffer(side[1:], np.uint8), values, *self.tables.numbers()):
+            raise BitstreamError("the side information is damaged")
+        factors, deviations = [np.zeros(zones, np.int64)], [self.deviations.parse(values[:count])]
+        for start in range(count, len(values), count + zones):
+            factors.append(values[start : start + zones])
+            deviations.append(self.deviations.parse(values[start + zones : start + zones + count]))
+            if np.abs(factors[-1]).max() > LARGEST_FACTOR:
+                raise BitstreamError("the side information is damaged: an impossible prediction")
+        return Side(tuple(deviations), tuple(factors), 1 << side[0])
+
+    @staticmethod
+    def classes(quality: float, side: Side, band: int) -> np.ndarray:
+        """Class of each channel of a band: int64, shape (channels,)."""
+        octaves = (side.deviations[band] - step_units(round(quality * QUALITY_UNIT))) // UNIT
+        return np.clip(octaves + UNIT_CLASS, 0, CLASSES - 1)
+
+    # --- tiles ----------------------------------------------------------------------------------------------------
+
+    def quantize(self, y: np.ndarray, active: np.ndarray, quality: float, side: Side) -> QuantizedTile:
+        latent, live = np.zeros(y.shape, np.int32), np.zeros(y.shape[:2], bool)
+        for band in range(len(y)):
+            classes = self.classes(quality, side, band)
+            scaled = y[band]
+            if side.factors[band].any():
+                scaled = scaled - self._dequantized(latent[0], quality, side, 0) * self._factors(side, band)
+            scaled = scaled * active[band] / np.float32(fine_step(quality))
+            live[band] = (classes >= FLAGGED) | (np.abs(scaled).max((1, 2)) > NOTABLE)
+            magnitudes = (np.abs(scaled) * np.float32(0.5) + np.float32(0.35)).astype(np.int32)
+            activity, k = np.zeros(scaled.shape, np.uint8), np.zeros(scaled.shape, np.int32)
+            _find_activities(magnitudes, active[band], live[band], classes, self.order, self.tables.expected, activity)
+            search(
+                scaled, active[band], live[band], classes, activity, self.order, self._costs, self.tables.offsets,
+                np.float32(WEIGHT), trellis(side.states)[1], k, latent[band],
+            )  # fmt: skip
+        streams = self.code(latent, live, active, quality, side)
+        return QuantizedTile(latent, 8.0 * sum(map(len, streams)), streams)
+
+    def encode(self, quantized: QuantizedTile, active: np.ndarray, quality: float, side: Side) -> bytes:
+        *first, last = quantized.code
+        return b"".join([*(entropy.varint(len(stream)) + stream for stream in first), last])
+
+    def code(
+        self,
+        latent: np.ndarray,
+        live: np.ndarray,
+        active: np.ndarray,
+        quality: float,
+        side: Side,
+        met: list[tuple[np.ndarray, np.ndarray]] | None = None,
+    ) -> list[bytes]:
+        """Code a latent: the streams of the low part, one for each band, then those of the rest.
+
+        Parameters
+        ----------
+        latent : ndarray of int32, shape (bands, channels, h, w)
+        live : ndarray of bool, shape (bands, channels)
+            Channels that are coded.
+        active : ndarray of bool, shape (bands, h, w)
+        met : list, optional
+            Contexts and decisions of each stream are appended.
+        """
+        state = _State(active, side.states)
+        probabilities, counts = self.tables.start()
+        k = np.sign(latent) * ((np.abs(latent) + 1) >> 1)
+        streams = []
+        for channels in (self.order[: self.low], self.order[self.low :]):
+            for band in range(len(k)):
+                decisions = np.empty(entropy.room(k[band][channels]) + len(channels), np.uint32)
+                contexts = np.empty(0 if met is None else len(decisions), np.int32)
+                n = _put_channels(
+                    k[band], active[band], live[band], self.classes(quality, side, band), channels, self.tables.expected,
+                    state.after, *state.of(band), probabilities, counts, decisions, contexts,
+                )  # fmt: skip
+                out = np.empty(2 * n + 8, np.uint8)
+                streams.append(out[: entropy.encode(decisions[:n], out)].tobytes())
+                if met is not None:
+                    met.append((contexts[:n], decisions[:n] >> 16))
+        return streams
+
+    def decode(self, data: bytes, active: np.ndarray, quality: float, side: Side, low: bool = False) -> np.ndarray:
+        """Decode a latent; `low`: the low part alone."""
+        state = _State(active, side.states)
+        probabilities, counts = self.tables.start()
+        latent = np.zeros((len(active), len(self.order), *active.shape[1:]), np.int32)
+        parts = [self.order[: self.low], self.order[self.low :]]
+        for part, channels in enumerate(parts[:1] if low else parts):
+            for band in range(len(active)):
+                stream = data
+                if part == 0 or band < len(active) - 1:
+                    stream, data = entropy.cut(data)
+                if not _get_channels(
+                    np.frombuffer(stream, np.uint8), latent[band], active[band], self.classes(quality, side, band),
+                    channels, self.tables.expected, state.after, *state.of(band), probabilities, counts,
+                ):  # fmt: skip
+                    raise BitstreamError("the entropy-coded data is damaged")
+        return latent
+
+    # --- reconstruction -------------------------------------------------------------------------------------------
+
+    def reconstruct(self, latent: np.ndarray, quality: float, side: Side) -> np.ndarray:
+        """Reconstruct the coefficients of a latent: float32, same shape."""
+        y_hat = np.stack([self._dequantized(part, quality, side, band) for band, part in enumerate(latent)])
+        for band in range(1, len(latent)):
+            if side.factors[band].any():
+                y_hat[band] += y_hat[0] * self._factors(side, band)
+        return y_hat
+
+    def _dequantized(self, latent: np.ndarray, quality: float, side: Side, band: int) -> np.ndarray:
+        y_hat = np.empty(latent.shape, np.float32)
+        _dequantize(
+            latent, self.classes(quality, side, band), self.tables.offsets, np.float32(fine_step(quality)), y_hat
+        )
+        return y_hat
+
+    def _factors(self, side: Side, band: int) -> np.ndarray:
+        return (side.factors[band] * FACTOR_UNIT)[self.zones].astype(np.float32)[:, None, None]
+
+
+def _columns(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Columns of all parts, at most `MOST_BLOCKS`; a column of zeros if there is none."""
+    y = np.concatenate(parts, 1)
+    y = y[:, :: -(-y.shape[1] // MOST_BLOCKS) or 1]
+    return y.astype(np.float64) if y.size else np.zeros((len(y), 1))
+
+
+def fine_step(quality: float) -> float:
+    """Fine step in normalized units."""
+    return FINE_STEP * 10 ** (-quality / 20)
+
+
+class _State:
+    """State of the coder between the streams of a tile."""
+
+    def __init__(self, active: np.ndarray, states: int):
+        bands, height, width = active.shape
+        self.after = trellis(states)[0]
+        self._states, self._sums = np.zeros((bands, height), np.int64), np.zeros((bands, height, width), np.int64)
+        self._memory = np.zeros((bands, 1), np.int64)
+
+    def of(self, band: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self._states[band], self._sums[band], self._memory[band]
+
+
+@compiled
+def _dequantize(latent, classes, offsets, fine, y_hat):
+    for channel in range(latent.shape[0]):
+        offset = offsets[classes[channel]]
+        for i in range(latent.shape[1]):
+            for j in range(latent.shape[2]):
+                size = abs(latent[channel, i, j])
+                value = np.float32(0)
+                if size:
+                    quantizer = size & 1
+                    value = (np.float32(size) + offset[quantizer, min((size + quantizer) >> 1, OFFSETS) - 1]) * fine
+                y_hat[channel, i, j] = value if latent[channel, i, j] > 0 else -value
+
+
+def read_tables(path: Path, kind: str) -> tuple[Tables, dict[str, np.ndarray], dict[str, Any], bytes]:
+    """Read the file of a block model: its tables, all its arrays, its description, and its hash. It is not trusted."""
+    try:
+        with safe_open(path, "numpy") as file:
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a mapping)
+            values = json.loads((file.metadata() or {})["sarlab"])
+        tables = Tables(*(arrays[name].astype(kind) for name, kind in _TABLE_TYPES.items()))
+        if values["kind"] != kind or not isinstance(values["name"], str):
+            raise ValueError(f"it is of kind {values['kind']}")
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise ModelError(f"{path} is damaged or no model of kind '{kind}' ({error})") from None
+    shapes = (Tables.SIZE,), (CLASSES,), (CLASSES, 2, OFFSETS)
+    if (tables.probabilities.shape, tables.expected.shape, tables.offsets.shape) != shapes:
+        raise ModelError(f"{path}: tables of wrong sizes")
+    if not (tables.probabilities.min() > 0 and tables.probabilities.max() < 65536 and tables.expected.min() > 0):
+        raise ModelError(f"{path}: probabilities or magnitudes out of range")
+    return tables, arrays, values, content_digest(arrays, values)
+
+
+def write_tables(path: Path, kind: str, tables: Tables, values: Mapping[str, Any], **arrays: np.ndarray) -> None:
+    """Write the file of a block model."""
+    from safetensors.numpy import save_file
+
+    from sarlab.files import replacing
+
+    stored = {"probabilities": "uint16", "expected": "int32", "offsets": "float32"}
+    found = {name: np.ascontiguousarray(getattr(tables, name).astype(dtype)) for name, dtype in stored.items()}
+    with replacing(path) as temporary:
+        save_file({**found, **arrays}, temporary, metadata={"sarlab": json.dumps({"kind": kind, **values})})
+
+
+_TABLE_TYPES = {"probabilities": "int64", "expected": "int64", "offsets": "float32"}
+
+
+# --- compiled -----------------------------------------------------------------------------------------------------------
+
+
+@compiled
+def _activity(sums, expected, i, j):
+    """Activity of a block: 0 if its magnitudes fall short of what is expected, `ACTIVITIES` − 1 if they exceed it by far."""
+    height, width = sums.shape
+    found = 4 * sums[i, j] + sums[max(i - 1, 0), j] + sums[min(i + 1, height - 1), j]
+    found += sums[i, max(j - 1, 0)] + sums[i, min(j + 1, width - 1)]
+    found, expected = 100 * (found + _PRIOR), 8 * expected + _PRIOR
+    activity = 0
+    while activity < ACTIVITIES - 1 and found > LIMITS[activity] * expected:
+        activity += 1
+    return activity
+
+
+@compiled
+def _context(of_class, activity, quantizer):
+    return ((of_class * ACTIVITIES + activity) * 2 + quantizer) * entropy.SLOTS
+
+
+@compiled
+def _put_channels(
+    k, active, live, classes, order, expected, after, states, sums, memory, probabilities, counts, decisions, contexts
+):
+    """List the decisions of the channels `order` of one band of a tile; returns their number.
+
+    Parameters
+    ----------
+    k : ndarray of int32, shape (channels, h, w)
+    active : ndarray of bool, shape (h, w)
+        Blocks that are coded.
+    live : ndarray of bool, shape (channels,)
+        Channels that are coded; all those of a class from `FLAGGED` on.
+    classes, order, expected : ndarray of int64
+        Class of each channel; channels to code; mean magnitude of each class in 1/256.
+    after : ndarray of int64, shape (states, 2)
+        Next state of the trellis, by parity; the lowest bit of a state is its quantizer.
+    states, sums, memory : ndarray of int64, shapes (h,), (h, w), (1,)
+        State of the trellis of each row of blocks, magnitudes found and expected; all change.
+    probabilities, counts : ndarray of int64 (contexts, 2) and uint8 (contexts,)
+        Change.
+    decisions, contexts : ndarray of uint32 and int32
+        Filled in; `contexts` only if it is not empty, with −1 for decisions that are not modeled.
+    """
+    n = 0
+    before = np.empty_like(sums)
+    for channel in order:
+        of_class = classes[channel]
+        if of_class < FLAGGED:
+            flag = 1 if live[channel] else 0
+            n = entropy.put_decision(probabilities, counts, CONTEXTS + of_class, flag, decisions, contexts, n)
+            if not flag:
+                continue
+        before[:] = sums
+        for i in range(k.shape[1]):
+            state = states[i]
+            for j in range(k.shape[2]):
+                if not active[i, j]:
+                    continue
+                value = np.int64(k[channel, i, j])
+                context = _context(of_class, _activity(before, memory[0], i, j), state & 1)
+                n = entropy.put_value(probabilities, counts, context, value, decisions, contexts, n)
+                state = after[state, value & 1]
+                sums[i, j] += (abs(value) << _UNIT) - (sums[i, j] >> _MEMORY)
+            states[i] = state
+        memory[0] += expected[of_class] - (memory[0] >> _MEMORY)
+    return n
+
+
+@compiled
+def _get_channels(data, latent, active, classes, order, expected, after, states, sums, memory, probabilities, counts):
+    """Invert `_put_channels`: fill in the latent; False if the data is damaged."""
+    decoder = entropy.open_decoder(data)
+    before = np.empty_like(sums)
+    for channel in order:
+        of_class = classes[channel]
+        if of_class < FLAGGED and not entropy.get_decision(decoder, data, probabilities, counts, CONTEXTS + of_class):
+            continue
+        before[:] = sums
+        for i in range(active.shape[0]):
+            state = states[i]
+            for j in range(active.shape[1]):
+                if not active[i, j]:
+                    continue
+                context = _context(of_class, _activity(before, memory[0], i, j), state & 1)
+                value = entropy.get_value(decoder, data, probabilities, counts, context)
+                if value == entropy.DAMAGED:
+                    return False
+                latent[channel, i, j] = 2 * value - (state & 1) * ((value > 0) - (value < 0))
+                state = after[state, value & 1]
+                sums[i, j] += (abs(value) << _UNIT) - (sums[i, j] >> _MEMORY)
+            states[i] = state
+        memory[0] += expected[of_class] - (memory[0] >> _MEMORY)
+        if decoder[2] > data.size + 8:
+            return False
+    return True
+
+
+@compiled
+def _find_activities(magnitudes, active, live, classes, order, expected, found):
+    """Fill in the activity of the block of each coefficient, as the coder will find it if these magnitudes are coded."""
+    sums = np.zeros(magnitudes.shape[1:], np.int64)
+    before = np.empty_like(sums)
+    memory = np.int64(0)
+    for channel in order:
+        if not live[channel]:
+            continue
+        before[:] = sums
+        for i in range(sums.shape[0]):
+            for j in range(sums.shape[1]):
+                if active[i, j]:
+                    found[channel, i, j] = _activity(before, memory, i, j)
+                    sums[i, j] += (np.int64(magnitudes[channel, i, j]) << _UNIT) - (sums[i, j] >> _MEMORY)
+        memory += expected[classes[channel]] - (memory >> _MEMORY)
