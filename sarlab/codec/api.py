@@ -22,7 +22,7 @@ from sarlab.codec.tiles import Window
 from sarlab.errors import BitstreamError, CodecError, SarlabError
 from sarlab.scenes.scene import Scene
 
-DEFAULT_CODEC = "hyper"
+DEFAULT_CODEC = "lapped"
 #: About half a bit per pixel on Sentinel-1.
 DEFAULT_QUALITY = 28.0
 
@@ -55,19 +55,19 @@ def compress(
     scene : Scene or path
         Of any quantity; of a complex scene the intensity is kept. A path is read as `compress_file` does.
     codec : str
-        ``"hyper"``, ``"factorized"``, ``"klt8"``, or the path of a model's weights.
+        ``"lapped"``, ``"factorized"``, ``"klt8"``, or the path of a model's file.
     quality, bpp, psnr : float, optional
-        At most one. Quality is the PSNR of the quantizer alone in dB; for ``hyper``, that of the quantizer whose price
-        per bit the encoder uses. bpp counts the whole file, per pixel and band, and is met within 3 %. psnr is that of
-        dB samples within the clip range of the normalizers.
+        At most one. Quality is the PSNR at high rates, in dB, and sets the step. bpp counts the whole file, per pixel and
+        band, and is met within 1.2 %. psnr is that of samples in dB with a peak of 30 dB: a root mean square error of
+        30·10^(−psnr/20) dB.
     tile : int
         Side of a tile in samples: a multiple of 64 up to 1024. Windows are decoded by tiles.
     workers : int
-        Processes for a large scene; 0 for all processors if that is worth it.
+        Threads for a large scene; 0 for all processors.
     metadata : bool
         Keep names, tags and georeference.
     radiometric : bool
-        Store 13 bytes per band that make radiometric decoding exact for this scene.
+        Store 13 bytes per band that correct the mean intensity of decoded samples for this scene.
 
     Raises
     ------
@@ -105,7 +105,6 @@ def decompress(
     workers: int = 1,
     model: str | Path | None = None,
     radiometric: bool = False,
-    despeckled: bool = False,
 ) -> Scene:
     """Decompress the bytes of a ``.sarl`` file.
 
@@ -115,13 +114,11 @@ def decompress(
     window : (row, column, height, width), optional
         Decode this part only; no more tiles are read than it needs.
     workers : int
-        Processes; 0 for all processors if that is worth it.
+        Threads; 0 for all processors.
     model : path, optional
         Weights of the model, if they are in none of the known folders.
     radiometric : bool
         Correct the bias of mean intensity that decoding in dB leaves; costs a little PSNR.
-    despeckled : bool
-        Estimate the reflectivity behind the speckle instead of the recorded samples; excludes `radiometric`.
 
     Returns
     -------
@@ -134,9 +131,7 @@ def decompress(
         Damaged, truncated, foreign or unknown input.
     """
     with StreamReader(data) as reader:
-        return Decoder(reader, workers=workers, model=model, radiometric=radiometric, despeckled=despeckled).scene(
-            window
-        )
+        return Decoder(reader, workers=workers, model=model, radiometric=radiometric).scene(window)
 
 
 def compress_file(
@@ -180,7 +175,6 @@ def decompress_file(
     cog: bool = False,
     model: str | Path | None = None,
     radiometric: bool = False,
-    despeckled: bool = False,
     force: bool = False,
 ) -> None:
     """Decompress a ``.sarl`` file of any size to a GeoTIFF in bounded memory.
@@ -191,7 +185,7 @@ def decompress_file(
 
     refuse_existing(target, force)
     with StreamReader(source) as reader:
-        decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric, despeckled=despeckled)
+        decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric)
         like = decoder.like(Path(target).stem)
         bands, height, width = decoder.header.shape
         window = window or (0, 0, height, width)
@@ -227,7 +221,8 @@ def describe(source: str | Path | bytes) -> dict[str, Any]:
             "dtype": header.dtype,
             "nodata": header.nodata,
             "native_bits": header.native_bits,
-            "normalizers": None if header.normalizers is None else [list(pair) for pair in header.normalizers],
+            "centers_db": list(header.centers),
+            "radiometric": bool(header.radiometry),
             "tile": header.tile,
             "tiles": len(reader.lengths),
             "bytes": reader.size,
@@ -289,7 +284,7 @@ class LearnedCodec:
 
     def available(self) -> Availability:
         """Check if the codec works here."""
-        for package in ("torch", "constriction"):
+        for package in ("numba", "safetensors"):
             try:
                 importlib.import_module(package)
             except Exception as error:

@@ -147,7 +147,7 @@ class BlockModel(TileModel):
         Zone of each channel, for predicting bands.
     """
 
-    neutral, lowest, highest = 0.5, 0.0, 96.0
+    lowest, highest = 0.0, 96.0
     order: np.ndarray
     low: int
     deviations: Deviations
@@ -155,23 +155,22 @@ class BlockModel(TileModel):
 
     def __init__(self, tables: Tables, *, name: str, content_hash: bytes, states: int = EFFORTS["default"]):
         self.tables, self.name, self.hash, self.states = tables, name, content_hash, states
-        self.normalizers = {}
         self._costs = tables.costs()
 
     @abstractmethod
     def transform(self, x: np.ndarray, borders: Borders) -> np.ndarray:
-        """Transform a band of samples around zero: float32, (H, W) → (channels, h, w)."""
+        """Transform a band of normalized samples: float32, (H, W) → (channels, h, w)."""
 
     @abstractmethod
     def inverse(self, y_hat: np.ndarray, quality: float, borders: Borders) -> np.ndarray:
         """Reconstruct a band from its coefficients: float32, (channels, h, w) → (H, W)."""
 
     def analyze(self, x: np.ndarray, borders: Borders) -> np.ndarray:
-        return np.stack([self.transform(band - np.float32(self.neutral), borders) for band in x])
+        return np.stack([self.transform(band, borders) for band in x])
 
     def synthesize(self, latent: np.ndarray, quality: float, side: Side, borders: Borders) -> np.ndarray:
         y_hat = self.reconstruct(latent, quality, side)
-        return np.stack([self.inverse(band, quality, borders) for band in y_hat]) + np.float32(self.neutral)
+        return np.stack([self.inverse(band, quality, borders) for band in y_hat])
 
     # --- side information -----------------------------------------------------------------------------------------
 

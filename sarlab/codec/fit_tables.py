@@ -52,7 +52,7 @@ def fit_tables(
     *,
     rounds: int = ROUNDS,
     qualities: Iterable[float] = QUALITIES,
-    progress: Callable[[str], None] = lambda text: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Tables:
     """Learn the constants.
 
@@ -64,13 +64,12 @@ def fit_tables(
         Normalized samples, without gaps; sides are cut to multiples of the block.
     rounds : int
     qualities : iterable of float
-    progress : callable
+    say : callable
         Called with a line after each round.
     """
     tables = initial_tables()
     whole = (True, True, True, True)
-    model = make(tables)
-    side = model.stride
+    model, side = make(tables), make(tables).stride
     latents = [
         model.analyze(scene[:, : scene.shape[1] // side * side, : scene.shape[2] // side * side], whole)
         for scene in scenes
@@ -83,7 +82,7 @@ def fit_tables(
             for quality in qualities:
                 record.add(model, y, active, float(quality))
         tables = record.tables(tables)
-        progress(f"round {number + 1} of {rounds}: {record.bytes} bytes")
+        say(f"round {number + 1} of {rounds}: {record.bytes} bytes")
     return tables
 
 

@@ -87,7 +87,7 @@ PREVIEW = 8
 class LappedModel(BlockModel):
     """The lapped codec; see `BlockModel` for parameters."""
 
-    stride, analysis_reach, synthesis_reach = BLOCK, BLOCK // 2, 1
+    channels, stride, analysis_reach, synthesis_reach = BLOCK**2, BLOCK, BLOCK // 2, 1
     deviations = SmoothSpectrum(BLOCK)
 
     def __init__(self, *args: Any, **options: Any):

@@ -19,12 +19,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sarlab.codec.rangecoder import RangeDecoder, RangeEncoder
-from sarlab.errors import CodecError, ModelError
+from sarlab.errors import ModelError
 from sarlab.registry import Registry
-from sarlab.scenes.radiometry import Normalizer
 from sarlab.specs import canonical_json
-
 
 #: (top, left, bottom, right): sides of a window that are borders of the scene.
 Borders = tuple[bool, bool, bool, bool]
@@ -48,23 +45,21 @@ class TileModel(ABC):
     name: str
     #: 8 bytes; a file decodes with the same model only.
     hash: bytes
+    #: Channels of the latent.
+    channels: int
     #: Samples per latent position and axis.
     stride: int
     #: Samples around its own block that a latent position depends on.
     analysis_reach: int
     #: Latent positions around its own that a sample depends on.
     synthesis_reach: int
-    #: Normalized level whose latent is zero.
-    neutral: float
-    #: By band; files need not store them.
-    normalizers: dict[str, Normalizer]
     #: Range of quality.
     lowest: float
     highest: float
 
     @abstractmethod
-    def analyze(self, x: np.ndarray) -> np.ndarray:
-        """Transform normalized samples to a latent: float32, independent of quality.
+    def analyze(self, x: np.ndarray, borders: Borders) -> np.ndarray:
+        """Transform normalized samples of a window to a latent: float32, independent of quality.
 
         (bands, H, W) → (bands, channels, H/stride, W/stride)
         """
@@ -82,46 +77,20 @@ class TileModel(ABC):
         """Quantize a latent, (bands, channels, h, w), and estimate the size of its code."""
 
     @abstractmethod
-    def encode(
-        self, encoder: RangeEncoder, quantized: QuantizedTile, active: np.ndarray, quality: float, side: Any
-    ) -> None:
-        """Append the code of a quantized tile."""
+    def encode(self, quantized: QuantizedTile, active: np.ndarray, quality: float, side: Any) -> bytes:
+        """Code a quantized tile."""
 
     @abstractmethod
-    def decode(self, decoder: RangeDecoder, active: np.ndarray, quality: float, side: Any) -> np.ndarray:
+    def decode(self, data: bytes, active: np.ndarray, quality: float, side: Any) -> np.ndarray:
         """Decode a latent: int32, (bands, channels, h, w), zero at columns that are not active (bands, h, w)."""
 
     @abstractmethod
-    def synthesize(self, latent: np.ndarray, quality: float) -> np.ndarray:
+    def synthesize(self, latent: np.ndarray, quality: float, side: Any, borders: Borders) -> np.ndarray:
         """Reconstruct normalized samples: (bands, channels, h, w) → (bands, h·stride, w·stride), float32."""
 
-    def correction(self, latent: np.ndarray, quality: float, side: Any) -> np.ndarray:
-        """dB to add to decoded samples for an unbiased mean intensity: float32, (bands, h·stride, w·stride)."""
-        raise CodecError(f"model '{self.name}' has no bias correction; decode without --radiometric")
-
-    def despeckled(self, latent: np.ndarray, quality: float) -> np.ndarray:
-        """Estimate the normalized reflectivity; same shapes as `synthesize`."""
-        raise CodecError(f"model '{self.name}' cannot estimate the reflectivity; decode without --despeckled")
-
-    def radiometry_size(self, bands: int) -> int:
-        """Bytes that `fit_radiometry` returns."""
-        raise CodecError(f"model '{self.name}' stores no radiometry; compress without --radiometric")
-
-    def fit_radiometry(
-        self, sample: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, Any]], widths: np.ndarray, quality: float
-    ) -> bytes:
-        """Compute side information that makes `correction` exact.
-
-        Parameters
-        ----------
-        sample : sequence of (latent, x, valid, place)
-            Quantized latent; normalized original samples and their mask, (bands, H, W); and their place (two slices) in
-            what the latent decodes to.
-        widths : ndarray, shape (bands,)
-            dB per normalized unit.
-        quality : float
-        """
-        raise NotImplementedError
+    def no_latent(self, bands: int, height: int, width: int) -> np.ndarray:
+        """The latent of a tile without coded samples."""
+        return np.zeros((bands, self.channels, height, width), np.int32)
 
 
 class Costs(NamedTuple):

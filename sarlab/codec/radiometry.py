@@ -1,9 +1,9 @@
-"""Exact radiometry in a few bytes: what a file says about the bias of its own decoded means, by level.
+"""Exact radiometry in a few bytes: curves that correct the mean intensity of decoded samples, by level.
 
-The decoder's learned correction is right on average, not on every scene. An encoder can decode what it has coded, so it can say
-what is still missing: one curve for each band, piecewise linear in the decoded level of a place, that makes the sum of intensity
-under each of its knots the original's, and then those of dark, dim, light and bright ground. The second is another thing where
-much is lost, because ground that was dark is then not decoded as dark: what is right at every decoded level is too bright on it.
+A codec of least squared error in dB lowers the mean intensity where it removes speckle. An encoder knows what its decoder finds, so
+it can store what is missing: for each band a curve, piecewise linear in the local mean of the decoded samples, that makes the sum of
+intensity under each of its knots that of the original, and then those of dark, dim, light and bright ground. The second step matters
+at low rates, where ground that was dark is not decoded as dark.
 
     curve = lowest level, highest level (int16, 1/1024 of the normalized range), fineness e (uint8), 8 values (int8, 1/(40·2^e) dB)
 """
@@ -11,19 +11,27 @@ much is lost, because ground that was dark is then not decoded as dark: what is 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import uniform_filter
 
+from sarlab.codec.levels import WIDTH
 from sarlab.errors import BitstreamError
+from sarlab.scenes.radiometry import local_mean
 
 KNOTS = 8
+#: Limits between dark, dim, light and bright ground, as shares of the samples.
+QUARTERS = (0.25, 0.5, 0.75)
 #: Units of a level per normalized unit, and of a value per dB at fineness 0.
 LEVEL_UNIT, VALUE_UNIT = 1024, 40
 #: Each step halves the unit of values.
 FINEST = 5
-#: Bytes of one band's curve.
-SIZE = 5 + KNOTS
+#: Bytes of the curve of one band.
+CURVE_SIZE = 5 + KNOTS
+#: Side of the window whose mean is the level of a place, in samples; that of the mean that tells classes of ground apart.
+LEVEL_WINDOW, GROUND_WINDOW = 25, 25
 _PACKING = struct.Struct(f"<hhB{KNOTS}b")
 #: Sums are kept by steps of this share of a knot's distance, and fitted in at most so many rounds, to so many dB.
 _BINS, _ROUNDS, _SMALL = 64, 200, 1e-4
@@ -63,27 +71,65 @@ class LevelCurve:
         return below, place - below
 
     def pack(self) -> bytes:
-        """The curve in `SIZE` bytes."""
+        """The curve in `CURVE_SIZE` bytes."""
         return _PACKING.pack(self.low, self.high, self.fineness, *(int(v) for v in self.values))
 
 
 def unpack_curves(side: bytes, bands: int) -> tuple[LevelCurve, ...]:
-    """Curves of all bands.
+    """Curves of all bands; none if the file has none.
 
     Raises
     ------
     BitstreamError
         For any other number of bytes, knots without distance, or an unknown fineness.
     """
-    if len(side) != bands * SIZE:
-        raise BitstreamError(f"the header is damaged: {len(side)} bytes of side information, not {bands * SIZE}")
+    if not side:
+        return ()
+    if len(side) != bands * CURVE_SIZE:
+        raise BitstreamError(f"the header is damaged: {len(side)} bytes of curves, not {bands * CURVE_SIZE}")
     curves = []
     for band in range(bands):
-        low, high, fineness, *values = _PACKING.unpack_from(side, band * SIZE)
+        low, high, fineness, *values = _PACKING.unpack_from(side, band * CURVE_SIZE)
         if low >= high or fineness > FINEST:
             raise BitstreamError("the header is damaged: levels without distance, or values too fine")
         curves.append(LevelCurve(low, high, np.array(values), fineness))
     return tuple(curves)
+
+
+def correction(x_hat: np.ndarray, curves: Sequence[LevelCurve]) -> np.ndarray:
+    """Correction of decoded normalized samples: float32, (bands, H, W)."""
+    levels = _levels(x_hat)
+    return np.stack([curve(level) for curve, level in zip(curves, levels, strict=True)]) / np.float32(WIDTH)
+
+
+def fit_curves(sample: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray, tuple[slice, slice]]]) -> bytes:
+    """Fit the curves of all bands, and pack them.
+
+    Parameters
+    ----------
+    sample : iterable of (x, x_hat, coded, place)
+        Normalized samples and their mask, (bands, H, W); decoded samples with a margin; place of the samples in those.
+    """
+    looked: list[list[list[np.ndarray]]] = []
+    for x, x_hat, coded, place in sample:
+        levels = _levels(x_hat)
+        looked = looked or [[[], [], [], []] for _ in x]
+        for band, parts in enumerate(looked):
+            at = coded[band]
+            ground = local_mean(10 ** (WIDTH / 10 * x[band].astype(np.float64)), at, GROUND_WINDOW)
+            found = WIDTH * x[band], WIDTH * x_hat[band][place], levels[band][place], ground
+            for part, values in zip(parts, found, strict=True):
+                part.append(values[at])
+    curves = []
+    for original, decoded, level, ground in ([np.concatenate(part) for part in parts] for parts in looked):
+        classes = np.searchsorted(np.quantile(ground, QUARTERS), ground) if ground.size else ground.astype(int)
+        curves.append(fit_curve(original, decoded, level, classes))
+    return b"".join(curve.pack() for curve in curves)
+
+
+def _levels(x_hat: np.ndarray) -> np.ndarray:
+    """Local means of decoded samples: float32, same shape."""
+    return uniform_filter(x_hat, (0, LEVEL_WINDOW, LEVEL_WINDOW), mode="nearest")
 
 
 def fit_curve(original: np.ndarray, decoded: np.ndarray, level: np.ndarray, classes: np.ndarray) -> LevelCurve:
