@@ -145,6 +145,8 @@ class BlockModel(TileModel):
         How a file holds the deviation of each channel.
     zones : ndarray of int64, shape (channels,)
         Zone of each channel, for predicting bands.
+    absent : ndarray of uint8, shape (channels,)
+        Flags (see `sarlab.codec.tiles.active_flags`) of the blocks at the borders of a scene that lack the channel.
     """
 
     lowest, highest = 0.0, 96.0
@@ -152,6 +154,7 @@ class BlockModel(TileModel):
     low: int
     deviations: Deviations
     zones: np.ndarray
+    absent: np.ndarray
 
     def __init__(self, tables: Tables, *, name: str, content_hash: bytes, states: int = EFFORTS["default"]):
         self.tables, self.name, self.hash, self.states = tables, name, content_hash, states
@@ -178,15 +181,17 @@ class BlockModel(TileModel):
         numbers: list[np.ndarray] = []
         for band in range(sample[0][0].shape[0] if sample else 0):
             # Blocks that are active in both bands, because the first one predicts the other.
-            both = [(y, active[band] & active[0]) for y, active in sample]
-            first, y = (_columns([y[which][:, mask] for y, mask in both]) for which in (0, band))
+            both = [(y, active[band], active[band] & active[0] & 1 > 0) for y, active in sample]
+            first, y = (_columns([y[which][:, mask] for y, _, mask in both]) for which in (0, band))
+            flags = _columns([active[None, mask] for _, active, mask in both]).astype(np.uint8)
+            present = (flags & self.absent[:, None]) == 0
             if band:
                 step = 2 * fine_step(quality)
                 first = np.sign(first) * np.floor(np.abs(first) / step + 0.4) * step
                 factors = self._fit_factors(first, y)
                 numbers.append(factors)
                 y = y - first * (factors * FACTOR_UNIT)[self.zones][:, None]
-            numbers.append(self.deviations.fit(np.square(y).mean(1)))
+            numbers.append(self.deviations.fit(np.square(y * present).sum(1) / np.maximum(present.sum(1), 1)))
         values = np.concatenate(numbers) if numbers else np.zeros(0, np.int64)
         return bytes([self.states.bit_length() - 1]) + entropy.put_numbers(values, *self.tables.numbers()).tobytes()
 
@@ -226,13 +231,15 @@ class BlockModel(TileModel):
             scaled = y[band]
             if side.factors[band].any():
                 scaled = scaled - self._dequantized(latent[0], quality, side, 0) * self._factors(side, band)
-            scaled = scaled * active[band] / np.float32(fine_step(quality))
+            scaled = scaled * (active[band] & 1) / np.float32(fine_step(quality))
             live[band] = (classes >= FLAGGED) | (np.abs(scaled).max((1, 2)) > NOTABLE)
             magnitudes = (np.abs(scaled) * np.float32(0.5) + np.float32(0.35)).astype(np.int32)
             activity, k = np.zeros(scaled.shape, np.uint8), np.zeros(scaled.shape, np.int32)
-            _find_activities(magnitudes, active[band], live[band], classes, self.order, self.tables.expected, activity)
+            _find_activities(
+                magnitudes, active[band], self.absent, live[band], classes, self.order, self.tables.expected, activity
+            )
             search(
-                scaled, active[band], live[band], classes, activity, self.order, self._costs, self.tables.offsets,
+                scaled, active[band], self.absent, live[band], classes, activity, self.order, self._costs, self.tables.offsets,
                 np.float32(WEIGHT), trellis(side.states)[1], k, latent[band],
             )  # fmt: skip
         streams = self.code(latent, live, active, quality, side)
@@ -258,7 +265,7 @@ class BlockModel(TileModel):
         latent : ndarray of int32, shape (bands, channels, h, w)
         live : ndarray of bool, shape (bands, channels)
             Channels that are coded.
-        active : ndarray of bool, shape (bands, h, w)
+        active : ndarray of uint8, shape (bands, h, w)
         met : list, optional
             Contexts and decisions of each stream are appended.
         """
@@ -271,7 +278,8 @@ class BlockModel(TileModel):
                 decisions = np.empty(entropy.room(k[band][channels]) + len(channels), np.uint32)
                 contexts = np.empty(0 if met is None else len(decisions), np.int32)
                 n = _put_channels(
-                    k[band], active[band], live[band], self.classes(quality, side, band), channels, self.tables.expected,
+                    k[band], active[band], self.absent, live[band], self.classes(quality, side, band), channels,
+                    self.tables.expected,
                     state.after, *state.of(band), probabilities, counts, decisions, contexts,
                 )  # fmt: skip
                 out = np.empty(2 * n + 8, np.uint8)
@@ -292,7 +300,8 @@ class BlockModel(TileModel):
                 if part == 0 or band < len(active) - 1:
                     stream, data = entropy.cut(data)
                 if not _get_channels(
-                    np.frombuffer(stream, np.uint8), latent[band], active[band], self.classes(quality, side, band),
+                    np.frombuffer(stream, np.uint8), latent[band], active[band], self.absent,
+                    self.classes(quality, side, band),
                     channels, self.tables.expected, state.after, *state.of(band), probabilities, counts,
                 ):  # fmt: skip
                     raise BitstreamError("the entropy-coded data is damaged")
@@ -415,15 +424,31 @@ def _context(of_class, activity, quantizer):
 
 @compiled
 def _put_channels(
-    k, active, live, classes, order, expected, after, states, sums, memory, probabilities, counts, decisions, contexts
+    k,
+    flags,
+    absent,
+    live,
+    classes,
+    order,
+    expected,
+    after,
+    states,
+    sums,
+    memory,
+    probabilities,
+    counts,
+    decisions,
+    contexts,
 ):
     """List the decisions of the channels `order` of one band of a tile; returns their number.
 
     Parameters
     ----------
     k : ndarray of int32, shape (channels, h, w)
-    active : ndarray of bool, shape (h, w)
-        Blocks that are coded.
+    flags : ndarray of uint8, shape (h, w)
+        See `sarlab.codec.tiles.active_flags`.
+    absent : ndarray of uint8, shape (channels,)
+        Flags of the blocks that do not have the channel.
     live : ndarray of bool, shape (channels,)
         Channels that are coded; all those of a class from `FLAGGED` on.
     classes, order, expected : ndarray of int64
@@ -450,7 +475,7 @@ def _put_channels(
         for i in range(k.shape[1]):
             state = states[i]
             for j in range(k.shape[2]):
-                if not active[i, j]:
+                if not flags[i, j] & 1 or flags[i, j] & absent[channel]:
                     continue
                 value = np.int64(k[channel, i, j])
                 context = _context(of_class, _activity(before, memory[0], i, j), state & 1)
@@ -463,7 +488,9 @@ def _put_channels(
 
 
 @compiled
-def _get_channels(data, latent, active, classes, order, expected, after, states, sums, memory, probabilities, counts):
+def _get_channels(
+    data, latent, flags, absent, classes, order, expected, after, states, sums, memory, probabilities, counts
+):
     """Invert `_put_channels`: fill in the latent; False if the data is damaged."""
     decoder = entropy.open_decoder(data)
     before = np.empty_like(sums)
@@ -472,10 +499,10 @@ def _get_channels(data, latent, active, classes, order, expected, after, states,
         if of_class < FLAGGED and not entropy.get_decision(decoder, data, probabilities, counts, CONTEXTS + of_class):
             continue
         before[:] = sums
-        for i in range(active.shape[0]):
+        for i in range(flags.shape[0]):
             state = states[i]
-            for j in range(active.shape[1]):
-                if not active[i, j]:
+            for j in range(flags.shape[1]):
+                if not flags[i, j] & 1 or flags[i, j] & absent[channel]:
                     continue
                 context = _context(of_class, _activity(before, memory[0], i, j), state & 1)
                 value = entropy.get_value(decoder, data, probabilities, counts, context)
@@ -492,7 +519,7 @@ def _get_channels(data, latent, active, classes, order, expected, after, states,
 
 
 @compiled
-def _find_activities(magnitudes, active, live, classes, order, expected, found):
+def _find_activities(magnitudes, flags, absent, live, classes, order, expected, found):
     """Fill in the activity of the block of each coefficient, as the coder will find it if these magnitudes are coded."""
     sums = np.zeros(magnitudes.shape[1:], np.int64)
     before = np.empty_like(sums)
@@ -503,7 +530,7 @@ def _find_activities(magnitudes, active, live, classes, order, expected, found):
         before[:] = sums
         for i in range(sums.shape[0]):
             for j in range(sums.shape[1]):
-                if active[i, j]:
+                if flags[i, j] & 1 and not flags[i, j] & absent[channel]:
                     found[channel, i, j] = _activity(before, memory, i, j)
                     sums[i, j] += (np.int64(magnitudes[channel, i, j]) << _UNIT) - (sums[i, j] >> _MEMORY)
         memory += expected[classes[channel]] - (memory >> _MEMORY)

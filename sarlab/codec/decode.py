@@ -40,6 +40,9 @@ class TileOrder:
     payload: bytes
     check: int
     shape: tuple[int, int, int]
+    borders: Borders
+    #: (height, width) of the scene.
+    extent: tuple[int, int]
     quality: float
     side: bytes
     name: str
@@ -61,15 +64,19 @@ class SynthesisOrder:
     wide: Window
     side: bytes
     borders: Borders
+    #: (height, width) of the scene.
+    extent: tuple[int, int]
     #: Curves that correct mean intensity; none without correction.
     curves: tuple[LevelCurve, ...] = ()
 
 
 def decode_one(order: TileOrder) -> tuple[np.ndarray, np.ndarray]:
     """Decode a tile: its latent in the smallest integer type, and the kinds of its samples."""
-    model = load_model(order.model)
+    model = load_model(order.model).for_scene(*order.extent)
     side = model.parse_side(order.side, order.shape[0])
-    latent, kinds = decode_tile(model, order.payload, order.check, order.shape, order.quality, side, order.name)
+    latent, kinds = decode_tile(
+        model, order.payload, order.check, order.shape, order.borders, order.quality, side, order.name
+    )
     largest = max(int(latent.max(initial=0)), -int(latent.min(initial=0)))
     return latent.astype(np.int8 if largest < 128 else np.int16 if largest < 1 << 15 else np.int32), kinds
 
@@ -78,7 +85,7 @@ def synthesize(order: SynthesisOrder) -> np.ndarray:
     """Synthesize native samples of a window, NaN where missing."""
     if not (order.kinds == CODED).any():
         return order.levels.restored(np.zeros(order.kinds.shape, np.float32), order.kinds)
-    model = load_model(order.model)
+    model = load_model(order.model).for_scene(*order.extent)
     side = model.parse_side(order.side, len(order.latent))
     x_hat = model.synthesize(order.latent, order.quality, side, order.borders)
     if order.curves:
@@ -106,7 +113,7 @@ class Decoder:
                 "or decompress it without"
             )
         self.path = find_model(header.model, header.model_hash, header.writer, model)
-        self.model = load_model(self.path)
+        self.model = load_model(self.path).for_scene(*header.shape[1:])
         if not self.model.lowest <= header.quality <= self.model.highest:
             raise BitstreamError(
                 f"{reader.name}: the header is damaged: model '{header.model}' has no quality {header.quality:g}"
@@ -165,11 +172,11 @@ class Decoder:
 
     def _tile_order(self, row: int, column: int) -> TileOrder:
         number = self.tiling.number(row, column)
-        _, _, height, width = self.tiling.window(row, column)
-        shape = (self.header.shape[0], height, width)
+        window = self.tiling.window(row, column)
+        shape, extent = (self.header.shape[0], *window[2:]), self.header.shape[1:]
         name = f"{self.reader.name}: tile {number} (row {row}, column {column})"
         return TileOrder(
-            self.path, self.reader.payload(number), self.reader.check(number), shape,
+            self.path, self.reader.payload(number), self.reader.check(number), shape, borders_of(window, *extent), extent,
             self.header.quality, self.header.side, name,
         )  # fmt: skip
 
@@ -191,7 +198,7 @@ class Decoder:
         in_samples = (stride * wide[0], stride * wide[1], stride * wide[2], stride * wide[3])
         return SynthesisOrder(
             self.path, self.levels, latent, kinds, self.header.quality, core, in_samples, self.header.side,
-            borders_of(in_samples, tiling.height, tiling.width), self._curves,
+            borders_of(in_samples, tiling.height, tiling.width), (tiling.height, tiling.width), self._curves,
         )  # fmt: skip
 
     def scene(self, window: Window | None = None, name: str = "") -> Scene:

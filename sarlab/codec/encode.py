@@ -48,7 +48,8 @@ class RunOrder(NamedTuple):
 
 def code_run(order: RunOrder) -> list[tuple[bytes, int]]:
     """Code the tiles of a run: payload and latent checksum of each."""
-    model, piece = load_model(order.job.model), analyze(order.job)
+    piece = analyze(order.job)
+    model = load_model(order.job.model).for_scene(*piece.extent)
     side = model.parse_side(order.side, len(order.job.levels.bands))
     coded = []
     for window in order.windows:
@@ -61,7 +62,8 @@ def _code_tile(
     model: TileModel, piece: Piece, window: Window, quantized: QuantizedTile, quality: float, side: object
 ) -> tuple[bytes, int]:
     valid, flat = piece.mask(window), piece.flat(window)
-    return encode_tile(model, quantized, valid, flat, piece.sides(window), quality, side)
+    borders = borders_of(window, *piece.extent)
+    return encode_tile(model, quantized, valid, flat, piece.sides(window), borders, quality, side)
 
 
 class SceneSample:
@@ -77,8 +79,6 @@ class SceneSample:
         Samples of the scene, all bands; its tiles.
     overhead : int
         Bytes of a file before its payloads, without the side information of the model.
-    extent : (height, width)
-        Of the scene.
     """
 
     def __init__(
@@ -89,9 +89,7 @@ class SceneSample:
         samples: int,
         overhead: int,
         count: int,
-        extent: tuple[int, int],
     ):
-        self.extent = extent
         self.model, self.pieces, self.parts, self.overhead, self.count = model, pieces, parts, overhead, count
         self._latents = [(piece.latent(window), piece.active(window)) for piece, window in parts]
         self.samples, self.share = samples, samples / sum(piece.x.size for piece in pieces)
@@ -147,7 +145,7 @@ class SceneSample:
         side = self.parsed_side(quality)
         for piece in self.pieces:
             latent = self.model.quantize(piece.y, piece.active(piece.wide), quality, side).latent
-            x_hat = self.model.synthesize(latent, quality, side, borders_of(piece.wide, *self.extent))
+            x_hat = self.model.synthesize(latent, quality, side, borders_of(piece.wide, *piece.extent))
             yield piece, x_hat, inside(piece.window, piece.wide)
 
 
@@ -224,7 +222,7 @@ class Encoder:
         self.samples, self.radiometric = bands * height * width, radiometric
         small = self.samples <= SMALL
         self.workers = Workers(1 if small else workers)
-        self.source, self.path, self.model = source, model, load_model(model)
+        self.source, self.path, self.model = source, model, load_model(model).for_scene(height, width)
         self.tiling = Tiling(height, width, tile, self.model.stride)
         windows = [(0, 0, height, width)] if small else sample_windows(self.tiling)
         first = source.read((0, 0, 1, 1))
@@ -252,7 +250,7 @@ class Encoder:
             else [(piece, piece.window) for piece in pieces]
         )
         count = self.tiling.rows * self.tiling.columns
-        self.sample = SceneSample(self.model, pieces, parts, self.samples, overhead, count, (height, width))
+        self.sample = SceneSample(self.model, pieces, parts, self.samples, overhead, count)
 
     def _job(self, window: Window, margin: int = 0) -> PieceJob:
         return make_job(self.source, self.model, self.path, self.levels, self.tiling, window, margin)

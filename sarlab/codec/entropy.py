@@ -145,7 +145,7 @@ def room(k):
     total = 0
     for value in k.ravel():
         magnitude = abs(value)
-        total += UNARY + 2
+        total += UNARY + 4
         while magnitude >= UNARY:
             total += 2
             magnitude >>= 1

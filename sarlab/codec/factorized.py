@@ -46,7 +46,7 @@ class FactorizedModel(BlockModel):
     channels, stride, order, low = CHANNELS, STRIDE, np.arange(CHANNELS), 1
     deviations = ListedDeviations(CHANNELS)
     #: One zone for each of 8 groups of channels.
-    zones = np.arange(CHANNELS) // 8
+    zones, absent = np.arange(CHANNELS) // 8, np.zeros(CHANNELS, np.uint8)
 
     def __init__(self, network: CodingTransform, gains: np.ndarray, tables: Tables, **options: Any):
         super().__init__(tables, states=1, **options)

@@ -78,7 +78,7 @@ def fit_tables(
         model = make(tables)
         record = _Record()
         for y in latents:
-            active = np.ones((len(y), *y.shape[2:]), bool)
+            active = np.ones((len(y), *y.shape[2:]), np.uint8)
             for quality in qualities:
                 record.add(model, y, active, float(quality))
         tables = record.tables(tables)

@@ -23,7 +23,7 @@ from sarlab.codec.tiles import (
     MISSING,
     Tiling,
     Window,
-    active_columns,
+    active_flags,
     blocks_covering,
     blocks_of,
     borders_of,
@@ -167,6 +167,8 @@ class Piece:
     blocks: np.ndarray | None
     outer: Window
     stride: int
+    #: (height, width) of the scene.
+    extent: tuple[int, int]
 
     def mask(self, window: Window) -> np.ndarray:
         """Valid samples of a part."""
@@ -212,8 +214,8 @@ class Piece:
         return sum(int(part.any()) << bit for bit, part in enumerate(beyond))
 
     def active(self, window: Window) -> np.ndarray:
-        """Active latent columns of a tile."""
-        return active_columns(self.coded(window), self.stride, self.sides(window))
+        """Flags of the latent columns of a tile."""
+        return active_flags(self.coded(window), self.stride, self.sides(window), borders_of(window, *self.extent))
 
 
 def make_job(
@@ -226,8 +228,9 @@ def make_job(
 
 
 def analyze(job: PieceJob) -> Piece:
-    """Read and analyze a window; runs in worker processes."""
-    model, tiling = load_model(job.model), job.tiling
+    """Read and analyze a window; runs in worker threads."""
+    tiling = job.tiling
+    model = load_model(job.model).for_scene(tiling.height, tiling.width)
     scene = redeem(job.ticket)
     x, valid = job.levels.normalized(scene)
     flat = job.levels.flat_blocks(scene)
@@ -246,6 +249,7 @@ def analyze(job: PieceJob) -> Piece:
     whole = Piece(
         job.core, reach, y,
         x[(slice(None), *inside(job.core, job.outer))], kinds, flat, job.outer, model.stride,
+        (tiling.height, tiling.width),
     )  # fmt: skip
     return replace(whole, wide=wide, y=whole.latent(wide))
 

@@ -57,6 +57,10 @@ class TileModel(ABC):
     lowest: float
     highest: float
 
+    def for_scene(self, height: int, width: int) -> TileModel:
+        """Adapt the model to the size of a scene."""
+        return self
+
     @abstractmethod
     def analyze(self, x: np.ndarray, borders: Borders) -> np.ndarray:
         """Transform normalized samples of a window to a latent: float32, independent of quality.
@@ -74,7 +78,10 @@ class TileModel(ABC):
 
     @abstractmethod
     def quantize(self, y: np.ndarray, active: np.ndarray, quality: float, side: Any) -> QuantizedTile:
-        """Quantize a latent, (bands, channels, h, w), and estimate the size of its code."""
+        """Quantize a latent, (bands, channels, h, w), and estimate the size of its code.
+
+        `active` are the flags of `sarlab.codec.tiles.active_flags`: uint8, (bands, h, w).
+        """
 
     @abstractmethod
     def encode(self, quantized: QuantizedTile, active: np.ndarray, quality: float, side: Any) -> bytes:

@@ -45,6 +45,8 @@ SIDES: tuple[tuple[int | slice, int | slice], ...] = (
 MISSING, CODED, FLAT = range(3)
 #: Modes of masks: none, one for all bands, one for each band.
 ALL_VALID, SHARED, SEPARATE = range(3)
+#: Flags of latent columns.
+ACTIVE, LAST_ROW, LAST_COLUMN = 1, 2, 4
 #: Side of a flat block in samples.
 FLAT_UNIT = 8
 
@@ -172,20 +174,30 @@ def kinds_of(valid: np.ndarray, flat: np.ndarray) -> np.ndarray:
     return kinds
 
 
-def active_columns(coded: np.ndarray, stride: int, sides: int) -> np.ndarray:
-    """Find the active latent columns of a tile: bool, shape (bands, h, w).
+def active_flags(coded: np.ndarray, stride: int, sides: int, borders: Borders) -> np.ndarray:
+    """Flags of the latent columns of a tile: uint8, shape (bands, h, w).
+
+    `ACTIVE` for columns that are coded, `LAST_ROW` and `LAST_COLUMN` for those at the far borders of the scene, whose
+    blocks may be smaller than others.
 
     Parameters
     ----------
     coded : ndarray of bool, shape (bands, H, W)
     sides : int
         Bit i set: the blocks along side i (of `SIDES`) are active in every band.
+    borders : Borders
+        Of the tile.
     """
     active = dilated(blocks_of(coded, stride))
     for bit, where in enumerate(SIDES):
         if sides >> bit & 1:
             active[(slice(None), *where)] = True
-    return active
+    flags = active.astype(np.uint8)
+    if borders[2]:
+        flags[:, -1] |= LAST_ROW
+    if borders[3]:
+        flags[:, :, -1] |= LAST_COLUMN
+    return flags
 
 
 def dilated(blocks: np.ndarray) -> np.ndarray:
@@ -201,6 +213,7 @@ def encode_tile(
     valid: np.ndarray,
     flat: np.ndarray | None,
     sides: int,
+    borders: Borders,
     quality: float,
     side: object,
 ) -> tuple[bytes, int]:
@@ -214,13 +227,17 @@ def encode_tile(
     valid : ndarray of bool, shape (bands, H, W)
     flat : ndarray of bool, shape (bands, h, w), or None
         The flat blocks of `FLAT_UNIT` samples a side; None if the file has none.
-    sides : int
-        See `active_columns`; ignored if all samples are coded.
+    sides, borders
+        See `active_flags`; sides are ignored if all samples are coded.
     quality, side
         As for `TileModel.encode`.
     """
     head, coded = _pack_masks(valid, flat, sides)
-    code = model.encode(quantized, active_columns(coded, model.stride, sides), quality, side) if coded.any() else b""
+    code = (
+        model.encode(quantized, active_flags(coded, model.stride, sides, borders), quality, side)
+        if coded.any()
+        else b""
+    )
     return head + code, checksum(quantized.latent)
 
 
@@ -247,6 +264,7 @@ def decode_tile(
     payload: bytes,
     check: int,
     shape: tuple[int, int, int],
+    borders: Borders,
     quality: float,
     side: object,
     name: str,
@@ -270,7 +288,7 @@ def decode_tile(
         kinds, sides, code = _unpack_masks(payload, shape)
         coded = kinds == CODED
         if coded.any():
-            latent = model.decode(code, active_columns(coded, stride, sides), quality, side)
+            latent = model.decode(code, active_flags(coded, stride, sides, borders), quality, side)
         else:
             latent = model.no_latent(shape[0], latent_size(shape[1], stride), latent_size(shape[2], stride))
     except BitstreamError as error:

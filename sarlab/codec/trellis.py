@@ -58,14 +58,14 @@ def trellis(states: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @compiled
-def search(y, active, live, classes, activity, order, costs, offsets, weight, before, k, latent):
+def search(y, flags, absent, live, classes, activity, order, costs, offsets, weight, before, k, latent):
     """Quantize one band of a tile along the cheapest paths.
 
     Parameters
     ----------
     y : ndarray of float32, shape (channels, h, w)
         In fine steps.
-    active, live, classes, order
+    flags, absent, live, classes, order
         See `sarlab.codec.block_model`; `order` holds all channels.
     activity : ndarray of uint8, shape (channels, h, w)
         Expected activity of each block.
@@ -79,24 +79,25 @@ def search(y, active, live, classes, activity, order, costs, offsets, weight, be
     k, latent : ndarray of int32, shape (channels, h, w)
         Filled in: integers, and values without offsets in fine steps.
     """
-    height, width = active.shape
+    height, width = flags.shape
     states = before.shape[0]
     channels = order[live[order]]
     most = 0
     for i in range(height):
-        most = max(most, active[i].sum())
+        most = max(most, (flags[i] & 1).sum())
     steps = len(channels) * most
     parities = np.empty((steps, states, LANES), np.uint8)
     choices = np.zeros((steps, 4, LANES), np.int32)
     cost = np.zeros((4, LANES), np.float32)
     total, reached = np.empty((states, LANES), np.float32), np.empty((states, LANES), np.float32)
     place = np.zeros((LANES, most), np.int64)
+    idle = np.zeros(LANES, np.bool_)
     for top in range(0, height, LANES):
         lanes = min(LANES, height - top)
         count = np.zeros(LANES, np.int64)
         for lane in range(lanes):
             for j in range(width):
-                if active[top + lane, j]:
+                if flags[top + lane, j] & 1:
                     place[lane, count[lane]] = j
                     count[lane] += 1
         longest = count.max()
@@ -107,10 +108,11 @@ def search(y, active, live, classes, activity, order, costs, offsets, weight, be
             of_class = classes[channel]
             for n in range(longest):
                 for lane in range(lanes):
-                    if n >= count[lane]:
+                    i, j = top + lane, place[lane, n]
+                    idle[lane] = n >= count[lane] or flags[i, j] & absent[channel]
+                    if idle[lane]:
                         cost[:, lane] = 0
                         continue
-                    i, j = top + lane, place[lane, n]
                     _choose(
                         abs(y[channel, i, j]), costs[of_class, activity[channel, i, j]], offsets[of_class], weight,
                         lane, cost, choices[step],
@@ -124,7 +126,7 @@ def search(y, active, live, classes, activity, order, costs, offsets, weight, be
                         parities[step, state, lane] = odd < even
                         reached[state, lane] = min(even, odd)
                 for lane in range(lanes):
-                    if n >= count[lane]:  # nothing to code: the state stays
+                    if idle[lane]:  # nothing to code: the state stays
                         reached[:, lane] = total[:, lane]
                 if step & 63 == 63:
                     for lane in range(LANES):
@@ -144,11 +146,11 @@ def search(y, active, live, classes, activity, order, costs, offsets, weight, be
             for channel in channels[::-1]:
                 for n in range(longest - 1, -1, -1):
                     at -= 1
-                    if n >= count[lane]:
+                    i, j = top + lane, place[lane, n]
+                    if n >= count[lane] or flags[i, j] & absent[channel]:
                         continue
                     parity = parities[at, state, lane]
                     state = before[state, parity]
-                    i, j = top + lane, place[lane, n]
                     magnitude = choices[at, 2 * (state & 1) + parity, lane]
                     fine = 2 * magnitude - (state & 1 if magnitude else 0)
                     k[channel, i, j] = magnitude if y[channel, i, j] >= 0 else -magnitude
