@@ -7,7 +7,7 @@ import io
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -16,33 +16,44 @@ from sarlab.codec.decode import Decoder
 from sarlab.codec.encode import DEFAULT_TILE, Encoder
 from sarlab.codec.goals import Goal
 from sarlab.codec.model_store import BUILT_IN, load_model, model_path
-from sarlab.codec.pieces import FileSource, MemorySource, cache_limit, close_files
+from sarlab.codec.pieces import FileSource, MemorySource, Source, cache_limit, close_files
+from sarlab.codec.predictive import exact_quality
 from sarlab.codec.protocol import Availability, Capabilities, QualityScale
 from sarlab.codec.tiles import Window
 from sarlab.errors import BitstreamError, CodecError, SarlabError
 from sarlab.scenes.scene import Scene
 
 DEFAULT_CODEC = "lapped"
+#: Codec of lossless files, and of those with a bound on the error.
+EXACT_CODEC = "predictive"
 #: About half a bit per pixel on Sentinel-1.
 DEFAULT_QUALITY = 28.0
 
 
-def make_goal(quality: float | None = None, bpp: float | None = None, psnr: float | None = None) -> Goal:
+def make_goal(
+    quality: float | None = None,
+    bpp: float | None = None,
+    psnr: float | None = None,
+    max_error_db: float | None = None,
+    lossless: bool = False,
+) -> Goal:
     """Make the one goal that is given, or the default quality."""
-    given = [(kind, value) for kind, value in (("quality", quality), ("bpp", bpp), ("psnr", psnr)) if value is not None]
+    wanted = {"quality": quality, "bpp": bpp, "psnr": psnr, "max_error_db": max_error_db, "lossless": lossless or None}
+    given = [(kind, float(value)) for kind, value in wanted.items() if value is not None]
     if len(given) > 1:
-        raise CodecError(f"give one of quality, bpp and psnr, not {' and '.join(kind for kind, _ in given)}")
-    kind, value = given[0] if given else ("quality", DEFAULT_QUALITY)
-    return Goal(kind, float(value))
+        raise CodecError(f"give one of {', '.join(wanted)}, not {' and '.join(kind for kind, _ in given)}")
+    return Goal(*given[0]) if given else Goal("quality", DEFAULT_QUALITY)
 
 
 def compress(
     scene: Scene | str | Path,
     *,
-    codec: str = DEFAULT_CODEC,
+    codec: str = "",
     quality: float | None = None,
     bpp: float | None = None,
     psnr: float | None = None,
+    max_error_db: float | None = None,
+    lossless: bool = False,
     tile: int = DEFAULT_TILE,
     workers: int = 1,
     metadata: bool = True,
@@ -55,11 +66,13 @@ def compress(
     scene : Scene or path
         Of any quantity; of a complex scene the intensity is kept. A path is read as `compress_file` does.
     codec : str
-        ``"lapped"``, ``"factorized"``, ``"klt8"``, or the path of a model's file.
-    quality, bpp, psnr : float, optional
+        ``"lapped"`` (the default), ``"factorized"``, ``"klt8"``, or the path of a model's file. With `max_error_db` and
+        `lossless` it is ``"predictive"``, and no other.
+    quality, bpp, psnr, max_error_db, lossless : optional
         At most one. Quality is the PSNR at high rates, in dB, and sets the step. bpp counts the whole file, per pixel and
         band, and is met within 1.2 %. psnr is that of samples in dB with a peak of 30 dB: a root mean square error of
-        30·10^(−psnr/20) dB.
+        30·10^(−psnr/20) dB. max_error_db bounds the error of every valid sample; decoded samples are floats. Lossless
+        takes whole numbers.
     tile : int
         Side of a tile in samples: a multiple of 64 up to 1024. Windows are decoded by tiles.
     workers : int
@@ -74,15 +87,23 @@ def compress(
     CodecError
         Unknown codec; a goal that cannot be reached.
     """
-    goal = make_goal(quality, bpp, psnr)
-    file = io.BytesIO()
+    goal, file = make_goal(quality, bpp, psnr, max_error_db, lossless), io.BytesIO()
+    options: dict[str, Any] = {"tile": tile, "workers": workers, "metadata": metadata, "radiometric": radiometric}
     try:
-        Encoder(
-            _source(scene), model_path(codec), tile=tile, workers=workers, metadata=metadata, radiometric=radiometric
-        ).write(file, goal)
+        _encode(_source(scene), codec, goal, file, options)
     finally:
         close_files()
     return file.getvalue()
+
+
+def _encode(source: Source, codec: str, goal: Goal, file: BinaryIO, options: dict[str, Any]) -> None:
+    """Encode a source with the codec that the goal needs."""
+    exact = goal.kind in ("max_error_db", "lossless")
+    if exact and (codec not in ("", EXACT_CODEC) or options["radiometric"]):
+        raise CodecError(f"{goal.text()} is for codec '{EXACT_CODEC}' alone, and without --radiometric")
+    path = model_path(codec or (EXACT_CODEC if exact else DEFAULT_CODEC))
+    encoder = Encoder(source, path, lossless=goal.kind == "lossless", exact=exact, **options)
+    encoder.write(file, exact_quality(goal) if exact else goal)
 
 
 def _source(scene: Any) -> MemorySource | FileSource:
@@ -139,7 +160,7 @@ def compress_file(
     target: str | Path,
     *,
     quantity: str = "auto",
-    codec: str = DEFAULT_CODEC,
+    codec: str = "",
     goal: Goal | None = None,
     tile: int = DEFAULT_TILE,
     workers: int = 0,
@@ -153,14 +174,11 @@ def compress_file(
     `sarlab.scenes.readers.read_scene`, for the other options `compress`.
     """
     refuse_existing(target, force)
-    path = model_path(codec)
     close_files()
+    options: dict[str, Any] = {"tile": tile, "workers": workers, "metadata": metadata, "radiometric": radiometric}
     try:
-        encoder = Encoder(
-            FileSource(source, quantity), path, tile=tile, workers=workers, metadata=metadata, radiometric=radiometric
-        )
         with writing(target) as file:
-            encoder.write(file, goal or make_goal())
+            _encode(FileSource(source, quantity), codec, goal or make_goal(), file, options)
     finally:
         close_files()
     return describe(target)

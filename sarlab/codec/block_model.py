@@ -21,7 +21,6 @@ rates. The latent of a tile is in fine steps: n = 2k − q·sign k for the integ
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,12 +28,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from sarlab.codec import entropy
 from sarlab.codec.compiled import compiled
 from sarlab.codec.spectrum import CLASSES, FINE_STEP, QUALITY_UNIT, UNIT, UNIT_CLASS, Deviations, step_units
-from sarlab.codec.tile_model import Borders, QuantizedTile, TileModel, content_digest
+from sarlab.codec.storage import read_arrays, write_arrays
+from sarlab.codec.tile_model import Borders, QuantizedTile, TileModel
 from sarlab.codec.trellis import COSTED, OFFSETS, STATES, search, trellis
 from sarlab.errors import BitstreamError, ModelError
 
@@ -368,34 +367,23 @@ def _dequantize(latent, classes, offsets, fine, y_hat):
 
 
 def read_tables(path: Path, kind: str) -> tuple[Tables, dict[str, np.ndarray], dict[str, Any], bytes]:
-    """Read the file of a block model: its tables, all its arrays, its description, and its hash. It is not trusted."""
-    try:
-        with safe_open(path, "numpy") as file:
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a mapping)
-            values = json.loads((file.metadata() or {})["sarlab"])
-        tables = Tables(*(arrays[name].astype(kind) for name, kind in _TABLE_TYPES.items()))
-        if values["kind"] != kind or not isinstance(values["name"], str):
-            raise ValueError(f"it is of kind {values['kind']}")
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise ModelError(f"{path} is damaged or no model of kind '{kind}' ({error})") from None
-    shapes = (Tables.SIZE,), (CLASSES,), (CLASSES, 2, OFFSETS)
-    if (tables.probabilities.shape, tables.expected.shape, tables.offsets.shape) != shapes:
-        raise ModelError(f"{path}: tables of wrong sizes")
+    """Read the file of a block model: its tables, all its arrays, its description, and its hash."""
+    shapes = {"probabilities": (Tables.SIZE,), "expected": (CLASSES,), "offsets": (CLASSES, 2, OFFSETS)}
+    arrays, values, content_hash = read_arrays(path, kind, shapes)
+    tables = Tables(*(arrays[name].astype(dtype) for name, dtype in _TABLE_TYPES.items()))
     if not (tables.probabilities.min() > 0 and tables.probabilities.max() < 65536 and tables.expected.min() > 0):
         raise ModelError(f"{path}: probabilities or magnitudes out of range")
-    return tables, arrays, values, content_digest(arrays, values)
+    if not np.isfinite(tables.offsets).all():
+        raise ModelError(f"{path}: offsets that are no numbers")
+    return tables, arrays, values, content_hash
 
 
 def write_tables(path: Path, kind: str, tables: Tables, values: Mapping[str, Any], **arrays: np.ndarray) -> None:
     """Write the file of a block model."""
-    from safetensors.numpy import save_file
-
-    from sarlab.files import replacing
-
     stored = {"probabilities": "uint16", "expected": "int32", "offsets": "float32"}
-    found = {name: np.ascontiguousarray(getattr(tables, name).astype(dtype)) for name, dtype in stored.items()}
-    with replacing(path) as temporary:
-        save_file({**found, **arrays}, temporary, metadata={"sarlab": json.dumps({"kind": kind, **values})})
+    write_arrays(
+        path, kind, values, **{name: getattr(tables, name).astype(dtype) for name, dtype in stored.items()}, **arrays
+    )
 
 
 _TABLE_TYPES = {"probabilities": "int64", "expected": "int64", "offsets": "float32"}

@@ -46,7 +46,7 @@ METADATA_LIMIT = 1 << 20
 
 _ENTRY = struct.Struct("<IIH")
 _PREFIX = struct.Struct("<4sBI")
-_FLOORS, _NODATA, _METADATA, _SIDE, _FLATS, _RADIOMETRY = (1 << i for i in range(6))
+_FLOORS, _NODATA, _METADATA, _SIDE, _FLATS, _RADIOMETRY, _NATIVE = (1 << i for i in range(7))
 #: Units of a stored center per dB.
 CENTER_UNIT = 64
 
@@ -88,6 +88,8 @@ class Header:
     side: bytes = b""
     #: Curves that correct mean intensity; see `sarlab.codec.radiometry`.
     radiometry: bytes = b""
+    #: Samples are coded as they are, not in dB.
+    native: bool = False
     #: Version (major, minor, patch) of the package that wrote the file.
     writer: tuple[int, int, int] = tuple(int(part) for part in __version__.split(".")[:3])  # type: ignore[assignment]
     version: int = VERSION
@@ -120,6 +122,7 @@ class Header:
             | _SIDE * bool(self.side)
             | _FLATS * (self.flats is not None)
             | _RADIOMETRY * bool(self.radiometry)
+            | _NATIVE * self.native
         )
         out = [varint(flags), _text(self.model), self.model_hash, struct.pack("<H", stored_quality)]
         out += [varint(n) for n in (*self.shape, self.tile // TILE_UNIT)]
@@ -138,7 +141,7 @@ def unpack_header(fields: bytes, writer: tuple[int, int, int]) -> Header:
     """Parse the fields that `Header.pack` wrote, and check every value."""
     cursor = Cursor(fields)
     flags = cursor.varint()
-    if flags >> 6:
+    if flags >> 7:
         raise BitstreamError("the header is damaged: it has flags unknown to this version")
     model, model_hash = cursor.text(), cursor.take(8)
     quality = struct.unpack("<H", cursor.take(2))[0] / QUALITY_UNIT
@@ -163,7 +166,7 @@ def unpack_header(fields: bytes, writer: tuple[int, int, int]) -> Header:
         raise BitstreamError(f"the header is damaged: {cursor.left} bytes too many")
     return Header(
         model, model_hash, quality, shape, bands, centers, QUANTITIES[quantity], DTYPES[dtype], tile, native_bits,
-        floors, flats, nodata, metadata, side, radiometry, writer,
+        floors, flats, nodata, metadata, side, radiometry, bool(flags & _NATIVE), writer,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from sarlab.codec.container import QUALITY_UNIT, Header, StreamWriter, scene_metadata
 from sarlab.codec.goals import Goal, OutOfReach, solve
-from sarlab.codec.levels import fit_levels
+from sarlab.codec.levels import fit_levels, native_levels
 from sarlab.codec.model_store import BUILT_IN, RATES, load_model
 from sarlab.codec.pieces import Piece, PieceJob, Source, analyze, make_job, sample_windows
 from sarlab.codec.radiometry import CURVE_SIZE, fit_curves
@@ -25,6 +25,7 @@ from sarlab.codec.tile_model import QuantizedTile, TileModel
 from sarlab.codec.tiles import Tiling, Window, borders_of, encode_tile, inside, mask_size
 from sarlab.codec.workers import Workers
 from sarlab.errors import CodecError
+from sarlab.scenes.scene import Scene
 
 DEFAULT_TILE = 512
 #: Largest scene, in samples of all bands, that is analyzed as a whole.
@@ -205,6 +206,18 @@ def _typical_rates(model: TileModel) -> tuple[np.ndarray, np.ndarray]:
     return np.array([model.lowest, *grid, model.highest]), np.log2(rates)
 
 
+def _check_whole(first: Scene, windows: Sequence[Scene]) -> None:
+    """Refuse scenes that cannot be coded without loss."""
+    if first.quantity == "complex" or not np.issubdtype(np.dtype(first.dtype), np.integer):
+        raise CodecError(
+            f"lossless coding takes whole numbers, and the samples are {first.quantity} of type {first.dtype}; bound the "
+            "error instead with --max-error-db"
+        )
+    largest = max(float(np.abs(window.data[window.valid]).max(initial=0)) for window in windows)
+    if largest >= 1 << 24:
+        raise CodecError(f"lossless coding takes whole numbers below 2^24, and the scene has {largest:.0f}")
+
+
 class Encoder:
     """Encode one scene with one model, given by its file; see `sarlab.codec.api.compress` for the options."""
 
@@ -217,6 +230,8 @@ class Encoder:
         workers: int = 1,
         metadata: bool = True,
         radiometric: bool = False,
+        lossless: bool = False,
+        exact: bool = False,
     ):
         bands, height, width = source.shape
         self.samples, self.radiometric = bands * height * width, radiometric
@@ -227,18 +242,23 @@ class Encoder:
         windows = [(0, 0, height, width)] if small else sample_windows(self.tiling)
         first = source.read((0, 0, 1, 1))
         looked = [source.read(window) for window in windows]
-        self.levels = levels = fit_levels(looked, everything=small)
+        if lossless:
+            _check_whole(first, looked)
+        self.levels = levels = native_levels(first) if lossless else fit_levels(looked, everything=small)
+        # A rounding to whole numbers would add to a bounded error.
+        dtype = "float32" if exact and not lossless else levels.dtype
         del looked
         margin = 0 if small else self.model.synthesis_reach
         pieces = [analyze(self._job(window, margin)) for window in windows]
         self._whole = pieces[0] if small else None
         self._header = Header(
             self.model.name, self.model.hash, 0.0, source.shape, levels.bands, levels.centers, levels.quantity,
-            levels.dtype, tile,
+            dtype, tile,
             native_bits=first.native_bits,
             floors=levels.stored_floors,
             flats=levels.stored_flats,
             nodata=first.nodata,
+            native=lossless,
             metadata=scene_metadata(first, source.georeference) if metadata else {},
         )  # fmt: skip
         overhead = StreamWriter(io.BytesIO(), self._header).overhead

@@ -41,6 +41,8 @@ class Levels:
     zeros: tuple[bool, ...] = ()
     #: Native value of flat blocks; NaN for a band without flat blocks.
     flats: tuple[float, ...] = ()
+    #: Normalized samples are the native ones.
+    native: bool = False
 
     @property
     def stored_floors(self) -> tuple[float, ...] | None:
@@ -59,10 +61,14 @@ class Levels:
         floors = header.floors or (float("nan"),) * len(header.bands)
         zeros = tuple(not isnan(f) for f in floors)
         flats = header.flats or (float("nan"),) * len(header.bands)
-        return cls(header.bands, header.quantity, header.dtype, header.centers, floors, zeros, flats)
+        return cls(
+            header.bands, header.quantity, header.dtype, header.centers, floors, zeros, flats, header.native
+        )  # fmt: skip
 
     def normalized(self, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
         """Normalize a window: float32 samples, zero where invalid, and its mask."""
+        if self.native:
+            return np.where(scene.valid, scene.data, 0).astype(np.float32), scene.valid
         db = to_db(scene, self.floors).data
         center = np.array(self.centers, np.float32)[:, None, None]
         return np.where(scene.valid, (db - center) / np.float32(WIDTH), np.float32(0)), scene.valid
@@ -82,6 +88,8 @@ class Levels:
         return samples
 
     def _restored(self, x: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        if self.native:
+            return np.where(valid, x, np.float32(np.nan))
         center = np.array(self.centers, np.float32)[:, None, None]
         db = np.where(valid, x * np.float32(WIDTH) + center, np.float32(np.nan))
         # Numbers instead of names, because `from_db` finds floors by band name and names may be equal.
@@ -123,6 +131,13 @@ def fit_levels(windows: Sequence[Scene], everything: bool) -> Levels:
     quantity = "intensity" if first.quantity == "complex" else first.quantity
     dtype = first.dtype if first.dtype in DTYPES else "float32"
     return Levels(first.bands, quantity, dtype, tuple(centers), tuple(floors), tuple(seen), tuple(flats))
+
+
+def native_levels(first: Scene) -> Levels:
+    """Levels of a scene whose samples are coded as they are."""
+    none = (float("nan"),) * len(first.bands)
+    zeros = (False,) * len(first.bands)
+    return Levels(first.bands, first.quantity, first.dtype, (0.0,) * len(first.bands), none, zeros, none, native=True)
 
 
 def _flat(windows: Sequence[Scene], band: int) -> float:

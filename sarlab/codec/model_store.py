@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from sarlab._version import __version__
+from sarlab.codec.storage import read_kind
 from sarlab.codec.tile_model import TileModel, model_kinds
 from sarlab.errors import BitstreamError, CodecError, ModelError
 
@@ -39,6 +39,9 @@ _GRID = (14.0, 16.5, 19.0, 21.5, 24.0, 26.5, 29.0, 32.0, 35.5, 40.0, 46.0, 53.0)
 BUILT_IN = {
     "lapped": BuiltIn("lapped-1", "dB through a lapped transform, with the spectrum of the scene and a trellis", _GRID),
     "factorized": BuiltIn("factorized-1", "dB through a wavelet and a KLT, with a learned correction; scalar", _GRID),
+    "predictive": BuiltIn(
+        "predictive-1", "dB on a grid, or whole numbers; every error is bounded", _GRID, "see its bound"
+    ),
     "klt8": BuiltIn("klt8-1", "dB through the KLT of 8×8 blocks; scalar", _GRID),
 }
 
@@ -55,19 +58,15 @@ def load_model(path: Path) -> TileModel:
 
 @lru_cache(maxsize=8)
 def _load(path: Path, modified: int, size: int) -> TileModel:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np") as file:
-            kind = json.loads((file.metadata() or {})["sarlab"])["kind"]
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} is not the model of a codec, or damaged ({error})") from None
+    kind = read_kind(path)
     # A kind registers when its module is imported; some need PyTorch, which takes a second.
     if kind == "factorized":
         import sarlab.codec.factorized
     elif kind == "lapped":
-        import sarlab.codec.lapped  # noqa: F401
-    return model_kinds[str(kind)](path)
+        import sarlab.codec.lapped
+    elif kind == "predictive":
+        import sarlab.codec.predictive  # noqa: F401
+    return model_kinds[kind](path)
 
 
 def model_path(codec: str) -> Path:

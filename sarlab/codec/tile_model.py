@@ -11,9 +11,8 @@ checksum of the latent. The synthesis may use floats.
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +20,6 @@ import numpy as np
 
 from sarlab.errors import ModelError
 from sarlab.registry import Registry
-from sarlab.specs import canonical_json
 
 #: (top, left, bottom, right): sides of a window that are borders of the scene.
 Borders = tuple[bool, bool, bool, bool]
@@ -110,14 +108,3 @@ class Costs(NamedTuple):
 
 #: Loaders by kind, as stated in a model's file: path → TileModel.
 model_kinds: Registry[Callable[[Path], TileModel]] = Registry("kind of model", "sarlab.models", ModelError)
-
-
-def content_digest(tensors: Mapping[str, Any], values: Mapping[str, Any]) -> bytes:
-    """Hash a model: first 8 bytes of the SHA-256 of its tensors and of its description without ``provenance``."""
-    essential = {key: value for key, value in values.items() if key != "provenance"}
-    digest = hashlib.sha256(canonical_json(essential).encode())
-    for key in sorted(tensors):
-        array = np.asarray(tensors[key])
-        digest.update(f"|{key}|{array.dtype}|{array.shape}|".encode())
-        digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())
-    return digest.digest()[:8]
