@@ -103,7 +103,9 @@ def test_sizes_are_the_information_of_the_decisions():
             one = 0.5 if context < 0 else min(max((probabilities[context].sum() >> 1), 24), 65512) / 65536
             ideal -= math.log2(one if bit else 1 - one)
             if context >= 0:
-                entropy.put_decision(probabilities, counts, context, bit, np.zeros(1, np.uint32), np.zeros(0, np.int32), 0)
+                entropy.put_decision(
+                    probabilities, counts, context, bit, np.zeros(1, np.uint32), np.zeros(0, np.int32), 0
+                )
         assert ideal / 8 - 1 <= len(stream) <= 1.01 * ideal / 8 + 4
 
 
@@ -118,7 +120,9 @@ def test_damaged_tiles_end_in_a_latent_or_an_error(kind):
         damaged = {
             "cut": lambda: data[: rng.integers(len(data))],
             "noise": lambda: rng.bytes(rng.integers(len(data))),
-            "flipped": lambda: (lambda at: data[:at] + bytes([data[at] ^ 1 << rng.integers(8)]) + data[at + 1 :])(rng.integers(len(data))),
+            "flipped": lambda: (lambda at: data[:at] + bytes([data[at] ^ 1 << rng.integers(8)]) + data[at + 1 :])(
+                rng.integers(len(data))
+            ),
         }[kind]()
         try:
             assert coder.decode(damaged, active, 30, side).shape == y.shape
