@@ -94,7 +94,7 @@ class TileModel(ABC):
         """Reconstruct normalized samples: (bands, channels, h, w) → (bands, h·stride, w·stride), float32."""
 
     def no_latent(self, bands: int, height: int, width: int) -> np.ndarray:
-        """The latent of a tile without coded samples."""
+        """The latent of a tile without active columns."""
         return np.zeros((bands, self.channels, height, width), np.int32)
 
 

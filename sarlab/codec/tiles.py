@@ -233,11 +233,8 @@ def encode_tile(
         As for `TileModel.encode`.
     """
     head, coded = _pack_masks(valid, flat, sides)
-    code = (
-        model.encode(quantized, active_flags(coded, model.stride, sides, borders), quality, side)
-        if coded.any()
-        else b""
-    )
+    active = active_flags(coded, model.stride, sides, borders)
+    code = model.encode(quantized, active, quality, side) if (active & ACTIVE).any() else b""
     return head + code, checksum(quantized.latent)
 
 
@@ -286,9 +283,9 @@ def decode_tile(
     stride = model.stride
     try:
         kinds, sides, code = _unpack_masks(payload, shape)
-        coded = kinds == CODED
-        if coded.any():
-            latent = model.decode(code, active_flags(coded, stride, sides, borders), quality, side)
+        active = active_flags(kinds == CODED, stride, sides, borders)
+        if (active & ACTIVE).any():
+            latent = model.decode(code, active, quality, side)
         else:
             latent = model.no_latent(shape[0], latent_size(shape[1], stride), latent_size(shape[2], stride))
     except BitstreamError as error:
