@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 
 from sarlab.codec import entropy
 from sarlab.codec.block_model import (
-    CONTEXTS,
     FACTOR_UNIT,
-    FLAGGED,
     LARGEST_FACTOR,
     BlockModel,
     Side,
@@ -24,7 +22,7 @@ from sarlab.codec.fit_tables import initial_tables
 from sarlab.codec.lapped import BLOCK, LappedModel
 from sarlab.codec.spectrum import CLASSES, UNIT
 from sarlab.codec.tiles import LAST_COLUMN, LAST_ROW
-from sarlab.codec.trellis import COSTED, OFFSETS, STATES, trellis
+from sarlab.codec.trellis import COSTED, OFFSETS, STATES
 from sarlab.errors import BitstreamError
 
 TABLES = initial_tables()

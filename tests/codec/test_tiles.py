@@ -1,5 +1,6 @@
 """Tiles: payloads of any masks come back, and the grid covers every scene."""
 
+import contextlib
 import itertools
 import zlib
 
@@ -75,8 +76,7 @@ def test_any_tile_comes_back(kinds, flat_share, height, width, sides, borders, s
     flat = None if flat_share is None else rng.random((len(kinds), -(-height // 8), -(-width // 8))) < flat_share
     payload, check, latent, (found, samples), _ = payload_of(valid, flat, sides, borders, seed)
     assert check == zlib.crc32(latent.astype("<i4").tobytes()) & 0xFFFF
-    if (samples == CODED).any():
-        assert (found == latent).all()
+    assert (found == latent).all()
     assert ((samples != MISSING) == valid).all()
     for band, (i, j) in itertools.product(range(len(kinds)), itertools.product(range(height), range(width))):
         expected = FLAT if flat is not None and flat[band, i // 8, j // 8] else CODED
@@ -89,7 +89,7 @@ def test_any_tile_comes_back(kinds, flat_share, height, width, sides, borders, s
 def test_a_latent_that_is_not_the_coded_one_is_refused():
     valid = np.ones((1, 40, 40), bool)
     payload, check, latent, _, (model, side) = payload_of(valid, None, 0, (True,) * 4)
-    with pytest.raises(BitstreamError, match="the tile: .* checksum is wrong"):
+    with pytest.raises(BitstreamError, match=r"the tile: .* checksum is wrong"):
         decode_tile(model, payload, check ^ 1, valid.shape, (True,) * 4, 28, side, "the tile")
     other = latent.copy()
     other[0, 5, 0, 0] += 1
@@ -109,13 +109,10 @@ def test_damaged_payloads_are_refused(share):
             damaged = damaged[: rng.integers(len(damaged))]
         else:
             damaged[rng.integers(len(damaged)) if number % 4 < 3 else rng.integers(12)] ^= 1 << rng.integers(8)
-        try:
+        with contextlib.suppress(BitstreamError):
             found, _ = decode_tile(model, bytes(damaged), check, valid.shape, (True,) * 4, 28, side, "the tile")
-        except BitstreamError as error:
-            assert str(error).startswith("the tile: ")
-            continue
-        kept += 1
-        assert (found == latent).all()
+            kept += 1
+            assert (found == latent).all()
     # A damaged mask leaves the latent as it is.
     assert kept < 40 or share
 
