@@ -88,6 +88,8 @@ def synthesize(order: SynthesisOrder) -> np.ndarray:
     model = load_model(order.model).for_scene(*order.extent)
     side = model.parse_side(order.side, len(order.latent))
     x_hat = model.synthesize(order.latent, order.quality, side, order.borders)
+    # Blocks at the far borders may extend beyond the scene.
+    x_hat = x_hat[:, : order.extent[0] - order.wide[0], : order.extent[1] - order.wide[1]]
     if order.curves:
         x_hat = x_hat + correction(x_hat, order.curves)
     return order.levels.restored(x_hat[(slice(None), *inside(order.core, order.wide))], order.kinds)

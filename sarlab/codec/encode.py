@@ -147,7 +147,7 @@ class SceneSample:
         for piece in self.pieces:
             latent = self.model.quantize(piece.y, piece.active(piece.wide), quality, side).latent
             x_hat = self.model.synthesize(latent, quality, side, borders_of(piece.wide, *piece.extent))
-            yield piece, x_hat, inside(piece.window, piece.wide)
+            yield piece, x_hat[:, : piece.wide[2], : piece.wide[3]], inside(piece.window, piece.wide)
 
 
 def find_quality(model: TileModel, sample: SceneSample, goal: Goal, near: float | None = None) -> float:
