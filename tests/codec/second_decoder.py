@@ -1,13 +1,23 @@
 """A second decoder of whole files, written from the book's page on the file format: plain integers, NumPy for the floats.
 
-It imports nothing from the package. The preset dictionary of the metadata is an argument.
+It imports nothing from the package. The preset dictionary of the metadata and the file of the model are arguments.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import struct
+import zlib
+from itertools import product
+
 import numpy as np
+from safetensors import safe_open
 
 UNARY, EXPONENTS, SLOTS, EVEN = 4, 12, 40, 32768
+
+
+# --- range coder ------------------------------------------------------------------------------------------------------
 
 
 class Contexts:
@@ -84,3 +94,296 @@ def mask_of(data, height, width):
             )
             mask[i, j] = coder.decision(sum(int(known) << n for n, known in enumerate(around)))
     return mask
+
+
+# --- header -----------------------------------------------------------------------------------------------------------
+
+
+class Fields:
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, count):
+        self.at += count
+        assert self.at <= len(self.data)
+        return self.data[self.at - count : self.at]
+
+    def unpack(self, form):
+        return struct.unpack("<" + form, self.take(struct.calcsize("<" + form)))
+
+    def varint(self):
+        value = shift = 0
+        while True:
+            byte = self.take(1)[0]
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    def block(self):
+        return self.take(self.varint())
+
+
+def header_of(data):
+    assert data[:5] == b"SARL\1"
+    start = Fields(data[12:20])
+    length = start.varint()
+    begin = 12 + start.at
+    f, h = Fields(data[begin : begin + length]), {}
+    flags = f.varint()
+    assert flags < 64
+    h["model"], h["hash"], h["quality"] = f.block().decode(), f.take(8), f.unpack("H")[0]
+    h["bands"], h["height"], h["width"], tile = (f.varint() for _ in range(4))
+    h["tile"] = 64 * tile
+    h["quantity"], h["type"], h["depth"] = f.take(3)
+    h["names"] = [f.block().decode() for _ in range(h["bands"])]
+    h["centers"] = [center / 64 for center in f.unpack(f"{h['bands']}h")]
+    h["floors"] = f.unpack(f"{h['bands']}f") if flags & 1 else [float("nan")] * h["bands"]
+    h["flats"] = f.unpack(f"{h['bands']}f") if flags & 16 else None
+    h["nodata"] = f.unpack("d")[0] if flags & 2 else None
+    h["metadata"], h["side"], h["curves"] = (f.block() if flags & bit else b"" for bit in (4, 8, 32))
+    assert f.at == length
+    h["rows"], h["columns"] = -(-h["height"] // h["tile"]), -(-h["width"] // h["tile"])
+    first = begin + length + 10 * h["rows"] * h["columns"]
+    assert struct.unpack_from("<I", data, 5)[0] == zlib.crc32(data[9:first])
+    h["index"] = list(struct.iter_unpack("<IIH", data[begin + length : first]))
+    return h, first
+
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+class Model:
+    """Tables of a model, and how its channels are ordered and stand in the side information."""
+
+    def __init__(self, path):
+        with safe_open(path, "numpy") as file:
+            self.tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            self.about = json.loads(file.metadata()["sarlab"])
+        essential = {key: value for key, value in self.about.items() if key != "provenance"}
+        digest = hashlib.sha256(json.dumps(essential, sort_keys=True, separators=(",", ":")).encode())
+        for name, tensor in sorted(self.tensors.items()):
+            digest.update(f"|{name}|{tensor.dtype}|{tensor.shape}|".encode() + tensor.tobytes())
+        self.name, self.hash = self.about["name"], digest.digest()[:8]
+        self.starts = self.tensors["probabilities"].tolist()
+        self.expected, self.offsets = self.tensors["expected"].tolist(), self.tensors["offsets"]
+        self.lapped = self.about["kind"] == "lapped"
+        if self.lapped:
+            self.block, self.numbers, self.low = 32, 64, 16
+            u, v = np.divmod(np.arange(32**2), 32)
+            self.order = np.lexsort((v, u, u + v, np.maximum(u, v) >= 4)).tolist()
+            radius = np.hypot(u + 0.5, v + 0.5) / 32
+            self.zones = sum((radius > limit).astype(int) for limit in (0.04, 0.08, 0.13, 0.2, 0.3, 0.45, 0.7))
+        else:
+            self.block, self.numbers, self.low, self.order, self.zones = 8, 64, 1, list(range(64)), np.arange(64) // 8
+
+    def deviations(self, numbers):
+        """4·log2 of the deviation of each channel, in 1/65536."""
+        if not self.lapped:
+            return [65536 * int(value) for value in np.cumsum(numbers)]
+        knots = np.zeros((8, 8), int)
+        for i, j in product(range(8), range(8)):
+            above, left = knots[i - 1, j] if i else knots[0, j - 1], knots[i, j - 1] if j else knots[i - 1, 0]
+            knots[i, j] = (above + left) // 2 + numbers[8 * i + j]  # unknown knots are 0 here
+        assert np.abs(knots).max() <= 96
+        root, least, weights = np.sqrt((np.arange(32) + 0.5) / 32), np.sqrt(1 / 128), np.zeros((32, 8), int)
+        for n, place in enumerate(7 * (root - least) / (1 - least)):
+            share = int(np.rint(256 * (place % 1)))
+            weights[n, int(place) : int(place) + 2] = 256 - share, share
+        return (weights @ knots @ weights.T).ravel().tolist()
+
+
+def side_of(model, data, bands, quality):
+    """States of the trellis; of each band: class of each channel, and factors of the zones."""
+    coder = RangeDecoder(data[1:], Contexts(model.starts[-SLOTS:], 16))
+    step = round(4 * 65536 * np.log2(5)) - (quality * round(4 * 65536**2 * np.log2(10) / 20 / 256) >> 16)
+    classes, factors = [], []
+    for band in range(bands):
+        factors.append([coder.number(0) if band else 0 for _ in range(model.zones.max() + 1)])
+        found = model.deviations([coder.number(0) for _ in range(model.numbers)])
+        classes.append([min(max((value - step) // 65536 + 20, 0), 63) for value in found])
+    return 2 ** data[0], classes, factors
+
+
+# --- payload of a tile ------------------------------------------------------------------------------------------------
+
+#: Parity checks of the codes.
+CODES = {4: (5, 2), 8: (11, 4), 16: (19, 4), 32: (37, 8), 64: (67, 20), 128: (157, 86), 256: (333, 242)}
+
+
+def masks_of(f, bands, height, width):
+    """Valid samples, samples in flat blocks, and the sides of a tile whose blocks are active."""
+    flags = f.take(1)[0]
+    mode, valid = flags & 3, np.ones((bands, height, width), bool)
+    if mode:
+        own = [mask_of(f.block(), height, width) for _ in range(1 if mode == 1 else bands)]
+        valid = np.stack(own * bands if mode == 1 else own)
+    flat = np.zeros(valid.shape, bool)
+    for band in range(bands if flags & 4 else 0):
+        blocks = mask_of(f.block(), -(-height // 8), -(-width // 8))
+        flat[band] = np.kron(blocks, np.ones((8, 8), bool))[:height, :width]
+    return valid, flat & valid, flags >> 3
+
+
+def active_of(coded, block, sides):
+    bands, height, width = coded.shape
+    h, w = -(-height // block), -(-width // block)
+    active = np.zeros((bands, h, w), bool)
+    for b, i, j in product(range(bands), range(h), range(w)):
+        near = coded[b, block * max(0, i - 1) : block * (i + 2), block * max(0, j - 1) : block * (j + 2)]
+        active[b, i, j] = near.any()
+    for bit, where in enumerate((np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1])):
+        if sides >> bit & 1:
+            active[where] = True
+    return active
+
+
+class Band:
+    """What is remembered of the blocks of a band: states, magnitudes found and expected."""
+
+    def __init__(self, h, w):
+        self.states, self.sums, self.memory = np.zeros((h, -(-w // 4)), int), np.zeros((h, w), int), 0
+
+    def activity(self, before, i, j):
+        h, w = before.shape
+        found = 4 * before[i, j] + before[max(i - 1, 0), j] + before[min(i + 1, h - 1), j]
+        found += before[i, max(j - 1, 0)] + before[i, min(j + 1, w - 1)]
+        return sum(int(100 * (found + 512) > limit * (8 * self.memory + 512)) for limit in (70, 100, 140))
+
+
+def latent_of(f, model, active, lacking, states, classes):
+    """Points in fine steps; `lacking` (channel, i, j) is true where a block at a border of the scene has no such channel."""
+    bands, h, w = active.shape
+    latent = np.zeros((bands, len(model.order), h, w), int)
+    if not active.any():
+        return latent
+    check, other = CODES.get(states, (0, 0))
+    contexts, memory = Contexts(model.starts, 16), [Band(h, w) for _ in range(bands)]
+    for part, channels in enumerate((model.order[: model.low], model.order[model.low :])):
+        for band, own in enumerate(memory):
+            last = part == 1 and band == bands - 1
+            coder = RangeDecoder(f.data[f.at :] if last else f.block(), contexts)
+            for channel in channels:
+                of_class = classes[band][channel]
+                if of_class < 10 and not coder.decision(512 * SLOTS + of_class):
+                    continue
+                before = own.sums.copy()
+                for i, j in product(range(h), range(w)):
+                    if not active[band, i, j] or lacking(channel, i, j):
+                        continue
+                    state = own.states[i, j // 4]
+                    context = (of_class * 4 + own.activity(before, i, j)) * 2 + state % 2
+                    k = coder.number(context * SLOTS)
+                    latent[band, channel, i, j] = 2 * k - state % 2 * np.sign(k)
+                    own.states[i, j // 4] = (state ^ check * (state & 1) ^ other * (k & 1)) >> 1
+                    own.sums[i, j] += 256 * abs(k) - own.sums[i, j] // 16
+                own.memory += model.expected[of_class] - own.memory // 16
+    return latent
+
+
+# --- samples ----------------------------------------------------------------------------------------------------------
+
+
+def coefficients_of(latent, model, quality, classes, factors):
+    size, quantizer = np.abs(latent), np.abs(latent) % 2
+    magnitude = np.clip((size + 1) // 2, 1, 3) - 1
+    moved = size + model.offsets[np.array(classes)[:, :, None, None], quantizer, magnitude].astype(float)
+    y = 2.5 * 10 ** (-quality / 5120) * np.sign(latent) * moved
+    for band in range(1, len(y)):
+        y[band] += y[0] * (np.array(factors[band]) / 16)[model.zones][:, None, None]
+    return y
+
+
+def places(block, length):
+    """Frequencies at which those of a block of `length` samples stand."""
+    return [(2 * k + 1) * block // (2 * length) for k in range(length)]
+
+
+def cosines(block, length):
+    """Basis of an axis of `length` samples: (samples, blocks · frequencies)."""
+    blocks = -(-length // block)
+    matrix, last = np.zeros((length, blocks * block)), length - block * (blocks - 1)
+    for b in range(blocks):
+        n, own = np.arange(length) - block * b + 0.5, last if b == blocks - 1 else block
+        rise = 0 if b == 0 else own // 2
+        fall = {blocks - 1: 0, blocks - 2: last // 2}.get(b, block // 2)
+        window = np.sin(np.pi / 4 * (1 + np.clip(n / max(rise, 0.5), -1, 1)))
+        window = window * np.sin(np.pi / 4 * (1 + np.clip((own - n) / max(fall, 0.5), -1, 1)))
+        for k, row in enumerate(places(block, own)):
+            if b < blocks - 1:
+                wave = np.sqrt(2 / block) * np.cos(np.pi / block * (k + 0.5) * n)
+            else:
+                wave = np.sqrt((2 if k else 1) / own) * np.cos(np.pi / own * k * n)
+            matrix[:, b * block + row] = window * wave
+    return matrix
+
+
+def raster_of(y, model, height, width):
+    """Normalized samples of a band."""
+    h, w = y.shape[1:]
+    if model.lapped:
+        planes = y.reshape(32, 32, h, w).transpose(2, 0, 3, 1).reshape(32 * h, 32 * w)
+        return cosines(32, height) @ planes @ cosines(32, width).T
+    u, _, v = np.linalg.svd(model.tensors["mixing"].astype(float))
+    z = np.tensordot(u @ v, y * model.tensors["gains"].astype(float)[:, None, None], 1)
+    return z.reshape(8, 8, h, w).transpose(2, 0, 3, 1).reshape(8 * h, 8 * w)[:height, :width]
+
+
+def corrected(x, curve):
+    """dB to add to a band of normalized samples."""
+    low, high, fineness, *values = struct.unpack("<hhB8b", curve)
+    padded = np.pad(x, 12, mode="edge").cumsum(0).cumsum(1)
+    padded = np.pad(padded, ((1, 0), (1, 0)))
+    level = (padded[25:, 25:] - padded[:-25, 25:] - padded[25:, :-25] + padded[:-25, :-25]) / 625
+    place = np.clip(7 * (1024 * level - low) / (high - low), 0, 7)
+    return np.interp(place, range(8), np.array(values) / (40 * 2**fineness))
+
+
+def decode(data, path, dictionary, radiometric=False):
+    """(header, metadata, latent, samples) of a file, given the file of its model."""
+    h, first = header_of(data)
+    model = Model(path)
+    assert (model.name, model.hash) == (h["model"], h["hash"])
+    states, classes, factors = side_of(model, h["side"], h["bands"], h["quality"])
+    block, (height, width) = model.block, (h["height"], h["width"])
+    lh, lw = -(-height // block), -(-width // block)
+    latent = np.zeros((h["bands"], len(model.order), lh, lw), int)
+    valid, flats = np.zeros((2, h["bands"], height, width), bool)
+    has = [places(block, length - block * (count - 1)) for length, count in ((height, lh), (width, lw))]
+
+    for number, (length, crc, check) in enumerate(h["index"]):
+        payload = data[first : first + length]
+        first += length
+        assert zlib.crc32(payload) == crc
+        row, column = (h["tile"] * place for place in divmod(number, h["columns"]))
+        area = np.s_[:, row : min(height, row + h["tile"]), column : min(width, column + h["tile"])]
+        f = Fields(payload)
+        valid[area], flats[area], sides = masks_of(f, *valid[area].shape)
+        top, left = row // block, column // block
+
+        def lacking(channel, i, j, top=top, left=left):
+            u, v = divmod(channel, block)
+            bottom, right = top + i == lh - 1, left + j == lw - 1
+            return model.lapped and ((bottom and u not in has[0]) or (right and v not in has[1]))
+
+        active = active_of((valid & ~flats)[area], block, sides)
+        part = latent_of(f, model, active, lacking, states, classes)
+        assert zlib.crc32(part.astype("<i4").tobytes()) & 0xFFFF == check
+        latent[:, :, top : top + part.shape[2], left : left + part.shape[3]] = part
+    assert first == len(data)
+
+    samples = np.empty(valid.shape)
+    y = coefficients_of(latent, model, h["quality"], classes, factors)
+    for band in range(h["bands"]):
+        x = raster_of(y[band], model, height, width)
+        db = 30 * x + h["centers"][band]
+        if radiometric:
+            db += corrected(x, h["curves"][13 * band : 13 * band + 13])
+        zero = db < h["floors"][band] + (20 if h["quantity"] == 1 else 10) * np.log10(2) / 2
+        samples[band] = (db, 10 ** (db / 20), 10 ** (db / 10))[h["quantity"]]
+        samples[band][zero] = (-np.inf, 0, 0)[h["quantity"]]
+        if h["flats"]:
+            samples[band][flats[band]] = h["flats"][band]
+    samples[~valid] = np.nan
+    metadata = zlib.decompressobj(-15, zdict=dictionary).decompress(h["metadata"]) or b"{}"
+    return h, json.loads(metadata), latent, samples

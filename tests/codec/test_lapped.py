@@ -1,41 +1,18 @@
 """The lapped transform: against windowed cosines in closed form, orthonormal, without seams."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from sarlab.codec.lapped import LappedTransform
 
+sys.path.insert(0, str(Path(__file__).parent))
+from second_decoder import cosines
+
 WHOLE = (True, True, True, True)
 SIZES = (4, 8, 32)
-
-
-def basis(size, length):
-    """Rows are the basis functions of an axis, by frequency within blocks: Malvar's modulated lapped transform.
-
-    The last block has the samples that are left. Its plain cosines are spread over the frequencies of a whole block.
-    """
-    blocks = -(-length // size)
-    last = length - size * (blocks - 1)
-    matrix, at = np.zeros((blocks * size, length)), np.arange(length) + 0.5
-    for block in range(blocks):
-        place, own = at - block * size, last if block == blocks - 1 else size
-        # The window rises over as many samples as both blocks have on the shorter side, and falls likewise.
-        rise = 0 if block == 0 else own // 2
-        fall = 0 if block == blocks - 1 else (last // 2 if block == blocks - 2 else size // 2)
-        window = np.where(place < rise, edge(place, rise), 1) * np.where(own - place < fall, edge(own - place, fall), 1)
-        for k in range(own):
-            if block == blocks - 1:
-                wave = np.cos(np.pi / own * place * k) * np.sqrt((2 if k else 1) / own)
-                row = size * (2 * k + 1) // (2 * own)
-            else:
-                wave, row = np.cos(np.pi / size * place * (k + 0.5)) * np.sqrt(2 / size), k
-            matrix[block * size + row] = window * wave
-    return matrix
-
-
-def edge(place, reach):
-    """A quarter of a sine around a border, from −reach to reach."""
-    return np.sin(np.pi / 4 * (np.clip(place / max(reach, 0.5), -1, 1) + 1))
 
 
 def in_blocks(y, size):
@@ -64,7 +41,7 @@ def made(size, height, width):
 @pytest.mark.parametrize(("h", "w"), [(1, 1), (1.0, 3.4), (0.1, 2.0), (2.75, 1.25), (3.05, 4.5)])
 def test_coefficients_are_products_with_windowed_cosines(size, h, w):
     height, width = max(1, int(h * size)), max(1, int(w * size))
-    rows, columns = basis(size, height), basis(size, width)
+    rows, columns = cosines(size, height).T, cosines(size, width).T
     assert np.allclose(rows.T @ rows, np.eye(height), atol=1e-12)
     x, transform = noise(height, width), made(size, height, width)
     y = transform.forward(padded(x, size), WHOLE)
@@ -107,5 +84,5 @@ def test_a_window_with_a_margin_of_a_block_is_that_of_the_whole(size, window):
 def test_frequencies_that_are_all_zero_may_be_skipped():
     y = made(8, 16, 16).forward(noise(16, 16), WHOLE)
     y[16:] = 0
-    rows = basis(8, 16)
+    rows = cosines(8, 16).T
     assert np.abs(made(8, 16, 16).inverse(y, WHOLE) - rows.T @ in_blocks(y, 8) @ rows).max() < 1e-5

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sarlab.codec.trellis import COSTED, LANES, OFFSETS, STATES, search, trellis
+from sarlab.codec.trellis import COSTED, LANES, OFFSETS, SEGMENT, STATES, search, trellis
 
 NO_OFFSETS = np.zeros((1, 2, OFFSETS), np.float32)
 FREE = np.zeros((1, 1, 2, COSTED), np.float32)
@@ -100,7 +100,7 @@ def test_no_sequence_is_cheaper(y, states, weight, seed):
         moved = offsets[0, quantizers, np.clip(np.abs(integers), 1, OFFSETS) - 1] * np.sign(points)
         return float((np.square(y - points - moved) + weight * costs[0, 0, quantizers, np.abs(integers)]).sum())
 
-    k, latent = (part.ravel() for part in quantized(y[None, None], states, weight, costs, offsets))
+    k, latent = (part.ravel() for part in quantized(y[:, None, None], states, weight, costs, offsets))
     assert (walk(k, states)[0] == latent).all()
     near = [sorted({int(m if v >= 0 else -m) for m in range(2 if abs(v) < 0.75 else 5)}, key=abs) for v in y]
     # The search looks at two magnitudes of each parity and zero; more than one step too small is never worth its bits here.
@@ -108,33 +108,34 @@ def test_no_sequence_is_cheaper(y, states, weight, seed):
 
 
 @pytest.mark.parametrize("states", [4, 64])
-def test_rows_are_searched_each_by_itself_channel_after_channel(states):
+def test_paths_are_segments_of_rows_through_all_channels(states):
     """Blocks without the channel and channels that are not coded leave the state as it is."""
     rng = np.random.default_rng(1)
-    y = rng.normal(0, 4, (3, LANES + 3, 9)).astype(np.float32)
+    y = rng.normal(0, 4, (3, LANES + 3, 2 * SEGMENT + 1)).astype(np.float32)
     flags = rng.choice([0, 1, 3, 5], y.shape[1:]).astype(np.uint8)
     absent, live = np.array([0, 2, 4], np.uint8), np.array([True, True, False])
     k, latent = quantized(y, states, flags=flags, absent=absent, live=live)
     coded = (flags & 1 > 0) & (flags & absent[:, None, None] == 0) & live[:, None, None]
     assert not k[~coded].any()
-    for row in range(y.shape[1]):
-        at = coded[:, row]
-        assert (latent[:, row][at] == walk(k[:, row][at], states)[0]).all()
-        alone = quantized(y[:, row][at][None, None], states)[1]
-        # A path of the same cost: equal ones are told apart by rounding.
-        ours, theirs = (np.square(y[:, row][at] - part).sum() for part in (latent[:, row][at], alone[0, 0]))
+    for row, left in itertools.product(range(y.shape[1]), range(0, y.shape[2], SEGMENT)):
+        path = np.s_[:, row, left : left + SEGMENT]
+        at = coded[path]
+        assert (latent[path][at] == walk(k[path][at], states)[0]).all()
+        alone = quantized(y[path][at][:, None, None], states)[1].ravel()
+        # Another path of the same cost: equal ones are told apart by rounding.
+        ours, theirs = (np.square(y[path][at] - part).sum() for part in (latent[path][at], alone))
         assert ours == pytest.approx(theirs, abs=1e-3)
 
 
 @given(hnp.arrays(np.float32, st.integers(1, 70), elements=st.floats(-1e7, 1e7, width=32)))
 @settings(deadline=None)
 def test_any_value_has_a_point(y):
-    points = quantized(y[None, None], 8, 0.26)[1].ravel()
+    points = quantized(y[:, None, None], 8, 0.26)[1].ravel()
     assert (np.abs(y - points) <= 4 + 1e-6 * np.abs(y)).all()
 
 
 def test_costly_integers_are_small():
-    y = np.random.default_rng(2).normal(0, 3, (1, 16, 250))
+    y = np.random.default_rng(2).normal(0, 3, (60, 16, 4))
     costs = np.broadcast_to(np.arange(COSTED, dtype=np.float32), FREE.shape).copy()
     sums = [np.abs(quantized(y, 8, weight, costs)[0]).sum() for weight in (0, 0.3, 1.0, 3.0)]
     assert all(a > b for a, b in itertools.pairwise(sums))
@@ -147,7 +148,7 @@ GAINS = {4: 0.99, 8: 1.09, 16: 1.16, 32: 1.22, 64: 1.27, 256: 1.33}
 
 @pytest.mark.parametrize("states", GAINS)
 def test_the_gain_at_high_rates_is_the_published_one(states):
-    y = np.random.default_rng(1).uniform(50, 300, (1, 16, 20_000)).astype(np.float32)
+    y = np.random.default_rng(1).uniform(50, 300, (5000, 16, SEGMENT)).astype(np.float32)
     error = np.mean(np.square(y - quantized(y, states)[1]))
     # The uniform quantizer's error is (2²)/12.
     assert -10 * np.log10(3 * error) == pytest.approx(GAINS[states], abs=0.03)
@@ -156,11 +157,11 @@ def test_the_gain_at_high_rates_is_the_published_one(states):
 @pytest.mark.parametrize(("states", "gain"), [(8, 0.9), (64, 1.1)])
 def test_the_gain_on_gaussian_noise_at_equal_entropy(states, gain):
     """Against scalar quantization with the same optimization: near 4 bits per value, where both trade error for bits."""
-    x = np.random.default_rng(3).normal(0, 1, (1, 16, 6000))
+    x = np.random.default_rng(3).normal(0, 1, (1500, 16, SEGMENT))
 
     def point(states, step):
         k, latent = quantized(x / (step / 2), states, 0.26, ideal_costs(step / 2))
-        quantizers = np.stack([walk(row, states)[1] for row in k[0]])[None]
+        quantizers = np.stack([walk(row.ravel(), states)[1].reshape(row.shape) for row in k.swapaxes(0, 1)], 1)
         rate = sum(entropy(k[quantizers == q]) * (quantizers == q).mean() for q in range(2))
         return 6.0206 * rate + 10 * np.log10(np.mean(np.square(x - latent * step / 2)))
 
