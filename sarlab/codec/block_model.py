@@ -34,7 +34,7 @@ from sarlab.codec.compiled import compiled
 from sarlab.codec.spectrum import CLASSES, FINE_STEP, QUALITY_UNIT, UNIT, UNIT_CLASS, Deviations, step_units
 from sarlab.codec.storage import read_arrays, write_arrays
 from sarlab.codec.tile_model import Borders, QuantizedTile, TileModel
-from sarlab.codec.trellis import COSTED, OFFSETS, STATES, search, trellis
+from sarlab.codec.trellis import COSTED, OFFSETS, SEGMENT, STATES, search, trellis
 from sarlab.errors import BitstreamError, ModelError
 
 #: States of the trellis by effort.
@@ -192,7 +192,7 @@ class BlockModel(TileModel):
                 y = y - first * (factors * FACTOR_UNIT)[self.zones][:, None]
             numbers.append(self.deviations.fit(np.square(y * present).sum(1) / np.maximum(present.sum(1), 1)))
         values = np.concatenate(numbers) if numbers else np.zeros(0, np.int64)
-        return bytes([self.states.bit_length() - 1]) + entropy.put_numbers(values, *self.tables.numbers()).tobytes()
+        return bytes([self.states.bit_length() - 1]) + entropy.pack_numbers(values, *self.tables.numbers())
 
     def _fit_factors(self, first: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Least-squares factors of the zones, in `FACTOR_UNIT`."""
@@ -270,11 +270,13 @@ class BlockModel(TileModel):
         """
         state = _State(active, side.states)
         probabilities, counts = self.tables.start()
-        k = np.sign(latent) * ((np.abs(latent) + 1) >> 1)
+        k = (latent + (latent > 0)) >> 1
+        largest = np.abs(k).max((1, 2, 3), initial=0)
         streams = []
         for channels in (self.order[: self.low], self.order[self.low :]):
             for band in range(len(k)):
-                decisions = np.empty(entropy.room(k[band][channels]) + len(channels), np.uint32)
+                coded = len(channels) + int(live[band][channels].sum()) * active[band].size
+                decisions = np.empty(entropy.room(coded, largest[band]), np.uint32)
                 contexts = np.empty(0 if met is None else len(decisions), np.int32)
                 n = _put_channels(
                     k[band], active[band], self.absent, live[band], self.classes(quality, side, band), channels,
@@ -345,7 +347,8 @@ class _State:
     def __init__(self, active: np.ndarray, states: int):
         bands, height, width = active.shape
         self.after = trellis(states)[0]
-        self._states, self._sums = np.zeros((bands, height), np.int64), np.zeros((bands, height, width), np.int64)
+        self._states = np.zeros((bands, height, -(-width // SEGMENT)), np.int64)
+        self._sums = np.zeros((bands, height, width), np.int64)
         self._memory = np.zeros((bands, 1), np.int64)
 
     def of(self, band: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -443,8 +446,8 @@ def _put_channels(
         Class of each channel; channels to code; mean magnitude of each class in 1/256.
     after : ndarray of int64, shape (states, 2)
         Next state of the trellis, by parity; the lowest bit of a state is its quantizer.
-    states, sums, memory : ndarray of int64, shapes (h,), (h, w), (1,)
-        State of the trellis of each row of blocks, magnitudes found and expected; all change.
+    states, sums, memory : ndarray of int64, shapes (h, segments), (h, w), (1,)
+        State of the trellis of each path, magnitudes found and expected; all change.
     probabilities, counts : ndarray of int64 (contexts, 2) and uint8 (contexts,)
         Change.
     decisions, contexts : ndarray of uint32 and int32
@@ -461,16 +464,18 @@ def _put_channels(
                 continue
         before[:] = sums
         for i in range(k.shape[1]):
-            state = states[i]
             for j in range(k.shape[2]):
                 if not flags[i, j] & 1 or flags[i, j] & absent[channel]:
                     continue
+                state = states[i, j // SEGMENT]
                 value = np.int64(k[channel, i, j])
                 context = _context(of_class, _activity(before, memory[0], i, j), state & 1)
-                n = entropy.put_value(probabilities, counts, context, value, decisions, contexts, n)
-                state = after[state, value & 1]
+                if value == 0:  # most often; the general way takes longer
+                    n = entropy.put_decision(probabilities, counts, context, 0, decisions, contexts, n)
+                else:
+                    n = entropy.put_value(probabilities, counts, context, value, decisions, contexts, n)
+                states[i, j // SEGMENT] = after[state, value & 1]
                 sums[i, j] += (abs(value) << _UNIT) - (sums[i, j] >> _MEMORY)
-            states[i] = state
         memory[0] += expected[of_class] - (memory[0] >> _MEMORY)
     return n
 
@@ -488,18 +493,17 @@ def _get_channels(
             continue
         before[:] = sums
         for i in range(flags.shape[0]):
-            state = states[i]
             for j in range(flags.shape[1]):
                 if not flags[i, j] & 1 or flags[i, j] & absent[channel]:
                     continue
+                state = states[i, j // SEGMENT]
                 context = _context(of_class, _activity(before, memory[0], i, j), state & 1)
                 value = entropy.get_value(decoder, data, probabilities, counts, context)
                 if value == entropy.DAMAGED:
                     return False
                 latent[channel, i, j] = 2 * value - (state & 1) * ((value > 0) - (value < 0))
-                state = after[state, value & 1]
+                states[i, j // SEGMENT] = after[state, value & 1]
                 sums[i, j] += (abs(value) << _UNIT) - (sums[i, j] >> _MEMORY)
-            states[i] = state
         memory[0] += expected[of_class] - (memory[0] >> _MEMORY)
         if decoder[2] > data.size + 8:
             return False

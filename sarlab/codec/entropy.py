@@ -139,17 +139,9 @@ def get_bit(decoder, data, probability):
 # --- magnitudes --------------------------------------------------------------------------------------------------------
 
 
-@compiled
-def room(k):
-    """Most decisions that the integers `k` take."""
-    total = 0
-    for value in k.ravel():
-        magnitude = abs(value)
-        total += UNARY + 4
-        while magnitude >= UNARY:
-            total += 2
-            magnitude >>= 1
-    return total
+def room(count: int, largest: int) -> int:
+    """Most decisions that `count` whole numbers take, if none is beyond `largest` in magnitude."""
+    return count * (UNARY + 4 + 2 * int(largest).bit_length())
 
 
 @compiled
@@ -231,11 +223,15 @@ def get_value(decoder, data, probabilities, counts, context):
 # --- lists of numbers --------------------------------------------------------------------------------------------------
 
 
+def pack_numbers(values: np.ndarray, probabilities: np.ndarray, counts: np.ndarray) -> bytes:
+    """Code whole numbers with one context: int64 to a stream of bytes."""
+    decisions = np.empty(room(len(values), np.abs(values).max(initial=0)), np.uint32)
+    return bytes(_put_numbers(values, probabilities, counts, decisions))
+
+
 @compiled
-def put_numbers(values, probabilities, counts):
-    """Code whole numbers with one context: a stream of bytes."""
-    decisions, contexts = np.empty(room(values), np.uint32), np.empty(0, np.int32)
-    n = 0
+def _put_numbers(values, probabilities, counts, decisions):
+    contexts, n = np.empty(0, np.int32), 0
     for value in values:
         n = put_value(probabilities, counts, 0, value, decisions, contexts, n)
     out = np.empty(2 * n + 8, np.uint8)
@@ -244,7 +240,7 @@ def put_numbers(values, probabilities, counts):
 
 @compiled
 def get_numbers(data, values, probabilities, counts):
-    """Invert `put_numbers`; False if the data is damaged."""
+    """Invert `pack_numbers`; False if the data is damaged."""
     decoder = open_decoder(data)
     for n in range(len(values)):
         values[n] = get_value(decoder, data, probabilities, counts, 0)

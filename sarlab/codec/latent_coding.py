@@ -142,7 +142,8 @@ def _listed(
     planes: np.ndarray, centers: np.ndarray, probabilities: np.ndarray, counts: np.ndarray, with_contexts: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decisions of all planes, and the context of each."""
-    decisions = np.empty(entropy.room(planes - centers[:, None]), np.uint32)
+    differences = planes - centers[:, None]
+    decisions = np.empty(entropy.room(planes.size, np.abs(differences).max(initial=0)), np.uint32)
     contexts = np.empty(len(decisions) if with_contexts else 0, np.int32)
     n = _put_planes(planes, centers, probabilities, counts, decisions, contexts)
     return decisions[:n], contexts[:n]

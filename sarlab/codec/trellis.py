@@ -3,7 +3,7 @@
 With the fine step d, quantizer 0 reconstructs at 2k·d and quantizer 1 at (2k − sign k)·d; both hold zero. The state of a trellis
 selects the quantizer, and the parity of k leads to the next state. So the decoder knows every quantizer, while the encoder
 chooses among nearly all multiples of d at the rate of a step of 2d. The Viterbi algorithm finds the integers that minimize squared
-error + λ·bits over a whole row of blocks.
+error + λ·bits over the coefficients of a few blocks.
 
 States come from the systematic convolutional codes of Ungerboeck. The lowest bit of a state is its quantizer.
 
@@ -34,12 +34,10 @@ _CODES = {
 STATES = (1, *_CODES)
 #: Magnitudes with a cost of their own; larger ones cost `_BITS_PER_OCTAVE` more for each doubling.
 COSTED, _BITS_PER_OCTAVE = 24, 2.0
-#: Rows of blocks that are searched together.
-LANES = 16
+#: Neighboring blocks of a row that share a path, and paths that are searched together.
+SEGMENT, LANES = 4, 64
 #: Magnitudes that have a reconstruction of their own: 1, 2, and all above.
 OFFSETS = 3
-#: Values in fine steps below which only 0 and ±1 are considered.
-_SMALL = 0.75
 
 
 @lru_cache(maxsize=8)
@@ -59,7 +57,7 @@ def trellis(states: int) -> tuple[np.ndarray, np.ndarray]:
 
 @compiled
 def search(y, flags, absent, live, classes, activity, order, costs, offsets, weight, before, k, latent):
-    """Quantize one band of a tile along the cheapest paths.
+    """Quantize one band of a tile along the cheapest paths; a path is the blocks of a row that share a segment.
 
     Parameters
     ----------
@@ -80,51 +78,40 @@ def search(y, flags, absent, live, classes, activity, order, costs, offsets, wei
         Filled in: integers, and values without offsets in fine steps.
     """
     height, width = flags.shape
-    states = before.shape[0]
+    states, segments = before.shape[0], (width + SEGMENT - 1) // SEGMENT
     channels = order[live[order]]
-    most = 0
-    for i in range(height):
-        most = max(most, (flags[i] & 1).sum())
-    steps = len(channels) * most
-    parities = np.empty((steps, states, LANES), np.uint8)
+    steps = len(channels) * SEGMENT
+    parities = np.empty((steps, states, LANES), np.bool_)
     choices = np.zeros((steps, 4, LANES), np.int32)
     cost = np.zeros((4, LANES), np.float32)
     total, reached = np.empty((states, LANES), np.float32), np.empty((states, LANES), np.float32)
-    place = np.zeros((LANES, most), np.int64)
     idle = np.zeros(LANES, np.bool_)
-    for top in range(0, height, LANES):
-        lanes = min(LANES, height - top)
-        count = np.zeros(LANES, np.int64)
-        for lane in range(lanes):
-            for j in range(width):
-                if flags[top + lane, j] & 1:
-                    place[lane, count[lane]] = j
-                    count[lane] += 1
-        longest = count.max()
-        total[:] = np.inf
+    for first in range(0, height * segments, LANES):
+        lanes = min(LANES, height * segments - first)
+        total[:] = 1e30
         total[0] = 0
         step = 0
         for channel in channels:
             of_class = classes[channel]
-            for n in range(longest):
+            for n in range(SEGMENT):
                 for lane in range(lanes):
-                    i, j = top + lane, place[lane, n]
-                    idle[lane] = n >= count[lane] or flags[i, j] & absent[channel]
+                    i, j = (first + lane) // segments, (first + lane) % segments * SEGMENT + n
+                    idle[lane] = j >= width or not flags[i, j] & 1 or flags[i, j] & absent[channel]
                     if idle[lane]:
                         cost[:, lane] = 0
                         continue
                     _choose(
-                        abs(y[channel, i, j]), costs[of_class, activity[channel, i, j]], offsets[of_class], weight,
-                        lane, cost, choices[step],
+                        abs(y[channel, i, j]), costs[of_class, activity[channel, i, j]], offsets[of_class], weight, lane,
+                        cost, choices[step],
                     )  # fmt: skip
                 for state in range(states):
-                    one, two = before[state, 0], before[state, 1]
-                    quantizer = one & 1
+                    one, two, quantizer = before[state, 0], before[state, 1], before[state, 0] & 1
                     for lane in range(LANES):
                         even = total[one, lane] + cost[2 * quantizer, lane]
                         odd = total[two, lane] + cost[2 * quantizer + 1, lane]
-                        parities[step, state, lane] = odd < even
-                        reached[state, lane] = min(even, odd)
+                        better = odd < even
+                        parities[step, state, lane] = better
+                        reached[state, lane] = odd if better else even
                 for lane in range(lanes):
                     if idle[lane]:  # nothing to code: the state stays
                         reached[:, lane] = total[:, lane]
@@ -137,22 +124,24 @@ def search(y, flags, absent, live, classes, activity, order, costs, offsets, wei
                             reached[state, lane] -= least
                 total, reached = reached, total
                 step += 1
+        state = np.zeros(LANES, np.int64)
         for lane in range(lanes):
-            state = 0
             for other in range(1, states):
-                if total[other, lane] < total[state, lane]:
-                    state = other
-            at = step
-            for channel in channels[::-1]:
-                for n in range(longest - 1, -1, -1):
-                    at -= 1
-                    i, j = top + lane, place[lane, n]
-                    if n >= count[lane] or flags[i, j] & absent[channel]:
+                if total[other, lane] < total[state[lane], lane]:
+                    state[lane] = other
+        # All paths go back together, because what a step left lies together in memory.
+        for channel in channels[::-1]:
+            for n in range(SEGMENT - 1, -1, -1):
+                step -= 1
+                for lane in range(lanes):
+                    i, j = (first + lane) // segments, (first + lane) % segments * SEGMENT + n
+                    if j >= width or not flags[i, j] & 1 or flags[i, j] & absent[channel]:
                         continue
-                    parity = parities[at, state, lane]
-                    state = before[state, parity]
-                    magnitude = choices[at, 2 * (state & 1) + parity, lane]
-                    fine = 2 * magnitude - (state & 1 if magnitude else 0)
+                    parity = 1 if parities[step, state[lane], lane] else 0
+                    state[lane] = before[state[lane], parity]
+                    quantizer = state[lane] & 1
+                    magnitude = choices[step, 2 * quantizer + parity, lane]
+                    fine = 2 * magnitude - (quantizer if magnitude else 0)
                     k[channel, i, j] = magnitude if y[channel, i, j] >= 0 else -magnitude
                     latent[channel, i, j] = fine if y[channel, i, j] >= 0 else -fine
 
@@ -161,38 +150,33 @@ def search(y, flags, absent, live, classes, activity, order, costs, offsets, wei
 def _choose(size, costs, offsets, weight, lane, cost, choices):
     """Find the best magnitude of each quantizer and parity, and its cost."""
     of_zero = size * size
-    if size < np.float32(_SMALL):
-        for quantizer in range(2):
-            error = size - (np.float32(2 - quantizer) + offsets[quantizer, 0])
-            cost[2 * quantizer, lane] = of_zero + weight * costs[quantizer, 0]
-            cost[2 * quantizer + 1, lane] = error * error + weight * costs[quantizer, 1]
-            choices[2 * quantizer, lane], choices[2 * quantizer + 1, lane] = 0, 1
-        return
     for quantizer in range(2):
-        aim = (size + np.float32(quantizer) - offsets[quantizer, OFFSETS - 1]) * np.float32(0.5)
-        nearest = np.int32(aim + np.float32(0.5))
+        below = np.int32((size + np.float32(quantizer)) * np.float32(0.5))
         for parity in range(2):
-            magnitude = nearest
-            if (nearest & 1) != parity:
-                magnitude = nearest + 1 if aim > np.float32(nearest) else nearest - 1
-            if magnitude < 0:
-                magnitude = parity
-            best, chosen = np.float32(np.inf), 0
-            for candidate in (magnitude, magnitude - 2):
-                if candidate > 0:
-                    point = np.float32(2 * candidate - quantizer) + offsets[quantizer, min(candidate, OFFSETS) - 1]
-                    bits = costs[quantizer, min(candidate, COSTED - 1)]
-                    beyond = candidate // COSTED
-                    while beyond:
-                        bits += np.float32(_BITS_PER_OCTAVE)
-                        beyond >>= 1
-                    error = size - point
-                    together = error * error + weight * bits
-                    if together < best:
-                        best, chosen = together, candidate
-            if parity == 0:
+            low = below if (below & 1) == parity else below - 1
+            best, chosen = np.float32(1e30), 0
+            if low > 0:
+                best, chosen = _cost(size, low, quantizer, costs, offsets, weight), low
+            if low <= 2 and parity == 0:
                 together = of_zero + weight * costs[quantizer, 0]
                 if together < best:
                     best, chosen = together, 0
+            # The next magnitude of this parity lies four fine steps beyond; bits and error exclude it if it is the farther one.
+            if low < 0 or np.float32(2 * low + 4 - quantizer) - size < np.float32(2.0):
+                together = _cost(size, low + 2, quantizer, costs, offsets, weight)
+                if together < best:
+                    best, chosen = together, low + 2
             cost[2 * quantizer + parity, lane] = best
             choices[2 * quantizer + parity, lane] = chosen
+
+
+@compiled
+def _cost(size, magnitude, quantizer, costs, offsets, weight):
+    """Squared error + λ·bits of a magnitude."""
+    error = size - (np.float32(2 * magnitude - quantizer) + offsets[quantizer, min(magnitude, OFFSETS) - 1])
+    bits = costs[quantizer, min(magnitude, COSTED - 1)]
+    beyond = magnitude // COSTED
+    while beyond:
+        bits += np.float32(_BITS_PER_OCTAVE)
+        beyond >>= 1
+    return error * error + weight * bits
