@@ -179,10 +179,11 @@ class BlockModel(TileModel):
     def fit_side(self, sample: Sequence[tuple[np.ndarray, np.ndarray]], quality: float) -> bytes:
         numbers: list[np.ndarray] = []
         for band in range(sample[0][0].shape[0] if sample else 0):
-            # Blocks that are active in both bands, because the first one predicts the other.
-            both = [(y, active[band], active[band] & active[0] & 1 > 0) for y, active in sample]
-            first, y = (_columns([y[which][:, mask] for y, _, mask in both]) for which in (0, band))
-            flags = _columns([active[None, mask] for _, active, mask in both]).astype(np.uint8)
+            own = [(y, active, active[band] & 1 > 0) for y, active in sample]
+            y = _columns([y[band][:, mask] for y, _, mask in own])
+            # The first band predicts the others where it is coded.
+            first = _columns([y[0][:, mask] * (active[0][mask] & 1) for y, active, mask in own])
+            flags = _columns([active[band][None, mask] for _, active, mask in own]).astype(np.uint8)
             present = (flags & self.absent[:, None]) == 0
             if band:
                 step = 2 * fine_step(quality)
