@@ -93,7 +93,7 @@ def test_streams_are_as_long_as_their_information(share, count):
 @given(integers, st.integers(1, 65535), st.integers(0, 255))
 @settings(max_examples=200, deadline=None)
 def test_numbers_come_back_in_both_decoders(values, start, count):
-    data = entropy.put_numbers(np.array(values, np.int64), *fresh(start, count)).tobytes()
+    data = entropy.pack_numbers(np.array(values, np.int64), *fresh(start, count))
     found = np.zeros(len(values), np.int64)
     assert entropy.get_numbers(np.frombuffer(data, np.uint8), found, *fresh(start, count))
     assert found.tolist() == values
@@ -110,7 +110,7 @@ def test_there_is_room_for_all_decisions_and_sizes_are_their_information(values)
     for value in values:
         n = entropy.put_value(probabilities, counts, 0, value, decisions, NO_CONTEXTS, n)
     assert n <= room
-    size = len(entropy.put_numbers(np.array(values, np.int64), *fresh()))
+    size = len(entropy.pack_numbers(np.array(values, np.int64), *fresh()))
     assert size <= 1.01 * information(decisions[:n]) / 8 + 4
 
 
@@ -120,7 +120,7 @@ def test_probabilities_adapt_to_a_distribution(deviation):
     values = np.rint(np.random.default_rng(1).laplace(0, deviation, 100_000)).astype(np.int64)
     counts = np.unique(values, return_counts=True)[1] / len(values)
     ideal = -(counts * np.log2(counts)).sum() * len(values) / 8
-    size = len(entropy.put_numbers(values, *fresh()))
+    size = len(entropy.pack_numbers(values, *fresh()))
     assert 0.99 * ideal < size < 1.03 * ideal + 10
 
 
