@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from numba import njit
+
+#: Digest of all modules beside this one.
+_SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -14,6 +19,9 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     Floating-point sums keep their order and products are not fused with sums, so results are equal on all processors.
     """
     try:
-        return njit(function, cache=True, nogil=True, error_model="numpy")
+        found = njit(function, cache=True, nogil=True, error_model="numpy")
     except RuntimeError:  # no folder for the machine code can be written
         return njit(function, nogil=True, error_model="numpy")
+    # Machine code contains functions of other modules, and numba looks for changes in the module of `function` alone.
+    found._cache._cache_file._source_stamp = _SOURCES
+    return found
