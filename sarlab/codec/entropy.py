@@ -47,10 +47,11 @@ def _probability(probabilities, context):
 @compiled
 def _learn(probabilities, counts, context, bit):
     count = counts[context]
-    target = 65535 if bit else 0
+    # Steps are rounded away from zero, so that ones and zeros are equal.
+    target, up = (65536, 65535) if bit else (0, 0)
     rate = _RATES[count]
-    probabilities[context, 0] += ((target - probabilities[context, 0]) * max(rate, _FAST)) >> 16
-    probabilities[context, 1] += ((target - probabilities[context, 1]) * max(rate, _SLOW)) >> 16
+    probabilities[context, 0] += ((target - probabilities[context, 0]) * max(rate, _FAST) + up) >> 16
+    probabilities[context, 1] += ((target - probabilities[context, 1]) * max(rate, _SLOW) + up) >> 16
     if count < 255:
         counts[context] = count + 1
 

@@ -33,8 +33,12 @@ class Contexts:
     def learn(self, context, bit):
         fast, slow, count = self.known[context]
         rate = min(32767, int(65536 / (count + 1.6)))
-        fast += (65535 * bit - fast) * max(rate, 700) >> 16
-        slow += (65535 * bit - slow) * max(rate, 220) >> 16
+        if bit:  # away from zero
+            fast -= (fast - 65536) * max(rate, 700) >> 16
+            slow -= (slow - 65536) * max(rate, 220) >> 16
+        else:
+            fast -= -(-fast * max(rate, 700) >> 16)
+            slow -= -(-slow * max(rate, 220) >> 16)
         self.known[context] = fast, slow, min(count + 1, 255)
 
 
