@@ -156,7 +156,10 @@ def _band(reader: Cursor, shape: tuple[int, int]) -> Band:
 
 def pack_mask(valid: np.ndarray) -> tuple[int, bytes]:
     """(kind, bytes) of a mask."""
-    return (ALL_VALID, b"") if valid.all() else (CODED_MASK, entropy.pack_mask(valid))
+    if valid.all():
+        return ALL_VALID, b""
+    # Zeros at the end change nothing, and bound the size that a damaged file may claim.
+    return CODED_MASK, entropy.pack_mask(valid).ljust(-(-valid.size // MAX_PIXELS_PER_BYTE), b"\0")
 
 
 def unpack_mask(kind: int, data: bytes, shape: tuple[int, int]) -> np.ndarray:
