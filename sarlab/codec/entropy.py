@@ -22,8 +22,8 @@ from sarlab.errors import BitstreamError
 #: Decisions by which a magnitude is coded one by one; slots of the exponent; slots of a context in all.
 UNARY, EXPONENTS = 4, 12
 SLOTS = UNARY + 3 * EXPONENTS
-#: Largest exponent of a magnitude.
-LARGEST_EXPONENT = 30
+#: Largest exponent of a magnitude: numbers of 32 bits, and their differences.
+LARGEST_EXPONENT = 32
 #: In place of a number that no encoder writes.
 DAMAGED = -(1 << 62)
 #: Probability of a decision that is not modeled.
@@ -165,7 +165,13 @@ def put_even(bit, decisions, contexts, n):
 @compiled
 def put_value(probabilities, counts, context, value, decisions, contexts, n):
     """List the decisions of a whole number from place `n` on; returns the next place."""
-    magnitude = abs(value)
+    n = put_magnitude(probabilities, counts, context, abs(value), decisions, contexts, n)
+    return put_even(1 if value < 0 else 0, decisions, contexts, n) if value else n
+
+
+@compiled
+def put_magnitude(probabilities, counts, context, magnitude, decisions, contexts, n):
+    """List the decisions of a whole number that is not negative."""
     for i in range(min(magnitude, UNARY)):
         n = put_decision(probabilities, counts, context + i, 1, decisions, contexts, n)
     if magnitude < UNARY:
@@ -185,8 +191,6 @@ def put_value(probabilities, counts, context, value, decisions, contexts, n):
                 n = put_decision(probabilities, counts, slot + digit * EXPONENTS, bit, decisions, contexts, n)
             else:
                 n = put_even(bit, decisions, contexts, n)
-    if magnitude:
-        n = put_even(1 if value < 0 else 0, decisions, contexts, n)
     return n
 
 
@@ -200,6 +204,13 @@ def get_decision(decoder, data, probabilities, counts, context):
 @compiled
 def get_value(decoder, data, probabilities, counts, context):
     """Invert `put_value`; `DAMAGED` if no encoder writes such a number."""
+    magnitude = get_magnitude(decoder, data, probabilities, counts, context)
+    return -magnitude if magnitude > 0 and get_bit(decoder, data, EVEN) else magnitude
+
+
+@compiled
+def get_magnitude(decoder, data, probabilities, counts, context):
+    """Invert `put_magnitude`; `DAMAGED` likewise."""
     magnitude = 0
     while magnitude < UNARY and get_decision(decoder, data, probabilities, counts, context + magnitude):
         magnitude += 1
@@ -216,8 +227,6 @@ def get_value(decoder, data, probabilities, counts, context):
             else:
                 rest = 2 * rest + get_bit(decoder, data, EVEN)
         magnitude = rest + UNARY - 1
-    if magnitude and get_bit(decoder, data, EVEN):
-        return -magnitude
     return magnitude
 
 

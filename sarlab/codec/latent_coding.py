@@ -1,7 +1,7 @@
 """Range coding of the quantized latents of `sarlab.models`, with probabilities that start from training.
 
-Each channel is a context of the adaptive range coder. Its integers are coded as differences from the most common one. The start of all
-probabilities is learned from training latents and belongs to the model, not to the file. Channels follow each other, and so do the
+Each channel has contexts of its own in the adaptive range coder. Its integers are coded as differences from their median: first
+whether they lie below it, then how far, with contexts for each side. The start of all probabilities is learned from training latents and belongs to the model, not to the file. Channels follow each other, and so do the
 values of a channel, so a batch and its single images differ in bytes, never in values.
 """
 
@@ -28,15 +28,17 @@ MOST_VALUES = 1 << 26
 _FORMAT = b"\0"
 #: Decisions that the start of a probability is worth.
 _CONFIDENCE = 30
+#: Contexts of a channel: the side, and the distance on each side.
+_CONTEXTS = 1 + 2 * entropy.SLOTS
 
 
 @dataclass(frozen=True, eq=False)
 class LatentTables:
-    """What training teaches about each channel: its most common integer, and the start of its probabilities."""
+    """What training teaches about each channel: the median of its integers, and the start of its probabilities."""
 
     #: int64, shape (channels,).
     centers: np.ndarray
-    #: In 1/65536: int64, shape (channels · slots,).
+    #: In 1/65536: int64, shape (channels · contexts,).
     probabilities: np.ndarray
 
     def start(self) -> tuple[np.ndarray, np.ndarray]:
@@ -53,7 +55,7 @@ def fit_latent_tables(quantizer: Quantizer, latents: Tensor | Iterable[Tensor]) 
         raise CodecError("no latents to learn frequencies from; give at least one batch of training data")
     planes = np.concatenate([_planes(quantizer.quantize(batch)) for batch in batches], axis=1)
     centers = np.median(planes, axis=1).astype(np.int64)
-    size = len(planes) * entropy.SLOTS
+    size = len(planes) * _CONTEXTS
     probabilities, counts = np.full((size, 2), entropy.EVEN, np.int64), np.zeros(size, np.uint8)
     decisions, contexts = _listed(planes, centers, probabilities, counts, True)
     known = contexts >= 0
@@ -154,8 +156,11 @@ def _put_planes(planes, centers, probabilities, counts, decisions, contexts):
     n = 0
     for channel in range(planes.shape[0]):
         for value in planes[channel]:
-            difference = value - centers[channel]
-            n = entropy.put_value(probabilities, counts, channel * entropy.SLOTS, difference, decisions, contexts, n)
+            context, below = channel * _CONTEXTS, 1 if value < centers[channel] else 0
+            n = entropy.put_decision(probabilities, counts, context, below, decisions, contexts, n)
+            context += 1 + below * entropy.SLOTS
+            distance = centers[channel] - 1 - value if below else value - centers[channel]
+            n = entropy.put_magnitude(probabilities, counts, context, distance, decisions, contexts, n)
     return n
 
 
@@ -164,10 +169,13 @@ def _get_planes(data, planes, centers, widths, probabilities, counts):
     decoder = entropy.open_decoder(data)
     for channel in range(planes.shape[0]):
         for n in range(planes.shape[1]):
-            difference = entropy.get_value(decoder, data, probabilities, counts, channel * entropy.SLOTS)
-            if difference == entropy.DAMAGED:
+            context = channel * _CONTEXTS
+            below = entropy.get_decision(decoder, data, probabilities, counts, context)
+            context += 1 + below * entropy.SLOTS
+            distance = entropy.get_magnitude(decoder, data, probabilities, counts, context)
+            if distance == entropy.DAMAGED:
                 return False
-            planes[channel, n] = centers[channel] + difference
+            planes[channel, n] = centers[channel] - 1 - distance if below else centers[channel] + distance
             if planes[channel, n] < 0 or planes[channel, n] >> widths[channel]:
                 return False
     return True

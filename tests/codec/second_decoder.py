@@ -74,7 +74,7 @@ class RangeDecoder:
         if magnitude == UNARY:
             while self.decision(context + UNARY + min(exponent, EXPONENTS - 1)):
                 exponent += 1
-                assert exponent <= 30
+                assert exponent <= 32
             slot, rest = context + UNARY + min(exponent, EXPONENTS - 1), 1
             for digit in range(1, exponent + 1):
                 rest = 2 * rest + (self.decision(slot + EXPONENTS * digit) if digit <= 2 else self.bit(EVEN))

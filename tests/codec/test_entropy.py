@@ -16,7 +16,7 @@ from sarlab.errors import BitstreamError
 sys.path.insert(0, str(Path(__file__).parent))
 import second_decoder
 
-LARGEST = 2**31 + 2
+LARGEST = 2**33 + 2
 NO_CONTEXTS = np.empty(0, np.int32)
 integers = st.lists(
     st.integers(-LARGEST, LARGEST) | st.integers(-9, 9) | st.sampled_from([0, LARGEST, -LARGEST]), max_size=60
