@@ -178,6 +178,13 @@ def _sample(x, i, j, other):
 
 
 @compiled
+def _filled(x, i, j):
+    """Value of a sample that is not coded: it lies between its neighbors, so that nothing grows across gaps."""
+    left, above = _sample(x, i, j - 1, 0), _sample(x, i - 1, j, 0)
+    return above if j == 0 else left if i == 0 else (left + above) >> 1
+
+
+@compiled
 def _predict(x, i, j, weights, features):
     """Prediction of a sample; fills in what the weights apply to."""
     if i == 0 and j == 0:
@@ -231,7 +238,7 @@ def _put_plane(x, active, probabilities, counts, decisions, contexts):
         for j in range(x.shape[1]):
             predicted = _predict(x, i, j, weights, features)
             if not active[i, j] & 1:
-                x[i, j] = min(max(predicted, -LARGEST), LARGEST)
+                x[i, j] = _filled(x, i, j)
                 errors[i & 1, j + 2] = errors[i & 1, j + 1]
                 continue
             error = x[i, j] - predicted
@@ -253,7 +260,7 @@ def _get_plane(data, active, probabilities, counts, x):
         for j in range(x.shape[1]):
             predicted = _predict(x, i, j, weights, features)
             if not active[i, j] & 1:
-                x[i, j] = min(max(predicted, -LARGEST), LARGEST)
+                x[i, j] = _filled(x, i, j)
                 errors[i & 1, j + 2] = errors[i & 1, j + 1]
                 continue
             error = entropy.get_value(decoder, data, probabilities, counts, _energy(errors, i, j) * entropy.SLOTS)
