@@ -13,7 +13,18 @@ from sarlab.codec.api import describe
 from sarlab.scenes.scene import Georeference, Scene
 
 FOLDER = Path(__file__).parent / "golden"
-FIELDS = ("format_version", "model", "model_hash", "height", "width", "bands", "quantity", "quality", "tags", "transform")
+FIELDS = (
+    "format_version",
+    "model",
+    "model_hash",
+    "height",
+    "width",
+    "bands",
+    "quantity",
+    "quality",
+    "tags",
+    "transform",
+)
 
 
 def scene() -> Scene:

@@ -103,13 +103,6 @@ def test_empty_payloads_are_padded_to_what_bounds_memory():
         assert reader.payload(1)[:1] == b"x"
 
 
-def test_a_stream_may_stand_inside_another_file():
-    file = io.BytesIO(b"before" + packed())
-    file.seek(6)
-    with StreamReader(file) as reader:
-        assert reader.payload(0) == b"payload" * 5
-
-
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -175,19 +168,6 @@ def test_sizes_that_the_input_does_not_justify_are_refused(changes, message):
         StreamReader(hostile(**changes))
 
 
-def test_headers_that_cannot_be_are_not_written():
-    for changes in (
-        {"quality": 300.0},
-        {"tile": 100},
-        {"tile": 2048},
-        {"shape": (0, 5, 5)},
-        {"dtype": "complex64"},
-        {"native_bits": 0},
-    ):
-        with pytest.raises(CodecError):
-            replace(PLAIN, **changes).pack()
-
-
 def test_mutated_headers_with_right_checksums():
     rng = np.random.default_rng(0)
     data = packed(replace(PLAIN, metadata={"name": "x"}, side=b"side", radiometry=b"curve"))
@@ -241,11 +221,6 @@ def test_too_many_and_too_few_tiles_are_refused():
         with_tiles(0)
 
 
-def test_an_unreadable_path_is_named(tmp_path):
-    with pytest.raises(BitstreamError, match=r"none\.sarl cannot be read"):
-        StreamReader(tmp_path / "none.sarl")
-
-
 # --- metadata ----------------------------------------------------------------------------------------------------------
 
 WKT = (
@@ -269,18 +244,6 @@ def test_everything_comes_back():
     again = scene(**fields)
     for name in ("name", "looks", "spacing", "acquisition", "simulated", "credit", "georeference", "tags"):
         assert getattr(again, name) == getattr(full, name), name
-
-
-def test_a_plain_scene_needs_nothing():
-    assert pack_metadata(scene_metadata(scene())) == b""
-    assert unpack_metadata(b"") == {}
-
-
-def test_a_common_coordinate_system_costs_a_few_bytes():
-    with_system = scene(georeference=Georeference(WKT, (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)))
-    without = scene(georeference=Georeference("", (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)))
-    sizes = [len(pack_metadata(scene_metadata(s))) for s in (with_system, without)]
-    assert sizes[0] - sizes[1] < 12
 
 
 def test_the_dictionary_is_frozen():

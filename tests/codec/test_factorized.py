@@ -12,7 +12,6 @@ from sarlab.codec.factorized import (
     FactorizedModel,
     FactorizedObjective,
     FactorizedPrior,
-    add_uniform_noise,
     load_factorized,
 )
 from sarlab.codec.fit_tables import initial_tables
@@ -34,13 +33,6 @@ def test_probabilities_of_the_mixture_sum_to_one():
         assert p.sum(-1).flatten().tolist() == pytest.approx([1, 1], abs=1e-4)
 
 
-def test_a_wider_step_is_the_sum_of_its_parts():
-    prior = FactorizedPrior(1)
-    y = torch.tensor([-3.0, 0.0, 1.5]).reshape(1, 1, 1, 3)
-    parts = sum(2.0 ** -prior.bits(y + shift, 0.5) for shift in (-0.75, -0.25, 0.25, 0.75))
-    assert prior.bits(y, 2.0).flatten().tolist() == pytest.approx((-torch.log2(parts)).flatten().tolist(), rel=1e-4)
-
-
 def test_spread_is_a_change_of_unit():
     prior = FactorizedPrior(3)
     y = torch.randn(1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -59,12 +51,6 @@ def test_learning_the_density_of_samples():
         optimizer.step()
     entropy = float(stats.laplace.entropy(scale=2.0)) / np.log(2)
     assert float(loss.detach()) == pytest.approx(entropy, abs=0.04)
-
-
-def test_noise_is_one_step_wide():
-    noise = add_uniform_noise(torch.zeros(100_000), 0.5, torch.Generator().manual_seed(0))
-    assert noise.abs().max() <= 0.25
-    assert float(noise.var()) == pytest.approx(0.25 / 12, rel=0.02)
 
 
 def test_gains_keep_the_meaning_of_quality():

@@ -84,28 +84,6 @@ def test_blocks_of_one_value_are_found_and_come_back_exactly(count, others, miss
     assert abs(WIDTH * x[kinds == CODED].mean()) < 0.02  # Flat samples do not move the center.
 
 
-def test_gaps_within_flat_blocks_stay_gaps():
-    data = np.random.default_rng(0).gamma(3, 1, (1, 64, 64)).astype(np.float32)
-    data[0, :16] = 0
-    data[0, 20:40, 8:24] = 0
-    data[0, 3, 5] = np.nan
-    scene = Scene(data, "intensity", ("x",))
-    levels = fit_levels([scene], True)
-    flat = levels.flat_blocks(scene)
-    assert flat[0, :2].all()
-    assert flat[0, 3:5, 1:3].all()
-    assert flat.sum() == 16 + 4
-    again = levels.restored(np.full(data.shape, 0.2, np.float32), kinds_of(scene.valid, flat))
-    assert np.isnan(again[0, 3, 5])
-    assert (again[0, :16][scene.valid[0, :16]] == 0).all()
-
-
-def test_zeros_that_a_sample_of_the_scene_lacks_have_a_floor_and_are_flat():
-    levels = fit_levels([speckled("intensity")], everything=False)
-    assert np.isfinite(levels.floors).all()
-    assert levels.flats == (0, 0)
-
-
 def test_native_levels_change_nothing():
     scene = replace(speckled("amplitude"), dtype="uint16")
     levels = native_levels(scene)

@@ -79,16 +79,6 @@ def test_other_sizes_are_refused_and_no_curve_is_none():
         unpack_curves(bytes(11), 1)
 
 
-@pytest.mark.parametrize(("lack", "fineness"), [(2.7, 0), (1.2, 1), (0.05, 4)])
-def test_small_values_are_stored_finely(lack, fineness):
-    original, _, level = scene(3)
-    ground = -20 + 25 * level
-    even = original - ground - 10 * np.log10(np.mean(10 ** ((original - ground) / 10)))
-    curve = fit_curve(even + ground, ground - lack, level, ONE_CLASS)
-    assert curve.fineness == fineness
-    assert np.abs(curve(np.linspace(0.05, 0.75, 9, dtype=np.float32)) - lack).max() < 0.15
-
-
 def test_means_of_ground_that_is_decoded_as_another_level():
     """Dark and bright ground mixed at every decoded level, in other proportions: no curve is right at all levels and for both."""
     rng = np.random.default_rng(4)
@@ -105,13 +95,6 @@ def test_means_of_ground_that_is_decoded_as_another_level():
 def test_values_lie_between_knots_as_on_a_line():
     curve = LevelCurve(0, 7 * 128, np.arange(KNOTS) * 8)
     assert curve(np.array([-1, 0, 0.5, 0.875, 2], np.float32)) == pytest.approx([0, 0, 0.8, 1.4, 1.4])
-
-
-def test_a_band_without_samples_and_one_of_a_single_level():
-    empty = np.empty(0)
-    assert (fit_curve(empty, empty, empty, empty)(np.zeros(3, np.float32)) == 0).all()
-    flat = fit_curve(np.full(50, -7.0), np.full(50, -8.0), np.full(50, 0.4), ONE_CLASS[:50])
-    assert flat(np.array([0.4], np.float32))[0] == pytest.approx(1, abs=0.02)
 
 
 def test_the_mean_of_the_scene_comes_before_its_levels():

@@ -134,14 +134,6 @@ def test_any_value_has_a_point(y):
     assert (np.abs(y - points) <= 4 + 1e-6 * np.abs(y)).all()
 
 
-def test_costly_integers_are_small():
-    y = np.random.default_rng(2).normal(0, 3, (60, 16, 4))
-    costs = np.broadcast_to(np.arange(COSTED, dtype=np.float32), FREE.shape).copy()
-    sums = [np.abs(quantized(y, 8, weight, costs)[0]).sum() for weight in (0, 0.3, 1.0, 3.0)]
-    assert all(a > b for a, b in itertools.pairwise(sums))
-    assert not quantized(np.clip(y, -0.7, 0.7), 8, 100.0, costs)[0].any()
-
-
 #: Marcellin and Fischer 1990, table of uniform sources: dB that a trellis gains on a uniform quantizer of twice the fine step.
 GAINS = {4: 0.99, 8: 1.09, 16: 1.16, 32: 1.22, 64: 1.27, 256: 1.33}
 
