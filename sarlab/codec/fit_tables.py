@@ -120,7 +120,7 @@ class _Record:
         k = (size + quantizer) >> 1
         of_class = np.broadcast_to(classes[live][:, None, None], k.shape)
         np.add.at(self._magnitude, classes[live], k.sum((1, 2)))
-        np.add.at(self._count, classes[live], k[0].size)
+        np.add.at(self._count, classes[live], latent[0].size)
         some = k > 0
         place = of_class[some], quantizer[some], np.minimum(k[some], OFFSETS) - 1
         # How far the values lie beyond the points without offsets, in the direction of their sign.
