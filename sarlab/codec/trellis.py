@@ -35,7 +35,7 @@ STATES = (1, *_CODES)
 #: Magnitudes with a cost of their own; larger ones cost `_BITS_PER_OCTAVE` more for each doubling.
 COSTED, _BITS_PER_OCTAVE = 24, 2.0
 #: Neighboring blocks of a row that share a path, and paths that are searched together.
-SEGMENT, LANES = 4, 64
+SEGMENT, LANES = 8, 32
 #: Magnitudes that have a reconstruction of their own: 1, 2, and all above.
 OFFSETS = 3
 

@@ -246,7 +246,7 @@ class Band:
     """What is remembered of the blocks of a band: states, magnitudes found and expected."""
 
     def __init__(self, h, w):
-        self.states, self.sums, self.memory = np.zeros((h, -(-w // 4)), int), np.zeros((h, w), int), 0
+        self.states, self.sums, self.memory = np.zeros((h, -(-w // 8)), int), np.zeros((h, w), int), 0
 
     def activity(self, before, i, j):
         h, w = before.shape
@@ -275,11 +275,11 @@ def latent_of(f, model, active, lacking, states, classes):
                 for i, j in product(range(h), range(w)):
                     if not active[band, i, j] or lacking(channel, i, j):
                         continue
-                    state = own.states[i, j // 4]
+                    state = own.states[i, j // 8]
                     context = (of_class * 4 + own.activity(before, i, j)) * 2 + state % 2
                     k = coder.number(context * SLOTS)
                     latent[band, channel, i, j] = 2 * k - state % 2 * np.sign(k)
-                    own.states[i, j // 4] = (state ^ check * (state & 1) ^ other * (k & 1)) >> 1
+                    own.states[i, j // 8] = (state ^ check * (state & 1) ^ other * (k & 1)) >> 1
                     own.sums[i, j] += 256 * abs(k) - own.sums[i, j] // 16
                 own.memory += model.expected[of_class] - own.memory // 16
     return latent
