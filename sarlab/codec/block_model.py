@@ -397,16 +397,17 @@ _TABLE_TYPES = {"probabilities": "int64", "expected": "int64", "offsets": "float
 
 
 @compiled
-def _activity(sums, expected, i, j):
-    """Activity of a block: 0 if its magnitudes fall short of what is expected, `ACTIVITIES` − 1 if they exceed it by far."""
+def _note_activity(sums, expected, activity):
+    """Fill in the activity of each block: 0 if its magnitudes fall short of what is expected, 3 if they exceed it by far."""
     height, width = sums.shape
-    found = 4 * sums[i, j] + sums[max(i - 1, 0), j] + sums[min(i + 1, height - 1), j]
-    found += sums[i, max(j - 1, 0)] + sums[i, min(j + 1, width - 1)]
-    found, expected = 100 * (found + _PRIOR), 8 * expected + _PRIOR
-    activity = 0
-    while activity < ACTIVITIES - 1 and found > LIMITS[activity] * expected:
-        activity += 1
-    return activity
+    first, second, third = LIMITS * (8 * expected + _PRIOR)
+    for i in range(height):
+        above, below = max(i - 1, 0), min(i + 1, height - 1)
+        for j in range(width):
+            found = 4 * sums[i, j] + sums[above, j] + sums[below, j]
+            found += sums[i, max(j - 1, 0)] + sums[i, min(j + 1, width - 1)]
+            found = 100 * (found + _PRIOR)
+            activity[i, j] = (found > first) + (found > second) + (found > third)
 
 
 @compiled
@@ -455,7 +456,7 @@ def _put_channels(
         Filled in; `contexts` only if it is not empty, with −1 for decisions that are not modeled.
     """
     n = 0
-    before = np.empty_like(sums)
+    activity = np.empty(sums.shape, np.int64)
     for channel in order:
         of_class = classes[channel]
         if of_class < FLAGGED:
@@ -463,20 +464,22 @@ def _put_channels(
             n = entropy.put_decision(probabilities, counts, CONTEXTS + of_class, flag, decisions, contexts, n)
             if not flag:
                 continue
-        before[:] = sums
+        _note_activity(sums, memory[0], activity)
         for i in range(k.shape[1]):
-            for j in range(k.shape[2]):
-                if not flags[i, j] & 1 or flags[i, j] & absent[channel]:
-                    continue
-                state = states[i, j // SEGMENT]
-                value = np.int64(k[channel, i, j])
-                context = _context(of_class, _activity(before, memory[0], i, j), state & 1)
-                if value == 0:  # most often; the general way takes longer
-                    n = entropy.put_decision(probabilities, counts, context, 0, decisions, contexts, n)
-                else:
-                    n = entropy.put_value(probabilities, counts, context, value, decisions, contexts, n)
-                states[i, j // SEGMENT] = after[state, value & 1]
-                sums[i, j] += (abs(value) << _UNIT) - (sums[i, j] >> _MEMORY)
+            for segment in range(states.shape[1]):
+                state = states[i, segment]
+                for j in range(segment * SEGMENT, min((segment + 1) * SEGMENT, k.shape[2])):
+                    if not flags[i, j] & 1 or flags[i, j] & absent[channel]:
+                        continue
+                    value = np.int64(k[channel, i, j])
+                    context = _context(of_class, activity[i, j], state & 1)
+                    if value == 0:  # most often; the general way takes longer
+                        n = entropy.put_decision(probabilities, counts, context, 0, decisions, contexts, n)
+                    else:
+                        n = entropy.put_value(probabilities, counts, context, value, decisions, contexts, n)
+                    state = after[state, value & 1]
+                    sums[i, j] += (abs(value) << _UNIT) - (sums[i, j] >> _MEMORY)
+                states[i, segment] = state
         memory[0] += expected[of_class] - (memory[0] >> _MEMORY)
     return n
 
@@ -487,24 +490,26 @@ def _get_channels(
 ):
     """Invert `_put_channels`: fill in the latent; False if the data is damaged."""
     decoder = entropy.open_decoder(data)
-    before = np.empty_like(sums)
+    activity = np.empty(sums.shape, np.int64)
     for channel in order:
         of_class = classes[channel]
         if of_class < FLAGGED and not entropy.get_decision(decoder, data, probabilities, counts, CONTEXTS + of_class):
             continue
-        before[:] = sums
+        _note_activity(sums, memory[0], activity)
         for i in range(flags.shape[0]):
-            for j in range(flags.shape[1]):
-                if not flags[i, j] & 1 or flags[i, j] & absent[channel]:
-                    continue
-                state = states[i, j // SEGMENT]
-                context = _context(of_class, _activity(before, memory[0], i, j), state & 1)
-                value = entropy.get_value(decoder, data, probabilities, counts, context)
-                if value == entropy.DAMAGED:
-                    return False
-                latent[channel, i, j] = 2 * value - (state & 1) * ((value > 0) - (value < 0))
-                states[i, j // SEGMENT] = after[state, value & 1]
-                sums[i, j] += (abs(value) << _UNIT) - (sums[i, j] >> _MEMORY)
+            for segment in range(states.shape[1]):
+                state = states[i, segment]
+                for j in range(segment * SEGMENT, min((segment + 1) * SEGMENT, flags.shape[1])):
+                    if not flags[i, j] & 1 or flags[i, j] & absent[channel]:
+                        continue
+                    context = _context(of_class, activity[i, j], state & 1)
+                    value = entropy.get_value(decoder, data, probabilities, counts, context)
+                    if value == entropy.DAMAGED:
+                        return False
+                    latent[channel, i, j] = 2 * value - (state & 1) * ((value > 0) - (value < 0))
+                    state = after[state, value & 1]
+                    sums[i, j] += (abs(value) << _UNIT) - (sums[i, j] >> _MEMORY)
+                states[i, segment] = state
         memory[0] += expected[of_class] - (memory[0] >> _MEMORY)
         if decoder[2] > data.size + 8:
             return False
@@ -515,15 +520,14 @@ def _get_channels(
 def _find_activities(magnitudes, flags, absent, live, classes, order, expected, found):
     """Fill in the activity of the block of each coefficient, as the coder will find it if these magnitudes are coded."""
     sums = np.zeros(magnitudes.shape[1:], np.int64)
-    before = np.empty_like(sums)
-    memory = np.int64(0)
+    activity, memory = np.empty(sums.shape, np.int64), np.int64(0)
     for channel in order:
         if not live[channel]:
             continue
-        before[:] = sums
+        _note_activity(sums, memory, activity)
         for i in range(sums.shape[0]):
             for j in range(sums.shape[1]):
                 if flags[i, j] & 1 and not flags[i, j] & absent[channel]:
-                    found[channel, i, j] = _activity(before, memory, i, j)
+                    found[channel, i, j] = activity[i, j]
                     sums[i, j] += (np.int64(magnitudes[channel, i, j]) << _UNIT) - (sums[i, j] >> _MEMORY)
         memory += expected[classes[channel]] - (memory >> _MEMORY)

@@ -10,7 +10,9 @@ from typing import Any
 from numba import njit
 
 #: Digest of all modules beside this one.
-_SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()
+_SOURCES = hashlib.sha256(
+    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+).hexdigest()
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -25,3 +27,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     # Machine code contains functions of other modules, and numba looks for changes in the module of `function` alone.
     found._cache._cache_file._source_stamp = _SOURCES
     return found
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make `function` a part of each compiled function that calls it: a call with arrays costs more than a few decisions."""
+    return njit(function, inline="always", error_model="numpy")

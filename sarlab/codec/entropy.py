@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sarlab.codec.compiled import compiled
+from sarlab.codec.compiled import compiled, inlined
 from sarlab.errors import BitstreamError
 
 #: Decisions by which a magnitude is coded one by one; slots of the exponent; slots of a context in all.
@@ -39,12 +39,12 @@ _TOP, _MASK = np.uint64(1 << 24), np.uint64(0xFFFFFFFF)
 # --- probabilities -----------------------------------------------------------------------------------------------------
 
 
-@compiled
+@inlined
 def _probability(probabilities, context):
     return min(max((probabilities[context, 0] + probabilities[context, 1]) >> 1, _LEAST), _MOST)
 
 
-@compiled
+@inlined
 def _learn(probabilities, counts, context, bit):
     count = counts[context]
     # Steps are rounded away from zero, so that ones and zeros are equal.
@@ -118,7 +118,7 @@ def open_decoder(data):
     return decoder
 
 
-@compiled
+@inlined
 def get_bit(decoder, data, probability):
     bound = (decoder[1] >> np.uint64(16)) * np.uint64(probability)
     if decoder[0] < bound:
@@ -145,7 +145,7 @@ def room(count: int, largest: int) -> int:
     return count * (UNARY + 4 + 2 * int(largest).bit_length())
 
 
-@compiled
+@inlined
 def put_decision(probabilities, counts, context, bit, decisions, contexts, n):
     decisions[n] = _probability(probabilities, context) | bit << 16
     if contexts.size:
@@ -162,7 +162,7 @@ def put_even(bit, decisions, contexts, n):
     return n + 1
 
 
-@compiled
+@inlined
 def put_value(probabilities, counts, context, value, decisions, contexts, n):
     """List the decisions of a whole number from place `n` on; returns the next place."""
     n = put_magnitude(probabilities, counts, context, abs(value), decisions, contexts, n)
@@ -194,14 +194,14 @@ def put_magnitude(probabilities, counts, context, magnitude, decisions, contexts
     return n
 
 
-@compiled
+@inlined
 def get_decision(decoder, data, probabilities, counts, context):
     bit = get_bit(decoder, data, _probability(probabilities, context))
     _learn(probabilities, counts, context, bit)
     return bit
 
 
-@compiled
+@inlined
 def get_value(decoder, data, probabilities, counts, context):
     """Invert `put_value`; `DAMAGED` if no encoder writes such a number."""
     magnitude = get_magnitude(decoder, data, probabilities, counts, context)
