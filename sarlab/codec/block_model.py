@@ -30,7 +30,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sarlab.codec import entropy
-from sarlab.codec.compiled import compiled
+from sarlab.codec.compiled import kernel
 from sarlab.codec.spectrum import CLASSES, FINE_STEP, QUALITY_UNIT, UNIT, UNIT_CLASS, Deviations, step_units
 from sarlab.codec.storage import read_arrays, write_arrays
 from sarlab.codec.tile_model import Borders, QuantizedTile, TileModel
@@ -204,10 +204,9 @@ class BlockModel(TileModel):
 
     def parse_side(self, side: bytes, bands: int) -> Side:
         zones, count = int(self.zones.max()) + 1, self.deviations.count
-        values = np.zeros(bands * count + (bands - 1) * zones, np.int64)
-        good = len(side) > 0 and 1 << side[0] in STATES
-        if not good or not entropy.get_numbers(np.frombuffer(side[1:], np.uint8), values, *self.tables.numbers()):
-            raise BitstreamError("the side information is damaged")
+        if not side or 1 << side[0] not in STATES:
+            raise BitstreamError("the side information is damaged: no such trellis")
+        values = entropy.unpack_numbers(side[1:], bands * count + (bands - 1) * zones, *self.tables.numbers())
         factors, deviations = [np.zeros(zones, np.int64)], [self.deviations.parse(values[:count])]
         for start in range(count, len(values), count + zones):
             factors.append(values[start : start + zones])
@@ -236,7 +235,15 @@ class BlockModel(TileModel):
             magnitudes = (np.abs(scaled) * np.float32(0.5) + np.float32(0.35)).astype(np.int32)
             activity, k = np.zeros(scaled.shape, np.uint8), np.zeros(scaled.shape, np.int32)
             _find_activities(
-                magnitudes, active[band], self.absent, live[band], classes, self.order, self.tables.expected, activity
+                magnitudes,
+                active[band],
+                self.absent,
+                live[band],
+                classes,
+                self.order,
+                self.tables.expected,
+                *np.zeros((2, *magnitudes.shape[1:]), np.int64),
+                activity,
             )
             search(
                 scaled, active[band], self.absent, live[band], classes, activity, self.order, self._costs, self.tables.offsets,
@@ -281,11 +288,10 @@ class BlockModel(TileModel):
                 contexts = np.empty(0 if met is None else len(decisions), np.int32)
                 n = _put_channels(
                     k[band], active[band], self.absent, live[band], self.classes(quality, side, band), channels,
-                    self.tables.expected,
-                    state.after, *state.of(band), probabilities, counts, decisions, contexts,
+                    self.tables.expected, state.after, *state.of(band), state.activity, probabilities, counts, decisions,
+                    contexts,
                 )  # fmt: skip
-                out = np.empty(2 * n + 8, np.uint8)
-                streams.append(out[: entropy.encode(decisions[:n], out)].tobytes())
+                streams.append(entropy.pack(decisions[:n]))
                 if met is not None:
                     met.append((contexts[:n], decisions[:n] >> 16))
         return streams
@@ -302,9 +308,9 @@ class BlockModel(TileModel):
                 if part == 0 or band < len(active) - 1:
                     stream, data = entropy.cut(data)
                 if not _get_channels(
-                    np.frombuffer(stream, np.uint8), latent[band], active[band], self.absent,
-                    self.classes(quality, side, band),
-                    channels, self.tables.expected, state.after, *state.of(band), probabilities, counts,
+                    *entropy.open_decoder(stream), latent[band], active[band], self.absent,
+                    self.classes(quality, side, band), channels, self.tables.expected, state.after, *state.of(band),
+                    state.activity, probabilities, counts,
                 ):  # fmt: skip
                     raise BitstreamError("the entropy-coded data is damaged")
         return latent
@@ -351,22 +357,26 @@ class _State:
         self._states = np.zeros((bands, height, -(-width // SEGMENT)), np.int64)
         self._sums = np.zeros((bands, height, width), np.int64)
         self._memory = np.zeros((bands, 1), np.int64)
+        #: Room for the activity of each block.
+        self.activity = np.empty((height, width), np.int64)
 
     def of(self, band: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return self._states[band], self._sums[band], self._memory[band]
 
 
-@compiled
+@kernel
 def _dequantize(latent, classes, offsets, fine, y_hat):
     for channel in range(latent.shape[0]):
-        offset = offsets[classes[channel]]
+        of_class = classes[channel]
         for i in range(latent.shape[1]):
             for j in range(latent.shape[2]):
                 size = abs(latent[channel, i, j])
                 value = np.float32(0)
                 if size:
                     quantizer = size & 1
-                    value = (np.float32(size) + offset[quantizer, min((size + quantizer) >> 1, OFFSETS) - 1]) * fine
+                    value = (
+                        np.float32(size) + offsets[of_class, quantizer, min((size + quantizer) >> 1, OFFSETS) - 1]
+                    ) * fine
                 y_hat[channel, i, j] = value if latent[channel, i, j] > 0 else -value
 
 
@@ -396,11 +406,12 @@ _TABLE_TYPES = {"probabilities": "int64", "expected": "int64", "offsets": "float
 # --- compiled -----------------------------------------------------------------------------------------------------------
 
 
-@compiled
+@kernel
 def _note_activity(sums, expected, activity):
     """Fill in the activity of each block: 0 if its magnitudes fall short of what is expected, 3 if they exceed it by far."""
     height, width = sums.shape
-    first, second, third = LIMITS * (8 * expected + _PRIOR)
+    expected = 8 * expected + _PRIOR
+    first, second, third = LIMITS[0] * expected, LIMITS[1] * expected, LIMITS[2] * expected
     for i in range(height):
         above, below = max(i - 1, 0), min(i + 1, height - 1)
         for j in range(width):
@@ -410,12 +421,12 @@ def _note_activity(sums, expected, activity):
             activity[i, j] = (found > first) + (found > second) + (found > third)
 
 
-@compiled
+@kernel
 def _context(of_class, activity, quantizer):
     return ((of_class * ACTIVITIES + activity) * 2 + quantizer) * entropy.SLOTS
 
 
-@compiled
+@kernel
 def _put_channels(
     k,
     flags,
@@ -428,6 +439,7 @@ def _put_channels(
     states,
     sums,
     memory,
+    activity,
     probabilities,
     counts,
     decisions,
@@ -456,8 +468,8 @@ def _put_channels(
         Filled in; `contexts` only if it is not empty, with −1 for decisions that are not modeled.
     """
     n = 0
-    activity = np.empty(sums.shape, np.int64)
-    for channel in order:
+    for place in range(order.size):
+        channel = order[place]
         of_class = classes[channel]
         if of_class < FLAGGED:
             flag = 1 if live[channel] else 0
@@ -484,14 +496,27 @@ def _put_channels(
     return n
 
 
-@compiled
+@kernel
 def _get_channels(
-    data, latent, flags, absent, classes, order, expected, after, states, sums, memory, probabilities, counts
+    decoder,
+    data,
+    latent,
+    flags,
+    absent,
+    classes,
+    order,
+    expected,
+    after,
+    states,
+    sums,
+    memory,
+    activity,
+    probabilities,
+    counts,
 ):
     """Invert `_put_channels`: fill in the latent; False if the data is damaged."""
-    decoder = entropy.open_decoder(data)
-    activity = np.empty(sums.shape, np.int64)
-    for channel in order:
+    for place in range(order.size):
+        channel = order[place]
         of_class = classes[channel]
         if of_class < FLAGGED and not entropy.get_decision(decoder, data, probabilities, counts, CONTEXTS + of_class):
             continue
@@ -516,12 +541,12 @@ def _get_channels(
     return True
 
 
-@compiled
-def _find_activities(magnitudes, flags, absent, live, classes, order, expected, found):
+@kernel
+def _find_activities(magnitudes, flags, absent, live, classes, order, expected, sums, activity, found):
     """Fill in the activity of the block of each coefficient, as the coder will find it if these magnitudes are coded."""
-    sums = np.zeros(magnitudes.shape[1:], np.int64)
-    activity, memory = np.empty(sums.shape, np.int64), np.int64(0)
-    for channel in order:
+    memory = np.int64(0)
+    for place in range(order.size):
+        channel = order[place]
         if not live[channel]:
             continue
         _note_activity(sums, memory, activity)

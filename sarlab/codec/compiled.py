@@ -20,15 +20,20 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Floating-point sums keep their order and products are not fused with sums, so results are equal on all processors.
     """
+    return _compiled(function)
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function that makes no arrays: calls among such functions cost nothing, as no references are counted."""
+    return _compiled(function, _nrt=False)
+
+
+def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    options |= {"nogil": True, "error_model": "numpy"}
     try:
-        found = njit(function, cache=True, nogil=True, error_model="numpy")
+        found = njit(function, cache=True, **options)
     except RuntimeError:  # no folder for the machine code can be written
-        return njit(function, nogil=True, error_model="numpy")
+        return njit(function, **options)
     # Machine code contains functions of other modules, and numba looks for changes in the module of `function` alone.
     found._cache._cache_file._source_stamp = _SOURCES
     return found
-
-
-def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make `function` a part of each compiled function that calls it: a call with arrays costs more than a few decisions."""
-    return njit(function, inline="always", error_model="numpy")

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sarlab.codec.compiled import compiled, inlined
+from sarlab.codec.compiled import kernel
 from sarlab.errors import BitstreamError
 
 #: Decisions by which a magnitude is coded one by one; slots of the exponent; slots of a context in all.
@@ -39,12 +39,12 @@ _TOP, _MASK = np.uint64(1 << 24), np.uint64(0xFFFFFFFF)
 # --- probabilities -----------------------------------------------------------------------------------------------------
 
 
-@inlined
+@kernel
 def _probability(probabilities, context):
     return min(max((probabilities[context, 0] + probabilities[context, 1]) >> 1, _LEAST), _MOST)
 
 
-@inlined
+@kernel
 def _learn(probabilities, counts, context, bit):
     count = counts[context]
     # Steps are rounded away from zero, so that ones and zeros are equal.
@@ -59,7 +59,7 @@ def _learn(probabilities, counts, context, bit):
 # --- range coder -------------------------------------------------------------------------------------------------------
 
 
-@compiled
+@kernel
 def encode(decisions, out):
     """Code a list of decisions: uint32, probability of a 1 | decision << 16; returns the number of bytes.
 
@@ -67,7 +67,8 @@ def encode(decisions, out):
     """
     low, width = np.uint64(0), _MASK
     written, pending, last = 0, 0, -1  # bytes; bytes that a carry may still change, and the byte before them
-    for decision in decisions:
+    for place in range(decisions.size):
+        decision = decisions[place]
         bound = (width >> np.uint64(16)) * np.uint64(decision & 0xFFFF)
         if decision >> 16:
             width = bound
@@ -92,7 +93,7 @@ def encode(decisions, out):
     return written
 
 
-@compiled
+@kernel
 def _shift(low, out, written, pending, last):
     """Move the highest byte of the interval to the output, with a carry into the bytes before."""
     if np.uint64(0xFF000000) <= low <= _MASK:
@@ -107,18 +108,19 @@ def _shift(low, out, written, pending, last):
     return written, 0, np.int64((low >> np.uint64(24)) & np.uint64(0xFF))
 
 
-@compiled
-def open_decoder(data):
-    decoder = np.zeros(3, np.uint64)
-    decoder[1] = _MASK
-    for i in range(4):
-        byte = np.uint64(data[i]) if i < data.size else np.uint64(0)
-        decoder[0] = (decoder[0] << np.uint64(8)) | byte
-    decoder[2] = np.uint64(4)
-    return decoder
+def pack(decisions: np.ndarray) -> bytes:
+    """Code a list of decisions."""
+    out = np.empty(2 * len(decisions) + 8, np.uint8)
+    return out[: encode(decisions, out)].tobytes()
 
 
-@inlined
+def open_decoder(data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """State of a decoder, and its data as an array."""
+    code = int.from_bytes(data[:4].ljust(4, b"\0"), "big")
+    return np.array([code, _MASK, 4], np.uint64), np.frombuffer(data, np.uint8)
+
+
+@kernel
 def get_bit(decoder, data, probability):
     bound = (decoder[1] >> np.uint64(16)) * np.uint64(probability)
     if decoder[0] < bound:
@@ -145,7 +147,7 @@ def room(count: int, largest: int) -> int:
     return count * (UNARY + 4 + 2 * int(largest).bit_length())
 
 
-@inlined
+@kernel
 def put_decision(probabilities, counts, context, bit, decisions, contexts, n):
     decisions[n] = _probability(probabilities, context) | bit << 16
     if contexts.size:
@@ -154,7 +156,7 @@ def put_decision(probabilities, counts, context, bit, decisions, contexts, n):
     return n + 1
 
 
-@compiled
+@kernel
 def put_even(bit, decisions, contexts, n):
     decisions[n] = EVEN | bit << 16
     if contexts.size:
@@ -162,14 +164,14 @@ def put_even(bit, decisions, contexts, n):
     return n + 1
 
 
-@inlined
+@kernel
 def put_value(probabilities, counts, context, value, decisions, contexts, n):
     """List the decisions of a whole number from place `n` on; returns the next place."""
     n = put_magnitude(probabilities, counts, context, abs(value), decisions, contexts, n)
     return put_even(1 if value < 0 else 0, decisions, contexts, n) if value else n
 
 
-@compiled
+@kernel
 def put_magnitude(probabilities, counts, context, magnitude, decisions, contexts, n):
     """List the decisions of a whole number that is not negative."""
     for i in range(min(magnitude, UNARY)):
@@ -194,21 +196,21 @@ def put_magnitude(probabilities, counts, context, magnitude, decisions, contexts
     return n
 
 
-@inlined
+@kernel
 def get_decision(decoder, data, probabilities, counts, context):
     bit = get_bit(decoder, data, _probability(probabilities, context))
     _learn(probabilities, counts, context, bit)
     return bit
 
 
-@inlined
+@kernel
 def get_value(decoder, data, probabilities, counts, context):
     """Invert `put_value`; `DAMAGED` if no encoder writes such a number."""
     magnitude = get_magnitude(decoder, data, probabilities, counts, context)
     return -magnitude if magnitude > 0 and get_bit(decoder, data, EVEN) else magnitude
 
 
-@compiled
+@kernel
 def get_magnitude(decoder, data, probabilities, counts, context):
     """Invert `put_magnitude`; `DAMAGED` likewise."""
     magnitude = 0
@@ -236,25 +238,30 @@ def get_magnitude(decoder, data, probabilities, counts, context):
 def pack_numbers(values: np.ndarray, probabilities: np.ndarray, counts: np.ndarray) -> bytes:
     """Code whole numbers with one context: int64 to a stream of bytes."""
     decisions = np.empty(room(len(values), np.abs(values).max(initial=0)), np.uint32)
-    return bytes(_put_numbers(values, probabilities, counts, decisions))
+    return pack(decisions[: _put_numbers(values, probabilities, counts, decisions, np.empty(0, np.int32))])
 
 
-@compiled
-def _put_numbers(values, probabilities, counts, decisions):
-    contexts, n = np.empty(0, np.int32), 0
-    for value in values:
-        n = put_value(probabilities, counts, 0, value, decisions, contexts, n)
-    out = np.empty(2 * n + 8, np.uint8)
-    return out[: encode(decisions[:n], out)]
+def unpack_numbers(data: bytes, count: int, probabilities: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Invert `pack_numbers`: int64, shape (count,). Raises `BitstreamError`."""
+    values = np.zeros(count, np.int64)
+    if not _get_numbers(*open_decoder(data), values, probabilities, counts):
+        raise BitstreamError("the entropy-coded data is damaged")
+    return values
 
 
-@compiled
-def get_numbers(data, values, probabilities, counts):
-    """Invert `pack_numbers`; False if the data is damaged."""
-    decoder = open_decoder(data)
-    for n in range(len(values)):
-        values[n] = get_value(decoder, data, probabilities, counts, 0)
-        if values[n] == DAMAGED:
+@kernel
+def _put_numbers(values, probabilities, counts, decisions, contexts):
+    n = 0
+    for place in range(values.size):
+        n = put_value(probabilities, counts, 0, values[place], decisions, contexts, n)
+    return n
+
+
+@kernel
+def _get_numbers(decoder, data, values, probabilities, counts):
+    for place in range(values.size):
+        values[place] = get_value(decoder, data, probabilities, counts, 0)
+        if values[place] == DAMAGED:
             return False
     return True
 
@@ -262,7 +269,7 @@ def get_numbers(data, values, probabilities, counts):
 # --- masks -------------------------------------------------------------------------------------------------------------
 
 
-@compiled
+@kernel
 def _neighborhood(mask, i, j):
     """Context of a sample of a mask: its four neighbors that are known, and one at a distance of two on both axes."""
     width = mask.shape[1]
@@ -272,36 +279,37 @@ def _neighborhood(mask, i, j):
     return left + 2 * above + 4 * before + 8 * after + 16 * far[0] + 32 * far[1]
 
 
-@compiled
-def _put_mask(mask):
-    probabilities, counts = np.full((64, 2), EVEN, np.int64), np.zeros(64, np.uint8)
-    decisions, contexts, n = np.empty(mask.size, np.uint32), np.empty(0, np.int32), 0
+@kernel
+def _put_mask(mask, probabilities, counts, decisions, contexts):
+    n = 0
     for i in range(mask.shape[0]):
         for j in range(mask.shape[1]):
-            context = _neighborhood(mask, i, j)
-            n = put_decision(probabilities, counts, context, 1 if mask[i, j] else 0, decisions, contexts, n)
-    out = np.empty(2 * n + 8, np.uint8)
-    return out[: encode(decisions, out)]
+            bit = 1 if mask[i, j] else 0
+            n = put_decision(probabilities, counts, _neighborhood(mask, i, j), bit, decisions, contexts, n)
 
 
-@compiled
-def _get_mask(data, mask):
-    probabilities, counts = np.full((64, 2), EVEN, np.int64), np.zeros(64, np.uint8)
-    decoder = open_decoder(data)
+@kernel
+def _get_mask(decoder, data, mask, probabilities, counts):
     for i in range(mask.shape[0]):
         for j in range(mask.shape[1]):
             mask[i, j] = get_decision(decoder, data, probabilities, counts, _neighborhood(mask, i, j))
 
 
+def _mask_start() -> tuple[np.ndarray, np.ndarray]:
+    return np.full((64, 2), EVEN, np.int64), np.zeros(64, np.uint8)
+
+
 def pack_mask(mask: np.ndarray) -> bytes:
     """Code a mask: bool, shape (H, W)."""
-    return bytes(_put_mask(np.ascontiguousarray(mask)))
+    decisions = np.empty(mask.size, np.uint32)
+    _put_mask(np.ascontiguousarray(mask), *_mask_start(), decisions, np.empty(0, np.int32))
+    return pack(decisions)
 
 
 def unpack_mask(data: bytes, shape: tuple[int, int]) -> np.ndarray:
     """Invert `pack_mask`. Any bytes are some mask."""
     mask = np.zeros(shape, np.bool_)
-    _get_mask(np.frombuffer(data, np.uint8), mask)
+    _get_mask(*open_decoder(data), mask, *_mask_start())
     return mask
 
 

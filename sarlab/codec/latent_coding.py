@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sarlab.codec import entropy
-from sarlab.codec.compiled import compiled
+from sarlab.codec.compiled import kernel
 from sarlab.errors import BitstreamError, CodecError
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ def encode_latent(quantizer: Quantizer, y: Tensor | Quantized, tables: LatentTab
     quantized = _quantized(quantizer, y)
     n, _, h, w = quantized.integers.shape
     decisions, _ = _listed(_checked(quantizer, quantized, tables), tables.centers, *tables.start(), False)
-    out = np.empty(2 * len(decisions) + 8, np.uint8)
-    return write_header(n, h, w) + _FORMAT + quantized.side + out[: entropy.encode(decisions, out)].tobytes()
+    return write_header(n, h, w) + _FORMAT + quantized.side + entropy.pack(decisions)
 
 
 def decode_latent(quantizer: Quantizer, data: bytes, tables: LatentTables, *, most_values: int = MOST_VALUES) -> Tensor:
@@ -105,7 +104,7 @@ def decode_latent(quantizer: Quantizer, data: bytes, tables: LatentTables, *, mo
         raise BitstreamError("coded latent: it is truncated, or of a format unknown to this version")
     planes = np.zeros((quantizer.channels, count), np.int64)
     widths = np.array(quantizer.widths, np.int64)
-    if not _get_planes(np.frombuffer(data[body:], np.uint8), planes, tables.centers, widths, *tables.start()):
+    if not _get_planes(*entropy.open_decoder(data[body:]), planes, tables.centers, widths, *tables.start()):
         raise BitstreamError("coded latent: it is damaged")
     integers = torch.from_numpy(planes).reshape(quantizer.channels, n, h, w).movedim(0, 1).contiguous()
     decoded = Quantized(integers.to(quantizer.device), side=data[start + 1 : body])
@@ -151,11 +150,12 @@ def _listed(
     return decisions[:n], contexts[:n]
 
 
-@compiled
+@kernel
 def _put_planes(planes, centers, probabilities, counts, decisions, contexts):
     n = 0
     for channel in range(planes.shape[0]):
-        for value in planes[channel]:
+        for place in range(planes.shape[1]):
+            value = planes[channel, place]
             context, below = channel * _CONTEXTS, 1 if value < centers[channel] else 0
             n = entropy.put_decision(probabilities, counts, context, below, decisions, contexts, n)
             context += 1 + below * entropy.SLOTS
@@ -164,9 +164,8 @@ def _put_planes(planes, centers, probabilities, counts, decisions, contexts):
     return n
 
 
-@compiled
-def _get_planes(data, planes, centers, widths, probabilities, counts):
-    decoder = entropy.open_decoder(data)
+@kernel
+def _get_planes(decoder, data, planes, centers, widths, probabilities, counts):
     for channel in range(planes.shape[0]):
         for n in range(planes.shape[1]):
             context = channel * _CONTEXTS

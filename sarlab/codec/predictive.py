@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from sarlab.codec import entropy
-from sarlab.codec.compiled import compiled
+from sarlab.codec.compiled import kernel
 from sarlab.codec.goals import Goal
 from sarlab.codec.levels import WIDTH
 from sarlab.codec.storage import read_arrays
@@ -115,7 +115,7 @@ class PredictiveModel(TileModel):
             if band < len(active) - 1:
                 stream, data = entropy.cut(data)
             plane = np.zeros(flags.shape, np.int64)
-            if not _get_plane(np.frombuffer(stream, np.uint8), flags, *self._start(), plane):
+            if not _get_plane(*entropy.open_decoder(stream), flags, *_filter(flags.shape[1]), *self._start(), plane):
                 raise BitstreamError("the entropy-coded data is damaged")
             latent[band, 0] = plane * (flags & 1)
         return latent
@@ -126,9 +126,13 @@ class PredictiveModel(TileModel):
 
 def _coded(plane: np.ndarray, flags: np.ndarray, start: tuple[np.ndarray, np.ndarray]) -> bytes:
     decisions = np.empty(_room(plane), np.uint32)
-    n = _put_plane(plane.astype(np.int64), flags, *start, decisions, np.empty(0, np.int32))
-    out = np.empty(2 * n + 8, np.uint8)
-    return out[: entropy.encode(decisions[:n], out)].tobytes()
+    n = _put_plane(plane.astype(np.int64), flags, *_filter(plane.shape[1]), *start, decisions, np.empty(0, np.int32))
+    return entropy.pack(decisions[:n])
+
+
+def _filter(width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Errors of two rows, weights and features at the beginning of a plane."""
+    return np.zeros((2, width + 4), np.int64), _FIRST_WEIGHTS.copy(), np.zeros(len(_NEIGHBORS), np.int64)
 
 
 def _room(plane: np.ndarray) -> int:
@@ -148,7 +152,13 @@ def fit_start(scenes: Sequence[np.ndarray], steps: Sequence[float]) -> np.ndarra
                 decisions = np.empty(_room(plane), np.uint32)
                 contexts = np.empty(len(decisions), np.int32)
                 n = _put_plane(
-                    plane, np.ones(plane.shape, np.uint8), even.copy(), np.zeros(SIZE, np.uint8), decisions, contexts
+                    plane,
+                    np.ones(plane.shape, np.uint8),
+                    *_filter(plane.shape[1]),
+                    even.copy(),
+                    np.zeros(SIZE, np.uint8),
+                    decisions,
+                    contexts,
                 )
                 known = contexts[:n] >= 0
                 tally[:, 0] += np.bincount(contexts[:n][known], minlength=SIZE)
@@ -169,7 +179,7 @@ def load_predictive(path: Path) -> PredictiveModel:
 # --- compiled ----------------------------------------------------------------------------------------------------------
 
 
-@compiled
+@kernel
 def _sample(x, i, j, other):
     """The sample at (i, j), or `other` outside the tile."""
     if i < 0 or j < 0 or j >= x.shape[1]:
@@ -177,18 +187,19 @@ def _sample(x, i, j, other):
     return x[i, j]
 
 
-@compiled
+@kernel
 def _filled(x, i, j):
     """Value of a sample that is not coded: it lies between its neighbors, so that nothing grows across gaps."""
     left, above = _sample(x, i, j - 1, 0), _sample(x, i - 1, j, 0)
     return above if j == 0 else left if i == 0 else (left + above) >> 1
 
 
-@compiled
+@kernel
 def _predict(x, i, j, weights, features):
     """Prediction of a sample; fills in what the weights apply to."""
     if i == 0 and j == 0:
-        features[:] = 0
+        for n in range(features.size):
+            features[n] = 0
         return np.int64(0)
     nearest = x[i - 1, j] if i > 0 else x[i, j - 1]
     left, above = _sample(x, i, j - 1, nearest), _sample(x, i - 1, j, nearest)
@@ -203,7 +214,7 @@ def _predict(x, i, j, weights, features):
     return min(max(predicted, low - span), high + span)
 
 
-@compiled
+@kernel
 def _follow(weights, features, error):
     """Move the weights so that they would have predicted better."""
     energy = np.int64(1)
@@ -214,11 +225,12 @@ def _follow(weights, features, error):
         weights[n] = min(max(weights[n] + change, -_WEIGHT_LIMIT), _WEIGHT_LIMIT)
 
 
-@compiled
+@kernel
 def _energy(errors, i, j):
     """Context of a sample from the magnitudes of the errors of its neighbors; rows of `errors` alternate."""
-    here, above = errors[i & 1], errors[1 - (i & 1)]
-    energy = 2 * here[j + 1] + 2 * above[j + 2] + above[j + 1] + above[j + 3] + here[j]
+    here, above = i & 1, 1 - (i & 1)
+    energy = 2 * errors[here, j + 1] + 2 * errors[above, j + 2] + errors[above, j + 1] + errors[above, j + 3]
+    energy += errors[here, j]
     if energy < 16:
         return energy >> 2
     octave = 0
@@ -228,11 +240,9 @@ def _energy(errors, i, j):
     return min(4 * octave + ((energy - 8) >> 1), ENERGIES - 1)
 
 
-@compiled
-def _put_plane(x, active, probabilities, counts, decisions, contexts):
+@kernel
+def _put_plane(x, active, errors, weights, features, probabilities, counts, decisions, contexts):
     """List the decisions of the active samples of a band: int64 (H, W) below `LARGEST`; returns their number."""
-    errors = np.zeros((2, x.shape[1] + 4), np.int64)
-    weights, features = _FIRST_WEIGHTS.copy(), np.zeros(len(_NEIGHBORS), np.int64)
     n = 0
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
@@ -250,12 +260,9 @@ def _put_plane(x, active, probabilities, counts, decisions, contexts):
     return n
 
 
-@compiled
-def _get_plane(data, active, probabilities, counts, x):
+@kernel
+def _get_plane(decoder, data, active, errors, weights, features, probabilities, counts, x):
     """Invert `_put_plane`; False if the data is damaged."""
-    decoder = entropy.open_decoder(data)
-    errors = np.zeros((2, x.shape[1] + 4), np.int64)
-    weights, features = _FIRST_WEIGHTS.copy(), np.zeros(len(_NEIGHBORS), np.int64)
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             predicted = _predict(x, i, j, weights, features)

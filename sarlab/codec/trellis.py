@@ -18,7 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from sarlab.codec.compiled import compiled
+from sarlab.codec.compiled import compiled, kernel
 
 #: Parity-check polynomials of the codes by number of states.
 _CODES = {
@@ -146,7 +146,7 @@ def search(y, flags, absent, live, classes, activity, order, costs, offsets, wei
                     latent[channel, i, j] = fine if y[channel, i, j] >= 0 else -fine
 
 
-@compiled
+@kernel
 def _choose(size, costs, offsets, weight, lane, cost, choices):
     """Find the best magnitude of each quantizer and parity, and its cost."""
     of_zero = size * size
@@ -170,7 +170,7 @@ def _choose(size, costs, offsets, weight, lane, cost, choices):
             choices[2 * quantizer + parity, lane] = chosen
 
 
-@compiled
+@kernel
 def _cost(size, magnitude, quantizer, costs, offsets, weight):
     """Squared error + λ·bits of a magnitude."""
     error = size - (np.float32(2 * magnitude - quantizer) + offsets[quantizer, min(magnitude, OFFSETS) - 1])
