@@ -18,7 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from sarlab.codec.compiled import compiled, kernel
+from sarlab.codec.compiled import kernel
 
 #: Parity-check polynomials of the codes by number of states.
 _CODES = {
@@ -55,8 +55,21 @@ def trellis(states: int) -> tuple[np.ndarray, np.ndarray]:
     return after, before
 
 
-@compiled
-def search(y, flags, absent, live, classes, activity, order, costs, offsets, weight, before, k, latent):
+def search(
+    y: np.ndarray,
+    flags: np.ndarray,
+    absent: np.ndarray,
+    live: np.ndarray,
+    classes: np.ndarray,
+    activity: np.ndarray,
+    order: np.ndarray,
+    costs: np.ndarray,
+    offsets: np.ndarray,
+    weight: float,
+    before: np.ndarray,
+    k: np.ndarray,
+    latent: np.ndarray,
+) -> None:
     """Quantize one band of a tile along the cheapest paths; a path is the blocks of a row that share a segment.
 
     Parameters
@@ -77,60 +90,75 @@ def search(y, flags, absent, live, classes, activity, order, costs, offsets, wei
     k, latent : ndarray of int32, shape (channels, h, w)
         Filled in: integers, and values without offsets in fine steps.
     """
+    channels, states = order[live[order]], len(before)
+    steps = len(channels) * SEGMENT
+    parities, choices = np.empty((steps, states, LANES), np.bool_), np.zeros((steps, 4, LANES), np.int32)
+    cost, totals = np.zeros((4, LANES), np.float32), np.empty((2, states, LANES), np.float32)
+    idle, state = np.zeros(LANES, np.bool_), np.zeros(LANES, np.int64)
+    _search(
+        y, flags, absent, classes, activity, channels, costs, offsets, np.float32(weight), before, k, latent, parities,
+        choices, cost, totals, idle, state,
+    )  # fmt: skip
+
+
+@kernel
+def _search(
+    y, flags, absent, classes, activity, channels, costs, offsets, weight, before, k, latent, parities, choices, cost,
+    totals, idle, state,
+):  # fmt: skip
     height, width = flags.shape
     states, segments = before.shape[0], (width + SEGMENT - 1) // SEGMENT
-    channels = order[live[order]]
-    steps = len(channels) * SEGMENT
-    parities = np.empty((steps, states, LANES), np.bool_)
-    choices = np.zeros((steps, 4, LANES), np.int32)
-    cost = np.zeros((4, LANES), np.float32)
-    total, reached = np.empty((states, LANES), np.float32), np.empty((states, LANES), np.float32)
-    idle = np.zeros(LANES, np.bool_)
     for first in range(0, height * segments, LANES):
         lanes = min(LANES, height * segments - first)
-        total[:] = 1e30
-        total[0] = 0
-        step = 0
-        for channel in channels:
+        for place in range(states):
+            for lane in range(LANES):
+                totals[0, place, lane] = 0 if place == 0 else 1e30
+        step, now = 0, 0
+        for number in range(channels.size):
+            channel = channels[number]
             of_class = classes[channel]
             for n in range(SEGMENT):
                 for lane in range(lanes):
                     i, j = (first + lane) // segments, (first + lane) % segments * SEGMENT + n
                     idle[lane] = j >= width or not flags[i, j] & 1 or flags[i, j] & absent[channel]
                     if idle[lane]:
-                        cost[:, lane] = 0
+                        for branch in range(4):
+                            cost[branch, lane] = 0
                         continue
                     _choose(
-                        abs(y[channel, i, j]), costs[of_class, activity[channel, i, j]], offsets[of_class], weight, lane,
-                        cost, choices[step],
+                        abs(y[channel, i, j]), costs, of_class, activity[channel, i, j], offsets, weight, lane, step, cost,
+                        choices,
                     )  # fmt: skip
-                for state in range(states):
-                    one, two, quantizer = before[state, 0], before[state, 1], before[state, 0] & 1
+                later = 1 - now
+                for place in range(states):
+                    one, two, quantizer = before[place, 0], before[place, 1], before[place, 0] & 1
                     for lane in range(LANES):
-                        even = total[one, lane] + cost[2 * quantizer, lane]
-                        odd = total[two, lane] + cost[2 * quantizer + 1, lane]
+                        even = totals[now, one, lane] + cost[2 * quantizer, lane]
+                        odd = totals[now, two, lane] + cost[2 * quantizer + 1, lane]
                         better = odd < even
-                        parities[step, state, lane] = better
-                        reached[state, lane] = odd if better else even
+                        parities[step, place, lane] = better
+                        totals[later, place, lane] = odd if better else even
                 for lane in range(lanes):
                     if idle[lane]:  # nothing to code: the state stays
-                        reached[:, lane] = total[:, lane]
+                        for place in range(states):
+                            totals[later, place, lane] = totals[now, place, lane]
                 if step & 63 == 63:
                     for lane in range(LANES):
-                        least = reached[0, lane]
-                        for state in range(1, states):
-                            least = min(least, reached[state, lane])
-                        for state in range(states):
-                            reached[state, lane] -= least
-                total, reached = reached, total
+                        least = totals[later, 0, lane]
+                        for place in range(1, states):
+                            least = min(least, totals[later, place, lane])
+                        for place in range(states):
+                            totals[later, place, lane] -= least
+                now = later
                 step += 1
-        state = np.zeros(LANES, np.int64)
         for lane in range(lanes):
-            for other in range(1, states):
-                if total[other, lane] < total[state[lane], lane]:
-                    state[lane] = other
+            state[lane] = 0
+            for place in range(1, states):
+                if totals[now, place, lane] < totals[now, state[lane], lane]:
+                    state[lane] = place
         # All paths go back together, because what a step left lies together in memory.
-        for channel in channels[::-1]:
+        for number in range(channels.size - 1, -1, -1):
+            channel = channels[number]
             for n in range(SEGMENT - 1, -1, -1):
                 step -= 1
                 for lane in range(lanes):
@@ -147,7 +175,7 @@ def search(y, flags, absent, live, classes, activity, order, costs, offsets, wei
 
 
 @kernel
-def _choose(size, costs, offsets, weight, lane, cost, choices):
+def _choose(size, costs, of_class, activity, offsets, weight, lane, step, cost, choices):
     """Find the best magnitude of each quantizer and parity, and its cost."""
     of_zero = size * size
     for quantizer in range(2):
@@ -156,25 +184,25 @@ def _choose(size, costs, offsets, weight, lane, cost, choices):
             low = below if (below & 1) == parity else below - 1
             best, chosen = np.float32(1e30), 0
             if low > 0:
-                best, chosen = _cost(size, low, quantizer, costs, offsets, weight), low
+                best, chosen = _cost(size, low, quantizer, costs, of_class, activity, offsets, weight), low
             if low <= 2 and parity == 0:
-                together = of_zero + weight * costs[quantizer, 0]
+                together = of_zero + weight * costs[of_class, activity, quantizer, 0]
                 if together < best:
                     best, chosen = together, 0
             # The next magnitude of this parity lies four fine steps beyond; bits and error exclude it if it is the farther one.
             if low < 0 or np.float32(2 * low + 4 - quantizer) - size < np.float32(2.0):
-                together = _cost(size, low + 2, quantizer, costs, offsets, weight)
+                together = _cost(size, low + 2, quantizer, costs, of_class, activity, offsets, weight)
                 if together < best:
                     best, chosen = together, low + 2
             cost[2 * quantizer + parity, lane] = best
-            choices[2 * quantizer + parity, lane] = chosen
+            choices[step, 2 * quantizer + parity, lane] = chosen
 
 
 @kernel
-def _cost(size, magnitude, quantizer, costs, offsets, weight):
+def _cost(size, magnitude, quantizer, costs, of_class, activity, offsets, weight):
     """Squared error + λ·bits of a magnitude."""
-    error = size - (np.float32(2 * magnitude - quantizer) + offsets[quantizer, min(magnitude, OFFSETS) - 1])
-    bits = costs[quantizer, min(magnitude, COSTED - 1)]
+    error = size - (np.float32(2 * magnitude - quantizer) + offsets[of_class, quantizer, min(magnitude, OFFSETS) - 1])
+    bits = costs[of_class, activity, quantizer, min(magnitude, COSTED - 1)]
     beyond = magnitude // COSTED
     while beyond:
         bits += np.float32(_BITS_PER_OCTAVE)
