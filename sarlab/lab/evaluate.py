@@ -141,13 +141,7 @@ def evaluate(
 
 
 def read_rows(path: Path) -> pd.DataFrame:
-    """Read a table of evaluated codecs.
-
-    Raises
-    ------
-    ResultsError
-        If the file is missing, or holds something else.
-    """
+    """Read a table of evaluated codecs; a `ResultsError` says what is needed instead of another file."""
     wanted = "the rows that 'sarlab evaluate … --out rows.csv' writes are needed here"
     if not path.is_file():
         raise ResultsError(f"{path}: no such table; {wanted}")
@@ -161,13 +155,7 @@ def read_rows(path: Path) -> pd.DataFrame:
 
 
 def parse_targets(kind: str, text: str) -> list[Goal]:
-    """Parse ``"0.1,0.5,1"`` or ``"25:40:11"`` (first, last, how many).
-
-    Raises
-    ------
-    CodecError
-        If the text is no list of numbers.
-    """
+    """Parse ``"0.1,0.5,1"`` or ``"25:40:11"`` (first, last, how many)."""
     if kind not in KINDS:
         raise CodecError(f"unknown target '{kind}'; use one of {', '.join(KINDS)}")
     try:
@@ -413,11 +401,6 @@ def bd_rows(
         Codecs; those that are not in the table are skipped.
     interval : (low, high), optional
         Of the metric. Default: 25 to 40 dB for ``psnr_db``, the range that both curves share for others.
-
-    Returns
-    -------
-    DataFrame
-        Columns of `sarlab.metrics.rate.bd_table` and ``band``.
     """
     present = [anchor for anchor in anchors if anchor in set(rows["codec"])]
     if not present:

@@ -181,16 +181,10 @@ def _run(spec: RunSpec, split: Split, folder: Path, device: torch.device, **limi
     rows, examples = measure(spec, split, model, quantizer, frequencies(quantizer, latents), klt, plain, device)
     name, digest = run_id(spec, split.digest), run_hash(spec, split.digest)
     common = {
-        "run_id": name,
-        "hash": digest,
-        **costs,
-        "parameters": count_parameters(model),
-        "macs_per_pixel": macs_per_pixel(model),
-        "peak_memory_mb": peak_memory_mb(device),
-        **throughput(model, device),
-        "threads": spec.train.threads,
-        "device": device_name(device),
-    }
+        "run_id": name, "hash": digest, **costs, "parameters": count_parameters(model),
+        "macs_per_pixel": macs_per_pixel(model), "peak_memory_mb": peak_memory_mb(device), **throughput(model, device),
+        "threads": spec.train.threads, "device": device_name(device),
+    }  # fmt: skip
     rows = order_columns(pd.concat([rows, pd.DataFrame(common, index=rows.index)], axis=1))
     outcome = Outcome(spec, name, digest, rows, history, examples, folder)
     save(outcome, model, quantizer, split, device=device, started=started, seconds=time.perf_counter() - start)
@@ -219,11 +213,7 @@ def fit(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Train in place, with the quantizer or random tails after the analysis if the specification asks for them.
 
-    Returns
-    -------
-    history : DataFrame
-    costs : dict
-        Columns `TRAINING_COSTS`.
+    Returns the history and the columns `TRAINING_COSTS`.
     """
     linear, seen = spec.model.architecture == "klt", spec.quantizer.training
     hook: LatentHook | None = None if linear or seen == "none" else quantizer
@@ -263,18 +253,12 @@ def history_frame(history: History) -> pd.DataFrame:
     if not history.steps:
         return pd.DataFrame(columns=HISTORY_COLUMNS[1:])
     recorded = {
-        "step": history.steps,
-        "loss": history.losses,
-        "gradient_norm": history.gradient_norms,
+        "step": history.steps, "loss": history.losses, "gradient_norm": history.gradient_norms,
         "learning_rate": history.learning_rates,
-    }
+    }  # fmt: skip
     validations = [
-        {
-            "step": look.step,
-            "validation_db": look.psnr_db,
-            "spread": look.spread,
-            **{f"gradient_norm/{layer}": norm for layer, norm in look.gradient_norms.items()},
-        }
+        {"step": look.step, "validation_db": look.psnr_db, "spread": look.spread}
+        | {f"gradient_norm/{layer}": norm for layer, norm in look.gradient_norms.items()}
         for look in history.validations
     ]
     joined = pd.DataFrame(recorded).merge(pd.DataFrame(validations), on="step", how="outer")
@@ -331,20 +315,12 @@ def save(
         np.savez_compressed(temporary, **arrays)
     written = [folder / name for name in sorted(FILES) if (folder / name).is_file()]
     outcome.manifest = {
-        "run_id": outcome.run_id,
-        "hash": outcome.hash,
-        "label": spec.label,
-        "spec": spec.to_dict(),
-        "data": {"digest": split.digest, "note": split.note},
-        "device": device_name(device),
-        "seed": spec.seed,
-        "threads": spec.train.threads,
-        "started": started,
-        "finished": now(),
-        "seconds": round(seconds, 2),
+        "run_id": outcome.run_id, "hash": outcome.hash, "label": spec.label, "spec": spec.to_dict(),
+        "data": {"digest": split.digest, "note": split.note}, "device": device_name(device), "seed": spec.seed,
+        "threads": spec.train.threads, "started": started, "finished": now(), "seconds": round(seconds, 2),
         **environment(),
         "files": {path.name: {"bytes": path.stat().st_size, "sha256": file_digest(path)} for path in written},
-    }
+    }  # fmt: skip
     write_json(folder / MANIFEST, outcome.manifest)
     # Files that killed processes left half-written go too; that of the notebook may belong to a process at work.
     halves = (path for path in folder.glob(".*.tmp*") if path.suffix != ".ipynb")
@@ -353,13 +329,7 @@ def save(
 
 
 def load(folder: str | Path) -> Outcome:
-    """Read a complete run back.
-
-    Raises
-    ------
-    SarlabError
-        If the folder holds no complete run.
-    """
+    """Read a complete run back."""
     folder = Path(folder)
     manifest = read_manifest(folder)
     if manifest is None:
@@ -390,18 +360,10 @@ def load_network(folder: str | Path) -> Autoencoder:
 
 
 def specification(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> RunSpec:
-    """Lay the parameters that a notebook was given over its defaults, key by key.
+    """Lay the parameters that a notebook was given over its defaults, key by key; unknown keys are errors.
 
-    Parameters
-    ----------
-    defaults, given : mapping
-        ``scenes``, ``model``, ``quantizer`` and ``train`` as tables, ``seed`` as a number. A given table may name some
-        keys only: the others keep their defaults.
-
-    Raises
-    ------
-    PlanError
-        For unknown keys and impossible values.
+    Both have the tables ``scenes``, ``model``, ``quantizer`` and ``train`` and the number ``seed``. A given table may
+    name some keys only: the others keep their defaults.
     """
     tables = {
         name: {**default, **given[name]} if isinstance(given[name], Mapping) else given[name]

@@ -70,11 +70,9 @@ class Input:
     def digest(self) -> str:
         """SHA-256 of everything that decides the figures of this band."""
         scene = self.scene
-        about = (
-            f"{scene.name}|{scene.bands}|{scene.quantity}|{scene.looks}|{scene.native_bits}|{scene.shape}|{self.split}"
-        )
-        about += f"|{scene.acquisition}|{scene.seen_in_training}|{scene.simulated}|{self.clip}|{self.reason}"
-        digest = hashlib.sha256(about.encode())
+        about = [scene.name, scene.bands, scene.quantity, scene.looks, scene.native_bits, scene.shape, self.split]
+        about += [scene.acquisition, scene.seen_in_training, scene.simulated, self.clip, self.reason]
+        digest = hashlib.sha256("|".join(map(str, about)).encode())
         digest.update(np.ascontiguousarray(np.where(scene.valid, scene.data, 0)).tobytes())
         digest.update(np.packbits(scene.valid).tobytes())
         if self.clean_db is not None:
@@ -103,11 +101,6 @@ def load_inputs(
     clip : (low, high), or mapping of band to (low, high), optional
         In dB. Default: the range of the embedded training scenes for calibrated VV and VH, else the 0.1 and 99.9
         percentiles of the source.
-
-    Raises
-    ------
-    SceneError
-        A source does not exist, nothing is left, or two scenes have one name.
     """
     found = [item for source in sources for item in _of_source(source, quantity, clip)]
     if bands is not None:

@@ -178,15 +178,8 @@ def measure(
 ) -> tuple[pd.DataFrame, Examples]:
     """Rows and examples of all test scenes; scenes that cannot be measured give a row with the reason.
 
-    Parameters
-    ----------
-    spec : RunSpec
-    split : Split
-    model, quantizer, tables
-        The trained network, its calibrated quantizer and the tables of `frequencies`.
-    klt, plain
-        The KLT with the same latent, and the quantizer that changes nothing: the reference of ``gain_over_klt_db``.
-    device : torch.device
+    `model`, `quantizer` and `tables` (of `frequencies`) are those of the run. `klt`, the KLT with the same latent, and
+    `plain`, the quantizer that changes nothing, are the reference of ``gain_over_klt_db``.
     """
     rows: list[dict[str, Any]] = []
     examples: Examples = {}
@@ -211,39 +204,21 @@ def measure(
 def measure_band(
     scene: Scene, done: Reconstruction, normalizer: Normalizer, klt: Reconstruction, clean_db: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """Tidy row of one band: origin, rate, all metrics, gain over the KLT.
+    """Tidy row of one band in dB: origin, rate, all metrics, gain over the KLT.
 
-    Parameters
-    ----------
-    scene : Scene
-        Single band, dB.
-    done, klt : Reconstruction
-        By the network, and by the KLT with the same latent.
-    normalizer : Normalizer
-        Its range is the clip range of PSNR.
-    clean_db : ndarray, optional
-        Reflectivity of a simulated scene.
+    The range of `normalizer` is the clip range of PSNR; `clean_db` is the reflectivity of a simulated scene.
     """
     clip, size = (normalizer.low, normalizer.high), done.original_db.size
     reference = Reference(done.original_db, clip=clip, looks=scene.looks, clean_db=clean_db)
     scores = score(reference, done.reconstruction_db)
     row: dict[str, Any] = {
-        "scene": scene.name,
-        "band": scene.bands[0],
-        "acquisition": scene.acquisition,
-        "simulated": scene.simulated,
-        "looks": np.nan if scene.looks is None else scene.looks,
-        "seen_in_training": scene.seen_in_training,
-        "pixels": size,
-        "native_bits": scene.native_bits,
-        "bytes": done.payload_bytes,
+        "scene": scene.name, "band": scene.bands[0], "acquisition": scene.acquisition, "simulated": scene.simulated,
+        "looks": np.nan if scene.looks is None else scene.looks, "seen_in_training": scene.seen_in_training,
+        "pixels": size, "native_bits": scene.native_bits, "bytes": done.payload_bytes,
         "bpp": bits_per_pixel(done.payload_bytes, size),
         "measured_cr": measured_cr(done.payload_bytes, size, native_bits=scene.native_bits),
-        "clip_low": clip[0],
-        "clip_high": clip[1],
-        **done.columns,
-        **scores,
-    }
+        "clip_low": clip[0], "clip_high": clip[1], **done.columns, **scores,
+    }  # fmt: skip
     linear = score(reference, klt.reconstruction_db, columns=["psnr_db"])
     row["gain_over_klt_db"] = row["psnr_db"] - linear["psnr_db"]
     if clean_db is None:
@@ -255,25 +230,14 @@ def describe(spec: RunSpec) -> dict[str, Any]:
     """Columns of a row that follow from the specification alone."""
     model, quantizer, settings = spec.model, spec.quantizer, spec.train
     return {
-        "architecture": model.architecture,
-        "init": "klt" if model.architecture == "klt" else model.init,
-        "spatial_reduction": model.spatial_reduction,
-        "latent_channels": model.latent_channels,
-        "width": model.width,
-        "depth": model.depth,
-        "quantizer": quantizer.label,
-        "bits": quantizer.bits,
-        "granularity": quantizer.granularity,
-        "calibration": quantizer.calibration,
-        "quantizer_training": quantizer.training,
-        "curve": settings.curve,
-        "steps": steps_of(spec),
-        "batch_size": settings.batch_size,
-        "patch_size": settings.patch_size,
-        "seed": spec.seed,
-        "dimension_ratio": model.dimension_ratio,
-        "nominal_cr": model.dimension_ratio * 32 / quantizer.bits,
-    }
+        "architecture": model.architecture, "init": "klt" if model.architecture == "klt" else model.init,
+        "spatial_reduction": model.spatial_reduction, "latent_channels": model.latent_channels, "width": model.width,
+        "depth": model.depth, "quantizer": quantizer.label, "bits": quantizer.bits,
+        "granularity": quantizer.granularity, "calibration": quantizer.calibration,
+        "quantizer_training": quantizer.training, "curve": settings.curve, "steps": steps_of(spec),
+        "batch_size": settings.batch_size, "patch_size": settings.patch_size, "seed": spec.seed,
+        "dimension_ratio": model.dimension_ratio, "nominal_cr": model.dimension_ratio * 32 / quantizer.bits,
+    }  # fmt: skip
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ band. With fewer than five acquisitions there is no interval, and the worst scen
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -53,15 +53,7 @@ TOLERANCE = {"psnr_db": 0.02}
 
 @dataclass(frozen=True)
 class Threshold:
-    """A limit on one metric.
-
-    Parameters
-    ----------
-    metric : str
-        Column.
-    side : {"min", "max"}
-    value : float
-    """
+    """A limit ``"min"`` or ``"max"`` on the column of one metric."""
 
     metric: str
     side: str
@@ -97,27 +89,20 @@ class Threshold:
         return interval(gained[known], groups).low
 
 
-def parse_threshold(text: str, side: str, columns: Iterable[str]) -> Threshold:
-    """Parse ``psnr=30``. Short names are allowed: ``psnr``, ``bias``, ``rmse_8x8_db``.
-
-    Raises
-    ------
-    ResultsError
-        If it is not ``name=number``, or no column has that name.
-    """
-    name, equals, number = text.partition("=")
+def parse_threshold(text: str, side: str, columns: Collection[str]) -> Threshold:
+    """Parse ``psnr=30``. Short names are allowed: ``psnr``, ``bias``, ``rmse_8x8_db``."""
+    name, _, number = text.partition("=")
     try:
         value = float(number)
     except ValueError:
         value = float("nan")
-    if not equals or not np.isfinite(value):
+    if not np.isfinite(value):
         raise ResultsError(f"'{text}' is no threshold; write name=number, such as psnr=30")
-    columns = set(columns)
     name = re.sub(r"_(\d+)x\1(?=_|$)", r"_k\1", name.strip())
     for candidate in (name, f"{name}_db"):
         if candidate in columns:
             return Threshold(candidate, side, value)
-    measured = sorted(columns & set(metrics))
+    measured = sorted(set(columns) & set(metrics))
     likely = [column for column in measured if column.startswith(name[:4])] or get_close_matches(name, measured)
     hint = f"did you mean {', '.join(likely[:4])}" if likely else f"there are {', '.join(measured)}"
     raise ResultsError(f"no column '{name}' in these results; {hint}")
@@ -141,13 +126,13 @@ class Point:
     ----------
     kind : {"network", "codec"}
     series, name : str
-        What stays the same along its curve, and the point itself.
+        Names of its curve and of the point itself.
     command : str
-        To use it.
+        Command line or Python code that uses it.
     cr, bpp : float
         Compression ratio against the recorded product, and bits per pixel and band: means of bits over scenes.
     rows : DataFrame
-        Its rows, one per scene and band.
+        One per scene and band.
     """
 
     kind: str
@@ -222,16 +207,9 @@ class Point:
 
 
 def operating_points(runs: pd.DataFrame, codecs: pd.DataFrame, *, simulated: bool = False) -> list[Point]:
-    """Points of the tables, highest compression first.
+    """Points of the rows of runs and of ``sarlab evaluate``, highest compression first.
 
-    Parameters
-    ----------
-    runs : DataFrame
-        Rows of networks; may be empty.
-    codecs : DataFrame
-        Rows of ``sarlab evaluate``; may be empty.
-    simulated : bool
-        Use simulated scenes instead of recorded ones: the two never mix.
+    Simulated and recorded scenes never mix: `simulated` selects.
     """
     points = [*_networks(_kept(runs, simulated)), *_codecs(_kept(codecs, simulated))]
     return sorted(points, key=lambda point: (-point.cr, point.name))
@@ -296,17 +274,10 @@ def _point(kind: str, series: str, name: str, command: str, rows: pd.DataFrame, 
 
 @dataclass(frozen=True, eq=False)
 class Recommendation:
-    """The point of highest compression that meets all thresholds, and its neighbors on the same curve.
+    """The point of highest compression that meets all thresholds, if any, and its neighbors on the same curve.
 
-    Parameters
-    ----------
-    thresholds : tuple of Threshold
-    chosen : Point or None
-        None if no measured point meets them.
-    closest : Point
-        The one that misses fewest of them, and those by least.
-    further, gentler : Point or None
-        Next steps of the same series, to more and to less compression.
+    `closest` is the point that misses fewest thresholds, and those by least. `further` and `gentler` are the next steps
+    of the same series, to more and to less compression.
     """
 
     thresholds: tuple[Threshold, ...]
@@ -349,28 +320,18 @@ class Recommendation:
             return None
         sure = {threshold.metric: point.sure(threshold) for threshold in self.thresholds}
         return {
-            "kind": point.kind,
-            "name": point.name,
-            "command": point.command,
-            "compression_ratio": round(point.cr, 3),
-            "bpp": round(point.bpp, 4),
+            "kind": point.kind, "name": point.name, "command": point.command,
+            "compression_ratio": round(point.cr, 3), "bpp": round(point.bpp, 4),
             "measured": {name: round(value, 4) for name, value in self.measured(point).items()},
             "with_confidence": {name: round(value, 4) for name, value in sure.items() if np.isfinite(value)},
             "lost": {name: round(value, 4) for name, value in point.lost().items()},
             "misses": [threshold.text for threshold in point.missed(self.thresholds)],
-            "scenes": int(point.rows["scene"].nunique()),
-            "acquisitions": int(point.rows["acquisition"].nunique()),
-        }
+            "scenes": int(point.rows["scene"].nunique()), "acquisitions": int(point.rows["acquisition"].nunique()),
+        }  # fmt: skip
 
 
 def recommend(points: Sequence[Point], thresholds: Sequence[Threshold]) -> Recommendation:
-    """Choose the point of highest measured ratio that meets all thresholds with confidence, among those of `whole`.
-
-    Raises
-    ------
-    ResultsError
-        If there are no points.
-    """
+    """Choose the point of highest measured ratio that meets all thresholds with confidence, among those of `whole`."""
     if not points:
         raise ResultsError(
             "no measured operating points; run 'sarlab sweep quick' and 'sarlab report' first, or give --rows of "

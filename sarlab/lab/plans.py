@@ -67,19 +67,7 @@ def plan_names() -> list[str]:
 
 
 def load_plan(name: str | Path, *, scenes: str | None = None, quantity: str | None = None) -> Plan:
-    """Read a plan by name (``quick``) or path (``my.toml``).
-
-    Parameters
-    ----------
-    name : str or Path
-    scenes, quantity : str, optional
-        Replace the plan's scenes and their quantity.
-
-    Raises
-    ------
-    PlanError
-        For unknown plans and keys, wrong types, impossible values, empty grids.
-    """
+    """Read a plan by name (``quick``) or path (``my.toml``); `scenes` and `quantity` replace those of the plan."""
     path = find_plan(name)
     values = read_plan(path)
     try:

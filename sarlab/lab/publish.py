@@ -103,19 +103,17 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = Fals
                 write_table(rounded(study.table()), new / "results" / f"{study.name}.csv")
         room = ALL_BYTES - folder_bytes(new) - folder_bytes(book / "results", book / "runs") + owned_bytes(book)
         pages = write_pages(shown, new / "runs", room if tracked else math.inf)
+        found = [read_manifest(job.folder) or {} for job in complete]
+        origin = ("device", "versions", "platform", "processor", "commit")
         manifest = {
-            "plan": plan.name,
-            "title": plan.title,
-            "published": now(),
-            "runs": len(complete),
-            "missing": len(jobs) - len(complete),
-            "pages": pages,
+            "plan": plan.name, "title": plan.title, "published": now(), "runs": len(complete),
+            "missing": len(jobs) - len(complete), "pages": pages,
             "devices": sorted({str(value) for value in runs["device"].dropna().unique()}),
-            "environments": _distinct([_environment_of(job) for job in complete]),
-            "data": _distinct([(read_manifest(job.folder) or {}).get("data") for job in complete]),
+            "environments": _distinct([{name: each.get(name) for name in origin} for each in found]),
+            "data": _distinct([each.get("data") for each in found]),
             "studies": {study.name: study.manifest for study in studies if study.manifest},
             "publisher": environment(),
-        }
+        }  # fmt: skip
         return _install(new, book, manifest)
 
 
@@ -248,11 +246,6 @@ def _slug(text: str) -> str:
     return "".join(char if char.isalnum() or char in "-." else "-" for char in text)
 
 
-def _environment_of(job: Job) -> dict[str, Any]:
-    manifest = read_manifest(job.folder) or {}
-    return {name: manifest.get(name) for name in ("device", "versions", "platform", "processor", "commit")}
-
-
 def _distinct(values: Sequence[Any]) -> list[Any]:
     texts = {json.dumps(value, sort_keys=True) for value in values}
     return [json.loads(text) for text in sorted(texts)]
@@ -362,6 +355,7 @@ def stage(out: Path) -> Path:
         shutil.rmtree(target)
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("_build", "__pycache__", "*.pyc", ".*"))
     shutil.copy(source.parent / "_config.yml", target / "_config.yml")
+    shutil.copy(shared_folder("notebooks") / "tutorial.py", target)  # a page whose source is the notebook
     return target
 
 

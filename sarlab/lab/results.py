@@ -58,13 +58,7 @@ SUFFIXES = (".csv", ".parquet", ".json")
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV with 7 significant digits, Parquet or JSON, by suffix, in one step.
-
-    Raises
-    ------
-    ResultsError
-        For another suffix.
-    """
+    """Write a table as CSV with 7 significant digits, Parquet or JSON, by suffix, in one step."""
     check_table_path(path)
     with replacing(path) as temporary:
         if path.suffix.lower() == ".csv":
@@ -87,11 +81,6 @@ def read_table(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     """Read a table; a missing file is an empty table with `columns`.
 
     Columns of `TEXT` are text and those of `FLAGS` boolean. Others are numbers if all of their values are.
-
-    Raises
-    ------
-    ResultsError
-        If the file is not a table.
     """
     check_table_path(path)
     if not path.is_file():
@@ -244,13 +233,7 @@ class Tables:
 
 
 def shared_folder(name: str) -> Path:
-    """Folder ``notebooks`` or ``book``: in the checkout, or inside an installed wheel.
-
-    Raises
-    ------
-    SarlabError
-        If neither has it.
-    """
+    """Folder ``notebooks`` or ``book``: in the checkout, or inside an installed wheel."""
     for candidate in (PACKAGE.parent / name, PACKAGE / "_share" / name):
         if candidate.is_dir():
             return candidate
@@ -271,13 +254,7 @@ def book_root() -> Path:
 
 
 def tables(root: str | Path | None = None) -> Tables:
-    """Read the tables of a book.
-
-    Parameters
-    ----------
-    root : path, optional
-        Folder of the book; found from the working directory by default.
-    """
+    """Read the tables of the book at `root`, by default that of `book_root`."""
     root = Path(root) if root is not None else book_root()
     results = root / "results"
     return Tables(
