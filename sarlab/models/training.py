@@ -35,26 +35,16 @@ RECORD_EVERY = 10
 CHECKPOINT_SECONDS = 30.0
 #: Number of latent sizes, each half the one before, that a nested training serves.
 NESTED_SIZES = 6
-#: A patch keeps c channels with a probability proportional to c to this power. Errors grow about as c falls, so small
-#: sizes need fewer patches for the same gradient; at 0.75 the largest size loses a quarter of a dB.
-NESTED_POWER = 1.0
-
 #: Called with the history and the number of steps, after each validation.
 Progress = Callable[[History, int], None]
 
 
 class Objective(nn.Module):
-    """What `fit` minimizes. Its parameters are what is learned.
+    """What `fit` minimizes, as a module that holds everything learned."""
 
-    Attributes
-    ----------
-    generators : dict of str to torch.Generator
-        Sources of random numbers besides that of the patches; saved with checkpoints.
-    keeps_last : bool
-        Keep the averaged weights of the last step instead of those of the best validation.
-    """
-
+    #: Sources of random numbers besides that of the patches, saved with checkpoints.
     generators: dict[str, torch.Generator]
+    #: Whether to keep the averaged weights of the last step instead of those of the best validation.
     keeps_last = False
 
     def optimizer(self) -> torch.optim.Optimizer:
@@ -91,11 +81,9 @@ def fit(
         Source of the training patches.
     spec : TrainSpec
         Or another object with its fields ``steps`` to ``ema_decay``, ``validate_every`` and ``threads``.
-    seed : int
-        Of the patches and their orientation.
     fingerprint : str
         Hash of all that determines the result; guards the checkpoint.
-    device, checkpoint, progress, time_budget
+    seed, device, checkpoint, progress, time_budget
         See `train`.
     """
     began, device = perf_counter(), torch.device(device)
@@ -105,15 +93,8 @@ def fit(
     named = {name: p for name, p in objective.named_parameters() if p.requires_grad}
     parameters, average = list(named.values()), [p.detach().clone() for p in named.values()]
     best = {name: t.clone() for name, t in objective.state_dict().items()}
-    state = TrainingState(
-        objective,
-        dict(zip(named, average, strict=True)),
-        best,
-        optimizer,
-        {"patches": patches, **objective.generators},
-        History(),
-        fingerprint,
-    )
+    averages, generators = dict(zip(named, average, strict=True)), {"patches": patches, **objective.generators}
+    state = TrainingState(objective, averages, best, optimizer, generators, History(), fingerprint)
     if checkpoint is not None and Path(checkpoint).exists():
         load_checkpoint(checkpoint, state)
     history, layer_norms = state.history, {}
@@ -289,11 +270,8 @@ def train(
     ----------
     model : Autoencoder
         At its starting point; it is moved to `device`.
-    data : TrainingData
-    spec : TrainSpec
     seed : int
         Of the patches and their orientation.
-    device : str or torch.device
     quantizer : callable, optional
         y → y_hat between analysis and synthesis. If it is a module, its parameters are trained along, and ``train()``
         and ``eval()`` select its training view or real rounding. Its attribute ``generator``, if any, is checkpointed,
@@ -301,7 +279,6 @@ def train(
     checkpoint : Path, optional
         File to resume from if it exists, and to write. An interrupted and resumed training ends with the same bits as
         an uninterrupted one (on a CPU, with the same number of threads).
-    progress : callable, optional
     time_budget : float, optional
         Seconds after which to stop; ``history.stopped`` is then ``"time budget"``.
 
@@ -312,18 +289,10 @@ def train(
     KeyboardInterrupt
         On Ctrl-C, after the current step is done and the checkpoint written.
     """
-    device = torch.device(device)
-    return fit(
-        Reconstruction(model, data.validation, spec, quantizer, device),
-        data.training,
-        spec,
-        seed=seed,
-        fingerprint=content_hash(dataclasses.asdict(model.spec), dataclasses.asdict(spec), seed, data.digest),
-        device=device,
-        checkpoint=checkpoint,
-        progress=progress,
-        time_budget=time_budget,
-    )
+    objective = Reconstruction(model, data.validation, spec, quantizer, device)
+    fingerprint = content_hash(dataclasses.asdict(model.spec), dataclasses.asdict(spec), seed, data.digest)
+    options = {"checkpoint": checkpoint, "progress": progress, "time_budget": time_budget}
+    return fit(objective, data.training, spec, seed=seed, fingerprint=fingerprint, device=device, **options)
 
 
 class Reconstruction(Objective):
@@ -397,11 +366,6 @@ class NestedChannels(nn.Module):
     components of a KLT do, and one training serves every ratio. In evaluation the latent is divided into one vertical
     stripe per number of channels, so that one pass covers every ratio.
 
-    Parameters
-    ----------
-    channels : int
-    seed : int
-
     References
     ----------
     Rippel, Gelbart & Adams 2014 (nested dropout); for linear networks the channels become principal components.
@@ -418,8 +382,9 @@ class NestedChannels(nn.Module):
             raise ModelError(f"a nested latent of {self.channels} channels is expected, not one of {y.shape[1]}")
         counts = torch.tensor(self.counts)
         if self.training:
-            # Stratified: one draw per batch, spread evenly over the distribution, so every batch has all sizes.
-            share = (counts.double() ** NESTED_POWER).cumsum(0)
+            # c channels with a probability proportional to c: errors grow about as c falls, so small sizes need fewer
+            # patches for the same gradient. One draw per batch, spread over the distribution: every batch has all sizes.
+            share = counts.double().cumsum(0)
             places = (torch.arange(len(y)) + torch.rand((), generator=self.generator)) / len(y)
             drawn = torch.searchsorted(share / share[-1], places.double()).clamp(max=len(counts) - 1)
             kept = counts[drawn].view(-1, 1, 1, 1)
@@ -431,13 +396,7 @@ class NestedChannels(nn.Module):
 
 
 def leading_weights(state: Mapping[str, Tensor], smaller: nn.Module) -> dict[str, Tensor]:
-    """Cut the weights of `smaller`, the same network with fewer latent channels, out of `state`.
-
-    Raises
-    ------
-    ModelError
-        If the networks differ in more than the number of latent channels.
-    """
+    """Cut the weights of `smaller`, the same network with fewer latent channels, out of `state`."""
     wanted = smaller.state_dict()
     if set(wanted) != set(state):
         raise ModelError("leading channels can only be taken from a network of the same architecture")

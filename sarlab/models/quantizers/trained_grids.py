@@ -120,13 +120,10 @@ class LearnedStepQuantizer(UniformQuantizer):
 
     def grid(self) -> tuple[Tensor, Tensor, Tensor]:
         low, step, top = super().grid()
-        # The factor keeps gradients of step and weights in proportion (Esser et al. 2020, section 2.2).
+        # A scaled gradient keeps step and weights in proportion (Esser et al. 2020, section 2.2).
         scale = (self._values * float(top.max())) ** -0.5
-        log_step, shift = (RATE * _scaled_gradient(p, scale).view(1, -1, 1, 1) for p in (self.log_step, self.shift))
+        parameters = ((p - p * scale).detach() + p * scale for p in (self.log_step, self.shift))
+        log_step, shift = (RATE * p.view(1, -1, 1, 1) for p in parameters)
         half = step * top / 2
         learned = step * torch.exp(log_step)
         return low + half * (1 + shift) - learned * top / 2, learned, top
-
-
-def _scaled_gradient(parameter: Tensor, scale: float) -> Tensor:
-    return (parameter - parameter * scale).detach() + parameter * scale
