@@ -9,7 +9,7 @@ with counts c (sum 2^16) has the cumulative frequencies floor(C_i·(2^24 − n) 
 exact floats. Words are stored big-endian. Trailing zero bytes are dropped, and the decoder restores them.
 
 The decoder does not trust its input: it returns the requested number of values or raises `BitstreamError`, and reads
-zeros past the end. Wrong values are noticed by a checksum beside the data only.
+zeros past the end. Only a separate checksum detects wrong values.
 """
 
 from __future__ import annotations
