@@ -123,3 +123,12 @@ def test_a_line_per_codec_scene_and_band():
     assert sorted(tuple(line.get_ydata()) for line in lines) == [(0.6, 0.7)] * 2 + [(0.8, 0.9)] * 2
     with pytest.raises(ResultsError, match="psnr_db"):
         sarlab.plot.rate_distortion(rows)
+
+
+def test_the_book_executes_the_tutorial(built):
+    html, _ = built
+    page = (html / "tutorial.html").read_text(encoding="utf-8")
+    article = page[page.index("<article") : page.index("</article>")]
+    assert [bool(alt) for alt in re.findall(r'<img alt="([^"]*)" src="_images/', article)] == [True, True]
+    assert re.findall(r"<th>(int\d)</th>", article) == ["int8", "int6", "int5", "int4", "int3", "int2"]
+    assert re.search(r"\d+ bytes, 0\.(29|30|31) bits per pixel", article)
