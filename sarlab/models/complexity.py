@@ -161,11 +161,10 @@ def largest_batch(model: ModelSpec, train: TrainSpec, budget: float, *, bytes_a_
     low, high = 1, 16
     for _ in range(MOST_GUESSES):
         slope = (needed(high) - needed(low)) / (high - low)
-        guess = int(high + (budget - needed(high)) / slope)
-        guess = min(max(guess, 1), MOST_BATCH)
+        guess = min(max(int(high + (budget - needed(high)) / slope), 1), MOST_BATCH)
         if needed(guess) <= budget and (guess == MOST_BATCH or needed(guess + 1) > budget):
             return guess
-        low, high = (low, guess) if guess > low else (guess, low)
+        low, high = sorted((low, guess))
     while needed(guess) > budget:
         guess -= 1
     return guess

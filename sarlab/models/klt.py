@@ -57,9 +57,7 @@ def fit_klt(
     generator : torch.Generator, optional
         Thins the patches if there are more than needed, and completes a basis. Default: seeded with 0.
 
-    References
-    ----------
-    Karhunen 1947; Loève 1948; for the Gram form, Sirovich 1987 (method of snapshots).
+    References: Karhunen 1947; Loève 1948; for the Gram form, Sirovich 1987 (method of snapshots).
     """
     size = reduction * reduction
     if channels > size:

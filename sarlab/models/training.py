@@ -74,17 +74,30 @@ def fit(
 ) -> History:
     """Minimize `objective` in place; it ends with the averaged weights that were best on validation.
 
+    The start is validated too, so a network that starts from the KLT never ends below it on the validation scenes.
+
     Parameters
     ----------
-    objective : Objective
     rasters : sequence of Raster
         Source of the training patches.
     spec : TrainSpec
         Or another object with its fields ``steps`` to ``ema_decay``, ``validate_every`` and ``threads``.
+    seed : int
+        Of the patches and their orientation.
     fingerprint : str
         Hash of all that determines the result; guards the checkpoint.
-    seed, device, checkpoint, progress, time_budget
-        See `train`.
+    checkpoint : Path, optional
+        File to resume from if it exists, and to write. An interrupted and resumed training ends with the same bits as
+        an uninterrupted one (on a CPU, with the same number of threads).
+    time_budget : float, optional
+        Seconds after which to stop; ``history.stopped`` is then ``"time budget"``.
+
+    Raises
+    ------
+    TrainingError
+        If no patch can be cut, or the checkpoint belongs to another training.
+    KeyboardInterrupt
+        On Ctrl-C, after the current step is done and the checkpoint written.
     """
     began, device = perf_counter(), torch.device(device)
     objective.to(device)
@@ -97,8 +110,9 @@ def fit(
     state = TrainingState(objective, averages, best, optimizer, generators, History(), fingerprint)
     if checkpoint is not None and Path(checkpoint).exists():
         load_checkpoint(checkpoint, state)
-    history, layer_norms = state.history, {}
+    history = state.history
     history.stopped = ""
+    layer_norms: dict[str, float] = {}
 
     def validate() -> None:
         objective.eval()
@@ -258,40 +272,27 @@ def train(
     seed: int,
     device: str | torch.device = "cpu",
     quantizer: LatentHook | None = None,
-    checkpoint: Path | None = None,
-    progress: Progress | None = None,
-    time_budget: float | None = None,
+    **options: Any,
 ) -> History:
-    """Train `model` in place; it ends with the averaged weights that were best on validation.
-
-    The start is validated too, so a network that starts from the KLT never ends below it on the validation scenes.
+    """Train a fixed-latent network in place with `fit`.
 
     Parameters
     ----------
     model : Autoencoder
         At its starting point; it is moved to `device`.
-    seed : int
-        Of the patches and their orientation.
+    data : TrainingData
+    spec : TrainSpec
+    seed, device
+        See `fit`.
     quantizer : callable, optional
         y → y_hat between analysis and synthesis. If it is a module, its parameters are trained along, and ``train()``
         and ``eval()`` select its training view or real rounding. Its attribute ``generator``, if any, is checkpointed,
         and its attribute ``progress`` is set to the share of completed steps.
-    checkpoint : Path, optional
-        File to resume from if it exists, and to write. An interrupted and resumed training ends with the same bits as
-        an uninterrupted one (on a CPU, with the same number of threads).
-    time_budget : float, optional
-        Seconds after which to stop; ``history.stopped`` is then ``"time budget"``.
-
-    Raises
-    ------
-    TrainingError
-        If no patch can be cut, or the checkpoint belongs to another training.
-    KeyboardInterrupt
-        On Ctrl-C, after the current step is done and the checkpoint written.
+    options
+        ``checkpoint``, ``progress`` and ``time_budget`` of `fit`.
     """
     objective = Reconstruction(model, data.validation, spec, quantizer, device)
     fingerprint = content_hash(dataclasses.asdict(model.spec), dataclasses.asdict(spec), seed, data.digest)
-    options = {"checkpoint": checkpoint, "progress": progress, "time_budget": time_budget}
     return fit(objective, data.training, spec, seed=seed, fingerprint=fingerprint, device=device, **options)
 
 
@@ -308,7 +309,7 @@ class Reconstruction(Objective):
     ):
         super().__init__()
         self.model, self.quantizer, self.spec, self.device = model, quantizer, spec, torch.device(device)
-        self.loss_of, self.half = losses[spec.loss], half_precision(spec, self.device)
+        self.loss_of, self.mixed = losses[spec.loss], half_precision(spec, self.device)
         self.held = [raster.batch(self.device) for raster in validation]
         own = getattr(quantizer, "generator", None)
         self.generators = {"quantizer": own} if isinstance(own, torch.Generator) else {}
@@ -320,9 +321,9 @@ class Reconstruction(Objective):
         return torch.optim.AdamW(groups, lr=0.0, betas=BETAS, weight_decay=self.spec.weight_decay, fused=True)
 
     def loss(self, batch: Batch, step: int) -> Tensor:
-        if hasattr(self.quantizer, "progress"):
+        if self.quantizer is not None and hasattr(self.quantizer, "progress"):
             self.quantizer.progress = step / self.spec.steps
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             x_hat = self.model(batch.x, self.quantizer).x_hat
         return self.loss_of(x_hat.float(), batch)
 
@@ -366,9 +367,7 @@ class NestedChannels(nn.Module):
     components of a KLT do, and one training serves every ratio. In evaluation the latent is divided into one vertical
     stripe per number of channels, so that one pass covers every ratio.
 
-    References
-    ----------
-    Rippel, Gelbart & Adams 2014 (nested dropout); for linear networks the channels become principal components.
+    References: Rippel, Gelbart & Adams 2014 (nested dropout); for linear networks the channels become principal components.
     """
 
     def __init__(self, channels: int, *, seed: int):

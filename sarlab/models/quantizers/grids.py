@@ -70,8 +70,7 @@ class UniformQuantizer(CalibratedQuantizer):
 
     def follow(self, values: Tensor, share: float) -> None:
         low, high = ranges(values, self.levels.cpu(), self.spec.calibration, self.spec.granularity)
-        self.low.lerp_(low.to(self.low), share)
-        self.high.lerp_(high.to(self.high), share)
+        self.move(share, low=low, high=high)
 
     def compress(self, y: Tensor) -> Tensor:
         """Map to the coordinate in which the levels are equidistant."""
@@ -169,9 +168,7 @@ class CompandedQuantizer(AllocatedQuantizer):
     coarser outwards spends fewer levels on them: the asinh changes from linear to logarithmic at the knee, which
     calibration finds per channel. For light tails the knee moves outwards and the grid becomes uniform.
 
-    References
-    ----------
-    Bennett 1948; Panter & Dite 1951 (companding and non-uniform levels).
+    References: Bennett 1948; Panter & Dite 1951 (companding and non-uniform levels).
     """
 
     mean: Tensor
@@ -208,8 +205,7 @@ class CompandedQuantizer(AllocatedQuantizer):
             self.reallocate(values)
             share = 1.0
         mean, knee, low, high, _ = fit_companded(thinned(values, MSE_SAMPLES), self.levels.cpu(), self.spec.calibration)
-        for buffer, target in ((self.mean, mean), (self.knee, knee), (self.low, low), (self.high, high)):
-            buffer.lerp_(target.to(buffer), share)
+        self.move(share, mean=mean, knee=knee, low=low, high=high)
 
     def fitted_error(self, values: Tensor, levels: Tensor) -> Tensor:
         # Allocation compares errors that differ by factors, for which a coarse search is enough.
@@ -245,9 +241,7 @@ def least_squares_ranges(values: Tensor, levels: Tensor) -> tuple[Tensor, Tensor
     Shrunken copies of the full range are tried; from the best, levels and values are fitted to each other in turn:
     given the integers, the best grid is a linear regression, as in Lloyd's method with equidistant levels.
 
-    References
-    ----------
-    Max 1960 (uniform quantizers of least error); Lloyd 1982.
+    References: Max 1960 (uniform quantizers of least error); Lloyd 1982.
     """
     values = values.double()
     top = (levels.double() - 1).clamp(min=1)[:, None]
@@ -338,9 +332,7 @@ def allocate(table: Tensor, budget: int) -> Tensor:
     budget : int
         Sum of the bits.
 
-    References
-    ----------
-    Shoham & Gersho 1988; for Gaussian channels at high rate this is reverse water-filling.
+    References: Shoham & Gersho 1988; for Gaussian channels at high rate this is reverse water-filling.
     """
     rows = table.tolist()
     bits = [0] * len(rows)

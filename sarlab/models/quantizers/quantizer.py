@@ -134,9 +134,7 @@ class Quantizer(nn.Module):
 
         Noise requires a generator; `progress` is the share of the training that is done, 0 to 1.
 
-        References
-        ----------
-        Noise: Ballé, Laparra & Simoncelli 2017. Straight-through: Bengio, Léonard & Courville 2013.
+        References: Noise: Ballé, Laparra & Simoncelli 2017. Straight-through: Bengio, Léonard & Courville 2013.
         """
         mode = self.spec.training
         if mode == "none":
@@ -211,6 +209,12 @@ class CalibratedQuantizer(Quantizer):
     def follow(self, values: Tensor, share: float) -> None:
         """Move the ranges by `share` of the way towards those of values by channel, shape (C, n)."""
         raise NotImplementedError
+
+    def move(self, share: float, **targets: Tensor) -> None:
+        """Move buffers by `share` of the way towards `targets`."""
+        for name, target in targets.items():
+            buffer = getattr(self, name)
+            buffer.lerp_(target.to(buffer), share)
 
     @property
     def ready(self) -> bool:

@@ -9,9 +9,7 @@ Twice as many levels as integers, in ascending order, belong to the subsets D0 D
 An even state allows D0 and D2, an odd one D1 and D3; the integer counts the levels of the two in ascending order. Its
 lowest bit selects the subset, and with it the next state; the bits above it select the level within the subset.
 
-References
-----------
-Ungerboeck 1982 (the code of 8 states); Marcellin & Fischer 1990.
+References: Ungerboeck 1982 (the code of 8 states); Marcellin & Fischer 1990.
 """
 
 from __future__ import annotations
@@ -62,9 +60,7 @@ class TrellisQuantizer(AllocatedQuantizer):
     to 1.7 dB (4 bits) below that of the best levels for single values (Lloyd and Max). With calibration ``"minmax"``
     and ``"percentile"`` the levels are the companded ones.
 
-    References
-    ----------
-    Marcellin & Fischer 1990 (table III: 5.19, 10.70 and 16.33 dB with 8 states at 1, 2 and 3 bits).
+    References: Marcellin & Fischer 1990 (table III: 5.19, 10.70 and 16.33 dB with 8 states at 1, 2 and 3 bits).
     """
 
     scheme_bits = (1, 8)
@@ -97,10 +93,7 @@ class TrellisQuantizer(AllocatedQuantizer):
         error = _error(values, codebook, counts)
         step = _steps(values, codebook, counts).square().mean(dim=1)
         noise = torch.where(step > 0, (12 * error / nonzero(step)).sqrt(), 1.0)
-        fitted = {"codebook": codebook, "noise": noise, "low": codebook[:, 0], "high": codebook[:, -1]}
-        for name, target in fitted.items():
-            buffer = getattr(self, name)
-            buffer.lerp_(target.to(buffer), share)
+        self.move(share, codebook=codebook, noise=noise, low=codebook[:, 0], high=codebook[:, -1])
 
     def distortions(self, values: Tensor) -> Tensor:
         table = super().distortions(values)[:, : self.spec.bits + MOST_ABOVE_AVERAGE + 1]
