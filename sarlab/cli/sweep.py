@@ -1,6 +1,4 @@
-"""``sarlab sweep``: run a plan."""
-
-from __future__ import annotations
+"""``sarlab sweep``, ``status``, ``cost``, ``report`` and ``publish``: a plan from its runs to the pages of the book."""
 
 import argparse
 import fnmatch
@@ -8,107 +6,133 @@ import importlib.util
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
+from sarlab.cli import options
 from sarlab.errors import SarlabError
-from sarlab.lab.plans import load_plan, plan_names
-from sarlab.lab.runs import FAILURE, Job, jobs_of, read_record
+from sarlab.lab import publish
+from sarlab.lab.plans import Plan, load_plan
+from sarlab.lab.results import book_root
+from sarlab.lab.runs import FAILURE, STATES, Job, jobs_of, read_record, statuses
 from sarlab.lab.studies.study_jobs import StudyJob, study_jobs
 from sarlab.lab.sweep import ENGINES, Finished, Settings, check_writable
 from sarlab.lab.sweep.engine import execute, worker_count
+from sarlab.lab.sweep.notebook import NOTEBOOK
 
-EPILOG = """
-examples:
-  sarlab sweep quick                                  the default plan, on the embedded real scenes
-  sarlab sweep quick --scenes my.tif --quantity db    the same on a scene of your own
-  sarlab sweep my-plan.toml --no-notebook             only the results, without a page for each run
-  sarlab sweep full --dry-run                         every run with its time and memory
-  sarlab sweep full --only '*-r16-c16-*'              some runs of a plan, without its studies
-  sarlab sweep full --scheduler tcp://10.0.0.7:8786   on the workers of a running Dask cluster
-  sarlab sweep smoke --engine inline                  in this process: for debuggers and profilers
+EXAMPLES = {
+    "sweep": """\
+  sarlab sweep quick --scenes my.tif --quantity db    the default plan, on a scene of your own
+  sarlab sweep full --only '*-r16-c16-*' --dry-run    time and memory of some runs
 
 Complete runs are not run again: interrupt with Ctrl-C and repeat the command to resume. Runs that failed are reported and
 left alone until --retry-failed. Exit status: 0, 1 if a run failed, 3 if the time budget left some, 130 after Ctrl-C.
-"""
+""",
+    "status": """\
+  sarlab status quick               the runs of a plan; without a plan every run below runs/
+
+States: complete; running; failed ('sarlab sweep PLAN --retry-failed' runs it again); damaged (a file of the results is
+missing or cut off; the next sweep repairs it); interrupted (the next sweep continues from its checkpoint); waiting.
+""",
+    "cost": """\
+  sarlab cost quick --memory 2000   every network of the plan, and the largest batch that fits into 2000 MB
+
+Memory is computed from shapes. Time comes from a few timed steps of each kind of network. It is that of all runs one after
+the other; 'sarlab sweep PLAN --dry-run' estimates the wall time of several at once.
+""",
+    "report": """\
+  sarlab report                     the runs of the quick plan below runs/ → _build/html/index.html
+""",
+    "publish": """\
+  sarlab publish full               into the book of this checkout; 'make report' renders it
+
+All runs of the plan must be complete. One seed of each architecture and ratio gets a page as long as there is room, the
+others are rows. Only files that an earlier publication wrote are replaced or removed.
+""",
+}
+#: Details of the state of a run.
+DETAILS = {
+    "seconds": "{seconds:.1f} s", "step": "step {step} of {steps}", "holder": "by {holder}", "cell": "cell {cell}",
+    "reason": "{reason}", "differs": "{differs}",
+}  # fmt: skip
+#: Seconds that a kernel takes to start, to import and to draw the figures of a page, beyond the run itself.
+NOTEBOOK_SECONDS = 6.0
+#: Seconds between updates of the progress bar.
+BAR_SECONDS = 2.0
 
 
-def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
-    """Add the arguments of ``sarlab sweep``."""
-    parser.epilog = EPILOG
-    parser.add_argument("plan", help=f"a plan ({', '.join(plan_names())}) or the path of a .toml file")
-    add_selection(parser)
-    parser.add_argument(
-        "--engine", choices=ENGINES, default="dask",
-        help="dask: worker processes; inline: this process, one run after the other (default: dask)",
-    )  # fmt: skip
-    parser.add_argument("--scheduler", default="", metavar="ADDRESS", help="use this Dask cluster: tcp://host:8786")
-    parser.add_argument(
-        "--workers", type=positive, metavar="N", help="runs at a time (default: one per GPU, or as the cores allow)"
-    )
-    parser.add_argument(
-        "--notebook", action=argparse.BooleanOptionalAction, default=None,
-        help="execute the notebook of each run, which becomes its page, or only its function (default: the notebook; "
-        "with --engine inline the function)",
-    )  # fmt: skip
-    parser.add_argument("--device", default="auto", help="auto (CUDA if there is a GPU), cpu, cuda, cuda:1")
-    parser.add_argument("--time-budget", type=float, metavar="SECONDS", help="stop cleanly after so many seconds")
-    add_pattern(parser)
-    parser.add_argument("--retry-failed", action="store_true", help="run failed runs again")
-    parser.add_argument("--dry-run", action="store_true", help="list the runs with their time and memory, and stop")
+def load(args: argparse.Namespace) -> tuple[Plan, list[Job]]:
+    """Plan of the command line, and its jobs."""
+    plan = load_plan(args.plan, scenes=args.scenes, quantity=args.quantity)
+    return plan, jobs_of(plan, args.runs)
+
+
+def matches(run_id: str, only: str | None) -> bool:
+    """Return True if an id contains a text or matches a pattern with ``*``, ``?`` or ``[…]``; without one every id does."""
+    pattern = only if only and any(sign in only for sign in "*?[") else f"*{only or ''}*"
+    return fnmatch.fnmatchcase(run_id, pattern)
+
+
+def duration(seconds: float) -> str:
+    """Format a time: ``40 s``, ``12.5 min``, ``3.2 h``."""
+    if seconds != seconds:
+        return "unknown"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def add_sweep(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    options.add_plan(parser, "--runs", "--only")
+    add("--engine", choices=ENGINES, default="dask", help="dask (default): worker processes; inline: this process")
+    add("--scheduler", default="", metavar="ADDRESS", help="use this Dask cluster: tcp://host:8786")
+    options.add(parser, "--workers", type=positive, help="runs at a time (default: one per GPU, or as the cores allow)")
+    text = "execute the notebook of each run, for its page, or only its function (default: notebook with dask)"
+    add("--notebook", action=argparse.BooleanOptionalAction, default=None, help=text)
+    options.add(parser, "--device")
+    add("--time-budget", type=float, metavar="SECONDS", help="stop cleanly after so many seconds")
+    add("--retry-failed", action="store_true", help="run failed runs again")
+    add("--dry-run", action="store_true", help="list the runs with their time and memory, and stop")
 
 
 def positive(text: str) -> int:
-    """Whole number from 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
+    """Parse a whole number from 1."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return int(text)
 
 
-def add_selection(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that select runs, which several verbs share."""
-    parser.add_argument("--scenes", metavar="NAME|PATH", help="scenes of the catalog, a file or a folder")
-    parser.add_argument("--quantity", choices=("auto", "complex", "amplitude", "intensity", "db"), default=None)
-    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
-
-
-def add_pattern(parser: argparse.ArgumentParser) -> None:
-    """Add ``--only``."""
-    parser.add_argument(
-        "--only", metavar="PATTERN", help="only runs whose id contains PATTERN, or matches it: '*-c16-*'"
-    )
-
-
-def run(args: argparse.Namespace) -> int:
+def run_sweep(args: argparse.Namespace) -> int:
     """Execute the plan; exit status 1 if a run failed, 3 if time ran out."""
-    plan = load_plan(args.plan, scenes=args.scenes, quantity=args.quantity)
-    jobs = select(jobs_of(plan, args.runs), args.only)
+    plan, jobs = load(args)
+    jobs = [job for job in jobs if matches(job.run_id, args.only)]
     if not jobs:
         raise SarlabError(f"no run of plan '{plan.name}' has '{args.only}' in its id")
     studies = [] if args.only else study_jobs(plan.studies, plan.runs[0].scenes, args.runs)
     settings = settings_of(args)
     states = {job.run_id: job.state for job in jobs}
-    todo = [job for job in jobs if states[job.run_id] != "complete"]
-    skipped = [job for job in todo if states[job.run_id] == "failed" and not args.retry_failed]
-    todo = [job for job in todo if job not in skipped]
-    counts = [f"{len(jobs)} runs", f"{len(jobs) - len(todo) - len(skipped)} complete", f"{len(todo)} to do"]
-    counts += [f"{len(skipped)} failed before"] if skipped else []
-    damaged = sum(states[job.run_id] == "damaged" for job in todo)
-    counts += [f"{damaged} of them damaged"] if damaged else []
-    print(f"{plan.name}: {', '.join(counts)}", flush=True)
+    skipped = [job for job in jobs if states[job.run_id] == "failed" and not args.retry_failed]
+    todo = [job for job in jobs if states[job.run_id] != "complete" and job not in skipped]
+    count = Counter(states.values())
+    before = f", {len(skipped)} failed before" if skipped else ""
+    damaged = f", {count['damaged']} of them damaged" if count["damaged"] else ""
+    print(
+        f"{plan.name}: {len(jobs)} runs, {count['complete']} complete, {len(todo)} to do{before}{damaged}", flush=True
+    )
     for job in skipped:
-        print(
-            f"  failed  {job.run_id}: {read_record(job.folder / FAILURE).get('message', '')} (--retry-failed runs it again)"
-        )
+        reason = read_record(job.folder / FAILURE).get("message", "")
+        print(f"  failed  {job.run_id}: {reason} (--retry-failed runs it again)")
     if args.dry_run:
-        dry_run(jobs, todo, states, settings)
+        dry_run(todo, states, settings)
         for study in studies:
             print(f"  {'complete' if study.manifest else 'waiting':<12}study {study.name}")
         return 0
     if todo or not all(study.manifest for study in studies):
         check_writable(args.runs)
-    with Progress(todo, worker_count(todo, settings) if todo else 1) as progress:
+    with closing(Progress(todo, worker_count(todo, settings) if todo else 1)) as progress:
         ended = execute(todo, settings, progress, progress.say)
     failed = [item for item in ended if item.outcome == "failed"]
     for item in failed:
@@ -131,23 +155,10 @@ def settings_of(args: argparse.Namespace) -> Settings:
     if notebook and importlib.util.find_spec("papermill") is None:
         raise SarlabError("notebooks need papermill; run pip install 'sarlab[lab]', or add --no-notebook")
     deadline = None if args.time_budget is None else time.time() + args.time_budget
-    return Settings(args.engine, notebook, args.device, args.workers or 0, args.scheduler, deadline)
+    return Settings(args.engine, notebook, args.device, args.workers, args.scheduler, deadline)
 
 
-def select(jobs: list[Job], only: str | None) -> list[Job]:
-    """Jobs whose id contains a text, or matches a pattern with ``*``, ``?`` or ``[…]``."""
-    return [job for job in jobs if matches(job.run_id, only)]
-
-
-def matches(run_id: str, only: str | None) -> bool:
-    """Return True if an id contains a text or matches a pattern; without one every id does."""
-    if not only:
-        return True
-    pattern = only if any(sign in only for sign in "*?[") else f"*{only}*"
-    return fnmatch.fnmatchcase(run_id, pattern)
-
-
-def dry_run(jobs: list[Job], todo: list[Job], states: dict[str, str], settings: Settings) -> None:
+def dry_run(todo: list[Job], states: dict[str, str], settings: Settings) -> None:
     """Print every run with its state, and the time and memory of those that are to do."""
     from sarlab.lab.cost import calibrate, run_mb, wall_seconds
     from sarlab.lab.machine import pick_device
@@ -158,52 +169,31 @@ def dry_run(jobs: list[Job], todo: list[Job], states: dict[str, str], settings: 
         speed, device = calibrate([job.spec for job in todo], settings.device), pick_device(settings.device)
         splits = {scenes: load_split(scenes) for scenes in {job.spec.scenes for job in todo}}
         for job in todo:
-            seconds[job.run_id] = speed.seconds(job.spec) + (NOTEBOOK_SECONDS if settings.notebook else 0.0)
+            seconds[job.run_id] = speed.seconds(job.spec) + settings.notebook * NOTEBOOK_SECONDS
             memory[job.run_id] = run_mb(job.spec, splits[job.spec.scenes], device)
-    for job in jobs:
-        costs = f"{duration(seconds[job.run_id]):>10}{memory[job.run_id]:8.0f} MB" if job.run_id in seconds else ""
-        print(f"  {states[job.run_id]:<12}{job.run_id:<40}{costs}".rstrip())
+    for run_id, state in states.items():
+        costs = f"{duration(seconds[run_id]):>10}{memory[run_id]:8.0f} MB" if run_id in seconds else ""
+        print(f"  {state:<12}{run_id:<40}{costs}".rstrip())
     if todo:
         workers = worker_count(todo, settings)
         whole, most = wall_seconds(list(seconds.values()), workers), sum(sorted(memory.values())[-workers:])
         print(f"about {duration(whole)} and {most:.0f} MB of memory, {workers} at a time (from a few timed steps)")
 
 
-#: Seconds that a kernel takes to start, to import and to draw the figures of a page, beyond the run itself.
-NOTEBOOK_SECONDS = 6.0
-
-
 class Progress:
-    """Print a line as each run ends, and on a terminal a bar with the time that is left.
+    """Print a line as each run ends, and on a terminal a bar with the time that is left."""
 
-    Parameters
-    ----------
-    todo : sequence of Job
-    workers : int
-        Jobs at a time.
-    every : float
-        Seconds between updates of the bar.
-    """
-
-    def __init__(self, todo: Sequence[Job], workers: int, every: float = 2.0):
+    def __init__(self, todo: Sequence[Job], workers: int):
         from tqdm import tqdm
 
-        self.todo, self.workers, self.every = todo, workers, every
-        self.start = time.time()
-        self.ended: dict[str, float] = {}
-        layout = "{percentage:3.0f}% |{bar:30}| {n_fmt} of {total_fmt} runs{postfix}"
-        self.bar = tqdm(
-            total=len(todo), file=sys.stdout, disable=None if todo else True, leave=False, bar_format=layout
-        )
-        self._over = threading.Event()
+        self.todo, self.workers = todo, workers
+        self.start, self.ended = time.time(), dict[str, float]()
+        layout, hidden = "{percentage:3.0f}% |{bar:30}| {n_fmt} of {total_fmt} runs{postfix}", None if todo else True
+        self.bar = tqdm(total=len(todo), file=sys.stdout, disable=hidden, leave=False, bar_format=layout)
+        threading.Thread(target=self._watch, daemon=True).start()
 
-    def __enter__(self) -> Progress:
-        if not self.bar.disable:
-            threading.Thread(target=self._watch, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
+    def close(self) -> None:
+        """Remove the bar."""
         self.bar.close()
 
     def __call__(self, item: Finished) -> None:
@@ -220,7 +210,7 @@ class Progress:
         sys.stdout.flush()
 
     def left(self) -> str:
-        """Time that is left in words; empty while too little is known to estimate it."""
+        """Time that is left, in words; empty while too little is known to estimate it."""
         from sarlab.lab.cost import seconds_left
 
         if len(self.ended) == len(self.todo):
@@ -229,17 +219,9 @@ class Progress:
         return "" if seconds != seconds else f"about {duration(seconds)} left"
 
     def _watch(self) -> None:
-        while not self._over.wait(self.every):
+        while not self.bar.disable:  # by the terminal, or because it is closed
             self.bar.set_postfix_str(self.left())
-
-
-def duration(seconds: float) -> str:
-    """Time for people: ``40 s``, ``12.5 min``, ``3.2 h``."""
-    if seconds != seconds:
-        return "unknown"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+            time.sleep(BAR_SECONDS)
 
 
 def run_studies(studies: list[StudyJob], settings: Settings) -> int:
@@ -260,3 +242,99 @@ def run_studies(studies: list[StudyJob], settings: Settings) -> int:
         else:
             print(f"study {study.name}: {time.monotonic() - start:.1f} s", flush=True)
     return failed
+
+
+def add_status(parser: argparse.ArgumentParser) -> None:
+    options.add_plan(parser, "--runs", "--only", "--json", nargs="?")
+
+
+def run_status(args: argparse.Namespace) -> int:
+    """Print one line per run, those that need attention last, and the totals."""
+    found = [i for i in statuses(args.runs, load(args)[1] if args.plan else None) if matches(i["run_id"], args.only)]
+    totals = {state: sum(item["state"] == state for item in found) for state in STATES}
+    lines = []
+    for item in sorted(found, key=lambda item: STATES.index(item["state"])):
+        known = [text.format(**item) for name, text in DETAILS.items() if item.get(name) is not None]
+        lines.append(f"  {item['state']:<12}{item['run_id']:<40}{', '.join(known)}".rstrip())
+    counts = [f"{count} {state}" for state, count in totals.items() if count]
+    lines.append(", ".join(counts) or f"no runs below {args.runs}")
+    return options.show(args, {"counts": totals, "runs": found}, "\n".join(lines))
+
+
+def add_cost(parser: argparse.ArgumentParser) -> None:
+    options.add_plan(parser, "--device", nargs="?", default="quick")
+    parser.add_argument("--memory", type=float, metavar="MB", help="find the largest batch for so much memory")
+    parser.add_argument("--no-time", action="store_true", help="skip the calibration")
+    options.add(parser, "--json")
+
+
+def run_cost(args: argparse.Namespace) -> int:
+    from sarlab.lab.cost import calibrate, costs
+
+    if args.memory is not None and not args.memory > 0:
+        raise SarlabError(f"--memory must be positive, not {args.memory:g}")
+    plan = load_plan(args.plan, scenes=args.scenes, quantity=args.quantity)
+    found = costs(plan.runs, args.device, budget_mb=args.memory, calibration=None if args.no_time else calibrate)
+    rows, total = [], sum(cost.seconds for cost in found)
+    for cost in found:
+        model, train = cost.spec.model, cost.spec.train
+        row = {"network": cost.spec.label.rsplit("-", 2)[0], **vars(model), **vars(cost)}
+        row |= {"batch_size": train.batch_size, "patch_size": train.patch_size}
+        rows.append({key: None if value != value else value for key, value in row.items() if key != "spec"})
+    shown = ["network", "width", "depth", "runs", "parameters", "training_mb", "inference_mb", "run_mb"]
+    shown += (["largest_batch"] if args.memory else []) + ([] if args.no_time else ["seconds"])
+    whole = [{key: round(row[key]) if isinstance(row[key], float) else row[key] for key in shown} for row in rows]
+    lines = [f"{plan.name}: {len(plan.runs)} runs of {len(found)} networks", options.table(whole)]
+    lines += [] if args.no_time else [f"all runs one after the other: about {duration(total)}"]
+    result = {"plan": plan.name, "seconds": None if total != total else total, "networks": rows}
+    return options.show(args, result, "\n".join(lines))
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    options.add_plan(parser, "--runs", name="--plan", default="quick")
+    parser.add_argument("--out", type=Path, default=Path("_build"), metavar="DIR", help="default: _build")
+    parser.add_argument("--published", action="store_true", help="render the published tables as they are")
+
+
+def run_report(args: argparse.Namespace) -> int:
+    """Stage a copy of the book, publish into it, render it; the last line is the path of the first page."""
+    check_writable(args.out, "--out")
+    if args.published:
+        book = publish.stage(args.out)
+    else:
+        plan, jobs = load(args)
+        render_missing_pages([job for job in jobs if job.state == "complete"])
+        book = publish.stage(args.out)
+        manifest = publish.publish(plan, jobs, book)
+        missing = f", {manifest['missing']} missing" if manifest["missing"] else ""
+        print(f"{manifest['runs']} runs{missing}; rendering", flush=True)
+    print(publish.render(book, args.out).resolve())
+    return 0
+
+
+def add_publish(parser: argparse.ArgumentParser) -> None:
+    options.add_plan(parser, "--runs")
+    parser.add_argument("--book", type=Path, metavar="DIR", help="default: the book of this checkout")
+
+
+def run_publish(args: argparse.Namespace) -> int:
+    """Check the plan and the book, render pages that are missing, publish."""
+    plan, jobs = load(args)
+    book = args.book or book_root()
+    publish.check_book(book)
+    check_writable(book, "--book")
+    publish.check_complete(plan.argument, jobs, study_jobs(plan.studies, plan.runs[0].scenes, args.runs))
+    render_missing_pages(publish.with_pages(jobs))
+    manifest = publish.publish(plan, jobs, book, tracked=True)
+    total = publish.folder_bytes(book / "results", book / "runs")
+    print(f"{manifest['runs']} runs, {manifest['pages']} pages, {total / 1e6:.1f} MB in {book}")
+    return 0
+
+
+def render_missing_pages(jobs: Sequence[Job]) -> None:
+    """Execute the notebooks of complete runs that have none; a `SarlabError` names the run whose notebook fails."""
+    bare = [job for job in jobs if not (job.folder / NOTEBOOK).is_file()]
+    settings = Settings("dask" if len(bare) > 1 else "inline", notebook=True)
+    for item in execute(bare, settings, lambda item: None):
+        if item.outcome != "complete":
+            raise SarlabError(f"the page of {item.job.run_id} could not be made: {item.message}")

@@ -359,21 +359,21 @@ def _once(key: tuple[str, str], make: Callable[[], Any]) -> Any:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def codec_table() -> list[dict[str, Any]]:
-    """Capabilities of every registered codec, in plain values."""
+def codec_table(names: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Capabilities of codecs, by default of all, in plain values."""
     rows = []
-    for name in codecs:
+    for name in names or codecs:
         codec = codecs[name]
-        capabilities, scale = codec.capabilities, codec.capabilities.quality
-        ok, reason = codec.available()
+        (ok, reason), can = codec.available(), codec.capabilities
+        kind = "lossless" if can.lossless else "error-bounded" if can.error_bounded else "lossy"
+        flags = ("bits", "lossless", "error_bounded", "bands", "deterministic", "trained")
+        scale = {f"quality_{end}": getattr(can.quality, end) for end in ("low", "high", "step")}
         rows.append(
             {
-                "name": name, "family": codec.family, "available": ok, "reason": reason,
-                "version": codec.version() if ok else "", "domain": codec.domain, "bits": capabilities.bits,
-                "lossless": capabilities.lossless, "error_bounded": capabilities.error_bounded,
-                "bands": capabilities.bands, "deterministic": capabilities.deterministic, "trained": capabilities.trained,
-                "quality": scale.meaning, "quality_low": scale.low, "quality_high": scale.high,
-                "quality_step": scale.step, "grid": list(scale.grid), "about": (codec.__doc__ or "").strip().split("\n")[0],
+                "name": name, "family": codec.family, "kind": kind, "available": ok, "reason": reason,
+                "version": codec.version() if ok else "", "domain": codec.domain,
+                **{flag: getattr(can, flag) for flag in flags}, "quality": can.quality.meaning, **scale,
+                "grid": list(can.quality.grid), "about": (codec.__doc__ or "").strip().split("\n")[0],
             }
         )  # fmt: skip
     return rows

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import psutil
 import pytest
 
 from sarlab.cli import main
-from sarlab.cli.sweep import Progress, duration, select
+from sarlab.cli.sweep import Progress, duration, matches
 from sarlab.lab.plans import build_plan, load_plan
 from sarlab.lab.results import TIMING_COLUMNS, read_table
 from sarlab.lab.runs import jobs_of
@@ -248,18 +249,22 @@ def test_options_reach_the_engine(plan, monkeypatch, capsys):
 def test_patterns_select_runs(tmp_path):
     plan = build_plan("p", {"model": {"architecture": ["plain", "residual"], "latent_channels": [8, 16]}})
     jobs = jobs_of(plan, tmp_path)
-    assert len(select(jobs, None)) == 4
-    assert [job.spec.model.architecture for job in select(jobs, "residual")] == ["residual"] * 2
-    assert [job.spec.model.latent_channels for job in select(jobs, "*-c16-*")] == [16, 16]
-    assert select(jobs, "c16") == select(jobs, "*-c16-*")
-    assert select(jobs, "nothing") == []
+
+    def select(pattern):
+        return [job for job in jobs if matches(job.run_id, pattern)]
+
+    assert len(select(None)) == 4
+    assert [job.spec.model.architecture for job in select("residual")] == ["residual"] * 2
+    assert [job.spec.model.latent_channels for job in select("*-c16-*")] == [16, 16]
+    assert select("c16") == select("*-c16-*")
+    assert select("nothing") == []
 
 
 def test_each_run_is_a_line_with_the_time_that_is_left(tmp_path, capsys, monkeypatch):
     jobs = jobs_of(build_plan("p", {"seed": [0, 1]}), tmp_path)
     estimates = iter([float("nan"), 750.0])
     monkeypatch.setattr("sarlab.lab.cost.seconds_left", lambda *arguments: next(estimates))
-    with Progress([*jobs, jobs[0]], 1) as progress:
+    with closing(Progress([*jobs, jobs[0]], 1)) as progress:
         progress(Finished(jobs[0], "complete", "", 1.0))
         progress(Finished(jobs[1], "failed", "", 2.0))
         progress.say("hello")

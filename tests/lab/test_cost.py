@@ -193,6 +193,8 @@ def test_command_line(capsys, tmp_path):
     assert {row["architecture"] for row in told["networks"]} == {"plain", "klt"}
     assert all(row["run_mb"] > 0 for row in told["networks"])
     assert main(["cost", str(plan), "--no-time", "--device", "cpu"]) == 0
-    assert "plain-klt-r16-c16-w8-d0" in capsys.readouterr().out
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1][:5] == ["network", "width", "depth", "runs", "parameters"]
+    assert ["plain-klt-r16-c16", "8", "0", "1"] in [line[:4] for line in lines]
     assert main(["cost", str(plan), "--memory", "-1"]) == 1
     assert main(["cost", "nowhere"]) == 1
