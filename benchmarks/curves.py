@@ -19,7 +19,7 @@ import pandas as pd
 
 from sarlab.files import write_json
 from sarlab.lab.experiment import run
-from sarlab.lab.identity import run_id
+from sarlab.lab.runs import run_id
 from sarlab.models.training import nested_counts
 from sarlab.scenes.catalog import load_split
 from sarlab.specs import ModelSpec, RunSpec, SceneSpec, TrainSpec

@@ -211,7 +211,7 @@ def one_step(
 def trained(source: str, seeds: list[int], runs: Path) -> list[dict[str, float | str]]:
     """Loss and bits a value of quantized networks, by quantizer, ratio and seed."""
     from sarlab.lab.experiment import run
-    from sarlab.lab.identity import run_id
+    from sarlab.lab.runs import run_id
 
     scenes = SceneSpec(source)
     digest = load_split(scenes).digest

@@ -15,8 +15,8 @@ from sarlab.cli import options
 from sarlab.errors import SarlabError
 from sarlab.lab import publish
 from sarlab.lab.plans import Plan, load_plan
-from sarlab.lab.results import book_root
-from sarlab.lab.runs import FAILURE, STATES, Job, jobs_of, read_record, statuses
+from sarlab.lab.results import book_root, read_record
+from sarlab.lab.runs import FAILURE, STATES, Job, jobs_of, statuses
 from sarlab.lab.studies.study_jobs import StudyJob, study_jobs
 from sarlab.lab.sweep import ENGINES, Finished, Settings, check_writable
 from sarlab.lab.sweep.engine import execute, worker_count

@@ -26,10 +26,9 @@ import numpy as np
 import torch
 
 from sarlab.errors import SarlabError
-from sarlab.lab.lineage import base_of, steps_of
 from sarlab.lab.machine import pick_device
-from sarlab.lab.results import read_table
-from sarlab.lab.runs import PROGRESS, Job, read_record
+from sarlab.lab.results import read_record, read_table
+from sarlab.lab.runs import PROGRESS, Job, base_of, steps_of
 from sarlab.models import complexity
 from sarlab.models.autoencoders import construct
 from sarlab.models.complexity import count_parameters, macs_per_pixel

@@ -11,6 +11,7 @@ The notebook `run_experiment` calls the same function and shows its outcome.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import time
@@ -25,23 +26,30 @@ import torch
 
 from sarlab.errors import ResultsError, SarlabError, TrainingError
 from sarlab.files import replacing, write_json
-from sarlab.lab.identity import distinctions, run_hash, run_id
-from sarlab.lab.lineage import base_of, start_of, steps_of
 from sarlab.lab.machine import device_name, peak_memory_mb, pick_device
 from sarlab.lab.measure import frequencies, measure, throughput
 from sarlab.lab.results import (
     HISTORY_COLUMNS,
     MANIFEST,
     environment,
-    file_digest,
-    is_complete,
     now,
     order_columns,
     read_manifest,
     read_table,
     write_table,
 )
-from sarlab.lab.runs import PROGRESS, Busy, hold
+from sarlab.lab.runs import (
+    PROGRESS,
+    Busy,
+    base_of,
+    distinctions,
+    hold,
+    is_complete,
+    run_hash,
+    run_id,
+    start_of,
+    steps_of,
+)
 from sarlab.models.autoencoders import Autoencoder, LatentHook, build_model, load_model, save_model
 from sarlab.models.complexity import count_parameters, macs_per_pixel
 from sarlab.models.data import TrainingData
@@ -139,7 +147,7 @@ def _keep_other(folder: Path, spec: RunSpec, data_digest: str) -> None:
     """Refuse a folder with the finished result of another experiment."""
     if not is_complete(folder):
         return
-    manifest = read_manifest(folder) or {}
+    manifest = read_manifest(folder)
     name, other = run_id(spec, data_digest), manifest.get("run_id")
     own, theirs = distinctions([spec, RunSpec.from_dict(manifest["spec"])])
     raise ResultsError(
@@ -319,7 +327,7 @@ def save(
         "data": {"digest": split.digest, "note": split.note}, "device": device_name(device), "seed": spec.seed,
         "threads": spec.train.threads, "started": started, "finished": now(), "seconds": round(seconds, 2),
         **environment(),
-        "files": {path.name: {"bytes": path.stat().st_size, "sha256": file_digest(path)} for path in written},
+        "files": {path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in written},
     }  # fmt: skip
     write_json(folder / MANIFEST, outcome.manifest)
     # Files that killed processes left half-written go too; that of the notebook may belong to a process at work.
@@ -332,7 +340,7 @@ def load(folder: str | Path) -> Outcome:
     """Read a complete run back."""
     folder = Path(folder)
     manifest = read_manifest(folder)
-    if manifest is None:
+    if not manifest:
         raise SarlabError(f"{folder}: no complete run here; run 'sarlab sweep PLAN' first")
     examples: dict[str, dict[str, np.ndarray]] = {}
     with np.load(folder / "examples.npz", allow_pickle=False) as stored:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from sarlab.codec.latent_coding import LatentTables, encode_latent, fit_latent_tables, ideal_bits
-from sarlab.lab.lineage import steps_of
+from sarlab.lab.runs import steps_of
 from sarlab.metrics import Reference, UndefinedMetric, entropy, metrics, score
 from sarlab.metrics.rate import bits_per_pixel, measured_cr
 from sarlab.models.autoencoders import Autoencoder

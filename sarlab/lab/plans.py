@@ -14,7 +14,7 @@ that set several keys together, because a shape and its channels make one point 
     seed = [0, 1, 2]
 
 ``train = { curve = "nested", first_channels = 64 }`` trains one network whose leading channels serve all its ratios, and
-``curve = "progressive"`` starts each ratio from the one before (`sarlab.lab.lineage`). ``extends = "full"`` starts from
+``curve = "progressive"`` starts each ratio from the one before (`sarlab.lab.runs`). ``extends = "full"`` starts from
 another plan and replaces what the file names: lists as a whole, tables key by key.
 """
 

@@ -103,7 +103,7 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = Fals
                 write_table(rounded(study.table()), new / "results" / f"{study.name}.csv")
         room = ALL_BYTES - folder_bytes(new) - folder_bytes(book / "results", book / "runs") + owned_bytes(book)
         pages = write_pages(shown, new / "runs", room if tracked else math.inf)
-        found = [read_manifest(job.folder) or {} for job in complete]
+        found = [read_manifest(job.folder) for job in complete]
         origin = ("device", "versions", "platform", "processor", "commit")
         manifest = {
             "plan": plan.name, "title": plan.title, "published": now(), "runs": len(complete),
@@ -155,7 +155,7 @@ def with_pages(jobs: Sequence[Job]) -> list[Job]:
 
 def owned(book: Path) -> set[str]:
     """Files that earlier publications wrote into a book, relative to it."""
-    names = (read_manifest(book / "results") or {}).get("files", [])
+    names = read_manifest(book / "results").get("files", [])
     parts = {name: PurePosixPath(name).parts for name in names}
     return {name for name in names if parts[name][:1] in (("results",), ("runs",)) and ".." not in parts[name]}
 

@@ -1,14 +1,13 @@
-"""Results: tables and their types, the manifest of a run, the tables of a book, the folders of book and notebooks."""
+"""Results: tables with typed columns, manifests, the tables of a book, the folders of book and notebooks."""
 
-from __future__ import annotations
-
+import contextlib
 import datetime
 import functools
-import hashlib
 import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -37,13 +36,8 @@ RUN_COLUMNS = [
 HISTORY_COLUMNS = ["run_id", "step", "loss", "validation_db", "gradient_norm", "learning_rate", "seconds"]
 #: Columns whose values depend on the machine, not on the specification.
 TIMING_COLUMNS = [
-    "train_seconds",
-    "train_pixels_per_s",
-    "encode_mpx_per_s",
-    "decode_mpx_per_s",
-    "peak_memory_mb",
-    "device",
-]
+    "train_seconds", "train_pixels_per_s", "encode_mpx_per_s", "decode_mpx_per_s", "peak_memory_mb", "device",
+]  # fmt: skip
 #: Columns of text, even if all of their values are missing or look like numbers.
 TEXT = [
     "run_id", "hash", "plan", "experiment", "architecture", "init", "quantizer", "granularity", "calibration",
@@ -119,41 +113,40 @@ def order_columns(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[known + [column for column in frame if column not in RUN_COLUMNS]]
 
 
-# --- the manifest of a run --------------------------------------------------------------------------------------------
+# --- manifests --------------------------------------------------------------------------------------------------------
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def read_record(path: Path) -> dict[str, Any]:
+    """Content of a JSON file; empty if it is missing, unreadable or no object."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Manifest of a finished run or of a published book; empty if there is none."""
+    return read_record(folder / MANIFEST)
 
 
 def environment() -> dict[str, Any]:
     """Provenance of a result: versions, processor, commit. No names of people, machines or folders."""
     versions = {"python": platform.python_version()}
     for package in ("sarlab", "torch", "numpy", "scipy", "pandas", "scikit-image"):
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {
-        "versions": versions,
-        "platform": f"{platform.system()} {platform.machine()}",
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "commit": commit(),
-    }
+    system = f"{platform.system()} {platform.machine()}"
+    about = {"platform": system, "processor": processor(), "cores": os.cpu_count(), "commit": commit()}
+    return {"versions": versions, **about}
 
 
 @functools.cache
 def processor() -> str:
-    """Name of the processor, as the operating system gives it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
+    """Name of the processor."""
+    with contextlib.suppress(OSError):  # Python has it on other systems only
+        if found := re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+            return found[1].strip()
     return platform.processor() or platform.machine()
 
 
@@ -175,52 +168,22 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Manifest of a finished run; None if there is none or it is unreadable."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return manifest if isinstance(manifest, dict) else None
-
-
-def is_complete(folder: Path, wanted_hash: str | None = None) -> bool:
-    """True if the run in `folder` finished, its hash is the wanted one, and all its files have their size."""
-    manifest = read_manifest(folder)
-    if not manifest or (wanted_hash is not None and manifest.get("hash") != wanted_hash):
-        return False
-    files = manifest.get("files", {})
-    try:
-        return all((folder / name).stat().st_size == entry["bytes"] for name, entry in files.items())
-    except (OSError, KeyError, TypeError, AttributeError):
-        return False
-
-
 # --- the tables of a book ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Tables of a book.
+    """Tables of a book."""
 
-    Parameters
-    ----------
-    root : Path
-        Folder of the book (the one with ``_toc.yml``).
-    runs : DataFrame
-        Tidy rows, one per run, scene and band.
-    history : DataFrame
-        Training histories, one row per run and validation.
-    codecs : DataFrame
-        Rows of ``sarlab evaluate``.
-    manifest : dict
-        Plan, hardware, versions, date.
-    """
-
+    #: Folder of the book (the one with ``_toc.yml``).
     root: Path
+    #: Tidy rows, one per run, scene and band.
     runs: pd.DataFrame
+    #: Training histories, one row per run and validation.
     history: pd.DataFrame
+    #: Rows of ``sarlab evaluate``.
     codecs: pd.DataFrame
+    #: Plan, hardware, versions, date.
     manifest: dict[str, Any]
 
     def table(self, name: str, columns: Iterable[str] = ()) -> pd.DataFrame:
@@ -245,11 +208,9 @@ def book_root() -> Path:
     if "SARLAB_BOOK" in os.environ:
         return Path(os.environ["SARLAB_BOOK"])
     here = Path.cwd().resolve()
-    for folder in (here, *here.parents):
+    for folder in (place for parent in (here, *here.parents) for place in (parent, parent / "book")):
         if (folder / "_toc.yml").is_file():
             return folder
-        if (folder / "book" / "_toc.yml").is_file():
-            return folder / "book"
     raise ResultsError("no book here: go to a checkout or the folder of a book, or set SARLAB_BOOK to that folder")
 
 
@@ -257,10 +218,5 @@ def tables(root: str | Path | None = None) -> Tables:
     """Read the tables of the book at `root`, by default that of `book_root`."""
     root = Path(root) if root is not None else book_root()
     results = root / "results"
-    return Tables(
-        root=root,
-        runs=read_table(results / "runs.csv", RUN_COLUMNS),
-        history=read_table(results / "history.csv", HISTORY_COLUMNS),
-        codecs=read_table(results / "codecs.csv"),
-        manifest=read_manifest(results) or {},
-    )
+    runs, history = read_table(results / "runs.csv", RUN_COLUMNS), read_table(results / "history.csv", HISTORY_COLUMNS)
+    return Tables(root, runs, history, read_table(results / "codecs.csv"), read_manifest(results))

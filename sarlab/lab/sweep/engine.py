@@ -16,9 +16,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sarlab.errors import PlanError, SarlabError
-from sarlab.lab.lineage import base_of
 from sarlab.lab.machine import cores, thread_environment
-from sarlab.lab.runs import Job, describe_owner, is_held
+from sarlab.lab.runs import Job, base_of, describe_owner, is_held, run_hash
 from sarlab.lab.sweep import ENGINES, RETRIES, DiskError, Finished, Settings, failure, note_failure, run_job, stop
 from sarlab.lab.sweep.notebook import NOTEBOOK
 
@@ -279,7 +278,6 @@ def threads_of(jobs: Sequence[Job]) -> int:
 
 def _in_worker(job: Job, settings: Settings) -> Finished:  # pragma: no cover - runs in workers
     """`run_job` on this worker's device, if it sees the same files and computes the same results."""
-    from sarlab.lab.identity import run_hash
     from sarlab.scenes.catalog import load_split
 
     if not job.folder.parent.is_dir():

@@ -15,10 +15,9 @@ import pandas as pd
 import pytest
 
 from sarlab.errors import SarlabError
-from sarlab.lab.lineage import base_of
 from sarlab.lab.plans import load_plan
-from sarlab.lab.results import TIMING_COLUMNS, read_table
-from sarlab.lab.runs import FAILURE, hold, jobs_of, owner_of, read_record
+from sarlab.lab.results import TIMING_COLUMNS, read_record, read_table
+from sarlab.lab.runs import FAILURE, base_of, hold, jobs_of, owner_of
 from sarlab.lab.sweep import DiskError, Settings, engine, run_job
 from sarlab.lab.sweep.engine import execute
 

@@ -4,7 +4,8 @@ import jupytext
 import pytest
 
 from sarlab.errors import PlanError
-from sarlab.lab.runs import FAILURE, read_record
+from sarlab.lab.results import read_record
+from sarlab.lab.runs import FAILURE
 from sarlab.lab.sweep import Settings, notebook, parameters_of, run_job
 
 pytest.importorskip("papermill", reason="the lab extra is not installed")
