@@ -4,13 +4,9 @@ At a fixed length, each value of the latent costs its bits. Range coded under on
 training scenes, it costs about its entropy. For the first a full histogram is good; the second wants low entropy.
 """
 
-from __future__ import annotations
-
-import importlib.util
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,8 +14,9 @@ import torch
 from torch import Tensor
 
 from sarlab.codec.latent_coding import LatentTables, encode_latent, fit_latent_tables, ideal_bits
+from sarlab.lab.inputs import Input, split_inputs
 from sarlab.lab.runs import steps_of
-from sarlab.metrics import Reference, UndefinedMetric, entropy, metrics, score
+from sarlab.metrics import UndefinedMetric, entropy, metrics, score
 from sarlab.metrics.rate import bits_per_pixel, measured_cr
 from sarlab.models.autoencoders import Autoencoder
 from sarlab.models.quantizers import Quantized, Quantizer
@@ -36,27 +33,18 @@ MOST_CODED_BITS = 16
 Examples = dict[str, dict[str, np.ndarray]]
 
 
-@dataclass(frozen=True)
-class Reconstruction:
-    """One band after network and quantizer.
+class Reconstruction(NamedTuple):
+    """One band after network and quantizer."""
 
-    Parameters
-    ----------
-    original_db, reconstruction_db : ndarray, shape (height, width), float32
-        NaN where the original is not valid.
-    latent : ndarray, shape (latent_channels, h, w), float32
-        After quantization.
-    payload_bytes : int
-        Bytes of the packed latent with its side information.
-    columns : dict
-        Columns of `latent_columns`.
-    """
-
+    #: Shape (height, width), float32, in dB; NaN where the original is not valid.
     original_db: np.ndarray
     reconstruction_db: np.ndarray
+    #: Shape (latent_channels, h, w), float32, after quantization.
     latent: np.ndarray
+    #: Bytes of the packed latent with its side information.
     payload_bytes: int
-    columns: Mapping[str, float] = field(default_factory=dict)
+    #: Columns of `latent_columns`.
+    columns: dict[str, float]
 
     def example(self) -> dict[str, np.ndarray]:
         """A window for figures, at most `EXAMPLE_SIDE` pixels a side, from the middle of the scene."""
@@ -120,11 +108,6 @@ def latent_columns(
         From `frequencies`.
     pixels, native_bits : int
         Pixels of the scene, and bits of a sample of the product.
-
-    Notes
-    -----
-    ``coded_bytes`` needs the range coder; without it only ``ideal_bpp`` is known, which differs from ``coded_bpp`` by
-    less than half a percent and a few bytes.
     """
     latent = y.float().cpu().numpy()
     row = {
@@ -148,17 +131,12 @@ def latent_columns(
         "latent_spatial_entropy": _defined(entropy.spatial_entropy_rate, symbols),
         "level_usage": float(np.mean(used)) if used else float("nan"),
     }
-    if importlib.util.find_spec("constriction") is not None:
-        size = len(encode_latent(quantizer, quantized, tables))
-        rates = {
-            "coded_bpp": bits_per_pixel(size, pixels),
-            "coded_cr": measured_cr(size, pixels, native_bits=native_bits),
-        }
-        row |= {"coded_bytes": size, **rates}
-    return row
+    size = len(encode_latent(quantizer, quantized, tables))
+    rates = {"coded_bpp": bits_per_pixel(size, pixels), "coded_cr": measured_cr(size, pixels, native_bits=native_bits)}
+    return {**row, "coded_bytes": size, **rates}
 
 
-def _defined(statistic: Any, latent: np.ndarray) -> float:
+def _defined(statistic: Callable[[np.ndarray], Any], latent: np.ndarray) -> float:
     """Value of a statistic, NaN if it has none for this latent."""
     try:
         return float(statistic(latent))
@@ -181,47 +159,31 @@ def measure(
     `model`, `quantizer` and `tables` (of `frequencies`) are those of the run. `klt`, the KLT with the same latent, and
     `plain`, the quantizer that changes nothing, are the reference of ``gain_over_klt_db``.
     """
-    rows: list[dict[str, Any]] = []
-    examples: Examples = {}
-    for role, scene in split.roles():
-        if role not in ("test", "independent"):
-            continue
-        clean = split.clean.get(scene.name)
-        for name in scene.bands:
-            band, normalizer = scene.band(name), split.normalizers[name]
-            done = reconstruct(model, band, normalizer, quantizer, device, tables=tables)
-            reference = reconstruct(klt, band, normalizer, plain, device)
-            clean_db = None if clean is None else clean.band(name).data[0]
-            rows.append({"split": role, **measure_band(band, done, normalizer, reference, clean_db)})
-            if role == "test":
-                examples[f"{scene.name}/{name}"] = done.example()
+    rows, examples = [], {}
+    for item in split_inputs(split):
+        normalizer = Normalizer(*item.clip)
+        done = reconstruct(model, item.scene, normalizer, quantizer, device, tables=tables)
+        reference = reconstruct(klt, item.scene, normalizer, plain, device)
+        rows.append(measure_band(item, done, reference))
+        if item.split == "test":
+            examples[f"{item.scene.name}/{item.name}"] = done.example()
     measured = {row["scene"] for row in rows}
     rows += [{"split": "test", "scene": name, "reason": why} for name, why in split.excluded if name not in measured]
     described = describe(spec)
     return pd.DataFrame([{**described, **row} for row in rows]), examples
 
 
-def measure_band(
-    scene: Scene, done: Reconstruction, normalizer: Normalizer, klt: Reconstruction, clean_db: np.ndarray | None = None
-) -> dict[str, Any]:
-    """Tidy row of one band in dB: origin, rate, all metrics, gain over the KLT.
-
-    The range of `normalizer` is the clip range of PSNR; `clean_db` is the reflectivity of a simulated scene.
-    """
-    clip, size = (normalizer.low, normalizer.high), done.original_db.size
-    reference = Reference(done.original_db, clip=clip, looks=scene.looks, clean_db=clean_db)
+def measure_band(item: Input, done: Reconstruction, klt: Reconstruction) -> dict[str, Any]:
+    """Tidy row of one band in dB: origin, rate, all metrics, gain over the KLT."""
+    size, reference = done.original_db.size, item.reference
     scores = score(reference, done.reconstruction_db)
     row: dict[str, Any] = {
-        "scene": scene.name, "band": scene.bands[0], "acquisition": scene.acquisition, "simulated": scene.simulated,
-        "looks": np.nan if scene.looks is None else scene.looks, "seen_in_training": scene.seen_in_training,
-        "pixels": size, "native_bits": scene.native_bits, "bytes": done.payload_bytes,
-        "bpp": bits_per_pixel(done.payload_bytes, size),
-        "measured_cr": measured_cr(done.payload_bytes, size, native_bits=scene.native_bits),
-        "clip_low": clip[0], "clip_high": clip[1], **done.columns, **scores,
+        **item.columns, "bytes": done.payload_bytes, "bpp": bits_per_pixel(done.payload_bytes, size),
+        "measured_cr": measured_cr(done.payload_bytes, size, native_bits=item.scene.native_bits), **done.columns, **scores,
     }  # fmt: skip
     linear = score(reference, klt.reconstruction_db, columns=["psnr_db"])
     row["gain_over_klt_db"] = row["psnr_db"] - linear["psnr_db"]
-    if clean_db is None:
+    if item.clean_db is None:
         scores.reasons = {name: why for name, why in scores.reasons.items() if not metrics[name].needs_clean}
     return {**row, "reason": scores.reason}
 
@@ -245,23 +207,17 @@ def throughput(model: Autoencoder, device: torch.device, *, side: int = 512, rep
     """Median speed of analysis and synthesis on a `side`² image, in Mpixel/s."""
     x = torch.rand((1, 1, side, side), generator=torch.Generator().manual_seed(0)).to(device)
     y = model.analysis(x)
-
-    def speed(call: Any) -> float:
-        seconds = []
-        for _ in range(repeats):
-            _wait(device)
-            start = time.perf_counter()
-            call()
-            _wait(device)
-            seconds.append(time.perf_counter() - start)
-        return side * side / 1e6 / float(np.median(seconds))
-
-    return {
-        "encode_mpx_per_s": speed(lambda: model.analysis(x)),
-        "decode_mpx_per_s": speed(lambda: model.synthesis(y, size=(side, side))),
-    }
+    calls = {"encode": lambda: model.analysis(x), "decode": lambda: model.synthesis(y, size=(side, side))}
+    seconds = {name: np.median([seconds_of(call, device) for _ in range(repeats)]) for name, call in calls.items()}
+    return {f"{name}_mpx_per_s": side * side / 1e6 / float(value) for name, value in seconds.items()}
 
 
-def _wait(device: torch.device) -> None:
+def seconds_of(call: Callable[[], Any], device: torch.device) -> float:
+    """Seconds of a call, until the device has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    call()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
