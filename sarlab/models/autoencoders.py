@@ -257,7 +257,9 @@ class Residual(Plain):
 class Attention(Residual):
     """`Residual` with self-attention at the bottleneck, on both sides of the latent::
 
-    … ─ ↓2 4w ─ [attention] ─ conv C ─ y      ŷ ─ conv 4w ─ [attention] ─ …
+        … ─ ↓2 4w ─ [attention] ─ conv C ─ y      ŷ ─ conv 4w ─ [attention] ─ …
+
+    The attention starts as the identity.
     """
 
     attention = True

@@ -25,10 +25,13 @@ MOST_ORIGINS = 1 << 18
 
 
 class Batch(NamedTuple):
-    """Patches of a training step: normalized samples (N, 1, side, side), valid ones (None: all), dB per unit (N, 1, 1, 1)."""
+    """Patches of a training step, (N, 1, side, side)."""
 
+    #: Normalized samples.
     x: Tensor
+    #: True where a sample is valid; None if all are.
     mask: Tensor | None
+    #: dB per normalized unit, (N, 1, 1, 1).
     span_db: Tensor
 
 

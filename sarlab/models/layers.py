@@ -118,10 +118,12 @@ class PlainBlock(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """Identity plus a correction that starts at zero, so that added depth never hurts the start of a training::
+    """A correction that starts at zero, added to its input::
 
-    ─┬─ conv 3×3 ─ activation ─ conv 3×3 ─(+)─
-     └──────────────────────────────────────┘
+        ─┬─ conv 3×3 ─ activation ─ conv 3×3 ─(+)─
+         └──────────────────────────────────────┘
+
+    So added depth never hurts the start of a training.
     """
 
     def __init__(self, channels: int):
