@@ -9,10 +9,7 @@
 The notebook `run_experiment` calls the same function and shows its outcome.
 """
 
-from __future__ import annotations
-
 import hashlib
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -26,8 +23,9 @@ import torch
 
 from sarlab.errors import ResultsError, SarlabError, TrainingError
 from sarlab.files import replacing, write_json
+from sarlab.lab import runs
 from sarlab.lab.machine import device_name, peak_memory_mb, pick_device
-from sarlab.lab.measure import frequencies, measure, throughput
+from sarlab.lab.measure import Examples, frequencies, measure, throughput
 from sarlab.lab.results import (
     HISTORY_COLUMNS,
     MANIFEST,
@@ -37,18 +35,6 @@ from sarlab.lab.results import (
     read_manifest,
     read_table,
     write_table,
-)
-from sarlab.lab.runs import (
-    PROGRESS,
-    Busy,
-    base_of,
-    distinctions,
-    hold,
-    is_complete,
-    run_hash,
-    run_id,
-    start_of,
-    steps_of,
 )
 from sarlab.models.autoencoders import Autoencoder, LatentHook, build_model, load_model, save_model
 from sarlab.models.complexity import count_parameters, macs_per_pixel
@@ -73,29 +59,22 @@ FILES = ("spec.json", "rows.csv", "history.csv", "weights.safetensors", "quantiz
 
 @dataclass
 class Outcome:
-    """Result of an experiment.
-
-    Parameters
-    ----------
-    spec : RunSpec
-    run_id, hash : str
-    rows : DataFrame
-        One row per scene and band.
-    history : DataFrame
-    examples : dict
-        ``"<scene>/<band>"`` → {"original", "reconstruction", "latent"} as arrays.
-    folder : Path
-    manifest : dict
-    """
+    """Result of an experiment."""
 
     spec: RunSpec
     run_id: str
     hash: str
+    #: One row per scene and band.
     rows: pd.DataFrame
     history: pd.DataFrame
-    examples: dict[str, dict[str, np.ndarray]]
+    #: "<scene>/<band>" → {"original", "reconstruction", "latent"} as arrays.
+    examples: Examples
     folder: Path
     manifest: dict[str, Any] = field(default_factory=dict)
+
+
+class OutOfTime(SarlabError):
+    """The time budget ended; the run resumes from its checkpoint next time."""
 
 
 def run(
@@ -130,34 +109,30 @@ def run(
     SarlabError
         For impossible specifications and scenes; `Busy` if another process runs the same experiment.
     """
-    folder = Path(folder)
-    split = load_split(spec.scenes)
-    digest = run_hash(spec, split.digest)
-    if is_complete(folder, digest):
+    folder, split = Path(folder), load_split(spec.scenes)
+    digest = runs.run_hash(spec, split.digest)
+    if runs.is_complete(folder, digest):
         return load(folder)
-    if not overwrite:
-        _keep_other(folder, spec, split.digest)
-    with hold(folder), cpu_threads(spec.train.threads):
-        if is_complete(folder, digest):  # by another process, just now
+    if runs.is_complete(folder) and not overwrite:
+        other = load(folder)
+        own, theirs = (f" ({text})" if text else "" for text in runs.distinctions([spec, other.spec]))
+        raise ResultsError(
+            f"{folder} holds the finished run {other.run_id}{theirs}, not {runs.run_id(spec, split.digest)}{own}; "
+            "choose another folder, or pass overwrite=True to replace it"
+        )
+    with runs.hold(folder), cpu_threads(spec.train.threads):
+        if runs.is_complete(folder, digest):  # by another process, just now
             return load(folder)
         return _run(spec, split, folder, pick_device(device), progress=progress, time_budget=time_budget)
 
 
-def _keep_other(folder: Path, spec: RunSpec, data_digest: str) -> None:
-    """Refuse a folder with the finished result of another experiment."""
-    if not is_complete(folder):
-        return
-    manifest = read_manifest(folder)
-    name, other = run_id(spec, data_digest), manifest.get("run_id")
-    own, theirs = distinctions([spec, RunSpec.from_dict(manifest["spec"])])
-    raise ResultsError(
-        f"{folder} holds the finished run {other}{f' ({theirs})' if theirs else ''}, not {name}{f' ({own})' if own else ''}; "
-        "choose another folder, or pass overwrite=True to replace it"
-    )
-
-
-class OutOfTime(SarlabError):
-    """The time budget ended; the run resumes from its checkpoint next time."""
+def wait_and_run(spec: RunSpec, folder: Path, **options: Any) -> Outcome:
+    """Run the experiment, waiting while another process runs it."""
+    while True:
+        try:
+            return run(spec, folder, **options)
+        except runs.Busy:
+            time.sleep(WAIT_SECONDS)
 
 
 def _run(spec: RunSpec, split: Split, folder: Path, device: torch.device, **limits: Any) -> Outcome:
@@ -165,16 +140,16 @@ def _run(spec: RunSpec, split: Split, folder: Path, device: torch.device, **limi
     started, start = now(), time.perf_counter()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    data = TrainingData.from_split(split)
-    basis = data.fit_klt(spec.model.spatial_reduction, spec.model.latent_channels)
+    data, channels = TrainingData.from_split(split), spec.model.latent_channels
+    basis = data.fit_klt(spec.model.spatial_reduction, channels)
     klt = build_model(replace(spec.model, architecture="klt", init="klt"), seed=spec.seed, klt=basis).to(device)
     model = build_model(spec.model, seed=spec.seed, klt=basis).to(device)
-    quantizer = build_quantizer(spec.quantizer, spec.model.latent_channels, seed=spec.seed).to(device)
+    quantizer = build_quantizer(spec.quantizer, channels, seed=spec.seed).to(device)
     # A run takes over the weights of another, or its training starts from them instead of its seed.
-    base = base_of(spec)
-    other = base or start_of(spec)
+    base = runs.base_of(spec)
+    other = base or runs.start_of(spec)
     if other is not None:
-        place = folder.parent / run_id(other, split.digest)
+        place = folder.parent / runs.run_id(other, split.digest)
         wait_and_run(other, place, device=str(device), **limits)
         model.load_state_dict(leading_weights(load_network(place).state_dict(), model))
     if base is None:
@@ -185,9 +160,9 @@ def _run(spec: RunSpec, split: Split, folder: Path, device: torch.device, **limi
     model.eval()
     latents = training_latents(model, data, device)
     quantizer.calibrate(latents, synthesis=model.synthesis)
-    plain = build_quantizer(QuantizerSpec(), spec.model.latent_channels).to(device)
+    plain = build_quantizer(QuantizerSpec(), channels).to(device)
     rows, examples = measure(spec, split, model, quantizer, frequencies(quantizer, latents), klt, plain, device)
-    name, digest = run_id(spec, split.digest), run_hash(spec, split.digest)
+    name, digest = runs.run_id(spec, split.digest), runs.run_hash(spec, split.digest)
     common = {
         "run_id": name, "hash": digest, **costs, "parameters": count_parameters(model),
         "macs_per_pixel": macs_per_pixel(model), "peak_memory_mb": peak_memory_mb(device), **throughput(model, device),
@@ -195,30 +170,15 @@ def _run(spec: RunSpec, split: Split, folder: Path, device: torch.device, **limi
     }  # fmt: skip
     rows = order_columns(pd.concat([rows, pd.DataFrame(common, index=rows.index)], axis=1))
     outcome = Outcome(spec, name, digest, rows, history, examples, folder)
-    save(outcome, model, quantizer, split, device=device, started=started, seconds=time.perf_counter() - start)
+    about = {"device": device_name(device), "started": started, "seconds": round(time.perf_counter() - start, 2)}
+    save(outcome, model, quantizer, split, about)
     return outcome
 
 
-def wait_and_run(spec: RunSpec, folder: Path, **options: Any) -> Outcome:
-    """Run the experiment, waiting while another process runs it."""
-    while True:
-        try:
-            return run(spec, folder, **options)
-        except Busy:
-            time.sleep(WAIT_SECONDS)
-
-
 def fit(
-    spec: RunSpec,
-    model: Autoencoder,
-    quantizer: Quantizer,
-    data: TrainingData,
-    folder: Path,
-    device: torch.device,
-    *,
-    progress: Progress | None,
-    time_budget: float | None,
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+    spec: RunSpec, model: Autoencoder, quantizer: Quantizer, data: TrainingData, folder: Path, device: torch.device,
+    *, progress: Progress | None, time_budget: float | None,
+) -> tuple[pd.DataFrame, dict[str, Any]]:  # fmt: skip
     """Train in place, with the quantizer or random tails after the analysis if the specification asks for them.
 
     Returns the history and the columns `TRAINING_COSTS`.
@@ -229,21 +189,22 @@ def fit(
         hook = NestedChannels(spec.model.latent_channels, seed=spec.seed)
     if seen in FOLLOWING:
         quantizer.calibrate(training_latents(model, data, device), synthesis=model.synthesis)
+    steps = runs.steps_of(spec)
+
+    def report(history: History, steps: int) -> None:
+        # Before the first step, the loss is that of the validation.
+        loss = history.losses[-1] if history.losses else history.validations[-1].loss
+        state = {"step": history.steps_done, "steps": steps, "loss": loss, "seconds": round(history.seconds, 2)}
+        write_json(folder / runs.PROGRESS, state)
+        if progress is not None:
+            progress(history.steps_done, steps, loss)
+
     history = train(
-        model,
-        data,
-        replace(spec.train, steps=steps_of(spec)),
-        seed=spec.seed,
-        device=device,
-        quantizer=hook,
-        checkpoint=None if linear else folder / "checkpoint.safetensors",
-        progress=follow(folder, progress),
-        time_budget=time_budget,
-    )
+        model, data, replace(spec.train, steps=steps), seed=spec.seed, device=device, quantizer=hook, progress=report,
+        checkpoint=None if linear else folder / "checkpoint.safetensors", time_budget=time_budget,
+    )  # fmt: skip
     if history.stopped == "time budget":
-        raise OutOfTime(
-            f"{folder.name}: stopped at step {history.steps_done} of {steps_of(spec)}; run again to continue"
-        )
+        raise OutOfTime(f"{folder.name}: stopped at step {history.steps_done} of {steps}; run again to continue")
     if history.stopped == "diverged":
         raise TrainingError(f"{spec.label}: the loss became infinite at step {history.steps_done}; lower learning_rate")
     costs = (history.seconds, history.pixels_per_second or np.nan, history.collapsed, history.best_step)
@@ -273,34 +234,11 @@ def history_frame(history: History) -> pd.DataFrame:
     return joined.sort_values("step", ignore_index=True)
 
 
-def follow(folder: Path, progress: Progress | None) -> Callable[[History, int], None]:
-    """Progress of a training that also writes ``progress.json`` into the folder of the run, for ``sarlab status``."""
-
-    def report(history: History, steps: int) -> None:
-        # Before the first step, the loss is that of the validation.
-        loss = history.losses[-1] if history.losses else history.validations[-1].loss
-        state = {"step": history.steps_done, "steps": steps, "loss": loss, "seconds": round(history.seconds, 2)}
-        write_json(folder / PROGRESS, state)
-        if progress is not None:
-            progress(history.steps_done, steps, loss)
-
-    return report
-
-
 # --- the folder of a run ----------------------------------------------------------------------------------------------
 
 
-def save(
-    outcome: Outcome,
-    model: Autoencoder,
-    quantizer: Quantizer,
-    split: Split,
-    *,
-    device: torch.device,
-    started: str,
-    seconds: float,
-) -> None:
-    """Write everything, the manifest last: a folder with a manifest is complete."""
+def save(outcome: Outcome, model: Autoencoder, quantizer: Quantizer, split: Split, about: Mapping[str, Any]) -> None:
+    """Write everything, the manifest last: a folder with a manifest is complete; `about` are further keys of it."""
     spec, folder = outcome.spec, outcome.folder
     folder.mkdir(parents=True, exist_ok=True)
     for name in (MANIFEST, *FILES):  # of another experiment
@@ -308,31 +246,24 @@ def save(
     write_json(folder / "spec.json", spec.to_dict())
     write_table(outcome.rows, folder / "rows.csv")
     write_table(outcome.history, folder / "history.csv")
-    save_model(
-        folder / "weights.safetensors",
-        model,
-        normalizers=split.normalizers,
-        provenance={"run_id": outcome.run_id, "hash": outcome.hash, "data": split.digest},
-    )
+    origin = {"run_id": outcome.run_id, "hash": outcome.hash, "data": split.digest}
+    save_model(folder / "weights.safetensors", model, normalizers=split.normalizers, provenance=origin)
     if quantizer.state_dict():
         write_tensors(folder / "quantizer.safetensors", quantizer.state_dict(), quantizer.config())
     with replacing(folder / "examples.npz") as temporary:
-        arrays: dict[str, Any] = {
-            f"{key}/{part}": array for key, parts in outcome.examples.items() for part, array in parts.items()
-        }
-        np.savez_compressed(temporary, **arrays)
-    written = [folder / name for name in sorted(FILES) if (folder / name).is_file()]
+        parts = {f"{name}/{part}": array for name, kept in outcome.examples.items() for part, array in kept.items()}
+        np.savez_compressed(temporary, **parts)  # type: ignore[arg-type]
+    files = {name: (folder / name).read_bytes() for name in sorted(FILES) if (folder / name).is_file()}
     outcome.manifest = {
         "run_id": outcome.run_id, "hash": outcome.hash, "label": spec.label, "spec": spec.to_dict(),
-        "data": {"digest": split.digest, "note": split.note}, "device": device_name(device), "seed": spec.seed,
-        "threads": spec.train.threads, "started": started, "finished": now(), "seconds": round(seconds, 2),
-        **environment(),
-        "files": {path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in written},
+        "data": {"digest": split.digest, "note": split.note}, "seed": spec.seed, "threads": spec.train.threads, **about,
+        "finished": now(), **environment(),
+        "files": {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()},
     }  # fmt: skip
     write_json(folder / MANIFEST, outcome.manifest)
     # Files that killed processes left half-written go too; that of the notebook may belong to a process at work.
     halves = (path for path in folder.glob(".*.tmp*") if path.suffix != ".ipynb")
-    for leftover in (*folder.glob("checkpoint*"), *halves, folder / PROGRESS):
+    for leftover in (*folder.glob("checkpoint*"), *halves, folder / runs.PROGRESS):
         leftover.unlink(missing_ok=True)
 
 
@@ -342,21 +273,14 @@ def load(folder: str | Path) -> Outcome:
     manifest = read_manifest(folder)
     if not manifest:
         raise SarlabError(f"{folder}: no complete run here; run 'sarlab sweep PLAN' first")
-    examples: dict[str, dict[str, np.ndarray]] = {}
+    examples: Examples = {}
     with np.load(folder / "examples.npz", allow_pickle=False) as stored:
         for key in stored.files:
             name, _, part = key.rpartition("/")
             examples.setdefault(name, {})[part] = stored[key]
-    return Outcome(
-        spec=RunSpec.from_dict(json.loads((folder / "spec.json").read_text(encoding="utf-8"))),
-        run_id=manifest["run_id"],
-        hash=manifest["hash"],
-        rows=read_table(folder / "rows.csv"),
-        history=read_table(folder / "history.csv"),
-        examples=examples,
-        folder=folder,
-        manifest=manifest,
-    )
+    rows, history = read_table(folder / "rows.csv"), read_table(folder / "history.csv")
+    spec = RunSpec.from_dict(manifest["spec"])
+    return Outcome(spec, manifest["run_id"], manifest["hash"], rows, history, examples, folder, manifest)
 
 
 def load_network(folder: str | Path) -> Autoencoder:
@@ -373,19 +297,19 @@ def specification(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> RunS
     Both have the tables ``scenes``, ``model``, ``quantizer`` and ``train`` and the number ``seed``. A given table may
     name some keys only: the others keep their defaults.
     """
-    tables = {
+    laid = {
         name: {**default, **given[name]} if isinstance(given[name], Mapping) else given[name]
         for name, default in defaults.items()
         if isinstance(default, Mapping)
     }
-    return RunSpec.from_dict({**given, **tables})
+    return RunSpec.from_dict({**given, **laid})
 
 
 def default_folder(spec: RunSpec) -> Path:
     """Folder of a run started by hand: ``runs/<run_id>`` below the nearest folder that has ``runs``, or here."""
     here = Path.cwd()
     root = next((folder for folder in (here, *here.parents) if (folder / "runs").is_dir()), here)
-    return root / "runs" / run_id(spec, load_split(spec.scenes).digest)
+    return root / "runs" / runs.run_id(spec, load_split(spec.scenes).digest)
 
 
 def print_progress(every: float = 15.0) -> Progress:
