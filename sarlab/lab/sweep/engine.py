@@ -78,8 +78,7 @@ class Queue:
     ):
         self.waiting = deque(sorted(jobs, key=lambda job: base_of(job.spec) is not None))
         self.ended: dict[str, Finished] = {}
-        self.report, self.say = report, say
-        self._notebook = settings.notebook
+        self.settings, self.report, self.say = settings, report, say
         self._said: set[str] = set()
 
     def take(self) -> Job | None:
@@ -91,7 +90,7 @@ class Queue:
                 if job.run_id not in self._said:
                     self._said.add(job.run_id)
                     self.say(f"{job.run_id} is in use by {describe_owner(job.folder)}; waiting for it")
-            elif job.state == "complete" and not (self._notebook and not (job.folder / NOTEBOOK).is_file()):
+            elif job.state == "complete" and (not self.settings.notebook or (job.folder / NOTEBOOK).is_file()):
                 self.end(Finished(job, "complete", "by another process"))
             else:
                 return job
@@ -210,17 +209,14 @@ def _connected(jobs: Sequence[Job], settings: Settings) -> Iterator[Client]:
     """Client of the named scheduler, or of a cluster of processes on this machine that ends with the block."""
     import distributed
 
-    if not settings.scheduler:
-        with _local_cluster(jobs, settings) as cluster, distributed.Client(cluster, set_as_default=False) as client:
-            yield client
-        return
-    try:
-        client = distributed.Client(settings.scheduler, timeout=15, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise SarlabError(f"no Dask scheduler answers at {settings.scheduler} ({reason})") from None
-    with client:
-        yield client
+    with contextlib.ExitStack() as stack:
+        place = settings.scheduler or stack.enter_context(_local_cluster(jobs, settings))
+        try:
+            client = distributed.Client(place, timeout=15, set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise SarlabError(f"no Dask scheduler answers at {place} ({reason})") from None
+        yield stack.enter_context(client)
 
 
 def _local_cluster(jobs: Sequence[Job], settings: Settings) -> Any:
@@ -233,8 +229,8 @@ def _local_cluster(jobs: Sequence[Job], settings: Settings) -> Any:
     environment = thread_environment(threads_of(jobs))
     with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}), _interrupts_blocked():
         return distributed.LocalCluster(
-            n_workers=worker_count(jobs, settings), threads_per_worker=1, processes=True, host="127.0.0.1",
-            security=security, dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=logging.CRITICAL, preload=[_PRELOAD],
+            n_workers=worker_count(jobs, settings), threads_per_worker=1, processes=True, host="127.0.0.1", security=security,
+            dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=logging.CRITICAL, preload=[_PRELOAD],
         )  # fmt: skip
 
 
@@ -280,16 +276,17 @@ def _in_worker(job: Job, settings: Settings) -> Finished:  # pragma: no cover - 
     """`run_job` on this worker's device, if it sees the same files and computes the same results."""
     from sarlab.scenes.catalog import load_split
 
-    if not job.folder.parent.is_dir():
-        message = f"this worker does not see {job.folder.parent}; put the runs on a file system that all machines share"
-        return Finished(job, "failed", message)
-    try:
-        if run_hash(job.spec, load_split(job.spec.scenes).digest) != job.hash:
-            return Finished(
-                job, "failed", "this worker has another version of sarlab, or of the scenes, than the sweep"
-            )
-    except SarlabError as error:
-        return Finished(job, "failed", str(error))
+    runs, problem = job.folder.parent, ""
+    if not runs.is_dir():
+        problem = f"this worker does not see {runs}; put the runs on a file system that all machines share"
+    else:
+        try:
+            if run_hash(job.spec, load_split(job.spec.scenes).digest) != job.hash:
+                problem = "this worker has another version of sarlab, or of the scenes, than the sweep"
+        except SarlabError as error:
+            problem = str(error)
+    if problem:
+        return Finished(job, "failed", problem)
     return run_job(job, replace(settings, device=_own_device(settings.device)))
 
 

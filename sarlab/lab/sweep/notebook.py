@@ -1,7 +1,5 @@
 """Execute the notebook of an experiment with papermill, in a kernel of its own."""
 
-from __future__ import annotations
-
 import ast
 import json
 import os
