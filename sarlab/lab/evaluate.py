@@ -244,8 +244,13 @@ def _measured(task: Task) -> list[tuple[str, dict[str, Any]]]:
     return list(measure(task))
 
 
-def measure(task: Task) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(key, row) of every goal of a task; values are plain, so that JSON holds them."""
+def measure(
+    task: Task, further: Callable[[np.ndarray], Mapping[str, Any]] | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(key, row) of every goal of a task; values are plain, so that JSON holds them.
+
+    `further` gives more columns, from the decoded band in dB.
+    """
     codec, item = codecs[task.codec], task.item
     capabilities, (_, height, width) = codec.capabilities, item.scene.shape
     about = {
@@ -263,7 +268,9 @@ def measure(task: Task) -> Iterator[tuple[str, dict[str, Any]]]:
             try:
                 trial = search.find(goal)
                 row |= _rates(trial, item) | _saved(trial, task, goal)
-                scores = _scores(item, search.decode(trial).data[0], task.metrics)
+                decoded = search.decode(trial).data[0]
+                scores = _scores(item, decoded, task.metrics)
+                row |= further(decoded) if further else {}
                 row |= {**scores, "encode_seconds": trial.encode_seconds, "decode_seconds": trial.decode_seconds}
                 reason = scores.reason
             except SarlabError as error:

@@ -44,7 +44,7 @@ from sarlab.lab.results import (
     write_table,
 )
 from sarlab.lab.runs import Job
-from sarlab.lab.studies.study_jobs import StudyJob, study_jobs
+from sarlab.lab.studies import StudyJob, study_jobs
 from sarlab.lab.sweep.notebook import NOTEBOOK
 from sarlab.scenes.catalog import catalog_entries
 from sarlab.scenes.radiometry import to_gray

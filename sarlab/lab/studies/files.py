@@ -10,8 +10,6 @@ size      the side of a whole product, from file to file in a process of its own
 ========  ===============================================================================================
 """
 
-from __future__ import annotations
-
 import io
 import tempfile
 import time
@@ -29,9 +27,8 @@ from sarlab.codec.encode import Encoder
 from sarlab.codec.goals import Goal
 from sarlab.codec.model_store import model_path
 from sarlab.codec.pieces import MemorySource
-from sarlab.codec.workers import Workers
 from sarlab.lab.machine import device_name, process_peak_mb
-from sarlab.lab.studies import Context, study
+from sarlab.lab.studies import Context, alone, study
 from sarlab.models.training import cpu_threads
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.simulate import SimulationSpec, simulate
@@ -150,12 +147,6 @@ def error(scene: Scene, decoded: Scene, where: np.ndarray | None = None) -> floa
     gap = pair[0] - pair[1]
     known = np.isfinite(gap) if where is None else np.isfinite(gap) & where
     return float(np.sqrt(np.mean(gap[known] ** 2))) if known.any() else float("nan")
-
-
-def alone(work: Callable[[Any], T], job: Any) -> T:
-    """Result of `work` in a process of its own, whose peak memory is that of this job."""
-    with Workers(2) as pool:
-        return next(iter(pool.map(work, [job])))
 
 
 def write_image(job: tuple[str, int]) -> None:

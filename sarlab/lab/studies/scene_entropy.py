@@ -7,21 +7,19 @@ entropy, which ignores neighbors, and lossless files show the savings by neighbo
 JPEG 2000 at stated PSNR values against its own range.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sarlab.codec.goals import Goal, Search
-from sarlab.errors import SarlabError
+from sarlab.codec.goals import Goal
+from sarlab.lab.evaluate import Task, measure
+from sarlab.lab.inputs import Input, measurable
 from sarlab.lab.studies import Context, study
 from sarlab.metrics import Undefined, UndefinedMetric
 from sarlab.metrics.bounds import water_filling_curve
 from sarlab.metrics.entropy import lossless_bpp, quantize_db, zeroth_order_entropy
-from sarlab.peers import codecs
 from sarlab.peers.bounded import jpegls_encode
 from sarlab.scenes.catalog import load_optical_control, load_split
 from sarlab.scenes.radiometry import fit_normalizer
@@ -42,11 +40,8 @@ CODEC = "jpeg2000"
 def scene_entropy(context: Context) -> pd.DataFrame:
     """Entropy and lossless rate of the test scenes, of simulated scenes with and without speckle, and of optical images."""
     rows = []
-    for scene in context.split.test:
-        if context.split.reason(scene.name):
-            continue
-        kind = "simulated" if scene.simulated else "radar"
-        rows += [row for index in range(len(scene.bands)) for row in image_rows(scene.band(index), kind)]
+    for item in measurable(context.split, ["test"]):
+        rows += image_rows(item.scene, "simulated" if item.scene.simulated else "radar")
     for name, looks, correlation in catalog_names():
         split = load_split(SceneSpec(name))
         scene = split.test[0]
@@ -75,11 +70,9 @@ def image_rows(scene: Scene, kind: str, native: np.ndarray | None = None) -> Ite
     values = db[scene.valid[0]]
     deviation = float(values.std())
     about = {
-        "kind": kind, "scene": scene.name, "band": scene.bands[0], "acquisition": scene.acquisition,
-        "simulated": scene.simulated, "looks": np.inf if kind == "speckle-free" else scene.looks,
-        "pixels": db.size, "std_db": deviation,
+        **Input(scene).columns, "kind": kind, "looks": np.inf if kind == "speckle-free" else scene.looks,
+        "std_db": deviation, **lossy(scene),
     }  # fmt: skip
-    about |= lossy(scene)
     steps = {STORED: stored_step(values), "0.1 dB": STEP_DB, "1/8 standard deviation": STEP_SHARE * deviation}
     for grid, step in steps.items():
         if native is not None and grid == STORED:
@@ -126,18 +119,12 @@ def lossy(scene: Scene) -> dict[str, float]:
     """Bits per pixel of JPEG 2000 and of reverse water-filling at stated PSNR against the image's own percentile range."""
     clip = fit_normalizer(scene.data[0][scene.valid[0]])
     limits = (clip.low, clip.high)
-    found: dict[str, float] = {"clip_low": clip.low, "clip_high": clip.high}
     try:
         rates = list(water_filling_curve(scene.data[0], clip=limits, psnr_db=PSNR_DB).bpp)
     except UndefinedMetric:
         rates = [np.nan] * len(PSNR_DB)
-    found |= {f"rwf_bpp_{psnr:g}db": float(rate) for psnr, rate in zip(PSNR_DB, rates, strict=True)}
-    search = Search(codecs[CODEC], scene, {scene.bands[0]: limits}) if codecs[CODEC].available().ok else None
-    for psnr in PSNR_DB:
-        name = f"{CODEC}_bpp_{psnr:g}db"
-        try:
-            found[name] = search.bpp(search.find(Goal("psnr", psnr))) if search else np.nan
-        except SarlabError:
-            # a smooth image is above it at the lowest quality already
-            found[name] = np.nan
-    return found
+    found = {f"rwf_bpp_{psnr:g}db": float(rate) for psnr, rate in zip(PSNR_DB, rates, strict=True)}
+    # NaN without the codec, and for smooth images that are above a PSNR at the lowest quality already
+    goals = {f"{CODEC}_bpp_{psnr:g}db": Goal("psnr", psnr) for psnr in PSNR_DB}
+    found |= {name: row["bpp"] for name, row in measure(Task(CODEC, Input(scene, limits), goals, ()))}
+    return {"clip_low": clip.low, "clip_high": clip.high, **found}

@@ -10,8 +10,6 @@ memory     images of 256×256 per step: peak of a separate process, compared wit
 =========  ==================================================================================================
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,12 +17,12 @@ from typing import Any
 import pandas as pd
 import torch
 
-from sarlab.codec.workers import Workers
 from sarlab.lab.cost import training_mb
 from sarlab.lab.evaluate import Journal
+from sarlab.lab.inputs import measurable
 from sarlab.lab.machine import device_name, process_peak_mb
 from sarlab.lab.measure import reconstruct
-from sarlab.lab.studies import Context, study
+from sarlab.lab.studies import Context, alone, study
 from sarlab.metrics.fidelity import psnr
 from sarlab.models.autoencoders import build_model
 from sarlab.models.complexity import count_parameters, macs_per_pixel
@@ -32,20 +30,14 @@ from sarlab.models.data import TrainingData
 from sarlab.models.quantizers import build_quantizer
 from sarlab.models.training import cpu_threads, train
 from sarlab.scenes.catalog import Split, load_split
+from sarlab.scenes.radiometry import Normalizer
 from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec, content_hash
 
 #: The guide's pyramid at 16×16×16 for 256×256 pixels, and how it is trained.
 MODEL = ModelSpec("plain", 16, 16, "scratch", width=32, depth=0)
 TRAIN = TrainSpec(
-    steps=300,
-    batch_size=4,
-    patch_size=96,
-    learning_rate=2e-3,
-    warmup_steps=50,
-    validate_every=100,
-    precision="bfloat16",
-    threads=1,
-)
+    steps=300, batch_size=4, patch_size=96, learning_rate=2e-3, warmup_steps=50, validate_every=100, precision="bfloat16",
+)  # fmt: skip
 #: Widths, each with the seeds it is trained from.
 WIDTHS = {16: (0, 1), 32: (0, 1), 64: (0, 1)}
 #: Latent channels → lengths in steps.
@@ -60,27 +52,16 @@ BATCHES, MEMORY_MODEL = (4, 8, 16), replace(MODEL, width=64)
 
 @dataclass(frozen=True)
 class Training:
-    """One training of the study.
-
-    Parameters
-    ----------
-    sweep : str
-    value : float
-        Of the property that varies.
-    scenes : SceneSpec
-    model : ModelSpec
-    train : TrainSpec
-    seed : int
-    patches : {"all", "one"}
-        Training data.
-    """
+    """One training of the study."""
 
     sweep: str
+    #: Of the property that varies.
     value: float
     scenes: SceneSpec
     model: ModelSpec
     train: TrainSpec
     seed: int = 0
+    #: Training data: "all" or "one".
     patches: str = "all"
 
 
@@ -97,7 +78,7 @@ def trainings(context: Context) -> pd.DataFrame:
         for batch in BATCHES:
             key = content_hash("memory", batch)
             if key not in journal.rows:
-                journal.add(key, {"rows": [peak_in_a_process(batch)]})
+                journal.add(key, {"rows": [alone(memory_row, batch)]})
     return pd.DataFrame([row for entry in journal.rows.values() for row in entry["rows"]])
 
 
@@ -123,29 +104,17 @@ def rows_of(item: Training, split: Split) -> Iterator[dict[str, Any]]:
     data = TrainingData.from_split(learned)
     model = build_model(item.model, seed=item.seed, klt=data.fit_klt)
     history = train(model, data, item.train, seed=item.seed)
-    model = model.eval()
     about = {
-        **describe(item),
-        "training_pixels": sum(raster.values.numel() for raster in data.training),
-        "best_step": history.best_step,
-        "collapsed": history.collapsed,
-        "train_seconds": history.seconds,
+        **describe(item), "training_pixels": sum(raster.values.numel() for raster in data.training),
+        "best_step": history.best_step, "collapsed": history.collapsed, "train_seconds": history.seconds,
         "train_pixels_per_s": history.pixels_per_second,
-    }
+    }  # fmt: skip
     quantizer = build_quantizer(QuantizerSpec(), item.model.latent_channels)
-    for role, scenes in (("train", learned.train), ("test", split.test), ("independent", split.independent)):
-        for scene in scenes:
-            if split.reason(scene.name):
-                continue
-            for name in scene.bands:
-                band, normalizer = scene.band(name), split.normalizers[name]
-                done = reconstruct(model, band, normalizer, quantizer, torch.device("cpu"))
-                clip = (normalizer.low, normalizer.high)
-                yield {
-                    **about, "split": role, "scene": scene.name, "band": name, "acquisition": scene.acquisition,
-                    "simulated": scene.simulated,
-                    "psnr_db": float(psnr(done.original_db, done.reconstruction_db, clip=clip)),
-                }  # fmt: skip
+    for band in measurable(learned, ("train", "test", "independent")):
+        done = reconstruct(model.eval(), band.scene, Normalizer(*band.clip), quantizer, torch.device("cpu"))
+        yield {
+            **about, **band.columns, "psnr_db": float(psnr(done.original_db, done.reconstruction_db, clip=band.clip)),
+        }  # fmt: skip
 
 
 def describe(item: Training) -> dict[str, Any]:
@@ -161,14 +130,11 @@ def describe(item: Training) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def peak_in_a_process(batch: int) -> dict[str, Any]:
-    """Row of the sweep over memory; the process has done nothing before that could stand in its peak."""
-    with Workers(2) as pool:
-        return next(iter(pool.map(memory_row, [batch])))
-
-
 def memory_row(batch: int) -> dict[str, Any]:
-    """Peak of two steps with random images of 256×256, beside what the shapes of the step tell."""
+    """Peak of two steps with random images of 256×256, and its estimate from shapes.
+
+    It runs in a process that has done nothing before that could stand in its peak.
+    """
     settings = replace(TRAIN, steps=2, batch_size=batch, patch_size=256, validate_every=10**9, precision="float32")
     image = torch.rand((256, 256), generator=torch.Generator().manual_seed(0)).numpy()
     data = TrainingData.from_arrays([image])
@@ -177,9 +143,7 @@ def memory_row(batch: int) -> dict[str, Any]:
         before = process_peak_mb()
         train(model, data, settings, seed=0)
     return {
-        **describe(Training("memory", batch, SceneSpec(), MEMORY_MODEL, settings)),
-        "parameters": count_parameters(model),
-        "process_mb": before,
-        "peak_mb": process_peak_mb(),
+        **describe(Training("memory", batch, SceneSpec(), MEMORY_MODEL, settings)), "parameters": count_parameters(model),
+        "process_mb": before, "peak_mb": process_peak_mb(),
         "estimated_mb": training_mb(RunSpec(model=MEMORY_MODEL, train=settings), torch.device("cpu")),
-    }
+    }  # fmt: skip
