@@ -160,23 +160,17 @@ def settings_of(args: argparse.Namespace) -> Settings:
 
 def dry_run(todo: list[Job], states: dict[str, str], settings: Settings) -> None:
     """Print every run with its state, and the time and memory of those that are to do."""
-    from sarlab.lab.cost import calibrate, run_mb, wall_seconds
-    from sarlab.lab.machine import pick_device
-    from sarlab.scenes.catalog import load_split
+    from sarlab.lab.cost import estimates, wall_seconds
 
-    seconds, memory = {}, {}
-    if todo:
-        speed, device = calibrate([job.spec for job in todo], settings.device), pick_device(settings.device)
-        splits = {scenes: load_split(scenes) for scenes in {job.spec.scenes for job in todo}}
-        for job in todo:
-            seconds[job.run_id] = speed.seconds(job.spec) + settings.notebook * NOTEBOOK_SECONDS
-            memory[job.run_id] = run_mb(job.spec, splits[job.spec.scenes], device)
+    found = estimates([job.spec for job in todo], settings.device) if todo else []
+    extra = settings.notebook * NOTEBOOK_SECONDS
+    costs = {job.run_id: (seconds + extra, mb) for job, (seconds, mb) in zip(todo, found, strict=True)}
     for run_id, state in states.items():
-        costs = f"{duration(seconds[run_id]):>10}{memory[run_id]:8.0f} MB" if run_id in seconds else ""
-        print(f"  {state:<12}{run_id:<40}{costs}".rstrip())
+        cost = f"{duration(costs[run_id][0]):>10}{costs[run_id][1]:8.0f} MB" if run_id in costs else ""
+        print(f"  {state:<12}{run_id:<40}{cost}".rstrip())
     if todo:
-        workers = worker_count(todo, settings)
-        whole, most = wall_seconds(list(seconds.values()), workers), sum(sorted(memory.values())[-workers:])
+        workers, (seconds, memory) = worker_count(todo, settings), zip(*costs.values(), strict=True)
+        whole, most = wall_seconds(seconds, workers), sum(sorted(memory)[-workers:])
         print(f"about {duration(whole)} and {most:.0f} MB of memory, {workers} at a time (from a few timed steps)")
 
 
@@ -274,20 +268,15 @@ def run_cost(args: argparse.Namespace) -> int:
     if args.memory is not None and not args.memory > 0:
         raise SarlabError(f"--memory must be positive, not {args.memory:g}")
     plan = load_plan(args.plan, scenes=args.scenes, quantity=args.quantity)
-    found = costs(plan.runs, args.device, budget_mb=args.memory, calibration=None if args.no_time else calibrate)
-    rows, total = [], sum(cost.seconds for cost in found)
-    for cost in found:
-        model, train = cost.spec.model, cost.spec.train
-        row = {"network": cost.spec.label.rsplit("-", 2)[0], **vars(model), **vars(cost)}
-        row |= {"batch_size": train.batch_size, "patch_size": train.patch_size}
-        rows.append({key: None if value != value else value for key, value in row.items() if key != "spec"})
+    rows = costs(plan.runs, args.device, budget_mb=args.memory, calibration=None if args.no_time else calibrate)
+    timed = not args.no_time
     shown = ["network", "width", "depth", "runs", "parameters", "training_mb", "inference_mb", "run_mb"]
-    shown += (["largest_batch"] if args.memory else []) + ([] if args.no_time else ["seconds"])
+    shown += ["largest_batch"] * (args.memory is not None) + ["seconds"] * timed
     whole = [{key: round(row[key]) if isinstance(row[key], float) else row[key] for key in shown} for row in rows]
-    lines = [f"{plan.name}: {len(plan.runs)} runs of {len(found)} networks", options.table(whole)]
-    lines += [] if args.no_time else [f"all runs one after the other: about {duration(total)}"]
-    result = {"plan": plan.name, "seconds": None if total != total else total, "networks": rows}
-    return options.show(args, result, "\n".join(lines))
+    lines = [f"{plan.name}: {len(plan.runs)} runs of {len(rows)} networks", options.table(whole)]
+    total = sum(row["seconds"] for row in rows) if timed else None
+    lines += [f"all runs one after the other: about {duration(total)}"] if timed else []
+    return options.show(args, {"plan": plan.name, "seconds": total, "networks": rows}, "\n".join(lines))
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:

@@ -8,8 +8,6 @@
     time  overhead of any run (scenes, KLT, measuring) + multiplications of its training / speed of such networks
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import statistics
@@ -17,12 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 
 from sarlab.errors import SarlabError
@@ -91,9 +89,8 @@ def run_mb(spec: RunSpec, split: Split, device: torch.device) -> float:
 
 def largest_scene(split: Split) -> tuple[int, int]:
     """Height and width of the test scene with most pixels."""
-    shapes = [scene.data.shape[1:] for scene in (*split.test, *split.independent)] or [(512, 512)]
-    height, width = max(shapes, key=lambda shape: shape[0] * shape[1])
-    return int(height), int(width)
+    shapes = [scene.data.shape[1:] for scene in (*split.test, *split.independent)]
+    return max(shapes, key=math.prod, default=(512, 512))
 
 
 def largest_batch(spec: RunSpec, split: Split, budget_mb: float, device: torch.device) -> int:
@@ -191,8 +188,7 @@ def seconds_left(jobs: Sequence[Job], ended: Mapping[str, float], since: float, 
         NaN before any run has ended or reported a step, and if trainings are left and none has reported a step.
     """
     overheads: list[float] = []
-    done: dict[tuple[str, ...], float] = defaultdict(float)
-    seconds: dict[tuple[str, ...], float] = defaultdict(float)
+    done, seconds = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
     shares = {job.run_id: progress_share(job, since) for job in jobs if job.run_id not in ended}
     for job in jobs:
         trained = read_record(job.folder / PROGRESS).get("seconds", 0.0)
@@ -204,7 +200,7 @@ def seconds_left(jobs: Sequence[Job], ended: Mapping[str, float], since: float, 
         if work(job.spec) and trained > 0 and share > 0:
             done[kind(job.spec)] += share * work(job.spec)
             seconds[kind(job.spec)] += trained
-    rates = {name: done[name] / seconds[name] for name in done if done[name]}
+    rates = {name: done[name] / seconds[name] for name in done}
     speed = Speed(statistics.median(overheads or [0.0 if rates else math.nan]), rates)
     left = [speed.seconds(job.spec, 1 - shares[job.run_id]) for job in jobs if job.run_id in shares]
     return wall_seconds(left, workers or sum(share > 0 for share in shares.values()))
@@ -212,37 +208,25 @@ def seconds_left(jobs: Sequence[Job], ended: Mapping[str, float], since: float, 
 
 def wall_seconds(seconds: Sequence[float], workers: int) -> float:
     """Duration of jobs of so many seconds, `workers` at a time; NaN if one is unknown."""
-    return float(np.max([sum(seconds) / max(1, workers), *seconds], initial=0.0))
+    whole = sum(seconds) / max(1, workers)
+    return whole if math.isnan(whole) else max([whole, *seconds])
 
 
 def progress_share(job: Job, since: float) -> float:
     """Share of its training that a job in flight has done; 0 if it has reported nothing since the sweep began."""
     path = job.folder / PROGRESS
-    if not path.is_file() or path.stat().st_mtime < since:
-        return 0.0
-    state = read_record(path)
+    state = read_record(path) if path.is_file() and path.stat().st_mtime >= since else {}
     return min(1.0, state.get("step", 0) / max(1, state.get("steps", 1)))
 
 
 # --- a whole plan -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Cost of one network of a plan, on one device."""
-
-    #: Of its runs, the one whose training needs most memory; their number; trainable values.
-    spec: RunSpec
-    runs: int
-    parameters: int
-    #: Peaks: training step, analysis and synthesis of the largest test scene, whole run with process and data.
-    training_mb: float
-    inference_mb: float
-    run_mb: float
-    #: Patches per step that fit the memory budget; -1 without a budget.
-    largest_batch: int
-    #: Of all its runs, one after the other; NaN without a calibration.
-    seconds: float
+def estimates(runs: Sequence[RunSpec], device: str) -> list[tuple[float, float]]:
+    """Seconds and MB of memory of each run, after a calibration."""
+    speed, where = calibrate(runs, device), pick_device(device)
+    splits = {scenes: load_split(scenes) for scenes in {spec.scenes for spec in runs}}
+    return [(speed.seconds(spec), run_mb(spec, splits[spec.scenes], where)) for spec in runs]
 
 
 def costs(
@@ -251,7 +235,7 @@ def costs(
     *,
     budget_mb: float | None = None,
     calibration: Callable[[Sequence[RunSpec], str], Speed] | None = calibrate,
-) -> list[Cost]:
+) -> list[dict[str, Any]]:
     """Cost of every network among `runs`, those that need most memory first.
 
     Parameters
@@ -262,6 +246,14 @@ def costs(
         Memory for which to find the largest batch.
     calibration : callable, optional
         Measures the speed of this machine; None: times are left out.
+
+    Returns
+    -------
+    list of dict
+        A short name (``network``), the model, number of ``runs`` and trainable ``parameters``; peaks in MB of a training
+        step, of analysis and synthesis of the largest test scene, and of a whole run; ``largest_batch`` (-1 without a
+        budget); ``seconds`` of all runs one after the other (None without a calibration); batch and patch size of the run
+        whose training needs most memory.
     """
     where = pick_device(device)
     speed = calibration(runs, device) if calibration is not None else Speed(math.nan, {})
@@ -270,17 +262,15 @@ def costs(
     for model in dict.fromkeys(spec.model for spec in runs):
         group = [spec for spec in runs if spec.model == model]
         spec = max(group, key=lambda s: training_mb(s, where) if base_of(s) is None else 0.0)
-        split = splits[spec.scenes]
+        split, seconds = splits[spec.scenes], sum(speed.seconds(s) for s in group)
         found.append(
-            Cost(
-                spec=spec,
-                runs=len(group),
-                parameters=count_parameters(construct(model, 0)),
-                training_mb=training_mb(spec, where),
-                inference_mb=inference_mb(model, *largest_scene(split), where),
-                run_mb=run_mb(spec, split, where),
-                largest_batch=-1 if budget_mb is None else largest_batch(spec, split, budget_mb, where),
-                seconds=sum(speed.seconds(s) for s in group),
-            )
-        )
-    return sorted(found, key=lambda cost: -cost.run_mb)
+            {
+                "network": spec.label.rsplit("-", 2)[0], **asdict(model), "runs": len(group),
+                "parameters": count_parameters(construct(model, 0)), "training_mb": training_mb(spec, where),
+                "inference_mb": inference_mb(model, *largest_scene(split), where), "run_mb": run_mb(spec, split, where),
+                "largest_batch": -1 if budget_mb is None else largest_batch(spec, split, budget_mb, where),
+                "seconds": None if math.isnan(seconds) else seconds,
+                "batch_size": spec.train.batch_size, "patch_size": spec.train.patch_size,
+            }
+        )  # fmt: skip
+    return sorted(found, key=lambda cost: -cost["run_mb"])

@@ -69,10 +69,10 @@ def test_networks_of_a_plan_are_listed_once():
         for quantizer in (QuantizerSpec(), QuantizerSpec("affine", 8))
     ]
     (found,) = cost.costs(runs, "cpu", budget_mb=1000, calibration=None)
-    assert found.runs == 2
-    assert found.parameters == count_parameters(construct(SMALL, 0))
-    assert found.largest_batch > 2
-    assert found.run_mb > cost.process_mb() > 50
+    assert found["runs"] == 2
+    assert found["parameters"] == count_parameters(construct(SMALL, 0))
+    assert found["largest_batch"] > 2
+    assert found["run_mb"] > cost.process_mb() > 50
 
 
 def spec(architecture="plain", steps=100, seed=0, scenes=SCENES):
@@ -89,7 +89,7 @@ def test_time_is_an_overhead_and_the_work_at_the_speed_of_the_kind_or_of_the_oth
     assert speed.seconds(spec("attention")) == pytest.approx(3 + cost.work(spec("attention")) / rate)
     assert math.isnan(cost.Speed(3.0, {}).seconds(spec()))
     (found,) = cost.costs([spec(), spec(seed=1)], "cpu", calibration=lambda runs, device: speed)
-    assert found.seconds == pytest.approx(46)
+    assert found["seconds"] == pytest.approx(46)
 
 
 def test_a_calibration_times_a_run_without_training_and_steps_of_each_kind(tmp_path):
