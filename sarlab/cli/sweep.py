@@ -4,12 +4,12 @@ import argparse
 import fnmatch
 import importlib.util
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
+
+from tqdm import tqdm
 
 from sarlab.cli import options
 from sarlab.errors import SarlabError
@@ -59,8 +59,6 @@ DETAILS = {
 }  # fmt: skip
 #: Seconds that a kernel takes to start, to import and to draw the figures of a page, beyond the run itself.
 NOTEBOOK_SECONDS = 6.0
-#: Seconds between updates of the progress bar.
-BAR_SECONDS = 2.0
 
 
 def load(args: argparse.Namespace) -> tuple[Plan, list[Job]]:
@@ -117,11 +115,9 @@ def run_sweep(args: argparse.Namespace) -> int:
     skipped = [job for job in jobs if states[job.run_id] == "failed" and not args.retry_failed]
     todo = [job for job in jobs if states[job.run_id] != "complete" and job not in skipped]
     count = Counter(states.values())
-    before = f", {len(skipped)} failed before" if skipped else ""
-    damaged = f", {count['damaged']} of them damaged" if count["damaged"] else ""
-    print(
-        f"{plan.name}: {len(jobs)} runs, {count['complete']} complete, {len(todo)} to do{before}{damaged}", flush=True
-    )
+    more = f", {len(skipped)} failed before" if skipped else ""
+    more += f", {count['damaged']} of them damaged" if count["damaged"] else ""
+    print(f"{plan.name}: {len(jobs)} runs, {count['complete']} complete, {len(todo)} to do{more}", flush=True)
     for job in skipped:
         reason = read_record(job.folder / FAILURE).get("message", "")
         print(f"  failed  {job.run_id}: {reason} (--retry-failed runs it again)")
@@ -132,8 +128,20 @@ def run_sweep(args: argparse.Namespace) -> int:
         return 0
     if todo or not all(study.manifest for study in studies):
         check_writable(args.runs)
-    with closing(Progress(todo, worker_count(todo, settings) if todo else 1)) as progress:
-        ended = execute(todo, settings, progress, progress.say)
+    ended: list[Finished] = []
+    start = time.monotonic()
+    with tqdm(total=len(todo), unit="run", file=sys.stdout, disable=None if todo else True, leave=False) as bar:
+
+        def say(text: str) -> None:
+            bar.write(text, file=sys.stdout)
+            sys.stdout.flush()
+
+        def report(item: Finished) -> None:
+            ended.append(item)
+            bar.update()
+            say(ending(item, len(ended), len(todo), time.monotonic() - start))
+
+        execute(todo, settings, report, say)
     failed = [item for item in ended if item.outcome == "failed"]
     for item in failed:
         print(f"sarlab: error: {item.job.run_id}: {item.message}", file=sys.stderr)
@@ -174,48 +182,12 @@ def dry_run(todo: list[Job], states: dict[str, str], settings: Settings) -> None
         print(f"about {duration(whole)} and {most:.0f} MB of memory, {workers} at a time (from a few timed steps)")
 
 
-class Progress:
-    """Print a line as each run ends, and on a terminal a bar with the time that is left."""
-
-    def __init__(self, todo: Sequence[Job], workers: int):
-        from tqdm import tqdm
-
-        self.todo, self.workers = todo, workers
-        self.start, self.ended = time.time(), dict[str, float]()
-        layout, hidden = "{percentage:3.0f}% |{bar:30}| {n_fmt} of {total_fmt} runs{postfix}", None if todo else True
-        self.bar = tqdm(total=len(todo), file=sys.stdout, disable=hidden, leave=False, bar_format=layout)
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def close(self) -> None:
-        """Remove the bar."""
-        self.bar.close()
-
-    def __call__(self, item: Finished) -> None:
-        """Print how a run ended."""
-        measured = item.outcome == "complete" and item.seconds > 0
-        self.ended[item.job.run_id] = item.seconds if measured else float("nan")
-        self.bar.update()
-        count = f"[{len(self.ended)}/{len(self.todo)}]"
-        self.say(f"{count} {item.outcome:<11} {item.job.run_id:<38} {item.seconds:6.1f} s   {self.left()}".rstrip())
-
-    def say(self, text: str) -> None:
-        """Print a line above the bar."""
-        self.bar.write(text, file=sys.stdout)
-        sys.stdout.flush()
-
-    def left(self) -> str:
-        """Time that is left, in words; empty while too little is known to estimate it."""
-        from sarlab.lab.cost import seconds_left
-
-        if len(self.ended) == len(self.todo):
-            return f"{duration(time.time() - self.start)} in all"
-        seconds = seconds_left(self.todo, self.ended, self.start, self.workers)
-        return "" if seconds != seconds else f"about {duration(seconds)} left"
-
-    def _watch(self) -> None:
-        while not self.bar.disable:  # by the terminal, or because it is closed
-            self.bar.set_postfix_str(self.left())
-            time.sleep(BAR_SECONDS)
+def ending(item: Finished, count: int, total: int, seconds: float) -> str:
+    """Line for a run that has ended: the last of `count`, so many seconds after the sweep began."""
+    left = (
+        f"about {duration(seconds / count * (total - count))} left" if count < total else f"{duration(seconds)} in all"
+    )
+    return f"[{count}/{total}] {item.outcome:<11} {item.job.run_id:<38} {item.seconds:6.1f} s   {left}"
 
 
 def run_studies(studies: list[StudyJob], settings: Settings) -> int:

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,8 +24,7 @@ import torch
 
 from sarlab.errors import SarlabError
 from sarlab.lab.machine import pick_device
-from sarlab.lab.results import read_record, read_table
-from sarlab.lab.runs import PROGRESS, Job, base_of, steps_of
+from sarlab.lab.runs import base_of, steps_of
 from sarlab.models import complexity
 from sarlab.models.autoencoders import construct
 from sarlab.models.complexity import count_parameters, macs_per_pixel
@@ -115,15 +113,13 @@ class Speed:
     #: Multiplications of forward passes per second of training, by `kind`.
     rates: Mapping[tuple[str, ...], float]
 
-    def seconds(self, spec: RunSpec, share: float = 1.0) -> float:
-        """Seconds of a run of whose training `share` is left; NaN if nothing like it was measured.
-
-        A kind of network that was not measured gets the median rate of the others.
-        """
+    def seconds(self, spec: RunSpec) -> float:
+        """Seconds of a run; NaN if nothing like it was measured. An unknown kind of network gets the median rate."""
         if not work(spec):
             return self.overhead
-        rate = self.rates.get(kind(spec)) or statistics.median(self.rates.values() or [math.nan])
-        return self.overhead + share * work(spec) / rate
+        return self.overhead + work(spec) / (
+            self.rates.get(kind(spec)) or statistics.median(self.rates.values() or [math.nan])
+        )
 
 
 def kind(spec: RunSpec) -> tuple[str, ...]:
@@ -169,54 +165,10 @@ def calibrate(runs: Sequence[RunSpec], device: str) -> Speed:
     return Speed(overhead, rates)
 
 
-def seconds_left(jobs: Sequence[Job], ended: Mapping[str, float], since: float, workers: int) -> float:
-    """Seconds until the jobs of a sweep have ended, from the speed that they have shown so far.
-
-    Parameters
-    ----------
-    jobs : sequence of Job
-    ended : mapping of str to float
-        Run id → seconds of the jobs that have ended; NaN of failed ones.
-    since : float
-        `time.time()` of the start of the sweep; progress that was written before is another sweep's.
-    workers : int
-        Jobs at a time; 0: as many as have reported progress.
-
-    Returns
-    -------
-    float
-        NaN before any run has ended or reported a step, and if trainings are left and none has reported a step.
-    """
-    overheads: list[float] = []
-    done, seconds = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
-    shares = {job.run_id: progress_share(job, since) for job in jobs if job.run_id not in ended}
-    for job in jobs:
-        trained = read_record(job.folder / PROGRESS).get("seconds", 0.0)
-        if job.run_id in ended:
-            table = read_table(job.folder / "rows.csv", ["train_seconds"])
-            trained = float(table["train_seconds"].iloc[0]) if work(job.spec) and len(table) else 0.0
-            overheads += [] if math.isnan(ended[job.run_id]) else [ended[job.run_id] - trained]
-        share = shares.get(job.run_id, 1.0)
-        if work(job.spec) and trained > 0 and share > 0:
-            done[kind(job.spec)] += share * work(job.spec)
-            seconds[kind(job.spec)] += trained
-    rates = {name: done[name] / seconds[name] for name in done}
-    speed = Speed(statistics.median(overheads or [0.0 if rates else math.nan]), rates)
-    left = [speed.seconds(job.spec, 1 - shares[job.run_id]) for job in jobs if job.run_id in shares]
-    return wall_seconds(left, workers or sum(share > 0 for share in shares.values()))
-
-
 def wall_seconds(seconds: Sequence[float], workers: int) -> float:
     """Duration of jobs of so many seconds, `workers` at a time; NaN if one is unknown."""
     whole = sum(seconds) / max(1, workers)
     return whole if math.isnan(whole) else max([whole, *seconds])
-
-
-def progress_share(job: Job, since: float) -> float:
-    """Share of its training that a job in flight has done; 0 if it has reported nothing since the sweep began."""
-    path = job.folder / PROGRESS
-    state = read_record(path) if path.is_file() and path.stat().st_mtime >= since else {}
-    return min(1.0, state.get("step", 0) / max(1, state.get("steps", 1)))
 
 
 # --- a whole plan -----------------------------------------------------------------------------------------------------

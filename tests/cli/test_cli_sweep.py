@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ import psutil
 import pytest
 
 from sarlab.cli import main
-from sarlab.cli.sweep import Progress, duration, matches
+from sarlab.cli.sweep import duration, ending, matches
 from sarlab.lab.plans import build_plan, load_plan
 from sarlab.lab.results import TIMING_COLUMNS, read_table
 from sarlab.lab.runs import jobs_of
@@ -260,18 +259,11 @@ def test_patterns_select_runs(tmp_path):
     assert select("nothing") == []
 
 
-def test_each_run_is_a_line_with_the_time_that_is_left(tmp_path, capsys, monkeypatch):
-    jobs = jobs_of(build_plan("p", {"seed": [0, 1]}), tmp_path)
-    estimates = iter([float("nan"), 750.0])
-    monkeypatch.setattr("sarlab.lab.cost.seconds_left", lambda *arguments: next(estimates))
-    with closing(Progress([*jobs, jobs[0]], 1)) as progress:
-        progress(Finished(jobs[0], "complete", "", 1.0))
-        progress(Finished(jobs[1], "failed", "", 2.0))
-        progress.say("hello")
-    first, second, hello = capsys.readouterr().out.splitlines()
-    assert first == f"[1/3] complete    {jobs[0].run_id:<38}    1.0 s"
-    assert second.endswith("2.0 s   about 12.5 min left")
-    assert hello == "hello"
+def test_each_run_is_a_line_with_the_time_that_is_left(tmp_path):
+    first, second = jobs_of(build_plan("p", {"seed": [0, 1]}), tmp_path)
+    line = ending(Finished(first, "complete", "", 1.0), 1, 3, 375.0)
+    assert line == f"[1/3] complete    {first.run_id:<38}    1.0 s   about 12.5 min left"
+    assert ending(Finished(second, "failed", "", 2.0), 3, 3, 80.0).endswith("2.0 s   80 s in all")
     assert [duration(seconds) for seconds in (40, 11520, float("nan"))] == ["40 s", "3.2 h", "unknown"]
 
 

@@ -2,10 +2,8 @@
 
 import json
 import math
-import os
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +12,6 @@ import torch
 
 from sarlab.cli import main
 from sarlab.lab import cost
-from sarlab.lab.runs import PROGRESS, Job
 from sarlab.models.autoencoders import construct
 from sarlab.models.complexity import count_parameters
 from sarlab.scenes.catalog import load_split
@@ -85,7 +82,6 @@ def test_time_is_an_overhead_and_the_work_at_the_speed_of_the_kind_or_of_the_oth
     speed = cost.Speed(3.0, {cost.kind(spec()): rate})
     assert speed.seconds(spec("klt")) == 3
     assert speed.seconds(spec()) == pytest.approx(3 + 10 * 2)
-    assert speed.seconds(spec(), share=0.5) == pytest.approx(3 + 5 * 2)
     assert speed.seconds(spec("attention")) == pytest.approx(3 + cost.work(spec("attention")) / rate)
     assert math.isnan(cost.Speed(3.0, {}).seconds(spec()))
     (found,) = cost.costs([spec(), spec(seed=1)], "cpu", calibration=lambda runs, device: speed)
@@ -108,29 +104,6 @@ def test_jobs_side_by_side_take_the_time_of_all_or_of_the_longest():
     assert cost.wall_seconds([10, 10, 16], 2) == 18
     assert cost.wall_seconds([10, 10, 30], 3) == 30
     assert math.isnan(cost.wall_seconds([10, math.nan], 2))
-
-
-def test_the_time_left_rests_on_measured_speed_and_is_unknown_before(tmp_path):
-    runs = [spec("klt"), spec(seed=0), spec(seed=1), spec(seed=2)]
-    klt, first, second, third = (Job(run, run.label, "0" * 64, tmp_path / run.label) for run in runs)
-    jobs, ended, since = [klt, first, second, third], {}, time.time() - 1
-    for job in jobs:
-        job.folder.mkdir()
-    assert math.isnan(cost.seconds_left(jobs, ended, since, 1))
-    ended[klt.run_id] = 2.0
-    # a linear run says nothing about trainings, nor does what an earlier sweep left
-    (first.folder / PROGRESS).write_text('{"step": 50, "steps": 100, "seconds": 20.0}')
-    os.utime(first.folder / PROGRESS, (since - 60, since - 60))
-    assert math.isnan(cost.seconds_left(jobs, ended, since, 1))
-    # 0.4 s a step, and 2 s for what is no training
-    os.utime(first.folder / PROGRESS)
-    assert cost.seconds_left(jobs, ended, since, 1) == pytest.approx((20 + 2) + 2 * (40 + 2))
-    assert cost.seconds_left(jobs, ended, since, 2) == pytest.approx(53)
-    assert cost.seconds_left(jobs, ended, since, 0) == pytest.approx(106)
-    # a finished training took half of that; runs that failed do not count
-    (first.folder / "rows.csv").write_text("train_seconds,psnr_db\n20.0,30\n")
-    ended |= {first.run_id: 24.0, third.run_id: math.nan}
-    assert cost.seconds_left(jobs, ended, since, 1) == pytest.approx(20 + 3)
 
 
 def test_command_line(capsys, tmp_path):
