@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
@@ -207,5 +206,5 @@ def run_doctor(args: argparse.Namespace) -> int:
             lines.append(f"  {'·' if finding.ok else '✗'} {finding.name:18} {finding.state}")
             lines += [f"      {finding.advice}"] if finding.advice else []
     lines += ["", f"see above: {', '.join(wrong)}" if wrong else "all is well"]
-    options.show(args, {"sarlab": __version__, "findings": [asdict(finding) for finding in found]}, "\n".join(lines))
+    options.show(args, {"sarlab": __version__, "findings": [finding._asdict() for finding in found]}, "\n".join(lines))
     return int(bool(wrong))

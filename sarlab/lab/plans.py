@@ -18,8 +18,6 @@ that set several keys together, because a shape and its channels make one point 
 another plan and replaces what the file names: lists as a whole, tables key by key.
 """
 
-from __future__ import annotations
-
 import itertools
 import shlex
 import tomllib
@@ -37,27 +35,17 @@ _PARTS: dict[str, type] = {"scenes": SceneSpec, "model": ModelSpec, "quantizer":
 
 @dataclass(frozen=True)
 class Plan:
-    """A named list of runs without repetition, in the order of the file.
-
-    Parameters
-    ----------
-    name : str
-    title : str
-        One line for people.
-    runs : tuple of RunSpec
-    labels : mapping of str to tuple of int
-        Name of each experiment → positions of its runs in `runs`; chapters select by it.
-    studies : tuple of str
-        Names of the studies (`sarlab.lab.studies`) that belong to its report.
-    argument : str
-        How a command line names it: ``quick``, ``plans/mine.toml``.
-    """
+    """A named list of runs without repetition, in the order of the file."""
 
     name: str
+    #: One line for people.
     title: str
     runs: tuple[RunSpec, ...]
+    #: Name of each experiment → positions of its runs in `runs`; chapters select by it.
     labels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    #: Names of the studies (`sarlab.lab.studies`) that belong to its report.
     studies: tuple[str, ...] = ()
+    #: How a command line names it: quick, plans/mine.toml.
     argument: str = ""
 
 
@@ -118,31 +106,21 @@ def build_plan(name: str, values: Mapping[str, Any], *, scenes: str | None = Non
     experiments = values.get("experiment", [{}])
     if not isinstance(experiments, list) or not experiments:
         raise PlanError("'experiment' must be a list of tables, written [[experiment]]")
+    given = {key: value for key, value in (("source", scenes), ("quantity", quantity)) if value is not None}
     runs: dict[RunSpec, int] = {}
-    labels: dict[str, list[int]] = {}
-    for index, experiment in enumerate(experiments):
-        label = str(experiment.get("name", f"experiment-{index + 1}"))
+    labels: dict[str, dict[int, None]] = {}
+    for index, experiment in enumerate(experiments, 1):
+        positions = labels.setdefault(str(experiment.get("name", f"experiment-{index}")), {})
         for run in _expand(values, experiment):
-            if scenes is not None or quantity is not None:
-                changes: dict[str, Any] = {
-                    k: v for k, v in (("source", scenes), ("quantity", quantity)) if v is not None
-                }
-                run = replace(run, scenes=replace(run.scenes, **changes))
-            position = runs.setdefault(run, len(runs))
-            labels.setdefault(label, []).append(position)
+            run = replace(run, scenes=replace(run.scenes, **given)) if given else run
+            positions[runs.setdefault(run, len(runs))] = None
     if not runs:
         raise PlanError("no runs: a list in its grid is empty")
     studies = values.get("studies", [])
     if not isinstance(studies, list) or not all(isinstance(item, str) for item in studies):
         raise PlanError("'studies' must be a list of names")
-    return Plan(
-        name,
-        str(values.get("title", name)),
-        tuple(runs),
-        {label: tuple(dict.fromkeys(positions)) for label, positions in labels.items()},
-        tuple(studies),
-        name,
-    )
+    found = {label: tuple(positions) for label, positions in labels.items() if positions}
+    return Plan(name, str(values.get("title", name)), tuple(runs), found, tuple(studies), name)
 
 
 def _expand(defaults: Mapping[str, Any], experiment: Mapping[str, Any]) -> Iterable[RunSpec]:
@@ -150,24 +128,21 @@ def _expand(defaults: Mapping[str, Any], experiment: Mapping[str, Any]) -> Itera
     _check_keys("an experiment", experiment, {"name", "latent", "seed", *_PARTS})
     axes: list[list[dict[tuple[str, str], Any]]] = []
     for part in _PARTS:
-        merged = {**_table(defaults, part), **_table(experiment, part)}
-        for key, value in merged.items():
-            if key == "options" and isinstance(value, Mapping):
-                value = [value]
-            axes.append([{(part, key): item} for item in _as_list(value)])
+        for key, value in {**_table(defaults, part), **_table(experiment, part)}.items():
+            whole = key == "options" and isinstance(value, Mapping)
+            axes.append([{(part, key): item} for item in ([value] if whole else _as_list(value))])
     latents = experiment.get("latent", [{}])
     if not isinstance(latents, list) or not all(isinstance(item, Mapping) for item in latents):
         raise PlanError("'latent' must be a list of tables such as {spatial_reduction = 16, latent_channels = 8}")
     axes.append([_latent(item) for item in latents])
     seeds = _as_list(experiment.get("seed", defaults.get("seed", 0)))
-    for combination in itertools.product(*axes):
+    for *choices, seed in itertools.product(*axes, seeds):
         tables: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
-        for choice in combination:
+        for choice in choices:
             for (part, key), value in choice.items():
                 tables[part][key] = value
-        for seed in seeds:
-            parts = {part: spec_from_dict(cls, tables[part]) for part, cls in _PARTS.items()}
-            yield RunSpec.from_dict({**parts, "seed": seed})
+        parts = {part: spec_from_dict(cls, tables[part]) for part, cls in _PARTS.items()}
+        yield RunSpec.from_dict({**parts, "seed": seed})
 
 
 def _latent(item: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
