@@ -190,22 +190,10 @@ def costs(
 ) -> list[dict[str, Any]]:
     """Cost of every network among `runs`, those that need most memory first.
 
-    Parameters
-    ----------
-    runs : sequence of RunSpec
-    device : str
-    budget_mb : float, optional
-        Memory for which to find the largest batch.
-    calibration : callable, optional
-        Measures the speed of this machine; None: times are left out.
-
-    Returns
-    -------
-    list of dict
-        A short name (``network``), the model, number of ``runs`` and trainable ``parameters``; peaks in MB of a training
-        step, of analysis and synthesis of the largest test scene, and of a whole run; ``largest_batch`` (-1 without a
-        budget); ``seconds`` of all runs one after the other (None without a calibration); batch and patch size of the run
-        whose training needs most memory.
+    Each has a short name (``network``), the fields of the model, the number of ``runs`` and of ``parameters``; peaks in MB
+    of a training step, of analysis and synthesis of the largest test scene, and of a whole run; batch and patch size of the
+    run whose training needs most memory; ``largest_batch``, the patches per step that fit `budget_mb` (-1 without); the
+    ``seconds`` of all its runs one after the other, if a `calibration` measures the speed of this machine (else None).
     """
     where = pick_device(device)
     speed = calibration(runs, device) if calibration is not None else Speed(math.nan, {})

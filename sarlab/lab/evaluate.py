@@ -81,29 +81,20 @@ def evaluate(
     scenes, quantity, bands, clip
         See `load_inputs`.
     goals : sequence of Goal
-        Goals of the files; by default each codec's own grid of qualities.
+        Default: each codec's own grid of qualities.
     metrics : sequence of str, optional
         Only these metric columns.
     workers : int
         Processes; 0 for one per core, 1 for only this one.
-    journal : Path, optional
-        File of finished rows.
-    save_files : Path, optional
-        Folder for the compressed files.
-    progress : callable, optional
-        Called with (finished rows, all rows).
-    notes : callable, optional
-        Called with remarks on the scenes, such as that only the middle of a huge one is used.
+    journal, save_files : Path, optional
+        File of finished rows; folder for the compressed files.
+    progress, notes : callable, optional
+        Called with (finished rows, all rows); with remarks on the scenes.
 
     Returns
     -------
     DataFrame
         One row per codec, goal, scene and band. A figure without a value is NaN, with the reason in ``reason``.
-
-    Raises
-    ------
-    SarlabError
-        Unknown or unavailable codec, missing scene, unknown metric.
     """
     for name in names:
         usable(name)
@@ -347,21 +338,11 @@ def bd_rows(
     anchors: Sequence[str] = ANCHORS,
     interval: tuple[float, float] | None = None,
 ) -> pd.DataFrame:
-    """BD-rate and BD-quality of evaluated codecs against anchors, per band.
+    """BD-rate and BD-quality of evaluated codecs against anchors, per band; anchors that are not in the table are skipped.
 
     By the protocol, curves are compared at matched PSNR, so rows at PSNR goals are used if there are any. Otherwise all
-    rows are used, and the reason column says so.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Of `evaluate`.
-    metrics : sequence of str
-        Columns that are monotone in the rate.
-    anchors : sequence of str
-        Codecs; those that are not in the table are skipped.
-    interval : (low, high), optional
-        Of the metric. Default: 25 to 40 dB for ``psnr_db``, the range that both curves share for others.
+    rows are used, and the reason column says so. `metrics` are columns that are monotone in the rate. The default interval
+    is 25 to 40 dB for ``psnr_db``, and the range that both curves share for others.
     """
     present = [anchor for anchor in anchors if anchor in set(rows["codec"])]
     if not present:

@@ -100,14 +100,7 @@ def run(
     time_budget : float, optional
         Seconds after which training stops with a checkpoint and `OutOfTime` is raised.
     overwrite : bool
-        Replace the finished result of another experiment in `folder`.
-
-    Raises
-    ------
-    ResultsError
-        If `folder` holds the finished result of another experiment.
-    SarlabError
-        For impossible specifications and scenes; `Busy` if another process runs the same experiment.
+        Replace the finished result of another experiment in `folder`, instead of raising `ResultsError`.
     """
     folder, split = Path(folder), load_split(spec.scenes)
     digest = runs.run_hash(spec, split.digest)

@@ -104,12 +104,10 @@ def _reference(item: Input) -> Reference:
 def load_inputs(
     sources: Sequence[Source], *, quantity: str = "auto", bands: Sequence[str] | None = None, clip: Clip = None
 ) -> list[Input]:
-    """Load the bands of all sources.
+    """Load the bands of all sources; of splits and sources of the catalog, those of the test and independent scenes.
 
     Parameters
     ----------
-    sources : sequence of str, Path, Scene or Split
-        Of splits and sources of the catalog, the test and independent scenes.
     quantity : str
         Quantity of the samples in files.
     bands : sequence of str, optional

@@ -95,19 +95,16 @@ def frequencies(quantizer: Quantizer, latents: Iterable[Tensor]) -> LatentTables
 def latent_columns(
     quantizer: Quantizer, quantized: Quantized, y: Tensor, tables: LatentTables | None, *, pixels: int, native_bits: int
 ) -> dict[str, float]:
-    """Columns ``coded_*``, ``ideal_bpp``, ``latent_*`` and others of a row; NaN if they have no meaning.
+    """Columns ``coded_*``, ``ideal_bpp``, ``latent_*`` and others of one scene and band.
 
     Parameters
     ----------
-    quantizer : Quantizer
-    quantized : Quantized
-        The latent of one scene and band.
     y : Tensor, shape (1, C, h, w)
-        The same before quantization.
+        The latent before quantization.
     tables : LatentTables or None
-        From `frequencies`.
-    pixels, native_bits : int
-        Pixels of the scene, and bits of a sample of the product.
+        From `frequencies`; without them most columns are missing.
+    native_bits : int
+        Of a sample of the product.
     """
     latent = y.float().cpu().numpy()
     row = {

@@ -51,26 +51,9 @@ _FOLDER = re.compile(r"(?<![\w.:/-])/(?:home|root|Users|tmp|work|var|mnt|data|sc
 def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = False) -> dict[str, Any]:
     """Write the results of complete runs into a book; nothing changes in it before all of them are prepared.
 
-    Parameters
-    ----------
-    plan : Plan
-    jobs : sequence of Job
-        Incomplete ones are skipped and counted.
-    book : Path
-        Folder of a book.
-    tracked : bool
-        Follow the rules of the report that is kept in the repository: every run is complete, and the pages are those of
-        `with_pages`, as many as fit into `ALL_BYTES`.
-
-    Returns
-    -------
-    dict
-        Content of ``results/manifest.json``.
-
-    Raises
-    ------
-    ResultsError
-        If no run is complete, `book` is no book, or a file that no publication wrote would be replaced.
+    With `tracked`, the rules of the report that is kept in the repository hold: every run is complete, and the pages are
+    those of `with_pages`, as many as fit into `ALL_BYTES`. Otherwise incomplete runs are skipped and counted. Returns the
+    content of ``results/manifest.json``.
     """
     complete = [job for job in jobs if job.state == "complete"]
     if not complete:
@@ -274,17 +257,8 @@ def clean_notebook(notebook: dict[str, Any], *, title: str, root: Path) -> dict[
     """Return a copy of an executed notebook that is fit to be published.
 
     Standard error, progress, timings and the defaults of the parameters are dropped; the parameters that the run was
-    given stay, except those that only this machine needs. Ids of cells depend on the position alone, so that a second
-    publication of the same results changes nothing.
-
-    Parameters
-    ----------
-    notebook : dict
-        Parsed JSON.
-    title : str
-        Replaces the first heading.
-    root : Path
-        Folder of all runs; its path becomes ``runs`` in cells and outputs.
+    given stay, except those that only this machine needs. `root`, the folder of all runs, becomes ``runs``, and `title` the
+    first heading. Ids of cells depend on the position alone: a second publication of the same results changes nothing.
     """
     text = json.dumps(notebook, ensure_ascii=False)
     for path, short in ((root, "runs"), (Path.home(), "~")):

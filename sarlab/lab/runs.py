@@ -16,8 +16,6 @@ A run is a folder. The process that carries it out holds the lock ``.lock``, whi
 process ends; ``.lock.owner`` names the process and the machine for people.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import inspect
@@ -143,10 +141,7 @@ class Job:
 def jobs_of(plan: Plan, runs: Path) -> list[Job]:
     """Jobs of a plan below the folder `runs`; the scenes are read once for each source.
 
-    Raises
-    ------
-    SarlabError
-        If scenes cannot be read or an architecture is unknown: before anything has run.
+    A `SarlabError` for scenes that cannot be read and unknown architectures comes before anything has run.
     """
     digests = {scenes: load_split(scenes).digest for scenes in dict.fromkeys(spec.scenes for spec in plan.runs)}
     jobs = []
@@ -216,8 +211,9 @@ def damage_of(folder: Path) -> str:
     manifest = read_manifest(folder)
     files = manifest.get("files", {})
     if not manifest or not isinstance(files, dict):
-        results = [name for name in (MANIFEST, "rows.csv") if (folder / name).is_file()]
-        return f"{MANIFEST} is {'unreadable' if MANIFEST in results else 'missing'}" if results else ""
+        if (folder / MANIFEST).is_file():
+            return f"{MANIFEST} is unreadable"
+        return f"{MANIFEST} is missing" if (folder / "rows.csv").is_file() else ""
     for name, entry in files.items():
         path = folder / name
         if not path.is_file():
@@ -254,23 +250,19 @@ def state_of(folder: Path, wanted_hash: str | None = None) -> str:
 def status(folder: Path, run_id: str = "", wanted_hash: str | None = None) -> dict[str, Any]:
     """State of the run in `folder`, and what is known about it.
 
-    Returns
-    -------
-    dict
-        run_id, state; seconds (complete); step, steps (running, interrupted), holder (running); cell (of the notebook),
-        reason (failed, damaged). Keys that do not apply are missing.
+    The keys are run_id, state, and where they apply: seconds (complete); step, steps (running, interrupted), holder
+    (running); cell (of the notebook), reason (failed, damaged).
     """
     state = state_of(folder, wanted_hash)
+    failure, progress = read_record(folder / FAILURE), read_record(folder / PROGRESS)
     known: dict[str, Any] = {"run_id": run_id or folder.name, "state": state}
     if state == "complete":
         known["seconds"] = read_manifest(folder).get("seconds")
     elif state == "damaged":
         known["reason"] = damage_of(folder)
     elif state == "failed":
-        failure = read_record(folder / FAILURE)
         known |= {"cell": failure.get("cell"), "reason": f"{failure.get('error', '')}: {failure.get('message', '')}"}
     else:
-        progress = read_record(folder / PROGRESS)
         known |= {"step": progress.get("step"), "steps": progress.get("steps")}
         known["holder"] = describe_owner(folder) if state == "running" else None
     return {name: value for name, value in known.items() if value is not None}

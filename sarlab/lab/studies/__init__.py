@@ -116,13 +116,7 @@ class StudyJob:
 
 
 def study_jobs(names: Sequence[str], scenes: SceneSpec, runs: Path) -> list[StudyJob]:
-    """Jobs of the named studies on `scenes`, kept below ``runs/studies``.
-
-    Raises
-    ------
-    PlanError
-        For unknown names, before anything has run.
-    """
+    """Jobs of the named studies on `scenes`, kept below ``runs/studies``; unknown names are a `PlanError`."""
     if not names:
         return []
     digest, root = load_split(scenes).digest, runs.resolve() / "studies"

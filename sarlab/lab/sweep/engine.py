@@ -44,10 +44,7 @@ def execute(
 ) -> list[Finished]:
     """Carry out `jobs`; `report` is called as each ends, `say` with messages about what is waited for.
 
-    Returns
-    -------
-    list of Finished
-        In the order of `jobs`, without those for which no time was left.
+    Returns how they ended, in the order of `jobs`, without those for which no time was left.
 
     Raises
     ------

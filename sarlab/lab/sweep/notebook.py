@@ -28,10 +28,7 @@ _interrupted: set[int] = set()
 class NotebookFailed(SarlabError):
     """A cell of an executed notebook raised, or its kernel died.
 
-    Attributes
-    ----------
-    record : dict
-        cell (number among code cells), source (its first line), error, message, traceback.
+    ``record`` has: cell (number among code cells), source (its first line), error, message, traceback.
     """
 
     def __init__(self, record: dict[str, Any]):
@@ -42,12 +39,7 @@ class NotebookFailed(SarlabError):
 def execute(parameters: Mapping[str, Any], folder: Path, *, name: str = "run_experiment") -> Path:
     """Execute a text notebook of ``notebooks/`` with `parameters` into ``folder/notebook.ipynb``.
 
-    Raises
-    ------
-    NotebookFailed
-        If a cell raised, which leaves the partial notebook as ``failed.ipynb``, or if the kernel died.
-    KeyboardInterrupt
-        On Ctrl-C, after the kernel has ended.
+    If a cell raises, `NotebookFailed` leaves the partial notebook as ``failed.ipynb``. On Ctrl-C the kernel ends first.
     """
     import jupytext
 
