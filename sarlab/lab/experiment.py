@@ -23,19 +23,9 @@ import torch
 
 from sarlab.errors import ResultsError, SarlabError, TrainingError
 from sarlab.files import replacing, write_json
-from sarlab.lab import runs
+from sarlab.lab import results, runs
 from sarlab.lab.machine import device_name, peak_memory_mb, pick_device
 from sarlab.lab.measure import Examples, frequencies, measure, throughput
-from sarlab.lab.results import (
-    HISTORY_COLUMNS,
-    MANIFEST,
-    environment,
-    now,
-    order_columns,
-    read_manifest,
-    read_table,
-    write_table,
-)
 from sarlab.models.autoencoders import Autoencoder, LatentHook, build_model, load_model, save_model
 from sarlab.models.complexity import count_parameters, macs_per_pixel
 from sarlab.models.data import TrainingData
@@ -130,7 +120,7 @@ def wait_and_run(spec: RunSpec, folder: Path, **options: Any) -> Outcome:
 
 def _run(spec: RunSpec, split: Split, folder: Path, device: torch.device, **limits: Any) -> Outcome:
     """Train or take over weights, measure, and write the folder; `limits` are progress and time budget."""
-    started, start = now(), time.perf_counter()
+    started, start = results.now(), time.perf_counter()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     data, channels = TrainingData.from_split(split), spec.model.latent_channels
@@ -161,7 +151,7 @@ def _run(spec: RunSpec, split: Split, folder: Path, device: torch.device, **limi
         "macs_per_pixel": macs_per_pixel(model), "peak_memory_mb": peak_memory_mb(device), **throughput(model, device),
         "threads": spec.train.threads, "device": device_name(device),
     }  # fmt: skip
-    rows = order_columns(pd.concat([rows, pd.DataFrame(common, index=rows.index)], axis=1))
+    rows = results.order_columns(pd.concat([rows, pd.DataFrame(common, index=rows.index)], axis=1))
     outcome = Outcome(spec, name, digest, rows, history, examples, folder)
     about = {"device": device_name(device), "started": started, "seconds": round(time.perf_counter() - start, 2)}
     save(outcome, model, quantizer, split, about)
@@ -213,7 +203,7 @@ def training_latents(model: Autoencoder, data: TrainingData, device: torch.devic
 def history_frame(history: History) -> pd.DataFrame:
     """Recorded steps and validations of a training as a table, outer-joined by step."""
     if not history.steps:
-        return pd.DataFrame(columns=HISTORY_COLUMNS[1:])
+        return pd.DataFrame(columns=results.HISTORY_COLUMNS[1:])
     recorded = {
         "step": history.steps, "loss": history.losses, "gradient_norm": history.gradient_norms,
         "learning_rate": history.learning_rates,
@@ -234,11 +224,11 @@ def save(outcome: Outcome, model: Autoencoder, quantizer: Quantizer, split: Spli
     """Write everything, the manifest last: a folder with a manifest is complete; `about` are further keys of it."""
     spec, folder = outcome.spec, outcome.folder
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (MANIFEST, *FILES):  # of another experiment
+    for name in (results.MANIFEST, *FILES):  # of another experiment
         (folder / name).unlink(missing_ok=True)
     write_json(folder / "spec.json", spec.to_dict())
-    write_table(outcome.rows, folder / "rows.csv")
-    write_table(outcome.history, folder / "history.csv")
+    results.write_table(outcome.rows, folder / "rows.csv")
+    results.write_table(outcome.history, folder / "history.csv")
     origin = {"run_id": outcome.run_id, "hash": outcome.hash, "data": split.digest}
     save_model(folder / "weights.safetensors", model, normalizers=split.normalizers, provenance=origin)
     if quantizer.state_dict():
@@ -250,10 +240,10 @@ def save(outcome: Outcome, model: Autoencoder, quantizer: Quantizer, split: Spli
     outcome.manifest = {
         "run_id": outcome.run_id, "hash": outcome.hash, "label": spec.label, "spec": spec.to_dict(),
         "data": {"digest": split.digest, "note": split.note}, "seed": spec.seed, "threads": spec.train.threads, **about,
-        "finished": now(), **environment(),
+        "finished": results.now(), **results.environment(),
         "files": {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()},
     }  # fmt: skip
-    write_json(folder / MANIFEST, outcome.manifest)
+    write_json(folder / results.MANIFEST, outcome.manifest)
     # Files that killed processes left half-written go too; that of the notebook may belong to a process at work.
     halves = (path for path in folder.glob(".*.tmp*") if path.suffix != ".ipynb")
     for leftover in (*folder.glob("checkpoint*"), *halves, folder / runs.PROGRESS):
@@ -263,7 +253,7 @@ def save(outcome: Outcome, model: Autoencoder, quantizer: Quantizer, split: Spli
 def load(folder: str | Path) -> Outcome:
     """Read a complete run back."""
     folder = Path(folder)
-    manifest = read_manifest(folder)
+    manifest = results.read_manifest(folder)
     if not manifest:
         raise SarlabError(f"{folder}: no complete run here; run 'sarlab sweep PLAN' first")
     examples: Examples = {}
@@ -271,7 +261,7 @@ def load(folder: str | Path) -> Outcome:
         for key in stored.files:
             name, _, part = key.rpartition("/")
             examples.setdefault(name, {})[part] = stored[key]
-    rows, history = read_table(folder / "rows.csv"), read_table(folder / "history.csv")
+    rows, history = results.read_table(folder / "rows.csv"), results.read_table(folder / "history.csv")
     spec = RunSpec.from_dict(manifest["spec"])
     return Outcome(spec, manifest["run_id"], manifest["hash"], rows, history, examples, folder, manifest)
 

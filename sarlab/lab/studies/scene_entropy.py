@@ -20,6 +20,7 @@ from sarlab.lab.studies import Context, study
 from sarlab.metrics import Undefined, UndefinedMetric
 from sarlab.metrics.bounds import water_filling_curve
 from sarlab.metrics.entropy import lossless_bpp, quantize_db, zeroth_order_entropy
+from sarlab.peers.band_codec import imagecodecs
 from sarlab.peers.bounded import jpegls_encode
 from sarlab.scenes.catalog import load_optical_control, load_split
 from sarlab.scenes.radiometry import fit_normalizer
@@ -58,10 +59,8 @@ def scene_entropy(context: Context) -> pd.DataFrame:
 def optical_scene(name: str, counts: np.ndarray) -> Scene:
     """Reflectance counts as a scene in dB, so that one grid of relative steps fits both sensors; zeros are invalid."""
     with np.errstate(divide="ignore"):
-        db = np.where(counts > 0, 10 * np.log10(counts.astype(np.float64)), np.nan)
-    return Scene(
-        db[None].astype(np.float32), "db", (name,), name="optical control", acquisition="Sentinel-2", native_bits=16
-    )
+        db = np.where(counts > 0, 10 * np.log10(counts.astype(np.float64)), np.nan).astype(np.float32)
+    return Scene(db[None], "db", (name,), name="optical control", acquisition="Sentinel-2", native_bits=16)
 
 
 def image_rows(scene: Scene, kind: str, native: np.ndarray | None = None) -> Iterator[dict[str, Any]]:
@@ -101,8 +100,6 @@ def stored_step(values: np.ndarray) -> float:
 
 
 def _jpeg2000(raster: np.ndarray) -> bytes:
-    from sarlab.peers.band_codec import imagecodecs
-
     return imagecodecs().jpeg2k_encode(raster, codecformat="J2K", reversible=True, numthreads=1)
 
 

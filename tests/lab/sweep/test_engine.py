@@ -127,7 +127,7 @@ def test_a_full_disk_stops_the_sweep_and_blames_no_run(tiny, tmp_path, monkeypat
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "rows.csv"))
 
-    monkeypatch.setattr("sarlab.lab.experiment.write_table", full)
+    monkeypatch.setattr("sarlab.lab.results.write_table", full)
     jobs = tiny(tmp_path / "runs")
     with pytest.raises(DiskError, match=r"rows.csv: the disk is full; free some space"):
         execute(jobs, Settings(), print)
