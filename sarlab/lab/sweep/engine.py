@@ -20,6 +20,7 @@ from sarlab.lab.machine import cores, thread_environment
 from sarlab.lab.runs import Job, base_of, describe_owner, is_held, run_hash
 from sarlab.lab.sweep import ENGINES, RETRIES, DiskError, Finished, Settings, failure, note_failure, run_job, stop
 from sarlab.lab.sweep.notebook import NOTEBOOK
+from sarlab.scenes.catalog import load_split
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -59,7 +60,7 @@ def execute(
         raise PlanError(f"unknown engine '{settings.engine}'; use one of {', '.join(ENGINES)}")
     queue = Queue(jobs, settings, report, say)
     if jobs:
-        (_run_inline if settings.engine == "inline" else _run_on_dask)(queue, settings)
+        (_run_inline if settings.engine == "inline" else _run_on_dask)(queue)
     return [queue.ended[job.run_id] for job in jobs if job.run_id in queue.ended]
 
 
@@ -76,7 +77,7 @@ class Queue:
         self.waiting = deque(sorted(jobs, key=lambda job: base_of(job.spec) is not None))
         self.ended: dict[str, Finished] = {}
         self.settings, self.report, self.say = settings, report, say
-        self._said: set[str] = set()
+        self._told: set[str] = set()
 
     def take(self) -> Job | None:
         """Remove and return the next job that no other process holds; None if there is none."""
@@ -84,8 +85,8 @@ class Queue:
             job = self.waiting.popleft()
             if is_held(job.folder):
                 self.waiting.append(job)
-                if job.run_id not in self._said:
-                    self._said.add(job.run_id)
+                if job.run_id not in self._told:
+                    self._told.add(job.run_id)
                     self.say(f"{job.run_id} is in use by {describe_owner(job.folder)}; waiting for it")
             elif job.state == "complete" and (not self.settings.notebook or (job.folder / NOTEBOOK).is_file()):
                 self.end(Finished(job, "complete", "by another process"))
@@ -104,13 +105,13 @@ class Queue:
             self.report(item)
 
 
-def _run_inline(queue: Queue, settings: Settings) -> None:
-    while queue.waiting and settings.time_left() != 0.0:
+def _run_inline(queue: Queue) -> None:
+    while queue.waiting and queue.settings.time_left() != 0.0:
         job = queue.take()
         if job is None:
             time.sleep(TICK if queue.waiting else 0.0)
             continue
-        item = run_job(job, settings)
+        item = run_job(job, queue.settings)
         queue.end(item)
         if item.outcome == "interrupted":
             raise KeyboardInterrupt
@@ -119,15 +120,15 @@ def _run_inline(queue: Queue, settings: Settings) -> None:
 # --- Dask: the driver -------------------------------------------------------------------------------------------------
 
 
-def _run_on_dask(queue: Queue, settings: Settings) -> None:
+def _run_on_dask(queue: Queue) -> None:
     from sarlab.models.training import interrupts_deferred
 
     # Workers take it for the sign that they see the same file system.
     queue.waiting[0].folder.parent.mkdir(parents=True, exist_ok=True)
     with interrupts_deferred() as interrupted:
         try:
-            with _connected(queue.waiting, settings) as client, client.as_current():
-                _drive(client, queue, settings, interrupted)
+            with _connected(queue.waiting, queue.settings) as client, client.as_current():
+                _drive(client, queue, interrupted)
         except Exception:
             if not interrupted():
                 raise
@@ -135,10 +136,11 @@ def _run_on_dask(queue: Queue, settings: Settings) -> None:
             raise KeyboardInterrupt
 
 
-def _drive(client: Client, queue: Queue, settings: Settings, interrupted: Callable[[], bool]) -> None:
+def _drive(client: Client, queue: Queue, interrupted: Callable[[], bool]) -> None:
     """Keep every worker busy until nothing waits, time is over or Ctrl-C was pressed."""
     from distributed import wait
 
+    settings = queue.settings
     running: dict[Future, Job] = {}
 
     def collect() -> None:
@@ -153,21 +155,20 @@ def _drive(client: Client, queue: Queue, settings: Settings, interrupted: Callab
         elif over:
             break
         elif time.monotonic() - alone_since > WORKER_SECONDS:
-            alone_since = time.monotonic()
-            address = client.scheduler.address
+            alone_since, address = time.monotonic(), client.scheduler.address
             queue.say(f"no worker at {address} yet; start some with 'dask worker {address}' (Ctrl-C stops waiting)")
         # one job even without workers, so that clusters that grow on demand begin to
         while not over and len(running) < max(1, workers) and (job := queue.take()):
             key = f"{job.run_id}-{time.time_ns()}"
             running[client.submit(_in_worker, job, settings, key=key, retries=0, pure=False)] = job
-        if not running:
-            if over or not queue.waiting:
-                return
+        if running:
+            with contextlib.suppress(TimeoutError):
+                wait(list(running), timeout=TICK, return_when="FIRST_COMPLETED")
+            collect()
+        elif over or not queue.waiting:
+            return
+        else:
             time.sleep(TICK)
-            continue
-        with contextlib.suppress(TimeoutError):
-            wait(list(running), timeout=TICK, return_when="FIRST_COMPLETED")
-        collect()
     give_up = time.monotonic() + PATIENCE
     while running and time.monotonic() < give_up:
         begun = {key for keys in client.processing().values() for key in keys}
@@ -180,9 +181,9 @@ def _drive(client: Client, queue: Queue, settings: Settings, interrupted: Callab
 def _workers_of(client: Client, settings: Settings) -> int:
     try:
         count = len(client.scheduler_info(n_workers=-1)["workers"])
-        return min(count, settings.workers or count)
     except OSError:
         raise SarlabError(f"the Dask scheduler {settings.scheduler} is gone; repeat the command to resume") from None
+    return min(count, settings.workers or count)
 
 
 def _result(future: Future, job: Job, settings: Settings) -> Finished:
@@ -194,11 +195,11 @@ def _result(future: Future, job: Job, settings: Settings) -> Finished:
     error = future.exception()
     if isinstance(error, ImportError):
         raise SarlabError(f"a worker of {settings.scheduler or 'the local cluster'} cannot import sarlab: {error}")
-    message = str(error)
-    if type(error).__name__ == "KilledWorker":
+    kind, message = type(error).__name__, str(error)
+    if kind == "KilledWorker":
         message = f"its worker was killed {RETRIES + 1} times; is there enough memory?"
-    note_failure(job, failure(type(error).__name__, message))
-    return Finished(job, "failed", f"{type(error).__name__}: {message}")
+    note_failure(job, failure(kind, message))
+    return Finished(job, "failed", f"{kind}: {message}")
 
 
 @contextlib.contextmanager
@@ -270,29 +271,21 @@ def threads_of(jobs: Sequence[Job]) -> int:
 
 
 def _in_worker(job: Job, settings: Settings) -> Finished:  # pragma: no cover - runs in workers
-    """`run_job` on this worker's device, if it sees the same files and computes the same results."""
-    from sarlab.scenes.catalog import load_split
-
-    runs, problem = job.folder.parent, ""
-    if not runs.is_dir():
-        problem = f"this worker does not see {runs}; put the runs on a file system that all machines share"
-    else:
-        try:
-            if run_hash(job.spec, load_split(job.spec.scenes).digest) != job.hash:
-                problem = "this worker has another version of sarlab, or of the scenes, than the sweep"
-        except SarlabError as error:
-            problem = str(error)
-    if problem:
-        return Finished(job, "failed", problem)
-    return run_job(job, replace(settings, device=_own_device(settings.device)))
-
-
-def _own_device(device: str) -> str:  # pragma: no cover - runs in workers
-    """GPU of this worker: the one with its number on a local cluster, the first one that it sees on another."""
+    """`run_job` on a GPU of this worker, if it sees the same files and computes the same results."""
     import torch
     from distributed import get_worker
 
-    if device not in ("auto", "cuda") or not torch.cuda.is_available():
-        return device
-    name = get_worker().name
-    return f"cuda:{name % torch.cuda.device_count()}" if isinstance(name, int) else "cuda"
+    runs, device, name = job.folder.parent, settings.device, get_worker().name
+    if not runs.is_dir():
+        message = f"this worker does not see {runs}; put the runs on a file system that all machines share"
+        return Finished(job, "failed", message)
+    try:
+        if run_hash(job.spec, load_split(job.spec.scenes).digest) != job.hash:
+            message = "this worker has another version of sarlab, or of the scenes, than the sweep"
+            return Finished(job, "failed", message)
+    except SarlabError as error:
+        return Finished(job, "failed", str(error))
+    if device in ("auto", "cuda") and torch.cuda.is_available():
+        # that with its number on a local cluster, the first one that it sees on another
+        device = f"cuda:{name % torch.cuda.device_count()}" if isinstance(name, int) else "cuda"
+    return run_job(job, replace(settings, device=device))
