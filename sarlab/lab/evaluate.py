@@ -21,13 +21,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from sarlab.codec.goals import KINDS, Goal, Search, Trial
+from sarlab.codec.goals import Goal, Search, Trial
 from sarlab.errors import CodecError, ResultsError, SarlabError
 from sarlab.files import write_bytes
 from sarlab.lab.inputs import Clip, Input, Source, load_inputs
 from sarlab.lab.machine import inherited, thread_environment
 from sarlab.lab.results import read_table
-from sarlab.metrics import Scores, described, score
+from sarlab.metrics import described, score
 from sarlab.metrics import metrics as known_metrics
 from sarlab.metrics.rate import bd_table, bits_per_pixel, measured_cr, measured_cr_lossless
 from sarlab.peers import codecs, usable
@@ -143,8 +143,6 @@ def read_rows(path: Path) -> pd.DataFrame:
 
 def parse_targets(kind: str, text: str) -> list[Goal]:
     """Parse ``"0.1,0.5,1"`` or ``"25:40:11"`` (first, last, how many)."""
-    if kind not in KINDS:
-        raise CodecError(f"unknown target '{kind}'; use one of {', '.join(KINDS)}")
     try:
         if ":" in text:
             first, last, count = text.split(":")
@@ -252,53 +250,50 @@ def measure(
         "codec_version": codec.version(), "file": "",
     }  # fmt: skip
     about |= {} if capabilities.trained else {"seen_in_training": "false"}
+    columns = task.metrics
+    if columns is None and item.clean_db is None:
+        columns = [metric.name for metric in described() if not metric.needs_clean]
     search = Search(codec, item.scene, None if np.isnan(item.clip[0]) else {item.name: item.clip})
     for key, goal in task.goals.items():
         row, reason = {**about, "target": goal.kind, "target_value": goal.value}, item.reason
         if not reason:
             try:
                 trial = search.find(goal)
-                row |= _rates(trial, item) | _saved(trial, task, goal)
+                size, lossless = len(trial.data), _lossless_bytes(item)
+                row |= {
+                    "quality": trial.quality, "bytes": size, "bpp": bits_per_pixel(size, row["pixels"]),
+                    "measured_cr": measured_cr(size, row["pixels"], native_bits=row["native_bits"]), "lossless_bytes": lossless,
+                    "measured_cr_lossless": measured_cr_lossless(size, lossless) if lossless else np.nan,
+                    "file": _saved(trial, task, goal),
+                }  # fmt: skip
                 decoded = search.decode(trial).data[0]
-                scores = _scores(item, decoded, task.metrics)
-                row |= further(decoded) if further else {}
-                row |= {**scores, "encode_seconds": trial.encode_seconds, "decode_seconds": trial.decode_seconds}
+                scores = score(item.reference, decoded, columns=columns)
+                row |= {**(further(decoded) if further else {}), **scores}
+                row |= {"encode_seconds": trial.encode_seconds, "decode_seconds": trial.decode_seconds}
                 reason = scores.reason
             except SarlabError as error:
                 reason = str(error)
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
-        row = {**row, "reason": reason}
-        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in row.items()}
-        yield key, {name: float(value) if isinstance(value, float) else value for name, value in plain.items()}
+        row["reason"] = reason
+        yield (
+            key,
+            {
+                name: float(v) if isinstance(v, float) else v.item() if isinstance(v, np.generic) else v
+                for name, v in row.items()
+            },
+        )
 
 
-def _rates(trial: Trial, item: Input) -> dict[str, Any]:
-    size, pixels, lossless = len(trial.data), item.scene.data[0].size, _lossless_bytes(item)
-    return {
-        "quality": trial.quality,
-        "bytes": size,
-        "bpp": bits_per_pixel(size, pixels),
-        "measured_cr": measured_cr(size, pixels, native_bits=item.scene.native_bits),
-        "lossless_bytes": lossless,
-        "measured_cr_lossless": measured_cr_lossless(size, lossless) if lossless else np.nan,
-    }
-
-
-def _saved(trial: Trial, task: Task, goal: Goal) -> dict[str, Any]:
+def _saved(trial: Trial, task: Task, goal: Goal) -> str:
+    """Name of the saved file; empty if files are not kept."""
     if task.folder is None:
-        return {}
+        return ""
     parts = (task.item.scene.name, task.item.name, f"{task.codec}-{goal.kind}-{goal.value:g}")
     name = "/".join(re.sub(r"[^\w.+-]+", "_", part).lstrip(".") or "_" for part in parts)
     name += SUFFIXES[not trial.data.startswith(MAGIC)]
     write_bytes(task.folder / name, trial.data)
-    return {"file": name, "bytes": (task.folder / name).stat().st_size}
-
-
-def _scores(item: Input, decoded_db: np.ndarray, columns: Sequence[str] | None) -> Scores:
-    if columns is None and item.clean_db is None:
-        columns = [metric.name for metric in described() if not metric.needs_clean]
-    return score(item.reference, decoded_db, columns=columns)
+    return name
 
 
 @lru_cache(maxsize=3)
