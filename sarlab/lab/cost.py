@@ -182,12 +182,9 @@ def estimates(runs: Sequence[RunSpec], device: str) -> list[tuple[float, float]]
 
 
 def costs(
-    runs: Sequence[RunSpec],
-    device: str = "auto",
-    *,
-    budget_mb: float | None = None,
+    runs: Sequence[RunSpec], device: str = "auto", *, budget_mb: float | None = None,
     calibration: Callable[[Sequence[RunSpec], str], Speed] | None = calibrate,
-) -> list[dict[str, Any]]:
+) -> list[dict[str, Any]]:  # fmt: skip
     """Cost of every network among `runs`, those that need most memory first.
 
     Each has a short name (``network``), the fields of the model, the number of ``runs`` and of ``parameters``; peaks in MB

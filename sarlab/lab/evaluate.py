@@ -58,20 +58,11 @@ PSNR_TARGETS = "25:40:11"
 
 
 def evaluate(
-    names: Sequence[str],
-    scenes: Sequence[Source],
-    goals: Sequence[Goal] = (),
-    *,
-    quantity: str = "auto",
-    bands: Sequence[str] | None = None,
-    clip: Clip = None,
-    metrics: Sequence[str] | None = None,
-    workers: int = 0,
-    journal: Path | None = None,
-    save_files: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    names: Sequence[str], scenes: Sequence[Source], goals: Sequence[Goal] = (), *, quantity: str = "auto",
+    bands: Sequence[str] | None = None, clip: Clip = None, metrics: Sequence[str] | None = None, workers: int = 0,
+    journal: Path | None = None, save_files: Path | None = None, progress: Callable[[int, int], None] | None = None,
     notes: Callable[[str], None] | None = None,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Measure codecs on scenes.
 
     Parameters
@@ -327,12 +318,9 @@ def codec_table(names: Sequence[str] = ()) -> list[dict[str, Any]]:
 
 
 def bd_rows(
-    rows: pd.DataFrame,
-    *,
-    metrics: Sequence[str] = ("psnr_db",),
-    anchors: Sequence[str] = ANCHORS,
+    rows: pd.DataFrame, *, metrics: Sequence[str] = ("psnr_db",), anchors: Sequence[str] = ANCHORS,
     interval: tuple[float, float] | None = None,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """BD-rate and BD-quality of evaluated codecs against anchors, per band; anchors that are not in the table are skipped.
 
     By the protocol, curves are compared at matched PSNR, so rows at PSNR goals are used if there are any. Otherwise all

@@ -68,14 +68,9 @@ class OutOfTime(SarlabError):
 
 
 def run(
-    spec: RunSpec,
-    folder: str | Path,
-    *,
-    device: str = "auto",
-    progress: Progress | None = None,
-    time_budget: float | None = None,
-    overwrite: bool = False,
-) -> Outcome:
+    spec: RunSpec, folder: str | Path, *, device: str = "auto", progress: Progress | None = None,
+    time_budget: float | None = None, overwrite: bool = False,
+) -> Outcome:  # fmt: skip
     """Run an experiment, or load it if `folder` holds its complete result.
 
     Parameters
@@ -295,14 +290,6 @@ def default_folder(spec: RunSpec) -> Path:
     return root / "runs" / runs.run_id(spec, load_split(spec.scenes).digest)
 
 
-def print_progress(every: float = 15.0) -> Progress:
-    """Progress that prints a line every few seconds to standard error, which publishing drops."""
-    last = time.monotonic()
-
-    def report(step: int, steps: int, loss: float) -> None:
-        nonlocal last
-        if time.monotonic() - last >= every or step == steps:
-            last = time.monotonic()
-            print(f"step {step} of {steps}, loss {loss:.4g}", file=sys.stderr)
-
-    return report
+def print_progress(step: int, steps: int, loss: float) -> None:
+    """Print a line to standard error, which publishing drops."""
+    print(f"step {step} of {steps}, loss {loss:.4g}", file=sys.stderr)

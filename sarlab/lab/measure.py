@@ -56,14 +56,9 @@ class Reconstruction(NamedTuple):
 
 @torch.no_grad()
 def reconstruct(
-    model: Autoencoder,
-    scene: Scene,
-    normalizer: Normalizer,
-    quantizer: Quantizer,
-    device: torch.device,
-    *,
-    tables: LatentTables | None = None,
-) -> Reconstruction:
+    model: Autoencoder, scene: Scene, normalizer: Normalizer, quantizer: Quantizer, device: torch.device,
+    *, tables: LatentTables | None = None,
+) -> Reconstruction:  # fmt: skip
     """Pass a single-band scene in dB through network and quantizer.
 
     Invalid samples enter as the mean of the valid ones and come back as NaN. The reconstruction is that of the stored
@@ -78,13 +73,9 @@ def reconstruct(
     y_hat = quantizer.unpack(packed).to(device)
     x_hat = model.synthesis(y_hat, size=original.shape)
     restored = normalizer.denormalize(x_hat[0, 0].float().cpu().numpy()).astype(np.float32)
-    return Reconstruction(
-        original_db=original,
-        reconstruction_db=np.where(valid, restored, np.nan).astype(np.float32),
-        latent=y_hat[0].float().cpu().numpy(),
-        payload_bytes=len(packed),
-        columns=latent_columns(quantizer, quantized, y, tables, pixels=original.size, native_bits=scene.native_bits),
-    )
+    restored = np.where(valid, restored, np.nan).astype(np.float32)
+    columns = latent_columns(quantizer, quantized, y, tables, pixels=original.size, native_bits=scene.native_bits)
+    return Reconstruction(original, restored, y_hat[0].float().cpu().numpy(), len(packed), columns)
 
 
 def frequencies(quantizer: Quantizer, latents: Iterable[Tensor]) -> LatentTables | None:
@@ -142,15 +133,9 @@ def _defined(statistic: Callable[[np.ndarray], Any], latent: np.ndarray) -> floa
 
 
 def measure(
-    spec: RunSpec,
-    split: Split,
-    model: Autoencoder,
-    quantizer: Quantizer,
-    tables: LatentTables | None,
-    klt: Autoencoder,
-    plain: Quantizer,
-    device: torch.device,
-) -> tuple[pd.DataFrame, Examples]:
+    spec: RunSpec, split: Split, model: Autoencoder, quantizer: Quantizer, tables: LatentTables | None, klt: Autoencoder,
+    plain: Quantizer, device: torch.device,
+) -> tuple[pd.DataFrame, Examples]:  # fmt: skip
     """Rows and examples of all test scenes; scenes that cannot be measured give a row with the reason.
 
     `model`, `quantizer` and `tables` (of `frequencies`) are those of the run. `klt`, the KLT with the same latent, and
@@ -166,8 +151,7 @@ def measure(
             examples[f"{item.scene.name}/{item.name}"] = done.example()
     measured = {row["scene"] for row in rows}
     rows += [{"split": "test", "scene": name, "reason": why} for name, why in split.excluded if name not in measured]
-    described = describe(spec)
-    return pd.DataFrame([{**described, **row} for row in rows]), examples
+    return pd.DataFrame([{**describe(spec), **row} for row in rows]), examples
 
 
 def measure_band(item: Input, done: Reconstruction, klt: Reconstruction) -> dict[str, Any]:

@@ -71,10 +71,8 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = Fals
         for name, table in tables.items():
             write_table(rounded(table), new / "results" / f"{name}.csv")
         write_table(write_images(shown, new / "results" / "images"), new / "results" / "examples.csv")
-        before = [book / name for name in owned(book) if (book / name).is_file()]
-        room = (
-            ALL_BYTES - folder_bytes(new, book / "results", book / "runs") + sum(path.stat().st_size for path in before)
-        )
+        replaced = sum((book / name).stat().st_size for name in owned(book) if (book / name).is_file())
+        room = ALL_BYTES - folder_bytes(new, book / "results", book / "runs") + replaced
         pages = write_pages(shown, new / "runs", room if tracked else math.inf)
         found = [read_manifest(job.folder) for job in complete]
         origin = ("device", "versions", "platform", "processor", "commit")
@@ -211,8 +209,7 @@ def _slug(text: str) -> str:
 
 
 def _distinct(values: Sequence[Any]) -> list[Any]:
-    texts = {json.dumps(value, sort_keys=True) for value in values}
-    return [json.loads(text) for text in sorted(texts)]
+    return [json.loads(text) for text in sorted({json.dumps(value, sort_keys=True) for value in values})]
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
