@@ -42,9 +42,6 @@ CALIBRATION_SECONDS, TIMED_STEPS = 20.0, 3
 _PROBE = "import sarlab.lab.experiment; from sarlab.lab.machine import process_peak_mb; print(process_peak_mb())"
 
 
-# --- memory -----------------------------------------------------------------------------------------------------------
-
-
 @functools.cache
 def process_mb() -> float:
     """Memory in MB of a process that has imported what a run needs, measured by starting one."""
@@ -99,9 +96,6 @@ def largest_batch(spec: RunSpec, split: Split, budget_mb: float, device: torch.d
     data = 4e-6 * COPIES * sum(scene.data.size for scene in split.train)
     left = 1e6 * (budget_mb - fixed - data)
     return complexity.largest_batch(spec.model, spec.train, left, bytes_a_pixel=PIXEL_BYTES[device.type])
-
-
-# --- time -------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -169,9 +163,6 @@ def wall_seconds(seconds: Sequence[float], workers: int) -> float:
     """Duration of jobs of so many seconds, `workers` at a time; NaN if one is unknown."""
     whole = sum(seconds) / max(1, workers)
     return whole if math.isnan(whole) else max([whole, *seconds])
-
-
-# --- a whole plan -----------------------------------------------------------------------------------------------------
 
 
 def estimates(runs: Sequence[RunSpec], device: str) -> list[tuple[float, float]]:

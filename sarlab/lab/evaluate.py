@@ -174,9 +174,6 @@ class Journal:
             stream.write(("" if whole else "\n") + json.dumps({"key": key, "row": row}) + "\n")
 
 
-# --- tasks ------------------------------------------------------------------------------------------------------------
-
-
 class Task(NamedTuple):
     """One codec on one band."""
 
@@ -292,9 +289,6 @@ def _lossless_bytes(item: Input) -> int:
     """Smallest lossless file of the band's integer raster; 0 if no library for it is installed."""
     names = [name for name in LOSSLESS if codecs[name].available().ok]
     return min((len(codecs[name].compress(item.scene, quality=0)) for name in names), default=0)
-
-
-# --- tables -----------------------------------------------------------------------------------------------------------
 
 
 def codec_table(names: Sequence[str] = ()) -> list[dict[str, Any]]:

@@ -212,9 +212,6 @@ def history_frame(history: History) -> pd.DataFrame:
     return joined.sort_values("step", ignore_index=True)
 
 
-# --- the folder of a run ----------------------------------------------------------------------------------------------
-
-
 def save(outcome: Outcome, model: Autoencoder, quantizer: Quantizer, split: Split, about: Mapping[str, Any]) -> None:
     """Write everything, the manifest last: a folder with a manifest is complete; `about` are further keys of it."""
     spec, folder = outcome.spec, outcome.folder
@@ -264,9 +261,6 @@ def load(folder: str | Path) -> Outcome:
 def load_network(folder: str | Path) -> Autoencoder:
     """Load the trained network of a complete run."""
     return load_model(Path(folder) / "weights.safetensors").model
-
-
-# --- the notebook of a run --------------------------------------------------------------------------------------------
 
 
 def specification(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> RunSpec:

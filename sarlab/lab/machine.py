@@ -91,9 +91,6 @@ def inherited(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-# --- check of the installation ----------------------------------------------------------------------------------------
-
-
 class Finding(NamedTuple):
     """One line of the diagnosis: topic, name, state, whether it is all right, and what to do about it if it is not."""
 

@@ -47,9 +47,6 @@ USE_CASES = {
 TOLERANCE = {"psnr_db": 0.02}
 
 
-# --- thresholds -------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Threshold:
     """A limit ``"min"`` or ``"max"`` on the column of one metric."""
@@ -108,9 +105,6 @@ def use_case(name: str) -> tuple[Threshold, ...]:
     if name not in USE_CASES:
         raise ResultsError(f"unknown use case '{name}'; use {', '.join(USE_CASES)}")
     return (Threshold("psnr_db", "min", USE_CASES[name][1]),)
-
-
-# --- points -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,9 +250,6 @@ def _codecs(rows: pd.DataFrame) -> Iterator[Point]:
             command = f"sarlab compress IN.tif OUT.sarl --codec {codec} {option}"
         name = f"{codec} at {SETTING.get(kind, kind + ' {:g}').format(value)}"
         yield Point("codec", codec, name, command, group, group["bpp"])
-
-
-# --- recommendation ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)

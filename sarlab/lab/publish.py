@@ -154,9 +154,6 @@ def _install(new: Path, book: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     return manifest
 
 
-# --- tables and pictures ----------------------------------------------------------------------------------------------
-
-
 def collect(plan: Plan, jobs: Sequence[Job]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows and validated histories of complete runs, in the order of the plan."""
     experiment_of = {plan.runs[i]: label for label, positions in reversed(list(plan.labels.items())) for i in positions}
@@ -210,9 +207,6 @@ def _slug(text: str) -> str:
 
 def _distinct(values: Sequence[Any]) -> list[Any]:
     return [json.loads(text) for text in sorted({json.dumps(value, sort_keys=True) for value in values})]
-
-
-# --- pages ------------------------------------------------------------------------------------------------------------
 
 
 def write_pages(jobs: Sequence[Job], folder: Path, room: float = math.inf) -> int:
@@ -281,9 +275,6 @@ def clean_notebook(notebook: dict[str, Any], *, title: str, root: Path) -> dict[
         cells.append(cell)
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return {**notebook, "cells": cells, "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}}}
-
-
-# --- HTML -------------------------------------------------------------------------------------------------------------
 
 
 def stage(out: Path) -> Path:

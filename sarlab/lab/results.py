@@ -113,9 +113,6 @@ def order_columns(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[known + [column for column in frame if column not in RUN_COLUMNS]]
 
 
-# --- manifests --------------------------------------------------------------------------------------------------------
-
-
 def read_record(path: Path) -> dict[str, Any]:
     """Content of a JSON file; empty if it is missing, unreadable or no object."""
     try:
@@ -166,9 +163,6 @@ def commit() -> str | None:
 def now() -> str:
     """Date and time in UTC, to the second."""
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-# --- the tables of a book ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

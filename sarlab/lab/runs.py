@@ -49,9 +49,6 @@ LOCK_SECONDS = 0.2
 STATES = ("complete", "running", "failed", "damaged", "interrupted", "waiting")
 
 
-# --- identity ---------------------------------------------------------------------------------------------------------
-
-
 def run_hash(spec: RunSpec, data_digest: str) -> str:
     """Content hash of a run; `data_digest` is that of the scenes (`Split.digest`), whose path does not count."""
     described = {**spec.to_dict(), "scenes": data_digest}
@@ -89,9 +86,6 @@ def distinctions(specs: Sequence[RunSpec]) -> list[str]:
     return texts
 
 
-# --- shared trainings -------------------------------------------------------------------------------------------------
-
-
 def base_of(spec: RunSpec) -> RunSpec | None:
     """The run whose weights a run takes over without training; None for runs that train their own."""
     if spec.model.architecture == "klt":
@@ -118,9 +112,6 @@ def steps_of(spec: RunSpec) -> int:
     if spec.model.architecture == "klt":
         return 0
     return max(1, spec.train.steps // FINE_TUNING) if start_of(spec) is not None else spec.train.steps
-
-
-# --- jobs and locks ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -201,9 +192,6 @@ def describe_owner(folder: Path) -> str:
     process, machine = owner_of(folder) or (None, platform.node())
     known = f"process {process}" if process else "an unknown process"
     return known + ("" if machine == platform.node() else f" on {machine}")
-
-
-# --- states -----------------------------------------------------------------------------------------------------------
 
 
 def damage_of(folder: Path) -> str:

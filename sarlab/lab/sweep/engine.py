@@ -117,9 +117,6 @@ def _run_inline(queue: Queue) -> None:
             raise KeyboardInterrupt
 
 
-# --- Dask: the driver -------------------------------------------------------------------------------------------------
-
-
 def _run_on_dask(queue: Queue) -> None:
     from sarlab.models.training import interrupts_deferred
 
@@ -265,9 +262,6 @@ def gpu_count(device: str) -> int:
 def threads_of(jobs: Sequence[Job]) -> int:
     """Threads of the job that has most."""
     return max((job.spec.train.threads for job in jobs), default=1)
-
-
-# --- Dask: in the workers ---------------------------------------------------------------------------------------------
 
 
 def _in_worker(job: Job, settings: Settings) -> Finished:  # pragma: no cover - runs in workers
