@@ -1,7 +1,7 @@
 """Bands to measure: single bands of scenes in dB with their clip range, from splits, files, folders and catalog names."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -133,19 +133,12 @@ def load_inputs(
 
 def split_inputs(split: Split, roles: Iterable[str] = ("test", "independent"), clip: Clip = None) -> list[Input]:
     """Bands of the scenes in some roles of a split; those that are excluded have a reason."""
-    known = reference_normalizers()
-    embedded = all(known.get(band) == normalizer for band, normalizer in split.normalizers.items())
     items = []
     for role, scene in split.roles():
-        clean = split.clean.get(scene.name)
+        reason, clean = split.reason(scene.name), split.clean.get(scene.name)
         for item in _bands(scene, split.normalizers, clip) if role in roles else ():
-            items.append(
-                replace(
-                    item, split=role, clip_source=item.clip_source or ("embedded" if embedded else "source"),
-                    reason=item.reason or split.reason(scene.name),
-                    clean_db=None if clean is None else clean.band(item.name).data[0],
-                )
-            )  # fmt: skip
+            clean_db = None if clean is None else clean.band(item.name).data[0]
+            items.append(replace(item, split=role, reason=item.reason or reason, clean_db=clean_db))
     return items
 
 
@@ -187,28 +180,24 @@ def _of_path(path: Path, quantity: str, clip: Clip) -> list[Input]:
 
 
 def _of_scenes(scenes: Iterable[Scene], clip: Clip) -> list[Input]:
-    scenes, known = sorted(scenes, key=lambda scene: scene.name), reference_normalizers()
+    scenes = sorted(scenes, key=lambda scene: scene.name)
     usable = [to_db(scene) for scene in scenes if scene.valid.any()]
-    chosen = choose_normalizers(usable, known)[0] if usable else {}
-    items = []
-    for item in (item for scene in scenes for item in _bands(scene, chosen, clip)):
-        if not item.clip_source and not np.isnan(item.clip[0]):
-            embedded = item.name in known and Normalizer(*item.clip) == known[item.name]
-            item = replace(item, clip_source="embedded" if embedded else "source")
-        items.append(item)
-    return items
+    chosen = choose_normalizers(usable, reference_normalizers())[0] if usable else {}
+    return [item for scene in scenes for item in _bands(scene, chosen, clip)]
 
 
-def _bands(scene: Scene, normalizers: Mapping[str, Normalizer], clip: Clip) -> Iterable[Input]:
+def _bands(scene: Scene, normalizers: Mapping[str, Normalizer], clip: Clip) -> Iterator[Input]:
     """Bands of a scene with the range that the user stated, or that of the normalizers."""
+    known = reference_normalizers()
     for index, name in enumerate(scene.bands):
         single = scene.band(index)
         item = Input(single, reason="" if single.valid.any() else "every sample is nodata or NaN")
         stated = clip.get(name) if isinstance(clip, Mapping) else clip
         # An empty scene has the convention of its polarization too.
-        normalizer = normalizers.get(name) or reference_normalizers().get(name)
+        normalizer = normalizers.get(name) or known.get(name)
         if stated is not None:
             item = replace(item, clip=(float(stated[0]), float(stated[1])), clip_source="user")
         elif normalizer is not None:
-            item = replace(item, clip=(normalizer.low, normalizer.high))
+            source = "embedded" if normalizer == known.get(name) else "source"
+            item = replace(item, clip=(normalizer.low, normalizer.high), clip_source=source)
         yield item

@@ -101,9 +101,7 @@ def parse_threshold(text: str, side: str, columns: Collection[str]) -> Threshold
 
 
 def use_case(name: str) -> tuple[Threshold, ...]:
-    """Thresholds of one of the guide's use cases."""
-    if name not in USE_CASES:
-        raise ResultsError(f"unknown use case '{name}'; use {', '.join(USE_CASES)}")
+    """Thresholds of one of `USE_CASES`."""
     return (Threshold("psnr_db", "min", USE_CASES[name][1]),)
 
 
@@ -140,9 +138,8 @@ class Point:
 
     def mean(self, metric: str) -> float:
         """Mean over acquisitions and bands."""
-        if metric not in self.rows:
-            return float("nan")
-        return float(self.rows.groupby("acquisition")[metric].mean().mean())
+        known = metric in self.rows
+        return float(self.rows.groupby("acquisition")[metric].mean().mean()) if known else float("nan")
 
     def lost(self) -> dict[str, float]:
         """Losses in the words and units of `LOST`; those that were not measured are skipped."""
@@ -187,11 +184,6 @@ class Point:
         return len(missed), sum(share if np.isfinite(share) else 1.0 for share in shares)
 
     @property
-    def pictures(self) -> int:
-        """Number of bands of scenes that it was measured on."""
-        return len(self.rows[["scene", "band"]].drop_duplicates())
-
-    @property
     def certain(self) -> str:
         """Source of the confidence, in words."""
         scenes, acquisitions = self.rows["scene"].nunique(), self.rows["acquisition"].nunique()
@@ -212,8 +204,9 @@ def operating_points(runs: pd.DataFrame, codecs: pd.DataFrame, *, simulated: boo
 
 def whole(points: Sequence[Point]) -> list[Point]:
     """Points that were measured on every scene and band that others of their kind were, so that they compare."""
-    most = {kind: max(p.pictures for p in points if p.kind == kind) for kind in {p.kind for p in points}}
-    return [point for point in points if point.pictures == most[point.kind]]
+    bands = [len(point.rows[["scene", "band"]].drop_duplicates()) for point in points]
+    most = dict(sorted((point.kind, count) for point, count in zip(points, bands, strict=True)))
+    return [point for point, count in zip(points, bands, strict=True) if count == most[point.kind]]
 
 
 def _kept(rows: pd.DataFrame, simulated: bool) -> pd.DataFrame:
@@ -273,10 +266,9 @@ class Recommendation:
             return ""
         ends = [point.rows[["target", "target_value"]].iloc[0] for point in (self.further, self.chosen)]
         (kind, first), (other, last) = ends
-        if kind != other:
-            return ""
         option = f"--{kind.replace('_', '-')} {first:g}:{last:g}:6"
-        return f"sarlab evaluate --scenes IN.tif --codecs {self.chosen.series} {option} --out finer.csv"
+        command = f"sarlab evaluate --scenes IN.tif --codecs {self.chosen.series} {option} --out finer.csv"
+        return command if kind == other else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
