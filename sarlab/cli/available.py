@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from itertools import groupby
 from typing import Any
 
 from sarlab._version import __version__
@@ -150,7 +149,6 @@ def add_fetch(parser: argparse.ArgumentParser) -> None:
     from sarlab.scenes.catalog import downloads
 
     parser.add_argument("names", nargs="+", metavar="NAME", help=f"{', '.join(downloads())}, or all")
-    parser.add_argument("--quiet", action="store_true", help="show no progress")
 
 
 def run_fetch(args: argparse.Namespace) -> int:
@@ -163,7 +161,7 @@ def run_fetch(args: argparse.Namespace) -> int:
     failed = 0
     for entry, file in [(known[name], file) for name in names for file in known[name].files]:
         try:
-            print(entry.fetch(file, progress=not args.quiet and sys.stderr.isatty()))
+            print(entry.fetch(file, progress=sys.stderr.isatty()))
         except NoNetworkError:
             raise
         except SceneError as error:  # the other files may still be there
@@ -197,14 +195,9 @@ def add_doctor(parser: argparse.ArgumentParser) -> None:
 def run_doctor(args: argparse.Namespace) -> int:
     from sarlab.lab.machine import diagnose
 
-    found = diagnose()
-    wrong = [finding.name for finding in found if not finding.ok]
-    lines = [f"sarlab {__version__}"]
-    for topic, findings in groupby(found, lambda finding: finding.topic):
-        lines += ["", topic]
-        for finding in findings:
-            lines.append(f"  {'·' if finding.ok else '✗'} {finding.name:18} {finding.state}")
-            lines += [f"      {finding.advice}"] if finding.advice else []
-    lines += ["", f"see above: {', '.join(wrong)}" if wrong else "all is well"]
-    options.show(args, {"sarlab": __version__, "findings": [finding._asdict() for finding in found]}, "\n".join(lines))
+    rows = [finding._asdict() for finding in diagnose()]
+    wrong = [row["name"] for row in rows if not row["ok"]]
+    lines = [f"sarlab {__version__}", "", options.table(rows, "topic", "name", "state", "advice"), ""]
+    lines.append(f"wrong: {', '.join(wrong)}" if wrong else "all is well")
+    options.show(args, {"sarlab": __version__, "findings": rows}, "\n".join(lines))
     return int(bool(wrong))

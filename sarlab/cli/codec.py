@@ -13,9 +13,8 @@ EXAMPLES = {
   sarlab compress scene.tif scene.sarl --bpp 0.5                   half a bit per pixel and band, within 3 %
   sarlab compress slc.tif slc.sarl --quantity complex --psnr 32    the intensity of a complex product
 
-IN is a GeoTIFF, COG, ENVI or .npy file of any size. Nodata, NaN, coordinate system, transform, band names and tags are
-kept exactly. Quality is the PSNR of the quantizer alone in dB: 19 gives a small file, 28 is usual, at 40 losses are
-hardly visible.
+IN is a GeoTIFF, COG, ENVI or .npy file of any size. Georeference, nodata, band names and tags are kept exactly. Quality
+is the PSNR of the quantizer alone in dB: 19 gives a small file, 28 is usual, at 40 losses are hardly visible.
 """,
     "decompress": """\
   sarlab decompress scene.sarl scene.tif
@@ -102,8 +101,8 @@ def _check_different(args: argparse.Namespace) -> None:
 
 
 def add_info(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", type=Path, help="a .sarl file")
     options.add(parser, "--json")
+    parser.add_argument("file", metavar="FILE", type=Path, help="a .sarl file")
 
 
 def run_info(args: argparse.Namespace) -> int:

@@ -21,18 +21,17 @@ EXAMPLES = {
   sarlab evaluate --codecs jpeg2000,hevc12 --scenes chips/ --quantity db --psnr 25:40:11 --out rows.csv
   sarlab evaluate bd rows.csv --metric ssim --anchor jpeg2000    BD-rates of an existing table
 
-Values are lists (0.1,0.5,1) or first:last:how many (25:40:11); without any, each codec has its own grid of qualities from
-0.05 to 4 bpp. A PSNR is met within 0.02 dB, a rate within 1 %, by codecs whose scale has steps (AVIF, WebP, ZFP) as
-nearly as a step allows; a largest error is never exceeded. Finished rows are kept in a journal next to the output: the
-same command again computes only what is missing.
+Values are lists (0.1,0.5,1) or first:last:how many (25:40:11). The default is each codec's own grid of qualities, from
+0.05 to 4 bpp. A PSNR is met within 0.02 dB and a rate within 1 %, if the scale of the codec allows it; a largest error is
+never exceeded. A journal next to the output keeps finished rows: repeat the command to compute what is missing.
 """,
     "recommend": """\
   sarlab recommend --rows rows.csv --min psnr=30 --min epi_roa=0.9 --max bias_db=0.1 --max rmse_8x8_db=0.3
 
 Any column of the tables can have a threshold; if 0 is perfect, --max limits the magnitude. A threshold is met if the
 unfavorable end of the 95 % interval over acquisitions meets it on every band; with fewer than five acquisitions, if every
-scene does. A PSNR may be 0.02 dB lower, the precision of files made for one. Without --rows, the tables of the last report
-(_build/book) are read, or else the published ones. The exit status is 2 if nothing meets the thresholds.
+scene does (a PSNR within 0.02 dB). Without --rows, the tables of the last report (_build/book) are read, or else the
+published ones. The exit status is 2 if nothing meets the thresholds.
 """,
 }
 #: Columns of the printed summary besides codec, setting, band and number of scenes.

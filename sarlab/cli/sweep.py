@@ -33,14 +33,14 @@ left alone until --retry-failed. Exit status: 0, 1 if a run failed, 3 if the tim
     "status": """\
   sarlab status quick               the runs of a plan; without a plan every run below runs/
 
-States: complete; running; failed ('sarlab sweep PLAN --retry-failed' runs it again); damaged (a file of the results is
-missing or cut off; the next sweep repairs it); interrupted (the next sweep continues from its checkpoint); waiting.
+States: complete; running; failed (--retry-failed runs it again); damaged (a file of the results is missing or cut off;
+the next sweep repairs it); interrupted (the next sweep continues from its checkpoint); waiting.
 """,
     "cost": """\
   sarlab cost quick --memory 2000   every network of the plan, and the largest batch that fits into 2000 MB
 
-Memory is computed from shapes. Time comes from a few timed steps of each kind of network. It is that of all runs one after
-the other; 'sarlab sweep PLAN --dry-run' estimates the wall time of several at once.
+Memory is computed from shapes, time from a few timed steps of each kind of network. 'sarlab sweep PLAN --dry-run'
+estimates the wall time of several runs at once.
 """,
     "report": """\
   sarlab report                     the runs of the quick plan below runs/ → _build/html/index.html
@@ -128,8 +128,7 @@ def run_sweep(args: argparse.Namespace) -> int:
         return 0
     if todo or not all(study.manifest for study in studies):
         check_writable(args.runs)
-    ended: list[Finished] = []
-    start = time.monotonic()
+    ended, start = list[Finished](), time.monotonic()
     with tqdm(total=len(todo), unit="run", file=sys.stdout, disable=None if todo else True, leave=False) as bar:
 
         def say(text: str) -> None:

@@ -101,7 +101,7 @@ def test_fetch_goes_on_after_a_file_that_has_moved(monkeypatch, capsys):
         return self.folder / file.filename
 
     monkeypatch.setattr(DownloadEntry, "fetch", fake)
-    assert main(["fetch", "sen1floods11", "--quiet"]) == 1
+    assert main(["fetch", "sen1floods11"]) == 1
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 6
     assert "2 of the files could not be downloaded" in err
