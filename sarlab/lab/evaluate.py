@@ -63,29 +63,12 @@ def evaluate(
     journal: Path | None = None, save_files: Path | None = None, progress: Callable[[int, int], None] | None = None,
     notes: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
-    """Measure codecs on scenes.
+    """Measure codecs on scenes: one row per codec, goal, scene and band.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Codecs.
-    scenes, quantity, bands, clip
-        See `load_inputs`.
-    goals : sequence of Goal
-        Default: each codec's own grid of qualities.
-    metrics : sequence of str, optional
-        Only these metric columns.
-    workers : int
-        Processes; 0 for one per core, 1 for only this one.
-    journal, save_files : Path, optional
-        File of finished rows; folder for the compressed files.
-    progress, notes : callable, optional
-        Called with (finished rows, all rows); with remarks on the scenes.
-
-    Returns
-    -------
-    DataFrame
-        One row per codec, goal, scene and band. A figure without a value is NaN, with the reason in ``reason``.
+    The default of `goals` is each codec's own grid of qualities. `scenes`, `quantity`, `bands` and `clip` are those of
+    `load_inputs`; `metrics` are the only metric columns to compute; 0 `workers` are one per core. Rows in the `journal` are
+    not measured again. The folder `save_files` keeps the compressed files. `progress` is called with (finished rows, all
+    rows), `notes` with remarks on the scenes. A figure without a value is NaN, with the reason in ``reason``.
     """
     for name in names:
         usable(name)
@@ -166,24 +149,19 @@ class Journal:
     def add(self, key: str, row: dict[str, Any]) -> None:
         """Keep a row; it is on disk before this returns."""
         self.rows[key] = row
-        if self.path is None:
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        whole = not self.path.exists() or self.path.read_bytes()[-1:] in (b"", b"\n")
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(("" if whole else "\n") + json.dumps({"key": key, "row": row}) + "\n")
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as stream:  # after a line that may have been cut off
+                stream.write("\n" + json.dumps({"key": key, "row": row}) + "\n")
 
 
 class Task(NamedTuple):
-    """One codec on one band."""
+    """One codec on one band: goals by the keys of their rows, metric columns (None: all), folder for files (None: none)."""
 
     codec: str
     item: Input
-    #: Goals by the keys of their rows.
     goals: Mapping[str, Goal]
-    #: Metric columns; None for all.
     metrics: Sequence[str] | None = None
-    #: Folder for the files; None to keep none.
     folder: Path | None = None
 
 

@@ -73,19 +73,9 @@ def run(
 ) -> Outcome:  # fmt: skip
     """Run an experiment, or load it if `folder` holds its complete result.
 
-    Parameters
-    ----------
-    spec : RunSpec
-    folder : path
-        Folder of this run. A checkpoint found there is resumed.
-    device : str
-        ``"auto"`` (CUDA if available), ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
-    progress : callable, optional
-        Called with (step, steps, loss).
-    time_budget : float, optional
-        Seconds after which training stops with a checkpoint and `OutOfTime` is raised.
-    overwrite : bool
-        Replace the finished result of another experiment in `folder`, instead of raising `ResultsError`.
+    A checkpoint in the folder is resumed. `progress` is called with (step, steps, loss). After `time_budget` seconds the
+    training stops with a checkpoint and `OutOfTime`. The finished result of another experiment is a `ResultsError`, unless
+    `overwrite` replaces it; a run that another process has is `Busy`.
     """
     folder, split = Path(folder), load_split(spec.scenes)
     digest = runs.run_hash(spec, split.digest)

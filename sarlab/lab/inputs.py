@@ -106,15 +106,8 @@ def load_inputs(
 ) -> list[Input]:
     """Load the bands of all sources; of splits and sources of the catalog, those of the test and independent scenes.
 
-    Parameters
-    ----------
-    quantity : str
-        Quantity of the samples in files.
-    bands : sequence of str, optional
-        Only these.
-    clip : (low, high), or mapping of band to (low, high), optional
-        In dB. Default: the range of the embedded training scenes for calibrated VV and VH, else the 0.1 and 99.9
-        percentiles of the source.
+    `quantity` is that of the samples in files. The default of `clip`, in dB, is the range of the embedded training scenes
+    for calibrated VV and VH, else the 0.1 and 99.9 percentiles of the source.
     """
     found = [item for source in sources for item in _of_source(source, quantity, clip)]
     if bands is not None:

@@ -117,27 +117,24 @@ def check_machine() -> list[Finding]:
     version, memory = platform.python_version(), psutil.virtual_memory().total / 1e9
     supported, enough = (3, 11) <= sys.version_info[:2] <= (3, 13), memory >= MEMORY_GB
     advice = "" if enough else f"the quick plan takes up to {MEMORY_GB:g} GB; run it with --workers 1"
-    return [
+    found = [
         Finding("machine", "Python", version, supported, "" if supported else "use Python 3.11 to 3.13"),
         Finding("machine", "processor", f"{processor()}, {cores()} cores"),
         Finding("machine", "memory", f"{memory:.1f} GB", enough, advice),
-        Finding("machine", "GPU", *check_gpu()),
     ]
-
-
-def check_gpu() -> tuple[str, bool, str]:
-    """CUDA as PyTorch sees it: state, whether it is all right, advice."""
-    try:
+    state, advice = "unknown without torch", ""
+    with contextlib.suppress(ImportError):
         import torch
-    except ImportError:
-        return "unknown without torch", True, ""
-    if torch.cuda.is_available():
-        free, total = (size / 1e9 for size in torch.cuda.mem_get_info(0))
-        return f"{torch.cuda.get_device_name(0)}, {free:.1f} of {total:.1f} GB free", True, ""
-    if torch.version.cuda is None:
-        return "not used: this torch is a build for CPUs; only the plan 'full' needs a GPU", True, ""
-    advice = f"install a driver for CUDA {torch.version.cuda}; 'nvidia-smi' shows the present one"
-    return f"none found, though torch is built for CUDA {torch.version.cuda}", True, advice
+
+        if torch.cuda.is_available():
+            free, total = (size / 1e9 for size in torch.cuda.mem_get_info(0))
+            state = f"{torch.cuda.get_device_name(0)}, {free:.1f} of {total:.1f} GB free"
+        elif torch.version.cuda is None:
+            state = "not used: this torch is a build for CPUs; only the plan 'full' needs a GPU"
+        else:
+            state = f"none found, though torch is built for CUDA {torch.version.cuda}"
+            advice = f"install a driver for CUDA {torch.version.cuda}; 'nvidia-smi' shows the present one"
+    return [*found, Finding("machine", "GPU", state, True, advice)]
 
 
 def check_packages() -> list[Finding]:

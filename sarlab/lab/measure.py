@@ -88,14 +88,7 @@ def latent_columns(
 ) -> dict[str, float]:
     """Columns ``coded_*``, ``ideal_bpp``, ``latent_*`` and others of one scene and band.
 
-    Parameters
-    ----------
-    y : Tensor, shape (1, C, h, w)
-        The latent before quantization.
-    tables : LatentTables or None
-        From `frequencies`; without them most columns are missing.
-    native_bits : int
-        Of a sample of the product.
+    `y` is the latent before quantization, (1, C, h, w); without `tables` (from `frequencies`) most columns are missing.
     """
     latent = y.float().cpu().numpy()
     row = {

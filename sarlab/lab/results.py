@@ -133,9 +133,8 @@ def environment() -> dict[str, Any]:
     for package in ("sarlab", "torch", "numpy", "scipy", "pandas", "scikit-image"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
-    system = f"{platform.system()} {platform.machine()}"
-    about = {"platform": system, "processor": processor(), "cores": os.cpu_count(), "commit": commit()}
-    return {"versions": versions, **about}
+    about = {"platform": f"{platform.system()} {platform.machine()}", "processor": processor(), "cores": os.cpu_count()}
+    return {"versions": versions, **about, "commit": commit()}
 
 
 @functools.cache

@@ -19,7 +19,7 @@ import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 
@@ -32,19 +32,14 @@ from sarlab.scenes.catalog import load_split
 from sarlab.scenes.splits import Split
 from sarlab.specs import SceneSpec, content_hash
 
-J = TypeVar("J")
-R = TypeVar("R")
-
 
 @dataclass(frozen=True)
 class Context:
-    """Input of a study."""
+    """Input of a study: scenes, processes it may use, and a folder for journals of long studies, so that they resume."""
 
     scenes: SceneSpec
     split: Split
-    #: Processes it may use.
     workers: int
-    #: For journals of long studies, so that they resume.
     folder: Path
 
 
@@ -123,7 +118,7 @@ def study_jobs(names: Sequence[str], scenes: SceneSpec, runs: Path) -> list[Stud
     return [StudyJob(name, scenes, content_hash(name, digest, find_study(name).version), root) for name in names]
 
 
-def alone(work: Callable[[J], R], job: J) -> R:
+def alone(work: Callable[[Any], Any], job: Any) -> Any:
     """Result of `work` in a process of its own, whose peak memory is that of this job."""
     with Workers(2) as pool:
         return next(iter(pool.map(work, [job])))

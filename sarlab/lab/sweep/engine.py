@@ -45,16 +45,8 @@ def execute(
 ) -> list[Finished]:
     """Carry out `jobs`; `report` is called as each ends, `say` with messages about what is waited for.
 
-    Returns how they ended, in the order of `jobs`, without those for which no time was left.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        On Ctrl-C, after running jobs have written their checkpoints.
-    DiskError
-        If nothing can be written any more.
-    SarlabError
-        If the scheduler does not answer, or its workers cannot import this package.
+    Returns how they ended, in the order of `jobs`, without those for which no time was left. On Ctrl-C running jobs write
+    their checkpoints before `KeyboardInterrupt` is raised. A `DiskError` means that nothing can be written any more.
     """
     if settings.engine not in ENGINES:
         raise PlanError(f"unknown engine '{settings.engine}'; use one of {', '.join(ENGINES)}")
