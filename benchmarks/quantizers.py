@@ -204,7 +204,9 @@ def one_step(
         points.append((coded, max(loss_of(quantizer.rounded), 1e-6)))
     x, loss = np.array(points).T
     if not x[0] <= BUDGET <= x[-1]:
-        raise SystemExit(f"one step: {BUDGET} bits per value are not between the {x[0]:.2f} and {x[-1]:.2f} of its grids")
+        raise SystemExit(
+            f"one step: {BUDGET} bits per value are not between the {x[0]:.2f} and {x[-1]:.2f} of its grids"
+        )
     return float(np.exp(np.interp(BUDGET, x, np.log(loss))))
 
 
