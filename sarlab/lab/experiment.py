@@ -84,10 +84,8 @@ def run(
     if runs.is_complete(folder) and not overwrite:
         other = load(folder)
         own, theirs = (f" ({text})" if text else "" for text in runs.distinctions([spec, other.spec]))
-        raise ResultsError(
-            f"{folder} holds the finished run {other.run_id}{theirs}, not {runs.run_id(spec, split.digest)}{own}; "
-            "choose another folder, or pass overwrite=True to replace it"
-        )
+        message = f"{folder} holds the finished run {other.run_id}{theirs}, not {runs.run_id(spec, split.digest)}{own}"
+        raise ResultsError(f"{message}; choose another folder, or pass overwrite=True to replace it")
     with runs.hold(folder), cpu_threads(spec.train.threads):
         if runs.is_complete(folder, digest):  # by another process, just now
             return load(folder)
@@ -147,10 +145,7 @@ def fit(
     spec: RunSpec, model: Autoencoder, quantizer: Quantizer, data: TrainingData, folder: Path, device: torch.device,
     *, progress: Progress | None, time_budget: float | None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:  # fmt: skip
-    """Train in place, with the quantizer or random tails after the analysis if the specification asks for them.
-
-    Returns the history and the columns `TRAINING_COSTS`.
-    """
+    """Train in place, with quantizer or random tails if the specification asks for them: history and `TRAINING_COSTS`."""
     linear, seen = spec.model.architecture == "klt", spec.quantizer.training
     hook: LatentHook | None = None if linear or seen == "none" else quantizer
     if spec.train.curve == "nested" and not linear:
@@ -254,11 +249,7 @@ def load_network(folder: str | Path) -> Autoencoder:
 
 
 def specification(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> RunSpec:
-    """Lay the parameters that a notebook was given over its defaults, key by key; unknown keys are errors.
-
-    Both have the tables ``scenes``, ``model``, ``quantizer`` and ``train`` and the number ``seed``. A given table may
-    name some keys only: the others keep their defaults.
-    """
+    """Lay the parameters that a notebook was given over its defaults, key by key within each table."""
     laid = {
         name: {**default, **given[name]} if isinstance(given[name], Mapping) else given[name]
         for name, default in defaults.items()

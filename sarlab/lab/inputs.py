@@ -28,21 +28,20 @@ Source = str | Path | Scene | Split
 
 @dataclass(frozen=True, eq=False)
 class Input:
-    """One band to measure codecs and networks on; two are equal if their samples, metadata and clip range are."""
+    """One band to measure codecs and networks on; two are equal if their samples, metadata and clip range are.
 
-    #: Single band, in the quantity it was read in.
+    The clip range in dB comes from the ``"embedded"`` training scenes, the ``"source"`` (its own percentiles) or the
+    ``"user"``. A `reason` says why there will be no figures, a `note` that only the middle of a huge scene is used.
+    """
+
     scene: Scene
-    #: In dB, of PSNR and of everything else that clips; NaN if unknown.
     clip: tuple[float, float] = (np.nan, np.nan)
-    #: Origin of the range: "embedded", "source" (the scenes' own percentiles) or "user".
     clip_source: str = ""
-    #: Role in a split: "test", "independent" …; empty for files.
+    #: Role in a split; empty for files.
     split: str = ""
     #: Speckle-free scene in dB, if known.
     clean_db: np.ndarray | None = None
-    #: Why there will be no figures; empty if there will be.
     reason: str = ""
-    #: Remark for people, such as that only the middle of a huge scene is used.
     note: str = ""
 
     @property
@@ -111,11 +110,10 @@ def load_inputs(
     """
     found = [item for source in sources for item in _of_source(source, quantity, clip)]
     if bands is not None:
-        kept = [item for item in found if not item.name or item.name in bands]
-        if not kept:
-            known = sorted({item.name for item in found})
+        known = sorted({item.name for item in found})
+        found = [item for item in found if not item.name or item.name in bands]
+        if not found:
             raise SceneError(f"no scene has a band {' or '.join(bands)}; there are {', '.join(known)}")
-        found = kept
     seen: dict[tuple[str, str], Input] = {}
     for item in found:
         key = (item.scene.name, item.name)

@@ -6,6 +6,7 @@ training scenes, it costs about its entropy. For the first a full histogram is g
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -188,10 +189,9 @@ def throughput(model: Autoencoder, device: torch.device, *, side: int = 512, rep
 
 def seconds_of(call: Callable[[], Any], device: torch.device) -> float:
     """Seconds of a call, until the device has finished."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    wait = partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
+    wait()
     start = time.perf_counter()
     call()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    wait()
     return time.perf_counter() - start

@@ -194,10 +194,7 @@ class Point:
 
 
 def operating_points(runs: pd.DataFrame, codecs: pd.DataFrame, *, simulated: bool = False) -> list[Point]:
-    """Points of the rows of runs and of ``sarlab evaluate``, highest compression first.
-
-    Simulated and recorded scenes never mix: `simulated` selects.
-    """
+    """Points of the rows of runs and of ``sarlab evaluate``, highest compression first, on recorded or simulated scenes."""
     points = [*_networks(_kept(runs, simulated)), *_codecs(_kept(codecs, simulated))]
     return sorted(points, key=lambda point: (-point.cr, point.name))
 
@@ -300,8 +297,7 @@ def recommend(points: Sequence[Point], thresholds: Sequence[Threshold]) -> Recom
     """Choose the point of highest measured ratio that meets all thresholds with confidence, among those of `whole`."""
     if not points:
         raise ResultsError(
-            "no measured operating points; run 'sarlab sweep quick' and 'sarlab report' first, or give --rows of "
-            "'sarlab evaluate'"
+            "no measured operating points; run 'sarlab report' first, or give --rows of 'sarlab evaluate'"
         )
     points = whole(points)
     passing = [point for point in points if not point.missed(thresholds)]

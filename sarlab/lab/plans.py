@@ -80,10 +80,8 @@ def read_plan(path: Path) -> dict[str, Any]:
     other = values.pop("extends", None)
     if other is None:
         return values
-    if not isinstance(other, str):
-        raise PlanError(f"plan {path.name}: 'extends' must be the name of a plan, not {other!r}")
     sibling = path.with_name(f"{other}.toml")
-    base = parse_plan(sibling if sibling.is_file() else find_plan(other))
+    base = parse_plan(sibling if sibling.is_file() else find_plan(f"{other}"))
     if "extends" in base:
         raise PlanError(f"plan {path.name}: '{other}' extends a plan itself; extend that one")
     both = [part for part in _PARTS if part in base and part in values]

@@ -91,9 +91,7 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = Fals
 def check_book(book: Path) -> None:
     """Refuse a folder that is no book of sarlab."""
     if not (book / "_toc.yml").is_file() or not (book / "chapters" / "runs.md").is_file():
-        raise ResultsError(
-            f"{book} is not a book of sarlab (no _toc.yml and chapters/runs.md); name the folder 'book' of a checkout"
-        )
+        raise ResultsError(f"{book} is not a book of sarlab; name the folder 'book' of a checkout")
 
 
 def check_complete(plan: str, jobs: Sequence[Job], studies: Sequence[StudyJob]) -> None:
@@ -101,11 +99,11 @@ def check_complete(plan: str, jobs: Sequence[Job], studies: Sequence[StudyJob]) 
     gaps = [f"{job.run_id} ({job.state})" for job in jobs if job.state != "complete"]
     gaps += [f"study {study.name} (waiting)" for study in studies if not study.manifest]
     if gaps:
-        more = f" and {len(gaps) - 3} more" if len(gaps) > 3 else ""
-        raise ResultsError(
-            f"plan '{plan}' is not complete: {', '.join(gaps[:3])}{more}; "
+        listed = ", ".join(gaps[:3]) + (f" and {len(gaps) - 3} more" if len(gaps) > 3 else "")
+        advice = (
             f"'sarlab sweep {plan} --retry-failed' finishes it, 'sarlab status {plan}' shows the state of every run"
         )
+        raise ResultsError(f"plan '{plan}' is not complete: {listed}; {advice}")
 
 
 def with_pages(jobs: Sequence[Job]) -> list[Job]:
@@ -139,9 +137,7 @@ def _install(new: Path, book: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     files = {path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file()}
     foreign = sorted(name for name in files - before if (book / name).exists())
     if foreign:
-        raise ResultsError(
-            f"{book / foreign[0]} was not written by sarlab, so it is not replaced; move it away, or use another book"
-        )
+        raise ResultsError(f"{book / foreign[0]} was not written by sarlab; move it away, or use another book")
     # If this process is killed halfway, the next publication still recognizes all of these files as replaceable.
     write_json(book / "results" / MANIFEST, {**manifest, "files": sorted(before | files)})
     for name in sorted(files):
@@ -189,16 +185,12 @@ def write_images(jobs: Sequence[Job], folder: Path) -> pd.DataFrame:
                 row = rows[(rows["scene"] == scene) & (rows["band"] == band)].iloc[0]
                 clip = (float(row["clip_low"]), float(row["clip_high"]))
                 for kind, stem in (("original", scene), ("reconstruction", f"{job.run_id}-{scene}")):
-                    file = f"{_slug(stem)}-{_slug(band)}.png"
-                    gray = to_gray(_middle(arrays[f"{name}/{kind}"]), clip, LEVELS)
-                    Image.fromarray(gray).save(folder / file, optimize=True)
+                    file, image = f"{_slug(stem)}-{_slug(band)}.png", arrays[f"{name}/{kind}"].astype(np.float32)
+                    top, left = (max(0, (side - IMAGE_SIDE) // 2) for side in image.shape)
+                    shown = to_gray(image[top : top + IMAGE_SIDE, left : left + IMAGE_SIDE], clip, LEVELS)
+                    Image.fromarray(shown).save(folder / file, optimize=True)
                     entries.append((job.run_id, scene, band, kind, file, *clip))
     return pd.DataFrame(entries, columns=["run_id", "scene", "band", "kind", "file", "clip_low", "clip_high"])
-
-
-def _middle(image: np.ndarray) -> np.ndarray:
-    top, left = (max(0, (side - IMAGE_SIDE) // 2) for side in image.shape)
-    return image[top : top + IMAGE_SIDE, left : left + IMAGE_SIDE].astype(np.float32)
 
 
 def _slug(text: str) -> str:
@@ -329,10 +321,7 @@ def render(book: Path, out: Path) -> Path:
 
 
 def inputs_digest(book: Path) -> str:
-    """Digest of everything that the pages are made of: staged book, package, notebooks, versions of the libraries.
-
-    The time of publication is left out: the same results published again make the same pages.
-    """
+    """Digest of all that the pages are made of, but the time of publication: book, package, notebooks, libraries."""
     digest = hashlib.sha256()
     for root in (book, results.PACKAGE, shared_folder("notebooks")):
         for path in sorted(path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts):

@@ -9,8 +9,9 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +55,12 @@ SUFFIXES = (".csv", ".parquet", ".json")
 def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV with 7 significant digits, Parquet or JSON, by suffix, in one step."""
     check_table_path(path)
+    write: dict[str, Callable[[Path], Any]] = {
+        ".csv": partial(frame.to_csv, index=False, float_format="%.7g", lineterminator="\n"),
+        ".parquet": partial(frame.to_parquet, index=False), ".json": partial(frame.to_json, orient="records", indent=1),
+    }  # fmt: skip
     with replacing(path) as temporary:
-        if path.suffix.lower() == ".csv":
-            frame.to_csv(temporary, index=False, float_format="%.7g", lineterminator="\n")
-        elif path.suffix.lower() == ".parquet":
-            frame.to_parquet(temporary, index=False)
-        else:
-            frame.to_json(temporary, orient="records", indent=1)
+        write[path.suffix.lower()](temporary)
 
 
 def check_table_path(path: Path) -> None:
@@ -79,14 +79,12 @@ def read_table(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     check_table_path(path)
     if not path.is_file():
         return typed(pd.DataFrame(columns=list(columns)))
+    read: dict[str, Callable[[Path], pd.DataFrame]] = {
+        ".csv": partial(pd.read_csv, dtype=dict.fromkeys(TEXT, str), na_values=["nan", "NaN"], low_memory=False),
+        ".parquet": pd.read_parquet, ".json": partial(pd.read_json, orient="records", dtype=False),
+    }  # fmt: skip
     try:
-        if path.suffix.lower() == ".csv":
-            text = dict.fromkeys(TEXT, str)
-            frame = pd.read_csv(path, dtype=text, na_values=["nan", "NaN"], low_memory=False)
-        elif path.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(path)
-        else:
-            frame = pd.read_json(path, orient="records", dtype=False)
+        frame = read[path.suffix.lower()](path)
     except (ValueError, OSError) as error:
         raise ResultsError(f"{path} is not a table of results ({str(error).splitlines()[0]})") from error
     missing = [column for column in columns if column not in frame]

@@ -69,11 +69,9 @@ def _plugin_digest(architecture: str) -> str:
     module = getattr(item, "__module__", "") or ""
     if module.partition(".")[0] == "sarlab":
         return ""
-    try:
-        source = inspect.getsource(inspect.getmodule(item) or item)
-    except (OSError, TypeError):  # defined in a notebook
-        return f"{module}.{getattr(item, '__qualname__', architecture)}"
-    return hashlib.sha256(source.encode()).hexdigest()
+    with suppress(OSError, TypeError):  # defined in a notebook
+        return hashlib.sha256(inspect.getsource(inspect.getmodule(item) or item).encode()).hexdigest()
+    return f"{module}.{getattr(item, '__qualname__', architecture)}"
 
 
 def distinctions(specs: Sequence[RunSpec]) -> list[str]:
@@ -130,10 +128,7 @@ class Job:
 
 
 def jobs_of(plan: Plan, runs: Path) -> list[Job]:
-    """Jobs of a plan below the folder `runs`; the scenes are read once for each source.
-
-    A `SarlabError` for scenes that cannot be read and unknown architectures comes before anything has run.
-    """
+    """Jobs of a plan below the folder `runs`; errors of its scenes and architectures come before anything has run."""
     digests = {scenes: load_split(scenes).digest for scenes in dict.fromkeys(spec.scenes for spec in plan.runs)}
     jobs = []
     for spec in plan.runs:
@@ -148,10 +143,7 @@ class Busy(SarlabError):
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run, or raise `Busy`.
-
-    On a shared file system it holds between machines if the file system passes locks on, as NFS 4 does.
-    """
+    """Hold the lock of a run, or raise `Busy`; between machines, if the file system passes locks on, as NFS 4 does."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK, timeout=LOCK_SECONDS, poll_interval=0.02)
     try:
@@ -257,10 +249,7 @@ def status(folder: Path, run_id: str = "", wanted_hash: str | None = None) -> di
 
 
 def statuses(runs: Path, jobs: Sequence[Job] | None = None) -> list[dict[str, Any]]:
-    """Status of every job, or without jobs of every run that has a folder below `runs`.
-
-    Runs of one label also have the fields in which they differ (``differs``).
-    """
+    """Status of every job, or of every folder of a run below `runs`; ``differs`` tells runs of one label apart."""
     specs: dict[int, RunSpec] = {}
     if jobs is not None:
         found = [status(job.folder, job.run_id, job.hash) for job in jobs]

@@ -11,8 +11,8 @@ experiment as a function; either gives the same results.
 
 import contextlib
 import errno
-import os
 import re
+import tempfile
 import threading
 import time
 import traceback
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sarlab.errors import SarlabError
-from sarlab.files import write_json, write_text
+from sarlab.files import write_json
 from sarlab.lab.runs import FAILURE, Job
 from sarlab.lab.sweep import notebook
 
@@ -124,8 +124,7 @@ def _attempt(job: Job, settings: Settings) -> dict[str, Any]:
             if failed.record["error"] != "DeadKernelError":
                 return failed.record
         except (Exception, KeyboardInterrupt) as error:  # any failure of one run must leave the others going
-            trace = {} if isinstance(error, SarlabError) else {"traceback": traceback.format_exc()}
-            return failure(type(error).__name__, str(error)) | trace
+            return failure(type(error).__name__, str(error)) | {"traceback": traceback.format_exc()}
     if settings.sweep in _stopped:
         return failure("KeyboardInterrupt", "stopped")
     return failure("DeadKernelError", f"its kernel was killed {RETRIES + 1} times; is there enough memory?")
@@ -176,13 +175,11 @@ def explain(message: str) -> str:
 
 def check_writable(folder: Path, option: str = "--runs") -> None:
     """Create `folder` and write a byte into it, or raise `DiskError`; `option` of the command line chooses the folder."""
-    trial = folder / f".writable-{os.getpid()}"
     try:
-        write_text(trial, "?")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as trial:
+            trial.write(b"?")
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         advice = "free some space" if full else f"choose another folder with {option}"
         raise DiskError(f"{folder}: cannot be written to ({error.strerror}); {advice}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            trial.unlink(missing_ok=True)
