@@ -26,7 +26,7 @@ from sarlab.errors import CodecError, ResultsError, SarlabError
 from sarlab.files import write_bytes
 from sarlab.lab.inputs import Clip, Input, Source, load_inputs
 from sarlab.lab.machine import inherited, thread_environment
-from sarlab.lab.results import read_table
+from sarlab.lab.results import order_columns, read_table
 from sarlab.metrics import described, score
 from sarlab.metrics import metrics as known_metrics
 from sarlab.metrics.rate import bd_table, bits_per_pixel, measured_cr, measured_cr_lossless
@@ -97,8 +97,7 @@ def evaluate(
             progress(finished, len(order))
     # Whole numbers that may be missing: exact in every format.
     frame = pd.DataFrame([kept.rows[key] for key in order]).astype({"bytes": "Int64", "lossless_bytes": "Int64"})
-    measured = [column for column in frame if column not in COLUMNS and column not in LAST_COLUMNS]
-    return frame[[c for c in COLUMNS if c in frame] + measured + [c for c in LAST_COLUMNS if c in frame]]
+    return order_columns(frame, COLUMNS, LAST_COLUMNS)
 
 
 def read_rows(path: Path) -> pd.DataFrame:

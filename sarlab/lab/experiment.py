@@ -134,7 +134,8 @@ def _run(spec: RunSpec, split: Split, folder: Path, device: torch.device, **limi
         "macs_per_pixel": macs_per_pixel(model), "peak_memory_mb": peak_memory_mb(device), **throughput(model, device),
         "threads": spec.train.threads, "device": device_name(device),
     }  # fmt: skip
-    rows = results.order_columns(pd.concat([rows, pd.DataFrame(common, index=rows.index)], axis=1))
+    rows = pd.concat([rows, pd.DataFrame(common, index=rows.index)], axis=1)
+    rows = results.order_columns(rows, results.RUN_COLUMNS)
     outcome = Outcome(spec, name, digest, rows, history, examples, folder)
     about = {"device": device_name(device), "started": started, "seconds": round(time.perf_counter() - start, 2)}
     save(outcome, model, quantizer, split, about)

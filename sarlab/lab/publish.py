@@ -161,7 +161,7 @@ def collect(plan: Plan, jobs: Sequence[Job]) -> tuple[pd.DataFrame, pd.DataFrame
     history = pd.concat(histories, ignore_index=True)
     if "validation_db" in history:  # what lies between validations takes most of the room
         history = history[history["validation_db"].notna()]
-    return results.order_columns(pd.concat(rows, ignore_index=True)), history
+    return results.order_columns(pd.concat(rows, ignore_index=True), results.RUN_COLUMNS), history
 
 
 def rounded(table: pd.DataFrame) -> pd.DataFrame:

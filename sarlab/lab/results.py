@@ -9,7 +9,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -105,10 +105,10 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**columns).copy()  # in one piece, a wide table takes further columns quickly
 
 
-def order_columns(frame: pd.DataFrame) -> pd.DataFrame:
-    """Known columns first, in the order of the schema, then the rest as they came."""
-    known = [column for column in RUN_COLUMNS if column in frame]
-    return frame[known + [column for column in frame if column not in RUN_COLUMNS]]
+def order_columns(frame: pd.DataFrame, first: Sequence[str], last: Sequence[str] = ()) -> pd.DataFrame:
+    """Known columns first, or last, in the order of their lists; the others as they came."""
+    others = [name for name in frame if name not in first and name not in last]
+    return frame[[name for name in [*first, *others, *last] if name in frame]]
 
 
 def read_record(path: Path) -> dict[str, Any]:

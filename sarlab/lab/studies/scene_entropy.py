@@ -8,6 +8,7 @@ JPEG 2000 at stated PSNR values against its own range.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,7 @@ def image_rows(scene: Scene, kind: str, native: np.ndarray | None = None) -> Ite
         "std_db": deviation, **lossy(scene),
     }  # fmt: skip
     steps = {STORED: stored_step(values), "0.1 dB": STEP_DB, "1/8 standard deviation": STEP_SHARE * deviation}
+    jpeg2000 = partial(imagecodecs().jpeg2k_encode, codecformat="J2K", reversible=True, numthreads=1)
     for grid, step in steps.items():
         if native is not None and grid == STORED:
             levels, step = native.astype(np.int64), np.nan
@@ -83,8 +85,8 @@ def image_rows(scene: Scene, kind: str, native: np.ndarray | None = None) -> Ite
             continue
         found = {
             "zeroth_bpp": zeroth_order_entropy(levels[scene.valid[0]]),
-            "jpegls_bpp": _lossless(levels, lambda raster: jpegls_encode(raster, 0)),
-            "jpeg2000_bpp": _lossless(levels, _jpeg2000),
+            "jpegls_bpp": _lossless(levels, partial(jpegls_encode, near=0)),
+            "jpeg2000_bpp": _lossless(levels, jpeg2000),
         }
         reasons = dict.fromkeys(value.reason for value in found.values() if isinstance(value, Undefined))
         yield {
@@ -97,10 +99,6 @@ def stored_step(values: np.ndarray) -> float:
     """Smallest step between dB values, at least the range over 16 bits; 0 for a single value."""
     gaps = np.diff(np.unique(values))
     return max(float(gaps.min()), float(np.ptp(values)) / 65534) if gaps.size else 0.0
-
-
-def _jpeg2000(raster: np.ndarray) -> bytes:
-    return imagecodecs().jpeg2k_encode(raster, codecformat="J2K", reversible=True, numthreads=1)
 
 
 def _lossless(levels: np.ndarray, encode: Callable[[np.ndarray], bytes]) -> float:
