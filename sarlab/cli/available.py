@@ -49,18 +49,18 @@ def run_scenes(args: argparse.Namespace) -> int:
     if args.action == "show":
         report = describe(args.name, args.quantity, args.allow_missing)
         rows = [{**scene, "size": f"{scene['height']}×{scene['width']}"} for scene in report["scenes"]]
-        shown = ("role", "name", "place", "size", "bands", "looks", "duplicate_share", "valid_share", "excluded")
+        shown = ["role", "name", "place", "size", "bands", "looks", "duplicate_share", "valid_share", "excluded"]
         lines = [report["name"], "", report["note"], "", options.table(rows, *shown), ""]
         lines += [f"clip range {band}: {low:.2f} to {high:.2f} dB" for band, (low, high) in report["clip_db"].items()]
         lines += [f"{name}: {report[name]}" for name in ("license", "credit", "digest") if report[name]]
         return options.show(args, report, "\n".join(lines))
     if args.action == "files":
         rows = collection_rows(args.name)
-        shown = ("role", "name", "place", "pass", "land_cover", "mode", "license", "missing")
+        shown = ["role", "name", "place", "pass", "land_cover", "mode", "license", "missing"]
         total = f"{sum(row['present'] for row in rows)} of {len(rows)} scenes are present."
         return options.show(args, rows, f"{options.table(rows, *shown)}\n\n{total}")
     rows = catalog_rows()
-    shown = ("name", "kind", "looks", "pixels", "bands", "split", "duplicate_share", "available")
+    shown = ["name", "kind", "looks", "pixels", "bands", "split", "duplicate_share", "available"]
     lines = [options.table(rows, *shown), "", "split: scenes for training/validation/test/independent test"]
     lines += ["duplicate_share: largest share of pixels that equal their left neighbor", ""]
     for row in (row for row in rows if row["kind"] != "simulated"):

@@ -82,17 +82,16 @@ def run_evaluate(args: argparse.Namespace) -> int:
     if args.bd_rate and not any(getattr(args, kind) for kind in GOALS):
         args.psnr = PSNR_TARGETS
     goals = [goal for kind in GOALS if getattr(args, kind) for goal in parse_targets(kind, getattr(args, kind))]
-    clip = pair(args.clip, "--clip")
     if args.out:
         check_table_path(args.out)
         check_writable(args.out.parent, "--out")
     if args.save_files:
         check_writable(args.save_files, "--save-files")
     rows = evaluate(
-        args.codecs, args.scenes, goals, quantity=args.quantity, bands=args.bands, clip=clip, metrics=args.metrics,
-        workers=args.workers, journal=args.out and args.out.with_name(f".{args.out.name}.journal.jsonl"),
-        save_files=args.save_files, progress=print_progress if sys.stderr.isatty() else None,
-        notes=lambda note: print(note, file=sys.stderr),
+        args.codecs, args.scenes, goals, quantity=args.quantity, bands=args.bands, clip=pair(args.clip, "--clip"),
+        metrics=args.metrics, workers=args.workers, save_files=args.save_files,
+        journal=args.out and args.out.with_name(f".{args.out.name}.journal.jsonl"),
+        progress=print_progress if sys.stderr.isatty() else None, notes=lambda note: print(note, file=sys.stderr),
     )  # fmt: skip
     if args.out:
         write_table(rows, args.out)

@@ -245,9 +245,10 @@ def run_cost(args: argparse.Namespace) -> int:
     shown += ["largest_batch"] * (args.memory is not None) + ["seconds"] * timed
     whole = [{key: round(row[key]) if isinstance(row[key], float) else row[key] for key in shown} for row in rows]
     lines = [f"{plan.name}: {len(plan.runs)} runs of {len(rows)} networks", options.table(whole)]
-    total = sum(row["seconds"] for row in rows) if timed else None
+    total = sum(row["seconds"] for row in rows if timed)
     lines += [f"all runs one after the other: about {duration(total)}"] if timed else []
-    return options.show(args, {"plan": plan.name, "seconds": total, "networks": rows}, "\n".join(lines))
+    report = {"plan": plan.name, "seconds": total if timed else None, "networks": rows}
+    return options.show(args, report, "\n".join(lines))
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:

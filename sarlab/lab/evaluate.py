@@ -75,10 +75,11 @@ def evaluate(
     for name in metrics or ():
         known_metrics[name]
     items = load_inputs(scenes, quantity=quantity, bands=bands, clip=clip)
-    for note in dict.fromkeys(item.note for item in items if item.note and notes):
-        notes(note)
+    for note in dict.fromkeys(item.note for item in items if item.note):
+        if notes is not None:
+            notes(note)
     chosen = None if metrics is None else tuple(metrics)
-    kept, order, tasks = Journal(journal), [], []
+    kept, order, tasks = Journal(journal), list[str](), list[Task]()
     for item in items:
         for name in dict.fromkeys(names):
             grid = [Goal("quality", quality) for quality in codecs[name].capabilities.quality.grid]

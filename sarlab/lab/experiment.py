@@ -49,15 +49,13 @@ FILES = ("spec.json", "rows.csv", "history.csv", "weights.safetensors", "quantiz
 
 @dataclass
 class Outcome:
-    """Result of an experiment."""
+    """Result of an experiment, with one row per scene and band, and examples by ``"<scene>/<band>"``."""
 
     spec: RunSpec
     run_id: str
     hash: str
-    #: One row per scene and band.
     rows: pd.DataFrame
     history: pd.DataFrame
-    #: "<scene>/<band>" → {"original", "reconstruction", "latent"} as arrays.
     examples: Examples
     folder: Path
     manifest: dict[str, Any] = field(default_factory=dict)

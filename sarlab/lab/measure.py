@@ -31,20 +31,19 @@ EXAMPLE_SIDE = 512
 #: Values of more bits than this are stored as they are: their low bits are noise to any table.
 MOST_CODED_BITS = 16
 
+#: "<scene>/<band>" → {"original", "reconstruction", "latent"}.
 Examples = dict[str, dict[str, np.ndarray]]
 
 
 class Reconstruction(NamedTuple):
-    """One band after network and quantizer."""
+    """One band after network and quantizer: images in dB (height, width), NaN where the original is not valid; the quantized
+    latent (channels, h, w); the bytes of the packed latent with its side information; and the columns of `latent_columns`.
+    """
 
-    #: Shape (height, width), float32, in dB; NaN where the original is not valid.
     original_db: np.ndarray
     reconstruction_db: np.ndarray
-    #: Shape (latent_channels, h, w), float32, after quantization.
     latent: np.ndarray
-    #: Bytes of the packed latent with its side information.
     payload_bytes: int
-    #: Columns of `latent_columns`.
     columns: dict[str, float]
 
     def example(self) -> dict[str, np.ndarray]:

@@ -107,18 +107,15 @@ def use_case(name: str) -> tuple[Threshold, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """One measured way to compress."""
+    """One measured way to compress: a ``"network"`` or ``"codec"``, the curve that it belongs to (`series`), the command line
+    or Python code that uses it, one row per scene and band, and the bits per pixel and band of each.
+    """
 
-    #: "network" or "codec".
     kind: str
-    #: Names of its curve and of the point itself.
     series: str
     name: str
-    #: Command line or Python code that uses it.
     command: str
-    #: One row per scene and band.
     rows: pd.DataFrame
-    #: Bits per pixel and band of each row.
     rates: pd.Series
 
     @cached_property

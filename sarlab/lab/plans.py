@@ -104,7 +104,7 @@ def build_plan(name: str, values: Mapping[str, Any], *, scenes: str | None = Non
     experiments = values.get("experiment", [{}])
     if not isinstance(experiments, list) or not experiments:
         raise PlanError("'experiment' must be a list of tables, written [[experiment]]")
-    given = {key: value for key, value in (("source", scenes), ("quantity", quantity)) if value is not None}
+    given: dict[str, Any] = {k: v for k, v in (("source", scenes), ("quantity", quantity)) if v is not None}
     runs: dict[RunSpec, int] = {}
     labels: dict[str, dict[int, None]] = {}
     for index, experiment in enumerate(experiments, 1):
@@ -127,13 +127,13 @@ def _expand(defaults: Mapping[str, Any], experiment: Mapping[str, Any]) -> Itera
     axes: list[list[dict[tuple[str, str], Any]]] = []
     for part in _PARTS:
         for key, value in {**_table(defaults, part), **_table(experiment, part)}.items():
-            whole = key == "options" and isinstance(value, Mapping)
-            axes.append([{(part, key): item} for item in ([value] if whole else _as_list(value))])
+            axes.append([{(part, key): item} for item in (value if isinstance(value, list) else [value])])
     latents = experiment.get("latent", [{}])
     if not isinstance(latents, list) or not all(isinstance(item, Mapping) for item in latents):
         raise PlanError("'latent' must be a list of tables such as {spatial_reduction = 16, latent_channels = 8}")
     axes.append([_latent(item) for item in latents])
-    seeds = _as_list(experiment.get("seed", defaults.get("seed", 0)))
+    seed = experiment.get("seed", defaults.get("seed", 0))
+    seeds = seed if isinstance(seed, list) else [seed]
     for *choices, seed in itertools.product(*axes, seeds):
         tables: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
         for choice in choices:
@@ -159,10 +159,6 @@ def _table(values: Mapping[str, Any], part: str) -> Mapping[str, Any]:
     if not isinstance(table, Mapping):
         raise PlanError(f"'{part}' must be a table, not {table!r}")
     return table
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def _check_keys(where: str, values: Mapping[str, Any], known: set[str]) -> None:

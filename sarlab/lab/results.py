@@ -35,10 +35,6 @@ RUN_COLUMNS = [
     "threads", "device", "reason",
 ]  # fmt: skip
 HISTORY_COLUMNS = ["run_id", "step", "loss", "validation_db", "gradient_norm", "learning_rate", "seconds"]
-#: Columns whose values depend on the machine, not on the specification.
-TIMING_COLUMNS = [
-    "train_seconds", "train_pixels_per_s", "encode_mpx_per_s", "decode_mpx_per_s", "peak_memory_mb", "device",
-]  # fmt: skip
 #: Columns of text, even if all of their values are missing or look like numbers.
 TEXT = [
     "run_id", "hash", "plan", "experiment", "architecture", "init", "quantizer", "granularity", "calibration",
@@ -164,17 +160,12 @@ def now() -> str:
 
 @dataclass(frozen=True)
 class Tables:
-    """Tables of a book."""
+    """Tables of the book at `root`: rows of runs, training histories, rows of ``sarlab evaluate``; and the manifest."""
 
-    #: Folder of the book (the one with ``_toc.yml``).
     root: Path
-    #: Tidy rows, one per run, scene and band.
     runs: pd.DataFrame
-    #: Training histories, one row per run and validation.
     history: pd.DataFrame
-    #: Rows of ``sarlab evaluate``.
     codecs: pd.DataFrame
-    #: Plan, hardware, versions, date.
     manifest: dict[str, Any]
 
     def table(self, name: str, columns: Iterable[str] = ()) -> pd.DataFrame:

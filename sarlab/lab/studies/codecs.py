@@ -27,21 +27,20 @@ PSNR_DB = tuple(float(value) for value in range(20, 43, 2))
 BETWEEN_DB = tuple(float(value) for value in range(21, 44, 2))
 RATES_BPP = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0)
 ANCHOR = "jpeg2000"
+MATCHED = [Goal("psnr", value) for value in PSNR_DB]
 
 
 @study("codecs", version=1)
 def short_list(context: Context) -> pd.DataFrame:
     """One codec of each kind, with all metrics."""
-    goals = [Goal("psnr", value) for value in PSNR_DB]
-    return with_fixed_bytes(evaluated(context, "codecs", SHORT, [context.split], goals))
+    return with_fixed_bytes(evaluated(context, "codecs", SHORT, [context.split], MATCHED))
 
 
 @study("codecs_all", version=1)
 def whole_list(context: Context) -> pd.DataFrame:
     """Every lossy codec that this machine has, with all metrics."""
     names = [name for name in codecs if not codecs[name].capabilities.lossless]
-    goals = [Goal("psnr", value) for value in PSNR_DB]
-    return with_fixed_bytes(evaluated(context, "codecs_all", names, [context.split], goals))
+    return with_fixed_bytes(evaluated(context, "codecs_all", names, [context.split], MATCHED))
 
 
 @study("protocol", version=1)

@@ -52,13 +52,13 @@ def latent_bits(context: Context) -> pd.DataFrame:
 
 
 def ratio_table(job: tuple[SceneSpec, int, int]) -> list[dict[str, Any]]:
-    """Rows of one ratio on one thread, in a process that loads the scenes itself."""
+    """Rows of one ratio (spatial reduction, channels) on one thread, in a process that loads the scenes itself."""
     with torch.no_grad(), cpu_threads(1):
         return list(ratio_rows(*job))
 
 
 def ratio_rows(scenes: SceneSpec, reduction: int, channels: int) -> Iterator[dict[str, Any]]:
-    """Rows of one ratio, given by spatial reduction and channels of the latent."""
+    """Rows of one ratio."""
     split = load_split(scenes)
     data, items = TrainingData.from_split(split), measurable(split, ["test"])
     spec = ModelSpec("klt", reduction, channels, "klt")

@@ -41,7 +41,7 @@ CODEC = "jpeg2000"
 @study("scene_entropy", version=1)
 def scene_entropy(context: Context) -> pd.DataFrame:
     """Entropy and lossless rate of the test scenes, of simulated scenes with and without speckle, and of optical images."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for item in measurable(context.split, ["test"]):
         rows += image_rows(item.scene, "simulated" if item.scene.simulated else "radar")
     for name, looks, correlation in catalog_names():

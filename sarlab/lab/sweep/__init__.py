@@ -50,9 +50,8 @@ class DiskError(SarlabError):
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings that all jobs of a sweep share."""
+    """Settings that all jobs of a sweep share, whose name tells sweeps on one cluster apart."""
 
-    #: One of `ENGINES`.
     engine: str = "inline"
     #: Execute the notebook of each run instead of its function.
     notebook: bool = False
@@ -63,7 +62,6 @@ class Settings:
     scheduler: str = ""
     #: `time.time()` at which training stops with a checkpoint.
     deadline: float | None = None
-    #: Distinguishes sweeps that share a cluster.
     sweep: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def time_left(self) -> float | None:

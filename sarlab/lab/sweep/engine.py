@@ -236,19 +236,14 @@ def _interrupts_blocked() -> Iterator[None]:
 
 def worker_count(jobs: Sequence[Job], settings: Settings) -> int:
     """Jobs at a time: as asked for, one per GPU, or as many as the cores allow; never more than there are jobs."""
-    if settings.engine == "inline":
-        return 1
-    count = settings.workers or gpu_count(settings.device) or max(1, cores() // threads_of(jobs))
-    return max(1, min(count, len(jobs)))
-
-
-def gpu_count(device: str) -> int:
-    """GPUs among which the runs are divided; 0 on a CPU."""
-    if device == "cpu":
-        return 0
     import torch
 
-    return (torch.cuda.device_count() if device in ("auto", "cuda") else 1) if torch.cuda.is_available() else 0
+    if settings.engine == "inline":
+        return 1
+    gpus = 0
+    if settings.device != "cpu" and torch.cuda.is_available():
+        gpus = torch.cuda.device_count() if settings.device in ("auto", "cuda") else 1
+    return max(1, min(settings.workers or gpus or cores() // threads_of(jobs), len(jobs)))
 
 
 def threads_of(jobs: Sequence[Job]) -> int:
