@@ -23,7 +23,7 @@ BUDGETS = {
     "models": 3000,
     "codec": 6400,
     "peers": 1300,
-    "lab": 4400,  # on its way to 4200
+    "lab": 4200,
     "views": 12000,
     "cli": 1000,
 }
