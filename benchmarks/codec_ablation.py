@@ -62,6 +62,7 @@ ALL = [*VARIANTS, NEAREST, SHIPPED]
 def brief(plan: CodecPlan, name: str) -> CodecPlan:
     """Plan of a variant."""
     of_plan, of_hyper, of_training = VARIANTS[name]
+    assert plan.hyper is not None
     hyper = replace(plan.hyper, second_steps=0, bias_steps=0, despeckle_steps=0, **of_hyper)
     short = {"steps": STEPS, "validate_every": 10 * STEPS, **BRIEF, **of_training}
     return replace(plan, name="ablation", hyper=hyper, training=replace(plan.training, **short), **of_plan)
@@ -114,7 +115,7 @@ def main() -> None:
         return
     args.out.mkdir(parents=True, exist_ok=True)
     path, plan = args.out / "codec_ablation.csv", load_codec_plan(PLAN)
-    assert isinstance(plan, CodecPlan)
+    assert plan.hyper is not None
     known = pd.read_csv(path).to_dict("records") if path.is_file() else []
     rows = {row["variant"]: row for row in known if row["variant"] in ALL}
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """Codecs on real files: default grids, reference points, speed.
 
-    python benchmarks/codecs.py calibrate PATH…    # qualities at twelve rates → sarlab/peers/grids.py
+    python benchmarks/codecs.py calibrate PATH…    # qualities at twelve rates → GRIDS in sarlab/peers/band_codec.py
     python benchmarks/codecs.py reference PATH…    # rate at PSNR of pooled MSE, BD-rate against JPEG 2000
     python benchmarks/codecs.py speed PATH…        # encode and decode time at 0.5 bpp, one thread
 
@@ -36,7 +36,7 @@ def scenes_of(paths: list[str]) -> list[Scene]:
 
 
 def lossy(names: list[str] | None) -> list[str]:
-    """Codecs with a knob that can be used here."""
+    """Codecs with a choice of quality that work here."""
     chosen = names or list(codecs)
     return [n for n in chosen if codecs[n].available().ok and len(codecs[n].capabilities.quality.grid) > 1]
 

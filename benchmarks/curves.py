@@ -1,12 +1,12 @@
-"""A whole rate-distortion curve for the price of one training: nested and progressive trainings beside dedicated ones.
+"""Rate-distortion curves from one training: nested and progressive trainings compared to dedicated ones.
 
     python benchmarks/curves.py [--seeds 0 1 2] [--steps 400] [--scenes NAME_OR_PATH] [--runs DIR] [--json FILE]
 
-At 16× per axis, 64 to 2 channels (4× to 128×) of a residual network from the KLT. *dedicated*: one training each.
-*nested*: one training with random tails, 1.45 times the steps of a dedicated one. *progressive*: each from the one with
-twice its channels, a quarter of the steps. *same budget*: dedicated trainings that share the steps of the nested one.
-Goals: nested within 1.5 times the time of the dearest dedicated training, at most 0.2 dB below dedicated at any ratio.
-PSNR is the mean over the bands of the test scenes. Finished runs are kept and not run again.
+Residual networks from the KLT at 16× per axis have 64 to 2 channels (4× to 128×). *dedicated*: one training per size.
+*nested*: one training that zeroes random trailing channels, with 1.45 times the steps of a dedicated one. *progressive*:
+each training starts from the one with twice its channels and has a quarter of the steps. *same budget*: dedicated trainings
+that share the steps of the nested one. Goals: nested takes at most 1.5 times the longest dedicated training and is at most
+0.2 dB below dedicated at any ratio. PSNR is the mean over the bands of the test scenes. Finished runs are reused.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import pandas as pd
 
 from sarlab.files import write_json
 from sarlab.lab.experiment import run
-from sarlab.lab.identity import run_id
+from sarlab.lab.runs import run_id
 from sarlab.models.training import nested_counts
 from sarlab.scenes.catalog import load_split
 from sarlab.specs import ModelSpec, RunSpec, SceneSpec, TrainSpec
 
 FIRST, REDUCTION = 64, 16
-#: Steps of the nested training in those of a dedicated one; goals in seconds and in dB.
+#: Steps of the nested training relative to a dedicated one; goals: relative time, and loss in dB.
 NESTED_STEPS = 1.45
 MOST_TIME, MOST_LOSS = 1.5, 0.2
 
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def specs(scenes: str, steps: int, seed: int) -> list[tuple[str, RunSpec]]:
-    """(method, run) of every point of every curve."""
+    """Return (method, run) of every point of every curve."""
     train = TrainSpec(steps=steps, patch_size=112, learning_rate=2e-3)
     budget = round(NESTED_STEPS * steps)
     counts = nested_counts(FIRST)
@@ -86,7 +86,7 @@ def specs(scenes: str, steps: int, seed: int) -> list[tuple[str, RunSpec]]:
 
 
 def report(table: pd.DataFrame) -> None:
-    """PSNR of each method at each ratio, its difference to dedicated trainings, and its time."""
+    """Print the PSNR of each method at each ratio, its difference to dedicated trainings, and its time."""
     mean = table.groupby(["method", "ratio"])["psnr_db"].mean().unstack()
     print(f"\n{'PSNR, dB':14}" + "".join(f"{ratio:8.0f}x" for ratio in mean.columns))
     for method, line in mean.iterrows():
@@ -104,7 +104,7 @@ def report(table: pd.DataFrame) -> None:
         once = part.drop_duplicates(["seed"]) if method == "nested" else part
         seconds[method] = once.groupby("seed")["seconds"].sum().mean()
     dearest = table[table["method"] == "dedicated"].groupby("seed")["seconds"].max().mean()
-    print("\ntraining of the whole curve, in dedicated trainings (the dearest): time, steps")
+    print("\ntraining of the whole curve relative to the longest dedicated training: time, steps")
     longest = table[table["method"] == "dedicated"]["steps"].max()
     for method, spent in seconds.items():
         part = table[(table["method"] == method) & (table["seed"] == table["seed"].iloc[0])]

@@ -124,7 +124,7 @@ def share(codec: str) -> list[dict[str, Any]]:
     """
     import torch
 
-    import sarlab.codec.tiles as tilecoder
+    from sarlab.codec import tiles
     from sarlab.codec.api import compress_file, decompress_file
     from sarlab.codec.container import StreamReader, StreamWriter
     from sarlab.codec.goals import Goal
@@ -139,7 +139,7 @@ def share(codec: str) -> list[dict[str, Any]]:
         for coder, verb in ((RangeEncoder, "encode"), (RangeDecoder, "decode")):
             watch.watch(coder, verb, *(f"{verb}_{each}" for each in ("indexed", "rows", "uniform", "chances")))
         watch.watch(RangeEncoder, "finish")
-        watch.watch(tilecoder, "encode_masks", "decode_masks", "checksum")
+        watch.watch(tiles, "encode_masks", "decode_masks", "checksum")
         watch.watch(StreamWriter, "append")
         watch.watch(StreamReader, "payload")
         for quality in (24.0, 32.0):

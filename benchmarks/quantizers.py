@@ -1,16 +1,16 @@
-"""What a bit in the latent buys: PSNR lost to each quantizer on the KLT, over dimension ratios, against float32.
+"""PSNR lost to each latent quantizer on the KLT compared to float32, over dimension ratios.
 
     python benchmarks/quantizers.py [--scenes NAME_OR_PATH ...] [--seeds 0 1 2] [--runs DIR] [--json FILE]
 
-Calibration sees training scenes only; losses are means over the bands of all test scenes. Bits a value count header and
-side information of the packed latent. Below the losses: bits a value of the same latents range-coded, with the
-frequencies of the training scenes, and adapted to each file; every coded latent is decoded with one thread and with two,
-alone and in a batch, and must come back to the bit. *one step, range-coded* is one uniform grid for all channels whose
-step is chosen so that the files take 4 bits a value.
+Quantizers are calibrated on training scenes only; losses are means over the bands of all test scenes. Bits per value
+include header and side information of the packed latent. A second table has the bits per value of the same latents after
+range coding, with the frequencies of the training scenes and adapted to each file. Every coded latent is decoded with one
+and two threads, alone and in a batch, and must be identical. *one step, range-coded* is one uniform grid for all channels
+whose step gives files of 4 bits per value.
 
-With ``--seeds``: residual networks from the KLT with 4 bits on average at 8× and 16×, quantized after training and with
-the quantizer in training, against the same trainings in float32 (``sarlab sweep quantization`` runs all ratios). The
-goal is one for files of a fixed length, and the trellis is held to it.
+With ``--seeds``, residual networks from the KLT with 4 bits on average at 8× and 16×, quantized after or during training,
+are compared to the same trainings in float32 (``sarlab sweep quantization`` runs all ratios). The goal is for files of a
+fixed length, and the trellis is measured against it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ VARIANTS = {
 }  # fmt: skip
 #: Variants that are range-coded too.
 CODED = ("int8 channel minmax", "int8 tensor minmax", "allocated 4 mse", "companded 4 mse", "trellis 4 mse")
-#: Bits of the one grid for all channels that is coded to `BUDGET` bits a value, and the goal at that budget from 8× up.
+#: Bits of the one grid for all channels that is coded to `BUDGET` bits per value, and the goal at that budget from 8× up.
 ONE_STEP, BUDGET, ONE_STEP_GOAL = (5, 6, 7, 8, 9, 10), 4.0, 0.15
 #: Networks of the trained part: latent channels, steps, quantizers, and the goal for those in training.
 TRAINED_CHANNELS, STEPS, TRAINED_GOAL = (32, 16), 400, 0.15
@@ -103,7 +103,7 @@ def main() -> None:
 
 @torch.no_grad()
 def losses(source: str) -> dict[str, dict[str, dict[str, float]]]:
-    """Loss in dB, bits a value and saturated share of each variant at each number of channels."""
+    """Loss in dB, bits per value and saturated share of each variant at each number of channels."""
     split = load_split(SceneSpec(source))
     data = TrainingData.from_split(split)
     skipped = dict(split.excluded)
@@ -193,7 +193,7 @@ def coded_bits(
 def one_step(
     channels: int, calibration: list[torch.Tensor], latents: list[torch.Tensor], loss_of: Callable[..., float]
 ) -> float:
-    """Loss of one grid for all channels at `BUDGET` coded bits a value, interpolated in its logarithm between grids."""
+    """Loss of one grid for all channels at `BUDGET` coded bits per value, interpolated in its logarithm between grids."""
     values = sum(y.numel() for y in latents)
     points = []
     for bits in ONE_STEP:
@@ -204,14 +204,16 @@ def one_step(
         points.append((coded, max(loss_of(quantizer.rounded), 1e-6)))
     x, loss = np.array(points).T
     if not x[0] <= BUDGET <= x[-1]:
-        raise SystemExit(f"one step: {BUDGET} bits a value are not between the {x[0]:.2f} and {x[-1]:.2f} of its grids")
+        raise SystemExit(
+            f"one step: {BUDGET} bits per value are not between the {x[0]:.2f} and {x[-1]:.2f} of its grids"
+        )
     return float(np.exp(np.interp(BUDGET, x, np.log(loss))))
 
 
 def trained(source: str, seeds: list[int], runs: Path) -> list[dict[str, float | str]]:
-    """Loss and bits a value of quantized networks, by quantizer, ratio and seed."""
+    """Loss and bits per value of quantized networks, by quantizer, ratio and seed."""
     from sarlab.lab.experiment import run
-    from sarlab.lab.identity import run_id
+    from sarlab.lab.runs import run_id
 
     scenes = SceneSpec(source)
     digest = load_split(scenes).digest
@@ -278,7 +280,7 @@ def report(table: dict[str, dict[str, dict[str, float]]], plain: dict[int, float
 
 
 def throughput(side: int = 64, channels: int = 16) -> dict[str, float]:
-    """Median speed of packing and unpacking in million values a second."""
+    """Median speed of packing and unpacking in million values per second."""
     y = torch.randn((1, channels, side, side), generator=torch.Generator().manual_seed(0))
     speeds = {}
     print(f"\n{'packing, Mvalues/s':26}{'pack':>9}{'unpack':>9}")

@@ -1,15 +1,15 @@
-"""Training throughput against the obvious loop of the same network, in turn in the same run. Goal: 1.5 times on a CPU.
+"""Training throughput compared to a plain PyTorch loop with the same network. Goal: 1.5 times as fast on a CPU.
 
     python benchmarks/training.py [--threads 1] [--steps 15] [--rounds 5] [--device cpu] [--json FILE]
 
-Ours is timed in both precisions of `TrainSpec`: with ``bfloat16``, as in the quick plan, convolutions are multiplied in it
-where the processor does (AVX-512 BF16), and the weights stay float32; elsewhere it is the same as ``float32``. In float32
-the convolutions are the same library calls in both loops and take most of the time of either, which bounds the ratio.
+Both precisions of `TrainSpec` are timed. With ``bfloat16``, as in the quick plan, convolutions are multiplied in bfloat16 if
+the processor supports it (AVX-512 BF16), and the weights stay float32; otherwise it equals ``float32``. In float32 both loops
+call the same convolutions, which take most of the time and bound the ratio.
 
-The obvious loop is what one writes first: a Dataset that cuts, flips and turns patches of NumPy arrays, a DataLoader, the
-network in PyTorch's default memory order with its linear path as a strided convolution and its folding as PixelUnshuffle,
-Adam as it comes, and ``loss.item()`` after each step. Before anything is timed both networks must agree on their output.
-Our loop does more in its time: averaged weights, clipping, a schedule.
+The plain loop has a Dataset that cuts, flips and rotates patches of NumPy arrays, a DataLoader, the network in PyTorch's
+default memory order with its linear path as a strided convolution and its folding as PixelUnshuffle, default Adam, and
+``loss.item()`` after each step. The outputs of both networks are compared before timing. The loop of sarlab additionally
+averages weights, clips gradients and follows a schedule.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> None:
     half = replace(spec, precision="bfloat16")
     rows = []
     print(
-        f"{arguments.threads} thread(s), {spec.batch_size} patches of {spec.patch_size}² a step; million pixels a second"
+        f"{arguments.threads} thread(s), {spec.batch_size} patches of {spec.patch_size}² a step; million pixels per second"
     )
     print(f"{'network':18} {'obvious':>8} {'ours, float32':>14} {'ratio':>6} {'ours, bfloat16':>15} {'ratio':>6}")
     for architecture, init, width, depth in CASES:
@@ -87,7 +87,7 @@ def our_loop(model, data, spec, seed: int, device: str) -> float:
 
 
 def obvious_loop(model, data, spec, seed: int, device: str) -> float:
-    """Pixels per second of the loop that one writes first."""
+    """Pixels per second of the plain loop."""
     import numpy as np
     import torch
 
@@ -123,7 +123,7 @@ def obvious_loop(model, data, spec, seed: int, device: str) -> float:
 
 
 def obvious_network(model):
-    """The same network and weights, written with PyTorch's own layers in their default memory order."""
+    """Build the same network with the same weights from PyTorch's own layers in their default memory order."""
     import torch
     from torch import nn
 

@@ -38,7 +38,7 @@ outcome = experiment.run(
     spec,
     folder or experiment.default_folder(spec),
     device=device,
-    progress=experiment.print_progress(),
+    progress=experiment.print_progress,
     time_budget=time_budget or None,
     overwrite=overwrite,
 )

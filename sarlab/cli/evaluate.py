@@ -1,180 +1,149 @@
-"""``sarlab evaluate``: codecs on scenes as tidy rows, and Bjøntegaard differences of such rows."""
-
-from __future__ import annotations
+"""``sarlab evaluate`` and ``recommend``: codecs on scenes as tidy rows, and the operating point for given thresholds."""
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from sarlab.errors import CodecError
+import pandas as pd
 
-if TYPE_CHECKING:
-    import pandas as pd
+from sarlab.cli import options
+from sarlab.errors import CodecError, ResultsError
+from sarlab.lab import operating_points as points
+from sarlab.lab.evaluate import PSNR_TARGETS, bd_rows, evaluate, parse_targets, read_rows
+from sarlab.lab.results import check_table_path, tables, write_table
+from sarlab.lab.sweep import check_writable
+from sarlab.peers import codecs
 
-_EPILOG = """\
-examples:
-  sarlab evaluate --codecs jpeg2000,hevc12 --scenes chips/ --quantity db --out rows.csv
-                                   every codec's own grid of qualities, 0.05 to 4 bpp
-  sarlab evaluate --codecs jpegxl --scenes bigearthnet --bpp 0.25,0.5,1 --out rows.parquet --save-files files/
-                                   real files of these rates, kept
-  sarlab evaluate --codecs jpegls,sz3,sperr --scenes scene.tif --max-error-db 0.5,1,2 --out rows.csv
-  sarlab evaluate --codecs jpeg2000,hevc12,jpegxl --scenes chips/ --bands VV --bd-rate --out rows.csv
-                                   files at matched PSNR (25:40:11), and the table of BD-rates
-  sarlab evaluate bd rows.csv --metric ssim --anchor jpeg2000
-                                   BD-rates of an existing table
-  sarlab recommend --rows rows.csv --min psnr=30 --max bias_db=0.1
-                                   the highest compression of these files that meets thresholds
-Values are lists (0.1,0.5,1) or first:last:how many (25:40:11). A PSNR is met within 0.02 dB, a rate within 1 %, by codecs
-whose knob has steps (AVIF, WebP, ZFP) as near as a step allows; a largest error is never exceeded. Finished rows are kept
-in a journal next to the output: the same command again computes only what is missing.
-"""
-_QUANTITIES = ("auto", "complex", "amplitude", "intensity", "db")
+EXAMPLES = {
+    "evaluate": """\
+  sarlab evaluate --codecs jpeg2000,hevc12 --scenes chips/ --quantity db --psnr 25:40:11 --out rows.csv
+  sarlab evaluate bd rows.csv --metric ssim --anchor jpeg2000    BD-rates of an existing table
+
+Values are lists (0.1,0.5,1) or first:last:how many (25:40:11). The default is each codec's own grid of qualities, from
+0.05 to 4 bpp. A PSNR is met within 0.02 dB and a rate within 1 %, if the scale of the codec allows it; a largest error is
+never exceeded. A journal next to the output keeps finished rows: repeat the command to compute what is missing.
+""",
+    "recommend": """\
+  sarlab recommend --rows rows.csv --min psnr=30 --min epi_roa=0.9 --max bias_db=0.1 --max rmse_8x8_db=0.3
+
+Any column of the tables can have a threshold; if 0 is perfect, --max limits the magnitude. A threshold is met if the
+unfavorable end of the 95 % interval over acquisitions meets it on every band; with fewer than five acquisitions, if every
+scene does (a PSNR within 0.02 dB). Without --rows, the tables of the last report (_build/book) are read, or else the
+published ones. The exit status is 2 if nothing meets the thresholds.
+""",
+}
 #: Columns of the printed summary besides codec, setting, band and number of scenes.
-_SHOWN = ("bpp", "measured_cr", "psnr_db", "ssim", "epi_roa", "enl_ratio", "bias_db")
+SUMMARY = ("bpp", "measured_cr", "psnr_db", "ssim", "epi_roa", "enl_ratio", "bias_db")
+#: Headings of columns of the printed comparison.
+HEADINGS = {"bd_rate_percent": "BD-rate (%)", "bd_rate_low": "from", "bd_rate_high": "to", "bd_quality": "BD"}
+GOALS = {
+    "quality": "native qualities of the codec (higher is better)", "bpp": "bits per pixel and band of the whole file",
+    "psnr": "PSNR in dB over the clip range", "max_error_db": "largest error of any sample in dB",
+}  # fmt: skip
 
 
-def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
-    """Arguments of the verb."""
-    parser.epilog = _EPILOG
-    parser.add_argument("table", nargs="*", metavar="bd ROWS", help="'bd' and a table of rows: only compare its codecs")
-    parser.add_argument("--codecs", help="comma-separated names ('sarlab codecs' lists them), or all")
-    parser.add_argument("--scenes", nargs="+", metavar="SCENE", help="files, folders or names of the catalog")
-    parser.add_argument("--quantity", choices=_QUANTITIES, default="auto", help="quantity of the samples in files")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="table to write: .csv, .parquet or .json")
-    parser.add_argument("--bands", help="only these, comma-separated: VV")
-    targets = parser.add_mutually_exclusive_group()
-    targets.add_argument("--quality", metavar="VALUES", help="native qualities of the codec (higher is better)")
-    targets.add_argument("--bpp", metavar="VALUES", help="bits per pixel and band of the whole file")
-    targets.add_argument("--psnr", metavar="VALUES", help="PSNR in dB over the clip range")
-    targets.add_argument("--max-error-db", metavar="VALUES", help="largest error of any sample in dB")
-    parser.add_argument("--metrics", help="only these metric columns, comma-separated (faster)")
-    parser.add_argument("--clip", metavar="LOW,HIGH", help="clip range of PSNR in dB instead of the usual one")
-    parser.add_argument("--save-files", type=Path, metavar="DIR", help="keep the compressed files")
-    parser.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
-    parser.add_argument("--bd-rate", action="store_true", help="compare at matched PSNR and print the table")
-    parser.add_argument(
-        "--metric", default="psnr_db", help="metrics of the BD table, comma-separated (default psnr_db)"
-    )
-    parser.add_argument("--anchor", default="jpeg2000,hevc12", help="codecs that the others are compared with")
-    parser.add_argument("--interval", metavar="LOW,HIGH", help="range of the metric (default 25,40 for psnr_db)")
-    parser.add_argument("--json", action="store_true", help="print the rows (or the BD table) as JSON")
+def add_evaluate(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("table", nargs="*", metavar="bd ROWS", help="'bd' and a table of rows: only compare its codecs")
+    add("--codecs", type=options.names, help="comma-separated names ('sarlab codecs' lists them), or all")
+    options.add(parser, "--scenes", nargs="+", metavar="SCENE", help="files, folders or names of the catalog")
+    options.add(parser, "--quantity", default="auto")
+    add("--out", type=Path, metavar="FILE", help="table to write: .csv, .parquet or .json")
+    add("--bands", type=options.names, help="only these, comma-separated: VV")
+    goals = parser.add_mutually_exclusive_group()
+    for name, text in GOALS.items():
+        goals.add_argument(f"--{name.replace('_', '-')}", metavar="VALUES", help=text)
+    add("--metrics", type=options.names, help="only these metric columns, comma-separated (faster)")
+    add("--clip", metavar="LOW,HIGH", help="clip range of PSNR in dB instead of the usual one")
+    add("--save-files", type=Path, metavar="DIR", help="keep the compressed files")
+    options.add(parser, "--workers")
+    add("--bd-rate", action="store_true", help="compare at matched PSNR and print the table")
+    add("--metric", type=options.names, default="psnr_db", help="metrics of the BD table (default: psnr_db)")
+    add("--anchor", type=options.names, default="jpeg2000,hevc12", help="codecs that the others are compared with")
+    add("--interval", metavar="LOW,HIGH", help="range of the metric (default: 25,40 for psnr_db)")
+    options.add(parser, "--json")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the verb."""
+def run_evaluate(args: argparse.Namespace) -> int:
     if args.table:
         if args.table[0] != "bd" or len(args.table) != 2:
             raise CodecError(f"'{' '.join(args.table)}' is not understood; write 'sarlab evaluate bd rows.csv'")
-        from sarlab.lab.evaluate import read_rows
-
-        return _compare(read_rows(Path(args.table[1])), args, args.out)
+        return compare(read_rows(Path(args.table[1])), args, args.out)
     if not args.codecs or not args.scenes:
         raise CodecError("evaluate needs --codecs and --scenes; 'sarlab evaluate --help' shows examples")
     if not args.out and not args.json:
         raise CodecError("evaluate needs --out FILE (.csv, .parquet or .json), or --json to print the rows")
-    rows = _evaluate(args)
-    if args.bd_rate:
-        return _compare(rows, args, None)
-    print(rows.to_json(orient="records", indent=1) if args.json else summary(rows))
-    return 0
-
-
-def _evaluate(args: argparse.Namespace) -> pd.DataFrame:
-    from sarlab.lab.evaluate import PSNR_TARGETS, evaluate, parse_targets
-    from sarlab.lab.results import check_table_path, write_table
-    from sarlab.lab.sweep import check_writable
-    from sarlab.peers import codecs
-
-    names = _words(args.codecs)
-    if names == ["all"]:
-        names = [name for name in codecs if codecs[name].available().ok]
-        for name in codecs:
-            if name not in names:
-                print(f"skipped: {name} ({codecs[name].available().reason})", file=sys.stderr)
-    given = {kind: getattr(args, kind) for kind in ("quality", "bpp", "psnr", "max_error_db")}
-    if args.bd_rate and not any(given.values()):
-        given["psnr"] = PSNR_TARGETS
-    targets = [target for kind, text in given.items() if text for target in parse_targets(kind, text)]
-    clip = _pair(args.clip, "--clip") if args.clip else None
+    if args.codecs == ["all"]:
+        args.codecs = [name for name in codecs if codecs[name].available().ok]
+        for name in sorted(set(codecs) - set(args.codecs)):
+            print(f"skipped: {name} ({codecs[name].available().reason})", file=sys.stderr)
+    if args.bd_rate and not any(getattr(args, kind) for kind in GOALS):
+        args.psnr = PSNR_TARGETS
+    goals = [goal for kind in GOALS if getattr(args, kind) for goal in parse_targets(kind, getattr(args, kind))]
     if args.out:
         check_table_path(args.out)
         check_writable(args.out.parent, "--out")
     if args.save_files:
         check_writable(args.save_files, "--save-files")
-    frame = evaluate(
-        names,
-        args.scenes,
-        targets,
-        quantity=args.quantity,
-        bands=_words(args.bands) if args.bands else None,
-        clip=clip,
-        metrics=_words(args.metrics) if args.metrics else None,
-        workers=args.workers,
-        journal=args.out.with_name(f".{args.out.name}.journal.jsonl") if args.out else None,
-        save_files=args.save_files,
-        progress=_progress if sys.stderr.isatty() else None,
-        notes=lambda note: print(note, file=sys.stderr),
-    )
+    rows = evaluate(
+        args.codecs, args.scenes, goals, quantity=args.quantity, bands=args.bands, clip=pair(args.clip, "--clip"),
+        metrics=args.metrics, workers=args.workers, save_files=args.save_files,
+        journal=args.out and args.out.with_name(f".{args.out.name}.journal.jsonl"),
+        progress=print_progress if sys.stderr.isatty() else None, notes=lambda note: print(note, file=sys.stderr),
+    )  # fmt: skip
     if args.out:
-        write_table(frame, args.out)
-        lacking = frame[frame["bpp"].isna()]
-        print(f"{args.out}: {len(frame)} rows, {len(lacking)} without figures", file=sys.stderr)
-        for (scene, reason), _ in lacking.groupby(["scene", "reason"], sort=False):
+        write_table(rows, args.out)
+        lacking = rows[rows["bpp"].isna()]
+        print(f"{args.out}: {len(rows)} rows, {len(lacking)} without figures", file=sys.stderr)
+        for scene, reason in lacking[["scene", "reason"]].drop_duplicates().itertuples(index=False):
             print(f"  {scene}: {reason}", file=sys.stderr)
-        if len(lacking) < len(frame):
-            print(f"how far to go: sarlab recommend --rows {args.out} --min psnr=30", file=sys.stderr)
-    return frame
+        if len(lacking) < len(rows):
+            print(f"choose an operating point: sarlab recommend --rows {args.out} --min psnr=30", file=sys.stderr)
+    if args.bd_rate:
+        return compare(rows, args)
+    print(rows.to_json(orient="records", indent=1) if args.json else summary(rows))
+    return 0
 
 
 def summary(rows: pd.DataFrame) -> str:
     """Means over scenes, one line per codec, setting and band."""
-    keys = ["codec", "target", "target_value", "band"]
-    measured = rows.dropna(subset=["bpp"])
-    if measured.empty:
+    groups = rows.dropna(subset=["bpp"]).groupby(["codec", "target", "target_value", "band"], sort=False)
+    if not len(groups):
         return "no figures"
-    groups = measured.groupby(keys, sort=False)
-    means = groups[[name for name in _SHOWN if name in rows]].mean()
+    means = groups[[name for name in SUMMARY if name in rows]].mean()
     means.insert(0, "scenes", groups.size())
-    return means.reset_index().to_string(
-        index=False, max_rows=60, float_format=lambda value: f"{value:.4g}", na_rep="–"
-    )
+    return means.reset_index().to_string(index=False, max_rows=60, float_format="{:.4g}".format, na_rep="–")
 
 
-def _compare(rows: pd.DataFrame, args: argparse.Namespace, out: Path | None) -> int:
+def compare(rows: pd.DataFrame, args: argparse.Namespace, out: Path | None = None) -> int:
     """Print the BD table; pairs without a BD-rate are listed with the reason, and fail if there are no others."""
-    from sarlab.lab.evaluate import bd_rows
-    from sarlab.lab.results import write_table
-
-    interval = _pair(args.interval, "--interval") if args.interval else None
-    table = bd_rows(rows, metrics=_words(args.metric), anchors=_words(args.anchor), interval=interval)
+    interval = pair(args.interval, "--interval")
+    table = bd_rows(rows, metrics=args.metric, anchors=args.anchor, interval=interval)
     if out:
         write_table(table, out)
     known = table[table["bd_rate_percent"].notna()]
     if args.json:
         print(table.to_json(orient="records", indent=1))
     elif len(known):
-        shown = ["band", "codec", "anchor", "metric", "bd_rate_percent", "bd_rate_low", "bd_rate_high", "bd_quality"]
-        shown += ["scenes", "acquisitions", "reason"]
-        names = {"bd_rate_percent": "BD-rate (%)", "bd_rate_low": "from", "bd_rate_high": "to", "bd_quality": "BD"}
-        text = known[shown].rename(columns=names)
-        print(text.to_string(index=False, float_format=lambda value: f"{value:.2f}", na_rep="–"))
+        shown = ["band", "codec", "anchor", "metric", *HEADINGS, "scenes", "acquisitions", "reason"]
+        print(known[shown].rename(columns=HEADINGS).to_string(index=False, float_format="{:.2f}".format, na_rep="–"))
     for row in table[table["bd_rate_percent"].isna()].itertuples():
-        print(
-            f"no BD-rate of {row.codec} against {row.anchor} ({row.band}, {row.metric}): {row.reason}", file=sys.stderr
-        )
+        pairing = f"{row.codec} against {row.anchor} ({row.band}, {row.metric})"
+        print(f"no BD-rate of {pairing}: {row.reason}", file=sys.stderr)
     return 0 if len(known) else 1
 
 
-def _progress(done: int, total: int) -> None:
+def print_progress(done: int, total: int) -> None:
+    """Rewrite one line of standard error."""
     print(f"\r{done} of {total} rows", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
 
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _pair(text: str, option: str) -> tuple[float, float]:
+def pair(text: str | None, option: str) -> tuple[float, float] | None:
+    """Parse ``LOW,HIGH``."""
+    if text is None:
+        return None
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
@@ -182,3 +151,66 @@ def _pair(text: str, option: str) -> tuple[float, float]:
     if not low < high:
         raise CodecError(f"{option}: {low:g} is not below {high:g}")
     return low, high
+
+
+def add_recommend(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--min", action="append", default=[], metavar="METRIC=VALUE", help="at least; repeatable")
+    add("--max", action="append", default=[], metavar="METRIC=VALUE", help="at most; repeatable")
+    add("--use-case", choices=sorted(points.USE_CASES), help="the guide's threshold of PSNR for it")
+    add("--rows", type=Path, metavar="FILE", help="rows of 'sarlab evaluate' (CSV, Parquet or JSON)")
+    add("--book", type=Path, metavar="DIR", help="folder of a book with its results/")
+    add("--only", choices=("codecs", "networks"), help="only points of this kind")
+    add("--simulated", action="store_true", help="judge simulated scenes instead of recorded ones")
+    options.add(parser, "--json")
+
+
+def run_recommend(args: argparse.Namespace) -> int:
+    """Print the recommendation; return 2 if nothing meets the thresholds."""
+    if args.rows is not None:
+        runs, rows = pd.DataFrame(), read_rows(args.rows)
+    else:
+        staged = Path("_build/book")
+        book = tables(args.book or (staged if (staged / "results").is_dir() else None))
+        runs, everything = book.runs, book.table("codecs_all")
+        rows = everything if len(everything) else book.codecs
+    columns = {*runs.columns, *rows.columns}
+    thresholds = [*points.use_case(args.use_case)] if args.use_case else []
+    for side in ("min", "max"):
+        thresholds += [points.parse_threshold(text, side, columns) for text in getattr(args, side)]
+    if not thresholds:
+        raise ResultsError("no thresholds; give --min, --max or --use-case, such as --min psnr=30")
+    measured = points.operating_points(runs, rows, simulated=args.simulated)
+    measured = [point for point in measured if not args.only or f"{point.kind}s" == args.only]
+    compared = points.whole(measured)
+    if skipped := [point.name for point in measured if point not in compared]:
+        print(f"skipped, not measured on some of the scenes: {', '.join(skipped)}", file=sys.stderr)
+    found = points.recommend(compared, thresholds)
+    options.show(args, found.to_dict(), recommendation(found, len(compared)))
+    return 0 if found.chosen is not None else 2
+
+
+def recommendation(found: points.Recommendation, count: int) -> str:
+    """Describe a recommendation among `count` points."""
+
+    def line(point: Mapping[str, Any]) -> str:
+        return f"{point['name']}: {point['compression_ratio']:.1f}× ({point['bpp']:.3g} bit per pixel)"
+
+    report = found.to_dict()
+    point, wanted = report["recommended"] or report["closest"], ", ".join(report["thresholds"])
+    if found.chosen is None:
+        lines = [f"None of {count} measured points meets {wanted} with confidence."]
+        lines += [f"Closest: {line(point)}; it misses {', '.join(point['misses'])}."]
+    else:
+        lines = [f"{line(point)} is the highest compression of {count} measured points that meets {wanted}."]
+    for name, key in (("keeps", "measured"), ("surely", "with_confidence"), ("loses", "lost")):
+        lines += [f"  {name}: {', '.join(f'{k} {value:.3g}' for k, value in point[key].items())}"] if point[key] else []
+    if found.chosen is not None:
+        lines.append(f"  use it: {point['command']}")
+        for name in ("further", "gentler"):
+            if step := report[f"one_step_{name}"]:
+                missed = f"misses {', '.join(step['misses'])}" if step["misses"] else "meets all"
+                lines.append(f"  {name}: {line(step)}, {missed}")
+        lines += [f"  between: {found.between}"] if found.between else []
+        lines.append(f"  measured on {found.chosen.certain}")
+    return "\n".join(lines)

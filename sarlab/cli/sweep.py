@@ -1,115 +1,146 @@
-"""``sarlab sweep``: run a plan."""
-
-from __future__ import annotations
+"""``sarlab sweep``, ``status``, ``cost``, ``report`` and ``publish``: a plan from its runs to the pages of the book."""
 
 import argparse
 import fnmatch
 import importlib.util
 import sys
-import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from tqdm import tqdm
+
+from sarlab.cli import options
 from sarlab.errors import SarlabError
-from sarlab.lab.plans import load_plan, plan_names
-from sarlab.lab.runs import FAILURE, Job, jobs_of, read_record
-from sarlab.lab.studies.study_jobs import StudyJob, study_jobs
+from sarlab.lab import publish
+from sarlab.lab.plans import Plan, load_plan
+from sarlab.lab.results import book_root, read_record
+from sarlab.lab.runs import FAILURE, STATES, Job, jobs_of, statuses
+from sarlab.lab.studies import StudyJob, study_jobs
 from sarlab.lab.sweep import ENGINES, Finished, Settings, check_writable
 from sarlab.lab.sweep.engine import execute, worker_count
+from sarlab.lab.sweep.notebook import NOTEBOOK
 
-EPILOG = """
-examples:
-  sarlab sweep quick                                  the default plan, on the embedded real scenes
-  sarlab sweep quick --scenes my.tif --quantity db    the same on a scene of your own
-  sarlab sweep my-plan.toml --no-notebook             only the results, without a page for each run
-  sarlab sweep full --dry-run                         every run with its time and memory
-  sarlab sweep full --only '*-r16-c16-*'              some runs of a plan, without its studies
-  sarlab sweep full --scheduler tcp://10.0.0.7:8786   on the workers of a running Dask cluster
-  sarlab sweep smoke --engine inline                  in this process: for debuggers and profilers
+EXAMPLES = {
+    "sweep": """\
+  sarlab sweep quick --scenes my.tif --quantity db    the default plan, on a scene of your own
+  sarlab sweep full --only '*-r16-c16-*' --dry-run    time and memory of some runs
 
 Complete runs are not run again: interrupt with Ctrl-C and repeat the command to resume. Runs that failed are reported and
 left alone until --retry-failed. Exit status: 0, 1 if a run failed, 3 if the time budget left some, 130 after Ctrl-C.
-"""
+""",
+    "status": """\
+  sarlab status quick               the runs of a plan; without a plan every run below runs/
+
+States: complete; running; failed (--retry-failed runs it again); damaged (a file of the results is missing or cut off;
+the next sweep repairs it); interrupted (the next sweep continues from its checkpoint); waiting.
+""",
+    "cost": """\
+  sarlab cost quick --memory 2000   every network of the plan, and the largest batch that fits into 2000 MB
+
+Memory is computed from shapes, time from a few timed steps of each kind of network. 'sarlab sweep PLAN --dry-run'
+estimates the wall time of several runs at once.
+""",
+    "report": """\
+  sarlab report                     the runs of the quick plan below runs/ → _build/html/index.html
+""",
+    "publish": """\
+  sarlab publish full               into the book of this checkout; 'make report' renders it
+
+All runs of the plan must be complete. One seed of each architecture and ratio gets a page as long as there is room, the
+others are rows. Only files that an earlier publication wrote are replaced or removed.
+""",
+}
+#: Details of the state of a run.
+DETAILS = {
+    "seconds": "{seconds:.1f} s", "step": "step {step} of {steps}", "holder": "by {holder}", "cell": "cell {cell}",
+    "reason": "{reason}", "differs": "{differs}",
+}  # fmt: skip
+#: Seconds that a kernel takes to start, to import and to draw the figures of a page, beyond the run itself.
+NOTEBOOK_SECONDS = 6.0
 
 
-def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
-    """Add the arguments of ``sarlab sweep``."""
-    parser.epilog = EPILOG
-    parser.add_argument("plan", help=f"a plan ({', '.join(plan_names())}) or the path of a .toml file")
-    add_selection(parser)
-    parser.add_argument(
-        "--engine", choices=ENGINES, default="dask",
-        help="dask: worker processes; inline: this process, one run after the other (default: dask)",
-    )  # fmt: skip
-    parser.add_argument("--scheduler", default="", metavar="ADDRESS", help="use this Dask cluster: tcp://host:8786")
-    parser.add_argument(
-        "--workers", type=positive, metavar="N", help="runs at a time (default: one per GPU, or as the cores allow)"
-    )
-    parser.add_argument(
-        "--notebook", action=argparse.BooleanOptionalAction, default=None,
-        help="execute the notebook of each run, which becomes its page, or only its function (default: the notebook; "
-        "with --engine inline the function)",
-    )  # fmt: skip
-    parser.add_argument("--device", default="auto", help="auto (CUDA if there is a GPU), cpu, cuda, cuda:1")
-    parser.add_argument("--time-budget", type=float, metavar="SECONDS", help="stop cleanly after so many seconds")
-    add_pattern(parser)
-    parser.add_argument("--retry-failed", action="store_true", help="run failed runs again")
-    parser.add_argument("--dry-run", action="store_true", help="list the runs with their time and memory, and stop")
+def load(args: argparse.Namespace) -> tuple[Plan, list[Job]]:
+    """Plan of the command line, and its jobs."""
+    plan = load_plan(args.plan, scenes=args.scenes, quantity=args.quantity)
+    return plan, jobs_of(plan, args.runs)
+
+
+def matches(run_id: str, only: str | None) -> bool:
+    """Return True if an id contains a text or matches a pattern with ``*``, ``?`` or ``[…]``; without one every id does."""
+    pattern = only if only and any(sign in only for sign in "*?[") else f"*{only or ''}*"
+    return fnmatch.fnmatchcase(run_id, pattern)
+
+
+def duration(seconds: float) -> str:
+    """Format a time: ``40 s``, ``12.5 min``, ``3.2 h``."""
+    if seconds != seconds:
+        return "unknown"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def add_sweep(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    options.add_plan(parser, "--runs", "--only")
+    add("--engine", choices=ENGINES, default="dask", help="dask (default): worker processes; inline: this process")
+    add("--scheduler", default="", metavar="ADDRESS", help="use this Dask cluster: tcp://host:8786")
+    options.add(parser, "--workers", type=positive, help="runs at a time (default: one per GPU, or as the cores allow)")
+    text = "execute the notebook of each run, for its page, or only its function (default: notebook with dask)"
+    add("--notebook", action=argparse.BooleanOptionalAction, default=None, help=text)
+    options.add(parser, "--device")
+    add("--time-budget", type=float, metavar="SECONDS", help="stop cleanly after so many seconds")
+    add("--retry-failed", action="store_true", help="run failed runs again")
+    add("--dry-run", action="store_true", help="list the runs with their time and memory, and stop")
 
 
 def positive(text: str) -> int:
-    """Whole number from 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
+    """Parse a whole number from 1."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return int(text)
 
 
-def add_selection(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that select runs, which several verbs share."""
-    parser.add_argument("--scenes", metavar="NAME|PATH", help="scenes of the catalog, a file or a folder")
-    parser.add_argument("--quantity", choices=("auto", "complex", "amplitude", "intensity", "db"), default=None)
-    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
-
-
-def add_pattern(parser: argparse.ArgumentParser) -> None:
-    """Add ``--only``."""
-    parser.add_argument(
-        "--only", metavar="PATTERN", help="only runs whose id contains PATTERN, or matches it: '*-c16-*'"
-    )
-
-
-def run(args: argparse.Namespace) -> int:
+def run_sweep(args: argparse.Namespace) -> int:
     """Execute the plan; exit status 1 if a run failed, 3 if time ran out."""
-    plan = load_plan(args.plan, scenes=args.scenes, quantity=args.quantity)
-    jobs = select(jobs_of(plan, args.runs), args.only)
+    plan, jobs = load(args)
+    jobs = [job for job in jobs if matches(job.run_id, args.only)]
     if not jobs:
         raise SarlabError(f"no run of plan '{plan.name}' has '{args.only}' in its id")
     studies = [] if args.only else study_jobs(plan.studies, plan.runs[0].scenes, args.runs)
     settings = settings_of(args)
     states = {job.run_id: job.state for job in jobs}
-    todo = [job for job in jobs if states[job.run_id] != "complete"]
-    skipped = [job for job in todo if states[job.run_id] == "failed" and not args.retry_failed]
-    todo = [job for job in todo if job not in skipped]
-    counts = [f"{len(jobs)} runs", f"{len(jobs) - len(todo) - len(skipped)} complete", f"{len(todo)} to do"]
-    counts += [f"{len(skipped)} failed before"] if skipped else []
-    damaged = sum(states[job.run_id] == "damaged" for job in todo)
-    counts += [f"{damaged} of them damaged"] if damaged else []
-    print(f"{plan.name}: {', '.join(counts)}", flush=True)
+    skipped = [job for job in jobs if states[job.run_id] == "failed" and not args.retry_failed]
+    todo = [job for job in jobs if states[job.run_id] != "complete" and job not in skipped]
+    count = Counter(states.values())
+    more = f", {len(skipped)} failed before" if skipped else ""
+    more += f", {count['damaged']} of them damaged" if count["damaged"] else ""
+    print(f"{plan.name}: {len(jobs)} runs, {count['complete']} complete, {len(todo)} to do{more}", flush=True)
     for job in skipped:
-        print(
-            f"  failed  {job.run_id}: {read_record(job.folder / FAILURE).get('message', '')} (--retry-failed runs it again)"
-        )
+        reason = read_record(job.folder / FAILURE).get("message", "")
+        print(f"  failed  {job.run_id}: {reason} (--retry-failed runs it again)")
     if args.dry_run:
-        dry_run(jobs, todo, states, settings)
+        dry_run(todo, states, settings)
         for study in studies:
             print(f"  {'complete' if study.manifest else 'waiting':<12}study {study.name}")
         return 0
     if todo or not all(study.manifest for study in studies):
         check_writable(args.runs)
-    with Progress(todo, worker_count(todo, settings) if todo else 1) as progress:
-        ended = execute(todo, settings, progress, progress.say)
+    ended, start = list[Finished](), time.monotonic()
+    with tqdm(total=len(todo), unit="run", file=sys.stdout, disable=None if todo else True, leave=False) as bar:
+
+        def say(text: str) -> None:
+            bar.write(text, file=sys.stdout)
+            sys.stdout.flush()
+
+        def report(item: Finished) -> None:
+            ended.append(item)
+            bar.update()
+            say(ending(item, len(ended), len(todo), time.monotonic() - start))
+
+        execute(todo, settings, report, say)
     failed = [item for item in ended if item.outcome == "failed"]
     for item in failed:
         print(f"sarlab: error: {item.job.run_id}: {item.message}", file=sys.stderr)
@@ -131,115 +162,31 @@ def settings_of(args: argparse.Namespace) -> Settings:
     if notebook and importlib.util.find_spec("papermill") is None:
         raise SarlabError("notebooks need papermill; run pip install 'sarlab[lab]', or add --no-notebook")
     deadline = None if args.time_budget is None else time.time() + args.time_budget
-    return Settings(args.engine, notebook, args.device, args.workers or 0, args.scheduler, deadline)
+    return Settings(args.engine, notebook, args.device, args.workers, args.scheduler, deadline)
 
 
-def select(jobs: list[Job], only: str | None) -> list[Job]:
-    """Jobs whose id contains a text, or matches a pattern with ``*``, ``?`` or ``[…]``."""
-    return [job for job in jobs if matches(job.run_id, only)]
-
-
-def matches(run_id: str, only: str | None) -> bool:
-    """Return True if an id contains a text or matches a pattern; without one every id does."""
-    if not only:
-        return True
-    pattern = only if any(sign in only for sign in "*?[") else f"*{only}*"
-    return fnmatch.fnmatchcase(run_id, pattern)
-
-
-def dry_run(jobs: list[Job], todo: list[Job], states: dict[str, str], settings: Settings) -> None:
+def dry_run(todo: list[Job], states: dict[str, str], settings: Settings) -> None:
     """Print every run with its state, and the time and memory of those that are to do."""
-    from sarlab.lab.cost import calibrate, run_mb, wall_seconds
-    from sarlab.lab.machine import pick_device
-    from sarlab.scenes.catalog import load_split
+    from sarlab.lab.cost import estimates, wall_seconds
 
-    seconds, memory = {}, {}
+    found = estimates([job.spec for job in todo], settings.device) if todo else []
+    extra = settings.notebook * NOTEBOOK_SECONDS
+    costs = {job.run_id: (seconds + extra, mb) for job, (seconds, mb) in zip(todo, found, strict=True)}
+    for run_id, state in states.items():
+        cost = f"{duration(costs[run_id][0]):>10}{costs[run_id][1]:8.0f} MB" if run_id in costs else ""
+        print(f"  {state:<12}{run_id:<40}{cost}".rstrip())
     if todo:
-        speed, device = calibrate([job.spec for job in todo], settings.device), pick_device(settings.device)
-        splits = {scenes: load_split(scenes) for scenes in {job.spec.scenes for job in todo}}
-        for job in todo:
-            seconds[job.run_id] = speed.seconds(job.spec) + (NOTEBOOK_SECONDS if settings.notebook else 0.0)
-            memory[job.run_id] = run_mb(job.spec, splits[job.spec.scenes], device)
-    for job in jobs:
-        costs = f"{duration(seconds[job.run_id]):>10}{memory[job.run_id]:8.0f} MB" if job.run_id in seconds else ""
-        print(f"  {states[job.run_id]:<12}{job.run_id:<40}{costs}".rstrip())
-    if todo:
-        workers = worker_count(todo, settings)
-        whole, most = wall_seconds(list(seconds.values()), workers), sum(sorted(memory.values())[-workers:])
+        workers, (seconds, memory) = worker_count(todo, settings), zip(*costs.values(), strict=True)
+        whole, most = wall_seconds(seconds, workers), sum(sorted(memory)[-workers:])
         print(f"about {duration(whole)} and {most:.0f} MB of memory, {workers} at a time (from a few timed steps)")
 
 
-#: Seconds that a kernel takes to start, to import and to draw the figures of a page, beyond the run itself.
-NOTEBOOK_SECONDS = 6.0
-
-
-class Progress:
-    """Print a line as each run ends, and on a terminal a bar with the time that is left.
-
-    Parameters
-    ----------
-    todo : sequence of Job
-    workers : int
-        Jobs at a time.
-    every : float
-        Seconds between updates of the bar.
-    """
-
-    def __init__(self, todo: Sequence[Job], workers: int, every: float = 2.0):
-        from tqdm import tqdm
-
-        self.todo, self.workers, self.every = todo, workers, every
-        self.start = time.time()
-        self.ended: dict[str, float] = {}
-        layout = "{percentage:3.0f}% |{bar:30}| {n_fmt} of {total_fmt} runs{postfix}"
-        self.bar = tqdm(
-            total=len(todo), file=sys.stdout, disable=None if todo else True, leave=False, bar_format=layout
-        )
-        self._over = threading.Event()
-
-    def __enter__(self) -> Progress:
-        if not self.bar.disable:
-            threading.Thread(target=self._watch, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self.bar.close()
-
-    def __call__(self, item: Finished) -> None:
-        """Print how a run ended."""
-        measured = item.outcome == "complete" and item.seconds > 0
-        self.ended[item.job.run_id] = item.seconds if measured else float("nan")
-        self.bar.update()
-        count = f"[{len(self.ended)}/{len(self.todo)}]"
-        self.say(f"{count} {item.outcome:<11} {item.job.run_id:<38} {item.seconds:6.1f} s   {self.left()}".rstrip())
-
-    def say(self, text: str) -> None:
-        """Print a line above the bar."""
-        self.bar.write(text, file=sys.stdout)
-        sys.stdout.flush()
-
-    def left(self) -> str:
-        """Time that is left in words; empty while too little is known to estimate it."""
-        from sarlab.lab.cost import seconds_left
-
-        if len(self.ended) == len(self.todo):
-            return f"{duration(time.time() - self.start)} in all"
-        seconds = seconds_left(self.todo, self.ended, self.start, self.workers)
-        return "" if seconds != seconds else f"about {duration(seconds)} left"
-
-    def _watch(self) -> None:
-        while not self._over.wait(self.every):
-            self.bar.set_postfix_str(self.left())
-
-
-def duration(seconds: float) -> str:
-    """Time for people: ``40 s``, ``12.5 min``, ``3.2 h``."""
-    if seconds != seconds:
-        return "unknown"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def ending(item: Finished, count: int, total: int, seconds: float) -> str:
+    """Line for a run that has ended: the last of `count`, so many seconds after the sweep began."""
+    left = (
+        f"about {duration(seconds / count * (total - count))} left" if count < total else f"{duration(seconds)} in all"
+    )
+    return f"[{count}/{total}] {item.outcome:<11} {item.job.run_id:<38} {item.seconds:6.1f} s   {left}"
 
 
 def run_studies(studies: list[StudyJob], settings: Settings) -> int:
@@ -260,3 +207,95 @@ def run_studies(studies: list[StudyJob], settings: Settings) -> int:
         else:
             print(f"study {study.name}: {time.monotonic() - start:.1f} s", flush=True)
     return failed
+
+
+def add_status(parser: argparse.ArgumentParser) -> None:
+    options.add_plan(parser, "--runs", "--only", "--json", nargs="?")
+
+
+def run_status(args: argparse.Namespace) -> int:
+    """Print one line per run, those that need attention last, and the totals."""
+    found = [i for i in statuses(args.runs, load(args)[1] if args.plan else None) if matches(i["run_id"], args.only)]
+    totals = {state: sum(item["state"] == state for item in found) for state in STATES}
+    lines = []
+    for item in sorted(found, key=lambda item: STATES.index(item["state"])):
+        known = [text.format(**item) for name, text in DETAILS.items() if item.get(name) is not None]
+        lines.append(f"  {item['state']:<12}{item['run_id']:<40}{', '.join(known)}".rstrip())
+    counts = [f"{count} {state}" for state, count in totals.items() if count]
+    lines.append(", ".join(counts) or f"no runs below {args.runs}")
+    return options.show(args, {"counts": totals, "runs": found}, "\n".join(lines))
+
+
+def add_cost(parser: argparse.ArgumentParser) -> None:
+    options.add_plan(parser, "--device", nargs="?", default="quick")
+    parser.add_argument("--memory", type=float, metavar="MB", help="find the largest batch for so much memory")
+    parser.add_argument("--no-time", action="store_true", help="skip the calibration")
+    options.add(parser, "--json")
+
+
+def run_cost(args: argparse.Namespace) -> int:
+    from sarlab.lab.cost import calibrate, costs
+
+    if args.memory is not None and not args.memory > 0:
+        raise SarlabError(f"--memory must be positive, not {args.memory:g}")
+    plan = load_plan(args.plan, scenes=args.scenes, quantity=args.quantity)
+    rows = costs(plan.runs, args.device, budget_mb=args.memory, calibration=None if args.no_time else calibrate)
+    timed = not args.no_time
+    shown = ["network", "width", "depth", "runs", "parameters", "training_mb", "inference_mb", "run_mb"]
+    shown += ["largest_batch"] * (args.memory is not None) + ["seconds"] * timed
+    whole = [{key: round(row[key]) if isinstance(row[key], float) else row[key] for key in shown} for row in rows]
+    lines = [f"{plan.name}: {len(plan.runs)} runs of {len(rows)} networks", options.table(whole)]
+    total = sum(row["seconds"] for row in rows if timed)
+    lines += [f"all runs one after the other: about {duration(total)}"] if timed else []
+    report = {"plan": plan.name, "seconds": total if timed else None, "networks": rows}
+    return options.show(args, report, "\n".join(lines))
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    options.add_plan(parser, "--runs", name="--plan", default="quick")
+    parser.add_argument("--out", type=Path, default=Path("_build"), metavar="DIR", help="default: _build")
+    parser.add_argument("--published", action="store_true", help="render the published tables as they are")
+
+
+def run_report(args: argparse.Namespace) -> int:
+    """Stage a copy of the book, publish into it, render it; the last line is the path of the first page."""
+    check_writable(args.out, "--out")
+    if args.published:
+        book = publish.stage(args.out)
+    else:
+        plan, jobs = load(args)
+        render_missing_pages([job for job in jobs if job.state == "complete"])
+        book = publish.stage(args.out)
+        manifest = publish.publish(plan, jobs, book)
+        missing = f", {manifest['missing']} missing" if manifest["missing"] else ""
+        print(f"{manifest['runs']} runs{missing}; rendering", flush=True)
+    print(publish.render(book, args.out).resolve())
+    return 0
+
+
+def add_publish(parser: argparse.ArgumentParser) -> None:
+    options.add_plan(parser, "--runs")
+    parser.add_argument("--book", type=Path, metavar="DIR", help="default: the book of this checkout")
+
+
+def run_publish(args: argparse.Namespace) -> int:
+    """Check the plan and the book, render pages that are missing, publish."""
+    plan, jobs = load(args)
+    book = args.book or book_root()
+    publish.check_book(book)
+    check_writable(book, "--book")
+    publish.check_complete(plan.argument, jobs, study_jobs(plan.studies, plan.runs[0].scenes, args.runs))
+    render_missing_pages(publish.with_pages(jobs))
+    manifest = publish.publish(plan, jobs, book, tracked=True)
+    total = publish.folder_bytes(book / "results", book / "runs")
+    print(f"{manifest['runs']} runs, {manifest['pages']} pages, {total / 1e6:.1f} MB in {book}")
+    return 0
+
+
+def render_missing_pages(jobs: Sequence[Job]) -> None:
+    """Execute the notebooks of complete runs that have none; a `SarlabError` names the run whose notebook fails."""
+    bare = [job for job in jobs if not (job.folder / NOTEBOOK).is_file()]
+    settings = Settings("dask" if len(bare) > 1 else "inline", notebook=True)
+    for item in execute(bare, settings, lambda item: None):
+        if item.outcome != "complete":
+            raise SarlabError(f"the page of {item.job.run_id} could not be made: {item.message}")

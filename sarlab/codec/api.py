@@ -86,6 +86,13 @@ def compress(
     ------
     CodecError
         Unknown codec; a goal that cannot be reached.
+
+    Examples
+    --------
+    >>> import sarlab
+    >>> data = sarlab.compress(sarlab.scene("ben-33UUP-37-88"), bpp=0.5)
+    >>> sarlab.decompress(data)
+    Scene('ben-33UUP-37-88', VV+VH, 360×240, db)
     """
     goal, file = make_goal(quality, bpp, psnr, max_error_db, lossless), io.BytesIO()
     options: dict[str, Any] = {"tile": tile, "workers": workers, "metadata": metadata, "radiometric": radiometric}
@@ -120,18 +127,18 @@ def _source(scene: Any) -> MemorySource | FileSource:
 
 
 def decompress(
-    data: bytes,
+    data: bytes | str | Path,
     *,
     window: Window | None = None,
     workers: int = 1,
     model: str | Path | None = None,
     radiometric: bool = False,
 ) -> Scene:
-    """Decompress the bytes of a ``.sarl`` file.
+    """Decompress a ``.sarl`` file.
 
     Parameters
     ----------
-    data : bytes
+    data : bytes or path
     window : (row, column, height, width), optional
         Decode this part only; no more tiles are read than it needs.
     workers : int
@@ -150,6 +157,13 @@ def decompress(
     ------
     BitstreamError
         Damaged, truncated, foreign or unknown input.
+
+    Examples
+    --------
+    >>> import sarlab
+    >>> data = sarlab.compress(sarlab.scene("ben-33UUP-37-88"), quality=24)
+    >>> sarlab.decompress(data, window=(100, 0, 64, 128))
+    Scene('ben-33UUP-37-88', VV+VH, 64×128, db)
     """
     with StreamReader(data) as reader:
         return Decoder(reader, workers=workers, model=model, radiometric=radiometric).scene(window)

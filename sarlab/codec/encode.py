@@ -156,7 +156,7 @@ def find_quality(model: TileModel, sample: SceneSample, goal: Goal, near: float 
     Raises
     ------
     CodecError
-        Out of reach; the message says what can be reached.
+        Out of reach; the message states the limit.
     """
     low, high = model.lowest, model.highest
     if goal.kind == "quality":

@@ -90,7 +90,7 @@ def solve(
     tolerance : float
         Of the score.
     step, resolution : float
-        Qualities are multiples of a step, if it is not 0; those nearer than the resolution are not told apart.
+        Qualities are multiples of a step, if it is not 0; the search ends at a bracket within the resolution.
     guess : (quality, slope), optional
         Where to begin, and by how much the score rises there with quality.
     scores : dict, optional
@@ -261,7 +261,7 @@ class Search:
         Raises
         ------
         CodecError
-            The codec cannot reach it on this scene; the message says what it reaches.
+            The codec cannot reach it on this scene; the message states its limit.
         """
         kind, scale = goal.kind, self.codec.capabilities.quality
         if kind == "quality":

@@ -89,7 +89,7 @@ def decode_latent(quantizer: Quantizer, data: bytes, tables: LatentTables, *, mo
     Raises
     ------
     BitstreamError
-        Truncated, damaged or too large. Wrong values are noticed by a checksum beside the data only.
+        Truncated, damaged or too large. Only a separate checksum detects wrong values.
     """
     import torch
 

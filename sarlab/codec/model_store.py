@@ -103,7 +103,7 @@ def find_model(name: str, model_hash: bytes, writer: tuple[int, int, int], hint:
     Raises
     ------
     BitstreamError
-        There is none; the message says what to do.
+        There is none; the message states the remedy.
     """
     paths = [Path(hint)] if hint else [folder / f"{name}.safetensors" for folder in model_folders()]
     found = [path for path in paths if path.is_file()]

@@ -18,7 +18,7 @@ from sarlab.scenes.scene import Scene
 
 
 class Availability(NamedTuple):
-    """Whether a codec works on this machine, and the reason if not."""
+    """Availability of a codec on this machine, with the reason if it does not work."""
 
     ok: bool
     reason: str = ""
@@ -50,7 +50,7 @@ class QualityScale:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a codec supports."""
+    """Capabilities of a codec."""
 
     quality: QualityScale
     #: Largest bit depth of the samples; 32 for floats.
@@ -80,7 +80,7 @@ class Codec(Protocol):
     capabilities: Capabilities
 
     def available(self) -> Availability:
-        """Check if the codec works here. Imports its library, raises nothing."""
+        """Check if the codec works here; imports its library, never raises."""
         ...
 
     def version(self) -> str:

@@ -12,7 +12,7 @@ A file may have *flat* blocks, whose valid samples all have the value stated in 
 a saturated area. They are marked, and decoded exactly. A sample that is neither missing nor in a flat block is *coded*.
 Latents far from coded samples are not sent: a latent column is *active* if a coded sample lies in its own block of
 samples or in one of the eight blocks around it within the tile. Blocks along a side of the tile are also active if the
-encoder says so, because coded samples of the neighboring tile are near.
+encoder marks the side, because coded samples of the neighboring tile are near.
 """
 
 from __future__ import annotations

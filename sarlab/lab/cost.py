@@ -8,8 +8,6 @@
     time  overhead of any run (scenes, KLT, measuring) + multiplications of its training / speed of such networks
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import statistics
@@ -17,19 +15,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 
 from sarlab.errors import SarlabError
-from sarlab.lab.lineage import base_of, steps_of
 from sarlab.lab.machine import pick_device
-from sarlab.lab.results import read_table
-from sarlab.lab.runs import PROGRESS, Job, read_record
+from sarlab.lab.runs import base_of, steps_of
 from sarlab.models import complexity
 from sarlab.models.autoencoders import construct
 from sarlab.models.complexity import count_parameters, macs_per_pixel
@@ -45,9 +40,6 @@ COPIES = 3
 CALIBRATION_SECONDS, TIMED_STEPS = 20.0, 3
 #: Prints the memory of a process that has imported everything a run needs.
 _PROBE = "import sarlab.lab.experiment; from sarlab.lab.machine import process_peak_mb; print(process_peak_mb())"
-
-
-# --- memory -----------------------------------------------------------------------------------------------------------
 
 
 @functools.cache
@@ -92,9 +84,8 @@ def run_mb(spec: RunSpec, split: Split, device: torch.device) -> float:
 
 def largest_scene(split: Split) -> tuple[int, int]:
     """Height and width of the test scene with most pixels."""
-    shapes = [scene.data.shape[1:] for scene in (*split.test, *split.independent)] or [(512, 512)]
-    height, width = max(shapes, key=lambda shape: shape[0] * shape[1])
-    return int(height), int(width)
+    shapes = [scene.data.shape[1:] for scene in (*split.test, *split.independent)]
+    return max(shapes, key=math.prod, default=(512, 512))
 
 
 def largest_batch(spec: RunSpec, split: Split, budget_mb: float, device: torch.device) -> int:
@@ -107,9 +98,6 @@ def largest_batch(spec: RunSpec, split: Split, budget_mb: float, device: torch.d
     return complexity.largest_batch(spec.model, spec.train, left, bytes_a_pixel=PIXEL_BYTES[device.type])
 
 
-# --- time -------------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Speed:
     """Measured speed of a machine."""
@@ -119,15 +107,13 @@ class Speed:
     #: Multiplications of forward passes per second of training, by `kind`.
     rates: Mapping[tuple[str, ...], float]
 
-    def seconds(self, spec: RunSpec, share: float = 1.0) -> float:
-        """Seconds of a run of whose training `share` is left; NaN if nothing like it was measured.
-
-        A kind of network that was not measured gets the median rate of the others.
-        """
+    def seconds(self, spec: RunSpec) -> float:
+        """Seconds of a run; NaN if nothing like it was measured. An unknown kind of network gets the median rate."""
         if not work(spec):
             return self.overhead
-        rate = self.rates.get(kind(spec)) or statistics.median(self.rates.values() or [math.nan])
-        return self.overhead + share * work(spec) / rate
+        return self.overhead + work(spec) / (
+            self.rates.get(kind(spec)) or statistics.median(self.rates.values() or [math.nan])
+        )
 
 
 def kind(spec: RunSpec) -> tuple[str, ...]:
@@ -173,96 +159,29 @@ def calibrate(runs: Sequence[RunSpec], device: str) -> Speed:
     return Speed(overhead, rates)
 
 
-def seconds_left(jobs: Sequence[Job], ended: Mapping[str, float], since: float, workers: int) -> float:
-    """Seconds until the jobs of a sweep have ended, from the speed that they have shown so far.
-
-    Parameters
-    ----------
-    jobs : sequence of Job
-    ended : mapping of str to float
-        Run id → seconds of the jobs that have ended; NaN of failed ones.
-    since : float
-        `time.time()` of the start of the sweep; progress that was written before is another sweep's.
-    workers : int
-        Jobs at a time; 0: as many as have reported progress.
-
-    Returns
-    -------
-    float
-        NaN before any run has ended or reported a step, and if trainings are left and none has reported a step.
-    """
-    overheads: list[float] = []
-    done: dict[tuple[str, ...], float] = defaultdict(float)
-    seconds: dict[tuple[str, ...], float] = defaultdict(float)
-    shares = {job.run_id: progress_share(job, since) for job in jobs if job.run_id not in ended}
-    for job in jobs:
-        trained = read_record(job.folder / PROGRESS).get("seconds", 0.0)
-        if job.run_id in ended:
-            table = read_table(job.folder / "rows.csv", ["train_seconds"])
-            trained = float(table["train_seconds"].iloc[0]) if work(job.spec) and len(table) else 0.0
-            overheads += [] if math.isnan(ended[job.run_id]) else [ended[job.run_id] - trained]
-        share = shares.get(job.run_id, 1.0)
-        if work(job.spec) and trained > 0 and share > 0:
-            done[kind(job.spec)] += share * work(job.spec)
-            seconds[kind(job.spec)] += trained
-    rates = {name: done[name] / seconds[name] for name in done if done[name]}
-    speed = Speed(statistics.median(overheads or [0.0 if rates else math.nan]), rates)
-    left = [speed.seconds(job.spec, 1 - shares[job.run_id]) for job in jobs if job.run_id in shares]
-    return wall_seconds(left, workers or sum(share > 0 for share in shares.values()))
-
-
 def wall_seconds(seconds: Sequence[float], workers: int) -> float:
     """Duration of jobs of so many seconds, `workers` at a time; NaN if one is unknown."""
-    return float(np.max([sum(seconds) / max(1, workers), *seconds], initial=0.0))
+    whole = sum(seconds) / max(1, workers)
+    return whole if math.isnan(whole) else max([whole, *seconds])
 
 
-def progress_share(job: Job, since: float) -> float:
-    """Share of its training that a job in flight has done; 0 if it has reported nothing since the sweep began."""
-    path = job.folder / PROGRESS
-    if not path.is_file() or path.stat().st_mtime < since:
-        return 0.0
-    state = read_record(path)
-    return min(1.0, state.get("step", 0) / max(1, state.get("steps", 1)))
-
-
-# --- a whole plan -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Cost of one network of a plan, on one device."""
-
-    #: Of its runs, the one whose training needs most memory; their number; trainable values.
-    spec: RunSpec
-    runs: int
-    parameters: int
-    #: Peaks: training step, analysis and synthesis of the largest test scene, whole run with process and data.
-    training_mb: float
-    inference_mb: float
-    run_mb: float
-    #: Patches per step that fit the memory budget; -1 without a budget.
-    largest_batch: int
-    #: Of all its runs, one after the other; NaN without a calibration.
-    seconds: float
+def estimates(runs: Sequence[RunSpec], device: str) -> list[tuple[float, float]]:
+    """Seconds and MB of memory of each run, after a calibration."""
+    speed, where = calibrate(runs, device), pick_device(device)
+    splits = {scenes: load_split(scenes) for scenes in {spec.scenes for spec in runs}}
+    return [(speed.seconds(spec), run_mb(spec, splits[spec.scenes], where)) for spec in runs]
 
 
 def costs(
-    runs: Sequence[RunSpec],
-    device: str = "auto",
-    *,
-    budget_mb: float | None = None,
+    runs: Sequence[RunSpec], device: str = "auto", *, budget_mb: float | None = None,
     calibration: Callable[[Sequence[RunSpec], str], Speed] | None = calibrate,
-) -> list[Cost]:
+) -> list[dict[str, Any]]:  # fmt: skip
     """Cost of every network among `runs`, those that need most memory first.
 
-    Parameters
-    ----------
-    runs : sequence of RunSpec
-    device : str
-    budget_mb : float, optional
-        Memory for which to find the largest batch.
-    calibration : callable, optional
-        Measures the speed of this machine; None: times are left out.
+    Each has a short name (``network``), the fields of the model, the number of ``runs`` and of ``parameters``; peaks in MB
+    of a training step, of analysis and synthesis of the largest test scene, and of a whole run; batch and patch size of the
+    run whose training needs most memory; ``largest_batch``, the patches per step that fit `budget_mb` (-1 without); the
+    ``seconds`` of all its runs one after the other, if a `calibration` measures the speed of this machine (else None).
     """
     where = pick_device(device)
     speed = calibration(runs, device) if calibration is not None else Speed(math.nan, {})
@@ -271,17 +190,15 @@ def costs(
     for model in dict.fromkeys(spec.model for spec in runs):
         group = [spec for spec in runs if spec.model == model]
         spec = max(group, key=lambda s: training_mb(s, where) if base_of(s) is None else 0.0)
-        split = splits[spec.scenes]
+        split, seconds = splits[spec.scenes], sum(speed.seconds(s) for s in group)
         found.append(
-            Cost(
-                spec=spec,
-                runs=len(group),
-                parameters=count_parameters(construct(model, 0)),
-                training_mb=training_mb(spec, where),
-                inference_mb=inference_mb(model, *largest_scene(split), where),
-                run_mb=run_mb(spec, split, where),
-                largest_batch=-1 if budget_mb is None else largest_batch(spec, split, budget_mb, where),
-                seconds=sum(speed.seconds(s) for s in group),
-            )
-        )
-    return sorted(found, key=lambda cost: -cost.run_mb)
+            {
+                "network": spec.label.rsplit("-", 2)[0], **asdict(model), "runs": len(group),
+                "parameters": count_parameters(construct(model, 0)), "training_mb": training_mb(spec, where),
+                "inference_mb": inference_mb(model, *largest_scene(split), where), "run_mb": run_mb(spec, split, where),
+                "largest_batch": -1 if budget_mb is None else largest_batch(spec, split, budget_mb, where),
+                "seconds": None if math.isnan(seconds) else seconds,
+                "batch_size": spec.train.batch_size, "patch_size": spec.train.patch_size,
+            }
+        )  # fmt: skip
+    return sorted(found, key=lambda cost: -cost["run_mb"])

@@ -1,42 +1,37 @@
 """Evaluate codecs on scenes: tidy rows measured on real files, and their comparison by Bjøntegaard differences.
 
-    Input (one band) ──Search.find(target)──▶ file ──┬─ bytes on disk ─▶ rate columns
-                                                     └─ decompress ─▶ score ─▶ metric columns
+    Input (one band) ──Search.find(goal)──▶ file ──┬─ bytes on disk ─▶ rate columns
+                                                   └─ decompress ─▶ score ─▶ metric columns
 
 One task is one codec on one band; tasks run in parallel processes, and encoders keep to one thread. Every finished row
 goes to a journal next to the output, keyed by everything that decides it: a second call computes only what is missing.
 """
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 import os
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from sarlab.codec.goals import KINDS, Goal, Search, Trial
-from sarlab.codec.protocol import Codec
+from sarlab.codec.goals import Goal, Search, Trial
 from sarlab.errors import CodecError, ResultsError, SarlabError
 from sarlab.files import write_bytes
-from sarlab.lab.inputs import Input, load_inputs
+from sarlab.lab.inputs import Clip, Input, Source, load_inputs
 from sarlab.lab.machine import inherited, thread_environment
-from sarlab.lab.results import read_table
-from sarlab.metrics import Reference, described, score
+from sarlab.lab.results import order_columns, read_table
+from sarlab.metrics import described, score
 from sarlab.metrics import metrics as known_metrics
 from sarlab.metrics.rate import bd_table, bits_per_pixel, measured_cr, measured_cr_lossless
 from sarlab.peers import codecs, usable
 from sarlab.peers.srlc import MAGIC
-from sarlab.scenes.scene import Scene
-from sarlab.scenes.splits import Split
 from sarlab.specs import content_hash
 
 #: Raise by one when a change of the code changes the rows: journals and studies then compute them again.
@@ -56,98 +51,58 @@ LOSSLESS = ("lossless-jpegls", "lossless-jpeg2000")
 #: Suffixes of saved files: classical codecs, and those with a container of their own.
 SUFFIXES = (".srlc", ".sarl")
 #: Codecs that the others are compared with, the PSNR interval of the protocol for Sentinel-1 (W about 28 to 30 dB), and
-#: its targets.
+#: its goals.
 ANCHORS = ("jpeg2000", "hevc12")
 PSNR_INTERVAL = (25.0, 40.0)
 PSNR_TARGETS = "25:40:11"
 
 
 def evaluate(
-    names: Sequence[str],
-    scenes: Sequence[str | Path | Scene | Split],
-    targets: Sequence[Goal] = (),
-    *,
-    quantity: str = "auto",
-    bands: Sequence[str] | None = None,
-    clip: tuple[float, float] | Mapping[str, tuple[float, float]] | None = None,
-    metrics: Sequence[str] | None = None,
-    workers: int = 0,
-    journal: Path | None = None,
-    save_files: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    names: Sequence[str], scenes: Sequence[Source], goals: Sequence[Goal] = (), *, quantity: str = "auto",
+    bands: Sequence[str] | None = None, clip: Clip = None, metrics: Sequence[str] | None = None, workers: int = 0,
+    journal: Path | None = None, save_files: Path | None = None, progress: Callable[[int, int], None] | None = None,
     notes: Callable[[str], None] | None = None,
-) -> pd.DataFrame:
-    """Measure codecs on scenes.
+) -> pd.DataFrame:  # fmt: skip
+    """Measure codecs on scenes: one row per codec, goal, scene and band.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Codecs.
-    scenes, quantity, bands, clip
-        See `load_inputs`.
-    targets : sequence of Goal
-        Goals of the files; by default each codec's own grid of qualities.
-    metrics : sequence of str, optional
-        Only these metric columns.
-    workers : int
-        Processes; 0 for one per core, 1 for only this one.
-    journal : Path, optional
-        File of finished rows.
-    save_files : Path, optional
-        Folder for the compressed files.
-    progress : callable, optional
-        Called with (finished rows, all rows).
-    notes : callable, optional
-        Called with remarks on the scenes, such as that only the middle of a huge one is used.
-
-    Returns
-    -------
-    DataFrame
-        One row per codec, target, scene and band. A figure without a value is NaN, with the reason in ``reason``.
-
-    Raises
-    ------
-    SarlabError
-        Unknown or unavailable codec, missing scene, unknown metric.
+    The default of `goals` is each codec's own grid of qualities. `scenes`, `quantity`, `bands` and `clip` are those of
+    `load_inputs`; `metrics` are the only metric columns to compute; 0 `workers` are one per core. Rows in the `journal` are
+    not measured again. The folder `save_files` keeps the compressed files. `progress` is called with (finished rows, all
+    rows), `notes` with remarks on the scenes. A figure without a value is NaN, with the reason in ``reason``.
     """
     for name in names:
         usable(name)
     for name in metrics or ():
         known_metrics[name]
     items = load_inputs(scenes, quantity=quantity, bands=bands, clip=clip)
-    if notes is not None:
-        for note in dict.fromkeys(item.note for item in items if item.note):
+    for note in dict.fromkeys(item.note for item in items if item.note):
+        if notes is not None:
             notes(note)
     chosen = None if metrics is None else tuple(metrics)
-    kept, order, tasks = Journal(journal), [], []
+    kept, order, tasks = Journal(journal), list[str](), list[Task]()
     for item in items:
         for name in dict.fromkeys(names):
-            keyed = [(row_key(name, item, t, chosen), t) for t in _targets_of(codecs[name], item, targets)]
-            order += [key for key, _ in keyed]
-            missing = [(key, t) for key, t in keyed if not _is_done(kept.rows.get(key), save_files)]
+            grid = [Goal("quality", quality) for quality in codecs[name].capabilities.quality.grid]
+            # An empty scene has one row that says so.
+            wanted = grid[:1] if item.reason else list(goals) or grid
+            keyed = {row_key(name, item, goal, chosen): goal for goal in wanted}
+            order += keyed
+            missing = {key: goal for key, goal in keyed.items() if not _is_done(kept.rows.get(key), save_files)}
             if missing:
-                tasks.append(Task(name, item, tuple(missing), chosen, save_files))
-    finished = len(order) - sum(len(task.targets) for task in tasks)
+                tasks.append(Task(name, item, missing, chosen, save_files))
+    finished = len(order) - sum(len(task.goals) for task in tasks)
     for key, row in _carry_out(tasks, workers):
         kept.add(key, row)
         finished += 1
         if progress is not None:
             progress(finished, len(order))
-    frame = pd.DataFrame([kept.rows[key] for key in order])
     # Whole numbers that may be missing: exact in every format.
-    frame = frame.astype({"bytes": "Int64", "lossless_bytes": "Int64"})
-    measured = [column for column in frame if column not in COLUMNS and column not in LAST_COLUMNS]
-    return frame[[c for c in COLUMNS if c in frame] + measured + [c for c in LAST_COLUMNS if c in frame]]
+    frame = pd.DataFrame([kept.rows[key] for key in order]).astype({"bytes": "Int64", "lossless_bytes": "Int64"})
+    return order_columns(frame, COLUMNS, LAST_COLUMNS)
 
 
 def read_rows(path: Path) -> pd.DataFrame:
-    """Read a table of evaluated codecs.
-
-    Raises
-    ------
-    ResultsError
-        If the file is missing, or holds something else.
-    """
+    """Read a table of evaluated codecs; a `ResultsError` says what is needed instead of another file."""
     wanted = "the rows that 'sarlab evaluate … --out rows.csv' writes are needed here"
     if not path.is_file():
         raise ResultsError(f"{path}: no such table; {wanted}")
@@ -161,15 +116,7 @@ def read_rows(path: Path) -> pd.DataFrame:
 
 
 def parse_targets(kind: str, text: str) -> list[Goal]:
-    """Parse ``"0.1,0.5,1"`` or ``"25:40:11"`` (first, last, how many).
-
-    Raises
-    ------
-    CodecError
-        If the text is no list of numbers.
-    """
-    if kind not in KINDS:
-        raise CodecError(f"unknown target '{kind}'; use one of {', '.join(KINDS)}")
+    """Parse ``"0.1,0.5,1"`` or ``"25:40:11"`` (first, last, how many)."""
     try:
         if ":" in text:
             first, last, count = text.split(":")
@@ -187,14 +134,11 @@ class Journal:
     def __init__(self, path: Path | None):
         self.path = path
         self.rows: dict[str, dict[str, Any]] = {}
-        if path is None or not path.exists():
-            return
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8").splitlines() if path is not None and path.exists() else []
         except (OSError, UnicodeDecodeError) as error:
-            raise ResultsError(
-                f"{path}: the journal of an earlier evaluation is unreadable ({error}); delete it"
-            ) from error
+            message = f"{path}: the journal of an earlier evaluation is unreadable ({error}); delete it"
+            raise ResultsError(message) from error
         for line in lines:
             try:
                 entry = json.loads(line)
@@ -205,61 +149,43 @@ class Journal:
     def add(self, key: str, row: dict[str, Any]) -> None:
         """Keep a row; it is on disk before this returns."""
         self.rows[key] = row
-        if self.path is None:
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        whole = not self.path.exists() or self.path.read_bytes()[-1:] in (b"", b"\n")
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(("" if whole else "\n") + json.dumps({"key": key, "row": row}) + "\n")
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as stream:  # after a line that may have been cut off
+                stream.write("\n" + json.dumps({"key": key, "row": row}) + "\n")
 
 
-# --- tasks ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """One codec on one band: goals with the keys of their rows, columns (None for all), folder for files (or None)."""
+class Task(NamedTuple):
+    """One codec on one band: goals by the keys of their rows, metric columns (None: all), folder for files (None: none)."""
 
     codec: str
     item: Input
-    targets: tuple[tuple[str, Goal], ...]
-    metrics: tuple[str, ...] | None = None
+    goals: Mapping[str, Goal]
+    metrics: Sequence[str] | None = None
     folder: Path | None = None
 
 
-def row_key(name: str, item: Input, target: Goal, metrics: tuple[str, ...] | None) -> str:
-    """Content hash of all that decides a row: versions of rows and codec, target, samples, metrics."""
-    return content_hash(ROWS_VERSION, name, codecs[name].version(), target.kind, target.value, item.digest, metrics)
-
-
-def _targets_of(codec: Codec, item: Input, targets: Sequence[Goal]) -> tuple[Goal, ...]:
-    grid = codec.capabilities.quality.grid
-    if item.reason:
-        # Nothing to measure: one row that says why.
-        return (Goal("quality", grid[0]),)
-    return tuple(targets) or tuple(Goal("quality", quality) for quality in grid)
+def row_key(name: str, item: Input, goal: Goal, metrics: tuple[str, ...] | None) -> str:
+    """Content hash of all that decides a row: versions of rows and codec, goal, samples, metrics."""
+    return content_hash(ROWS_VERSION, name, codecs[name].version(), goal.kind, goal.value, item.digest, metrics)
 
 
 def _is_done(row: Mapping[str, Any] | None, folder: Path | None) -> bool:
-    if row is None:
-        return False
-    if folder is None or not row["file"]:
-        return folder is None or bool(row["reason"])
+    if row is None or folder is None:
+        return row is not None
     path = folder / row["file"]
-    return path.is_file() and path.stat().st_size == row["bytes"]
+    return path.is_file() and path.stat().st_size == row["bytes"] if row["file"] else bool(row["reason"])
 
 
 def _carry_out(tasks: list[Task], workers: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(key, row) of every target, as tasks finish."""
+    """(key, row) of every goal, as tasks finish."""
     workers = min(workers or os.cpu_count() or 1, len(tasks))
     if workers <= 1:
         for task in tasks:
             yield from measure(task)
         return
-    with (
-        inherited(thread_environment(1)),
-        ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool,
-    ):
+    spawn = multiprocessing.get_context("spawn")
+    with inherited(thread_environment(1)), ProcessPoolExecutor(workers, spawn) as pool:
         futures = [pool.submit(_measured, task) for task in tasks]
         try:
             for future in as_completed(futures):
@@ -273,175 +199,124 @@ def _measured(task: Task) -> list[tuple[str, dict[str, Any]]]:
     return list(measure(task))
 
 
-def measure(task: Task) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(key, row) of every target of a task; values are plain, so that JSON holds them."""
+def measure(
+    task: Task, further: Callable[[np.ndarray], Mapping[str, Any]] | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(key, row) of every goal of a task; values are plain, so that JSON holds them.
+
+    `further` gives more columns, from the decoded band in dB.
+    """
     codec, item = codecs[task.codec], task.item
-    clip = None if np.isnan(item.clip[0]) else {item.scene.bands[0]: item.clip}
-    search = Search(codec, item.scene, clip)
-    for key, target in task.targets:
-        row, reason = _described(codec, item, target), item.reason
+    capabilities, (_, height, width) = codec.capabilities, item.scene.shape
+    about = {
+        **dict.fromkeys(("quality", "bytes", "bpp", "measured_cr", "lossless_bytes", "measured_cr_lossless"), np.nan),
+        "codec": codec.name, "family": codec.family, **item.columns, "bit_depth": capabilities.bits, "height": height,
+        "width": width, "valid_share": float(item.scene.valid.mean()), "duplicate_share": item.duplicate_share,
+        "clip_source": item.clip_source, "encode_seconds": np.nan, "decode_seconds": np.nan, "threads": 1,
+        "codec_version": codec.version(), "file": "",
+    }  # fmt: skip
+    about |= {} if capabilities.trained else {"seen_in_training": "false"}
+    columns = task.metrics
+    if columns is None and item.clean_db is None:
+        columns = [metric.name for metric in described() if not metric.needs_clean]
+    search = Search(codec, item.scene, None if np.isnan(item.clip[0]) else {item.name: item.clip})
+    for key, goal in task.goals.items():
+        row, reason = {**about, "target": goal.kind, "target_value": goal.value}, item.reason
         if not reason:
             try:
-                trial = search.find(target)
-                row |= _rates(trial, item) | _saved(trial, task, target)
-                scores = _scores(item, search.decode(trial).data[0], task.metrics)
-                row |= {**scores, "encode_seconds": trial.encode_seconds, "decode_seconds": trial.decode_seconds}
+                trial = search.find(goal)
+                size, lossless = len(trial.data), _lossless_bytes(item)
+                row |= {
+                    "quality": trial.quality, "bytes": size, "bpp": bits_per_pixel(size, row["pixels"]),
+                    "measured_cr": measured_cr(size, row["pixels"], native_bits=row["native_bits"]), "lossless_bytes": lossless,
+                    "measured_cr_lossless": measured_cr_lossless(size, lossless) if lossless else np.nan,
+                    "file": _saved(trial, task, goal),
+                }  # fmt: skip
+                decoded = search.decode(trial).data[0]
+                scores = score(item.reference, decoded, columns=columns)
+                row |= {**(further(decoded) if further else {}), **scores}
+                row |= {"encode_seconds": trial.encode_seconds, "decode_seconds": trial.decode_seconds}
                 reason = scores.reason
             except SarlabError as error:
                 reason = str(error)
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
-        row = {**row, "reason": reason}
-        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in row.items()}
-        yield key, {name: float(value) if isinstance(value, float) else value for name, value in plain.items()}
+        row["reason"] = reason
+        yield (
+            key,
+            {
+                name: float(v) if isinstance(v, float) else v.item() if isinstance(v, np.generic) else v
+                for name, v in row.items()
+            },
+        )
 
 
-def _described(codec: Codec, item: Input, target: Goal) -> dict[str, Any]:
-    scene, capabilities = item.scene, codec.capabilities
-    empty = dict.fromkeys(("quality", "bytes", "bpp", "measured_cr", "lossless_bytes", "measured_cr_lossless"), np.nan)
-    return {
-        **empty,
-        "codec": codec.name, "family": codec.family, "target": target.kind, "target_value": target.value,
-        "scene": scene.name, "band": scene.bands[0], "split": item.split, "acquisition": scene.acquisition,
-        "simulated": scene.simulated, "looks": np.nan if scene.looks is None else scene.looks,
-        "seen_in_training": scene.seen_in_training if capabilities.trained else "false",
-        "native_bits": scene.native_bits, "bit_depth": capabilities.bits,
-        "height": scene.shape[1], "width": scene.shape[2], "pixels": scene.shape[1] * scene.shape[2],
-        "valid_share": float(scene.valid.mean()), "duplicate_share": item.duplicate_share,
-        "clip_low": item.clip[0], "clip_high": item.clip[1], "clip_source": item.clip_source,
-        "encode_seconds": np.nan, "decode_seconds": np.nan, "threads": 1, "codec_version": codec.version(), "file": "",
-    }  # fmt: skip
-
-
-def _rates(trial: Trial, item: Input) -> dict[str, Any]:
-    size, pixels, lossless = len(trial.data), item.scene.data[0].size, _lossless_bytes(item)
-    return {
-        "quality": trial.quality,
-        "bytes": size,
-        "bpp": bits_per_pixel(size, pixels),
-        "measured_cr": measured_cr(size, pixels, native_bits=item.scene.native_bits),
-        "lossless_bytes": lossless,
-        "measured_cr_lossless": measured_cr_lossless(size, lossless) if lossless else np.nan,
-    }
-
-
-def _saved(trial: Trial, task: Task, target: Goal) -> dict[str, Any]:
+def _saved(trial: Trial, task: Task, goal: Goal) -> str:
+    """Name of the saved file; empty if files are not kept."""
     if task.folder is None:
-        return {}
-    parts = (task.item.scene.name, task.item.scene.bands[0], f"{task.codec}-{target.kind}-{target.value:g}")
+        return ""
+    parts = (task.item.scene.name, task.item.name, f"{task.codec}-{goal.kind}-{goal.value:g}")
     name = "/".join(re.sub(r"[^\w.+-]+", "_", part).lstrip(".") or "_" for part in parts)
     name += SUFFIXES[not trial.data.startswith(MAGIC)]
     write_bytes(task.folder / name, trial.data)
-    return {"file": name, "bytes": (task.folder / name).stat().st_size}
+    return name
 
 
-def _scores(item: Input, decoded_db: np.ndarray, columns: tuple[str, ...] | None) -> Any:
-    if columns is None and item.clean_db is None:
-        columns = tuple(metric.name for metric in described() if not metric.needs_clean)
-    return score(_reference(item), decoded_db, columns=columns)
-
-
-def _reference(item: Input) -> Reference:
-    """Metrics of the band alone, for all codecs that this process measures on it."""
-    make = lambda: Reference(item.db, clip=item.clip, looks=item.scene.looks, clean_db=item.clean_db)  # noqa: E731
-    return _once(("reference", item.digest), make)
-
-
+@lru_cache(maxsize=3)
 def _lossless_bytes(item: Input) -> int:
     """Smallest lossless file of the band's integer raster; 0 if no library for it is installed."""
     names = [name for name in LOSSLESS if codecs[name].available().ok]
-    return _once(
-        ("lossless", item.digest),
-        lambda: min((len(codecs[name].compress(item.scene, quality=0)) for name in names), default=0),
-    )
+    return min((len(codecs[name].compress(item.scene, quality=0)) for name in names), default=0)
 
 
-_made: OrderedDict[tuple[str, str], Any] = OrderedDict()
-
-
-def _once(key: tuple[str, str], make: Callable[[], Any]) -> Any:
-    """Keep what was made for the last few bands: tasks of one band come one after the other."""
-    if key not in _made:
-        _made[key] = make()
-        while len(_made) > 6:
-            _made.popitem(last=False)
-    return _made[key]
-
-
-# --- tables -----------------------------------------------------------------------------------------------------------
-
-
-def codec_table() -> list[dict[str, Any]]:
-    """Capabilities of every registered codec, in plain values."""
+def codec_table(names: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Capabilities of codecs, by default of all, in plain values."""
     rows = []
-    for name in codecs:
+    for name in names or codecs:
         codec = codecs[name]
-        capabilities, scale = codec.capabilities, codec.capabilities.quality
-        ok, reason = codec.available()
+        (ok, reason), can = codec.available(), codec.capabilities
+        kind = "lossless" if can.lossless else "error-bounded" if can.error_bounded else "lossy"
+        flags = ("bits", "lossless", "error_bounded", "bands", "deterministic", "trained")
+        scale = {f"quality_{end}": getattr(can.quality, end) for end in ("low", "high", "step")}
         rows.append(
             {
-                "name": name, "family": codec.family, "available": ok, "reason": reason,
-                "version": codec.version() if ok else "", "domain": codec.domain, "bits": capabilities.bits,
-                "lossless": capabilities.lossless, "error_bounded": capabilities.error_bounded,
-                "bands": capabilities.bands, "deterministic": capabilities.deterministic, "trained": capabilities.trained,
-                "quality": scale.meaning, "quality_low": scale.low, "quality_high": scale.high,
-                "quality_step": scale.step, "grid": list(scale.grid), "about": (codec.__doc__ or "").strip().split("\n")[0],
+                "name": name, "family": codec.family, "kind": kind, "available": ok, "reason": reason,
+                "version": codec.version() if ok else "", "domain": codec.domain,
+                **{flag: getattr(can, flag) for flag in flags}, "quality": can.quality.meaning, **scale,
+                "grid": list(can.quality.grid), "about": (codec.__doc__ or "").strip().split("\n")[0],
             }
         )  # fmt: skip
     return rows
 
 
 def bd_rows(
-    rows: pd.DataFrame,
-    *,
-    metrics: Sequence[str] = ("psnr_db",),
-    anchors: Sequence[str] = ANCHORS,
+    rows: pd.DataFrame, *, metrics: Sequence[str] = ("psnr_db",), anchors: Sequence[str] = ANCHORS,
     interval: tuple[float, float] | None = None,
-) -> pd.DataFrame:
-    """BD-rate and BD-quality of evaluated codecs against anchors, per band.
+) -> pd.DataFrame:  # fmt: skip
+    """BD-rate and BD-quality of evaluated codecs against anchors, per band; anchors that are not in the table are skipped.
 
-    By the protocol, curves are compared at matched PSNR, so rows at PSNR targets are used if there are any. Otherwise all
-    rows are used, and the reason column says so.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Of `evaluate`.
-    metrics : sequence of str
-        Columns that are monotone in the rate.
-    anchors : sequence of str
-        Codecs; those that are not in the table are skipped.
-    interval : (low, high), optional
-        Of the metric. Default: 25 to 40 dB for ``psnr_db``, the range that both curves share for others.
-
-    Returns
-    -------
-    DataFrame
-        Columns of `sarlab.metrics.rate.bd_table` and ``band``.
+    By the protocol, curves are compared at matched PSNR, so rows at PSNR goals are used if there are any. Otherwise all
+    rows are used, and the reason column says so. `metrics` are columns that are monotone in the rate. The default interval
+    is 25 to 40 dB for ``psnr_db``, and the range that both curves share for others.
     """
     present = [anchor for anchor in anchors if anchor in set(rows["codec"])]
     if not present:
-        raise ResultsError(
-            f"the table has none of the anchors {', '.join(anchors)}; evaluate one of them on the same scenes"
-        )
+        listed = ", ".join(anchors)
+        raise ResultsError(f"the table has none of the anchors {listed}; evaluate one of them on the same scenes")
     matched = rows[rows["target"] == "psnr"]
-    note = "" if len(matched) else "not at matched PSNR"
     used = (matched if len(matched) else rows).dropna(subset=["bpp"])
     if used.empty:
         raise ResultsError("the table has no row with a rate")
     tables = []
-    for band, part in used.groupby("band", sort=False):
-        for anchor in present:
-            for metric in metrics:
-                if anchor not in set(part["codec"]):
-                    continue
-                stated = interval or (PSNR_INTERVAL if metric == "psnr_db" else None)
-                table = bd_table(part, anchor=anchor, metric=metric, interval=stated)
-                table.insert(0, "band", band)
-                tables.append(table[table["codec"] != anchor])
-    if not tables or not sum(map(len, tables)):
+    for (band, part), anchor, metric in product(used.groupby("band", sort=False), present, metrics):
+        if anchor in set(part["codec"]):
+            stated = interval or (PSNR_INTERVAL if metric == "psnr_db" else None)
+            table = bd_table(part, anchor=anchor, metric=metric, interval=stated)
+            table.insert(0, "band", band)
+            tables.append(table[table["codec"] != anchor])
+    if not sum(map(len, tables)):
         raise ResultsError("the table has no codec beside the anchor")
     result = pd.concat(tables, ignore_index=True)
-    if note:
-        result["reason"] = [f"{note}; {reason}" if reason else note for reason in result["reason"]]
+    if not len(matched):
+        result["reason"] = [f"not at matched PSNR{f'; {reason}' if reason else ''}" for reason in result["reason"]]
     return result

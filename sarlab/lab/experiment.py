@@ -9,9 +9,7 @@
 The notebook `run_experiment` calls the same function and shows its outcome.
 """
 
-from __future__ import annotations
-
-import json
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -25,23 +23,9 @@ import torch
 
 from sarlab.errors import ResultsError, SarlabError, TrainingError
 from sarlab.files import replacing, write_json
-from sarlab.lab.identity import distinctions, run_hash, run_id
-from sarlab.lab.lineage import base_of, start_of, steps_of
+from sarlab.lab import results, runs
 from sarlab.lab.machine import device_name, peak_memory_mb, pick_device
-from sarlab.lab.measure import frequencies, measure, throughput
-from sarlab.lab.results import (
-    HISTORY_COLUMNS,
-    MANIFEST,
-    environment,
-    file_digest,
-    is_complete,
-    now,
-    order_columns,
-    read_manifest,
-    read_table,
-    write_table,
-)
-from sarlab.lab.runs import PROGRESS, Busy, hold
+from sarlab.lab.measure import Examples, frequencies, measure, throughput
 from sarlab.models.autoencoders import Autoencoder, LatentHook, build_model, load_model, save_model
 from sarlab.models.complexity import count_parameters, macs_per_pixel
 from sarlab.models.data import TrainingData
@@ -65,108 +49,71 @@ FILES = ("spec.json", "rows.csv", "history.csv", "weights.safetensors", "quantiz
 
 @dataclass
 class Outcome:
-    """Result of an experiment.
-
-    Parameters
-    ----------
-    spec : RunSpec
-    run_id, hash : str
-    rows : DataFrame
-        One row per scene and band.
-    history : DataFrame
-    examples : dict
-        ``"<scene>/<band>"`` → {"original", "reconstruction", "latent"} as arrays.
-    folder : Path
-    manifest : dict
-    """
+    """Result of an experiment, with one row per scene and band, and examples by ``"<scene>/<band>"``."""
 
     spec: RunSpec
     run_id: str
     hash: str
     rows: pd.DataFrame
     history: pd.DataFrame
-    examples: dict[str, dict[str, np.ndarray]]
+    examples: Examples
     folder: Path
     manifest: dict[str, Any] = field(default_factory=dict)
-
-
-def run(
-    spec: RunSpec,
-    folder: str | Path,
-    *,
-    device: str = "auto",
-    progress: Progress | None = None,
-    time_budget: float | None = None,
-    overwrite: bool = False,
-) -> Outcome:
-    """Run an experiment, or load it if `folder` holds its complete result.
-
-    Parameters
-    ----------
-    spec : RunSpec
-    folder : path
-        Folder of this run. A checkpoint found there is resumed.
-    device : str
-        ``"auto"`` (CUDA if available), ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
-    progress : callable, optional
-        Called with (step, steps, loss).
-    time_budget : float, optional
-        Seconds after which training stops with a checkpoint and `OutOfTime` is raised.
-    overwrite : bool
-        Replace the finished result of another experiment in `folder`.
-
-    Raises
-    ------
-    ResultsError
-        If `folder` holds the finished result of another experiment.
-    SarlabError
-        For impossible specifications and scenes; `Busy` if another process runs the same experiment.
-    """
-    folder = Path(folder)
-    split = load_split(spec.scenes)
-    digest = run_hash(spec, split.digest)
-    if is_complete(folder, digest):
-        return load(folder)
-    if not overwrite:
-        _keep_other(folder, spec, split.digest)
-    with hold(folder), cpu_threads(spec.train.threads):
-        if is_complete(folder, digest):  # by another process, just now
-            return load(folder)
-        return _run(spec, split, folder, pick_device(device), progress=progress, time_budget=time_budget)
-
-
-def _keep_other(folder: Path, spec: RunSpec, data_digest: str) -> None:
-    """Refuse a folder with the finished result of another experiment."""
-    if not is_complete(folder):
-        return
-    manifest = read_manifest(folder) or {}
-    name, other = run_id(spec, data_digest), manifest.get("run_id")
-    own, theirs = distinctions([spec, RunSpec.from_dict(manifest["spec"])])
-    raise ResultsError(
-        f"{folder} holds the finished run {other}{f' ({theirs})' if theirs else ''}, not {name}{f' ({own})' if own else ''}; "
-        "choose another folder, or pass overwrite=True to replace it"
-    )
 
 
 class OutOfTime(SarlabError):
     """The time budget ended; the run resumes from its checkpoint next time."""
 
 
+def run(
+    spec: RunSpec, folder: str | Path, *, device: str = "auto", progress: Progress | None = None,
+    time_budget: float | None = None, overwrite: bool = False,
+) -> Outcome:  # fmt: skip
+    """Run an experiment, or load it if `folder` holds its complete result.
+
+    A checkpoint in the folder is resumed. `progress` is called with (step, steps, loss). After `time_budget` seconds the
+    training stops with a checkpoint and `OutOfTime`. The finished result of another experiment is a `ResultsError`, unless
+    `overwrite` replaces it; a run that another process has is `Busy`.
+    """
+    folder, split = Path(folder), load_split(spec.scenes)
+    digest = runs.run_hash(spec, split.digest)
+    if runs.is_complete(folder, digest):
+        return load(folder)
+    if runs.is_complete(folder) and not overwrite:
+        other = load(folder)
+        own, theirs = (f" ({text})" if text else "" for text in runs.distinctions([spec, other.spec]))
+        message = f"{folder} holds the finished run {other.run_id}{theirs}, not {runs.run_id(spec, split.digest)}{own}"
+        raise ResultsError(f"{message}; choose another folder, or pass overwrite=True to replace it")
+    with runs.hold(folder), cpu_threads(spec.train.threads):
+        if runs.is_complete(folder, digest):  # by another process, just now
+            return load(folder)
+        return _run(spec, split, folder, pick_device(device), progress=progress, time_budget=time_budget)
+
+
+def wait_and_run(spec: RunSpec, folder: Path, **options: Any) -> Outcome:
+    """Run the experiment, waiting while another process runs it."""
+    while True:
+        try:
+            return run(spec, folder, **options)
+        except runs.Busy:
+            time.sleep(WAIT_SECONDS)
+
+
 def _run(spec: RunSpec, split: Split, folder: Path, device: torch.device, **limits: Any) -> Outcome:
     """Train or take over weights, measure, and write the folder; `limits` are progress and time budget."""
-    started, start = now(), time.perf_counter()
+    started, start = results.now(), time.perf_counter()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    data = TrainingData.from_split(split)
-    basis = data.fit_klt(spec.model.spatial_reduction, spec.model.latent_channels)
+    data, channels = TrainingData.from_split(split), spec.model.latent_channels
+    basis = data.fit_klt(spec.model.spatial_reduction, channels)
     klt = build_model(replace(spec.model, architecture="klt", init="klt"), seed=spec.seed, klt=basis).to(device)
     model = build_model(spec.model, seed=spec.seed, klt=basis).to(device)
-    quantizer = build_quantizer(spec.quantizer, spec.model.latent_channels, seed=spec.seed).to(device)
+    quantizer = build_quantizer(spec.quantizer, channels, seed=spec.seed).to(device)
     # A run takes over the weights of another, or its training starts from them instead of its seed.
-    base = base_of(spec)
-    other = base or start_of(spec)
+    base = runs.base_of(spec)
+    other = base or runs.start_of(spec)
     if other is not None:
-        place = folder.parent / run_id(other, split.digest)
+        place = folder.parent / runs.run_id(other, split.digest)
         wait_and_run(other, place, device=str(device), **limits)
         model.load_state_dict(leading_weights(load_network(place).state_dict(), model))
     if base is None:
@@ -177,75 +124,49 @@ def _run(spec: RunSpec, split: Split, folder: Path, device: torch.device, **limi
     model.eval()
     latents = training_latents(model, data, device)
     quantizer.calibrate(latents, synthesis=model.synthesis)
-    plain = build_quantizer(QuantizerSpec(), spec.model.latent_channels).to(device)
+    plain = build_quantizer(QuantizerSpec(), channels).to(device)
     rows, examples = measure(spec, split, model, quantizer, frequencies(quantizer, latents), klt, plain, device)
-    name, digest = run_id(spec, split.digest), run_hash(spec, split.digest)
+    name, digest = runs.run_id(spec, split.digest), runs.run_hash(spec, split.digest)
     common = {
-        "run_id": name,
-        "hash": digest,
-        **costs,
-        "parameters": count_parameters(model),
-        "macs_per_pixel": macs_per_pixel(model),
-        "peak_memory_mb": peak_memory_mb(device),
-        **throughput(model, device),
-        "threads": spec.train.threads,
-        "device": device_name(device),
-    }
-    rows = order_columns(pd.concat([rows, pd.DataFrame(common, index=rows.index)], axis=1))
+        "run_id": name, "hash": digest, **costs, "parameters": count_parameters(model),
+        "macs_per_pixel": macs_per_pixel(model), "peak_memory_mb": peak_memory_mb(device), **throughput(model, device),
+        "threads": spec.train.threads, "device": device_name(device),
+    }  # fmt: skip
+    rows = pd.concat([rows, pd.DataFrame(common, index=rows.index)], axis=1)
+    rows = results.order_columns(rows, results.RUN_COLUMNS)
     outcome = Outcome(spec, name, digest, rows, history, examples, folder)
-    save(outcome, model, quantizer, split, device=device, started=started, seconds=time.perf_counter() - start)
+    about = {"device": device_name(device), "started": started, "seconds": round(time.perf_counter() - start, 2)}
+    save(outcome, model, quantizer, split, about)
     return outcome
 
 
-def wait_and_run(spec: RunSpec, folder: Path, **options: Any) -> Outcome:
-    """Run the experiment, waiting while another process runs it."""
-    while True:
-        try:
-            return run(spec, folder, **options)
-        except Busy:
-            time.sleep(WAIT_SECONDS)
-
-
 def fit(
-    spec: RunSpec,
-    model: Autoencoder,
-    quantizer: Quantizer,
-    data: TrainingData,
-    folder: Path,
-    device: torch.device,
-    *,
-    progress: Progress | None,
-    time_budget: float | None,
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Train in place, with the quantizer or random tails after the analysis if the specification asks for them.
-
-    Returns
-    -------
-    history : DataFrame
-    costs : dict
-        Columns `TRAINING_COSTS`.
-    """
+    spec: RunSpec, model: Autoencoder, quantizer: Quantizer, data: TrainingData, folder: Path, device: torch.device,
+    *, progress: Progress | None, time_budget: float | None,
+) -> tuple[pd.DataFrame, dict[str, Any]]:  # fmt: skip
+    """Train in place, with quantizer or random tails if the specification asks for them: history and `TRAINING_COSTS`."""
     linear, seen = spec.model.architecture == "klt", spec.quantizer.training
     hook: LatentHook | None = None if linear or seen == "none" else quantizer
     if spec.train.curve == "nested" and not linear:
         hook = NestedChannels(spec.model.latent_channels, seed=spec.seed)
     if seen in FOLLOWING:
         quantizer.calibrate(training_latents(model, data, device), synthesis=model.synthesis)
+    steps = runs.steps_of(spec)
+
+    def report(history: History, steps: int) -> None:
+        # Before the first step, the loss is that of the validation.
+        loss = history.losses[-1] if history.losses else history.validations[-1].loss
+        state = {"step": history.steps_done, "steps": steps, "loss": loss, "seconds": round(history.seconds, 2)}
+        write_json(folder / runs.PROGRESS, state)
+        if progress is not None:
+            progress(history.steps_done, steps, loss)
+
     history = train(
-        model,
-        data,
-        replace(spec.train, steps=steps_of(spec)),
-        seed=spec.seed,
-        device=device,
-        quantizer=hook,
-        checkpoint=None if linear else folder / "checkpoint.safetensors",
-        progress=follow(folder, progress),
-        time_budget=time_budget,
-    )
+        model, data, replace(spec.train, steps=steps), seed=spec.seed, device=device, quantizer=hook, progress=report,
+        checkpoint=None if linear else folder / "checkpoint.safetensors", time_budget=time_budget,
+    )  # fmt: skip
     if history.stopped == "time budget":
-        raise OutOfTime(
-            f"{folder.name}: stopped at step {history.steps_done} of {steps_of(spec)}; run again to continue"
-        )
+        raise OutOfTime(f"{folder.name}: stopped at step {history.steps_done} of {steps}; run again to continue")
     if history.stopped == "diverged":
         raise TrainingError(f"{spec.label}: the loss became infinite at step {history.steps_done}; lower learning_rate")
     costs = (history.seconds, history.pixels_per_second or np.nan, history.collapsed, history.best_step)
@@ -261,124 +182,64 @@ def training_latents(model: Autoencoder, data: TrainingData, device: torch.devic
 def history_frame(history: History) -> pd.DataFrame:
     """Recorded steps and validations of a training as a table, outer-joined by step."""
     if not history.steps:
-        return pd.DataFrame(columns=HISTORY_COLUMNS[1:])
+        return pd.DataFrame(columns=results.HISTORY_COLUMNS[1:])
     recorded = {
-        "step": history.steps,
-        "loss": history.losses,
-        "gradient_norm": history.gradient_norms,
+        "step": history.steps, "loss": history.losses, "gradient_norm": history.gradient_norms,
         "learning_rate": history.learning_rates,
-    }
+    }  # fmt: skip
     validations = [
-        {
-            "step": look.step,
-            "validation_db": look.psnr_db,
-            "spread": look.spread,
-            **{f"gradient_norm/{layer}": norm for layer, norm in look.gradient_norms.items()},
-        }
+        {"step": look.step, "validation_db": look.psnr_db, "spread": look.spread}
+        | {f"gradient_norm/{layer}": norm for layer, norm in look.gradient_norms.items()}
         for look in history.validations
     ]
     joined = pd.DataFrame(recorded).merge(pd.DataFrame(validations), on="step", how="outer")
     return joined.sort_values("step", ignore_index=True)
 
 
-def follow(folder: Path, progress: Progress | None) -> Callable[[History, int], None]:
-    """Progress of a training that also writes ``progress.json`` into the folder of the run, for ``sarlab status``."""
-
-    def report(history: History, steps: int) -> None:
-        # Before the first step, the loss is that of the validation.
-        loss = history.losses[-1] if history.losses else history.validations[-1].loss
-        state = {"step": history.steps_done, "steps": steps, "loss": loss, "seconds": round(history.seconds, 2)}
-        write_json(folder / PROGRESS, state)
-        if progress is not None:
-            progress(history.steps_done, steps, loss)
-
-    return report
-
-
-# --- the folder of a run ----------------------------------------------------------------------------------------------
-
-
-def save(
-    outcome: Outcome,
-    model: Autoencoder,
-    quantizer: Quantizer,
-    split: Split,
-    *,
-    device: torch.device,
-    started: str,
-    seconds: float,
-) -> None:
-    """Write everything, the manifest last: a folder with a manifest is complete."""
+def save(outcome: Outcome, model: Autoencoder, quantizer: Quantizer, split: Split, about: Mapping[str, Any]) -> None:
+    """Write everything, the manifest last: a folder with a manifest is complete; `about` are further keys of it."""
     spec, folder = outcome.spec, outcome.folder
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (MANIFEST, *FILES):  # of another experiment
+    for name in (results.MANIFEST, *FILES):  # of another experiment
         (folder / name).unlink(missing_ok=True)
     write_json(folder / "spec.json", spec.to_dict())
-    write_table(outcome.rows, folder / "rows.csv")
-    write_table(outcome.history, folder / "history.csv")
-    save_model(
-        folder / "weights.safetensors",
-        model,
-        normalizers=split.normalizers,
-        provenance={"run_id": outcome.run_id, "hash": outcome.hash, "data": split.digest},
-    )
+    results.write_table(outcome.rows, folder / "rows.csv")
+    results.write_table(outcome.history, folder / "history.csv")
+    origin = {"run_id": outcome.run_id, "hash": outcome.hash, "data": split.digest}
+    save_model(folder / "weights.safetensors", model, normalizers=split.normalizers, provenance=origin)
     if quantizer.state_dict():
         write_tensors(folder / "quantizer.safetensors", quantizer.state_dict(), quantizer.config())
     with replacing(folder / "examples.npz") as temporary:
-        arrays: dict[str, Any] = {
-            f"{key}/{part}": array for key, parts in outcome.examples.items() for part, array in parts.items()
-        }
-        np.savez_compressed(temporary, **arrays)
-    written = [folder / name for name in sorted(FILES) if (folder / name).is_file()]
+        parts = {f"{name}/{part}": array for name, kept in outcome.examples.items() for part, array in kept.items()}
+        np.savez_compressed(temporary, **parts)  # type: ignore[arg-type]
+    files = {name: (folder / name).read_bytes() for name in sorted(FILES) if (folder / name).is_file()}
     outcome.manifest = {
-        "run_id": outcome.run_id,
-        "hash": outcome.hash,
-        "label": spec.label,
-        "spec": spec.to_dict(),
-        "data": {"digest": split.digest, "note": split.note},
-        "device": device_name(device),
-        "seed": spec.seed,
-        "threads": spec.train.threads,
-        "started": started,
-        "finished": now(),
-        "seconds": round(seconds, 2),
-        **environment(),
-        "files": {path.name: {"bytes": path.stat().st_size, "sha256": file_digest(path)} for path in written},
-    }
-    write_json(folder / MANIFEST, outcome.manifest)
+        "run_id": outcome.run_id, "hash": outcome.hash, "label": spec.label, "spec": spec.to_dict(),
+        "data": {"digest": split.digest, "note": split.note}, "seed": spec.seed, "threads": spec.train.threads, **about,
+        "finished": results.now(), **results.environment(),
+        "files": {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()},
+    }  # fmt: skip
+    write_json(folder / results.MANIFEST, outcome.manifest)
     # Files that killed processes left half-written go too; that of the notebook may belong to a process at work.
     halves = (path for path in folder.glob(".*.tmp*") if path.suffix != ".ipynb")
-    for leftover in (*folder.glob("checkpoint*"), *halves, folder / PROGRESS):
+    for leftover in (*folder.glob("checkpoint*"), *halves, folder / runs.PROGRESS):
         leftover.unlink(missing_ok=True)
 
 
 def load(folder: str | Path) -> Outcome:
-    """Read a complete run back.
-
-    Raises
-    ------
-    SarlabError
-        If the folder holds no complete run.
-    """
+    """Read a complete run back."""
     folder = Path(folder)
-    manifest = read_manifest(folder)
-    if manifest is None:
+    manifest = results.read_manifest(folder)
+    if not manifest:
         raise SarlabError(f"{folder}: no complete run here; run 'sarlab sweep PLAN' first")
-    examples: dict[str, dict[str, np.ndarray]] = {}
+    examples: Examples = {}
     with np.load(folder / "examples.npz", allow_pickle=False) as stored:
         for key in stored.files:
             name, _, part = key.rpartition("/")
             examples.setdefault(name, {})[part] = stored[key]
-    return Outcome(
-        spec=RunSpec.from_dict(json.loads((folder / "spec.json").read_text(encoding="utf-8"))),
-        run_id=manifest["run_id"],
-        hash=manifest["hash"],
-        rows=read_table(folder / "rows.csv"),
-        history=read_table(folder / "history.csv"),
-        examples=examples,
-        folder=folder,
-        manifest=manifest,
-    )
+    rows, history = results.read_table(folder / "rows.csv"), results.read_table(folder / "history.csv")
+    spec = RunSpec.from_dict(manifest["spec"])
+    return Outcome(spec, manifest["run_id"], manifest["hash"], rows, history, examples, folder, manifest)
 
 
 def load_network(folder: str | Path) -> Autoencoder:
@@ -386,46 +247,23 @@ def load_network(folder: str | Path) -> Autoencoder:
     return load_model(Path(folder) / "weights.safetensors").model
 
 
-# --- the notebook of a run --------------------------------------------------------------------------------------------
-
-
 def specification(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> RunSpec:
-    """Lay the parameters that a notebook was given over its defaults, key by key.
-
-    Parameters
-    ----------
-    defaults, given : mapping
-        ``scenes``, ``model``, ``quantizer`` and ``train`` as tables, ``seed`` as a number. A given table may name some
-        keys only: the others keep their defaults.
-
-    Raises
-    ------
-    PlanError
-        For unknown keys and impossible values.
-    """
-    tables = {
+    """Lay the parameters that a notebook was given over its defaults, key by key within each table."""
+    laid = {
         name: {**default, **given[name]} if isinstance(given[name], Mapping) else given[name]
         for name, default in defaults.items()
         if isinstance(default, Mapping)
     }
-    return RunSpec.from_dict({**given, **tables})
+    return RunSpec.from_dict({**given, **laid})
 
 
 def default_folder(spec: RunSpec) -> Path:
     """Folder of a run started by hand: ``runs/<run_id>`` below the nearest folder that has ``runs``, or here."""
     here = Path.cwd()
     root = next((folder for folder in (here, *here.parents) if (folder / "runs").is_dir()), here)
-    return root / "runs" / run_id(spec, load_split(spec.scenes).digest)
+    return root / "runs" / runs.run_id(spec, load_split(spec.scenes).digest)
 
 
-def print_progress(every: float = 15.0) -> Progress:
-    """Progress that prints a line every few seconds to standard error, which publishing drops."""
-    last = time.monotonic()
-
-    def report(step: int, steps: int, loss: float) -> None:
-        nonlocal last
-        if time.monotonic() - last >= every or step == steps:
-            last = time.monotonic()
-            print(f"step {step} of {steps}, loss {loss:.4g}", file=sys.stderr)
-
-    return report
+def print_progress(step: int, steps: int, loss: float) -> None:
+    """Print a line to standard error, which publishing drops."""
+    print(f"step {step} of {steps}, loss {loss:.4g}", file=sys.stderr)

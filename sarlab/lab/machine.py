@@ -1,7 +1,5 @@
 """The machine: device, memory, environment of child processes, and a check of the installation."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.metadata
 import os
@@ -10,9 +8,8 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
@@ -26,14 +23,8 @@ if TYPE_CHECKING:
 FREE_GB, MEMORY_GB = 2.0, 4.0
 
 
-def pick_device(name: str) -> torch.device:
-    """Device by name; ``"auto"`` is CUDA if there is a GPU.
-
-    Raises
-    ------
-    SarlabError
-        If the name is unknown, or CUDA is asked for and missing.
-    """
+def pick_device(name: str) -> "torch.device":
+    """Device by name; ``"auto"`` is CUDA if there is a GPU."""
     import torch
 
     if name == "auto":
@@ -47,14 +38,14 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def device_name(device: torch.device) -> str:
+def device_name(device: "torch.device") -> str:
     """Name for tables: the GPU's, or the processor's."""
     import torch
 
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
 
 
-def peak_memory_mb(device: torch.device) -> float:
+def peak_memory_mb(device: "torch.device") -> float:
     """Peak memory in MB: of the device's allocator on CUDA, of the process otherwise."""
     import torch
 
@@ -100,11 +91,7 @@ def inherited(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-# --- check of the installation ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One line of the diagnosis: topic, name, state, whether it is all right, and what to do about it if it is not."""
 
     topic: str
@@ -116,7 +103,13 @@ class Finding:
 
 def diagnose(folder: Path | None = None) -> list[Finding]:
     """Check machine, libraries, codecs, and the folder in which runs would be written (default: the working directory)."""
-    return [*check_machine(), *check_packages(), *check_codecs(), *check_folder(folder or Path.cwd())]
+    from sarlab.peers import codecs
+
+    found = [*check_machine(), *check_packages()]
+    for name in codecs:
+        ok, reason = codecs[name].available()
+        found.append(Finding("codecs", name, codecs[name].version() if ok else "not available", True, reason))
+    return found + check_folder(folder or Path.cwd())
 
 
 def check_machine() -> list[Finding]:
@@ -124,27 +117,24 @@ def check_machine() -> list[Finding]:
     version, memory = platform.python_version(), psutil.virtual_memory().total / 1e9
     supported, enough = (3, 11) <= sys.version_info[:2] <= (3, 13), memory >= MEMORY_GB
     advice = "" if enough else f"the quick plan takes up to {MEMORY_GB:g} GB; run it with --workers 1"
-    return [
+    found = [
         Finding("machine", "Python", version, supported, "" if supported else "use Python 3.11 to 3.13"),
         Finding("machine", "processor", f"{processor()}, {cores()} cores"),
         Finding("machine", "memory", f"{memory:.1f} GB", enough, advice),
-        check_gpu(),
     ]
-
-
-def check_gpu() -> Finding:
-    """CUDA as PyTorch sees it."""
-    try:
+    state, advice = "unknown without torch", ""
+    with contextlib.suppress(ImportError):
         import torch
-    except ImportError:
-        return Finding("machine", "GPU", "unknown without torch")
-    if torch.cuda.is_available():
-        free, total = (size / 1e9 for size in torch.cuda.mem_get_info(0))
-        return Finding("machine", "GPU", f"{torch.cuda.get_device_name(0)}, {free:.1f} of {total:.1f} GB free")
-    if torch.version.cuda is None:
-        return Finding("machine", "GPU", "not used: this torch is a build for CPUs; only the plan 'full' needs a GPU")
-    advice = f"install a driver for CUDA {torch.version.cuda}; 'nvidia-smi' shows the present one"
-    return Finding("machine", "GPU", f"none found, though torch is built for CUDA {torch.version.cuda}", True, advice)
+
+        if torch.cuda.is_available():
+            free, total = (size / 1e9 for size in torch.cuda.mem_get_info(0))
+            state = f"{torch.cuda.get_device_name(0)}, {free:.1f} of {total:.1f} GB free"
+        elif torch.version.cuda is None:
+            state = "not used: this torch is a build for CPUs; only the plan 'full' needs a GPU"
+        else:
+            state = f"none found, though torch is built for CUDA {torch.version.cuda}"
+            advice = f"install a driver for CUDA {torch.version.cuda}; 'nvidia-smi' shows the present one"
+    return [*found, Finding("machine", "GPU", state, True, advice)]
 
 
 def check_packages() -> list[Finding]:
@@ -159,19 +149,6 @@ def check_packages() -> list[Finding]:
         except importlib.metadata.PackageNotFoundError:
             way = f"pip install 'sarlab[{extra[0]}]'" if extra else f"pip install {name}"
             found.append(Finding("packages", name, "missing", bool(extra), way))
-    return found
-
-
-def check_codecs() -> list[Finding]:
-    """Version of every codec, or why it is not available."""
-    from sarlab.peers import codecs
-
-    found = []
-    for name in codecs:
-        state = codecs[name].available()
-        found.append(
-            Finding("codecs", name, codecs[name].version() if state.ok else "not available", True, state.reason)
-        )
     return found
 
 

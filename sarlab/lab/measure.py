@@ -4,13 +4,10 @@ At a fixed length, each value of the latent costs its bits. Range coded under on
 training scenes, it costs about its entropy. For the first a full histogram is good; the second wants low entropy.
 """
 
-from __future__ import annotations
-
-import importlib.util
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,8 +15,9 @@ import torch
 from torch import Tensor
 
 from sarlab.codec.latent_coding import LatentTables, encode_latent, fit_latent_tables, ideal_bits
-from sarlab.lab.lineage import steps_of
-from sarlab.metrics import Reference, UndefinedMetric, entropy, metrics, score
+from sarlab.lab.inputs import Input, split_inputs
+from sarlab.lab.runs import steps_of
+from sarlab.metrics import UndefinedMetric, entropy, metrics, score
 from sarlab.metrics.rate import bits_per_pixel, measured_cr
 from sarlab.models.autoencoders import Autoencoder
 from sarlab.models.quantizers import Quantized, Quantizer
@@ -33,30 +31,20 @@ EXAMPLE_SIDE = 512
 #: Values of more bits than this are stored as they are: their low bits are noise to any table.
 MOST_CODED_BITS = 16
 
+#: "<scene>/<band>" → {"original", "reconstruction", "latent"}.
 Examples = dict[str, dict[str, np.ndarray]]
 
 
-@dataclass(frozen=True)
-class Reconstruction:
-    """One band after network and quantizer.
-
-    Parameters
-    ----------
-    original_db, reconstruction_db : ndarray, shape (height, width), float32
-        NaN where the original is not valid.
-    latent : ndarray, shape (latent_channels, h, w), float32
-        After quantization.
-    payload_bytes : int
-        Bytes of the packed latent with its side information.
-    columns : dict
-        Columns of `latent_columns`.
+class Reconstruction(NamedTuple):
+    """One band after network and quantizer: images in dB (height, width), NaN where the original is not valid; the quantized
+    latent (channels, h, w); the bytes of the packed latent with its side information; and the columns of `latent_columns`.
     """
 
     original_db: np.ndarray
     reconstruction_db: np.ndarray
     latent: np.ndarray
     payload_bytes: int
-    columns: Mapping[str, float] = field(default_factory=dict)
+    columns: dict[str, float]
 
     def example(self) -> dict[str, np.ndarray]:
         """A window for figures, at most `EXAMPLE_SIDE` pixels a side, from the middle of the scene."""
@@ -68,14 +56,9 @@ class Reconstruction:
 
 @torch.no_grad()
 def reconstruct(
-    model: Autoencoder,
-    scene: Scene,
-    normalizer: Normalizer,
-    quantizer: Quantizer,
-    device: torch.device,
-    *,
-    tables: LatentTables | None = None,
-) -> Reconstruction:
+    model: Autoencoder, scene: Scene, normalizer: Normalizer, quantizer: Quantizer, device: torch.device,
+    *, tables: LatentTables | None = None,
+) -> Reconstruction:  # fmt: skip
     """Pass a single-band scene in dB through network and quantizer.
 
     Invalid samples enter as the mean of the valid ones and come back as NaN. The reconstruction is that of the stored
@@ -90,13 +73,9 @@ def reconstruct(
     y_hat = quantizer.unpack(packed).to(device)
     x_hat = model.synthesis(y_hat, size=original.shape)
     restored = normalizer.denormalize(x_hat[0, 0].float().cpu().numpy()).astype(np.float32)
-    return Reconstruction(
-        original_db=original,
-        reconstruction_db=np.where(valid, restored, np.nan).astype(np.float32),
-        latent=y_hat[0].float().cpu().numpy(),
-        payload_bytes=len(packed),
-        columns=latent_columns(quantizer, quantized, y, tables, pixels=original.size, native_bits=scene.native_bits),
-    )
+    restored = np.where(valid, restored, np.nan).astype(np.float32)
+    columns = latent_columns(quantizer, quantized, y, tables, pixels=original.size, native_bits=scene.native_bits)
+    return Reconstruction(original, restored, y_hat[0].float().cpu().numpy(), len(packed), columns)
 
 
 def frequencies(quantizer: Quantizer, latents: Iterable[Tensor]) -> LatentTables | None:
@@ -107,24 +86,9 @@ def frequencies(quantizer: Quantizer, latents: Iterable[Tensor]) -> LatentTables
 def latent_columns(
     quantizer: Quantizer, quantized: Quantized, y: Tensor, tables: LatentTables | None, *, pixels: int, native_bits: int
 ) -> dict[str, float]:
-    """Columns ``coded_*``, ``ideal_bpp``, ``latent_*`` and others of a row; NaN if they have no meaning.
+    """Columns ``coded_*``, ``ideal_bpp``, ``latent_*`` and others of one scene and band.
 
-    Parameters
-    ----------
-    quantizer : Quantizer
-    quantized : Quantized
-        The latent of one scene and band.
-    y : Tensor, shape (1, C, h, w)
-        The same before quantization.
-    tables : LatentTables or None
-        From `frequencies`.
-    pixels, native_bits : int
-        Pixels of the scene, and bits of a sample of the product.
-
-    Notes
-    -----
-    ``coded_bytes`` needs the range coder; without it only ``ideal_bpp`` is known, which differs from ``coded_bpp`` by
-    less than half a percent and a few bytes.
+    `y` is the latent before quantization, (1, C, h, w); without `tables` (from `frequencies`) most columns are missing.
     """
     latent = y.float().cpu().numpy()
     row = {
@@ -148,17 +112,12 @@ def latent_columns(
         "latent_spatial_entropy": _defined(entropy.spatial_entropy_rate, symbols),
         "level_usage": float(np.mean(used)) if used else float("nan"),
     }
-    if importlib.util.find_spec("constriction") is not None:
-        size = len(encode_latent(quantizer, quantized, tables))
-        rates = {
-            "coded_bpp": bits_per_pixel(size, pixels),
-            "coded_cr": measured_cr(size, pixels, native_bits=native_bits),
-        }
-        row |= {"coded_bytes": size, **rates}
-    return row
+    size = len(encode_latent(quantizer, quantized, tables))
+    rates = {"coded_bpp": bits_per_pixel(size, pixels), "coded_cr": measured_cr(size, pixels, native_bits=native_bits)}
+    return {**row, "coded_bytes": size, **rates}
 
 
-def _defined(statistic: Any, latent: np.ndarray) -> float:
+def _defined(statistic: Callable[[np.ndarray], Any], latent: np.ndarray) -> float:
     """Value of a statistic, NaN if it has none for this latent."""
     try:
         return float(statistic(latent))
@@ -167,86 +126,38 @@ def _defined(statistic: Any, latent: np.ndarray) -> float:
 
 
 def measure(
-    spec: RunSpec,
-    split: Split,
-    model: Autoencoder,
-    quantizer: Quantizer,
-    tables: LatentTables | None,
-    klt: Autoencoder,
-    plain: Quantizer,
-    device: torch.device,
-) -> tuple[pd.DataFrame, Examples]:
+    spec: RunSpec, split: Split, model: Autoencoder, quantizer: Quantizer, tables: LatentTables | None, klt: Autoencoder,
+    plain: Quantizer, device: torch.device,
+) -> tuple[pd.DataFrame, Examples]:  # fmt: skip
     """Rows and examples of all test scenes; scenes that cannot be measured give a row with the reason.
 
-    Parameters
-    ----------
-    spec : RunSpec
-    split : Split
-    model, quantizer, tables
-        The trained network, its calibrated quantizer and the tables of `frequencies`.
-    klt, plain
-        The KLT with the same latent, and the quantizer that changes nothing: the reference of ``gain_over_klt_db``.
-    device : torch.device
+    `model`, `quantizer` and `tables` (of `frequencies`) are those of the run. `klt`, the KLT with the same latent, and
+    `plain`, the quantizer that changes nothing, are the reference of ``gain_over_klt_db``.
     """
-    rows: list[dict[str, Any]] = []
-    examples: Examples = {}
-    for role, scene in split.roles():
-        if role not in ("test", "independent"):
-            continue
-        clean = split.clean.get(scene.name)
-        for name in scene.bands:
-            band, normalizer = scene.band(name), split.normalizers[name]
-            done = reconstruct(model, band, normalizer, quantizer, device, tables=tables)
-            reference = reconstruct(klt, band, normalizer, plain, device)
-            clean_db = None if clean is None else clean.band(name).data[0]
-            rows.append({"split": role, **measure_band(band, done, normalizer, reference, clean_db)})
-            if role == "test":
-                examples[f"{scene.name}/{name}"] = done.example()
+    rows, examples = [], {}
+    for item in split_inputs(split):
+        normalizer = Normalizer(*item.clip)
+        done = reconstruct(model, item.scene, normalizer, quantizer, device, tables=tables)
+        reference = reconstruct(klt, item.scene, normalizer, plain, device)
+        rows.append(measure_band(item, done, reference))
+        if item.split == "test":
+            examples[f"{item.scene.name}/{item.name}"] = done.example()
     measured = {row["scene"] for row in rows}
     rows += [{"split": "test", "scene": name, "reason": why} for name, why in split.excluded if name not in measured]
-    described = describe(spec)
-    return pd.DataFrame([{**described, **row} for row in rows]), examples
+    return pd.DataFrame([{**describe(spec), **row} for row in rows]), examples
 
 
-def measure_band(
-    scene: Scene, done: Reconstruction, normalizer: Normalizer, klt: Reconstruction, clean_db: np.ndarray | None = None
-) -> dict[str, Any]:
-    """Tidy row of one band: origin, rate, all metrics, gain over the KLT.
-
-    Parameters
-    ----------
-    scene : Scene
-        Single band, dB.
-    done, klt : Reconstruction
-        By the network, and by the KLT with the same latent.
-    normalizer : Normalizer
-        Its range is the clip range of PSNR.
-    clean_db : ndarray, optional
-        Reflectivity of a simulated scene.
-    """
-    clip, size = (normalizer.low, normalizer.high), done.original_db.size
-    reference = Reference(done.original_db, clip=clip, looks=scene.looks, clean_db=clean_db)
+def measure_band(item: Input, done: Reconstruction, klt: Reconstruction) -> dict[str, Any]:
+    """Tidy row of one band in dB: origin, rate, all metrics, gain over the KLT."""
+    size, reference = done.original_db.size, item.reference
     scores = score(reference, done.reconstruction_db)
     row: dict[str, Any] = {
-        "scene": scene.name,
-        "band": scene.bands[0],
-        "acquisition": scene.acquisition,
-        "simulated": scene.simulated,
-        "looks": np.nan if scene.looks is None else scene.looks,
-        "seen_in_training": scene.seen_in_training,
-        "pixels": size,
-        "native_bits": scene.native_bits,
-        "bytes": done.payload_bytes,
-        "bpp": bits_per_pixel(done.payload_bytes, size),
-        "measured_cr": measured_cr(done.payload_bytes, size, native_bits=scene.native_bits),
-        "clip_low": clip[0],
-        "clip_high": clip[1],
-        **done.columns,
-        **scores,
-    }
+        **item.columns, "bytes": done.payload_bytes, "bpp": bits_per_pixel(done.payload_bytes, size),
+        "measured_cr": measured_cr(done.payload_bytes, size, native_bits=item.scene.native_bits), **done.columns, **scores,
+    }  # fmt: skip
     linear = score(reference, klt.reconstruction_db, columns=["psnr_db"])
     row["gain_over_klt_db"] = row["psnr_db"] - linear["psnr_db"]
-    if clean_db is None:
+    if item.clean_db is None:
         scores.reasons = {name: why for name, why in scores.reasons.items() if not metrics[name].needs_clean}
     return {**row, "reason": scores.reason}
 
@@ -255,25 +166,14 @@ def describe(spec: RunSpec) -> dict[str, Any]:
     """Columns of a row that follow from the specification alone."""
     model, quantizer, settings = spec.model, spec.quantizer, spec.train
     return {
-        "architecture": model.architecture,
-        "init": "klt" if model.architecture == "klt" else model.init,
-        "spatial_reduction": model.spatial_reduction,
-        "latent_channels": model.latent_channels,
-        "width": model.width,
-        "depth": model.depth,
-        "quantizer": quantizer.label,
-        "bits": quantizer.bits,
-        "granularity": quantizer.granularity,
-        "calibration": quantizer.calibration,
-        "quantizer_training": quantizer.training,
-        "curve": settings.curve,
-        "steps": steps_of(spec),
-        "batch_size": settings.batch_size,
-        "patch_size": settings.patch_size,
-        "seed": spec.seed,
-        "dimension_ratio": model.dimension_ratio,
-        "nominal_cr": model.dimension_ratio * 32 / quantizer.bits,
-    }
+        "architecture": model.architecture, "init": "klt" if model.architecture == "klt" else model.init,
+        "spatial_reduction": model.spatial_reduction, "latent_channels": model.latent_channels, "width": model.width,
+        "depth": model.depth, "quantizer": quantizer.label, "bits": quantizer.bits,
+        "granularity": quantizer.granularity, "calibration": quantizer.calibration,
+        "quantizer_training": quantizer.training, "curve": settings.curve, "steps": steps_of(spec),
+        "batch_size": settings.batch_size, "patch_size": settings.patch_size, "seed": spec.seed,
+        "dimension_ratio": model.dimension_ratio, "nominal_cr": model.dimension_ratio * 32 / quantizer.bits,
+    }  # fmt: skip
 
 
 @torch.no_grad()
@@ -281,23 +181,16 @@ def throughput(model: Autoencoder, device: torch.device, *, side: int = 512, rep
     """Median speed of analysis and synthesis on a `side`² image, in Mpixel/s."""
     x = torch.rand((1, 1, side, side), generator=torch.Generator().manual_seed(0)).to(device)
     y = model.analysis(x)
-
-    def speed(call: Any) -> float:
-        seconds = []
-        for _ in range(repeats):
-            _wait(device)
-            start = time.perf_counter()
-            call()
-            _wait(device)
-            seconds.append(time.perf_counter() - start)
-        return side * side / 1e6 / float(np.median(seconds))
-
-    return {
-        "encode_mpx_per_s": speed(lambda: model.analysis(x)),
-        "decode_mpx_per_s": speed(lambda: model.synthesis(y, size=(side, side))),
-    }
+    calls = {"encode": lambda: model.analysis(x), "decode": lambda: model.synthesis(y, size=(side, side))}
+    seconds = {name: np.median([seconds_of(call, device) for _ in range(repeats)]) for name, call in calls.items()}
+    return {f"{name}_mpx_per_s": side * side / 1e6 / float(value) for name, value in seconds.items()}
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def seconds_of(call: Callable[[], Any], device: torch.device) -> float:
+    """Seconds of a call, until the device has finished."""
+    wait = partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
+    wait()
+    start = time.perf_counter()
+    call()
+    wait()
+    return time.perf_counter() - start

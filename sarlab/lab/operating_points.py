@@ -8,12 +8,11 @@ A threshold is met *with confidence* if the unfavorable end of the 95 % interval
 band. With fewer than five acquisitions there is no interval, and the worst scene has to meet it.
 """
 
-from __future__ import annotations
-
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,20 +47,9 @@ USE_CASES = {
 TOLERANCE = {"psnr_db": 0.02}
 
 
-# --- thresholds -------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Threshold:
-    """A limit on one metric.
-
-    Parameters
-    ----------
-    metric : str
-        Column.
-    side : {"min", "max"}
-    value : float
-    """
+    """A limit ``"min"`` or ``"max"`` on the column of one metric."""
 
     metric: str
     side: str
@@ -84,85 +72,71 @@ class Threshold:
 
     def margin(self, values: np.ndarray, acquisitions: Sequence[Any]) -> float:
         """Distance from the threshold at worst: negative if it is missed, NaN if nothing is known."""
-        values = np.asarray(values, float)
-        if self.of_magnitude:
-            values = np.abs(values)
+        values = np.abs(np.asarray(values, float)) if self.of_magnitude else np.asarray(values, float)
         gained = values - self.value if self.side == "min" else self.value - values
         known = np.isfinite(gained)
-        if not known.any():
-            return float("nan")
         groups = [str(name) for name, is_known in zip(acquisitions, known, strict=True) if is_known]
         if len(set(groups)) < LEAST_OBSERVATIONS:
-            return float(gained[known].min())
+            return float(gained[known].min()) if known.any() else float("nan")
         return interval(gained[known], groups).low
 
 
-def parse_threshold(text: str, side: str, columns: Iterable[str]) -> Threshold:
-    """Parse ``psnr=30``. Short names are allowed: ``psnr``, ``bias``, ``rmse_8x8_db``.
-
-    Raises
-    ------
-    ResultsError
-        If it is not ``name=number``, or no column has that name.
-    """
-    name, equals, number = text.partition("=")
+def parse_threshold(text: str, side: str, columns: Collection[str]) -> Threshold:
+    """Parse ``psnr=30``. Short names are allowed: ``psnr``, ``bias``, ``rmse_8x8_db``."""
+    name, _, number = text.partition("=")
     try:
         value = float(number)
     except ValueError:
         value = float("nan")
-    if not equals or not np.isfinite(value):
+    if not np.isfinite(value):
         raise ResultsError(f"'{text}' is no threshold; write name=number, such as psnr=30")
-    columns = set(columns)
     name = re.sub(r"_(\d+)x\1(?=_|$)", r"_k\1", name.strip())
     for candidate in (name, f"{name}_db"):
         if candidate in columns:
             return Threshold(candidate, side, value)
-    measured = sorted(columns & set(metrics))
+    measured = sorted(set(columns) & set(metrics))
     likely = [column for column in measured if column.startswith(name[:4])] or get_close_matches(name, measured)
     hint = f"did you mean {', '.join(likely[:4])}" if likely else f"there are {', '.join(measured)}"
     raise ResultsError(f"no column '{name}' in these results; {hint}")
 
 
 def use_case(name: str) -> tuple[Threshold, ...]:
-    """Thresholds of one of the guide's use cases."""
-    if name not in USE_CASES:
-        raise ResultsError(f"unknown use case '{name}'; use {', '.join(USE_CASES)}")
+    """Thresholds of one of `USE_CASES`."""
     return (Threshold("psnr_db", "min", USE_CASES[name][1]),)
-
-
-# --- points -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """One measured way to compress.
-
-    Parameters
-    ----------
-    kind : {"network", "codec"}
-    series, name : str
-        What stays the same along its curve, and the point itself.
-    command : str
-        To use it.
-    cr, bpp : float
-        Compression ratio against the recorded product, and bits per pixel and band: means of bits over scenes.
-    rows : DataFrame
-        Its rows, one per scene and band.
+    """One measured way to compress: a ``"network"`` or ``"codec"``, the curve that it belongs to (`series`), the command line
+    or Python code that uses it, one row per scene and band, and the bits per pixel and band of each.
     """
 
     kind: str
     series: str
     name: str
     command: str
-    cr: float
-    bpp: float
     rows: pd.DataFrame
+    rates: pd.Series
+
+    @cached_property
+    def bpp(self) -> float:
+        """Bits per pixel and band over all rows."""
+        pixels = self._filled("pixels", 1.0)
+        return float((self.rates * pixels).sum() / pixels.sum())
+
+    @cached_property
+    def cr(self) -> float:
+        """Compression ratio against the recorded product, over all rows."""
+        pixels = self._filled("pixels", 1.0)
+        return float((self._filled("native_bits", 16.0) * pixels).sum() / (self.rates * pixels).sum())
+
+    def _filled(self, name: str, default: float) -> pd.Series:
+        return self.rows[name].fillna(default) if name in self.rows else pd.Series(default, self.rows.index)
 
     def mean(self, metric: str) -> float:
         """Mean over acquisitions and bands."""
-        if metric not in self.rows:
-            return float("nan")
-        return float(self.rows.groupby("acquisition")[metric].mean().mean())
+        known = metric in self.rows
+        return float(self.rows.groupby("acquisition")[metric].mean().mean()) if known else float("nan")
 
     def lost(self) -> dict[str, float]:
         """Losses in the words and units of `LOST`; those that were not measured are skipped."""
@@ -207,11 +181,6 @@ class Point:
         return len(missed), sum(share if np.isfinite(share) else 1.0 for share in shares)
 
     @property
-    def pictures(self) -> int:
-        """Number of bands of scenes that it was measured on."""
-        return len(self.rows[["scene", "band"]].drop_duplicates())
-
-    @property
     def certain(self) -> str:
         """Source of the confidence, in words."""
         scenes, acquisitions = self.rows["scene"].nunique(), self.rows["acquisition"].nunique()
@@ -222,27 +191,16 @@ class Point:
 
 
 def operating_points(runs: pd.DataFrame, codecs: pd.DataFrame, *, simulated: bool = False) -> list[Point]:
-    """Points of the tables, highest compression first.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        Rows of networks; may be empty.
-    codecs : DataFrame
-        Rows of ``sarlab evaluate``; may be empty.
-    simulated : bool
-        Use simulated scenes instead of recorded ones: the two never mix.
-    """
+    """Points of the rows of runs and of ``sarlab evaluate``, highest compression first, on recorded or simulated scenes."""
     points = [*_networks(_kept(runs, simulated)), *_codecs(_kept(codecs, simulated))]
     return sorted(points, key=lambda point: (-point.cr, point.name))
 
 
 def whole(points: Sequence[Point]) -> list[Point]:
     """Points that were measured on every scene and band that others of their kind were, so that they compare."""
-    most: dict[str, int] = {}
-    for point in points:
-        most[point.kind] = max(most.get(point.kind, 0), point.pictures)
-    return [point for point in points if point.pictures == most[point.kind]]
+    bands = [len(point.rows[["scene", "band"]].drop_duplicates()) for point in points]
+    most = dict(sorted((point.kind, count) for point, count in zip(points, bands, strict=True)))
+    return [point for point, count in zip(points, bands, strict=True) if count == most[point.kind]]
 
 
 def _kept(rows: pd.DataFrame, simulated: bool) -> pd.DataFrame:
@@ -255,58 +213,38 @@ def _kept(rows: pd.DataFrame, simulated: bool) -> pd.DataFrame:
     return kept.assign(acquisition=stated.fillna(kept["scene"]))
 
 
-def _networks(rows: pd.DataFrame) -> Iterable[Point]:
+def _networks(rows: pd.DataFrame) -> Iterator[Point]:
     if rows.empty or not set(NETWORK_KEYS) <= set(rows):
         return
     coded = rows["coded_bpp"].fillna(rows["bpp"]) if "coded_bpp" in rows else rows["bpp"]
     for key, group in rows.groupby(list(NETWORK_KEYS), sort=False, dropna=False):
-        parts = dict(zip(NETWORK_KEYS, key, strict=True))
-        start = f" ({'from the KLT' if parts['init'] == 'klt' else 'from scratch'})" * (parts["architecture"] != "klt")
-        series = f"{parts['architecture']}{start}, {parts['quantizer']}"
-        shape = f"stride {int(parts['spatial_reduction'])}, {int(parts['latent_channels'])} channels"
+        architecture, init, reduction, channels, _, _, quantizer = key
+        start = "" if architecture == "klt" else f" ({'from the KLT' if init == 'klt' else 'from scratch'})"
+        series = f"{architecture}{start}, {quantizer}"
+        name = f"{series}, stride {int(reduction)}, {int(channels)} channels"
         run_id = str(group["run_id"].iloc[0]) if "run_id" in group else ""
         command = f'python: sarlab.lab.experiment.load_network("runs/{run_id}")'
-        yield _point("network", series, f"{series}, {shape}", command, group, coded.loc[group.index])
+        yield Point("network", series, name, command, group, coded.loc[group.index])
 
 
-def _codecs(rows: pd.DataFrame) -> Iterable[Point]:
+def _codecs(rows: pd.DataFrame) -> Iterator[Point]:
     if rows.empty or not set(CODEC_KEYS) <= set(rows):
         return
     for (codec, kind, value), group in rows.groupby(list(CODEC_KEYS), sort=False):
         option = f"--{kind.replace('_', '-')} {value:g}"
-        learned = "family" in group and group["family"].iloc[0] == "learned"
-        command = (
-            f"sarlab compress IN.tif OUT.sarl --codec {codec} {option}"
-            if learned and kind != "max_error_db"
-            else f"sarlab evaluate --scenes IN.tif --codecs {codec} {option} --out rows.csv --save-files DIR"
-        )
+        command = f"sarlab evaluate --scenes IN.tif --codecs {codec} {option} --out rows.csv --save-files DIR"
+        if "family" in group and group["family"].iloc[0] == "learned" and kind != "max_error_db":
+            command = f"sarlab compress IN.tif OUT.sarl --codec {codec} {option}"
         name = f"{codec} at {SETTING.get(kind, kind + ' {:g}').format(value)}"
-        yield _point("codec", codec, name, command, group, group["bpp"])
-
-
-def _point(kind: str, series: str, name: str, command: str, rows: pd.DataFrame, bpp: pd.Series) -> Point:
-    pixels = rows["pixels"].fillna(1.0) if "pixels" in rows else pd.Series(1.0, rows.index)
-    native = rows["native_bits"].fillna(16.0) if "native_bits" in rows else 16.0
-    bits = float((bpp * pixels).sum())
-    return Point(kind, series, name, command, float((native * pixels).sum()) / bits, bits / float(pixels.sum()), rows)
-
-
-# --- recommendation ---------------------------------------------------------------------------------------------------
+        yield Point("codec", codec, name, command, group, group["bpp"])
 
 
 @dataclass(frozen=True, eq=False)
 class Recommendation:
-    """The point of highest compression that meets all thresholds, and its neighbors on the same curve.
+    """The point of highest compression that meets all thresholds, if any, and its neighbors on the same curve.
 
-    Parameters
-    ----------
-    thresholds : tuple of Threshold
-    chosen : Point or None
-        None if no measured point meets them.
-    closest : Point
-        The one that misses fewest of them, and those by least.
-    further, gentler : Point or None
-        Next steps of the same series, to more and to less compression.
+    `closest` is the point that misses fewest thresholds, and those by least. `further` and `gentler` are the next steps
+    of the same series, to more and to less compression.
     """
 
     thresholds: tuple[Threshold, ...]
@@ -320,16 +258,14 @@ class Recommendation:
         """Command that measures more points between the chosen one and the next; empty if there is no such setting."""
         if self.chosen is None or self.further is None or self.chosen.kind != "codec":
             return ""
-        (kind, first), (other, last) = (
-            point.rows[["target", "target_value"]].iloc[0] for point in (self.further, self.chosen)
-        )
-        if kind != other:
-            return ""
+        ends = [point.rows[["target", "target_value"]].iloc[0] for point in (self.further, self.chosen)]
+        (kind, first), (other, last) = ends
         option = f"--{kind.replace('_', '-')} {first:g}:{last:g}:6"
-        return f"sarlab evaluate --scenes IN.tif --codecs {self.chosen.series} {option} --out finer.csv"
+        command = f"sarlab evaluate --scenes IN.tif --codecs {self.chosen.series} {option} --out finer.csv"
+        return command if kind == other else ""
 
     def to_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Plain values for JSON."""
         return {
             "thresholds": [threshold.text for threshold in self.thresholds],
             "recommended": self._described(self.chosen),
@@ -339,51 +275,34 @@ class Recommendation:
             "measure_between": self.between or None,
         }
 
-    def measured(self, point: Point) -> dict[str, float]:
-        """Means of the metrics that it is about, those with thresholds first; unknown ones are skipped."""
-        names = dict.fromkeys([*(threshold.metric for threshold in self.thresholds), *TOLD])
-        return {name: value for name in names if np.isfinite(value := point.mean(name))}
-
-    def _described(self, point: Point | None) -> Mapping[str, Any] | None:
+    def _described(self, point: Point | None) -> dict[str, Any] | None:
         if point is None:
             return None
-        sure = {threshold.metric: point.sure(threshold) for threshold in self.thresholds}
+        measured = {name: point.mean(name) for name in [*(limit.metric for limit in self.thresholds), *TOLD]}
+        sure = {limit.metric: point.sure(limit) for limit in self.thresholds}
+        figures = {"measured": measured, "with_confidence": sure, "lost": point.lost()}
         return {
-            "kind": point.kind,
-            "name": point.name,
-            "command": point.command,
-            "compression_ratio": round(point.cr, 3),
-            "bpp": round(point.bpp, 4),
-            "measured": {name: round(value, 4) for name, value in self.measured(point).items()},
-            "with_confidence": {name: round(value, 4) for name, value in sure.items() if np.isfinite(value)},
-            "lost": {name: round(value, 4) for name, value in point.lost().items()},
+            "kind": point.kind, "name": point.name, "command": point.command,
+            "compression_ratio": round(point.cr, 3), "bpp": round(point.bpp, 4),
+            **{key: {k: round(v, 4) for k, v in values.items() if np.isfinite(v)} for key, values in figures.items()},
             "misses": [threshold.text for threshold in point.missed(self.thresholds)],
-            "scenes": int(point.rows["scene"].nunique()),
-            "acquisitions": int(point.rows["acquisition"].nunique()),
-        }
+            "scenes": int(point.rows["scene"].nunique()), "acquisitions": int(point.rows["acquisition"].nunique()),
+        }  # fmt: skip
 
 
 def recommend(points: Sequence[Point], thresholds: Sequence[Threshold]) -> Recommendation:
-    """Choose the point of highest measured ratio that meets all thresholds with confidence, among those of `whole`.
-
-    Raises
-    ------
-    ResultsError
-        If there are no points.
-    """
+    """Choose the point of highest measured ratio that meets all thresholds with confidence, among those of `whole`."""
     if not points:
         raise ResultsError(
-            "no measured operating points; run 'sarlab sweep quick' and 'sarlab report' first, or give --rows of "
-            "'sarlab evaluate'"
+            "no measured operating points; run 'sarlab report' first, or give --rows of 'sarlab evaluate'"
         )
     points = whole(points)
     passing = [point for point in points if not point.missed(thresholds)]
     chosen = max(passing, key=lambda point: point.cr, default=None)
     closest = min(points, key=lambda point: point.shortfall(thresholds))
-    further = gentler = None
-    if chosen is not None:
-        series = sorted((p for p in points if (p.kind, p.series) == (chosen.kind, chosen.series)), key=lambda p: p.cr)
-        at = next(i for i, point in enumerate(series) if point is chosen)
-        further = series[at + 1] if at + 1 < len(series) else None
-        gentler = series[at - 1] if at else None
-    return Recommendation(tuple(thresholds), chosen, closest, further, gentler)
+    if chosen is None:
+        return Recommendation(tuple(thresholds), None, closest, None, None)
+    series = sorted((p for p in points if (p.kind, p.series) == (chosen.kind, chosen.series)), key=lambda p: p.cr)
+    padded = [None, *series, None]
+    at = padded.index(chosen)
+    return Recommendation(tuple(thresholds), chosen, closest, padded[at + 1], padded[at - 1])

@@ -14,11 +14,9 @@ that set several keys together, because a shape and its channels make one point 
     seed = [0, 1, 2]
 
 ``train = { curve = "nested", first_channels = 64 }`` trains one network whose leading channels serve all its ratios, and
-``curve = "progressive"`` starts each ratio from the one before (`sarlab.lab.lineage`). ``extends = "full"`` starts from
+``curve = "progressive"`` starts each ratio from the one before (`sarlab.lab.runs`). ``extends = "full"`` starts from
 another plan and replaces what the file names: lists as a whole, tables key by key.
 """
-
-from __future__ import annotations
 
 import itertools
 import shlex
@@ -37,27 +35,17 @@ _PARTS: dict[str, type] = {"scenes": SceneSpec, "model": ModelSpec, "quantizer":
 
 @dataclass(frozen=True)
 class Plan:
-    """A named list of runs without repetition, in the order of the file.
-
-    Parameters
-    ----------
-    name : str
-    title : str
-        One line for people.
-    runs : tuple of RunSpec
-    labels : mapping of str to tuple of int
-        Name of each experiment → positions of its runs in `runs`; chapters select by it.
-    studies : tuple of str
-        Names of the studies (`sarlab.lab.studies`) that belong to its report.
-    argument : str
-        How a command line names it: ``quick``, ``plans/mine.toml``.
-    """
+    """A named list of runs without repetition, in the order of the file."""
 
     name: str
+    #: One line for people.
     title: str
     runs: tuple[RunSpec, ...]
+    #: Name of each experiment → positions of its runs in `runs`; chapters select by it.
     labels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    #: Names of the studies (`sarlab.lab.studies`) that belong to its report.
     studies: tuple[str, ...] = ()
+    #: How a command line names it: quick, plans/mine.toml.
     argument: str = ""
 
 
@@ -67,19 +55,7 @@ def plan_names() -> list[str]:
 
 
 def load_plan(name: str | Path, *, scenes: str | None = None, quantity: str | None = None) -> Plan:
-    """Read a plan by name (``quick``) or path (``my.toml``).
-
-    Parameters
-    ----------
-    name : str or Path
-    scenes, quantity : str, optional
-        Replace the plan's scenes and their quantity.
-
-    Raises
-    ------
-    PlanError
-        For unknown plans and keys, wrong types, impossible values, empty grids.
-    """
+    """Read a plan by name (``quick``) or path (``my.toml``); `scenes` and `quantity` replace those of the plan."""
     path = find_plan(name)
     values = read_plan(path)
     try:
@@ -104,10 +80,8 @@ def read_plan(path: Path) -> dict[str, Any]:
     other = values.pop("extends", None)
     if other is None:
         return values
-    if not isinstance(other, str):
-        raise PlanError(f"plan {path.name}: 'extends' must be the name of a plan, not {other!r}")
     sibling = path.with_name(f"{other}.toml")
-    base = parse_plan(sibling if sibling.is_file() else find_plan(other))
+    base = parse_plan(sibling if sibling.is_file() else find_plan(f"{other}"))
     if "extends" in base:
         raise PlanError(f"plan {path.name}: '{other}' extends a plan itself; extend that one")
     both = [part for part in _PARTS if part in base and part in values]
@@ -130,31 +104,21 @@ def build_plan(name: str, values: Mapping[str, Any], *, scenes: str | None = Non
     experiments = values.get("experiment", [{}])
     if not isinstance(experiments, list) or not experiments:
         raise PlanError("'experiment' must be a list of tables, written [[experiment]]")
+    given: dict[str, Any] = {k: v for k, v in (("source", scenes), ("quantity", quantity)) if v is not None}
     runs: dict[RunSpec, int] = {}
-    labels: dict[str, list[int]] = {}
-    for index, experiment in enumerate(experiments):
-        label = str(experiment.get("name", f"experiment-{index + 1}"))
+    labels: dict[str, dict[int, None]] = {}
+    for index, experiment in enumerate(experiments, 1):
+        positions = labels.setdefault(str(experiment.get("name", f"experiment-{index}")), {})
         for run in _expand(values, experiment):
-            if scenes is not None or quantity is not None:
-                changes: dict[str, Any] = {
-                    k: v for k, v in (("source", scenes), ("quantity", quantity)) if v is not None
-                }
-                run = replace(run, scenes=replace(run.scenes, **changes))
-            position = runs.setdefault(run, len(runs))
-            labels.setdefault(label, []).append(position)
+            run = replace(run, scenes=replace(run.scenes, **given)) if given else run
+            positions[runs.setdefault(run, len(runs))] = None
     if not runs:
         raise PlanError("no runs: a list in its grid is empty")
     studies = values.get("studies", [])
     if not isinstance(studies, list) or not all(isinstance(item, str) for item in studies):
         raise PlanError("'studies' must be a list of names")
-    return Plan(
-        name,
-        str(values.get("title", name)),
-        tuple(runs),
-        {label: tuple(dict.fromkeys(positions)) for label, positions in labels.items()},
-        tuple(studies),
-        name,
-    )
+    found = {label: tuple(positions) for label, positions in labels.items() if positions}
+    return Plan(name, str(values.get("title", name)), tuple(runs), found, tuple(studies), name)
 
 
 def _expand(defaults: Mapping[str, Any], experiment: Mapping[str, Any]) -> Iterable[RunSpec]:
@@ -162,24 +126,21 @@ def _expand(defaults: Mapping[str, Any], experiment: Mapping[str, Any]) -> Itera
     _check_keys("an experiment", experiment, {"name", "latent", "seed", *_PARTS})
     axes: list[list[dict[tuple[str, str], Any]]] = []
     for part in _PARTS:
-        merged = {**_table(defaults, part), **_table(experiment, part)}
-        for key, value in merged.items():
-            if key == "options" and isinstance(value, Mapping):
-                value = [value]
-            axes.append([{(part, key): item} for item in _as_list(value)])
+        for key, value in {**_table(defaults, part), **_table(experiment, part)}.items():
+            axes.append([{(part, key): item} for item in (value if isinstance(value, list) else [value])])
     latents = experiment.get("latent", [{}])
     if not isinstance(latents, list) or not all(isinstance(item, Mapping) for item in latents):
         raise PlanError("'latent' must be a list of tables such as {spatial_reduction = 16, latent_channels = 8}")
     axes.append([_latent(item) for item in latents])
-    seeds = _as_list(experiment.get("seed", defaults.get("seed", 0)))
-    for combination in itertools.product(*axes):
+    seed = experiment.get("seed", defaults.get("seed", 0))
+    seeds = seed if isinstance(seed, list) else [seed]
+    for *choices, seed in itertools.product(*axes, seeds):
         tables: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
-        for choice in combination:
+        for choice in choices:
             for (part, key), value in choice.items():
                 tables[part][key] = value
-        for seed in seeds:
-            parts = {part: spec_from_dict(cls, tables[part]) for part, cls in _PARTS.items()}
-            yield RunSpec.from_dict({**parts, "seed": seed})
+        parts = {part: spec_from_dict(cls, tables[part]) for part, cls in _PARTS.items()}
+        yield RunSpec.from_dict({**parts, "seed": seed})
 
 
 def _latent(item: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
@@ -198,10 +159,6 @@ def _table(values: Mapping[str, Any], part: str) -> Mapping[str, Any]:
     if not isinstance(table, Mapping):
         raise PlanError(f"'{part}' must be a table, not {table!r}")
     return table
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def _check_keys(where: str, values: Mapping[str, Any], known: set[str]) -> None:

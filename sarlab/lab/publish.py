@@ -9,9 +9,6 @@ The table of contents lists the pages of runs by a glob. The manifest ``results/
 publication wrote; the next one replaces these and nothing else.
 """
 
-from __future__ import annotations
-
-import copy
 import hashlib
 import importlib.metadata
 import json
@@ -31,20 +28,11 @@ import pandas as pd
 
 from sarlab.errors import ResultsError
 from sarlab.files import write_json, write_text
+from sarlab.lab import results
 from sarlab.lab.plans import Plan
-from sarlab.lab.results import (
-    MANIFEST,
-    PACKAGE,
-    environment,
-    now,
-    order_columns,
-    read_manifest,
-    read_table,
-    shared_folder,
-    write_table,
-)
+from sarlab.lab.results import MANIFEST, read_manifest, read_table, shared_folder, write_table
 from sarlab.lab.runs import Job
-from sarlab.lab.studies.study_jobs import StudyJob, study_jobs
+from sarlab.lab.studies import StudyJob, study_jobs
 from sarlab.lab.sweep.notebook import NOTEBOOK
 from sarlab.scenes.catalog import catalog_entries
 from sarlab.scenes.radiometry import to_gray
@@ -63,26 +51,9 @@ _FOLDER = re.compile(r"(?<![\w.:/-])/(?:home|root|Users|tmp|work|var|mnt|data|sc
 def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = False) -> dict[str, Any]:
     """Write the results of complete runs into a book; nothing changes in it before all of them are prepared.
 
-    Parameters
-    ----------
-    plan : Plan
-    jobs : sequence of Job
-        Incomplete ones are skipped and counted.
-    book : Path
-        Folder of a book.
-    tracked : bool
-        Follow the rules of the report that is kept in the repository: every run is complete, and the pages are those of
-        `with_pages`, as many as fit into `ALL_BYTES`.
-
-    Returns
-    -------
-    dict
-        Content of ``results/manifest.json``.
-
-    Raises
-    ------
-    ResultsError
-        If no run is complete, `book` is no book, or a file that no publication wrote would be replaced.
+    With `tracked`, the rules of the report that is kept in the repository hold: every run is complete, and the pages are
+    those of `with_pages`, as many as fit into `ALL_BYTES`. Otherwise incomplete runs are skipped and counted. Returns the
+    content of ``results/manifest.json``.
     """
     complete = [job for job in jobs if job.state == "complete"]
     if not complete:
@@ -95,36 +66,32 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = Fals
     with tempfile.TemporaryDirectory(prefix=".publish-", dir=book) as temporary:
         new = Path(temporary)
         runs, history = collect(plan, complete)
-        write_table(rounded(runs), new / "results" / "runs.csv")
-        write_table(rounded(history), new / "results" / "history.csv")
+        tables = {"runs": runs, "history": history}
+        tables |= {study.name: study.table() for study in studies if study.manifest}
+        for name, table in tables.items():
+            write_table(rounded(table), new / "results" / f"{name}.csv")
         write_table(write_images(shown, new / "results" / "images"), new / "results" / "examples.csv")
-        for study in studies:
-            if study.manifest:
-                write_table(rounded(study.table()), new / "results" / f"{study.name}.csv")
-        room = ALL_BYTES - folder_bytes(new) - folder_bytes(book / "results", book / "runs") + owned_bytes(book)
+        replaced = sum((book / name).stat().st_size for name in owned(book) if (book / name).is_file())
+        room = ALL_BYTES - folder_bytes(new, book / "results", book / "runs") + replaced
         pages = write_pages(shown, new / "runs", room if tracked else math.inf)
+        found = [read_manifest(job.folder) for job in complete]
+        origin = ("device", "versions", "platform", "processor", "commit")
         manifest = {
-            "plan": plan.name,
-            "title": plan.title,
-            "published": now(),
-            "runs": len(complete),
-            "missing": len(jobs) - len(complete),
-            "pages": pages,
+            "plan": plan.name, "title": plan.title, "published": results.now(), "runs": len(complete),
+            "missing": len(jobs) - len(complete), "pages": pages,
             "devices": sorted({str(value) for value in runs["device"].dropna().unique()}),
-            "environments": _distinct([_environment_of(job) for job in complete]),
-            "data": _distinct([(read_manifest(job.folder) or {}).get("data") for job in complete]),
+            "environments": _distinct([{name: each.get(name) for name in origin} for each in found]),
+            "data": _distinct([each.get("data") for each in found]),
             "studies": {study.name: study.manifest for study in studies if study.manifest},
-            "publisher": environment(),
-        }
+            "publisher": results.environment(),
+        }  # fmt: skip
         return _install(new, book, manifest)
 
 
 def check_book(book: Path) -> None:
     """Refuse a folder that is no book of sarlab."""
     if not (book / "_toc.yml").is_file() or not (book / "chapters" / "runs.md").is_file():
-        raise ResultsError(
-            f"{book} is not a book of sarlab (no _toc.yml and chapters/runs.md); name the folder 'book' of a checkout"
-        )
+        raise ResultsError(f"{book} is not a book of sarlab; name the folder 'book' of a checkout")
 
 
 def check_complete(plan: str, jobs: Sequence[Job], studies: Sequence[StudyJob]) -> None:
@@ -132,11 +99,11 @@ def check_complete(plan: str, jobs: Sequence[Job], studies: Sequence[StudyJob]) 
     gaps = [f"{job.run_id} ({job.state})" for job in jobs if job.state != "complete"]
     gaps += [f"study {study.name} (waiting)" for study in studies if not study.manifest]
     if gaps:
-        more = f" and {len(gaps) - 3} more" if len(gaps) > 3 else ""
-        raise ResultsError(
-            f"plan '{plan}' is not complete: {', '.join(gaps[:3])}{more}; "
+        listed = ", ".join(gaps[:3]) + (f" and {len(gaps) - 3} more" if len(gaps) > 3 else "")
+        advice = (
             f"'sarlab sweep {plan} --retry-failed' finishes it, 'sarlab status {plan}' shows the state of every run"
         )
+        raise ResultsError(f"plan '{plan}' is not complete: {listed}; {advice}")
 
 
 def with_pages(jobs: Sequence[Job]) -> list[Job]:
@@ -146,9 +113,7 @@ def with_pages(jobs: Sequence[Job]) -> list[Job]:
     shown. The ratios nearest to 16 come first.
     """
     first: dict[tuple[Any, ...], Job] = {}
-    for job in sorted(
-        jobs, key=lambda job: (-job.spec.quantizer.bits, job.spec.model.init == "scratch", job.spec.seed)
-    ):
+    for job in sorted(jobs, key=lambda j: (-j.spec.quantizer.bits, j.spec.model.init == "scratch", j.spec.seed)):
         source = job.spec.scenes.source
         if source in catalog_entries and catalog_entries[source].kind in ("embedded", "simulated"):
             first.setdefault((job.spec.model.architecture, job.spec.model.dimension_ratio), job)
@@ -157,19 +122,13 @@ def with_pages(jobs: Sequence[Job]) -> list[Job]:
 
 def owned(book: Path) -> set[str]:
     """Files that earlier publications wrote into a book, relative to it."""
-    names = (read_manifest(book / "results") or {}).get("files", [])
-    parts = {name: PurePosixPath(name).parts for name in names}
-    return {name for name in names if parts[name][:1] in (("results",), ("runs",)) and ".." not in parts[name]}
+    parts = {name: PurePosixPath(name).parts for name in read_manifest(book / "results").get("files", [])}
+    return {name for name, of in parts.items() if of[:1] in (("results",), ("runs",)) and ".." not in of}
 
 
 def folder_bytes(*folders: Path) -> int:
     """Bytes of all files below some folders."""
     return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
-
-
-def owned_bytes(book: Path) -> int:
-    """Bytes of the files that earlier publications wrote."""
-    return sum((book / name).stat().st_size for name in owned(book) if (book / name).is_file())
 
 
 def _install(new: Path, book: Path, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -178,9 +137,7 @@ def _install(new: Path, book: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     files = {path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file()}
     foreign = sorted(name for name in files - before if (book / name).exists())
     if foreign:
-        raise ResultsError(
-            f"{book / foreign[0]} was not written by sarlab, so it is not replaced; move it away, or use another book"
-        )
+        raise ResultsError(f"{book / foreign[0]} was not written by sarlab; move it away, or use another book")
     # If this process is killed halfway, the next publication still recognizes all of these files as replaceable.
     write_json(book / "results" / MANIFEST, {**manifest, "files": sorted(before | files)})
     for name in sorted(files):
@@ -193,21 +150,18 @@ def _install(new: Path, book: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     return manifest
 
 
-# --- tables and pictures ----------------------------------------------------------------------------------------------
-
-
 def collect(plan: Plan, jobs: Sequence[Job]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows and validated histories of complete runs, in the order of the plan."""
     experiment_of = {plan.runs[i]: label for label, positions in reversed(list(plan.labels.items())) for i in positions}
-    rows = [
-        read_table(job.folder / "rows.csv").assign(plan=plan.name, experiment=experiment_of.get(job.spec, ""))
-        for job in jobs
-    ]
-    histories = [read_table(job.folder / "history.csv").assign(run_id=job.run_id) for job in jobs]
+    rows, histories = [], []
+    for job in jobs:
+        about = {"plan": plan.name, "experiment": experiment_of.get(job.spec, "")}
+        rows.append(read_table(job.folder / "rows.csv").assign(**about))
+        histories.append(read_table(job.folder / "history.csv").assign(run_id=job.run_id))
     history = pd.concat(histories, ignore_index=True)
     if "validation_db" in history:  # what lies between validations takes most of the room
         history = history[history["validation_db"].notna()]
-    return order_columns(pd.concat(rows, ignore_index=True)), history
+    return results.order_columns(pd.concat(rows, ignore_index=True), results.RUN_COLUMNS), history
 
 
 def rounded(table: pd.DataFrame) -> pd.DataFrame:
@@ -231,34 +185,20 @@ def write_images(jobs: Sequence[Job], folder: Path) -> pd.DataFrame:
                 row = rows[(rows["scene"] == scene) & (rows["band"] == band)].iloc[0]
                 clip = (float(row["clip_low"]), float(row["clip_high"]))
                 for kind, stem in (("original", scene), ("reconstruction", f"{job.run_id}-{scene}")):
-                    file = f"{_slug(stem)}-{_slug(band)}.png"
-                    gray = to_gray(_middle(arrays[f"{name}/{kind}"]), clip, LEVELS)
-                    Image.fromarray(gray).save(folder / file, optimize=True)
+                    file, image = f"{_slug(stem)}-{_slug(band)}.png", arrays[f"{name}/{kind}"].astype(np.float32)
+                    top, left = (max(0, (side - IMAGE_SIDE) // 2) for side in image.shape)
+                    shown = to_gray(image[top : top + IMAGE_SIDE, left : left + IMAGE_SIDE], clip, LEVELS)
+                    Image.fromarray(shown).save(folder / file, optimize=True)
                     entries.append((job.run_id, scene, band, kind, file, *clip))
     return pd.DataFrame(entries, columns=["run_id", "scene", "band", "kind", "file", "clip_low", "clip_high"])
-
-
-def _middle(image: np.ndarray) -> np.ndarray:
-    height, width = image.shape
-    top, left = max(0, (height - IMAGE_SIDE) // 2), max(0, (width - IMAGE_SIDE) // 2)
-    return image[top : top + IMAGE_SIDE, left : left + IMAGE_SIDE].astype(np.float32)
 
 
 def _slug(text: str) -> str:
     return "".join(char if char.isalnum() or char in "-." else "-" for char in text)
 
 
-def _environment_of(job: Job) -> dict[str, Any]:
-    manifest = read_manifest(job.folder) or {}
-    return {name: manifest.get(name) for name in ("device", "versions", "platform", "processor", "commit")}
-
-
 def _distinct(values: Sequence[Any]) -> list[Any]:
-    texts = {json.dumps(value, sort_keys=True) for value in values}
-    return [json.loads(text) for text in sorted(texts)]
-
-
-# --- pages ------------------------------------------------------------------------------------------------------------
+    return [json.loads(text) for text in sorted({json.dumps(value, sort_keys=True) for value in values})]
 
 
 def write_pages(jobs: Sequence[Job], folder: Path, room: float = math.inf) -> int:
@@ -289,67 +229,44 @@ def names_folder(text: str) -> str:
 
 def page_title(job: Job) -> str:
     """Heading of a run page: ``residual from KLT, 16× (16×16×16), seed 0``."""
-    model = job.spec.model
-    start = "" if model.architecture == "klt" else (" from KLT" if model.init == "klt" else " from scratch")
-    side = 256 // model.spatial_reduction
-    name = "KLT" if model.architecture == "klt" else model.architecture
-    bits = "" if job.spec.quantizer.bits == 32 else f", {job.spec.quantizer.label}"
-    return (
-        f"{name}{start}, {model.dimension_ratio:g}× ({side}×{side}×{model.latent_channels}){bits}, seed {job.spec.seed}"
-    )
+    model, quantizer = job.spec.model, job.spec.quantizer
+    start = "from KLT" if model.init == "klt" else "from scratch"
+    name = "KLT" if model.architecture == "klt" else f"{model.architecture} {start}"
+    side, bits = 256 // model.spatial_reduction, "" if quantizer.bits == 32 else f", {quantizer.label}"
+    return f"{name}, {model.dimension_ratio:g}× ({side}×{side}×{model.latent_channels}){bits}, seed {job.spec.seed}"
 
 
 def clean_notebook(notebook: dict[str, Any], *, title: str, root: Path) -> dict[str, Any]:
     """Return a copy of an executed notebook that is fit to be published.
 
     Standard error, progress, timings and the defaults of the parameters are dropped; the parameters that the run was
-    given stay, except those that only this machine needs. Ids of cells depend on the position alone, so that a second
-    publication of the same results changes nothing.
-
-    Parameters
-    ----------
-    notebook : dict
-        Parsed JSON.
-    title : str
-        Replaces the first heading.
-    root : Path
-        Folder of all runs; its path becomes ``runs`` in cells and outputs.
+    given stay, except those that only this machine needs. `root`, the folder of all runs, becomes ``runs``, and `title` the
+    first heading. Ids of cells depend on the position alone: a second publication of the same results changes nothing.
     """
-
-    def clean(text: str | list[str]) -> str:
-        text = text if isinstance(text, str) else "".join(text)
-        for path, short in ((root, "runs"), (Path.home(), "~")):
-            text = text.replace(str(path), short) if len(str(path)) > 1 else text
-        return text
-
+    text = json.dumps(notebook, ensure_ascii=False)
+    for path, short in ((root, "runs"), (Path.home(), "~")):
+        text = text.replace(str(path), short) if len(str(path)) > 1 else text
     cells: list[dict[str, Any]] = []
-    for cell in copy.deepcopy(notebook["cells"]):
-        tags = cell.get("metadata", {}).get("tags", [])
+    for cell in json.loads(text)["cells"]:
+        tags, source = cell.get("metadata", {}).get("tags", []), "".join(cell["source"])
         if "parameters" in tags:
             continue
-        cell["source"] = clean(cell["source"])
         if not cells and cell["cell_type"] == "markdown":
-            cell["source"] = re.sub(r"\A# .*", lambda _: f"# {title}", cell["source"])
+            source = re.sub(r"\A# .*", lambda _: f"# {title}", source)
         if "injected-parameters" in tags:
-            tags = ["hide-input"]
-            private = re.compile(r"(folder|device|time_budget)\s*=")
-            cell["source"] = "\n".join(line for line in cell["source"].splitlines() if not private.match(line))
-        cell["metadata"] = {"tags": tags} if tags else {}
-        cell["id"] = f"cell-{len(cells):02d}"
+            tags, private = ["hide-input"], re.compile(r"(folder|device|time_budget)\s*=")
+            source = "\n".join(line for line in source.splitlines() if not private.match(line))
+        cell |= {"source": source, "metadata": {"tags": tags} if tags else {}, "id": f"cell-{len(cells):02d}"}
         if cell["cell_type"] == "code":
-            cell["execution_count"] = None
-            cell["outputs"] = [output for output in cell["outputs"] if output.get("name") != "stderr"]
-            for output in cell["outputs"]:
+            outputs = [output for output in cell["outputs"] if output.get("name") != "stderr"]
+            cell |= {"execution_count": None, "outputs": outputs}
+            for output in outputs:
                 output |= {"execution_count": None} if "execution_count" in output else {}
-                output |= {"text": clean(output["text"])} if "text" in output else {}
-                texts = {kind: clean(text) for kind, text in output.get("data", {}).items() if kind.startswith("text/")}
-                output.get("data", {}).update(texts)
+                for texts in (output, output.get("data", {})):
+                    texts |= {kind: "".join(text) for kind, text in texts.items() if kind.startswith("text")}
         cells.append(cell)
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return {**notebook, "cells": cells, "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}}}
-
-
-# --- HTML -------------------------------------------------------------------------------------------------------------
 
 
 def stage(out: Path) -> Path:
@@ -362,6 +279,7 @@ def stage(out: Path) -> Path:
         shutil.rmtree(target)
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("_build", "__pycache__", "*.pyc", ".*"))
     shutil.copy(source.parent / "_config.yml", target / "_config.yml")
+    shutil.copy(shared_folder("notebooks") / "tutorial.py", target)  # a page whose source is the notebook
     return target
 
 
@@ -378,10 +296,8 @@ def render(book: Path, out: Path) -> Path:
     if (target / "index.html").is_file() and record.read_text(encoding="utf-8") == digest:
         return target / "index.html"
     with tempfile.TemporaryDirectory(prefix=".render-", dir=out) as work:
-        command = [
-            *(sys.executable, "-c", BUILDER, "build", str(book), "--config", str(book / "_config.yml")),
-            *("--path-output", work, "-W", "-n", "--keep-going", "--all"),
-        ]
+        options = ["--config", str(book / "_config.yml"), "--path-output", work, "-W", "-n", "--keep-going", "--all"]
+        command = [sys.executable, "-c", BUILDER, "build", str(book), *options]
         settings = {"SARLAB_BOOK": str(book.resolve()), "PYDEVD_DISABLE_FILE_VALIDATION": "1", "NO_COLOR": "1"}
         settings["OMP_NUM_THREADS"] = "1"  # pages are executed side by side
         for _ in range(2):
@@ -389,12 +305,12 @@ def render(book: Path, out: Path) -> Path:
             # The ports of a kernel are chosen before it opens them: now and then another program is faster.
             if not (done.returncode and "Address already in use" in done.stdout + done.stderr):
                 break
-        html = Path(work) / "_build" / "html"
+        html, log = Path(work) / "_build" / "html", out / "build.log"
         traces = [path.read_text(encoding="utf-8") for path in html.glob("reports/**/*.err.log")]
-        said, log = "\n".join([done.stdout, done.stderr, *traces]), out / "build.log"
-        log.write_text(said, encoding="utf-8")
+        output = "\n".join([done.stdout, done.stderr, *traces])
+        log.write_text(output, encoding="utf-8")
         if done.returncode or not (html / "index.html").is_file():
-            tail = "\n".join(said.strip().splitlines()[-25:])
+            tail = "\n".join(output.strip().splitlines()[-25:])
             raise ResultsError(f"the book could not be built (all of the output is in {log}):\n{tail}")
         write_text(record, "")
         if target.exists():
@@ -405,12 +321,9 @@ def render(book: Path, out: Path) -> Path:
 
 
 def inputs_digest(book: Path) -> str:
-    """Digest of everything that the pages are made of: staged book, package, notebooks, versions of the libraries.
-
-    The time of publication is left out: the same results published again make the same pages.
-    """
+    """Digest of all that the pages are made of, but the time of publication: book, package, notebooks, libraries."""
     digest = hashlib.sha256()
-    for root in (book, PACKAGE, shared_folder("notebooks")):
+    for root in (book, results.PACKAGE, shared_folder("notebooks")):
         for path in sorted(path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
             content = path.read_bytes()
             if path == book / "results" / MANIFEST:

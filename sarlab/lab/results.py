@@ -1,17 +1,17 @@
-"""Results: tables and their types, the manifest of a run, the tables of a book, the folders of book and notebooks."""
+"""Results: tables with typed columns, manifests, the tables of a book, the folders of book and notebooks."""
 
-from __future__ import annotations
-
+import contextlib
 import datetime
 import functools
-import hashlib
 import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +35,6 @@ RUN_COLUMNS = [
     "threads", "device", "reason",
 ]  # fmt: skip
 HISTORY_COLUMNS = ["run_id", "step", "loss", "validation_db", "gradient_norm", "learning_rate", "seconds"]
-#: Columns whose values depend on the machine, not on the specification.
-TIMING_COLUMNS = [
-    "train_seconds",
-    "train_pixels_per_s",
-    "encode_mpx_per_s",
-    "decode_mpx_per_s",
-    "peak_memory_mb",
-    "device",
-]
 #: Columns of text, even if all of their values are missing or look like numbers.
 TEXT = [
     "run_id", "hash", "plan", "experiment", "architecture", "init", "quantizer", "granularity", "calibration",
@@ -58,21 +49,14 @@ SUFFIXES = (".csv", ".parquet", ".json")
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV with 7 significant digits, Parquet or JSON, by suffix, in one step.
-
-    Raises
-    ------
-    ResultsError
-        For another suffix.
-    """
+    """Write a table as CSV with 7 significant digits, Parquet or JSON, by suffix, in one step."""
     check_table_path(path)
+    write: dict[str, Callable[[Path], Any]] = {
+        ".csv": partial(frame.to_csv, index=False, float_format="%.7g", lineterminator="\n"),
+        ".parquet": partial(frame.to_parquet, index=False), ".json": partial(frame.to_json, orient="records", indent=1),
+    }  # fmt: skip
     with replacing(path) as temporary:
-        if path.suffix.lower() == ".csv":
-            frame.to_csv(temporary, index=False, float_format="%.7g", lineterminator="\n")
-        elif path.suffix.lower() == ".parquet":
-            frame.to_parquet(temporary, index=False)
-        else:
-            frame.to_json(temporary, orient="records", indent=1)
+        write[path.suffix.lower()](temporary)
 
 
 def check_table_path(path: Path) -> None:
@@ -87,23 +71,16 @@ def read_table(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     """Read a table; a missing file is an empty table with `columns`.
 
     Columns of `TEXT` are text and those of `FLAGS` boolean. Others are numbers if all of their values are.
-
-    Raises
-    ------
-    ResultsError
-        If the file is not a table.
     """
     check_table_path(path)
     if not path.is_file():
         return typed(pd.DataFrame(columns=list(columns)))
+    read: dict[str, Callable[[Path], pd.DataFrame]] = {
+        ".csv": partial(pd.read_csv, dtype=dict.fromkeys(TEXT, str), na_values=["nan", "NaN"], low_memory=False),
+        ".parquet": pd.read_parquet, ".json": partial(pd.read_json, orient="records", dtype=False),
+    }  # fmt: skip
     try:
-        if path.suffix.lower() == ".csv":
-            text = dict.fromkeys(TEXT, str)
-            frame = pd.read_csv(path, dtype=text, na_values=["nan", "NaN"], low_memory=False)
-        elif path.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(path)
-        else:
-            frame = pd.read_json(path, orient="records", dtype=False)
+        frame = read[path.suffix.lower()](path)
     except (ValueError, OSError) as error:
         raise ResultsError(f"{path} is not a table of results ({str(error).splitlines()[0]})") from error
     missing = [column for column in columns if column not in frame]
@@ -124,47 +101,42 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**columns).copy()  # in one piece, a wide table takes further columns quickly
 
 
-def order_columns(frame: pd.DataFrame) -> pd.DataFrame:
-    """Known columns first, in the order of the schema, then the rest as they came."""
-    known = [column for column in RUN_COLUMNS if column in frame]
-    return frame[known + [column for column in frame if column not in RUN_COLUMNS]]
+def order_columns(frame: pd.DataFrame, first: Sequence[str], last: Sequence[str] = ()) -> pd.DataFrame:
+    """Known columns first, or last, in the order of their lists; the others as they came."""
+    others = [name for name in frame if name not in first and name not in last]
+    return frame[[name for name in [*first, *others, *last] if name in frame]]
 
 
-# --- the manifest of a run --------------------------------------------------------------------------------------------
+def read_record(path: Path) -> dict[str, Any]:
+    """Content of a JSON file; empty if it is missing, unreadable or no object."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Manifest of a finished run or of a published book; empty if there is none."""
+    return read_record(folder / MANIFEST)
 
 
 def environment() -> dict[str, Any]:
     """Provenance of a result: versions, processor, commit. No names of people, machines or folders."""
     versions = {"python": platform.python_version()}
     for package in ("sarlab", "torch", "numpy", "scipy", "pandas", "scikit-image"):
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {
-        "versions": versions,
-        "platform": f"{platform.system()} {platform.machine()}",
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "commit": commit(),
-    }
+    about = {"platform": f"{platform.system()} {platform.machine()}", "processor": processor(), "cores": os.cpu_count()}
+    return {"versions": versions, **about, "commit": commit()}
 
 
 @functools.cache
 def processor() -> str:
-    """Name of the processor, as the operating system gives it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
+    """Name of the processor."""
+    with contextlib.suppress(OSError):  # Python has it on other systems only
+        if found := re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+            return found[1].strip()
     return platform.processor() or platform.machine()
 
 
@@ -186,47 +158,9 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Manifest of a finished run; None if there is none or it is unreadable."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return manifest if isinstance(manifest, dict) else None
-
-
-def is_complete(folder: Path, wanted_hash: str | None = None) -> bool:
-    """True if the run in `folder` finished, its hash is the wanted one, and all its files have their size."""
-    manifest = read_manifest(folder)
-    if not manifest or (wanted_hash is not None and manifest.get("hash") != wanted_hash):
-        return False
-    files = manifest.get("files", {})
-    try:
-        return all((folder / name).stat().st_size == entry["bytes"] for name, entry in files.items())
-    except (OSError, KeyError, TypeError, AttributeError):
-        return False
-
-
-# --- the tables of a book ---------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Tables:
-    """Tables of a book.
-
-    Parameters
-    ----------
-    root : Path
-        Folder of the book (the one with ``_toc.yml``).
-    runs : DataFrame
-        Tidy rows, one per run, scene and band.
-    history : DataFrame
-        Training histories, one row per run and validation.
-    codecs : DataFrame
-        Rows of ``sarlab evaluate``.
-    manifest : dict
-        Plan, hardware, versions, date.
-    """
+    """Tables of the book at `root`: rows of runs, training histories, rows of ``sarlab evaluate``; and the manifest."""
 
     root: Path
     runs: pd.DataFrame
@@ -244,13 +178,7 @@ class Tables:
 
 
 def shared_folder(name: str) -> Path:
-    """Folder ``notebooks`` or ``book``: in the checkout, or inside an installed wheel.
-
-    Raises
-    ------
-    SarlabError
-        If neither has it.
-    """
+    """Folder ``notebooks`` or ``book``: in the checkout, or inside an installed wheel."""
     for candidate in (PACKAGE.parent / name, PACKAGE / "_share" / name):
         if candidate.is_dir():
             return candidate
@@ -262,28 +190,15 @@ def book_root() -> Path:
     if "SARLAB_BOOK" in os.environ:
         return Path(os.environ["SARLAB_BOOK"])
     here = Path.cwd().resolve()
-    for folder in (here, *here.parents):
+    for folder in (place for parent in (here, *here.parents) for place in (parent, parent / "book")):
         if (folder / "_toc.yml").is_file():
             return folder
-        if (folder / "book" / "_toc.yml").is_file():
-            return folder / "book"
     raise ResultsError("no book here: go to a checkout or the folder of a book, or set SARLAB_BOOK to that folder")
 
 
 def tables(root: str | Path | None = None) -> Tables:
-    """Read the tables of a book.
-
-    Parameters
-    ----------
-    root : path, optional
-        Folder of the book; found from the working directory by default.
-    """
+    """Read the tables of the book at `root`, by default that of `book_root`."""
     root = Path(root) if root is not None else book_root()
     results = root / "results"
-    return Tables(
-        root=root,
-        runs=read_table(results / "runs.csv", RUN_COLUMNS),
-        history=read_table(results / "history.csv", HISTORY_COLUMNS),
-        codecs=read_table(results / "codecs.csv"),
-        manifest=read_manifest(results) or {},
-    )
+    runs, history = read_table(results / "runs.csv", RUN_COLUMNS), read_table(results / "history.csv", HISTORY_COLUMNS)
+    return Tables(root, runs, history, read_table(results / "codecs.csv"), read_manifest(results))

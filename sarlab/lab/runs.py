@@ -1,30 +1,46 @@
-"""Runs of a plan: their folders, who holds them, and their state.
+"""Runs: their identity, who shares a training with whom, the folders of a plan, who holds them, and their states.
 
-A run is a folder. Whoever carries it out holds the lock ``.lock``, which the operating system frees when the process
-ends, however it ends; ``.lock.owner`` names the process and the machine for people.
+Runs with the same hash have the same rows. The hash covers the specification, the content of the scenes and
+`EXPERIMENT_VERSION`; device and engine do not count. Some runs take over the weights of others:
+
+====================  ===========================================  ==========================================
+run                   takes its weights from                       trains
+====================  ===========================================  ==========================================
+dedicated             –                                            all its steps
+quantizer afterwards  its sibling in float32                       nothing
+nested                the run with all channels, leading part      nothing (that run: all, with random tails)
+progressive           the run with twice its channels, likewise    a quarter of the steps (the first run: all)
+====================  ===========================================  ==========================================
+
+A run is a folder. The process that carries it out holds the lock ``.lock``, which the operating system frees when the
+process ends; ``.lock.owner`` names the process and the machine for people.
 """
 
-from __future__ import annotations
-
-import json
+import functools
+import hashlib
+import inspect
 import os
 import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from filelock import FileLock, Timeout
 
 from sarlab.errors import SarlabError
 from sarlab.files import write_text
-from sarlab.lab.identity import distinctions, run_hash
 from sarlab.lab.plans import Plan
-from sarlab.lab.results import MANIFEST, is_complete, read_manifest
+from sarlab.lab.results import MANIFEST, read_manifest, read_record
 from sarlab.scenes.catalog import load_split
-from sarlab.specs import RunSpec
+from sarlab.specs import QuantizerSpec, RunSpec, content_hash
 
+#: Raise by one when a change of the code changes the results of runs: their hashes, and so their names, change with it.
+EXPERIMENT_VERSION = 1
+#: A progressive run takes this share of the steps of the first.
+FINE_TUNING = 4
 #: What a failed run leaves, and what a running one does.
 FAILURE, PROGRESS = "failure.json", "progress.json"
 LOCK, OWNER = ".lock", ".lock.owner"
@@ -33,16 +49,72 @@ LOCK_SECONDS = 0.2
 STATES = ("complete", "running", "failed", "damaged", "interrupted", "waiting")
 
 
+def run_hash(spec: RunSpec, data_digest: str) -> str:
+    """Content hash of a run; `data_digest` is that of the scenes (`Split.digest`), whose path does not count."""
+    described = {**spec.to_dict(), "scenes": data_digest}
+    return content_hash(described, EXPERIMENT_VERSION, _plugin_digest(spec.model.architecture))
+
+
+def run_id(spec: RunSpec, data_digest: str) -> str:
+    """Name of a run: ``residual-r16-c16-f32-s0-1f3a9c``."""
+    return f"{spec.label}-{run_hash(spec, data_digest)[:6]}"
+
+
+@functools.cache
+def _plugin_digest(architecture: str) -> str:
+    """Digest of the source file of an architecture outside this package, or its qualified name if it has none."""
+    from sarlab.models.autoencoders import architectures
+
+    item = architectures[architecture]
+    module = getattr(item, "__module__", "") or ""
+    if module.partition(".")[0] == "sarlab":
+        return ""
+    with suppress(OSError, TypeError):  # defined in a notebook
+        return hashlib.sha256(inspect.getsource(inspect.getmodule(item) or item).encode()).hexdigest()
+    return f"{module}.{getattr(item, '__qualname__', architecture)}"
+
+
+def distinctions(specs: Sequence[RunSpec]) -> list[str]:
+    """Fields in which each run differs from others of its label: ``"steps=400 learning_rate=0.001"``; often empty."""
+    texts = [""] * len(specs)
+    fields = pd.json_normalize([spec.to_dict() for spec in specs]).map(str)
+    for _, twins in fields.groupby([spec.label for spec in specs]) if specs else ():
+        for index, values in twins.loc[:, twins.nunique() > 1].iterrows():
+            texts[index] = " ".join(f"{name.rpartition('.')[2]}={value}" for name, value in values.items())
+    return texts
+
+
+def base_of(spec: RunSpec) -> RunSpec | None:
+    """The run whose weights a run takes over without training; None for runs that train their own."""
+    if spec.model.architecture == "klt":
+        return None
+    if spec.quantizer.training == "none" and spec.quantizer != QuantizerSpec():
+        return replace(spec, quantizer=QuantizerSpec())
+    if spec.train.curve == "nested" and spec.model.latent_channels < spec.train.first_channels:
+        return replace(spec, model=replace(spec.model, latent_channels=spec.train.first_channels))
+    return None
+
+
+def start_of(spec: RunSpec) -> RunSpec | None:
+    """The run from whose weights a run's own training starts; None for runs that start from their seed."""
+    if spec.model.architecture == "klt" or spec.train.curve != "progressive":
+        return None
+    if spec.model.latent_channels >= spec.train.first_channels:
+        return None
+    wider = replace(spec.model, latent_channels=2 * spec.model.latent_channels)
+    return replace(spec, model=wider, quantizer=QuantizerSpec())
+
+
+def steps_of(spec: RunSpec) -> int:
+    """Optimizer steps that a run takes by itself, or that the run took whose weights it has."""
+    if spec.model.architecture == "klt":
+        return 0
+    return max(1, spec.train.steps // FINE_TUNING) if start_of(spec) is not None else spec.train.steps
+
+
 @dataclass(frozen=True)
 class Job:
-    """One run of a plan.
-
-    Parameters
-    ----------
-    spec : RunSpec
-    run_id, hash : str
-    folder : Path
-    """
+    """One run of a plan."""
 
     spec: RunSpec
     run_id: str
@@ -56,25 +128,13 @@ class Job:
 
 
 def jobs_of(plan: Plan, runs: Path) -> list[Job]:
-    """Jobs of a plan below the folder `runs`; the scenes are read once for each source.
-
-    Raises
-    ------
-    SarlabError
-        If scenes cannot be read or an architecture is unknown: before anything has run.
-    """
-    digests: dict[Any, str] = {}
+    """Jobs of a plan below the folder `runs`; errors of its scenes and architectures come before anything has run."""
+    digests = {scenes: load_split(scenes).digest for scenes in dict.fromkeys(spec.scenes for spec in plan.runs)}
     jobs = []
     for spec in plan.runs:
-        if spec.scenes not in digests:
-            digests[spec.scenes] = load_split(spec.scenes).digest
-        digest = run_hash(spec, digests[spec.scenes])
-        name = f"{spec.label}-{digest[:6]}"
-        jobs.append(Job(spec, name, digest, runs.resolve() / name))
+        name = run_id(spec, digests[spec.scenes])
+        jobs.append(Job(spec, name, run_hash(spec, digests[spec.scenes]), runs.resolve() / name))
     return jobs
-
-
-# --- locks ------------------------------------------------------------------------------------------------------------
 
 
 class Busy(SarlabError):
@@ -83,10 +143,7 @@ class Busy(SarlabError):
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run, or raise `Busy`.
-
-    On a shared file system it holds between machines if the file system passes locks on, as NFS 4 does.
-    """
+    """Hold the lock of a run, or raise `Busy`; between machines, if the file system passes locks on, as NFS 4 does."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK, timeout=LOCK_SECONDS, poll_interval=0.02)
     try:
@@ -104,15 +161,13 @@ def is_held(folder: Path) -> bool:
     """Return True while some process holds the lock of a run."""
     if not (folder / LOCK).is_file():
         return False
-    lock = FileLock(folder / LOCK, timeout=0)
     try:
-        lock.acquire()
+        with FileLock(folder / LOCK, timeout=0):
+            return False
     except Timeout:
         return True
     except OSError:  # not ours to write
         return False
-    lock.release()
-    return False
 
 
 def owner_of(folder: Path) -> tuple[int, str] | None:
@@ -126,13 +181,32 @@ def owner_of(folder: Path) -> tuple[int, str] | None:
 
 def describe_owner(folder: Path) -> str:
     """The last holder for people: ``process 123``, ``process 123 on node7``."""
-    owner = owner_of(folder)
-    if owner is None:
-        return "an unknown process"
-    return f"process {owner[0]}" + ("" if owner[1] == platform.node() else f" on {owner[1]}")
+    process, machine = owner_of(folder) or (None, platform.node())
+    known = f"process {process}" if process else "an unknown process"
+    return known + ("" if machine == platform.node() else f" on {machine}")
 
 
-# --- states -----------------------------------------------------------------------------------------------------------
+def damage_of(folder: Path) -> str:
+    """Say which file of a run's results is missing or unreadable; empty if none is, or if there are no results."""
+    manifest = read_manifest(folder)
+    files = manifest.get("files", {})
+    if not manifest or not isinstance(files, dict):
+        if (folder / MANIFEST).is_file():
+            return f"{MANIFEST} is unreadable"
+        return f"{MANIFEST} is missing" if (folder / "rows.csv").is_file() else ""
+    for name, entry in files.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if not isinstance(entry, dict) or path.stat().st_size != entry.get("bytes"):
+            return f"{name} is cut off or was changed"
+    return ""
+
+
+def is_complete(folder: Path, wanted_hash: str | None = None) -> bool:
+    """True if the run in `folder` finished, its hash is the wanted one, and all its files have their size."""
+    manifest = read_manifest(folder)
+    return bool(manifest) and wanted_hash in (None, manifest.get("hash")) and not damage_of(folder)
 
 
 def state_of(folder: Path, wanted_hash: str | None = None) -> str:
@@ -149,79 +223,45 @@ def state_of(folder: Path, wanted_hash: str | None = None) -> str:
         return "failed"
     if any(folder.glob("checkpoint*")):
         return "interrupted"
-    manifest = read_manifest(folder)
-    if manifest and wanted_hash not in (None, manifest.get("hash")):
-        return "waiting"  # results of something else
-    return "damaged" if damage_of(folder) else "waiting"
-
-
-def damage_of(folder: Path) -> str:
-    """Say which file of a run's results is missing or unreadable; empty if there are no results."""
-    manifest = read_manifest(folder)
-    if manifest is None:
-        results = [name for name in (MANIFEST, "rows.csv") if (folder / name).is_file()]
-        return f"{MANIFEST} is {'unreadable' if MANIFEST in results else 'missing'}" if results else ""
-    files = manifest.get("files")
-    for name, entry in files.items() if isinstance(files, dict) else ():
-        path = folder / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if not isinstance(entry, dict) or path.stat().st_size != entry.get("bytes"):
-            return f"{name} is cut off or was changed"
-    return f"{MANIFEST} is unreadable"
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Content of a JSON file such as `FAILURE` or `PROGRESS` in the folder of a run; empty if there is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    foreign = wanted_hash not in (None, read_manifest(folder).get("hash", wanted_hash))
+    return "damaged" if damage_of(folder) and not foreign else "waiting"
 
 
 def status(folder: Path, run_id: str = "", wanted_hash: str | None = None) -> dict[str, Any]:
     """State of the run in `folder`, and what is known about it.
 
-    Returns
-    -------
-    dict
-        run_id, state; seconds (complete); step, steps (running, interrupted), holder (running); cell (of the notebook),
-        reason (failed, damaged). Keys that do not apply are missing.
+    The keys are run_id, state, and where they apply: seconds (complete); step, steps (running, interrupted), holder
+    (running); cell (of the notebook), reason (failed, damaged).
     """
     state = state_of(folder, wanted_hash)
-    known: dict[str, Any] = {}
+    failure, progress = read_record(folder / FAILURE), read_record(folder / PROGRESS)
+    known: dict[str, Any] = {"run_id": run_id or folder.name, "state": state}
     if state == "complete":
-        known["seconds"] = (read_manifest(folder) or {}).get("seconds")
+        known["seconds"] = read_manifest(folder).get("seconds")
     elif state == "damaged":
         known["reason"] = damage_of(folder)
     elif state == "failed":
-        failure = read_record(folder / FAILURE)
-        known = {"cell": failure.get("cell"), "reason": f"{failure.get('error', '')}: {failure.get('message', '')}"}
+        known |= {"cell": failure.get("cell"), "reason": f"{failure.get('error', '')}: {failure.get('message', '')}"}
     else:
-        progress = read_record(folder / PROGRESS)
-        known = {"step": progress.get("step"), "steps": progress.get("steps")}
+        known |= {"step": progress.get("step"), "steps": progress.get("steps")}
         known["holder"] = describe_owner(folder) if state == "running" else None
-    known = {name: value for name, value in known.items() if value is not None}
-    return {"run_id": run_id or folder.name, "state": state, **known}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def statuses(runs: Path, jobs: Sequence[Job] | None = None) -> list[dict[str, Any]]:
-    """Status of every job, or without jobs of every run that has a folder below `runs`.
-
-    Runs of one label also have the fields in which they differ (``differs``).
-    """
+    """Status of every job, or of every folder of a run below `runs`; ``differs`` tells runs of one label apart."""
+    specs: dict[int, RunSpec] = {}
     if jobs is not None:
         found = [status(job.folder, job.run_id, job.hash) for job in jobs]
         specs = dict(enumerate(job.spec for job in jobs))
     else:
         folders = sorted({path.parent for mark in (MANIFEST, FAILURE, LOCK) for path in runs.glob(f"*/{mark}")})
-        found, specs = [status(folder) for folder in folders], {}
+        found = [status(folder) for folder in folders]
         for index, folder in enumerate(folders):
             with suppress(
                 SarlabError, KeyError, TypeError
             ):  # manifests that are missing, damaged or of another version
-                specs[index] = RunSpec.from_dict((read_manifest(folder) or {})["spec"])
+                specs[index] = RunSpec.from_dict(read_manifest(folder)["spec"])
     for index, text in zip(specs, distinctions(list(specs.values())), strict=True):
         found[index] |= {"differs": text} if text else {}
     return found

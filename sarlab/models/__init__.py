@@ -1,1 +1,1 @@
-"""What learns."""
+"""Fixed-latent networks: architectures, training, quantizers, cost."""

@@ -41,17 +41,7 @@ MOST_CHANNELS, MOST_DEPTH, MOST_PARAMETERS = 4096, 64, 500_000_000
 
 
 class Output(NamedTuple):
-    """Output of a network.
-
-    Attributes
-    ----------
-    x_hat : Tensor, shape (N, 1, H, W)
-        Reconstruction, normalized.
-    y : Tensor, shape (N, C, h, w)
-        Latent from the analysis.
-    y_hat : Tensor, shape (N, C, h, w)
-        Latent passed to the synthesis; `y` itself if nothing is quantized.
-    """
+    """Output of a network: normalized reconstruction (N, 1, H, W), latent (N, C, h, w) before and after quantization."""
 
     x_hat: Tensor
     y: Tensor
@@ -99,17 +89,7 @@ class Autoencoder(nn.Module):
                 zero_last_layer(branch)
 
     def analysis(self, x: Tensor) -> Tensor:
-        """Compute the latent of `x`.
-
-        Parameters
-        ----------
-        x : Tensor, shape (N, 1, H, W)
-            Normalized raster (about [0, 1]) without NaN. Any H and W: it is mirrored up to multiples of r.
-
-        Returns
-        -------
-        Tensor, shape (N, C, ceil(H/r), ceil(W/r))
-        """
+        """Compute the latent (N, C, ceil(H/r), ceil(W/r)) of a normalized raster (N, 1, H, W) without NaN."""
         if x.ndim != 4 or x.shape[1] != 1 or 0 in x.shape:
             raise ModelError(
                 f"a network takes single bands (N, 1, H, W), not {tuple(x.shape)}; pass the bands one by one"
@@ -122,18 +102,7 @@ class Autoencoder(nn.Module):
         return y if self.g_a is None else y + self.linear.scale * self.g_a(x - 0.5)
 
     def synthesis(self, y_hat: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Compute the raster of a latent.
-
-        Parameters
-        ----------
-        y_hat : Tensor, shape (N, C, h, w)
-        size : (H, W), optional
-            Size before padding. Default: (h·r, w·r).
-
-        Returns
-        -------
-        Tensor, shape (N, 1, H, W)
-        """
+        """Compute the raster (N, 1, H, W) of a latent (N, C, h, w); default of `size` (H, W): (h·r, w·r)."""
         if y_hat.ndim != 4 or y_hat.shape[1] != self.spec.latent_channels:
             raise ModelError(f"a latent here is (N, {self.spec.latent_channels}, h, w), not {tuple(y_hat.shape)}")
         if self.linear is None:
@@ -215,8 +184,50 @@ class Plain(Autoencoder):
             raise ModelError(f"option stem of '{spec.architecture}' must be 'pyramid' or 'fold', not {stem!r}")
         if options:
             raise ModelError(f"unknown option '{min(options)}' of '{spec.architecture}'; known: stem")
-        down, up = (self.fold_down, self.fold_up) if stem == "fold" else (self.pyramid_down, self.pyramid_up)
-        self.g_a, self.g_s = nn.Sequential(*down()), nn.Sequential(*up())
+        g_a, g_s = self.folded() if stem == "fold" else self.pyramid()
+        self.g_a, self.g_s = nn.Sequential(*g_a), nn.Sequential(*g_s)
+
+    def pyramid(self) -> tuple[list[nn.Module], list[nn.Module]]:
+        """Return the layers of g_a and g_s that change the size in steps of 2 from the pixels on."""
+        r, c = self.spec.spatial_reduction, self.spec.latent_channels
+        scales, wide = halvings(1, r // 2), scale_channels(self.spec.width, r)
+        down, n = self.down(1, scales, 5)
+        if self.attention:
+            down += [nn.Conv2d(n, wide, 5, 2, 2), activation(), *self.bottleneck(wide), nn.Conv2d(wide, c, 1)]
+            first = [nn.Conv2d(c, wide, 1), activation(), *self.bottleneck(wide)]
+        else:
+            down, first, wide = [*down, nn.Conv2d(n, c, 5, 2, 2)], [], c
+        up, n = self.up(wide, scales)
+        return down, [*first, *up, nn.ConvTranspose2d(n, 1, 4, 2, 1)]
+
+    def folded(self) -> tuple[list[nn.Module], list[nn.Module]]:
+        """Return the layers of g_a and g_s that work at low resolution only."""
+        r, c, side = self.spec.spatial_reduction, self.spec.latent_channels, min(FOLD, self.spec.spatial_reduction)
+        n = scale_channels(self.spec.width, side)
+        first = [SpaceToDepth(side), nn.Conv2d(side * side, n, 3, padding=1), activation(), *self.blocks(n)]
+        down, n = self.down(n, halvings(side, r), 4)
+        g_a = [*first, *down, *self.bottleneck(n), nn.Conv2d(n, c, 3, padding=1)]
+        first = [nn.Conv2d(c, n, 3, padding=1), activation(), *self.bottleneck(n), *self.blocks(n)]
+        up, n = self.up(n, halvings(side // 2, r // 2))
+        return g_a, [*first, *up, nn.Conv2d(n, side * side, 3, padding=1), DepthToSpace(side)]
+
+    def down(self, n: int, scales: list[int], kernel: int) -> tuple[list[nn.Module], int]:
+        """Return layers from `n` channels that halve the size at each of `scales`, and their output channels."""
+        layers: list[nn.Module] = []
+        for scale in scales:
+            wider = scale_channels(self.spec.width, scale)
+            layers += [nn.Conv2d(n, wider, kernel, 2, (kernel - 1) // 2), activation(), *self.blocks(wider)]
+            n = wider
+        return layers, n
+
+    def up(self, n: int, scales: list[int]) -> tuple[list[nn.Module], int]:
+        """Return layers from `n` channels that double the size at each of `scales`, in reverse, and their output channels."""
+        layers: list[nn.Module] = []
+        for scale in reversed(scales):
+            wider = scale_channels(self.spec.width, scale)
+            layers += [nn.ConvTranspose2d(n, wider, 4, 2, 1), activation(), *self.blocks(wider)]
+            n = wider
+        return layers, n
 
     def blocks(self, channels: int) -> list[nn.Module]:
         """Return the unstrided layers of one scale."""
@@ -225,58 +236,6 @@ class Plain(Autoencoder):
     def bottleneck(self, channels: int) -> list[nn.Module]:
         """Return the layers that an architecture adds at the size of the latent."""
         return [WindowAttention(channels)] if self.attention else []
-
-    def pyramid_down(self) -> list[nn.Module]:
-        """Return the layers of g_a: from 1 channel to C in steps of stride 2."""
-        spec, layers, channels = self.spec, [], 1
-        for scale in halvings(1, spec.spatial_reduction // 2):
-            wider = scale_channels(spec.width, scale)
-            layers += [nn.Conv2d(channels, wider, 5, 2, 2), activation(), *self.blocks(wider)]
-            channels = wider
-        if not self.attention:
-            return [*layers, nn.Conv2d(channels, spec.latent_channels, 5, 2, 2)]
-        wider = scale_channels(spec.width, spec.spatial_reduction)
-        layers += [nn.Conv2d(channels, wider, 5, 2, 2), activation(), *self.bottleneck(wider)]
-        return [*layers, nn.Conv2d(wider, spec.latent_channels, 1)]
-
-    def pyramid_up(self) -> list[nn.Module]:
-        """Return the layers of g_s, the mirror image of g_a."""
-        spec = self.spec
-        channels, layers = spec.latent_channels, []
-        if self.attention:
-            channels = scale_channels(spec.width, spec.spatial_reduction)
-            layers += [nn.Conv2d(spec.latent_channels, channels, 1), activation(), *self.bottleneck(channels)]
-        for scale in halvings(1, spec.spatial_reduction // 2)[::-1]:
-            wider = scale_channels(spec.width, scale)
-            layers += [nn.ConvTranspose2d(channels, wider, 4, 2, 1), activation(), *self.blocks(wider)]
-            channels = wider
-        return [*layers, nn.ConvTranspose2d(channels, 1, 4, 2, 1)]
-
-    def fold_down(self) -> list[nn.Module]:
-        """Return the layers of g_a at low resolution from the start."""
-        spec = self.spec
-        fold = min(FOLD, spec.spatial_reduction)
-        channels = scale_channels(spec.width, fold)
-        layers = [SpaceToDepth(fold), nn.Conv2d(fold * fold, channels, 3, padding=1), activation()]
-        layers += self.blocks(channels)
-        for scale in halvings(fold, spec.spatial_reduction):
-            wider = scale_channels(spec.width, scale)
-            layers += [nn.Conv2d(channels, wider, 4, 2, 1), activation(), *self.blocks(wider)]
-            channels = wider
-        return [*layers, *self.bottleneck(channels), nn.Conv2d(channels, spec.latent_channels, 3, padding=1)]
-
-    def fold_up(self) -> list[nn.Module]:
-        """Return the layers of g_s, the mirror image of g_a."""
-        spec = self.spec
-        fold = min(FOLD, spec.spatial_reduction)
-        channels = scale_channels(spec.width, spec.spatial_reduction)
-        layers = [nn.Conv2d(spec.latent_channels, channels, 3, padding=1), activation()]
-        layers += [*self.bottleneck(channels), *self.blocks(channels)]
-        for scale in halvings(fold // 2, spec.spatial_reduction // 2)[::-1]:
-            wider = scale_channels(spec.width, scale)
-            layers += [nn.ConvTranspose2d(channels, wider, 4, 2, 1), activation(), *self.blocks(wider)]
-            channels = wider
-        return [*layers, nn.Conv2d(channels, fold * fold, 3, padding=1), DepthToSpace(fold)]
 
 
 @architectures.register("residual")
@@ -298,7 +257,9 @@ class Residual(Plain):
 class Attention(Residual):
     """`Residual` with self-attention at the bottleneck, on both sides of the latent::
 
-    … ─ ↓2 4w ─ [attention] ─ conv C ─ y      ŷ ─ conv 4w ─ [attention] ─ …
+        … ─ ↓2 4w ─ [attention] ─ conv C ─ y      ŷ ─ conv 4w ─ [attention] ─ …
+
+    The attention starts as the identity.
     """
 
     attention = True
@@ -307,7 +268,7 @@ class Attention(Residual):
 def build_model(
     spec: ModelSpec, *, seed: int, klt: KLTBasis | Callable[[int, int], KLTBasis] | None = None
 ) -> Autoencoder:
-    """Build a network at its starting point.
+    """Build a network at its starting point, on the CPU, in channels_last memory.
 
     Parameters
     ----------
@@ -316,11 +277,6 @@ def build_model(
         Of the random weights.
     klt : KLTBasis, or callable (r, C) → KLTBasis, optional
         Start of the linear path, if the spec has one; usually ``klt=data.fit_klt``.
-
-    Returns
-    -------
-    Autoencoder
-        On the CPU, in channels_last memory.
 
     Raises
     ------
@@ -350,16 +306,9 @@ def construct(spec: ModelSpec, seed: int) -> Autoencoder:
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A network from a file.
+    """A network from a file, in evaluation mode, on the CPU.
 
-    Parameters
-    ----------
-    model : Autoencoder
-        In evaluation mode, on the CPU.
-    normalizers : dict of str to (low, high)
-        dB of each band that the network takes as 0 and 1.
-    provenance : dict
-        Notes of the writer: run, data, versions.
+    `normalizers` maps each band to the dB that the network takes as 0 and 1; `provenance` holds notes of the writer.
     """
 
     model: Autoencoder
@@ -374,39 +323,17 @@ def save_model(
     normalizers: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a network's weights to a safetensors file.
-
-    Parameters
-    ----------
-    path : Path
-    model : Autoencoder
-    normalizers : mapping of str to Normalizer or (low, high), optional
-        By band.
-    provenance : mapping, optional
-        JSON-compatible notes.
-    """
+    """Write a network's weights, with a Normalizer or (low, high) per band and JSON-compatible notes."""
     ranges = {
         band: [float(n.low), float(n.high)] if hasattr(n, "low") else [float(v) for v in n]
         for band, n in (normalizers or {}).items()
     }
-    values = {
-        "format": FORMAT,
-        "model": asdict(model.spec),
-        "normalizers": ranges,
-        "provenance": dict(provenance or {}),
-    }
-    write_tensors(path, model.state_dict(), values)
+    values = {"model": asdict(model.spec), "normalizers": ranges, "provenance": dict(provenance or {})}
+    write_tensors(path, model.state_dict(), {"format": FORMAT} | values)
 
 
 def load_model(path: Path) -> LoadedModel:
-    """Read a network from a file, which is not trusted.
-
-    Raises
-    ------
-    ModelError
-        If the file is missing, damaged or foreign, of a newer format, describes an impossible or enormous network, or
-        its weights do not fit that network.
-    """
+    """Read a network from a file, which is not trusted: anything wrong with it is a `ModelError`."""
     tensors, values = read_tensors(path)
     if values.get("format") != FORMAT:
         raise ModelError(f"{path} has format {values.get('format')!r}; this version reads {FORMAT}")

@@ -34,17 +34,9 @@ def count_parameters(model: torch.nn.Module) -> int:
 
 
 def macs_per_pixel(model: Autoencoder | ModelSpec, *, part: str = "both") -> float:
-    """Count multiply-accumulate operations per pixel of the raster.
+    """Count multiply-accumulates per pixel of ``"analysis"``, ``"synthesis"`` or ``"both"``.
 
-    Parameters
-    ----------
-    model : Autoencoder or ModelSpec
-    part : {"analysis", "synthesis", "both"}
-
-    Returns
-    -------
-    float
-        Of convolutions, matrix products and attention; activations and sums are left out, as is usual.
+    Convolutions, matrix products and attention count; activations and sums do not, as is usual.
     """
     if part not in ("analysis", "synthesis", "both"):
         raise ModelError(f"part must be 'analysis', 'synthesis' or 'both', not {part!r}")
@@ -156,14 +148,7 @@ def klt_bytes(spec: ModelSpec, pixels: int) -> int:
 def largest_batch(model: ModelSpec, train: TrainSpec, budget: float, *, bytes_a_pixel: float = 0.0) -> int:
     """Return the largest batch size whose training fits into `budget` bytes; 0 if not even one patch does.
 
-    Parameters
-    ----------
-    model : ModelSpec
-    train : TrainSpec
-    budget : float
-        Bytes for the training alone, without process and data.
-    bytes_a_pixel : float
-        Memory of the libraries per pixel of a batch.
+    The budget excludes process and data; `bytes_a_pixel` is the memory of the libraries per pixel of a batch.
     """
 
     def needed(count: int) -> float:
@@ -176,11 +161,10 @@ def largest_batch(model: ModelSpec, train: TrainSpec, budget: float, *, bytes_a_
     low, high = 1, 16
     for _ in range(MOST_GUESSES):
         slope = (needed(high) - needed(low)) / (high - low)
-        guess = int(high + (budget - needed(high)) / slope)
-        guess = min(max(guess, 1), MOST_BATCH)
+        guess = min(max(int(high + (budget - needed(high)) / slope), 1), MOST_BATCH)
         if needed(guess) <= budget and (guess == MOST_BATCH or needed(guess + 1) > budget):
             return guess
-        low, high = (low, guess) if guess > low else (guess, low)
+        low, high = sorted((low, guess))
     while needed(guess) > budget:
         guess -= 1
     return guess

@@ -25,35 +25,21 @@ MOST_ORIGINS = 1 << 18
 
 
 class Batch(NamedTuple):
-    """Patches of one training step.
+    """Patches of a training step, (N, 1, side, side)."""
 
-    Attributes
-    ----------
-    x : Tensor, shape (N, 1, side, side), float32
-        Normalized samples.
-    mask : Tensor of bool, same shape, or None
-        True where a sample is valid; None where all are.
-    span_db : Tensor, shape (N, 1, 1, 1)
-        dB per normalized unit.
-    """
-
+    #: Normalized samples.
     x: Tensor
+    #: True where a sample is valid; None if all are.
     mask: Tensor | None
+    #: dB per normalized unit, (N, 1, 1, 1).
     span_db: Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class Raster:
-    """One band, normalized, without NaN.
+    """One normalized band (H, W) without NaN: invalid samples, False in `mask`, hold the mean of the valid ones.
 
-    Parameters
-    ----------
-    values : Tensor, shape (H, W), float32
-        Samples; invalid ones hold the mean of the valid ones.
-    mask : Tensor of bool, shape (H, W), or None
-        True where a sample is valid; None where all are.
-    span_db : float
-        dB per normalized unit; losses on intensity need it.
+    `span_db` is the dB per normalized unit, which losses on intensity need.
     """
 
     values: Tensor
@@ -84,14 +70,7 @@ class Raster:
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """Rasters that a network is trained and validated on.
-
-    Parameters
-    ----------
-    training : tuple of Raster
-    validation : tuple of Raster
-        If empty, a training keeps its last weights instead of the best.
-    """
+    """Rasters that a network is trained and validated on; without validation a training keeps its last weights."""
 
     training: tuple[Raster, ...]
     validation: tuple[Raster, ...] = ()
@@ -149,18 +128,10 @@ def normalized_bands(scene: Any, normalizers: Mapping[str, Any], side: int | Non
 
 
 class PatchSampler:
-    """Draw random square patches in one of eight orientations, gathered on the device by a single indexing operation.
+    """Draw random patches of `side` × `side` pixels in one of eight orientations, gathered on the device.
 
-    All rasters are stored in one flat tensor, in which a patch is an origin and two strides. Flips and rotations by 90°
-    only change origin and strides, so augmentation is free.
-
-    Parameters
-    ----------
-    rasters : sequence of Raster
-        Those smaller than a patch are mirrored up to its size.
-    side : int
-        Side of a patch in pixels.
-    device : torch.device
+    All rasters, mirrored up to the size of a patch if they are smaller, are stored in one flat tensor, in which a patch
+    is an origin and two strides. Flips and rotations by 90° only change these, so augmentation is free.
     """
 
     def __init__(self, rasters: Sequence[Raster], side: int, device: torch.device):

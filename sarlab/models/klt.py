@@ -22,18 +22,10 @@ LEAST_PATCHES = 256
 
 @dataclass(frozen=True, eq=False)
 class KLTBasis:
-    """Leading principal components of r × r patches about one scalar mean.
+    """Leading principal components of r × r patches.
 
-    Patches are taken at every position, so the mean does not depend on the position within a patch.
-
-    Parameters
-    ----------
-    vectors : ndarray, shape (C, r·r), float64
-        Orthonormal rows, in order of falling variance.
-    mean : float
-        Mean of the samples.
-    variances : ndarray, shape (C,), float64
-        Variance of each coefficient.
+    `vectors` (C, r·r) are orthonormal rows in order of falling variance, `variances` (C,) those of the coefficients. The
+    mean is a scalar: patches are taken at every position, so it does not depend on the position within a patch.
     """
 
     vectors: np.ndarray
@@ -58,23 +50,14 @@ def fit_klt(
     ----------
     images : sequence of Tensor, shape (H, W)
         Training rasters; those smaller than a patch are mirrored up to its size.
-    reduction : int
-        Side r of a patch.
-    channels : int
-        Components C to keep, at most r².
+    reduction, channels : int
+        Side r of a patch; components to keep, at most r².
     masks : sequence of Tensor of bool, shape (H, W), optional
         True where a sample is valid; patches with an invalid sample are left out.
     generator : torch.Generator, optional
         Thins the patches if there are more than needed, and completes a basis. Default: seeded with 0.
 
-    Raises
-    ------
-    ModelError
-        If no patch is valid, or more components are asked for than a patch has samples.
-
-    References
-    ----------
-    Karhunen 1947; Loève 1948; for the Gram form, Sirovich 1987 (method of snapshots).
+    References: Karhunen 1947; Loève 1948; for the Gram form, Sirovich 1987 (method of snapshots).
     """
     size = reduction * reduction
     if channels > size:

@@ -69,15 +69,7 @@ def full_precision(x: Tensor) -> AbstractContextManager:
 
 
 class LinearShortcut(nn.Module):
-    """Linear analysis and synthesis of r × r patches: a stride-r convolution and its transpose, as matrix products.
-
-    Parameters
-    ----------
-    reduction : int
-        Side r of a patch.
-    channels : int
-        Components C.
-    """
+    """Linear analysis and synthesis of r × r patches: a stride-r convolution and its transpose, as matrix products."""
 
     scale: Tensor
 
@@ -126,12 +118,12 @@ class PlainBlock(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """Identity plus a correction that starts at zero, so that added depth never hurts the start of a training.
-
-    ::
+    """A correction that starts at zero, added to its input::
 
         ─┬─ conv 3×3 ─ activation ─ conv 3×3 ─(+)─
          └──────────────────────────────────────┘
+
+    So added depth never hurts the start of a training.
     """
 
     def __init__(self, channels: int):
@@ -149,13 +141,7 @@ class WindowAttention(nn.Module):
     """Multi-head self-attention within windows of the bottleneck, added to its input.
 
     Windows keep the cost per pixel the same for a patch and a whole scene. Positions outside the scene are masked; each
-    relative position has a learned bias.
-
-    Parameters
-    ----------
-    channels : int
-    window : int
-        Side of a window in latent positions.
+    relative position has a learned bias. `window` is the side of a window in latent positions.
     """
 
     def __init__(self, channels: int, window: int = 8):

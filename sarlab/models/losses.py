@@ -46,9 +46,7 @@ def gamma(x_hat: Tensor, batch: Batch) -> Tensor:
     the mean intensity. Below d = −8 the exponential continues as a line; otherwise single bright samples would dominate
     the gradient.
 
-    References
-    ----------
-    Goodman, *Speckle phenomena in optics*, 2007 (multi-look intensity is gamma distributed).
+    References: Goodman, *Speckle phenomena in optics*, 2007 (multi-look intensity is gamma distributed).
     """
     d = (x_hat - batch.x) * batch.span_db * (math.log(10) / 10)
     near = d.clamp(min=-8.0)

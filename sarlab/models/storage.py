@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sarlab.errors import ModelError, SarlabError, TrainingError
+from sarlab.files import replacing
 
 #: Key of the JSON text in the header.
 ENTRY = "sarlab"
@@ -28,26 +28,16 @@ COLLAPSED_BELOW = 0.02
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
     """Write `tensors` and JSON-compatible `values` to `path` atomically."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    try:
-        save_file(plain, temporary, metadata={ENTRY: json.dumps(jsonable(values))})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    text = json.dumps(jsonable(values))
+    with replacing(path) as temporary:
+        save_file(plain, temporary, metadata={ENTRY: text})
 
 
 def read_tensors(path: Path, error: type[SarlabError] = ModelError) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a file of `write_tensors`.
+    """Read a file of `write_tensors`, which is not trusted; raise `error` if it is missing, damaged or foreign.
 
     The format allocates no more memory than the file is long, and executes nothing.
-
-    Raises
-    ------
-    SarlabError
-        (of type `error`) If the file is missing, truncated, of another format, or lacks this package's entry.
     """
     path = Path(path)
     if not path.is_file():
@@ -103,16 +93,10 @@ def jsonable(values: Any) -> Any:
 
 @dataclass(frozen=True)
 class Validation:
-    """Scores of the averaged weights on the validation scenes.
+    """Scores of the averaged weights, means over the validation scenes, and gradient norms of the layers.
 
-    Parameters
-    ----------
-    step : int
-    loss, psnr_db, spread : float
-        Means over scenes: training loss; PSNR, clipped to the normalized range; standard deviation of the
-        reconstruction relative to the scene's.
-    gradient_norms : dict of str to float
-        By layer, at the step before.
+    `psnr_db` is clipped to the normalized range; `spread` is the standard deviation of the reconstruction relative to
+    that of the scene.
     """
 
     step: int
@@ -126,18 +110,9 @@ class Validation:
 class History:
     """Course of a training.
 
-    Parameters
-    ----------
-    steps, losses, learning_rates, gradient_norms : list
-        One entry per recorded step: its number, loss, learning rate, and gradient norm before clipping.
-    validations : list of Validation
-    steps_done, best_step : int
-        Steps so far; step whose averaged weights were kept.
-    seconds : float
-        Wall time of the steps without validation, over all sessions.
-    pixels : int
-        Pixels of all batches.
-    stopped : {"", "finished", "time budget", "interrupted", "diverged"}
+    The first four lists have one entry per recorded step; gradient norms are those before clipping. `best_step` is the
+    step whose averaged weights were kept, `seconds` the wall time of the steps without validation over all sessions,
+    `pixels` those of all batches, and `stopped` "finished", "time budget", "interrupted", "diverged" or empty.
     """
 
     steps: list[int] = field(default_factory=list)
@@ -183,21 +158,8 @@ class History:
 class TrainingState:
     """State of a training between two steps: all it needs to continue as if it had never stopped.
 
-    Parameters
-    ----------
-    trained : Module
-        Everything that is learned.
-    average : dict of str to Tensor
-        Averaged weights by parameter name.
-    best : dict of str to Tensor
-        Weights and buffers of the best validation.
-    optimizer : torch.optim.Optimizer
-        Of the Adam family.
-    generators : dict of str to torch.Generator
-        Every source of random numbers in the loop.
-    history : History
-    fingerprint : str
-        Hash of all that determines the result; a checkpoint with another one belongs to another training.
+    `average` holds averaged parameters, `best` weights and buffers of the best validation, `generators` every source of
+    random numbers. A checkpoint with another `fingerprint` belongs to another training.
     """
 
     trained: nn.Module
@@ -226,13 +188,7 @@ def save_checkpoint(path: Path, state: TrainingState) -> None:
 
 
 def load_checkpoint(path: Path, state: TrainingState) -> None:
-    """Set `state` to the content of `path`.
-
-    Raises
-    ------
-    TrainingError
-        If the file is damaged or belongs to another training.
-    """
+    """Set `state` to the content of `path`; raise `TrainingError` if it is damaged or of another training."""
     tensors, values = read_tensors(path, TrainingError)
     if values.get("fingerprint") != state.fingerprint:
         raise TrainingError(

@@ -35,26 +35,16 @@ RECORD_EVERY = 10
 CHECKPOINT_SECONDS = 30.0
 #: Number of latent sizes, each half the one before, that a nested training serves.
 NESTED_SIZES = 6
-#: A patch keeps c channels with a probability proportional to c to this power. Errors grow about as c falls, so small
-#: sizes need fewer patches for the same gradient; at 0.75 the largest size loses a quarter of a dB.
-NESTED_POWER = 1.0
-
 #: Called with the history and the number of steps, after each validation.
 Progress = Callable[[History, int], None]
 
 
 class Objective(nn.Module):
-    """What `fit` minimizes. Its parameters are what is learned.
+    """What `fit` minimizes, as a module that holds everything learned."""
 
-    Attributes
-    ----------
-    generators : dict of str to torch.Generator
-        Sources of random numbers besides that of the patches; saved with checkpoints.
-    keeps_last : bool
-        Keep the averaged weights of the last step instead of those of the best validation.
-    """
-
+    #: Sources of random numbers besides that of the patches, saved with checkpoints.
     generators: dict[str, torch.Generator]
+    #: Whether to keep the averaged weights of the last step instead of those of the best validation.
     keeps_last = False
 
     def optimizer(self) -> torch.optim.Optimizer:
@@ -84,9 +74,10 @@ def fit(
 ) -> History:
     """Minimize `objective` in place; it ends with the averaged weights that were best on validation.
 
+    The start is validated too, so a network that starts from the KLT never ends below it on the validation scenes.
+
     Parameters
     ----------
-    objective : Objective
     rasters : sequence of Raster
         Source of the training patches.
     spec : TrainSpec
@@ -95,8 +86,18 @@ def fit(
         Of the patches and their orientation.
     fingerprint : str
         Hash of all that determines the result; guards the checkpoint.
-    device, checkpoint, progress, time_budget
-        See `train`.
+    checkpoint : Path, optional
+        File to resume from if it exists, and to write. An interrupted and resumed training ends with the same bits as
+        an uninterrupted one (on a CPU, with the same number of threads).
+    time_budget : float, optional
+        Seconds after which to stop; ``history.stopped`` is then ``"time budget"``.
+
+    Raises
+    ------
+    TrainingError
+        If no patch can be cut, or the checkpoint belongs to another training.
+    KeyboardInterrupt
+        On Ctrl-C, after the current step is done and the checkpoint written.
     """
     began, device = perf_counter(), torch.device(device)
     objective.to(device)
@@ -105,19 +106,13 @@ def fit(
     named = {name: p for name, p in objective.named_parameters() if p.requires_grad}
     parameters, average = list(named.values()), [p.detach().clone() for p in named.values()]
     best = {name: t.clone() for name, t in objective.state_dict().items()}
-    state = TrainingState(
-        objective,
-        dict(zip(named, average, strict=True)),
-        best,
-        optimizer,
-        {"patches": patches, **objective.generators},
-        History(),
-        fingerprint,
-    )
+    averages, generators = dict(zip(named, average, strict=True)), {"patches": patches, **objective.generators}
+    state = TrainingState(objective, averages, best, optimizer, generators, History(), fingerprint)
     if checkpoint is not None and Path(checkpoint).exists():
         load_checkpoint(checkpoint, state)
-    history, layer_norms = state.history, {}
+    history = state.history
     history.stopped = ""
+    layer_norms: dict[str, float] = {}
 
     def validate() -> None:
         objective.eval()
@@ -277,13 +272,9 @@ def train(
     seed: int,
     device: str | torch.device = "cpu",
     quantizer: LatentHook | None = None,
-    checkpoint: Path | None = None,
-    progress: Progress | None = None,
-    time_budget: float | None = None,
+    **options: Any,
 ) -> History:
-    """Train `model` in place; it ends with the averaged weights that were best on validation.
-
-    The start is validated too, so a network that starts from the KLT never ends below it on the validation scenes.
+    """Train a fixed-latent network in place with `fit`.
 
     Parameters
     ----------
@@ -291,39 +282,18 @@ def train(
         At its starting point; it is moved to `device`.
     data : TrainingData
     spec : TrainSpec
-    seed : int
-        Of the patches and their orientation.
-    device : str or torch.device
+    seed, device
+        See `fit`.
     quantizer : callable, optional
         y → y_hat between analysis and synthesis. If it is a module, its parameters are trained along, and ``train()``
         and ``eval()`` select its training view or real rounding. Its attribute ``generator``, if any, is checkpointed,
         and its attribute ``progress`` is set to the share of completed steps.
-    checkpoint : Path, optional
-        File to resume from if it exists, and to write. An interrupted and resumed training ends with the same bits as
-        an uninterrupted one (on a CPU, with the same number of threads).
-    progress : callable, optional
-    time_budget : float, optional
-        Seconds after which to stop; ``history.stopped`` is then ``"time budget"``.
-
-    Raises
-    ------
-    TrainingError
-        If no patch can be cut, or the checkpoint belongs to another training.
-    KeyboardInterrupt
-        On Ctrl-C, after the current step is done and the checkpoint written.
+    options
+        ``checkpoint``, ``progress`` and ``time_budget`` of `fit`.
     """
-    device = torch.device(device)
-    return fit(
-        Reconstruction(model, data.validation, spec, quantizer, device),
-        data.training,
-        spec,
-        seed=seed,
-        fingerprint=content_hash(dataclasses.asdict(model.spec), dataclasses.asdict(spec), seed, data.digest),
-        device=device,
-        checkpoint=checkpoint,
-        progress=progress,
-        time_budget=time_budget,
-    )
+    objective = Reconstruction(model, data.validation, spec, quantizer, device)
+    fingerprint = content_hash(dataclasses.asdict(model.spec), dataclasses.asdict(spec), seed, data.digest)
+    return fit(objective, data.training, spec, seed=seed, fingerprint=fingerprint, device=device, **options)
 
 
 class Reconstruction(Objective):
@@ -339,7 +309,7 @@ class Reconstruction(Objective):
     ):
         super().__init__()
         self.model, self.quantizer, self.spec, self.device = model, quantizer, spec, torch.device(device)
-        self.loss_of, self.half = losses[spec.loss], half_precision(spec, self.device)
+        self.loss_of, self.mixed = losses[spec.loss], half_precision(spec, self.device)
         self.held = [raster.batch(self.device) for raster in validation]
         own = getattr(quantizer, "generator", None)
         self.generators = {"quantizer": own} if isinstance(own, torch.Generator) else {}
@@ -351,9 +321,9 @@ class Reconstruction(Objective):
         return torch.optim.AdamW(groups, lr=0.0, betas=BETAS, weight_decay=self.spec.weight_decay, fused=True)
 
     def loss(self, batch: Batch, step: int) -> Tensor:
-        if hasattr(self.quantizer, "progress"):
+        if self.quantizer is not None and hasattr(self.quantizer, "progress"):
             self.quantizer.progress = step / self.spec.steps
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             x_hat = self.model(batch.x, self.quantizer).x_hat
         return self.loss_of(x_hat.float(), batch)
 
@@ -397,14 +367,7 @@ class NestedChannels(nn.Module):
     components of a KLT do, and one training serves every ratio. In evaluation the latent is divided into one vertical
     stripe per number of channels, so that one pass covers every ratio.
 
-    Parameters
-    ----------
-    channels : int
-    seed : int
-
-    References
-    ----------
-    Rippel, Gelbart & Adams 2014 (nested dropout); for linear networks the channels become principal components.
+    References: Rippel, Gelbart & Adams 2014 (nested dropout); for linear networks the channels become principal components.
     """
 
     def __init__(self, channels: int, *, seed: int):
@@ -418,8 +381,9 @@ class NestedChannels(nn.Module):
             raise ModelError(f"a nested latent of {self.channels} channels is expected, not one of {y.shape[1]}")
         counts = torch.tensor(self.counts)
         if self.training:
-            # Stratified: one draw per batch, spread evenly over the distribution, so every batch has all sizes.
-            share = (counts.double() ** NESTED_POWER).cumsum(0)
+            # c channels with a probability proportional to c: errors grow about as c falls, so small sizes need fewer
+            # patches for the same gradient. One draw per batch, spread over the distribution: every batch has all sizes.
+            share = counts.double().cumsum(0)
             places = (torch.arange(len(y)) + torch.rand((), generator=self.generator)) / len(y)
             drawn = torch.searchsorted(share / share[-1], places.double()).clamp(max=len(counts) - 1)
             kept = counts[drawn].view(-1, 1, 1, 1)
@@ -431,13 +395,7 @@ class NestedChannels(nn.Module):
 
 
 def leading_weights(state: Mapping[str, Tensor], smaller: nn.Module) -> dict[str, Tensor]:
-    """Cut the weights of `smaller`, the same network with fewer latent channels, out of `state`.
-
-    Raises
-    ------
-    ModelError
-        If the networks differ in more than the number of latent channels.
-    """
+    """Cut the weights of `smaller`, the same network with fewer latent channels, out of `state`."""
     wanted = smaller.state_dict()
     if set(wanted) != set(state):
         raise ModelError("leading channels can only be taken from a network of the same architecture")

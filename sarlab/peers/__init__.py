@@ -18,7 +18,7 @@ for _codec in _all:
 
 
 def usable(name: str) -> Codec:
-    """Return the codec `name`, or raise a `CodecError` that says why it does not work here."""
+    """Return the codec `name`, or raise a `CodecError` with the reason why it does not work here."""
     codec = codecs[name]
     ok, reason = codec.available()
     if not ok:

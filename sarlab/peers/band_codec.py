@@ -49,26 +49,20 @@ TOP_16 = 2**16 - 1
 
 @dataclass(frozen=True)
 class Grid:
-    """Equidistant dB values: ``value = offset + step · code``.
-
-    Parameters
-    ----------
-    offset, step : float
-        In dB; both exact in float32, as they are stored.
-    """
+    """Equidistant dB values, ``value = offset + step · code``; offset and step are exact in float32, as stored."""
 
     offset: float
     step: float
 
     @classmethod
     def spanning(cls, plane: np.ndarray, top: float) -> Grid:
-        """Grid on which the smallest sample of `plane` is code 0 and the largest at most `top`."""
+        """Make the grid on which the smallest sample of `plane` is code 0 and the largest at most `top`."""
         low, high = float(plane.min()), float(plane.max())
         return cls.with_step(low, (high - low) / top)
 
     @classmethod
     def with_step(cls, offset: float, step: float) -> Grid:
-        """Grid with at least this step: rounding to float32 must not push the largest sample off the last code."""
+        """Make a grid with at least this step: rounding to float32 must not push the largest sample off the last code."""
         with np.errstate(over="ignore", under="ignore"):
             stored = np.float32(step)
         if stored < step:
@@ -80,7 +74,7 @@ class Grid:
         return np.rint((plane.astype(np.float64) - self.offset) / self.step).astype(np.int64)
 
     def values(self, codes: np.ndarray) -> np.ndarray:
-        """Samples in dB of (integer or fractional) codes, float32, not clipped."""
+        """Samples in dB of codes: float32, not clipped."""
         return (self.offset + self.step * codes.astype(np.float64)).astype(np.float32)
 
 
@@ -100,43 +94,32 @@ def filled(plane: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def imagecodecs() -> Any:
-    """The library most of these codecs come from, imported when it is first needed."""
+    """Import the library of most of these codecs when it is first needed."""
     import imagecodecs as library
 
     return library
 
 
 def library_version(function: str) -> str:
-    """Version of a library inside imagecodecs, and of the wheel: ``openjpeg 2.5.4, imagecodecs 2026.3.6``."""
+    """Versions of a library inside imagecodecs and of the wheel: ``openjpeg 2.5.4, imagecodecs 2026.3.6``."""
     inner = getattr(imagecodecs(), f"{function}_version")()
     return f"{inner.replace('-', ' ', 1)}, imagecodecs {imagecodecs().__version__}"
 
 
 class BandCodec:
-    """A codec that codes every band by itself, and knows nothing of nodata.
-
-    A subclass sets the attributes and offers `encode_band` and `decode_band`.
-
-    Attributes
-    ----------
-    name, family, domain, capabilities
-        See `Codec`.
-    package : str
-        What must be importable, and installed where it is missing.
-    coder : str
-        Attribute of imagecodecs that says whether this build has the coder (``"JPEG2K"``); empty where another library
-        does the work.
-    """
+    """A codec that codes each band on its own; a subclass sets the attributes, `encode_band` and `decode_band`."""
 
     name: str
     family: str
     domain: str
     capabilities: Capabilities
+    #: Package to import, and to install if it is missing.
     package: str = "imagecodecs"
+    #: Attribute of imagecodecs that states if its build has the coder (``"JPEG2K"``); empty for another library.
     coder: str = ""
 
     def available(self) -> Availability:
-        """Whether it can be used here, and the reason if not."""
+        """Check if the codec works here."""
         try:
             library = importlib.import_module(self.package)
         except Exception as error:
@@ -150,7 +133,7 @@ class BandCodec:
         return library_version(self.coder.lower())
 
     def compress(self, scene: Scene, *, quality: float) -> bytes:
-        """A whole file of `scene` in dB; see `Codec.compress`."""
+        """Make a file of a scene in dB; see `Codec.compress`."""
         quality = self.capabilities.quality.checked(quality, self.name)
         scene = to_db(scene)
         bands = tuple(
@@ -160,7 +143,7 @@ class BandCodec:
         return srlc.pack(srlc.Contents(self.name, "db", scene.shape[1:], bands))
 
     def decompress(self, data: bytes) -> Scene:
-        """The scene of a file, in dB; see `Codec.decompress`."""
+        """Decode a file to dB; see `Codec.decompress`."""
         contents = srlc.unpack(data, self.name)
         planes = []
         for band in contents.bands:
@@ -187,7 +170,7 @@ class BandCodec:
         samples = plane[valid]
         low, high = float(samples.min()), float(samples.max())
         if not (np.isfinite(low) and np.isfinite(high)):
-            raise CodecError(f"band '{name}' has infinite samples; only NaN can mark what is no measurement")
+            raise CodecError(f"band '{name}' has infinite samples; mark missing measurements with NaN")
         if low == high:
             return srlc.Band(name, valid, srlc.CONSTANT, offset=low)
         grid, payload = self.encode_band(filled(plane, valid), quality)
@@ -199,37 +182,37 @@ class BandCodec:
         if band.kind == srlc.CONSTANT:
             return np.full(shape, band.offset, np.float32)
         if band.kind != srlc.CODED:
-            raise BitstreamError(f"band '{band.name}': kind {band.kind} is not one of {self.name}")
+            raise BitstreamError(f"band '{band.name}': {self.name} has no kind {band.kind}")
         return self.decode_band(band.payload, shape, Grid(band.offset, band.step))
 
     def encode_band(self, plane: np.ndarray, quality: float) -> tuple[Grid, bytes]:
-        """Payload of a (height, width) float32 band in dB without NaN and not constant, and its grid."""
+        """Code a (height, width) float32 band in dB, without NaN and not constant: its grid and payload."""
         raise NotImplementedError
 
     def decode_band(self, payload: bytes, shape: tuple[int, int], grid: Grid) -> np.ndarray:
-        """float32 dB of a payload."""
+        """Decode a payload to float32 dB."""
         raise NotImplementedError
 
 
 class IntegerCodec(BandCodec):
-    """A codec of unsigned integers: the band's own range in dB is spread over the `bits`-deep codes.
+    """A codec of unsigned integers of `bits` bits, over which the range of the band in dB is spread.
 
-    A knob that has whole numbers only becomes finer by the width of that spread: with `gain` below 1 fewer codes are
-    used, so one step of the library's quantizer is more dB.
+    A library whose quality has whole numbers only becomes continuous by a gain below 1: with fewer codes, one step of
+    its quantizer is more dB.
     """
 
     bits: int = 16
 
     def setting(self, quality: float) -> tuple[float, float]:
-        """(level of the library's knob, gain in (0, 1])."""
+        """Split a quality into (level of the library, gain in (0, 1])."""
         return quality, 1.0
 
     def encode(self, codes: np.ndarray, level: float) -> bytes:
-        """Codestream of (height, width) codes, uint8 or uint16."""
+        """Code (height, width) codes, uint8 or uint16, to a codestream."""
         raise NotImplementedError
 
     def decode(self, payload: bytes, shape: tuple[int, int]) -> np.ndarray:
-        """Codes of a codestream."""
+        """Decode a codestream to codes."""
         raise NotImplementedError
 
     def encode_band(self, plane: np.ndarray, quality: float) -> tuple[Grid, bytes]:
@@ -246,11 +229,11 @@ class BoundedCodec(BandCodec):
     """A codec of floats with a guaranteed largest error in dB."""
 
     def encode(self, plane: np.ndarray, bound: float) -> bytes:
-        """Codestream of (height, width) float32 dB whose error is at most `bound`."""
+        """Code (height, width) float32 dB with an error of at most `bound`."""
         raise NotImplementedError
 
     def decode(self, payload: bytes, shape: tuple[int, int]) -> np.ndarray:
-        """float32 dB of a codestream."""
+        """Decode a codestream to float32 dB."""
         raise NotImplementedError
 
     def encode_band(self, plane: np.ndarray, quality: float) -> tuple[Grid, bytes]:
@@ -261,5 +244,5 @@ class BoundedCodec(BandCodec):
 
 
 def unit_steps(quality: float) -> int:
-    """The whole-number level at or above `quality`."""
+    """Round `quality` up to a whole level."""
     return int(np.ceil(quality - 1e-9))

@@ -38,8 +38,8 @@ def _capabilities(name: str, bits: int = 32, step: float = 0.0) -> Capabilities:
 class NearLossless(BandCodec):
     """JPEG-LS near-lossless on dB integers up to 16 bit: predictive, every sample within the bound.
 
-    The bound is 3.5 steps of the integer grid: 3 that JPEG-LS may miss by, half of one for the rounding to the grid.
-    (NEAR = 1 to 10 cost the same bits within 1 % at bounds up to 2 dB.)
+    The bound is 3.5 steps of the integer grid: 3 for JPEG-LS, half of one for rounding to the grid. (NEAR = 1 to 10
+    cost the same bits within 1 % at bounds up to 2 dB.)
     """
 
     name, family, coder = "jpegls", "predictive", "JPEGLS"
@@ -51,7 +51,7 @@ class NearLossless(BandCodec):
         bound = quality_bound(quality)
         low, high = float(plane.min()), float(plane.max())
         for near in (self.near, 0):
-            # A hair below the bound, for the rounding of the stored step and of the float32 samples.
+            # Slightly below the bound, for the rounding of the stored step and of the float32 samples.
             ulp = float(np.spacing(np.float32(max(abs(low), abs(high)))))
             grid = Grid.with_step(low, max((bound - 2 * ulp) * (1 - 1e-6), 0) / (near + 0.5))
             if grid.step > 0 and (high - low) / grid.step <= TOP_16 - 1:
@@ -69,7 +69,7 @@ class NearLossless(BandCodec):
 
 
 def jpegls_encode(codes: np.ndarray, near: int) -> bytes:
-    """JPEG-LS codestream. Full-entropy data grows beyond the buffer that the library would take by itself."""
+    """Code with JPEG-LS. Full-entropy data exceeds the buffer that the library would allocate."""
     return bytes(imagecodecs().jpegls_encode(codes, near, out=2 * codes.nbytes + 4096))
 
 
@@ -135,11 +135,11 @@ class Lerc(BoundedCodec):
 # --- lossless
 # ----------------------------------------------------------------------------------------------------------
 
-_NO_KNOB = QualityScale("no knob: always the same file", 0, 0, (0.0,))
+_ONE_QUALITY = QualityScale("no choice: always the same file", 0, 0, (0.0,))
 
 
 def native_integers(scene: Scene) -> bool:
-    """Whether the samples are a detected product's own integers of at most 16 bit."""
+    """Check if the samples are the native integers, of at most 16 bits, of a detected product."""
     if scene.quantity not in ("amplitude", "intensity"):
         return False
     samples = scene.data[scene.valid]
@@ -151,7 +151,7 @@ class LosslessCodec(BandCodec):
 
     family = "lossless"
     domain = "native integers; of products in dB a grid of as many levels over the scene's own range"
-    capabilities = Capabilities(_NO_KNOB, bits=16, lossless=True)
+    capabilities = Capabilities(_ONE_QUALITY, bits=16, lossless=True)
 
     def encode(self, codes: np.ndarray) -> bytes:
         """Codestream of (height, width) codes, uint8 or uint16."""
@@ -162,7 +162,7 @@ class LosslessCodec(BandCodec):
         raise NotImplementedError
 
     def compress(self, scene: Scene, *, quality: float = 0.0) -> bytes:
-        """A whole file of `scene`; quality has one value, 0."""
+        """Make a file; quality has one value, 0."""
         self.capabilities.quality.checked(quality, self.name)
         native = native_integers(scene)
         scene = scene if native else to_db(scene)
@@ -175,7 +175,7 @@ class LosslessCodec(BandCodec):
         return srlc.pack(srlc.Contents(self.name, scene.quantity, scene.shape[1:], bands, dtype))
 
     def encode_band(self, plane: np.ndarray, quality: float) -> tuple[Grid, bytes]:
-        """Payload of a band; `quality` carries the number of the last level, 0 for native integers."""
+        """Code a band; `quality` is the number of the last level, 0 for native integers."""
         grid = Grid.spanning(plane, quality) if quality else Grid(0.0, 1.0)
         codes = grid.codes(plane)
         codes = np.ascontiguousarray(codes.astype(np.uint8 if codes.max() < 256 else np.uint16))
@@ -188,7 +188,7 @@ class LosslessCodec(BandCodec):
         band = super()._band(name, plane, valid, quality)
         if band.kind != srlc.CODED:
             return band
-        # A reference that is called lossless proves it: libraries have failed on full-entropy data.
+        # Verified, because libraries have failed on full-entropy data.
         grid = Grid(band.offset, band.step)
         codes = grid.codes(filled(plane, valid))
         try:
@@ -270,7 +270,7 @@ class LosslessPng(LosslessCodec):
 
 
 class LosslessZlib(LosslessCodec):
-    """Deflate of row differences, from the standard library: always at hand, as in a GeoTIFF with a predictor."""
+    """Deflate of row differences, from the standard library, as in a GeoTIFF with a predictor."""
 
     name = "lossless-zlib"
 
@@ -288,14 +288,14 @@ class LosslessZlib(LosslessCodec):
 
 
 class LosslessFloat(BandCodec):
-    """The float32 samples of a file, bit for bit (pcodec): mostly the cost of meaningless digits."""
+    """The float32 samples of a file, bit for bit (pcodec): mostly the cost of insignificant digits."""
 
     name, family, coder = "lossless-float32", "lossless", "PCODEC"
     domain = "float32 samples as they are"
-    capabilities = Capabilities(_NO_KNOB, bits=32, lossless=True)
+    capabilities = Capabilities(_ONE_QUALITY, bits=32, lossless=True)
 
     def compress(self, scene: Scene, *, quality: float = 0.0) -> bytes:
-        """A whole file of `scene`; quality has one value, 0. The quantity stays (complex scenes: dB of intensity)."""
+        """Make a file in the quantity of the scene (complex scenes: dB of intensity); quality has one value, 0."""
         self.capabilities.quality.checked(quality, self.name)
         scene = to_db(scene) if scene.quantity == "complex" else scene
         bands = []

@@ -33,39 +33,31 @@ QUANTITIES = ("db", "amplitude", "intensity")
 DTYPES = ("float32", "uint8", "uint16", "int16", "uint32", "int32", "float64")
 CODED, CONSTANT, EMPTY, DEFLATED = range(4)
 ALL_VALID, CODED_MASK = range(2)
-#: Largest band of a file, samples: these codecs work on whole images.
+#: Largest band in samples; these codecs work on whole images.
 MAX_PIXELS = 2**29
-#: Samples that a byte of payload can stand for at most; a codestream that claims more is hostile.
+#: Most samples per byte of payload; a codestream that claims more is hostile.
 MAX_PIXELS_PER_BYTE = 2**17
 
 
 @dataclass(frozen=True)
 class Band:
-    """One band of a file.
-
-    Parameters
-    ----------
-    name : str
-    valid : ndarray of bool, shape (height, width)
-    kind : int
-        `CODED`, `CONSTANT`, `EMPTY` or `DEFLATED`.
-    offset, step : float
-        Of the integer grid in dB.
-    payload : bytes
-        What the codec wrote.
-    """
+    """One band of a file."""
 
     name: str
+    #: bool, shape (height, width).
     valid: np.ndarray
+    #: `CODED`, `CONSTANT`, `EMPTY` or `DEFLATED`.
     kind: int
+    #: Of the integer grid in dB.
     offset: float = 0.0
     step: float = 0.0
+    #: The codestream.
     payload: bytes = b""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """Everything in a file."""
+    """The contents of a file."""
 
     codec: str
     quantity: str
@@ -75,7 +67,7 @@ class Contents:
 
 
 def pack(contents: Contents) -> bytes:
-    """The file of `contents`."""
+    """Make the file."""
     name = contents.codec.encode("ascii")
     height, width = contents.shape
     if height * width > MAX_PIXELS:
@@ -94,13 +86,7 @@ def pack(contents: Contents) -> bytes:
 
 
 def unpack(data: bytes, codec: str | None = None) -> Contents:
-    """What is in a file.
-
-    Parameters
-    ----------
-    data : bytes
-    codec : str, optional
-        The codec that is about to decode: another one's file is refused.
+    """Parse a file; one of another codec than `codec` is refused.
 
     Raises
     ------
@@ -108,9 +94,9 @@ def unpack(data: bytes, codec: str | None = None) -> Contents:
         Truncated, damaged, foreign, of a later version, or of impossible size.
     """
     if data[:4] != MAGIC:
-        raise BitstreamError("no sarlab classical file: it does not begin with SRLC")
+        raise BitstreamError("not a file of a classical codec of sarlab: it does not begin with SRLC")
     if len(data) < 12 or zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
-        raise BitstreamError("the file is truncated or damaged: its checksum does not fit; get it again")
+        raise BitstreamError("the file is truncated or damaged: its checksum is wrong")
     reader = Cursor(data[4:-4])
     version = reader.take(1)[0]
     if version != VERSION:
@@ -126,13 +112,8 @@ def unpack(data: bytes, codec: str | None = None) -> Contents:
         raise BitstreamError(f"impossible size in the header: {count} bands of {height}×{width}")
     bands = tuple(_band(reader, (height, width)) for _ in range(count))
     if reader.left:
-        raise BitstreamError(f"{reader.left} bytes too many behind the last band")
+        raise BitstreamError(f"{reader.left} bytes too many after the last band")
     return Contents(name, QUANTITIES[quantity], (height, width), bands, DTYPES[dtype])
-
-
-def codec_of(data: bytes) -> str:
-    """Name of the codec that made a file."""
-    return unpack(data).codec
 
 
 def _band(reader: Cursor, shape: tuple[int, int]) -> Band:
@@ -144,7 +125,7 @@ def _band(reader: Cursor, shape: tuple[int, int]) -> Band:
     if kind > DEFLATED:
         raise BitstreamError(f"band '{name}': unknown kind {kind}")
     if not (np.isfinite(offset) and np.isfinite(step)):
-        raise BitstreamError(f"band '{name}': offset {offset} and step {step} are no grid")
+        raise BitstreamError(f"band '{name}': offset {offset} and step {step} are not a grid")
     if kind in (CODED, DEFLATED) and shape[0] * shape[1] > MAX_PIXELS_PER_BYTE * len(payload):
         raise BitstreamError(f"band '{name}': {len(payload)} bytes cannot hold {shape[0]}×{shape[1]} samples")
     valid = np.zeros(shape, bool) if kind == EMPTY else unpack_mask(mask_kind, mask, shape)
@@ -155,7 +136,7 @@ def _band(reader: Cursor, shape: tuple[int, int]) -> Band:
 
 
 def pack_mask(valid: np.ndarray) -> tuple[int, bytes]:
-    """(kind, bytes) of a mask."""
+    """Code a mask as (kind, bytes)."""
     if valid.all():
         return ALL_VALID, b""
     # Zeros at the end change nothing, and bound the size that a damaged file may claim.
@@ -163,7 +144,7 @@ def pack_mask(valid: np.ndarray) -> tuple[int, bytes]:
 
 
 def unpack_mask(kind: int, data: bytes, shape: tuple[int, int]) -> np.ndarray:
-    """Invert `pack_mask`."""
+    """Decode what `pack_mask` wrote."""
     if kind == ALL_VALID:
         return np.ones(shape, bool)
     if shape[0] * shape[1] > MAX_PIXELS_PER_BYTE * len(data):
@@ -174,7 +155,7 @@ def unpack_mask(kind: int, data: bytes, shape: tuple[int, int]) -> np.ndarray:
 
 
 def inflate(data: bytes, size: int, exact: bool = True) -> bytes:
-    """Inflate at most `size` bytes; more (or less, if `exact`) is a `BitstreamError`."""
+    """Inflate at most `size` bytes; more (or less, if `exact`) raises `BitstreamError`."""
     inflater = zlib.decompressobj()
     try:
         out = inflater.decompress(data, size + 1)

@@ -1,7 +1,7 @@
 """JPEG 2000, HTJ2K, JPEG XL, JPEG (8 and 12 bit), WebP and AVIF (8, 10, 12 bit): still-image codecs on a dB grid.
 
-Encoders run on one thread, so that the same scene gives the same bytes on any number of cores. Psycho-visual tuning is
-off where a codec has it: what is measured here is error, not the look of a photograph.
+Encoders run on one thread, so the same scene gives the same bytes on any number of cores. Psycho-visual tuning is off
+if a codec has it, because error is measured here, not appearance.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Jpeg2000(IntegerCodec):
     name, family, coder = "jpeg2000", "wavelet", "JPEG2K"
     domain = "dB as 16-bit integers over the scene's own range"
     capabilities = _capabilities(
-        # OpenJPEG's files lie 0.02 to 0.09 dB apart.
+        # Files of OpenJPEG lie 0.02 to 0.09 dB apart.
         "jpeg2000",
-        "PSNR in dB that the encoder aims at, relative to the range of the scene",
+        "target PSNR of the encoder in dB, relative to the range of the scene",
         12,
         100,
         16,
@@ -65,7 +65,7 @@ def jpegxl_distance(quality: float) -> float:
 
 
 class JpegXl(IntegerCodec):
-    """JPEG XL, VarDCT, 16 bit, effort 7. It tunes for the eye, which cannot be switched off."""
+    """JPEG XL, VarDCT, 16 bit, effort 7. Its psycho-visual tuning cannot be switched off."""
 
     name, family, coder = "jpegxl", "transform", "JPEGXL"
     domain = "dB as 16-bit integers over the scene's own range"
@@ -83,8 +83,8 @@ class Jpeg(IntegerCodec):
 
     name, family, coder, bits = "jpeg", "transform", "JPEG8", 8
     domain = "dB as 8-bit integers over the scene's own range"
-    capabilities = _capabilities("jpeg", "IJG quality; between whole numbers the dB of a code vary", 1, 100, 8)
-    #: Below it the quantization table is kept and the codes are spread less.
+    capabilities = _capabilities("jpeg", "IJG quality; between whole numbers the dB per code vary", 1, 100, 8)
+    #: Below it the quantization table is kept, and fewer codes are used.
     lowest_level = 1
 
     def setting(self, quality: float) -> tuple[float, float]:
@@ -106,13 +106,13 @@ class Jpeg(IntegerCodec):
 class Jpeg12(Jpeg):
     """JPEG (ISO/IEC 10918-1, extended sequential), 12 bit, optimized Huffman tables.
 
-    Entries of the quantization table saturate at 255 below IJG quality 25, so from there on down the table stays.
+    Entries of the quantization table saturate at 255 below IJG quality 25, so the table is kept from there on down.
     """
 
     name, bits, lowest_level = "jpeg12", 12, 25
     domain = "dB as 12-bit integers over the scene's own range"
     capabilities = _capabilities(
-        "jpeg12", "IJG quality; below 25 the table stays and the dB of a code grow", 0.1, 100, 12
+        "jpeg12", "IJG quality; below 25 the table is kept and the dB per code grow", 0.1, 100, 12
     )
 
     def available(self) -> Availability:
@@ -135,7 +135,7 @@ class WebP(IntegerCodec):
     def encode(self, codes: np.ndarray, level: float) -> bytes:
         height, width = codes.shape
         if max(height, width) > 16383:
-            raise ValueError(f"WebP ends at 16383 samples a side, the band has {height}×{width}")
+            raise ValueError(f"WebP takes up to 16383 samples a side, the band has {height}×{width}")
         color = np.ascontiguousarray(np.repeat(codes[..., None], 3, 2))
         return imagecodecs().webp_encode(color, level, lossless=False, method=6, numthreads=1)
 
@@ -186,8 +186,8 @@ class Avif(IntegerCodec):
 class DeepAvif(IntegerCodec):
     """AVIF (AV1 intra), 10 or 12 bit, monochrome, libaom through imagecodecs.
 
-    A two-dimensional array would be coded without loss at any level, so the plane goes in three times and the encoder
-    is told to keep luma only.
+    A two-dimensional array would be coded losslessly at any level, so the plane is passed three times, and the encoder
+    keeps luma only.
     """
 
     family, coder = "video", "AVIF"

@@ -17,15 +17,15 @@ from sarlab.peers.band_codec import GRIDS, IntegerCodec, unit_steps
 
 #: Six steps of the quantization parameter double the quantizer's step (HEVC and VVC alike).
 QP_PER_OCTAVE = 6
-#: Seconds after which an encoder or decoder that runs as a program is taken for hung.
+#: Seconds after which an encoder or decoder program is considered hung.
 PROGRAM_TIMEOUT = 600
 
 
 class Hevc(IntegerCodec):
     """HEVC intra, 12 bit, monochrome, x265 through pillow-heif, in the HEIF file it writes.
 
-    Tuned for PSNR, with psycho-visual rate-distortion off. One worker thread: the bitstream depends on how x265 shares
-    the picture among threads.
+    Tuned for PSNR, with psycho-visual rate-distortion off. One thread, because the bitstream depends on how x265
+    divides the picture among threads.
     """
 
     name, family, bits, package = "hevc12", "video", 12, "pillow_heif"
@@ -81,7 +81,7 @@ class Hevc(IntegerCodec):
 
 
 class Vvc(IntegerCodec):
-    """VVC intra, 10 bit, VVenC inside the ffmpeg program that imageio-ffmpeg carries; the bare bitstream.
+    """VVC intra, 10 bit, VVenC in the ffmpeg program of imageio-ffmpeg; the bare bitstream.
 
     Perceptual quantization is off. Chroma planes are constant and cost a few bytes.
     """
@@ -132,7 +132,7 @@ class Vvc(IntegerCodec):
 
 
 def _coded_shape(shape: tuple[int, int]) -> tuple[int, int]:
-    """Sides of the coded picture: multiples of the smallest coding unit, and no smaller than the encoder takes.
+    """Sides of the coded picture: multiples of the smallest coding unit, and not below the minimum of the encoder.
 
     The repeated edge costs next to nothing.
     """
@@ -147,13 +147,7 @@ def _program() -> str:
 
 
 def _ffmpeg(*arguments: str, data: bytes = b"") -> bytes:
-    """Standard output of ffmpeg.
-
-    Raises
-    ------
-    CodecError
-        It failed or hung; the message is its last line.
-    """
+    """Run ffmpeg, and return its standard output. Raises `CodecError` with its last message if it fails or hangs."""
     command = [_program(), "-hide_banner", "-loglevel", "error", *arguments]
     with tempfile.TemporaryFile() as complaints:
         try:

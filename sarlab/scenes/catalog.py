@@ -342,6 +342,12 @@ def load_scene(name: str, quantity: str = "auto") -> Scene:
     -------
     Scene
         In dB, except for a file, which keeps its quantity.
+
+    Examples
+    --------
+    >>> import sarlab
+    >>> sarlab.scene("ben-33UUP-37-88")
+    Scene('ben-33UUP-37-88', VV+VH, 360×240, db)
     """
     scenes = embedded.embedded_scenes()
     if name in scenes:

@@ -73,6 +73,14 @@ def read_scene(
     ------
     SceneError
         Missing file, not an image, wrong or undecidable quantity, no valid sample.
+
+    Examples
+    --------
+    >>> import sarlab
+    >>> from sarlab.scenes.writers import write_geotiff
+    >>> write_geotiff(sarlab.scene("ben-33UUP-37-88"), "pass.tif")
+    >>> sarlab.read("pass.tif", quantity="db")
+    Scene('ben-33UUP-37-88', VV+VH, 360×240, db)
     """
     with open_scene(path, quantity, allow_empty=allow_empty) as file:
         return file.read(window)

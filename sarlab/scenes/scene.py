@@ -85,6 +85,13 @@ class Scene:
         Whether a model of this run was trained on these pixels.
     credit : str
         Credit line to print with a picture of the scene.
+
+    Examples
+    --------
+    >>> import numpy as np, sarlab
+    >>> samples = np.zeros((1, 64, 128))
+    >>> sarlab.Scene(samples, quantity="db", bands=("VV",), name="flat")
+    Scene('flat', VV, 64×128, db)
     """
 
     data: np.ndarray

@@ -8,7 +8,7 @@ import torch
 
 from sarlab.errors import PlanError, ResultsError
 from sarlab.lab import experiment
-from sarlab.lab.identity import run_id
+from sarlab.lab.runs import run_id
 from sarlab.models.training import leading_weights
 from sarlab.scenes.catalog import load_split
 from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, TrainSpec

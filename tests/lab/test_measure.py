@@ -24,15 +24,6 @@ def test_values_of_32_bits_have_no_entropy():
     assert "latent_entropy" not in measure.latent_columns(whole, whole.quantize(y), y, None, pixels=64, native_bits=16)
 
 
-def test_without_a_range_coder_only_the_ideal_rate_is_known(four, monkeypatch):
-    quantizer, y = four
-    tables = measure.frequencies(quantizer, [y])
-    monkeypatch.setattr(measure.importlib.util, "find_spec", lambda name: None)
-    row = measure.latent_columns(quantizer, quantizer.quantize(y), y, tables, pixels=64, native_bits=16)
-    assert "coded_bytes" not in row
-    assert row["ideal_bpp"] > 0
-
-
 def test_values_outside_the_training_range_are_counted(four):
     quantizer, y = four
     tables = measure.frequencies(quantizer, [y])

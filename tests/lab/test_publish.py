@@ -116,7 +116,7 @@ def test_files_that_no_publication_wrote_are_neither_replaced_nor_removed(finish
 def test_a_publication_that_fails_leaves_the_book_as_it_was(finished, book, monkeypatch):
     plan, jobs = finished
     before = contents_of(book)
-    monkeypatch.setattr(publishing, "environment", lambda: 1 / 0)
+    monkeypatch.setattr(publishing.results, "environment", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         publish(plan, jobs, book)
     assert contents_of(book) == before

@@ -1,16 +1,134 @@
-"""Runs: locks that die with their holder, and the states of folders."""
+"""Runs: what their hash covers, whose weights they take, locks that die with their holder, and the states of folders."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from sarlab.errors import PlanError
 from sarlab.lab import runs
 from sarlab.lab.plans import build_plan
-from sarlab.lab.runs import jobs_of, state_of, status, statuses
+from sarlab.lab.runs import base_of, jobs_of, start_of, state_of, status, statuses, steps_of
+from sarlab.models.autoencoders import architectures
+from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec
+
+# --- identity ----------------------------------------------------------------------------------------------------------
+
+
+def test_path_of_the_scenes_does_not_count_but_their_content_does():
+    here, there = RunSpec(SceneSpec("a.tif", "db")), RunSpec(SceneSpec("b.tif", "auto"))
+    assert runs.run_hash(here, "d") == runs.run_hash(there, "d")
+    assert runs.run_hash(here, "d") != runs.run_hash(here, "e")
+
+
+def test_every_field_of_the_spec_and_the_version_count(monkeypatch):
+    spec = RunSpec()
+    hashes = {runs.run_hash(spec, "d"), runs.run_hash(replace(spec, seed=1), "d")}
+    changes = {
+        "model": {"architecture": "residual", "init": "klt", "spatial_reduction": 32, "latent_channels": 3, "width": 5},
+        "quantizer": {"bits": 16, "granularity": "tensor", "training": "ste"},
+        "train": {"steps": 1, "threads": 2, "learning_rate": 0.5, "loss": "other"},
+    }
+    for part, fields in changes.items():
+        for name, value in fields.items():
+            changed = replace(spec, **{part: replace(getattr(spec, part), **{name: value})})
+            hashes.add(runs.run_hash(changed, "d"))
+    monkeypatch.setattr(runs, "EXPERIMENT_VERSION", runs.EXPERIMENT_VERSION + 1)
+    hashes.add(runs.run_hash(spec, "d"))
+    assert len(hashes) == 3 + sum(map(len, changes.values()))
+
+
+def test_a_users_architecture_counts_by_its_source(tmp_path, monkeypatch):
+    digests = []
+    for step, body in enumerate(("x = 1", "x = 2", "x = 2")):
+        name = f"users_network_{step}"
+        (tmp_path / f"{name}.py").write_text(f"class Net:\n    {body}\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        module = __import__(name)
+        monkeypatch.setitem(architectures._items, name, module.Net)
+        digests.append(runs._plugin_digest(name))
+    assert digests[0] != digests[1]
+    assert digests[1] == digests[2]
+    assert runs._plugin_digest("plain") == ""
+
+
+def test_runs_of_one_label_are_told_apart_by_the_fields_that_differ():
+    spec = RunSpec()
+    slow = replace(spec, train=replace(spec.train, learning_rate=1e-4))
+    short = replace(slow, train=replace(slow.train, steps=10))
+    other = replace(spec, seed=1)
+    assert runs.distinctions([spec, slow, short, other]) == [
+        "steps=300 learning_rate=0.001",
+        "steps=300 learning_rate=0.0001",
+        "steps=10 learning_rate=0.0001",
+        "",
+    ]
+
+
+# --- shared trainings --------------------------------------------------------------------------------------------------
+
+SPEC = RunSpec(model=ModelSpec("plain", 16, 8, "klt"), train=TrainSpec(steps=8))
+EIGHT = QuantizerSpec("affine", 8)
+
+
+def of(curve, channels, **changes):
+    train = replace(SPEC.train, curve=curve, first_channels=16)
+    return replace(SPEC, model=replace(SPEC.model, latent_channels=channels), train=train, **changes)
+
+
+@pytest.mark.parametrize(
+    ("spec", "base", "start", "steps"),
+    [
+        (SPEC, None, None, 8),
+        (replace(SPEC, quantizer=EIGHT), SPEC, None, 8),
+        (replace(SPEC, quantizer=replace(EIGHT, training="noise")), None, None, 8),
+        (of("nested", 16), None, None, 8),
+        (of("nested", 4), of("nested", 16), None, 8),
+        (of("nested", 4, quantizer=EIGHT), of("nested", 4), None, 8),
+        (of("progressive", 16), None, None, 8),
+        (of("progressive", 4), None, of("progressive", 8), 2),
+        (of("progressive", 4, quantizer=EIGHT), of("progressive", 4), of("progressive", 8), 2),
+        (replace(of("nested", 4), model=ModelSpec("klt", 16, 4, "klt")), None, None, 0),
+        (replace(SPEC, model=ModelSpec("klt", 16, 8, "klt"), quantizer=EIGHT), None, None, 0),
+    ],
+)
+def test_lineage_of_every_kind_of_run(spec, base, start, steps):
+    assert (base_of(spec), start_of(spec), steps_of(spec)) == (base, start, steps)
+
+
+def test_plans_offer_it_and_ids_show_it():
+    plan = build_plan(
+        "mine",
+        {
+            "train": {"curve": "nested", "first_channels": 64},
+            "experiment": [{"latent": [{"spatial_reduction": 16, "latent_channels": c} for c in (64, 8)]}],
+        },
+    )
+    assert [run.label for run in plan.runs] == ["plain-r16-c64-n64-f32-s0", "plain-r16-c8-n64-f32-s0"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train": {"curve": "nested"}},
+        {"train": {"first_channels": 64}},
+        {"train": {"curve": "both", "first_channels": 64}},
+        {"train": {"curve": "nested", "first_channels": 48}, "model": {"latent_channels": 32}},
+        {"train": {"curve": "progressive", "first_channels": 48}, "model": {"latent_channels": 16}},
+        {"train": {"curve": "nested", "first_channels": 8}, "model": {"latent_channels": 16}},
+        {"train": {"curve": "nested", "first_channels": 16}, "quantizer": {"scheme": "affine", "bits": 4, "training": "ste"}},
+    ],
+)  # fmt: skip
+def test_impossible_curves_are_refused(changes):
+    with pytest.raises(PlanError):
+        RunSpec.from_dict(changes)
+
+
+# --- locks and states --------------------------------------------------------------------------------------------------
 
 HOLDER = """
 import pathlib, sys, time

@@ -1,18 +1,20 @@
-"""Networks: shapes, sizes, starting points, seeds, and a user's own architecture."""
+"""Networks: shapes, sizes, starting points, seeds, a user's own architecture, and files that are not trusted."""
 
 import sys
 import textwrap
 from importlib.metadata import EntryPoint
+from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from sarlab.errors import ModelError
-from sarlab.models.autoencoders import Autoencoder, architectures, build_model, construct
+from sarlab.models.autoencoders import Autoencoder, architectures, build_model, construct, load_model, save_model
 from sarlab.models.data import TrainingData
+from sarlab.models.storage import read_tensors, write_tensors
 from sarlab.specs import ModelSpec, TrainSpec
 
 NETWORKS = ("plain", "residual", "attention")
@@ -67,28 +69,13 @@ def test_a_klt_start_can_be_left_in_both_directions(architecture, data):
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.sampled_from(NETWORKS))
+@example(17, 1000, "attention")
+@example(1, 1, "attention")
 @settings(max_examples=25, deadline=None)
 def test_any_size_comes_back_in_its_size(height, width, architecture):
     model = construct(ModelSpec(architecture, 16, 4, "klt", width=4), seed=0).eval()
     with torch.no_grad():
         assert model(torch.rand(1, 1, height, width, generator=seeded())).x_hat.shape == (1, 1, height, width)
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (17, 1000)])
-@pytest.mark.parametrize("init", ["scratch", "klt"])
-def test_tiny_and_long_scenes(shape, init):
-    model = construct(ModelSpec("attention", 32, 4, init, width=4), seed=0).eval()
-    with torch.no_grad():
-        out = model(torch.rand(1, 1, *shape, generator=seeded()))
-    assert out.x_hat.shape[-2:] == shape
-    assert torch.isfinite(out.x_hat).all()
-
-
-def test_padding_does_not_reach_scenes_that_need_none(data):
-    model = build_model(ModelSpec("residual", 8, 4, "klt", width=8), seed=0, klt=data.fit_klt).eval()
-    x = torch.rand(1, 1, 24, 32, generator=seeded())
-    y = model.analysis(x)
-    torch.testing.assert_close(model.synthesis(y), model.synthesis(y, (24, 32)), rtol=0, atol=0)
 
 
 def test_a_hook_stands_between_analysis_and_synthesis():
@@ -205,3 +192,73 @@ def test_an_entry_point_brings_an_architecture(tmp_path, monkeypatch):
     finally:
         architectures._items.pop("test-entry", None)
         sys.modules.pop("own_network", None)
+
+
+SAVED = ModelSpec("attention", 8, 4, "klt", width=4, options=(("stem", "fold"),))
+
+
+@pytest.fixture
+def path(tmp_path):
+    model = construct(SAVED, 3)
+    save_model(
+        tmp_path / "w.safetensors",
+        model,
+        normalizers={"VV": SimpleNamespace(low=-25.0, high=3.0), "VH": (-31.0, -3.5)},
+        provenance={"run": "attention-r8", "psnr": float("nan")},
+    )
+    return tmp_path / "w.safetensors"
+
+
+def rewrite(path, change) -> None:
+    """Change the JSON entry of a file."""
+    tensors, values = read_tensors(path)
+    change(values)
+    write_tensors(path, tensors, values)
+
+
+def test_what_goes_in_comes_out(path):
+    loaded = load_model(path)
+    assert loaded.model.spec == SAVED
+    assert loaded.normalizers == {"VV": (-25.0, 3.0), "VH": (-31.0, -3.5)}
+    assert loaded.provenance == {"run": "attention-r8", "psnr": None}
+    x = torch.rand(1, 1, 20, 30, generator=torch.Generator().manual_seed(0))
+    model = construct(SAVED, 3).eval()
+    with torch.no_grad():
+        assert torch.equal(loaded.model(x).x_hat, model(x).x_hat)
+    assert not loaded.model.training
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v.update(format=99), "format 99"),
+        (lambda v: v.pop("model"), "cannot be read"),
+        (lambda v: v.update(model=[1]), "cannot be read"),
+        (lambda v: v.update(normalizers={"VV": 3}), "cannot be read"),
+        (lambda v: v.update(normalizers={"VV": [3, "high"]}), "cannot be read"),
+        (lambda v: v.update(provenance=7), "cannot be read"),
+        (lambda v: v["model"].update(color="red"), "unknown key 'color'"),
+        (lambda v: v["model"].update(latent_channels=-1), "latent_channels"),
+        (lambda v: v["model"].update(spatial_reduction=12), "power of two"),
+        (lambda v: v["model"].update(architecture="os.system"), "unknown architecture"),
+        (lambda v: v["model"].update(width=10**9), "too large"),
+        (lambda v: v["model"].update(width=4096, spatial_reduction=256), "too large"),
+        (lambda v: v["model"].update(depth=10**6), "too large"),
+        (lambda v: v["model"].update(width=5), "the model needs"),
+        (lambda v: v["model"].update(init="scratch"), "which the model does not have"),
+        (lambda v: v["model"].update(depth=2), "lacks"),
+        (lambda v: v["model"].update(options=[["stem", "x"]]), "stem"),
+    ],
+)
+def test_descriptions_are_not_trusted(path, change, message):
+    rewrite(path, change)
+    with pytest.raises(ModelError, match=message):
+        load_model(path)
+
+
+def test_weights_that_are_not_numbers_are_refused(path):
+    tensors, values = read_tensors(path)
+    next(iter(tensors.values())).flatten()[0] = float("nan")
+    write_tensors(path, tensors, values)
+    with pytest.raises(ModelError, match="NaN"):
+        load_model(path)

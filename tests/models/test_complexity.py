@@ -1,4 +1,4 @@
-"""Costs against counts by hand."""
+"""Costs against counts by hand; counted bytes against closed forms."""
 
 import dataclasses
 
@@ -6,9 +6,13 @@ import pytest
 import torch
 
 from sarlab.errors import ModelError
+from sarlab.models import complexity
 from sarlab.models.autoencoders import construct
-from sarlab.models.complexity import count_parameters, macs_per_pixel
-from sarlab.specs import ModelSpec
+from sarlab.models.complexity import LiveBytes, count_parameters, macs_per_pixel
+from sarlab.specs import ModelSpec, TrainSpec
+
+WIDE = ModelSpec("residual", 16, 16, "scratch", width=48, depth=1)
+SMALL = ModelSpec("plain", 16, 16, "klt", width=8, depth=0)
 
 
 def test_klt_takes_one_product_a_component_and_direction():
@@ -58,3 +62,56 @@ def test_counting_allocates_nothing_and_draws_nothing():
 def test_impossible_requests_are_refused():
     with pytest.raises(ModelError, match="part must be"):
         macs_per_pixel(ModelSpec("klt"), part="encoder")
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def test_live_bytes_come_and_go():
+    with torch.device("meta"), LiveBytes() as counted:
+        a = torch.zeros(1000)
+        view = a[10:]
+        b = a + 1
+        assert counted.live == 8000
+        del a
+        assert counted.live == 8000, "a view keeps its storage"
+        del view, b
+        assert counted.live == 0
+        assert counted.peak == 8000
+
+
+def test_a_training_of_one_convolution_is_its_closed_form():
+    """What a step must hold at least: weights, gradients, two moments, average and best, saved activations."""
+    spec, train = SMALL, TrainSpec(batch_size=4, patch_size=64)
+    parameters = 4 * count_parameters(construct(spec, 0))
+    lower = 6 * parameters + 4 * 4 * 64 * 64
+    found = complexity.training_bytes(spec, train)
+    assert lower < found < 20 * lower
+
+
+@pytest.mark.parametrize("spec", [WIDE, SMALL, ModelSpec("attention", 16, 8, "klt", width=8, depth=1)])
+def test_training_grows_by_the_same_with_each_patch(spec):
+    def of(count, side=96):
+        return complexity.training_bytes(spec, TrainSpec(batch_size=count, patch_size=side))
+
+    assert of(256) - of(192) == pytest.approx(of(192) - of(128), rel=0.01)
+    if spec.architecture != "attention":  # whose windows are cut to a patch that is smaller
+        assert of(8, 192) == pytest.approx(of(32, 96), rel=0.05)
+
+
+def test_inference_holds_no_activations_of_a_backward_pass():
+    whole = complexity.training_bytes(WIDE, TrainSpec(batch_size=4, patch_size=256))
+    alone = complexity.inference_bytes(WIDE, 512, 512)
+    assert 4 * count_parameters(construct(WIDE, 0)) < alone < whole
+    assert complexity.inference_bytes(WIDE, 1024, 1024) > 3 * alone
+
+
+def test_the_largest_batch_fits_and_one_more_does_not():
+    train, budget = TrainSpec(patch_size=96), 300e6
+    best = complexity.largest_batch(WIDE, train, budget, bytes_a_pixel=40)
+
+    def needed(count):
+        return complexity.training_bytes(WIDE, TrainSpec(batch_size=count, patch_size=96)) + 40 * count * 96**2
+
+    assert needed(best) <= budget < needed(best + 1)
+    assert complexity.largest_batch(WIDE, train, 1e6) == 0

@@ -1,4 +1,4 @@
-"""Training: better than its start, the same bits after an interruption, blind to nodata, honest about failures."""
+"""Training: better than its start, the same bits after an interruption, blind to nodata; nested latents."""
 
 import itertools
 import json
@@ -11,12 +11,20 @@ import pytest
 import torch
 from torch import nn
 
-from sarlab.errors import TrainingError
+from sarlab.errors import ModelError, TrainingError
 from sarlab.models import training
 from sarlab.models.autoencoders import Autoencoder, build_model
 from sarlab.models.data import TrainingData
 from sarlab.models.storage import History
-from sarlab.models.training import Reconstruction, exchanged, schedule, train
+from sarlab.models.training import (
+    NestedChannels,
+    Reconstruction,
+    exchanged,
+    leading_weights,
+    nested_counts,
+    schedule,
+    train,
+)
 from sarlab.specs import ModelSpec, TrainSpec
 
 SPEC = TrainSpec(steps=24, batch_size=4, patch_size=32, warmup_steps=4, validate_every=8)
@@ -171,17 +179,6 @@ def test_a_checkpoint_of_another_training_is_refused(data, tmp_path):
         train(model, data, replace(SPEC, steps=2), seed=3, checkpoint=path)
 
 
-def test_the_checkpoint_is_tensors_and_json(data, tmp_path):
-    from safetensors import safe_open
-
-    path = tmp_path / "deep" / "checkpoint.safetensors"
-    train(build_model(MODEL, seed=0, klt=data.fit_klt), data, replace(SPEC, steps=2), seed=3, checkpoint=path)
-    with safe_open(path, framework="pt") as file:
-        values = json.loads(file.metadata()["sarlab"])
-    assert History.from_dict(values["history"]).stopped == "finished"
-    assert [p.name for p in path.parent.iterdir()] == ["checkpoint.safetensors"]
-
-
 class Offset(Autoencoder):
     """A network whose output does not depend on its input, so that only the loss sees the data."""
 
@@ -211,20 +208,9 @@ def test_nodata_never_enters_the_loss():
     assert courses[0][1] > 0.01
 
 
-def test_scenes_with_holes_are_learned_from(data):
-    damaged = [stripes(s) for s in range(6)]
-    for image in damaged:
-        image[:, 30:36] = np.nan
-    holed = TrainingData.from_arrays(damaged, [damaged[0]])
-    model = build_model(MODEL, seed=0, training=holed)
-    history = train(model, holed, SPEC, seed=0)
-    assert np.isfinite(history.losses).all()
-    assert history.validations[-1].loss < history.validations[0].loss
-
-
 def test_without_validation_the_last_average_is_kept(data):
     alone = TrainingData(data.training)
-    model = build_model(MODEL, seed=0, training=alone)
+    model = build_model(MODEL, seed=0, klt=alone.fit_klt)
     history = train(model, alone, SPEC, seed=0)
     assert history.best_step == SPEC.steps
     assert all(np.isnan(v.loss) for v in history.validations)
@@ -241,20 +227,8 @@ def test_divergence_is_reported_and_the_best_is_kept(data, tmp_path):
     assert same(start, weights(model))
 
 
-class Constant(Autoencoder):
-    """What a collapsed network does."""
-
-    def __init__(self, spec: ModelSpec):
-        super().__init__(spec)
-        self.g_a = nn.Conv2d(1, spec.latent_channels, spec.spatial_reduction, spec.spatial_reduction)
-        self.level = nn.Parameter(torch.zeros(()))
-
-    def synthesis(self, y_hat, size=None):
-        return self.level + 0 * y_hat.mean() + torch.zeros(len(y_hat), 1, *size)
-
-
 def test_collapse_is_detected(data):
-    history = train(Constant(ModelSpec("plain", 8, 4)), data, SPEC, seed=0)
+    history = train(Offset(ModelSpec("plain", 8, 4)), data, SPEC, seed=0)
     assert history.collapsed
     assert [v.spread for v in history.validations] == pytest.approx([0.0] * 4, abs=1e-6)
 
@@ -350,3 +324,75 @@ def test_a_gpu_learns_the_same(data, precision, tmp_path):
     theirs = train(gpu, data, spec, seed=0, device="cuda", checkpoint=tmp_path / "c.safetensors")
     assert theirs.validations[-1].psnr_db == pytest.approx(ours.validations[-1].psnr_db, abs=0.1)
     assert next(gpu.parameters()).is_cuda
+
+
+# --- nested latents ---------------------------------------------------------------------------------------------------
+
+
+def test_six_ratios_each_twice_the_one_before():
+    assert nested_counts(64) == (64, 32, 16, 8, 4, 2)
+    assert nested_counts(4) == (4, 2, 1)
+
+
+def test_each_patch_keeps_leading_channels_only():
+    hook = NestedChannels(16, seed=0).train()
+    kept = (hook(torch.ones(4000, 16, 2, 2)) != 0).all(dim=(2, 3))
+    lengths = kept.sum(dim=1)
+    assert torch.equal(kept, torch.arange(16) < lengths[:, None]), "no gap before the tail"
+    shares = torch.stack([(lengths == count).double().mean() for count in hook.counts])
+    expected = torch.tensor(hook.counts).double()
+    assert torch.allclose(shares, expected / expected.sum(), atol=0.03)
+
+
+def test_evaluation_looks_at_every_count_and_repeats():
+    hook = NestedChannels(8, seed=0).eval()
+    shown = hook(torch.ones(2, 8, 3, 12))
+    lengths = shown[0, :, 0].sum(dim=0)
+    assert lengths.tolist() == [8, 8, 8, 4, 4, 4, 2, 2, 2, 1, 1, 1]
+    assert torch.equal(shown, hook(torch.ones(2, 8, 3, 12)))
+    assert hook(torch.ones(1, 8, 1, 1)).sum() == 8
+
+
+def test_draws_follow_the_seed_and_spread_over_every_batch():
+    y = torch.ones(4, 16, 1, 1)
+
+    def drawn(seed):
+        hook = NestedChannels(16, seed=seed).train()
+        return torch.stack([hook(y).sum(dim=(1, 2, 3)) for _ in range(50)])
+
+    one, same, other = (drawn(seed) for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    # Half of the patches keep all channels: two of any four, never none.
+    assert ((one == 16).sum(dim=1).float() - 2).abs().max() <= 1
+
+
+@pytest.mark.parametrize(("architecture", "init"), [("plain", "scratch"), ("residual", "klt"), ("attention", "klt"), ("klt", "klt")])  # fmt: skip
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_slice_computes_what_zeros_compute(architecture, init, channels, data):
+    spec = ModelSpec(architecture, 16, 8, init, width=8, depth=1)
+    whole = build_model(spec, seed=0, klt=data.fit_klt).eval()
+    part = build_model(replace(spec, latent_channels=channels), seed=1, klt=data.fit_klt).eval()
+    for tensor in whole.parameters():  # the last layers of a KLT start are zero, which would prove nothing
+        tensor.data.add_(0.02 * torch.randn(tensor.shape, generator=torch.Generator().manual_seed(tensor.numel())))
+    part.load_state_dict(leading_weights(whole.state_dict(), part))
+    x = torch.rand(2, 1, 40, 64, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        y = whole.analysis(x)
+        assert torch.allclose(part.analysis(x), y[:, :channels], atol=1e-5)
+        y[:, channels:] = 0
+        assert torch.allclose(part.synthesis(y[:, :channels], (40, 64)), whole.synthesis(y, (40, 64)), atol=1e-5)
+
+
+def test_other_networks_lend_nothing(data):
+    spec = ModelSpec("plain", 16, 8, "klt", width=8, depth=0)
+    whole = build_model(spec, seed=0, klt=data.fit_klt)
+    for other in (
+        replace(spec, latent_channels=16),
+        replace(spec, width=16),
+        replace(spec, depth=1),
+    ):
+        with pytest.raises(ModelError):
+            leading_weights(whole.state_dict(), build_model(other, seed=0, klt=data.fit_klt))
+    with pytest.raises(ModelError, match="16 channels"):
+        NestedChannels(16, seed=0)(torch.ones(1, 8, 2, 2))

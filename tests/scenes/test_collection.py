@@ -65,13 +65,8 @@ def test_a_collection_of_your_own_is_a_source(mine):
 
 def test_missing_files_are_listed_and_left_out_on_request(mine):
     assert find_collection(str(mine)).missing == []
-    other = THREE.replace('name = "C"', 'name = "D"').replace('"c"', '"d"').replace('"3"', '"4"').replace("c1", "d1")
-    mine.write_text(
-        THREE
-        + other.partition('name = "D"')[0].rpartition("[[place]]")[1]
-        + '\nname = "D"'
-        + other.partition('name = "D"')[2]
-    )
+    fourth = THREE[THREE.rindex("[[place]]") :].replace('"C"', '"D"').replace('"c"', '"d"').replace('"3"', '"4"')
+    mine.write_text(THREE + fourth.replace("c1", "d1"))
     with pytest.raises(SceneError, match=r"1 of 6 files are missing in .*: d1.npy; .*allow_missing"):
         load_split(SceneSpec(str(mine)))
     split = load_split(SceneSpec(str(mine), allow_missing=True))

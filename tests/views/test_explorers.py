@@ -100,7 +100,7 @@ def test_two_codecs_meet_at_one_rate(subject):
     from sarlab.views.explorers.side_by_side import RATES, SideBySideExplorer
 
     explorer = SideBySideExplorer(subject=subject)
-    explorer.controls["left"].value = "klt"
+    explorer.controls["left"].value = "klt8"
     explorer.controls["bpp"].value = RATES[-1]
     for side in ("left", "right"):
         explorer.cache(side).wait(120)

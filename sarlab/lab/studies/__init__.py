@@ -6,38 +6,36 @@ point group ``sarlab.studies``::
     @study("limits", version=1)
     def limits(context: Context) -> pd.DataFrame: ...
 
-A plan names its studies (``studies = ["codecs", "limits"]``); `study_jobs` computes and keeps their tables.
+A plan names its studies (``studies = ["codecs", "limits"]``). A `StudyJob` computes a table and keeps it::
+
+    runs/studies/<name>-<hash>.csv   the table
+    runs/studies/<name>-<hash>.json  what it was computed with (written last)
+
+The hash covers the scenes and the version of the study.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+import pandas as pd
+
+from sarlab.codec.workers import Workers
 from sarlab.errors import PlanError
+from sarlab.files import write_json
+from sarlab.lab.results import environment, now, read_record, read_table, write_table
 from sarlab.registry import Registry
+from sarlab.scenes.catalog import load_split
 from sarlab.scenes.splits import Split
-from sarlab.specs import SceneSpec
-
-if TYPE_CHECKING:
-    import pandas as pd
+from sarlab.specs import SceneSpec, content_hash
 
 
 @dataclass(frozen=True)
 class Context:
-    """Input of a study.
-
-    Parameters
-    ----------
-    scenes : SceneSpec
-    split : Split
-    workers : int
-        Processes it may use.
-    folder : Path
-        For journals of long studies, so that they resume.
-    """
+    """Input of a study: scenes, processes it may use, and a folder for journals of long studies, so that they resume."""
 
     scenes: SceneSpec
     split: Split
@@ -45,20 +43,12 @@ class Context:
     folder: Path
 
 
-Compute = Callable[[Context], "pd.DataFrame"]
+Compute = Callable[[Context], pd.DataFrame]
 
 
 @dataclass(frozen=True)
 class Study:
-    """A registered study.
-
-    Parameters
-    ----------
-    compute : callable
-        `Context` → DataFrame.
-    version : int
-        Part of the identity of the table; raise it when a change of the code changes the table.
-    """
+    """A registered study; `version` is raised when a change of the code changes the table."""
 
     compute: Compute
     version: int
@@ -76,3 +66,59 @@ def study(name: str, *, version: int) -> Callable[[Compute], Compute]:
         return compute
 
     return decorate
+
+
+def find_study(name: str) -> Study:
+    """Study by name, of this package or of an entry point."""
+    # Each module registers its own. They need torch, which the command line does without until a study is named.
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    return studies[name]
+
+
+@dataclass(frozen=True)
+class StudyJob:
+    """A study of a plan, with the files of its table."""
+
+    name: str
+    scenes: SceneSpec
+    hash: str
+    root: Path
+
+    @property
+    def table_path(self) -> Path:
+        """CSV file of the table; a JSON file with its name marks it as complete."""
+        return self.root / f"{self.name}-{self.hash[:6]}.csv"
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Manifest; empty if the study is not complete."""
+        found, path = read_record(self.table_path.with_suffix(".json")), self.table_path
+        complete = path.is_file() and found.get("bytes") == path.stat().st_size and found.get("hash") == self.hash
+        return found if complete else {}
+
+    def table(self) -> pd.DataFrame:
+        """The finished table."""
+        return read_table(self.table_path)
+
+    def run(self, workers: int) -> None:
+        """Compute the table and keep it."""
+        started = now()
+        context = Context(self.scenes, load_split(self.scenes), workers, self.root)
+        write_table(find_study(self.name).compute(context), self.table_path)
+        record = {"name": self.name, "hash": self.hash, "bytes": self.table_path.stat().st_size, "started": started}
+        write_json(self.table_path.with_suffix(".json"), {**record, "finished": now(), **environment()})
+
+
+def study_jobs(names: Sequence[str], scenes: SceneSpec, runs: Path) -> list[StudyJob]:
+    """Jobs of the named studies on `scenes`, kept below ``runs/studies``; unknown names are a `PlanError`."""
+    if not names:
+        return []
+    digest, root = load_split(scenes).digest, runs.resolve() / "studies"
+    return [StudyJob(name, scenes, content_hash(name, digest, find_study(name).version), root) for name in names]
+
+
+def alone(work: Callable[[Any], Any], job: Any) -> Any:
+    """Result of `work` in a process of its own, whose peak memory is that of this job."""
+    with Workers(2) as pool:
+        return next(iter(pool.map(work, [job])))

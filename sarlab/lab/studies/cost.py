@@ -4,18 +4,15 @@ Each sweep changes one thing and keeps the others. Times are the least of some r
 other things too every disturbance only adds.
 """
 
-from __future__ import annotations
-
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
 from sarlab.lab.machine import device_name, pick_device
+from sarlab.lab.measure import seconds_of
 from sarlab.lab.studies import Context, study
 from sarlab.models.autoencoders import build_model
 from sarlab.models.complexity import count_parameters, macs_per_pixel
@@ -41,24 +38,18 @@ def cost(context: Context) -> pd.DataFrame:
     device = pick_device("auto")
     data = TrainingData(TrainingData.from_split(context.split).training)
     with cpu_threads(1):
-        rows = [{**row, "device": device_name(device), "threads": 1} for row in measurements(data, device)]
-    return pd.DataFrame(rows)
+        return pd.DataFrame(list(measurements(data, device))).assign(device=device_name(device), threads=1)
 
 
 def measurements(data: TrainingData, device: torch.device) -> Iterator[dict[str, Any]]:
     """Rows of all sweeps."""
-    for architecture in ARCHITECTURES:
-        kept = replace(MODEL, architecture=architecture)
+    for kept in (replace(MODEL, architecture=architecture) for architecture in ARCHITECTURES):
         for side in SIDES:
             yield {"sweep": "pixels", "value": side * side, **coding(kept, side, data, device)}
-        for channels in CHANNELS:
-            spec = replace(kept, latent_channels=channels)
-            row = coding(spec, SIDES[1], data, device) | step(spec, data, device)
-            yield {"sweep": "ratio", "value": spec.dimension_ratio, **row}
-        for width in WIDTHS:
-            spec = replace(kept, width=width)
-            row = coding(spec, SIDES[1], data, device) | step(spec, data, device)
-            yield {"sweep": "width", "value": width, **row}
+        shapes = [("ratio", replace(kept, latent_channels=channels)) for channels in CHANNELS]
+        for sweep, spec in shapes + [("width", replace(kept, width=width)) for width in WIDTHS]:
+            value = spec.dimension_ratio if sweep == "ratio" else spec.width
+            yield {"sweep": sweep, "value": value, **coding(spec, SIDES[1], data, device), **step(spec, data, device)}
 
 
 @torch.no_grad()
@@ -68,17 +59,11 @@ def coding(spec: ModelSpec, side: int, data: TrainingData, device: torch.device)
     x = torch.rand((1, 1, side, side), generator=torch.Generator().manual_seed(0)).to(device)
     y = model.analysis(x)
     return {
-        "architecture": spec.architecture,
-        "init": spec.init,
-        "width": spec.width,
-        "latent_channels": spec.latent_channels,
-        "dimension_ratio": spec.dimension_ratio,
-        "pixels": side * side,
-        "parameters": count_parameters(model),
-        "macs_per_pixel": macs_per_pixel(spec),
-        "encode_s": least(lambda: model.analysis(x), device),
+        "architecture": spec.architecture, "init": spec.init, "width": spec.width, "latent_channels": spec.latent_channels,
+        "dimension_ratio": spec.dimension_ratio, "pixels": side * side, "parameters": count_parameters(model),
+        "macs_per_pixel": macs_per_pixel(spec), "encode_s": least(lambda: model.analysis(x), device),
         "decode_s": least(lambda: model.synthesis(y, size=(side, side)), device),
-    }
+    }  # fmt: skip
 
 
 def step(spec: ModelSpec, data: TrainingData, device: torch.device) -> dict[str, float]:
@@ -91,13 +76,7 @@ def step(spec: ModelSpec, data: TrainingData, device: torch.device) -> dict[str,
 
 def least(call: Callable[[], Any], device: torch.device) -> float:
     """Least seconds of some calls, after one that warms up."""
-    seconds = []
-    for turn in range(REPEATS + 1):
-        start = time.perf_counter()
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - start)
-        if turn and seconds[-1] > LONG_SECONDS:
-            break
-    return float(np.min(seconds[1:]))
+    seconds = [seconds_of(call, device)]
+    while len(seconds) <= REPEATS and (len(seconds) == 1 or seconds[-1] <= LONG_SECONDS):
+        seconds.append(seconds_of(call, device))
+    return min(seconds[1:])

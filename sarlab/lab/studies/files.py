@@ -10,8 +10,6 @@ size      the side of a whole product, from file to file in a process of its own
 ========  ===============================================================================================
 """
 
-from __future__ import annotations
-
 import io
 import tempfile
 import time
@@ -29,9 +27,8 @@ from sarlab.codec.encode import Encoder
 from sarlab.codec.goals import Goal
 from sarlab.codec.model_store import model_path
 from sarlab.codec.pieces import MemorySource
-from sarlab.codec.workers import Workers
 from sarlab.lab.machine import device_name, process_peak_mb
-from sarlab.lab.studies import Context, study
+from sarlab.lab.studies import Context, alone, study
 from sarlab.models.training import cpu_threads
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.simulate import SimulationSpec, simulate
@@ -54,16 +51,18 @@ T = TypeVar("T")
 def files(context: Context) -> pd.DataFrame:
     """All sweeps."""
     product = simulated(SIDE)
+    images = {"test scene": context.split.test[0], "simulated product": product}
     rows: list[dict[str, Any]] = []
     with cpu_threads(1):
         for codec in CODECS:
-            for name, scene in (("test scene", context.split.test[0]), ("simulated product", product)):
+            for name, scene in images.items():
                 rows += [{"sweep": "quality", "image": name, **coded(scene, codec, quality)} for quality in QUALITIES]
             rows += [{"sweep": "tile", "image": "simulated product", **tiled(product, codec, tile)} for tile in TILES]
     for side in SIDES:
         with tempfile.TemporaryDirectory(prefix="sarlab-") as folder:
-            alone(write_image, (str(Path(folder) / "in.tif"), side))
-            rows += [alone(whole, (str(Path(folder) / "in.tif"), codec)) for codec in CODECS]
+            path = str(Path(folder) / "in.tif")
+            alone(write_image, (path, side))
+            rows += [alone(whole, (path, codec)) for codec in CODECS]
     return pd.DataFrame(rows).assign(device=device_name(torch.device("cpu")), threads=1)
 
 
@@ -71,15 +70,9 @@ def simulated(side: int) -> Scene:
     """Amplitudes of simulated land; beyond `SIDE` the same land mirrored, with a level that varies by row."""
     scene, _ = simulate(SimulationSpec(SIDE, SIDE, LOOKS, CORRELATION, seed=3, quantity="amplitude"))
     if side <= SIDE:
-        return scene.window(0, 0, side, side) if side < SIDE else scene
-    band = scene.data[0]
-    block = np.block([[band, band[:, ::-1]], [band[::-1], band[::-1, ::-1]]])
-    repeats = -(-side // block.shape[0])
-    large = np.tile(block, (repeats, repeats))[:side, :side]
-    level = 1 + 0.2 * np.sin(np.arange(side) / 700)
-    return Scene(
-        data=(large * level[:, None]).astype(np.float32)[None], quantity="amplitude", bands=scene.bands, name="large"
-    )
+        return scene.window(0, 0, side, side)
+    large = np.pad(scene.data[0], (0, side - SIDE), "symmetric") * (1 + 0.2 * np.sin(np.arange(side) / 700))[:, None]
+    return Scene(large.astype(np.float32)[None], "amplitude", scene.bands, name="large")
 
 
 def timed(call: Callable[[], T]) -> tuple[T, float]:
@@ -89,17 +82,17 @@ def timed(call: Callable[[], T]) -> tuple[T, float]:
     return result, time.process_time() - start
 
 
+def encode(scene: Scene, codec: str, quality: float, tile: int) -> tuple[bytes, float]:
+    """File of a scene, and the estimate of its bytes."""
+    encoder, file = Encoder(MemorySource(scene), model_path(codec), tile=tile), io.BytesIO()
+    header = encoder.write(file, Goal("quality", quality))
+    return file.getvalue(), float(encoder.sample.bytes(header.quality))
+
+
 def coded(scene: Scene, codec: str, quality: float, tile: int = 512) -> dict[str, Any]:
     """Row of one file: bytes by part, and CPU seconds of both ways."""
-
-    def encode() -> tuple[bytes, float]:
-        encoder = Encoder(MemorySource(scene), model_path(codec), tile=tile)
-        file = io.BytesIO()
-        header = encoder.write(file, Goal("quality", quality))
-        return file.getvalue(), float(encoder.sample.bytes(header.quality))
-
-    encode()  # tables are built once in a process
-    (data, estimate), encode_s = timed(encode)
+    encode(scene, codec, quality, tile)  # tables are built once in a process
+    (data, estimate), encode_s = timed(lambda: encode(scene, codec, quality, tile))
     decoded, decode_s = timed(lambda: decompress(data))
     with StreamReader(data) as reader:
         header, lengths, index = reader.header, reader.lengths, reader.index_bytes
@@ -115,22 +108,18 @@ def coded(scene: Scene, codec: str, quality: float, tile: int = 512) -> dict[str
 
 def tiled(scene: Scene, codec: str, tile: int) -> dict[str, Any]:
     """Row of one tile size: that of `coded` with the error along borders of tiles and the cost of a region."""
-    file, first = io.BytesIO(), (SIDE - REGION) // 2
-    Encoder(MemorySource(scene), model_path(codec), tile=tile).write(file, Goal("quality", QUALITY))
-    data = file.getvalue()
-    window = (first, first, REGION, REGION)
-    part, region_s = timed(lambda: decompress(data, window=window))
-    whole_scene = decompress(data)
-    near = seams(SIDE, tile)
+    data, first = encode(scene, codec, QUALITY, tile)[0], (SIDE - REGION) // 2
+    part, region_s = timed(lambda: decompress(data, window=(first, first, REGION, REGION)))
+    decoded, near = decompress(data), seams(SIDE, tile)
+    region = decoded.data[0][first : first + REGION, first : first + REGION]
     with StreamReader(data) as reader:
         touched = range(first // tile, (first + REGION - 1) // tile + 1)
         tiles = [row * -(-SIDE // tile) + column for row in touched for column in touched]
         read = reader.header_bytes + sum(reader.lengths[index] for index in tiles)
     return {
-        **coded(scene, codec, QUALITY, tile),
-        "region_s": region_s, "region_bytes": read, "region_pixels": REGION**2,
-        "region_equal": bool(np.array_equal(part.data[0], whole_scene.data[0][first : first + REGION, first : first + REGION])),
-        "seam_rmse_db": error(scene, whole_scene, near), "inner_rmse_db": error(scene, whole_scene, ~near),
+        **coded(scene, codec, QUALITY, tile), "region_s": region_s, "region_bytes": read, "region_pixels": REGION**2,
+        "region_equal": bool(np.array_equal(part.data[0], region)),
+        "seam_rmse_db": error(scene, decoded, near), "inner_rmse_db": error(scene, decoded, ~near),
     }  # fmt: skip
 
 
@@ -152,14 +141,8 @@ def error(scene: Scene, decoded: Scene, where: np.ndarray | None = None) -> floa
     return float(np.sqrt(np.mean(gap[known] ** 2))) if known.any() else float("nan")
 
 
-def alone(work: Callable[[Any], T], job: Any) -> T:
-    """Result of `work` in a process of its own, whose peak memory is that of this job."""
-    with Workers(2) as pool:
-        return next(iter(pool.map(work, [job])))
-
-
 def write_image(job: tuple[str, int]) -> None:
-    """A product of that side as a GeoTIFF of 16 bits."""
+    """Write a product of that side as a GeoTIFF of 16 bits."""
     path, side = job
     scene = simulated(side)
     counts = np.rint(1500 * scene.data).clip(1, 65535).astype(np.float32)

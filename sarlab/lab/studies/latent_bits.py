@@ -5,8 +5,6 @@ float32, and the size of its file at a fixed length and range-coded. Ranges, all
 training scenes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,15 +12,17 @@ import pandas as pd
 import torch
 
 from sarlab.codec.workers import Workers
+from sarlab.lab.inputs import measurable
 from sarlab.lab.measure import frequencies, reconstruct
 from sarlab.lab.studies import Context, study
 from sarlab.metrics.fidelity import psnr
 from sarlab.metrics.rate import bits_per_pixel, measured_cr
-from sarlab.models.autoencoders import Autoencoder, build_model
+from sarlab.models.autoencoders import build_model
 from sarlab.models.data import TrainingData
-from sarlab.models.quantizers import Quantizer, build_quantizer
+from sarlab.models.quantizers import build_quantizer
 from sarlab.models.training import cpu_threads
-from sarlab.scenes.catalog import Split, load_split
+from sarlab.scenes.catalog import load_split
+from sarlab.scenes.radiometry import Normalizer
 from sarlab.specs import ModelSpec, QuantizerSpec, SceneSpec
 
 #: (spatial_reduction, latent_channels) of the ratios 4 to 128, as in the plans.
@@ -46,65 +46,44 @@ GRIDS: dict[tuple[str, str, str], tuple[int, ...]] = {
 @study("latent_bits", version=1)
 def latent_bits(context: Context) -> pd.DataFrame:
     """One row per ratio, quantizer, and band of each test scene."""
-    jobs = [(context.scenes, latent) for latent in LATENTS]
+    jobs = [(context.scenes, *latent) for latent in LATENTS]
     with Workers(max(1, min(context.workers, len(LATENTS)))) as pool:
         return pd.DataFrame([row for rows in pool.map(ratio_table, jobs) for row in rows])
 
 
-def ratio_table(job: tuple[SceneSpec, tuple[int, int]]) -> list[dict[str, Any]]:
-    """Rows of one ratio on one thread, in a process that loads the scenes itself."""
-    scenes, latent = job
+def ratio_table(job: tuple[SceneSpec, int, int]) -> list[dict[str, Any]]:
+    """Rows of one ratio (spatial reduction, channels) on one thread, in a process that loads the scenes itself."""
     with torch.no_grad(), cpu_threads(1):
-        return list(ratio_rows(load_split(scenes), *latent))
+        return list(ratio_rows(*job))
 
 
-def ratio_rows(split: Split, reduction: int, channels: int) -> Iterator[dict[str, Any]]:
-    """Rows of one ratio, given by spatial reduction and channels of the latent."""
-    data = TrainingData.from_split(split)
+def ratio_rows(scenes: SceneSpec, reduction: int, channels: int) -> Iterator[dict[str, Any]]:
+    """Rows of one ratio."""
+    split = load_split(scenes)
+    data, items = TrainingData.from_split(split), measurable(split, ["test"])
     spec = ModelSpec("klt", reduction, channels, "klt")
     model = build_model(spec, seed=0, klt=data.fit_klt).eval()
     latents = [model.analysis(raster.values[None, None]) for raster in data.training]
-    reference: dict[tuple[str, str], float] = {}
+    best: dict[int, float] = {}
     for wanted in specs():
         quantizer = build_quantizer(wanted, channels)
         quantizer.calibrate(latents, synthesis=model.synthesis)
-        about = {
-            "spatial_reduction": reduction, "latent_channels": channels, "dimension_ratio": spec.dimension_ratio,
-            "scheme": wanted.scheme, "bits": wanted.bits, "granularity": wanted.granularity,
-            "calibration": wanted.calibration, "quantizer": wanted.label,
-        }  # fmt: skip
-        for row in scene_rows(split, model, quantizer, latents):
-            key = row["scene"], row["band"]
-            reference.setdefault(key, row["psnr_db"])  # float32 comes first
-            yield {**about, **row, "loss_db": reference[key] - row["psnr_db"]}
-
-
-def specs() -> Iterator[QuantizerSpec]:
-    """Quantizers of the study, float32 first."""
-    for (scheme, granularity, calibration), widths in GRIDS.items():
-        for bits in widths:
-            yield QuantizerSpec(scheme, bits, granularity, calibration)
-
-
-def scene_rows(
-    split: Split, model: Autoencoder, quantizer: Quantizer, latents: list[torch.Tensor]
-) -> Iterator[dict[str, Any]]:
-    """Rate, PSNR and statistics of the latent for each band of the test scenes."""
-    tables = frequencies(quantizer, latents)
-    for scene in split.test:
-        if split.reason(scene.name):
-            continue
-        for name in scene.bands:
-            band, normalizer = scene.band(name), split.normalizers[name]
-            done = reconstruct(model, band, normalizer, quantizer, torch.device("cpu"), tables=tables)
-            pixels, clip = done.original_db.size, (normalizer.low, normalizer.high)
+        tables = frequencies(quantizer, latents)
+        for index, item in enumerate(items):
+            done = reconstruct(model, item.scene, Normalizer(*item.clip), quantizer, torch.device("cpu"), tables=tables)
+            pixels, size = done.original_db.size, done.payload_bytes
+            found = float(psnr(done.original_db, done.reconstruction_db, clip=item.clip))
             yield {
-                "scene": scene.name, "band": name, "acquisition": scene.acquisition, "simulated": scene.simulated,
-                "pixels": pixels, "native_bits": scene.native_bits, "clip_low": clip[0], "clip_high": clip[1],
-                "psnr_db": float(psnr(done.original_db, done.reconstruction_db, clip=clip)),
+                "spatial_reduction": reduction, "latent_channels": channels, "dimension_ratio": spec.dimension_ratio,
+                "scheme": wanted.scheme, "bits": wanted.bits, "granularity": wanted.granularity,
+                "calibration": wanted.calibration, "quantizer": wanted.label, **item.columns, "psnr_db": found,
+                "loss_db": best.setdefault(index, found) - found,  # float32 comes first
                 "values": done.latent.size, "latent_range": float(done.latent.max() - done.latent.min()),
-                "side_bytes": quantizer.side_bytes, "bytes": done.payload_bytes,
-                "bpp": bits_per_pixel(done.payload_bytes, pixels),
-                "measured_cr": measured_cr(done.payload_bytes, pixels, native_bits=scene.native_bits),
-                **done.columns,
+                "side_bytes": quantizer.side_bytes, "bytes": size, "bpp": bits_per_pixel(size, pixels),
+                "measured_cr": measured_cr(size, pixels, native_bits=item.scene.native_bits), **done.columns,
             }  # fmt: skip
+
+
+def specs() -> list[QuantizerSpec]:
+    """Quantizers of the study, float32 first."""
+    return [QuantizerSpec(scheme, bits, *how) for (scheme, *how), widths in GRIDS.items() for bits in widths]

@@ -11,26 +11,24 @@ One row per limit and PSNR. Curves have a rate; the floor has a PSNR only, and t
     bias_limit      bias in intensity of the best estimate in squared error of dB
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from sarlab.lab.inputs import Input, measurable
 from sarlab.lab.studies import Context, study
-from sarlab.metrics import Reference, Undefined, UndefinedMetric, bounds
+from sarlab.metrics import Undefined, UndefinedMetric, bounds
 from sarlab.metrics.speckle import scene_speckle
 from sarlab.metrics.spectra import autocorrelation_spectrum
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.simulate import catalog_names
-from sarlab.scenes.splits import Split
 from sarlab.specs import SceneSpec
 
 #: PSNR in dB at which the curves are given; every target of the study of codecs is among them.
-PSNR_DB = tuple(float(value) for value in range(14, 57))
+PSNR_DB = np.arange(14.0, 57.0)
 #: Name of the rows that pool all scenes of a split at one water level.
 POOLED = "pooled"
 
@@ -38,58 +36,17 @@ COLUMNS = [
     *("limit", "scene", "band", "split", "acquisition", "simulated", "looks", "correlation", "clip_low", "clip_high"),
     *("estimate", "psnr_db", "rmse_db", "bpp", "bias_db", "reason"),
 ]
-
-
-@dataclass(frozen=True, eq=False)
-class Band:
-    """One band of one scene.
-
-    Parameters
-    ----------
-    db : ndarray, shape (height, width)
-        NaN = nodata.
-    clip : (low, high)
-        In dB.
-    looks : float or None
-        Nominal.
-    clean_db : ndarray or None
-        The scene without speckle.
-    about : dict
-        Columns that describe the scene. ``correlation`` is that of the simulated speckle of neighbors, else NaN.
-    """
-
-    db: np.ndarray
-    clip: tuple[float, float]
-    looks: float | None
-    clean_db: np.ndarray | None
-    about: dict[str, Any]
-
-    def curve(
-        self, limit: str, psnr_db: np.ndarray, bpp: np.ndarray, *, estimate: bool = False
-    ) -> list[dict[str, Any]]:
-        """Rows of a curve, as far as its rate is above zero."""
-        width = self.clip[1] - self.clip[0]
-        return [
-            {
-                **self.about, "limit": limit, "estimate": estimate, "psnr_db": float(psnr), "reason": "",
-                "rmse_db": width * 10 ** (-float(psnr) / 20), "bpp": float(rate),
-            }
-            for psnr, rate in zip(psnr_db, bpp, strict=True)
-            if rate > 0
-        ]  # fmt: skip
-
-    def undefined(self, limit: str, reason: str, **columns: Any) -> dict[str, Any]:
-        """Row of a limit that cannot be computed."""
-        return {**self.about, "limit": limit, **columns, "reason": reason}
+Rows = list[dict[str, Any]]
 
 
 @study("limits", version=1)
 def limits(context: Context) -> pd.DataFrame:
     """Limits of every test and independent scene, and of each split and band pooled."""
-    bands = list(split_bands(context.split))
-    rows = [row for band in bands for row in band_rows(band)]
-    for key in dict.fromkeys((band.about["split"], band.about["band"]) for band in bands):
-        rows += pooled_rows([band for band in bands if (band.about["split"], band.about["band"]) == key])
+    items, groups = measurable(context.split), defaultdict(list)
+    for item in items:
+        groups[item.split, item.name].append(item)
+    rows = [row for item in items for row in band_rows(item)]
+    rows += [row for group in groups.values() if len(group) > 1 for row in pooled_rows(group)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -97,84 +54,80 @@ def limits(context: Context) -> pd.DataFrame:
 def simulated_limits(context: Context) -> pd.DataFrame:
     """Limits of the catalog's simulated test scenes, whatever the scenes of the plan: there the speckle is known."""
     splits = [load_split(SceneSpec(name)) for name, _, _ in catalog_names()]
-    rows = [row for split in splits for band in split_bands(split) for row in band_rows(band)]
+    rows = [row for split in splits for item in measurable(split) for row in band_rows(item)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def split_bands(split: Split) -> Iterator[Band]:
-    """Measurable bands of the test and independent scenes of a split."""
-    for role, scene in split.roles():
-        if role not in ("test", "independent") or split.reason(scene.name):
-            continue
-        clean = split.clean.get(scene.name)
-        for index, name in enumerate(scene.bands):
-            normalizer = split.normalizers.get(name)
-            if normalizer is None or not scene.valid[index].any():
-                continue
-            about = {
-                "scene": scene.name, "band": name, "split": role, "acquisition": scene.acquisition,
-                "simulated": scene.simulated, "looks": np.nan if scene.looks is None else scene.looks,
-                "correlation": float(scene.tags.get("correlation", "nan")) if scene.simulated else np.nan,
-                "clip_low": normalizer.low, "clip_high": normalizer.high,
-            }  # fmt: skip
-            clean_db = None if clean is None else clean.band(name).data[0]
-            yield Band(scene.data[index], (normalizer.low, normalizer.high), scene.looks, clean_db, about)
+def columns(item: Input) -> dict[str, Any]:
+    """Columns that describe a band; ``correlation`` is that of the simulated speckle of neighbors, else NaN."""
+    known = item.scene.tags.get("correlation", "nan") if item.scene.simulated else "nan"
+    return {**item.columns, "correlation": float(known), "estimate": False, "reason": ""}
 
 
-def band_rows(band: Band) -> list[dict[str, Any]]:
+def rmse_at(psnr_db: Any, clip: tuple[float, float]) -> Any:
+    """Root mean square error in dB of a PSNR."""
+    return (clip[1] - clip[0]) * 10 ** (-psnr_db / 20)
+
+
+def curve(about: dict[str, Any], limit: str, clip: tuple[float, float], psnr_db: np.ndarray, bpp: np.ndarray) -> Rows:
+    """Rows of a curve, as far as its rate is above zero."""
+    points = [(float(psnr), float(rate)) for psnr, rate in zip(psnr_db, bpp, strict=True) if rate > 0]
+    of_limit = {**about, "limit": limit}
+    return [{**of_limit, "psnr_db": psnr, "rmse_db": rmse_at(psnr, clip), "bpp": rate} for psnr, rate in points]
+
+
+def band_rows(item: Input) -> Rows:
     """All limits of one band; a limit that cannot be computed is one row with the reason."""
-    rows = [*water_filling(band, band.db), *speckle_rows(band)]
-    if band.looks is not None:
-        about = {**band.about, "estimate": False, "reason": ""}
-        floor = float(bounds.speckle_floor(band.looks, band.clip))
-        rmse = (band.clip[1] - band.clip[0]) * 10 ** (-floor / 20)
-        rows.append({**about, "limit": "speckle_floor", "psnr_db": floor, "rmse_db": rmse})
-        rows.append({**about, "limit": "bias_limit", "bias_db": float(bounds.bias_limit(band.looks))})
+    about, looks = columns(item), item.scene.looks
+    rows = [*water_filling(about, item.clip, item.db), *speckle_rows(item)]
+    if looks is not None:
+        floor = float(bounds.speckle_floor(looks, item.clip))
+        rows.append({**about, "limit": "speckle_floor", "psnr_db": floor, "rmse_db": rmse_at(floor, item.clip)})
+        rows.append({**about, "limit": "bias_limit", "bias_db": float(bounds.bias_limit(looks))})
     return rows
 
 
-def pooled_rows(bands: Sequence[Band]) -> list[dict[str, Any]]:
+def pooled_rows(items: Sequence[Input]) -> Rows:
     """Curves over all scenes of one split and band, at one water level."""
-    if len(bands) < 2:
-        return []
-    looks = {band.about["looks"] for band in bands}
-    about = {
-        **bands[0].about, "scene": POOLED, "acquisition": "; ".join(sorted({b.about["acquisition"] for b in bands})),
-        "looks": looks.pop() if len(looks) == 1 else np.nan,
-    }  # fmt: skip
-    return water_filling(replace(bands[0], about=about), [band.db for band in bands])
+    looks = {item.columns["looks"] for item in items}
+    acquisitions = "; ".join(sorted({item.scene.acquisition for item in items}))
+    about = {**columns(items[0]), "scene": POOLED, "acquisition": acquisitions}
+    about["looks"] = looks.pop() if len(looks) == 1 else np.nan
+    return water_filling(about, items[0].clip, [item.db for item in items])
 
 
-def water_filling(band: Band, db: np.ndarray | list[np.ndarray]) -> list[dict[str, Any]]:
+def water_filling(about: dict[str, Any], clip: tuple[float, float], db: np.ndarray | list[np.ndarray]) -> Rows:
     """Curves of reverse water-filling, ideal and with scalar quantizers."""
-    rows = []
+    rows: Rows = []
     for limit, scalar in (("rwf", False), ("scalar", True)):
         try:
-            curve = bounds.water_filling_curve(db, clip=band.clip, psnr_db=PSNR_DB, scalar=scalar)
-            rows += band.curve(limit, curve.psnr_db, curve.bpp)
+            found = bounds.water_filling_curve(db, clip=clip, psnr_db=tuple(PSNR_DB), scalar=scalar)
+            rows += curve(about, limit, clip, found.psnr_db, found.bpp)
         except UndefinedMetric as undefined:
-            rows.append(band.undefined(limit, str(undefined)))
+            rows.append({**about, "limit": limit, "estimate": np.nan, "reason": str(undefined)})
     return rows
 
 
-def speckle_rows(band: Band) -> list[dict[str, Any]]:
+def speckle_rows(item: Input) -> Rows:
     """Rates of the speckle alone: known in simulation, estimated on recorded scenes."""
-    psnr = np.asarray(PSNR_DB)
-    rmse = (band.clip[1] - band.clip[0]) * 10 ** (-psnr / 20)
-    if band.clean_db is not None and band.looks is not None:
-        curve = bounds.speckle_rate_estimate(band.db, band.clean_db, clip=band.clip, psnr_db=PSNR_DB)
-        rows = band.curve("speckle", curve.psnr_db, curve.bpp)
-        if band.about["correlation"] == 0:
-            sandwich = bounds.speckle_sandwich(rmse, band.looks)
-            rows += band.curve("shannon", psnr, sandwich.lower) + band.curve("gaussian", psnr, sandwich.upper)
+    about, clip, looks = columns(item), item.clip, item.scene.looks
+    rmse = rmse_at(PSNR_DB, clip)
+    if item.clean_db is not None and looks is not None:
+        found = bounds.speckle_rate_estimate(item.db, item.clean_db, clip=clip, psnr_db=tuple(PSNR_DB))
+        rows = curve(about, "speckle", clip, found.psnr_db, found.bpp)
+        if about["correlation"] == 0:
+            sandwich = bounds.speckle_sandwich(rmse, looks)
+            rows += curve(about, "shannon", clip, PSNR_DB, sandwich.lower)
+            rows += curve(about, "gaussian", clip, PSNR_DB, sandwich.upper)
         return rows
+    about["estimate"] = True
     try:
-        speckle = scene_speckle(Reference(band.db, clip=band.clip, looks=band.looks))
+        speckle = scene_speckle(item.reference)
+        if isinstance(speckle.looks, Undefined) or not np.isfinite(speckle.looks):
+            raise UndefinedMetric("the number of looks is unknown")
     except UndefinedMetric as undefined:
-        return [band.undefined("speckle", str(undefined), estimate=True)]
-    if isinstance(speckle.looks, Undefined) or not np.isfinite(speckle.looks):
-        return [band.undefined("speckle", "the number of looks is unknown", estimate=True)]
+        return [{**about, "limit": "speckle", "reason": str(undefined)}]
     # the measured correlation over homogeneous windows, with the variance that these looks have in dB
     spectrum = autocorrelation_spectrum(speckle.autocorrelation)
     spectrum *= float(bounds.speckle_std(speckle.looks)) ** 2 / spectrum.mean()
-    return band.curve("speckle", psnr, bounds.reverse_water_filling(spectrum, rmse**2), estimate=True)
+    return curve(about, "speckle", clip, PSNR_DB, bounds.reverse_water_filling(spectrum, rmse**2))

@@ -4,25 +4,19 @@ Two references are compared with the codecs: the recorded image itself, as if it
 of it, a despeckler that does not compress.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sarlab.errors import ResultsError
-from sarlab.lab.evaluate import evaluate
+from sarlab.lab.inputs import measurable
 from sarlab.lab.studies import Context, study
-from sarlab.metrics import Reference, score
+from sarlab.lab.studies.codecs import evaluated
+from sarlab.metrics import score
 from sarlab.metrics.columns import DB_PER_NEPER
 from sarlab.metrics.speckle import lee_filter
-from sarlab.peers import codecs
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.simulate import catalog_names
-from sarlab.scenes.splits import Split
 from sarlab.specs import SceneSpec
 
 CODECS = ("jpeg2000", "hevc12", "jpegls")
@@ -34,45 +28,24 @@ METRICS = (
     *("epi_roa", "epi_roa_floor", "epi_roa_clean", "epi_roa_clean_floor", "epi_sattar", "epi_sattar_clean"),
     *("epi_sattar_floor", "epi_sattar_clean_floor", "enl_ratio", "targets_kept", "targets_invented", "ratio_mean"),
 )
-#: Names of the references in the column ``codec``.
-RECORDED, DESPECKLED = "recorded", "lee"
 
 
 @study("reflectivity", version=1)
 def reflectivity(context: Context) -> pd.DataFrame:
     """The first simulated test scene of every number of looks, with white and with correlated speckle."""
-    names = [name for name in CODECS if codecs[name].available().ok]
-    if not names:
-        raise ResultsError(f"none of the codecs {', '.join(CODECS)} is available; 'sarlab codecs' says why")
-    path = context.folder / "reflectivity.journal"
-    splits = {entry: first_test_scene(load_split(SceneSpec(entry[0]))) for entry in catalog_names()}
-    rows = evaluate(names, list(splits.values()), metrics=METRICS, workers=context.workers, journal=path)
-    parts = []
+    splits = {entry: load_split(SceneSpec(entry[0])) for entry in catalog_names()}
+    splits = {entry: replace(s, test=s.test[:1], independent=(), digest="") for entry, s in splits.items()}
+    rows, parts = evaluated(context, "reflectivity", CODECS, list(splits.values()), metrics=METRICS), []
     for (_, looks, correlation), split in splits.items():
-        of_scene = rows[rows["scene"].isin([scene.name for scene in split.test])]
-        both = pd.concat([of_scene, pd.DataFrame(list(references(split)))])
-        parts.append(both.assign(correlation=correlation, looks=looks))
-    path.unlink(missing_ok=True)
-    return pd.concat(parts, ignore_index=True)
-
-
-def first_test_scene(split: Split) -> Split:
-    """The split with its first test scene alone."""
-    return replace(split, test=split.test[:1], independent=(), digest="")
-
-
-def references(split: Split) -> Iterator[dict[str, Any]]:
-    """Rows of the recorded image itself and of its Lee filter, on every test band with a clean scene."""
-    for scene in split.test:
-        for index, name in enumerate(scene.bands):
-            clip = (split.normalizers[name].low, split.normalizers[name].high)
-            clean = split.clean[scene.name].band(name).data[0]
-            reference = Reference(scene.data[index], clip=clip, looks=scene.looks, clean_db=clean)
-            filtered = lee_filter(reference.intensity, reference.valid, float(scene.looks or 1))
-            for codec, image in ((RECORDED, reference.db), (DESPECKLED, DB_PER_NEPER * np.log(filtered))):
+        others = []
+        for item in measurable(split):
+            reference = item.reference
+            filtered = lee_filter(reference.intensity, reference.valid, float(item.scene.looks or 1))
+            for codec, image in (("recorded", reference.db), ("lee", DB_PER_NEPER * np.log(filtered))):
                 scores = score(reference, image, columns=METRICS)
-                yield {
-                    "codec": codec, "family": "reference", "scene": scene.name, "band": name, "split": "test",
-                    "acquisition": scene.acquisition, "simulated": True, "clip_low": clip[0], "clip_high": clip[1],
-                    **scores, "reason": scores.reason,
-                }  # fmt: skip
+                others.append(
+                    {"codec": codec, "family": "reference", **item.columns, **scores, "reason": scores.reason}
+                )
+        both = pd.concat([rows[rows["scene"] == split.test[0].name], pd.DataFrame(others)])
+        parts.append(both.assign(correlation=correlation, looks=looks))
+    return pd.concat(parts, ignore_index=True)

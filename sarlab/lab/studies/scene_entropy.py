@@ -7,21 +7,21 @@ entropy, which ignores neighbors, and lossless files show the savings by neighbo
 JPEG 2000 at stated PSNR values against its own range.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sarlab.codec.goals import Goal, Search
-from sarlab.errors import SarlabError
+from sarlab.codec.goals import Goal
+from sarlab.lab.evaluate import Task, measure
+from sarlab.lab.inputs import Input, measurable
 from sarlab.lab.studies import Context, study
 from sarlab.metrics import Undefined, UndefinedMetric
 from sarlab.metrics.bounds import water_filling_curve
 from sarlab.metrics.entropy import lossless_bpp, quantize_db, zeroth_order_entropy
-from sarlab.peers import codecs
+from sarlab.peers.band_codec import imagecodecs
 from sarlab.peers.bounded import jpegls_encode
 from sarlab.scenes.catalog import load_optical_control, load_split
 from sarlab.scenes.radiometry import fit_normalizer
@@ -41,12 +41,9 @@ CODEC = "jpeg2000"
 @study("scene_entropy", version=1)
 def scene_entropy(context: Context) -> pd.DataFrame:
     """Entropy and lossless rate of the test scenes, of simulated scenes with and without speckle, and of optical images."""
-    rows = []
-    for scene in context.split.test:
-        if context.split.reason(scene.name):
-            continue
-        kind = "simulated" if scene.simulated else "radar"
-        rows += [row for index in range(len(scene.bands)) for row in image_rows(scene.band(index), kind)]
+    rows: list[dict[str, Any]] = []
+    for item in measurable(context.split, ["test"]):
+        rows += image_rows(item.scene, "simulated" if item.scene.simulated else "radar")
     for name, looks, correlation in catalog_names():
         split = load_split(SceneSpec(name))
         scene = split.test[0]
@@ -63,10 +60,8 @@ def scene_entropy(context: Context) -> pd.DataFrame:
 def optical_scene(name: str, counts: np.ndarray) -> Scene:
     """Reflectance counts as a scene in dB, so that one grid of relative steps fits both sensors; zeros are invalid."""
     with np.errstate(divide="ignore"):
-        db = np.where(counts > 0, 10 * np.log10(counts.astype(np.float64)), np.nan)
-    return Scene(
-        db[None].astype(np.float32), "db", (name,), name="optical control", acquisition="Sentinel-2", native_bits=16
-    )
+        db = np.where(counts > 0, 10 * np.log10(counts.astype(np.float64)), np.nan).astype(np.float32)
+    return Scene(db[None], "db", (name,), name="optical control", acquisition="Sentinel-2", native_bits=16)
 
 
 def image_rows(scene: Scene, kind: str, native: np.ndarray | None = None) -> Iterator[dict[str, Any]]:
@@ -75,12 +70,11 @@ def image_rows(scene: Scene, kind: str, native: np.ndarray | None = None) -> Ite
     values = db[scene.valid[0]]
     deviation = float(values.std())
     about = {
-        "kind": kind, "scene": scene.name, "band": scene.bands[0], "acquisition": scene.acquisition,
-        "simulated": scene.simulated, "looks": np.inf if kind == "speckle-free" else scene.looks,
-        "pixels": db.size, "std_db": deviation,
+        **Input(scene).columns, "kind": kind, "looks": np.inf if kind == "speckle-free" else scene.looks,
+        "std_db": deviation, **lossy(scene),
     }  # fmt: skip
-    about |= lossy(scene)
     steps = {STORED: stored_step(values), "0.1 dB": STEP_DB, "1/8 standard deviation": STEP_SHARE * deviation}
+    jpeg2000 = partial(imagecodecs().jpeg2k_encode, codecformat="J2K", reversible=True, numthreads=1)
     for grid, step in steps.items():
         if native is not None and grid == STORED:
             levels, step = native.astype(np.int64), np.nan
@@ -91,8 +85,8 @@ def image_rows(scene: Scene, kind: str, native: np.ndarray | None = None) -> Ite
             continue
         found = {
             "zeroth_bpp": zeroth_order_entropy(levels[scene.valid[0]]),
-            "jpegls_bpp": _lossless(levels, lambda raster: jpegls_encode(raster, 0)),
-            "jpeg2000_bpp": _lossless(levels, _jpeg2000),
+            "jpegls_bpp": _lossless(levels, partial(jpegls_encode, near=0)),
+            "jpeg2000_bpp": _lossless(levels, jpeg2000),
         }
         reasons = dict.fromkeys(value.reason for value in found.values() if isinstance(value, Undefined))
         yield {
@@ -105,12 +99,6 @@ def stored_step(values: np.ndarray) -> float:
     """Smallest step between dB values, at least the range over 16 bits; 0 for a single value."""
     gaps = np.diff(np.unique(values))
     return max(float(gaps.min()), float(np.ptp(values)) / 65534) if gaps.size else 0.0
-
-
-def _jpeg2000(raster: np.ndarray) -> bytes:
-    from sarlab.peers.band_codec import imagecodecs
-
-    return imagecodecs().jpeg2k_encode(raster, codecformat="J2K", reversible=True, numthreads=1)
 
 
 def _lossless(levels: np.ndarray, encode: Callable[[np.ndarray], bytes]) -> float:
@@ -126,18 +114,12 @@ def lossy(scene: Scene) -> dict[str, float]:
     """Bits per pixel of JPEG 2000 and of reverse water-filling at stated PSNR against the image's own percentile range."""
     clip = fit_normalizer(scene.data[0][scene.valid[0]])
     limits = (clip.low, clip.high)
-    found: dict[str, float] = {"clip_low": clip.low, "clip_high": clip.high}
     try:
         rates = list(water_filling_curve(scene.data[0], clip=limits, psnr_db=PSNR_DB).bpp)
     except UndefinedMetric:
         rates = [np.nan] * len(PSNR_DB)
-    found |= {f"rwf_bpp_{psnr:g}db": float(rate) for psnr, rate in zip(PSNR_DB, rates, strict=True)}
-    search = Search(codecs[CODEC], scene, {scene.bands[0]: limits}) if codecs[CODEC].available().ok else None
-    for psnr in PSNR_DB:
-        name = f"{CODEC}_bpp_{psnr:g}db"
-        try:
-            found[name] = search.bpp(search.find(Goal("psnr", psnr))) if search else np.nan
-        except SarlabError:
-            # a smooth image is above it at the lowest quality already
-            found[name] = np.nan
-    return found
+    found = {f"rwf_bpp_{psnr:g}db": float(rate) for psnr, rate in zip(PSNR_DB, rates, strict=True)}
+    # NaN without the codec, and for smooth images that are above a PSNR at the lowest quality already
+    goals = {f"{CODEC}_bpp_{psnr:g}db": Goal("psnr", psnr) for psnr in PSNR_DB}
+    found |= {name: row["bpp"] for name, row in measure(Task(CODEC, Input(scene, limits), goals, ()))}
+    return {"clip_low": clip.low, "clip_high": clip.high, **found}

@@ -10,21 +10,21 @@ memory     images of 256×256 per step: peak of a separate process, compared wit
 =========  ==================================================================================================
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from itertools import product
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
 
-from sarlab.codec.workers import Workers
 from sarlab.lab.cost import training_mb
 from sarlab.lab.evaluate import Journal
+from sarlab.lab.inputs import measurable
 from sarlab.lab.machine import device_name, process_peak_mb
+from sarlab.lab.measure import describe as columns_of
 from sarlab.lab.measure import reconstruct
-from sarlab.lab.studies import Context, study
+from sarlab.lab.studies import Context, alone, study
 from sarlab.metrics.fidelity import psnr
 from sarlab.models.autoencoders import build_model
 from sarlab.models.complexity import count_parameters, macs_per_pixel
@@ -32,20 +32,14 @@ from sarlab.models.data import TrainingData
 from sarlab.models.quantizers import build_quantizer
 from sarlab.models.training import cpu_threads, train
 from sarlab.scenes.catalog import Split, load_split
+from sarlab.scenes.radiometry import Normalizer
 from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec, content_hash
 
 #: The guide's pyramid at 16×16×16 for 256×256 pixels, and how it is trained.
 MODEL = ModelSpec("plain", 16, 16, "scratch", width=32, depth=0)
 TRAIN = TrainSpec(
-    steps=300,
-    batch_size=4,
-    patch_size=96,
-    learning_rate=2e-3,
-    warmup_steps=50,
-    validate_every=100,
-    precision="bfloat16",
-    threads=1,
-)
+    steps=300, batch_size=4, patch_size=96, learning_rate=2e-3, warmup_steps=50, validate_every=100, precision="bfloat16",
+)  # fmt: skip
 #: Widths, each with the seeds it is trained from.
 WIDTHS = {16: (0, 1), 32: (0, 1), 64: (0, 1)}
 #: Latent channels → lengths in steps.
@@ -58,29 +52,12 @@ POSITION_TRAIN = replace(TRAIN, steps=200, batch_size=2, patch_size=256)
 BATCHES, MEMORY_MODEL = (4, 8, 16), replace(MODEL, width=64)
 
 
-@dataclass(frozen=True)
-class Training:
-    """One training of the study.
-
-    Parameters
-    ----------
-    sweep : str
-    value : float
-        Of the property that varies.
-    scenes : SceneSpec
-    model : ModelSpec
-    train : TrainSpec
-    seed : int
-    patches : {"all", "one"}
-        Training data.
-    """
+class Training(NamedTuple):
+    """One training of the study: sweep, value of the property that varies, run, and training data ("all" or "one")."""
 
     sweep: str
     value: float
-    scenes: SceneSpec
-    model: ModelSpec
-    train: TrainSpec
-    seed: int = 0
+    spec: RunSpec
     patches: str = "all"
 
 
@@ -90,96 +67,71 @@ def trainings(context: Context) -> pd.DataFrame:
     journal = Journal(context.folder / "trainings.jsonl")
     with cpu_threads(1):
         for item in plan(context.scenes):
-            split = context.split if item.scenes == context.scenes else load_split(item.scenes)
+            split = load_split(item.spec.scenes)
             key = content_hash(repr(item), split.digest)
             if key not in journal.rows:
                 journal.add(key, {"rows": list(rows_of(item, split))})
         for batch in BATCHES:
             key = content_hash("memory", batch)
             if key not in journal.rows:
-                journal.add(key, {"rows": [peak_in_a_process(batch)]})
+                journal.add(key, {"rows": [alone(memory_row, batch)]})
     return pd.DataFrame([row for entry in journal.rows.values() for row in entry["rows"]])
 
 
 def plan(scenes: SceneSpec) -> Iterator[Training]:
     """Trainings of the study, cheap ones first in each sweep."""
+    base = RunSpec(scenes, MODEL, train=TRAIN)
     for width, seeds in WIDTHS.items():
-        for patches in ("all", "one"):
-            for seed in seeds:
-                yield Training("width", width, scenes, replace(MODEL, width=width), TRAIN, seed, patches)
+        for patches, seed in product(("all", "one"), seeds):
+            yield Training("width", width, replace(base, model=replace(MODEL, width=width), seed=seed), patches)
     for reduction, channels, width in POSITIONS:
         model = replace(MODEL, spatial_reduction=reduction, latent_channels=channels, width=width)
-        yield Training("positions", reduction, POSITION_SCENES, model, POSITION_TRAIN)
+        yield Training("positions", reduction, RunSpec(POSITION_SCENES, model, train=POSITION_TRAIN))
     for channels, lengths in STEPS.items():
         for steps in lengths:
-            model = replace(MODEL, latent_channels=channels)
             longer = replace(TRAIN, steps=steps, validate_every=max(1, steps // 8))
-            yield Training("steps", steps, scenes, model, longer)
+            yield Training("steps", steps, RunSpec(scenes, replace(MODEL, latent_channels=channels), train=longer))
 
 
 def rows_of(item: Training, split: Split) -> Iterator[dict[str, Any]]:
     """Train, and measure every band of the training, test and independent scenes."""
-    learned = split if item.patches == "all" else replace(split, train=split.train[:1])
+    spec, learned = item.spec, split if item.patches == "all" else replace(split, train=split.train[:1])
     data = TrainingData.from_split(learned)
-    model = build_model(item.model, seed=item.seed, klt=data.fit_klt)
-    history = train(model, data, item.train, seed=item.seed)
-    model = model.eval()
+    model = build_model(spec.model, seed=spec.seed, klt=data.fit_klt)
+    history = train(model, data, spec.train, seed=spec.seed)
     about = {
-        **describe(item),
-        "training_pixels": sum(raster.values.numel() for raster in data.training),
-        "best_step": history.best_step,
-        "collapsed": history.collapsed,
-        "train_seconds": history.seconds,
+        **describe(item), "training_pixels": sum(raster.values.numel() for raster in data.training),
+        "best_step": history.best_step, "collapsed": history.collapsed, "train_seconds": history.seconds,
         "train_pixels_per_s": history.pixels_per_second,
-    }
-    quantizer = build_quantizer(QuantizerSpec(), item.model.latent_channels)
-    for role, scenes in (("train", learned.train), ("test", split.test), ("independent", split.independent)):
-        for scene in scenes:
-            if split.reason(scene.name):
-                continue
-            for name in scene.bands:
-                band, normalizer = scene.band(name), split.normalizers[name]
-                done = reconstruct(model, band, normalizer, quantizer, torch.device("cpu"))
-                clip = (normalizer.low, normalizer.high)
-                yield {
-                    **about, "split": role, "scene": scene.name, "band": name, "acquisition": scene.acquisition,
-                    "simulated": scene.simulated,
-                    "psnr_db": float(psnr(done.original_db, done.reconstruction_db, clip=clip)),
-                }  # fmt: skip
+    }  # fmt: skip
+    quantizer = build_quantizer(QuantizerSpec(), spec.model.latent_channels)
+    for band in measurable(learned, ("train", "test", "independent")):
+        done = reconstruct(model.eval(), band.scene, Normalizer(*band.clip), quantizer, torch.device("cpu"))
+        found = float(psnr(done.original_db, done.reconstruction_db, clip=band.clip))
+        yield {**about, **band.columns, "psnr_db": found}
 
 
 def describe(item: Training) -> dict[str, Any]:
     """Columns that follow from the description of the training."""
-    model, settings = item.model, item.train
     return {
-        "sweep": item.sweep, "value": item.value, "architecture": model.architecture, "init": model.init,
-        "spatial_reduction": model.spatial_reduction, "latent_channels": model.latent_channels,
-        "dimension_ratio": model.dimension_ratio, "width": model.width, "depth": model.depth, "seed": item.seed,
-        "patches": item.patches, "steps": settings.steps, "batch_size": settings.batch_size,
-        "patch_size": settings.patch_size, "macs_per_pixel": macs_per_pixel(model), "threads": settings.threads,
-        "device": device_name(torch.device("cpu")),
+        "sweep": item.sweep, "value": item.value, **columns_of(item.spec), "patches": item.patches, "threads": 1,
+        "macs_per_pixel": macs_per_pixel(item.spec.model), "device": device_name(torch.device("cpu")),
     }  # fmt: skip
 
 
-def peak_in_a_process(batch: int) -> dict[str, Any]:
-    """Row of the sweep over memory; the process has done nothing before that could stand in its peak."""
-    with Workers(2) as pool:
-        return next(iter(pool.map(memory_row, [batch])))
-
-
 def memory_row(batch: int) -> dict[str, Any]:
-    """Peak of two steps with random images of 256×256, beside what the shapes of the step tell."""
+    """Peak of two steps with random images of 256×256, and its estimate from shapes.
+
+    It runs in a process that has done nothing before that could stand in its peak.
+    """
     settings = replace(TRAIN, steps=2, batch_size=batch, patch_size=256, validate_every=10**9, precision="float32")
-    image = torch.rand((256, 256), generator=torch.Generator().manual_seed(0)).numpy()
-    data = TrainingData.from_arrays([image])
+    spec = RunSpec(model=MEMORY_MODEL, train=settings)
+    data = TrainingData.from_arrays([torch.rand((256, 256), generator=torch.Generator().manual_seed(0)).numpy()])
     with cpu_threads(1):
-        model = build_model(MEMORY_MODEL, seed=0, klt=data.fit_klt)
+        model = build_model(spec.model, seed=0, klt=data.fit_klt)
         before = process_peak_mb()
         train(model, data, settings, seed=0)
     return {
-        **describe(Training("memory", batch, SceneSpec(), MEMORY_MODEL, settings)),
-        "parameters": count_parameters(model),
-        "process_mb": before,
-        "peak_mb": process_peak_mb(),
-        "estimated_mb": training_mb(RunSpec(model=MEMORY_MODEL, train=settings), torch.device("cpu")),
-    }
+        **describe(Training("memory", batch, spec)), "parameters": count_parameters(model), "process_mb": before,
+        "peak_mb": process_peak_mb(), "estimated_mb": training_mb(spec, torch.device("cpu")),
+    }  # fmt: skip

@@ -9,12 +9,10 @@ Only specifications and outcomes travel; results are files. A job executes the n
 experiment as a function; either gives the same results.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
-import os
 import re
+import tempfile
 import threading
 import time
 import traceback
@@ -24,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sarlab.errors import SarlabError
-from sarlab.files import write_json, write_text
+from sarlab.files import write_json
 from sarlab.lab.runs import FAILURE, Job
 from sarlab.lab.sweep import notebook
 
@@ -52,29 +50,17 @@ class DiskError(SarlabError):
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings that all jobs of a sweep share.
-
-    Parameters
-    ----------
-    engine : {"dask", "inline"}
-    notebook : bool
-        Execute the notebook of each run instead of its function.
-    device : str
-    workers : int
-        Worker processes of a local cluster; 0: one per GPU, or as many as the cores allow.
-    scheduler : str
-        Address of a running Dask scheduler; empty: a cluster of processes on this machine.
-    deadline : float, optional
-        `time.time()` at which training stops with a checkpoint.
-    sweep : str
-        Distinguishes sweeps that share a cluster.
-    """
+    """Settings that all jobs of a sweep share, whose name tells sweeps on one cluster apart."""
 
     engine: str = "inline"
+    #: Execute the notebook of each run instead of its function.
     notebook: bool = False
     device: str = "auto"
+    #: Worker processes of a local cluster; 0: one per GPU, or as many as the cores allow.
     workers: int = 0
+    #: Address of a running Dask scheduler; empty: a cluster of processes on this machine.
     scheduler: str = ""
+    #: `time.time()` at which training stops with a checkpoint.
     deadline: float | None = None
     sweep: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -102,19 +88,18 @@ def run_job(job: Job, settings: Settings) -> Finished:
             record = _attempt(job, settings)
         finally:
             _running.clear()
-    seconds, outcome, message = time.monotonic() - start, "complete", ""
+    outcome, message = "complete", ""
     if record:
-        outcome, message = _OUTCOMES.get(record["error"], "failed"), f"{record['error']}: {record['message']}"
+        outcome = _OUTCOMES.get(record["error"], "failed")
+        message = f"cell {record['cell']}: " * (record["cell"] is not None) + f"{record['error']}: {record['message']}"
         if sentence := explain(record["message"]):
             outcome, message = "disk", sentence
-        elif record["cell"] is not None:
-            message = f"cell {record['cell']}: {message}"
     if outcome == "failed":
         note_failure(job, record)
     elif outcome != "disk":
         for stale in (FAILURE, notebook.FAILED):
             (job.folder / stale).unlink(missing_ok=True)
-    return Finished(job, outcome, message, seconds)
+    return Finished(job, outcome, message, time.monotonic() - start)
 
 
 def _attempt(job: Job, settings: Settings) -> dict[str, Any]:
@@ -122,7 +107,7 @@ def _attempt(job: Job, settings: Settings) -> dict[str, Any]:
     for _ in range(RETRIES + 1):
         left = settings.time_left()
         if settings.sweep in _stopped:
-            return failure("KeyboardInterrupt", "stopped before it began")
+            return failure("KeyboardInterrupt", "stopped")
         if left == 0.0:
             return failure("OutOfTime", "no time was left to begin")
         try:
@@ -132,14 +117,12 @@ def _attempt(job: Job, settings: Settings) -> dict[str, Any]:
                 from sarlab.lab import experiment
 
                 experiment.run(job.spec, job.folder, device=settings.device, time_budget=left)
+            return {}
         except notebook.NotebookFailed as failed:
-            if failed.record["error"] == "DeadKernelError":
-                continue
-            return failed.record
+            if failed.record["error"] != "DeadKernelError":
+                return failed.record
         except (Exception, KeyboardInterrupt) as error:  # any failure of one run must leave the others going
-            trace = {} if isinstance(error, SarlabError) else {"traceback": traceback.format_exc()}
-            return failure(type(error).__name__, str(error)) | trace
-        return {}
+            return failure(type(error).__name__, str(error)) | {"traceback": traceback.format_exc()}
     if settings.sweep in _stopped:
         return failure("KeyboardInterrupt", "stopped")
     return failure("DeadKernelError", f"its kernel was killed {RETRIES + 1} times; is there enough memory?")
@@ -149,9 +132,9 @@ def parameters_of(job: Job, settings: Settings) -> dict[str, Any]:
     """Parameters of the notebook."""
     described = job.spec.to_dict()
     described["model"]["options"] = [list(pair) for pair in job.spec.model.options]
-    parameters = {**described, "folder": str(job.folder), "device": settings.device}
     left = settings.time_left()
-    return parameters if left is None else {**parameters, "time_budget": left}
+    budget = {} if left is None else {"time_budget": left}
+    return {**described, "folder": str(job.folder), "device": settings.device, **budget}
 
 
 def failure(error: str, message: str) -> dict[str, Any]:
@@ -183,23 +166,18 @@ def explain(message: str) -> str:
     """One sentence for the message of a disk error that stops every run; empty for all other errors."""
     # libraries in other languages have only the number in their text
     found = re.search(r"\[Errno (\d+)\]|\(os error (\d+)\)", message)
-    number = int(found[1] or found[2]) if found else None
-    if number not in _FATAL:
-        return ""
+    sentence = _FATAL.get(int(found[1] or found[2])) if found else None
     path = re.search(r"'(/[^']+)'", message)
-    return f"{path[1]}: {_FATAL[number]}" if path else _FATAL[number]
+    return (f"{path[1]}: " if path else "") + sentence if sentence else ""
 
 
 def check_writable(folder: Path, option: str = "--runs") -> None:
     """Create `folder` and write a byte into it, or raise `DiskError`; `option` of the command line chooses the folder."""
-    trial = folder / f".writable-{os.getpid()}"
     try:
-        write_text(trial, "?")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as trial:
+            trial.write(b"?")
     except OSError as error:
-        advice = (
-            "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"choose another folder with {option}"
-        )
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "free some space" if full else f"choose another folder with {option}"
         raise DiskError(f"{folder}: cannot be written to ({error.strerror}); {advice}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            trial.unlink(missing_ok=True)

@@ -16,11 +16,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sarlab.errors import PlanError, SarlabError
-from sarlab.lab.lineage import base_of
 from sarlab.lab.machine import cores, thread_environment
-from sarlab.lab.runs import Job, describe_owner, is_held
+from sarlab.lab.runs import Job, base_of, describe_owner, is_held, run_hash
 from sarlab.lab.sweep import ENGINES, RETRIES, DiskError, Finished, Settings, failure, note_failure, run_job, stop
 from sarlab.lab.sweep.notebook import NOTEBOOK
+from sarlab.scenes.catalog import load_split
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -45,25 +45,14 @@ def execute(
 ) -> list[Finished]:
     """Carry out `jobs`; `report` is called as each ends, `say` with messages about what is waited for.
 
-    Returns
-    -------
-    list of Finished
-        In the order of `jobs`, without those for which no time was left.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        On Ctrl-C, after running jobs have written their checkpoints.
-    DiskError
-        If nothing can be written any more.
-    SarlabError
-        If the scheduler does not answer, or its workers cannot import this package.
+    Returns how they ended, in the order of `jobs`, without those for which no time was left. On Ctrl-C running jobs write
+    their checkpoints before `KeyboardInterrupt` is raised. A `DiskError` means that nothing can be written any more.
     """
     if settings.engine not in ENGINES:
         raise PlanError(f"unknown engine '{settings.engine}'; use one of {', '.join(ENGINES)}")
     queue = Queue(jobs, settings, report, say)
     if jobs:
-        (_run_inline if settings.engine == "inline" else _run_on_dask)(queue, settings)
+        (_run_inline if settings.engine == "inline" else _run_on_dask)(queue)
     return [queue.ended[job.run_id] for job in jobs if job.run_id in queue.ended]
 
 
@@ -79,9 +68,8 @@ class Queue:
     ):
         self.waiting = deque(sorted(jobs, key=lambda job: base_of(job.spec) is not None))
         self.ended: dict[str, Finished] = {}
-        self.report, self.say = report, say
-        self._notebook = settings.notebook
-        self._said: set[str] = set()
+        self.settings, self.report, self.say = settings, report, say
+        self._told: set[str] = set()
 
     def take(self) -> Job | None:
         """Remove and return the next job that no other process holds; None if there is none."""
@@ -89,10 +77,10 @@ class Queue:
             job = self.waiting.popleft()
             if is_held(job.folder):
                 self.waiting.append(job)
-                if job.run_id not in self._said:
-                    self._said.add(job.run_id)
+                if job.run_id not in self._told:
+                    self._told.add(job.run_id)
                     self.say(f"{job.run_id} is in use by {describe_owner(job.folder)}; waiting for it")
-            elif job.state == "complete" and not (self._notebook and not (job.folder / NOTEBOOK).is_file()):
+            elif job.state == "complete" and (not self.settings.notebook or (job.folder / NOTEBOOK).is_file()):
                 self.end(Finished(job, "complete", "by another process"))
             else:
                 return job
@@ -109,30 +97,27 @@ class Queue:
             self.report(item)
 
 
-def _run_inline(queue: Queue, settings: Settings) -> None:
-    while queue.waiting and settings.time_left() != 0.0:
+def _run_inline(queue: Queue) -> None:
+    while queue.waiting and queue.settings.time_left() != 0.0:
         job = queue.take()
         if job is None:
             time.sleep(TICK if queue.waiting else 0.0)
             continue
-        item = run_job(job, settings)
+        item = run_job(job, queue.settings)
         queue.end(item)
         if item.outcome == "interrupted":
             raise KeyboardInterrupt
 
 
-# --- Dask: the driver -------------------------------------------------------------------------------------------------
-
-
-def _run_on_dask(queue: Queue, settings: Settings) -> None:
+def _run_on_dask(queue: Queue) -> None:
     from sarlab.models.training import interrupts_deferred
 
     # Workers take it for the sign that they see the same file system.
     queue.waiting[0].folder.parent.mkdir(parents=True, exist_ok=True)
     with interrupts_deferred() as interrupted:
         try:
-            with _connected(queue.waiting, settings) as client, client.as_current():
-                _drive(client, queue, settings, interrupted)
+            with _connected(queue.waiting, queue.settings) as client, client.as_current():
+                _drive(client, queue, interrupted)
         except Exception:
             if not interrupted():
                 raise
@@ -140,10 +125,11 @@ def _run_on_dask(queue: Queue, settings: Settings) -> None:
             raise KeyboardInterrupt
 
 
-def _drive(client: Client, queue: Queue, settings: Settings, interrupted: Callable[[], bool]) -> None:
+def _drive(client: Client, queue: Queue, interrupted: Callable[[], bool]) -> None:
     """Keep every worker busy until nothing waits, time is over or Ctrl-C was pressed."""
     from distributed import wait
 
+    settings = queue.settings
     running: dict[Future, Job] = {}
 
     def collect() -> None:
@@ -158,21 +144,20 @@ def _drive(client: Client, queue: Queue, settings: Settings, interrupted: Callab
         elif over:
             break
         elif time.monotonic() - alone_since > WORKER_SECONDS:
-            alone_since = time.monotonic()
-            address = client.scheduler.address
+            alone_since, address = time.monotonic(), client.scheduler.address
             queue.say(f"no worker at {address} yet; start some with 'dask worker {address}' (Ctrl-C stops waiting)")
         # one job even without workers, so that clusters that grow on demand begin to
         while not over and len(running) < max(1, workers) and (job := queue.take()):
             key = f"{job.run_id}-{time.time_ns()}"
             running[client.submit(_in_worker, job, settings, key=key, retries=0, pure=False)] = job
-        if not running:
-            if over or not queue.waiting:
-                return
+        if running:
+            with contextlib.suppress(TimeoutError):
+                wait(list(running), timeout=TICK, return_when="FIRST_COMPLETED")
+            collect()
+        elif over or not queue.waiting:
+            return
+        else:
             time.sleep(TICK)
-            continue
-        with contextlib.suppress(TimeoutError):
-            wait(list(running), timeout=TICK, return_when="FIRST_COMPLETED")
-        collect()
     give_up = time.monotonic() + PATIENCE
     while running and time.monotonic() < give_up:
         begun = {key for keys in client.processing().values() for key in keys}
@@ -185,9 +170,9 @@ def _drive(client: Client, queue: Queue, settings: Settings, interrupted: Callab
 def _workers_of(client: Client, settings: Settings) -> int:
     try:
         count = len(client.scheduler_info(n_workers=-1)["workers"])
-        return min(count, settings.workers or count)
     except OSError:
         raise SarlabError(f"the Dask scheduler {settings.scheduler} is gone; repeat the command to resume") from None
+    return min(count, settings.workers or count)
 
 
 def _result(future: Future, job: Job, settings: Settings) -> Finished:
@@ -199,11 +184,11 @@ def _result(future: Future, job: Job, settings: Settings) -> Finished:
     error = future.exception()
     if isinstance(error, ImportError):
         raise SarlabError(f"a worker of {settings.scheduler or 'the local cluster'} cannot import sarlab: {error}")
-    message = str(error)
-    if type(error).__name__ == "KilledWorker":
+    kind, message = type(error).__name__, str(error)
+    if kind == "KilledWorker":
         message = f"its worker was killed {RETRIES + 1} times; is there enough memory?"
-    note_failure(job, failure(type(error).__name__, message))
-    return Finished(job, "failed", f"{type(error).__name__}: {message}")
+    note_failure(job, failure(kind, message))
+    return Finished(job, "failed", f"{kind}: {message}")
 
 
 @contextlib.contextmanager
@@ -211,17 +196,14 @@ def _connected(jobs: Sequence[Job], settings: Settings) -> Iterator[Client]:
     """Client of the named scheduler, or of a cluster of processes on this machine that ends with the block."""
     import distributed
 
-    if not settings.scheduler:
-        with _local_cluster(jobs, settings) as cluster, distributed.Client(cluster, set_as_default=False) as client:
-            yield client
-        return
-    try:
-        client = distributed.Client(settings.scheduler, timeout=15, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise SarlabError(f"no Dask scheduler answers at {settings.scheduler} ({reason})") from None
-    with client:
-        yield client
+    with contextlib.ExitStack() as stack:
+        place = settings.scheduler or stack.enter_context(_local_cluster(jobs, settings))
+        try:
+            client = distributed.Client(place, timeout=15, set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise SarlabError(f"no Dask scheduler answers at {place} ({reason})") from None
+        yield stack.enter_context(client)
 
 
 def _local_cluster(jobs: Sequence[Job], settings: Settings) -> Any:
@@ -234,8 +216,8 @@ def _local_cluster(jobs: Sequence[Job], settings: Settings) -> Any:
     environment = thread_environment(threads_of(jobs))
     with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}), _interrupts_blocked():
         return distributed.LocalCluster(
-            n_workers=worker_count(jobs, settings), threads_per_worker=1, processes=True, host="127.0.0.1",
-            security=security, dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=logging.CRITICAL, preload=[_PRELOAD],
+            n_workers=worker_count(jobs, settings), threads_per_worker=1, processes=True, host="127.0.0.1", security=security,
+            dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=logging.CRITICAL, preload=[_PRELOAD],
         )  # fmt: skip
 
 
@@ -254,19 +236,14 @@ def _interrupts_blocked() -> Iterator[None]:
 
 def worker_count(jobs: Sequence[Job], settings: Settings) -> int:
     """Jobs at a time: as asked for, one per GPU, or as many as the cores allow; never more than there are jobs."""
-    if settings.engine == "inline":
-        return 1
-    count = settings.workers or gpu_count(settings.device) or max(1, cores() // threads_of(jobs))
-    return max(1, min(count, len(jobs)))
-
-
-def gpu_count(device: str) -> int:
-    """GPUs among which the runs are divided; 0 on a CPU."""
-    if device == "cpu":
-        return 0
     import torch
 
-    return (torch.cuda.device_count() if device in ("auto", "cuda") else 1) if torch.cuda.is_available() else 0
+    if settings.engine == "inline":
+        return 1
+    gpus = 0
+    if settings.device != "cpu" and torch.cuda.is_available():
+        gpus = torch.cuda.device_count() if settings.device in ("auto", "cuda") else 1
+    return max(1, min(settings.workers or gpus or cores() // threads_of(jobs), len(jobs)))
 
 
 def threads_of(jobs: Sequence[Job]) -> int:
@@ -274,33 +251,22 @@ def threads_of(jobs: Sequence[Job]) -> int:
     return max((job.spec.train.threads for job in jobs), default=1)
 
 
-# --- Dask: in the workers ---------------------------------------------------------------------------------------------
-
-
 def _in_worker(job: Job, settings: Settings) -> Finished:  # pragma: no cover - runs in workers
-    """`run_job` on this worker's device, if it sees the same files and computes the same results."""
-    from sarlab.lab.identity import run_hash
-    from sarlab.scenes.catalog import load_split
-
-    if not job.folder.parent.is_dir():
-        message = f"this worker does not see {job.folder.parent}; put the runs on a file system that all machines share"
-        return Finished(job, "failed", message)
-    try:
-        if run_hash(job.spec, load_split(job.spec.scenes).digest) != job.hash:
-            return Finished(
-                job, "failed", "this worker has another version of sarlab, or of the scenes, than the sweep"
-            )
-    except SarlabError as error:
-        return Finished(job, "failed", str(error))
-    return run_job(job, replace(settings, device=_own_device(settings.device)))
-
-
-def _own_device(device: str) -> str:  # pragma: no cover - runs in workers
-    """GPU of this worker: the one with its number on a local cluster, the first one that it sees on another."""
+    """`run_job` on a GPU of this worker, if it sees the same files and computes the same results."""
     import torch
     from distributed import get_worker
 
-    if device not in ("auto", "cuda") or not torch.cuda.is_available():
-        return device
-    name = get_worker().name
-    return f"cuda:{name % torch.cuda.device_count()}" if isinstance(name, int) else "cuda"
+    runs, device, name = job.folder.parent, settings.device, get_worker().name
+    if not runs.is_dir():
+        message = f"this worker does not see {runs}; put the runs on a file system that all machines share"
+        return Finished(job, "failed", message)
+    try:
+        if run_hash(job.spec, load_split(job.spec.scenes).digest) != job.hash:
+            message = "this worker has another version of sarlab, or of the scenes, than the sweep"
+            return Finished(job, "failed", message)
+    except SarlabError as error:
+        return Finished(job, "failed", str(error))
+    if device in ("auto", "cuda") and torch.cuda.is_available():
+        # that with its number on a local cluster, the first one that it sees on another
+        device = f"cuda:{name % torch.cuda.device_count()}" if isinstance(name, int) else "cuda"
+    return run_job(job, replace(settings, device=device))

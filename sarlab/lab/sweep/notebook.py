@@ -1,8 +1,5 @@
 """Execute the notebook of an experiment with papermill, in a kernel of its own."""
 
-from __future__ import annotations
-
-import ast
 import json
 import os
 import re
@@ -16,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from sarlab.errors import PlanError, SarlabError
+from sarlab.errors import SarlabError
 from sarlab.files import replacing
 from sarlab.lab.results import shared_folder
 from sarlab.lab.runs import is_held, owner_of
@@ -30,10 +27,7 @@ _interrupted: set[int] = set()
 class NotebookFailed(SarlabError):
     """A cell of an executed notebook raised, or its kernel died.
 
-    Attributes
-    ----------
-    record : dict
-        cell (number among code cells), source (its first line), error, message, traceback.
+    ``record`` has: cell (number among code cells), source (its first line), error, message, traceback.
     """
 
     def __init__(self, record: dict[str, Any]):
@@ -41,24 +35,14 @@ class NotebookFailed(SarlabError):
         super().__init__(f"cell {record['cell']} ({record['source']}): {record['error']}: {record['message']}")
 
 
-def execute(parameters: Mapping[str, Any], folder: Path, *, name: str = "run_experiment") -> Path:
-    """Execute a text notebook of ``notebooks/`` with `parameters` into ``folder/notebook.ipynb``.
+def execute(parameters: Mapping[str, Any], folder: Path) -> Path:
+    """Execute ``notebooks/run_experiment.py`` with `parameters` into ``folder/notebook.ipynb``.
 
-    Raises
-    ------
-    NotebookFailed
-        If a cell raised, which leaves the partial notebook as ``failed.ipynb``, or if the kernel died.
-    KeyboardInterrupt
-        On Ctrl-C, after the kernel has ended.
+    If a cell raises, `NotebookFailed` leaves the partial notebook as ``failed.ipynb``. On Ctrl-C the kernel ends first.
     """
-    import jupytext
-
-    template = jupytext.read(shared_folder("notebooks") / f"{name}.py", fmt="py:percent")
-    check_parameters(template, parameters)
-    template.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
     # In the main thread nbclient would answer Ctrl-C itself, by killing the kernel.
     with ThreadPoolExecutor(1) as pool, replacing(folder / NOTEBOOK) as temporary:
-        execution = pool.submit(_execute, template, dict(parameters), temporary)
+        execution = pool.submit(_execute, dict(parameters), temporary)
         try:
             execution.result()
         except NotebookFailed as failure:
@@ -70,14 +54,15 @@ def execute(parameters: Mapping[str, Any], folder: Path, *, name: str = "run_exp
                 interrupt(folder)
                 time.sleep(0.2)
             raise
-        _clean(temporary)
     return folder / NOTEBOOK
 
 
-def _execute(template: Any, parameters: dict[str, Any], target: Path) -> None:
+def _execute(parameters: dict[str, Any], target: Path) -> None:
+    import jupytext
     import papermill
-    from nbclient.exceptions import DeadKernelError
 
+    template = jupytext.read(shared_folder("notebooks") / "run_experiment.py", fmt="py:percent")
+    template.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
     try:
         # A kernel that is shut down is interrupted, and would log that as an error. Everything is on disk by then.
         papermill.execute_notebook(
@@ -86,14 +71,19 @@ def _execute(template: Any, parameters: dict[str, Any], target: Path) -> None:
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         source = next((line for line in error.source.splitlines() if line.strip()), "")
-        record = {"cell": error.exec_count, "source": source, "error": error.ename, "message": _plain(error.evalue)}
-        raise NotebookFailed({**record, "traceback": _plain("\n".join(error.traceback))}) from None
+        texts = {"message": error.evalue, "traceback": "\n".join(error.traceback)}
+        plain = {name: re.sub(r"\x1b\[[0-9;]*m", "", text) for name, text in texts.items()}  # without colors
+        raise NotebookFailed({"cell": error.exec_count, "source": source, "error": error.ename, **plain}) from None
     except RuntimeError as error:
         # jupyter_client has no class of its own for kernels that die or hang while they start
-        if not isinstance(error, DeadKernelError) and "ernel" not in str(error):
+        if "ernel" not in str(error):
             raise
         record = {"cell": None, "source": "", "error": "DeadKernelError", "message": str(error)}
         raise NotebookFailed(record) from None
+    # papermill stores its input, which is the whole notebook.
+    notebook = json.loads(target.read_text(encoding="utf-8"))
+    notebook["metadata"]["papermill"] |= {"input_path": "notebooks/run_experiment.py", "output_path": NOTEBOOK}
+    target.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def interrupt(folder: Path) -> None:
@@ -108,25 +98,3 @@ def interrupt(folder: Path) -> None:
             elif process.pid not in _interrupted:
                 _interrupted.add(process.pid)
                 process.send_signal(signal.SIGINT)
-
-
-def check_parameters(template: Any, parameters: Mapping[str, Any]) -> None:
-    """Raise `PlanError` for parameters that the notebook's ``parameters`` cell does not define; papermill only warns."""
-    cells = [ast.parse(cell.source) for cell in template.cells if "parameters" in cell.metadata.get("tags", [])]
-    targets = [t for cell in cells for node in cell.body if isinstance(node, ast.Assign) for t in node.targets]
-    known = {target.id for target in targets if isinstance(target, ast.Name)}
-    if unknown := sorted(set(parameters) - known):
-        raise PlanError(f"unknown notebook parameter '{unknown[0]}'; known: {', '.join(sorted(known))}")
-
-
-def _plain(text: str) -> str:
-    """Text without terminal colors."""
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
-
-
-def _clean(path: Path) -> None:
-    """Drop what papermill stores of its input: the whole notebook, because the input is a node."""
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    record = notebook["metadata"].get("papermill", {})
-    record["input_path"], record["output_path"] = "notebooks/run_experiment.py", NOTEBOOK
-    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

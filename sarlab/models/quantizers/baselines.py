@@ -77,8 +77,8 @@ class GuideQuantizer(Quantizer):
     """The guide's `quantize_latent` and `dequantize_latent`, faults included, so that they can be measured.
 
     The range is that of the given latent over all channels, so one outlier coarsens everything. The integers are cast
-    to 8 bits whatever `spec.bits` is: above 8 they wrap around, below 8 they still take 8. `nominal_bits` counts as the
-    guide does; `bits` and `pack` count the true size: 8 bits per value, and the range, which decoding requires.
+    to 8 bits whatever `spec.bits` is: above 8 they wrap around, below 8 they still take 8. `bits` and `pack` count the
+    true size: 8 bits per value, and the range, which decoding requires.
     """
 
     side_bytes = 8

@@ -52,15 +52,7 @@ def packed_bytes(count: int, widths: Sequence[int]) -> int:
 
 
 def pack_bits(planes: np.ndarray, widths: Sequence[int]) -> bytes:
-    """Pack non-negative integers, most significant bit first, channel after channel without gaps.
-
-    Parameters
-    ----------
-    planes : ndarray of integers, shape (C, count)
-        Row c is below 2^widths[c].
-    widths : sequence of int, 0 to 32
-        Bits per value in each row; rows of width 0 take no space.
-    """
+    """Pack integers (C, count), most significant bit first, row after row in `widths` bits (0 to 32) per value."""
     parts = [np.empty(0, np.uint8)]
     whole = all(width % 8 == 0 for width in widths)
     for row, width in zip(planes, widths, strict=True):

@@ -39,8 +39,9 @@ KNEES = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0, 16.0)
 SHARES = tuple(1 - 0.04 * k for k in range(21))
 
 
+@quantizers.register("affine")
 class UniformQuantizer(CalibratedQuantizer):
-    """2^b equidistant levels per channel, the lowest at `low` and the highest at `high`.
+    """2^b equidistant levels, b from 2 to 16, from `low` to `high` of the whole latent or of each channel.
 
     Values up to half a step beyond the outer levels are represented as well as any other; those farther out are set to
     the outer level and counted as saturated.
@@ -60,10 +61,7 @@ class UniformQuantizer(CalibratedQuantizer):
         return torch.tensor([2**width for width in self.widths], device=self.low.device)
 
     def grid(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return lowest level, step and highest integer per channel, shape (1, C, 1, 1), float32.
-
-        A channel whose range is a point has step 0.
-        """
+        """Return lowest level, step (0 if the range is a point) and highest integer per channel, shape (1, C, 1, 1)."""
         self.require_ready()
         top = (self.levels - 1).to(self.low.dtype)
         # In double precision, so that every device gives the same step.
@@ -72,8 +70,7 @@ class UniformQuantizer(CalibratedQuantizer):
 
     def follow(self, values: Tensor, share: float) -> None:
         low, high = ranges(values, self.levels.cpu(), self.spec.calibration, self.spec.granularity)
-        self.low.lerp_(low.to(self.low), share)
-        self.high.lerp_(high.to(self.high), share)
+        self.move(share, low=low, high=high)
 
     def compress(self, y: Tensor) -> Tensor:
         """Map to the coordinate in which the levels are equidistant."""
@@ -107,11 +104,6 @@ class UniformQuantizer(CalibratedQuantizer):
         low, step, top = self.grid()
         position = torch.minimum(((self.compress(y) - low) / nonzero(step)).clamp(min=0), top)
         return self.expand(low + (position + (position.round() - position).detach()) * step)
-
-
-@quantizers.register("affine")
-class AffineQuantizer(UniformQuantizer):
-    """Integers of b bits, 2 to 16, with one range for the whole latent or one per channel."""
 
 
 @quantizers.register("allocated")
@@ -176,9 +168,7 @@ class CompandedQuantizer(AllocatedQuantizer):
     coarser outwards spends fewer levels on them: the asinh changes from linear to logarithmic at the knee, which
     calibration finds per channel. For light tails the knee moves outwards and the grid becomes uniform.
 
-    References
-    ----------
-    Bennett 1948; Panter & Dite 1951 (companding and non-uniform levels).
+    References: Bennett 1948; Panter & Dite 1951 (companding and non-uniform levels).
     """
 
     mean: Tensor
@@ -215,32 +205,17 @@ class CompandedQuantizer(AllocatedQuantizer):
             self.reallocate(values)
             share = 1.0
         mean, knee, low, high, _ = fit_companded(thinned(values, MSE_SAMPLES), self.levels.cpu(), self.spec.calibration)
-        for buffer, target in ((self.mean, mean), (self.knee, knee), (self.low, low), (self.high, high)):
-            buffer.lerp_(target.to(buffer), share)
+        self.move(share, mean=mean, knee=knee, low=low, high=high)
 
     def fitted_error(self, values: Tensor, levels: Tensor) -> Tensor:
         # Allocation compares errors that differ by factors, for which a coarse search is enough.
         return fit_companded(values, levels, self.spec.calibration, coarse=True)[-1]
 
 
-# --- ranges from data -------------------------------------------------------------------------------------------------
-
-
 def ranges(values: Tensor, levels: Tensor, method: str, granularity: str) -> tuple[Tensor, Tensor]:
-    """Fit the lowest and highest level of each channel's uniform grid.
+    """Fit the lowest and highest level of each channel's uniform grid to values (C, n).
 
-    Parameters
-    ----------
-    values : Tensor, shape (C, n)
-    levels : Tensor of int, shape (C,)
-        Levels of each channel's grid; for granularity ``"tensor"`` all the same.
-    method : {"minmax", "percentile", "mse"}
-    granularity : {"tensor", "channel"}
-
-    Returns
-    -------
-    low, high : Tensor, shape (C,), float32
-        For a channel with a single level, both are its mean.
+    A channel with a single level gets its mean as both; for granularity ``"tensor"``, all have as many levels.
     """
     if granularity == "tensor":
         low, high = ranges(values.reshape(1, -1), levels[:1], method, "channel")
@@ -266,9 +241,7 @@ def least_squares_ranges(values: Tensor, levels: Tensor) -> tuple[Tensor, Tensor
     Shrunken copies of the full range are tried; from the best, levels and values are fitted to each other in turn:
     given the integers, the best grid is a linear regression, as in Lloyd's method with equidistant levels.
 
-    References
-    ----------
-    Max 1960 (uniform quantizers of least error); Lloyd 1982.
+    References: Max 1960 (uniform quantizers of least error); Lloyd 1982.
     """
     values = values.double()
     top = (levels.double() - 1).clamp(min=1)[:, None]
@@ -307,15 +280,7 @@ def grid_error(values: Tensor, low: Tensor, high: Tensor, levels: Tensor) -> Ten
 def fit_companded(
     values: Tensor, levels: Tensor, calibration: str, *, coarse: bool = False
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Fit a companded grid of `levels` (C,) levels to the values (C, n) of each channel.
-
-    Returns
-    -------
-    mean, knee, low, high : Tensor, shape (C,), float32
-        Lowest and highest level in the companded coordinate.
-    error : Tensor, shape (C,), float64
-        Mean squared error.
-    """
+    """Fit companded grids of `levels` (C,) levels to values (C, n); return mean, knee, low, high and squared error."""
     knees, shares = (KNEES[1::2], SHARES[::3]) if coarse else (KNEES, SHARES)
     values = values.double()
     mean, spread = _mean(values), nonzero(values.std(dim=1, correction=0, keepdim=True))
@@ -354,9 +319,6 @@ def _mean(values: Tensor) -> Tensor:
     return values.mean(dim=1, keepdim=True)
 
 
-# --- bits for channels ------------------------------------------------------------------------------------------------
-
-
 def allocate(table: Tensor, budget: int) -> Tensor:
     """Allocate bits to channels for the least sum of distortions, by steepest descent.
 
@@ -370,13 +332,7 @@ def allocate(table: Tensor, budget: int) -> Tensor:
     budget : int
         Sum of the bits.
 
-    Returns
-    -------
-    Tensor of int64, shape (C,)
-
-    References
-    ----------
-    Shoham & Gersho 1988; for Gaussian channels at high rate this is reverse water-filling.
+    References: Shoham & Gersho 1988; for Gaussian channels at high rate this is reverse water-filling.
     """
     rows = table.tolist()
     bits = [0] * len(rows)
@@ -403,14 +359,8 @@ def allocate(table: Tensor, budget: int) -> Tensor:
 def synthesis_gains(synthesis: Callable[[Tensor], Tensor], latent: Tensor) -> Tensor:
     """Return the squared error in the image per unit of squared error in each channel, shape (C,), float64.
 
-    Each channel in turn gets small noise of random sign; for an orthonormal synthesis all gains are equal.
-
-    Parameters
-    ----------
-    synthesis : callable
-        Latent (N, C, h, w) → image.
-    latent : Tensor, shape (N, C, h, w)
-        Its first corner is used.
+    Each channel of a corner of `latent` (N, C, h, w) in turn gets small noise of random sign; for an orthonormal
+    synthesis all gains are equal.
     """
     latent = latent[:4, :, :32, :32]
     with torch.no_grad():

@@ -30,16 +30,10 @@ Synthesis = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Quantized:
-    """A quantized latent.
+    """A quantized latent: integers (N, C, h, w) from 0 to 2^width − 1 of their channel.
 
-    Parameters
-    ----------
-    integers : Tensor of int64, shape (N, C, h, w)
-        Non-negative; in channel c below 2^`Quantizer.widths`[c].
-    saturated : int
-        Values outside the quantizer's range, set to its nearest end.
-    side : bytes
-        Side information for the decoder, stored in every file.
+    `saturated` counts values outside the quantizer's range, which are set to its nearest end; `side` is information for
+    the decoder, stored in every file.
     """
 
     integers: Tensor
@@ -56,11 +50,6 @@ class Quantizer(nn.Module):
 
     A subclass sets `scheme_bits` and implements `_quantize`, `dequantize` and `step_of`. Ranges are buffers, or
     parameters if they are learned, so that they are saved and moved with the module.
-
-    Raises
-    ------
-    QuantizerError
-        If the specification is impossible for this scheme.
     """
 
     #: Smallest and largest `spec.bits` of this scheme.
@@ -89,22 +78,16 @@ class Quantizer(nn.Module):
         self.generator: torch.Generator = torch.Generator().manual_seed(0)
         self.progress = 0.0
 
-    # --- implemented by a scheme ----------------------------------------------------------------------------------
-
     @property
     def widths(self) -> tuple[int, ...]:
         """Bits per packed value in each channel."""
         return (self.spec.bits,) * self.channels
 
     def calibrate(self, latents: Latents, *, synthesis: Synthesis | None = None) -> None:
-        """Fit the ranges to latents of training data and freeze them.
+        """Fit the ranges to one or more latents (N, C, h, w) of training data and freeze them.
 
-        Parameters
-        ----------
-        latents : Tensor, shape (N, C, h, w), or iterable of such
-        synthesis : callable, optional
-            Decoder, latent → image. Schemes that weigh channels against each other measure with it the effect of each
-            channel's error on the image; without it, all channels count the same.
+        Schemes that weigh channels against each other measure with `synthesis` (latent → image) how each channel's
+        error affects the image; without it, all channels count the same.
         """
         gather(latents, self.channels)
 
@@ -131,16 +114,8 @@ class Quantizer(nn.Module):
         """Return `quantized` as read from a file; raise `BitstreamError` if no latent can have given it."""
         return quantized
 
-    # --- common to all schemes ------------------------------------------------------------------------------------
-
     def quantize(self, y: Tensor) -> Quantized:
-        """Quantize a latent of shape (N, C, h, w).
-
-        Raises
-        ------
-        QuantizerError
-            If `y` has NaN, infinity or another number of channels, or the quantizer is not calibrated.
-        """
+        """Quantize a latent (N, C, h, w); raise `QuantizerError` for NaN, infinity or other channels."""
         with torch.no_grad():
             return self._quantize(checked(y, self.channels))
 
@@ -157,17 +132,9 @@ class Quantizer(nn.Module):
     def training_view(self, y: Tensor, *, generator: torch.Generator | None = None, progress: float = 0.0) -> Tensor:
         """Apply the differentiable stand-in for rounding that `spec.training` names.
 
-        Parameters
-        ----------
-        y : Tensor, shape (N, C, h, w)
-        generator : torch.Generator, optional
-            Draws the noise; required by ``"noise"``, ``"mixed"`` and ``"guide-noise"``.
-        progress : float
-            Share of the training that is done, 0 to 1.
+        Noise requires a generator; `progress` is the share of the training that is done, 0 to 1.
 
-        References
-        ----------
-        Noise: Ballé, Laparra & Simoncelli 2017. Straight-through: Bengio, Léonard & Courville 2013.
+        References: Noise: Ballé, Laparra & Simoncelli 2017. Straight-through: Bengio, Léonard & Courville 2013.
         """
         mode = self.spec.training
         if mode == "none":
@@ -196,17 +163,7 @@ class Quantizer(nn.Module):
         return write_header(n, h, w) + quantized.side + pack_bits(planes, self.widths)
 
     def unpack(self, data: bytes) -> Tensor:
-        """Decode the latent ŷ from `pack`'s bytes, shape (N, C, h, w), float32.
-
-        Raises
-        ------
-        BitstreamError
-            If `pack` of this quantizer cannot have written the bytes.
-        """
-        return self.dequantize(self.unpack_integers(data))
-
-    def unpack_integers(self, data: bytes) -> Quantized:
-        """Decode integers and side information from `pack`'s bytes."""
+        """Decode the latent ŷ; raise `BitstreamError` if `pack` of this quantizer cannot have written the bytes."""
         (n, h, w), start = read_header(data)
         body = start + self.side_bytes
         if len(data) != body + packed_bytes(n * h * w, self.widths):
@@ -216,17 +173,15 @@ class Quantizer(nn.Module):
             )
         planes = unpack_bits(data[body:], n * h * w, self.widths)
         integers = torch.from_numpy(planes).reshape(self.channels, n, h, w).movedim(0, 1).contiguous()
-        return self.accepted(Quantized(integers.to(self.device), side=data[start:body]))
+        return self.dequantize(self.accepted(Quantized(integers.to(self.device), side=data[start:body])))
 
     def bits(self, shape: Sequence[int]) -> int:
         """Return the bits of a packed latent of `shape` (N, C, h, w) or (C, h, w), header and side included."""
-        n, h, w = self._checked_shape(shape)
+        full = (1, *shape) if len(shape) == 3 else tuple(shape)
+        if len(full) != 4 or full[1] != self.channels or min(full) < 1:
+            raise QuantizerError(f"a latent of {self.channels} channels has shape (N, C, h, w), not {tuple(shape)}")
+        n, _, h, w = full
         return 8 * (len(write_header(n, h, w)) + self.side_bytes + packed_bytes(n * h * w, self.widths))
-
-    def nominal_bits(self, shape: Sequence[int]) -> int:
-        """Return values times bits per value, the accounting of the column ``nominal_cr``."""
-        n, h, w = self._checked_shape(shape)
-        return n * self.channels * h * w * self.spec.bits
 
     def config(self) -> dict[str, Any]:
         """Return the JSON-compatible input of `quantizer_from_config`, which rebuilds it together with `state_dict`."""
@@ -238,12 +193,6 @@ class Quantizer(nn.Module):
         for tensor in (*self.buffers(), *self.parameters()):
             return tensor.device
         return torch.device("cpu")
-
-    def _checked_shape(self, shape: Sequence[int]) -> tuple[int, int, int]:
-        full = (1, *shape) if len(shape) == 3 else tuple(shape)
-        if len(full) != 4 or full[1] != self.channels or min(full) < 1:
-            raise QuantizerError(f"a latent of {self.channels} channels has shape (N, C, h, w), not {tuple(shape)}")
-        return full[0], full[2], full[3]
 
 
 class CalibratedQuantizer(Quantizer):
@@ -260,6 +209,12 @@ class CalibratedQuantizer(Quantizer):
     def follow(self, values: Tensor, share: float) -> None:
         """Move the ranges by `share` of the way towards those of values by channel, shape (C, n)."""
         raise NotImplementedError
+
+    def move(self, share: float, **targets: Tensor) -> None:
+        """Move buffers by `share` of the way towards `targets`."""
+        for name, target in targets.items():
+            buffer = getattr(self, name)
+            buffer.lerp_(target.to(buffer), share)
 
     @property
     def ready(self) -> bool:
@@ -296,9 +251,7 @@ def build_quantizer(spec: QuantizerSpec, channels: int, *, seed: int = 0) -> Qua
 def quantizer_from_config(config: Mapping[str, Any]) -> Quantizer:
     """Build the quantizer of a saved `config`; load its state_dict afterwards."""
     if set(config) != {"spec", "channels"} or not isinstance(config["channels"], int):
-        raise QuantizerError(
-            "a saved quantizer is {'spec': …, 'channels': …}; this one is damaged or of another version"
-        )
+        raise QuantizerError("a saved quantizer has a 'spec' and 'channels'; this one is damaged or of another version")
     return build_quantizer(spec_from_dict(QuantizerSpec, config["spec"]), config["channels"])
 
 

@@ -25,9 +25,7 @@ class FiniteScalarQuantizer(CalibratedQuantizer):
     ``"percentile"`` to the middle and half of the range, ``"mse"`` to the mean and the scale of least squared error.
     Values beyond the extremes of the calibration data count as saturated.
 
-    References
-    ----------
-    Mentzer, Minnen, Agustsson & Tschannen 2024.
+    References: Mentzer, Minnen, Agustsson & Tschannen 2024.
     """
 
     center: Tensor
@@ -43,10 +41,9 @@ class FiniteScalarQuantizer(CalibratedQuantizer):
         self.top = 2**spec.bits - 1
 
     def follow(self, values: Tensor, share: float) -> None:
-        extremes = ranges(values, torch.full((self.channels,), 2), "minmax", self.spec.granularity)
-        for name, target in zip(("center", "scale", "low", "high"), (*self._fit(values), *extremes), strict=True):
-            buffer = getattr(self, name)
-            buffer.lerp_(target.to(buffer), share)
+        low, high = ranges(values, torch.full((self.channels,), 2), "minmax", self.spec.granularity)
+        center, scale = self._fit(values)
+        self.move(share, center=center, scale=scale, low=low, high=high)
 
     def _fit(self, values: Tensor) -> tuple[Tensor, Tensor]:
         if self.spec.calibration != "mse":
@@ -102,9 +99,7 @@ class LearnedStepQuantizer(UniformQuantizer):
     zero, so one learning rate fits latents of any scale, and calibration sets the range without undoing what was
     learned.
 
-    References
-    ----------
-    Esser et al. 2020 (learned step size); Bhalgat et al. 2020 (learned offset).
+    References: Esser et al. 2020 (learned step size); Bhalgat et al. 2020 (learned offset).
     """
 
     def __init__(self, spec: QuantizerSpec, channels: int):
@@ -120,13 +115,10 @@ class LearnedStepQuantizer(UniformQuantizer):
 
     def grid(self) -> tuple[Tensor, Tensor, Tensor]:
         low, step, top = super().grid()
-        # The factor keeps gradients of step and weights in proportion (Esser et al. 2020, section 2.2).
+        # A scaled gradient keeps step and weights in proportion (Esser et al. 2020, section 2.2).
         scale = (self._values * float(top.max())) ** -0.5
-        log_step, shift = (RATE * _scaled_gradient(p, scale).view(1, -1, 1, 1) for p in (self.log_step, self.shift))
+        parameters = ((p - p * scale).detach() + p * scale for p in (self.log_step, self.shift))
+        log_step, shift = (RATE * p.view(1, -1, 1, 1) for p in parameters)
         half = step * top / 2
         learned = step * torch.exp(log_step)
         return low + half * (1 + shift) - learned * top / 2, learned, top
-
-
-def _scaled_gradient(parameter: Tensor, scale: float) -> Tensor:
-    return (parameter - parameter * scale).detach() + parameter * scale

@@ -9,9 +9,7 @@ Twice as many levels as integers, in ascending order, belong to the subsets D0 D
 An even state allows D0 and D2, an odd one D1 and D3; the integer counts the levels of the two in ascending order. Its
 lowest bit selects the subset, and with it the next state; the bits above it select the level within the subset.
 
-References
-----------
-Ungerboeck 1982 (the code of 8 states); Marcellin & Fischer 1990.
+References: Ungerboeck 1982 (the code of 8 states); Marcellin & Fischer 1990.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from torch import Tensor
 
 from sarlab.errors import QuantizerError
 from sarlab.models.quantizers.grids import REALLOCATE_EVERY, AllocatedQuantizer, fit_companded, thinned
-from sarlab.models.quantizers.quantizer import Quantized, centered_uniform, quantizers
+from sarlab.models.quantizers.quantizer import Quantized, centered_uniform, nonzero, quantizers
 from sarlab.models.viterbi import STATES, cheapest_path, from_lanes, to_lanes
 from sarlab.specs import QuantizerSpec
 
@@ -33,8 +31,7 @@ NEXT = ((0, 1), (2, 3), (5, 4), (7, 6), (1, 0), (3, 2), (4, 5), (6, 7))
 SUBSETS = np.array(
     [[2 * NEXT[n // 2 + first].index(n) + (n // 2 + first) % 2 for n in range(STATES)] for first in (0, STATES // 2)]
 )
-#: Most values of a path. Its first values have fewer levels to choose from, so it should not be short; all paths advance
-#: together, so it should not be long. Fitting uses shorter ones.
+#: Most values of a path, in use and while fitting: short paths have fewer choices, long ones take more steps.
 LONGEST, FITTING_LONGEST = 512, 128
 #: Most bits of a channel above the average; the table of levels is as wide as the widest channel.
 MOST_ABOVE_AVERAGE = 4
@@ -42,13 +39,11 @@ MOST_ABOVE_AVERAGE = 4
 GAINS = (1.0, 0.84, 0.73, 0.68)
 #: Values per channel that levels are fitted to; rounds of fitting at calibration, and while following a training.
 SAMPLES, ROUNDS, FOLLOWING_ROUNDS = 8192, 10, 2
-#: Starting points of the fit: margins of the levels beyond those of a grid of as many bits, in steps of that grid.
+#: Starts of the fit: margins of the levels beyond those of a grid of as many bits, in steps of that grid.
 MARGINS = (0.0, 0.25, 0.5)
-#: Number of values that move a level as far by themselves as its neighbors hold it back.
-STIFFNESS = 8.0
-#: Overshoot of a round beyond the best levels for its paths: paths change less than their levels, so it saves rounds.
-RELAXATION = 1.8
-#: Distance from the ends of a channel, in its ranges, at which values are clamped for the search.
+#: Penalty on differences between the moves of neighboring levels, in values; overshoot of a round, which saves rounds.
+STIFFNESS, RELAXATION = 8.0, 1.8
+#: Values are clamped so many ranges beyond the ends of a channel; farther ones would swamp all others on their path.
 FARTHEST = 1000.0
 
 
@@ -61,13 +56,11 @@ class TrellisQuantizer(AllocatedQuantizer):
     channels, 1 to 8; bits are allocated as by ``"allocated"``, at most 4 above the average. Files hold nothing but the
     bits: paths start in state 0, levels and allocation belong to the calibrated quantizer.
 
-    The values of an image, channel after channel, are dealt to paths of at most `LONGEST` values. On a Gaussian source
-    the error is 1.3 dB (2 bits) to 1.7 dB (4 bits) below that of the best levels for single values (Lloyd and Max).
-    With calibration ``"minmax"`` and ``"percentile"`` the levels are the companded ones.
+    The values of an image, channel after channel, are dealt to paths. On a Gaussian source the error is 1.3 dB (2 bits)
+    to 1.7 dB (4 bits) below that of the best levels for single values (Lloyd and Max). With calibration ``"minmax"``
+    and ``"percentile"`` the levels are the companded ones.
 
-    References
-    ----------
-    Marcellin & Fischer 1990 (table III: 5.19, 10.70 and 16.33 dB with 8 states at 1, 2 and 3 bits).
+    References: Marcellin & Fischer 1990 (table III: 5.19, 10.70 and 16.33 dB with 8 states at 1, 2 and 3 bits).
     """
 
     scheme_bits = (1, 8)
@@ -83,9 +76,7 @@ class TrellisQuantizer(AllocatedQuantizer):
 
     @property
     def levels(self) -> Tensor:
-        return _levels(self.allocation)
-
-    # --- calibration ----------------------------------------------------------------------------------------------
+        return torch.where(self.allocation > 0, 2 ** (self.allocation + 1), 1)
 
     def follow(self, values: Tensor, share: float) -> None:
         full = share == 1.0
@@ -101,12 +92,8 @@ class TrellisQuantizer(AllocatedQuantizer):
         codebook = codebook.float().double()
         error = _error(values, codebook, counts)
         step = _steps(values, codebook, counts).square().mean(dim=1)
-        noise = torch.where(step > 0, (12 * error / torch.where(step > 0, step, 1.0)).sqrt(), 1.0)
-        ends = codebook[:, 0], codebook[:, -1]
-        for buffer, target in zip(
-            (self.codebook, self.noise, self.low, self.high), (codebook, noise, *ends), strict=True
-        ):
-            buffer.lerp_(target.to(buffer), share)
+        noise = torch.where(step > 0, (12 * error / nonzero(step)).sqrt(), 1.0)
+        self.move(share, codebook=codebook, noise=noise, low=codebook[:, 0], high=codebook[:, -1])
 
     def distortions(self, values: Tensor) -> Tensor:
         table = super().distortions(values)[:, : self.spec.bits + MOST_ABOVE_AVERAGE + 1]
@@ -116,15 +103,13 @@ class TrellisQuantizer(AllocatedQuantizer):
     def fitted_error(self, values: Tensor, levels: Tensor) -> Tensor:
         return fit_companded(values, levels, self.spec.calibration, coarse=True)[-1]
 
-    # --- use ------------------------------------------------------------------------------------------------------
-
     def _quantize(self, y: Tensor) -> Quantized:
         self.require_ready()
         coded = self._coded()
         integers = torch.zeros(y.shape, dtype=torch.int64, device=y.device)
         low, high = self._ends()
         if len(coded):
-            beyond = FARTHEST * (high - low)  # farther values would swamp the errors of all others on their path
+            beyond = FARTHEST * (high - low)
             rows = _rows(y.clamp(low - beyond, high + beyond)[:, coded])
             index = _chosen(rows, self.codebook[coded], self.levels[coded], images=len(y))
             integers[:, coded] = _images(index // 2, y[:, coded])
@@ -144,13 +129,11 @@ class TrellisQuantizer(AllocatedQuantizer):
         return restored
 
     def step_of(self, y: Tensor) -> Tensor:
-        """Return the distance of the levels that a state allows, around `y`."""
         self.require_ready()
         y = y.detach()
         return _images(_steps(_rows(y), self.codebook, self.levels), y)
 
     def noisy(self, y: Tensor, generator: torch.Generator) -> Tensor:
-        """Add uniform noise as strong as the quantizer's error on its calibration latents."""
         width = self.step_of(y) * self.noise.view(1, -1, 1, 1)
         return y.clamp(*self._ends()) + centered_uniform(y, generator) * width
 
@@ -174,15 +157,8 @@ def refined(values: Tensor, codebook: Tensor, counts: Tensor, rounds: int) -> Te
     """Refine levels by `rounds` of best paths for the levels and best levels for the paths.
 
     A level moves to the mean of its values, and differences between the moves of neighbors (in distances of levels) are
-    penalized by `STIFFNESS`, so that levels with few values do not overfit.
-
-    Parameters
-    ----------
-    values : Tensor, shape (C, n), float64
-    codebook : Tensor, shape (C, K), float64
-    counts : Tensor of int, shape (C,)
-        Levels of each channel.
-    rounds : int
+    penalized, so that levels with few values do not overfit. Values (C, n) and codebook (C, K) are float64; `counts`
+    (C,) are the levels of each channel.
     """
     spacing = torch.gradient(codebook, dim=1)[0]
     last = codebook.gather(1, (counts - 1)[:, None])
@@ -200,21 +176,17 @@ def refined(values: Tensor, codebook: Tensor, counts: Tensor, rounds: int) -> Te
             break
         number = torch.zeros_like(codebook).scatter_add_(1, index, torch.ones_like(values))
         total = torch.zeros_like(codebook).scatter_add_(1, index, values - codebook.gather(1, index))
-        wanted = total / torch.where(spacing > 0, spacing, 1.0)
+        wanted = total / nonzero(spacing)
         for c, count in enumerate(counts.tolist()):
             if count > 1:
-                found = _smoothed(number[c, :count].numpy(), wanted[c, :count].numpy())
-                shift[c, :count].lerp_(found, RELAXATION)
+                # Least Σ number·(shift − wanted/number)² + STIFFNESS·Σ (difference of neighbors' shifts)².
+                band = np.zeros((2, count))
+                band[0, 1:] = -STIFFNESS
+                band[1] = number[c, :count].numpy() + 2 * STIFFNESS
+                band[1, [0, -1]] -= STIFFNESS
+                found = solveh_banded(band, wanted[c, :count].numpy())
+                shift[c, :count].lerp_(torch.from_numpy(found), RELAXATION)
     return best
-
-
-def _smoothed(number: np.ndarray, wanted: np.ndarray) -> Tensor:
-    """Shifts u of least Σ number·(u − wanted/number)² + STIFFNESS·Σ (difference of neighbors' u)²."""
-    band = np.zeros((2, len(number)))
-    band[0, 1:] = -STIFFNESS
-    band[1] = number + 2 * STIFFNESS
-    band[1, [0, -1]] -= STIFFNESS
-    return torch.from_numpy(solveh_banded(band, wanted))
 
 
 def state_parities(bits: np.ndarray) -> np.ndarray:
@@ -226,10 +198,6 @@ def state_parities(bits: np.ndarray) -> np.ndarray:
         states[step] = state
         state = after.take(2 * state + lowest)
     return states & 1
-
-
-def _levels(widths: Tensor) -> Tensor:
-    return torch.where(widths > 0, 2 ** (widths + 1), 1)
 
 
 def _companded_levels(values: Tensor, counts: Tensor, calibration: str, most: int) -> Tensor:
@@ -264,8 +232,7 @@ def _chosen(values: Tensor, codebook: Tensor, counts: Tensor, *, images: int = 0
     near = torch.searchsorted(codebook, values.contiguous(), right=True) - 1
     top = counts[:, None]
     # Scaled, because squares of very large or small values overflow or vanish in float32.
-    widest = (codebook[:, -1] - codebook[:, 0]).max()
-    unit = torch.where(widest > 0, widest, 1.0)
+    unit = nonzero((codebook[:, -1] - codebook[:, 0]).max())
     indices, costs = [], []
     for subset in range(4):
         # The nearest level of a subset is the last one at or below the value, or the one after it.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sarlab.lab.experiment import run
-from sarlab.lab.identity import run_id
+from sarlab.lab.runs import run_id
 from sarlab.lab.studies import Context
 from sarlab.lab.studies import latent_bits as study
 from sarlab.scenes.catalog import load_split

@@ -7,8 +7,7 @@ import pytest
 
 from sarlab.cli import main
 from sarlab.errors import PlanError
-from sarlab.lab.studies import Study, studies
-from sarlab.lab.studies.study_jobs import study_jobs
+from sarlab.lab.studies import Study, studies, study_jobs
 from sarlab.specs import SceneSpec
 
 

@@ -15,14 +15,19 @@ import pandas as pd
 import pytest
 
 from sarlab.errors import SarlabError
-from sarlab.lab.lineage import base_of
 from sarlab.lab.plans import load_plan
-from sarlab.lab.results import TIMING_COLUMNS, read_table
-from sarlab.lab.runs import FAILURE, hold, jobs_of, owner_of, read_record
+from sarlab.lab.results import read_record, read_table
+from sarlab.lab.runs import FAILURE, base_of, hold, jobs_of, owner_of
 from sarlab.lab.sweep import DiskError, Settings, engine, run_job
 from sarlab.lab.sweep.engine import execute
 
 distributed = pytest.importorskip("distributed")
+
+
+#: Columns whose values depend on the machine, not on the specification.
+TIMING_COLUMNS = [
+    "train_seconds", "train_pixels_per_s", "encode_mpx_per_s", "decode_mpx_per_s", "peak_memory_mb", "device",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +133,7 @@ def test_a_full_disk_stops_the_sweep_and_blames_no_run(tiny, tmp_path, monkeypat
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "rows.csv"))
 
-    monkeypatch.setattr("sarlab.lab.experiment.write_table", full)
+    monkeypatch.setattr("sarlab.lab.results.write_table", full)
     jobs = tiny(tmp_path / "runs")
     with pytest.raises(DiskError, match=r"rows.csv: the disk is full; free some space"):
         execute(jobs, Settings(), print)

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from sarlab.lab import experiment, sweep
-from sarlab.lab.runs import FAILURE, read_record
+from sarlab.lab.results import read_record
+from sarlab.lab.runs import FAILURE
 from sarlab.lab.sweep import DiskError, Settings, check_writable, explain, run_job
 
 

@@ -1,4 +1,4 @@
-"""The trellis against exhaustive search, its code's free distance, published errors, and what every file of it costs."""
+"""The trellis quantizer: its code's free distance, exhaustive search, published errors, and the cost of every file."""
 
 import heapq
 import itertools
@@ -12,16 +12,8 @@ from hypothesis import strategies as st
 from sarlab.errors import QuantizerError
 from sarlab.models.quantizers import Quantized, build_quantizer
 from sarlab.models.quantizers import trellis as module
-from sarlab.models.quantizers.trellis import (
-    LONGEST,
-    MOST_ABOVE_AVERAGE,
-    NEXT,
-    SUBSETS,
-    TrellisQuantizer,
-    refined,
-    state_parities,
-)
-from sarlab.models.viterbi import STATES, cheapest_path, from_lanes, to_lanes
+from sarlab.models.quantizers.trellis import MOST_ABOVE_AVERAGE, NEXT, TrellisQuantizer, refined, state_parities
+from sarlab.models.viterbi import STATES
 from sarlab.specs import QuantizerSpec
 
 
@@ -33,9 +25,6 @@ def ready(bits: int, y: torch.Tensor, calibration: str = "mse", training: str = 
     quantizer = build_quantizer(QuantizerSpec("trellis", bits, calibration=calibration, training=training), y.shape[1])
     quantizer.calibrate(y)
     return quantizer
-
-
-# --- the code ---------------------------------------------------------------------------------------------------------
 
 
 def test_every_state_is_entered_twice_by_subsets_of_one_kind():
@@ -68,41 +57,10 @@ def test_free_distance_is_that_of_ungerboecks_code():
     assert min(least, 16) == 10
 
 
-@given(seed=st.integers(0, 10_000), steps=st.integers(1, 9))
-@settings(max_examples=30, deadline=None)
-def test_search_finds_what_all_paths_together_find(seed, steps):
-    cost = np.random.default_rng(seed).exponential(size=(4, steps, 3))
-    found = cheapest_path(cost, SUBSETS)
-    for path in range(3):
-        totals = {}
-        for bits in itertools.product((0, 1), repeat=steps):
-            state, subsets = 0, []
-            for bit in bits:
-                subsets.append(2 * bit + state % 2)
-                state = NEXT[state][bit]
-            totals[tuple(subsets)] = sum(cost[s, t, path] for t, s in enumerate(subsets))
-        assert tuple(found[:, path]) in totals, "a path that the trellis does not have"
-        assert totals[tuple(found[:, path])] == pytest.approx(min(totals.values()), rel=1e-12)
-
-
-@given(seed=st.integers(0, 10_000), rows=st.integers(1, 4), count=st.integers(1, 1300))
-@settings(max_examples=30, deadline=None)
-def test_dealing_to_paths_is_undone_and_keeps_them_short(seed, rows, count):
-    values = np.random.default_rng(seed).integers(0, 9, (rows, count))
-    lanes = to_lanes(values, LONGEST)
-    assert np.array_equal(to_lanes(np.stack([values, values + 1]), LONGEST)[0], lanes)
-    assert lanes.shape == (-(-count // -(-count // LONGEST)), rows * -(-count // LONGEST))
-    assert len(lanes) <= 512
-    assert np.array_equal(from_lanes(lanes, rows, count), values)
-
-
 def test_states_follow_the_bits():
     bits = np.array([[1, 0], [1, 1], [0, 0], [1, 1]])
     # 0 −1→ 1 −1→ 3 −0→ 7;  0 −0→ 0 −1→ 1 −0→ 2
     assert state_parities(bits).tolist() == [[0, 0], [1, 0], [1, 1], [1, 0]]
-
-
-# --- the quantizer ----------------------------------------------------------------------------------------------------
 
 
 @given(seed=st.integers(0, 10_000), bits=st.integers(1, 2))
@@ -117,32 +75,6 @@ def test_a_short_latent_gets_the_best_of_all_its_files(seed, bits):
     every = torch.tensor(list(itertools.product(*spans))).view(-1, 2, 1, 3)
     errors = (quantizer.dequantize(Quantized(every)) - y).square().flatten(1).sum(1)
     assert chosen == pytest.approx(float(errors.min()), rel=1e-5)
-
-
-@given(seed=st.integers(0, 10_000), bits=st.integers(2, 6), scale=st.floats(1e-3, 1e3))
-@settings(max_examples=12, deadline=None)
-def test_total_error_is_below_that_of_half_a_step_everywhere(seed, bits, scale):
-    """Taking the nearest level of each state is a path too, and its error is at most half the step of that state."""
-    quantizer = ready(bits, scale * normal(2, 2, 16, 16, seed=seed))
-    y = scale * normal(1, 2, 15, 15, seed=seed + 1)
-    for channel in range(2):  # inside the range of both states
-        count = 2 ** (quantizer.widths[channel] + 1)
-        y[:, channel].clamp_(float(quantizer.codebook[channel, 1]), float(quantizer.codebook[channel, count - 2]))
-    state, greedy, largest = 0, 0.0, 0.0
-    for channel, width in enumerate(quantizer.widths):
-        levels = quantizer.codebook[channel, : 2 ** (width + 1)].numpy()
-        for value in y[0, channel].flatten().numpy():
-            allowed = levels[state % 2 :: 2]
-            integer = int(np.abs(allowed - value).argmin())
-            above = int(np.clip(np.searchsorted(allowed, value), 1, len(allowed) - 1))
-            error = abs(float(allowed[integer]) - float(value))
-            assert error <= (allowed[above] - allowed[above - 1]) / 2 * (1 + 1e-4)
-            greedy, largest = greedy + error**2, max(largest, error)
-            state = NEXT[state][integer & 1]
-    found = float((quantizer.rounded(y) - y).double().square().sum())
-    assert found <= greedy * (1 + 1e-5)
-    assert found <= y.numel() * largest**2
-    assert found < 0.9 * greedy, "the search is worth its time"
 
 
 #: Signal to noise in dB: of the best levels for values one by one (Max 1960), and of the trellis of 8 states with
@@ -210,15 +142,6 @@ def test_a_channel_without_bits_is_its_mean_and_no_part_of_the_paths():
     assert quantizer.quantize(changed).saturated == quantizer.quantize(y).saturated
 
 
-def test_constant_channels_come_back():
-    y = torch.full((1, 2, 4, 4), 3.25)
-    y[:, 1] = -7.0
-    quantizer = ready(4, y)
-    assert torch.equal(quantizer.unpack(quantizer.pack(y)), y)
-    assert quantizer.quantize(y).saturated == 0
-    assert quantizer.quantize(y + 1).saturated == 16 * sum(width > 0 for width in quantizer.widths)
-
-
 def test_saturation_is_counted_and_goes_to_the_end():
     quantizer = ready(4, normal(1, 1, 32, 32))
     y = normal(1, 1, 16, 16).clamp(-1, 1)
@@ -273,9 +196,6 @@ def test_fitting_never_makes_it_worse_and_few_values_do_not_scatter_levels():
 def test_latents_beyond_float32_are_refused():
     with pytest.raises(QuantizerError, match="diverged"):
         ready(4, torch.tensor([-3.4e38, 3.4e38, 0.0, 1.0]).view(1, 1, 2, 2), "minmax")
-
-
-# --- training views ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bits", [2, 4, 6])

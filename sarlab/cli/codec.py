@@ -1,0 +1,183 @@
+"""``sarlab compress``, ``decompress``, ``info`` and ``train``: files of the codec, and its models."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from sarlab.cli import options
+from sarlab.errors import CodecError, SarlabError
+
+EXAMPLES = {
+    "compress": """\
+  sarlab compress scene.tif scene.sarl --bpp 0.5                   half a bit per pixel and band, within 3 %
+  sarlab compress slc.tif slc.sarl --quantity complex --psnr 32    the intensity of a complex product
+
+IN is a GeoTIFF, COG, ENVI or .npy file of any size. Georeference, nodata, band names and tags are kept exactly. Quality
+is the PSNR of the quantizer alone in dB: 19 gives a small file, 28 is usual, at 40 losses are hardly visible.
+""",
+    "decompress": """\
+  sarlab decompress scene.sarl scene.tif
+  sarlab decompress scene.sarl part.tif --window 1000 2000 512 512 --cog
+""",
+    "info": """\
+  sarlab info scene.sarl --json
+""",
+    "train": """\
+  sarlab train plan.toml --out mine.safetensors --checkpoint mine.checkpoint --seconds 3000
+                             train for 50 minutes; the same command resumes the training
+  SARLAB_MODELS=. sarlab compress scene.tif scene.sarl --codec mine
+
+A plan names its scenes by catalog name or path; relative paths start at the working directory. The result depends on
+the plan, the data and the version of PyTorch.
+""",
+}
+
+
+def add_compress(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("source", metavar="IN", type=Path, help="image to compress")
+    add("target", metavar="OUT", type=Path, help="file to write")
+    options.add(parser, "--quantity", default="auto")
+    add("--codec", metavar="CODEC", help="hyper (default), factorized, klt8, or a .safetensors file")
+    goals = parser.add_mutually_exclusive_group()
+    goals.add_argument("--quality", type=float, metavar="Q", help="0 to 96 dB, higher is better (default: 28)")
+    goals.add_argument("--bpp", type=float, metavar="B", help="bits per pixel and band of the whole file")
+    goals.add_argument("--psnr", type=float, metavar="P", help="PSNR in dB between dB images, within the clip range")
+    add("--tile", type=int, default=512, metavar="N", help="side of a tile: a multiple of 64 up to 1024 (default: 512)")
+    add("--radiometric", action="store_true", help="store 13 bytes per band for exact decompress --radiometric")
+    options.add(parser, "--workers", help="processes (default: one per core for a large scene)")
+    options.add(parser, "--force", "--json")
+
+
+def run_compress(args: argparse.Namespace) -> int:
+    from sarlab.codec.api import DEFAULT_CODEC, compress_file, make_goal
+
+    _check_different(args)
+    start = time.perf_counter()
+    report = compress_file(
+        args.source, args.target, quantity=args.quantity, codec=args.codec or DEFAULT_CODEC,
+        goal=make_goal(args.quality, args.bpp, args.psnr), tile=args.tile, workers=args.workers,
+        radiometric=args.radiometric, force=args.force,
+    )  # fmt: skip
+    report["seconds"] = round(time.perf_counter() - start, 3)
+    rate = "{bytes} bytes, {bpp:.4g} bits per pixel and band, {measured_cr:.3g} times smaller than at {native_bits} bit"
+    return options.show(args, report, f"{args.target}: {rate.format(**report)}, quality {report['quality']:g}")
+
+
+def add_decompress(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("source", metavar="IN", type=Path, help="a .sarl file")
+    add("target", metavar="OUT", type=Path, help="GeoTIFF to write")
+    add("--window", type=int, nargs=4, metavar=("ROW", "COL", "H", "W"), help="decode this part only, in pixels")
+    add("--cog", action="store_true", help="write a cloud-optimized GeoTIFF")
+    estimates = parser.add_mutually_exclusive_group()
+    estimates.add_argument("--radiometric", action="store_true", help="correct the mean intensity; costs a little PSNR")
+    estimates.add_argument("--despeckled", action="store_true", help="estimate the reflectivity, without speckle")
+    add("--model", type=Path, metavar="FILE", help="weights of the model, if sarlab does not have them")
+    options.add(parser, "--workers", help="processes (default: one per core for a large scene)")
+    options.add(parser, "--force", "--json")
+
+
+def run_decompress(args: argparse.Namespace) -> int:
+    from sarlab.codec.api import decompress_file, describe
+
+    _check_different(args)
+    start = time.perf_counter()
+    decompress_file(
+        args.source, args.target, window=tuple(args.window) if args.window else None, workers=args.workers,
+        cog=args.cog, model=args.model, radiometric=args.radiometric, despeckled=args.despeckled, force=args.force,
+    )  # fmt: skip
+    known = describe(args.source)
+    height, width = args.window[2:] if args.window else (known["height"], known["width"])
+    report = {"file": str(args.target), "height": height, "width": width}
+    report |= {"bands": known["bands"], "quantity": known["quantity"], "seconds": round(time.perf_counter() - start, 3)}
+    return options.show(args, report, f"{args.target}: {height}×{width} pixels of {', '.join(known['bands'])}")
+
+
+def _check_different(args: argparse.Namespace) -> None:
+    if args.target.exists() and args.source.exists() and args.target.samefile(args.source):
+        raise CodecError(f"IN and OUT are the same file, {args.source}; give OUT another name")
+
+
+def add_info(parser: argparse.ArgumentParser) -> None:
+    options.add(parser, "--json")
+    parser.add_argument("file", metavar="FILE", type=Path, help="a .sarl file")
+
+
+def run_info(args: argparse.Namespace) -> int:
+    from sarlab.codec.api import describe
+
+    report = describe(args.file)
+    known = {**report, "count": len(report["bands"]), "names": ", ".join(report["bands"])}
+    ranges = [f"{low:.2f} to {high:.2f} dB" for low, high in report["normalizers"] or ()]
+    lines = {
+        "file": "{bytes} bytes (header {header_bytes}, of which tile index {index_bytes}, side information {side_bytes})",
+        "format": "version {format_version}, {written_by}",
+        "model": "{model} ({model_hash}), quality {quality:g}",
+        "size": "{height}×{width} pixels, {count} band(s): {names}",
+        "samples": "{quantity}, {dtype}, nodata {nodata}",
+        "rate": "{bpp:.4g} bits per pixel and band, {measured_cr:.3g} times smaller than at {native_bits} bit",
+        "tiles": "{tiles} of {tile}×{tile}",
+    }
+    lines = {name: text.format(**known) for name, text in lines.items()} | {
+        "range": ", ".join(ranges) or "the model's own",
+        "georeference": (report["crs"] or "no coordinate system").split(",")[0] if report["transform"] else "none",
+        "tags": ", ".join(report["tags"] or {}) or "none",
+    }
+    return options.show(args, report, "\n".join([str(args.file), *(f"  {k:13s} {v}" for k, v in lines.items())]))
+
+
+def add_train(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("plan", type=Path, metavar="PLAN", help="TOML file, like those in notebooks/plans/codecs")
+    add("--out", type=Path, metavar="FILE", help="model file (default: NAME.safetensors, in this folder)")
+    add("--allow-missing", action="store_true", help="train without the scenes that are missing")
+    add("--checkpoint", type=Path, metavar="FILE", help="file to resume from, written on interruption")
+    add("--seconds", type=float, help="stop after this time; needs --checkpoint")
+    options.add(parser, "--force")
+    add("--quiet", action="store_true", help="show no progress")
+
+
+def run_train(args: argparse.Namespace) -> int:
+    """Train; returns 0 when finished, 3 if the time was up first."""
+    from sarlab.codec.api import refuse_existing, refuse_unwritable
+    from sarlab.codec.codec_plans import load_codec_plan, missing_scenes
+
+    plan = load_codec_plan(args.plan)
+    target = args.out or Path(f"{plan.name}.safetensors")
+    if target.suffix != ".safetensors":
+        raise SarlabError(f"{target}: the file name of a model ends in .safetensors")
+    if args.seconds is not None and args.checkpoint is None:
+        raise SarlabError("--seconds needs --checkpoint; otherwise the training would be lost")
+    refuse_existing(target, args.force)
+    for path in filter(None, (target, args.checkpoint)):
+        refuse_unwritable(path)
+    if args.allow_missing and (missing := missing_scenes(plan)):
+        print(f"missing, left out: {', '.join(missing)}", file=sys.stderr)
+
+    from tqdm import tqdm
+
+    from sarlab.codec.train_codec import train_codec
+    from sarlab.models.storage import History
+
+    steps = plan.training.steps
+    with tqdm(total=steps, unit="step", disable=args.quiet or not steps, mininterval=1.0) as bar:
+
+        def on_step(step: int, loss: float) -> None:
+            bar.update(step - bar.n)
+            bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+
+        def report(history: History, steps: int) -> None:
+            last = history.validations[-1]
+            bar.write(f"step {last.step}: validation cost {last.loss:.4f}, best {history.best_step}", file=sys.stderr)
+
+        history = train_codec(
+            plan, target, allow_missing=args.allow_missing, checkpoint=args.checkpoint, time_budget=args.seconds,
+            progress=None if args.quiet else report, on_step=on_step,
+        )  # fmt: skip
+    if history.stopped != "finished":
+        print(f"stopped after {history.steps_done} of {steps} steps ({history.stopped}); the same command resumes")
+        return 3
+    print(target)
+    return 0

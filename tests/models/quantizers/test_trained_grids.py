@@ -1,0 +1,118 @@
+"""Learned steps against PyTorch's learnable quantizer, and FSQ against its formulas."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sarlab.models.quantizers import build_quantizer
+from sarlab.models.quantizers.trained_grids import RATE
+from sarlab.specs import QuantizerSpec
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def ready(scheme: str, bits: int, y: torch.Tensor, **options: str):
+    quantizer = build_quantizer(QuantizerSpec(scheme, bits, **options), y.shape[1])
+    quantizer.calibrate(y)
+    return quantizer
+
+
+@given(st.integers(0, 100), st.sampled_from([2, 3, 4, 8]), st.floats(-2, 2), st.floats(-2, 2))
+@settings(max_examples=20, deadline=None)
+def test_learned_step_and_its_gradients_are_those_of_pytorchs_learnable_quantizer(seed, bits, log_step, shift):
+    y = normal(1, 1, 8, 8, seed=seed)
+    quantizer = ready("lsq", bits, y * 0.6, training="ste")
+    with torch.no_grad():
+        quantizer.log_step.fill_(log_step)
+        quantizer.shift.fill_(shift)
+    quantizer._values = 64
+    # The same grid out of its step and center; theirs begins at zero.
+    top, low, high = 2**bits - 1, float(quantizer.low), float(quantizer.high)
+    step = torch.tensor([float((high - low) / top * np.exp(RATE * log_step))], requires_grad=True)
+    center = torch.tensor([(low + high) / 2 + RATE * shift * (high - low) / 2], requires_grad=True)
+    start = center - step * top / 2
+    # Left out: half a step beyond the outer levels, inside for them, outside in the paper; and where the last bit of a
+    # quotient decides between two levels.
+    position = ((y - start) / step).detach()
+    beyond = ((position > -0.51) & (position < 0)) | ((position > top) & (position < top + 0.51))
+    clear = ~beyond & ((position - position.floor() - 0.5).abs() > 1e-3)
+    weights = torch.where(clear, normal(1, 1, 8, 8, seed=seed + 1), 0.0)
+    seen = quantizer.straight_through(y)
+    ours = torch.autograd.grad((seen * weights).sum(), [quantizer.log_step, quantizer.shift])
+    theirs = torch._fake_quantize_learnable_per_tensor_affine(y - start, step, torch.zeros(1), 0, top, 1.0) + start
+    by_step, by_center = (float(g) for g in torch.autograd.grad((theirs * weights).sum(), [step, center]))
+    assert torch.allclose(seen[clear], theirs[clear], atol=1e-5)
+    scale = RATE * (64 * top) ** -0.5
+    assert float(ours[0]) == pytest.approx(scale * float(step.detach()) * by_step, rel=1e-3, abs=1e-5)
+    assert float(ours[1]) == pytest.approx(scale * (high - low) / 2 * by_center, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+def test_a_learned_step_finds_the_least_error(granularity):
+    y = normal(4, 2, 32, 32)
+    best = ready("affine", 3, y, calibration="mse", granularity=granularity)
+    quantizer = ready("lsq", 3, y, granularity=granularity, training="ste")
+    start = float((quantizer.rounded(y) - y).square().mean())
+    optimizer = torch.optim.Adam(quantizer.parameters(), lr=0.02 / RATE)
+    for _ in range(150):
+        optimizer.zero_grad()
+        (quantizer.training_view(y, progress=0.5) - y).square().mean().backward()
+        optimizer.step()
+    error = float((quantizer.rounded(y) - y).square().mean())
+    goal = float((best.rounded(y) - y).square().mean())
+    assert error < 0.8 * start
+    assert error < 1.1 * goal
+
+
+def test_calibration_sets_the_range_and_keeps_what_was_learned():
+    y = normal(2, 2, 8, 8)
+    quantizer = ready("lsq", 4, y, training="ste")
+    plain = ready("affine", 4, y * 50)
+    with torch.no_grad():
+        quantizer.log_step.fill_(np.log(1.5) / RATE)
+    quantizer.calibrate(y * 50)
+    assert torch.allclose(quantizer.grid()[1], 1.5 * plain.grid()[1])
+    center = [q.grid()[0] + q.grid()[1] * 7.5 for q in (quantizer, plain)]
+    assert torch.allclose(*center, atol=1e-4)
+
+
+def test_learned_steps_are_seen_by_an_optimizer():
+    names = dict(build_quantizer(QuantizerSpec("lsq", 4), 5).named_parameters())
+    assert {name: p.shape for name, p in names.items()} == {"log_step": (5,), "shift": (5,)}
+    assert not list(build_quantizer(QuantizerSpec("affine", 4), 5).parameters())
+
+
+@given(bits=st.integers(2, 10), seed=st.integers(0, 100), calibration=st.sampled_from(["minmax", "percentile", "mse"]))
+@settings(max_examples=30, deadline=None)
+def test_fsq_rounds_the_tanh_to_equidistant_levels(bits, seed, calibration):
+    y = normal(1, 2, 8, 8, seed=seed) * torch.tensor([0.3, 9.0]).view(1, 2, 1, 1) + 2
+    quantizer = ready("fsq", bits, y, calibration=calibration)
+    quantized = quantizer.quantize(y)
+    center, scale = (t.double().numpy().reshape(1, 2, 1, 1) for t in (quantizer.center, quantizer.scale))
+    bounded = np.tanh((y.double().numpy() - center) / scale)
+    level = 2 * quantized.integers.numpy() / (2**bits - 1) - 1
+    assert np.abs(level - bounded).max() <= 1 / (2**bits - 1) + 1e-5
+    assert np.abs(quantizer.dequantize(quantized).numpy() - (center + scale * level)).max() < 1e-4
+    assert quantized.saturated == 0
+    assert quantizer.quantize(y * 3).saturated > 0
+
+
+def test_fsq_gradient_is_that_of_the_tanh():
+    y = normal(1, 1, 4, 4).requires_grad_()
+    quantizer = ready("fsq", 4, y.detach(), calibration="mse", training="ste")
+    for view in (quantizer.straight_through(y), quantizer.noisy(y, seeded())):
+        (gradient,) = torch.autograd.grad(view.sum(), y)
+        expected = 1 - torch.tanh((y.detach() - quantizer.center) / quantizer.scale) ** 2
+        assert torch.allclose(gradient, expected, atol=1e-5)
+    noise = quantizer.noisy(y.detach(), seeded()) - (
+        quantizer.center + quantizer.scale * torch.tanh((y.detach() - quantizer.center) / quantizer.scale)
+    )
+    assert float(noise.abs().max()) <= float(quantizer.scale) / 15 + 1e-5
