@@ -58,6 +58,7 @@ def compress(
     workers: int = 1,
     metadata: bool = True,
     radiometric: bool = False,
+    effort: str = "default",
 ) -> bytes:
     """Compress a scene to the bytes of a ``.sarl`` file.
 
@@ -81,6 +82,8 @@ def compress(
         Keep names, tags and georeference.
     radiometric : bool
         Store 13 bytes per band that correct the mean intensity of decoded samples for this scene.
+    effort : {"fast", "default", "best"}
+        What encoding may cost: 8, 64 or 256 states of the trellis.
 
     Raises
     ------
@@ -95,7 +98,9 @@ def compress(
     Scene('ben-33UUP-37-88', VV+VH, 360×240, db)
     """
     goal, file = make_goal(quality, bpp, psnr, max_error_db, lossless), io.BytesIO()
-    options: dict[str, Any] = {"tile": tile, "workers": workers, "metadata": metadata, "radiometric": radiometric}
+    options: dict[str, Any] = {
+        "tile": tile, "workers": workers, "metadata": metadata, "radiometric": radiometric, "effort": effort,
+    }  # fmt: skip
     try:
         _encode(_source(scene), codec, goal, file, options)
     finally:
@@ -133,6 +138,7 @@ def decompress(
     workers: int = 1,
     model: str | Path | None = None,
     radiometric: bool = False,
+    preview: int = 1,
 ) -> Scene:
     """Decompress a ``.sarl`` file.
 
@@ -147,6 +153,8 @@ def decompress(
         Weights of the model, if they are in none of the known folders.
     radiometric : bool
         Correct the bias of mean intensity that decoding in dB leaves; costs a little PSNR.
+    preview : {1, 8}
+        8: decode an eighth of the resolution from a small part of the file, without window and correction.
 
     Returns
     -------
@@ -165,8 +173,21 @@ def decompress(
     >>> sarlab.decompress(data, window=(100, 0, 64, 128))
     Scene('ben-33UUP-37-88', VV+VH, 64×128, db)
     """
+    if preview != 1:
+        return _preview(data, preview, model, window, radiometric)
     with StreamReader(data) as reader:
         return Decoder(reader, workers=workers, model=model, radiometric=radiometric).scene(window)
+
+
+def _preview(
+    data: bytes | str | Path, factor: int, model: str | Path | None, window: Window | None, radiometric: bool
+) -> Scene:
+    from sarlab.codec.preview import PREVIEW, preview
+
+    if factor != PREVIEW or window or radiometric:
+        raise CodecError(f"a preview has one sample for {PREVIEW}×{PREVIEW}, of the whole scene, without --radiometric")
+    with StreamReader(data) as reader:
+        return preview(reader, model=model)
 
 
 def compress_file(
@@ -180,6 +201,7 @@ def compress_file(
     workers: int = 0,
     metadata: bool = True,
     radiometric: bool = False,
+    effort: str = "default",
     force: bool = False,
 ) -> dict[str, Any]:
     """Compress an image file of any size in bounded memory, and describe the result (see `describe`).
@@ -189,7 +211,9 @@ def compress_file(
     """
     refuse_existing(target, force)
     close_files()
-    options: dict[str, Any] = {"tile": tile, "workers": workers, "metadata": metadata, "radiometric": radiometric}
+    options: dict[str, Any] = {
+        "tile": tile, "workers": workers, "metadata": metadata, "radiometric": radiometric, "effort": effort,
+    }  # fmt: skip
     try:
         with writing(target) as file:
             _encode(FileSource(source, quantity), codec, goal or make_goal(), file, options)
@@ -207,6 +231,7 @@ def decompress_file(
     cog: bool = False,
     model: str | Path | None = None,
     radiometric: bool = False,
+    preview: int = 1,
     force: bool = False,
 ) -> None:
     """Decompress a ``.sarl`` file of any size to a GeoTIFF in bounded memory.
@@ -216,6 +241,14 @@ def decompress_file(
     from sarlab.scenes.writers import GeoTiffWriter
 
     refuse_existing(target, force)
+    if preview != 1:
+        small = _preview(source, preview, model, window, radiometric)
+        small = replace(small, name=Path(target).stem)
+        if small.nodata is None and not small.valid.all():
+            small = replace(small, dtype="float32")
+        with GeoTiffWriter(target, small, shape=small.shape, georeference=small.georeference, cog=cog) as writer:
+            writer.write(small.data, 0, 0)
+        return
     with StreamReader(source) as reader:
         decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric)
         like = decoder.like(Path(target).stem)

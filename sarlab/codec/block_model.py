@@ -21,6 +21,7 @@ rates. The latent of a tile is in fine steps: n = 2k − q·sign k for the integ
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ from sarlab.errors import BitstreamError, ModelError
 
 #: States of the trellis by effort.
 EFFORTS = {"fast": 8, "default": 64, "best": 256}
+ALL_CHANNELS = slice(None)
 #: λ in squared fine steps per bit.
 WEIGHT = 0.26
 #: Channels of a class below this are coded in a tile only if a flag says so; values beyond this many fine steps make it say so.
@@ -158,6 +160,13 @@ class BlockModel(TileModel):
     def __init__(self, tables: Tables, *, name: str, content_hash: bytes, states: int = EFFORTS["default"]):
         self.tables, self.name, self.hash, self.states = tables, name, content_hash, states
         self._costs = tables.costs()
+
+    def with_effort(self, effort: str) -> BlockModel:
+        if self.states == 1:
+            return self
+        adapted = copy.copy(self)
+        adapted.states = EFFORTS[effort]
+        return adapted
 
     @abstractmethod
     def transform(self, x: np.ndarray, borders: Borders) -> np.ndarray:
@@ -317,19 +326,22 @@ class BlockModel(TileModel):
 
     # --- reconstruction -------------------------------------------------------------------------------------------
 
-    def reconstruct(self, latent: np.ndarray, quality: float, side: Side) -> np.ndarray:
-        """Reconstruct the coefficients of a latent: float32, same shape."""
-        y_hat = np.stack([self._dequantized(part, quality, side, band) for band, part in enumerate(latent)])
+    def reconstruct(
+        self, latent: np.ndarray, quality: float, side: Side, channels: np.ndarray | slice = ALL_CHANNELS
+    ) -> np.ndarray:
+        """Reconstruct the coefficients of a latent of some channels: float32, same shape."""
+        y_hat = np.stack([self._dequantized(part, quality, side, band, channels) for band, part in enumerate(latent)])
         for band in range(1, len(latent)):
             if side.factors[band].any():
-                y_hat[band] += y_hat[0] * self._factors(side, band)
+                y_hat[band] += y_hat[0] * self._factors(side, band)[channels]
         return y_hat
 
-    def _dequantized(self, latent: np.ndarray, quality: float, side: Side, band: int) -> np.ndarray:
+    def _dequantized(
+        self, latent: np.ndarray, quality: float, side: Side, band: int, channels: np.ndarray | slice = ALL_CHANNELS
+    ) -> np.ndarray:
         y_hat = np.empty(latent.shape, np.float32)
-        _dequantize(
-            latent, self.classes(quality, side, band), self.tables.offsets, np.float32(fine_step(quality)), y_hat
-        )
+        classes = self.classes(quality, side, band)[channels]
+        _dequantize(latent, classes, self.tables.offsets, np.float32(fine_step(quality)), y_hat)
         return y_hat
 
     def _factors(self, side: Side, band: int) -> np.ndarray:

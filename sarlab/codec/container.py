@@ -527,6 +527,10 @@ class StreamReader:
             )
         return data
 
+    def payload_start(self, tile: int, size: int) -> bytes:
+        """First `size` bytes of a payload, or all; no checksum is verified."""
+        return self._at(self._offsets[tile], min(size, self.lengths[tile]))
+
     def check(self, tile: int) -> int:
         """Stored checksum of a tile's latent, 16 bits."""
         return self._checks[tile][1]

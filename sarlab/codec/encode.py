@@ -232,12 +232,17 @@ class Encoder:
         radiometric: bool = False,
         lossless: bool = False,
         exact: bool = False,
+        effort: str = "default",
     ):
         bands, height, width = source.shape
         self.samples, self.radiometric = bands * height * width, radiometric
         small = self.samples <= SMALL
         self.workers = Workers(1 if small else workers)
-        self.source, self.path, self.model = source, model, load_model(model).for_scene(height, width)
+        self.source, self.path, self.model = (
+            source,
+            model,
+            load_model(model).for_scene(height, width).with_effort(effort),
+        )
         self.tiling = Tiling(height, width, tile, self.model.stride)
         windows = [(0, 0, height, width)] if small else sample_windows(self.tiling)
         first = source.read((0, 0, 1, 1))

@@ -21,6 +21,8 @@ import numpy as np
 from sarlab.errors import ModelError
 from sarlab.registry import Registry
 
+#: What encoding may cost, from fast to small files.
+EFFORTS = ("fast", "default", "best")
 #: (top, left, bottom, right): sides of a window that are borders of the scene.
 Borders = tuple[bool, bool, bool, bool]
 
@@ -57,6 +59,10 @@ class TileModel(ABC):
 
     def for_scene(self, height: int, width: int) -> TileModel:
         """Adapt the model to the size of a scene."""
+        return self
+
+    def with_effort(self, effort: str) -> TileModel:
+        """Adapt the model to the time that encoding may take, one of `EFFORTS`."""
         return self
 
     @abstractmethod

@@ -282,7 +282,7 @@ def decode_tile(
     """
     stride = model.stride
     try:
-        kinds, sides, code = _unpack_masks(payload, shape)
+        kinds, sides, code = unpack_masks(payload, shape)
         active = active_flags(kinds == CODED, stride, sides, borders)
         if (active & ACTIVE).any():
             latent = model.decode(code, active, quality, side)
@@ -295,7 +295,7 @@ def decode_tile(
     return latent, kinds
 
 
-def _unpack_masks(payload: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarray, int, bytes]:
+def unpack_masks(payload: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarray, int, bytes]:
     """Kinds of the samples of a tile, sides that are active, and the code of its latent."""
     if not payload or first_mode(payload) > SEPARATE or payload[0] >> 7:
         raise BitstreamError("the payload is damaged: unknown flags")
