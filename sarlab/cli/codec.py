@@ -157,7 +157,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
 def run_train(args: argparse.Namespace) -> int:
     """Train; returns 0 when finished, 3 if the time was up first."""
     from sarlab.codec.api import refuse_existing, refuse_unwritable
-    from sarlab.codec.codec_plans import load_codec_plan, missing_scenes
+    from sarlab.codec.codec_plans import load_codec_plan
 
     plan = load_codec_plan(args.plan)
     target = args.out or Path(f"{plan.name}.safetensors")
@@ -168,8 +168,6 @@ def run_train(args: argparse.Namespace) -> int:
     refuse_existing(target, args.force)
     for path in filter(None, (target, args.checkpoint)):
         refuse_unwritable(path)
-    if args.allow_missing and (missing := missing_scenes(plan)):
-        print(f"missing, left out: {', '.join(missing)}", file=sys.stderr)
 
     from tqdm import tqdm
 
@@ -190,6 +188,7 @@ def run_train(args: argparse.Namespace) -> int:
         history = train_codec(
             plan, target, allow_missing=args.allow_missing, checkpoint=args.checkpoint, time_budget=args.seconds,
             progress=None if args.quiet else report, on_step=on_step,
+            say=lambda text: None if args.quiet else bar.write(text, file=sys.stderr),
         )  # fmt: skip
     if history.stopped != "finished":
         print(f"stopped after {history.steps_done} of {steps} steps ({history.stopped}); the same command resumes")

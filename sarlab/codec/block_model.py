@@ -256,7 +256,7 @@ class BlockModel(TileModel):
             )
             search(
                 scaled, active[band], self.absent, live[band], classes, activity, self.order, self._costs, self.tables.offsets,
-                np.float32(WEIGHT), trellis(side.states)[1], k, latent[band],
+                WEIGHT, trellis(side.states)[1], k, latent[band],
             )  # fmt: skip
         streams = self.code(latent, live, active, quality, side)
         return QuantizedTile(latent, 8.0 * sum(map(len, streams)), streams)

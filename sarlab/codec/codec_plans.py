@@ -116,7 +116,7 @@ def gather(plan: CodecPlan, allow_missing: bool = False) -> TrainingScenes:
     simulated = [
         f"simulated {looks:g} looks, correlation {correlation:g}" for looks, correlation in plan.data.simulated
     ]
-    note = "; ".join([*(f"train {scene.name}" for scene in split.train), *simulated])
+    note = "; ".join([*(f"train {scene.name}" for scene in split.train), *simulated, split.note])
     return TrainingScenes(training, validation, note, digest.hexdigest())
 
 

@@ -35,5 +35,5 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any
     except RuntimeError:  # no folder for the machine code can be written
         return njit(function, **options)
     # Machine code contains functions of other modules, and numba looks for changes in the module of `function` alone.
-    found._cache._cache_file._source_stamp = _SOURCES
+    found._cache._cache_file._source_stamp = _SOURCES  # type: ignore[attr-defined]
     return found

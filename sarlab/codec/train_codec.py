@@ -116,7 +116,7 @@ def train_codec(
     on_step : callable, optional
         Called with the number of finished steps and the loss after each step.
     say : callable
-        Called with a line about each round of fitting tables.
+        Called with a line about the scenes, and about each round of fitting tables.
 
     Raises
     ------
@@ -124,6 +124,7 @@ def train_codec(
         Scenes of the plan are missing.
     """
     data, history = gather(plan, allow_missing), History(stopped="finished")
+    say(data.note)
     values: dict[str, Any] = {"name": plan.name}
     provenance = {"plan": asdict(plan), "data": data.note, "digest": data.digest, "sarlab": __version__}
     if plan.kind == "lapped":
@@ -155,12 +156,12 @@ def train_codec(
                 time_budget=time_budget,
             )
         if history.stopped == "finished":
-            provenance |= {
+            known = {
                 "steps": history.steps_done,
                 "seconds": round(history.seconds, 1),
                 "torch": torch.__version__.split("+")[0],
             }
-            _finish(plan, target, trained.eval(), data, {**values, "provenance": provenance}, say)
+            _finish(plan, target, trained.eval(), data, {**values, "provenance": {**provenance, **known}}, say)
     return history
 
 
