@@ -1,4 +1,4 @@
-"""What buys what in the codec `hyper`: its parts left out one at a time, each variant trained as briefly as the complete one.
+"""What buys what in the codec `lapped`: its parts left out one at a time, each variant trained as briefly as the complete one.
 
     python benchmarks/codec_ablation.py --out book/results         # the table of the book's chapter on the codec
     python benchmarks/codec_ablation.py                            # the list of variants, nothing trained
@@ -121,7 +121,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         complete: list[pd.DataFrame] = []
         keys = {name: content_hash(asdict(brief(plan, name))) for name in VARIANTS}
-        keys |= {NEAREST: keys[COMPLETE], SHIPPED: load_model(model_path("hyper")).hash.hex()}
+        keys |= {NEAREST: keys[COMPLETE], SHIPPED: load_model(model_path("lapped")).hash.hex()}
         wanted = [name for name in ALL if name not in rows or rows[name]["plan"] != keys[name]]
         # The complete variant is what the others are held against: it is needed whenever one of them is.
         for name in [COMPLETE, *(name for name in wanted if name != COMPLETE)] if wanted else []:
@@ -137,7 +137,7 @@ def main() -> None:
                 shutil.copy(Path(folder) / "complete.safetensors", model)
                 before, arithmetic.THRIFT = arithmetic.THRIFT, 0.0
             else:
-                model = model_path("hyper")
+                model = model_path("lapped")
                 steps = read_tensors(model)[1]["provenance"]["steps"]
             start = time.perf_counter()
             curves, row = measured(model)

@@ -1,4 +1,4 @@
-"""What the codec `hyper` is to reach, measured against its peers on real files: the tables of the book's chapter on it.
+"""What the codec `lapped` is to reach, measured against its peers on real files: the tables of the book's chapter on it.
 
     python benchmarks/codec_goals.py --out book/results            # everything; half an hour on one core
     python benchmarks/codec_goals.py rates --out book/results      # one part: rates, fidelity, radiometry, pairs, speed
@@ -36,7 +36,7 @@ from sarlab.specs import SceneSpec
 
 SHARED = Path(os.environ.get("SARLAB_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "data"
 PEERS = ("jpeg2000", "hevc12")
-OURS, CORRECTED = "hyper", "hyper --radiometric"
+OURS, CORRECTED = "lapped", "lapped --radiometric"
 #: PSNR targets: BD-rate is taken between 25 and 40 dB, the others reach from about 0.03 to 3 bpp.
 PSNR_DB = tuple(float(value) for value in range(20, 45, 2))
 RATES_BPP = (0.08, 0.125, 0.25, 0.5, 1.0, 2.0)

@@ -73,7 +73,7 @@ def explorers():
     yield "quantizers", quantizers.QuantizerExplorer(runs="nowhere"), {
         "bits": (4, 6, 10), "granularity": ("tensor", "channel"), "calibration": ("mse", "minmax"),
     }  # fmt: skip
-    for codec in ("hyper", "factorized", "jpeg2000", "hevc12"):
+    for codec in ("lapped", "factorized", "jpeg2000", "hevc12"):
         explorer = rate_distortion.RateDistortionExplorer(subject=subject)
         explorer.controls["codec"].value = codec
         explorer.cache.wait()

@@ -116,7 +116,7 @@ CODECS = {
     "jpeg2000": ("wavelet", 1.0),
     "hevc12": ("video", 0.85),
     "jpeg": ("transform", 1.3),
-    "hyper": ("learned", 0.75),
+    "lapped": ("learned", 0.75),
 }
 
 
@@ -176,7 +176,7 @@ def codec_pictures(rates=(0.25, 0.5, 1.0)) -> pd.DataFrame:
         "clip_low": clip[0], "clip_high": clip[1],
     }  # fmt: skip
     rows = [{**about, "codec": "original", "picture": picture(recorded, clip)}]
-    for codec, offset in (("jpeg2000", -3.0), ("hyper", 3.0)):
+    for codec, offset in (("jpeg2000", -3.0), ("lapped", 3.0)):
         for rate in rates:
             row = {**about, "codec": codec, "target_value": rate, "bpp": 1.01 * rate, "measured_cr": 16 / rate / 1.01}
             values = dict.fromkeys(("ssim", "epi_roa", "enl_ratio", "bias_db", "rmse_k8_db", "peak_error_db"), 0.5)

@@ -93,7 +93,7 @@ def test_numbers_of_the_tables_are_on_the_pages(built, visit, synthetic):
     )
     page = visit().open(html, "index")
     values = page.locator(".sl-tiles .sl-value").all_inner_texts()
-    coded = synthetic.codecs().query("codec == 'hyper' and target_value == 30 and scene == 'mosaic-test'")
+    coded = synthetic.codecs().query("codec == 'lapped' and target_value == 30 and scene == 'mosaic-test'")
     assert values[0] == f"{coded['measured_cr'].iloc[0]:.1f}×"
     assert values[-1] == f"{best['psnr_db'].iloc[0]:.1f} dB"
     assert len(values) == 5

@@ -66,9 +66,9 @@ def test_any_two_pictures_and_their_errors_can_be_put_side_by_side(codecs_page):
     left, right = shown.locator(".sl-what").nth(0), shown.locator(".sl-what").nth(1)
     tags = shown.locator(".sl-tag")
     left.select_option(label="original")
-    right.select_option(label="hyper, learned")
+    right.select_option(label="lapped, learned")
     assert tags.nth(0).inner_text() == "original"
-    assert "hyper" in tags.nth(1).inner_text()
+    assert "lapped" in tags.nth(1).inner_text()
     assert re.search(r"bpp · [\d.]+× · [\d.]+ dB", tags.nth(1).inner_text()), "measured rate, ratio and PSNR"
     original, brighter = pixels(shown, 0), pixels(shown, 1)
     inside = original[..., 0] < 220
@@ -205,7 +205,7 @@ def test_series_are_switched_on_and_off(codecs_page):
     chart = page.locator(".sl-chart").first
     drawn = chart.locator(".sl-series")
     assert drawn.count() == 4 + 3, "all codecs and their limits at first"
-    assert chart.locator(".sl-end").first.text_content() == "hyper, learned", "labels at the lines, the best first"
+    assert chart.locator(".sl-end").first.text_content() == "lapped, learned", "labels at the lines, the best first"
     button = chart.locator("button", has_text="JPEG 2000")
     button.click()
     assert button.get_attribute("aria-pressed") == "false"
@@ -256,16 +256,16 @@ def test_values_are_told_to_pointer_and_keyboard(codecs_page, synthetic):
     plot.focus()
     page.keyboard.press("ArrowRight")
     first = said.inner_text()
-    assert first.startswith("hyper, learned: ")
+    assert first.startswith("lapped, learned: ")
     assert "PSNR (dB): 20" in first
     assert said.get_attribute("aria-live") == "polite"
     page.keyboard.press("ArrowRight")
     assert "PSNR (dB): 22" in said.inner_text()
     page.keyboard.press("End")
-    row = synthetic.codecs().query("codec == 'hyper' and target_value == 42").iloc[0]
+    row = synthetic.codecs().query("codec == 'lapped' and target_value == 42").iloc[0]
     assert f"{float(f'{row.bpp:.3g}'):g} bpp" in said.inner_text()
     page.keyboard.press("ArrowDown")
-    assert "hyper" not in said.inner_text()
+    assert "lapped" not in said.inner_text()
     page.keyboard.press("Escape")
     assert said.inner_text() == ""
     assert not tip.is_visible()

@@ -31,7 +31,7 @@ VERBS: dict[str, tuple[str, str]] = {
 EPILOG = """
 examples:
   sarlab compress my.tif my.sarl --psnr 30
-  sarlab evaluate --codecs hyper,jpeg2000 --scenes my.tif --quantity db --out mine.csv
+  sarlab evaluate --codecs lapped,jpeg2000 --scenes my.tif --quantity db --out mine.csv
   sarlab recommend --rows mine.csv --min psnr=30     the highest compression of these files with 30 dB
   sarlab sweep quick --scenes my.tif --quantity db   train networks on it; then 'sarlab report' with the same options
 

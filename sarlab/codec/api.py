@@ -7,7 +7,7 @@ import io
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -16,37 +16,49 @@ from sarlab.codec.decode import Decoder
 from sarlab.codec.encode import DEFAULT_TILE, Encoder
 from sarlab.codec.goals import Goal
 from sarlab.codec.model_store import BUILT_IN, load_model, model_path
-from sarlab.codec.pieces import FileSource, MemorySource, cache_limit, close_files
+from sarlab.codec.pieces import FileSource, MemorySource, Source, cache_limit, close_files
+from sarlab.codec.predictive import exact_quality
 from sarlab.codec.protocol import Availability, Capabilities, QualityScale
 from sarlab.codec.tiles import Window
 from sarlab.errors import BitstreamError, CodecError, SarlabError
 from sarlab.scenes.scene import Scene
 
-DEFAULT_CODEC = "hyper"
+DEFAULT_CODEC = "lapped"
+#: Codec of lossless files, and of those with a bound on the error.
+EXACT_CODEC = "predictive"
 #: About half a bit per pixel on Sentinel-1.
 DEFAULT_QUALITY = 28.0
 
 
-def make_goal(quality: float | None = None, bpp: float | None = None, psnr: float | None = None) -> Goal:
+def make_goal(
+    quality: float | None = None,
+    bpp: float | None = None,
+    psnr: float | None = None,
+    max_error_db: float | None = None,
+    lossless: bool = False,
+) -> Goal:
     """Make the one goal that is given, or the default quality."""
-    given = [(kind, value) for kind, value in (("quality", quality), ("bpp", bpp), ("psnr", psnr)) if value is not None]
+    wanted = {"quality": quality, "bpp": bpp, "psnr": psnr, "max_error_db": max_error_db, "lossless": lossless or None}
+    given = [(kind, float(value)) for kind, value in wanted.items() if value is not None]
     if len(given) > 1:
-        raise CodecError(f"give one of quality, bpp and psnr, not {' and '.join(kind for kind, _ in given)}")
-    kind, value = given[0] if given else ("quality", DEFAULT_QUALITY)
-    return Goal(kind, float(value))
+        raise CodecError(f"give one of {', '.join(wanted)}, not {' and '.join(kind for kind, _ in given)}")
+    return Goal(*given[0]) if given else Goal("quality", DEFAULT_QUALITY)
 
 
 def compress(
     scene: Scene | str | Path,
     *,
-    codec: str = DEFAULT_CODEC,
+    codec: str = "",
     quality: float | None = None,
     bpp: float | None = None,
     psnr: float | None = None,
+    max_error_db: float | None = None,
+    lossless: bool = False,
     tile: int = DEFAULT_TILE,
     workers: int = 1,
     metadata: bool = True,
     radiometric: bool = False,
+    effort: str = "default",
 ) -> bytes:
     """Compress a scene to the bytes of a ``.sarl`` file.
 
@@ -55,19 +67,23 @@ def compress(
     scene : Scene or path
         Of any quantity; of a complex scene the intensity is kept. A path is read as `compress_file` does.
     codec : str
-        ``"hyper"``, ``"factorized"``, ``"klt8"``, or the path of a model's weights.
-    quality, bpp, psnr : float, optional
-        At most one. Quality is the PSNR of the quantizer alone in dB; for ``hyper``, that of the quantizer whose price
-        per bit the encoder uses. bpp counts the whole file, per pixel and band, and is met within 3 %. psnr is that of
-        dB samples within the clip range of the normalizers.
+        ``"lapped"`` (the default), ``"factorized"``, ``"klt8"``, or the path of a model's file. With `max_error_db` and
+        `lossless` it is ``"predictive"``, and no other.
+    quality, bpp, psnr, max_error_db, lossless : optional
+        At most one. Quality is the PSNR at high rates, in dB, and sets the step. bpp counts the whole file, per pixel and
+        band, and is met within 1.2 %. psnr is that of samples in dB with a peak of 30 dB: a root mean square error of
+        30·10^(−psnr/20) dB. max_error_db bounds the error of every valid sample; decoded samples are floats. Lossless
+        takes whole numbers.
     tile : int
         Side of a tile in samples: a multiple of 64 up to 1024. Windows are decoded by tiles.
     workers : int
-        Processes for a large scene; 0 for all processors if that is worth it.
+        Threads for a large scene; 0 for all processors.
     metadata : bool
         Keep names, tags and georeference.
     radiometric : bool
-        Store 13 bytes per band that make radiometric decoding exact for this scene.
+        Store 13 bytes per band that correct the mean intensity of decoded samples for this scene.
+    effort : {"fast", "default", "best"}
+        What encoding may cost: 8, 64 or 256 states of the trellis.
 
     Raises
     ------
@@ -81,15 +97,25 @@ def compress(
     >>> sarlab.decompress(data)
     Scene('ben-33UUP-37-88', VV+VH, 360×240, db)
     """
-    goal = make_goal(quality, bpp, psnr)
-    file = io.BytesIO()
+    goal, file = make_goal(quality, bpp, psnr, max_error_db, lossless), io.BytesIO()
+    options: dict[str, Any] = {
+        "tile": tile, "workers": workers, "metadata": metadata, "radiometric": radiometric, "effort": effort,
+    }  # fmt: skip
     try:
-        Encoder(
-            _source(scene), model_path(codec), tile=tile, workers=workers, metadata=metadata, radiometric=radiometric
-        ).write(file, goal)
+        _encode(_source(scene), codec, goal, file, options)
     finally:
         close_files()
     return file.getvalue()
+
+
+def _encode(source: Source, codec: str, goal: Goal, file: BinaryIO, options: dict[str, Any]) -> None:
+    """Encode a source with the codec that the goal needs."""
+    exact = goal.kind in ("max_error_db", "lossless")
+    if exact and (codec not in ("", EXACT_CODEC) or options["radiometric"]):
+        raise CodecError(f"{goal.text()} is for codec '{EXACT_CODEC}' alone, and without --radiometric")
+    path = model_path(codec or (EXACT_CODEC if exact else DEFAULT_CODEC))
+    encoder = Encoder(source, path, lossless=goal.kind == "lossless", exact=exact, **options)
+    encoder.write(file, exact_quality(goal) if exact else goal)
 
 
 def _source(scene: Any) -> MemorySource | FileSource:
@@ -112,7 +138,7 @@ def decompress(
     workers: int = 1,
     model: str | Path | None = None,
     radiometric: bool = False,
-    despeckled: bool = False,
+    preview: int = 1,
 ) -> Scene:
     """Decompress a ``.sarl`` file.
 
@@ -122,13 +148,13 @@ def decompress(
     window : (row, column, height, width), optional
         Decode this part only; no more tiles are read than it needs.
     workers : int
-        Processes; 0 for all processors if that is worth it.
+        Threads; 0 for all processors.
     model : path, optional
         Weights of the model, if they are in none of the known folders.
     radiometric : bool
         Correct the bias of mean intensity that decoding in dB leaves; costs a little PSNR.
-    despeckled : bool
-        Estimate the reflectivity behind the speckle instead of the recorded samples; excludes `radiometric`.
+    preview : {1, 8}
+        8: decode an eighth of the resolution from a small part of the file, without window and correction.
 
     Returns
     -------
@@ -147,10 +173,21 @@ def decompress(
     >>> sarlab.decompress(data, window=(100, 0, 64, 128))
     Scene('ben-33UUP-37-88', VV+VH, 64×128, db)
     """
+    if preview != 1:
+        return _preview(data, preview, model, window, radiometric)
     with StreamReader(data) as reader:
-        return Decoder(reader, workers=workers, model=model, radiometric=radiometric, despeckled=despeckled).scene(
-            window
-        )
+        return Decoder(reader, workers=workers, model=model, radiometric=radiometric).scene(window)
+
+
+def _preview(
+    data: bytes | str | Path, factor: int, model: str | Path | None, window: Window | None, radiometric: bool
+) -> Scene:
+    from sarlab.codec.preview import PREVIEW, preview
+
+    if factor != PREVIEW or window or radiometric:
+        raise CodecError(f"a preview has one sample for {PREVIEW}×{PREVIEW}, of the whole scene, without --radiometric")
+    with StreamReader(data) as reader:
+        return preview(reader, model=model)
 
 
 def compress_file(
@@ -158,12 +195,13 @@ def compress_file(
     target: str | Path,
     *,
     quantity: str = "auto",
-    codec: str = DEFAULT_CODEC,
+    codec: str = "",
     goal: Goal | None = None,
     tile: int = DEFAULT_TILE,
     workers: int = 0,
     metadata: bool = True,
     radiometric: bool = False,
+    effort: str = "default",
     force: bool = False,
 ) -> dict[str, Any]:
     """Compress an image file of any size in bounded memory, and describe the result (see `describe`).
@@ -172,14 +210,13 @@ def compress_file(
     `sarlab.scenes.readers.read_scene`, for the other options `compress`.
     """
     refuse_existing(target, force)
-    path = model_path(codec)
     close_files()
+    options: dict[str, Any] = {
+        "tile": tile, "workers": workers, "metadata": metadata, "radiometric": radiometric, "effort": effort,
+    }  # fmt: skip
     try:
-        encoder = Encoder(
-            FileSource(source, quantity), path, tile=tile, workers=workers, metadata=metadata, radiometric=radiometric
-        )
         with writing(target) as file:
-            encoder.write(file, goal or make_goal())
+            _encode(FileSource(source, quantity), codec, goal or make_goal(), file, options)
     finally:
         close_files()
     return describe(target)
@@ -194,7 +231,7 @@ def decompress_file(
     cog: bool = False,
     model: str | Path | None = None,
     radiometric: bool = False,
-    despeckled: bool = False,
+    preview: int = 1,
     force: bool = False,
 ) -> None:
     """Decompress a ``.sarl`` file of any size to a GeoTIFF in bounded memory.
@@ -204,8 +241,16 @@ def decompress_file(
     from sarlab.scenes.writers import GeoTiffWriter
 
     refuse_existing(target, force)
+    if preview != 1:
+        small = _preview(source, preview, model, window, radiometric)
+        small = replace(small, name=Path(target).stem)
+        if small.nodata is None and not small.valid.all():
+            small = replace(small, dtype="float32")
+        with GeoTiffWriter(target, small, shape=small.shape, georeference=small.georeference, cog=cog) as writer:
+            writer.write(small.data, 0, 0)
+        return
     with StreamReader(source) as reader:
-        decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric, despeckled=despeckled)
+        decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric)
         like = decoder.like(Path(target).stem)
         bands, height, width = decoder.header.shape
         window = window or (0, 0, height, width)
@@ -241,7 +286,8 @@ def describe(source: str | Path | bytes) -> dict[str, Any]:
             "dtype": header.dtype,
             "nodata": header.nodata,
             "native_bits": header.native_bits,
-            "normalizers": None if header.normalizers is None else [list(pair) for pair in header.normalizers],
+            "centers_db": list(header.centers),
+            "radiometric": bool(header.radiometry),
             "tile": header.tile,
             "tiles": len(reader.lengths),
             "bytes": reader.size,
@@ -303,7 +349,7 @@ class LearnedCodec:
 
     def available(self) -> Availability:
         """Check if the codec works here."""
-        for package in ("torch", "constriction"):
+        for package in ("numba", "safetensors"):
             try:
                 importlib.import_module(package)
             except Exception as error:

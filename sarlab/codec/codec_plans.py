@@ -1,4 +1,4 @@
-"""Training plans of learned codecs: what a model is trained on and how, from a TOML file to rasters in memory."""
+"""Training plans of codec models: what a model is trained on and how, from a TOML file to normalized scenes."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import hashlib
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sarlab.codec.hyper.spec import HyperSpec
+import numpy as np
+
+from sarlab.codec.levels import WIDTH
+from sarlab.codec.tiles import fill_invalid
 from sarlab.errors import PlanError
-from sarlab.specs import spec_from_dict
-
-if TYPE_CHECKING:
-    from sarlab.models.data import Raster
+from sarlab.scenes.scene import Scene
+from sarlab.specs import SceneSpec, spec_from_dict
 
 
 @dataclass(frozen=True)
 class CodecTraining:
-    """Settings of the training loop."""
+    """Settings of the training loop of a network."""
 
     steps: int = 4000
     batch_size: int = 8
@@ -37,42 +38,39 @@ class CodecTraining:
 
 @dataclass(frozen=True)
 class CodecData:
-    """Scenes: names of the catalog or paths, and (looks, correlation) of simulated training scenes."""
+    """Training and validation scenes of a source of the catalog, and (looks, correlation) of simulated training scenes."""
 
-    train: tuple[str, ...] = ("bigearthnet",)
-    validation: tuple[str, ...] = ()
+    source: str = "sentinel1"
     simulated: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
 class CodecPlan:
-    """Training plan of a learned codec."""
+    """Training plan of a codec model."""
 
-    #: Name of the model, codec and revision: ``"factorized-1"``.
+    #: Name of the model, codec and revision: ``"lapped-1"``.
     name: str
-    #: Fixed part of the transform: "wavelet" or "block".
+    #: Kind of model: "lapped" or "factorized".
+    kind: str = "lapped"
+    #: Fixed part of the transform of kind "factorized": "wavelet" or "block".
     front: str = "wavelet"
-    #: Width of the learned correction; 0 for a linear transform.
+    #: Width of the learned correction of kind "factorized"; 0 for a linear transform.
     width: int = 64
     seed: int = 0
     data: CodecData = field(default_factory=CodecData)
     training: CodecTraining = field(default_factory=CodecTraining)
-    #: Settings of kind `hyper`; without them the model is of kind `factorized`.
-    hyper: HyperSpec | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class GatheredScenes:
-    """Rasters of a plan."""
+class TrainingScenes:
+    """Normalized scenes of a plan: float32, (bands, H, W) each, without gaps, and the masks of their valid samples."""
 
-    training: tuple[Raster, ...]
-    validation: tuple[Raster, ...]
-    #: Scenes that were used, and those that are missing.
+    training: tuple[tuple[np.ndarray, np.ndarray], ...]
+    validation: tuple[tuple[np.ndarray, np.ndarray], ...]
+    #: Scenes that were used.
     note: str
     #: SHA-256 of all samples.
     digest: str
-    #: First two bands of the training scenes that have two.
-    pairs: tuple[tuple[Raster, Raster], ...] = ()
 
 
 def load_codec_plan(path: Path) -> CodecPlan:
@@ -83,70 +81,52 @@ def load_codec_plan(path: Path) -> CodecPlan:
         raise PlanError(f"{path} cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"{path} is not valid TOML ({error})") from None
-    parts: dict[str, Any] = {"data": CodecData, "training": CodecTraining, "hyper": HyperSpec}
+    parts: dict[str, Any] = {"data": CodecData, "training": CodecTraining}
     built = {key: spec_from_dict(parts[key], _tuples(value)) for key, value in values.items() if key in parts}
     rest = {key: value for key, value in values.items() if key not in parts}
-    known = {"name": str, "front": str, "width": int, "seed": int}
+    known = {"name": str, "kind": str, "front": str, "width": int, "seed": int}
     for key, value in rest.items():
         if not isinstance(value, known.get(key, ())):
             raise PlanError(f"{path}: '{key}' is unknown or of the wrong type; known: {', '.join([*known, *parts])}")
     if "name" not in rest:
         raise PlanError(f"{path}: the plan of a codec needs a 'name'")
+    if rest.get("kind", "lapped") not in ("lapped", "factorized"):
+        raise PlanError(f"{path}: kind '{rest['kind']}' is unknown; use 'lapped' or 'factorized'")
     return CodecPlan(**rest, **built)
 
 
-def missing_scenes(plan: CodecPlan) -> list[str]:
-    """Scenes of a plan that are neither in the catalog nor files."""
-    from sarlab.scenes.catalog import catalog_entries
-
-    wanted = dict.fromkeys([*plan.data.train, *plan.data.validation])
-    return [source for source in wanted if source not in catalog_entries and not Path(source).is_file()]
-
-
-def gather(plan: CodecPlan, allow_missing: bool = False) -> GatheredScenes:
-    """Load the scenes of a plan as normalized rasters. Raises `PlanError` if scenes are missing."""
-    from sarlab.models.data import normalized_bands
-    from sarlab.scenes.catalog import catalog_entries, load_split
-    from sarlab.scenes.embedded import reference_normalizers
-    from sarlab.scenes.radiometry import fit_normalizers, to_db
-    from sarlab.scenes.readers import read_scene
+def gather(plan: CodecPlan, allow_missing: bool = False) -> TrainingScenes:
+    """Load the scenes of a plan. Raises `PlanError` or `SceneError` if scenes are missing."""
+    from sarlab.scenes.catalog import load_split
+    from sarlab.scenes.radiometry import to_db
     from sarlab.scenes.simulate import SimulationSpec, simulate
-    from sarlab.specs import SceneSpec
 
-    missing = missing_scenes(plan)
-    if missing and not allow_missing:
-        raise PlanError(
-            f"{len(missing)} scenes of plan '{plan.name}' are missing: {', '.join(missing)}; "
-            "get them, or train without them with --allow-missing"
-        )
-    known, used = reference_normalizers(), []
-    rasters: dict[str, list[Raster]] = {"train": [], "validation": []}
-    pairs: list[tuple[Raster, Raster]] = []
-    for role, found in rasters.items():
-        for source in getattr(plan.data, role):
-            if source in missing:
-                continue
-            entry = source in catalog_entries
-            scenes = getattr(load_split(SceneSpec(source)), role) if entry else (to_db(read_scene(source)),)
-            used.append(f"{role} {Path(source).name}")
-            for scene in scenes:
-                bands = normalized_bands(scene, known)
-                found += bands
-                if role == "train" and len(bands) > 1:
-                    pairs.append((bands[0], bands[1]))
-    for number, (looks, correlation) in enumerate(plan.data.simulated):
-        scene = to_db(simulate(SimulationSpec(512, 512, looks, correlation, seed=plan.seed + number))[0])
-        rasters["train"] += normalized_bands(scene, fit_normalizers([scene]))
-        used.append(f"simulated {looks:g} looks, correlation {correlation:g}")
-    if not rasters["train"]:
-        raise PlanError(f"plan '{plan.name}' has no training scene; missing: {', '.join(missing) or 'none'}")
+    split = load_split(SceneSpec(plan.data.source, allow_missing=allow_missing))
+    made = [
+        to_db(simulate(SimulationSpec(512, 512, looks, correlation, seed=plan.seed + number))[0])
+        for number, (looks, correlation) in enumerate(plan.data.simulated)
+    ]
+    training = tuple(normalized(scene) for scene in (*split.train, *made))
+    validation = tuple(normalized(scene) for scene in split.validation)
+    if not training:
+        raise PlanError(f"plan '{plan.name}' has no training scene")
     digest = hashlib.sha256()
-    for role, found in rasters.items():
-        for raster in found:
-            samples = raster.values.numpy().astype("<f4").tobytes()
-            digest.update(f"|{role}|{tuple(raster.values.shape)}|".encode() + samples)
-    note = "; ".join(used) + (f"; missing: {', '.join(missing)}" if missing else "")
-    return GatheredScenes(tuple(rasters["train"]), tuple(rasters["validation"]), note, digest.hexdigest(), tuple(pairs))
+    for samples, _ in (*training, *validation):
+        digest.update(f"|{samples.shape}|".encode() + samples.astype("<f4").tobytes())
+    simulated = [
+        f"simulated {looks:g} looks, correlation {correlation:g}" for looks, correlation in plan.data.simulated
+    ]
+    note = "; ".join([*(f"train {scene.name}" for scene in split.train), *simulated, split.note])
+    return TrainingScenes(training, validation, note, digest.hexdigest())
+
+
+def normalized(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """Normalize a scene in dB around the mean of each band, as files do; gaps are filled. Returns samples and mask."""
+    centers = [
+        float(band[valid].mean()) if valid.any() else 0.0 for band, valid in zip(scene.data, scene.valid, strict=True)
+    ]
+    x = (scene.data - np.array(centers, np.float32)[:, None, None]) / np.float32(WIDTH)
+    return fill_invalid(np.where(scene.valid, x, np.float32(0)), scene.valid), scene.valid
 
 
 def _tuples(value: Any) -> Any:

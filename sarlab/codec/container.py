@@ -46,7 +46,9 @@ METADATA_LIMIT = 1 << 20
 
 _ENTRY = struct.Struct("<IIH")
 _PREFIX = struct.Struct("<4sBI")
-_NORMALIZERS, _FLOORS, _NODATA, _METADATA, _SIDE, _FLATS = (1 << i for i in range(6))
+_FLOORS, _NODATA, _METADATA, _SIDE, _FLATS, _RADIOMETRY, _NATIVE = (1 << i for i in range(7))
+#: Units of a stored center per dB.
+CENTER_UNIT = 64
 
 
 # --- header
@@ -65,6 +67,8 @@ class Header:
     #: (bands, height, width).
     shape: tuple[int, int, int]
     bands: tuple[str, ...]
+    #: Level of each band in dB around which its samples are normalized: a multiple of 1/64.
+    centers: tuple[float, ...]
     #: Of the decoded samples; one of `QUANTITIES`.
     quantity: str
     #: Sample type of the source file; one of `DTYPES`.
@@ -73,8 +77,6 @@ class Header:
     tile: int
     #: Bits per sample of the product as delivered.
     native_bits: int = 16
-    #: (low, high) of each band in dB; None if they are the model's own.
-    normalizers: tuple[tuple[float, float], ...] | None = None
     #: dB level that stands for exact zeros in each band; NaN for a band without zeros.
     floors: tuple[float, ...] | None = None
     #: Value of the flat blocks of each band, in the quantity of the file; NaN for a band without flat blocks.
@@ -84,6 +86,10 @@ class Header:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     #: Side information of the model for the whole file.
     side: bytes = b""
+    #: Curves that correct mean intensity; see `sarlab.codec.radiometry`.
+    radiometry: bytes = b""
+    #: Samples are coded as they are, not in dB.
+    native: bool = False
     #: Version (major, minor, patch) of the package that wrote the file.
     writer: tuple[int, int, int] = tuple(int(part) for part in __version__.split(".")[:3])  # type: ignore[assignment]
     version: int = VERSION
@@ -110,22 +116,23 @@ class Header:
         _check_sizes(self.shape, self.tile, self.native_bits, CodecError)
         metadata = pack_metadata(self.metadata)
         flags = (
-            _NORMALIZERS * (self.normalizers is not None)
-            | _FLOORS * (self.floors is not None)
+            _FLOORS * (self.floors is not None)
             | _NODATA * (self.nodata is not None)
             | _METADATA * bool(metadata)
             | _SIDE * bool(self.side)
             | _FLATS * (self.flats is not None)
+            | _RADIOMETRY * bool(self.radiometry)
+            | _NATIVE * self.native
         )
         out = [varint(flags), _text(self.model), self.model_hash, struct.pack("<H", stored_quality)]
         out += [varint(n) for n in (*self.shape, self.tile // TILE_UNIT)]
         out += [bytes([QUANTITIES.index(self.quantity), DTYPES.index(self.dtype), self.native_bits])]
         out += [_text(band) for band in self.bands]
-        out += [struct.pack("<ff", *pair) for pair in self.normalizers or ()]
+        out += [struct.pack("<h", round(center * CENTER_UNIT)) for center in self.centers]
         out += [struct.pack("<f", value) for value in (*(self.floors or ()), *(self.flats or ()))]
         if self.nodata is not None:
             out += [struct.pack("<d", self.nodata)]
-        out += [varint(len(block)) + block for block in (metadata, self.side) if block]
+        out += [varint(len(block)) + block for block in (metadata, self.side, self.radiometry) if block]
         fields = b"".join(out)
         return bytes(self.writer) + varint(len(fields)) + fields
 
@@ -134,7 +141,7 @@ def unpack_header(fields: bytes, writer: tuple[int, int, int]) -> Header:
     """Parse the fields that `Header.pack` wrote, and check every value."""
     cursor = Cursor(fields)
     flags = cursor.varint()
-    if flags >> 6:
+    if flags >> 7:
         raise BitstreamError("the header is damaged: it has flags unknown to this version")
     model, model_hash = cursor.text(), cursor.take(8)
     quality = struct.unpack("<H", cursor.take(2))[0] / QUALITY_UNIT
@@ -144,11 +151,8 @@ def unpack_header(fields: bytes, writer: tuple[int, int, int]) -> Header:
     if quantity >= len(QUANTITIES) or dtype >= len(DTYPES):
         raise BitstreamError("the header is damaged: unknown quantity or sample type")
     bands = tuple(cursor.text() for _ in range(shape[0]))
-    normalizers = floors = flats = nodata = None
-    if flags & _NORMALIZERS:
-        normalizers = tuple(struct.unpack("<ff", cursor.take(8)) for _ in range(shape[0]))
-        if not all(-1e4 < low < high < 1e4 for low, high in normalizers):
-            raise BitstreamError(f"the header is damaged: impossible normalizers {normalizers}")
+    centers = tuple(struct.unpack("<h", cursor.take(2))[0] / CENTER_UNIT for _ in range(shape[0]))
+    floors = flats = nodata = None
     if flags & _FLOORS:
         floors = struct.unpack(f"<{shape[0]}f", cursor.take(4 * shape[0]))
     if flags & _FLATS:
@@ -157,11 +161,12 @@ def unpack_header(fields: bytes, writer: tuple[int, int, int]) -> Header:
         nodata = struct.unpack("<d", cursor.take(8))[0]
     metadata = unpack_metadata(cursor.take(cursor.varint())) if flags & _METADATA else {}
     side = cursor.take(cursor.varint()) if flags & _SIDE else b""
+    radiometry = cursor.take(cursor.varint()) if flags & _RADIOMETRY else b""
     if cursor.left:
         raise BitstreamError(f"the header is damaged: {cursor.left} bytes too many")
     return Header(
-        model, model_hash, quality, shape, bands, QUANTITIES[quantity], DTYPES[dtype], tile, native_bits,
-        normalizers, floors, flats, nodata, metadata, side, writer,
+        model, model_hash, quality, shape, bands, centers, QUANTITIES[quantity], DTYPES[dtype], tile, native_bits,
+        floors, flats, nodata, metadata, side, radiometry, bool(flags & _NATIVE), writer,
     )  # fmt: skip
 
 
@@ -521,6 +526,10 @@ class StreamReader:
                 f"{self.name}: tile {tile} is damaged: its checksum is wrong; the other tiles may be intact"
             )
         return data
+
+    def payload_start(self, tile: int, size: int) -> bytes:
+        """First `size` bytes of a payload, or all; no checksum is verified."""
+        return self._at(self._offsets[tile], min(size, self.lengths[tile]))
 
     def check(self, tile: int) -> int:
         """Stored checksum of a tile's latent, 16 bits."""

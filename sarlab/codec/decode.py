@@ -13,7 +13,20 @@ import numpy as np
 from sarlab.codec.container import StreamReader, scene_fields
 from sarlab.codec.levels import Levels
 from sarlab.codec.model_store import find_model, load_model
-from sarlab.codec.tiles import ALL_VALID, CODED, Tiling, Window, blocks_covering, decode_tile, first_mode, grown, inside
+from sarlab.codec.radiometry import LevelCurve, correction, unpack_curves
+from sarlab.codec.tile_model import Borders
+from sarlab.codec.tiles import (
+    ALL_VALID,
+    CODED,
+    Tiling,
+    Window,
+    blocks_covering,
+    borders_of,
+    decode_tile,
+    first_mode,
+    grown,
+    inside,
+)
 from sarlab.codec.workers import Workers
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.scene import Scene
@@ -27,7 +40,9 @@ class TileOrder:
     payload: bytes
     check: int
     shape: tuple[int, int, int]
-    flats: bool
+    borders: Borders
+    #: (height, width) of the scene.
+    extent: tuple[int, int]
     quality: float
     side: bytes
     name: str
@@ -47,17 +62,20 @@ class SynthesisOrder:
     #: Samples wanted, and samples covered by the latent.
     core: Window
     wide: Window
-    side: bytes = b""
-    radiometric: bool = False
-    despeckled: bool = False
+    side: bytes
+    borders: Borders
+    #: (height, width) of the scene.
+    extent: tuple[int, int]
+    #: Curves that correct mean intensity; none without correction.
+    curves: tuple[LevelCurve, ...] = ()
 
 
 def decode_one(order: TileOrder) -> tuple[np.ndarray, np.ndarray]:
     """Decode a tile: its latent in the smallest integer type, and the kinds of its samples."""
-    model = load_model(order.model)
+    model = load_model(order.model).for_scene(*order.extent)
     side = model.parse_side(order.side, order.shape[0])
     latent, kinds = decode_tile(
-        model, order.payload, order.check, order.shape, order.flats, order.quality, side, order.name
+        model, order.payload, order.check, order.shape, order.borders, order.quality, side, order.name
     )
     largest = max(int(latent.max(initial=0)), -int(latent.min(initial=0)))
     return latent.astype(np.int8 if largest < 128 else np.int16 if largest < 1 << 15 else np.int32), kinds
@@ -67,13 +85,13 @@ def synthesize(order: SynthesisOrder) -> np.ndarray:
     """Synthesize native samples of a window, NaN where missing."""
     if not (order.kinds == CODED).any():
         return order.levels.restored(np.zeros(order.kinds.shape, np.float32), order.kinds)
-    model = load_model(order.model)
-    make = model.despeckled if order.despeckled else model.synthesize
-    x_hat = make(order.latent, order.quality)
-    if order.radiometric:
-        widths = np.array([n.width for n in order.levels.normalizers], np.float32)
-        side = model.parse_side(order.side, len(order.latent))
-        x_hat = x_hat + model.correction(order.latent, order.quality, side) / widths[:, None, None]
+    model = load_model(order.model).for_scene(*order.extent)
+    side = model.parse_side(order.side, len(order.latent))
+    x_hat = model.synthesize(order.latent, order.quality, side, order.borders)
+    # Blocks at the far borders may extend beyond the scene.
+    x_hat = x_hat[:, : order.extent[0] - order.wide[0], : order.extent[1] - order.wide[1]]
+    if order.curves:
+        x_hat = x_hat + correction(x_hat, order.curves)
     return order.levels.restored(x_hat[(slice(None), *inside(order.core, order.wide))], order.kinds)
 
 
@@ -87,27 +105,22 @@ class Decoder:
         workers: int = 1,
         model: str | Path | None = None,
         radiometric: bool = False,
-        despeckled: bool = False,
     ):
-        if radiometric and despeckled:
+        self.reader, self.header, self._workers = reader, reader.header, Workers(workers)
+        header = self.header
+        self._curves = unpack_curves(header.radiometry, header.shape[0]) if radiometric else ()
+        if radiometric and not self._curves:
             raise CodecError(
-                "decode either radiometric or despeckled: the estimated reflectivity has no bias to correct"
+                f"{reader.name} holds no curves that correct mean intensity; compress it with --radiometric, "
+                "or decompress it without"
             )
-        self.reader, self.header = reader, reader.header
-        self.radiometric, self.despeckled = radiometric, despeckled
-        header, self._workers = self.header, workers
-        Workers(
-            workers, header.shape[0] * header.shape[1] * header.shape[2]
-        )  # starts the server while the model is loaded
         self.path = find_model(header.model, header.model_hash, header.writer, model)
-        self.model = load_model(self.path)
+        self.model = load_model(self.path).for_scene(*header.shape[1:])
         if not self.model.lowest <= header.quality <= self.model.highest:
             raise BitstreamError(
                 f"{reader.name}: the header is damaged: model '{header.model}' has no quality {header.quality:g}"
             )
-        if header.normalizers is None and not set(header.bands) <= set(self.model.normalizers):
-            raise BitstreamError(f"{reader.name}: the header is damaged: bands {header.bands} need normalizers")
-        self.levels = Levels.of_header(header, self.model.normalizers)
+        self.levels = Levels.of_header(header)
         self.tiling = Tiling(header.shape[1], header.shape[2], header.tile, self.model.stride)
         self.fields = scene_fields(header.metadata)
 
@@ -129,7 +142,7 @@ class Decoder:
             else:
                 latents[place] = result()
 
-        with Workers(self._workers, self.header.shape[0] * window[2] * window[3]) as workers:
+        with self._workers as workers:
             for row in own_rows:
                 needed = tiling.tiles_of(tiling.window(row, 0), self.model.synthesis_reach)[0]
                 while tiles and tiles[0][0] <= needed.stop:  # one row more than needed, so that no worker waits
@@ -161,11 +174,11 @@ class Decoder:
 
     def _tile_order(self, row: int, column: int) -> TileOrder:
         number = self.tiling.number(row, column)
-        _, _, height, width = self.tiling.window(row, column)
-        shape = (self.header.shape[0], height, width)
+        window = self.tiling.window(row, column)
+        shape, extent = (self.header.shape[0], *window[2:]), self.header.shape[1:]
         name = f"{self.reader.name}: tile {number} (row {row}, column {column})"
         return TileOrder(
-            self.path, self.reader.payload(number), self.reader.check(number), shape, self.header.flats is not None,
+            self.path, self.reader.payload(number), self.reader.check(number), shape, borders_of(window, *extent), extent,
             self.header.quality, self.header.side, name,
         )  # fmt: skip
 
@@ -187,7 +200,7 @@ class Decoder:
         in_samples = (stride * wide[0], stride * wide[1], stride * wide[2], stride * wide[3])
         return SynthesisOrder(
             self.path, self.levels, latent, kinds, self.header.quality, core, in_samples, self.header.side,
-            self.radiometric, self.despeckled,
+            borders_of(in_samples, tiling.height, tiling.width), (tiling.height, tiling.width), self._curves,
         )  # fmt: skip
 
     def scene(self, window: Window | None = None, name: str = "") -> Scene:

@@ -17,14 +17,15 @@ import numpy as np
 
 from sarlab.codec.container import QUALITY_UNIT, Header, StreamWriter, scene_metadata
 from sarlab.codec.goals import Goal, OutOfReach, solve
-from sarlab.codec.levels import fit_levels
+from sarlab.codec.levels import fit_levels, native_levels
 from sarlab.codec.model_store import BUILT_IN, RATES, load_model
 from sarlab.codec.pieces import Piece, PieceJob, Source, analyze, make_job, sample_windows
-from sarlab.codec.rangecoder import RangeEncoder
+from sarlab.codec.radiometry import CURVE_SIZE, fit_curves
 from sarlab.codec.tile_model import QuantizedTile, TileModel
-from sarlab.codec.tiles import Tiling, Window, encode_masks, encode_tile, inside
+from sarlab.codec.tiles import Tiling, Window, borders_of, encode_tile, inside, mask_size
 from sarlab.codec.workers import Workers
 from sarlab.errors import CodecError
+from sarlab.scenes.scene import Scene
 
 DEFAULT_TILE = 512
 #: Largest scene, in samples of all bands, that is analyzed as a whole.
@@ -48,7 +49,8 @@ class RunOrder(NamedTuple):
 
 def code_run(order: RunOrder) -> list[tuple[bytes, int]]:
     """Code the tiles of a run: payload and latent checksum of each."""
-    model, piece = load_model(order.job.model), analyze(order.job)
+    piece = analyze(order.job)
+    model = load_model(order.job.model).for_scene(*piece.extent)
     side = model.parse_side(order.side, len(order.job.levels.bands))
     coded = []
     for window in order.windows:
@@ -61,7 +63,8 @@ def _code_tile(
     model: TileModel, piece: Piece, window: Window, quantized: QuantizedTile, quality: float, side: object
 ) -> tuple[bytes, int]:
     valid, flat = piece.mask(window), piece.flat(window)
-    return encode_tile(model, quantized, valid, flat, piece.sides(window), quality, side)
+    borders = borders_of(window, *piece.extent)
+    return encode_tile(model, quantized, valid, flat, piece.sides(window), borders, quality, side)
 
 
 class SceneSample:
@@ -92,8 +95,7 @@ class SceneSample:
         self._latents = [(piece.latent(window), piece.active(window)) for piece, window in parts]
         self.samples, self.share = samples, samples / sum(piece.x.size for piece in pieces)
         self.coded = any(piece.coded(piece.window).any() for piece in pieces)
-        some = any(piece.mask(piece.window).any() for piece in pieces)
-        self._mask_bytes = sum(_mask_bytes(piece, window) for piece, window in parts) if some else 0
+        self._mask_bytes = sum(mask_size(piece.mask(window), piece.flat(window)) for piece, window in parts)
         self._sides: dict[float, bytes] = {}
         self._last: tuple[float, list[QuantizedTile]] | None = None
 
@@ -109,13 +111,10 @@ class SceneSample:
         """The same, parsed."""
         return self.model.parse_side(self.side(quality), len(self.pieces[0].x))
 
-    def radiometry(self, quality: float, widths: np.ndarray) -> bytes:
-        """Side information that makes the correction of means exact; see `TileModel.fit_radiometry`."""
-        sample = []
-        for piece in self.pieces:
-            latent = self.model.quantize(piece.y, piece.active(piece.wide), quality, None).latent
-            sample.append((latent, piece.x, piece.coded(piece.window), inside(piece.window, piece.wide)))
-        return self.model.fit_radiometry(sample, widths, quality)
+    def radiometry(self, quality: float) -> bytes:
+        """Curves that make the sums of intensity of decoded samples right; see `sarlab.codec.radiometry`."""
+        pairs = [(piece.x, x_hat, piece.coded(piece.window), where) for piece, x_hat, where in self._decoded(quality)]
+        return fit_curves(pairs)
 
     def tiles(self, quality: float) -> Iterator[tuple[Piece, Window, QuantizedTile]]:
         """Yield the parts, quantized; one after the other if those of this quality are not kept."""
@@ -133,25 +132,22 @@ class SceneSample:
         return fixed + self.share * (bits / 8 + self._mask_bytes)
 
     def psnr(self, quality: float) -> float:
-        """PSNR in dB of normalized samples clipped to [0, 1], over the valid samples of the pieces."""
-        side = self.parsed_side(quality)
+        """PSNR in dB of normalized samples, over the valid samples of the pieces; the peak is a normalized unit."""
         squares = count = 0.0
-        for piece in self.pieces:
-            latent = self.model.quantize(piece.y, piece.active(piece.wide), quality, side).latent
-            x_hat = self.model.synthesize(latent, quality)[(slice(None), *inside(piece.window, piece.wide))]
+        for piece, x_hat, where in self._decoded(quality):
             coded = piece.coded(piece.window)
-            errors = np.clip(piece.x, 0, 1)[coded] - np.clip(x_hat, 0, 1)[coded]
+            errors = piece.x[coded] - x_hat[(slice(None), *where)][coded]
             squares += float(np.square(errors, dtype=np.float64).sum())
             count += int(piece.mask(piece.window).sum())
         return float("inf") if squares == 0 else -10 * math.log10(squares / max(count, 1))
 
-
-def _mask_bytes(piece: Piece, window: Window) -> int:
-    encoder, flat = RangeEncoder(), piece.flat(window)
-    encode_masks(encoder, piece.mask(window))
-    if flat is not None:
-        encode_masks(encoder, ~flat)
-    return len(encoder.finish())
+    def _decoded(self, quality: float) -> Iterator[tuple[Piece, np.ndarray, tuple[slice, slice]]]:
+        """Pieces, their decoded samples with the margin, and the place of the piece in them."""
+        side = self.parsed_side(quality)
+        for piece in self.pieces:
+            latent = self.model.quantize(piece.y, piece.active(piece.wide), quality, side).latent
+            x_hat = self.model.synthesize(latent, quality, side, borders_of(piece.wide, *piece.extent))
+            yield piece, x_hat[:, : piece.wide[2], : piece.wide[3]], inside(piece.window, piece.wide)
 
 
 def find_quality(model: TileModel, sample: SceneSample, goal: Goal, near: float | None = None) -> float:
@@ -210,6 +206,18 @@ def _typical_rates(model: TileModel) -> tuple[np.ndarray, np.ndarray]:
     return np.array([model.lowest, *grid, model.highest]), np.log2(rates)
 
 
+def _check_whole(first: Scene, windows: Sequence[Scene]) -> None:
+    """Refuse scenes that cannot be coded without loss."""
+    if first.quantity == "complex" or not np.issubdtype(np.dtype(first.dtype), np.integer):
+        raise CodecError(
+            f"lossless coding takes whole numbers, and the samples are {first.quantity} of type {first.dtype}; bound the "
+            "error instead with --max-error-db"
+        )
+    largest = max(float(np.abs(window.data[window.valid]).max(initial=0)) for window in windows)
+    if largest >= 1 << 24:
+        raise CodecError(f"lossless coding takes whole numbers below 2^24, and the scene has {largest:.0f}")
+
+
 class Encoder:
     """Encode one scene with one model, given by its file; see `sarlab.codec.api.compress` for the options."""
 
@@ -222,33 +230,45 @@ class Encoder:
         workers: int = 1,
         metadata: bool = True,
         radiometric: bool = False,
+        lossless: bool = False,
+        exact: bool = False,
+        effort: str = "default",
     ):
         bands, height, width = source.shape
         self.samples, self.radiometric = bands * height * width, radiometric
         small = self.samples <= SMALL
-        self.workers = Workers(min(workers, 1) if small else workers, self.samples)
-        self.source, self.path, self.model = source, model, load_model(model)
+        self.workers = Workers(1 if small else workers)
+        self.source, self.path, self.model = (
+            source,
+            model,
+            load_model(model).for_scene(height, width).with_effort(effort),
+        )
         self.tiling = Tiling(height, width, tile, self.model.stride)
         windows = [(0, 0, height, width)] if small else sample_windows(self.tiling)
         first = source.read((0, 0, 1, 1))
         looked = [source.read(window) for window in windows]
-        self.levels = levels = fit_levels(looked, self.model.normalizers, self.model.stride, everything=small)
+        if lossless:
+            _check_whole(first, looked)
+        self.levels = levels = native_levels(first) if lossless else fit_levels(looked, everything=small)
+        # A rounding to whole numbers would add to a bounded error.
+        dtype = "float32" if exact and not lossless else levels.dtype
         del looked
         margin = 0 if small else self.model.synthesis_reach
         pieces = [analyze(self._job(window, margin)) for window in windows]
         self._whole = pieces[0] if small else None
         self._header = Header(
-            self.model.name, self.model.hash, 0.0, source.shape, levels.bands, levels.quantity, levels.dtype, tile,
+            self.model.name, self.model.hash, 0.0, source.shape, levels.bands, levels.centers, levels.quantity,
+            dtype, tile,
             native_bits=first.native_bits,
-            normalizers=None if levels.own else tuple((n.low, n.high) for n in levels.normalizers),
             floors=levels.stored_floors,
             flats=levels.stored_flats,
             nodata=first.nodata,
+            native=lossless,
             metadata=scene_metadata(first, source.georeference) if metadata else {},
         )  # fmt: skip
         overhead = StreamWriter(io.BytesIO(), self._header).overhead
         if radiometric:
-            overhead += self.model.radiometry_size(bands) + 1
+            overhead += CURVE_SIZE * bands + 1
         parts = (
             [(pieces[0], window) for window in self._windows()]
             if small
@@ -265,7 +285,8 @@ class Encoder:
         quality = find_quality(self.model, self.sample, goal)
         start = file.tell()
         for attempt in range(MOST_TRIES):
-            header = replace(self._header, quality=quality, side=self._side(quality))
+            curves = self.sample.radiometry(quality) if self.radiometric else b""
+            header = replace(self._header, quality=quality, side=self.sample.side(quality), radiometry=curves)
             file.seek(start)
             file.truncate()
             self._write(file, header)
@@ -280,11 +301,6 @@ class Encoder:
                 break
             quality = again
         return header
-
-    def _side(self, quality: float) -> bytes:
-        if not self.radiometric:
-            return self.sample.side(quality)
-        return self.sample.radiometry(quality, np.array([n.width for n in self.levels.normalizers]))
 
     def _corrected(self, quality: float, wanted: float, size: int) -> float:
         """Quality after a file of `size` bytes: an estimate is off by a factor that hardly depends on quality."""

@@ -21,7 +21,7 @@ from sarlab.errors import CodecError
 from sarlab.scenes.radiometry import to_db
 from sarlab.scenes.scene import Scene
 
-KINDS = ("quality", "bpp", "psnr", "max_error_db")
+KINDS = ("quality", "bpp", "psnr", "max_error_db", "lossless")
 #: Tolerances of `Search` in the units of `Search.score`: octaves of rate; dB; dB of the largest error.
 TOLERANCE = {"bpp": np.log2(1.01), "psnr": 0.02, "max_error_db": 20 * np.log10(1.02)}
 MOST_TRIALS = 24
@@ -51,6 +51,7 @@ class Goal:
             "bpp": f"{value:.4g} bpp",
             "psnr": f"{value:.4g} dB of PSNR",
             "max_error_db": f"a largest error of {value:.4g} dB",
+            "lossless": "no loss",
         }[self.kind]
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isnan
 
 import numpy as np
 
-from sarlab.codec.container import DTYPES, Header
-from sarlab.codec.tiles import CODED, FLAT, blocks_of
-from sarlab.scenes.radiometry import FLOOR_TAG, NATIVE_TAG, Normalizer, fit_normalizer, from_db, to_db, zero_floor_db
+from sarlab.codec.container import CENTER_UNIT, DTYPES, Header
+from sarlab.codec.tiles import CODED, FLAT, FLAT_UNIT, blocks_of
+from sarlab.scenes.radiometry import FLOOR_TAG, NATIVE_TAG, from_db, to_db, zero_floor_db
 from sarlab.scenes.scene import Scene
 
 #: Most samples for a percentile.
 _MOST_SAMPLES = 1 << 22
-#: For a band without samples; affects the meaning of quality only.
-_ASSUMED = Normalizer(-30.0, 0.0)
+#: Center in dB of a band without samples.
+_ASSUMED = -15.0
+#: dB per normalized unit: quality is an error on this scale, the same for all scenes.
+WIDTH = 30.0
 #: Fewest blocks of one value that justify stating it in the header.
 FEWEST_FLAT = 4
 
@@ -31,15 +33,16 @@ class Levels:
     quantity: str
     #: Sample type of the source file.
     dtype: str
-    normalizers: tuple[Normalizer, ...]
+    #: dB level that becomes zero.
+    centers: tuple[float, ...]
     #: dB level of exact zeros; NaN if zeros cannot occur.
     floors: tuple[float, ...]
     #: The band has exact zeros: samples near the floor are restored to them.
     zeros: tuple[bool, ...] = ()
     #: Native value of flat blocks; NaN for a band without flat blocks.
     flats: tuple[float, ...] = ()
-    #: The normalizers are the model's own; a file need not store them.
-    own: bool = False
+    #: Normalized samples are the native ones.
+    native: bool = False
 
     @property
     def stored_floors(self) -> tuple[float, ...] | None:
@@ -53,31 +56,29 @@ class Levels:
         return None if all(map(isnan, self.flats)) else self.flats
 
     @classmethod
-    def of_header(cls, header: Header, known: Mapping[str, Normalizer]) -> Levels:
-        """Levels of a file, given the model's own normalizers."""
-        if header.normalizers is None:
-            normalizers = tuple(known[band] for band in header.bands)
-        else:
-            normalizers = tuple(Normalizer(low, high) for low, high in header.normalizers)
+    def of_header(cls, header: Header) -> Levels:
+        """Levels of a file."""
         floors = header.floors or (float("nan"),) * len(header.bands)
         zeros = tuple(not isnan(f) for f in floors)
         flats = header.flats or (float("nan"),) * len(header.bands)
-        own = header.normalizers is None
-        return cls(header.bands, header.quantity, header.dtype, normalizers, floors, zeros, flats, own)
+        return cls(
+            header.bands, header.quantity, header.dtype, header.centers, floors, zeros, flats, header.native
+        )  # fmt: skip
 
     def normalized(self, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
         """Normalize a window: float32 samples, zero where invalid, and its mask."""
+        if self.native:
+            return np.where(scene.valid, scene.data, 0).astype(np.float32), scene.valid
         db = to_db(scene, self.floors).data
-        low = np.array([n.low for n in self.normalizers], np.float32)[:, None, None]
-        width = np.array([n.width for n in self.normalizers], np.float32)[:, None, None]
-        return np.where(scene.valid, (db - low) / width, np.float32(0)), scene.valid
+        center = np.array(self.centers, np.float32)[:, None, None]
+        return np.where(scene.valid, (db - center) / np.float32(WIDTH), np.float32(0)), scene.valid
 
-    def flat_blocks(self, scene: Scene, stride: int) -> np.ndarray | None:
+    def flat_blocks(self, scene: Scene) -> np.ndarray | None:
         """Mark the flat blocks of a window, (bands, h, w); None if no band has a flat value."""
         if self.stored_flats is None:
             return None
         flats = np.array(self.flats, np.float32)[:, None, None]
-        return blocks_of(scene.valid, stride) & ~blocks_of(scene.valid & (scene.data != flats), stride)
+        return blocks_of(scene.valid, FLAT_UNIT) & ~blocks_of(scene.valid & (scene.data != flats), FLAT_UNIT)
 
     def restored(self, x: np.ndarray, kinds: np.ndarray) -> np.ndarray:
         """Restore native float32 samples: NaN if missing, the flat value in flat blocks."""
@@ -87,9 +88,10 @@ class Levels:
         return samples
 
     def _restored(self, x: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        low = np.array([n.low for n in self.normalizers], np.float32)[:, None, None]
-        width = np.array([n.width for n in self.normalizers], np.float32)[:, None, None]
-        db = np.where(valid, x * width + low, np.float32(np.nan))
+        if self.native:
+            return np.where(valid, x, np.float32(np.nan))
+        center = np.array(self.centers, np.float32)[:, None, None]
+        db = np.where(valid, x * np.float32(WIDTH) + center, np.float32(np.nan))
         # Numbers instead of names, because `from_db` finds floors by band name and names may be equal.
         bands = tuple(str(i) for i in range(len(self.bands)))
         tags = {NATIVE_TAG: self.quantity}
@@ -99,28 +101,21 @@ class Levels:
         return from_db(Scene(db, "db", bands, valid=valid, tags=tags), self.quantity).data
 
 
-def fit_levels(windows: Sequence[Scene], known: Mapping[str, Normalizer], stride: int, everything: bool) -> Levels:
-    """Determine the levels of a scene.
-
-    A band takes the model's normalizer for its name if its median lies within; otherwise the 0.1 and 99.9 percentiles
-    of its own samples without the flat ones.
+def fit_levels(windows: Sequence[Scene], everything: bool) -> Levels:
+    """Determine the levels of a scene: each band is centered at the mean of its samples in dB, without the flat ones.
 
     Parameters
     ----------
     windows : sequence of Scene
-        The whole scene, or a sample of it, in its native quantity. Windows begin at multiples of `stride`.
-    known : mapping of band name to Normalizer
-        The model's own.
-    stride : int
-        Side of the blocks that may be flat.
+        The whole scene, or a sample of it, in its native quantity. Windows begin at multiples of `FLAT_UNIT`.
     everything : bool
         The windows are the whole scene. Otherwise exact zeros may occur even if the sample has none: they get a floor,
         and blocks of zeros are flat unless another value is.
     """
     first = windows[0]
     pooled = [np.concatenate([w.data[b][w.valid[b]] for w in windows]) for b in range(len(first.bands))]
-    floors, normalizers, seen, own = [], [], [], True
-    flats = [_flat(windows, band, stride) for band in range(len(first.bands))]
+    floors, centers, seen = [], [], []
+    flats = [_flat(windows, band) for band in range(len(first.bands))]
     for band, samples, flat in zip(first.bands, pooled, flats, strict=True):
         line = _line(first, band, samples)
         seen.append(bool((samples == (-np.inf if first.quantity == "db" else 0)).any()))
@@ -128,31 +123,29 @@ def fit_levels(windows: Sequence[Scene], known: Mapping[str, Normalizer], stride
         floors.append(float(np.float32(floor)))
         samples = samples[samples != flat]
         db = to_db(_line(first, band, samples), floor).data.ravel()[:: -(-samples.size // _MOST_SAMPLES) or 1]
-        kept = known.get(band)
-        if not samples.size:
-            fitted = kept or _ASSUMED
-        elif kept is not None and kept.low <= float(np.median(db)) <= kept.high:
-            fitted = kept
-        else:
-            fitted = fit_normalizer(db)
-        own &= fitted is kept
-        normalizers.append(fitted)
+        center = float(db.mean(dtype=np.float64)) if samples.size else _ASSUMED
+        centers.append(round(min(max(center, -500.0), 500.0) * CENTER_UNIT) / CENTER_UNIT)
     if not everything:
         zero = -np.inf if first.quantity == "db" else 0.0
         flats = [zero if isnan(flat) else flat for flat in flats]
     quantity = "intensity" if first.quantity == "complex" else first.quantity
     dtype = first.dtype if first.dtype in DTYPES else "float32"
-    if not own:
-        normalizers = [Normalizer(float(np.float32(n.low)), float(np.float32(n.high))) for n in normalizers]
-    return Levels(first.bands, quantity, dtype, tuple(normalizers), tuple(floors), tuple(seen), tuple(flats), own)
+    return Levels(first.bands, quantity, dtype, tuple(centers), tuple(floors), tuple(seen), tuple(flats))
 
 
-def _flat(windows: Sequence[Scene], band: int, stride: int) -> float:
+def native_levels(first: Scene) -> Levels:
+    """Levels of a scene whose samples are coded as they are."""
+    none = (float("nan"),) * len(first.bands)
+    zeros = (False,) * len(first.bands)
+    return Levels(first.bands, first.quantity, first.dtype, (0.0,) * len(first.bands), none, zeros, none, native=True)
+
+
+def _flat(windows: Sequence[Scene], band: int) -> float:
     """Find the value of most constant blocks; NaN if they are fewer than `FEWEST_FLAT`."""
     found = []
     for window in windows:
-        data, height, width = window.data[band], *(length // stride * stride for length in window.shape[1:])
-        blocks = data[:height, :width].reshape(height // stride, stride, width // stride, stride)
+        data, height, width = window.data[band], *(length // FLAT_UNIT * FLAT_UNIT for length in window.shape[1:])
+        blocks = data[:height, :width].reshape(height // FLAT_UNIT, FLAT_UNIT, width // FLAT_UNIT, FLAT_UNIT)
         first = blocks[:, :1, :, :1]
         found.append(first.ravel()[(blocks == first).all((1, 3)).ravel()])
     values, counts = np.unique(np.concatenate(found), return_counts=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from sarlab._version import __version__
+from sarlab.codec.storage import read_kind
 from sarlab.codec.tile_model import TileModel, model_kinds
 from sarlab.errors import BitstreamError, CodecError, ModelError
 
@@ -16,8 +16,7 @@ ASSETS = Path(__file__).resolve().parent.parent / "assets" / "weights"
 #: Environment variable with folders of further models, separated like PATH.
 FOLDERS = "SARLAB_MODELS"
 
-_QUALITY = "PSNR of the quantizer alone in dB, within the range of the normalizers"
-_LINEAR_GRID = (11.0, 14.1, 16.8, 19.2, 21.6, 23.9, 26.4, 29.1, 32.2, 35.9, 40.8, 47.4)
+_QUALITY = "PSNR in dB at high rates, with a peak of 30 dB"
 
 
 @dataclass(frozen=True)
@@ -36,19 +35,14 @@ class BuiltIn:
 
 #: Bits per pixel at the qualities of `BuiltIn.grid`.
 RATES = tuple(0.05 * 80 ** (i / 11) for i in range(12))
+_GRID = (14.0, 16.5, 19.0, 21.5, 24.0, 26.5, 29.0, 32.0, 35.5, 40.0, 46.0, 53.0)
 BUILT_IN = {
-    "factorized": BuiltIn(
-        "factorized-1",
-        "dB through a wavelet, a KLT and learned corrections, one step for all channels",
-        _LINEAR_GRID,
+    "lapped": BuiltIn("lapped-1", "dB through a lapped transform, with the spectrum of the scene and a trellis", _GRID),
+    "factorized": BuiltIn("factorized-1", "dB through a wavelet and a KLT, with a learned correction; scalar", _GRID),
+    "predictive": BuiltIn(
+        "predictive-1", "dB on a grid, or whole numbers; every error is bounded", _GRID, "see its bound"
     ),
-    "hyper": BuiltIn(
-        "hyper-3",
-        "dB through a wavelet and turned KLT; parallel context predicts mean and scale of every value; trellis",
-        (18.2, 19.6, 21.1, 22.6, 24.5, 26.6, 29.3, 32.4, 35.9, 40.0, 45.3, 53.0),
-        "PSNR in dB of the quantizer whose price per bit the encoder uses; files have 0.3 to 1.5 dB less",
-    ),
-    "klt8": BuiltIn("klt8-1", "dB through the KLT of 8×8 blocks, one step for all channels", _LINEAR_GRID),
+    "klt8": BuiltIn("klt8-1", "dB through the KLT of 8×8 blocks; scalar", _GRID),
 }
 
 
@@ -64,19 +58,15 @@ def load_model(path: Path) -> TileModel:
 
 @lru_cache(maxsize=8)
 def _load(path: Path, modified: int, size: int) -> TileModel:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np") as file:
-            kind = json.loads((file.metadata() or {})["sarlab"])["kind"]
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} is not the model of a codec, or damaged ({error})") from None
+    kind = read_kind(path)
     # A kind registers when its module is imported; some need PyTorch, which takes a second.
     if kind == "factorized":
-        import sarlab.codec.factorized.coder
-    elif kind == "hyper":
-        import sarlab.codec.hyper.storage  # noqa: F401
-    return model_kinds[str(kind)](path)
+        import sarlab.codec.factorized
+    elif kind == "lapped":
+        import sarlab.codec.lapped
+    elif kind == "predictive":
+        import sarlab.codec.predictive  # noqa: F401
+    return model_kinds[kind](path)
 
 
 def model_path(codec: str) -> Path:

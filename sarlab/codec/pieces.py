@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,14 @@ from sarlab.codec.tile_model import TileModel
 from sarlab.codec.tiles import (
     CODED,
     FILL_REACH,
+    FLAT_UNIT,
     MISSING,
     Tiling,
     Window,
-    active_columns,
+    active_flags,
     blocks_covering,
     blocks_of,
+    borders_of,
     dilated,
     fill_invalid,
     grown,
@@ -37,6 +40,8 @@ from sarlab.scenes.scene import Georeference, Scene
 CACHE_MIB = 64
 #: Side of the sample windows of a large scene, and their fewest and largest number.
 SAMPLE_SIDE, FEWEST_WINDOWS, MOST_WINDOWS = 192, 48, 256
+#: Files are read by one thread at a time.
+_reading = Lock()
 
 
 # --- sources
@@ -91,10 +96,10 @@ class FileSource(Source):
 
 
 def redeem(ticket: Any) -> Scene:
-    """Read the window of a `Source.ticket`, in any process."""
+    """Read the window of a `Source.ticket`, in any thread."""
     if isinstance(ticket[0], str):
         path, quantity, window = ticket
-        with cache_limit():
+        with _reading, cache_limit():
             return _opened(path, quantity).read(window)
     data, valid, quantity, bands, dtype = ticket
     return Scene(data, quantity, bands, valid=valid, dtype=dtype)
@@ -162,6 +167,8 @@ class Piece:
     blocks: np.ndarray | None
     outer: Window
     stride: int
+    #: (height, width) of the scene.
+    extent: tuple[int, int]
 
     def mask(self, window: Window) -> np.ndarray:
         """Valid samples of a part."""
@@ -175,8 +182,7 @@ class Piece:
         """Flat blocks of a part that begins at a multiple of the stride."""
         if self.blocks is None:
             return None
-        stride = self.stride
-        at = inside(blocks_covering(window, stride), blocks_covering(self.outer, stride))
+        at = inside(blocks_covering(window, FLAT_UNIT), blocks_covering(self.outer, FLAT_UNIT))
         return self.blocks[(slice(None), *at)]
 
     def _kinds(self, window: Window) -> np.ndarray:
@@ -208,8 +214,8 @@ class Piece:
         return sum(int(part.any()) << bit for bit, part in enumerate(beyond))
 
     def active(self, window: Window) -> np.ndarray:
-        """Active latent columns of a tile."""
-        return active_columns(self.coded(window), self.stride, self.sides(window))
+        """Flags of the latent columns of a tile."""
+        return active_flags(self.coded(window), self.stride, self.sides(window), borders_of(window, *self.extent))
 
 
 def make_job(
@@ -222,18 +228,19 @@ def make_job(
 
 
 def analyze(job: PieceJob) -> Piece:
-    """Read and analyze a window; runs in worker processes."""
-    model, tiling = load_model(job.model), job.tiling
+    """Read and analyze a window; runs in worker threads."""
+    tiling = job.tiling
+    model = load_model(job.model).for_scene(tiling.height, tiling.width)
     scene = redeem(job.ticket)
     x, valid = job.levels.normalized(scene)
-    flat = job.levels.flat_blocks(scene, model.stride)
-    kinds = valid.view(np.uint8) if flat is None else kinds_of(valid, flat, model.stride)
+    flat = job.levels.flat_blocks(scene)
+    kinds = valid.view(np.uint8) if flat is None else kinds_of(valid, flat)
     coded = kinds == CODED
     wide = grown(job.core, job.margin * model.stride, tiling.height, tiling.width)
     reach = grown(wide, rounded_up(model.analysis_reach, model.stride), tiling.height, tiling.width)
-    filled = fill_invalid(x, coded, model.neutral)[(slice(None), *inside(reach, job.outer))]
+    filled = fill_invalid(x, coded)[(slice(None), *inside(reach, job.outer))]
     padding = [(0, 0), *((0, -length % model.stride) for length in filled.shape[1:])]
-    y = model.analyze(np.pad(filled, padding, mode="edge"))
+    y = model.analyze(np.pad(filled, padding, mode="edge"), borders_of(reach, tiling.height, tiling.width))
     if not coded.all():
         # Columns far from coded samples are zero, even if the border of a tile makes some of them active.
         near = dilated(blocks_of(coded, model.stride))
@@ -242,6 +249,7 @@ def analyze(job: PieceJob) -> Piece:
     whole = Piece(
         job.core, reach, y,
         x[(slice(None), *inside(job.core, job.outer))], kinds, flat, job.outer, model.stride,
+        (tiling.height, tiling.width),
     )  # fmt: skip
     return replace(whole, wide=wide, y=whole.latent(wide))
 

@@ -11,19 +11,20 @@ checksum of the latent. The synthesis may use floats.
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sarlab.codec.rangecoder import RangeDecoder, RangeEncoder
-from sarlab.errors import CodecError, ModelError
+from sarlab.errors import ModelError
 from sarlab.registry import Registry
-from sarlab.scenes.radiometry import Normalizer
-from sarlab.specs import canonical_json
+
+#: What encoding may cost, from fast to small files.
+EFFORTS = ("fast", "default", "best")
+#: (top, left, bottom, right): sides of a window that are borders of the scene.
+Borders = tuple[bool, bool, bool, bool]
 
 
 class QuantizedTile(NamedTuple):
@@ -44,23 +45,29 @@ class TileModel(ABC):
     name: str
     #: 8 bytes; a file decodes with the same model only.
     hash: bytes
+    #: Channels of the latent.
+    channels: int
     #: Samples per latent position and axis.
     stride: int
     #: Samples around its own block that a latent position depends on.
     analysis_reach: int
     #: Latent positions around its own that a sample depends on.
     synthesis_reach: int
-    #: Normalized level whose latent is zero.
-    neutral: float
-    #: By band; files need not store them.
-    normalizers: dict[str, Normalizer]
     #: Range of quality.
     lowest: float
     highest: float
 
+    def for_scene(self, height: int, width: int) -> TileModel:
+        """Adapt the model to the size of a scene."""
+        return self
+
+    def with_effort(self, effort: str) -> TileModel:
+        """Adapt the model to the time that encoding may take, one of `EFFORTS`."""
+        return self
+
     @abstractmethod
-    def analyze(self, x: np.ndarray) -> np.ndarray:
-        """Transform normalized samples to a latent: float32, independent of quality.
+    def analyze(self, x: np.ndarray, borders: Borders) -> np.ndarray:
+        """Transform normalized samples of a window to a latent: float32, independent of quality.
 
         (bands, H, W) → (bands, channels, H/stride, W/stride)
         """
@@ -75,49 +82,26 @@ class TileModel(ABC):
 
     @abstractmethod
     def quantize(self, y: np.ndarray, active: np.ndarray, quality: float, side: Any) -> QuantizedTile:
-        """Quantize a latent, (bands, channels, h, w), and estimate the size of its code."""
+        """Quantize a latent, (bands, channels, h, w), and estimate the size of its code.
+
+        `active` are the flags of `sarlab.codec.tiles.active_flags`: uint8, (bands, h, w).
+        """
 
     @abstractmethod
-    def encode(
-        self, encoder: RangeEncoder, quantized: QuantizedTile, active: np.ndarray, quality: float, side: Any
-    ) -> None:
-        """Append the code of a quantized tile."""
+    def encode(self, quantized: QuantizedTile, active: np.ndarray, quality: float, side: Any) -> bytes:
+        """Code a quantized tile."""
 
     @abstractmethod
-    def decode(self, decoder: RangeDecoder, active: np.ndarray, quality: float, side: Any) -> np.ndarray:
+    def decode(self, data: bytes, active: np.ndarray, quality: float, side: Any) -> np.ndarray:
         """Decode a latent: int32, (bands, channels, h, w), zero at columns that are not active (bands, h, w)."""
 
     @abstractmethod
-    def synthesize(self, latent: np.ndarray, quality: float) -> np.ndarray:
+    def synthesize(self, latent: np.ndarray, quality: float, side: Any, borders: Borders) -> np.ndarray:
         """Reconstruct normalized samples: (bands, channels, h, w) → (bands, h·stride, w·stride), float32."""
 
-    def correction(self, latent: np.ndarray, quality: float, side: Any) -> np.ndarray:
-        """dB to add to decoded samples for an unbiased mean intensity: float32, (bands, h·stride, w·stride)."""
-        raise CodecError(f"model '{self.name}' has no bias correction; decode without --radiometric")
-
-    def despeckled(self, latent: np.ndarray, quality: float) -> np.ndarray:
-        """Estimate the normalized reflectivity; same shapes as `synthesize`."""
-        raise CodecError(f"model '{self.name}' cannot estimate the reflectivity; decode without --despeckled")
-
-    def radiometry_size(self, bands: int) -> int:
-        """Bytes that `fit_radiometry` returns."""
-        raise CodecError(f"model '{self.name}' stores no radiometry; compress without --radiometric")
-
-    def fit_radiometry(
-        self, sample: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, Any]], widths: np.ndarray, quality: float
-    ) -> bytes:
-        """Compute side information that makes `correction` exact.
-
-        Parameters
-        ----------
-        sample : sequence of (latent, x, valid, place)
-            Quantized latent; normalized original samples and their mask, (bands, H, W); and their place (two slices) in
-            what the latent decodes to.
-        widths : ndarray, shape (bands,)
-            dB per normalized unit.
-        quality : float
-        """
-        raise NotImplementedError
+    def no_latent(self, bands: int, height: int, width: int) -> np.ndarray:
+        """The latent of a tile without active columns."""
+        return np.zeros((bands, self.channels, height, width), np.int32)
 
 
 class Costs(NamedTuple):
@@ -130,14 +114,3 @@ class Costs(NamedTuple):
 
 #: Loaders by kind, as stated in a model's file: path → TileModel.
 model_kinds: Registry[Callable[[Path], TileModel]] = Registry("kind of model", "sarlab.models", ModelError)
-
-
-def content_digest(tensors: Mapping[str, Any], values: Mapping[str, Any]) -> bytes:
-    """Hash a model: first 8 bytes of the SHA-256 of its tensors and of its description without ``provenance``."""
-    essential = {key: value for key, value in values.items() if key != "provenance"}
-    digest = hashlib.sha256(canonical_json(essential).encode())
-    for key in sorted(tensors):
-        array = np.asarray(tensors[key])
-        digest.update(f"|{key}|{array.dtype}|{array.shape}|".encode())
-        digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())
-    return digest.digest()[:8]

@@ -20,13 +20,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
-from sarlab.codec.rangecoder import RangeDecoder, RangeEncoder
-from sarlab.codec.tables import TOTAL, Table
-from sarlab.codec.tile_model import QuantizedTile, TileModel
+from sarlab.codec import entropy
+from sarlab.codec.tile_model import Borders, QuantizedTile, TileModel
 from sarlab.errors import BitstreamError, CodecError
 
 #: (row, column, height, width).
@@ -45,6 +43,12 @@ SIDES: tuple[tuple[int | slice, int | slice], ...] = (
 )
 #: Kinds of samples.
 MISSING, CODED, FLAT = range(3)
+#: Modes of masks: none, one for all bands, one for each band.
+ALL_VALID, SHARED, SEPARATE = range(3)
+#: Flags of latent columns.
+ACTIVE, LAST_ROW, LAST_COLUMN = 1, 2, 4
+#: Side of a flat block in samples.
+FLAT_UNIT = 8
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,12 @@ def inside(window: Window, outer: Window) -> tuple[slice, slice]:
     return slice(top, top + window[2]), slice(left, left + window[3])
 
 
+def borders_of(window: Window, height: int, width: int) -> Borders:
+    """Sides of a window that lie on the borders of a scene."""
+    row, column, rows, columns = window
+    return row == 0, column == 0, row + rows >= height, column + columns >= width
+
+
 def rounded_up(length: int, unit: int) -> int:
     """Smallest multiple of `unit` at or above `length`."""
     return -(-length // unit) * unit
@@ -149,35 +159,45 @@ def blocks_of(valid: np.ndarray, stride: int) -> np.ndarray:
     return np.asarray(padded.reshape(bands, latent_size(height, stride), stride, -1, stride).any((2, 4)))
 
 
-def kinds_of(valid: np.ndarray, flat: np.ndarray, stride: int) -> np.ndarray:
+def kinds_of(valid: np.ndarray, flat: np.ndarray) -> np.ndarray:
     """`MISSING`, `CODED` or `FLAT` for each sample: uint8, shape (bands, H, W).
 
     Parameters
     ----------
     valid : ndarray of bool, shape (bands, H, W)
     flat : ndarray of bool, shape (bands, h, w)
-        One value per block of `stride` samples a side.
+        One value per block of `FLAT_UNIT` samples a side.
     """
     kinds = valid.astype(np.uint8)
     if flat.any():
-        kinds <<= flat.repeat(stride, 1).repeat(stride, 2)[:, : valid.shape[1], : valid.shape[2]]
+        kinds <<= flat.repeat(FLAT_UNIT, 1).repeat(FLAT_UNIT, 2)[:, : valid.shape[1], : valid.shape[2]]
     return kinds
 
 
-def active_columns(coded: np.ndarray, stride: int, sides: int) -> np.ndarray:
-    """Find the active latent columns of a tile: bool, shape (bands, h, w).
+def active_flags(coded: np.ndarray, stride: int, sides: int, borders: Borders) -> np.ndarray:
+    """Flags of the latent columns of a tile: uint8, shape (bands, h, w).
+
+    `ACTIVE` for columns that are coded, `LAST_ROW` and `LAST_COLUMN` for those at the far borders of the scene, whose
+    blocks may be smaller than others.
 
     Parameters
     ----------
     coded : ndarray of bool, shape (bands, H, W)
     sides : int
         Bit i set: the blocks along side i (of `SIDES`) are active in every band.
+    borders : Borders
+        Of the tile.
     """
     active = dilated(blocks_of(coded, stride))
     for bit, where in enumerate(SIDES):
         if sides >> bit & 1:
             active[(slice(None), *where)] = True
-    return active
+    flags = active.astype(np.uint8)
+    if borders[2]:
+        flags[:, -1] |= LAST_ROW
+    if borders[3]:
+        flags[:, :, -1] |= LAST_COLUMN
+    return flags
 
 
 def dilated(blocks: np.ndarray) -> np.ndarray:
@@ -193,6 +213,7 @@ def encode_tile(
     valid: np.ndarray,
     flat: np.ndarray | None,
     sides: int,
+    borders: Borders,
     quality: float,
     side: object,
 ) -> tuple[bytes, int]:
@@ -205,22 +226,34 @@ def encode_tile(
         Quantized with the active columns of these `sides`.
     valid : ndarray of bool, shape (bands, H, W)
     flat : ndarray of bool, shape (bands, h, w), or None
-        The flat blocks; None if the file has none.
-    sides : int
-        See `active_columns`; ignored if all samples are coded.
+        The flat blocks of `FLAT_UNIT` samples a side; None if the file has none.
+    sides, borders
+        See `active_flags`; sides are ignored if all samples are coded.
     quality, side
         As for `TileModel.encode`.
     """
-    encoder = RangeEncoder()
-    encode_masks(encoder, valid)
-    coded = valid
-    if flat is not None:
-        encode_masks(encoder, ~flat)
-        coded = kinds_of(valid, flat, model.stride) == CODED
-    if not coded.all():
-        encoder.encode_uniform(np.array([sides]), 16)
-    model.encode(encoder, quantized, active_columns(coded, model.stride, sides), quality, side)
-    return encoder.finish(), checksum(quantized.latent)
+    head, coded = _pack_masks(valid, flat, sides)
+    active = active_flags(coded, model.stride, sides, borders)
+    code = model.encode(quantized, active, quality, side) if (active & ACTIVE).any() else b""
+    return head + code, checksum(quantized.latent)
+
+
+def mask_size(valid: np.ndarray, flat: np.ndarray | None) -> int:
+    """Bytes of a payload before the code of the latent."""
+    return len(_pack_masks(valid, flat, 0)[0])
+
+
+def _pack_masks(valid: np.ndarray, flat: np.ndarray | None, sides: int) -> tuple[bytes, np.ndarray]:
+    """Flags, masks and flat blocks of a tile, and its coded samples."""
+    mode = ALL_VALID if valid.all() else SHARED if (valid == valid[0]).all() else SEPARATE
+    coded, some = valid, flat is not None and bool(flat.any())
+    streams = [] if mode == ALL_VALID else list(valid[:1] if mode == SHARED else valid)
+    if flat is not None and some:
+        coded = kinds_of(valid, flat) == CODED
+        streams += list(flat)
+    packed = [entropy.pack_mask(mask) for mask in streams]
+    flags = mode | some << 2 | (0 if coded.all() else sides) << 3
+    return bytes([flags]) + b"".join(entropy.varint(len(data)) + data for data in packed), coded
 
 
 def decode_tile(
@@ -228,7 +261,7 @@ def decode_tile(
     payload: bytes,
     check: int,
     shape: tuple[int, int, int],
-    flats: bool,
+    borders: Borders,
     quality: float,
     side: object,
     name: str,
@@ -239,8 +272,6 @@ def decode_tile(
     ----------
     check : int
         Checksum of the latent.
-    flats : bool
-        The file has flat blocks.
     name : str
         Name of the tile, for messages.
 
@@ -249,15 +280,14 @@ def decode_tile(
     BitstreamError
         The payload is damaged, or decodes to a latent with another checksum.
     """
-    decoder = RangeDecoder(payload)
+    stride = model.stride
     try:
-        valid, stride = decode_masks(decoder, shape), model.stride
-        blocks = (shape[0], latent_size(shape[1], stride), latent_size(shape[2], stride))
-        flat = ~decode_masks(decoder, blocks) if flats else np.zeros(blocks, bool)
-        kinds = kinds_of(valid, flat, stride)
-        coded = kinds == CODED
-        sides = 0 if coded.all() else int(decoder.decode_uniform(1, 16)[0])
-        latent = model.decode(decoder, active_columns(coded, stride, sides), quality, side)
+        kinds, sides, code = unpack_masks(payload, shape)
+        active = active_flags(kinds == CODED, stride, sides, borders)
+        if (active & ACTIVE).any():
+            latent = model.decode(code, active, quality, side)
+        else:
+            latent = model.no_latent(shape[0], latent_size(shape[1], stride), latent_size(shape[2], stride))
     except BitstreamError as error:
         raise BitstreamError(f"{name}: {error}") from None
     if checksum(latent) != check:
@@ -265,12 +295,36 @@ def decode_tile(
     return latent, kinds
 
 
+def unpack_masks(payload: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarray, int, bytes]:
+    """Kinds of the samples of a tile, sides that are active, and the code of its latent."""
+    if not payload or first_mode(payload) > SEPARATE or payload[0] >> 7:
+        raise BitstreamError("the payload is damaged: unknown flags")
+    mode, some, sides, rest = first_mode(payload), payload[0] >> 2 & 1, payload[0] >> 3, payload[1:]
+    valid = np.ones(shape, bool)
+    for band in range(0 if mode == ALL_VALID else 1 if mode == SHARED else shape[0]):
+        data, rest = entropy.cut(rest)
+        valid[band] = entropy.unpack_mask(data, shape[1:])
+    if mode == SHARED:
+        valid[1:] = valid[0]
+    blocks = (latent_size(shape[1], FLAT_UNIT), latent_size(shape[2], FLAT_UNIT))
+    flat = np.zeros((shape[0], *blocks), bool)
+    for band in range(shape[0] if some else 0):
+        data, rest = entropy.cut(rest)
+        flat[band] = entropy.unpack_mask(data, blocks)
+    return kinds_of(valid, flat), sides, rest
+
+
+def first_mode(payload: bytes) -> int:
+    """Mode of the masks of a payload: `ALL_VALID`, `SHARED` or `SEPARATE`."""
+    return payload[0] & 3
+
+
 def checksum(latent: np.ndarray) -> int:
     """Lower 16 bits of the CRC-32 of the latent as little-endian 32-bit integers."""
     return zlib.crc32(np.ascontiguousarray(latent, "<i4").data) & 0xFFFF
 
 
-def fill_invalid(x: np.ndarray, valid: np.ndarray, neutral: float) -> np.ndarray:
+def fill_invalid(x: np.ndarray, valid: np.ndarray, neutral: float = 0.0) -> np.ndarray:
     """Replace invalid samples by values that cost few bits: means of valid samples nearby, `neutral` far from all of
     them.
 
@@ -312,146 +366,3 @@ def _summed_around(part: np.ndarray) -> np.ndarray:
     padded = np.pad(part, ((0, 0), (1, 1), (1, 1)))
     rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
     return rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
-
-
-# --- masks
-# -------------------------------------------------------------------------------------------------------------
-#
-# A mask is sent from coarse to fine. While the step s halves from a power of two down to 1, the samples at multiples of
-# 2s are known, and three phases follow: (odd, odd) multiples of s, (even, odd) and (odd, even). The context of a sample
-# are its four nearest known neighbors, diagonal ones in the first phase and those along the axes in the others, so a
-# whole phase is coded at once.
-
-#: Probabilities (of 65 536) of an invalid sample, one of which is sent for each context.
-PROBABILITIES = (*(1 << i for i in range(16)), *(TOTAL - (1 << i) for i in range(14, -1, -1)))
-#: Position in `PROBABILITIES` by number of invalid neighbors, for contexts with too few samples to send one.
-DEFAULTS = (10, 14, 15, 16, 20)
-#: Fewest samples of a context whose probability is sent.
-RARE = 12
-
-ALL_VALID, SHARED, SEPARATE = range(3)
-NONE_VALID, MIXED = 1, 2
-
-
-def encode_masks(encoder: RangeEncoder, valid: np.ndarray) -> None:
-    """Append the masks of all bands of a tile: bool, shape (bands, height, width), True where valid."""
-    if valid.all():
-        mode = ALL_VALID
-    else:
-        mode = SHARED if (valid == valid[0]).all() else SEPARATE
-    encoder.encode_uniform(np.array([mode]), 3)
-    if mode != ALL_VALID:
-        for mask in valid[:1] if mode == SHARED else valid:
-            kind = ALL_VALID if mask.all() else MIXED if mask.any() else NONE_VALID
-            encoder.encode_uniform(np.array([kind]), 3)
-            if kind == MIXED:
-                _encode_mixed(encoder, ~mask)
-
-
-def decode_masks(decoder: RangeDecoder, shape: tuple[int, int, int]) -> np.ndarray:
-    """Decode the masks of a tile of `shape` (bands, height, width)."""
-    valid = np.ones(shape, bool)
-    mode = int(decoder.decode_uniform(1, 3)[0])
-    if mode != ALL_VALID:
-        for band in range(1 if mode == SHARED else shape[0]):
-            kind = int(decoder.decode_uniform(1, 3)[0])
-            if kind == MIXED:
-                valid[band] = ~_decode_mixed(decoder, shape[1:])
-            elif kind == NONE_VALID:
-                valid[band] = False
-        if mode == SHARED:
-            valid[1:] = valid[0]
-    return valid
-
-
-def first_mode(payload: bytes) -> int:
-    """Decode the first symbol of a payload: `ALL_VALID`, `SHARED` or `SEPARATE`."""
-    return int(RangeDecoder(payload[:16]).decode_uniform(1, 3)[0])
-
-
-def _encode_mixed(encoder: RangeEncoder, invalid: np.ndarray) -> None:
-    encoder.encode_uniform(invalid[:1, :1].astype(np.int64), 2)
-    for rows, columns, contexts in _phases(invalid):
-        samples = invalid[rows, columns].ravel()
-        order, counts = _by_context(contexts)
-        ones = np.bincount(contexts.ravel(), weights=samples, minlength=16).astype(np.int64)
-        which = _defaults()
-        for context in np.flatnonzero(counts >= RARE):
-            which[context] = _nearest(int(ones[context]), int(counts[context]))
-            encoder.encode_uniform(which[context : context + 1], len(PROBABILITIES))
-        start = 0
-        for context in np.flatnonzero(counts):
-            part = samples[order[start : start + counts[context]]]
-            encoder.encode(part.astype(np.int64), _bit_table(int(which[context])))
-            start += counts[context]
-
-
-def _decode_mixed(decoder: RangeDecoder, shape: tuple[int, int]) -> np.ndarray:
-    invalid = np.zeros(shape, bool)
-    invalid[0, 0] = decoder.decode_uniform(1, 2)[0]
-    for rows, columns, contexts in _phases(invalid):
-        order, counts = _by_context(contexts)
-        which = _defaults()
-        for context in np.flatnonzero(counts >= RARE):
-            which[context] = decoder.decode_uniform(1, len(PROBABILITIES))[0]
-        samples = np.empty(contexts.size, bool)
-        start = 0
-        for context in np.flatnonzero(counts):
-            part = order[start : start + counts[context]]
-            samples[part] = decoder.decode(len(part), _bit_table(int(which[context]))) > 0
-            start += counts[context]
-        invalid[rows, columns] = samples.reshape(contexts.shape)
-    return invalid
-
-
-def _phases(mask: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
-    """(rows, columns, contexts) of each phase; contexts are read from `mask` when the phase is reached."""
-    height, width = mask.shape
-    step = 1 << max(0, (max(height, width) - 1).bit_length() - 1)
-    while step >= 1:
-        even, odd = slice(0, None, 2 * step), slice(step, None, 2 * step)
-        places: tuple[tuple[np.ndarray, np.ndarray] | None, ...]
-        for rows, columns in ((odd, odd), (even, odd), (odd, even)):
-            r, c = np.arange(height)[rows], np.arange(width)[columns]
-            if r.size and c.size:
-                up, down = _neighbors(r, height, step)
-                left, right = _neighbors(c, width, step)
-                if rows is odd and columns is odd:
-                    places = ((up, left), (up, right), (down, left), (down, right))
-                else:  # across an axis that ends before the first step, no neighbor is known
-                    places = ((up, c), (down, c)) if height > step else (None, None)
-                    places += ((r, left), (r, right)) if width > step else (None, None)
-                contexts = np.zeros((r.size, c.size), np.int64)
-                for i, place in enumerate(places):
-                    if place is not None:
-                        contexts |= mask[np.ix_(*place)].astype(np.int64) << i
-                yield rows, columns, contexts
-        step //= 2
-
-
-def _neighbors(positions: np.ndarray, length: int, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions one step before and after; at a border the opposite neighbor replaces the missing one."""
-    before, after = positions - step, positions + step
-    first = np.where(before >= 0, before, after)
-    last = np.where(after < length, after, before)
-    return np.clip(first, 0, length - 1), np.clip(last, 0, length - 1)
-
-
-def _by_context(contexts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    flat = contexts.ravel()
-    return np.argsort(flat, kind="stable"), np.bincount(flat, minlength=16)
-
-
-def _defaults() -> np.ndarray:
-    return np.array([DEFAULTS[i.bit_count()] for i in range(16)])
-
-
-def _nearest(ones: int, count: int) -> int:
-    """Find the probability that codes `ones` of `count` in the fewest bits."""
-    p = np.array(PROBABILITIES) / TOTAL
-    return int(np.argmin(-ones * np.log2(p) - (count - ones) * np.log2(1 - p)))
-
-
-@lru_cache(maxsize=len(PROBABILITIES))
-def _bit_table(which: int) -> Table:
-    return Table(np.array([TOTAL - PROBABILITIES[which], PROBABILITIES[which]]), 0, escape=False)

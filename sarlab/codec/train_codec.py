@@ -1,6 +1,6 @@
-"""Training of a learned codec, from its plan to the file of its model.
+"""Training of the models of codecs, from a plan to the file of a model.
 
-The loss is λD + R of each patch at a random quality, divided by R + a small offset so that every rate counts. λ is the
+A lapped model has tables only. A factorized model has a network too, which is trained first. Its loss is λD + R of each patch at a random quality, divided by R + a small offset so that every rate counts. λ is the
 one at which a uniform quantizer with the step of that quality is optimal. The plan decides which model is trained.
 
     sarlab train notebooks/plans/codecs/factorized.toml --out factorized-1.safetensors
@@ -9,7 +9,7 @@ one at which a uniform quantizer with the step of that quality is optimal. The p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sarlab.codec.codec_plans import CodecPlan, gather
+from sarlab._version import __version__
+from sarlab.codec.block_model import write_tables
+from sarlab.codec.codec_plans import CodecPlan, TrainingScenes, gather
+from sarlab.codec.factorized import FactorizedModel, FactorizedObjective
+from sarlab.codec.fit_tables import fit_tables
+from sarlab.codec.lapped import LappedModel
+from sarlab.codec.levels import WIDTH
+from sarlab.codec.transform import CodingTransform
 from sarlab.models.data import Batch, Raster
 from sarlab.models.layers import mirror_pad
 from sarlab.models.storage import History
 from sarlab.models.training import Objective, Progress, cpu_threads, fit
 from sarlab.specs import content_hash
 
+#: States of the trellis while the tables of a lapped model are fitted.
+FITTING_STATES = 8
 #: Qualities of the validation.
 VALIDATED = (16.0, 24.0, 32.0, 40.0)
 
@@ -36,7 +45,7 @@ class CodecObjective(Objective):
     ----------
     trained : Module
         With ``costs(x, mask, quality, noise)``, ``network``, ``rate_offset`` and ``keeps_last``, as
-        `sarlab.codec.factorized.fit.FactorizedObjective`.
+        `sarlab.codec.factorized.FactorizedObjective`.
     plan : CodecPlan
     validation : tuple of Raster
     on_step : callable, optional
@@ -87,6 +96,7 @@ def train_codec(
     time_budget: float | None = None,
     progress: Progress | None = None,
     on_step: Callable[[int, float], None] | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> History:
     """Train a model and write its file.
 
@@ -105,30 +115,39 @@ def train_codec(
         Called with the history and the number of steps after each validation.
     on_step : callable, optional
         Called with the number of finished steps and the loss after each step.
+    say : callable
+        Called with a line about the scenes, and about each round of fitting tables.
 
     Raises
     ------
-    PlanError
+    PlanError, SceneError
         Scenes of the plan are missing.
     """
+    data, history = gather(plan, allow_missing), History(stopped="finished")
+    say(data.note)
+    values: dict[str, Any] = {"name": plan.name}
+    provenance = {"plan": asdict(plan), "data": data.note, "digest": data.digest, "sarlab": __version__}
+    if plan.kind == "lapped":
+        tables = fit_tables(
+            lambda tables: LappedModel(tables, name=plan.name, content_hash=bytes(8), states=FITTING_STATES),
+            [samples for samples, _ in data.training],
+            say=say,
+        )
+        write_tables(target, plan.kind, tables, {**values, "provenance": provenance})
+        return history
     spec = plan.training
     with cpu_threads(spec.threads):
-        data, start = gather(plan, allow_missing), torch.Generator().manual_seed(3 * plan.seed + 2)
-        module: Any
-        if plan.hyper is not None:
-            from sarlab.codec.hyper import fitting as module
-        else:
-            from sarlab.codec.factorized import fit as module
+        start = torch.Generator().manual_seed(3 * plan.seed + 2)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(1 << 31, (), generator=start)))
-            trained = module.build(plan)
-        trained.network.fit_linear([raster.values for raster in data.training])
+            trained = FactorizedObjective(CodingTransform(plan.front, plan.width))
+        training, validation = (_rasters(scenes) for scenes in (data.training, data.validation))
+        trained.network.fit_linear([raster.values for raster in training])
         trained.fitted()
-        history = History(stopped="finished")
         if spec.steps:
             history = fit(
-                CodecObjective(trained, plan, data.validation, on_step),
-                data.training,
+                CodecObjective(trained, plan, validation, on_step),
+                training,
                 spec,
                 seed=3 * plan.seed,
                 fingerprint=content_hash(asdict(plan), data.digest),
@@ -137,16 +156,46 @@ def train_codec(
                 time_budget=time_budget,
             )
         if history.stopped == "finished":
-            provenance = {
+            known = {
                 "steps": history.steps_done,
                 "seconds": round(history.seconds, 1),
-                "best_step": history.best_step,
-                "validation_cost": history.best_loss,
-                "data": data.note,
-                "digest": data.digest,
+                "torch": torch.__version__.split("+")[0],
             }
-            module.finish(plan, target, trained.eval(), data, provenance)
+            _finish(plan, target, trained.eval(), data, {**values, "provenance": {**provenance, **known}}, say)
     return history
+
+
+@torch.no_grad()
+def _finish(
+    plan: CodecPlan,
+    target: Path,
+    trained: Any,
+    data: TrainingScenes,
+    values: dict[str, Any],
+    say: Callable[[str], None],
+) -> None:
+    """Fit the tables of a trained transform, and write the model's file: weights in float16."""
+    network = trained.network.half().float()
+    network.orthogonalize()
+    gains = trained.gains().half().float().numpy()
+    tables = fit_tables(
+        lambda tables: FactorizedModel(network, gains, tables, name=plan.name, content_hash=bytes(8)),
+        [samples for samples, _ in data.training],
+        say=say,
+    )
+    arrays = {key: tensor.half().numpy() for key, tensor in network.state_dict().items()}
+    values |= {"front": network.front, "width": network.width}
+    write_tables(target, plan.kind, tables, values, gains=gains.astype(np.float16), **arrays)
+
+
+def _rasters(scenes: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[Raster, ...]:
+    """Bands of normalized scenes."""
+    return tuple(
+        Raster(torch.from_numpy(band), None if mask.all() else torch.from_numpy(mask), WIDTH)
+        for samples, valid in scenes
+        for band, mask in zip(samples, valid, strict=True)
+        if mask.any()
+    )
 
 
 @torch.no_grad()

@@ -134,8 +134,6 @@ class CodingTransform(nn.Module):
 
     Attributes
     ----------
-    neutral : Tensor
-        Level of the normalized raster whose latent is all zero.
     mixing : Tensor, shape (64, 64)
         V: orthogonal; columns are the axes.
     deviation : Tensor, shape (64,)
@@ -143,7 +141,6 @@ class CodingTransform(nn.Module):
     """
 
     stride, channels = STRIDE, CHANNELS
-    neutral: Tensor
     mixing: Tensor
     deviation: Tensor
 
@@ -153,7 +150,6 @@ class CodingTransform(nn.Module):
             raise ModelError(f"unknown transform '{front}'; use {' or '.join(FRONTS)}")
         self.front, self.width, self.depth = front, width, depth
         self._forward, self._inverse, reach, blocks = FRONTS[front]
-        self.register_buffer("neutral", torch.tensor(0.5))
         self.register_buffer("mixing", torch.eye(self.channels))
         self.register_buffer("deviation", torch.ones(self.channels))
         self.g_s = _Branch(self.channels + 1, self.channels, width, depth) if width else None
@@ -163,12 +159,12 @@ class CodingTransform(nn.Module):
         self.inverse_reach = blocks
 
     def analysis(self, x: Tensor, mixing: Tensor | None = None) -> Tensor:
-        """Transform normalized rasters, (N, 1, H, W), sides multiples of 8, to latents, (N, 64, H/8, W/8).
+        """Transform rasters around zero, (N, 1, H, W), sides multiples of 8, to latents, (N, 64, H/8, W/8).
 
         `mixing` replaces V.
         """
         axes = self.mixing if mixing is None else mixing
-        return conv2d(self._forward(x - self.neutral), axes.T[:, :, None, None])
+        return conv2d(self._forward(x), axes.T[:, :, None, None])
 
     def synthesis(self, y_hat: Tensor, quality: Tensor | float, steps: Tensor, mixing: Tensor | None = None) -> Tensor:
         """Reconstruct rasters, (N, 1, 8h, 8w), from latents, (N, 64, h, w), given the steps, (N or 1, 64, 1, 1)."""
@@ -181,7 +177,7 @@ class CodingTransform(nn.Module):
     def linear_synthesis(self, y_hat: Tensor, mixing: Tensor | None = None) -> Tensor:
         """Reconstruct rasters without the learned correction."""
         axes = self.mixing if mixing is None else mixing
-        return self._inverse(conv2d(y_hat, axes[:, :, None, None])) + self.neutral
+        return self._inverse(conv2d(y_hat, axes[:, :, None, None]))
 
     @torch.no_grad()
     def fit_linear(self, rasters: list[Tensor]) -> None:
@@ -192,7 +188,7 @@ class CodingTransform(nn.Module):
         pieces = []
         for raster in rasters:
             height, width = (n - n % self.stride for n in raster.shape)
-            y = self.analysis(raster[None, None, :height, :width].to(self.neutral))
+            y = self.analysis(raster[None, None, :height, :width].to(self.mixing))
             pieces.append(y[0].flatten(1).double())
         samples = torch.cat(pieces, 1)
         _, axes = torch.linalg.eigh(samples @ samples.T / samples.shape[1])

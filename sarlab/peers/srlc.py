@@ -8,8 +8,7 @@ All of it counts as file size. Integers are little-endian; *varint* is LEB128.
     CRC-32 u32 of everything before it
 
 *samples* is the position in `QUANTITIES` plus four times that in `DTYPES`, the sample type of the source, which
-determines the floor of exact zeros. A mask is empty (all valid), deflated run lengths (areas and lines) or range-coded
-as in `sarlab.codec.tiles` (scattered samples), whichever is shortest.
+determines the floor of exact zeros. A mask is empty (all valid) or coded as in `sarlab.codec.entropy`.
 
 Kinds of a band: 0 coded by the codec; 1 constant, all valid samples are `offset`; 2 empty, no sample is valid; 3
 deflated integers (lossless codecs whose library failed its own round trip). A constant or empty band has no payload. So
@@ -24,9 +23,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sarlab.codec import entropy
 from sarlab.codec.container import Cursor, varint
-from sarlab.codec.rangecoder import RangeDecoder, RangeEncoder
-from sarlab.codec.tiles import decode_masks, encode_masks
 from sarlab.errors import BitstreamError, CodecError
 
 MAGIC = b"SRLC"
@@ -34,13 +32,11 @@ VERSION = 1
 QUANTITIES = ("db", "amplitude", "intensity")
 DTYPES = ("float32", "uint8", "uint16", "int16", "uint32", "int32", "float64")
 CODED, CONSTANT, EMPTY, DEFLATED = range(4)
-ALL_VALID, RUNS, RANGE_CODED = range(3)
+ALL_VALID, CODED_MASK = range(2)
 #: Largest band in samples; these codecs work on whole images.
 MAX_PIXELS = 2**29
 #: Most samples per byte of payload; a codestream that claims more is hostile.
 MAX_PIXELS_PER_BYTE = 2**17
-#: Longest run of a mask: two bytes.
-LONGEST = 2**16 - 1
 
 
 @dataclass(frozen=True)
@@ -140,42 +136,22 @@ def _band(reader: Cursor, shape: tuple[int, int]) -> Band:
 
 
 def pack_mask(valid: np.ndarray) -> tuple[int, bytes]:
-    """Code a mask as (kind, bytes), whichever is shortest."""
+    """Code a mask as (kind, bytes)."""
     if valid.all():
         return ALL_VALID, b""
-    flat = valid.ravel()
-    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    # Runs alternate, beginning with a valid one, which may be empty.
-    runs = np.diff(np.concatenate([[0] * (1 if flat[0] else 2), edges, [flat.size]]))
-    if runs.max() > LONGEST:
-        # Longer runs are cut by runs of the other kind with length zero.
-        pieces = [piece for run in runs.tolist() for piece in (LONGEST, 0) * (run // LONGEST) + (run % LONGEST,)]
-        runs = np.array(pieces)
-    deflated = zlib.compress((runs & 255).astype(np.uint8).tobytes() + (runs >> 8).astype(np.uint8).tobytes(), 9)
-    encoder = RangeEncoder()
-    encode_masks(encoder, valid[None])
-    return min((RUNS, deflated), (RANGE_CODED, encoder.finish()), key=lambda packed: len(packed[1]))
+    # Zeros at the end change nothing, and bound the size that a damaged file may claim.
+    return CODED_MASK, entropy.pack_mask(valid).ljust(-(-valid.size // MAX_PIXELS_PER_BYTE), b"\0")
 
 
 def unpack_mask(kind: int, data: bytes, shape: tuple[int, int]) -> np.ndarray:
     """Decode what `pack_mask` wrote."""
-    size = shape[0] * shape[1]
     if kind == ALL_VALID:
         return np.ones(shape, bool)
-    if size > MAX_PIXELS_PER_BYTE * len(data):
+    if shape[0] * shape[1] > MAX_PIXELS_PER_BYTE * len(data):
         raise BitstreamError(f"{len(data)} bytes cannot hold a mask of {shape[0]}×{shape[1]} samples")
-    if kind == RANGE_CODED:
-        return decode_masks(RangeDecoder(data), (1, *shape))[0]
-    if kind != RUNS:
+    if kind != CODED_MASK:
         raise BitstreamError(f"unknown kind of mask {kind}")
-    # A mask has no more runs than samples, including cut ones and a leading empty one.
-    raw = np.frombuffer(inflate(data, 2 * (size + 2), exact=False), np.uint8).astype(np.int64)
-    if raw.size % 2:
-        raise BitstreamError("the run lengths of the mask are incomplete")
-    runs = raw[: raw.size // 2] + 256 * raw[raw.size // 2 :]
-    if runs.sum() != size:
-        raise BitstreamError(f"the mask covers {runs.sum()} samples, the band has {size}")
-    return np.repeat(np.arange(runs.size) % 2 == 0, runs).reshape(shape)
+    return entropy.unpack_mask(data, shape)
 
 
 def inflate(data: bytes, size: int, exact: bool = True) -> bytes:

@@ -38,6 +38,11 @@ class Georeference:
         a, b, c, d, e, f = self.transform
         return replace(self, transform=(a, b, a * column + b * row + c, d, e, d * column + e * row + f))
 
+    def scaled(self, factor: float) -> Georeference:
+        """Return the georeference of an image whose pixels are `factor` times as large along both axes."""
+        a, b, c, d, e, f = self.transform
+        return replace(self, transform=(factor * a, factor * b, c, factor * d, factor * e, f))
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scene:

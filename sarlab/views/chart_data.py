@@ -30,7 +30,7 @@ METRICS = (
     "psnr_db", "ssim", "epi_roa", "bias_db", "rmse_db", "rmse_k8_db", "enl_ratio", "targets_kept", "peak_error_db",
 )  # fmt: skip
 #: Codecs that are drawn beside the networks at first.
-FEATURED = ("jpeg2000", "hevc12", "hyper")
+FEATURED = ("jpeg2000", "hevc12", "lapped")
 #: Scenes have an entry of their own in the menu, beside the means, while all their rows are no more than this.
 MOST_ROWS = 2_000
 #: Points of a level line.

@@ -1,4 +1,4 @@
-"""The goals of the codec `hyper`: what was wanted, what was found, and whether that is met. All from the tables of its benchmarks."""
+"""The goals of the codec `lapped`: what was wanted, what was found, and whether that is met. All from the tables of its benchmarks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sarlab.views.text import Html, Prose, missing, number
 if TYPE_CHECKING:
     from sarlab.lab.results import Tables
 
-OURS, CORRECTED, ANCHOR, VIDEO = "hyper", "hyper --radiometric", "jpeg2000", "hevc12"
+OURS, CORRECTED, ANCHOR, VIDEO = "lapped", "lapped --radiometric", "jpeg2000", "hevc12"
 COMMAND = "python benchmarks/codec_goals.py --out book/results"
 #: Interval of BD-rate in dB of PSNR on Sentinel-1, and the rates over which no codec may be better.
 INTERVAL, RATES = (25.0, 40.0), (0.08, 3.0)
@@ -99,7 +99,7 @@ def shares(tables: Tables) -> pd.DataFrame:
 def comparisons(tables: Tables, ours: str = CORRECTED) -> pd.DataFrame:
     """Every figure of fidelity at equal bytes beside that of the better peer: scene, band, target_value, metric, ours, peer, better.
 
-    Errors of means and bias are what `--radiometric` is for, so it is on; with ``ours="hyper"`` it is off.
+    Errors of means and bias are what `--radiometric` is for, so it is on; with ``ours="lapped"`` it is off.
     """
     rows = tables.table("codec_goal_fidelity", ("scene", "band", "codec", "target_value", *FIDELITY))
     found = []

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("codec", "target_value", "scene", "band", "bpp", "measured_cr", "picture", "clip_low", "clip_high")
 #: At first: the codec that is best known against the learned one, at the rate where both are clearly not the original.
-LEFT, RIGHT, AT_BPP = "jpeg2000", "hyper", 0.25
+LEFT, RIGHT, AT_BPP = "jpeg2000", "lapped", 0.25
 #: Gray levels of the pictures in the table, kept in the page.
 LEVELS = 256
 

@@ -27,7 +27,7 @@ NAMES = {
     "avif": ("AVIF 8 bit", 4), "webp": ("WebP", 0), "jpegxl": ("JPEG XL", 2), "jpeg": ("JPEG", 4),
     "jpeg12": ("JPEG 12 bit", 1), "klt": ("KLT + range coder", 3), "dct": ("DCT + range coder", 0), "zfp": ("ZFP", 1),
     "jpegls": ("JPEG-LS near-lossless", 3), "sz3": ("SZ3", 4), "lerc": ("LERC", 1),
-    "factorized": ("factorized, learned", 0), "hyper": ("hyper, learned", 2), "klt8": ("KLT 8×8, range coded", 1),
+    "factorized": ("factorized, learned", 0), "lapped": ("lapped, learned", 2), "klt8": ("KLT 8×8, range coded", 1),
 }  # fmt: skip
 
 

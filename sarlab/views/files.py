@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sarlab.lab.results import Tables
 
 WHAT = "measurements of real files (study files)"
-LOOKS = {"hyper": Look("hyper", BLUE, "o"), "factorized": Look("factorized", VERMILION, "s")}
+LOOKS = {"lapped": Look("lapped", BLUE, "o"), "factorized": Look("factorized", VERMILION, "s")}
 PARTS = {"header_bytes": "header", "metadata_bytes": "names and georeference", "index_bytes": "index of tiles"}
 
 

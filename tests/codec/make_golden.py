@@ -13,16 +13,28 @@ from sarlab.codec.api import describe
 from sarlab.scenes.scene import Georeference, Scene
 
 FOLDER = Path(__file__).parent / "golden"
+FIELDS = (
+    "format_version",
+    "model",
+    "model_hash",
+    "height",
+    "width",
+    "bands",
+    "quantity",
+    "quality",
+    "tags",
+    "transform",
+)
 
 
 def scene() -> Scene:
     """Two small bands of odd size: an edge, speckle, a bright target, scattered and contiguous nodata."""
     rng = np.random.default_rng(1)
-    rows, columns = np.mgrid[:61, :75]
+    rows, columns = np.mgrid[:83, :75]
     level = np.where(rows + columns > 70, -8.0, -16.0)
-    data = np.stack([level, level - 6]) + 10 * np.log10(rng.gamma(4.4, 1 / 4.4, (2, 61, 75)))
+    data = np.stack([level, level - 6]) + 10 * np.log10(rng.gamma(4.4, 1 / 4.4, (2, 83, 75)))
     data[0, 20, 30:33] = 12
-    data[:, 40:58, :20] = np.nan
+    data[:, 40:70, :20] = np.nan
     data[0, 5, 9] = np.nan
     return Scene(
         data.astype(np.float32), "db", ("VV", "VH"), "golden", looks=4.4, spacing=(10.0, 10.0), tags={"mission": "none"},
@@ -33,7 +45,7 @@ def scene() -> Scene:
 def swath() -> Scene:
     """Intensities with exact zeros on one side and a saturated area in one band, whole blocks of them and parts."""
     data = 10 ** (np.nan_to_num(scene().data, nan=-15.0) / 10)
-    rows, columns = np.mgrid[:61, :75]
+    rows, columns = np.mgrid[:83, :75]
     data[0, columns + rows // 3 < 25] = 0
     data[1, 10:40, 40:] = 2
     return Scene(data.astype(np.float32), "intensity", ("VV", "VH"), "swath")
@@ -42,20 +54,18 @@ def swath() -> Scene:
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for codec, made, suffix in (
+        ("lapped", scene, ""),
+        ("lapped", swath, "-flat"),
         ("factorized", scene, ""),
         ("klt8", scene, ""),
-        ("hyper", scene, ""),
-        ("hyper", swath, "-flat"),
     ):
-        data = compress(made(), codec=codec, quality=27.3, tile=64)
+        data = compress(made(), codec=codec, quality=31.3, tile=64, radiometric=codec == "lapped")
         report = describe(data)
         path = FOLDER / f"{report['model']}{suffix}-format-{report['format_version']}.sarl"
         if path.exists():
             continue
         path.write_bytes(data)
-        fields = ("format_version", "model", "height", "width", "bands", "quantity", "quality")
-        info = {key: report[key] for key in fields if key in report}
-        path.with_suffix(".json").write_text(json.dumps({"info": info}, indent=1) + "\n")
+        path.with_suffix(".json").write_text(json.dumps({key: report[key] for key in FIELDS}, indent=1) + "\n")
         np.save(path.with_suffix(".npy"), decompress(data).data)
 
 

@@ -1,6 +1,6 @@
 """A second decoder of whole files, written from the book's page on the file format: plain integers, NumPy for the floats.
 
-It shares no code with the package, but for the preset dictionary and the models' files, which the page names.
+It imports nothing from the package. The preset dictionary of the metadata and the file of the model are arguments.
 """
 
 from __future__ import annotations
@@ -9,45 +9,98 @@ import hashlib
 import json
 import struct
 import zlib
-from pathlib import Path
+from itertools import product
 
 import numpy as np
-from mpmath import erfc, exp, floor, mp, mpf, pi, sqrt
-from range_decoder import PlainDecoder, cumulative_of_counts, cumulative_of_uniform, plain_indexed
-from second_hyper import at_knots, hyper_latent_of
+from safetensors import safe_open
 
-mp.dps = 40
-TYPES = ("float32", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32", "float16")
+UNARY, EXPONENTS, SLOTS, EVEN = 4, 12, 40, 32768
 
 
-def tail(family, x):
-    laplace = lambda deviation: exp(-sqrt(2) * x / deviation) / 2  # noqa: E731
-    return (
-        lambda: erfc(x / sqrt(2)) / 2,
-        lambda: 1 / (1 + exp(pi * x / sqrt(3))),
-        lambda: laplace(1),
-        lambda: (laplace(mpf(1) / 2) + laplace(sqrt(mpf(7) / 4))) / 2,
-    )[family]()
+# --- range coder ------------------------------------------------------------------------------------------------------
 
 
-def frozen_table(family, index, cache={}):  # noqa: B006
-    if (family, index) not in cache:
-        sigma = mpf(2) ** (mpf(index - 32) / 8)
-        reach = 1
-        while 2 * tail(family, (reach + mpf(1) / 2) / sigma) > mpf(1) / 2**14:
-            reach += 1
-        share = 65536 - (2 * reach + 2)
-        t = [tail(family, (k + mpf(1) / 2) / sigma) for k in range(reach + 1)]
-        side = [1 + int(floor(share * (t[k - 1] - t[k]))) for k in range(1, reach + 1)]
-        escape = 1 + int(floor(share * 2 * t[reach]))
-        cache[family, index] = [*side[::-1], 65536 - 2 * sum(side) - escape, *side, escape], -reach
-    return cache[family, index]
+class Contexts:
+    """Probabilities of decisions by context, which follow what occurs."""
+
+    def __init__(self, starts, count):
+        self.known = [(start, start, count) for start in starts]
+
+    def probability(self, context):
+        fast, slow, _ = self.known[context]
+        return min(max((fast + slow) // 2, 24), 65512)
+
+    def learn(self, context, bit):
+        fast, slow, count = self.known[context]
+        rate = min(32767, int(65536 / (count + 1.6)))
+        if bit:  # away from zero
+            fast -= (fast - 65536) * max(rate, 700) >> 16
+            slow -= (slow - 65536) * max(rate, 220) >> 16
+        else:
+            fast -= -(-fast * max(rate, 700) >> 16)
+            slow -= -(-slow * max(rate, 220) >> 16)
+        self.known[context] = fast, slow, min(count + 1, 255)
 
 
-def table_of_index(family, index):
-    if index < 64:
-        return (*frozen_table(family, index), 0)
-    return (*frozen_table(family, 56 + (index - 64) % 8), 1 + (index - 64) // 8)
+class RangeDecoder:
+    """Binary decisions, whole numbers and masks of one stream."""
+
+    def __init__(self, data, contexts=None):
+        self.bytes = iter(data)
+        self.width, self.code, self.contexts = 2**32 - 1, 0, contexts
+        for _ in range(4):
+            self.code = 256 * self.code + next(self.bytes, 0)
+
+    def bit(self, probability):
+        bound = (self.width >> 16) * probability
+        bit = int(self.code < bound)
+        if bit:
+            self.width = bound
+        else:
+            self.code, self.width = self.code - bound, self.width - bound
+        while self.width < 2**24:
+            self.code, self.width = 256 * self.code + next(self.bytes, 0), 256 * self.width
+        return bit
+
+    def decision(self, context):
+        bit = self.bit(self.contexts.probability(context))
+        self.contexts.learn(context, bit)
+        return bit
+
+    def number(self, context):
+        magnitude = exponent = 0
+        while magnitude < UNARY and self.decision(context + magnitude):
+            magnitude += 1
+        if magnitude == UNARY:
+            while self.decision(context + UNARY + min(exponent, EXPONENTS - 1)):
+                exponent += 1
+                assert exponent <= 32
+            slot, rest = context + UNARY + min(exponent, EXPONENTS - 1), 1
+            for digit in range(1, exponent + 1):
+                rest = 2 * rest + (self.decision(slot + EXPONENTS * digit) if digit <= 2 else self.bit(EVEN))
+            magnitude = rest + UNARY - 1
+        return -magnitude if magnitude and self.bit(EVEN) else magnitude
+
+
+def mask_of(data, height, width):
+    coder, mask = RangeDecoder(data, Contexts([EVEN] * 64, 0)), np.zeros((height, width), bool)
+    for i in range(height):
+        for j in range(width):
+            # Unknown neighbors are replaced by nearer ones, and by nothing at the first sample.
+            left, above = j > 0 and mask[i, j - 1], i > 0 and mask[i - 1, j]
+            around = (
+                left,
+                above,
+                mask[i - 1, j - 1] if i and j else above,
+                mask[i - 1, j + 1] if i and j + 1 < width else above,
+                mask[i, j - 2] if j > 1 else left,
+                mask[i - 2, j] if i > 1 else above,
+            )
+            mask[i, j] = coder.decision(sum(int(known) << n for n, known in enumerate(around)))
+    return mask
+
+
+# --- header -----------------------------------------------------------------------------------------------------------
 
 
 class Fields:
@@ -56,7 +109,11 @@ class Fields:
 
     def take(self, count):
         self.at += count
+        assert self.at <= len(self.data)
         return self.data[self.at - count : self.at]
+
+    def unpack(self, form):
+        return struct.unpack("<" + form, self.take(struct.calcsize("<" + form)))
 
     def varint(self):
         value = shift = 0
@@ -67,8 +124,8 @@ class Fields:
             if byte < 128:
                 return value
 
-    def text(self):
-        return self.take(self.varint()).decode()
+    def block(self):
+        return self.take(self.varint())
 
 
 def header_of(data):
@@ -78,17 +135,17 @@ def header_of(data):
     begin = 12 + start.at
     f, h = Fields(data[begin : begin + length]), {}
     flags = f.varint()
-    h["model"], h["hash"], h["quality"] = f.text(), f.take(8), struct.unpack("<H", f.take(2))[0]
-    h["bands"], h["height"], h["width"], h["tile"] = (f.varint() for _ in range(4))
-    h["tile"] *= 64
+    assert flags < 64
+    h["model"], h["hash"], h["quality"] = f.block().decode(), f.take(8), f.unpack("H")[0]
+    h["bands"], h["height"], h["width"], tile = (f.varint() for _ in range(4))
+    h["tile"] = 64 * tile
     h["quantity"], h["type"], h["depth"] = f.take(3)
-    h["names"] = [f.text() for _ in range(h["bands"])]
-    h["normalizers"] = [struct.unpack("<ff", f.take(8)) for _ in h["names"]] if flags & 1 else None
-    h["floors"] = [struct.unpack("<f", f.take(4))[0] for _ in h["names"]] if flags & 2 else [float("nan")] * h["bands"]
-    h["flats"] = [struct.unpack("<f", f.take(4))[0] for _ in h["names"]] if flags & 32 else None
-    h["nodata"] = struct.unpack("<d", f.take(8))[0] if flags & 4 else None
-    h["metadata"] = f.take(f.varint()) if flags & 8 else b""
-    h["side"] = f.take(f.varint()) if flags & 16 else b""
+    h["names"] = [f.block().decode() for _ in range(h["bands"])]
+    h["centers"] = [center / 64 for center in f.unpack(f"{h['bands']}h")]
+    h["floors"] = f.unpack(f"{h['bands']}f") if flags & 1 else [float("nan")] * h["bands"]
+    h["flats"] = f.unpack(f"{h['bands']}f") if flags & 16 else None
+    h["nodata"] = f.unpack("d")[0] if flags & 2 else None
+    h["metadata"], h["side"], h["curves"] = (f.block() if flags & bit else b"" for bit in (4, 8, 32))
     assert f.at == length
     h["rows"], h["columns"] = -(-h["height"] // h["tile"]), -(-h["width"] // h["tile"])
     first = begin + length + 10 * h["rows"] * h["columns"]
@@ -97,233 +154,240 @@ def header_of(data):
     return h, first
 
 
-def metadata_of(data, dictionary):
-    inflate = zlib.decompressobj(-15, zdict=dictionary)
-    return json.loads(inflate.decompress(data)) if data else {}
+# --- models -----------------------------------------------------------------------------------------------------------
 
 
-def masks_of(coder, bands, height, width):
-    uniform = lambda n: coder.symbol(cumulative_of_uniform(n))  # noqa: E731
-    mode = uniform(3)
-    masks = []
-    for _ in range({0: 0, 1: 1, 2: bands}[mode]):
-        kind = uniform(3)
-        masks.append(np.full((height, width), kind == 1) if kind < 2 else mixed_mask(coder, height, width))
-    if mode == 0:
-        masks = [np.zeros((height, width), bool)] * bands
-    return np.stack(masks * bands if mode == 1 else masks)
+class Model:
+    """Tables of a model, and how its channels are ordered and stand in the side information."""
+
+    def __init__(self, path):
+        with safe_open(path, "numpy") as file:
+            self.tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            self.about = json.loads(file.metadata()["sarlab"])
+        essential = {key: value for key, value in self.about.items() if key != "provenance"}
+        digest = hashlib.sha256(json.dumps(essential, sort_keys=True, separators=(",", ":")).encode())
+        for name, tensor in sorted(self.tensors.items()):
+            digest.update(f"|{name}|{tensor.dtype}|{tensor.shape}|".encode() + tensor.tobytes())
+        self.name, self.hash = self.about["name"], digest.digest()[:8]
+        self.starts = self.tensors["probabilities"].tolist()
+        self.expected, self.offsets = self.tensors["expected"].tolist(), self.tensors["offsets"]
+        self.lapped = self.about["kind"] == "lapped"
+        if self.lapped:
+            self.block, self.numbers, self.low = 32, 64, 16
+            u, v = np.divmod(np.arange(32**2), 32)
+            self.order = np.lexsort((v, u, u + v, np.maximum(u, v) >= 4)).tolist()
+            radius = np.hypot(u + 0.5, v + 0.5) / 32
+            self.zones = sum((radius > limit).astype(int) for limit in (0.04, 0.08, 0.13, 0.2, 0.3, 0.45, 0.7))
+        else:
+            self.block, self.numbers, self.low, self.order, self.zones = 8, 64, 1, list(range(64)), np.arange(64) // 8
+
+    def deviations(self, numbers):
+        """4·log2 of the deviation of each channel, in 1/65536."""
+        if not self.lapped:
+            return [65536 * int(value) for value in np.cumsum(numbers)]
+        knots = np.zeros((8, 8), int)
+        for i, j in product(range(8), range(8)):
+            above, left = knots[i - 1, j] if i else knots[0, j - 1], knots[i, j - 1] if j else knots[i - 1, 0]
+            knots[i, j] = (above + left) // 2 + numbers[8 * i + j]  # unknown knots are 0 here
+        assert np.abs(knots).max() <= 96
+        root, least, weights = np.sqrt((np.arange(32) + 0.5) / 32), np.sqrt(1 / 128), np.zeros((32, 8), int)
+        for n, place in enumerate(7 * (root - least) / (1 - least)):
+            share = int(np.rint(256 * (place % 1)))
+            weights[n, int(place) : int(place) + 2] = 256 - share, share
+        return (weights @ knots @ weights.T).ravel().tolist()
 
 
-def mixed_mask(coder, height, width):
-    mask = np.zeros((height, width), bool)
-    mask[0, 0] = coder.symbol(cumulative_of_uniform(2))
-    s = 1
-    while 2 * s < max(height, width):
-        s *= 2
-    opposite = lambda at, step, length: at + step if 0 <= at + step < length else at - step  # noqa: E731
-    while s >= 1:
-        for odd_row, odd_column in ((1, 1), (0, 1), (1, 0)):
-            places = [(r, c) for r in range(odd_row * s, height, 2 * s) for c in range(odd_column * s, width, 2 * s)]
-            context = {}
-            for r, c in places:
-                if odd_row and odd_column:
-                    around = [(-s, -s), (-s, s), (s, -s), (s, s)]
-                    bits = [mask[opposite(r, a, height), opposite(c, b, width)] for a, b in around]
-                else:
-                    bits = [mask[opposite(r, a, height), c] if height > s else 0 for a in (-s, s)]
-                    bits += [mask[r, opposite(c, b, width)] if width > s else 0 for b in (-s, s)]
-                context[r, c] = sum(int(bit) << i for i, bit in enumerate(bits))
-            counts = [list(context.values()).count(i) for i in range(16)]
-            numbers = [(10, 14, 15, 16, 20)[i.bit_count()] for i in range(16)]
-            for i in range(16):
-                if counts[i] >= 12:
-                    numbers[i] = coder.symbol(cumulative_of_uniform(31))
-            for i in range(16):
-                f = 1 << numbers[i] if numbers[i] <= 15 else 65536 - (1 << (30 - numbers[i]))
-                for place in places:
-                    if context[place] == i:
-                        mask[place] = coder.symbol(cumulative_of_counts([65536 - f, f]))
-        s //= 2
-    return mask
+def side_of(model, data, bands, quality):
+    """States of the trellis; of each band: class of each channel, and factors of the zones."""
+    coder = RangeDecoder(data[1:], Contexts(model.starts[-SLOTS:], 16))
+    step = round(4 * 65536 * np.log2(5)) - (quality * round(4 * 65536**2 * np.log2(10) / 20 / 256) >> 16)
+    classes, factors = [], []
+    for band in range(bands):
+        factors.append([coder.number(0) if band else 0 for _ in range(model.zones.max() + 1)])
+        found = model.deviations([coder.number(0) for _ in range(model.numbers)])
+        classes.append([min(max((value - step) // 65536 + 20, 0), 63) for value in found])
+    return 2 ** data[0], classes, factors
 
 
-def active_of(uncoded, sides):
-    bands, height, width = uncoded.shape
-    h, w = -(-height // 8), -(-width // 8)
+# --- payload of a tile ------------------------------------------------------------------------------------------------
+
+#: Parity checks of the codes.
+CODES = {4: (5, 2), 8: (11, 4), 16: (19, 4), 32: (37, 8), 64: (67, 20), 128: (157, 86), 256: (333, 242)}
+
+
+def masks_of(f, bands, height, width):
+    """Valid samples, samples in flat blocks, and the sides of a tile whose blocks are active."""
+    flags = f.take(1)[0]
+    mode, valid = flags & 3, np.ones((bands, height, width), bool)
+    if mode:
+        own = [mask_of(f.block(), height, width) for _ in range(1 if mode == 1 else bands)]
+        valid = np.stack(own * bands if mode == 1 else own)
+    flat = np.zeros(valid.shape, bool)
+    for band in range(bands if flags & 4 else 0):
+        blocks = mask_of(f.block(), -(-height // 8), -(-width // 8))
+        flat[band] = np.kron(blocks, np.ones((8, 8), bool))[:height, :width]
+    return valid, flat & valid, flags >> 3
+
+
+def active_of(coded, block, sides):
+    bands, height, width = coded.shape
+    h, w = -(-height // block), -(-width // block)
     active = np.zeros((bands, h, w), bool)
-    for b in range(bands):
-        for r in range(h):
-            for c in range(w):
-                near = uncoded[b, 8 * max(0, r - 1) : 8 * (r + 2), 8 * max(0, c - 1) : 8 * (c + 2)]
-                active[b, r, c] = not near.all()
-    for bit, where in enumerate([np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1]]):
+    for b, i, j in product(range(bands), range(h), range(w)):
+        near = coded[b, block * max(0, i - 1) : block * (i + 2), block * max(0, j - 1) : block * (j + 2)]
+        active[b, i, j] = near.any()
+    for bit, where in enumerate((np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1])):
         if sides >> bit & 1:
             active[where] = True
     return active
 
 
-def shifts_of(coder):
-    if not coder.symbol(cumulative_of_uniform(2)):
-        return [0] * 64
-    table = (24, 36, 44, 52)[coder.symbol(cumulative_of_uniform(4))]
-    return plain_indexed(coder, {table: table_of_index(2, table)}, [table] * 64)
+class Band:
+    """What is remembered of the blocks of a band: states, magnitudes found and expected."""
+
+    def __init__(self, h, w):
+        self.states, self.sums, self.memory = np.zeros((h, -(-w // 8)), int), np.zeros((h, w), int), 0
+
+    def activity(self, before, i, j):
+        h, w = before.shape
+        found = 4 * before[i, j] + before[max(i - 1, 0), j] + before[min(i + 1, h - 1), j]
+        found += before[i, max(j - 1, 0)] + before[i, min(j + 1, w - 1)]
+        return sum(int(100 * (found + 512) > limit * (8 * self.memory + 512)) for limit in (70, 100, 140))
 
 
-def flats_of(coder, bands, height, width):
-    """Samples in flat blocks of a tile."""
-    blocks = masks_of(coder, bands, -(-height // 8), -(-width // 8))
-    return np.array([[[blocks[b, r // 8, c // 8] for c in range(width)] for r in range(height)] for b in range(bands)])
-
-
-def latent_of(coder, uncoded, model, quality, file_shifts):
-    bands = len(uncoded)
-    sides = coder.symbol(cumulative_of_uniform(16)) if uncoded.any() else 0
-    active = active_of(uncoded, sides)
-    if model["kind"] == "hyper":
-        return hyper_latent_of(coder, active, model, quality, table_of_index)
-    latent = np.zeros((bands, 64, *active.shape[1:]), np.int64)
-    k, f = divmod(quality, 1024)
-    after = min(k + 1, 24)
-    indices = [
-        (int(a) * (1024 - f) + int(b) * f + 512) // 1024
-        for a, b in zip(model["indices"][k], model["indices"][after], strict=True)
-    ]
-    families = model["families"][k if f < 512 else after]
-    held = lambda v: min(max(v, 0), 151)  # noqa: E731
-    for b in range(bands):
-        count = int(active[b].sum())
-        if count:
-            shifts = shifts_of(coder)
-            own = [held(held(i + s) + t) for i, s, t in zip(indices, file_shifts[b], shifts, strict=True)]
-            # A row is a group: number the tables by row, so that equal ones stay apart.
-            tables = {c: table_of_index(int(families[c]), own[c]) for c in range(64)}
-            values = plain_indexed(coder, tables, [c for c in range(64) for _ in range(count)])
-            latent[b][:, active[b]] = np.array(values).reshape(64, count)
+def latent_of(f, model, active, lacking, states, classes):
+    """Points in fine steps; `lacking` (channel, i, j) is true where a block at a border of the scene has no such channel."""
+    bands, h, w = active.shape
+    latent = np.zeros((bands, len(model.order), h, w), int)
+    if not active.any():
+        return latent
+    check, other = CODES.get(states, (0, 0))
+    contexts, memory = Contexts(model.starts, 16), [Band(h, w) for _ in range(bands)]
+    for part, channels in enumerate((model.order[: model.low], model.order[model.low :])):
+        for band, own in enumerate(memory):
+            last = part == 1 and band == bands - 1
+            coder = RangeDecoder(f.data[f.at :] if last else f.block(), contexts)
+            for channel in channels:
+                of_class = classes[band][channel]
+                if of_class < 10 and not coder.decision(512 * SLOTS + of_class):
+                    continue
+                before = own.sums.copy()
+                for i, j in product(range(h), range(w)):
+                    if not active[band, i, j] or lacking(channel, i, j):
+                        continue
+                    state = own.states[i, j // 8]
+                    context = (of_class * 4 + own.activity(before, i, j)) * 2 + state % 2
+                    k = coder.number(context * SLOTS)
+                    latent[band, channel, i, j] = 2 * k - state % 2 * np.sign(k)
+                    own.states[i, j // 8] = (state ^ check * (state & 1) ^ other * (k & 1)) >> 1
+                    own.sums[i, j] += 256 * abs(k) - own.sums[i, j] // 16
+                own.memory += model.expected[of_class] - own.memory // 16
     return latent
 
 
-def model_of(path: Path):
-    data = path.read_bytes()
-    length = struct.unpack("<Q", data[:8])[0]
-    entries = json.loads(data[8 : 8 + length])
-    about = json.loads(entries.pop("__metadata__")["sarlab"])
-    types = {"F16": "<f2", "U8": "u1", "F32": "<f4", "I16": "<i2", "U16": "<u2", "I32": "<i4"}
-    tensors = {}
-    for name, entry in entries.items():
-        start, end = (8 + length + offset for offset in entry["data_offsets"])
-        tensors[name] = np.frombuffer(data[start:end], types[entry["dtype"]]).reshape(entry["shape"])
-    essential = {k: v for k, v in about.items() if k != "provenance"}
-    digest = hashlib.sha256(json.dumps(essential, sort_keys=True, separators=(",", ":")).encode())
-    for name in sorted(tensors):
-        digest.update(f"|{name}|{tensors[name].dtype}|{tensors[name].shape}|".encode() + tensors[name].tobytes())
-    u, _, v = np.linalg.svd(tensors["mixing"].astype(float))
-    return {
-        **about, "hash": digest.digest()[:8], "mixing": u @ v, "tensors": tensors,
-        "indices": tensors.get("tables.indices"), "families": tensors["tables.families"],
-    }  # fmt: skip
+# --- samples ----------------------------------------------------------------------------------------------------------
 
 
-def convolved(x, weight, bias):
-    padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
-    h, w = x.shape[1:]
-    out = np.zeros((weight.shape[0], h, w)) + bias.astype(float)[:, None, None]
-    for i in range(3):
-        for j in range(3):
-            out += np.tensordot(weight[:, :, i, j].astype(float), padded[:, i : i + h, j : j + w], 1)
-    return out
+def coefficients_of(latent, model, quality, classes, factors):
+    size, quantizer = np.abs(latent), np.abs(latent) % 2
+    magnitude = np.clip((size + 1) // 2, 1, 3) - 1
+    moved = size + model.offsets[np.array(classes)[:, :, None, None], quantizer, magnitude].astype(float)
+    y = 2.5 * 10 ** (-quality / 5120) * np.sign(latent) * moved
+    for band in range(1, len(y)):
+        y[band] += y[0] * (np.array(factors[band]) / 16)[model.zones][:, None, None]
+    return y
 
 
-def merged(s, d, axis):
-    s, d = np.moveaxis(s, axis, -1), np.moveaxis(d, axis, -1)
-    k = 1.230174104914001 / np.sqrt(2)
-    s, d = s * k, d / k
-    before = lambda d: np.concatenate([d[..., :1], d[..., :-1]], -1)  # noqa: E731
-    after = lambda s: np.concatenate([s[..., 1:], s[..., -1:]], -1)  # noqa: E731
-    s = s - 0.443506852043971 * (d + before(d))
-    d = d - 0.882911075530934 * (s + after(s))
-    s = s + 0.052980118572961 * (d + before(d))
-    d = d + 1.586134342059924 * (s + after(s))
-    return np.moveaxis(np.stack([s, d], -1).reshape(*s.shape[:-1], -1), -1, axis)
+def places(block, length):
+    """Frequencies at which those of a block of `length` samples stand."""
+    return [(2 * k + 1) * block // (2 * length) for k in range(length)]
 
 
-def spread(channels, factor):
-    """Channels of factor² positions → one plane."""
-    _, h, w = channels.shape
-    return channels.reshape(factor, factor, h, w).transpose(2, 0, 3, 1).reshape(h * factor, w * factor)
+def cosines(block, length):
+    """Basis of an axis of `length` samples: (samples, blocks · frequencies)."""
+    blocks = -(-length // block)
+    matrix, last = np.zeros((length, blocks * block)), length - block * (blocks - 1)
+    for b in range(blocks):
+        n, own = np.arange(length) - block * b + 0.5, last if b == blocks - 1 else block
+        rise = 0 if b == 0 else own // 2
+        fall = {blocks - 1: 0, blocks - 2: last // 2}.get(b, block // 2)
+        window = np.sin(np.pi / 4 * (1 + np.clip(n / max(rise, 0.5), -1, 1)))
+        window = window * np.sin(np.pi / 4 * (1 + np.clip((own - n) / max(fall, 0.5), -1, 1)))
+        for k, row in enumerate(places(block, own)):
+            if b < blocks - 1:
+                wave = np.sqrt(2 / block) * np.cos(np.pi / block * (k + 0.5) * n)
+            else:
+                wave = np.sqrt((2 if k else 1) / own) * np.cos(np.pi / own * k * n)
+            matrix[:, b * block + row] = window * wave
+    return matrix
 
 
-def samples_of(latent, model, quality):
-    tensors = model["tensors"]
-    if model["kind"] == "hyper":
-        deviation = 2 ** (tensors["tables.deviations"] / 4096)[:, None, None]
-        stored = round(quality * 256)
-        exponents = [
-            7342 - ((174165 * stored + (1 << 15)) >> 16) + g for g in at_knots(tensors["tables.gains"], stored)
-        ]
-        step = 2 ** (np.array(exponents) / 4096)[:, None, None]
-        latent = latent / 16 * (2 ** (-2700 / 4096) if "trellis.odd" in tensors else 1)
-    else:
-        deviation = tensors["deviation"].astype(float)[:, None, None]
-        step = (tensors["tables.gains"].astype(float) * np.sqrt(12) * 10 ** (-quality / 20))[:, None, None]
-    y = latent * step
-    if model["width"]:
-        from scipy.special import ndtr
-
-        x = np.concatenate([y / deviation, np.full((1, *y.shape[1:]), (quality - 32) / 16)])
-        for name in ["inner", *(f"middle.{i}" for i in range(model.get("depth", 2) - 2))]:
-            x = convolved(x, tensors[f"g_s.{name}.weight"], tensors[f"g_s.{name}.bias"])
-            x = x * ndtr(x)
-        y = y + step * convolved(x, tensors["g_s.outer.weight"], tensors["g_s.outer.bias"])
-    z = np.tensordot(model["mixing"], y, 1)
-    neutral = float(tensors["neutral"])
-    if model["front"] == "block":
-        return spread(z, 8) + neutral
-    low, at = z[0], 1
-    for factor in (1, 2, 4):
-        hl, lh, hh = (spread(z[at + i * factor**2 : at + (i + 1) * factor**2], factor) for i in range(3))
-        at += 3 * factor**2
-        low = merged(merged(low, lh, 0), merged(hl, hh, 0), 1)
-    return low + neutral
+def raster_of(y, model, height, width):
+    """Normalized samples of a band."""
+    h, w = y.shape[1:]
+    if model.lapped:
+        planes = y.reshape(32, 32, h, w).transpose(2, 0, 3, 1).reshape(32 * h, 32 * w)
+        return cosines(32, height) @ planes @ cosines(32, width).T
+    u, _, v = np.linalg.svd(model.tensors["mixing"].astype(float))
+    z = np.tensordot(u @ v, y * model.tensors["gains"].astype(float)[:, None, None], 1)
+    return z.reshape(8, 8, h, w).transpose(2, 0, 3, 1).reshape(8 * h, 8 * w)[:height, :width]
 
 
-def decode(data, path, dictionary):
-    """(header, metadata, samples) of a file, given the file of its model."""
+def corrected(x, curve):
+    """dB to add to a band of normalized samples."""
+    low, high, fineness, *values = struct.unpack("<hhB8b", curve)
+    padded = np.pad(x, 12, mode="edge").cumsum(0).cumsum(1)
+    padded = np.pad(padded, ((1, 0), (1, 0)))
+    level = (padded[25:, 25:] - padded[:-25, 25:] - padded[25:, :-25] + padded[:-25, :-25]) / 625
+    place = np.clip(7 * (1024 * level - low) / (high - low), 0, 7)
+    return np.interp(place, range(8), np.array(values) / (40 * 2**fineness))
+
+
+def decode(data, path, dictionary, radiometric=False):
+    """(header, metadata, latent, samples) of a file, given the file of its model."""
     h, first = header_of(data)
-    model = model_of(path)
-    assert (model["name"], model["hash"]) == (h["model"], h["hash"])
-    side = PlainDecoder(h["side"])
-    file_shifts = [shifts_of(side) if h["side"] else [0] * 64 for _ in h["names"]]
-    lh, lw, blocks = -(-h["height"] // 8), -(-h["width"] // 8), h["tile"] // 8
-    latent = np.zeros((h["bands"], 64, lh, lw))
-    invalid = np.zeros((h["bands"], h["height"], h["width"]), bool)
-    flats = invalid.copy()
-    for number, (length, checksum, check) in enumerate(h["index"]):
-        row, column = divmod(number, h["columns"])
+    model = Model(path)
+    assert (model.name, model.hash) == (h["model"], h["hash"])
+    states, classes, factors = side_of(model, h["side"], h["bands"], h["quality"])
+    block, (height, width) = model.block, (h["height"], h["width"])
+    lh, lw = -(-height // block), -(-width // block)
+    latent = np.zeros((h["bands"], len(model.order), lh, lw), int)
+    valid, flats = np.zeros((2, h["bands"], height, width), bool)
+    has = [places(block, length - block * (count - 1)) for length, count in ((height, lh), (width, lw))]
+
+    for number, (length, crc, check) in enumerate(h["index"]):
         payload = data[first : first + length]
         first += length
-        assert zlib.crc32(payload) == checksum
-        rows = slice(row * h["tile"], min(h["height"], (row + 1) * h["tile"]))
-        columns = slice(column * h["tile"], min(h["width"], (column + 1) * h["tile"]))
-        coder = PlainDecoder(payload)
-        size = h["bands"], rows.stop - rows.start, columns.stop - columns.start
-        mask = masks_of(coder, *size)
-        flat = flats_of(coder, *size) if h["flats"] else np.zeros(size, bool)
-        part = latent_of(coder, mask | flat, model, h["quality"], file_shifts)
+        assert zlib.crc32(payload) == crc
+        row, column = (h["tile"] * place for place in divmod(number, h["columns"]))
+        area = np.s_[:, row : min(height, row + h["tile"]), column : min(width, column + h["tile"])]
+        f = Fields(payload)
+        valid[area], flats[area], sides = masks_of(f, *valid[area].shape)
+        top, left = row // block, column // block
+
+        def lacking(channel, i, j, top=top, left=left):
+            u, v = divmod(channel, block)
+            bottom, right = top + i == lh - 1, left + j == lw - 1
+            return model.lapped and ((bottom and u not in has[0]) or (right and v not in has[1]))
+
+        active = active_of((valid & ~flats)[area], block, sides)
+        part = latent_of(f, model, active, lacking, states, classes)
         assert zlib.crc32(part.astype("<i4").tobytes()) & 0xFFFF == check
-        invalid[:, rows, columns], flats[:, rows, columns] = mask, flat
-        latent[:, :, row * blocks : row * blocks + part.shape[2], column * blocks : column * blocks + part.shape[3]] = (
-            part
-        )
+        latent[:, :, top : top + part.shape[2], left : left + part.shape[3]] = part
     assert first == len(data)
-    out = np.empty(invalid.shape)
-    for band, name in enumerate(h["names"]):
-        low, high = h["normalizers"][band] if h["normalizers"] else model["normalizers"][name]
-        db = low + (high - low) * samples_of(latent[band], model, h["quality"] / 256)[: h["height"], : h["width"]]
-        gap = 20 * np.log10(2) if h["quantity"] == 1 else 10 * np.log10(2)
-        zero = db < h["floors"][band] + gap / 2
-        out[band] = (db, 10 ** (db / 20), 10 ** (db / 10))[h["quantity"]]
-        out[band][zero] = (-np.inf, 0, 0)[h["quantity"]]
+
+    samples = np.empty(valid.shape)
+    y = coefficients_of(latent, model, h["quality"], classes, factors)
+    for band in range(h["bands"]):
+        x = raster_of(y[band], model, height, width)
+        db = 30 * x + h["centers"][band]
+        if radiometric:
+            db += corrected(x, h["curves"][13 * band : 13 * band + 13])
+        zero = db < h["floors"][band] + (20 if h["quantity"] == 1 else 10) * np.log10(2) / 2
+        samples[band] = (db, 10 ** (db / 20), 10 ** (db / 10))[h["quantity"]]
+        samples[band][zero] = (-np.inf, 0, 0)[h["quantity"]]
         if h["flats"]:
-            out[band][flats[band]] = h["flats"][band]
-    out[invalid] = np.nan
-    return h, metadata_of(h["metadata"], dictionary), out
+            samples[band][flats[band]] = h["flats"][band]
+    samples[~valid] = np.nan
+    metadata = zlib.decompressobj(-15, zdict=dictionary).decompress(h["metadata"]) or b"{}"
+    return h, json.loads(metadata), latent, samples

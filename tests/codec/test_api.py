@@ -1,38 +1,38 @@
-"""Compressing scenes with learned models: round trips, goals, tiles without seams, regions, exactness, damage."""
+"""Compressing scenes: round trips, goals, tiles without seams, windows, exactness, models, damage."""
 
+import contextlib
 import io
-import struct
+import os
 import subprocess
 import sys
-import zlib
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sarlab
 from sarlab.codec import encode
-from sarlab.codec.api import compress, decompress, describe
+from sarlab.codec.api import compress, compress_file, decompress, describe
 from sarlab.codec.container import StreamReader
-from sarlab.codec.decode import Decoder, decode_one
+from sarlab.codec.decode import Decoder
 from sarlab.codec.encode import Encoder
 from sarlab.codec.goals import Goal
 from sarlab.codec.model_store import FOLDERS, known_codecs, load_model, model_path
 from sarlab.codec.pieces import MemorySource
 from sarlab.errors import BitstreamError, CodecError, SarlabError
+from sarlab.scenes.catalog import load_split
 from sarlab.scenes.radiometry import to_db
-from sarlab.scenes.scene import Scene
+from sarlab.scenes.scene import Georeference, Scene
+from sarlab.specs import SceneSpec
 
 sys.path.insert(0, str(Path(__file__).parent))
 from forged import damage_payload, with_checksum
 
-CODECS = ["factorized", "klt8", "hyper"]
-#: Codecs whose latent follows from predictions within a tile: its borders are seen in the integers, hardly in the picture.
-CONTEXTUAL = ["hyper"]
+CODECS = ["lapped", "factorized", "klt8"]
 
 
 @pytest.fixture(params=CODECS)
@@ -42,6 +42,11 @@ def codec(request):
 
 def rms(scene, other):
     return float(np.sqrt(np.nanmean(np.square(scene.data.astype(np.float64) - other.data))))
+
+
+def psnr(scene, other):
+    """Of samples in dB, with a peak of 30 dB."""
+    return 20 * np.log10(30 / rms(scene, other))
 
 
 def test_a_scene_comes_back(speckled, codec):
@@ -61,108 +66,111 @@ def test_a_scene_comes_back(speckled, codec):
         "nodata",
     ):
         assert getattr(decoded, field) == getattr(speckled, field), field
-    assert rms(decoded, speckled) < (1.6 if codec in CONTEXTUAL else 1.2)
-    assert describe(data)["bpp"] < 2
+    assert rms(decoded, speckled) < 1.4
+    assert describe(data)["bpp"] < 1.3
 
 
-def test_quality_is_the_psnr_of_the_quantizer(speckled, codec):
-    for quality in (40, 60, 80):
-        decoded = decompress(compress(speckled, codec=codec, quality=quality))
-        width = np.array([n.width for n in Decoder(StreamReader(compress(speckled, codec=codec))).levels.normalizers])
-        error = (decoded.data - speckled.data) / width[:, None, None]
-        # Latents of blocks without a sample are not sent; what they leave beside them drowns in all but the finest steps.
-        error[:, 80:160, :60] = np.nan
-        # Coefficients smaller than half a step lose less than a uniform quantizer's noise: the PSNR may lie above. Below it
-        # lies where an encoder trades error for bits.
-        least = quality - (2.0 if codec in CONTEXTUAL else 0.6)
-        assert least <= -20 * np.log10(np.sqrt(np.nanmean(np.square(error)))) <= quality + 1.0
+# --- goals ------------------------------------------------------------------------------------------------------------
 
 
-def test_bright_targets_are_not_clipped(speckled, codec):
-    decoded = decompress(compress(speckled, codec=codec, quality=40))
-    bright = speckled.data[0, 50, 60:64]
-    assert bright.min() > 5
-    assert np.abs(decoded.data[0, 50, 60:64] - bright).max() < 1.5
+def test_quality_is_nearly_the_psnr(speckled, codec):
+    """Below it by the noise of a uniform quantizer of step 5: 3.2 dB, less the gain of the trellis, and what bits are worth."""
+    lack = (1.2, 2.5) if codec == "lapped" else (2.7, 4.2)
+    for quality in (40, 60):
+        assert (
+            quality - lack[1]
+            < psnr(speckled, decompress(compress(speckled, codec=codec, quality=quality)))
+            < quality - lack[0]
+        )
 
 
-@pytest.mark.parametrize("bpp", [0.12, 0.5, 1.7])
-def test_a_rate_is_met(speckled, codec, bpp):
-    data = compress(speckled, codec=codec, bpp=bpp)
-    assert 8 * len(data) / speckled.data.size == pytest.approx(bpp, rel=0.03)
+@pytest.fixture(scope="module")
+def real():
+    """Sentinel-1, 360×240 samples of two bands."""
+    return load_split(SceneSpec("bigearthnet")).test[0]
 
 
-def test_a_psnr_is_met(speckled, codec):
-    data = compress(speckled, codec=codec, psnr=31.0)
-    decoded = decompress(data)
-    levels = Decoder(StreamReader(data)).levels
-    errors = []
-    for band, normalizer in enumerate(levels.normalizers):
-        valid = speckled.valid[band]
-        x, y = (np.clip(normalizer.normalize(s.data[band][valid]), 0, 1) for s in (speckled, decoded))
-        errors.append(np.square(x - y))
-    assert -10 * np.log10(np.concatenate(errors).mean()) == pytest.approx(31.0, abs=0.05)
+@pytest.mark.parametrize("bpp", [0.12, 0.5, 1.7, 4.0])
+def test_a_rate_is_met(real, codec, bpp):
+    assert 8 * len(compress(real, codec=codec, bpp=bpp)) / real.data.size == pytest.approx(bpp, rel=0.012)
 
 
-def test_goals_out_of_reach_are_refused(speckled):
-    for goal in ({"bpp": 100.0}, {"bpp": 0.001}, {"psnr": 200.0}):
-        with pytest.raises(CodecError, match="cannot be reached"):
-            compress(speckled, codec="klt8", **goal)
-    for goal in ({"bpp": -1.0}, {"bpp": float("nan")}, {"quality": 97.0}, {"quality": 20, "bpp": 1.0}):
-        with pytest.raises(CodecError):
-            compress(speckled, codec="klt8", **goal)
+@pytest.mark.parametrize("wanted", [24.0, 31.0])
+def test_a_psnr_is_met(real, codec, wanted):
+    assert psnr(real, decompress(compress(real, codec=codec, psnr=wanted))) == pytest.approx(wanted, abs=0.03)
 
 
-def test_tiles_leave_no_seams(speckled, codec):
-    whole = decompress(compress(speckled, codec=codec, quality=25, tile=1024))
-    for tile in (64, 128):
-        tiled = decompress(compress(speckled, codec=codec, quality=25, tile=tile))
-        if codec in CONTEXTUAL:
-            # A scene unlike those of training, in tiles of few positions: their contexts are mostly borders.
-            assert abs(20 * np.log10(rms(tiled, speckled) / rms(whole, speckled))) < 0.6
-            # The error along the borders of tiles is that of other places.
-            error = np.nanmean(np.square(tiled.data - speckled.data), (0, 2))
-            rows = np.arange(len(error))
-            beside = (np.abs((rows + 4) % tile - 4) < 4) & (rows >= 4)
-            assert error[beside].mean() < 1.15 * error[~beside].mean()
-        else:
-            # Float sums may round differently; a flipped rounding of a latent would be seen as far more.
-            assert np.nanmax(np.abs(tiled.data - whole.data)) < 1e-3
+@pytest.mark.parametrize("goal", [{"bpp": 100.0}, {"bpp": 0.001}, {"psnr": 200.0}])
+def test_goals_out_of_reach_are_refused(speckled, goal):
+    with pytest.raises(CodecError, match="cannot be reached"):
+        compress(speckled, codec="klt8", **goal)
 
 
-def test_the_size_of_tiles_hardly_matters_where_contexts_end_at_them():
-    from sarlab.scenes.catalog import load_split
-    from sarlab.specs import SceneSpec
-
-    scene = load_split(SceneSpec("bigearthnet")).test[0].band(0)
-    for codec in CONTEXTUAL:
-        files = [compress(scene, codec=codec, quality=25, tile=tile) for tile in (128, 512)]
-        errors = [rms(decompress(data), scene) for data in files]
-        assert abs(20 * np.log10(errors[0] / errors[1])) < 0.05
-        assert len(files[0]) < 1.04 * len(files[1])
+@pytest.mark.parametrize("goal", [{"bpp": -1.0}, {"bpp": float("nan")}, {"quality": 97.0}, {"quality": 20, "bpp": 1.0}])
+def test_impossible_goals_are_refused(speckled, goal):
+    with pytest.raises(CodecError):
+        compress(speckled, **goal)
 
 
-def test_a_large_scene_goes_another_way_to_the_same_result(speckled, codec, monkeypatch):
-    small = decompress(compress(speckled, codec=codec, quality=25, tile=64))
+def test_size_follows_the_estimate_and_a_rate_takes_few_probes(speckled, monkeypatch):
+    encoder = Encoder(MemorySource(speckled), model_path("lapped"), tile=512)
+    for quality in (15, 25, 40, 60):
+        size = len(compress(speckled, quality=quality))
+        assert size == pytest.approx(encoder.sample.bytes(quality), rel=0.005, abs=16)
+    probes, quantize = [], type(encoder.model).quantize
+    monkeypatch.setattr(type(encoder.model), "quantize", lambda *a: probes.append(a[3]) or quantize(*a))
+    for bpp in (0.3, 0.8, 2.0):
+        probes.clear()
+        encoder.write(io.BytesIO(), Goal("bpp", bpp))
+        assert len(set(probes)) <= 8
+
+
+# --- tiles and windows ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """A scene of several tiles whose sides are no multiples of a block, with a structure at every place."""
+    rng = np.random.default_rng(9)
+    rows, columns = np.mgrid[:430, :515]
+    level = -12 + 3 * np.sin(rows / 17) * np.cos(columns / 23) + 3 * (np.hypot(rows - 200, columns - 250) < 120)
+    return Scene((level + 10 * np.log10(rng.gamma(4.4, 1 / 4.4, (1, 430, 515)))).astype(np.float32), "db", ("VV",))
+
+
+def test_the_size_of_tiles_hardly_matters(wide, codec):
+    files = {tile: compress(wide, codec=codec, quality=30, tile=tile) for tile in (128, 256, 1024)}
+    decoded = {tile: decompress(data) for tile, data in files.items()}
+    for tile in (128, 256):
+        assert psnr(wide, decoded[tile]) == pytest.approx(psnr(wide, decoded[1024]), abs=0.01)
+        # The error along the borders of tiles is that of other places.
+        error = np.square(decoded[tile].data[0].astype(float) - wide.data[0])
+        rows, columns = np.mgrid[:430, :515]
+        beside = np.minimum(*(np.abs((place + tile // 2) % tile - tile // 2) for place in (rows, columns))) < 3
+        beside &= (rows >= 8) & (columns >= 8)
+        assert error[beside].mean() == pytest.approx(error[~beside].mean(), rel=0.12)
+    assert len(files[256]) < 1.03 * len(files[1024])
+
+
+def test_a_large_scene_goes_another_way_to_the_same_result(wide, codec, monkeypatch):
+    small = decompress(compress(wide, codec=codec, quality=27, tile=128))
     monkeypatch.setattr(encode, "SMALL", 0)
-    tiled = decompress(compress(speckled, codec=codec, quality=25, tile=64))
-    if codec in CONTEXTUAL:
-        # Latents of a piece may differ in the last bit, and an integer by one where that makes the difference.
-        assert np.nanmean(np.abs(tiled.data - small.data) > 1e-3) < 0.01
-    else:
-        whole = decompress(compress(speckled, codec=codec, quality=25, tile=1024))
-        assert np.nanmax(np.abs(tiled.data - whole.data)) < 1e-3
-    data = compress(speckled, codec=codec, bpp=0.7, tile=64)
-    # Windows that stand for the scene are larger than these tiles, which have more borders for contexts to end at.
-    assert 8 * len(data) / speckled.data.size == pytest.approx(0.7, rel=0.05 if codec in CONTEXTUAL else 0.03)
+    large = compress(wide, codec=codec, quality=27, tile=128, workers=1)
+    # Deviations are those of sample windows.
+    assert psnr(wide, decompress(large)) == pytest.approx(psnr(wide, small), abs=0.06)
+    data = compress(wide, codec=codec, bpp=0.7, tile=128)
+    assert 8 * len(data) / wide.data.size == pytest.approx(0.7, rel=0.012)
+    for workers in (2, 3):
+        assert compress(wide, codec=codec, quality=27, tile=128, workers=workers) == large
+        assert np.array_equal(decompress(large, workers=workers).data, decompress(large).data, equal_nan=True)
 
 
-@given(st.integers(0, 202), st.integers(0, 156), st.integers(1, 203), st.integers(1, 157))
-@settings(max_examples=25, deadline=None)
-def test_any_window_is_that_of_the_whole(row, column, height, width):
-    data, whole = _tiled()
+@given(st.integers(0, 202), st.integers(0, 156), st.integers(1, 203), st.integers(1, 157), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_any_window_is_that_of_the_whole(row, column, height, width, radiometric):
+    data, wholes = _tiled()
     height, width = min(height, 203 - row), min(width, 157 - column)
-    part = decompress(data, window=(row, column, height, width))
-    expected = whole.window(row, column, height, width)
+    part = decompress(data, window=(row, column, height, width), radiometric=radiometric)
+    expected = wholes[radiometric].window(row, column, height, width)
     assert (part.valid == expected.valid).all()
     assert np.nanmax(np.abs(part.data - expected.data), initial=0) < 1e-3
     assert part.georeference == expected.georeference
@@ -172,86 +180,64 @@ def _tiled(cache={}):  # noqa: B006 (made once for all examples)
     if not cache:
         rng = np.random.default_rng(1)
         scene = Scene(10 * np.log10(rng.gamma(4, 0.25, (1, 203, 157))).astype(np.float32), "db", ("VV",))
-        scene = scene.with_data(np.where(rng.random(scene.shape) < 0.01, np.nan, scene.data), valid=None)
-        cache["data"] = compress(scene, codec="klt8", quality=25, tile=64)
-        cache["whole"] = decompress(cache["data"])
-    return cache["data"], cache["whole"]
-
-
-def test_windows_outside_are_refused():
-    data, _ = _tiled()
-    for window in ((-1, 0, 5, 5), (0, 0, 0, 5), (200, 0, 5, 5), (0, 157, 1, 1)):
-        with pytest.raises(CodecError, match="leaves the scene"):
-            decompress(data, window=window)
+        missing = (rng.random(scene.shape) < 0.01) | (np.hypot(*np.mgrid[:203, :157]) < 100)
+        scene = scene.with_data(np.where(missing, np.nan, scene.data), valid=None)
+        cache["data"] = compress(scene, quality=27, tile=64, radiometric=True)
+        cache["wholes"] = [decompress(cache["data"], radiometric=radiometric) for radiometric in (False, True)]
+    return cache["data"], cache["wholes"]
 
 
 def test_a_window_reads_no_more_tiles_than_it_needs():
-    data, _ = _tiled()
-    damaged = bytearray(data)
+    damaged = bytearray(_tiled()[0])
     damaged[-1] ^= 255  # the last tile
     with pytest.raises(BitstreamError, match="tile 11"):
         decompress(bytes(damaged))
     decompress(bytes(damaged), window=(0, 0, 40, 40))
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 7, 9), (2, 8, 8), (3, 1, 300), (1, 65, 64), (2, 33, 1)])
+# --- kinds of scenes --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 7, 9), (2, 8, 8), (3, 1, 300), (1, 65, 64), (2, 33, 1), (13, 40, 31)])
 def test_any_size(shape, codec):
-    rng = np.random.default_rng(2)
-    scene = Scene(rng.normal(-10, 3, shape).astype(np.float32), "db", tuple("abc")[: shape[0]])
+    scene = Scene(
+        np.random.default_rng(2).normal(-10, 3, shape).astype(np.float32), "db", tuple("abcdefghijklm")[: shape[0]]
+    )
     decoded = decompress(compress(scene, codec=codec, quality=45, tile=64))
     assert decoded.shape == shape
-    assert rms(decoded, scene) < 0.3
+    assert rms(decoded, scene) < 0.4
 
 
 def test_exact_zeros_are_values(amplitudes, codec):
-    decoded = decompress(compress(amplitudes, codec=codec, quality=45))
-    assert decoded.quantity == "amplitude"
-    assert decoded.dtype == "uint8"
+    decoded = decompress(compress(amplitudes, codec=codec, quality=48))
+    assert (decoded.quantity, decoded.dtype) == ("amplitude", "uint8")
     assert (np.rint(decoded.data) == amplitudes.data).mean() > 0.97
     assert (decoded.data[:, 5:35, 5:45] == 0).all()
     floats = replace(amplitudes, data=amplitudes.data**2 / 1e4, quantity="intensity", dtype="float32")
-    again = decompress(compress(floats, codec=codec, quality=50))
-    assert (again.data[:, 5:35, 5:45] == 0).all()
-    decibels = replace(
-        amplitudes, data=np.where(amplitudes.data > 0, amplitudes.data - 20, -np.inf), quantity="db", dtype="float32"
-    )
-    again = decompress(compress(decibels, codec=codec, quality=50))
-    assert np.isneginf(again.data[:, 5:35, 5:45]).all()
-
-
-def swath(amplitudes, value):
-    """The scene with blocks of one sample beyond a slanted border and in a box, and where they are."""
-    rows, columns = (at // 8 for at in np.mgrid[: amplitudes.shape[1], : amplitudes.shape[2]])
-    flat = np.broadcast_to((2 * rows + columns < 11) | ((rows > 8) & (columns > 4)), amplitudes.shape)
-    return replace(amplitudes, data=np.where(flat, np.float32(value), np.maximum(amplitudes.data, 1))), flat
+    assert (decompress(compress(floats, codec=codec, quality=50)).data[:, 5:35, 5:45] == 0).all()
+    decibels = np.where(amplitudes.data > 0, amplitudes.data - 20, -np.inf)
+    again = compress(replace(amplitudes, data=decibels, quantity="db", dtype="float32"), codec=codec, quality=50)
+    assert np.isneginf(decompress(again).data[:, 5:35, 5:45]).all()
 
 
 @pytest.mark.parametrize("value", [0.0, 255.0])
 def test_areas_of_one_sample_come_back_exactly_and_cost_nothing(amplitudes, codec, value):
-    scene, flat = swath(amplitudes, value)
-    assert 0.1 < flat.mean() < 0.9
-    invalid = replace(scene, data=np.where(flat, np.nan, scene.data), valid=None)
+    """Beyond a slanted border and in a box."""
+    rows, columns = (at // 8 for at in np.mgrid[: amplitudes.shape[1], : amplitudes.shape[2]])
+    flat = np.broadcast_to((2 * rows + columns < 11) | ((rows > 8) & (columns > 4)), amplitudes.shape)
+    other = np.where(
+        amplitudes.data == 0, 1 + np.arange(amplitudes.data.size).reshape(amplitudes.shape) % 7, amplitudes.data
+    )
+    scene = replace(amplitudes, data=np.where(flat, value, other).astype(np.float32))
+    missing = replace(scene, data=np.where(flat, np.nan, scene.data), valid=None)
     for quality in (20, 45):
-        data = compress(scene, codec=codec, quality=quality, tile=64)
-        decoded = decompress(data).data
-        assert (decoded[flat] == value).all()
-        # No more than if they were missing, but for what says where they are.
-        without = len(compress(invalid, codec=codec, quality=quality, tile=64))
-        assert len(data) < without + 60 + 0.02 * without
-
-
-def test_areas_of_one_sample_do_not_change_what_quality_means(speckled):
-    plain = Scene(10 ** (speckled.data[:, :, 100:] / 10), "intensity", ("x", "y"))
-    data = np.pad(plain.data, ((0, 0), (0, 0), (400, 0)))
-    before, after = (compress(s, quality=28) for s in (plain, Scene(data, "intensity", ("x", "y"))))
-    assert len(after) == pytest.approx(len(before), rel=0.05)
-    normalizers = [Decoder(StreamReader(d)).levels.normalizers for d in (before, after)]
-    assert np.allclose(*([(n.low, n.high) for n in part] for part in normalizers), atol=0.05)
+        data, without = (compress(s, codec=codec, quality=quality, tile=64) for s in (scene, missing))
+        assert (decompress(data).data[flat] == value).all()
+        assert len(data) < len(without) + 60 + 0.02 * len(without)
 
 
 def test_zeros_that_no_sample_window_saw_are_exact(monkeypatch):
-    rng = np.random.default_rng(4)
-    data = rng.gamma(4, 0.25, (1, 1400, 1400)).astype(np.float32)
+    data = np.random.default_rng(4).gamma(4, 0.25, (1, 1400, 1400)).astype(np.float32)
     data[0, 633:655, 1003:1021] = 0
     looked = encode.sample_windows
     monkeypatch.setattr(encode, "SMALL", 1 << 16)
@@ -265,111 +251,119 @@ def test_complex_scenes_keep_their_intensity(codec):
     rng = np.random.default_rng(3)
     data = (rng.normal(size=(2, 60, 50)) + 1j * rng.normal(size=(2, 60, 50))).astype(np.complex64) * 100
     scene = Scene(data, "complex", ("HH", "HV"), dtype="complex_int16", native_bits=32)
-    decoded = decompress(compress(scene, codec=codec, quality=50))
-    assert decoded.quantity == "intensity"
-    assert decoded.dtype == "float32"
+    decoded = decompress(compress(scene, codec=codec, quality=52))
+    assert (decoded.quantity, decoded.dtype) == ("intensity", "float32")
     assert np.abs(to_db(decoded).data - to_db(scene).data).max() < 1.5
-
-
-def test_the_header_of_a_plain_scene_is_small(codec):
-    """Names of two bands, a tile of the index and the container: 96 bytes; what the model measured comes on top."""
-    data = np.random.default_rng(2).normal(-12, 4, (2, 200, 150)).astype(np.float32)
-    about = describe(compress(Scene(data, "db", ("VV", "VH")), codec=codec, quality=24))
-    assert about["index_bytes"] == 10
-    assert about["header_bytes"] - about["side_bytes"] <= 96
-    assert about["side_bytes"] <= 2 * 70
 
 
 @pytest.mark.parametrize("value", [0.0, -12.5])
 def test_constant_scenes_and_scenes_without_a_sample(codec, value):
     constant = Scene(np.full((1, 100, 80), value, np.float32), "db", ("VV",))
     data = compress(constant, codec=codec, quality=40)
-    # Networks that know speckle only expect it everywhere, the more of it the finer the step.
-    assert len(data) < (2800 if codec in CONTEXTUAL else 600)
-    assert np.abs(decompress(data).data - value).max() < (0.8 if codec in CONTEXTUAL else 0.3)
+    assert len(data) < 160
+    assert np.abs(decompress(data).data - value).max() < 0.3
     nothing = Scene(np.full((2, 100, 80), np.nan, np.float32), "db", ("VV", "VH"))
     for goal in ({"quality": 30}, {"bpp": 0.5}, {"psnr": 30}):
         data = compress(nothing, codec=codec, **goal)
-        assert len(data) < 120
+        assert len(data) < 160
         assert np.isnan(decompress(data).data).all()
 
 
-def test_one_band_without_samples(codec):
-    data = np.full((2, 40, 40), np.nan, np.float32)
-    data[1] = np.random.default_rng(4).normal(-10, 2, (40, 40))
-    decoded = decompress(compress(Scene(data, "db", ("VV", "VH")), codec=codec, quality=40))
+def test_bands_and_tiles_without_samples(codec):
+    rng = np.random.default_rng(4)
+    data = rng.normal(-10, 2, (3, 200, 140)).astype(np.float32)
+    data[0] = np.nan
+    data[:, 64:, 64:] = np.nan
+    data[1, :20] = np.nan
+    decoded = decompress(compress(Scene(data, "db", ("VV", "VH", "HH")), codec=codec, quality=40, tile=64))
     assert (np.isnan(decoded.data) == np.isnan(data)).all()
+    assert np.nanmax(np.abs(decoded.data - data)) < 4
 
 
 def test_nodata_costs_little(codec):
-    rng = np.random.default_rng(5)
-    data = rng.normal(-10, 2, (1, 512, 512)).astype(np.float32)
+    data = np.random.default_rng(5).normal(-10, 2, (1, 512, 512)).astype(np.float32)
     half = data.copy()
     half[:, :256] = np.nan
-    sizes = [len(compress(Scene(d, "db", ("VV",)), codec=codec, quality=27)) for d in (half[:, 256:], half)]
+    sizes = [len(compress(Scene(d, "db", ("VV",)), codec=codec, quality=30)) for d in (half[:, 256:], half)]
     assert sizes[1] - sizes[0] < 0.03 * sizes[0] + 100
 
 
-def test_integers_are_the_same_whatever_decodes_them(speckled, codec):
-    data = compress(speckled, codec=codec, quality=28, tile=64)
-    latents = []
-    threads = torch.get_num_threads()
-    try:
-        for count in (1, 4):
-            torch.set_num_threads(count)
-            with StreamReader(data) as reader:
-                decoder = Decoder(reader)
-                latents.append([decode_one(decoder._tile_order(r, c))[0] for r in range(4) for c in range(3)])
-    finally:
-        torch.set_num_threads(threads)
-    assert all((a == b).all() for a, b in zip(*latents, strict=True))
-    one = decompress(data)
-    torch.set_num_threads(4)
-    try:
-        four = decompress(data)
-    finally:
-        torch.set_num_threads(threads)
-    assert np.nanmax(np.abs(one.data - four.data)) < 1e-3
+def test_a_second_band_that_follows_the_first_is_cheap():
+    rng = np.random.default_rng(6)
+    first = rng.normal(-10, 4, (160, 160))
+    both = np.stack([first, 0.5 * first - 7 + rng.normal(0, 0.3, first.shape)]).astype(np.float32)
+    sizes = [len(compress(Scene(d, "db", ("a", "b")[: len(d)]), quality=38)) for d in (both[:1], both[1:], both)]
+    assert sizes[2] - sizes[0] < 0.5 * sizes[1]
+
+
+def test_headers_are_small():
+    """Also with a georeference that has a code; what the model measured comes on top."""
+    wkt = (
+        'PROJCS["WGS 84 / UTM zone 33N",GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563,'
+        'AUTHORITY["EPSG","7030"]],AUTHORITY["EPSG","6326"]],PRIMEM["Greenwich",0,AUTHORITY["EPSG","8901"]],'
+        'UNIT["degree",0.0174532925199433,AUTHORITY["EPSG","9122"]],AUTHORITY["EPSG","4326"]],'
+        'PROJECTION["Transverse_Mercator"],PARAMETER["latitude_of_origin",0],PARAMETER["central_meridian",15],'
+        'PARAMETER["scale_factor",0.9996],PARAMETER["false_easting",500000],PARAMETER["false_northing",0],'
+        'UNIT["metre",1,AUTHORITY["EPSG","9001"]],AXIS["Easting",EAST],AXIS["Northing",NORTH],AUTHORITY["EPSG","32633"]]'
+    )
+    data = np.random.default_rng(2).normal(-12, 4, (1, 200, 150)).astype(np.float32)
+    reference = Georeference(wkt, (10.0, 0.0, 601240.0, 0.0, -10.0, 5328760.0))
+    for georeference, most in ((None, 60), (reference, 104)):
+        about = describe(compress(Scene(data, "db", ("VV",), georeference=georeference), quality=24))
+        assert about["index_bytes"] == 10
+        assert about["header_bytes"] - about["side_bytes"] <= most
+        assert about["side_bytes"] <= 60
+
+
+def test_radiometric_decoding_brings_mean_intensity_closer(speckled):
+    data = compress(speckled, quality=24, radiometric=True)
+    means = [
+        np.nanmean(10 ** (s.data.astype(float) / 10), (1, 2))
+        for s in (speckled, decompress(data), decompress(data, radiometric=True))
+    ]
+    plain, corrected = (10 * np.log10(mean / means[0]) for mean in means[1:])
+    assert (plain < -0.3).all()
+    assert (np.abs(corrected) < 0.03).all()
+    with pytest.raises(CodecError, match="no curves"):
+        decompress(compress(speckled, quality=24), radiometric=True)
+
+
+# --- exactness --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_processes_do_the_same(speckled, monkeypatch):
-    monkeypatch.setattr(encode, "SMALL", 0)
-    alone = compress(speckled, codec="klt8", quality=25, tile=64, workers=1)
-    assert compress(speckled, codec="klt8", quality=25, tile=64, workers=2) == alone
-    assert np.nanmax(np.abs(decompress(alone, workers=2).data - decompress(alone).data)) < 1e-3
-
-
-def test_processes_do_not_run_the_script_that_starts_them(speckled, tmp_path):
-    (tmp_path / "a.sarl").write_bytes(compress(speckled, codec="klt8", tile=64))
+def test_other_processors_make_the_same_bytes(speckled, tmp_path):
+    """Compiled for a plain x86-64, with other vectors: the same file, and the same scene from it."""
     script = tmp_path / "script.py"
     script.write_text(
-        "import numpy as np, sarlab\n"
-        "print('once')\n"
-        "data = open('a.sarl', 'rb').read()\n"
-        "one, two = (sarlab.decompress(data, workers=workers).data for workers in (1, 2))\n"
-        "assert np.array_equal(one, two, equal_nan=True)\n"
+        "import sys, hashlib, numpy as np\n"
+        "from sarlab import compress, decompress\n"
+        "from sarlab.scenes.scene import Scene\n"
+        "data = compress(Scene(np.load(sys.argv[1]), 'db', ('VV', 'VH')), quality=29, tile=128)\n"
+        "print(hashlib.sha256(data).hexdigest(), hashlib.sha256(decompress(data).data.tobytes()).hexdigest())\n"
     )
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "once\n"), done.stderr
+    np.save(tmp_path / "data.npy", speckled.data)
+    found = []
+    for cpu in ("", "generic"):
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / (cpu or "own"))}
+        environment |= {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": ""} if cpu else {}
+        done = subprocess.run(
+            [sys.executable, script, tmp_path / "data.npy"], env=environment, capture_output=True, text=True, check=True
+        )
+        found.append(done.stdout)
+    assert found[0] == found[1]
 
 
-def test_size_follows_the_estimate(speckled, codec):
-    encoder = Encoder(MemorySource(speckled), model_path(codec), tile=512)
-    for quality in (15, 25, 40, 60):
-        size = len(compress(speckled, codec=codec, quality=quality))
-        assert size == pytest.approx(encoder.sample.bytes(quality), rel=0.005, abs=16)
+def test_the_package_imports_neither_torch_nor_numpy_and_lapped_files_need_no_torch(tmp_path):
+    (tmp_path / "a.sarl").write_bytes(_tiled()[0])
+    script = (
+        "import sys, sarlab; assert 'numpy' not in sys.modules; data = open(sys.argv[1], 'rb').read();"
+        "scene = sarlab.decompress(data); sarlab.compress(scene); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script, tmp_path / "a.sarl"], check=True)
 
 
-def test_a_latent_that_is_not_the_coded_one_is_noticed(speckled):
-    data = bytearray(compress(speckled, codec="klt8", quality=25))
-    with StreamReader(bytes(data)) as reader:
-        first = reader.header_bytes
-    # The stored checksum of the latent, two bytes before the payload, with the header's checksum put right.
-    data[first - 2] ^= 1
-    struct.pack_into("<I", data, 5, zlib.crc32(bytes(data[9:first])))
-    with pytest.raises(BitstreamError, match="not the one that was coded"):
-        decompress(bytes(data))
+# --- models and paths -------------------------------------------------------------------------------------------------
 
 
 def test_unknown_models_are_named(speckled, tmp_path, monkeypatch):
@@ -377,18 +371,15 @@ def test_unknown_models_are_named(speckled, tmp_path, monkeypatch):
     known = load_model(model_path("klt8"))
     monkeypatch.setattr("sarlab.codec.model_store.ASSETS", tmp_path)
     with pytest.raises(
-        BitstreamError, match=r"needs model 'klt8-1'.*written by sarlab 0\.1\.0: install that version or a later one"
+        BitstreamError, match=r"needs model 'klt8-1'.*written by sarlab 0\.1\.0: install that version or a later"
     ):
         decompress(data)
     with pytest.raises(CodecError, match="unknown codec 'klt8'"):
         compress(speckled, codec="klt8")
     assert known.name == "klt8-1"
-
-
-def test_other_weights_under_the_same_name_are_noticed(speckled):
-    data = compress(speckled, codec="klt8", quality=20)
+    monkeypatch.undo()
     with pytest.raises(BitstreamError, match="other weights"):
-        decompress(data, model=model_path("factorized"))
+        decompress(data, model=model_path("lapped"))
 
 
 def test_a_models_folder(speckled, tmp_path, monkeypatch):
@@ -406,61 +397,34 @@ def test_a_models_folder(speckled, tmp_path, monkeypatch):
 
 
 def test_a_path_is_read(speckled, tmp_path):
-    from sarlab.codec.api import compress_file
     from sarlab.scenes.readers import read_scene
     from sarlab.scenes.writers import write_geotiff
 
     path = tmp_path / "my.tif"
     write_geotiff(speckled, path)
-    data = sarlab.compress(str(path), codec="klt8", quality=25)
-    assert data == sarlab.compress(path, codec="klt8", quality=25)
-    compress_file(path, tmp_path / "my.sarl", codec="klt8", goal=Goal("quality", 25))
+    data = sarlab.compress(str(path), quality=25)
+    assert data == sarlab.compress(path, quality=25) == sarlab.compress(read_scene(path), quality=25)
+    compress_file(path, tmp_path / "my.sarl", goal=Goal("quality", 25))
     assert data == (tmp_path / "my.sarl").read_bytes()
-    assert data == sarlab.compress(read_scene(path), codec="klt8", quality=25)
     with pytest.raises(SarlabError, match=r"none\.tif"):
         sarlab.compress(tmp_path / "none.tif")
-
-
-def test_what_is_neither_scene_nor_path_is_refused(speckled):
     with pytest.raises(CodecError, match="make a scene of it"):
         sarlab.compress(speckled.data)
-    with pytest.raises(CodecError, match="not dict"):
-        sarlab.compress({})
 
 
-def test_a_small_scene_starts_no_process(speckled, monkeypatch):
-    monkeypatch.setattr("sarlab.codec.workers._prepare", lambda: pytest.fail("a process starts"))
-    compress(speckled, codec="klt8", workers=4)
+# --- damage -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_rate_takes_few_probes(monkeypatch):
-    from sarlab.scenes.catalog import load_split
-    from sarlab.specs import SceneSpec
-
-    encoder = Encoder(MemorySource(load_split(SceneSpec("bigearthnet")).test[0].band(0)), model_path("klt8"))
-    probes = []
-    quantize = type(encoder.model).quantize
-    monkeypatch.setattr(type(encoder.model), "quantize", lambda *a: probes.append(a[3]) or quantize(*a))
-    for bpp in (0.3, 0.8, 2.0):
-        probes.clear()
-        encoder.write(io.BytesIO(), Goal("bpp", bpp))
-        assert len(probes) <= 5
-
-
-def test_the_package_imports_neither_torch_nor_numpy():
-    script = "import sys, sarlab; assert 'numpy' not in sys.modules; sarlab.compress; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", script], check=True)
-
-
-@pytest.mark.parametrize("count", [1200, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_damaged_files_end_in_a_scene_or_an_error(count):
+@pytest.mark.parametrize("codec", ["lapped", "klt8"])
+@pytest.mark.parametrize("count", [800, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_damaged_files_end_in_a_scene_or_an_error(codec, count):
     rng = np.random.default_rng(count)
     scene = Scene(rng.normal(-10, 3, (1, 40, 72)).astype(np.float32), "db", ("VV",), tags={"a": "b"})
     scene = scene.with_data(np.where(rng.random(scene.shape) < 0.05, np.nan, scene.data), valid=None)
-    data = compress(scene, codec="klt8", quality=22, tile=64)
+    data = compress(scene, codec=codec, quality=30, tile=64)
     with StreamReader(data) as reader:
         first = reader.header_bytes
-    decoded = 0
+    decoded, longest = 0, 0.0
     for number in range(count):
         damaged = bytearray(data)
         kind = number % 4
@@ -473,48 +437,11 @@ def test_damaged_files_end_in_a_scene_or_an_error(count):
             damaged = with_checksum(damaged)
         else:  # payloads behind checksums that were put right
             damage_payload(damaged, first, rng)
-        try:
+        start = time.perf_counter()
+        with contextlib.suppress(BitstreamError):
             result = decompress(bytes(damaged))
-        except BitstreamError:
-            continue
-        decoded += 1
-        assert result.data.size <= 1 << 22
+            decoded += 1
+            assert result.data.size <= 1 << 22
+        longest = max(longest, time.perf_counter() - start)
     assert 0 < decoded < count / 2
-
-
-def test_radiometric_decoding_brings_mean_intensity_closer():
-    from sarlab.scenes.catalog import load_split
-    from sarlab.specs import SceneSpec
-
-    scene = load_split(SceneSpec("bigearthnet")).test[0]
-    data = compress(scene, codec="hyper", quality=26)
-    mean = lambda s: (10 ** (s.data.astype(np.float64) / 10)).mean((1, 2))  # noqa: E731
-    plain, corrected = (10 * np.log10(mean(decompress(data, radiometric=r)) / mean(scene)) for r in (False, True))
-    assert (plain < -0.1).all()
-    assert (np.abs(corrected) < 0.06).all()
-    told = compress(scene, codec="hyper", quality=20, radiometric=True)
-    exact = 10 * np.log10(mean(decompress(told, radiometric=True)) / mean(scene))
-    assert (np.abs(exact) < 0.02).all()
-    part = decompress(data, radiometric=True, window=(40, 16, 70, 50))
-    assert np.abs(part.data - decompress(data, radiometric=True).window(40, 16, 70, 50).data).max() < 1e-3
-    with pytest.raises(CodecError, match="no bias correction"):
-        decompress(compress(scene, codec="klt8", quality=26), radiometric=True)
-
-
-@pytest.mark.parametrize("name", ["simulated-l1", "simulated-l4.4-correlated"])
-def test_the_estimated_reflectivity_is_closer_to_the_ground_than_any_mean(name):
-    from scipy.ndimage import uniform_filter
-
-    from sarlab.scenes.catalog import load_split
-    from sarlab.specs import SceneSpec
-
-    split = load_split(SceneSpec(name))
-    scene = split.test[0]
-    truth = split.clean[scene.name].data[0]
-    data = compress(scene, codec="hyper", bpp=1.0)
-    plain, estimate = (decompress(data, despeckled=d).data[0] for d in (False, True))
-    filtered = [10 * np.log10(uniform_filter(10 ** (plain.astype(float) / 10), side)) for side in (3, 5, 7)]
-    error = lambda found: float(np.sqrt(np.mean((found - truth) ** 2)))  # noqa: E731
-    assert error(estimate) < min(map(error, [plain, *filtered]))
-    part = decompress(data, despeckled=True, window=(40, 16, 70, 50)).data[0]
-    assert np.abs(part - estimate[40:110, 16:66]).max() < 1e-3
+    assert longest < 5

@@ -1,15 +1,25 @@
-"""The factorized codec: its densities, the tables fitted to known distributions, and its quantizer."""
+"""The factorized codecs: their densities, their objective, and the model in NumPy arrays."""
+
+import math
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from sarlab.codec.factorized.coder import KNOTS, optimized
-from sarlab.codec.factorized.fit import FactorizedObjective, FactorizedPrior, add_uniform_noise, fit_tables
-from sarlab.codec.model_store import load_model, model_path
-from sarlab.codec.tables import FAMILIES, LAMBDA, code_costs
+from sarlab.codec.factorized import (
+    LAMBDA,
+    FactorizedModel,
+    FactorizedObjective,
+    FactorizedPrior,
+    load_factorized,
+)
+from sarlab.codec.fit_tables import initial_tables
+from sarlab.codec.model_store import model_path
 from sarlab.codec.transform import CodingTransform
+from sarlab.errors import ModelError
+
+WHOLE = (True, True, True, True)
 
 
 def test_probabilities_of_the_mixture_sum_to_one():
@@ -21,13 +31,6 @@ def test_probabilities_of_the_mixture_sum_to_one():
     for spread in (1.0, 2.0):
         p = 2.0 ** -prior.bits(k, 1.0, spread)
         assert p.sum(-1).flatten().tolist() == pytest.approx([1, 1], abs=1e-4)
-
-
-def test_a_wider_step_is_the_sum_of_its_parts():
-    prior = FactorizedPrior(1)
-    y = torch.tensor([-3.0, 0.0, 1.5]).reshape(1, 1, 1, 3)
-    parts = sum(2.0 ** -prior.bits(y + shift, 0.5) for shift in (-0.75, -0.25, 0.25, 0.75))
-    assert prior.bits(y, 2.0).flatten().tolist() == pytest.approx((-torch.log2(parts)).flatten().tolist(), rel=1e-4)
 
 
 def test_spread_is_a_change_of_unit():
@@ -50,12 +53,6 @@ def test_learning_the_density_of_samples():
     assert float(loss.detach()) == pytest.approx(entropy, abs=0.04)
 
 
-def test_noise_is_one_step_wide():
-    noise = add_uniform_noise(torch.zeros(100_000), 0.5, torch.Generator().manual_seed(0))
-    assert noise.abs().max() <= 0.25
-    assert float(noise.var()) == pytest.approx(0.25 / 12, rel=0.02)
-
-
 def test_gains_keep_the_meaning_of_quality():
     trained = FactorizedObjective(CodingTransform("wavelet", 0))
     with torch.no_grad():
@@ -63,38 +60,76 @@ def test_gains_keep_the_meaning_of_quality():
     assert float(trained.gains().detach().log().mean()) == pytest.approx(0, abs=1e-6)
 
 
-def test_tables_fitted_to_known_distributions():
-    rng = np.random.default_rng(0)
-    scales = np.array([0.02, 0.2, 1.0])
-    latents = [np.stack([rng.laplace(size=6000) * s / np.sqrt(2) for s in scales]) for _ in range(2)]
-    indices, families = fit_tables(latents, np.ones(3), knots=(40,))
-    step = np.sqrt(12) * 0.01
-    expected = 32 + 8 * np.log2(scales / step)
-    # Rounding towards zero makes the coded distribution a little narrower than the source.
-    assert np.abs(indices[0] - expected)[1:].max() <= 4
-    assert FAMILIES[families[0, 2]] in ("laplace", "heavy")
+def objective(width=0):
+    trained = FactorizedObjective(CodingTransform("block", width))
+    generator = torch.Generator().manual_seed(1)
+    x = 0.1 * torch.randn(4, 1, 64, 64, generator=generator)
+    trained.network.fit_linear(list(x[:, 0]))
+    trained.fitted()
+    return trained, x
 
 
 def test_rounding_is_the_cheaper_of_two():
-    rng = np.random.default_rng(2)
-    scaled = rng.laplace(size=(5, 3000)) * 2.0 ** np.arange(-2, 3)[:, None]
-    indices, families = np.arange(16, 56, 8), np.array([0, 1, 2, 3, 1])
-    values = optimized(scaled, indices, families)
-    costs = code_costs()[families, indices]
-    for row in range(5):
-        magnitude = np.abs(scaled[row])
-        near = np.rint(magnitude).astype(int)
-        chosen = np.abs(values[row])
-        assert set(np.unique(near - chosen)) <= {0, 1}
-        score = lambda k: (magnitude - k) ** 2 + LAMBDA * costs[row][k]  # noqa: B023, E731
-        below = np.maximum(near - 1, 0)
-        assert (score(chosen) <= np.minimum(score(near), score(below)) + 1e-5).all()
-        assert (np.sign(values[row]) * np.sign(scaled[row]) >= 0).all()
+    trained, x = objective()
+    y = trained.network.analysis(x)
+    step = torch.full((1, 1, 1, 1), 0.11)
+    spread = torch.ones(1, 1, 1, 1)
+    rounded = trained._rounded(y, step, spread)
+    k = rounded / step
+    assert torch.allclose(k, k.round(), atol=1e-4)
+    assert ((y.abs() / step - k.abs()) > -0.501).all()
+    cost = lambda k: (y / step - k) ** 2 + LAMBDA * trained.prior.bits(k * step, step, spread)  # noqa: E731
+    for other in (k + 1, k - 1, k * 0):
+        assert (cost(k) <= cost(other) + 1e-4).all()
+    assert (k == 0).float().mean() > (torch.round(y / step) == 0).float().mean()
 
 
-def test_knots_span_the_scale():
-    model = load_model(model_path("klt8"))
-    assert (KNOTS[0], KNOTS[-1]) == (model.lowest, model.highest)
-    finer = np.stack([model.tables(q)[0] for q in np.arange(0, 96.001, 0.25)])
-    assert (np.diff(finer.astype(int), axis=0) >= -1).all()
-    assert np.abs(np.diff(finer.astype(int), axis=0)).max() <= 4
+def test_costs_weigh_bits_against_error():
+    """λ makes the step that belongs to a quality the best one: finer or coarser costs more."""
+    trained, x = objective()
+    quality = torch.full((4,), 36.0)
+    with torch.no_grad():
+        found = trained.costs(x, None, quality, None)
+        weight = 1 / (LAMBDA * 25 * 10**-3.6)
+        assert torch.allclose(found.cost, weight * found.distortion + found.rate, rtol=1e-4)
+        others = [trained.costs(x, None, quality + shift, None) for shift in (-6, 6)]
+    assert all((weight * other.distortion + other.rate > found.cost).all() for other in others)
+    mask = torch.zeros(4, 1, 64, 64, dtype=torch.bool)
+    mask[..., :32] = True
+    halves = [trained.costs(x, part, quality, None).distortion for part in (mask, ~mask)]
+    assert torch.allclose(sum(halves) / 2, found.distortion, rtol=1e-4)
+    assert not torch.allclose(*halves, rtol=1e-3)
+
+
+@pytest.mark.parametrize("width", [0, 8])
+def test_the_model_transforms_as_its_network(width):
+    """Gains change the step of each channel, not the transform."""
+    trained, x = objective(width)
+    gains = np.exp2(np.random.default_rng(0).normal(0, 0.3, 64)).astype(np.float32)
+    model = FactorizedModel(trained.network, gains, initial_tables(), name="test-1", content_hash=bytes(8))
+    assert model.states == 1
+    image = x[0, 0].numpy()
+    y = model.transform(image, WHOLE)
+    assert np.abs(y * gains[:, None, None] - trained.network.analysis(x[:1])[0].detach().numpy()).max() < 1e-5
+    assert np.abs(model.inverse(y, 90.0, WHOLE) - image).max() < 1e-4
+    # Deviations of a KLT fall, so their differences in the side information are small.
+    side = model.fit_side([(y[None], np.ones((1, 8, 8), np.uint8))], 30.0)
+    assert len(side) < 64
+
+
+def test_damaged_weights_are_refused(tmp_path):
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    with safe_open(model_path("klt8"), "numpy") as file:
+        arrays, about = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
+    for name, change in (
+        ("gains", lambda a: -a),
+        ("mixing", lambda a: a * np.float16(math.nan)),
+        ("mixing", lambda a: a[:5]),
+        ("probabilities", lambda a: a * 0),
+        ("offsets", lambda a: a[:5]),
+    ):
+        save_file({**arrays, name: np.ascontiguousarray(change(arrays[name]))}, tmp_path / "a.safetensors", about)
+        with pytest.raises(ModelError, match=r"a\.safetensors"):
+            load_factorized(tmp_path / "a.safetensors")

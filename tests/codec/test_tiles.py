@@ -1,86 +1,169 @@
-"""Nodata masks: lossless for anything, and nearly free where they should be."""
+"""Tiles: payloads of any masks come back, and the grid covers every scene."""
 
-import contextlib
+import itertools
+import zlib
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
+from scipy.ndimage import binary_dilation
 
-from sarlab.codec.rangecoder import RangeDecoder, RangeEncoder
-from sarlab.codec.tiles import PROBABILITIES, decode_masks, encode_masks, first_mode
-from sarlab.errors import BitstreamError
+from sarlab.codec.fit_tables import initial_tables
+from sarlab.codec.lapped import BLOCK, LappedModel
+from sarlab.codec.tiles import (
+    ACTIVE,
+    CODED,
+    FILL_REACH,
+    FLAT,
+    FLAT_UNIT,
+    LAST_COLUMN,
+    LAST_ROW,
+    MISSING,
+    Tiling,
+    active_flags,
+    blocks_of,
+    checksum,
+    decode_tile,
+    encode_tile,
+    fill_invalid,
+    first_mode,
+    kinds_of,
+    mask_size,
+)
+from sarlab.errors import BitstreamError, CodecError
 
-
-def coded(valid):
-    encoder = RangeEncoder()
-    encode_masks(encoder, valid)
-    data = encoder.finish()
-    assert (decode_masks(RangeDecoder(data), valid.shape) == valid).all()
-    return len(data)
-
-
-@given(arrays(bool, array_shapes(min_dims=3, max_dims=3, max_side=24)))
-@settings(max_examples=200, deadline=None)
-def test_any_mask_comes_back(valid):
-    coded(valid)
-
-
-@given(st.integers(1, 70), st.integers(1, 70), st.floats(0, 1), st.integers(0, 2**32 - 1))
-@settings(max_examples=100, deadline=None)
-def test_any_size_and_density_comes_back(height, width, share, seed):
-    coded(np.random.default_rng(seed).random((2, height, width)) < share)
-
-
-def test_cost_of_common_masks():
-    rows, columns = np.mgrid[:512, :512]
-    assert coded(np.ones((2, 512, 512), bool)) == 0
-    assert coded(np.zeros((2, 512, 512), bool)) <= 1
-    border = (0.37 * rows + columns > 200)[None]
-    assert coded(border) < 200  # 540 edge samples
-    assert coded(np.repeat(border, 2, 0)) <= coded(border) + 1  # shared by both bands
-    disc = ((rows - 200) ** 2 + (columns - 260) ** 2 < 180**2)[None]
-    assert coded(disc) < 400  # 1130 edge samples
+MODEL = LappedModel(initial_tables(), name="test-1", content_hash=bytes(8), states=4)
+masks = st.sampled_from(["valid", "missing", "scattered", "half", "one"])
 
 
-@pytest.mark.parametrize("share", [1e-4, 1e-3, 1e-2, 0.1, 0.5])
-def test_scattered_samples_cost_their_entropy(share):
-    valid = np.random.default_rng(0).random((1, 512, 512)) >= share
-    entropy = -(share * np.log2(share) + (1 - share) * np.log2(1 - share)) * valid.size / 8
-    assert coded(valid) < 1.05 * entropy + 60
+def mask(kind, shape, rng):
+    height, width = shape
+    return {
+        "valid": np.ones(shape, bool),
+        "missing": np.zeros(shape, bool),
+        "scattered": rng.random(shape) < 0.9,
+        "half": np.add.outer(np.arange(height), 0.4 * np.arange(width)) > height / 2,
+        "one": np.arange(height * width).reshape(shape) != rng.integers(height * width),
+    }[kind]
 
 
-def test_real_line_of_nodata(shared_data):
-    rasterio = pytest.importorskip("rasterio")
-    with rasterio.open(shared_data / "sentinel1_grd_chips" / "Nigeria_812045_S1Hand.tif") as file:
-        valid = ~np.isnan(file.read())
-    assert (~valid).sum() == 2 * 579
-    assert coded(valid) < 260
+def payload_of(valid, flat, sides, borders, seed=0):
+    """A tile of noise with masks: payload, check, latent."""
+    bands, height, width = valid.shape
+    model = MODEL.for_scene(height, width)
+    coded = kinds_of(valid, np.zeros((bands, -(-height // 8), -(-width // 8)), bool) if flat is None else flat) == CODED
+    active = active_flags(coded, BLOCK, 0 if coded.all() else sides, borders)
+    h, w = active.shape[1:]
+    y = np.random.default_rng(seed).normal(0, 0.2, (bands, BLOCK**2, h, w)).astype(np.float32)
+    side = model.parse_side(model.fit_side([(y, active)], 28), bands)
+    tile = model.quantize(y, active, 28, side)
+    payload, check = encode_tile(model, tile, valid, flat, sides, borders, 28, side)
+    again = decode_tile(model, payload, check, valid.shape, borders, 28, side, "the tile")
+    return payload, check, tile.latent, again, (model, side)
 
 
-def test_first_mode_is_seen_without_decoding_the_rest():
-    for valid, mode in ((np.ones((2, 8, 8), bool), 0), (np.zeros((2, 8, 8), bool), 1)):
-        encoder = RangeEncoder()
-        encode_masks(encoder, valid)
-        encoder.encode_uniform(np.arange(200), 256)
-        assert first_mode(encoder.finish()) == mode
+@given(
+    kinds=st.lists(masks, min_size=1, max_size=3), flat_share=st.none() | st.sampled_from([0, 0.3, 1]),
+    height=st.integers(1, 70), width=st.integers(1, 70), sides=st.integers(0, 15),
+    borders=st.tuples(*[st.booleans()] * 4), seed=st.integers(0, 99),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_any_tile_comes_back(kinds, flat_share, height, width, sides, borders, seed):
+    rng = np.random.default_rng(seed)
+    valid = np.stack([mask(kind, (height, width), rng) for kind in kinds])
+    flat = None if flat_share is None else rng.random((len(kinds), -(-height // 8), -(-width // 8))) < flat_share
+    payload, check, latent, (found, samples), _ = payload_of(valid, flat, sides, borders, seed)
+    assert check == zlib.crc32(latent.astype("<i4").tobytes()) & 0xFFFF
+    assert (found == latent).all()
+    assert ((samples != MISSING) == valid).all()
+    for band, (i, j) in itertools.product(range(len(kinds)), itertools.product(range(height), range(width))):
+        expected = FLAT if flat is not None and flat[band, i // 8, j // 8] else CODED
+        assert samples[band, i, j] == (expected if valid[band, i, j] else MISSING)
+    shared = (valid == valid[0]).all()
+    assert first_mode(payload) == (0 if valid.all() else 1 if shared else 2)
+    assert mask_size(valid, flat) <= len(payload)
 
 
-def test_probabilities_rise_and_are_symmetric():
-    values = np.array(PROBABILITIES)
-    assert (np.diff(values) > 0).all()
-    assert (values + values[::-1] == 65536).all()
+def test_a_latent_that_is_not_the_coded_one_is_refused():
+    valid = np.ones((1, 40, 40), bool)
+    payload, check, latent, _, (model, side) = payload_of(valid, None, 0, (True,) * 4)
+    with pytest.raises(BitstreamError, match=r"the tile: .* checksum is wrong"):
+        decode_tile(model, payload, check ^ 1, valid.shape, (True,) * 4, 28, side, "the tile")
+    other = latent.copy()
+    other[0, 5, 0, 0] += 1
+    assert checksum(other) != checksum(latent)
 
 
-def test_damaged_masks_end():
-    rng = np.random.default_rng(1)
-    encoder = RangeEncoder()
-    encode_masks(encoder, rng.random((2, 60, 60)) < 0.7)
-    data = bytearray(encoder.finish())
-    for _ in range(200):
-        damaged = bytearray(data[: rng.integers(len(data))])
-        if damaged:
-            damaged[rng.integers(len(damaged))] ^= 1 << rng.integers(8)
-        with contextlib.suppress(BitstreamError):
-            assert decode_masks(RangeDecoder(bytes(damaged)), (2, 60, 60)).shape == (2, 60, 60)
+@given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([1, 8, 32]), st.floats(0, 0.02), st.integers(0, 15))
+@settings(max_examples=60, deadline=None)
+def test_active_columns_are_those_near_coded_samples(height, width, stride, share, sides):
+    coded = np.random.default_rng(sides).random((2, height, width)) < share
+    flags = active_flags(coded, stride, sides, (True, False, True, False))
+    h, w = -(-height // stride), -(-width // stride)
+    expected = np.zeros((2, h, w), bool)
+    for band, i, j in zip(*np.nonzero(coded), strict=True):
+        expected[band, i // stride, j // stride] = True
+    expected = binary_dilation(expected, np.ones((1, 3, 3), bool))
+    for bit, where in enumerate((np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1])):
+        if sides & 1 << bit:
+            expected[where] = True
+    assert ((flags & ACTIVE > 0) == expected).all()
+    assert ((flags & LAST_ROW > 0) == (np.arange(h) == h - 1)[:, None]).all()
+    assert not (flags & LAST_COLUMN).any()
+    assert (blocks_of(coded, stride).sum((1, 2)) <= expected.sum((1, 2))).all()
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.sampled_from([64, 128, 192]), st.data())
+@settings(max_examples=60, deadline=None)
+def test_tiles_cover_a_scene_once_and_windows_find_theirs(height, width, tile, data):
+    tiling = Tiling(height, width, tile, 32)
+    seen = np.zeros((height, width), int)
+    for row in range(tiling.rows):
+        runs = [column for first, count in tiling.runs(row) for column in range(first, first + count)]
+        assert runs == list(range(tiling.columns))
+        for column in runs:
+            top, left, rows, columns = tiling.window(row, column)
+            seen[top : top + rows, left : left + columns] += 1
+    assert (seen == 1).all()
+    row, column = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    window = (row, column, data.draw(st.integers(1, height - row)), data.draw(st.integers(1, width - column)))
+    tiling.check_window(window)
+    for reach in (0, 1):
+        rows, columns = tiling.tiles_of(window, reach)
+        # Samples of the latent positions that the window's own and those around it stand for.
+        first = [max(0, (start // 32 - reach) * 32) for start in window[:2]]
+        last = [
+            min(size - 1, ((start + length - 1) // 32 + reach) * 32)
+            for start, length, size in zip(window[:2], window[2:], (height, width), strict=True)
+        ]
+        assert (rows.start, columns.start) == (first[0] // tile, first[1] // tile)
+        assert (rows.stop - 1, columns.stop - 1) == (last[0] // tile, last[1] // tile)
+
+
+def test_impossible_tilings_are_refused():
+    with pytest.raises(CodecError, match="not a multiple"):
+        Tiling(100, 100, 48, 32)
+    for window in ((-1, 0, 5, 5), (0, 0, 0, 5), (90, 0, 11, 5), (0, 99, 1, 2)):
+        with pytest.raises(CodecError, match="leaves the scene"):
+            Tiling(100, 100, 64, 32).check_window(window)
+
+
+def test_missing_samples_are_filled_from_near_ones_and_pieces_agree():
+    rng = np.random.default_rng(3)
+    x = rng.normal(5, 1, (2, 96, 104)).astype(np.float32)
+    valid = rng.random(x.shape) < 0.5
+    valid[0, 8:80, 16:70] = False
+    filled = fill_invalid(np.where(valid, x, 1e9).astype(np.float32), valid, neutral=-7)
+    assert (filled[valid] == x[valid]).all()
+    near = binary_dilation(valid, np.ones((1, 3, 3), bool))
+    assert filled[near].min() >= x.min()
+    assert filled[near].max() <= x.max()
+    far = ~binary_dilation(valid, np.ones((1, 2 * FILL_REACH + 1, 2 * FILL_REACH + 1), bool))
+    assert far.any()
+    assert (filled[far] == -7).all()
+    top, left = 2 * FLAT_UNIT, 3 * FLAT_UNIT
+    part = fill_invalid(x[:, top:, left:90].copy(), valid[:, top:, left:90], neutral=-7)
+    assert (
+        part[:, FILL_REACH:, FILL_REACH:-FILL_REACH] == filled[:, top:, left:90][:, FILL_REACH:, FILL_REACH:-FILL_REACH]
+    ).all()

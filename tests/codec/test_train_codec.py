@@ -1,16 +1,23 @@
-"""Training of a codec: plans, resuming, what is frozen into a model's file."""
+"""Training of a codec: plans, resuming, fitted tables, what is frozen into a model's file."""
 
 import json
-from dataclasses import replace
+import math
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 
 from sarlab.codec.api import compress, decompress
-from sarlab.codec.codec_plans import CodecData, CodecPlan, CodecTraining, HyperSpec, gather, load_codec_plan
+from sarlab.codec.block_model import ACTIVITIES, CONTEXTS, WEIGHT, Tables, fine_step
+from sarlab.codec.codec_plans import CodecData, CodecPlan, CodecTraining, gather, load_codec_plan
+from sarlab.codec.entropy import SLOTS
+from sarlab.codec.fit_tables import fit_tables, initial_tables
+from sarlab.codec.lapped import BLOCK, LappedModel
 from sarlab.codec.model_store import BUILT_IN, load_model, model_path
+from sarlab.codec.spectrum import CLASSES, PER_OCTAVE, UNIT_CLASS
 from sarlab.codec.train_codec import train_codec
 from sarlab.errors import PlanError
 from sarlab.models.storage import read_tensors
@@ -18,19 +25,18 @@ from sarlab.models.storage import read_tensors
 MODELS = [codec.model for codec in BUILT_IN.values()]
 PLANS = sorted((Path(__file__).parents[2] / "notebooks" / "plans" / "codecs").glob("*.toml"))
 TINY = CodecPlan(
-    "tiny-1", width=4, training=CodecTraining(steps=6, batch_size=2, patch_size=64, validate_every=3, threads=1)
-)
+    "tiny-1", "factorized", width=4, data=CodecData("bigearthnet"),
+    training=CodecTraining(steps=6, batch_size=2, patch_size=64, validate_every=3, threads=1),
+)  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def few_knots():
-    """Tables at all knots take ten seconds; the tests need the loop, not the tables."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "sarlab.codec.factorized.fit.fit_tables",
-            lambda latents, gains: (np.full((25, 64), 40), np.full((25, 64), 1)),
-        )
-        yield
+@pytest.fixture
+def plain_tables(monkeypatch):
+    """Fitting tables takes ten seconds; these tests need the loop, not the tables."""
+    monkeypatch.setattr("sarlab.codec.train_codec.fit_tables", lambda make, scenes, say: initial_tables())
+
+
+# --- shipped models ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
@@ -39,93 +45,134 @@ def test_shipped_plans_are_valid_and_belong_to_shipped_models(path):
     assert plan.name in MODELS
     _, values = read_tensors(model_path(plan.name))
     assert values["name"] == plan.name
-    # Weights may be older than an option of their plan, which then has its default.
-    defaults = _plain(replace(plan, data=CodecData(), training=CodecTraining(), hyper=plan.hyper and HyperSpec()))
-    made_from = _completed(defaults, values["provenance"]["plan"])
-    assert json.loads(json.dumps(made_from)) == json.loads(json.dumps(_plain(plan)))
-    assert "ssl4eo" not in json.dumps(values)
+    made_from = values["provenance"]["plan"]
+    assert json.loads(json.dumps(made_from)) == json.loads(json.dumps(asdict(plan)))
     assert "test" not in json.dumps(made_from)
 
 
-def _completed(defaults, made_from):
-    if not isinstance(made_from, dict):
-        return made_from
-    # Options that have gone since are left out.
-    return defaults | {k: _completed(defaults[k], value) for k, value in made_from.items() if k in defaults}
-
-
-def _plain(plan):
-    from dataclasses import asdict
-
-    return asdict(plan)
-
-
-def test_shipped_weights_are_small_and_half_precision():
+def test_shipped_weights_are_small():
+    assert sum(model_path(name).stat().st_size for name in MODELS) < 1_000_000
     for name in MODELS:
-        path = model_path(name)
-        assert path.stat().st_size < 2e6
-        tensors, _ = read_tensors(path)
+        tensors, _ = read_tensors(model_path(name))
         assert {str(t.dtype) for t in tensors.values()} <= {
-            "torch.float16",
-            "torch.uint8",
-            "torch.uint16",
-            "torch.int16",
-            "torch.int32",
+            f"torch.{t}" for t in ("float16", "uint16", "int32", "float32")
         }
 
 
-def test_training_makes_a_codec(tmp_path, few_knots, speckled):
-    history = train_codec(TINY, tmp_path / "tiny.safetensors")
-    assert history.stopped == "finished"
-    assert history.steps_done == 6
-    model = load_model(tmp_path / "tiny.safetensors")
-    assert model.name == "tiny-1"
-    data = compress(speckled, codec=str(tmp_path / "tiny.safetensors"), quality=25)
-    assert decompress(data, model=tmp_path / "tiny.safetensors").shape == speckled.shape
+@pytest.mark.parametrize("name", ["lapped", "factorized", "klt8"])
+def test_shipped_tables_are_plausible(name):
+    """Magnitudes grow with the class; reconstructions lie a little nearer to zero; likely classes have skewed probabilities."""
+    tables = load_model(model_path(name)).tables
+    used = slice(12, 50)
+    assert (np.diff(tables.expected[used]) > 0).all()
+    # Mean magnitude of a Gaussian of the middle of its class, rounded: 0.8 σ / step.
+    middle = 2 ** ((np.arange(CLASSES) + 0.5 - UNIT_CLASS) / PER_OCTAVE)
+    fine = slice(28, 50)
+    assert tables.expected[fine] / 256 == pytest.approx(math.sqrt(2 / math.pi) * middle[fine], rel=0.2)
+    assert np.abs(tables.offsets).max() < 0.8
+    above_zero = tables.probabilities[:CONTEXTS].reshape(CLASSES, ACTIVITIES, 2, SLOTS)[used, 1, :, 0]
+    assert (np.diff(above_zero.mean(1)) > -800).all()
 
 
-def test_an_interrupted_training_ends_with_the_same_bits(tmp_path, few_knots):
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def test_first_tables_are_those_of_gaussian_values():
+    """The expected magnitude of the first quantizer, by sampling."""
+    tables = initial_tables()
+    assert tables.probabilities.shape == (Tables.SIZE,)
+    rng = np.random.default_rng(0)
+    for of_class in (15, 22, 30):
+        deviation = 2 ** ((of_class + 0.5 - UNIT_CLASS) / PER_OCTAVE)
+        size = np.abs(rng.normal(0, deviation, 200_000))
+        k = np.where(size < 0.55, 0, np.maximum(np.rint(size), 1))
+        assert tables.expected[of_class] / 256 == pytest.approx(k.mean(), abs=0.02)
+        above_zero = tables.probabilities[of_class * ACTIVITIES * 2 * SLOTS] / 65536
+        assert above_zero == pytest.approx(2 * norm.sf(0.55 / deviation), abs=0.01)
+
+
+def test_fitted_tables_cost_less_than_gaussian_ones():
+    """On values with heavy tails, and new ones of the same kind; by what the encoder minimizes."""
+    rng = np.random.default_rng(1)
+    scenes = [(0.1 * rng.standard_t(3, (1, 8 * BLOCK, 8 * BLOCK))).astype(np.float32) for _ in range(3)]
+    # Blocks of cosines would make Gaussian values of them: the values are the coefficients.
+    make = lambda tables: Plain(tables, name="test-1", content_hash=bytes(8), states=4)  # noqa: E731
+    lines = []
+    tables = fit_tables(make, scenes[:2], rounds=2, qualities=(23.0, 24.0, 25.0), say=lines.append)
+    assert len(lines) == 2
+    costs = []
+    for model in (make(initial_tables()), make(tables)):
+        y, active = model.analyze(scenes[2], (True,) * 4), np.ones((1, 8, 8), np.uint8)
+        side = model.parse_side(model.fit_side([(y, active)], 24.0), 1)
+        tile = model.quantize(y, active, 24.0, side)
+        error = np.square(model.reconstruct(tile.latent, 24.0, side) - y).mean()
+        costs.append(error / fine_step(24.0) ** 2 + WEIGHT * tile.bits / y.size)
+    assert costs[1] < 0.99 * costs[0]
+
+
+class Plain(LappedModel):
+    """Blocks as they are."""
+
+    def transform(self, x, borders):
+        h, w = (length // BLOCK for length in x.shape)
+        return x.reshape(h, BLOCK, w, BLOCK).transpose(1, 3, 0, 2).reshape(BLOCK**2, h, w)
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+def test_training_makes_a_codec(tmp_path, plain_tables, speckled):
+    path = tmp_path / "tiny.safetensors"
+    history = train_codec(TINY, path)
+    assert (history.stopped, history.steps_done) == ("finished", 6)
+    assert load_model(path).name == "tiny-1"
+    assert decompress(compress(speckled, codec=str(path), quality=25), model=path).shape == speckled.shape
+
+
+def test_an_interrupted_training_ends_with_the_same_bits(tmp_path, plain_tables):
     train_codec(TINY, tmp_path / "one.safetensors")
     checkpoint = tmp_path / "state.safetensors"
-    stops = 0
-    while (
-        train_codec(
-            TINY, tmp_path / "two.safetensors", checkpoint=checkpoint, time_budget=0.0 if stops == 0 else 0.02
-        ).stopped
-        != "finished"
-    ):
-        stops += 1
-        assert not (tmp_path / "two.safetensors").exists()
-        assert stops < 100
-        if stops == 3:
-            train_codec(TINY, tmp_path / "two.safetensors", checkpoint=checkpoint)
+    for stops in range(100):
+        budget = (0.0, 0.02, 0.02, None)[min(stops, 3)]
+        done = train_codec(TINY, tmp_path / "two.safetensors", checkpoint=checkpoint, time_budget=budget)
+        if done.stopped == "finished":
             break
+        assert not (tmp_path / "two.safetensors").exists()
     one, two = (read_tensors(tmp_path / f"{name}.safetensors")[0] for name in ("one", "two"))
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
-def test_a_plan_says_what_is_wrong_with_it(tmp_path):
-    path = tmp_path / "plan.toml"
-    for text, message in (
+# --- plans ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
         ("width = 3", "needs a 'name'"),
         ("name = 'a'\nwidht = 3", "'widht' is unknown"),
         ("name = 'a'\nwidth = 'b'", "'width' is unknown or of the wrong type"),
+        ("name = 'a'\nkind = 'hyper'", "kind 'hyper' is unknown"),
         ("name = 'a'\n[training]\nstep = 3", "step"),
         ("name = ", "not valid TOML"),
-    ):
-        path.write_text(text)
-        with pytest.raises(PlanError, match=message):
-            load_codec_plan(path)
-    with pytest.raises(PlanError, match="cannot be read"):
+    ],
+)
+def test_wrong_plans_are_refused(tmp_path, text, message):
+    (tmp_path / "plan.toml").write_text(text)
+    with pytest.raises(PlanError, match=message):
+        load_codec_plan(tmp_path / "plan.toml")
+
+
+def test_a_missing_plan_is_named(tmp_path):
+    with pytest.raises(PlanError, match=r"none\.toml cannot be read"):
         load_codec_plan(tmp_path / "none.toml")
 
 
-def test_missing_scenes_are_refused_unless_allowed():
-    plan = replace(TINY, data=CodecData(("bigearthnet", "nowhere.tif"), ("none.tif",), ((4.0, 0.0),)))
-    with pytest.raises(PlanError, match=r"2 scenes of plan 'tiny-1' are missing: nowhere\.tif, none\.tif"):
-        gather(plan)
-    data = gather(plan, allow_missing=True)
-    assert "missing: nowhere.tif, none.tif" in data.note
-    assert len(data.training) == 13  # six scenes of two bands, and a simulated one
-    with pytest.raises(PlanError, match="no training scene"):
-        gather(replace(TINY, data=CodecData(("nowhere.tif",))), allow_missing=True)
+def test_scenes_of_a_plan_are_normalized_as_in_files():
+    data = gather(replace(TINY, data=CodecData("bigearthnet", simulated=((4.0, 0.0),))))
+    assert "simulated 4 looks" in data.note
+    assert data.training[-1][0].shape == (1, 512, 512)
+    for samples, valid in (*data.training, *data.validation):
+        assert samples.dtype == np.float32
+        assert np.isfinite(samples).all()
+        assert all(abs(band[mask].mean()) < 1e-3 for band, mask in zip(samples, valid, strict=True))
+    assert gather(TINY).digest != data.digest

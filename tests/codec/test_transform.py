@@ -7,7 +7,6 @@ import torch
 from sarlab.codec.transform import (
     REACH,
     CodingTransform,
-    _merge,
     _split,
     block_analysis,
     block_synthesis,
@@ -39,12 +38,6 @@ def test_perfect_reconstruction(size):
     assert (block_synthesis(block_analysis(x)) == x).all()
 
 
-def test_one_dimension_is_undone():
-    x = torch.randn(2, 3, 10, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    for axis in (-1, -2):
-        assert (_merge(*_split(x, axis), axis) - x).abs().max() < 1e-13
-
-
 def test_polynomials_have_no_details_and_a_mean_has_gain_eight():
     ramp = torch.arange(128, dtype=torch.float64)
     x = (0.3 + 0.01 * ramp[:, None] - 1e-4 * ramp[None] ** 2 + 1e-6 * ramp[None] ** 3)[None, None]
@@ -53,12 +46,6 @@ def test_polynomials_have_no_details_and_a_mean_has_gain_eight():
     flat = wavelet_analysis(torch.ones(1, 1, 64, 64, dtype=torch.float64))
     assert flat[0, 0].numpy() == pytest.approx(8.0)
     assert flat[0, 1:].abs().max() < 1e-9
-
-
-def test_nearly_orthonormal():
-    x = torch.randn(1, 1, 512, 512, generator=torch.Generator().manual_seed(2))
-    variances = wavelet_analysis(x).var((0, 2, 3))
-    assert 0.9 < variances.min() < variances.max() < 1.35
 
 
 def test_reach():
@@ -70,12 +57,6 @@ def test_reach():
         columns = (wavelet_analysis(x).abs().sum((0, 1, 2)) > 1e-12).nonzero()[:, 0]
         reached = max(reached, place - (8 * int(columns.min()) + 7), 8 * int(columns.max()) - place)
     assert reached == REACH
-
-
-def test_wrong_shapes_are_refused():
-    for shape in ((1, 1, 12, 16), (1, 2, 16, 16), (16, 16), (1, 1, 0, 8)):
-        with pytest.raises(ModelError, match="multiples of 8"):
-            wavelet_analysis(torch.zeros(shape))
 
 
 # --- with the KLT and the learned correction -----------------------------------------------------------------------------
@@ -107,7 +88,7 @@ def test_starts_as_an_orthogonal_transform(front, rasters):
     assert y.shape == (2, 64, 8, 6)
     assert (network.synthesis(y, 30.0, STEPS) - x).abs().max() < 1e-5
     assert torch.allclose(network.mixing @ network.mixing.T, torch.eye(64), atol=1e-5)
-    assert (network.synthesis(torch.zeros(1, 64, 4, 4), 30.0, STEPS) - network.neutral).abs().max() < 1e-6
+    assert not network.synthesis(torch.zeros(1, 64, 4, 4), 30.0, STEPS).any()
 
 
 @pytest.mark.parametrize("front", ["wavelet", "block"])
@@ -139,41 +120,6 @@ def test_reaches_are_what_they_say(front, width):
         changed = ((network.synthesis(y, 20.0, STEPS) - before).abs().sum((0, 1)) > 1e-6).nonzero()
         assert changed.min() >= 8 * (12 - network.synthesis_reach)
         assert changed.max() < 8 * (13 + network.synthesis_reach)
-
-
-def test_quality_reaches_the_synthesis_only():
-    network = random_branches(CodingTransform("wavelet", 12)).eval()
-    y = torch.randn(2, 64, 4, 4, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        both = network.synthesis(y, torch.tensor([10.0, 40.0]), STEPS)
-        assert torch.allclose(both[:1], network.synthesis(y[:1], 10.0, STEPS), atol=1e-4)
-        assert torch.allclose(both[1:], network.synthesis(y[1:], 40.0, STEPS), atol=1e-4)
-        assert not torch.allclose(both[:1], network.synthesis(y[:1], 40.0, STEPS), atol=1e-2)
-
-
-def test_the_correction_shrinks_with_the_step():
-    network = random_branches(CodingTransform("wavelet", 12)).eval()
-    x = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
-    errors = []
-    for step in (1e-1, 1e-2, 1e-3, 1e-4):
-        with torch.inference_mode():
-            y_hat = step * torch.round(network.analysis(x) / step)
-            errors.append(
-                float((network.synthesis(y_hat, 40.0, torch.full((1, 64, 1, 1), step)) - x).square().mean().sqrt())
-            )
-    ratios = np.array(errors[:-1]) / np.array(errors[1:])
-    assert (ratios > 7).all()
-    assert (ratios < 13).all()
-
-
-def test_orthogonality_survives_half_precision(rasters):
-    network = CodingTransform("wavelet", 0)
-    network.fit_linear(rasters)
-    exact = network.mixing.clone()
-    network.half().float()
-    network.orthogonalize()
-    assert torch.allclose(network.mixing @ network.mixing.T, torch.eye(64), atol=1e-6)
-    assert (network.mixing - exact).abs().max() < 1e-3
 
 
 def test_wrong_use_is_refused():

@@ -33,12 +33,13 @@ def test_masks_come_back(rows, columns, kind, seed):
     assert bool(data) or valid.all()
 
 
-def test_long_runs_of_a_mask_come_back_and_areas_are_cheap():
+@pytest.mark.parametrize(("where", "most"), [(np.s_[100:500], 80), (np.s_[0, 0], 8), (np.s_[-1, -1], 50)])
+def test_large_masks_come_back_and_are_cheap(where, most):
     valid = np.ones((600, 700), bool)
-    valid[100:500] = False
-    method, data = srlc.pack_mask(valid)
-    assert np.array_equal(srlc.unpack_mask(method, data, valid.shape), valid)
-    assert len(data) < 60
+    valid[where] = False
+    kind, data = srlc.pack_mask(valid)
+    assert np.array_equal(srlc.unpack_mask(kind, data, valid.shape), valid)
+    assert len(data) < most
 
 
 def packed(**changes):
@@ -84,9 +85,10 @@ def test_hostile_headers_are_refused_before_anything_is_allocated(change, messag
         srlc.unpack(signed(change(packed()[:-4])))
 
 
-def test_a_deflated_bomb_is_refused():
-    bomb = zlib.compress(bytes(10**7), 9)
+def test_a_deflated_bomb_and_a_mask_of_a_few_bytes_are_refused():
     with pytest.raises(BitstreamError):
-        srlc.unpack_mask(srlc.RUNS, bomb, (20, 20))
-    with pytest.raises(BitstreamError):
-        srlc.inflate(bomb, 1000)
+        srlc.inflate(zlib.compress(bytes(10**7), 9), 1000)
+    with pytest.raises(BitstreamError, match="3 bytes cannot hold a mask"):
+        srlc.unpack_mask(srlc.CODED_MASK, b"abc", (1 << 10, 1 << 10))
+    with pytest.raises(BitstreamError, match="unknown kind"):
+        srlc.unpack_mask(2, b"abc", (4, 4))

@@ -107,7 +107,7 @@ def test_codecs_of_the_chart_have_the_numbers_of_the_table(book, synthetic):
     data = packed(chart_data.codecs_chart(book))
     assert [axis["name"] for axis in data["x"]] == ["bpp", "cr", "ratio"]
     by_name = {entry["name"]: entry for entry in data["series"]}
-    assert next(iter(by_name)) == "hyper, learned", "fewest bits first"
+    assert next(iter(by_name)) == "lapped, learned", "fewest bits first"
     rows = synthetic.codecs().query("codec == 'hevc12' and scene == 'mosaic-test' and band == 'VV'")
     line = by_name["HEVC 12 bit"]["points"][0][0]
     assert line["x"]["bpp"] == pytest.approx(rows["bpp"], rel=1e-3)
@@ -132,7 +132,7 @@ def test_networks_of_the_chart_have_the_numbers_of_the_runs(book):
     on = [one.look.label for one in chart.series if one.on]
     assert on == [
         "KLT", "plain, KLT start", "plain, from scratch", "residual, KLT start", "residual, from scratch", "attention, KLT start",
-        "attention, from scratch", "hyper, learned", "HEVC 12 bit", "JPEG 2000", "Gaussian limit", "scalar ceiling", "speckle floor", chart_data.FLOOR,
+        "attention, from scratch", "lapped, learned", "HEVC 12 bit", "JPEG 2000", "Gaussian limit", "scalar ceiling", "speckle floor", chart_data.FLOOR,
     ]  # fmt: skip
     assert all(meaning in chart.caption for meaning in limits.MEANING.values())
     rows = book.runs.query("architecture == 'klt' and scene == 'mosaic-test' and band == 'VH'").sort_values("bpp")
@@ -187,7 +187,7 @@ def test_pictures_of_codecs_come_with_their_measured_rate(book):
     shown = codec_pictures.side_by_side(book)
     assert isinstance(shown, Comparison)
     assert shown.steps == ["0.25 bpp", "0.5 bpp", "1 bpp"]
-    assert shown.series == ["JPEG 2000", "hyper, learned"]
+    assert shown.series == ["JPEG 2000", "lapped, learned"]
     assert shown.data()["table"] == [[None, 1, 2], [3, 4, 5]]
     assert shown.variants[shown.left].series == "JPEG 2000"
     assert shown.variants[shown.first].label == "0.25 bpp"

@@ -29,13 +29,13 @@ def book(tmp_path):
             for codec, share in (
                 ("jpeg2000", 1.0),
                 ("hevc12", 0.86),
-                ("hyper", 0.78 if group != "umbra, X band" else 1.02),
+                ("lapped", 0.78 if group != "umbra, X band" else 1.02),
             ):
                 rows += curve(scene, band, group, codec, share)
     pd.DataFrame(rows).to_csv(results / "codec_goal_rates.csv", index=False)
     fidelity, bias = [], []
     for rate in (0.125, 0.5):
-        for codec, gain in (("jpeg2000", 0.0), ("hevc12", 0.1), ("hyper", 0.05), ("hyper --radiometric", 0.2)):
+        for codec, gain in (("jpeg2000", 0.0), ("hevc12", 0.1), ("lapped", 0.05), ("lapped --radiometric", 0.2)):
             fidelity.append({
                 "scene": "mosaic", "band": "VV", "codec": codec, "target_value": rate, "epi_roa": 0.5 + gain,
                 "rmse_k8_db": 1 - gain, "rmse_k32_db": 1 + (gain if rate < 0.2 else -gain), "bias_brightness_worst_db": 1 - gain,
@@ -49,7 +49,7 @@ def book(tmp_path):
     pd.DataFrame(bias).to_csv(results / "codec_goal_radiometry.csv", index=False)
     speed = [
         {"codec": c, "direction": d, "mpx_per_s": v}
-        for c, v in (("hyper", 5.0), ("jpeg2000", 3.0))
+        for c, v in (("lapped", 5.0), ("jpeg2000", 3.0))
         for d in ("encode", "decode")
     ]
     pd.DataFrame(speed).to_csv(results / "codec_goal_speed.csv", index=False)
@@ -107,8 +107,8 @@ def test_both_goals_of_rate_are_told(book):
 
 def test_shares_are_those_of_the_curves(book):
     shares = codec_goals.shares(book)
-    assert set(shares["codec"]) == {"hyper", "hevc12"}
-    ours = shares[(shares["codec"] == "hyper") & (shares["group"] == "test")]
+    assert set(shares["codec"]) == {"lapped", "hevc12"}
+    ours = shares[(shares["codec"] == "lapped") & (shares["group"] == "test")]
     assert ours["share"].to_numpy() == pytest.approx(0.78)
 
 

@@ -131,7 +131,7 @@ def test_width_and_length_of_small_trainings(tmp_path):
 
 def test_files_say_what_is_not_payload(tmp_path):
     rows = pd.DataFrame({
-        "sweep": "quality", "image": "test scene", "codec": "hyper", "quality": [20.0, 28.0], "bands": 1, "pixels": 8000,
+        "sweep": "quality", "image": "test scene", "codec": "lapped", "quality": [20.0, 28.0], "bands": 1, "pixels": 8000,
         "native_bits": 16, "bytes": [1000, 2000], "header_bytes": 60, "metadata_bytes": 30, "index_bytes": 10,
         "payload_bytes": [900, 1900], "estimated_bytes": [1001, 2000], "encode_s": 0.1, "decode_s": 0.1, "device": "x",
     })  # fmt: skip

@@ -34,7 +34,7 @@ from sarlab.scenes.scene import Scene
 from sarlab.scenes.simulate import SimulationSpec, simulate
 from sarlab.scenes.writers import write_geotiff
 
-CODECS = ("hyper", "factorized")
+CODECS = ("lapped", "factorized")
 QUALITIES = (20.0, 24.0, 28.0, 32.0, 36.0, 40.0)
 #: The simulated product: land of a Sentinel-1 image, as amplitudes.
 SIDE, LOOKS, CORRELATION = 1024, 4.4, 0.5

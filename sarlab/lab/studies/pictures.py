@@ -18,7 +18,7 @@ from sarlab.peers import codecs
 from sarlab.scenes.radiometry import to_gray
 
 #: Codecs to compare side by side, and the bits per pixel of their files.
-CODECS = ("jpeg", "jpeg2000", "hevc12", "hyper")
+CODECS = ("jpeg", "jpeg2000", "hevc12", "lapped")
 RATES_BPP = (0.125, 0.25, 0.5, 1.0, 2.0)
 #: Side of the detail in pixels.
 DETAIL = 144

@@ -1,1 +1,0 @@
-"""The codec `hyper`: networks, integer arithmetic, training."""

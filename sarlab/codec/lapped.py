@@ -1,0 +1,234 @@
+"""The default codec: a lapped transform, blocks of cosines that overlap their neighbors by half, orthonormal and without seams.
+
+The transform is the modulated lapped transform (MLT), also known as MDCT or TDAC, of B×B frequencies per block. At each border
+between two blocks, samples at equal distances from the border are rotated into each other ("folded") by angles that follow from
+a sine window; then each block is transformed by a DCT-IV. Both steps are orthonormal, so squared errors of coefficients are
+squared errors of samples.
+
+Blocks begin at the first sample of the scene. Its borders are not folded: the DCT-IV continues a block evenly at its top and left,
+and the blocks at the bottom and at the right of the scene are transformed by a DCT-II along that axis, which continues them evenly
+at both ends. These last blocks have as many samples as are left; fewer samples reach over the border before them, and their
+frequencies stand at the nearest ones of a whole block. A window of a scene gives the same coefficients as the whole if it extends
+one block beyond what is wanted.
+
+Compiled with numba, without reordering of sums: every machine computes the same coefficients.
+
+References
+----------
+Malvar 1990; Princen & Bradley 1986.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sarlab.codec.block_model import BlockModel, read_tables
+from sarlab.codec.compiled import compiled
+from sarlab.codec.spectrum import SmoothSpectrum
+from sarlab.codec.tile_model import Borders, model_kinds
+from sarlab.codec.tiles import LAST_COLUMN, LAST_ROW
+
+
+class LappedTransform:
+    """The transform of a scene with blocks of `size` samples a side.
+
+    Parameters
+    ----------
+    size : int
+        Even.
+    last_rows, last_columns : int
+        Samples of the blocks at the bottom and at the right of the scene, at most `size`.
+    """
+
+    def __init__(self, size: int, last_rows: int, last_columns: int):
+        self.size, self.last = size, (last_rows, last_columns)
+        position = np.arange(size) + 0.5
+        self._inner = (np.sqrt(2 / size) * np.cos(np.pi / size * np.outer(position, position))).astype(np.float32)
+        self._rows, self._columns = (_last_block(size, length) for length in self.last)
+        self._angles = np.array([_angles(size, length) for length in (size, *self.last)], np.float32)
+
+    def forward(self, x: np.ndarray, borders: Borders) -> np.ndarray:
+        """Transform a window: float32, (H, W) → (size², H / size, W / size), frequency u·size + v first."""
+        x = np.array(x, np.float32)
+        _fold(x, self.size, self._angles, borders[2], borders[3], False)
+        y = np.empty((self.size**2, x.shape[0] // self.size, x.shape[1] // self.size), np.float32)
+        _forward(x, self._inner, self._rows, self._columns, borders[2], borders[3], y)
+        return y
+
+    def inverse(self, y: np.ndarray, borders: Borders) -> np.ndarray:
+        """Invert `forward`: the samples of a window; those within half a block of a side are wrong unless it is a border."""
+        size = self.size
+        used = y.any((1, 2)).reshape(size, size).any(1)
+        x = np.empty((y.shape[1] * size, y.shape[2] * size), np.float32)
+        _inverse(
+            np.ascontiguousarray(y, np.float32), used, self._inner, self._rows, self._columns, borders[2], borders[3], x
+        )
+        _fold(x, size, self._angles, borders[2], borders[3], True)
+        return x
+
+
+def places(size: int, length: int) -> np.ndarray:
+    """Frequencies of a block of `size` samples that stand for those of a block of `length` samples."""
+    return ((2 * np.arange(length) + 1) * size) // (2 * length)
+
+
+def _last_block(size: int, length: int) -> np.ndarray:
+    """DCT-II of the first `length` samples of a block: (size, size), zero at frequencies that it does not have."""
+    position, frequency = np.arange(length) + 0.5, np.arange(length)[:, None]
+    basis = np.sqrt(2 / length) * np.cos(np.pi / length * frequency * position)
+    basis[0] /= np.sqrt(2)
+    matrix = np.zeros((size, size), np.float32)
+    matrix[places(size, length), :length] = basis
+    return matrix
+
+
+def _angles(size: int, length: int) -> np.ndarray:
+    """Cosines and sines of the rotations at a border before a block of `length` samples: (2, size // 2)."""
+    reach = length // 2
+    angle = np.zeros(size // 2)
+    angle[:reach] = np.pi / 4 - (np.arange(reach) + 0.5) * np.pi / (4 * max(reach, 1))
+    return np.stack([np.cos(angle), np.sin(angle)])
+
+
+@lru_cache(maxsize=8)
+def lapped_transform(size: int, last_rows: int, last_columns: int) -> LappedTransform:
+    """Return a transform; it is made once."""
+    return LappedTransform(size, last_rows, last_columns)
+
+
+KIND = "lapped"
+#: Side of a block in samples.
+BLOCK = 32
+#: Upper limits of the zones in which bands are predicted, as a share of the highest frequency.
+ZONES = np.array([0.04, 0.08, 0.13, 0.2, 0.3, 0.45, 0.7])
+#: A preview has one sample for this many along both axes: frequencies below are the low part.
+PREVIEW = 8
+
+
+class LappedModel(BlockModel):
+    """The lapped codec; see `BlockModel` for parameters."""
+
+    channels, stride, analysis_reach, synthesis_reach = BLOCK**2, BLOCK, BLOCK // 2, 1
+    deviations, absent = SmoothSpectrum(BLOCK), np.zeros(BLOCK**2, np.uint8)
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self._transform = lapped_transform(BLOCK, BLOCK, BLOCK)
+        frequencies = [(u, v) for u in range(BLOCK) for v in range(BLOCK)]
+        edge = BLOCK // PREVIEW
+        frequencies.sort(key=lambda pair: (max(pair) >= edge, sum(pair), pair))
+        self.order, self.low = np.array([u * BLOCK + v for u, v in frequencies], np.int64), edge * edge
+        radius = np.hypot(*np.meshgrid(*2 * [(np.arange(BLOCK) + 0.5) / BLOCK], indexing="ij"))
+        self.zones = np.searchsorted(ZONES, radius.ravel())
+
+    def for_scene(self, height: int, width: int) -> LappedModel:
+        last = [(length - 1) % BLOCK + 1 for length in (height, width)]
+        adapted = copy.copy(self)
+        adapted._transform = lapped_transform(BLOCK, *last)
+        lacking = np.ones((2, BLOCK), bool)
+        for axis, length in enumerate(last):
+            lacking[axis, places(BLOCK, length)] = False
+        adapted.absent = (LAST_ROW * lacking[0][:, None] | LAST_COLUMN * lacking[1]).astype(np.uint8).ravel()
+        return adapted
+
+    def transform(self, x: np.ndarray, borders: Borders) -> np.ndarray:
+        return self._transform.forward(x, borders)
+
+    def inverse(self, y_hat: np.ndarray, quality: float, borders: Borders) -> np.ndarray:
+        return self._transform.inverse(y_hat, borders)
+
+
+@model_kinds.register(KIND)
+def load_lapped(path: Path) -> LappedModel:
+    """Read a model's file."""
+    tables, _, values, content_hash = read_tables(path, KIND)
+    return LappedModel(tables, name=values["name"], content_hash=content_hash)
+
+
+@compiled
+def _fold(x, size, angles, bottom, right, backwards):
+    """Rotate the samples on both sides of each border within `x`, in place: along rows, then along columns, or backwards."""
+    height, width = x.shape
+    sign = np.float32(-1 if backwards else 1)
+    for axis in range(2):
+        if (axis == 0) != backwards:
+            for row in range(height):
+                for border in range(size, width, size):
+                    cos, sin = angles[2 if right and border + size >= width else 0]
+                    for n in range(size // 2):
+                        after, before = x[row, border + n], x[row, border - 1 - n]
+                        x[row, border + n] = cos[n] * after + sign * sin[n] * before
+                        x[row, border - 1 - n] = cos[n] * before - sign * sin[n] * after
+        else:
+            for border in range(size, height, size):
+                cos, sin = angles[1 if bottom and border + size >= height else 0]
+                for n in range(size // 2):
+                    for column in range(width):
+                        after, before = x[border + n, column], x[border - 1 - n, column]
+                        x[border + n, column] = cos[n] * after + sign * sin[n] * before
+                        x[border - 1 - n, column] = cos[n] * before - sign * sin[n] * after
+
+
+@compiled
+def _forward(x, inner, last_rows, last_columns, bottom, right, y):
+    size = len(inner)
+    height, width = x.shape[0] // size, x.shape[1] // size
+    inner_t, last_t = inner.T.copy(), last_columns.T.copy()
+    half, block = np.empty((size, size), np.float32), np.empty((size, size), np.float32)
+    for i in range(height):
+        rows = last_rows if bottom and i == height - 1 else inner
+        for j in range(width):
+            columns = last_t if right and j == width - 1 else inner_t
+            for u in range(size):
+                for n in range(size):
+                    half[u, n] = 0
+                for m in range(size):
+                    weight = rows[u, m]
+                    for n in range(size):
+                        half[u, n] += weight * x[i * size + m, j * size + n]
+            for u in range(size):
+                for v in range(size):
+                    block[u, v] = 0
+                for n in range(size):
+                    weight = half[u, n]
+                    for v in range(size):
+                        block[u, v] += weight * columns[n, v]
+                for v in range(size):
+                    y[u * size + v, i, j] = block[u, v]
+
+
+@compiled
+def _inverse(y, used, inner, last_rows, last_columns, bottom, right, x):
+    """Samples before unfolding; `used` marks the vertical frequencies that are not all zero."""
+    size = len(inner)
+    height, width = y.shape[1], y.shape[2]
+    block, line = np.empty((size, size), np.float32), np.empty(size, np.float32)
+    for i in range(height):
+        rows = last_rows if bottom and i == height - 1 else inner
+        for j in range(width):
+            columns = last_columns if right and j == width - 1 else inner
+            for m in range(size):
+                for n in range(size):
+                    block[m, n] = 0
+            for u in range(size):
+                if not used[u]:
+                    continue
+                for n in range(size):
+                    line[n] = 0
+                for v in range(size):
+                    weight = y[u * size + v, i, j]
+                    if weight != 0:
+                        for n in range(size):
+                            line[n] += weight * columns[v, n]
+                for m in range(size):
+                    weight = rows[u, m]
+                    for n in range(size):
+                        block[m, n] += weight * line[n]
+            for m in range(size):
+                for n in range(size):
+                    x[i * size + m, j * size + n] = block[m, n]

@@ -1,0 +1,281 @@
+"""The predictive codec: lossless coding of integers, and coding with a bound on the error of every sample.
+
+Samples lie on a grid: the integers of the product itself, or multiples of twice the bound in dB. Each is predicted from twelve
+neighbors above and to the left, by weights that follow the errors (a normalized LMS filter in integer arithmetic). The
+difference is coded like the magnitudes of the lapped codec, in a context that follows from the errors of its neighbors. There is
+no transform, so the error of a sample is that of rounding to the grid, whatever the decoder.
+
+Quality Q stands for a bound of 10^((64 − Q)/20) dB; quality 0 for whole numbers.
+
+References
+----------
+Widrow & Hoff 1960 (LMS); Wu & Memon 1997 (contexts of errors).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sarlab.codec import entropy
+from sarlab.codec.compiled import kernel
+from sarlab.codec.goals import Goal
+from sarlab.codec.levels import WIDTH
+from sarlab.codec.storage import read_arrays
+from sarlab.codec.tile_model import Borders, QuantizedTile, TileModel, model_kinds
+from sarlab.errors import BitstreamError, CodecError, ModelError
+
+KIND = "predictive"
+#: Quality of whole numbers.
+LOSSLESS = 0.0
+#: Smallest and largest bound in dB.
+LEAST_BOUND, LARGEST_BOUND = 0.001, 100.0
+#: Part of the bound in dB that is left to the rounding of floats.
+MARGIN = 2e-5
+#: Contexts by the errors of the neighbors: four for each doubling.
+ENERGIES = 64
+SIZE = ENERGIES * entropy.SLOTS
+#: Largest magnitude of a sample on its grid.
+LARGEST = 1 << 28
+#: Decisions that the start of a probability is worth.
+CONFIDENCE = 20
+#: Neighbors (rows above, columns to the right) that predict a sample, and the weights before anything is known, in 1/2¹⁶.
+_NEIGHBORS = np.array(
+    [(0, -1), (1, 0), (1, -1), (1, 1), (0, -2), (2, 0), (2, 1), (1, 2), (0, -3), (1, -2), (2, -1), (3, 0)], np.int64
+)
+_FIRST_WEIGHTS = np.array([39322, 39322, -13107, 0, 0, 0, 0, 0, 0, 0, 0, 0], np.int64)
+#: Step of the filter: an error changes the weights by 1/2^`_STEP` of what would cancel it. Largest weight.
+_STEP, _WEIGHT_LIMIT = 5, 1 << 18
+
+
+def exact_quality(goal: Goal) -> Goal:
+    """The quality that stands for a largest error in dB, or for no loss."""
+    if goal.kind == "lossless":
+        return Goal("quality", LOSSLESS)
+    if not LEAST_BOUND <= goal.value <= LARGEST_BOUND:
+        raise CodecError(f"a largest error of {goal.value:g} dB is outside [{LEAST_BOUND:g}, {LARGEST_BOUND:g}] dB")
+    return Goal("quality", math.ceil(256 * (64 - 20 * math.log10(goal.value))) / 256)
+
+
+class PredictiveModel(TileModel):
+    """The predictive codec.
+
+    Parameters
+    ----------
+    probabilities : ndarray of int64, shape (contexts,)
+        Start of each probability that a decision is 1, in 1/65536.
+    name : str
+    content_hash : bytes
+    """
+
+    channels, stride, analysis_reach, synthesis_reach = 1, 1, 0, 0
+    lowest, highest = 0.0, 64 - 20 * math.log10(LEAST_BOUND) + 0.01
+
+    def __init__(self, probabilities: np.ndarray, *, name: str, content_hash: bytes):
+        self.probabilities, self.name, self.hash = probabilities, name, content_hash
+
+    def _start(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.repeat(self.probabilities[:, None], 2, 1), np.full(SIZE, CONFIDENCE, np.uint8)
+
+    @staticmethod
+    def step(quality: float) -> float:
+        """Distance of the grid in normalized units."""
+        return 1.0 if quality == LOSSLESS else 2 * (10 ** ((64 - quality) / 20) - MARGIN) / WIDTH
+
+    def analyze(self, x: np.ndarray, borders: Borders) -> np.ndarray:
+        return x[:, None]
+
+    def fit_side(self, sample: Sequence[tuple[np.ndarray, np.ndarray]], quality: float) -> bytes:
+        return b""
+
+    def parse_side(self, side: bytes, bands: int) -> None:
+        if side:
+            raise BitstreamError("the side information is damaged: there is none in files of this kind")
+
+    def quantize(self, y: np.ndarray, active: np.ndarray, quality: float, side: None) -> QuantizedTile:
+        # In double precision: half a step more would break the bound.
+        on_grid = np.rint(y.astype(np.float64) / self.step(quality))
+        if np.abs(on_grid).max(initial=0) >= LARGEST:
+            raise CodecError("the samples are too far apart for so small an error")
+        latent = (on_grid * (active[:, None] & 1)).astype(np.int32)
+        streams = [_coded(plane[0], flags, self._start()) for plane, flags in zip(latent, active, strict=True)]
+        return QuantizedTile(latent, 8.0 * sum(map(len, streams)), streams)
+
+    def encode(self, quantized: QuantizedTile, active: np.ndarray, quality: float, side: None) -> bytes:
+        *first, last = quantized.code
+        return b"".join([*(entropy.varint(len(stream)) + stream for stream in first), last])
+
+    def decode(self, data: bytes, active: np.ndarray, quality: float, side: None) -> np.ndarray:
+        latent = np.zeros((len(active), 1, *active.shape[1:]), np.int32)
+        for band, flags in enumerate(active):
+            stream = data
+            if band < len(active) - 1:
+                stream, data = entropy.cut(data)
+            plane = np.zeros(flags.shape, np.int64)
+            if not _get_plane(*entropy.open_decoder(stream), flags, *_filter(flags.shape[1]), *self._start(), plane):
+                raise BitstreamError("the entropy-coded data is damaged")
+            latent[band, 0] = plane * (flags & 1)
+        return latent
+
+    def synthesize(self, latent: np.ndarray, quality: float, side: None, borders: Borders) -> np.ndarray:
+        return (latent[:, 0] * self.step(quality)).astype(np.float32)
+
+
+def _coded(plane: np.ndarray, flags: np.ndarray, start: tuple[np.ndarray, np.ndarray]) -> bytes:
+    decisions = np.empty(_room(plane), np.uint32)
+    n = _put_plane(plane.astype(np.int64), flags, *_filter(plane.shape[1]), *start, decisions, np.empty(0, np.int32))
+    return entropy.pack(decisions[:n])
+
+
+def _filter(width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Errors of two rows, weights and features at the beginning of a plane."""
+    return np.zeros((2, width + 4), np.int64), _FIRST_WEIGHTS.copy(), np.zeros(len(_NEIGHBORS), np.int64)
+
+
+def _room(plane: np.ndarray) -> int:
+    """Most decisions of a plane: differences have few digits more than the range of its samples."""
+    span = int(plane.max(initial=0)) - int(plane.min(initial=0))
+    return plane.size * (2 * (64 * span + 64).bit_length() + 8)
+
+
+def fit_start(scenes: Sequence[np.ndarray], steps: Sequence[float]) -> np.ndarray:
+    """Learn the start of the probabilities on normalized scenes, (bands, H, W), at grids of several steps."""
+    tally = np.zeros((SIZE, 2))
+    even = np.full((SIZE, 2), entropy.EVEN, np.int64)
+    for scene in scenes:
+        for band in scene:
+            for step in steps:
+                plane = np.rint(band / step).astype(np.int64)
+                decisions = np.empty(_room(plane), np.uint32)
+                contexts = np.empty(len(decisions), np.int32)
+                n = _put_plane(
+                    plane,
+                    np.ones(plane.shape, np.uint8),
+                    *_filter(plane.shape[1]),
+                    even.copy(),
+                    np.zeros(SIZE, np.uint8),
+                    decisions,
+                    contexts,
+                )
+                known = contexts[:n] >= 0
+                tally[:, 0] += np.bincount(contexts[:n][known], minlength=SIZE)
+                tally[:, 1] += np.bincount(contexts[:n][known], decisions[:n][known] >> 16, SIZE)
+    return np.clip(np.rint(65536 * (tally[:, 1] + 0.5) / (tally[:, 0] + 1)), 30, 65506).astype(np.int64)
+
+
+@model_kinds.register(KIND)
+def load_predictive(path: Path) -> PredictiveModel:
+    """Read a model's file."""
+    arrays, values, content_hash = read_arrays(path, KIND, {"probabilities": (SIZE,)})
+    probabilities = arrays["probabilities"].astype(np.int64)
+    if not (probabilities.min() > 0 and probabilities.max() < 65536):
+        raise ModelError(f"{path}: probabilities out of range")
+    return PredictiveModel(probabilities, name=values["name"], content_hash=content_hash)
+
+
+# --- compiled ----------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def _sample(x, i, j, other):
+    """The sample at (i, j), or `other` outside the tile."""
+    if i < 0 or j < 0 or j >= x.shape[1]:
+        return other
+    return x[i, j]
+
+
+@kernel
+def _filled(x, i, j):
+    """Value of a sample that is not coded: it lies between its neighbors, so that nothing grows across gaps."""
+    left, above = _sample(x, i, j - 1, 0), _sample(x, i - 1, j, 0)
+    return above if j == 0 else left if i == 0 else (left + above) >> 1
+
+
+@kernel
+def _predict(x, i, j, weights, features):
+    """Prediction of a sample; fills in what the weights apply to."""
+    if i == 0 and j == 0:
+        for n in range(features.size):
+            features[n] = 0
+        return np.int64(0)
+    nearest = x[i - 1, j] if i > 0 else x[i, j - 1]
+    left, above = _sample(x, i, j - 1, nearest), _sample(x, i - 1, j, nearest)
+    mean = (left + above) >> 1
+    total = np.int64(0)
+    for n in range(len(_NEIGHBORS)):
+        features[n] = _sample(x, i - _NEIGHBORS[n, 0], j + _NEIGHBORS[n, 1], mean) - mean
+        total += weights[n] * features[n]
+    predicted = mean + ((total + 32768) >> 16)
+    low, high = min(left, above), max(left, above)
+    span = 2 * (high - low) + 16  # far outside its neighbors a prediction is of no use
+    return min(max(predicted, low - span), high + span)
+
+
+@kernel
+def _follow(weights, features, error):
+    """Move the weights so that they would have predicted better."""
+    energy = np.int64(1)
+    for n in range(len(features)):
+        energy += features[n] * features[n]
+    for n in range(len(features)):
+        change = ((error * features[n]) << (16 - _STEP)) // energy
+        weights[n] = min(max(weights[n] + change, -_WEIGHT_LIMIT), _WEIGHT_LIMIT)
+
+
+@kernel
+def _energy(errors, i, j):
+    """Context of a sample from the magnitudes of the errors of its neighbors; rows of `errors` alternate."""
+    here, above = i & 1, 1 - (i & 1)
+    energy = 2 * errors[here, j + 1] + 2 * errors[above, j + 2] + errors[above, j + 1] + errors[above, j + 3]
+    energy += errors[here, j]
+    if energy < 16:
+        return energy >> 2
+    octave = 0
+    while energy > 15:
+        energy >>= 1
+        octave += 1
+    return min(4 * octave + ((energy - 8) >> 1), ENERGIES - 1)
+
+
+@kernel
+def _put_plane(x, active, errors, weights, features, probabilities, counts, decisions, contexts):
+    """List the decisions of the active samples of a band: int64 (H, W) below `LARGEST`; returns their number."""
+    n = 0
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            predicted = _predict(x, i, j, weights, features)
+            if not active[i, j] & 1:
+                x[i, j] = _filled(x, i, j)
+                errors[i & 1, j + 2] = errors[i & 1, j + 1]
+                continue
+            error = x[i, j] - predicted
+            n = entropy.put_value(
+                probabilities, counts, _energy(errors, i, j) * entropy.SLOTS, error, decisions, contexts, n
+            )
+            errors[i & 1, j + 2] = 2 * min(abs(error), 1 << 24)
+            _follow(weights, features, error)
+    return n
+
+
+@kernel
+def _get_plane(decoder, data, active, errors, weights, features, probabilities, counts, x):
+    """Invert `_put_plane`; False if the data is damaged."""
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            predicted = _predict(x, i, j, weights, features)
+            if not active[i, j] & 1:
+                x[i, j] = _filled(x, i, j)
+                errors[i & 1, j + 2] = errors[i & 1, j + 1]
+                continue
+            error = entropy.get_value(decoder, data, probabilities, counts, _energy(errors, i, j) * entropy.SLOTS)
+            x[i, j] = predicted + error
+            if abs(x[i, j]) > LARGEST:
+                return False
+            errors[i & 1, j + 2] = 2 * min(abs(error), 1 << 24)
+            _follow(weights, features, error)
+        if decoder[2] > data.size + 8:
+            return False
+    return True

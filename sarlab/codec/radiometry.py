@@ -1,0 +1,210 @@
+"""Exact radiometry in a few bytes: curves that correct the mean intensity of decoded samples, by level.
+
+A codec of least squared error in dB lowers the mean intensity where it removes speckle. An encoder knows what its decoder finds, so
+it can store what is missing: for each band a curve, piecewise linear in the local mean of the decoded samples, that makes the sum of
+intensity under each of its knots that of the original, and then those of dark, dim, light and bright ground. The second step matters
+at low rates, where ground that was dark is not decoded as dark.
+
+    curve = lowest level, highest level (int16, 1/1024 of the normalized range), fineness e (uint8), 8 values (int8, 1/(40·2^e) dB)
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import uniform_filter
+
+from sarlab.codec.levels import WIDTH
+from sarlab.errors import BitstreamError
+from sarlab.scenes.radiometry import local_mean
+
+KNOTS = 8
+#: Limits between dark, dim, light and bright ground, as shares of the samples.
+QUARTERS = (0.25, 0.5, 0.75)
+#: Units of a level per normalized unit, and of a value per dB at fineness 0.
+LEVEL_UNIT, VALUE_UNIT = 1024, 40
+#: Each step halves the unit of values.
+FINEST = 5
+#: Bytes of the curve of one band.
+CURVE_SIZE = 5 + KNOTS
+#: Side of the window whose mean is the level of a place, in samples; that of the mean that tells classes of ground apart.
+LEVEL_WINDOW, GROUND_WINDOW = 25, 25
+_PACKING = struct.Struct(f"<hhB{KNOTS}b")
+#: Sums are kept by steps of this share of a knot's distance, and fitted in at most so many rounds, to so many dB.
+_BINS, _ROUNDS, _SMALL = 64, 200, 1e-4
+#: dB by which the classes of ground may move a knot, and bias of a class that is left to it.
+_MOST_MOVED, _TOLERATED = 1.0, 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class LevelCurve:
+    """dB to add to decoded samples, by the level of their place.
+
+    Parameters
+    ----------
+    low, high : int
+        Levels of the first and the last knot.
+    values : ndarray of int, shape (8,)
+        In dB / (`VALUE_UNIT` · 2^fineness).
+    fineness : int
+    """
+
+    low: int
+    high: int
+    values: np.ndarray
+    fineness: int = 0
+
+    def __call__(self, level: np.ndarray) -> np.ndarray:
+        """dB at normalized levels, float32 of the same shape; constant beyond the ends."""
+        place, share = self._place(level)
+        values = self.values.astype(np.float32) / (VALUE_UNIT << self.fineness)
+        return values[place] * (1 - share) + values[place + 1] * share
+
+    def _place(self, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Knot below each level, and how far on to the next one."""
+        place = (level * LEVEL_UNIT - self.low) * np.float32((KNOTS - 1) / (self.high - self.low))
+        place = np.clip(place, 0, KNOTS - 1).astype(np.float32)
+        below = np.minimum(place.astype(np.int64), KNOTS - 2)
+        return below, place - below
+
+    def pack(self) -> bytes:
+        """The curve in `CURVE_SIZE` bytes."""
+        return _PACKING.pack(self.low, self.high, self.fineness, *(int(v) for v in self.values))
+
+
+def unpack_curves(side: bytes, bands: int) -> tuple[LevelCurve, ...]:
+    """Curves of all bands; none if the file has none.
+
+    Raises
+    ------
+    BitstreamError
+        For any other number of bytes, knots without distance, or an unknown fineness.
+    """
+    if not side:
+        return ()
+    if len(side) != bands * CURVE_SIZE:
+        raise BitstreamError(f"the header is damaged: {len(side)} bytes of curves, not {bands * CURVE_SIZE}")
+    curves = []
+    for band in range(bands):
+        low, high, fineness, *values = _PACKING.unpack_from(side, band * CURVE_SIZE)
+        if low >= high or fineness > FINEST:
+            raise BitstreamError("the header is damaged: levels without distance, or values too fine")
+        curves.append(LevelCurve(low, high, np.array(values), fineness))
+    return tuple(curves)
+
+
+def correction(x_hat: np.ndarray, curves: Sequence[LevelCurve]) -> np.ndarray:
+    """Correction of decoded normalized samples: float32, (bands, H, W)."""
+    levels = _levels(x_hat)
+    return np.stack([curve(level) for curve, level in zip(curves, levels, strict=True)]) / np.float32(WIDTH)
+
+
+def fit_curves(sample: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray, tuple[slice, slice]]]) -> bytes:
+    """Fit the curves of all bands, and pack them.
+
+    Parameters
+    ----------
+    sample : iterable of (x, x_hat, coded, place)
+        Normalized samples and their mask, (bands, H, W); decoded samples with a margin; place of the samples in those.
+    """
+    looked: list[list[list[np.ndarray]]] = []
+    for x, x_hat, coded, place in sample:
+        levels = _levels(x_hat)
+        looked = looked or [[[], [], [], []] for _ in x]
+        for band, parts in enumerate(looked):
+            at = coded[band]
+            ground = local_mean(10 ** (WIDTH / 10 * x[band].astype(np.float64)), at, GROUND_WINDOW)
+            found = WIDTH * x[band], WIDTH * x_hat[band][place], levels[band][place], ground
+            for part, values in zip(parts, found, strict=True):
+                part.append(values[at])
+    curves = []
+    for original, decoded, level, ground in ([np.concatenate(part) for part in parts] for parts in looked):
+        classes = np.searchsorted(np.quantile(ground, QUARTERS), ground) if ground.size else ground.astype(int)
+        curves.append(fit_curve(original, decoded, level, classes))
+    return b"".join(curve.pack() for curve in curves)
+
+
+def _levels(x_hat: np.ndarray) -> np.ndarray:
+    """Local means of decoded samples: float32, same shape."""
+    return uniform_filter(x_hat, (0, LEVEL_WINDOW, LEVEL_WINDOW), mode="nearest")
+
+
+def fit_curve(original: np.ndarray, decoded: np.ndarray, level: np.ndarray, classes: np.ndarray) -> LevelCurve:
+    """Curve that makes the sums of intensity under every knot equal, then those of every class of ground.
+
+    Parameters
+    ----------
+    original, decoded : ndarray, shape (n,)
+        Valid samples in dB.
+    level : ndarray, shape (n,)
+        Normalized level of each sample's place, as decoded.
+    classes : ndarray of int, shape (n,)
+        Class of each sample's place in the original, from 0.
+    """
+    if not level.size:
+        return LevelCurve(0, 1, np.zeros(KNOTS, int))
+    low, high = (int(v) for v in np.clip(np.rint(np.quantile(level, (0.01, 0.99)) * LEVEL_UNIT), -32768, 32766))
+    curve = LevelCurve(low, max(high, low + 1), np.zeros(KNOTS))
+    # Relative to the brightest sample, so that nothing overflows.
+    top = max(float(original.max()), float(decoded.max()))
+    wanted, found, hats = _gathered(_intensity(original, top), _intensity(decoded, top), curve._place(level), classes)
+    values, bound = np.zeros(KNOTS), 127 / VALUE_UNIT
+
+    def lifted() -> np.ndarray:
+        return found * 10 ** (hats @ values / 10)
+
+    for _ in range(_ROUNDS):
+        change = _missing(wanted.sum(0) @ hats, lifted().sum(0) @ hats)
+        values = np.clip(values + change, -bound, bound)
+        if np.abs(change).max() < _SMALL:
+            break
+    # A class of ground lies under several knots: each moves as the classes under it need.
+    # No more than a little, and for what counts: where classes are hardly told apart, much would be moved for nothing.
+    parts = wanted @ hats
+    shares, level_values = parts / np.maximum(parts.sum(0), 1e-300), values
+    for _ in range(_ROUNDS):
+        change = _missing(wanted.sum(1), lifted().sum(1))
+        change -= np.clip(change, -_TOLERATED, _TOLERATED)
+        moved = np.clip(values + change @ shares, level_values - _MOST_MOVED, level_values + _MOST_MOVED)
+        values = np.clip(moved, -bound, bound)
+        if np.abs(change).max() < _SMALL:
+            break
+    # What the bounds of some knots leave is for all to carry: the mean of the scene comes first.
+    for _ in range(_ROUNDS):
+        change = _missing(wanted.sum(), lifted().sum())
+        values = np.clip(values + change, -bound, bound)
+        if abs(change) < _SMALL:
+            break
+    room = bound / max(float(np.abs(values).max()), 1e-6)
+    fineness = int(np.clip(np.floor(np.log2(room)), 0, FINEST))
+    return LevelCurve(curve.low, curve.high, np.rint(values * (VALUE_UNIT << fineness)).astype(int), fineness)
+
+
+def _gathered(
+    original: np.ndarray, decoded: np.ndarray, place: tuple[np.ndarray, np.ndarray], classes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sums of both intensities by class and by small steps of level, (classes, bins), and the knots' weights in each, (bins, knots)."""
+    position = place[0] + place[1].astype(np.float64)
+    bins = np.minimum((position * _BINS).astype(np.int64), _BINS * (KNOTS - 1) - 1)
+    count, width = int(classes.max()) + 1, _BINS * (KNOTS - 1)
+    at = classes.astype(np.int64) * width + bins
+    wanted, found, moment = (
+        np.bincount(at, weight, count * width).reshape(count, width)
+        for weight in (original, decoded, decoded * position)
+    )
+    total = found.sum(0)
+    center = np.where(total > 0, moment.sum(0) / np.where(total > 0, total, 1), np.arange(width) / _BINS)
+    return wanted, found, np.maximum(0, 1 - np.abs(center[:, None] - np.arange(KNOTS)))
+
+
+def _missing(wanted: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """dB by which sums fall short; 0 where either is."""
+    known = (wanted > 0) & (found > 0)
+    return np.asarray(np.where(known, 10 * np.log10(np.where(known, wanted, 1) / np.where(known, found, 1)), 0))
+
+
+def _intensity(db: np.ndarray, top: float) -> np.ndarray:
+    return np.power(10.0, (db.astype(np.float64) - top) / 10)

@@ -1,0 +1,212 @@
+"""Coding of blocks: whatever is quantized comes back, sizes are information, side information states what it should."""
+
+import itertools
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sarlab.codec import entropy
+from sarlab.codec.block_model import (
+    FACTOR_UNIT,
+    LARGEST_FACTOR,
+    BlockModel,
+    Side,
+    Tables,
+    fine_step,
+)
+from sarlab.codec.fit_tables import initial_tables
+from sarlab.codec.lapped import BLOCK, LappedModel
+from sarlab.codec.spectrum import CLASSES, UNIT
+from sarlab.codec.tiles import LAST_COLUMN, LAST_ROW
+from sarlab.codec.trellis import COSTED, OFFSETS, STATES
+from sarlab.errors import BitstreamError
+
+TABLES = initial_tables()
+WHOLE = (True, True, True, True)
+
+
+def model(states=8, height=BLOCK, width=BLOCK, tables=TABLES):
+    made = LappedModel(tables, name="test-1", content_hash=bytes(8), states=states)
+    return made.for_scene(height, width)
+
+
+def colored(bands, h, w, seed, slope=4.0):
+    """Coefficients whose deviation falls with frequency, the second band like the first."""
+    rng = np.random.default_rng(seed)
+    frequency = np.add.outer(np.arange(BLOCK), np.arange(BLOCK)).ravel() / (2 * BLOCK)
+    y = rng.normal(0, 1, (bands, BLOCK**2, h, w)) * np.exp2(-slope * frequency)[:, None, None]
+    y[1:] = 0.6 * y[1:] + 0.5 * y[:1]
+    return y.astype(np.float32)
+
+
+def flags(bands, h, w, seed, share):
+    """Some columns active; the last ones at the far borders."""
+    found = (np.random.default_rng(seed).random((bands, h, w)) < share).astype(np.uint8)
+    found[:, -1] |= LAST_ROW
+    found[:, :, -1] |= LAST_COLUMN
+    return found
+
+
+# --- tiles ------------------------------------------------------------------------------------------------------------
+
+
+@given(
+    bands=st.integers(1, 3), h=st.integers(1, 5), w=st.integers(1, 4), share=st.sampled_from([0, 0.5, 1]),
+    quality=st.floats(0, 96), states=st.sampled_from(STATES[:5]), seed=st.integers(0, 99), last=st.tuples(*[st.integers(1, 32)] * 2),
+)  # fmt: skip
+@settings(max_examples=50, deadline=None)
+def test_tiles_come_back(bands, h, w, share, quality, states, seed, last):
+    coder = model(states, *last)
+    active, y = flags(bands, h, w, seed, share), 0.3 * colored(bands, h, w, seed)
+    y *= (active[:, None] & coder.absent[:, None, None]) == 0
+    side = coder.parse_side(coder.fit_side([(y, active)], quality), bands)
+    tile = coder.quantize(y, active, quality, side)
+    data = coder.encode(tile, active, quality, side)
+    assert (coder.decode(data, active, quality, side) == tile.latent).all()
+    assert (coder.decode(data + bytes(5), active, quality, side) == tile.latent).all()
+    assert not tile.latent.transpose(0, 2, 3, 1)[active & 1 == 0].any()
+    assert tile.bits == 8 * sum(map(len, tile.code))
+    low = coder.decode(data, active, quality, side, low=True)
+    part = coder.order[: coder.low]
+    assert (low[:, part] == tile.latent[:, part]).all()
+    assert not np.delete(low, part, 1).any()
+    # Every coded value is a point of the quantizer of its state, and close to what was asked for.
+    error = np.abs(coder.reconstruct(tile.latent, quality, side) - y).transpose(0, 2, 3, 1)[active & 1 > 0]
+    assert error.max(initial=0) < 4.5 * fine_step(quality) * (1 if states > 1 else 1.1)
+
+
+def test_the_low_part_is_one_mean_per_eight_samples():
+    coder = model()
+    u, v = np.divmod(coder.order[: coder.low], BLOCK)
+    assert sorted(zip(u, v, strict=True)) == list(itertools.product(range(BLOCK // 8), repeat=2))
+    assert sorted(coder.order) == list(range(BLOCK**2))
+
+
+def test_sizes_are_the_information_of_the_decisions():
+    coder, met = model(), []
+    y, active = colored(2, 6, 6, 0), flags(2, 6, 6, 0, 1)
+    side = coder.parse_side(coder.fit_side([(y, active)], 25), 2)
+    tile = coder.quantize(y, active, 25, side)
+    live = np.ones(y.shape[:2], bool)
+    streams = coder.code(tile.latent, live, active, 25, side, met)
+    assert len(streams) == len(met) == 4
+    probabilities, counts = coder.tables.start()
+    for stream, (contexts, bits) in zip(streams, met, strict=True):
+        ideal = 0.0
+        for context, bit in zip(contexts.tolist(), bits.tolist(), strict=True):
+            one = 0.5 if context < 0 else min(max((probabilities[context].sum() >> 1), 24), 65512) / 65536
+            ideal -= math.log2(one if bit else 1 - one)
+            if context >= 0:
+                entropy.put_decision(
+                    probabilities, counts, context, bit, np.zeros(1, np.uint32), np.zeros(0, np.int32), 0
+                )
+        assert ideal / 8 - 1 <= len(stream) <= 1.01 * ideal / 8 + 4
+
+
+def test_a_stream_that_ends_early_is_given_up_early():
+    """Zeros behind the end are no license to decode a whole tile of them, if decoding them takes bits."""
+    coder, active = model(), flags(1, 32, 32, 0, 1)
+    side = Side((np.full(BLOCK**2, 90 * UNIT),), (np.zeros(8, np.int64),), 8)
+    start = time.perf_counter()
+    with pytest.raises(BitstreamError):
+        coder.decode(bytes([1, 255, 255]), active, 96, side)
+    assert time.perf_counter() - start < 2
+
+
+# --- reconstruction and tables ----------------------------------------------------------------------------------------
+
+
+def test_points_get_the_offset_of_their_quantizer_and_magnitude():
+    offsets = np.random.default_rng(2).uniform(-0.3, 0.1, (CLASSES, 2, OFFSETS)).astype(np.float32)
+    coder = model(tables=Tables(TABLES.probabilities, TABLES.expected, offsets))
+    points = np.arange(-9, 10)
+    latent = np.zeros((2, BLOCK**2, 1, len(points)), np.int32)
+    latent[:, :, 0] = points
+    deviations = tuple(np.random.default_rng(3 + b).integers(-60 * UNIT, 10 * UNIT, BLOCK**2) for b in range(2))
+    factors = (np.zeros(8, np.int64), np.arange(-4, 4))
+    side = Side(deviations, factors, 8)
+    found = coder.reconstruct(latent, 31.25, side)
+    fine = 2.5 * 10 ** (-31.25 / 20)
+    for band, channel in itertools.product(range(2), range(0, BLOCK**2, 37)):
+        for place, point in enumerate(points.tolist()):
+            own = []
+            for b in range(band + 1):
+                of_class = BlockModel.classes(31.25, side, b)[channel]
+                magnitude = (abs(point) + 1) // 2
+                moved = abs(point) + offsets[of_class, point & 1, min(magnitude, OFFSETS) - 1]
+                own.append(math.copysign(moved, point) * fine if point else 0)
+            expected = own[band] + (own[0] * (coder.zones[channel] - 4) / 16 if band else 0)
+            assert found[band, channel, 0, place] == pytest.approx(expected, rel=1e-5, abs=1e-7)
+
+
+def test_costs_are_the_information_of_numbers():
+    costs = TABLES.costs()
+    rng = np.random.default_rng(4)
+    for of_class, activity, quantizer in zip(*(rng.integers(0, n, 30) for n in costs.shape[:3]), strict=True):
+        context = ((of_class * costs.shape[1] + activity) * 2 + quantizer) * entropy.SLOTS
+        for magnitude in range(COSTED):
+            decisions = np.zeros(40, np.uint32)
+            n = entropy.put_value(*TABLES.start(), context, -magnitude, decisions, np.zeros(0, np.int32), 0)
+            one = (decisions[:n] & 0xFFFF) / 65536
+            bits = -np.log2(np.where(decisions[:n] >> 16, one, 1 - one)).sum()
+            assert costs[of_class, activity, quantizer, magnitude] == pytest.approx(bits, rel=1e-3)
+
+
+# --- side information -------------------------------------------------------------------------------------------------
+
+
+def test_side_information_is_what_was_measured():
+    """A second band that is a multiple of the first, and noise: factors, and deviations of what they leave."""
+    rng, coder = np.random.default_rng(50), model()
+    first = colored(1, 24, 24, 5)[0]
+    noise = 0.1 * rng.normal(0, 1, first.shape)
+    y, active = np.stack([first, -0.75 * first + noise]).astype(np.float32), flags(2, 24, 24, 0, 1)
+    side = coder.parse_side(coder.fit_side([(y, active)], 40), 2)
+    assert side.states == 8
+    assert (side.factors[0] == 0).all()
+    # At this quality the first band is known within little.
+    assert np.abs(side.factors[1] * FACTOR_UNIT + 0.75).max() <= FACTOR_UNIT
+    octaves = [deviations / UNIT / 4 for deviations in side.deviations]
+    assert np.abs(octaves[0] - np.log2(first.std((1, 2)))).max() < 0.45
+    assert np.abs(octaves[1] - math.log2(0.1)).max() < 0.45
+    assert len(coder.fit_side([(y, active)], 40)) < 140
+
+
+def test_nothing_to_measure_is_no_error():
+    coder = model()
+    y, active = colored(2, 2, 2, 0), flags(2, 2, 2, 0, 0)
+    side = coder.parse_side(coder.fit_side([(y, active)], 30), 2)
+    assert all((deviations < -80 * UNIT).all() for deviations in side.deviations)
+    assert not side.factors[1].any()
+
+
+@given(st.binary(max_size=80), st.integers(1, 3))
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_are_side_information_or_refused(data, bands):
+    try:
+        side = model().parse_side(data, bands)
+    except BitstreamError:
+        return
+    assert side.states in STATES
+    assert all(np.abs(deviations).max() <= 96 * UNIT for deviations in side.deviations)
+    assert all(np.abs(factors).max() <= LARGEST_FACTOR for factors in side.factors)
+
+
+# --- efficiency -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("states", "gain"), [(1, 0.0), (8, 1.09), (64, 1.27)])
+def test_white_noise_takes_what_theory_says(states, gain):
+    """Shannon's bound, log2(πe/6)/2 bit for a scalar quantizer less the gain of the trellis, and a little for adaptation."""
+    y = np.random.default_rng(6).normal(0, 1, (1, BLOCK**2, 8, 8)).astype(np.float32)
+    coder, active = model(states), flags(1, 8, 8, 0, 1)
+    side = coder.parse_side(coder.fit_side([(y, active)], 26), 1)
+    tile = coder.quantize(y, active, 26, side)
+    error = np.square(coder.reconstruct(tile.latent, 26, side) - y).mean(dtype=float)
+    over = tile.bits / y.size + 0.5 * math.log2(error)
+    ideal = 0.5 * math.log2(math.pi * math.e / 6) - gain / 6.02
+    assert ideal - 0.005 < over < ideal + 0.045

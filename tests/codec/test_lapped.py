@@ -1,0 +1,88 @@
+"""The lapped transform: against windowed cosines in closed form, orthonormal, without seams."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sarlab.codec.lapped import LappedTransform
+
+sys.path.insert(0, str(Path(__file__).parent))
+from second_decoder import cosines
+
+WHOLE = (True, True, True, True)
+SIZES = (4, 8, 32)
+
+
+def in_blocks(y, size):
+    """Rows and columns of frequencies within rows and columns of blocks."""
+    _, h, w = y.shape
+    return y.reshape(size, size, h, w).transpose(2, 0, 3, 1).reshape(size * h, size * w)
+
+
+def noise(height, width, seed=0):
+    return np.random.default_rng(seed).normal(0, 1, (height, width)).astype(np.float32)
+
+
+def padded(x, size):
+    return np.pad(x, [(0, -n % size) for n in x.shape], constant_values=99)
+
+
+def last(size, length):
+    return (length - 1) % size + 1
+
+
+def made(size, height, width):
+    return LappedTransform(size, last(size, height), last(size, width))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("h", "w"), [(1, 1), (1.0, 3.4), (0.1, 2.0), (2.75, 1.25), (3.05, 4.5)])
+def test_coefficients_are_products_with_windowed_cosines(size, h, w):
+    height, width = max(1, int(h * size)), max(1, int(w * size))
+    rows, columns = cosines(size, height).T, cosines(size, width).T
+    assert np.allclose(rows.T @ rows, np.eye(height), atol=1e-12)
+    x, transform = noise(height, width), made(size, height, width)
+    y = transform.forward(padded(x, size), WHOLE)
+    expected = rows @ x.astype(float) @ columns.T
+    assert y.dtype == np.float32
+    assert np.abs(in_blocks(y, size) - expected).max() < 1e-5 * np.abs(expected).max()
+    assert np.square(y, dtype=float).sum() == pytest.approx(np.square(x, dtype=float).sum(), rel=1e-6)
+    assert np.abs(transform.inverse(y, WHOLE)[:height, :width] - x).max() < 1e-5
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_constant_has_one_coefficient_per_block(size):
+    """The folded window is the lowest cosine itself, away from the borders, and a DCT-II alone knows constants anyway."""
+    whole = made(size, 5 * size, 4 * size).forward(np.full((5 * size, 4 * size), -3, np.float32), WHOLE)
+    assert whole[0, 1:-1, 1:-1] == pytest.approx(-3 * size, rel=1e-6)
+    assert np.abs(whole[1:, 1:-1, 1:-1]).max() < 1e-5 * size
+    single = made(size, size, size).forward(np.full((size, size), 2, np.float32), WHOLE)
+    assert single[0] == pytest.approx(2 * size, rel=1e-6)
+    assert np.abs(single[1:]).max() < 1e-5 * size
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("window", [(0, 0, 2, 3), (1, 2, 3, 3), (2, 0, 4, 6), (0, 3, 6, 3), (4, 4, 2, 2)])
+def test_a_window_with_a_margin_of_a_block_is_that_of_the_whole(size, window):
+    blocks, length = 6, 5 * size + 3
+    x, transform = padded(noise(length, length), size), made(size, length, length)
+    y = transform.forward(x, WHOLE)
+    top, left, rows, columns = window
+    outer = [max(top - 1, 0), max(left - 1, 0), min(top + rows + 1, blocks), min(left + columns + 1, blocks)]
+    around = (outer[0] == 0, outer[1] == 0, outer[2] == blocks, outer[3] == blocks)
+    part = transform.forward(x[size * outer[0] : size * outer[2], size * outer[1] : size * outer[3]], around)
+    part = part[:, top - outer[0] :, left - outer[1] :][:, :rows, :columns]
+    assert (part == y[:, top : top + rows, left : left + columns]).all()
+    back = transform.inverse(y[:, outer[0] : outer[2], outer[1] : outer[3]].copy(), around)
+    place = np.s_[size * top : size * (top + rows), size * left : size * (left + columns)]
+    inner = np.s_[size * (top - outer[0]) :, size * (left - outer[1]) :]
+    assert (back[inner][: size * rows, : size * columns] == transform.inverse(y, WHOLE)[place]).all()
+
+
+def test_frequencies_that_are_all_zero_may_be_skipped():
+    y = made(8, 16, 16).forward(noise(16, 16), WHOLE)
+    y[16:] = 0
+    rows = cosines(8, 16).T
+    assert np.abs(made(8, 16, 16).inverse(y, WHOLE) - rows.T @ in_blocks(y, 8) @ rows).max() < 1e-5

@@ -1,0 +1,136 @@
+"""Lossless files and files with a bound on every error."""
+
+import contextlib
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from sarlab.codec.api import compress, decompress, describe
+from sarlab.codec.goals import Goal
+from sarlab.codec.model_store import load_model, model_path
+from sarlab.codec.predictive import LARGEST_BOUND, LEAST_BOUND, LOSSLESS, PredictiveModel, exact_quality
+from sarlab.errors import BitstreamError, CodecError
+from sarlab.scenes.radiometry import to_db
+from sarlab.scenes.scene import Scene
+
+MODEL = load_model(model_path("predictive"))
+
+
+def plane_of(kind, shape, seed):
+    """Integers that are hard to predict, or too easy."""
+    rng, (h, w) = np.random.default_rng(seed), shape
+    return {
+        "constant": lambda: np.full(shape, 7),
+        "noise": lambda: rng.integers(0, 2, shape) * 60000,
+        "ramp": lambda: np.add.outer(3 * np.arange(h), np.arange(w)),
+        "spikes": lambda: (rng.random(shape) < 0.05) * 10**6 + rng.poisson(5, shape),
+        "extremes": lambda: rng.choice([-(1 << 27), 1 << 27], shape),
+        "checkers": lambda: np.add.outer(np.arange(h), np.arange(w)) % 2 * 65535,
+    }[kind]()
+
+
+KINDS = ["constant", "noise", "ramp", "spikes", "extremes", "checkers"]
+
+
+@given(
+    kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=2), height=st.integers(1, 40), width=st.integers(1, 40),
+    share=st.sampled_from([0, 0.5, 1]), seed=st.integers(0, 99),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_any_integers_come_back(kinds, height, width, share, seed):
+    y = np.stack([plane_of(kind, (height, width), seed) for kind in kinds])[:, None].astype(np.float32)
+    active = (np.random.default_rng(seed).random((len(kinds), height, width)) < share).astype(np.uint8)
+    tile = MODEL.quantize(y, active, LOSSLESS, None)
+    assert (tile.latent == y * active[:, None]).all()
+    data = MODEL.encode(tile, active, LOSSLESS, None)
+    assert (MODEL.decode(data, active, LOSSLESS, None) == tile.latent).all()
+    assert MODEL.synthesize(tile.latent, LOSSLESS, None, (True,) * 4).shape == (len(kinds), height, width)
+
+
+def test_noise_costs_its_entropy():
+    y = np.rint(np.random.default_rng(0).normal(0, 20, (1, 1, 200, 200))).astype(np.float32)
+    active = np.ones((1, 200, 200), np.uint8)
+    ideal = y.size * (0.5 * math.log2(2 * math.pi * math.e * 400))
+    assert MODEL.quantize(y, active, LOSSLESS, None).bits < 1.03 * ideal
+
+
+@given(st.binary(max_size=200), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_any_bytes_are_a_tile_or_refused_at_once(data, some):
+    active, start = np.full((2, 60, 60), some, np.uint8), time.perf_counter()
+    with contextlib.suppress(BitstreamError):
+        assert np.abs(MODEL.decode(data, active, LOSSLESS, None)).max() <= 1 << 28
+    assert time.perf_counter() - start < 5
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dtype", "top"), [("uint8", 255), ("uint16", 65535), ("int16", 32767)])
+def test_whole_numbers_come_back_exactly(dtype, top):
+    rng = np.random.default_rng(1)
+    data = np.minimum(np.rint(top / 20 * rng.gamma(4.4, 1 / 4.4, (2, 150, 170))), top).astype(np.float32)
+    data[0, 20:60, 30:90] = 0
+    data[1, :, 160:] = np.nan
+    data[:, 64:128, :64] = np.nan
+    scene = Scene(data, "amplitude", ("VV", "VH"), dtype=dtype, nodata=1.0)
+    coded = compress(scene, lossless=True, tile=64)
+    assert np.array_equal(decompress(coded).data, scene.data, equal_nan=True)
+    assert decompress(coded).dtype == dtype
+    part = decompress(coded, window=(50, 40, 60, 100))
+    assert np.array_equal(part.data, scene.data[:, 50:110, 40:140], equal_nan=True)
+
+
+@pytest.mark.parametrize("bound", [0.02, 0.5, 3.0])
+@pytest.mark.parametrize("quantity", ["db", "amplitude", "intensity"])
+def test_no_error_exceeds_its_bound(speckled, quantity, bound):
+    factor = {"db": 0, "amplitude": 20, "intensity": 10}[quantity]
+    scene = Scene(10 ** (speckled.data / factor) if factor else speckled.data, quantity, ("VV", "VH"))
+    coded = compress(scene, max_error_db=bound, tile=64)
+    errors = np.abs(to_db(decompress(coded)).data.astype(float) - to_db(scene).data)[scene.valid]
+    assert 0.9 * bound < errors.max() <= bound
+    assert (np.isnan(decompress(coded).data) == np.isnan(scene.data)).all()
+    assert describe(coded)["model"] == "predictive-1"
+
+
+@given(
+    hnp.arrays(np.float32, (1, 9, 11), elements=st.floats(-200, 200, width=32)), st.floats(0.001, 20), st.integers(0, 9)
+)
+@settings(max_examples=80, deadline=None)
+def test_bounds_hold_for_any_samples(data, bound, seed):
+    data = np.where(np.random.default_rng(seed).random(data.shape) < 0.1, np.nan, data)
+    scene = Scene(data.astype(np.float32), "db", ("x",))
+    decoded = decompress(compress(scene, max_error_db=bound)).data
+    assert np.nanmax(np.abs(decoded.astype(float) - scene.data), initial=0) <= bound * (1 + 1e-9)
+
+
+def test_speckle_within_a_bound_costs_what_a_uniform_quantizer_does():
+    """White speckle cannot be predicted: the entropy of its multiples of twice the bound."""
+    rng = np.random.default_rng(2)
+    data = (10 * np.log10(rng.gamma(4.4, 1 / 4.4, (1, 300, 300)))).astype(np.float32)
+    coded = compress(Scene(data, "db", ("x",)), max_error_db=0.5)
+    share = np.unique(np.rint(data), return_counts=True)[1] / data.size
+    ideal = -(share * np.log2(share)).sum()
+    assert 8 * len(coded) / data.size < 1.05 * ideal + 0.02
+
+
+@pytest.mark.parametrize(
+    "goal", [{"max_error_db": 0}, {"max_error_db": 1e-4}, {"max_error_db": 1e3}, {"max_error_db": 1.0, "lossless": True},
+             {"max_error_db": 1.0, "codec": "lapped"}, {"lossless": True, "radiometric": True}, {"lossless": True}],
+)  # fmt: skip
+def test_impossible_goals_are_refused(speckled, goal):
+    with pytest.raises(CodecError):
+        compress(speckled, **goal)
+
+
+def test_a_bound_becomes_a_quality_that_keeps_it():
+    for bound in np.geomspace(LEAST_BOUND, LARGEST_BOUND, 50):
+        quality = exact_quality(Goal("max_error_db", bound)).value
+        assert quality * 256 == round(quality * 256)
+        assert bound * 0.999 < PredictiveModel.step(quality) * 15 + 2e-5 <= bound * (1 + 1e-12)
+        assert PredictiveModel.lowest <= quality <= PredictiveModel.highest

@@ -1,0 +1,174 @@
+"""Dependent quantization: the codes are Ungerboeck's, no sequence is cheaper, and the gain is the published one."""
+
+import heapq
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from sarlab.codec.trellis import COSTED, LANES, OFFSETS, SEGMENT, STATES, search, trellis
+
+NO_OFFSETS = np.zeros((1, 2, OFFSETS), np.float32)
+FREE = np.zeros((1, 1, 2, COSTED), np.float32)
+
+
+def quantized(y, states, weight=0.0, costs=FREE, offsets=NO_OFFSETS, flags=None, absent=None, live=None):
+    """Integers and points in fine steps of a band (channels, h, w)."""
+    y = np.asarray(y, np.float32)
+    channels = len(y)
+    flags = np.ones(y.shape[1:], np.uint8) if flags is None else flags
+    absent = np.zeros(channels, np.uint8) if absent is None else absent
+    live = np.ones(channels, bool) if live is None else live
+    k, latent = np.zeros((2, *y.shape), np.int32)
+    search(
+        y, flags, absent, live, np.zeros(channels, np.int64), np.zeros(y.shape, np.uint8), np.arange(channels), costs,
+        offsets, np.float32(weight), trellis(states)[1], k, latent,
+    )  # fmt: skip
+    return k, latent
+
+
+def walk(integers, states):
+    """Points of a sequence of integers, and the quantizer of each, as a decoder finds them."""
+    state, quantizers, after = 0, [], trellis(states)[0].tolist()
+    for k in integers.tolist():
+        quantizers.append(state & 1)
+        state = after[state][k & 1]
+    return 2 * integers - np.array(quantizers) * np.sign(integers), np.array(quantizers)
+
+
+# --- codes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("states", STATES)
+def test_every_state_is_entered_once_by_each_parity(states):
+    after, before = trellis(states)
+    for parity in range(2):
+        assert sorted(after[:, parity]) == list(range(states))
+        assert (before[after[:, parity], parity] == np.arange(states)).all()
+    if states > 1:
+        assert (after[:, 0] != after[:, 1]).all()
+
+
+#: Ungerboeck 1982, table I (amplitude modulation): squared free distance in squared steps of the fine grid.
+FREE_DISTANCES = {4: 9, 8: 10, 16: 11, 32: 13, 64: 14, 128: 16, 256: 16}
+
+
+@pytest.mark.parametrize("states", FREE_DISTANCES)
+def test_codes_have_the_published_distance(states):
+    """Points of one quantizer and parity lie 4 steps apart, which bounds the distance by 16."""
+    after = trellis(states)[0].tolist()
+    # Positive points modulo 4 by (quantizer, parity).
+    coset = {(0, 0): 0, (0, 1): 2, (1, 0): 3, (1, 1): 1}
+    apart = [0, 1, 4, 1]
+    reached, waiting = {}, [(4, after[s][0], after[s][1]) for s in range(states)]
+    least = 16
+    heapq.heapify(waiting)
+    while waiting:
+        distance, one, two = heapq.heappop(waiting)
+        if distance >= least or reached.get((one, two), 99) <= distance:
+            continue
+        reached[one, two] = distance
+        for p, q in itertools.product(range(2), repeat=2):
+            further = distance + apart[(coset[one & 1, p] - coset[two & 1, q]) % 4]
+            ends = after[one][p], after[two][q]
+            if ends[0] == ends[1]:
+                least = min(least, further)
+            else:
+                heapq.heappush(waiting, (further, *ends))
+    assert least == FREE_DISTANCES[states]
+
+
+# --- search -----------------------------------------------------------------------------------------------------------
+
+
+@given(
+    hnp.arrays(np.float32, st.integers(1, 4), elements=st.floats(-5, 5, width=32)),
+    st.sampled_from([1, 4, 8]), st.sampled_from([0.0, 0.26]), st.integers(0, 100),
+)  # fmt: skip
+@settings(max_examples=150, deadline=None)
+def test_no_sequence_is_cheaper(y, states, weight, seed):
+    """Against all sequences of integers near the values, with costs that grow with the magnitude."""
+    rng = np.random.default_rng(seed)
+    costs = rng.uniform(0, 2, (1, 1, 2, COSTED)).cumsum(-1).astype(np.float32)
+    offsets = rng.uniform(-0.2, 0.1, NO_OFFSETS.shape).astype(np.float32)
+
+    def cost(integers):
+        points, quantizers = walk(integers, states)
+        moved = offsets[0, quantizers, np.clip(np.abs(integers), 1, OFFSETS) - 1] * np.sign(points)
+        return float((np.square(y - points - moved) + weight * costs[0, 0, quantizers, np.abs(integers)]).sum())
+
+    k, latent = (part.ravel() for part in quantized(y[:, None, None], states, weight, costs, offsets))
+    assert (walk(k, states)[0] == latent).all()
+    near = [sorted({int(m if v >= 0 else -m) for m in range(2 if abs(v) < 0.75 else 5)}, key=abs) for v in y]
+    # The search looks at two magnitudes of each parity and zero; more than one step too small is never worth its bits here.
+    assert cost(k) == pytest.approx(min(cost(np.array(s)) for s in itertools.product(*near)), abs=1e-3)
+
+
+@pytest.mark.parametrize("states", [4, 64])
+def test_paths_are_segments_of_rows_through_all_channels(states):
+    """Blocks without the channel and channels that are not coded leave the state as it is."""
+    rng = np.random.default_rng(1)
+    y = rng.normal(0, 4, (3, LANES + 3, 2 * SEGMENT + 1)).astype(np.float32)
+    flags = rng.choice([0, 1, 3, 5], y.shape[1:]).astype(np.uint8)
+    absent, live = np.array([0, 2, 4], np.uint8), np.array([True, True, False])
+    k, latent = quantized(y, states, flags=flags, absent=absent, live=live)
+    coded = (flags & 1 > 0) & (flags & absent[:, None, None] == 0) & live[:, None, None]
+    assert not k[~coded].any()
+    for row, left in itertools.product(range(y.shape[1]), range(0, y.shape[2], SEGMENT)):
+        path = np.s_[:, row, left : left + SEGMENT]
+        at = coded[path]
+        assert (latent[path][at] == walk(k[path][at], states)[0]).all()
+        alone = quantized(y[path][at][:, None, None], states)[1].ravel()
+        # Another path of the same cost: equal ones are told apart by rounding.
+        ours, theirs = (np.square(y[path][at] - part).sum() for part in (latent[path][at], alone))
+        assert ours == pytest.approx(theirs, abs=1e-3)
+
+
+@given(hnp.arrays(np.float32, st.integers(1, 70), elements=st.floats(-1e7, 1e7, width=32)))
+@settings(deadline=None)
+def test_any_value_has_a_point(y):
+    points = quantized(y[:, None, None], 8, 0.26)[1].ravel()
+    assert (np.abs(y - points) <= 4 + 1e-6 * np.abs(y)).all()
+
+
+#: Marcellin and Fischer 1990, table of uniform sources: dB that a trellis gains on a uniform quantizer of twice the fine step.
+GAINS = {4: 0.99, 8: 1.09, 16: 1.16, 32: 1.22, 64: 1.27, 256: 1.33}
+
+
+@pytest.mark.parametrize("states", GAINS)
+def test_the_gain_at_high_rates_is_the_published_one(states):
+    y = np.random.default_rng(1).uniform(50, 300, (5000, 16, SEGMENT)).astype(np.float32)
+    error = np.mean(np.square(y - quantized(y, states)[1]))
+    # The uniform quantizer's error is (2²)/12.
+    assert -10 * np.log10(3 * error) == pytest.approx(GAINS[states], abs=0.03)
+
+
+@pytest.mark.parametrize(("states", "gain"), [(8, 0.9), (64, 1.1)])
+def test_the_gain_on_gaussian_noise_at_equal_entropy(states, gain):
+    """Against scalar quantization with the same optimization: near 4 bits per value, where both trade error for bits."""
+    x = np.random.default_rng(3).normal(0, 1, (1500, 16, SEGMENT))
+
+    def point(states, step):
+        k, latent = quantized(x / (step / 2), states, 0.26, ideal_costs(step / 2))
+        quantizers = np.stack([walk(row.ravel(), states)[1].reshape(row.shape) for row in k.swapaxes(0, 1)], 1)
+        rate = sum(entropy(k[quantizers == q]) * (quantizers == q).mean() for q in range(2))
+        return 6.0206 * rate + 10 * np.log10(np.mean(np.square(x - latent * step / 2)))
+
+    assert point(1, 0.2) - point(states, 0.2) > gain
+
+
+def entropy(k):
+    """Bits per value."""
+    share = np.unique(k, return_counts=True)[1] / max(k.size, 1)
+    return -(share * np.log2(share)).sum()
+
+
+def ideal_costs(fine):
+    from scipy.stats import norm
+
+    k = np.arange(COSTED)
+    bits = [-np.log2(2 * fine * np.maximum(norm.pdf((2 * k - q) * fine), 1e-30)) for q in range(2)]
+    return np.array(bits, np.float32)[None, None]
