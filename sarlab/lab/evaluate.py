@@ -218,7 +218,7 @@ def measure(
     about |= {} if capabilities.trained else {"seen_in_training": "false"}
     columns = task.metrics
     if columns is None and item.clean_db is None:
-        columns = [metric.name for metric in described() if not metric.needs_clean]
+        columns = [metric.name for metric in described() if not (metric.needs_clean or metric.optional)]
     search = Search(codec, item.scene, None if np.isnan(item.clip[0]) else {item.name: item.clip})
     for key, goal in task.goals.items():
         row, reason = {**about, "target": goal.kind, "target_value": goal.value}, item.reason

@@ -4,7 +4,7 @@
 in the docstrings of the modules.
 """
 
-from sarlab.metrics import accuracy, edges, entropy, fidelity, looks, point_targets, speckle, spectra
+from sarlab.metrics import accuracy, applications, edges, entropy, fidelity, looks, point_targets, speckle, spectra
 from sarlab.metrics.columns import (
     Comparison,
     Metric,
@@ -20,6 +20,7 @@ from sarlab.metrics.columns import (
 )
 
 __all__ = [
-    "Comparison", "Metric", "Reference", "Scores", "Undefined", "UndefinedMetric", "Window", "accuracy", "define",
-    "described", "edges", "entropy", "fidelity", "looks", "metrics", "point_targets", "score", "speckle", "spectra",
+    "Comparison", "Metric", "Reference", "Scores", "Undefined", "UndefinedMetric", "Window", "accuracy", "applications",
+    "define", "described", "edges", "entropy", "fidelity", "looks", "metrics", "point_targets", "score", "speckle",
+    "spectra",
 ]  # fmt: skip

@@ -32,7 +32,7 @@ DB_PER_NEPER = 10 / np.log(10)
 #: Groups of columns, in the order of a table.
 GROUPS = (
     "fidelity", "aggregation", "class", "frequency", "reflectivity", "looks", "bias", "edges", "ratio", "distribution",
-    "targets",
+    "targets", "applications",
 )  # fmt: skip
 
 
@@ -322,6 +322,8 @@ class Metric:
         One of `GROUPS`, or your own, which comes after them.
     needs_clean : bool
         Undefined without the speckle-free scene.
+    optional : bool
+        Computed only if it is named.
     """
 
     name: str
@@ -334,6 +336,7 @@ class Metric:
     compute: Callable[[Comparison], float]
     group: str = "other"
     needs_clean: bool = False
+    optional: bool = False
     sequence: int = field(default_factory=lambda: next(_sequence), compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -403,7 +406,7 @@ def score(reference_db: Any, test_db: Any, *, columns: Iterable[str] | None = No
     test_db : array_like, shape (height, width)
         The reconstruction, intensity in dB.
     columns : iterable of str, optional
-        Names of metrics; default: all.
+        Names of metrics; default: all that are not optional.
     clip : (low, high)
         Range in dB, the convention of PSNR for this polarization; required for an array.
     looks, clean_db, windows, seed : optional
@@ -416,7 +419,7 @@ def score(reference_db: Any, test_db: Any, *, columns: Iterable[str] | None = No
     """
     if not isinstance(reference_db, Reference) and keywords.get("clip") is None:
         raise MetricError("score needs clip=(low, high) in dB, the convention of PSNR for this polarization")
-    chosen = described() if columns is None else [metrics[name] for name in columns]
+    chosen = [m for m in described() if not m.optional] if columns is None else [metrics[name] for name in columns]
     try:
         case = Comparison(reference_db, test_db, **keywords)
     except UndefinedMetric as undefined:

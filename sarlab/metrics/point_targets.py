@@ -7,13 +7,14 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import gammainccinv
+from scipy.special import fdtri, gammainccinv
 
 from sarlab.metrics.columns import Comparison, Reference, UndefinedMetric, define, once
 from sarlab.metrics.looks import scene_looks
 
 #: Sides in samples of the guard area and of the whole window around a cell; the background is the ring between them.
 GUARD, RING = 9, 21
+RING_CELLS = RING**2 - GUARD**2
 #: Probability that a sample of speckle is detected, and the least contrast in linear intensity (6 dB).
 FALSE_ALARM, LEAST_CONTRAST = 1e-7, 10**0.6
 #: Detections within so many samples of each other are the same target.
@@ -35,31 +36,47 @@ def detection_threshold(looks: float) -> float:
     return max(float(gammainccinv(looks, FALSE_ALARM)) / looks, LEAST_CONTRAST)
 
 
-def detect(intensity: np.ndarray, valid: np.ndarray, threshold: float) -> np.ndarray:
-    """Detect point targets by cell-averaging CFAR: local maxima above `threshold` × the mean of a ring around them.
+def cfar_threshold(looks: float, false_alarm: float) -> float:
+    """Ratio of a cell to the mean of its ring that gamma speckle of `looks` looks exceeds with that probability.
 
-    Returns a mask of the shape of the linear `intensity`, one True per target (the first of equal neighboring maxima).
+    Cell and mean are independent gamma variates, so the ratio has the distribution F(2L, 2NL), N being the cells of the
+    ring. At one look this is the threshold N·(p^(−1/N) − 1) of cell-averaging CFAR.
+    """
+    return float(fdtri(2 * looks, 2 * looks * RING_CELLS, 1 - false_alarm))
+
+
+def exceeds(intensity: np.ndarray, valid: np.ndarray, threshold: float) -> np.ndarray:
+    """Mask of the cells of linear `intensity` above `threshold` × the mean of a ring around them (cell-averaging CFAR).
 
     References
     ----------
-    Finn & Johnson, RCA Review 29, 1968 (cell-averaging CFAR).
+    Finn & Johnson, RCA Review 29, 1968.
     """
-    from scipy.ndimage import label, maximum_filter, uniform_filter
+    from scipy.ndimage import uniform_filter
 
     if min(intensity.shape) < RING:
         raise UndefinedMetric(f"a side is below {RING} samples, the background of the detector")
-    share = None if valid.all() else valid.astype(np.float64)
     filled = np.where(valid, intensity, 0.0)
 
     def ring(values: np.ndarray) -> np.ndarray:
         whole = uniform_filter(values, RING, mode="reflect") * RING**2
         return whole - uniform_filter(values, GUARD, mode="reflect") * GUARD**2
 
-    background = ring(filled)
-    count = float(RING**2 - GUARD**2) if share is None else np.maximum(ring(share), 1.0)
-    candidates = valid & (filled > threshold * np.maximum(background, 0) / count) & (filled > 0)
+    count = float(RING_CELLS) if valid.all() else np.maximum(ring(valid.astype(np.float64)), 1.0)
+    return valid & (filled > threshold * np.maximum(ring(filled), 0) / count) & (filled > 0)
+
+
+def detect(intensity: np.ndarray, valid: np.ndarray, threshold: float) -> np.ndarray:
+    """Detect point targets: local maxima of linear `intensity` among the cells that `exceeds` finds.
+
+    Returns a mask of the shape of `intensity`, one True per target (the first of equal neighboring maxima).
+    """
+    from scipy.ndimage import label, maximum_filter
+
+    candidates = exceeds(intensity, valid, threshold)
     if not candidates.any():
         return candidates
+    filled = np.where(valid, intensity, 0.0)
     peaks = candidates & (filled >= maximum_filter(filled, 5, mode="reflect"))
     labels, number = label(peaks, structure=np.ones((3, 3)))
     _, first = np.unique(labels.ravel(), return_index=True)

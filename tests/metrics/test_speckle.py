@@ -9,8 +9,8 @@ from sarlab.metrics import Comparison, Reference, UndefinedMetric, Window
 from sarlab.metrics.columns import DB_PER_NEPER
 from sarlab.metrics.speckle import (
     Speckle,
+    cooccurrence,
     draw_speckle,
-    homogeneity,
     lee_filter,
     m_index,
     ratio_image,
@@ -18,8 +18,8 @@ from sarlab.metrics.speckle import (
     ratio_variance,
     ratio_whiteness,
     scene_speckle,
-    shuffled_homogeneity,
     structure_percent,
+    texture,
 )
 from sarlab.metrics.spectra import window_autocorrelation
 
@@ -97,22 +97,33 @@ def test_ratio_to_itself_and_to_zero():
         ratio_mean(Comparison(image, np.full_like(image, -np.inf)))
 
 
-def test_homogeneity_is_scikit_images():
-    from skimage.feature import graycomatrix, graycoprops
+def test_cooccurrence_is_that_of_a_plain_loop():
+    rng = np.random.default_rng(1)
+    levels, valid = rng.integers(0, 6, (12, 9)), rng.random((12, 9)) > 0.2
+    counts = np.zeros((6, 6))
+    for row, column in np.argwhere(valid):
+        for other in ((row + 1, column), (row, column + 1)):
+            if other[0] < 12 and other[1] < 9 and valid[other]:
+                counts[levels[row, column], levels[other]] += 1
+    matrix = cooccurrence(levels, valid, 6)
+    np.testing.assert_allclose(matrix, (counts + counts.T) / (counts + counts.T).sum())
+    gray = np.arange(6)
+    assert texture(matrix, "homogeneity") == pytest.approx((matrix / (1 + (gray[:, None] - gray) ** 2)).sum())
+    with pytest.raises(UndefinedMetric, match="neighbors"):
+        cooccurrence(levels, np.zeros((12, 9), bool), 6)
 
-    levels = np.random.default_rng(1).integers(0, 32, (40, 60))
-    levels[10:30, 10:30] = 5
-    counts = graycomatrix(levels.astype(np.uint8), [1], [0, np.pi / 2], levels=32).sum(axis=3, keepdims=True)
-    expected = graycoprops(counts.astype(np.uint32), "homogeneity").item()
-    assert homogeneity(levels, np.ones(levels.shape, bool)) == pytest.approx(expected)
 
-
-def test_shuffled_homogeneity_is_the_mean_over_shuffles():
+def test_structure_is_measured_against_the_mean_over_shuffles():
     rng = np.random.default_rng(2)
-    levels = np.minimum(rng.gamma(4, 2, (64, 64)).astype(int), 31)
-    whole = np.ones(levels.shape, bool)
-    shuffles = [homogeneity(rng.permutation(levels.ravel()).reshape(levels.shape), whole) for _ in range(60)]
-    assert shuffled_homogeneity(levels) == pytest.approx(np.mean(shuffles), abs=4 * np.std(shuffles) / np.sqrt(60))
+    ratio = np.repeat(np.minimum(rng.gamma(4, 1 / 4, (64, 32)), 3.9), 2, axis=1)
+    whole = np.ones(ratio.shape, bool)
+
+    def homogeneity(image):
+        return texture(cooccurrence((image * 8).astype(int), whole, 32), "homogeneity")
+
+    shuffles = [homogeneity(rng.permutation(ratio.ravel()).reshape(ratio.shape)) for _ in range(60)]
+    expected = 100 * (homogeneity(ratio) - np.mean(shuffles)) / homogeneity(ratio)
+    assert structure_percent(ratio) == pytest.approx(expected, abs=400 * np.std(shuffles) / homogeneity(ratio) / 7)
 
 
 def test_m_index_ranks_ideal_before_blurred_before_nothing_done():

@@ -1,0 +1,143 @@
+"""Applications on images whose maps, detections and textures are known; a copy is perfect, a constant image is useless."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from sarlab.metrics import Comparison, Reference, UndefinedMetric, described, score
+from sarlab.metrics.applications import FEATURES, RIDGE, iou, otsu_threshold, scene_water, train_classifier
+from sarlab.metrics.point_targets import RING_CELLS, cfar_threshold, exceeds
+
+CLIP = (-25.0, 5.0)
+COLUMNS = [metric.name for metric in described() if metric.group == "applications"]
+
+
+def db(intensity):
+    return 10 * np.log10(intensity)
+
+
+def disc(column, shape=(256, 256), radius=50):
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    return np.hypot(rows - 128, columns - column) < radius
+
+
+def lake(column, looks=16.0, seed=0):
+    """A lake of 10 dB contrast in dB, with a ship every 40 samples."""
+    image = np.where(disc(column), -20.0, -10.0)
+    image += db(np.random.default_rng(seed).gamma(looks, 1 / looks, image.shape))
+    image[20::40, 20::40] = 3.0
+    return image
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return Reference(lake(128), clip=CLIP, looks=16)
+
+
+def test_the_identity_is_perfect_and_a_constant_image_useless(reference):
+    copy = score(reference, reference.db, columns=COLUMNS)
+    assert not copy.reasons
+    assert copy.pop("water_share") == pytest.approx(disc(128).mean(), rel=0.02)
+    assert copy == {name: pytest.approx(float(name.startswith(("iou", "cfar_kept"))), abs=1e-12) for name in copy}
+    null = score(reference, np.full(reference.db.shape, db(reference.intensity.mean())), columns=COLUMNS)
+    assert null["iou_water"] == null["iou_water_classifier"] == null["cfar_kept"] == null["cfar_invented"] == 0
+    assert null["field_variance_error"] == pytest.approx(1)
+    assert null["texture_contrast_error"] == pytest.approx(1)
+    assert null["field_mean_error_db"] > 1
+
+
+def test_they_are_computed_only_if_named(reference):
+    assert not set(COLUMNS) & set(score(reference, reference.db))
+
+
+def test_iou_of_shifted_discs():
+    """Two circles of radius r at distance d share 2r²·acos(d/2r) − (d/2)·√(4r² − d²)."""
+    radius, shift = 50, 20
+    lens = 2 * radius**2 * np.arccos(shift / 2 / radius) - shift / 2 * np.sqrt(4 * radius**2 - shift**2)
+    expected = lens / (2 * np.pi * radius**2 - lens)
+    assert iou(disc(128), disc(128 + shift)) == pytest.approx(expected, rel=0.01)
+    with pytest.raises(UndefinedMetric):
+        iou(np.zeros(3, bool), np.zeros(3, bool))
+    shifted = score(Reference(lake(128), clip=CLIP, looks=16), lake(148), columns=["iou_water", "iou_water_classifier"])
+    assert list(shifted.values()) == pytest.approx([expected, expected], abs=0.02)
+
+
+def test_otsu_maximizes_the_variance_between_the_classes():
+    values = np.concatenate([np.random.default_rng(1).normal(m, s, n) for m, s, n in ((-20, 1, 4000), (-8, 2, 9000))])
+
+    def between(threshold):
+        dark = values < threshold
+        return dark.mean() * (~dark).mean() * (values[dark].mean() - values[~dark].mean()) ** 2
+
+    candidates = np.linspace(-19, -9, 400)
+    found = otsu_threshold(values)
+    assert between(found) >= 0.999 * max(map(between, candidates))
+    with pytest.raises(UndefinedMetric, match="constant"):
+        otsu_threshold(np.ones(9))
+
+
+def test_the_classifier_minimizes_the_penalized_likelihood():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(400, 2))
+    labels = rng.random(400) < expit(2 * x[:, 0] - x[:, 1] + 0.5)
+    found = train_classifier(x, labels)
+    z = np.column_stack([(x - x.mean(axis=0)) / x.std(axis=0), np.ones(400)])
+
+    def loss(weights):
+        penalty = RIDGE * 400 * (np.square(weights[:2]).sum() + 1e-6 * weights[2] ** 2) / 2
+        return np.logaddexp(0, np.where(labels, -1, 1) * (z @ weights)).sum() + penalty
+
+    np.testing.assert_allclose(found.weights, minimize(loss, np.zeros(3), tol=1e-12).x, atol=1e-4)
+    separable = train_classifier(x, x[:, 0] > 0)
+    assert np.isfinite(separable.weights).all()
+    assert np.mean((separable(x) > 0.5) == (x[:, 0] > 0)) > 0.97
+
+
+@pytest.mark.parametrize("looks", [1.0, 4.4, 16.0])
+def test_the_false_alarm_rate_of_the_detector_is_the_design_rate(looks):
+    speckle = np.random.default_rng(0).gamma(looks, 1 / looks, (1500, 1500))
+    for rate in (1e-2, 1e-3):
+        found = exceeds(speckle, np.ones(speckle.shape, bool), cfar_threshold(looks, rate)).mean()
+        assert found == pytest.approx(rate, rel=5 / np.sqrt(rate * speckle.size))
+    assert cfar_threshold(1.0, 1e-5) == pytest.approx(RING_CELLS * (1e-5 ** (-1 / RING_CELLS) - 1))
+
+
+def test_lost_and_invented_ships_are_counted():
+    sea = db(np.random.default_rng(5).gamma(64, 1 / 64, (200, 200))) - 20
+    sea[20::40, 20::40] = 3.0
+    test = sea.copy()
+    test[20, 20], test[100, 120] = -20, 3
+    scores = score(Reference(sea, clip=CLIP, looks=16), test, columns=["cfar_kept", "cfar_invented"])
+    assert list(scores.values()) == pytest.approx([24 / 25, 1 / 25])
+
+
+def test_fields_of_scaled_and_averaged_speckle():
+    recorded, other = (np.random.default_rng(seed).gamma(4, 1 / 4, (256, 256)) for seed in (3, 4))
+    scaled = score(Reference(db(recorded), clip=CLIP), db(1.25 * recorded), columns=COLUMNS)
+    assert scaled["field_mean_error_db"] == pytest.approx(db(1.25))
+    assert scaled["field_variance_error"] == pytest.approx(0, abs=1e-9)
+    # the mean with an independent draw has half the variance
+    averaged = score(Reference(db(recorded), clip=CLIP), db((recorded + other) / 2), columns=COLUMNS)
+    assert averaged["field_variance_error"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_texture_errors_are_those_of_features_by_hand(reference):
+    """Of a checkerboard and stripes, whose co-occurrence matrices are known."""
+    rows, columns = np.mgrid[:64, :64]
+    board, stripes = (np.where(pattern % 2, -10.0, -20.0) for pattern in (rows + columns, columns))
+    found = score(Reference(board, clip=CLIP), stripes, columns=[f"texture_{name}_error" for name in FEATURES])
+    # every pair of the board differs by a contrast c²; of the stripes, half of them; correlations are −1 and 0
+    assert found["texture_contrast_error"] == pytest.approx(0.5)
+    assert found["texture_correlation_error"] == pytest.approx(1)
+    # p of the board is ½ in two cells, of the stripes ¼ in four
+    assert found["texture_energy_error"] == pytest.approx(1 - np.sqrt(4 / 16) / np.sqrt(2 / 4))
+
+
+def test_nodata_does_not_change_a_perfect_copy_and_scenes_without_two_classes_say_so():
+    recorded = lake(128)
+    recorded[:, 200:] = np.nan
+    assert score(Reference(recorded, clip=CLIP, looks=16), recorded, columns=COLUMNS)["iou_water"] == 1
+    flat = Comparison(np.full((64, 64), -10.0), np.full((64, 64), -10.0), clip=CLIP, looks=4)
+    with pytest.raises(UndefinedMetric, match="constant"):
+        scene_water(flat.reference)
