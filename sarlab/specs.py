@@ -58,6 +58,8 @@ class ModelSpec:
         Channels of the first layer; later layers are multiples of it.
     depth : int
         Unstrided layers (or blocks) added at each scale.
+    stem : {"fold", "pyramid"}
+        First layers: fold blocks of pixels into channels, or halve the size step by step.
     options : tuple of (str, value)
         Further options of a user's own architecture.
     """
@@ -68,6 +70,7 @@ class ModelSpec:
     init: str = "scratch"
     width: int = 32
     depth: int = 1
+    stem: str = "fold"
     options: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
@@ -81,6 +84,8 @@ class ModelSpec:
             raise PlanError(f"depth must not be negative, not {self.depth}")
         if self.init not in ("scratch", "klt"):
             raise PlanError(f"unknown init '{self.init}'; use 'scratch' or 'klt'")
+        if self.stem not in ("fold", "pyramid"):
+            raise PlanError(f"unknown stem '{self.stem}'; use 'fold' or 'pyramid'")
 
     @property
     def dimension_ratio(self) -> float:
@@ -136,12 +141,14 @@ class TrainSpec:
     ----------
     steps, batch_size, patch_size : int
         Optimizer steps; patches a step; side of a square patch in pixels.
+    optimizer : {"muon", "adam"}
+        `sarlab.models.muon.Muon`, or AdamW.
     learning_rate : float
-        Peak of the cosine schedule of Adam.
+        Peak of the cosine schedule.
     warmup_steps : int
         Linear warm-up.
     clip_norm : float
-        Largest gradient norm.
+        Largest gradient norm; 0 switches clipping off.
     ema_decay : float
         Decay of the averaged weights; 0 switches averaging off.
     weight_decay : float
@@ -162,9 +169,10 @@ class TrainSpec:
     steps: int = 300
     batch_size: int = 8
     patch_size: int = 128
-    learning_rate: float = 1e-3
-    warmup_steps: int = 20
-    clip_norm: float = 1.0
+    optimizer: str = "muon"
+    learning_rate: float = 2e-3
+    warmup_steps: int = 50
+    clip_norm: float = 0.0
     ema_decay: float = 0.99
     weight_decay: float = 0.0
     loss: str = "mse"
@@ -190,6 +198,8 @@ class TrainSpec:
                 raise PlanError(f"{name} must not be negative, not {getattr(self, name)}")
         if not 0 <= self.ema_decay < 1:
             raise PlanError(f"ema_decay must lie in [0, 1), not {self.ema_decay}")
+        if self.optimizer not in ("muon", "adam"):
+            raise PlanError(f"unknown optimizer '{self.optimizer}'; use 'muon' or 'adam'")
         if self.precision not in ("float32", "bfloat16"):
             raise PlanError(f"unknown precision '{self.precision}'; use 'float32' or 'bfloat16'")
 

@@ -38,7 +38,7 @@ from sarlab.scenes.catalog import load_split
 from sarlab.specs import QuantizerSpec, RunSpec, content_hash
 
 #: Raise by one when a change of the code changes the results of runs: their hashes, and so their names, change with it.
-EXPERIMENT_VERSION = 1
+EXPERIMENT_VERSION = 2
 #: A progressive run takes this share of the steps of the first.
 FINE_TUNING = 4
 #: What a failed run leaves, and what a running one does.

@@ -22,6 +22,7 @@ from sarlab.models.autoencoders import Autoencoder, construct
 from sarlab.models.data import VALIDATION_PIXELS, VALIDATION_SIDE, Batch
 from sarlab.models.klt import LEAST_PATCHES, MOST_VALUES
 from sarlab.models.losses import losses
+from sarlab.models.muon import OPTIMIZERS
 from sarlab.specs import ModelSpec, TrainSpec
 
 #: Largest batch that `largest_batch` considers, and its linear extrapolations before it counts down.
@@ -95,18 +96,18 @@ def training_bytes(model: ModelSpec, train: TrainSpec) -> int:
 
     Process and training data are not included. For bfloat16 it is an upper bound: activations are counted in float32.
     """
-    return _training_bytes(model, train.batch_size, train.patch_size, train.loss)
+    return _training_bytes(model, train.batch_size, train.patch_size, train.loss, train.optimizer)
 
 
 @lru_cache(maxsize=512)
-def _training_bytes(spec: ModelSpec, batch_size: int, side: int, loss: str) -> int:
+def _training_bytes(spec: ModelSpec, batch_size: int, side: int, loss: str, optimizer_name: str) -> int:
     with torch.device("meta"), LiveBytes() as bytes_:
         network = construct(spec, 0).train()
         for tensor in network.state_dict().values():
             bytes_.add(tensor)
         parameters = [p for p in network.parameters() if p.requires_grad]
         kept = [p.detach().clone() for p in parameters], [t.clone() for t in network.state_dict().values()]
-        optimizer = torch.optim.AdamW(list(network.parameter_groups()), lr=1e-3)
+        optimizer = OPTIMIZERS[optimizer_name](list(network.parameter_groups()), lr=1e-3)
         for _ in range(2):  # the optimizer's own tensors exist from the end of the first step on
             batch = Batch(torch.rand(batch_size, 1, side, side), None, torch.ones(batch_size, 1, 1, 1))
             x_hat = network(batch.x).x_hat

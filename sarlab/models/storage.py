@@ -20,8 +20,6 @@ from sarlab.files import replacing
 
 #: Key of the JSON text in the header.
 ENTRY = "sarlab"
-#: Tensors that Adam keeps per parameter.
-ADAM = ("step", "exp_avg", "exp_avg_sq")
 #: Standard deviation of the output relative to the input below which a network has collapsed to a constant.
 COLLAPSED_BELOW = 0.02
 
@@ -176,9 +174,7 @@ class TrainingState:
         found |= {f"average.{name}": t for name, t in self.average.items()}
         found |= {f"best.{name}": t for name, t in self.best.items()}
         for name, parameter in self.trained.named_parameters():
-            for key in ADAM:
-                if parameter in self.optimizer.state:
-                    found[f"adam.{key}.{name}"] = self.optimizer.state[parameter][key]
+            found |= {f"optimizer.{key}.{name}": t for key, t in self.optimizer.state.get(parameter, {}).items()}
         return found | {f"generator.{name}": g.get_state() for name, g in self.generators.items()}
 
 
@@ -195,12 +191,11 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
             f"{path} belongs to another training (other model, data, seed or settings); remove it or name another file"
         )
     for name, parameter in state.trained.named_parameters():
-        if f"adam.exp_avg.{name}" in tensors:
-            state.optimizer.state[parameter] = {
-                "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
-                "exp_avg": torch.zeros_like(parameter, requires_grad=False),
-                "exp_avg_sq": torch.zeros_like(parameter, requires_grad=False),
-            }
+        for key in ("momentum", "exp_avg", "exp_avg_sq"):
+            if f"optimizer.{key}.{name}" in tensors:
+                state.optimizer.state[parameter][key] = torch.zeros_like(parameter, requires_grad=False)
+        if f"optimizer.step.{name}" in tensors:
+            state.optimizer.state[parameter]["step"] = torch.zeros((), device=parameter.device)
     wanted = state.tensors()
     copy_tensors(tensors, wanted, str(path), TrainingError)
     for name, generator in state.generators.items():

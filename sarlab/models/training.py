@@ -24,6 +24,7 @@ from sarlab.errors import ModelError
 from sarlab.models.autoencoders import Autoencoder, LatentHook
 from sarlab.models.data import Batch, PatchSampler, Raster, TrainingData
 from sarlab.models.losses import losses
+from sarlab.models.muon import OPTIMIZERS
 from sarlab.models.storage import History, TrainingState, Validation, load_checkpoint, save_checkpoint
 from sarlab.specs import TrainSpec, content_hash
 
@@ -318,7 +319,8 @@ class Reconstruction(Objective):
         groups = list(self.model.parameter_groups())
         if isinstance(self.quantizer, nn.Module) and (extra := list(self.quantizer.parameters())):
             groups.append({"params": extra, "rate": 1.0})
-        return torch.optim.AdamW(groups, lr=0.0, betas=BETAS, weight_decay=self.spec.weight_decay, fused=True)
+        settings = {"lr": 0.0, "betas": BETAS, "weight_decay": self.spec.weight_decay, "fused": True}
+        return OPTIMIZERS[self.spec.optimizer](groups, **settings)
 
     def loss(self, batch: Batch, step: int) -> Tensor:
         if self.quantizer is not None and hasattr(self.quantizer, "progress"):

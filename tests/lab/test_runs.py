@@ -62,7 +62,7 @@ def test_runs_of_one_label_are_told_apart_by_the_fields_that_differ():
     short = replace(slow, train=replace(slow.train, steps=10))
     other = replace(spec, seed=1)
     assert runs.distinctions([spec, slow, short, other]) == [
-        "steps=300 learning_rate=0.001",
+        "steps=300 learning_rate=0.002",
         "steps=300 learning_rate=0.0001",
         "steps=10 learning_rate=0.0001",
         "",
