@@ -34,6 +34,8 @@ from sarlab.specs import ModelSpec, RunSpec
 #: On a CPU, bytes that libraries take when the KLT or the first step runs (code, threads, scratch), and per pixel of a
 #: batch (indices of patches, copies of activations in another order). Measured on networks of 0.4 to 3 million weights.
 LIBRARY_BYTES, PIXEL_BYTES = 95e6, {"cpu": 40, "cuda": 12}
+#: Further bytes that the allocator of a CPU holds when attention is trained.
+ATTENTION_BYTES = 150e6
 #: Copies of a training scene: the scene, its band normalized, and the flat copy that patches are cut from.
 COPIES = 3
 #: Seconds that a calibration may take, and the steps of each network that it times after one that warms up.
@@ -57,7 +59,8 @@ def training_mb(spec: RunSpec, device: torch.device) -> float:
     if spec.model.architecture == "klt":
         return 0.0
     pixels = spec.train.batch_size * spec.train.patch_size**2
-    libraries = PIXEL_BYTES[device.type] * pixels + (LIBRARY_BYTES if device.type == "cpu" else 0.0)
+    fixed = LIBRARY_BYTES + ATTENTION_BYTES * (spec.model.architecture == "attention")
+    libraries = PIXEL_BYTES[device.type] * pixels + (fixed if device.type == "cpu" else 0.0)
     return (complexity.training_bytes(spec.model, spec.train) + libraries) / 1e6
 
 

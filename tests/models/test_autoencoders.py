@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sarlab.errors import ModelError
+from sarlab.errors import ModelError, PlanError
 from sarlab.models.autoencoders import Autoencoder, architectures, build_model, construct, load_model, save_model
 from sarlab.models.data import TrainingData
 from sarlab.models.storage import read_tensors, write_tensors
@@ -31,11 +31,11 @@ def data() -> TrainingData:
     return TrainingData.from_arrays([(0.5 + smooth).numpy()])
 
 
-@pytest.mark.parametrize("init", ["scratch", "klt"])
+@pytest.mark.parametrize("stem", ["fold", "pyramid"])
 @pytest.mark.parametrize("architecture", NETWORKS)
 @pytest.mark.parametrize("reduction", [2, 4, 8, 16, 32, 64, 256])
-def test_latent_has_the_size_that_the_spec_says(architecture, init, reduction):
-    model = construct(ModelSpec(architecture, reduction, 3, init, width=4), seed=0)
+def test_latent_has_the_size_that_the_spec_says(architecture, stem, reduction):
+    model = construct(ModelSpec(architecture, reduction, 3, width=4, stem=stem), seed=0)
     x = torch.rand(2, 1, 40, 300, generator=seeded())
     out = model(x)
     assert tuple(out.y.shape) == (2, *model.latent_shape(40, 300))
@@ -48,7 +48,7 @@ def test_latent_has_the_size_that_the_spec_says(architecture, init, reduction):
 @pytest.mark.parametrize("reduction", [4, 16, 32])
 @pytest.mark.parametrize("stem", ["fold", "pyramid"])
 def test_a_klt_start_is_the_klt(architecture, reduction, stem, data):
-    spec = ModelSpec(architecture, reduction, 5, "klt", width=8, options=(("stem", stem),))
+    spec = ModelSpec(architecture, reduction, 5, "klt", width=8, stem=stem)
     model = build_model(spec, seed=1, klt=data.fit_klt).eval()
     klt = build_model(ModelSpec("klt", reduction, 5), seed=0, klt=data.fit_klt)
     x = torch.rand(1, 1, 50, 67, generator=seeded(2))
@@ -99,12 +99,14 @@ def test_one_seed_one_network_and_the_global_generator_is_left_alone(data):
 
 
 def test_depth_adds_layers_at_each_scale():
-    def convolutions(depth: int, architecture: str) -> int:
-        model = construct(ModelSpec(architecture, 16, 4, width=4, depth=depth), seed=0)
+    def convolutions(depth: int, architecture: str, stem: str) -> int:
+        model = construct(ModelSpec(architecture, 16, 4, width=4, depth=depth, stem=stem), seed=0)
         return sum(isinstance(m, nn.Conv2d) for m in model.g_a.modules())
 
-    assert [convolutions(d, "plain") for d in (0, 1, 3)] == [4, 7, 13]
-    assert [convolutions(d, "residual") for d in (1, 2)] == [10, 16]
+    assert [convolutions(d, "plain", "pyramid") for d in (0, 1, 3)] == [4, 7, 13]
+    assert [convolutions(d, "residual", "pyramid") for d in (1, 2)] == [10, 16]
+    assert [convolutions(d, "plain", "fold") for d in (0, 1, 3)] == [2, 3, 5]
+    assert [convolutions(d, "residual", "fold") for d in (1, 2)] == [4, 6]
 
 
 def test_wrong_inputs_are_named():
@@ -126,8 +128,8 @@ def test_wrong_specs_are_named():
         build_model(ModelSpec("plain", init="klt"), seed=0)
     with pytest.raises(ModelError, match=r"klt=data\.fit_klt"):
         build_model(ModelSpec("klt"), seed=0)
-    with pytest.raises(ModelError, match="stem"):
-        build_model(ModelSpec("plain", options=(("stem", "stump"),)), seed=0)
+    with pytest.raises(PlanError, match="unknown stem 'stump'"):
+        ModelSpec("plain", stem="stump")
     with pytest.raises(ModelError, match="unknown option 'leaf'"):
         build_model(ModelSpec("plain", options=(("leaf", 1),)), seed=0)
 
@@ -194,7 +196,7 @@ def test_an_entry_point_brings_an_architecture(tmp_path, monkeypatch):
         sys.modules.pop("own_network", None)
 
 
-SAVED = ModelSpec("attention", 8, 4, "klt", width=4, options=(("stem", "fold"),))
+SAVED = ModelSpec("attention", 8, 4, "klt", width=4, stem="pyramid")
 
 
 @pytest.fixture
@@ -247,7 +249,7 @@ def test_what_goes_in_comes_out(path):
         (lambda v: v["model"].update(width=5), "the model needs"),
         (lambda v: v["model"].update(init="scratch"), "which the model does not have"),
         (lambda v: v["model"].update(depth=2), "lacks"),
-        (lambda v: v["model"].update(options=[["stem", "x"]]), "stem"),
+        (lambda v: v["model"].update(stem="stump"), "unknown stem .stump."),
     ],
 )
 def test_descriptions_are_not_trusted(path, change, message):
