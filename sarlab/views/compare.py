@@ -14,15 +14,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sarlab.errors import ResultsError
 from sarlab.files import write_text
+from sarlab.views import select
 from sarlab.views.figure import THEME
+from sarlab.views.style import name_of
 from sarlab.views.svg import data_uri
-from sarlab.views.text import number
+from sarlab.views.text import number, ratio
+
+if TYPE_CHECKING:
+    from sarlab.lab.results import Tables
 
 #: Gray levels of a picture in a page. 64 of them over 30 dB err by 0.14 dB (root mean square): less than the eye sees.
 LEVELS = 64
@@ -259,3 +264,120 @@ def _text(value: str) -> str:
 @cache
 def _asset(name: str) -> str:
     return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+#: Columns of a row → name, digits and unit of the facts beside a picture.
+_FACTS = {
+    "bpp": ("file", 3, " bpp"), "measured_cr": ("÷ 16-bit samples", 1, "×"), "psnr_db": ("PSNR", 1, " dB"),
+    "rmse_k8_db": ("error of 8×8 means", 2, " dB"), "epi_roa": ("edges kept", 2, " of 1"),
+    "enl_ratio": ("looks after ÷ before", 2, ""), "bias_db": ("bias", 2, " dB"), "peak_error_db": ("largest error", 1, " dB"),
+}  # fmt: skip
+#: Side in pixels of the detail that is cut from the published pictures of networks.
+DETAIL = 144
+
+
+def pictures(
+    t: Tables, *, codecs: Sequence[str] | None = None, networks: Sequence[str] | None = None, at: float = 16,
+    left: str = "", right: str = "", scene: str = "", band: str = "",
+) -> Comparison | None:  # fmt: skip
+    """Slider over the published pictures of codecs and networks on one scene, at the ratios that both were made for.
+
+    Parameters
+    ----------
+    t : Tables
+    codecs, networks : sequence of str, optional
+        Names of codecs, and of `sarlab.views.select.network`, in the order of the menus; default: all. The ratio of a
+        codec is that of its file to the product's samples, the ratio of a network that of values.
+    at : float
+        Ratio at first.
+    left, right : str
+        Series at first; default: the original, and the first series.
+    scene, band : str
+        Default: those of the pictures of the codecs, else the first.
+    """
+    made, index = (
+        t.table("pictures", ["codec", "scene", "band", "picture"]),
+        t.table("examples", ["run_id", "scene", "kind"]),
+    )
+    made = made.dropna(subset=["picture"])
+    made = made[(made["scene"] == scene) & (made["band"] == band)] if scene else made
+    originals = made[made["codec"] == "original"]
+    variants: list[Variant] = []
+    if len(originals):
+        about = originals.iloc[0]
+        scene, band, corner = about["scene"], about["band"], (int(about["top"]), int(about["left"]))
+        gray = decode(about["picture"])
+        rows = made[made["codec"] != "original"]
+        for name in codecs if codecs is not None else rows["codec"].unique():
+            for _, row in rows[rows["codec"] == name].sort_values("target_value", ascending=False).iterrows():
+                step = 2.0 ** round(float(np.log2(about["native_bits"] / row["target_value"])))
+                variants.append(_variant(row, ratio(step), name_of(name), decode(row["picture"])))
+    elif len(index):
+        first = index[index["scene"] == scene] if scene else index
+        scene, band = first["scene"].iloc[0], band or str(first["band"].iloc[-1])
+        corner = None
+    index = index[(index["scene"] == scene) & (index["band"] == band)] if len(index) else index
+    if len(index):
+        about = index[index["kind"] == "original"].iloc[0]
+        whole = _read(t, about["file"])
+        rows = select.main_line(select.measured(t.runs, band=band))
+        rows = rows[(rows["scene"] == scene) & rows["run_id"].isin(index["run_id"])]
+        rows = rows.assign(series=select.network(rows)).drop_duplicates(["series", "dimension_ratio"])
+        top, start = (max(0, (side - DETAIL) // 2) for side in whole.shape)
+        if len(originals):
+            height, width = (int(originals.iloc[0][name]) for name in ("height", "width"))
+            top, start = (
+                corner[0] - max(0, (height - len(whole)) // 2),
+                corner[1] - max(0, (width - whole.shape[1]) // 2),
+            )
+        side = gray.shape[0] if len(originals) else min(DETAIL, *whole.shape)
+        if not len(originals):
+            gray = whole[top : top + side, start : start + side]
+        for name in networks if networks is not None else rows["series"].unique():
+            for _, row in rows[rows["series"] == name].sort_values("dimension_ratio").iterrows():
+                found = index[(index["run_id"] == row["run_id"]) & (index["kind"] == "reconstruction")].iloc[0]
+                cut = _read(t, found["file"])[top : top + side, start : start + side]
+                if cut.shape == gray.shape:
+                    variants.append(_variant(row, ratio(row["dimension_ratio"]), name, cut, " fewer values"))
+    if not variants:
+        return None
+    names = list(dict.fromkeys(variant.series for variant in variants))
+    chosen = {end: name_of(name) if name else "" for end, name in (("left", left), ("right", right or names[0]))}
+    steps = sorted({variant.label for variant in variants}, key=lambda text: float(text.rstrip("×")))
+    place = {(variant.series, variant.label): i for i, variant in enumerate(variants)}
+    return Comparison(
+        gray, variants, clip=(float(about["clip_low"]), float(about["clip_high"])), steps=steps, choice="ratio",
+        first=place.get((chosen["right"], ratio(at)), 0), left=place.get((chosen["left"], ratio(at))),
+        title=f"{scene}, band {band}", levels=LEVELS,
+        caption=f"{gray.shape[0]}×{gray.shape[1]} pixels at full resolution; the numbers are those of the whole band. The ratio of a "
+        "codec is that of its file to 16-bit samples, the ratio of a network that of values in to values of the latent.",
+    )  # fmt: skip
+
+
+def _variant(row: Any, step: str, series: str, gray: np.ndarray, suffix: str = "") -> Variant:
+    facts = {
+        name: f"{number(float(row[column]), digits)}{unit}"
+        for column, (name, digits, unit) in _FACTS.items()
+        if column in row and np.isfinite(row[column])
+    }
+    written = " · ".join(
+        (series, step + suffix, f"{number(float(row['bpp']), 2)} bpp", f"{number(float(row['psnr_db']), 1)} dB")
+    )
+    return Variant(step, gray, "", facts, series, written)
+
+
+def decode(text: str) -> np.ndarray:
+    """Grays of a picture that a table holds as base64, shape (height, width)."""
+    import base64
+
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("L"))
+
+
+def _read(t: Tables, file: str) -> np.ndarray:
+    """8-bit picture of ``results/images``."""
+    from PIL import Image
+
+    with Image.open(t.image(str(file))) as image:
+        return np.asarray(image.convert("L"))

@@ -81,6 +81,8 @@ class Figure:
         return f"<Figure: {self.alt}>"
 
     def _repr_html_(self) -> str:
+        if not (self.panels or self.caption):
+            return ""
         label = html.escape(self.title or self.alt, quote=True)
         grid = f"display:grid;gap:1rem 1.4rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,{self.narrowest}px),1fr))"
         parts = [
@@ -157,6 +159,8 @@ _SHAPES = {
     "^": '<path d="M14 1.6 18 9.4H10z"/>',
     "D": '<path d="M14 1.4 18.4 6 14 10.6 9.6 6z"/>',
     "v": '<path d="M14 10.4 18 2.6H10z"/>',
+    "P": '<path d="M14 2V10M10 6H18" stroke-width="3"/>',
+    "X": '<path d="M11 3 17 9M17 3 11 9" stroke-width="2.6"/>',
 }
 
 
@@ -166,8 +170,7 @@ def swatch(look: Look) -> str:
 
     color = f"var({VARIABLES[look.color]},{look.color})" if look.color in VARIABLES else look.color
     fill = "var(--sl-paper,#fefefe)" if look.hollow else color
-    dash = "1.5 2.5" if look.dotted else "4 2.5" if look.hollow else ""
-    dash = f' stroke-dasharray="{dash}"' if dash else ""
+    dash = f' stroke-dasharray="{look.dash}"' if look.dash else ""
     shape = _SHAPES.get(look.marker, "") if look.marker else ""
     return (
         f'<svg width="28" height="12" viewBox="0 0 28 12" aria-hidden="true" style="stroke:{color};fill:{fill};stroke-width:1.6">'

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 INK, MUTED, GRID, PAPER = "#1f2630", "#5d6875", "#dde3e9", "#fefefe"
 BLUE, VERMILION, GREEN, PURPLE, OCHRE = "#0b69b3", "#c4500a", "#00795c", "#a8478b", "#8a6500"
 SERIES = (BLUE, VERMILION, GREEN, PURPLE, OCHRE)
+#: Further colors, so that no two codecs share one; `sarlab.css` has the dark variant of each.
+MORE = (
+    "#7a4a32", "#0a7d8c", "#5b4bb7", "#5f6b2d", "#b3283a", "#2f4f8f", "#4d7c0f", "#be185d", "#475569", "#7b3fb5",
+    "#86720a", "#c2255c", "#6d5560", "#37705e",
+)  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 #: Color → the CSS variable that replaces it in a page.
@@ -29,8 +34,20 @@ VARIABLES = {
     MUTED: "--sl-muted",
     GRID: "--sl-grid",
     PAPER: "--sl-paper",
-    **{color: f"--sl-series-{index}" for index, color in enumerate(SERIES, start=1)},
+    **{color: f"--sl-series-{index}" for index, color in enumerate((*SERIES, *MORE), start=1)},
 }
+
+#: Codec or architecture → name for people, color, marker: the only place where a series gets its look.
+LOOKS: dict[str, tuple[str, str, str]] = {
+    "lapped": ("lapped (sarlab)", VERMILION, "o"), "factorized": ("factorized (sarlab)", MORE[4], "v"),
+    "klt8": ("KLT 8×8 (sarlab)", MORE[3], "D"), "jpeg2000": ("JPEG 2000", BLUE, "s"), "htj2k": ("HTJ2K", MORE[5], "X"),
+    "sperr": ("SPERR", MORE[6], "^"), "hevc12": ("HEVC 12 bit", GREEN, "^"), "vvc10": ("VVC 10 bit", MORE[13], "D"),
+    "avif12": ("AVIF 12 bit", PURPLE, "P"), "webp": ("WebP", MORE[12], "v"), "jpegxl": ("JPEG XL", OCHRE, "D"),
+    "jpeg": ("JPEG", MORE[0], "X"), "jpeg12": ("JPEG 12 bit", MORE[7], "s"), "jpegls": ("JPEG-LS near-lossless", MORE[1], "v"),
+    "sz3": ("SZ3", MORE[2], "P"), "lerc": ("LERC", MORE[8], "s"), "zfp": ("ZFP", INK, "X"),
+    "klt": ("KLT", MUTED, ""), "plain": ("plain", MORE[9], "o"), "residual": ("residual", MORE[10], "s"),
+    "attention": ("attention", MORE[11], "^"), "guide": ("the guide", INK, ""), "hyper": ("hyper (sarlab)", VERMILION, "o"),
+}  # fmt: skip
 
 #: Architectures of the package in the order in which they are named; others follow in the order of their names.
 ARCHITECTURES = ("klt", "plain", "residual", "attention")
@@ -112,6 +129,8 @@ class Look:
         Line width in points.
     dotted : bool
         Dots in place of a line or dashes.
+    solid : bool
+        A continuous line in spite of a hollow marker.
     """
 
     label: str
@@ -120,6 +139,12 @@ class Look:
     hollow: bool = False
     width: float = 1.7
     dotted: bool = False
+    solid: bool = False
+
+    @property
+    def dash(self) -> str:
+        """Dashes of the line in an SVG picture of 28 px; empty for a continuous line."""
+        return "1.5 2.5" if self.dotted else "4 2.5" if self.hollow and not self.solid else ""
 
     @property
     def line(self) -> dict[str, Any]:
@@ -127,13 +152,43 @@ class Look:
         return {
             "color": self.color,
             "linewidth": self.width,
-            "linestyle": (0, (1, 2)) if self.dotted else (0, (3.2, 2)) if self.hollow else "-",
+            "linestyle": (0, (1, 2)) if self.dotted else (0, (3.2, 2)) if self.dash else "-",
             "marker": self.marker or None,
             "markersize": 5.5,
             "markerfacecolor": PAPER if self.hollow else self.color,
             "markeredgecolor": self.color,
             "markeredgewidth": 1.3,
         }
+
+
+def name_of(key: str) -> str:
+    """Name of a codec or architecture for people; one that the package does not know keeps its name."""
+    return LOOKS[key][0] if key in LOOKS else key
+
+
+def look(series: str, kind: str = "") -> Look:
+    """Look of a series: color and marker by codec or architecture, line by `kind`.
+
+    Parameters
+    ----------
+    series : str
+        Key of `LOOKS`, its name for people, or either followed by ``", …"``; others get a color of their own.
+    kind : {"", "dashed", "dotted", "thin"}
+        Of the line. Networks that start from the KLT have hollow markers.
+    """
+    by_name = {name: key for key, (name, _, _) in LOOKS.items()}
+    key = series if series in LOOKS or series in by_name else series.partition(",")[0]
+    key = by_name.get(key, key)
+    if key in LOOKS:
+        _, color, marker = LOOKS[key]
+        label = name_of(key) + series.removeprefix(key).removeprefix(name_of(key))
+    else:
+        place = sum(map(ord, series))
+        label, color, marker = series, (*SERIES, *MORE)[place % 19], MARKERS[place % len(MARKERS)]
+    start = "KLT start" in series
+    width = {"thin": 0.6, "dotted": 0.9}.get(kind, 1.7)
+    hollow, dotted = start or kind == "dashed", kind == "dotted"
+    return Look(label, color, marker, hollow=hollow, dotted=dotted, width=width, solid=start and kind != "dashed")
 
 
 def look_of(architecture: str, init: str, among: Sequence[str]) -> Look:

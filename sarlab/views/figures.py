@@ -1,0 +1,451 @@
+"""Figure functions over tidy tables, drawn with seaborn: curves, points, bars, distributions, images, heat maps.
+
+Each takes rows, averages them with `sarlab.views.select.means` (or draws the points that it is given), and returns a
+`Figure` whose description in words is made once, from what was drawn. Without rows the figure is empty and shows nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from sarlab.views import select
+from sarlab.views.figure import Figure, Panel
+from sarlab.views.style import GRAY, INK, MUTED, PAPER, SIGNED, Look, axes, look, style
+from sarlab.views.text import number, ratio, significant
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Size of a panel in inches, and the width in pixels below which panels move to the next row: text stays above 9 px.
+WIDTH, HEIGHT, NARROWEST = 3.8, 2.8, 300
+
+
+@contextmanager
+def panel(width: float = WIDTH, height: float = HEIGHT, title: str = "", note: str = "") -> Iterator[tuple[Any, Axes]]:
+    """Axes of one panel in the style of the book; text grows with the width, because wide panels are shown smaller."""
+    import matplotlib
+
+    size = 9.0 * max(1.0, width / 4.0)
+    names = ("font.size", "axes.labelsize", "axes.titlesize", "xtick.labelsize", "ytick.labelsize")
+    with style(), matplotlib.rc_context(dict.fromkeys(names, size)):
+        drawing, ax = axes(width, height)
+        ax.set_title(title)
+        if note:
+            ax.set_title(note, loc="right", fontweight="normal", color=MUTED)
+        yield drawing, ax
+
+
+def curves(
+    rows: pd.DataFrame,
+    x: str,
+    y: str | Sequence[str],
+    hue: str,
+    *,
+    at: str = "",
+    style: str = "",
+    kinds: Mapping[str, str] | None = None,
+    facet: str = "",
+    lines: Mapping[str, float] | None = None,
+    log: bool = True,
+    complete: bool = True,
+    digits: int = 2,
+    title: str = "",
+    caption: str = "",
+    labels: Mapping[str, str] | None = None,
+    limits: tuple[float | None, float | None] = (None, None),
+) -> Figure:
+    """Draw lines of means with intervals over passes: one color per `hue`, one kind of line per `style`.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        One row per scene, band and operating point; or points of `select.means` with columns `x`, mean, low and high.
+    x : str
+        Column of the horizontal axis, averaged like `y`.
+    y : str or sequence of str
+        Columns of metrics; each has a panel.
+    hue : str
+        Column of the series: codecs, architectures or names of `select.network`.
+    at : str
+        Column of the operating point whose rows are averaged; default: `x`.
+    style : str
+        Column of the variant of a series, such as the bits of its latent.
+    kinds : mapping
+        Value of `style` → ``""``, ``"dashed"``, ``"dotted"`` or ``"thin"``.
+    facet : str
+        Column whose values have a panel each.
+    lines : mapping of str to float
+        Label → height of a level line, such as zero or the speckle-free PSNR.
+    log : bool
+        Logarithmic horizontal axis, to base 2.
+    complete : bool
+        Leave out points that lack some of the scenes.
+    digits : int
+        Decimals in the description.
+    title, caption : str
+        `caption` is followed by the meaning of the bars.
+    labels : mapping of str to str
+        Column → label of its axis, where that of `select.label` does not fit.
+    limits : (low, high)
+        Of the vertical axis.
+    """
+    ready, metrics = {"mean", "low", "high"} <= set(rows), [y] if isinstance(y, str) else list(y)
+    group = [hue, *([style] if style else [])]
+    named = {**{name: select.label(name) for name in (x, *metrics)}, **(labels or {})}
+    parts = list(rows.groupby(facet, sort=False)) if facet and len(rows) else [("", rows)]
+    panels, drawn, seen = [], [], {}
+    for metric in metrics:
+        for value, part in parts:
+            if not ready:
+                along = [x] if at and at != x else []
+                part = select.means(part, metric, [*group, at or x], x=along, complete=complete)
+            if part.empty:
+                continue
+            heading = named[metric] if not facet else str(value)
+            with panel(title=heading, note=select.better(metric)) as (drawing, ax):
+                words = []
+                for keys, line in part.groupby(group, sort=False):
+                    kind = (kinds or {}).get(keys[-1], "") if style else ""
+                    shown = look(f"{keys[0]}, {keys[1]}" if style and keys[1] else str(keys[0]), kind)
+                    seen.setdefault(shown.label, shown)
+                    line = line.dropna(subset=[x, "mean"]).sort_values(x)
+                    _line(ax, line, x, shown)
+                    words.append(f"{shown.label}: {_spoken(line, x, digits)}")
+                _levels(ax, lines or {}, words)
+                _axis(ax, part[x], named[x], log=log)
+                ax.set_ylabel(named[metric] if facet else "")
+                ax.set_ylim(*limits)
+            panels.append(Panel(drawing, f"{heading} over {named[x]}. {'; '.join(words)}."))
+            drawn.append(part)
+    about = select.bars(pd.concat(drawn)) if drawn else ""
+    return Figure(
+        panels, title=title if panels else "", caption=f"{caption} {about}".strip() if panels else "",
+        key=list(seen.values()) if len(seen) > 1 else [], narrowest=NARROWEST,
+    )  # fmt: skip
+
+
+def points(
+    rows: pd.DataFrame,
+    value: str,
+    by: str,
+    *,
+    hue: str = "",
+    facet: str = "",
+    zero: bool = False,
+    log: bool = False,
+    sort: bool = False,
+    digits: int = 1,
+    unit: str = "",
+    title: str = "",
+    caption: str = "",
+    axis: str = "",
+) -> Figure:
+    """Draw a dot with its interval for each value of `by`, one below the other.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows to average; or points with columns `by`, mean, low, high, n, kind and over, as of `select.bd_rates`.
+    value : str
+        Column to average; of points, the name of what they are.
+    by : str
+        Column of the rows of the figure, from the top.
+    hue : str
+        Column of the series within a row; default: each row has the color of its codec or architecture.
+    facet : str
+        Column whose values have a panel each.
+    zero : bool
+        Draw a line at zero, with signs on the axis.
+    log : bool
+        Logarithmic axis.
+    sort : bool
+        Smallest mean at the top.
+    digits, unit
+        Of the values in the description.
+    title, caption, axis : str
+        `axis` is the label of the horizontal axis; default: that of the column.
+    """
+    group = [by, *([hue] if hue else []), *([facet] if facet else [])]
+    found = rows if {"mean", "low", "high"} <= set(rows) else select.means(rows, value, group)
+    found = found.dropna(subset=["mean"])
+    panels, seen = [], {}
+    for heading, part in found.groupby(facet, sort=False) if facet else [("", found)]:
+        if part.empty:
+            continue
+        order = list(
+            (part.groupby(by)["mean"].mean().sort_values() if sort else part.drop_duplicates(by).set_index(by)).index
+        )
+        with panel(WIDTH + 0.6, 0.8 + 0.29 * len(order), str(heading)) as (drawing, ax):
+            words, series = [], list(part[hue].unique()) if hue else [""]
+            for row in part.itertuples():
+                each = getattr(row, hue) if hue else getattr(row, by)
+                shown = look(str(each))
+                place = (
+                    order.index(getattr(row, by)) + (series.index(each) - (len(series) - 1) / 2) * 0.22
+                    if hue
+                    else order.index(getattr(row, by))
+                )
+                if hue:
+                    seen.setdefault(shown.label, shown)
+                if np.isfinite(row.low):
+                    ax.plot([row.low, row.high], [place, place], color=shown.color, linewidth=1.6)
+                ax.plot(row.mean, place, marker=shown.marker or "o", color=shown.color, markersize=5.5)
+                between = f" ({number(row.low, digits)} to {number(row.high, digits)})" if np.isfinite(row.low) else ""
+                name = look(str(getattr(row, by))).label + (f", {shown.label}" if hue else "")
+                words.append(f"{name} {number(row.mean, digits, sign=zero)}{unit}{between}")
+            ax.set_yticks(range(len(order)), [look(str(name)).label for name in order])
+            ax.set_ylim(len(order) - 0.5, -0.5)
+            ax.tick_params(axis="y", labelcolor=INK)
+            ax.grid(axis="y", visible=False)
+            if zero:
+                ax.axvline(0, color=INK, linewidth=1)
+                ax.xaxis.set_major_formatter(lambda v, _: f"{v:+g}".replace("-", "\u2212") if v else "0")
+            if log:
+                ax.set_xscale("log")
+                ax.xaxis.set_major_formatter(lambda v, _: f"{v:g}")
+            ax.set_xlabel(axis or select.label(value))
+        panels.append(Panel(drawing, f"{heading or axis or select.label(value)}. {'; '.join(words)}."))
+    return Figure(
+        panels, title=title if panels else "", key=list(seen.values()), narrowest=NARROWEST + 30,
+        caption=f"{caption} {select.bars(found)}".strip() if panels else "",
+    )  # fmt: skip
+
+
+def bars(
+    rows: pd.DataFrame, x: str, y: str, *, hue: str = "", stacked: bool = False, digits: int = 1, title: str = "",
+    caption: str = "", axis: str = "",
+) -> Figure:  # fmt: skip
+    """Draw bars of a value per category; series of `hue` stand side by side, or on each other if `stacked`.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        One row per bar.
+    x, y : str
+        Columns of the category and of the value.
+    hue : str
+    stacked : bool
+    digits, title, caption, axis
+        As for `points`; `axis` labels the values.
+    """
+    if rows.empty:
+        return Figure([])
+    names, series = list(rows[x].unique()), list(rows[hue].unique()) if hue else [y]
+    words, base, width = [], np.zeros(len(names)), 0.8 if stacked else 0.8 / len(series)
+    with panel(WIDTH + 0.6, 0.8 + 0.32 * len(names) * (1 if stacked else max(1, len(series) / 2))) as (drawing, ax):
+        for position, each in enumerate(series):
+            values = (rows[rows[hue] == each] if hue else rows).groupby(x)[y].mean().reindex(names).to_numpy(float)
+            shown, place = (
+                look(str(each)),
+                np.arange(len(names)) + (0 if stacked else (position - (len(series) - 1) / 2) * width),
+            )
+            ax.barh(
+                place, values, width, left=base if stacked else 0, color=shown.color, edgecolor=PAPER, linewidth=0.6
+            )
+            base = base + np.nan_to_num(values) if stacked else base
+            words += [
+                f"{look(str(n)).label}{f', {shown.label}' if hue else ''}: {number(v, digits)}"
+                for n, v in zip(names, values, strict=True)
+            ]
+        ax.set_yticks(range(len(names)), [look(str(name)).label for name in names])
+        ax.invert_yaxis()
+        ax.grid(axis="y", visible=False)
+        ax.set_xlabel(axis or select.label(y))
+    key = [Look(look(str(each)).label, look(str(each)).color, "s", width=0) for each in series] if hue else []
+    return Figure(
+        [Panel(drawing, f"{axis or select.label(y)}. {'; '.join(words)}.")], title=title, caption=caption, key=key
+    )
+
+
+def distribution(
+    values: Mapping[str, Any], *, axis: str, facet: Mapping[str, Mapping[str, Any]] | None = None, bins: int | Sequence[float] = 80,
+    cumulative: bool = False, expected: Mapping[str, tuple[Any, Any]] | None = None, title: str = "", caption: str = "",
+) -> Figure:  # fmt: skip
+    """Draw the distribution of samples of several series, as outlines of histograms.
+
+    Parameters
+    ----------
+    values : mapping of str to array_like
+        Series → samples; NaN is left out.
+    axis : str
+        Name and unit of the samples.
+    facet : mapping of str to such mappings, optional
+        Panels, instead of `values`.
+    bins : int or sequence of float
+    cumulative : bool
+        Distribution functions instead of densities.
+    expected : mapping of str to (x, density)
+        Curves of theory, drawn dotted.
+    """
+    import seaborn
+
+    panels, seen = [], {}
+    for heading, group in (facet or {"": values}).items():
+        with panel(title=heading) as (drawing, ax):
+            words = []
+            for name, samples in group.items():
+                samples = np.asarray(samples, float).ravel()
+                samples = samples[np.isfinite(samples)]
+                shown = look(name)
+                seen.setdefault(shown.label, shown)
+                seaborn.histplot(
+                    x=samples, bins=bins, stat="density", element="step", fill=False, color=shown.color, ax=ax,
+                    cumulative=cumulative, linewidth=1.6,
+                )  # fmt: skip
+                low, middle, high = np.percentile(samples, (5, 50, 95)) if len(samples) else [np.nan] * 3
+                words.append(
+                    f"{shown.label}: median {significant(middle)}, 90 % between {significant(low)} and {significant(high)}"
+                )
+            for name, (x, density) in (expected or {}).items():
+                shown = look(name, "dotted")
+                seen.setdefault(name, shown)
+                ax.plot(x, density, **{**shown.line, "marker": None, "linewidth": 1.4})
+            ax.set_xlabel(axis)
+            ax.set_ylabel("")
+            ax.set_yticks([])
+        panels.append(Panel(drawing, f"{heading or 'Distribution'} of {axis}. {'; '.join(words)}."))
+    return Figure(
+        panels, title=title, caption=caption, key=list(seen.values()) if len(seen) > 1 else [], narrowest=NARROWEST
+    )
+
+
+def images(
+    pictures: Sequence[tuple[str, Any]], *, clip: tuple[float, float] | None = None, signed: bool = False, unit: str = "dB",
+    windows: Sequence[tuple[int, int, int]] = (), title: str = "", caption: str = "", narrowest: int = 200,
+) -> Figure:  # fmt: skip
+    """Draw pictures of the same scale side by side, with numbered windows on each.
+
+    Parameters
+    ----------
+    pictures : sequence of (title, array of shape (height, width))
+    clip : (low, high), optional
+        Values of black and white; default: 1st and 99th percentile of all pictures.
+    signed : bool
+        Errors: a color map that is white at zero, `clip` made symmetric.
+    unit : str
+    windows : sequence of (top, left, side)
+        Squares to draw, numbered from 1, such as those of the number of looks.
+    narrowest : int
+        Width in pixels below which pictures move to the next row.
+    """
+    arrays = [np.asarray(array, float) for _, array in pictures]
+    if not arrays:
+        return Figure([])
+    low, high = clip or np.nanpercentile(np.concatenate([a.ravel() for a in arrays]), (1, 99))
+    if signed:
+        low, high = -max(abs(low), abs(high)), max(abs(low), abs(high))
+    panels = []
+    for (name, _), array in zip(pictures, arrays, strict=True):
+        height, width = array.shape
+        with panel(2.6, 2.6 * height / width + 0.3, name) as (drawing, ax):
+            ax.imshow(array, cmap=SIGNED if signed else GRAY, vmin=low, vmax=high)
+            for position, (top, left, side) in enumerate(windows, start=1):
+                ax.add_patch(_square(left, top, side))
+                ax.text(
+                    left + side / 2,
+                    top + side / 2,
+                    str(position),
+                    color="#ffd84d",
+                    ha="center",
+                    va="center",
+                    fontweight="bold",
+                )
+            ax.set_axis_off()
+        marked = f", with {len(windows)} numbered windows" if windows else ""
+        inside = f"mean {significant(float(np.nanmean(array)))} {unit}, from {significant(float(np.nanmin(array)))} to {significant(float(np.nanmax(array)))} {unit}"
+        panels.append(Panel(drawing, f"{name}: picture of {height} by {width} pixels{marked}; {inside}."))
+    shades = "blue is below zero, orange above" if signed else "black to white"
+    scale = f"{shades}: {number(low)} to {number(high)} {unit}.".capitalize()
+    return Figure(panels, title=title, caption=f"{caption} {scale}".strip(), narrowest=narrowest)
+
+
+def heat(
+    frame: pd.DataFrame, *, form: Callable[[float], str] = lambda v: number(v, 2), signed: bool = False, rows: str = "",
+    columns: str = "", title: str = "", caption: str = "",
+) -> Figure:  # fmt: skip
+    """Draw a table of numbers as a heat map that shows each number.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Index and columns are the names of the rows and columns of the map.
+    form : callable
+        Number → text.
+    signed : bool
+        Color map that is white at zero.
+    rows, columns : str
+        Names of the axes.
+    """
+    import seaborn
+
+    if frame.empty or not np.isfinite(frame.to_numpy(float)).any():
+        return Figure([])
+    texts = frame.map(lambda v: form(v))
+    top = float(np.nanmax(np.abs(frame.to_numpy(float))))
+    scale = {"cmap": SIGNED, "vmin": -top, "vmax": top} if signed else {"cmap": "cividis"}
+    with panel(1.6 + 0.55 * frame.shape[1], 0.9 + 0.32 * frame.shape[0]) as (drawing, ax):
+        seaborn.heatmap(frame.astype(float), annot=texts, fmt="", cbar=False, ax=ax, linewidths=0.6, **scale)
+        ax.set_xlabel(columns)
+        ax.set_ylabel(rows)
+        ax.tick_params(axis="y", rotation=0)
+    words = "; ".join(f"{name}: {', '.join(f'{c} {v}' for c, v in line.items())}" for name, line in texts.iterrows())
+    return Figure([Panel(drawing, f"{rows} by {columns}. {words}.")], title=title, caption=caption)
+
+
+def _square(left: float, top: float, side: float) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((left - 0.5, top - 0.5), side, side, fill=False, edgecolor="#ffd84d", linewidth=1.2)
+
+
+def _line(ax: Axes, line: pd.DataFrame, x: str, shown: Look) -> None:
+    """One series with its intervals."""
+    import seaborn
+
+    thin = shown.width < 1
+    keywords = {**shown.line, "markersize": 3 if thin else 5}
+    seaborn.lineplot(line, x=x, y="mean", estimator=None, ax=ax, legend=False, zorder=2 if thin else 3, **keywords)
+    barred = line.dropna(subset=["low", "high"])
+    if len(barred):
+        ends = [np.maximum(barred["mean"] - barred["low"], 0), np.maximum(barred["high"] - barred["mean"], 0)]
+        ax.errorbar(
+            barred[x], barred["mean"], yerr=ends, fmt="none", ecolor=shown.color, elinewidth=1, capsize=2, zorder=2
+        )
+
+
+def _levels(ax: Axes, lines: Mapping[str, float], words: list[str]) -> None:
+    """Labeled level lines."""
+    for name, height in lines.items():
+        if np.isfinite(height):
+            ax.axhline(height, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
+            ax.annotate(
+                name, (1, height), (-2, 2), xycoords=("axes fraction", "data"), textcoords="offset points", ha="right",
+                va="bottom", color=MUTED,
+            )  # fmt: skip
+            words.append(f"level line {name} at {number(height, 2)}")
+
+
+def _axis(ax: Axes, values: pd.Series, name: str, *, log: bool) -> None:
+    """Label and ticks of the horizontal axis: at the values where they are few, otherwise at powers of two."""
+    known = np.unique(values.dropna().to_numpy(float))
+    ax.set_xlabel(name)
+    if log and len(known):
+        ax.set_xscale("log", base=2)
+        few = len(known) <= 7 and np.allclose(known, 2.0 ** np.round(np.log2(known)), rtol=1e-6)
+        ticks = known if few else 2.0 ** np.arange(np.floor(np.log2(known[0])), np.ceil(np.log2(known[-1])) + 1)
+        ticks = ticks[:: 1 + len(ticks) // 9]
+        ax.set_xticks(ticks, [ratio(t) if "ratio" in name or "÷" in name else f"{t:.2g}" for t in ticks])
+        ax.minorticks_off()
+    elif len(known) and len(known) <= 7:
+        ax.set_xticks(known, [f"{t:g}" for t in known])
+
+
+def _spoken(line: pd.DataFrame, x: str, digits: int) -> str:
+    """Values of a series in words; of long ones the first, the last and three between."""
+    kept = line if len(line) <= 6 else line.iloc[np.unique(np.linspace(0, len(line) - 1, 5).round().astype(int))]
+    return ", ".join(f"{number(row['mean'], digits)} at {significant(row[x])}" for _, row in kept.iterrows())
