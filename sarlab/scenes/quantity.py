@@ -12,6 +12,8 @@ from sarlab.errors import SceneError
 
 #: GeoTIFF tag in which this package stores the quantity.
 QUANTITY_TAG = "SARLAB_QUANTITY"
+#: Quantities of files whose real bands are the parts of complex samples.
+PAIRS = ("iq", "amplitude-phase")
 #: Nominal number of looks of Sentinel-1 IW GRDH.
 SENTINEL1_GRD_LOOKS = 4.4
 
@@ -72,27 +74,52 @@ def is_sentinel1_detected(path: str | Path) -> bool:
     )
 
 
-def decide_quantity(name: str, dtype: str, sample: np.ndarray, tags: Mapping[str, str], hints: tuple[str, ...]) -> str:
+def time_of(path: str | Path, tags: Mapping[str, str]) -> str:
+    """Return the start of the acquisition in ISO 8601, from tags or else from the path; empty if unknown."""
+    stated = {name.lower(): value for name, value in tags.items()}
+    for name in ("acquisition_start_time", "acquisition_time", "start_time", "acquisition_datetime"):
+        if re.match(r"\d{4}-\d\d-\d\d", stated.get(name, "")):
+            return stated[name]
+    for part in (Path(path).name, *(parent.name for parent in Path(path).parents)):
+        match = re.search(
+            r"(?<!\d)(20\d\d|19\d\d)-?([01]\d)-?([0-3]\d)(?:[T_t-]([0-2]\d)-?([0-5]\d)-?([0-5]\d))?(?!\d)", part
+        )
+        if match:
+            day, clock = "-".join(match.groups()[:3]), ":".join(filter(None, match.groups()[3:]))
+            return f"{day}T{clock}" if clock else day
+    return ""
+
+
+def decide_quantity(
+    name: str,
+    dtype: str,
+    sample: np.ndarray,
+    tags: Mapping[str, str],
+    hints: tuple[str, ...],
+    bands: tuple[str, ...] = (),
+) -> str:
     """Decide the quantity of a file that is read with quantity ``"auto"``.
 
     The first rule that applies decides: the tag written by this package; a complex sample type; the unit of the bands;
-    integers without negative values are amplitude, as detected products are delivered; words in file and band names
-    (``db``, ``amplitude``, ``gec``, ``intensity`` …) unless the values contradict them; real numbers between −200 and
-    100 of which at least half lie below −1 are dB. Amplitude and intensity are never guessed, because their values look
-    alike.
+    words in file names, band names and tags (``db``, ``amplitude``, ``gec``, ``intensity`` …) unless the values contradict
+    them; integers without negative values are amplitude, as detected products are delivered; real numbers between −200
+    and 100 of which at least half lie below −1 are dB. Amplitude and intensity are never guessed for real numbers, because
+    their values look alike.
 
     Parameters
     ----------
     name : str
         File name for error messages.
     dtype : str
-        Sample type of the file.
+        Sample type of the file; a real type for integers with a scale.
     sample : ndarray
         Valid samples from all over the file; may be empty.
     tags : mapping
         Tags of the file.
     hints : tuple of str
         Units, then file name and band names.
+    bands : tuple of str
+        Names of the bands.
 
     Raises
     ------
@@ -104,23 +131,42 @@ def decide_quantity(name: str, dtype: str, sample: np.ndarray, tags: Mapping[str
         return stated
     if dtype.startswith("complex"):
         return "complex"
-    for hint in hints:
-        if hint.lower() in _UNITS:
-            return _UNITS[hint.lower()]
+    integers = np.dtype(dtype).kind in "ui"
     finite = sample[np.isfinite(sample)]
     negative = bool(finite.size and finite.min() < 0) or bool(np.isneginf(sample).any())
-    if np.dtype(dtype).kind in "ui":
-        if negative:
+    share = float(np.mean(finite < 0)) if finite.size else 0.0
+    _refuse_pairs(name, bands, finite, integers, share)
+    telling = [
+        v
+        for k, v in tags.items()
+        if re.search(r"(?i)unit|quantity|calibrat|radiometr|description|name", k) and len(v) < 100
+    ]
+    words = [word for hint in (*hints, *telling) for word in words_of(hint)]
+    # In the order of trust: units, then everything else.
+    named = {_UNITS[hint.lower()] for hint in hints if hint.lower() in _UNITS} or {
+        _WORDS[w] for w in words if w in _WORDS
+    }
+    plausible = bool(finite.size) and finite.min() >= -200 and finite.max() <= 100
+    if len(named) == 1:
+        found = named.pop()
+        if found == "db" and integers and not (negative and plausible):
             raise SceneError(
-                f"{name}: negative integers are neither amplitude nor intensity; "
-                "set quantity 'db' (convert scaled dB to dB first)"
+                f"{name}: its name or tags say dB, but the samples are integers from {finite.min(initial=0):g} to "
+                f"{finite.max(initial=0):g} without a scale; store scale and offset in the file (gdal_edit.py -scale -offset), "
+                "or set quantity 'amplitude' or 'intensity'"
             )
-        return "amplitude"
-    named = {_WORDS[word] for hint in hints for word in words_of(hint) if word in _WORDS}
-    if len(named) == 1 and not (negative and named & {"amplitude", "intensity"}):
-        return named.pop()
+        # A few negative samples are left by noise subtraction; more contradict the name.
+        if found == "db" or share < 0.5:
+            return found
+    if integers:
+        if not negative:
+            return "amplitude"
+        raise SceneError(
+            f"{name}: negative integers (lowest {finite.min():g}) are neither amplitude nor intensity; set quantity 'db' for "
+            "whole dB, store the scale in the file for scaled dB, or set quantity 'iq' for pairs of bands I and Q"
+        )
     if negative and finite.size:
-        if finite.min() >= -200 and finite.max() <= 100 and np.mean(finite < -1) >= 0.5:
+        if plausible and np.mean(finite < -1) >= 0.5:
             return "db"
         raise SceneError(
             f"{name}: samples from {finite.min():.4g} to {finite.max():.4g} look neither like dB nor like amplitude or "
@@ -134,6 +180,22 @@ def decide_quantity(name: str, dtype: str, sample: np.ndarray, tags: Mapping[str
     )
 
 
+def _refuse_pairs(name: str, bands: tuple[str, ...], finite: np.ndarray, integers: bool, share: float) -> None:
+    """Refuse two bands that seem to be the parts of complex samples."""
+    words = [set(words_of(band)) for band in bands]
+    if len(bands) % 2 or not bands:
+        return
+    if any("phase" in w for w in words[1::2]):
+        raise SceneError(
+            f"{name}: bands {bands[0]} and {bands[1]} seem to be amplitude and phase; set quantity 'amplitude-phase'"
+        )
+    iq = words[0] & {"i", "real", "re"} and words[1] & {"q", "imag", "imaginary", "im"}
+    if iq or (integers and 0.2 < share < 0.8):
+        raise SceneError(
+            f"{name}: {len(bands)} bands with as many negative samples as positive seem to be I and Q; set quantity 'iq'"
+        )
+
+
 def check_quantity(name: str, quantity: str, dtype: str, data: np.ndarray) -> None:
     """Raise SceneError if the samples cannot be of the stated quantity.
 
@@ -142,7 +204,8 @@ def check_quantity(name: str, quantity: str, dtype: str, data: np.ndarray) -> No
     is_complex = np.iscomplexobj(data)
     if quantity == "complex" and not is_complex:
         raise SceneError(
-            f"{name}: samples of type {dtype} are not complex; use quantity 'amplitude', 'intensity' or 'db'"
+            f"{name}: samples of type {dtype} are not complex; use quantity 'amplitude', 'intensity' or 'db', or for pairs of "
+            "real bands 'iq' or 'amplitude-phase'"
         )
     if quantity != "complex" and is_complex:
         raise SceneError(f"{name}: complex samples are not {quantity}; use quantity 'complex' or 'auto'")
@@ -150,8 +213,14 @@ def check_quantity(name: str, quantity: str, dtype: str, data: np.ndarray) -> No
         return
     low, high = np.nanmin(data, initial=0.0), np.nanmax(data, initial=0.0)
     if quantity in ("amplitude", "intensity") and low < 0:
+        share = float(np.mean(data[~np.isnan(data)] < 0))
+        if share >= 0.5 and low < -1:
+            raise SceneError(
+                f"{name}: negative {quantity} ({low:.4g}) is impossible; the samples are probably in dB (quantity 'db')"
+            )
         raise SceneError(
-            f"{name}: negative {quantity} ({low:.4g}) is impossible; the samples are probably in dB (quantity 'db')"
+            f"{name}: {share:.2%} of the samples are negative (lowest {low:.4g}), which no {quantity} is; noise subtraction "
+            "leaves such samples: set a floor to replace them by (--floor 0)"
         )
     finite_low = np.nanmin(np.where(np.isneginf(data), 0.0, data), initial=0.0) if np.isneginf(low) else low
     if quantity == "db" and (high > 400 or finite_low < -400):

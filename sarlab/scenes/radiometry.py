@@ -86,7 +86,7 @@ def _band_floor(scene: Scene, band: int) -> float:
         return float("nan")
     native = scene.tags.get(NATIVE_TAG, scene.quantity)
     gap = _GAP_DB[native]
-    if scene.dtype.removeprefix("complex_").startswith(("int", "uint")) and native != "db":
+    if scene.integer and native != "db":
         return -gap
     positive = samples[scene.valid[band] & (samples != zero)]
     if positive.size == 0:

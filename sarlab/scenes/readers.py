@@ -1,4 +1,4 @@
-"""Read a scene, or a window of it, from GeoTIFF, ENVI and other rasters, or ``.npy``.
+"""Read a scene, or a window of it, from GeoTIFF, ENVI and other rasters, ``.npy``, a product folder, or an array of xarray.
 
     with open_scene("huge.tif") as file:
         for window in file.windows(2048):
@@ -10,8 +10,9 @@ of `sarlab.scenes.quantity.decide_quantity` are applied to samples from all over
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ import numpy as np
 
 from sarlab.errors import SceneError
 from sarlab.scenes.quantity import (
+    PAIRS,
     QUANTITY_TAG,
     SENTINEL1_GRD_LOOKS,
     acquisition_of,
@@ -28,8 +30,20 @@ from sarlab.scenes.quantity import (
     decide_quantity,
     is_sentinel1_detected,
     polarization,
+    time_of,
 )
-from sarlab.scenes.scene import QUANTITIES, Georeference, Scene, Window
+from sarlab.scenes.rasters import (
+    CRS_TAG,
+    GCP_CRS_TAG,
+    GCP_IDS_TAG,
+    Location,
+    first_line,
+    locate,
+    open_raster,
+    read_georeference,
+    read_profile,
+)
+from sarlab.scenes.scene import QUANTITIES, Profile, Scene, Window
 
 #: Suffixes of the images in a folder.
 SUFFIXES = (".tif", ".tiff", ".npy", ".bin", ".img", ".vrt", ".jp2")
@@ -38,32 +52,44 @@ LOOKS_TAG = "SARLAB_LOOKS"
 BITS_TAG = "SARLAB_NATIVE_BITS"
 NAME_TAG = "SARLAB_NAME"
 ACQUISITION_TAG = "SARLAB_ACQUISITION"
+TIME_TAG = "SARLAB_TIME"
 SIMULATED_TAG = "SARLAB_SIMULATED"
 CREDIT_TAG = "SARLAB_CREDIT"
-OWN_TAGS = (QUANTITY_TAG, LOOKS_TAG, BITS_TAG, NAME_TAG, ACQUISITION_TAG, SIMULATED_TAG, CREDIT_TAG)
+OWN_TAGS = (
+    QUANTITY_TAG, LOOKS_TAG, BITS_TAG, NAME_TAG, ACQUISITION_TAG, TIME_TAG, SIMULATED_TAG, CREDIT_TAG, CRS_TAG, GCP_CRS_TAG,
+    GCP_IDS_TAG,
+)  # fmt: skip
 
 #: Largest number of samples per axis from which the quantity is decided.
 _SAMPLE = 512
 #: A large raster without overviews is sampled in this many pieces per axis, each of this side.
 _PIECES, _PIECE = 8, 64
-_METERS_PER_DEGREE = 111_320.0
+#: Words in the names of bands that are no radar image.
+_AUXILIARY = re.compile(
+    r"(?i)^(angle|.*inc(idence|_?angle|idenceangle).*|lia|.*look_?angle.*|elevation|dem|lat(itude)?|lon(gitude)?|.*mask|"
+    r".*layover.*|.*shadow.*)$"
+)
 
 
 def read_scene(
-    path: str | Path, quantity: str = "auto", window: Window | None = None, *, allow_empty: bool = False
+    source: Any, quantity: str = "auto", window: Window | None = None, *, allow_empty: bool = False, **options: Any
 ) -> Scene:
     """Read a scene, or a window of it.
 
     Parameters
     ----------
-    path : str or Path
-        GeoTIFF, COG, any other raster that GDAL opens, or ``.npy`` of shape (height, width) or (bands, height, width).
-    quantity : {"auto", "complex", "amplitude", "intensity", "db"}
-        Unit of the samples.
+    source : str, Path, dataset of rasterio, or xarray.DataArray
+        GeoTIFF, COG, any other raster in `sarlab.scenes.rasters.DRIVERS`, a subdataset, a product folder (SAFE, PolSARpro,
+        BEAM-DIMAP), ``.npy`` of shape (height, width) or (bands, height, width); an open dataset; or an array with the
+        conventions of rioxarray.
+    quantity : {"auto", "complex", "amplitude", "intensity", "db", "iq", "amplitude-phase"}
+        Unit of the samples. With the last two, pairs of real bands become the bands of a complex scene.
     window : (row, column, height, width), optional
         In pixels; default the whole scene.
     allow_empty : bool
         Accept a scene without a single valid sample instead of raising.
+    **options
+        See `open_scene`.
 
     Returns
     -------
@@ -82,23 +108,77 @@ def read_scene(
     >>> sarlab.read("pass.tif", quantity="db")
     Scene('ben-33UUP-37-88', VV+VH, 360×240, db)
     """
-    with open_scene(path, quantity, allow_empty=allow_empty) as file:
+    with open_scene(source, quantity, allow_empty=allow_empty, **options) as file:
         return file.read(window)
 
 
-def open_scene(path: str | Path, quantity: str = "auto", *, allow_empty: bool = False) -> SceneFile:
-    """Open a file for reading by window, without loading it; use as a context manager."""
-    path = Path(path)
-    if quantity != "auto" and quantity not in QUANTITIES:
-        raise SceneError(f"unknown quantity '{quantity}'; use auto, {', '.join(QUANTITIES)}")
-    if not path.exists():
-        raise SceneError(f"{path}: no such file; 'sarlab scenes' lists the scenes known by name")
-    if path.is_dir():
-        raise SceneError(f"{path} is a folder, not an image; give one of its files")
-    if path.stat().st_size == 0:
-        raise SceneError(f"{path}: the file is empty")
-    source = _ArrayFile(path) if path.suffix.lower() == ".npy" else _RasterFile(path)
-    return SceneFile(path, source, quantity, allow_empty)
+def open_scene(
+    source: Any,
+    quantity: str = "auto",
+    *,
+    allow_empty: bool = False,
+    bands: Sequence[str | int] = (),
+    floor: float | None = None,
+    calibrate: str = "",
+    denoise: bool = False,
+    allow_remote: bool = False,
+    allow_external: bool = False,
+) -> SceneFile:
+    """Open a file for reading by window, without loading it; use as a context manager.
+
+    Parameters
+    ----------
+    source, quantity, allow_empty
+        See `read_scene`.
+    bands : sequence of str or int
+        Names or numbers (from 1) of the bands to read; default all.
+    floor : float, optional
+        Replace negative amplitude or intensity, which noise subtraction leaves, by this value instead of raising.
+    calibrate : {"", "sigma0", "gamma0", "beta0"}
+        Apply the calibration of a Sentinel-1 SAFE product; samples become intensity.
+    denoise : bool
+        Subtract the noise of a Sentinel-1 SAFE product; needs `calibrate`.
+    allow_remote, allow_external : bool
+        Accept addresses of other machines; accept a VRT that refers to files outside its folder.
+    """
+    if quantity not in ("auto", *QUANTITIES, *PAIRS):
+        raise SceneError(f"unknown quantity '{quantity}'; use auto, {', '.join((*QUANTITIES, *PAIRS))}")
+    found, path = _source(source, calibrate, denoise, allow_remote, allow_external)
+    try:
+        return SceneFile(path, found, quantity, allow_empty, tuple(bands), floor)
+    except BaseException:
+        found.close()
+        raise
+
+
+def _source(given: Any, calibrate: str, denoise: bool, remote: bool, external: bool) -> tuple[Any, Location]:
+    from sarlab.scenes import products
+
+    if not isinstance(given, (str, Path)):
+        if hasattr(given, "dims") and hasattr(given, "attrs"):
+            from sarlab.scenes.arrays import source_of
+
+            return source_of(given), Location(f"array '{given.name or 'scene'}'", "", Path(str(given.name or "scene")))
+        if hasattr(given, "read_masks"):
+            return RasterSource(Location(given.name, given.name, Path(given.name)), given), Location(
+                given.name, "", Path(given.name)
+            )
+        raise SceneError(
+            f"a scene is read from a path, a dataset of rasterio or an xarray.DataArray, not {type(given).__name__}"
+        )
+    location = locate(given, remote, external)
+    product = products.open_product(location, calibrate, denoise)
+    if product is not None:
+        return product, location
+    if calibrate or denoise:
+        raise SceneError(
+            f"{given}: only Sentinel-1 products in SAFE format are calibrated here; give the .SAFE folder or .zip"
+        )
+    if location.path.is_dir():
+        raise SceneError(f"{given} is a folder, not an image; give one of its files")
+    if location.path.suffix.lower() == ".npy" and location.path.exists():
+        return _load_npy(location.path), location
+    return RasterSource(location), location
 
 
 class SceneFile:
@@ -106,26 +186,46 @@ class SceneFile:
 
     Attributes
     ----------
+    path : Path
     shape : (bands, height, width)
     bands : tuple of str
     dtype : str
         Sample type of the file.
     quantity : str
         As given or decided.
-    nodata, georeference, spacing
+    reading : str
+        Quantity to open the file with again: as `quantity`, but of pairs of bands how they form complex samples.
+    nodata, georeference, spacing, profile, tags
         As in `Scene`.
     """
 
-    def __init__(self, path: Path, source: _ArrayFile | _RasterFile, quantity: str, allow_empty: bool):
-        self.path, self._source, self._allow_empty = path, source, allow_empty
+    def __init__(
+        self, location: Location, source: Any, quantity: str, allow_empty: bool,
+        bands: Sequence[str | int] = (), floor: float | None = None,
+    ):  # fmt: skip
+        self.path, self.text, self._source, self._allow_empty = location.path, location.text, source, allow_empty
+        self._floor = floor
+        names = _band_names(self.path, source)
+        if bands:
+            chosen = [_index(band, names, self.text) for band in bands]
+            source.select(chosen)
+            names = tuple(names[index] for index in chosen)
         self.shape, self.dtype, self.nodata = source.shape, source.dtype, source.nodata
-        self.georeference, self.spacing = source.georeference, source.spacing
-        try:
-            self.bands = _band_names(path, source.descriptions, self.shape[0])
-            self.quantity = self._decide(quantity)
-        except BaseException:
-            source.close()
-            raise
+        self.georeference, self.spacing, self.profile = source.georeference, source.spacing, source.profile
+        self.tags, self.bands = dict(source.tags), names
+        if not bands:
+            self._refuse_auxiliary()
+        self.quantity = self.reading = self._decide(quantity)
+        if self.quantity in PAIRS:
+            self._pair()
+
+    def _refuse_auxiliary(self) -> None:
+        extra = [band for band in self.bands if _AUXILIARY.match(band)]
+        if 0 < len(extra) < len(self.bands):
+            rest = ",".join(band for band in self.bands if band not in extra)
+            raise SceneError(
+                f"{self.text}: band {extra[0]} is no radar image; choose the others with bands (--bands {rest})"
+            )
 
     def _decide(self, quantity: str) -> str:
         if quantity != "auto":
@@ -135,9 +235,33 @@ class SceneFile:
         if sample.size == 0 and not known:
             if self._allow_empty:
                 return "db"
-            raise _empty(self.path)
-        hints = (*self._source.units, self.path.stem, *(d for d in self._source.descriptions if d))
-        return decide_quantity(str(self.path), self.dtype, sample, self._source.tags, hints)
+            raise _empty(self.text)
+        hints = (*sorted({u for u in self.profile.units if u}), self.path.stem, *(d for d in self.bands if d))
+        # Integers with a scale are real numbers in their unit.
+        dtype = "float64" if self.profile.scales else self.dtype
+        return decide_quantity(self.text, dtype, sample, self._source.tags, hints, self.bands)
+
+    def _pair(self) -> None:
+        """Let pairs of real bands be the bands of a complex scene."""
+        count, height, width = self.shape
+        if count % 2 or self.dtype.startswith("complex"):
+            raise SceneError(
+                f"{self.text}: {count} bands of {self.dtype} are no pairs of real bands; quantity '{self.quantity}' needs them"
+            )
+        names = [
+            polarization(a) or polarization(b) or "" for a, b in zip(self.bands[::2], self.bands[1::2], strict=True)
+        ]
+        if len(set(names)) < len(names) or not all(names):
+            names = (
+                [polarization(self.path.stem) or "band1"] if count == 2 else [f"band{i + 1}" for i in range(count // 2)]
+            )
+        self.shape, self.bands, self.quantity, self.dtype = (
+            (count // 2, height, width),
+            tuple(names),
+            "complex",
+            "complex64",
+        )
+        self.profile = Profile(mask=self.profile.mask)
 
     def __enter__(self) -> SceneFile:
         return self
@@ -156,6 +280,22 @@ class SceneFile:
             for column in range(0, width, size):
                 yield row, column, min(size, height - row), min(size, width - column)
 
+    def census(self) -> dict[str, int]:
+        """Count the samples of the whole file that do not come back as they are: negative, infinite, beyond float32."""
+        kind = np.dtype(self.dtype).kind if not self.dtype.startswith("complex") else "c"
+        counts = {"negative": 0, "infinite": 0, "beyond float32": 0}
+        if kind != "f" and self._floor is None and not self.profile.scales:
+            return counts
+        for window in self.windows(2048):
+            data, valid, _ = self._source.read(*window)
+            if np.iscomplexobj(data):
+                break
+            if self.quantity in ("amplitude", "intensity"):
+                counts["negative"] += int((data[valid] < 0).sum())
+            counts["infinite"] += int(np.isposinf(data[valid]).sum())
+            counts["beyond float32"] += int((np.abs(data[valid]) == np.finfo(np.float32).max).sum())
+        return counts
+
     def read(self, window: Window | None = None) -> Scene:
         """Read a window, or the whole scene.
 
@@ -167,34 +307,35 @@ class SceneFile:
         _, height, width = self.shape
         row, column, rows, columns = window or (0, 0, height, width)
         if row < 0 or column < 0 or rows < 1 or columns < 1 or row + rows > height or column + columns > width:
-            raise SceneError(f"{self.path}: window {window} exceeds the scene of {height}×{width} pixels")
-        data, valid = self._source.read(row, column, rows, columns)
+            raise SceneError(f"{self.text}: window {window} exceeds the scene of {height}×{width} pixels")
+        data, valid, nan = self._source.read(row, column, rows, columns)
+        if self.reading in PAIRS:
+            first, second = data[::2], data[1::2]
+            data = first + 1j * second if self.reading == "iq" else first * np.exp(1j * second)
+            valid, nan = valid[::2] & valid[1::2], None if nan is None else nan[::2] | nan[1::2]
         if not np.iscomplexobj(data):
-            valid &= ~np.isposinf(data)
+            infinite = valid & np.isposinf(data)
+            if infinite.any():
+                valid, nan = valid & ~infinite, None if nan is None else nan | infinite
+            if self._floor is not None and self.quantity in ("amplitude", "intensity"):
+                data = np.where(valid & (data < 0), np.float32(self._floor), data)
         if window is None and not valid.any() and not self._allow_empty:
-            raise _empty(self.path)
+            raise _empty(self.text)
         if not valid.all():
             data = np.where(valid, data, np.array(np.nan, data.dtype))
-        check_quantity(str(self.path), self.quantity, self.dtype, data)
-        tags = dict(self._source.tags)
+        check_quantity(self.text, self.quantity, self.dtype, data)
+        tags = dict(self.tags)
         own = {tag: tags.pop(tag) for tag in OWN_TAGS if tag in tags}
+        looks, bits = _number(own, LOOKS_TAG, self.text), _number(own, BITS_TAG, self.text)
         return Scene(
-            data,
-            self.quantity,
-            self.bands,
-            name=own.get(NAME_TAG) or _scene_name(self.path),
-            valid=valid,
-            looks=float(own[LOOKS_TAG]) if own.get(LOOKS_TAG) else self._looks(),
-            spacing=self.spacing,
-            native_bits=int(own[BITS_TAG]) if own.get(BITS_TAG) else _native_bits(self.dtype),
+            data, self.quantity, self.bands, name=own.get(NAME_TAG) or _scene_name(self.path), valid=valid, nan=nan,
+            looks=looks or self._looks(), spacing=self.spacing, native_bits=int(bits or _native_bits(self.dtype)),
             acquisition=own.get(ACQUISITION_TAG) or acquisition_of(self.path.resolve()),
             georeference=self.georeference.shifted(row, column) if self.georeference else None,
-            nodata=self.nodata,
-            dtype=self.dtype,
-            tags=tags,
-            simulated=own.get(SIMULATED_TAG) == "true",
-            credit=own.get(CREDIT_TAG, ""),
-        )
+            nodata=self.nodata, dtype=self.dtype, tags=tags, profile=self.profile,
+            time=own.get(TIME_TAG) or time_of(self.path.resolve(), tags),
+            simulated=own.get(SIMULATED_TAG) == "true", credit=own.get(CREDIT_TAG, ""),
+        )  # fmt: skip
 
     def _looks(self) -> float | None:
         if self.quantity == "complex":
@@ -202,8 +343,29 @@ class SceneFile:
         return SENTINEL1_GRD_LOOKS if is_sentinel1_detected(self.path.resolve()) else None
 
 
-def _empty(path: Path) -> SceneError:
-    return SceneError(f"{path}: every sample is nodata or NaN; there is nothing to compress")
+def _number(tags: dict[str, str], name: str, text: str) -> float | None:
+    """Parse a tag of this package, which another program may have changed."""
+    value = tags.get(name)
+    try:
+        number = float(value) if value else None
+    except ValueError:
+        number = float("nan")
+    if number is not None and not 0 < number < 1e6:
+        warnings.warn(f"{text}: the tag {name}={value!r} is no positive number and was ignored", stacklevel=3)
+        return None
+    return number
+
+
+def _index(band: str | int, names: Sequence[str], text: str) -> int:
+    if str(band) in names:
+        return list(names).index(str(band))
+    if str(band).isdecimal() and 1 <= int(band) <= len(names):
+        return int(band) - 1
+    raise SceneError(f"{text}: no band '{band}'; it has {', '.join(names[:8])} (or numbers from 1 to {len(names)})")
+
+
+def _empty(text: str) -> SceneError:
+    return SceneError(f"{text}: every sample is nodata or NaN; there is nothing to compress")
 
 
 def _scene_name(path: Path) -> str:
@@ -220,85 +382,133 @@ def _native_bits(dtype: str) -> int:
     return 8 * kind.itemsize if kind.kind in "iu" else 16
 
 
-def _band_names(path: Path, descriptions: tuple[str | None, ...], count: int) -> tuple[str, ...]:
-    names = [d.strip() for d in descriptions if d and d.strip()]
+def _band_names(path: Path, source: Any) -> tuple[str, ...]:
+    count = source.shape[0]
+    names = [d.strip() for d in source.profile.descriptions or () if d.strip()]
     if len(names) == count and len(set(names)) == count and not (count == 1 and names[0] == path.name):
         return tuple(names)
     if count == 1:
-        return (polarization(path.stem) or "band1",)
+        stated = next((v for k, v in source.tags.items() if k.lower() in ("polarization", "polarisation", "pol")), "")
+        return (polarization(path.stem) or polarization(stated) or "band1",)
     return tuple(f"band{i + 1}" for i in range(count))
 
 
-class _ArrayFile:
-    """A memory-mapped ``.npy`` file."""
+class ArraySource:
+    """Samples in memory or in a memory-mapped file, shape (bands, height, width)."""
 
-    descriptions: tuple[str | None, ...] = ()
-    units: tuple[str, ...] = ()
-    nodata = None
     georeference = None
     spacing = None
 
-    def __init__(self, path: Path):
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise SceneError(f"{path}: not a readable .npy array of numbers ({first_line(error)})") from None
-        if array.dtype.kind not in "iufc":
-            raise SceneError(f"{path}: an array of type {array.dtype} is no image; save real or complex numbers")
-        if array.ndim == 2:
-            array = array[None]
-        if array.ndim != 3 or 0 in array.shape:
-            raise SceneError(f"{path}: shape {array.shape} is no image; use (height, width) or (bands, height, width)")
-        if array.shape[2] <= 4 < array.shape[0]:
-            raise SceneError(
-                f"{path}: shape {array.shape} looks like (height, width, bands); move the bands to the front"
-            )
-        self._array, self.tags = array, dict[str, str]()
-        self.shape, self.dtype = array.shape, str(array.dtype)
+    def __init__(
+        self, array: np.ndarray, nodata: float | None = None, profile: Profile | None = None, tags: Any = None
+    ):
+        self._array, self.nodata, self.profile, self.tags = array, nodata, profile or Profile(), dict(tags or {})
+        self.shape: tuple[int, int, int] = array.shape  # type: ignore[assignment]
+        # Native byte order; the widest type of GDAL.
+        self.dtype = array.dtype.newbyteorder("=").name
+        self.dtype = {"float128": "float64", "complex256": "complex128", "float96": "float64"}.get(
+            self.dtype, self.dtype
+        )
 
-    def read(self, row: int, column: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-        data = _as_float(np.array(self._array[:, row : row + rows, column : column + columns]))
-        return data, ~np.isnan(data)
+    def select(self, bands: Sequence[int]) -> None:
+        """Keep some bands, given by index."""
+        self._array, self.profile = self._array[list(bands)], self.profile.select(bands)
+        self.shape = self._array.shape
+
+    def read(self, row: int, column: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        return self._convert(np.array(self._array[:, row : row + rows, column : column + columns]))
+
+    def _convert(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        marked = self.nodata is not None and not np.isnan(self.nodata)
+        mask = raw != self.nodata if marked else np.ones(raw.shape, bool)
+        return samples(raw, mask, self.profile, marked)
 
     def sample(self) -> np.ndarray:
         step = [max(1, side // _SAMPLE) for side in self.shape[1:]]
-        data = _as_float(np.array(self._array[:, :: step[0], :: step[1]]))
-        return data[~np.isnan(data)]
+        data, valid, _ = self._convert(np.array(self._array[:, :: step[0], :: step[1]]))
+        return data[valid]
 
     def close(self) -> None:
-        self._array = None
+        self._array = self._array[:0]
 
 
-class _RasterFile:
-    """A raster opened by GDAL."""
+def _load_npy(path: Path) -> ArraySource:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise SceneError(f"{path}: not a readable .npy array of numbers ({first_line(error)})") from None
+    if array.dtype.kind not in "iufc":
+        raise SceneError(f"{path}: an array of type {array.dtype} is no image; save real or complex numbers")
+    if array.ndim == 2:
+        array = array[None]
+    if array.ndim != 3 or 0 in array.shape:
+        raise SceneError(f"{path}: shape {array.shape} is no image; use (height, width) or (bands, height, width)")
+    if array.shape[2] <= 4 < array.shape[0]:
+        raise SceneError(f"{path}: shape {array.shape} looks like (height, width, bands); move the bands to the front")
+    return ArraySource(array)
 
-    def __init__(self, path: Path):
-        import rasterio
+
+class RasterSource:
+    """Bands of a raster opened by GDAL."""
+
+    def __init__(self, location: Location, dataset: Any = None):
+        from rasterio.enums import ColorInterp
         from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-        self._stack, self._path = ExitStack(), path
+        self._stack, self._text, self._gdal = ExitStack(), location.text, location.gdal
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             try:
-                self._file = self._stack.enter_context(rasterio.open(path))
+                file = self._file = dataset or self._stack.enter_context(open_raster(location.gdal))
             except RasterioError as error:
-                raise SceneError(f"{path}: not a readable image ({self._reason(error)})") from None
-        file = self._file
+                raise SceneError(f"{location.text}: not a readable image ({self._reason(error)})") from None
         if file.count == 0:
+            inner = file.subdatasets
             self.close()
-            raise SceneError(f"{path}: the file has no bands of its own; give one of its subdatasets or files")
-        if len(set(file.dtypes)) > 1:
-            self.close()
-            raise SceneError(f"{path}: bands of different types {file.dtypes}; split the file by type")
-        self.shape, self.dtype = (file.count, file.height, file.width), str(file.dtypes[0])
-        self.nodata = None if file.nodata is None else float(file.nodata)
-        self.descriptions = file.descriptions
-        self.units = tuple(sorted({unit for unit in file.units if unit}))
+            shown = ", ".join(inner[:6]) + (f" and {len(inner) - 6} more" if len(inner) > 6 else "")
+            raise SceneError(
+                f"{location.text}: the file has no bands of its own; give one of its subdatasets or files"
+                + f": {shown}" * bool(inner)
+            )
+        alphas = [i for i, color in enumerate(file.colorinterp, 1) if color == ColorInterp.alpha and file.count > 1]
+        self._alpha = alphas[-1] if alphas else None
+        if self._alpha:
+            self._check_alpha()
+        self._choose([number for number in range(1, file.count + 1) if number != self._alpha])
         self.tags = {k: v for k, v in file.tags().items() if k != "AREA_OR_POINT" or v != "Area"}
-        self._scaled = any(s != 1 for s in file.scales) or any(o != 0 for o in file.offsets)
-        self.georeference, self.spacing = _georeference(file)
+        self.georeference, self.spacing = read_georeference(file)
 
-    def read(self, row: int, column: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    def _check_alpha(self) -> None:
+        band = self._file.read(self._alpha, out_shape=(min(self._file.height, _SAMPLE), min(self._file.width, _SAMPLE)))
+        if np.unique(band).size > 2:
+            # A second polarization that a program marked as alpha is more likely than transparency.
+            self._alpha = None
+
+    def _choose(self, numbers: list[int]) -> None:
+        file = self._file
+        kinds = {file.dtypes[number - 1] for number in numbers}
+        if len(kinds) > 1:
+            self.close()
+            raise SceneError(
+                f"{self._text}: bands of different types {file.dtypes}; choose those of one type with bands (--bands 1,2)"
+            )
+        self._numbers = numbers
+        self.shape, self.dtype = (len(numbers), file.height, file.width), kinds.pop()
+        nodata = [file.nodatavals[number - 1] for number in numbers]
+        self.nodata = next((float(value) for value in nodata if value is not None), None)
+        self.profile = read_profile(file, numbers, self._alpha)
+        flags = [file.mask_flag_enums[number - 1] for number in numbers]
+        # NaN as nodata needs no mask of GDAL.
+        self._masked = [
+            not any(flag.name == "all_valid" for flag in of) and (value is None or not np.isnan(value))
+            for of, value in zip(flags, nodata, strict=True)
+        ]
+
+    def select(self, bands: Sequence[int]) -> None:
+        """Keep some bands, given by index."""
+        self._choose([self._numbers[band] for band in bands])
+
+    def read(self, row: int, column: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         from rasterio.windows import Window as RasterWindow
 
         return self._load(window=RasterWindow(column, row, columns, rows))
@@ -309,67 +519,53 @@ class _RasterFile:
             # Without overviews GDAL would read the whole file.
             rows, columns = (np.linspace(0, max(n - _PIECE, 0), _PIECES).astype(int) for n in (height, width))
             pieces = [self.read(r, c, min(_PIECE, height), min(_PIECE, width)) for r in rows for c in columns]
-            found = np.concatenate([data[valid] for data, valid in pieces])
+            found = np.concatenate([data[valid] for data, valid, _ in pieces])
             if found.size:
                 return found
-        data, valid = self._load(out_shape=(count, min(height, _SAMPLE), min(width, _SAMPLE)))
+        data, valid, _ = self._load(out_shape=(count, min(height, _SAMPLE), min(width, _SAMPLE)))
         return data[valid]
 
-    def _load(self, **options: Any) -> tuple[np.ndarray, np.ndarray]:
-        from rasterio.enums import MaskFlags
+    def _load(self, **options: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         from rasterio.errors import RasterioError
 
         file = self._file
         one_band = {k: v[1:] if k == "out_shape" else v for k, v in options.items()}
         try:
-            raw = file.read(**options)
-            valid = np.ones(raw.shape, bool)
-            for band, (nodata, flags) in enumerate(zip(file.nodatavals, file.mask_flag_enums, strict=True)):
-                if nodata is not None and not np.isnan(nodata):
-                    valid[band] &= raw[band] != np.asarray(nodata).astype(raw.dtype)
-                elif MaskFlags.per_dataset in flags:
-                    valid[band] &= file.read_masks(band + 1, **one_band) > 0
+            raw = file.read(self._numbers, **options)
+            mask = np.ones(raw.shape, bool)
+            for band, number in enumerate(self._numbers):
+                if self._masked[band]:
+                    mask[band] = file.read_masks(number, **one_band) > 0
+            if self._alpha:
+                mask &= file.read(self._alpha, **one_band) > 0
         except RasterioError as error:
-            raise SceneError(f"{self._path}: damaged or truncated image data ({self._reason(error)})") from None
-        data = _as_float(raw)
-        if self._scaled:
-            shape = (-1, 1, 1)
-            data = _as_float(raw * np.reshape(file.scales, shape) + np.reshape(file.offsets, shape))
-        return data, valid & ~np.isnan(data)
+            raise SceneError(f"{self._text}: damaged or truncated image data ({self._reason(error)})") from None
+        return samples(raw, mask, self.profile, any(self._masked) or bool(self._alpha))
 
     def _reason(self, error: BaseException) -> str:
-        return first_line(error).replace(str(self._path), self._path.name)
+        return first_line(error).replace(self._gdal, Path(self._gdal).name)
 
     def close(self) -> None:
         self._stack.close()
 
 
-def _as_float(data: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        return data.astype(np.complex64 if np.iscomplexobj(data) else np.float32, copy=False)
+def samples(
+    raw: np.ndarray, mask: np.ndarray, profile: Profile, marked: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Convert stored samples to values: float32 or complex64, which of them are valid, and which are NaN though not masked.
 
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text."""
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _georeference(file: Any) -> tuple[Georeference | None, tuple[float, float] | None]:
-    """Return georeference and pixel spacing (row, column) in meters, each None if unknown."""
-    a, b, c, d, e, f = (float(v) for v in tuple(file.transform)[:6])
-    if file.crs is None and file.transform.is_identity:
-        return None, None
-    reference = Georeference(file.crs.to_wkt() if file.crs else "", (a, b, c, d, e, f))
-    row, column = float(np.hypot(b, e)), float(np.hypot(a, d))
-    if file.crs is None:
-        return reference, None
-    if file.crs.is_geographic:
-        latitude = f + e * file.height / 2 + d * file.width / 2
-        return reference, (row * _METERS_PER_DEGREE, column * _METERS_PER_DEGREE * float(np.cos(np.radians(latitude))))
-    from rasterio.errors import CRSError
-
-    try:
-        unit = file.crs.linear_units_factor[1]
-    except CRSError:  # a local system without a known unit
-        return reference, None
-    return reference, (row * unit, column * unit)
+    Values beyond float32 become its largest number. The last mask is None where `marked` is False: no value marks nodata.
+    """
+    nan = np.isnan(raw)
+    data = raw
+    if profile.scales:
+        shape = (-1, 1, 1)
+        data = raw * np.reshape(profile.scales, shape) + np.reshape(profile.offsets, shape)
+    if np.iscomplexobj(data):
+        data = data.astype(np.complex64, copy=False)
+    elif data.dtype.kind == "f" and data.dtype.itemsize > 4:
+        top = np.finfo(np.float32).max
+        data = np.where(np.isfinite(data), np.clip(data, -top, top), data).astype(np.float32)
+    else:
+        data = data.astype(np.float32, copy=False)
+    return data, mask & ~nan, mask & nan if marked and nan.any() else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from types import MappingProxyType
@@ -11,32 +11,94 @@ from typing import Any
 import numpy as np
 
 from sarlab.errors import SceneError
+from sarlab.scenes.quantity import polarization
 
 QUANTITIES = ("complex", "amplitude", "intensity", "db")
 
 #: (row, column, height, width) in pixels.
 Window = tuple[int, int, int, int]
+#: Transform of a raster that has none.
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 @dataclass(frozen=True)
 class Georeference:
-    """Position of the pixels on the ground.
+    """Position of the pixels on the ground: an affine transform, ground control points, rational polynomials (RPC).
 
     Parameters
     ----------
     crs : str
-        Coordinate reference system as WKT; empty if unknown.
+        Coordinate reference system of the transform as WKT; empty if unknown.
     transform : tuple of 6 floats
-        Affine coefficients (a, b, c, d, e, f): x = a·column + b·row + c, y = d·column + e·row + f.
+        Affine coefficients (a, b, c, d, e, f): x = a·column + b·row + c, y = d·column + e·row + f; `IDENTITY` for none.
+    gcps : tuple of (row, column, x, y, z, id)
+        Ground control points.
+    gcps_crs : str
+        Coordinate reference system of the control points as WKT.
+    rpc : mapping of str to str
+        Rational polynomial coefficients under the names that GDAL gives them.
     """
 
-    crs: str
-    transform: tuple[float, float, float, float, float, float]
+    crs: str = ""
+    transform: tuple[float, float, float, float, float, float] = IDENTITY
+    gcps: tuple[tuple[float, float, float, float, float, str], ...] = ()
+    gcps_crs: str = ""
+    rpc: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def has_transform(self) -> bool:
+        """False if only control points or RPC locate the pixels."""
+        return self.transform != IDENTITY
 
     def shifted(self, row: int, column: int) -> Georeference:
         """Return the georeference of a window whose first pixel is (`row`, `column`)."""
         a, b, c, d, e, f = self.transform
-        return replace(self, transform=(a, b, a * column + b * row + c, d, e, d * column + e * row + f))
+        moved = (a, b, a * column + b * row + c, d, e, d * column + e * row + f)
+        rpc = dict(self.rpc)
+        for name, offset in (("LINE_OFF", row), ("SAMP_OFF", column)):
+            if offset and name in rpc:
+                rpc[name] = repr(float(rpc[name].split()[0]) - offset)
+        return replace(
+            self, transform=moved if self.has_transform else self.transform, rpc=rpc,
+            gcps=tuple((r - row, k - column, *rest) for r, k, *rest in self.gcps),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Properties of a source file that no other field of its scene states; they come back when the scene is written.
+
+    Parameters
+    ----------
+    scales, offsets : tuple of float
+        One per band: value = scale · stored sample + offset. Empty if all are 1 and 0.
+    descriptions : tuple of str or None
+        One per band; None if they are the band names.
+    units, colors : tuple of str
+        Unit and color interpretation of each band; empty if the file states none.
+    tags : tuple of (band, namespace, mapping)
+        Tags of bands (counted from 1), and those of the file (band 0) in namespaces.
+    mask : str
+        ``"mask"`` if the file has a mask beside its bands, ``"alpha:N"`` if its band N is one, else empty.
+    """
+
+    scales: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
+    descriptions: tuple[str, ...] | None = None
+    units: tuple[str, ...] = ()
+    colors: tuple[str, ...] = ()
+    tags: tuple[tuple[int, str, Mapping[str, str]], ...] = ()
+    mask: str = ""
+
+    def select(self, bands: Sequence[int]) -> Profile:
+        """Return the profile of some bands, given by index."""
+        per_band = {}
+        for name in ("scales", "offsets", "descriptions", "units", "colors"):
+            values = getattr(self, name)
+            per_band[name] = tuple(values[band] for band in bands) if values else values
+        place = {0: 0} | {band + 1: number for number, band in enumerate(bands, 1)}
+        tags = tuple((place[band], space, tags) for band, space, tags in self.tags if band in place)
+        return replace(self, **per_band, tags=tags)
 
     def scaled(self, factor: float) -> Georeference:
         """Return the georeference of an image whose pixels are `factor` times as large along both axes."""
@@ -80,10 +142,16 @@ class Scene:
     georeference : Georeference, optional
     nodata : float, optional
         Nodata value of the source file; None if it uses NaN or has none.
+    nan : ndarray of bool, shape (bands, height, width), optional
+        The invalid samples that are NaN in a file whose nodata value or mask marks the others.
     dtype : str
         Sample type of the source file, used when the scene is written: ``"float32"``, ``"uint8"``.
     tags : mapping of str to str
         Further metadata of the source file.
+    profile : Profile
+        Scale and offset, units, tags of bands and other properties of the source file.
+    time : str
+        Start of the acquisition in ISO 8601, UTC.
     simulated : bool
         True for simulated speckle.
     seen_in_training : {"true", "false", "unknown"}
@@ -115,8 +183,11 @@ class Scene:
     license: str = ""
     georeference: Georeference | None = None
     nodata: float | None = None
+    nan: np.ndarray | None = None
     dtype: str = "float32"
     tags: Mapping[str, str] = field(default_factory=dict)
+    profile: Profile = field(default_factory=Profile)
+    time: str = ""
     simulated: bool = False
     seen_in_training: str = "unknown"
     credit: str = ""
@@ -141,6 +212,10 @@ class Scene:
             raise SceneError(f"scene '{self.name}': valid mask {valid.shape} does not match data {data.shape}")
         if not valid.all() and not np.isnan(data[~valid]).all():
             data = np.where(valid, data, np.nan).astype(data.dtype)
+        if self.nan is not None:
+            if np.shape(self.nan) != data.shape:
+                raise SceneError(f"scene '{self.name}': mask of NaN {np.shape(self.nan)} does not match {data.shape}")
+            object.__setattr__(self, "nan", np.asarray(self.nan, bool) & ~valid if np.any(self.nan) else None)
         object.__setattr__(self, "data", data)
         object.__setattr__(self, "valid", valid)
         object.__setattr__(self, "bands", tuple(self.bands))
@@ -160,22 +235,47 @@ class Scene:
         """(bands, height, width)."""
         return self.data.shape
 
+    @property
+    def integer(self) -> bool:
+        """The file stores the samples as integers without scale and offset."""
+        return self.dtype.removeprefix("complex_").startswith(("int", "uint")) and not self.profile.scales
+
+    @property
+    def polarizations(self) -> tuple[str, ...]:
+        """Polarization of each band; empty where the name of the band has none."""
+        return tuple(polarization(band) or "" for band in self.bands)
+
     def with_data(self, data: np.ndarray, **changes: Any) -> Scene:
-        """Return a copy with other samples; the valid mask is kept if the shape is unchanged and no mask is given."""
-        changes.setdefault("valid", self.valid if data.shape == self.data.shape else None)
+        """Return a copy with other samples; the masks are kept if the shape is unchanged and none is given."""
+        same = data.shape == self.data.shape
+        if "valid" not in changes:
+            changes |= {"valid": self.valid if same else None, "nan": self.nan if same else None}
+        else:
+            changes.setdefault("nan", None)
         return replace(self, data=data, **changes)
+
+    def to_xarray(self) -> Any:
+        """Return the scene as an `xarray.DataArray` with the conventions of rioxarray."""
+        from sarlab.scenes.arrays import to_xarray
+
+        return to_xarray(self)
 
     def window(self, row: int, column: int, height: int, width: int) -> Scene:
         """Return a window as views of the samples, with its own georeference."""
         rows, columns = slice(row, row + height), slice(column, column + width)
         moved = self.georeference.shifted(row, column) if self.georeference else None
-        return replace(self, data=self.data[:, rows, columns], valid=self.valid[:, rows, columns], georeference=moved)
+        nan = None if self.nan is None else self.nan[:, rows, columns]
+        return replace(
+            self, data=self.data[:, rows, columns], valid=self.valid[:, rows, columns], nan=nan, georeference=moved
+        )
 
     def band(self, which: int | str) -> Scene:
         """Return a single band, by index or name."""
         if isinstance(which, str) and which not in self.bands:
             raise SceneError(f"scene '{self.name}' has no band '{which}'; it has {', '.join(self.bands)}")
         index = self.bands.index(which) if isinstance(which, str) else which
+        only = slice(index, index + 1)
         return replace(
-            self, data=self.data[index : index + 1], valid=self.valid[index : index + 1], bands=(self.bands[index],)
-        )
+            self, data=self.data[only], valid=self.valid[only], nan=None if self.nan is None else self.nan[only],
+            bands=(self.bands[index],), profile=self.profile.select([index]),
+        )  # fmt: skip

@@ -1,0 +1,165 @@
+"""Arrays of xarray with the conventions of rioxarray, to and from scenes; both packages are optional."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sarlab.errors import SceneError
+from sarlab.scenes.readers import ArraySource
+from sarlab.scenes.scene import IDENTITY, Georeference, Profile, Scene
+from sarlab.scenes.writers import encode_samples, own_tags, sample_type
+
+if TYPE_CHECKING:
+    import xarray
+
+#: Attributes of an array that are properties of its samples.
+_KNOWN = ("_FillValue", "missing_value", "scale_factor", "add_offset", "long_name", "units", "grid_mapping")
+
+
+def source_of(array: Any) -> ArraySource:
+    """Make a source of samples of an array of dimensions (band, y, x) or (y, x); Dask arrays are computed by window."""
+    if array.ndim not in (2, 3) or not array.size:
+        raise SceneError(f"array '{array.name}': dimensions {array.dims} are no image; use (band, y, x) or (y, x)")
+    if array.dtype.kind not in "iufc":
+        raise SceneError(
+            f"array '{array.name}': samples of type {array.dtype} are no image; use real or complex numbers"
+        )
+    data = array.data if array.ndim == 3 else array.data[None]
+    attributes = {**array.encoding, **array.attrs}
+    nodata = attributes.get("_FillValue", attributes.get("missing_value"))
+    names, count = array.attrs.get("long_name"), data.shape[0]
+    names = [names] if isinstance(names, str) else list(names or ())
+    units = array.attrs.get("units", "")
+    # Scale and offset in the encoding were applied when the array was read.
+    scale, offset = array.attrs.get("scale_factor", 1.0), array.attrs.get("add_offset", 0.0)
+    scaled = scale != 1.0 or offset != 0.0
+    profile = Profile(
+        (float(scale),) * count if scaled else (), (float(offset),) * count if scaled else (),
+        tuple(map(str, names)) if len(names) == count else None,
+        (units,) * count if isinstance(units, str) and units else tuple(units or ()),
+    )  # fmt: skip
+    tags = {
+        str(k): v if isinstance(v, str) else json.dumps(v, default=str)
+        for k, v in array.attrs.items()
+        if k not in _KNOWN
+    }
+    source = ArraySource(data, None if nodata is None else float(nodata), profile, tags)
+    source.georeference = _georeference(array)
+    return source
+
+
+def _georeference(array: Any) -> Georeference | None:
+    y, x = array.dims[-2:]
+    name = array.encoding.get("grid_mapping", array.attrs.get("grid_mapping", "spatial_ref"))
+    mapping = array.coords[name].attrs if name in array.coords else {}
+    transform: Any = IDENTITY
+    if "GeoTransform" in mapping:
+        c, a, b, f, d, e = (float(value) for value in str(mapping["GeoTransform"]).split())
+        transform = (a, b, c, d, e, f)
+    elif x in array.coords and y in array.coords and min(array.sizes[x], array.sizes[y]) > 1:
+        columns, rows = np.asarray(array[x], float), np.asarray(array[y], float)
+        a, e = (columns[-1] - columns[0]) / (columns.size - 1), (rows[-1] - rows[0]) / (rows.size - 1)
+        transform = (a, 0.0, columns[0] - a / 2, 0.0, e, rows[0] - e / 2)
+        if transform == (1.0, 0.0, -0.5, 0.0, 1.0, -0.5):  # numbers of the pixels
+            transform = IDENTITY
+    gcps = tuple(
+        (
+            f["properties"]["row"],
+            f["properties"]["col"],
+            *(*f["geometry"]["coordinates"], 0.0)[:3],
+            str(f["properties"]["id"]),
+        )
+        for f in json.loads(mapping.get("gcps", '{"features": []}'))["features"]
+    )
+    crs = mapping.get("crs_wkt", mapping.get("spatial_ref", ""))
+    known = Georeference(
+        "" if gcps else crs, transform, gcps, crs if gcps else "", json.loads(mapping.get("rpc", "{}"))
+    )
+    return None if known == Georeference() else known
+
+
+def attributes_of(scene: Scene) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the attributes of a scene's samples and of its coordinate ``spatial_ref``."""
+    profile, reference = scene.profile, scene.georeference or Georeference()
+    attributes: dict[str, Any] = {
+        **scene.tags,
+        **own_tags(scene),
+        "grid_mapping": "spatial_ref",
+        "long_name": list(scene.bands),
+    }
+    if scene.nodata is not None and not np.isnan(scene.nodata):
+        attributes["_FillValue"] = scene.nodata
+    if profile.units:
+        attributes["units"] = profile.units[0] if len(set(profile.units)) == 1 else list(profile.units)
+    if len({*profile.scales}) == 1 == len({*profile.offsets}) and scene.dtype == sample_type(scene):
+        attributes |= {"scale_factor": profile.scales[0], "add_offset": profile.offsets[0]}
+    mapping: dict[str, Any] = {
+        "crs_wkt": reference.crs or reference.gcps_crs,
+        "spatial_ref": reference.crs or reference.gcps_crs,
+    }
+    if reference.has_transform:
+        a, b, c, d, e, f = reference.transform
+        mapping["GeoTransform"] = " ".join(repr(float(value)) for value in (c, a, b, f, d, e))
+    if reference.gcps:
+        features = [
+            {
+                "type": "Feature",
+                "properties": {"id": i, "row": r, "col": k},
+                "geometry": {"type": "Point", "coordinates": [x, y, z]},
+            }
+            for r, k, x, y, z, i in reference.gcps
+        ]
+        mapping["gcps"] = json.dumps({"type": "FeatureCollection", "features": features})
+    if reference.rpc:
+        mapping["rpc"] = json.dumps(dict(reference.rpc))
+    return attributes, mapping
+
+
+def axes(scene: Scene, height: int, width: int) -> dict[str, np.ndarray]:
+    """Return the coordinates of the pixel centers; empty without an unrotated transform."""
+    a, b, c, d, e, f = (scene.georeference or Georeference()).transform
+    if b or d or not (scene.georeference and scene.georeference.has_transform):
+        return {}
+    return {"y": f + e * (np.arange(height) + 0.5), "x": c + a * (np.arange(width) + 0.5)}
+
+
+def to_xarray(scene: Scene) -> xarray.DataArray:
+    """Return a scene as an array of its sample type; invalid samples are its ``_FillValue``, or NaN without one."""
+    import xarray
+
+    attributes, mapping = attributes_of(scene)
+    dtype = sample_type(scene)
+    packed = "scale_factor" in attributes
+    if (not packed and scene.profile.scales) or dtype == "complex_int16":
+        dtype = "complex64" if scene.quantity == "complex" else "float32"
+    if not scene.valid.all() and scene.nodata is None and np.dtype(dtype).kind in "iu":
+        dtype, packed = "float32", False
+        for name in ("scale_factor", "add_offset"):
+            attributes.pop(name, None)
+    data = encode_samples(
+        scene.data, scene.valid, dtype, scene.nodata, scene.name, nan=scene.nan,
+        packing=(scene.profile.scales, scene.profile.offsets) if packed else None,
+    )  # fmt: skip
+    coordinates = {"band": np.arange(1, len(scene.bands) + 1), **axes(scene, *scene.shape[1:])}
+    array = xarray.DataArray(data, dims=("band", "y", "x"), coords=coordinates, name=scene.name, attrs=attributes)
+    return array.assign_coords(spatial_ref=xarray.DataArray(0, attrs=mapping))
+
+
+def create_zarr(path: Path, scene: Scene, shape: tuple[int, int, int], dtype: str) -> Any:
+    """Create a Zarr group that xarray opens, with coordinates and attributes; returns the array of samples."""
+    import zarr
+
+    attributes, mapping = attributes_of(scene)
+    group = zarr.open_group(str(path), mode="w", attributes={"coordinates": "spatial_ref"})
+    array = group.create_array(
+        "scene", shape=shape, dtype=dtype, chunks=(1, min(512, shape[1]), min(512, shape[2])), dimension_names=("band", "y", "x"),
+        attributes={**attributes, "coordinates": "spatial_ref"}, fill_value=scene.nodata if np.dtype(dtype).kind in "iu" else None,
+    )  # fmt: skip
+    group.create_array("spatial_ref", shape=(), dtype="int64", attributes=mapping, dimension_names=())
+    for name, values in {"band": np.arange(1, shape[0] + 1), **axes(scene, *shape[1:])}.items():
+        group.create_array(name, shape=values.shape, dtype=values.dtype, dimension_names=(name,))[:] = values
+    return array

@@ -1,0 +1,284 @@
+"""Rasters that GDAL reads: which of them are opened, and their georeference and other properties, to and from files.
+
+Files are untrusted: only the formats in `DRIVERS` are opened, addresses of other machines only on request, and a VRT may
+only refer to files in its own folder.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+import numpy as np
+
+from sarlab.errors import SceneError
+from sarlab.scenes.scene import IDENTITY, Georeference, Profile, Scene
+
+#: Formats of GDAL that are opened; all others are refused.
+DRIVERS = (
+    "GTiff", "VRT", "ENVI", "HDF5", "HDF5Image", "netCDF", "Zarr", "JP2OpenJPEG", "HFA", "NITF", "SNAP_TIFF", "SAFE", "RS2",
+    "TSX", "COSAR", "GFF", "SAR_CEOS", "CEOS", "JAXAPALSAR", "AirSAR", "ISCE", "ROI_PAC", "ERS", "EHdr", "PNG", "MEM",
+)  # fmt: skip
+#: Tags for what GeoTIFF cannot hold.
+CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG = "SARLAB_CRS_WKT2", "SARLAB_GCP_CRS_WKT2", "SARLAB_GCP_IDS"
+
+_REMOTE = re.compile(r"(https?|ftp|s3|gs|az|oss)://|/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)")
+_SUBDATASET = re.compile(r"[A-Z][A-Z0-9_]+[0-9A-Z]:")
+_INSIDE = re.compile(r"(?i)(?P<file>.+\.(?P<kind>h5|hdf5|he5|nc|nc4|cdf))\"?:(?P<inner>/?/?[^:]+)$")
+#: Namespaces that describe the file and not the image.
+_STRUCTURE = {"IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "TIFF", "COLOR_PROFILE", ""}
+#: `update_tags` of rasterio has arguments of these names; tags of these names are written under others of equal length.
+_TAKEN = {"ns": "SARLAB_TAG_NS", "bidx": "SARLAB_TAG_BIDX"}
+
+
+class Location(NamedTuple):
+    """A raster: as the user named it, as GDAL names it, and a path for its name, folder and polarization."""
+
+    text: str
+    gdal: str
+    path: Path
+
+
+def locate(given: str | Path, allow_remote: bool = False, allow_external: bool = False) -> Location:
+    """Find a raster by path, address, or name of a subdataset (``HDF5:file://inner``, ``file.h5:/inner``).
+
+    Raises
+    ------
+    SceneError
+        Nothing there; an address without `allow_remote`; a VRT that refers to missing files, or to files outside its
+        folder without `allow_external`.
+    """
+    text = str(given)
+    if _REMOTE.search(text):
+        if not allow_remote:
+            raise SceneError(f"{text}: an address of another machine; set allow_remote (--allow-remote) to read it")
+        return Location(text, text, Path(re.sub(r"^\w+:/+|[?#].*$", "", text)))
+    path = Path(text).expanduser()
+    inside = None if path.exists() else _INSIDE.match(text)
+    if inside:
+        driver = "NETCDF" if inside["kind"].lower() in ("nc", "nc4", "cdf") else "HDF5"
+        stated = re.match(r'(\w{4,}):"?', inside["file"])
+        file, driver = (inside["file"][stated.end() :], stated[1].upper()) if stated else (inside["file"], driver)
+        if not Path(file).exists() and not file.startswith("/vsi"):
+            raise SceneError(f"{text}: no such file as {file}")
+        inner = inside["inner"].lstrip("/")
+        slashes = "//" if driver == "HDF5" else ""
+        return Location(text, f'{driver}:"{file}":{slashes}{inner}', Path(file) / inner)
+    if text.startswith("/vsi") or (not path.exists() and _SUBDATASET.match(text)):
+        if text.lower().endswith(".vrt") and not allow_external:
+            raise SceneError(f"{text}: the sources of a VRT in an archive are not checked; set allow_external")
+        return Location(text, text, Path(re.sub(r'[:"]+', "/", text)))
+    if not path.exists():
+        raise SceneError(f"{text}: no such file; 'sarlab scenes' lists the scenes known by name")
+    if path.is_file() and path.stat().st_size == 0:
+        raise SceneError(f"{text}: the file is empty")
+    for name, file in _sources_of_vrt(path):
+        if not allow_external and (file is None or not file.is_relative_to(path.resolve().parent)):
+            raise SceneError(f"{text}: refers to {name} outside its folder; set allow_external (--allow-external)")
+        if file is not None and not file.exists():
+            raise SceneError(f"{text}: its source {name} is missing; put it there, or correct the VRT")
+    return Location(text, str(path.absolute()), path)
+
+
+def _sources_of_vrt(path: Path, depth: int = 0) -> Iterator[tuple[str, Path | None]]:
+    """Yield the sources that a VRT names, nested ones included; their path is None if they are no files."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        if b"<VRTDataset" not in file.read(4096):
+            return
+    try:
+        elements = list(ElementTree.parse(path).iter())
+    except ElementTree.ParseError as error:
+        raise SceneError(f"{path}: a damaged VRT ({error})") from None
+    for element in elements:
+        name = (element.text or "").strip()
+        if not name or not element.tag.endswith(("Filename", "SourceDataset", "FilePath")):
+            continue
+        inside = _INSIDE.match(name)
+        plain = re.sub(r'^\w{4,}:"?', "", inside["file"]) if inside else name
+        if plain.startswith(("/vsi", "<")) or _REMOTE.search(plain) or _SUBDATASET.match(plain):
+            yield name, None
+            continue
+        relative = element.get("relativeToVRT", element.get("relativetoVRT")) == "1"
+        source = ((path.parent / plain) if relative else Path(plain)).resolve()
+        yield name, source
+        if depth < 8 and source != path.resolve():
+            yield from _sources_of_vrt(source, depth + 1)
+
+
+def open_raster(name: str) -> Any:
+    """Open a raster by the name that GDAL gives it, with one of `DRIVERS`."""
+    from rasterio._path import _parse_path
+    from rasterio.env import ensure_env_with_credentials
+    from rasterio.io import DatasetReader
+
+    # `rasterio.open` takes a single driver.
+    return ensure_env_with_credentials(lambda name: DatasetReader(_parse_path(name), driver=list(DRIVERS)))(name)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def read_georeference(file: Any) -> tuple[Georeference | None, tuple[float, float] | None]:
+    """Return georeference and pixel spacing (row, column) in meters of an open dataset, each None if unknown."""
+    tags = file.tags()
+    crs = tags.get(CRS_TAG) or (file.crs.to_wkt() if file.crs else "")
+    transform: Any = tuple(float(v) for v in tuple(file.transform)[:6])
+    points, points_crs = file.gcps
+    ids = json.loads(tags.get(GCP_IDS_TAG, "null")) or [point.id for point in points]
+    gcps = tuple(
+        (float(p.row), float(p.col), float(p.x), float(p.y), float(p.z or 0), str(name))
+        for p, name in zip(points, ids, strict=True)
+    )
+    gcps_crs = tags.get(GCP_CRS_TAG) or (points_crs.to_wkt() if points and points_crs else "")
+    reference = Georeference(crs, transform, gcps, gcps_crs, file.tags(ns="RPC"))
+    if not reference.has_transform:
+        if gcps or (file.crs and file.crs.is_geographic):
+            # A geographic system without a transform locates nothing; many programs write one.
+            reference = Georeference("", IDENTITY, gcps, gcps_crs, reference.rpc)
+        known = reference != Georeference()
+        return (reference if known else None), None
+    return reference, _spacing(file.crs, transform, file.height, file.width)
+
+
+def _spacing(crs: Any, transform: tuple[float, ...], height: int, width: int) -> tuple[float, float] | None:
+    a, b, _, d, e, f = transform
+    row, column = float(np.hypot(b, e)), float(np.hypot(a, d))
+    if crs is None:
+        return None
+    if crs.is_geographic:
+        degree, latitude = 111_320.0, f + e * height / 2 + d * width / 2
+        return row * degree, column * degree * float(np.cos(np.radians(latitude)))
+    from rasterio.errors import CRSError
+
+    try:
+        unit = crs.linear_units_factor[1]
+    except CRSError:  # a local system without a known unit
+        return None
+    return row * unit, column * unit
+
+
+def read_profile(file: Any, numbers: list[int], alpha: int | None) -> Profile:
+    """Collect the properties of some bands of an open dataset, given by number; `alpha` is the number of the mask band."""
+    from rasterio.enums import MaskFlags
+
+    bands = [number - 1 for number in numbers]
+    scaled = any(s != 1 for s in file.scales) or any(o != 0 for o in file.offsets)
+    units, colors = [u or "" for u in file.units], [c.name for c in file.colorinterp]
+    tags = []
+    for band in (0, *range(1, file.count + 1)):
+        for space in ([""] if band else []) + [n for n in file.tag_namespaces(band) if n not in _STRUCTURE]:
+            found = file.tags(band, ns=space or None)
+            if found:
+                tags.append((band, space, found))
+    flags = file.mask_flag_enums[bands[0]]
+    whole = Profile(
+        file.scales if scaled else (), file.offsets if scaled else (),
+        tuple(d or "" for d in file.descriptions), tuple(units) if any(units) else (), tuple(colors), tuple(tags),
+    )  # fmt: skip
+    chosen = whole.select(bands)
+    plain = chosen.colors == ("gray", *["undefined"] * (len(bands) - 1))
+    mask = "alpha" if alpha else "mask" * (MaskFlags.per_dataset in flags or not flags)
+    return Profile(
+        chosen.scales,
+        chosen.offsets,
+        chosen.descriptions,
+        chosen.units,
+        () if plain else chosen.colors,
+        chosen.tags,
+        mask,
+    )
+
+
+def geotiff_profile(reference: Georeference | None) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the options of rasterio that write a georeference to a GeoTIFF, and tags for the rest of it."""
+    from affine import Affine
+    from rasterio.control import GroundControlPoint
+    from rasterio.crs import CRS
+
+    options: dict[str, Any] = {}
+    tags: dict[str, str] = {}
+    if reference is None:
+        return options, tags
+    if reference.has_transform:
+        options["transform"] = Affine(*reference.transform)
+    for wkt, name, tag in ((reference.crs, "crs", CRS_TAG), (reference.gcps_crs, "gcps_crs", GCP_CRS_TAG)):
+        if wkt:
+            crs = CRS.from_wkt(wkt)
+            if _fits_geotiff(crs):
+                options[name] = crs
+            else:
+                tags[tag] = wkt
+    points_crs = options.pop("gcps_crs", None)
+    if reference.gcps and not reference.has_transform:
+        options["gcps"] = [GroundControlPoint(r, k, x, y, z, id=name) for r, k, x, y, z, name in reference.gcps]
+        # A GeoTIFF has one coordinate system, that of the control points.
+        options["crs"] = points_crs or CRS()
+        ids = [name for *_, name in reference.gcps]
+        if ids != [str(number) for number in range(1, len(ids) + 1)]:
+            tags[GCP_IDS_TAG] = json.dumps(ids)
+    return options, tags
+
+
+def _fits_geotiff(crs: Any) -> bool:
+    """Return True if a GeoTIFF gives the coordinate system back without a side file."""
+    import rasterio
+
+    with suppress(Exception), rasterio.Env(GDAL_PAM_ENABLED="NO"), rasterio.MemoryFile() as memory:
+        with memory.open(
+            driver="GTiff",
+            width=1,
+            height=1,
+            count=1,
+            dtype="uint8",
+            crs=crs,
+            transform=rasterio.Affine(2, 0, 0, 0, -2, 0),
+        ):
+            pass
+        with memory.open() as again:
+            return bool(again.crs == crs)
+    return False
+
+
+def write_profile(file: Any, scene: Scene) -> dict[str, str]:
+    """Write the properties of a scene to a new dataset; returns tags to rename in the finished file, see `rename_tags`."""
+    from rasterio.enums import ColorInterp
+
+    profile, reference, bands = scene.profile, scene.georeference, len(scene.bands)
+    alpha = file.count > bands
+    names = scene.bands if profile.descriptions is None else profile.descriptions
+    file.descriptions = (*names, *[None] * alpha)
+    if profile.units:
+        file.units = (*profile.units, *[""] * alpha)
+    if profile.colors or alpha:
+        colors = profile.colors or ("gray", *["undefined"] * (bands - 1))
+        file.colorinterp = [ColorInterp[name] for name in (*colors, *["alpha"] * alpha)]
+    renamed = {}
+    everything = [(0, "", scene.tags), *profile.tags]
+    if reference is not None and reference.rpc:
+        everything.append((0, "RPC", reference.rpc))
+    for band, space, tags in everything:
+        renamed |= {_TAKEN[name]: name for name in tags if name in _TAKEN}
+        file.update_tags(band, space or None, **{_TAKEN.get(name, name): text for name, text in tags.items()})
+    return renamed
+
+
+def rename_tags(path: Path, renamed: dict[str, str]) -> None:
+    """Give tags in the XML of a GeoTIFF the names that rasterio cannot write; the length of the XML stays."""
+    import mmap
+
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
+        for written, name in renamed.items():
+            old = f'name="{written}"'.encode()
+            place = data.find(old)
+            while place >= 0:
+                data[place : place + len(old)] = f'name="{name}"'.encode().ljust(len(old))
+                place = data.find(old)
