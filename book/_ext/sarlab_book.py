@@ -1,7 +1,8 @@
 """Extension of the book: it works without a network, with math as MathML, no remote scripts, and search from ``file://``.
 
 The directive ``chapters`` lists the chapters of the table of contents with the question that each of them asks. A chapter
-whose front matter names tables (``tables: codecs limits``) ends with links to their CSV files.
+whose front matter names tables (``tables: codecs limits``) ends with links to their CSV files. Tables that a plan did not
+measure are taken from the published book, and a note at the head of the page says so.
 """
 
 from __future__ import annotations
@@ -104,18 +105,39 @@ def read_in_parallel(app: Sphinx) -> None:
     """
     if sys.platform == "linux":
         # what the pages about the package document, imported once for all processes
-        for name in ("sarlab.lab.experiment", "sarlab.views.plots"):
+        for name in ("sarlab.lab.experiment", "sarlab.views.figures"):
             importlib.import_module(name)
         app.parallel = max(app.parallel, min(4 * len(os.sched_getaffinity(0)), 8))
     # jupyter-book always loads this one; it numbers sections across parts, which `_config.yml` turns off
     app.extensions["sphinx_multitoc_numbering"].parallel_read_safe = True
 
 
+def fill_tables(app: Sphinx) -> None:
+    """Copy the published tables that this book lacks beside its own."""
+    from sarlab.lab.results import shared_folder
+
+    own, published = Path(app.srcdir) / "results", shared_folder("book") / "results"
+    app.sarlab_published = set()  # type: ignore[attr-defined]
+    for table in sorted(published.glob("*.csv")):
+        # examples and histories belong to the runs of a plan
+        if not (own / table.name).exists() and table.stem not in ("runs", "history", "examples"):
+            own.mkdir(exist_ok=True)
+            shutil.copy(table, own / table.name)
+            app.sarlab_published.add(table.stem)  # type: ignore[attr-defined]
+
+
 def link_tables(app: Sphinx, page: str, source: list[str]) -> None:
-    """Append links to the tables that the front matter of a chapter names."""
+    """Append links to the tables that the front matter of a chapter names, and state which are not of this plan."""
     named = re.match(r"---\n(?:.*\n)*?tables: (.+)\n(?:.*\n)*?---\n", source[0])
+    names = named[1].split() if named else []
     folder = Path(app.srcdir) / "results"
-    files = [path for name in (named[1].split() if named else ()) if (path := folder / f"{name}.csv").is_file()]
+    files = [path for name in names if (path := folder / f"{name}.csv").is_file()]
+    if foreign := [name for name in names if name in app.sarlab_published]:  # type: ignore[attr-defined]
+        which = f"the tables {', '.join(foreign)}" if len(foreign) > 1 else f"the table {foreign[0]}"
+        note = f":::{{note}}\nThis plan did not measure {which}. The published values are shown: those of sarlab's own scenes.\n:::\n\n"
+        head = re.search(r"^# .+\n\n(?:\*\*[^*]+\*\*\n\n)?", source[0], re.MULTILINE)
+        if head:
+            source[0] = source[0][: head.end()] + note + source[0][head.end() :]
     if files:
         up = "../" * page.count("/")
         links = ", ".join(
@@ -144,6 +166,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_js_file("recommend.js", loading_method="defer")
     app.add_directive("chapters", Chapters)
     app.connect("config-inited", add_repository, priority=100)
+    app.connect("builder-inited", fill_tables)
     app.connect("builder-inited", read_in_parallel)
     app.connect("source-read", link_tables)
     app.connect("html-page-context", name_front_page, priority=900)

@@ -19,16 +19,6 @@ __all__ = [
 ]  # fmt: skip
 
 
-class _Inline:
-    """Text that ``{glue:text}`` inserts as it is."""
-
-    def __init__(self, text: str):
-        self.text = text
-
-    def __repr__(self) -> str:
-        return self.text
-
-
 def glue(**values: str) -> None:
     """Make texts available to the prose of a chapter: ``{glue:text}`name` `` inserts each of them.
 
@@ -40,7 +30,7 @@ def glue(**values: str) -> None:
     from myst_nb import glue as store
 
     for name, text in values.items():
-        store(name, _Inline(str(text)), display=False)
+        store(name, str(text), display=False)
 
 
 def interval(found: Any, digits: int = 1, *, unit: str = "", sign: bool = False, over: bool = True) -> str:
