@@ -8,7 +8,7 @@ import torch
 
 from sarlab.errors import ModelError
 from sarlab.models.data import Batch
-from sarlab.models.losses import BIAS_WEIGHT, losses
+from sarlab.models.losses import BIAS_WEIGHT, SSIM_WEIGHT, edge_strength, losses, ssim
 
 SPAN = 25.0
 
@@ -98,15 +98,39 @@ def test_gamma_loss_stays_finite_far_below_the_target():
     assert float(ends[1]) / float(ends[0]) == pytest.approx(1.0, abs=0.003)
 
 
-def test_the_spectrum_tells_smoothing_from_noise_of_equal_error():
-    x = noise(8, 1, 32, 32)
-    smooth = torch.nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
-    error = (smooth - x).square().mean().sqrt()
-    shifted = x + error * torch.sign(noise(8, 1, 1, 1, seed=3) - 0.5)
+def test_ssim_is_that_of_the_metrics():
+    from sarlab.metrics.columns import Comparison
+    from sarlab.metrics.fidelity import ssim as metric
+
+    x, y = noise(1, 1, 48, 37), noise(1, 1, 48, 37, seed=1)
+    y = 0.7 * x + 0.3 * y
+    case = Comparison(*(SPAN * v[0, 0].double().numpy() for v in (x, y)), clip=(0.0, SPAN))
+    assert float(ssim(x, y)) == pytest.approx(metric(case), abs=1e-6)
     batch = batch_of(x)
-    extra = [float(losses["mse+spectrum"](v, batch) - losses["mse"](v, batch)) for v in (smooth, shifted)]
-    assert losses["mse"](smooth, batch) == pytest.approx(float(losses["mse"](shifted, batch)), rel=1e-3)
-    assert extra[0] > 3 * extra[1] > 0
+    extra = float(losses["mse+ssim"](y, batch) - losses["mse"](y, batch))
+    assert extra == pytest.approx(SSIM_WEIGHT * (1 - metric(case)), rel=1e-4)
+
+
+def test_errors_at_an_edge_weigh_more():
+    x = torch.zeros(1, 1, 40, 40)
+    x[..., 20:] = 1.0
+    batch, weights = batch_of(x), []
+    for column in (5, 18, 20):
+        x_hat = x.clone()
+        x_hat[..., column] += 0.1
+        weights.append(float(losses["mse-edge"](x_hat, batch) / losses["mse"](x_hat, batch)))
+    # Between windows of 5 samples a step reads, from 5 columns before it on, 1, 2, 3, 4, 5, 5, … 1 fifths: 6 in all.
+    strength = [0.0, 4 / 5, 1.0]
+    assert weights == pytest.approx([0.5 + 0.5 * s / (6 / 40) for s in strength], rel=1e-4)
+    everywhere = losses["mse-edge"](x + 0.1, batch)
+    assert float(everywhere) == pytest.approx(float(losses["mse"](x + 0.1, batch)), rel=1e-4)
+
+
+def test_the_border_of_nodata_is_no_edge():
+    x = torch.zeros(1, 1, 40, 40)
+    x[..., 20:] = 1e6
+    mask = x < 1
+    assert float(edge_strength(x, mask)[mask].abs().max()) == 0
 
 
 def test_unknown_losses_are_named():
