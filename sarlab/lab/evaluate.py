@@ -200,11 +200,11 @@ def _measured(task: Task) -> list[tuple[str, dict[str, Any]]]:
 
 
 def measure(
-    task: Task, further: Callable[[np.ndarray], Mapping[str, Any]] | None = None
+    task: Task, further: Callable[[np.ndarray, float], Mapping[str, Any]] | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """(key, row) of every goal of a task; values are plain, so that JSON holds them.
 
-    `further` gives more columns, from the decoded band in dB.
+    `further` gives more columns, from the decoded band in dB and the quality of the file.
     """
     codec, item = codecs[task.codec], task.item
     capabilities, (_, height, width) = codec.capabilities, item.scene.shape
@@ -234,7 +234,7 @@ def measure(
                 }  # fmt: skip
                 decoded = search.decode(trial).data[0]
                 scores = score(item.reference, decoded, columns=columns)
-                row |= {**(further(decoded) if further else {}), **scores}
+                row |= {**(further(decoded, trial.quality) if further else {}), **scores}
                 row |= {"encode_seconds": trial.encode_seconds, "decode_seconds": trial.decode_seconds}
                 reason = scores.reason
             except SarlabError as error:

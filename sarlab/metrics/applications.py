@@ -113,10 +113,14 @@ class WaterMaps(NamedTuple):
 
 
 class WaterMapper(NamedTuple):
-    """Water mapping learned from a scene: looks of its Lee filter, threshold in dB, classifier."""
+    """Water mapping learned from a scene: looks of its Lee filter, threshold and contrast of the classes in dB, classifier.
+
+    Without water, two kinds of land are told apart: see if the contrast is that of water, 6 dB or more.
+    """
 
     looks: float
     threshold: float
+    contrast_db: float
     classifier: Classifier
 
     def despeckled(self, intensity: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -140,13 +144,14 @@ def scene_water(reference: Reference) -> WaterMapper:
     despeckled = to_db(lee_filter(reference.intensity, valid, looks))[valid]
     threshold = otsu_threshold(despeckled)
     features, chosen, labels = water_features(reference.intensity, valid), [], []
-    dark = despeckled < threshold
-    for is_water, mean in ((True, despeckled[dark].mean()), (False, despeckled[~dark].mean())):
+    water, land = despeckled[despeckled < threshold].mean(), despeckled[despeckled >= threshold].mean()
+    for is_water, mean in ((True, water), (False, land)):
         certain = np.flatnonzero(despeckled <= mean if is_water else despeckled >= mean)
         certain = certain[:: -(-len(certain) // SAMPLES)]
         chosen.append(features[certain])
         labels.append(np.full(len(certain), is_water))
-    return WaterMapper(looks, threshold, train_classifier(np.concatenate(chosen), np.concatenate(labels)))
+    classifier = train_classifier(np.concatenate(chosen), np.concatenate(labels))
+    return WaterMapper(looks, threshold, land - water, classifier)
 
 
 @once
@@ -218,6 +223,8 @@ def _texture_error(case: Comparison, name: str) -> float:
 _POSITIVE, _FINN = (0, np.inf), "Finn & Johnson 1968"
 _columns: tuple[tuple[str, str, str, str, tuple[float, float], str, Callable[[Comparison], float]], ...] = (
     ("water_share", "Share of water", "1", "higher", (0, 1), "Otsu 1979", water_share),
+    ("water_contrast_db", "Contrast of water and land", "dB", "higher", _POSITIVE, "definition",
+     lambda c: scene_water(c.reference).contrast_db),
     ("iou_water", "IoU of the water map (threshold)", "1", "higher", (0, 1), "Otsu 1979", lambda c: case_water(c)[0]),
     ("iou_water_classifier", "IoU of the water map (classifier)", "1", "higher", (0, 1), "this project",
      lambda c: case_water(c)[1]),

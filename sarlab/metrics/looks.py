@@ -15,9 +15,12 @@ from scipy.special import polygamma
 
 from sarlab.metrics.columns import Comparison, Reference, UndefinedMetric, Window, define, once, raster, scalar
 
-#: Side of an automatic window in samples; the second one serves images too small for the first.
+#: Sides of an automatic window in samples: the first if the fields are large enough, else the second.
 WINDOW_SIDES = (32, 16)
-#: Relative difference allowed between the moment and the log-cumulant estimate of a homogeneous window.
+#: Side of the blocks of local statistics.
+LOCAL_SIDE = 9
+#: Relative difference allowed between the moment and the log-cumulant estimate of a homogeneous window, and between the
+#: looks of the two sides if the fields are large enough.
 AGREEMENT = 0.1
 #: Least share of the looks of the best windows: texture and gradients only lower ENL.
 LEAST_SHARE = 0.5
@@ -72,18 +75,22 @@ def window_looks(intensity: np.ndarray, windows: Sequence[Window]) -> WindowLook
         return WindowLooks(moments, looks_from_log_variance(variances))
 
 
-def homogeneous_windows(intensity: Any) -> list[Window]:
+def homogeneous_windows(intensity: Any, side: int | None = None) -> list[Window]:
     """Find the windows that contain nothing but speckle.
 
-    Candidates are half-overlapping windows of 32 × 32 samples (16 × 16 in smaller images) without invalid or zero
-    samples. Those are kept in which both ENL estimators agree within 10 %: texture and edges drive them apart. Some
-    texture moves both alike, so windows below half the ENL of the best tenth (90th percentile), or below 0.8 looks, are
-    dropped too.
+    Candidates are half-overlapping windows without invalid or zero samples. Those are kept in which both ENL estimators
+    agree within 10 %: texture and edges drive them apart. Some texture moves both alike, so windows below half the ENL of
+    the best tenth (90th percentile), or below 0.8 looks, are dropped too.
+
+    A window that holds more than one field has fewer looks than each of them. So the windows are 32 × 32 samples large,
+    unless there are none, or windows of 16 × 16 have 10 % more looks.
 
     Parameters
     ----------
     intensity : array_like, shape (height, width)
         Linear intensity of the original; NaN = nodata.
+    side : int, optional
+        Side of the windows instead of these two, even.
 
     Returns
     -------
@@ -91,9 +98,16 @@ def homogeneous_windows(intensity: Any) -> list[Window]:
         Possibly empty.
     """
     values = raster(intensity, "intensity")
-    side = next((side for side in WINDOW_SIDES if side <= min(values.shape)), 0)
-    if not side:
-        return []
+    if side is not None:
+        return _windows(values, side)[0]
+    (large, large_looks), (small, small_looks) = (_windows(values, side) for side in WINDOW_SIDES)
+    return small if not large or small_looks > (1 + AGREEMENT) * large_looks else large
+
+
+def _windows(values: np.ndarray, side: int) -> tuple[list[Window], float]:
+    """Homogeneous windows of one side, and their median ENL; NaN without any."""
+    if side > min(values.shape):
+        return [], np.nan
     half = side // 2
     rows, columns = values.shape[0] // half, values.shape[1] // half
     values = values[: rows * half, : columns * half]
@@ -121,7 +135,8 @@ def homogeneous_windows(intensity: Any) -> list[Window]:
         agree &= moments >= LEAST_LOOKS
         if agree.any():
             agree &= moments >= LEAST_SHARE * np.quantile(moments[agree], 0.9)
-    return [Window(int(r) * half, int(c) * half, side, side) for r, c in zip(*np.nonzero(agree), strict=True)]
+    windows = [Window(int(r) * half, int(c) * half, side, side) for r, c in zip(*np.nonzero(agree), strict=True)]
+    return windows, float(np.median(moments[agree])) if windows else np.nan
 
 
 def given_or_found(intensity: np.ndarray, windows: Sequence[Sequence[int]] | None) -> list[Window]:
@@ -140,6 +155,32 @@ def _median(looks: np.ndarray) -> float:
     if not np.isfinite(value):
         raise UndefinedMetric("the image is constant in most homogeneous windows: ENL is infinite")
     return value
+
+
+def mode(looks: np.ndarray) -> float:
+    """Mode of ENL values: the peak of a Gaussian kernel density of their logarithms."""
+    logs = np.log(looks[np.isfinite(looks) & (looks > 0)])
+    if not logs.size:
+        raise UndefinedMetric("no homogeneous window has a finite ENL")
+    width = 1.06 * logs.std() * logs.size**-0.2
+    if width < 1e-9:
+        return float(np.exp(np.median(logs)))
+    grid = np.linspace(logs.min(), logs.max(), 256)
+    density = np.exp(-0.5 * ((grid[:, None] - logs) / width) ** 2).sum(axis=1)
+    return float(np.exp(grid[density.argmax()]))
+
+
+def local_looks(intensity: np.ndarray, side: int = LOCAL_SIDE) -> np.ndarray:
+    """ENL mean² / variance of all disjoint `side`×`side` blocks without invalid samples, homogeneous or not: 1-D.
+
+    Their mode needs no windows, because most blocks of most scenes hold a single field.
+    """
+    rows, columns = (length // side for length in intensity.shape)
+    blocks = intensity[: rows * side, : columns * side].reshape(rows, side, columns, side)
+    mean, variance = blocks.mean(axis=(1, 3)), blocks.var(axis=(1, 3), ddof=1)
+    with np.errstate(all="ignore"):
+        looks = np.where(variance > 1e-20 * mean**2, mean**2 / variance, np.nan)
+    return looks[np.isfinite(looks)]
 
 
 @scalar
@@ -211,17 +252,8 @@ def _enl(case: Comparison) -> float:
 
 @_looks("enl_mode", "ENL (mode)", better="higher", source=_OLIVER)
 def enl_mode(case: Comparison) -> float:
-    """Mode of mean² / variance over homogeneous windows: the peak of a Gaussian kernel density of ln ENL."""
-    looks = case_window_looks(case).moments
-    logs = np.log(looks[np.isfinite(looks) & (looks > 0)])
-    if not logs.size:
-        raise UndefinedMetric("no homogeneous window has a finite ENL")
-    width = 1.06 * logs.std() * logs.size**-0.2
-    if width < 1e-9:
-        return np.exp(np.median(logs))
-    grid = np.linspace(logs.min(), logs.max(), 256)
-    density = np.exp(-0.5 * ((grid[:, None] - logs) / width) ** 2).sum(axis=1)
-    return np.exp(grid[density.argmax()])
+    """Mode of mean² / variance over homogeneous windows."""
+    return mode(case_window_looks(case).moments)
 
 
 @_looks("enl_log_cumulant", "ENL (log-cumulants)", better="higher", source="Nicolas 2002; Anfinsen et al. 2009")

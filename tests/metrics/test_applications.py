@@ -39,6 +39,7 @@ def test_the_identity_is_perfect_and_a_constant_image_useless(reference):
     copy = score(reference, reference.db, columns=COLUMNS)
     assert not copy.reasons
     assert copy.pop("water_share") == pytest.approx(disc(128).mean(), rel=0.02)
+    assert copy.pop("water_contrast_db") == pytest.approx(10, abs=0.5)
     assert copy == {name: pytest.approx(float(name.startswith(("iou", "cfar_kept"))), abs=1e-12) for name in copy}
     null = score(reference, np.full(reference.db.shape, db(reference.intensity.mean())), columns=COLUMNS)
     assert null["iou_water"] == null["iou_water_classifier"] == null["cfar_kept"] == null["cfar_invented"] == 0

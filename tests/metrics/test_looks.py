@@ -81,7 +81,7 @@ def test_window_selection_is_that_of_a_plain_loop():
     best = np.quantile([moments for moments, _ in found], 0.9)
     expected = [window for moments, window in found if moments >= best / 2]
     assert 0 < len(expected) < 20
-    assert homogeneous_windows(image) == expected
+    assert homogeneous_windows(image, 32) == expected
 
 
 def test_given_windows_are_used_and_nodata_left_out():
@@ -109,6 +109,17 @@ def test_a_constant_window_has_infinite_looks_and_the_median_says_why():
     assert np.isinf(window_looks(image, [Window(0, 0, 32, 32)]).moments).all()
     assert "infinite" in enl(image, windows=[(0, 0, 32, 32)]).reason
     assert "no homogeneous window" in enl(image).reason
+
+
+def test_windows_fit_the_fields():
+    """Fields of 24 samples, 6 dB apart: no window of 32 holds one field, and its looks are those of the mixture."""
+    rows, columns = np.mgrid[:288, :288] // 24
+    fields = speckle(8.0, (288, 288)) * np.where((rows + columns) % 2, 4, 1)
+    found = homogeneous_windows(fields)
+    assert {window[2:] for window in found} == {(16, 16)}
+    assert np.median(window_looks(fields, found).moments) == pytest.approx(8, rel=0.1)
+    assert {window[2:] for window in homogeneous_windows(speckle(8.0))} == {(32, 32)}
+    assert {window[2:] for window in homogeneous_windows(fields, 8)} == {(8, 8)}
 
 
 def test_small_images_use_small_windows():

@@ -16,16 +16,18 @@ The hash covers the scenes and the version of the study.
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from tqdm import tqdm
 
 from sarlab.codec.workers import Workers
 from sarlab.errors import PlanError
 from sarlab.files import write_json
+from sarlab.lab.evaluate import Journal
 from sarlab.lab.results import environment, now, read_record, read_table, write_table
 from sarlab.registry import Registry
 from sarlab.scenes.catalog import load_split
@@ -116,6 +118,24 @@ def study_jobs(names: Sequence[str], scenes: SceneSpec, runs: Path) -> list[Stud
         return []
     digest, root = load_split(scenes).digest, runs.resolve() / "studies"
     return [StudyJob(name, scenes, content_hash(name, digest, find_study(name).version), root) for name in names]
+
+
+def resumed(
+    context: Context, name: str, jobs: Mapping[str, Any], work: Callable[[Any], list[dict[str, Any]]]
+) -> pd.DataFrame:
+    """Rows of all jobs, which have a key each, computed in processes.
+
+    A journal keeps the rows of finished jobs, so that the study `name` resumes.
+    """
+    journal = Journal(context.folder / f"{name}.journal")
+    missing = {key: job for key, job in jobs.items() if key not in journal.rows}
+    with Workers(max(1, min(context.workers, len(missing)))) as pool:
+        found = tqdm(pool.map(work, missing.values()), name, len(missing), disable=None)
+        for key, rows in zip(missing, found, strict=True):
+            journal.add(key, {"rows": rows})
+    table = pd.DataFrame([row for key in jobs for row in journal.rows[key]["rows"]])
+    journal.path.unlink(missing_ok=True)
+    return table
 
 
 def alone(work: Callable[[Any], Any], job: Any) -> Any:

@@ -57,7 +57,7 @@ def image_rows(item: Input) -> Iterator[dict[str, Any]]:
     noise, most = np.random.default_rng(0).standard_normal(db.shape), item.clip[1] - item.clip[0]
     filled = np.where(reference.valid, reference.intensity, reference.intensity[reference.valid].mean())
 
-    def shown(image: np.ndarray) -> dict[str, str]:
+    def shown(image: np.ndarray, _: float = 0) -> dict[str, str]:
         return {"picture": picture(image[detail], item.clip, LEVELS)}
 
     def row(name: str, make: Callable[[], tuple[np.ndarray, dict[str, float]]]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def pictures(context: Context) -> pd.DataFrame:
     item, recorded = items[0], items[0].reference.db
     detail, (height, width) = busiest_detail(recorded, DETAIL), recorded.shape
 
-    def shown(db: np.ndarray) -> dict[str, str]:
+    def shown(db: np.ndarray, _: float = 0) -> dict[str, str]:
         return {"picture": picture(db[detail], item.clip)}
 
     about = {**item.columns, "height": height, "width": width, "top": detail[0].start, "left": detail[1].start}

@@ -1,0 +1,189 @@
+"""Applications on compressed scenes: maps, detections, changes, fields and texture at equal bytes, and natural differences.
+
+Every codec makes files of the same rates. The metrics of applications (`sarlab.metrics.applications`) compare what an
+application finds in the decoded scene with what it finds in the original. Three kinds of rows have no file::
+
+    original      the scene itself: no difference at all
+    redraw        the despeckled scene with new speckle of the same looks: another acquisition of unchanged ground
+    second date   another acquisition of the place, if there is one: what differs anyway
+
+**Change detection** takes two dates, both coded by the same codec at the same quality. The second date is another
+acquisition of the place or else a redraw, with squares that are 3 dB brighter or darker, so that the changes are known. The
+detector is the log-ratio of 9×9 means of intensity less its median. Its threshold is the one at which 90 % of the changed
+samples are found; ``change_false_alarms`` is the share of unchanged samples above it, which includes the changes between
+the dates that nobody made. ``change_false_alarms_added`` is what compression adds to that.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.ndimage import maximum_filter, minimum_filter
+
+from sarlab.codec.goals import Goal
+from sarlab.lab.evaluate import Task, measure
+from sarlab.lab.inputs import Input, measurable
+from sarlab.lab.studies import Context, resumed, study
+from sarlab.metrics import Reference, described, score
+from sarlab.metrics.applications import to_db as to_finite_db
+from sarlab.metrics.columns import to_intensity
+from sarlab.metrics.speckle import redraw
+from sarlab.peers import codecs
+from sarlab.scenes.radiometry import local_mean, to_db
+from sarlab.scenes.scene import Scene
+from sarlab.specs import content_hash
+
+CODECS = ("lapped", "jpeg2000", "hevc12")
+RATES_BPP = (0.06, 0.125, 0.25, 0.5, 1.0, 2.0)
+METRICS = (
+    *(metric.name for metric in described() if metric.group == "applications"), "enl_ratio", "equivalent_looks_lost",
+    "psnr_db", "rmse_db", "rmse_k8_db", "rmse_k32_db", "bias_db", "epi_roa", "targets", "targets_kept", "lost_power_band8",
+)  # fmt: skip
+#: Changes in dB, the side of the changed squares, and their distance in samples.
+CHANGE_DB, SQUARE, SPACING = 3.0, 24, 64
+#: Side of the means that are compared, and the share of changed samples that is found.
+MEAN_SIDE, DETECTED = 9, 0.9
+VERSION = 1
+
+Rows = list[dict[str, Any]]
+
+
+class Job(NamedTuple):
+    """Files of one codec of a band, or, without a codec, its rows that have no file; `other` is its second date."""
+
+    codec: str
+    item: Input
+    other: Input | None
+
+    @property
+    def key(self) -> str:
+        """Content hash of what decides the rows."""
+        version = codecs[self.codec].version() if self.codec else ""
+        other = self.other.digest if self.other else ""
+        return content_hash(VERSION, self.codec, version, self.item.digest, other, RATES_BPP)
+
+
+@study("applications", version=VERSION)
+def applications(context: Context) -> pd.DataFrame:
+    """Rows of all codecs and rates on every test and independent scene, and natural differences on all scenes."""
+    items, trained = measurable(context.split), measurable(context.split, ["train"])
+    others = second_dates(items) | second_dates(trained)
+    names = [name for name in CODECS if codecs[name].available().ok]
+    jobs = [Job(name, item, others.get(item)) for item in items for name in ("", *names)]
+    jobs += [Job("", item, others[item]) for item in trained if item in others]
+    return resumed(context, "applications", {job.key: job for job in jobs}, job_rows)
+
+
+def second_dates(items: Iterable[Input]) -> dict[Input, Input]:
+    """The next acquisition of the same place, band and shape of every item that has one; after the last comes the first."""
+    groups: dict[Any, list[Input]] = {}
+    for item in items:
+        if item.scene.place:
+            groups.setdefault((item.scene.place, item.name, item.scene.shape), []).append(item)
+    found = {}
+    for group in groups.values():
+        for item, other in zip(group, [*group[1:], group[0]], strict=True):
+            if item.scene.acquisition != other.scene.acquisition:
+                found[item] = other
+    return found
+
+
+def job_rows(job: Job) -> Rows:
+    """Rows of a job."""
+    item, dates = job.item, Dates.of(job.item, job.other)
+    if not job.codec:
+        return [*natural_rows(job, dates)]
+    codec = codecs[job.codec]
+
+    def changes(decoded: np.ndarray, quality: float) -> dict[str, Any]:
+        second = to_db(codec.decompress(codec.compress(dates.second, quality=quality))).data[0]
+        return dates.columns(decoded, second)
+
+    goals = {str(rate): Goal("bpp", rate) for rate in RATES_BPP}
+    return [row for _, row in measure(Task(job.codec, item, goals, METRICS), changes)]
+
+
+def natural_rows(job: Job, dates: "Dates") -> Iterable[dict[str, Any]]:
+    """Rows of the original, of a redraw of both dates, and of the second date."""
+    item, reference = job.item, job.item.reference
+    height, width = reference.db.shape
+    about = {**item.columns, "family": "reference", "height": height, "width": width}
+
+    def row(name: str, scene: Reference, image: np.ndarray, **columns: Any) -> dict[str, Any]:
+        scores = score(scene, image, columns=METRICS)
+        return {**about, "codec": name, **scores, **columns, "reason": scores.reason}
+
+    second = dates.second.data[0]
+    yield row("original", reference, reference.db, **dates.columns(item.db, second))
+    first = redrawn(item, item.db, seed=0)
+    yield row("redraw", reference, first, **dates.columns(first, redrawn(item, second, seed=2)))
+    if job.other is not None:
+        both = np.where(np.isnan(job.other.db), np.nan, item.db)
+        common = Reference(both, clip=item.clip, looks=item.scene.looks)
+        yield row("second date", common, job.other.db)
+
+
+def redrawn(item: Input, db: np.ndarray, seed: int) -> np.ndarray:
+    """The despeckled ground of an image in dB with new speckle of the item's looks."""
+    return redraw(Reference(db, clip=item.clip, looks=item.scene.looks, seed=seed)).test_db
+
+
+class Dates(NamedTuple):
+    """Two dates of a place: the first uncompressed, the second with known changes; masks of changed and unchanged samples."""
+
+    kind: str
+    first: np.ndarray
+    second: Scene
+    changed: np.ndarray
+    unchanged: np.ndarray
+
+    @classmethod
+    def of(cls, item: Input, other: Input | None) -> "Dates":
+        """The dates of a band; without a second acquisition its speckle is drawn anew."""
+        db = redrawn(item, item.db, seed=1) if other is None else other.db
+        change = known_changes(item.db.shape)
+        base = item.scene if other is None else to_db(other.scene)
+        second = replace(base, quantity="db", data=(db + change).astype(np.float32)[None])
+        valid = ~np.isnan(item.db) & ~np.isnan(db)
+        inside, near = minimum_filter(change != 0, MEAN_SIDE), maximum_filter(change != 0, MEAN_SIDE)
+        return cls("redraw" if other is None else "second date", item.db, second, valid & inside, valid & ~near)
+
+    def columns(self, first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
+        """Columns of change detection between two images in dB of these dates."""
+        found, before = (
+            false_alarms(*pair, self.changed, self.unchanged)
+            for pair in ((first, second), (self.first, self.second.data[0]))
+        )
+        return {"change_false_alarms": found, "change_false_alarms_added": found - before, "change_pair": self.kind}
+
+
+def known_changes(shape: Sequence[int]) -> np.ndarray:
+    """Change in dB of each sample: squares on a grid, brighter and darker in turn."""
+    rows, columns = (np.arange(side) for side in shape)
+    inside = [(at % SPACING >= SPACING // 4) & (at % SPACING < SPACING // 4 + SQUARE) for at in (rows, columns)]
+    sign = 1 - 2 * ((rows // SPACING)[:, None] + (columns // SPACING) & 1)
+    return np.where(inside[0][:, None] & inside[1], CHANGE_DB * sign, 0.0)
+
+
+def false_alarms(
+    first: np.ndarray, second: np.ndarray, changed: np.ndarray, unchanged: np.ndarray, *, side: int = MEAN_SIDE
+) -> float:
+    """Share of unchanged samples above the threshold of the log-ratio at which `DETECTED` of the changed ones are found.
+
+    Parameters
+    ----------
+    first, second : ndarray, shape (height, width)
+        The dates in dB.
+    changed, unchanged : ndarray of bool
+        Samples with values at both dates.
+    side : int
+        Of the means.
+    """
+    if not changed.any() or not unchanged.any():
+        return np.nan
+    means = [to_finite_db(local_mean(to_intensity(db), ~np.isnan(db), side)) for db in (first, second)]
+    ratio = means[1] - means[0]
+    ratio = np.abs(ratio - np.median(ratio[unchanged]))
+    return float(np.mean(ratio[unchanged] >= np.quantile(ratio[changed], 1 - DETECTED)))
