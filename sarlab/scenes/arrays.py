@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.scenes.readers import ArraySource
-from sarlab.scenes.scene import IDENTITY, Georeference, Profile, Scene
-from sarlab.scenes.writers import encode_samples, own_tags, sample_type
+from sarlab.scenes.profile import IDENTITY, Georeference, Profile
+from sarlab.scenes.samples import encode_samples
+from sarlab.scenes.sources import ArraySource
 
 if TYPE_CHECKING:
     import xarray
@@ -82,12 +82,12 @@ def _georeference(array: Any) -> Georeference | None:
     return None if known == Georeference() else known
 
 
-def attributes_of(scene: Scene) -> tuple[dict[str, Any], dict[str, Any]]:
+def attributes_of(scene: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the attributes of a scene's samples and of its coordinate ``spatial_ref``."""
     profile, reference = scene.profile, scene.georeference or Georeference()
     attributes: dict[str, Any] = {
         **scene.tags,
-        **own_tags(scene),
+        **scene.own_tags,
         "grid_mapping": "spatial_ref",
         "long_name": list(scene.bands),
     }
@@ -95,7 +95,7 @@ def attributes_of(scene: Scene) -> tuple[dict[str, Any], dict[str, Any]]:
         attributes["_FillValue"] = scene.nodata
     if profile.units:
         attributes["units"] = profile.units[0] if len(set(profile.units)) == 1 else list(profile.units)
-    if len({*profile.scales}) == 1 == len({*profile.offsets}) and scene.dtype == sample_type(scene):
+    if len({*profile.scales}) == 1 == len({*profile.offsets}) and scene.dtype == scene.file_dtype:
         attributes |= {"scale_factor": profile.scales[0], "add_offset": profile.offsets[0]}
     mapping: dict[str, Any] = {
         "crs_wkt": reference.crs or reference.gcps_crs,
@@ -119,7 +119,7 @@ def attributes_of(scene: Scene) -> tuple[dict[str, Any], dict[str, Any]]:
     return attributes, mapping
 
 
-def axes(scene: Scene, height: int, width: int) -> dict[str, np.ndarray]:
+def axes(scene: Any, height: int, width: int) -> dict[str, np.ndarray]:
     """Return the coordinates of the pixel centers; empty without an unrotated transform."""
     a, b, c, d, e, f = (scene.georeference or Georeference()).transform
     if b or d or not (scene.georeference and scene.georeference.has_transform):
@@ -127,12 +127,12 @@ def axes(scene: Scene, height: int, width: int) -> dict[str, np.ndarray]:
     return {"y": f + e * (np.arange(height) + 0.5), "x": c + a * (np.arange(width) + 0.5)}
 
 
-def to_xarray(scene: Scene) -> xarray.DataArray:
+def to_xarray(scene: Any) -> xarray.DataArray:
     """Return a scene as an array of its sample type; invalid samples are its ``_FillValue``, or NaN without one."""
     import xarray
 
     attributes, mapping = attributes_of(scene)
-    dtype = sample_type(scene)
+    dtype = scene.file_dtype
     packed = "scale_factor" in attributes
     if (not packed and scene.profile.scales) or dtype == "complex_int16":
         dtype = "complex64" if scene.quantity == "complex" else "float32"
@@ -149,7 +149,7 @@ def to_xarray(scene: Scene) -> xarray.DataArray:
     return array.assign_coords(spatial_ref=xarray.DataArray(0, attrs=mapping))
 
 
-def create_zarr(path: Path, scene: Scene, shape: tuple[int, int, int], dtype: str) -> Any:
+def create_zarr(path: Path, scene: Any, shape: tuple[int, int, int], dtype: str) -> Any:
     """Create a Zarr group that xarray opens, with coordinates and attributes; returns the array of samples."""
     import zarr
 

@@ -24,7 +24,8 @@ from sarlab.scenes import embedded, simulate
 from sarlab.scenes.collection import Collection, read_collection
 from sarlab.scenes.embedded import load_optical_control, reference_normalizers
 from sarlab.scenes.folders import find_scenes
-from sarlab.scenes.readers import first_line, read_scene
+from sarlab.scenes.rasters import first_line
+from sarlab.scenes.readers import read_scene
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.splits import Split, split_scenes
 from sarlab.specs import SceneSpec

@@ -19,10 +19,10 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 
 from sarlab.errors import SceneError
+from sarlab.scenes.profile import Georeference, Profile
 from sarlab.scenes.quantity import QUANTITY_TAG, polarization
 from sarlab.scenes.rasters import Location
-from sarlab.scenes.readers import RasterSource
-from sarlab.scenes.scene import Georeference, Profile
+from sarlab.scenes.sources import RasterSource
 
 _TABLES = {"sigma0": "sigmaNought", "gamma0": "gamma", "beta0": "betaNought"}
 _ORDER = {"VV": 0, "VH": 1, "HH": 2, "HV": 3}

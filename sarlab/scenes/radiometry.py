@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.scenes.scene import Scene
+from sarlab.scenes.scene import NATIVE_TAG, Scene
 
-#: Tags of a scene in dB that make the conversion back exact.
+#: Tag of a scene in dB that makes the conversion back exact.
 FLOOR_TAG = "SARLAB_ZERO_FLOOR_DB"
-NATIVE_TAG = "SARLAB_NATIVE_QUANTITY"
 
 #: dB between the floor and the smallest positive sample: a factor of two in amplitude or in intensity.
 _AMPLITUDE_GAP, _INTENSITY_GAP = 20 * math.log10(2), 10 * math.log10(2)

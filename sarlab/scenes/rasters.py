@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.scenes.scene import IDENTITY, Georeference, Profile, Scene
+from sarlab.scenes.profile import IDENTITY, Georeference, Profile
 
 #: Formats of GDAL that are opened; all others are refused.
 DRIVERS = (
@@ -248,7 +248,7 @@ def _fits_geotiff(crs: Any) -> bool:
     return False
 
 
-def write_profile(file: Any, scene: Scene) -> dict[str, str]:
+def write_profile(file: Any, scene: Any) -> dict[str, str]:
     """Write the properties of a scene to a new dataset; returns tags to rename in the finished file, see `rename_tags`."""
     from rasterio.enums import ColorInterp
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +20,9 @@ from typing import Any
 import numpy as np
 
 from sarlab.errors import SceneError
+from sarlab.scenes.arrays import source_of
+from sarlab.scenes.products import open_product
+from sarlab.scenes.profile import Profile
 from sarlab.scenes.quantity import (
     PAIRS,
     QUANTITY_TAG,
@@ -32,38 +34,29 @@ from sarlab.scenes.quantity import (
     polarization,
     time_of,
 )
-from sarlab.scenes.rasters import (
-    CRS_TAG,
-    GCP_CRS_TAG,
-    GCP_IDS_TAG,
-    Location,
-    first_line,
-    locate,
-    open_raster,
-    read_georeference,
-    read_profile,
+from sarlab.scenes.rasters import CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG, Location, locate
+from sarlab.scenes.scene import (
+    ACQUISITION_TAG,
+    BITS_TAG,
+    CREDIT_TAG,
+    LOOKS_TAG,
+    NAME_TAG,
+    QUANTITIES,
+    SIMULATED_TAG,
+    TIME_TAG,
+    Scene,
+    Window,
 )
-from sarlab.scenes.scene import QUANTITIES, Profile, Scene, Window
+from sarlab.scenes.sources import RasterSource, load_npy
 
 #: Suffixes of the images in a folder.
 SUFFIXES = (".tif", ".tiff", ".npy", ".bin", ".img", ".vrt", ".jp2")
 
-LOOKS_TAG = "SARLAB_LOOKS"
-BITS_TAG = "SARLAB_NATIVE_BITS"
-NAME_TAG = "SARLAB_NAME"
-ACQUISITION_TAG = "SARLAB_ACQUISITION"
-TIME_TAG = "SARLAB_TIME"
-SIMULATED_TAG = "SARLAB_SIMULATED"
-CREDIT_TAG = "SARLAB_CREDIT"
 OWN_TAGS = (
     QUANTITY_TAG, LOOKS_TAG, BITS_TAG, NAME_TAG, ACQUISITION_TAG, TIME_TAG, SIMULATED_TAG, CREDIT_TAG, CRS_TAG, GCP_CRS_TAG,
     GCP_IDS_TAG,
 )  # fmt: skip
 
-#: Largest number of samples per axis from which the quantity is decided.
-_SAMPLE = 512
-#: A large raster without overviews is sampled in this many pieces per axis, each of this side.
-_PIECES, _PIECE = 8, 64
 #: Words in the names of bands that are no radar image.
 _AUXILIARY = re.compile(
     r"(?i)^(angle|.*inc(idence|_?angle|idenceangle).*|lia|.*look_?angle.*|elevation|dem|lat(itude)?|lon(gitude)?|.*mask|"
@@ -152,12 +145,8 @@ def open_scene(
 
 
 def _source(given: Any, calibrate: str, denoise: bool, remote: bool, external: bool) -> tuple[Any, Location]:
-    from sarlab.scenes import products
-
     if not isinstance(given, (str, Path)):
         if hasattr(given, "dims") and hasattr(given, "attrs"):
-            from sarlab.scenes.arrays import source_of
-
             return source_of(given), Location(f"array '{given.name or 'scene'}'", "", Path(str(given.name or "scene")))
         if hasattr(given, "read_masks"):
             return RasterSource(Location(given.name, given.name, Path(given.name)), given), Location(
@@ -167,7 +156,7 @@ def _source(given: Any, calibrate: str, denoise: bool, remote: bool, external: b
             f"a scene is read from a path, a dataset of rasterio or an xarray.DataArray, not {type(given).__name__}"
         )
     location = locate(given, remote, external)
-    product = products.open_product(location, calibrate, denoise)
+    product = open_product(location, calibrate, denoise)
     if product is not None:
         return product, location
     if calibrate or denoise:
@@ -177,7 +166,7 @@ def _source(given: Any, calibrate: str, denoise: bool, remote: bool, external: b
     if location.path.is_dir():
         raise SceneError(f"{given} is a folder, not an image; give one of its files")
     if location.path.suffix.lower() == ".npy" and location.path.exists():
-        return _load_npy(location.path), location
+        return load_npy(location.path), location
     return RasterSource(location), location
 
 
@@ -391,181 +380,3 @@ def _band_names(path: Path, source: Any) -> tuple[str, ...]:
         stated = next((v for k, v in source.tags.items() if k.lower() in ("polarization", "polarisation", "pol")), "")
         return (polarization(path.stem) or polarization(stated) or "band1",)
     return tuple(f"band{i + 1}" for i in range(count))
-
-
-class ArraySource:
-    """Samples in memory or in a memory-mapped file, shape (bands, height, width)."""
-
-    georeference = None
-    spacing = None
-
-    def __init__(
-        self, array: np.ndarray, nodata: float | None = None, profile: Profile | None = None, tags: Any = None
-    ):
-        self._array, self.nodata, self.profile, self.tags = array, nodata, profile or Profile(), dict(tags or {})
-        self.shape: tuple[int, int, int] = array.shape  # type: ignore[assignment]
-        # Native byte order; the widest type of GDAL.
-        self.dtype = array.dtype.newbyteorder("=").name
-        self.dtype = {"float128": "float64", "complex256": "complex128", "float96": "float64"}.get(
-            self.dtype, self.dtype
-        )
-
-    def select(self, bands: Sequence[int]) -> None:
-        """Keep some bands, given by index."""
-        self._array, self.profile = self._array[list(bands)], self.profile.select(bands)
-        self.shape = self._array.shape
-
-    def read(self, row: int, column: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        return self._convert(np.array(self._array[:, row : row + rows, column : column + columns]))
-
-    def _convert(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        marked = self.nodata is not None and not np.isnan(self.nodata)
-        mask = raw != self.nodata if marked else np.ones(raw.shape, bool)
-        return samples(raw, mask, self.profile, marked)
-
-    def sample(self) -> np.ndarray:
-        step = [max(1, side // _SAMPLE) for side in self.shape[1:]]
-        data, valid, _ = self._convert(np.array(self._array[:, :: step[0], :: step[1]]))
-        return data[valid]
-
-    def close(self) -> None:
-        self._array = self._array[:0]
-
-
-def _load_npy(path: Path) -> ArraySource:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise SceneError(f"{path}: not a readable .npy array of numbers ({first_line(error)})") from None
-    if array.dtype.kind not in "iufc":
-        raise SceneError(f"{path}: an array of type {array.dtype} is no image; save real or complex numbers")
-    if array.ndim == 2:
-        array = array[None]
-    if array.ndim != 3 or 0 in array.shape:
-        raise SceneError(f"{path}: shape {array.shape} is no image; use (height, width) or (bands, height, width)")
-    if array.shape[2] <= 4 < array.shape[0]:
-        raise SceneError(f"{path}: shape {array.shape} looks like (height, width, bands); move the bands to the front")
-    return ArraySource(array)
-
-
-class RasterSource:
-    """Bands of a raster opened by GDAL."""
-
-    def __init__(self, location: Location, dataset: Any = None):
-        from rasterio.enums import ColorInterp
-        from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
-        self._stack, self._text, self._gdal = ExitStack(), location.text, location.gdal
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            try:
-                file = self._file = dataset or self._stack.enter_context(open_raster(location.gdal))
-            except RasterioError as error:
-                raise SceneError(f"{location.text}: not a readable image ({self._reason(error)})") from None
-        if file.count == 0:
-            inner = file.subdatasets
-            self.close()
-            shown = ", ".join(inner[:6]) + (f" and {len(inner) - 6} more" if len(inner) > 6 else "")
-            raise SceneError(
-                f"{location.text}: the file has no bands of its own; give one of its subdatasets or files"
-                + f": {shown}" * bool(inner)
-            )
-        alphas = [i for i, color in enumerate(file.colorinterp, 1) if color == ColorInterp.alpha and file.count > 1]
-        self._alpha = alphas[-1] if alphas else None
-        if self._alpha:
-            self._check_alpha()
-        self._choose([number for number in range(1, file.count + 1) if number != self._alpha])
-        self.tags = {k: v for k, v in file.tags().items() if k != "AREA_OR_POINT" or v != "Area"}
-        self.georeference, self.spacing = read_georeference(file)
-
-    def _check_alpha(self) -> None:
-        band = self._file.read(self._alpha, out_shape=(min(self._file.height, _SAMPLE), min(self._file.width, _SAMPLE)))
-        if np.unique(band).size > 2:
-            # A second polarization that a program marked as alpha is more likely than transparency.
-            self._alpha = None
-
-    def _choose(self, numbers: list[int]) -> None:
-        file = self._file
-        kinds = {file.dtypes[number - 1] for number in numbers}
-        if len(kinds) > 1:
-            self.close()
-            raise SceneError(
-                f"{self._text}: bands of different types {file.dtypes}; choose those of one type with bands (--bands 1,2)"
-            )
-        self._numbers = numbers
-        self.shape, self.dtype = (len(numbers), file.height, file.width), kinds.pop()
-        nodata = [file.nodatavals[number - 1] for number in numbers]
-        self.nodata = next((float(value) for value in nodata if value is not None), None)
-        self.profile = read_profile(file, numbers, self._alpha)
-        flags = [file.mask_flag_enums[number - 1] for number in numbers]
-        # NaN as nodata needs no mask of GDAL.
-        self._masked = [
-            not any(flag.name == "all_valid" for flag in of) and (value is None or not np.isnan(value))
-            for of, value in zip(flags, nodata, strict=True)
-        ]
-
-    def select(self, bands: Sequence[int]) -> None:
-        """Keep some bands, given by index."""
-        self._choose([self._numbers[band] for band in bands])
-
-    def read(self, row: int, column: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        from rasterio.windows import Window as RasterWindow
-
-        return self._load(window=RasterWindow(column, row, columns, rows))
-
-    def sample(self) -> np.ndarray:
-        count, height, width = self.shape
-        if not self._file.overviews(1) and max(height, width) > 4 * _SAMPLE:
-            # Without overviews GDAL would read the whole file.
-            rows, columns = (np.linspace(0, max(n - _PIECE, 0), _PIECES).astype(int) for n in (height, width))
-            pieces = [self.read(r, c, min(_PIECE, height), min(_PIECE, width)) for r in rows for c in columns]
-            found = np.concatenate([data[valid] for data, valid, _ in pieces])
-            if found.size:
-                return found
-        data, valid, _ = self._load(out_shape=(count, min(height, _SAMPLE), min(width, _SAMPLE)))
-        return data[valid]
-
-    def _load(self, **options: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        from rasterio.errors import RasterioError
-
-        file = self._file
-        one_band = {k: v[1:] if k == "out_shape" else v for k, v in options.items()}
-        try:
-            raw = file.read(self._numbers, **options)
-            mask = np.ones(raw.shape, bool)
-            for band, number in enumerate(self._numbers):
-                if self._masked[band]:
-                    mask[band] = file.read_masks(number, **one_band) > 0
-            if self._alpha:
-                mask &= file.read(self._alpha, **one_band) > 0
-        except RasterioError as error:
-            raise SceneError(f"{self._text}: damaged or truncated image data ({self._reason(error)})") from None
-        return samples(raw, mask, self.profile, any(self._masked) or bool(self._alpha))
-
-    def _reason(self, error: BaseException) -> str:
-        return first_line(error).replace(self._gdal, Path(self._gdal).name)
-
-    def close(self) -> None:
-        self._stack.close()
-
-
-def samples(
-    raw: np.ndarray, mask: np.ndarray, profile: Profile, marked: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Convert stored samples to values: float32 or complex64, which of them are valid, and which are NaN though not masked.
-
-    Values beyond float32 become its largest number. The last mask is None where `marked` is False: no value marks nodata.
-    """
-    nan = np.isnan(raw)
-    data = raw
-    if profile.scales:
-        shape = (-1, 1, 1)
-        data = raw * np.reshape(profile.scales, shape) + np.reshape(profile.offsets, shape)
-    if np.iscomplexobj(data):
-        data = data.astype(np.complex64, copy=False)
-    elif data.dtype.kind == "f" and data.dtype.itemsize > 4:
-        top = np.finfo(np.float32).max
-        data = np.where(np.isfinite(data), np.clip(data, -top, top), data).astype(np.float32)
-    else:
-        data = data.astype(np.float32, copy=False)
-    return data, mask & ~nan, mask & nan if marked and nan.any() else None

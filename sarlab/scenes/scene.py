@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from types import MappingProxyType
@@ -11,99 +11,24 @@ from typing import Any
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.scenes.quantity import polarization
+from sarlab.scenes.profile import Georeference, Profile
+from sarlab.scenes.quantity import QUANTITY_TAG, polarization
 
 QUANTITIES = ("complex", "amplitude", "intensity", "db")
 
+# Tags for the fields of a scene that files cannot store otherwise.
+LOOKS_TAG = "SARLAB_LOOKS"
+BITS_TAG = "SARLAB_NATIVE_BITS"
+NAME_TAG = "SARLAB_NAME"
+ACQUISITION_TAG = "SARLAB_ACQUISITION"
+TIME_TAG = "SARLAB_TIME"
+SIMULATED_TAG = "SARLAB_SIMULATED"
+CREDIT_TAG = "SARLAB_CREDIT"
+#: Tag of a scene in dB: its quantity before.
+NATIVE_TAG = "SARLAB_NATIVE_QUANTITY"
+
 #: (row, column, height, width) in pixels.
 Window = tuple[int, int, int, int]
-#: Transform of a raster that has none.
-IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-
-
-@dataclass(frozen=True)
-class Georeference:
-    """Position of the pixels on the ground: an affine transform, ground control points, rational polynomials (RPC).
-
-    Parameters
-    ----------
-    crs : str
-        Coordinate reference system of the transform as WKT; empty if unknown.
-    transform : tuple of 6 floats
-        Affine coefficients (a, b, c, d, e, f): x = a·column + b·row + c, y = d·column + e·row + f; `IDENTITY` for none.
-    gcps : tuple of (row, column, x, y, z, id)
-        Ground control points.
-    gcps_crs : str
-        Coordinate reference system of the control points as WKT.
-    rpc : mapping of str to str
-        Rational polynomial coefficients under the names that GDAL gives them.
-    """
-
-    crs: str = ""
-    transform: tuple[float, float, float, float, float, float] = IDENTITY
-    gcps: tuple[tuple[float, float, float, float, float, str], ...] = ()
-    gcps_crs: str = ""
-    rpc: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def has_transform(self) -> bool:
-        """False if only control points or RPC locate the pixels."""
-        return self.transform != IDENTITY
-
-    def shifted(self, row: int, column: int) -> Georeference:
-        """Return the georeference of a window whose first pixel is (`row`, `column`)."""
-        a, b, c, d, e, f = self.transform
-        moved = (a, b, a * column + b * row + c, d, e, d * column + e * row + f)
-        rpc = dict(self.rpc)
-        for name, offset in (("LINE_OFF", row), ("SAMP_OFF", column)):
-            if offset and name in rpc:
-                rpc[name] = repr(float(rpc[name].split()[0]) - offset)
-        return replace(
-            self, transform=moved if self.has_transform else self.transform, rpc=rpc,
-            gcps=tuple((r - row, k - column, *rest) for r, k, *rest in self.gcps),
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Profile:
-    """Properties of a source file that no other field of its scene states; they come back when the scene is written.
-
-    Parameters
-    ----------
-    scales, offsets : tuple of float
-        One per band: value = scale · stored sample + offset. Empty if all are 1 and 0.
-    descriptions : tuple of str or None
-        One per band; None if they are the band names.
-    units, colors : tuple of str
-        Unit and color interpretation of each band; empty if the file states none.
-    tags : tuple of (band, namespace, mapping)
-        Tags of bands (counted from 1), and those of the file (band 0) in namespaces.
-    mask : str
-        ``"mask"`` if the file has a mask beside its bands, ``"alpha:N"`` if its band N is one, else empty.
-    """
-
-    scales: tuple[float, ...] = ()
-    offsets: tuple[float, ...] = ()
-    descriptions: tuple[str, ...] | None = None
-    units: tuple[str, ...] = ()
-    colors: tuple[str, ...] = ()
-    tags: tuple[tuple[int, str, Mapping[str, str]], ...] = ()
-    mask: str = ""
-
-    def select(self, bands: Sequence[int]) -> Profile:
-        """Return the profile of some bands, given by index."""
-        per_band = {}
-        for name in ("scales", "offsets", "descriptions", "units", "colors"):
-            values = getattr(self, name)
-            per_band[name] = tuple(values[band] for band in bands) if values else values
-        place = {0: 0} | {band + 1: number for number, band in enumerate(bands, 1)}
-        tags = tuple((place[band], space, tags) for band, space, tags in self.tags if band in place)
-        return replace(self, **per_band, tags=tags)
-
-    def scaled(self, factor: float) -> Georeference:
-        """Return the georeference of an image whose pixels are `factor` times as large along both axes."""
-        a, b, c, d, e, f = self.transform
-        return replace(self, transform=(factor * a, factor * b, c, factor * d, factor * e, f))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -239,6 +164,29 @@ class Scene:
     def integer(self) -> bool:
         """The file stores the samples as integers without scale and offset."""
         return self.dtype.removeprefix("complex_").startswith(("int", "uint")) and not self.profile.scales
+
+    @property
+    def file_dtype(self) -> str:
+        """Sample type to write the scene with: its own if that holds the quantity, else float32 or complex64."""
+        if self.quantity == "complex":
+            return self.dtype if self.dtype.startswith("complex") else "complex64"
+        # Integers hold dB only if the file had them in dB.
+        converted = self.quantity == "db" != self.tags.get(NATIVE_TAG, "db")
+        return (
+            self.dtype
+            if self.dtype.startswith("float") or (not self.dtype.startswith("complex") and not converted)
+            else "float32"
+        )
+
+    @property
+    def own_tags(self) -> dict[str, str]:
+        """Tags for the fields that files cannot store otherwise."""
+        tags = {
+            QUANTITY_TAG: self.quantity, BITS_TAG: str(self.native_bits), NAME_TAG: self.name,
+            LOOKS_TAG: "" if self.looks is None else repr(float(self.looks)), ACQUISITION_TAG: self.acquisition,
+            TIME_TAG: self.time, SIMULATED_TAG: "true" if self.simulated else "", CREDIT_TAG: self.credit,
+        }  # fmt: skip
+        return {name: text for name, text in tags.items() if text}
 
     @property
     def polarizations(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +15,11 @@ import numpy as np
 
 from sarlab.errors import SceneError
 from sarlab.files import replacing
-from sarlab.scenes import readers
-from sarlab.scenes.quantity import QUANTITY_TAG
-from sarlab.scenes.radiometry import NATIVE_TAG
+from sarlab.scenes.arrays import create_zarr
+from sarlab.scenes.profile import Georeference
 from sarlab.scenes.rasters import first_line, geotiff_profile, rename_tags, write_profile
-from sarlab.scenes.scene import Georeference, Scene
+from sarlab.scenes.samples import encode_samples
+from sarlab.scenes.scene import Scene
 
 
 def write_geotiff(scene: Scene, path: str | Path, cog: bool = False, *, dtype: str | None = None) -> None:
@@ -59,7 +59,7 @@ class GeoTiffWriter:
     cog : bool
         Cloud-optimized layout, converted from the finished file.
     dtype : str, optional
-        Sample type; default `sample_type`.
+        Sample type; default `Scene.file_dtype`.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class GeoTiffWriter:
         dtype: str | None = None,
     ):
         self.path, self.shape, self.cog = Path(path), shape or like.shape, cog
-        self.dtype = dtype or sample_type(like)
+        self.dtype = dtype or like.file_dtype
         if self.dtype == "float16":  # not among the types of GDAL
             self.dtype = "float32"
         if georeference is not None:
@@ -119,7 +119,7 @@ class GeoTiffWriter:
                 alpha = [None] * self._alpha
                 self._file.scales = (*like.profile.scales, *[1.0 for _ in alpha])
                 self._file.offsets = (*like.profile.offsets, *[0.0 for _ in alpha])
-            self._file.update_tags(**tags, **own_tags(like))
+            self._file.update_tags(**tags, **like.own_tags)
         except (RasterioError, OSError, ValueError, TypeError) as error:
             self._stack.__exit__(type(error), error, error.__traceback__)
             raise SceneError(f"{self.path}: cannot be written ({first_line(error)})") from None
@@ -189,89 +189,6 @@ def _check_complete(path: Path) -> None:
                         raise OSError(f"truncated at {size} bytes; is the disk full?")
 
 
-def own_tags(scene: Scene) -> dict[str, str]:
-    """Return the tags for the fields of a scene that GeoTIFF cannot store otherwise."""
-    tags = {QUANTITY_TAG: scene.quantity, readers.BITS_TAG: str(scene.native_bits), readers.NAME_TAG: scene.name}
-    if scene.looks is not None:
-        tags[readers.LOOKS_TAG] = repr(float(scene.looks))
-    if scene.acquisition:
-        tags[readers.ACQUISITION_TAG] = scene.acquisition
-    if scene.time:
-        tags[readers.TIME_TAG] = scene.time
-    if scene.simulated:
-        tags[readers.SIMULATED_TAG] = "true"
-    if scene.credit:
-        tags[readers.CREDIT_TAG] = scene.credit
-    return tags
-
-
-def sample_type(scene: Scene) -> str:
-    """Return the sample type to write a scene with: its own if that holds the quantity, else float32 or complex64."""
-    if scene.quantity == "complex":
-        return scene.dtype if scene.dtype.startswith("complex") else "complex64"
-    # Integers hold dB only if the file had them in dB.
-    converted = scene.quantity == "db" and NATIVE_TAG in scene.tags and scene.tags[NATIVE_TAG] != "db"
-    fits = scene.dtype.startswith("float") or (scene.dtype.startswith(("int", "uint")) and not converted)
-    return scene.dtype if fits else "float32"
-
-
-def encode_samples(
-    data: np.ndarray, valid: np.ndarray, dtype: str, nodata: float | None, name: str, *, nan: np.ndarray | None = None,
-    masked: bool = False, packing: tuple[Sequence[float], Sequence[float]] | None = None,
-) -> np.ndarray:  # fmt: skip
-    """Convert samples to the type of the file.
-
-    Integers are rounded and clipped to their range. Invalid samples become nodata, NaN where `nan`, and any value where the
-    file has a mask (`masked`). A measured sample that would be read as nodata moves to the next value.
-
-    Parameters
-    ----------
-    data, valid, nan : ndarray, shape (bands, rows, columns)
-    dtype, nodata
-        Of the file.
-    name : str
-        File name for error messages.
-    masked : bool
-        A mask states which samples are valid; the nodata value has no effect then.
-    packing : (scales, offsets), optional
-        One of each per band: stored = (value − offset) / scale.
-    """
-    if dtype == "complex_int16":
-        parts = np.stack([data.real, data.imag], -1)
-        parts = np.clip(np.rint(np.where(valid[..., None], parts, 0)), -32768, 32767)
-        if not valid.all() and not masked:
-            raise SceneError(f"{name}: complex integers cannot mark nodata; write complex64")
-        return (parts[..., 0] + 1j * parts[..., 1]).astype(np.complex64)
-    if packing:
-        scales, offsets = (np.reshape(values, (-1, 1, 1)) for values in packing)
-        data = (np.where(valid, data, 0).astype(np.float64) - offsets) / scales
-    if np.dtype(dtype).kind not in "iu":
-        filler = np.nan if nodata is None else nodata
-        values = data if valid.all() else np.where(valid, data, filler)
-        if nan is not None:
-            values = np.where(nan, np.nan, values)
-        if nodata is not None and not np.isnan(nodata) and not masked:
-            # GDAL compares floats with a tolerance.
-            near = valid & (np.abs(values - nodata) <= 1e-6 * abs(nodata))
-            if near.any():
-                values = np.where(near, nodata * (1 - 4e-6) if nodata else np.finfo(np.float32).tiny, values)
-        with np.errstate(over="ignore"):
-            return values.astype(dtype)
-    limits = np.iinfo(dtype)
-    if not valid.all() and nodata is None and not masked:
-        raise SceneError(f"{name}: {dtype} cannot mark nodata; give the scene a nodata value or write float32")
-    # The largest 64-bit integers are no float64.
-    top = np.nextafter(float(limits.max), 0) if limits.bits == 64 else limits.max
-    with np.errstate(invalid="ignore"):
-        values = np.clip(np.rint(np.where(valid, data, 0).astype(np.float64)), limits.min, top)
-    if nodata is not None and limits.min <= nodata <= limits.max:
-        if not masked:
-            # A measured value that rounds to the nodata value moves by one, or it would be lost.
-            values = np.where(valid & (values == nodata), nodata + 1 if nodata < limits.max else nodata - 1, values)
-        values = np.where(valid, values, nodata)
-    return values.astype(dtype)
-
-
 class ArrayWriter:
     """Write the samples of a scene window by window to ``.npy`` or ``.zarr``.
 
@@ -286,7 +203,7 @@ class ArrayWriter:
     ):  # fmt: skip
         self.path, self.shape = Path(path), shape or like.shape
         self._like = like if georeference is None else replace(like, georeference=georeference)
-        self.dtype, self.nodata = sample_type(like), like.nodata
+        self.dtype, self.nodata = like.file_dtype, like.nodata
         self._pack = bool(like.profile.scales) and self.dtype == like.dtype and self.path.suffix == ".zarr"
         if like.profile.scales and not self._pack:
             self.dtype = "float32"
@@ -297,8 +214,6 @@ class ArrayWriter:
     def __enter__(self) -> ArrayWriter:
         try:
             if self.path.suffix == ".zarr":
-                from sarlab.scenes.arrays import create_zarr
-
                 self._final = self._stack.enter_context(_replacing_folder(self.path))
                 self._array: Any = create_zarr(self._final, self._like, self.shape, self.dtype)
             else:
