@@ -23,10 +23,11 @@ EXAMPLES = {
 
 Values are lists (0.1,0.5,1) or first:last:how many (25:40:11). The default is each codec's own grid of qualities, from
 0.05 to 4 bpp. A PSNR is met within 0.02 dB and a rate within 1 %, if the scale of the codec allows it; a largest error is
-never exceeded. A journal next to the output keeps finished rows: repeat the command to compute what is missing.
+never exceeded. Metrics of applications (iou_water, cfar_kept, ...) are measured if --metrics names them. A journal next to the output keeps finished rows: repeat the command to compute what is missing.
 """,
     "recommend": """\
   sarlab recommend --rows rows.csv --min psnr=30 --min epi_roa=0.9 --max bias_db=0.1 --max rmse_8x8_db=0.3
+  sarlab recommend --min iou_water=0.95 --max change_false_alarms_added=0.01    the application has to work
 
 Any column of the tables can have a threshold; if 0 is perfect, --max limits the magnitude. A threshold is met if the
 unfavorable end of the 95 % interval over acquisitions meets it on every band; with fewer than five acquisitions, if every
@@ -168,18 +169,20 @@ def add_recommend(parser: argparse.ArgumentParser) -> None:
 def run_recommend(args: argparse.Namespace) -> int:
     """Print the recommendation; return 2 if nothing meets the thresholds."""
     if args.rows is not None:
-        runs, rows = pd.DataFrame(), read_rows(args.rows)
+        runs, rows, applied = pd.DataFrame(), read_rows(args.rows), pd.DataFrame()
     else:
         staged = Path("_build/book")
         book = tables(args.book or (staged if (staged / "results").is_dir() else None))
-        runs, everything = book.runs, book.table("codecs_all")
+        runs, everything, applied = book.runs, book.table("codecs_all"), book.table("applications")
         rows = everything if len(everything) else book.codecs
-    columns = {*runs.columns, *rows.columns}
+    columns = {*runs.columns, *rows.columns, *applied.columns}
     thresholds = [*points.use_case(args.use_case)] if args.use_case else []
     for side in ("min", "max"):
         thresholds += [points.parse_threshold(text, side, columns) for text in getattr(args, side)]
     if not thresholds:
         raise ResultsError("no thresholds; give --min, --max or --use-case, such as --min psnr=30")
+    if any(threshold.metric not in rows and threshold.metric in applied for threshold in thresholds):
+        rows = applied
     measured = points.operating_points(runs, rows, simulated=args.simulated)
     measured = [point for point in measured if not args.only or f"{point.kind}s" == args.only]
     compared = points.whole(measured)

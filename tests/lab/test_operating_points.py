@@ -174,6 +174,24 @@ def test_the_command_prints_what_to_do_and_its_status_tells(tmp_path, capsys):
     assert main(["recommend", "--rows", str(path)]) == 1
 
 
+def test_applications_are_thresholds_like_others(tmp_path, capsys):
+    """They have a table of their own in the book; its rows without a file are no operating points."""
+    (tmp_path / "results").mkdir()
+    rows = codec_rows()
+    rows.to_csv(tmp_path / "results" / "codecs.csv", index=False)
+    applied = rows.assign(target="bpp", iou_water=1 - 0.2 / rows["bpp"])
+    natural = applied.iloc[:1].assign(codec="redraw", target=None, target_value=None, bpp=None, iou_water=1.0)
+    pd.concat([applied, natural]).to_csv(tmp_path / "results" / "applications.csv", index=False)
+    book = ["recommend", "--book", str(tmp_path), "--json", "--min"]
+    assert main([*book, "iou_water=0.85"]) == 0
+    found = json.loads(capsys.readouterr().out)["recommended"]
+    assert (found["bpp"], found["measured"]["iou_water"]) == (2.0, 0.9)
+    assert main([*book, "iou_water=0.99"]) == 2
+    capsys.readouterr()
+    assert main([*book, "psnr=26.5"]) == 0
+    assert json.loads(capsys.readouterr().out)["recommended"]["bpp"] == 1.0
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [("missing.csv", None, "no such table"), ("README.md", "# A", "is not a table"), ("other.csv", "a\n1\n", "no column codec")],
