@@ -58,7 +58,8 @@ def runs(latents=LATENTS) -> pd.DataFrame:
                         "parameters": 0 if architecture == "klt" else 420_000, "macs_per_pixel": 9_000 + 400 * channels,
                         "train_seconds": 0 if architecture == "klt" else 41.0, "train_pixels_per_s": 1.2e6,
                         "encode_mpx_per_s": 8.0, "decode_mpx_per_s": 6.0, "peak_memory_mb": 900, "threads": 1,
-                        "device": "test device", "reason": "",
+                        "device": "test device", "reason": "", "converged": True, "last_quarter_gain_db": 0.01,
+                        "pixels_seen": 300 * 8 * 128**2,
                     }
                 )  # fmt: skip
     frame = pd.DataFrame(rows)
@@ -76,6 +77,7 @@ def history(rows: pd.DataFrame) -> pd.DataFrame:
                 {
                     "run_id": run_id, "step": step, "loss": 0.02 * np.exp(-step / 90) + 0.003, "validation_db": level,
                     "gradient_norm": 0.5 * np.exp(-step / 150), "learning_rate": 2e-3, "seconds": step / 8,
+                    "pixels_seen": step * 8 * 128**2,
                 }
             )
         )  # fmt: skip
@@ -172,8 +174,8 @@ def codec_pictures(rates=(0.25, 0.5, 1.0)) -> pd.DataFrame:
     clip = (-22.0, 8.0)
     recorded = scene()[0][:96, :96]
     about = {
-        "scene": "mosaic-test", "band": "VV", "simulated": False, "native_bits": 16, "height": 360, "width": 240,
-        "clip_low": clip[0], "clip_high": clip[1],
+        "scene": "mosaic-test", "band": "VV", "simulated": False, "native_bits": 16, "height": 120, "width": 160,
+        "top": 0, "left": 0, "clip_low": clip[0], "clip_high": clip[1],
     }  # fmt: skip
     rows = [{**about, "codec": "original", "picture": picture(recorded, clip)}]
     for codec, offset in (("jpeg2000", -3.0), ("lapped", 3.0)):

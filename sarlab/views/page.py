@@ -56,7 +56,7 @@ def interval(found: Any, digits: int = 1, *, unit: str = "", sign: bool = False,
     if not found.kind and not over:
         return mean
     if not found.kind:
-        return f"{mean} (one {getattr(found, 'over', 'passes').removesuffix('es').removesuffix('s')})"
+        return f"{mean} (one {'seed' if getattr(found, 'over', '') == 'seeds' else 'pass'})"
     ends = f"{number(found.low, digits, sign=sign)} to {number(found.high, digits, sign=sign)}"
     if not over:
         return f"{mean} ({ends})"

@@ -1,6 +1,5 @@
 """All figures under one name: ``from sarlab.views import plots``."""
 
-from sarlab.views.curves import by_acquisition, rate_distortion
 from sarlab.views.figure import Figure, Panel
 from sarlab.views.scenes import db_histograms, gallery, scene_triptych
 from sarlab.views.speckle import speckle
@@ -9,12 +8,10 @@ from sarlab.views.training import histories, latent_maps, training_history
 __all__ = [
     "Figure",
     "Panel",
-    "by_acquisition",
     "db_histograms",
     "gallery",
     "histories",
     "latent_maps",
-    "rate_distortion",
     "scene_triptych",
     "speckle",
     "training_history",

@@ -46,7 +46,7 @@ LOOKS: dict[str, tuple[str, str, str]] = {
     "jpeg": ("JPEG", MORE[0], "X"), "jpeg12": ("JPEG 12 bit", MORE[7], "s"), "jpegls": ("JPEG-LS near-lossless", MORE[1], "v"),
     "sz3": ("SZ3", MORE[2], "P"), "lerc": ("LERC", MORE[8], "s"), "zfp": ("ZFP", INK, "X"),
     "klt": ("KLT", MUTED, ""), "plain": ("plain", MORE[9], "o"), "residual": ("residual", MORE[10], "s"),
-    "attention": ("attention", MORE[11], "^"), "guide": ("the guide", INK, ""), "hyper": ("hyper (sarlab)", VERMILION, "o"),
+    "attention": ("attention", MORE[11], "^"), "guide": ("the guide", INK, ""),
 }  # fmt: skip
 
 #: Architectures of the package in the order in which they are named; others follow in the order of their names.

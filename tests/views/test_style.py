@@ -36,7 +36,7 @@ def test_colors_stand_out_on_white(color):
 
 def test_dark_pages_have_a_brighter_color_for_every_series():
     dark = re.search(r'html\[data-theme="dark"\] \{(.*?)\}', CSS.read_text(), re.DOTALL)[1]
-    colors = dict(re.findall(r"(--sl-series-\d): (#\w{6})", dark))
+    colors = dict(re.findall(r"(--sl-series-\d+): (#\w{6})", dark))
     assert set(colors) == {name for name in style.VARIABLES.values() if "series" in name}
     for name, color in colors.items():
         assert contrast(color, DARK_PAPER) >= 4.5, name

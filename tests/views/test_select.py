@@ -1,0 +1,92 @@
+"""Selection and means: what a title, a table and a marker share."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import t as student
+
+from sarlab.views import select
+
+FIRST, SECOND, LATER = (
+    "S1B_IW_GRDH_1SDV_20171101T153951", "S1B_IW_GRDH_1SDV_20171101T154016", "S1A_IW_GRDH_1SDV_20170613T165043",
+)  # fmt: skip
+
+
+def rows(values, acquisitions, **columns):
+    frame = pd.DataFrame(
+        {"psnr_db": values, "acquisition": acquisitions, "band": "VV", "split": "test", "simulated": False}
+    )
+    frame["scene"] = [f"scene {index}" for index in range(len(frame))]
+    return frame.assign(codec="lapped", family="learned", **columns)
+
+
+def test_two_slices_of_a_pass_are_one_observation():
+    assert select.passes(pd.Series([FIRST, SECOND, LATER])).nunique() == 2
+    assert select.passes(pd.Series([FIRST, FIRST.replace("S1B", "S1A")])).nunique() == 2, "two satellites, two passes"
+    point = select.means(rows([10.0, 20.0, 30.0], [FIRST, SECOND, LATER]), "psnr_db", "codec").iloc[0]
+    assert (point["mean"], point["n"], point["kind"]) == (22.5, 2, "range"), (
+        "(15 + 30) / 2, not the mean of three scenes"
+    )
+    assert (point["low"], point["high"]) == (15, 30)
+
+
+def test_five_passes_give_the_interval_of_student():
+    values = np.array([30.0, 31, 29, 33, 32])
+    point = select.means(rows(values, [f"pass {i}" for i in range(5)]), "psnr_db", "codec").iloc[0]
+    half = student.ppf(0.975, 4) * values.std(ddof=1) / np.sqrt(5)
+    assert (point["low"], point["high"]) == pytest.approx((31 - half, 31 + half))
+    assert select.bars(pd.DataFrame([point])) == "Bars: 95 % interval (Student) over 5 passes."
+
+
+def test_one_pass_has_the_range_of_its_seeds_and_one_seed_has_none():
+    table = rows([30.0, 31.0], [FIRST, FIRST], seed=[0, 1]).assign(scene="one")
+    point = select.means(table, "psnr_db", "codec").iloc[0]
+    assert (point["n"], point["kind"], point["over"]) == (2, "range", "seeds")
+    single = select.means(table[:1], "psnr_db", "codec")
+    assert single["kind"].iloc[0] == ""
+    assert "no interval" in select.bars(single)
+
+
+def test_points_that_lack_a_scene_are_dropped_where_means_must_be_of_the_same_scenes():
+    table = rows([30.0, 31.0, 40.0], [FIRST, LATER, FIRST], target_value=[30, 30, 40])
+    table["scene"] = ["a", "b", "a"]
+    assert len(select.means(table, "psnr_db", "target_value")) == 2
+    assert list(select.means(table, "psnr_db", "target_value", complete=True)["target_value"]) == [30]
+
+
+def test_missing_tables_and_columns_give_empty_points():
+    assert select.means(pd.DataFrame(), "psnr_db", "codec").empty
+    assert select.means(rows([1.0], [FIRST]), "no_such_metric", "codec").empty
+    assert select.measured(pd.DataFrame()).empty
+    assert np.isnan(select.numbers(rows([1.0], [FIRST]), "absent")).all()
+
+
+def test_curves_are_interpolated_over_the_logarithm_and_not_extrapolated():
+    curve = pd.DataFrame({"bpp": [0.25, 1.0], "psnr_db": [20.0, 30.0]})
+    found = select.at(curve, "bpp", [0.5, 2.0], ["psnr_db"])["psnr_db"]
+    assert found[0] == pytest.approx(25)
+    assert np.isnan(found[1])
+
+
+def test_bd_rates_are_those_of_known_factors_over_passes(synthetic):
+    codecs = select.measured(synthetic.codecs())
+    found = select.bd_rates(codecs).set_index("codec")
+    assert found.loc["lapped", "mean"] == pytest.approx(-25, abs=0.1)
+    assert found.loc["jpeg", "mean"] == pytest.approx(30, abs=0.1)
+    assert found.loc["lapped", "n"] == codecs["acquisition"].nunique()
+
+
+def test_the_main_line_has_one_configuration_per_series_and_ratio(synthetic):
+    runs = select.measured(synthetic.runs(), split="test")
+    twice = pd.concat([runs, runs.assign(steps=5, run_id="shorter"), runs.assign(bits=4, run_id="coarser")])
+    line = select.main_line(twice)
+    assert not line["run_id"].isin(["shorter", "coarser"])[line["architecture"] != "klt"].any()
+    trained = line[line["architecture"] != "klt"]
+    assert not trained.duplicated(["architecture", "init", "dimension_ratio"]).any()
+
+
+def test_networks_count_as_converged_only_if_all_are_known_to_be(synthetic):
+    runs = synthetic.runs()
+    assert not select.converged(runs.drop(columns="converged")), "a table without the column"
+    assert select.converged(runs.assign(converged=True))
+    assert not select.converged(runs.assign(converged=["true"] * (len(runs) - 1) + ["false"]))
