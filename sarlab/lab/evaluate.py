@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from sarlab.codec.container import StreamReader
 from sarlab.codec.goals import Goal, Search, Trial
 from sarlab.errors import CodecError, ResultsError, SarlabError
 from sarlab.files import write_bytes
@@ -31,19 +32,22 @@ from sarlab.metrics import described, score
 from sarlab.metrics import metrics as known_metrics
 from sarlab.metrics.rate import bd_table, bits_per_pixel, measured_cr, measured_cr_lossless
 from sarlab.peers import codecs, usable
-from sarlab.peers.srlc import MAGIC
+from sarlab.peers.srlc import MAGIC, unpack
 from sarlab.specs import content_hash
 
 #: Raise by one when a change of the code changes the rows: journals and studies then compute them again.
-ROWS_VERSION = 1
+ROWS_VERSION = 2
 #: Columns before the metrics, in order, and those after.
 COLUMNS = [
     *("codec", "family", "quality", "target", "target_value", "scene", "band", "split", "acquisition", "simulated"),
     *("looks", "seen_in_training", "native_bits", "bit_depth", "height", "width", "pixels", "valid_share"),
-    *("duplicate_share", "bytes", "bpp", "measured_cr", "lossless_bytes", "measured_cr_lossless"),
+    *("duplicate_share", "bytes", "bpp", "container_bytes", "bpp_codestream", "measured_cr", "lossless_bytes"),
+    *("measured_cr_lossless",),
     *("clip_low", "clip_high", "clip_source"),
 ]
 LAST_COLUMNS = ["encode_seconds", "decode_seconds", "threads", "codec_version", "file", "reason"]
+#: Columns that a row without a file lacks.
+RATES = ("bytes", "bpp", "container_bytes", "bpp_codestream", "measured_cr", "lossless_bytes", "measured_cr_lossless")
 #: Columns without which a table holds no rows of `evaluate`.
 NEEDED = ("codec", "scene", "band", "target", "target_value", "bpp")
 #: Lossless codecs; `measured_cr_lossless` is relative to the smallest of their files.
@@ -97,7 +101,8 @@ def evaluate(
         if progress is not None:
             progress(finished, len(order))
     # Whole numbers that may be missing: exact in every format.
-    frame = pd.DataFrame([kept.rows[key] for key in order]).astype({"bytes": "Int64", "lossless_bytes": "Int64"})
+    counts = dict.fromkeys(("bytes", "container_bytes", "lossless_bytes"), "Int64")
+    frame = pd.DataFrame([kept.rows[key] for key in order]).astype(counts)
     return order_columns(frame, COLUMNS, LAST_COLUMNS)
 
 
@@ -209,7 +214,7 @@ def measure(
     codec, item = codecs[task.codec], task.item
     capabilities, (_, height, width) = codec.capabilities, item.scene.shape
     about = {
-        **dict.fromkeys(("quality", "bytes", "bpp", "measured_cr", "lossless_bytes", "measured_cr_lossless"), np.nan),
+        **dict.fromkeys(("quality", *RATES), np.nan),
         "codec": codec.name, "family": codec.family, **item.columns, "bit_depth": capabilities.bits, "height": height,
         "width": width, "valid_share": float(item.scene.valid.mean()), "duplicate_share": item.duplicate_share,
         "clip_source": item.clip_source, "encode_seconds": np.nan, "decode_seconds": np.nan, "threads": 1,
@@ -225,9 +230,10 @@ def measure(
         if not reason:
             try:
                 trial = search.find(goal)
-                size, lossless = len(trial.data), _lossless_bytes(item)
+                size, lossless, content = len(trial.data), _lossless_bytes(item), codestream_bytes(trial.data)
                 row |= {
                     "quality": trial.quality, "bytes": size, "bpp": bits_per_pixel(size, row["pixels"]),
+                    "container_bytes": size - content, "bpp_codestream": 8 * content / row["pixels"],
                     "measured_cr": measured_cr(size, row["pixels"], native_bits=row["native_bits"]), "lossless_bytes": lossless,
                     "measured_cr_lossless": measured_cr_lossless(size, lossless) if lossless else np.nan,
                     "file": _saved(trial, task, goal),
@@ -249,6 +255,35 @@ def measure(
                 for name, v in row.items()
             },
         )
+
+
+def codestream_bytes(data: bytes) -> int:
+    """Bytes of the codestreams in a file: without containers, metadata, masks and the index of tiles.
+
+    ``bpp`` counts whole files. In them, JPEG 2000 is a bare codestream, but HEVC and AV1 lie in boxes of several hundred
+    bytes. ``bpp_codestream`` counts no container for any codec. The parameter sets of HEVC and AV1 count, since other
+    codestreams begin with theirs.
+    """
+    if data.startswith(MAGIC):
+        return sum(_payload_bytes(band.payload) for band in unpack(data).bands)
+    with StreamReader(data) as reader:
+        return sum(reader.lengths)
+
+
+def _payload_bytes(payload: bytes) -> int:
+    if payload.startswith(b"RIFF"):
+        return len(payload) - 20
+    if payload[4:8] not in (b"ftyp", b"JXL "):
+        return len(payload)
+    found, at = 0, 0
+    while at < len(payload):  # boxes of the ISO base media file format: length, type, content
+        length = int.from_bytes(payload[at : at + 4], "big") or len(payload) - at
+        found += length - 8 if payload[at + 4 : at + 8] in (b"mdat", b"jxlc") else 0
+        at += length
+    for name in (b"hvcC", b"av1C"):
+        box = payload.find(name)
+        found += int.from_bytes(payload[box - 4 : box], "big") - 8 if box > 0 else 0
+    return found
 
 
 def _saved(trial: Trial, task: Task, goal: Goal) -> str:
