@@ -10,6 +10,7 @@ The notebook `run_experiment` calls the same function and shows its outcome.
 """
 
 import hashlib
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -27,7 +28,7 @@ from sarlab.lab import results, runs
 from sarlab.lab.machine import device_name, peak_memory_mb, pick_device
 from sarlab.lab.measure import Examples, frequencies, measure, throughput
 from sarlab.models.autoencoders import Autoencoder, LatentHook, build_model, load_model, save_model
-from sarlab.models.complexity import count_parameters, macs_per_pixel
+from sarlab.models.complexity import count_layers, count_parameters, macs_per_pixel
 from sarlab.models.data import TrainingData
 from sarlab.models.quantizers import Quantizer, build_quantizer
 from sarlab.models.storage import History, write_tensors
@@ -40,7 +41,9 @@ Progress = Callable[[int, int, float], None]
 #: Trainings with a quantizer whose step follows the latents, so that it needs a range to begin with.
 FOLLOWING = ("noise", "ste", "mixed")
 #: Columns of the cost of a training, which runs that share weights have in common.
-TRAINING_COSTS = ("train_seconds", "train_pixels_per_s", "collapsed", "best_step")
+TRAINING_COSTS = (
+    "train_seconds", "train_pixels_per_s", "pixels_seen", "collapsed", "best_step", "converged", "last_quarter_gain_db",
+)  # fmt: skip
 #: Seconds between looks at a run of another process.
 WAIT_SECONDS = 0.5
 #: Files of a complete run besides its manifest.
@@ -128,7 +131,7 @@ def _run(spec: RunSpec, split: Split, folder: Path, device: torch.device, **limi
     rows, examples = measure(spec, split, model, quantizer, frequencies(quantizer, latents), klt, plain, device)
     name, digest = runs.run_id(spec, split.digest), runs.run_hash(spec, split.digest)
     common = {
-        "run_id": name, "hash": digest, **costs, "parameters": count_parameters(model),
+        "run_id": name, "hash": digest, **costs, "layers": count_layers(model), "parameters": count_parameters(model),
         "macs_per_pixel": macs_per_pixel(model), "peak_memory_mb": peak_memory_mb(device), **throughput(model, device),
         "threads": spec.train.threads, "device": device_name(device),
     }  # fmt: skip
@@ -154,8 +157,10 @@ def fit(
     steps = runs.steps_of(spec)
 
     def report(history: History, steps: int) -> None:
-        # Before the first step, the loss is that of the validation.
+        # Before the first step, the loss is that of the validation, if there is one.
         loss = history.losses[-1] if history.losses else history.validations[-1].loss
+        if math.isnan(loss):
+            return
         state = {"step": history.steps_done, "steps": steps, "loss": loss, "seconds": round(history.seconds, 2)}
         write_json(folder / runs.PROGRESS, state)
         if progress is not None:
@@ -169,7 +174,10 @@ def fit(
         raise OutOfTime(f"{folder.name}: stopped at step {history.steps_done} of {steps}; run again to continue")
     if history.stopped == "diverged":
         raise TrainingError(f"{spec.label}: the loss became infinite at step {history.steps_done}; lower learning_rate")
-    costs = (history.seconds, history.pixels_per_second or np.nan, history.collapsed, history.best_step)
+    costs = (
+        history.seconds, history.pixels_per_second or np.nan, history.pixels, history.collapsed, history.best_step,
+        history.converged, history.last_quarter_gain_db,
+    )  # fmt: skip
     return history_frame(history), dict(zip(TRAINING_COSTS, costs, strict=True))
 
 
@@ -193,6 +201,7 @@ def history_frame(history: History) -> pd.DataFrame:
         for look in history.validations
     ]
     joined = pd.DataFrame(recorded).merge(pd.DataFrame(validations), on="step", how="outer")
+    joined["pixels_seen"] = joined["step"] * (history.pixels // history.steps_done)
     return joined.sort_values("step", ignore_index=True)
 
 

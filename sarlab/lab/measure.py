@@ -168,10 +168,11 @@ def describe(spec: RunSpec) -> dict[str, Any]:
     return {
         "architecture": model.architecture, "init": "klt" if model.architecture == "klt" else model.init,
         "spatial_reduction": model.spatial_reduction, "latent_channels": model.latent_channels, "width": model.width,
-        "depth": model.depth, "quantizer": quantizer.label, "bits": quantizer.bits,
+        "depth": model.depth, "stem": model.stem, "quantizer": quantizer.label, "bits": quantizer.bits,
         "granularity": quantizer.granularity, "calibration": quantizer.calibration,
         "quantizer_training": quantizer.training, "curve": settings.curve, "steps": steps_of(spec),
-        "batch_size": settings.batch_size, "patch_size": settings.patch_size, "seed": spec.seed,
+        "batch_size": settings.batch_size, "patch_size": settings.patch_size, "optimizer": settings.optimizer,
+        "loss_name": settings.loss, "seed": spec.seed,
         "dimension_ratio": model.dimension_ratio, "nominal_cr": model.dimension_ratio * 32 / quantizer.bits,
     }  # fmt: skip
 

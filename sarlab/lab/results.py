@@ -26,24 +26,29 @@ MANIFEST = "manifest.json"
 #: Columns of a row of a run, in the order of the table; further metrics follow them.
 RUN_COLUMNS = [
     "run_id", "hash", "plan", "experiment", "architecture", "init", "spatial_reduction", "latent_channels", "width",
-    "depth", "quantizer", "bits", "granularity", "calibration", "quantizer_training", "steps", "batch_size",
-    "patch_size", "seed", "scene", "band", "split", "acquisition", "simulated", "looks", "seen_in_training",
-    "dimension_ratio", "nominal_cr", "measured_cr", "bpp", "bytes", "coded_bpp", "coded_bytes", "coded_cr", "ideal_bpp",
-    "native_bits", "pixels", "clip_low", "clip_high", "psnr_db", "psnr_amplitude", "rmse_db", "ssim", "ms_ssim",
+    "depth", "stem", "layers", "quantizer", "bits", "granularity", "calibration", "quantizer_training", "steps",
+    "batch_size", "patch_size", "optimizer", "loss_name", "seed", "scene", "band", "split", "acquisition", "simulated",
+    "looks", "seen_in_training", "dimension_ratio", "nominal_cr", "measured_cr", "bpp", "bytes", "coded_bpp", "coded_bytes",
+    "coded_cr", "ideal_bpp", "native_bits", "pixels", "clip_low", "clip_high", "psnr_db", "psnr_amplitude", "rmse_db", "ssim", "ms_ssim",
     "enl_original", "enl_reconstructed", "enl_ratio", "epi_roa", "bias_db", "gain_over_klt_db", "parameters",
-    "macs_per_pixel", "train_seconds", "train_pixels_per_s", "encode_mpx_per_s", "decode_mpx_per_s", "peak_memory_mb",
-    "threads", "device", "reason",
+    "macs_per_pixel", "train_seconds", "train_pixels_per_s", "pixels_seen", "collapsed", "best_step", "converged",
+    "last_quarter_gain_db", "encode_mpx_per_s", "decode_mpx_per_s", "peak_memory_mb", "threads", "device", "reason",
 ]  # fmt: skip
-HISTORY_COLUMNS = ["run_id", "step", "loss", "validation_db", "gradient_norm", "learning_rate", "seconds"]
+HISTORY_COLUMNS = [
+    "run_id", "step", "pixels_seen", "loss", "validation_db", "gradient_norm", "learning_rate", "seconds",
+]  # fmt: skip
 #: Columns of text, even if all of their values are missing or look like numbers.
 TEXT = [
     "run_id", "hash", "plan", "experiment", "architecture", "init", "quantizer", "granularity", "calibration",
-    "quantizer_training", "curve", "scene", "band", "split", "acquisition", "seen_in_training", "device", "reason",
-    "codec", "family", "target", "clip_source", "codec_version", "file", "points", "kind", "image", "picture", "scheme",
+    "quantizer_training", "curve", "stem", "optimizer", "loss_name", "scene", "band", "split", "acquisition",
+    "seen_in_training", "device", "reason", "codec", "family", "target", "clip_source", "codec_version", "file", "points", "kind", "image", "picture", "scheme",
     "limit", "grid", "sweep", "patches",
 ]  # fmt: skip
 #: Columns that are true or false; missing values count as false.
 FLAGS = ("simulated", "estimate", "collapsed", "correlated", "region_equal")
+#: Columns that are true, false or missing.
+OPTIONAL_FLAGS = ("converged",)
+_TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 #: Formats of a table.
 SUFFIXES = (".csv", ".parquet", ".json")
 
@@ -94,11 +99,18 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
         values = frame[name]
         if name in FLAGS:
             columns[name] = values.astype(str).str.lower().isin(("true", "1", "1.0"))
+        elif name in OPTIONAL_FLAGS:
+            columns[name] = values.astype(str).str.lower().map(_TRUTH).astype("boolean")
         elif name in TEXT and not pd.api.types.is_string_dtype(values.dtype):
             columns[name] = values.map(str, na_action="ignore").astype(object)
         elif name not in TEXT and (values.isna().all() or str(values.dtype) == "Int64"):
             columns[name] = values.astype(float)
     return frame.assign(**columns).copy()  # in one piece, a wide table takes further columns quickly
+
+
+def settling_steps(steps: float) -> int:
+    """Optimizer steps that would settle whether a training converges: by rule, twice those that it took."""
+    return 2 * int(steps)
 
 
 def order_columns(frame: pd.DataFrame, first: Sequence[str], last: Sequence[str] = ()) -> pd.DataFrame:

@@ -34,6 +34,11 @@ def count_parameters(model: torch.nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
+def count_layers(model: Autoencoder) -> int:
+    """Return the number of convolutions from the pixels to the latent; that of a linear network is 1."""
+    return 1 if model.g_a is None else sum(isinstance(layer, torch.nn.Conv2d) for layer in model.g_a.modules())
+
+
 def macs_per_pixel(model: Autoencoder | ModelSpec, *, part: str = "both") -> float:
     """Count multiply-accumulates per pixel of ``"analysis"``, ``"synthesis"`` or ``"both"``.
 

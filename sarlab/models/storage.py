@@ -22,6 +22,8 @@ from sarlab.files import replacing
 ENTRY = "sarlab"
 #: Standard deviation of the output relative to the input below which a network has collapsed to a constant.
 COLLAPSED_BELOW = 0.02
+#: A training has converged if its last quarter gains less than this.
+CONVERGED_BELOW_DB = 0.05
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
@@ -140,6 +142,20 @@ class History:
         kept = [v.spread for v in self.validations if v.step == self.best_step]
         return bool(kept) and kept[-1] < COLLAPSED_BELOW
 
+    @property
+    def last_quarter_gain_db(self) -> float:
+        """Gain of the validation PSNR over the last quarter of the steps; NaN without validation or before the end."""
+        found = {v.step: v.psnr_db for v in self.validations}
+        if self.stopped != "finished":
+            return math.nan
+        return found.get(self.steps_done, math.nan) - found.get(three_quarters(self.steps_done), math.nan)
+
+    @property
+    def converged(self) -> bool | None:
+        """Whether the last quarter, in which the learning rate falls to 0, gained next to nothing; None if unknown."""
+        gain = self.last_quarter_gain_db
+        return None if math.isnan(gain) else gain < CONVERGED_BELOW_DB and not self.collapsed
+
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values for JSON."""
         return dataclasses.asdict(self)
@@ -150,6 +166,11 @@ class History:
         values = dict(values)
         values["validations"] = [Validation(**v) for v in values["validations"]]
         return cls(**values)
+
+
+def three_quarters(steps: int) -> int:
+    """Return the step from which on the last quarter counts."""
+    return 3 * steps // 4
 
 
 @dataclass

@@ -25,7 +25,7 @@ from sarlab.models.autoencoders import Autoencoder, LatentHook
 from sarlab.models.data import Batch, PatchSampler, Raster, TrainingData
 from sarlab.models.losses import losses
 from sarlab.models.muon import OPTIMIZERS
-from sarlab.models.storage import History, TrainingState, Validation, load_checkpoint, save_checkpoint
+from sarlab.models.storage import History, TrainingState, Validation, load_checkpoint, save_checkpoint, three_quarters
 from sarlab.specs import TrainSpec, content_hash
 
 #: Decay rates of Adam. Trainings are a few hundred steps, so spikes of the squared gradients must fade within some.
@@ -114,6 +114,7 @@ def fit(
     history = state.history
     history.stopped = ""
     layer_norms: dict[str, float] = {}
+    looks = (three_quarters(spec.steps), spec.steps)
 
     def validate() -> None:
         objective.eval()
@@ -143,7 +144,7 @@ def fit(
             loss = objective.loss(batch, step)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            validating = (step + 1) % spec.validate_every == 0 or step + 1 == spec.steps
+            validating = (step + 1) % spec.validate_every == 0 or step + 1 in looks
             if validating:
                 layer_norms = gradient_norms(named)
             norm = clip_grad_norm_(parameters, spec.clip_norm or math.inf)
@@ -319,8 +320,8 @@ class Reconstruction(Objective):
         groups = list(self.model.parameter_groups())
         if isinstance(self.quantizer, nn.Module) and (extra := list(self.quantizer.parameters())):
             groups.append({"params": extra, "rate": 1.0})
-        settings = {"lr": 0.0, "betas": BETAS, "weight_decay": self.spec.weight_decay, "fused": True}
-        return OPTIMIZERS[self.spec.optimizer](groups, **settings)
+        kind = OPTIMIZERS[self.spec.optimizer]
+        return kind(groups, lr=0.0, betas=BETAS, weight_decay=self.spec.weight_decay, fused=True)
 
     def loss(self, batch: Batch, step: int) -> Tensor:
         if self.quantizer is not None and hasattr(self.quantizer, "progress"):

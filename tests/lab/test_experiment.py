@@ -60,6 +60,33 @@ def test_a_finished_run_is_loaded_and_another_one_does_not_replace_it(tmp_path):
     assert set(replaced.manifest["files"]) == {path.name for path in tmp_path.glob("[!.m]*.*")}, "and nothing is left"
 
 
+def test_rows_say_whether_the_training_has_converged(tmp_path):
+    outcome = run(SPEC, tmp_path)
+    looks = outcome.history.dropna(subset=["validation_db"]).set_index("step")
+    gain = looks.loc[8, "validation_db"] - looks.loc[6, "validation_db"]
+    for rows in (outcome.rows, experiment.load(outcome.folder).rows):
+        assert rows["last_quarter_gain_db"].to_numpy(float) == pytest.approx(gain, rel=1e-4)
+        assert (rows["converged"] == (gain < 0.05)).all()
+        assert (rows["pixels_seen"] == 8 * 2 * 64 * 64).all()
+        assert (rows["layers"] == 2).all()
+        assert rows[["stem", "optimizer", "loss_name"]].drop_duplicates().to_numpy().tolist() == [
+            ["fold", "muon", "mse"]
+        ]
+    assert outcome.history.set_index("step").loc[4, "pixels_seen"] == 4 * 2 * 64 * 64
+
+
+def test_without_validation_scenes_convergence_is_unknown(tmp_path, monkeypatch):
+    split = load_split(SPEC.scenes)
+    monkeypatch.setattr(experiment, "load_split", lambda scenes: replace(split, validation=()))
+    seen = []
+    outcome = experiment.run(SPEC, tmp_path, device="cpu", progress=lambda *state: seen.append(state))
+    for rows in (outcome.rows, experiment.load(tmp_path).rows):
+        assert rows["converged"].isna().all()
+        assert rows["last_quarter_gain_db"].isna().all()
+    assert seen
+    assert all(np.isfinite(loss) for *_, loss in seen)
+
+
 # --- runs that share a training ---------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ FRAME = pd.DataFrame(
     {
         "codec": ["a", "b"], "codec_version": ["1", "2"], "seen_in_training": ["true", "false"], "reason": [np.nan, np.nan],
         "simulated": [True, False], "bytes": pd.array([3, None], "Int64"), "looks": [np.nan, np.nan], "psnr_db": [30.5, np.nan],
+        "converged": [True, None],
     }
 )  # fmt: skip
 
@@ -26,6 +27,8 @@ def test_types_are_those_of_the_columns(tmp_path, suffix):
     assert list(found["seen_in_training"]) == ["true", "false"]
     assert found["simulated"].dtype == bool
     assert list(found["simulated"]) == [True, False]
+    assert found["converged"].dtype == "boolean"
+    assert list(found["converged"]) == [True, pd.NA]
     for name in ("bytes", "looks", "psnr_db", "bpp"):
         assert found[name].dtype == float, name
     for name in ("reason", "target"):

@@ -15,7 +15,7 @@ from sarlab.errors import ModelError, TrainingError
 from sarlab.models import training
 from sarlab.models.autoencoders import Autoencoder, build_model
 from sarlab.models.data import TrainingData
-from sarlab.models.storage import History
+from sarlab.models.storage import History, Validation
 from sarlab.models.training import (
     NestedChannels,
     Reconstruction,
@@ -215,6 +215,8 @@ def test_without_validation_the_last_average_is_kept(data):
     assert history.best_step == SPEC.steps
     assert all(np.isnan(v.loss) for v in history.validations)
     assert not history.collapsed
+    assert np.isnan(history.last_quarter_gain_db)
+    assert history.converged is None
 
 
 def test_divergence_is_reported_and_the_best_is_kept(data, tmp_path):
@@ -230,7 +232,8 @@ def test_divergence_is_reported_and_the_best_is_kept(data, tmp_path):
 def test_collapse_is_detected(data):
     history = train(Offset(ModelSpec("plain", 8, 4)), data, SPEC, seed=0)
     assert history.collapsed
-    assert [v.spread for v in history.validations] == pytest.approx([0.0] * 4, abs=1e-6)
+    assert [v.spread for v in history.validations] == pytest.approx([0.0] * 5, abs=1e-6)
+    assert history.converged is False, "it gains nothing because it has collapsed"
 
 
 def test_history_records_what_claims_need(data):
@@ -239,8 +242,8 @@ def test_history_records_what_claims_need(data):
     history = train(model, data, SPEC, seed=0, progress=lambda h, n: seen.append((h.steps_done, n)))
     assert history.steps == [0, 10, 20]
     assert len(history.losses) == len(history.gradient_norms) == len(history.learning_rates) == 3
-    assert [v.step for v in history.validations] == [0, 8, 16, 24]
-    assert seen == [(0, 24), (8, 24), (16, 24), (24, 24)]
+    assert [v.step for v in history.validations] == [0, 8, 16, 18, 24]
+    assert seen == [(0, 24), (8, 24), (16, 24), (18, 24), (24, 24)]
     assert history.pixels == 24 * 4 * 32 * 32
     assert history.pixels_per_second == pytest.approx(history.pixels / history.seconds)
     layers = history.validations[-1].gradient_norms
@@ -248,6 +251,18 @@ def test_history_records_what_claims_need(data):
     assert set(layers) == {f"model.{owner}" for owner in owners}
     assert all(norm > 0 for norm in layers.values())
     assert History.from_dict(json.loads(json.dumps(history.to_dict()))) == history
+
+
+@pytest.mark.parametrize(
+    ("at_75", "at_100", "expected"), [(25.0, 25.04, True), (25.0, 25.06, False), (25.0, 24.0, True), (24, None, None)]
+)
+def test_a_training_has_converged_if_its_last_quarter_gains_little(at_75, at_100, expected):
+    course = [(0, 10.0), (50, 24.0), (75, at_75), (100, at_100)]
+    looks = [Validation(step, 1.0, psnr, 1.0) for step, psnr in course if psnr is not None]
+    history = History(validations=looks, steps_done=100, best_step=75, stopped="finished")
+    assert history.converged is expected
+    assert history.last_quarter_gain_db == pytest.approx(np.nan if expected is None else at_100 - at_75, nan_ok=True)
+    assert replace(history, stopped="time budget").converged is None
 
 
 def test_layer_norms_add_up_to_the_norm_before_clipping(data):
