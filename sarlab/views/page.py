@@ -20,7 +20,7 @@ __all__ = [
 
 
 def glue(**values: str) -> None:
-    """Make texts available to the prose of a chapter: ``{glue:text}`name` `` inserts each of them.
+    """Make texts available to the prose of a chapter, where the role ``glue:text`` inserts each by its name.
 
     Parameters
     ----------
