@@ -60,12 +60,20 @@ def _georeference(array: Any) -> Georeference | None:
     if "GeoTransform" in mapping:
         c, a, b, f, d, e = (float(value) for value in str(mapping["GeoTransform"]).split())
         transform = (a, b, c, d, e, f)
-    elif x in array.coords and y in array.coords and min(array.sizes[x], array.sizes[y]) > 1:
+    if x in array.coords and y in array.coords and min(array.sizes[x], array.sizes[y]) > 1:
         columns, rows = np.asarray(array[x], float), np.asarray(array[y], float)
         a, e = (columns[-1] - columns[0]) / (columns.size - 1), (rows[-1] - rows[0]) / (rows.size - 1)
-        transform = (a, 0.0, columns[0] - a / 2, 0.0, e, rows[0] - e / 2)
-        if transform == (1.0, 0.0, -0.5, 0.0, 1.0, -0.5):  # numbers of the pixels
-            transform = IDENTITY
+        found = (a, 0.0, columns[0] - a / 2, 0.0, e, rows[0] - e / 2)
+        # The coordinates are right where an array was cut; the attribute has more digits.
+        if not np.allclose(found, transform, rtol=1e-9, atol=1e-6 * abs(a)) and found != (
+            1.0,
+            0.0,
+            -0.5,
+            0.0,
+            1.0,
+            -0.5,
+        ):
+            transform = found
     gcps = tuple(
         (
             f["properties"]["row"],

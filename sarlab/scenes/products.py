@@ -27,7 +27,9 @@ from sarlab.scenes.sources import RasterSource
 _TABLES = {"sigma0": "sigmaNought", "gamma0": "gamma", "beta0": "betaNought"}
 _ORDER = {"VV": 0, "VH": 1, "HH": 2, "HV": 3}
 #: Rasters in a BEAM-DIMAP folder that are no image of the product.
-_AUXILIARY = re.compile(r"(?i)(lat|lon|elevation|dem|.*mask.*|.*angle.*|.*date.*|.*layover.*|.*shadow.*)(_.*)?$")
+_AUXILIARY = re.compile(
+    r"(?i)((lat|lon)(itude)?|elevation|dem|.*mask.*|.*angle.*|.*date.*|.*layover.*|.*shadow.*)(_.*)?$"
+)
 
 
 def open_product(location: Location, calibrate: str = "", denoise: bool = False) -> Any:

@@ -266,6 +266,11 @@ def write_profile(file: Any, scene: Any) -> dict[str, str]:
     if reference is not None and reference.rpc:
         everything.append((0, "RPC", reference.rpc))
     for band, space, tags in everything:
+        if space.startswith("xml:"):
+            # A document, which rasterio writes as "key=value".
+            start, _, rest = next(iter(tags.values())).partition("=")
+            file.update_tags(band, space, **{start: rest})
+            continue
         renamed |= {_TAKEN[name]: name for name in tags if name in _TAKEN}
         file.update_tags(band, space or None, **{_TAKEN.get(name, name): text for name, text in tags.items()})
     return renamed

@@ -63,17 +63,18 @@ def encode_samples(
         scales, offsets = (np.reshape(values, (-1, 1, 1)) for values in packing)
         data = (np.where(valid, data, 0).astype(np.float64) - offsets) / scales
     if np.dtype(dtype).kind not in "iu":
-        filler = np.nan if nodata is None else nodata
-        values = data if valid.all() else np.where(valid, data, filler)
-        if nan is not None:
-            values = np.where(nan, np.nan, values)
+        with np.errstate(over="ignore"):
+            values, filler = data.astype(dtype), np.array(np.nan if nodata is None else nodata).astype(dtype)
         if nodata is not None and not np.isnan(nodata) and not masked:
             # GDAL compares floats with a tolerance.
-            near = valid & (np.abs(values - nodata) <= 1e-6 * abs(nodata))
+            with np.errstate(over="ignore", invalid="ignore"):
+                near = valid & (np.abs(values - filler) <= 1e-6 * np.abs(filler))
             if near.any():
-                values = np.where(near, nodata * (1 - 4e-6) if nodata else np.finfo(np.float32).tiny, values)
-        with np.errstate(over="ignore"):
-            return values.astype(dtype)
+                values = np.where(near, filler * (1 - 4e-6) if nodata else np.finfo(np.float32).tiny, values).astype(
+                    dtype
+                )
+        values = values if valid.all() else np.where(valid, values, filler)
+        return values if nan is None else np.where(nan, np.array(np.nan, dtype), values)
     limits = np.iinfo(dtype)
     if not valid.all() and nodata is None and not masked:
         raise SceneError(f"{name}: {dtype} cannot mark nodata; give the scene a nodata value or write float32")

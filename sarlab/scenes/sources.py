@@ -128,7 +128,8 @@ class RasterSource:
         flags = [file.mask_flag_enums[number - 1] for number in numbers]
         # NaN as nodata needs no mask of GDAL.
         self._masked = [
-            not any(flag.name == "all_valid" for flag in of) and (value is None or not np.isnan(value))
+            any(flag.name == "per_dataset" for flag in of)
+            or (not any(flag.name == "all_valid" for flag in of) and (value is None or not np.isnan(value)))
             for of, value in zip(flags, nodata, strict=True)
         ]
 

@@ -1,0 +1,126 @@
+"""Arrays of xarray, to scenes and back; outputs that hold samples only."""
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import Affine
+
+from sarlab.errors import SceneError
+from sarlab.scenes.profile import Georeference, Profile
+from sarlab.scenes.readers import read_scene
+from sarlab.scenes.scene import Scene
+from sarlab.scenes.writers import open_writer
+
+xarray = pytest.importorskip("xarray")
+
+UTM = rasterio.crs.CRS.from_epsg(32633).to_wkt()
+PLACE = Georeference(UTM, (10.0, 0.0, 5e5, 0.0, -10.0, 5e6))
+DN = np.random.default_rng(0).integers(1, 400, (2, 20, 30))
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32", "float64"])
+@pytest.mark.parametrize("nodata", [None, 0.0])
+@pytest.mark.parametrize("place", [None, PLACE, Georeference(UTM, (10.0, 1.0, 5e5, 1.0, -10.0, 5e6))])
+def test_a_scene_comes_back_from_an_array(dtype, nodata, place):
+    data = DN.astype(float)
+    valid = np.ones(data.shape, bool)
+    if nodata is not None or dtype.startswith("float"):
+        valid[:, :3] = False
+    scene = Scene(
+        data, "amplitude", ("VV", "VH"), "x", valid=valid, nodata=nodata, dtype=dtype, georeference=place, looks=4.4,
+        tags={"sensor": "S1"}, time="2020-01-01", acquisition="pass", profile=Profile(units=("1", "1")),
+    )  # fmt: skip
+    array = scene.to_xarray()
+    assert array.dtype == dtype
+    again = read_scene(array)
+    assert np.array_equal(again.data, scene.data, equal_nan=True)
+    assert np.array_equal(again.valid, scene.valid)
+    for name in ("quantity", "bands", "name", "nodata", "dtype", "georeference", "looks", "time", "acquisition"):
+        assert getattr(again, name) == getattr(scene, name), name
+    assert again.tags["sensor"] == "S1"
+    assert again.profile.units == ("1", "1")
+
+
+def test_conventions_of_rioxarray(tmp_path):
+    """An array as `rioxarray.open_rasterio(masked=True)` makes it."""
+    data = np.where(DN == 7, np.nan, DN).astype("f4")
+    mapping = xarray.DataArray(0, attrs={"crs_wkt": UTM, "GeoTransform": "500000.0 10.0 0.0 5000000.0 0.0 -10.0"})
+    array = xarray.DataArray(
+        data, dims=("band", "y", "x"), attrs={"long_name": ("VV", "VH"), "units": "amplitude"},
+        coords={"band": [1, 2], "y": 5e6 - 10 * (np.arange(20) + 0.5), "x": 5e5 + 10 * (np.arange(30) + 0.5), "spatial_ref": mapping},
+    )  # fmt: skip
+    array.encoding["_FillValue"] = 0.0
+    scene = read_scene(array)
+    assert (scene.quantity, scene.bands, scene.nodata, scene.georeference) == ("amplitude", ("VV", "VH"), 0.0, PLACE)
+    assert np.array_equal(scene.valid, DN != 7)
+    # Without GeoTransform the coordinates give the transform.
+    del mapping.attrs["GeoTransform"]
+    bare = array.assign_coords(spatial_ref=mapping)
+    assert read_scene(bare).georeference == PLACE
+    single = read_scene(array[0, ::-1], window=(0, 0, 5, 5))
+    assert single.georeference.transform == (10.0, 0.0, 5e5, 0.0, 10.0, 5e6 - 200)
+    dask = pytest.importorskip("dask.array")
+    lazy = array.copy(data=dask.from_array(data, chunks=(1, 7, 7)))
+    assert np.array_equal(read_scene(lazy).data, scene.data, equal_nan=True)
+
+
+def test_control_points_scale_and_rpc_in_an_array():
+    place = Georeference(
+        gcps=((0.0, 0.0, 12.0, 45.0, 3.0, "a"), (9.0, 0.0, 12.0, 44.0, 3.0, "b")), gcps_crs=UTM, rpc={"LINE_OFF": "1"}
+    )
+    scene = Scene(
+        DN * 0.001,
+        "amplitude",
+        ("a", "b"),
+        dtype="uint16",
+        georeference=place,
+        profile=Profile((0.001,) * 2, (0.0,) * 2),
+    )
+    array = scene.to_xarray()
+    assert np.array_equal(array.values, DN)
+    again = read_scene(array)
+    assert again.georeference == place
+    assert np.allclose(again.data, scene.data)
+    assert again.profile.scales == (0.001, 0.001)
+
+
+def test_arrays_that_are_no_image():
+    with pytest.raises(SceneError, match="dimensions"):
+        read_scene(xarray.DataArray(np.zeros(3), dims=("x",)))
+    with pytest.raises(SceneError, match="not list"):
+        read_scene([1, 2])
+
+
+def test_an_open_dataset_is_read_and_stays_open(write_raw):
+    path = write_raw(DN.astype("u2"), transform=Affine(*PLACE.transform), crs=UTM)
+    with rasterio.open(path) as file:
+        scene = read_scene(file)
+        assert not file.closed
+        assert np.array_equal(file.read(1), DN[0])
+    assert scene.georeference == PLACE
+    assert np.array_equal(scene.data, DN)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".zarr"])
+def test_samples_written_by_window_come_back(tmp_path, suffix):
+    scene = Scene(DN.astype(float), "amplitude", ("VV", "VH"), "x", dtype="uint16", georeference=PLACE, nodata=0.0)
+    path = tmp_path / f"x{suffix}"
+    for _ in range(2):
+        with open_writer(path, scene) as writer:
+            for row in (0, 8, 16):
+                part = scene.window(row, 0, min(8, 20 - row), 30)
+                writer.write(part.data, row, 0, part.valid)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    if suffix == ".npy":
+        array = np.load(path)
+        assert array.dtype == np.uint16
+        assert np.array_equal(array, DN)
+        return
+    pytest.importorskip("zarr")
+    opened = xarray.open_zarr(path, mask_and_scale=False)["scene"]
+    assert opened.dtype == np.uint16
+    again = read_scene(opened)
+    assert np.array_equal(again.data, scene.data)
+    assert (again.georeference, again.bands, again.quantity, again.nodata) == (PLACE, ("VV", "VH"), "amplitude", 0.0)
+    with pytest.raises(SceneError, match="must end in"):
+        open_writer(tmp_path / "x.png", scene)

@@ -1,0 +1,50 @@
+"""The contract of preservation applied to files."""
+
+import numpy as np
+import pytest
+
+from sarlab.scenes.preservation import CONTAINERS, EQUIVALENT, EXACTLY, PROPERTIES, REFUSED, check, contract, losses
+from sarlab.scenes.readers import read_scene
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+DN = np.random.default_rng(0).integers(1, 400, (2, 20, 30)).astype(np.uint16)
+
+
+def test_every_property_has_one_fate():
+    assert len({p.name for p in PROPERTIES}) == len(PROPERTIES)
+    assert {p.kept for p in PROPERTIES} == {EXACTLY, EQUIVALENT, REFUSED}
+    for entry in PROPERTIES:
+        assert set(entry.containers) <= set(CONTAINERS)
+        assert (entry.kept == REFUSED) == (not entry.containers)
+        assert f"| {entry.name} | {entry.kept} |" in contract()
+
+
+def test_a_file_is_checked_without_compressing_it(write_raw):
+    path = write_raw(
+        DN,
+        nodata=0,
+        attributes={"scales": (0.5, 0.5), "units": ("1", "1"), "descriptions": ("VV", "VH")},
+        tags={"a": "b"},
+    )
+    report = check(path, "amplitude")
+    found = {row["property"]: row["value"] for row in report["properties"]}
+    assert report["refused"] is None
+    assert (found["scale and offset"], found["nodata value"], found["band descriptions"]) == ("×0.5 + 0", "0", "VV/VH")
+    assert "ground control points" not in found
+    scene = read_scene(path, "amplitude")
+    assert losses(scene, "x.tif") == []
+    assert set(losses(scene, "x.npy")) >= {"scale and offset", "nodata value", "units", "tags"}
+    assert losses(scene, "x.zarr") == []
+
+
+def test_refusals_and_counts(write_raw, tmp_path):
+    image = DN[0].astype(np.float32)
+    image[0, :5], image[1, 0] = -0.1, np.inf
+    path = write_raw(image, "noise_intensity.tif")
+    report = check(path)
+    assert report["counts"] == {"negative": 5, "infinite": 1}
+    assert "--floor 0" in report["refused"]
+    assert check(path, floor=0.0)["refused"] is None
+    assert "no such file" in check(tmp_path / "gone.tif")["refused"]
+    assert check(write_raw(image + 1j, "z.tif"))["properties"][2]["kept"] == REFUSED

@@ -1,0 +1,214 @@
+"""Product folders: Sentinel-1 SAFE with calibration and noise, PolSARpro, BEAM-DIMAP, pairs of bands."""
+
+import zipfile
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.control import GroundControlPoint
+from scipy.interpolate import RegularGridInterpolator
+
+from sarlab.errors import SceneError
+from sarlab.scenes.quantity import time_of
+from sarlab.scenes.readers import open_scene, read_scene
+from sarlab.scenes.writers import write_geotiff
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+NAME = "S1A_IW_GRDH_1SDV_20210809T173953_20210809T174018_039156_049F13_6FF8"
+DN = {
+    band: np.random.default_rng(seed).integers(20, 400, (60, 90)).astype(np.uint16)
+    for seed, band in enumerate(("vv", "vh"))
+}
+LINES, PIXELS = np.array([0, 25, 70]), np.array([0, 40, 95])
+GAINS = {
+    name: 300 + 40 * i + np.add.outer(LINES, 2 * PIXELS).astype(float)
+    for i, name in enumerate(("sigmaNought", "gamma", "betaNought"))
+}
+NOISE, FACTORS = 400 + np.add.outer(3 * LINES, PIXELS).astype(float), np.array([0.9, 1.2])
+
+
+def vectors(path, tables):
+    rows = []
+    for i, line in enumerate(LINES):
+        values = "".join(f"<{n}>{' '.join(map(str, t[i]))}</{n}>" for n, t in tables.items())
+        rows.append(f"<{path}><line>{line}</line><pixel>{' '.join(map(str, PIXELS))}</pixel>{values}</{path}>")
+    return f"<{path}List>{''.join(rows)}</{path}List>"
+
+
+@pytest.fixture
+def safe(tmp_path):
+    folder = tmp_path / f"{NAME}.SAFE"
+    for name in ("measurement", "annotation/calibration"):
+        (folder / name).mkdir(parents=True)
+    (folder / "manifest.safe").write_text("<x/>")
+    points = [GroundControlPoint(r, c, 12 + c / 1e4, 45 - r / 1e4, 100.0) for r in (0, 30, 60) for c in (0, 45, 90)]
+    for number, (band, image) in enumerate(DN.items(), 1):
+        name = f"s1a-iw-grd-{band}-20210809t173953-20210809t174018-039156-049f13-00{number}"
+        image = image.copy()
+        image[:, :4] = 0
+        with rasterio.open(
+            folder / f"measurement/{name}.tiff", "w", "GTiff", width=90, height=60, count=1, dtype="uint16"
+        ) as file:
+            file.write(image, 1)
+            file.gcps = (points, rasterio.crs.CRS.from_epsg(4326))
+        head = "<adsHeader><startTime>2021-08-09T17:39:53.123456</startTime></adsHeader>"
+        (folder / f"annotation/{name}.xml").write_text(f"<product>{head}</product>")
+        (folder / f"annotation/calibration/calibration-{name}.xml").write_text(
+            f"<a>{vectors('calibrationVector', GAINS)}</a>"
+        )
+        azimuth = (
+            "<noiseAzimuthVector><firstAzimuthLine>10</firstAzimuthLine><firstRangeSample>20</firstRangeSample>"
+            "<lastAzimuthLine>49</lastAzimuthLine><lastRangeSample>69</lastRangeSample><line>10 49</line>"
+            f"<noiseAzimuthLut>{FACTORS[0]} {FACTORS[1]}</noiseAzimuthLut></noiseAzimuthVector>"
+        )
+        (folder / f"annotation/calibration/noise-{name}.xml").write_text(
+            f"<a>{vectors('noiseRangeVector', {'noiseRangeLut': NOISE})}{azimuth}</a>"
+        )
+    return folder
+
+
+def zipped(folder):
+    target = folder.with_suffix(".zip")
+    with zipfile.ZipFile(target, "w") as archive:
+        for file in folder.rglob("*"):
+            archive.write(file, file.relative_to(folder.parent))
+    return target
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_both_polarizations_are_one_scene_with_control_points(safe, tmp_path, packed):
+    scene = read_scene(zipped(safe) if packed else safe)
+    assert (scene.bands, scene.quantity, scene.dtype, scene.name) == (("VV", "VH"), "amplitude", "uint16", NAME)
+    assert scene.polarizations == ("VV", "VH")
+    assert (scene.acquisition, scene.time, scene.looks) == (NAME, "2021-08-09T17:39:53.123456", 4.4)
+    assert np.array_equal(scene.data[1, :, 4:], DN["vh"][:, 4:])
+    write_geotiff(scene, tmp_path / "back.tif")
+    with rasterio.open(next((safe / "measurement").glob("*vv*"))) as a, rasterio.open(tmp_path / "back.tif") as b:
+        assert [p.asdict() for p in a.gcps[0]] == [p.asdict() for p in b.gcps[0]]
+        assert len(b.gcps[0]) == 9
+        assert a.gcps[1] == b.gcps[1]
+
+
+def bilinear(table):
+    where = np.stack(np.meshgrid(np.arange(60), np.arange(90), indexing="ij"), -1)
+    return RegularGridInterpolator((LINES, PIXELS), table)(where)
+
+
+@pytest.mark.parametrize(("name", "table"), [("sigma0", "sigmaNought"), ("gamma0", "gamma"), ("beta0", "betaNought")])
+def test_calibration_is_that_of_the_tables(safe, name, table):
+    scene = read_scene(safe, calibrate=name)
+    assert (scene.quantity, scene.dtype) == ("intensity", "float32")
+    expected = DN["vv"].astype(float) ** 2 / bilinear(GAINS[table]) ** 2
+    expected[:, :4] = 0
+    assert np.allclose(scene.data[0], expected, rtol=1e-6)
+    part = read_scene(safe, calibrate=name, window=(7, 11, 20, 30), bands=("VV",))
+    assert np.array_equal(part.data[0], scene.data[0, 7:27, 11:41])
+
+
+def test_noise_is_subtracted_with_its_variation_in_azimuth(safe):
+    with pytest.raises(SceneError, match="--floor 0"):
+        read_scene(safe, calibrate="sigma0", denoise=True)
+    scene = read_scene(safe, calibrate="sigma0", denoise=True, floor=0.0)
+    noise = bilinear(NOISE)
+    noise[10:50, 20:70] *= np.interp(np.arange(10, 50), [10, 49], FACTORS)[:, None]
+    expected = np.maximum(DN["vv"].astype(float) ** 2 - noise, 0) / bilinear(GAINS["sigmaNought"]) ** 2
+    expected[:, :4] = 0
+    assert np.allclose(scene.data[0], expected, rtol=1e-5, atol=1e-9)
+    with open_scene(safe, calibrate="sigma0", denoise=True, floor=0.0) as file:
+        counts = file.census()
+    assert counts["negative"] == sum((d[:, 4:].astype(float) ** 2 < noise[:, 4:]).sum() for d in DN.values())
+
+
+def test_what_a_product_lacks_is_named(safe, tmp_path):
+    with pytest.raises(SceneError, match="unknown calibration 'sigma'"):
+        read_scene(safe, calibrate="sigma")
+    with pytest.raises(SceneError, match="--calibrate sigma0 --denoise"):
+        read_scene(safe, denoise=True)
+    with pytest.raises(SceneError, match="only Sentinel-1 products"):
+        read_scene(next((safe / "measurement").iterdir()), calibrate="sigma0")
+    for file in (safe / "annotation/calibration").glob("*vh*"):
+        file.unlink()
+    with pytest.raises(SceneError, match="no calibration table of VH"):
+        read_scene(safe, calibrate="sigma0")
+    first = next((safe / "measurement").glob("*vv*"))
+    first.with_name(first.name.replace("-iw-", "-iw1-")).write_bytes(first.read_bytes())
+    with pytest.raises(SceneError, match="several swaths"):
+        read_scene(safe)
+
+
+def test_a_cropped_product_as_delivered(shared_data):
+    folder = next((shared_data / "sentinel1_safe").glob("*.SAFE"))
+    scene = read_scene(folder)
+    with rasterio.open(folder / "manifest.safe") as file:
+        points = file.gcps[0]
+    assert (len(scene.georeference.gcps), scene.shape) == (210, (2, 1000, 1000))
+    # The crop begins at line and sample 4000 of the product.
+    assert [(r + 4000, c + 4000, x, y, z) for r, c, x, y, z, _ in scene.georeference.gcps] == [
+        (p.row, p.col, p.x, p.y, p.z) for p in points
+    ]
+    sigma = read_scene(folder, calibrate="sigma0", window=(100, 200, 4, 4))
+    values = np.sqrt(scene.data[0, 100:104, 200:204] ** 2 / sigma.data[0])
+    assert np.ptp(values) < 0.5
+    assert 500 < values.mean() < 700
+
+
+def envi(folder, name, image):
+    folder.mkdir(exist_ok=True)
+    with rasterio.open(
+        folder / name, "w", "ENVI", width=image.shape[1], height=image.shape[0], count=1, dtype=image.dtype
+    ) as file:
+        file.write(image, 1)
+
+
+def test_polsarpro_and_dimap_folders_are_scenes_without_their_auxiliary_rasters(tmp_path):
+    image = np.random.default_rng(0).gamma(4, 1, (30, 40)).astype(np.float32)
+    for name in ("C11", "C22", "C33"):
+        envi(tmp_path / "C3", f"{name}.bin", image)
+    (tmp_path / "C3" / "config.txt").write_text("Nrow\n30\n")
+    scene = read_scene(tmp_path / "C3", "intensity")
+    assert (scene.bands, scene.shape) == (("C11", "C22", "C33"), (3, 30, 40))
+    assert np.array_equal(scene.data[2], image)
+    data = tmp_path / "S1.data"
+    for name in (
+        "Sigma0_VH",
+        "Sigma0_VV",
+        "incidenceAngleFromEllipsoid",
+        "layover_shadow_mask",
+        "elevation",
+        "latitude",
+    ):
+        envi(data, f"{name}.img", image)
+    envi(data / "tie_point_grids", "latitude.img", image[:5, :5])
+    (tmp_path / "S1.dim").write_text("<Dimap_Document/>")
+    assert read_scene(tmp_path / "S1.dim", "intensity").bands == ("Sigma0_VV", "Sigma0_VH")
+    assert read_scene(data, "intensity").polarizations == ("VV", "VH")
+    envi(data, "Sigma0_HH.img", image[:7])
+    with pytest.raises(SceneError, match="7×40 samples of float32, the first image 30×40"):
+        read_scene(data, "intensity")
+
+
+def test_pairs_of_bands_are_complex(write_raw):
+    rng = np.random.default_rng(0)
+    parts = rng.normal(0, 60, (2, 20, 30)).round().astype(np.int16)
+    path = write_raw(parts, "GF3_HH_iq.tif")
+    with pytest.raises(SceneError, match="set quantity 'iq'"):
+        read_scene(path)
+    scene = read_scene(path, "iq")
+    assert (scene.quantity, scene.bands, scene.looks) == ("complex", ("HH",), 1.0)
+    assert np.array_equal(scene.data[0], parts[0] + 1j * parts[1])
+    polar = np.stack([np.abs(parts[0]), rng.uniform(-np.pi, np.pi, (20, 30))]).astype(np.float32)
+    path = write_raw(polar, "x.tif", attributes={"descriptions": ("amplitude", "phase")})
+    with pytest.raises(SceneError, match="set quantity 'amplitude-phase'"):
+        read_scene(path)
+    assert np.allclose(read_scene(path, "amplitude-phase").data[0], polar[0] * np.exp(1j * polar[1]), atol=1e-4)
+    with pytest.raises(SceneError, match="no pairs of real bands"):
+        read_scene(write_raw(polar[:1], "y.tif"), "iq")
+
+
+def test_time_from_tags_and_names():
+    assert time_of("/x/y.tif", {"ACQUISITION_START_TIME": "2020-01-02T03:04:05.6"}) == "2020-01-02T03:04:05.6"
+    assert time_of(f"/x/{NAME}.SAFE", {"TIFFTAG_DATETIME": "2021:01:01 00:00:00"}) == "2021-08-09T17:39:53"
+    assert time_of("/x/2023-06-23_UMBRA-06_GEC.tif", {}) == "2023-06-23"
+    assert time_of("/x/S1A__IW___A_20150309T173017_VV.tif", {}) == "2015-03-09T17:30:17"
+    assert time_of("/x/scene_12345678901234.tif", {}) == ""

@@ -1,0 +1,370 @@
+"""Properties of raster files, before and after, as GDAL reads them; files that are refused."""
+
+import json
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
+from rasterio.transform import Affine
+
+from sarlab.errors import SceneError
+from sarlab.scenes.readers import read_scene
+from sarlab.scenes.writers import write_geotiff
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+UTM = CRS.from_epsg(32633)
+ROTATED = Affine(-0.346, 0.2915, 366317.96, 0.2915, 0.346, 130406.04)
+DN = np.random.default_rng(0).integers(1, 400, (40, 50)).astype(np.uint16)
+DB = np.random.default_rng(1).normal(-12, 3, (40, 50)).astype(np.float32)
+HALF = np.add.outer(np.arange(40), np.arange(50)) > 30
+
+
+def facts(path):
+    """What GDAL says of a file, other than its samples."""
+    with warnings.catch_warnings(), rasterio.open(path) as file:
+        return {
+            "dtypes": file.dtypes, "nodata": str(file.nodata), "crs": file.crs, "transform": file.transform,
+            "gcps": [p.asdict() for p in file.gcps[0]], "gcps_crs": file.gcps[1], "rpcs": file.tags(ns="RPC"),
+            "scales": file.scales, "offsets": file.offsets, "descriptions": file.descriptions, "units": file.units,
+            "colors": file.colorinterp, "flags": file.mask_flag_enums, "masks": file.read_masks().tolist(),
+            "tags": {k: v for k, v in file.tags().items() if not k.startswith("SARLAB_")},
+            "band_tags": [file.tags(i) for i in file.indexes],
+            "spaces": {n: file.tags(ns=n) for n in file.tag_namespaces() if n not in ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS")},
+        }  # fmt: skip
+
+
+def returned(path, target, quantity="auto", **options):
+    """Read, write and read again; the facts of both files, and nothing but the file itself."""
+    target.parent.mkdir(exist_ok=True)
+    write_geotiff(read_scene(path, quantity, allow_empty=True, **options), target)
+    assert [p.name for p in target.parent.iterdir()] == [target.name]
+    return facts(path), facts(target)
+
+
+RPC = {
+    "HEIGHT_OFF": "0", "HEIGHT_SCALE": "100", "LAT_OFF": "1.2", "LAT_SCALE": "0.1", "LONG_OFF": "103.8", "LONG_SCALE": "0.1",
+    "LINE_OFF": "100", "LINE_SCALE": "100", "SAMP_OFF": "130", "SAMP_SCALE": "130", "ERR_BIAS": "-1", "ERR_RAND": "-1",
+    **{f"{n}_COEFF": " ".join(["1", *["0"] * 19]) for n in ("LINE_NUM", "LINE_DEN", "SAMP_NUM", "SAMP_DEN")},
+}  # fmt: skip
+POINTS = [GroundControlPoint(r, c, 12 + c * 1e-4, 45 - r * 9e-5, 100.0) for r in (0, 20, 40) for c in (0, 25, 50)]
+
+
+@st.composite
+def profiles(draw):
+    """A file: samples, options of rasterio for it, and what is set afterwards."""
+    dtype = draw(
+        st.sampled_from(["uint8", "int8", "uint16", "int16", "uint32", "int64", "uint64", "float32", "float64"])
+    )
+    count, kind = draw(st.integers(1, 3)), np.dtype(dtype).kind
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    data = rng.integers(1, 100, (count, 12, 17)).astype(dtype)
+    options, after = {"dtype": dtype}, {}
+    nodata = draw(st.sampled_from([None, 0, 7, *([np.nan, -9999.0, float(np.finfo("f4").min)] if kind == "f" else [])]))
+    options |= {} if nodata is None else {"nodata": nodata}
+    masked = draw(st.booleans())
+    if nodata is not None and not (masked and nodata < 0):
+        data[:, :3] = nodata
+    if kind == "f" and draw(st.booleans()):
+        data[:, 5, 5:9] = np.nan
+    mask = rng.random((12, 17)) > 0.3 if masked else None
+    place = draw(st.sampled_from(["none", "affine", "rotated", "south-up", "gcps", "rpc", "no transform"]))
+    transform = {
+        "affine": Affine(10, 0, 5e5, 0, -10, 5e6),
+        "rotated": ROTATED,
+        "south-up": Affine(10, 0, 5e5, 0, 10, 4e6),
+    }
+    options |= {"transform": transform[place], "crs": UTM} if place in transform else {}
+    options |= {"crs": UTM} if place == "no transform" else {}
+    after |= {"gcps": (POINTS, CRS.from_epsg(4326))} if place == "gcps" else {}
+    after |= {"scales": (0.25,) * count, "offsets": (0.5,) * count} if draw(st.booleans()) else {}
+    after |= {"units": ("m",) * count} if draw(st.booleans()) else {}
+    after |= {"descriptions": [f"date {i}" for i in range(count)]} if draw(st.booleans()) else {}
+    names = st.text(st.characters(categories=("Lu", "Ll", "Nd")), min_size=1, max_size=8).filter(
+        lambda t: t not in ("ns", "bidx")
+    )
+    texts = st.text(
+        st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_categories=("Cs", "Cc", "Zs")),
+        min_size=1,
+        max_size=30,
+    )
+    tags = draw(st.dictionaries(names.map(lambda t: f"t{t}"), texts, max_size=3))
+    band = draw(st.dictionaries(names.map(lambda t: f"b{t}"), texts, max_size=2))
+    return data, options, after, mask, RPC if place == "rpc" else {}, tags, band
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(profiles())
+def test_a_profile_comes_back(tmp_path, profile):
+    data, options, after, mask, rpc, tags, band = profile
+    path = tmp_path / "in.tif"
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(
+        path, "w", "GTiff", width=17, height=12, count=len(data), **options
+    ) as file:  # fmt: skip
+        file.write(data)
+        for name, value in after.items():
+            setattr(file, name, value)
+        file.update_tags(**tags)
+        file.update_tags(1, **band)
+        if rpc:
+            file.update_tags(ns="RPC", **rpc)
+        if mask is not None:
+            file.write_mask(mask)
+    first, second = returned(path, tmp_path / "out" / "back.tif", "intensity")
+    assert first == second
+    with rasterio.open(path) as a, rasterio.open(tmp_path / "out" / "back.tif") as b:
+        seen = a.read_masks() > 0
+        assert np.array_equal(a.read()[seen], b.read()[seen], equal_nan=options["dtype"].startswith("float"))
+
+
+def test_control_points_keep_their_ids_and_move_with_a_window(write_raw, tmp_path):
+    points = [GroundControlPoint(r, c, 1.0 + c, 2.0 + r, 3.0, id=f"p{r}-{c}") for r in (0, 30) for c in (0, 40)]
+    (tmp_path / "x.vrt").write_text(
+        '<VRTDataset rasterXSize="50" rasterYSize="40"><GCPList Projection="EPSG:4326">'
+        + "".join(f'<GCP Id="{p.id}" Pixel="{p.col}" Line="{p.row}" X="{p.x}" Y="{p.y}" Z="{p.z}"/>' for p in points)
+        + '</GCPList><VRTRasterBand dataType="UInt16" band="1"><SimpleSource><SourceFilename relativeToVRT="1">x.tif'
+        "</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    write_raw(DN)
+    scene = read_scene(tmp_path / "x.vrt")
+    write_geotiff(scene, tmp_path / "back.tif")
+    again = read_scene(tmp_path / "back.tif")
+    assert [p[5] for p in again.georeference.gcps] == ["p0-0", "p0-40", "p30-0", "p30-40"]
+    assert again.georeference == scene.georeference
+    part = read_scene(tmp_path / "x.vrt", window=(5, 7, 10, 10)).georeference.gcps
+    assert [(p[0], p[1]) for p in part] == [(-5, -7), (-5, 33), (25, -7), (25, 33)]
+
+
+def test_rpc_beside_the_image_move_with_a_window(write_raw, tmp_path):
+    path = write_raw(DN)
+    text = "\n".join(f"{k}: {v}" for k, v in RPC.items() if "COEFF" not in k)
+    text += "\n" + "\n".join(
+        f"{k}_{i}: {v}" for k, t in RPC.items() if "COEFF" in k for i, v in enumerate(t.split(), 1)
+    )
+    (tmp_path / "x_RPC.TXT").write_text(text)
+    with rasterio.open(path) as file:
+        before = file.rpcs
+    assert before is not None
+    write_geotiff(read_scene(path), tmp_path / "back.tif")
+    with rasterio.open(tmp_path / "back.tif") as file:
+        assert file.rpcs.to_dict() == before.to_dict()
+    part = read_scene(path, window=(10, 20, 5, 5)).georeference.rpc
+    assert (float(part["LINE_OFF"]), float(part["SAMP_OFF"])) == (90, 110)
+
+
+@pytest.mark.parametrize(
+    "crs",
+    [
+        "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=40 +lon_0=10",
+        'ENGCRS["grid",EDATUM["y"],CS[Cartesian,2],AXIS["e",east],AXIS["n",north],LENGTHUNIT["metre",1]]',
+        "+proj=isea +ellps=WGS84",
+        "EPSG:3857+5773",
+    ],
+)  # fmt: skip
+def test_a_system_that_geotiff_cannot_hold_comes_back(write_raw, tmp_path, crs):
+    path = write_raw(DB)
+    scene = read_scene(path)
+    from sarlab.scenes.profile import Georeference
+
+    known = CRS.from_user_input(crs).to_wkt()
+    place = Georeference(known, (10.0, 0.0, 5.0, 0.0, -10.0, 6.0))
+    (tmp_path / "out").mkdir()
+    write_geotiff(scene.with_data(scene.data, georeference=place), tmp_path / "out" / "y.tif")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["y.tif"]
+    again = read_scene(tmp_path / "out" / "y.tif")
+    assert CRS.from_wkt(again.georeference.crs) == CRS.from_wkt(known)
+    assert again.georeference.transform == place.transform
+
+
+def test_a_geographic_system_without_transform_is_none(write_raw):
+    scene = read_scene(write_raw(DB, crs="EPSG:4326"))
+    assert scene.georeference is None
+    assert scene.spacing is None
+
+
+def test_tags_of_any_name_and_namespace(write_raw, tmp_path):
+    path = write_raw(DB, tags={"big": "x" * 2_000_000})
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(ns="EXTRA", a="1")
+        file.update_tags(1, ns="BAND", b="2")
+        file.update_tags(ns="xml:XMP", **{"<x a": '"1">2</x>'})
+    text = '<VRTDataset rasterXSize="50" rasterYSize="40"><Metadata><MDI key="ns">x</MDI><MDI key="bidx">y</MDI></Metadata>'
+    text += '<VRTRasterBand dataType="Float32" band="1"><Metadata><MDI key="ns">z</MDI></Metadata><ColorInterp>Gray</ColorInterp>'
+    text += '<SimpleSource><SourceFilename relativeToVRT="1">x.tif</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>'
+    (tmp_path / "x.vrt").write_text(text)
+    for name in ("x.tif", "x.vrt"):
+        first, second = returned(tmp_path / name, tmp_path / f"out-{name}" / "y.tif")
+        assert first == second
+    write_geotiff(read_scene(tmp_path / "x.vrt"), tmp_path / "cog.tif", cog=True)
+    with rasterio.open(tmp_path / "cog.tif") as file:
+        assert (file.tags()["ns"], file.tags()["bidx"], file.tags(1)["ns"]) == ("x", "y", "z")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_an_alpha_band_is_a_mask(write_raw, tmp_path, dtype):
+    alpha = HALF * np.iinfo(dtype).max
+    path = write_raw(np.stack([DN % 200, alpha]).astype(dtype), alpha="yes", photometric="minisblack")
+    scene = read_scene(path)
+    assert scene.shape == (1, 40, 50)
+    assert np.array_equal(scene.valid[0], HALF)
+    first, second = returned(path, tmp_path / "out" / "y.tif")
+    assert first == second
+
+
+def test_a_band_with_many_values_is_no_alpha(write_raw):
+    path = write_raw(np.stack([DN, DN]), alpha="yes", photometric="minisblack")
+    assert read_scene(path).shape[0] == 2
+
+
+def test_masks_beside_the_file_and_nodata_under_a_mask(tmp_path):
+    for internal in (True, False):
+        path = tmp_path / f"{internal}.tif"
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=internal), rasterio.open(
+            path, "w", "GTiff", width=50, height=40, count=2, dtype="uint16", nodata=0
+        ) as file:  # fmt: skip
+            file.write(np.stack([DN, np.where(HALF & (DN < 50), 0, DN)]))
+            file.write_mask(HALF)
+        first, second = returned(path, tmp_path / f"out-{internal}" / "y.tif")
+        assert first == second
+        # The mask decides: zeros inside it are values.
+        assert (read_scene(tmp_path / f"out-{internal}" / "y.tif").data[1] == 0).sum() == (HALF & (DN < 50)).sum()
+
+
+def test_nan_beside_nodata_and_measured_samples_near_it(write_raw, tmp_path):
+    image = DB.copy()
+    image[:5], image[10, :9], image[20, 20] = -9999, np.nan, np.nextafter(np.float32(-9999), np.float32(0))
+    first, second = returned(write_raw(image, nodata=-9999), tmp_path / "out" / "z.tif")
+    assert first == second
+    # GDAL compares floats with a tolerance.
+    assert first["masks"][0][20][20] == 0
+    image[20, 20] = -9999
+    with rasterio.open(tmp_path / "out" / "z.tif") as file:
+        assert np.array_equal(file.read(1), image, equal_nan=True)
+    near = read_scene(tmp_path / "out" / "z.tif")
+    data = np.where(near.valid, near.data, -12)
+    data[0, 30, 30] = -9998.999
+    write_geotiff(near.with_data(data, valid=near.valid, nan=near.nan, quantity="intensity"), tmp_path / "near.tif")
+    with rasterio.open(tmp_path / "near.tif") as file:
+        assert np.array_equal(file.read_masks() > 0, near.valid | near.nan)
+
+
+def test_nodata_of_each_band_and_out_of_the_range_of_the_type(tmp_path, write_raw):
+    write_raw(np.stack([DN, DN + 1]), "x.tif")
+    bands = "".join(
+        f'<VRTRasterBand dataType="UInt16" band="{i}"><NoDataValue>{value}</NoDataValue><SimpleSource>'
+        f'<SourceFilename relativeToVRT="1">x.tif</SourceFilename><SourceBand>{i}</SourceBand></SimpleSource></VRTRasterBand>'
+        for i, value in ((1, int(DN[0, 0])), (2, int(DN[5, 5]) + 1))
+    )
+    path = tmp_path / "x.vrt"
+    path.write_text(f'<VRTDataset rasterXSize="50" rasterYSize="40">{bands}</VRTDataset>')
+    first, second = returned(path, tmp_path / "out" / "y.tif")
+    assert first["masks"] == second["masks"]
+    assert 0 in first["masks"][1][5]
+
+
+def test_nodata_beyond_the_type_masks_nothing(write_raw):
+    import tifffile
+
+    path = write_raw(DN)
+    tifffile.imwrite(path, DN, extratags=[(42113, "s", 0, "-9999", True)], metadata=None)
+    assert read_scene(path).valid.all()
+
+
+def test_nodata_in_rounded_text_masks_what_gdal_masks(tmp_path):
+    import tifffile
+
+    image = DB.copy()
+    image[:, :6] = np.finfo("f4").min
+    tifffile.imwrite(tmp_path / "x.tif", image, extratags=[(42113, "s", 0, "-3.40282e+38", True)], metadata=None)
+    first, second = returned(tmp_path / "x.tif", tmp_path / "out" / "y.tif")
+    assert first["masks"] == second["masks"]
+    assert np.mean(np.array(first["masks"]) == 0) == 6 / 50
+
+
+def test_nodata_of_complex_samples_is_that_of_gdal(write_raw):
+    image = (DN + 2j).astype(np.complex64)
+    image[:4] = 0
+    path = write_raw(image, nodata=0)
+    with rasterio.open(path) as file:
+        assert np.array_equal(read_scene(path).valid, file.read_masks() > 0)
+
+
+def test_doubles_beyond_float32_stay_valid(write_raw, tmp_path):
+    image = np.abs(DB).astype(np.float64)
+    image[0, 0], image[1] = 1e300, -1.7976931348623157e308
+    first, second = returned(write_raw(image, nodata=-1.7976931348623157e308), tmp_path / "out" / "y.tif", "intensity")
+    assert first == second
+
+
+def test_a_vrt_may_only_name_files_in_its_folder(write_raw, tmp_path):
+    folder = tmp_path / "inner"
+    folder.mkdir()
+    write_raw(DN)
+    form = (
+        '<VRTDataset rasterXSize="50" rasterYSize="40"><VRTRasterBand dataType="UInt16" band="1"><SimpleSource>'
+        '<SourceFilename relativeToVRT="{}">{}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>'
+    )
+    for relative, name in (
+        (1, "../x.tif"),
+        (0, tmp_path / "x.tif"),
+        (0, "/vsicurl/http://example.com/x.tif"),
+        (0, "http://a/b.tif"),
+    ):
+        (folder / "x.vrt").write_text(form.format(relative, name))
+        with pytest.raises(SceneError, match="outside its folder"):
+            read_scene(folder / "x.vrt")
+    (folder / "x.vrt").write_text(form.format(1, "../x.tif"))
+    assert read_scene(folder / "x.vrt", allow_external=True).shape == (1, 40, 50)
+    (folder / "outer.vrt").write_text(form.format(1, "x.vrt"))
+    with pytest.raises(SceneError, match=r"\.\./x\.tif"):
+        read_scene(folder / "outer.vrt")
+    (folder / "x.vrt").write_text(form.format(1, "gone.tif"))
+    with pytest.raises(SceneError, match=r"x\.vrt: its source gone\.tif is missing"):
+        read_scene(folder / "x.vrt")
+
+
+def test_addresses_archives_subdatasets_and_other_formats(write_raw, tmp_path):
+    with pytest.raises(SceneError, match="allow-remote"):
+        read_scene("https://example.com/x.tif")
+    with pytest.raises(SceneError, match="allow-remote"):
+        read_scene("/vsis3/bucket/x.tif")
+    path = write_raw(DN)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.write(path, "inner/x.tif")
+    scene = read_scene(f"/vsizip/{tmp_path}/x.zip/inner/x.tif")
+    assert np.array_equal(scene.data[0], DN)
+    assert scene.name == "x"
+    (tmp_path / "x.xyz").write_text("".join(f"{x} {y} 1\n" for y in range(3) for x in range(3)))
+    with pytest.raises(SceneError, match="not a readable image"):
+        read_scene(tmp_path / "x.xyz", "intensity")
+
+
+def test_bands_are_chosen_and_angles_are_refused(write_raw):
+    image = np.stack([DB, DB - 7, np.broadcast_to(np.linspace(30, 46, 50, dtype=np.float32), DB.shape)])
+    path = write_raw(image, attributes={"descriptions": ("VV", "VH", "angle")})
+    with pytest.raises(SceneError, match="--bands VV,VH"):
+        read_scene(path)
+    assert read_scene(path, bands=("VH", 1)).bands == ("VH", "VV")
+    assert np.array_equal(read_scene(path, bands=("VH", 1)).data[0], DB - 7)
+    with pytest.raises(SceneError, match="no band 'HH'; it has VV, VH, angle"):
+        read_scene(path, bands=("HH",))
+
+
+def test_tags_that_another_program_changed_are_ignored(write_raw):
+    path = write_raw(DB, tags={"SARLAB_LOOKS": "abc", "SARLAB_NATIVE_BITS": "1e99"})
+    with pytest.warns(UserWarning, match="SARLAB_LOOKS='abc'"):
+        scene = read_scene(path)
+    assert (scene.looks, scene.native_bits) == (None, 16)
+
+
+def test_three_hundred_bands(write_raw, tmp_path):
+    path = write_raw(np.stack([DB[:8, :8]] * 300))
+    first, second = returned(path, tmp_path / "out" / "y.tif")
+    assert first == second
+    assert json.dumps(first["band_tags"]) == json.dumps([{}] * 300)
