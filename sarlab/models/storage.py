@@ -129,7 +129,7 @@ class History:
     @property
     def best_loss(self) -> float:
         """Smallest finite validation loss so far; infinity if there is none."""
-        return min((v.loss for v in self.validations if v.loss is not None and math.isfinite(v.loss)), default=math.inf)
+        return min((v.loss for v in self.validations if math.isfinite(v.loss)), default=math.inf)
 
     @property
     def pixels_per_second(self) -> float:
@@ -164,7 +164,9 @@ class History:
     def from_dict(cls, values: Mapping[str, Any]) -> History:
         """Invert `to_dict`."""
         values = dict(values)
-        values["validations"] = [Validation(**v) for v in values["validations"]]
+        # JSON holds null for NaN.
+        looks = [{k: math.nan if x is None else x for k, x in look.items()} for look in values["validations"]]
+        values["validations"] = [Validation(**look) for look in looks]
         return cls(**values)
 
 
