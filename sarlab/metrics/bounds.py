@@ -9,6 +9,15 @@ images are neither Gaussian nor stationary, so a codec may be better. The means 
 With an ideal entropy-coded *scalar* quantizer behind an ideal transform the line lies higher, by 0.254 bit at high rate.
 
 Blahut-Arimoto computes the rate-distortion function of a discrete source.
+
+References
+----------
+Blahut, IEEE Trans. Inf. Theory 18(4), 1972; Arimoto, ibid. 18(1).
+Comon, Signal Processing 36(3), 1994 (negentropy).
+Cover & Thomas, Elements of Information Theory, 2006.
+Gish & Pierce, IEEE Trans. Inf. Theory 14(5), 1968 (the 0.254 bit).
+Nicolas, Traitement du Signal 19(3), 2002.
+Sullivan, IEEE Trans. Inf. Theory 42(5), 1996.
 """
 
 from __future__ import annotations
@@ -36,12 +45,7 @@ def _looks(looks: Any) -> np.ndarray:
 
 
 def speckle_std(looks: Any) -> Any:
-    """Standard deviation of L-look speckle in dB, 4.343·√ψ′(L): 5.57 / 2.31 / 2.19 dB for L = 1 / 4 / 4.4.
-
-    References
-    ----------
-    Nicolas, Traitement du Signal 19(3), 2002.
-    """
+    """Standard deviation of L-look speckle in dB, 4.343·√ψ′(L): 5.57 / 2.31 / 2.19 dB for L = 1 / 4 / 4.4 [Nicolas 2002]."""
     return DB_PER_NEPER * np.sqrt(polygamma(1, _looks(looks)))
 
 
@@ -49,13 +53,7 @@ def speckle_floor(looks: Any, clip: tuple[float, float]) -> Any:
     """PSNR in dB of perfect despeckling against the recorded scene: 20·log10(W / σ_L), nothing clipped.
 
     Perfect means best in squared error of dB: the mean of the dB values. A codec with this PSNR may have kept all of the
-    scene and none of its speckle, or less of one and more of the other.
-
-    Parameters
-    ----------
-    looks : float or array_like
-    clip : (low, high)
-        In dB; W = high − low.
+    scene and none of its speckle, or less of one and more of the other. W is the width of the clip range in dB.
     """
     low, high = checked_clip(clip)
     return 20 * np.log10((high - low) / speckle_std(looks))
@@ -64,35 +62,23 @@ def speckle_floor(looks: Any, clip: tuple[float, float]) -> Any:
 def bias_limit(looks: Any) -> Any:
     """Bias in dB of linear intensity to which minimizing the squared error in dB tends: 4.343·(ψ(L) − ln L).
 
-    −2.51 dB at L = 1, −0.51 at 4.4. It holds over resolved homogeneous areas at low rate; unresolved texture adds to it.
-
-    References
-    ----------
-    Nicolas, Traitement du Signal 19(3), 2002.
+    −2.51 dB at L = 1, −0.51 at 4.4 [Nicolas 2002]. It holds over resolved homogeneous areas at low rate; unresolved
+    texture adds to it.
     """
     values = _looks(looks)
     return DB_PER_NEPER * (digamma(values) - np.log(values))
 
 
 def speckle_entropy(looks: Any) -> Any:
-    """Differential entropy of ln-speckle, h = ln Γ(L) − L·ψ(L) + L, in nats.
-
-    References
-    ----------
-    Cover & Thomas, Elements of Information Theory, 2006, ch. 8 (of the logarithm of a gamma variate).
-    """
+    """Differential entropy of ln-speckle, h = ln Γ(L) − L·ψ(L) + L, in nats [Cover & Thomas 2006, ch. 8]."""
     values = _looks(looks)
     return gammaln(values) - values * digamma(values) + values
 
 
 def speckle_negentropy(looks: Any) -> Any:
-    """Entropy that log-speckle lacks compared to a Gaussian of its variance, J_L in bits.
+    """Entropy that log-speckle lacks compared to a Gaussian of its variance, J_L in bits [Comon 1994].
 
     0.131 / 0.032 / 0.029 bit for L = 1 / 4 / 4.4.
-
-    References
-    ----------
-    Comon, Signal Processing 36(3), 1994 (negentropy).
     """
     values = _looks(looks)
     return 0.5 * np.log2(2 * np.pi * np.e * polygamma(1, values)) - speckle_entropy(values) / np.log(2)
@@ -103,17 +89,7 @@ def shannon_lower_bound(rmse_db: Any, looks: Any) -> Any:
 
     For **simulated, white** speckle and unclipped dB only. An RMSE of 1 dB costs at least 2.35 bpp at L = 1 and 1.10 bpp
     at L = 4.4, whatever the codec, in addition to the scene itself. Resampled products have correlated speckle, for which
-    this is no bound (`speckle_rate_estimate`).
-
-    Parameters
-    ----------
-    rmse_db : float or array_like
-        ε > 0, of unclipped dB.
-    looks : float or array_like
-
-    References
-    ----------
-    Shannon 1959; Cover & Thomas, Elements of Information Theory, 2006, problem 10.8.
+    this is no bound (`speckle_rate_estimate`) [Shannon 1959; Cover & Thomas 2006, problem 10.8].
     """
     error = np.asarray(rmse_db, np.float64)
     if not (error > 0).all():
@@ -121,20 +97,12 @@ def shannon_lower_bound(rmse_db: Any, looks: Any) -> Any:
     return np.maximum(0.0, np.log2(speckle_std(looks) / error) - speckle_negentropy(looks))
 
 
-class Sandwich(NamedTuple):
-    """Rates in bits per sample between which the rate-distortion function of white speckle lies."""
+def gaussian_upper_bound(rmse_db: Any, looks: Any) -> Any:
+    """Rate max(0, log2(σ_L / ε)) of Gaussian noise of the variance of the speckle, under which a code of it exists.
 
-    lower: Any
-    upper: Any
-
-
-def speckle_sandwich(rmse_db: Any, looks: Any) -> Sandwich:
-    """Shannon lower bound and Gaussian upper bound max(0, log2(σ_L / ε)) of white speckle given the scene.
-
-    They are J_L apart (0.131 bit at one look). Parameters and conditions as in `shannon_lower_bound`.
+    It is J_L above `shannon_lower_bound` (0.131 bit at one look), whose parameters and conditions it has.
     """
-    upper = np.maximum(0.0, np.log2(speckle_std(looks) / np.asarray(rmse_db, np.float64)))
-    return Sandwich(shannon_lower_bound(rmse_db, looks), upper)
+    return np.maximum(0.0, np.log2(speckle_std(looks) / np.asarray(rmse_db, np.float64)))
 
 
 class RateCurve(NamedTuple):
@@ -160,11 +128,8 @@ def reverse_water_filling(variances: Any, mse: Any, *, weights: Any = None) -> n
     Returns
     -------
     ndarray, shape of `mse`
-        Bits per component on (weighted) average; 0 where the error is the whole power. Exact, not interpolated.
-
-    References
-    ----------
-    Cover & Thomas, Elements of Information Theory, 2006, theorem 10.3.3.
+        Bits per component on (weighted) average, exact; 0 where the error is the whole power [Cover & Thomas 2006,
+        theorem 10.3.3].
     """
     power, mse = np.asarray(variances, np.float64).ravel(), np.asarray(mse, np.float64)
     if not power.size or not np.isfinite(power).all() or (power < 0).any():
@@ -221,11 +186,7 @@ def dead_zone_quantizer(step: float, zone: float) -> tuple[float, float]:
 def gaussian_scalar_quantizer() -> ScalarQuantizers:
     """Lower convex hull of (rate, distortion) of dead-zone quantizers of a unit Gaussian, by slope.
 
-    Entropy-constrained Lloyd quantizers are better by less than 0.001 bit.
-
-    References
-    ----------
-    Sullivan, IEEE Trans. Inf. Theory 42(5), 1996.
+    Entropy-constrained Lloyd quantizers are better by less than 0.001 bit [Sullivan 1996].
     """
     points = [(0.0, 1.0)]
     points += [
@@ -295,10 +256,6 @@ def water_filling_curve(
     ------
     UndefinedMetric
         A scene has no 64×64 window of valid samples.
-
-    References
-    ----------
-    Cover & Thomas 2006, theorem 10.3.3; Gish & Pierce, IEEE Trans. Inf. Theory 14(5), 1968 (the 0.254 bit).
     """
     low, high = checked_clip(clip)
     images = [scenes_db] if getattr(scenes_db, "ndim", 0) == 2 else list(scenes_db)
@@ -329,14 +286,8 @@ def speckle_rate_estimate(
 ) -> RateCurve:
     """Reverse water-filling of the speckle alone (recorded − clean, in dB): an *estimate*, also for correlated speckle.
 
-    Parameters
-    ----------
-    recorded_db, clean_db : array_like, shape (height, width)
-        On real scenes, with a despeckled image for the clean one, the result is an estimate of an estimate: label it so.
-    clip : (low, high)
-        W = high − low is the peak of PSNR; nothing is clipped.
-    psnr_db : sequence of float, optional
-        As in `water_filling_curve`.
+    On real scenes, with a despeckled image for the clean one, the result is an estimate of an estimate: label it so.
+    Parameters are those of `water_filling_curve`, but nothing is clipped.
     """
     low, high = checked_clip(clip)
     recorded, clean, valid = pair(recorded_db, clean_db)
@@ -376,10 +327,6 @@ def blahut_arimoto(
         Bits; stop when the rate is known this well.
     iterations : int
         Largest number of iterations.
-
-    References
-    ----------
-    Blahut, IEEE Trans. Inf. Theory 18(4), 1972; Arimoto, ibid. 18(1).
     """
     p, d = np.asarray(probability, np.float64), np.asarray(distortion, np.float64)
     if p.ndim != 1 or d.ndim != 2 or len(p) != len(d):

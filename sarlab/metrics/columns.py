@@ -196,15 +196,9 @@ class Reference:
     """
 
     def __init__(
-        self,
-        reference_db: Any,
-        *,
-        clip: tuple[float, float] | None = None,
-        looks: float | None = None,
-        clean_db: Any = None,
-        windows: Sequence[Sequence[int]] | None = None,
-        seed: int = 0,
-    ) -> None:
+        self, reference_db: Any, *, clip: tuple[float, float] | None = None, looks: float | None = None,
+        clean_db: Any = None, windows: Sequence[Sequence[int]] | None = None, seed: int = 0,
+    ) -> None:  # fmt: skip
         self.memo: dict[Any, Any] = {}
         self.db = raster(reference_db, "reference")
         self.clip = None if clip is None else checked_clip(clip)
@@ -236,19 +230,8 @@ class Reference:
 class Comparison:
     """A reconstruction and its reference: the argument of every metric.
 
-    Parameters
-    ----------
-    reference : Reference, or array_like of shape (height, width)
-        The recorded scene.
-    test_db : array_like, shape (height, width)
-        The reconstruction, intensity in dB. Its values where the reference has none are ignored.
-    **keywords
-        Keywords of `Reference`, if `reference` is an array.
-
-    Raises
-    ------
-    UndefinedMetric
-        No sample can be compared: none is valid, or the reconstruction lacks some.
+    `reference` is a `Reference`, or an array with keywords of one. Values of `test_db`, intensity in dB, are ignored where
+    the reference has none. `UndefinedMetric` is raised if none is valid, or the reconstruction lacks some.
     """
 
     def __init__(self, reference: Any, test_db: Any, **keywords: Any) -> None:
@@ -270,7 +253,7 @@ class Comparison:
 
     @property
     def reference_intensity(self) -> np.ndarray:
-        """Linear intensity of the reference, shape (height, width)."""
+        """Linear intensity of the reference."""
         return self.reference.intensity
 
     @functools.cached_property
@@ -293,57 +276,36 @@ def against_clean(case: Comparison) -> Comparison:
     return Comparison(clean_reference(case.reference), case.test_db)
 
 
-_sequence = itertools.count()
-
-
 @dataclass(frozen=True)
 class Metric:
-    """One column of a results table.
+    """One column of a results table."""
 
-    Parameters
-    ----------
-    name : str
-        Name of the column.
-    label : str
-        Label of an axis, without the unit.
-    unit : str
-        ``"dB"``, ``"bit"``, ``"1"`` (dimensionless) …
-    better : {"higher", "lower", "zero", "one"}
-        Which way is better; "zero" and "one" name the value of a perfect reconstruction.
-    domain : str
-        Domain of the samples (dB, amplitude, intensity) and clip rule.
-    valid_range : (float, float)
-        Smallest and largest possible value.
-    source : str
-        Paper or standard.
-    compute : callable
-        `Comparison` → float. It may raise `UndefinedMetric` with the reason why there is no value.
-    group : str
-        One of `GROUPS`, or your own, which comes after them.
-    needs_clean : bool
-        Undefined without the speckle-free scene.
-    optional : bool
-        Computed only if it is named.
-    """
-
+    #: Name of the column, label of an axis without the unit, and unit: ``"dB"``, ``"bit"``, ``"1"`` (dimensionless) …
     name: str
     label: str
     unit: str
+    #: "higher", "lower", "zero" or "one"; the last two name the value of a perfect reconstruction.
     better: str
+    #: Domain of the samples (dB, amplitude, intensity) and clip rule.
     domain: str
+    #: Smallest and largest possible value.
     valid_range: tuple[float, float]
+    #: Paper or standard.
     source: str
+    #: It may raise `UndefinedMetric` with the reason why there is no value.
     compute: Callable[[Comparison], float]
+    #: One of `GROUPS`, or your own, which comes after them.
     group: str = "other"
+    #: Undefined without the speckle-free scene.
     needs_clean: bool = False
+    #: Computed only if it is named.
     optional: bool = False
-    sequence: int = field(default_factory=lambda: next(_sequence), compare=False, repr=False)
+    sequence: int = field(default_factory=itertools.count().__next__, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.better not in ("higher", "lower", "zero", "one"):
-            raise MetricError(
-                f"metric '{self.name}': better must be 'higher', 'lower', 'zero' or 'one', not {self.better!r}"
-            )
+        directions = ("higher", "lower", "zero", "one")
+        if self.better not in directions:
+            raise MetricError(f"metric '{self.name}': better must be one of {directions}, not {self.better!r}")
 
 
 #: Every metric by the name of its column.
@@ -400,17 +362,13 @@ def score(reference_db: Any, test_db: Any, *, columns: Iterable[str] | None = No
 
     Parameters
     ----------
-    reference_db : array_like of shape (height, width), or Reference
-        Recorded intensity in dB, NaN = nodata. With a `Reference`, what depends on the scene alone is computed once for
-        many reconstructions.
-    test_db : array_like, shape (height, width)
-        The reconstruction, intensity in dB.
+    reference_db, test_db : array_like, shape (height, width)
+        Recorded intensity in dB, NaN = nodata, and its reconstruction. With a `Reference` for the first, what depends on
+        the scene alone is computed once for many reconstructions.
     columns : iterable of str, optional
         Names of metrics; default: all that are not optional.
-    clip : (low, high)
-        Range in dB, the convention of PSNR for this polarization; required for an array.
-    looks, clean_db, windows, seed : optional
-        As in `Reference`.
+    **keywords
+        As of `Reference`; an array needs ``clip``, the convention of PSNR for this polarization.
 
     Returns
     -------

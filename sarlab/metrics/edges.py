@@ -40,18 +40,10 @@ class RatioOfAverages(NamedTuple):
 
 
 def ratio_of_averages(intensity: np.ndarray) -> RatioOfAverages:
-    """Ratio-of-averages edge strength of linear intensity.
+    """Ratio-of-averages edge strength of linear intensity: ln(μ₁/μ₂) of the half-windows on both sides.
 
-    Parameters
-    ----------
-    intensity : ndarray, shape (height, width)
-        Linear; NaN = nodata.
-
-    Returns
-    -------
-    RatioOfAverages
-        ln(μ₁/μ₂) of the half-windows on both sides (3 × 7 samples each), zero where a mean is zero; valid where both
-        half-windows lie inside the image and hold no invalid sample.
+    They have 3 × 7 samples each. The result is zero where a mean is zero, and valid where both lie inside the image and
+    hold no invalid sample.
 
     References
     ----------

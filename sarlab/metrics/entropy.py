@@ -22,7 +22,6 @@ from sarlab.metrics.columns import (
     checked_clip,
     define,
     once,
-    pair,
     raster,
     require_finite,
     scalar,
@@ -39,12 +38,7 @@ PSEUDO_COUNT = 0.5
 def entropy_of_counts(counts: np.ndarray, *, corrected: bool = True) -> float:
     """Plug-in entropy of a histogram in bits, by default with the Miller-Madow correction + (K − 1) / (2N ln 2).
 
-    Parameters
-    ----------
-    counts : ndarray of int
-        K of them above zero, N in all.
-    corrected : bool
-        Apply the correction, which matters for few samples.
+    K of the `counts` are above zero, N is their sum. The correction matters for few samples.
 
     References
     ----------
@@ -81,19 +75,10 @@ def _channels(latent: Any, *, integer: bool) -> np.ndarray:
 
 
 def channel_entropies(symbols: Any, *, corrected: bool = True) -> np.ndarray:
-    """Entropy of each channel of a latent in bits per symbol.
+    """Entropy of each channel of a latent in bits per symbol: shape (channels,).
 
-    Parameters
-    ----------
-    symbols : array_like of int, shape (channels, height, width) or (images, channels, height, width)
-        Images are pooled. The other functions of latents take the same.
-    corrected : bool
-        Miller-Madow correction for few samples.
-
-    Returns
-    -------
-    ndarray, shape (channels,)
-        Each in [0, log2 of its samples].
+    `symbols` are integers of shape (channels, height, width) or (images, channels, height, width); images are pooled. The
+    other functions of latents take the same.
     """
     return np.array([_entropy(channel, corrected) for channel in _channels(symbols, integer=True)])
 
@@ -226,12 +211,8 @@ def zeroth_order_entropy(samples: Any, *, corrected: bool = True) -> float:
 def lossless_bpp(samples: Any, encode: Callable[[np.ndarray], bytes]) -> float:
     """Bits per sample of a lossless file of an integer raster.
 
-    Parameters
-    ----------
-    samples : array_like of int, shape (height, width)
-        Passed on as uint8 if that holds them, else as uint16.
-    encode : callable
-        Array → bytes of the whole file (JPEG-LS, reversible JPEG 2000 …).
+    `encode` makes the bytes of the whole file (JPEG-LS, reversible JPEG 2000 …) from `samples`, which it gets as uint8 if
+    that holds them, else as uint16.
     """
     values = np.asarray(samples)
     if values.dtype.kind not in "iu" or values.ndim != 2 or values.size == 0:
@@ -240,34 +221,6 @@ def lossless_bpp(samples: Any, encode: Callable[[np.ndarray], bytes]) -> float:
         raise MetricError(f"samples must lie in 0…65535, not {values.min()}…{values.max()}")
     native = values.astype(np.uint8 if values.max() < 256 else np.uint16)
     return 8 * len(encode(native)) / values.size
-
-
-@scalar
-def speckle_share(
-    recorded_db: Any, clean_db: Any, *, step_db: float = 0.1, encode: Callable[[np.ndarray], bytes] | None = None
-) -> float:
-    """Share of a scene's bits that speckle causes: 1 − R(clean) / R(recorded). Simulation only.
-
-    Parameters
-    ----------
-    recorded_db, clean_db : array_like, shape (height, width)
-        The same ground with and without speckle, in dB.
-    step_db : float
-        Quantization step of both.
-    encode : callable, optional
-        Lossless encoder as in `lossless_bpp`; default: zeroth-order entropy.
-    """
-    recorded, clean, valid = pair(recorded_db, clean_db)
-    clean = np.where(valid, clean, np.nan)
-
-    def rate(db: np.ndarray) -> float:
-        levels = quantize_db(db, step_db=step_db)
-        return _entropy(levels[valid], True) if encode is None else lossless_bpp(levels, encode)
-
-    whole = rate(recorded)
-    if whole <= 0:
-        raise UndefinedMetric("the recorded scene is constant: it has no bits to share")
-    return 1 - rate(clean) / whole
 
 
 class Histograms(NamedTuple):

@@ -51,19 +51,16 @@ def _psnr(difference: np.ndarray, peak: float) -> float:
 
 @scalar
 def psnr(reference_db: Any, test_db: Any, *, clip: tuple[float, float]) -> float:
-    """Peak signal-to-noise ratio of dB data, both images clipped to `clip`.
+    """Peak signal-to-noise ratio 20·log10(W / RMSE) of dB data, both images clipped to `clip`, whose width W is the peak.
+
+    It is undefined (infinite) for equal images.
 
     Parameters
     ----------
     reference_db, test_db : array_like, shape (height, width)
         Intensity in dB; NaN = nodata.
     clip : (low, high)
-        In dB; the data range W = high − low is the peak.
-
-    Returns
-    -------
-    float
-        20·log10(W / RMSE) in dB; undefined (infinite) for equal images.
+        In dB.
 
     References
     ----------
@@ -316,10 +313,7 @@ def _energy(z: np.ndarray) -> float:
 def sqnr(reference: Any, test: Any) -> float:
     """Signal-to-quantization-noise ratio of complex data, 10·log10(Σ|z|² / Σ|z − ẑ|²) in dB; in (−∞, ∞).
 
-    Parameters
-    ----------
-    reference, test : array_like of complex, shape (height, width)
-        NaN = nodata.
+    Images have the shape (height, width), here and in the next functions; NaN = nodata.
 
     References
     ----------
@@ -338,11 +332,6 @@ def sqnr(reference: Any, test: Any) -> float:
 def coherence(reference: Any, test: Any) -> float:
     """Coherence |Σ z ẑ*| / √(Σ|z|² Σ|ẑ|²) of complex data; in [0, 1], blind to a common complex factor.
 
-    Parameters
-    ----------
-    reference, test : array_like of complex, shape (height, width)
-        NaN = nodata.
-
     References
     ----------
     Bamler & Hartl, Inverse Problems 14(4), 1998.
@@ -359,11 +348,6 @@ def phase_rmse(reference: Any, test: Any) -> float:
     """Amplitude-weighted RMS phase error √(Σ|z|·Δφ² / Σ|z|) of complex data, in radians; in [0, π].
 
     Δφ = arg(ẑ z*) in (−π, π]. A reconstruction of zero has no phase; it counts like a uniform phase, π/√3.
-
-    Parameters
-    ----------
-    reference, test : array_like of complex, shape (height, width)
-        NaN = nodata.
     """
     z, z_hat = _complex_pair(reference, test)
     weight = np.abs(z)

@@ -21,24 +21,16 @@ LEAST_OBSERVATIONS = 5
 
 
 class Interval(NamedTuple):
-    """A mean over independent observations, with its uncertainty.
+    """A mean over independent observations, with its uncertainty."""
 
-    Attributes
-    ----------
-    mean : float
-        Mean of the observations; NaN if there are none.
-    low, high : float
-        Ends of the 95 % interval of the mean (Student's t), or of the range of the observations; NaN below two.
-    n : int
-        Number of observations.
-    kind : {"95 %", "range", ""}
-        Meaning of `low` and `high`; empty where they are NaN.
-    """
-
+    #: NaN without observations.
     mean: float
+    #: Ends of the 95 % interval of the mean (Student's t), or of the range of the observations; NaN below two.
     low: float
     high: float
+    #: Number of observations.
     n: int
+    #: Meaning of the ends: "95 %", "range", or empty where they are NaN.
     kind: str
 
 

@@ -185,14 +185,9 @@ def local_looks(intensity: np.ndarray, side: int = LOCAL_SIDE) -> np.ndarray:
 
 @scalar
 def enl(intensity: Any, *, windows: Sequence[Sequence[int]] | None = None) -> float:
-    """Equivalent number of looks: median of mean² / variance over homogeneous windows; dimensionless, in (0, ∞).
+    """Equivalent number of looks: median of mean² / variance of linear intensity over windows; in (0, ∞).
 
-    Parameters
-    ----------
-    intensity : array_like, shape (height, width)
-        Linear intensity; NaN = nodata.
-    windows : sequence of (row, column, height, width), optional
-        Default: `homogeneous_windows` of this image.
+    `windows` are (row, column, height, width), by default the `homogeneous_windows` of this image.
 
     References
     ----------

@@ -37,13 +37,7 @@ def _positive(**values: float) -> None:
 def bits_per_pixel(byte_count: int, pixels: int, bands: int = 1) -> float:
     """Rate 8·bytes / (pixels · bands) in bits per sample of the **whole file**, header and side information included.
 
-    Parameters
-    ----------
-    byte_count : int
-        Length of the file, ``len(data)``. A rate estimated from likelihoods is called ``bpp_estimated`` instead.
-    pixels : int
-        height · width, nodata included.
-    bands : int
+    `pixels` are height · width, nodata included. A rate estimated from likelihoods is called ``bpp_estimated`` instead.
     """
     _positive(byte_count=byte_count, pixels=pixels, bands=bands)
     return 8 * byte_count / (pixels * bands)
@@ -67,14 +61,8 @@ def nominal_cr(values_in: int, bits_in: float, values_out: int, bits_out: float)
 def measured_cr(byte_count: int, pixels: int, bands: int = 1, *, native_bits: int) -> float:
     """Measured compression ratio: bytes of the samples at the product's **native** depth over bytes of the file.
 
-    Parameters
-    ----------
-    byte_count : int
-        Length of the compressed file.
-    pixels, bands : int
-    native_bits : int
-        Bits per sample of the product as delivered: Sentinel-1 GRD 16, single-look complex 32, Umbra GEC 8; never 32 for
-        a float copy.
+    `native_bits` are the bits per sample of the product as delivered: Sentinel-1 GRD 16, single-look complex 32, Umbra
+    GEC 8; never 32 for a float copy.
     """
     _positive(native_bits=native_bits)
     return native_bits / bits_per_pixel(byte_count, pixels, bands)
@@ -117,59 +105,47 @@ def _overlap(
     """Interval that both curves cover, within the stated one; checked to hold enough points of each."""
     low, high = max(first.min(), second.min()), min(first.max(), second.max())
     if not low < high:
-        raise UndefinedMetric(
-            f"the curves share no range of {what}: {first.min():.4g} to {first.max():.4g} "
-            f"and {second.min():.4g} to {second.max():.4g}"
-        )
+        ranges = (f"{values.min():.4g} to {values.max():.4g}" for values in (first, second))
+        raise UndefinedMetric(f"the curves share no range of {what}: {' and '.join(ranges)}")
     if stated is not None:
         if not stated[0] < stated[1]:
             raise MetricError(f"the interval must be (low, high), not {stated!r}")
         low, high = max(low, stated[0]), min(high, stated[1])
         if high - low < LEAST_COVER * (stated[1] - stated[0]):
-            raise UndefinedMetric(
-                f"the curves share less than {LEAST_COVER:.0%} of the interval {stated[0]:g} to {stated[1]:g} of {what}"
-            )
+            interval = f"{stated[0]:g} to {stated[1]:g} of {what}"
+            raise UndefinedMetric(f"the curves share less than {LEAST_COVER:.0%} of the interval {interval}")
     for values, name in ((first, "anchor"), (second, "test")):
         # the nearest point beyond each end counts, since interpolation uses it
-        inside = np.count_nonzero((values >= low) & (values <= high))
-        inside += int((values < low).any()) + int((values > high).any())
+        inside = np.count_nonzero((values >= low) & (values <= high)) + (values < low).any() + (values > high).any()
         if inside < least:
-            raise UndefinedMetric(
-                f"the {name} curve has {inside} points around the interval; at least {least} are needed"
-            )
+            message = f"the {name} curve has {inside} points around the interval; at least {least} are needed"
+            raise UndefinedMetric(message)
     return float(low), float(high)
 
 
 def _difference(
-    anchor: tuple[Any, Any],
-    test: tuple[Any, Any],
-    along: int,
-    stated: tuple[float, float] | None,
-    what: str,
-    least: int,
-) -> tuple[float, float, float]:
-    """Mean difference of two (rate, quality) curves, along log-rate (0) or quality (1), and the range it is taken over."""
+    anchor: tuple[Any, Any], test: tuple[Any, Any], along: int, stated: tuple[float, float] | None, what: str, least: int,
+) -> BDDifference:  # fmt: skip
+    """Mean difference of two (rate, quality) curves, along log-rate (0) or quality (1)."""
     from scipy.interpolate import PchipInterpolator
 
-    curves = [_curve(*anchor, "anchor", least), _curve(*test, "test", least)]
-    low, high = _overlap(curves[0][along], curves[1][along], stated, what, least)
+    try:
+        curves = [_curve(*anchor, "anchor", least), _curve(*test, "test", least)]
+        low, high = _overlap(curves[0][along], curves[1][along], stated, what, least)
+    except UndefinedMetric as undefined:
+        return BDDifference(np.nan, np.nan, np.nan, str(undefined))
     means = []
     for curve in curves:
         order = np.argsort(curve[along])
         fitted = PchipInterpolator(curve[along][order], curve[1 - along][order])
         means.append(float(fitted.integrate(low, high)) / (high - low))
-    return means[1] - means[0], low, high
+    return BDDifference(means[1] - means[0], low, high)
 
 
 def bd_rate(
-    rate_anchor: Any,
-    quality_anchor: Any,
-    rate_test: Any,
-    quality_test: Any,
-    *,
-    interval: tuple[float, float] | None = None,
-    least_points: int = LEAST_POINTS,
-) -> BDDifference:
+    rate_anchor: Any, quality_anchor: Any, rate_test: Any, quality_test: Any, *,
+    interval: tuple[float, float] | None = None, least_points: int = LEAST_POINTS,
+) -> BDDifference:  # fmt: skip
     """Mean difference in rate at equal quality, in percent: −10 means 10 % fewer bits than the anchor.
 
     Parameters
@@ -193,23 +169,15 @@ def bd_rate(
     ----------
     Bjøntegaard, ITU-T VCEG-M33, 2001; piecewise cubic interpolation as in VCEG-AE07 / ITU-T HSTP-VID-WPOM, 2020.
     """
-    anchor, test = (rate_anchor, quality_anchor), (rate_test, quality_test)
-    try:
-        difference, low, high = _difference(anchor, test, 1, interval, "the metric", least_points)
-    except UndefinedMetric as undefined:
-        return BDDifference(np.nan, np.nan, np.nan, str(undefined))
-    return BDDifference(100 * (10**difference - 1), low, high)
+    curves = (rate_anchor, quality_anchor), (rate_test, quality_test)
+    found = _difference(*curves, 1, interval, "the metric", least_points)
+    return found._replace(value=100 * (10**found.value - 1))
 
 
 def bd_quality(
-    rate_anchor: Any,
-    quality_anchor: Any,
-    rate_test: Any,
-    quality_test: Any,
-    *,
-    interval: tuple[float, float] | None = None,
-    least_points: int = LEAST_POINTS,
-) -> BDDifference:
+    rate_anchor: Any, quality_anchor: Any, rate_test: Any, quality_test: Any, *,
+    interval: tuple[float, float] | None = None, least_points: int = LEAST_POINTS,
+) -> BDDifference:  # fmt: skip
     """Mean difference of a metric at equal rate (BD-PSNR for PSNR), in its own unit, over log-rate.
 
     Parameters and refusals as in `bd_rate`; `interval` is a range of rates, in their unit.
@@ -217,25 +185,15 @@ def bd_quality(
     if interval is not None and not interval[0] > 0:
         raise MetricError(f"an interval of rates must lie above 0, not {interval!r}")
     stated = None if interval is None else (float(np.log10(interval[0])), float(np.log10(interval[1])))
-    anchor, test = (rate_anchor, quality_anchor), (rate_test, quality_test)
-    try:
-        difference, low, high = _difference(anchor, test, 0, stated, "log-rate", least_points)
-    except UndefinedMetric as undefined:
-        return BDDifference(np.nan, np.nan, np.nan, str(undefined))
-    return BDDifference(difference, 10**low, 10**high)
+    curves = (rate_anchor, quality_anchor), (rate_test, quality_test)
+    found = _difference(*curves, 0, stated, "log-rate", least_points)
+    return found._replace(low=10**found.low, high=10**found.high)
 
 
 def bd_table(
-    rows: pd.DataFrame,
-    *,
-    anchor: str,
-    metric: str = "psnr_db",
-    rate: str = "bpp",
-    codec: str = "codec",
-    scene: Sequence[str] = ("scene", "band"),
-    acquisition: str = "acquisition",
-    interval: tuple[float, float] | None = None,
-) -> pd.DataFrame:
+    rows: pd.DataFrame, *, anchor: str, metric: str = "psnr_db", rate: str = "bpp", codec: str = "codec",
+    scene: Sequence[str] = ("scene", "band"), acquisition: str = "acquisition", interval: tuple[float, float] | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """BD-rate and BD-quality of every codec against an anchor: per scene, then the mean with its interval.
 
     Parameters
@@ -281,28 +239,18 @@ def bd_table(
             by_quality.append(bd_quality(*both))
             reasons += sorted({by_rate[-1].reason, by_quality[-1].reason} - {""})
             groups.append(str(curve[acquisition].iloc[0]) if acquisition in curve.columns else "/".join(map(str, key)))
-        rates = interval_of([found.value for found in by_rate], groups)
-        qualities = interval_of([found.value for found in by_quality], groups)
+        rates, qualities = (interval_of([one.value for one in found], groups) for found in (by_rate, by_quality))
+        defined = [found for found in by_rate if np.isfinite(found.value)]
         if rates.n < 2:
             reasons.append("one acquisition gives no interval" if rates.n else "no value is defined")
-        table.append(
-            {
-                "codec": name,
-                "anchor": anchor,
-                "metric": metric,
-                "bd_rate_percent": rates.mean,
-                "bd_rate_low": rates.low,
-                "bd_rate_high": rates.high,
-                "bd_quality": qualities.mean,
-                "bd_quality_low": qualities.low,
-                "bd_quality_high": qualities.high,
-                "scenes": sum(np.isfinite(found.value) for found in by_rate),
-                "acquisitions": rates.n,
-                "interval_low": min((found.low for found in by_rate if np.isfinite(found.low)), default=np.nan),
-                "interval_high": max((found.high for found in by_rate if np.isfinite(found.high)), default=np.nan),
-                "reason": "; ".join(_counted(reasons)),
-            }
-        )
+        table.append({
+            "codec": name, "anchor": anchor, "metric": metric, "bd_rate_percent": rates.mean,
+            "bd_rate_low": rates.low, "bd_rate_high": rates.high, "bd_quality": qualities.mean,
+            "bd_quality_low": qualities.low, "bd_quality_high": qualities.high, "scenes": len(defined),
+            "acquisitions": rates.n, "interval_low": min((found.low for found in defined), default=np.nan),
+            "interval_high": max((found.high for found in defined), default=np.nan),
+            "reason": "; ".join(_counted(reasons)),
+        })  # fmt: skip
     return pd.DataFrame(table)
 
 

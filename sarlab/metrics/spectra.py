@@ -31,14 +31,8 @@ BANDS = (0.0, 0.0625, 0.125, 0.1875, 0.25, 0.3125, 0.375, 0.4375, np.sqrt(0.5))
 def welch_spectrum(values: Any, *, size: int = WELCH_SIZE) -> np.ndarray:
     """Estimate a power spectrum by Welch's method: `size`² Hann windows, half overlap, mean removed in each.
 
-    Windows with an invalid sample are left out, and so are rows and columns beyond the last whole window.
-
-    Parameters
-    ----------
-    values : array_like, shape (height, width)
-        NaN = nodata.
-    size : int
-        Side of a window in samples, even.
+    Windows with an invalid sample (NaN) are left out, and so are rows and columns beyond the last whole window. The side
+    `size` of a window is even.
 
     Returns
     -------

@@ -26,7 +26,6 @@ from sarlab.metrics.entropy import (
     pooled_entropy,
     quantize_db,
     spatial_entropy_rate,
-    speckle_share,
     wasserstein_db,
     zeroth_order_entropy,
 )
@@ -144,19 +143,6 @@ def test_lossless_rate_is_that_of_the_file():
     assert lossless_bpp(samples * 300, lambda array: array.tobytes()) == 16
     with pytest.raises(MetricError, match="65535"):
         lossless_bpp(samples - 1, bytes)
-
-
-def test_share_of_speckle():
-    rng = np.random.default_rng(3)
-    clean = np.kron(rng.choice([-16.0, -12.0, -8.0, -4.0], (8, 8)), np.ones((32, 32)))
-    recorded = clean + 10 * np.log10(rng.gamma(4.4, 1 / 4.4, clean.shape))
-    share = speckle_share(recorded, clean, step_db=0.1)
-    assert share == pytest.approx(1 - 2 / zeroth_order_entropy(quantize_db(recorded, step_db=0.1)), abs=0.02)
-    coded = speckle_share(recorded, clean, step_db=0.1, encode=lambda a: zlib.compress(a.tobytes(), 9))
-    assert coded > 0.98
-    assert speckle_share(recorded, recorded) == 0
-    assert "constant" in speckle_share(np.zeros((5, 5)), np.zeros((5, 5))).reason
-    assert "no valid" in speckle_share(clean * np.nan, clean).reason
 
 
 @pytest.fixture(scope="module")

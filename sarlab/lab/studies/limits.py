@@ -116,9 +116,8 @@ def speckle_rows(item: Input) -> Rows:
         found = bounds.speckle_rate_estimate(item.db, item.clean_db, clip=clip, psnr_db=tuple(PSNR_DB))
         rows = curve(about, "speckle", clip, found.psnr_db, found.bpp)
         if about["correlation"] == 0:
-            sandwich = bounds.speckle_sandwich(rmse, looks)
-            rows += curve(about, "shannon", clip, PSNR_DB, sandwich.lower)
-            rows += curve(about, "gaussian", clip, PSNR_DB, sandwich.upper)
+            rows += curve(about, "shannon", clip, PSNR_DB, bounds.shannon_lower_bound(rmse, looks))
+            rows += curve(about, "gaussian", clip, PSNR_DB, bounds.gaussian_upper_bound(rmse, looks))
         return rows
     about["estimate"] = True
     try:
