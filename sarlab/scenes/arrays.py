@@ -103,7 +103,7 @@ def attributes_of(scene: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         attributes["_FillValue"] = scene.nodata
     if profile.units:
         attributes["units"] = profile.units[0] if len(set(profile.units)) == 1 else list(profile.units)
-    if len({*profile.scales}) == 1 == len({*profile.offsets}) and scene.dtype == scene.file_dtype:
+    if scene.packing and len({*profile.scales}) == 1 == len({*profile.offsets}):
         attributes |= {"scale_factor": profile.scales[0], "add_offset": profile.offsets[0]}
     mapping: dict[str, Any] = {
         "crs_wkt": reference.crs or reference.gcps_crs,
@@ -150,7 +150,7 @@ def to_xarray(scene: Any) -> xarray.DataArray:
             attributes.pop(name, None)
     data = encode_samples(
         scene.data, scene.valid, dtype, scene.nodata, scene.name, nan=scene.nan,
-        packing=(scene.profile.scales, scene.profile.offsets) if packed else None,
+        packing=scene.packing if packed else None,
     )  # fmt: skip
     coordinates = {"band": np.arange(1, len(scene.bands) + 1), **axes(scene, *scene.shape[1:])}
     array = xarray.DataArray(data, dims=("band", "y", "x"), coords=coordinates, name=scene.name, attrs=attributes)

@@ -36,9 +36,10 @@ from typing import Any
 import numpy as np
 
 from sarlab.errors import SceneError
+from sarlab.scenes.profile import Profile
 from sarlab.scenes.radiometry import FLOOR_TAG, Normalizer, stored_floors, to_db
 from sarlab.scenes.readers import read_scene
-from sarlab.scenes.scene import Scene
+from sarlab.scenes.scene import Scene, join_bands
 from sarlab.scenes.splits import ROLES, Split, complete_normalizers
 
 _ROLES = ROLES[:3]
@@ -104,14 +105,10 @@ class Record:
         parts = [read_scene(file, self.quantity) for file in self.files]
         if len({part.shape[1:] for part in parts}) > 1:
             raise SceneError(f"scene '{self.name}': its files have different sizes")
-        scene = replace(
-            parts[0], data=np.concatenate([part.data for part in parts]),
-            valid=np.concatenate([part.valid for part in parts]),
-            bands=self.bands or tuple(band for part in parts for band in part.bands),
-        )  # fmt: skip
+        scene = join_bands(parts, self.bands)
         if scene.quantity == "db":
             # Packed dB are integers with a scale; what is written from here on is floating point with NaN.
-            scene = replace(scene, dtype="float32", nodata=None)
+            scene = replace(scene, dtype="float32", nodata=None, nan=None, profile=Profile())
         if scene.quantity != "db" or np.isneginf(scene.data).any():
             scene = to_db(scene)
         return replace(

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from sarlab.errors import SceneError
+from sarlab.scenes.products import has_header, is_product
 from sarlab.scenes.quantity import polarization, without_polarization
 from sarlab.scenes.readers import SUFFIXES, open_scene
-from sarlab.scenes.scene import Scene
+from sarlab.scenes.scene import Scene, join_bands
 
 #: Of larger scenes only the central window of this side is used, so that a run fits into memory.
 LARGEST_SIDE = 4096
@@ -53,7 +52,7 @@ def find_scenes(path: str | Path, quantity: str = "auto") -> FoundScenes:
         A single file that is unusable; a folder without a usable image.
     """
     path = Path(path)
-    if not path.is_dir():
+    if not path.is_dir() or is_product(path):
         scene, note = _read(path, quantity, allow_empty=False)
         return FoundScenes([scene], note=note)
     files = image_files(path)
@@ -85,17 +84,16 @@ def find_scenes(path: str | Path, quantity: str = "auto") -> FoundScenes:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """List the images in a folder and its subfolders, without hidden files and ``.bin`` files that have no header."""
-    files = []
-    for file in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-        if hidden or not file.is_file() or file.suffix.lower() not in SUFFIXES:
+    """List the images and product folders in a folder and its subfolders, without hidden ones and ``.bin`` without header."""
+    found = []
+    for file in sorted(folder.iterdir()):
+        if file.name.startswith("."):
             continue
-        headers = (file.with_name(file.name + ".hdr"), file.with_suffix(".hdr"))
-        if file.suffix.lower() == ".bin" and not any(h.exists() for h in headers):
-            continue
-        files.append(file)
-    return files
+        if file.is_dir() and not is_product(file):
+            found += image_files(file)
+        elif file.is_dir() or (file.suffix.lower() in SUFFIXES and (file.suffix.lower() != ".bin" or has_header(file))):
+            found.append(file)
+    return sorted(found)
 
 
 def _read(path: Path, quantity: str, allow_empty: bool) -> tuple[Scene, str]:
@@ -142,10 +140,5 @@ def _join_polarizations(read: Sequence[tuple[Path, Scene]]) -> list[Scene]:
             continue
         first = scenes[0]
         name = without_polarization(first.name) or first.name
-        joined.append(
-            replace(
-                first, data=np.concatenate([s.data for s in scenes]), valid=np.concatenate([s.valid for s in scenes]),
-                bands=tuple(bands), name=name,
-            )
-        )  # fmt: skip
+        joined.append(join_bands(scenes, tuple(bands), name))
     return joined

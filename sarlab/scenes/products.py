@@ -32,6 +32,15 @@ _AUXILIARY = re.compile(
 )
 
 
+def is_product(path: Path) -> bool:
+    """Return True if a folder is one product, or a file stands for one."""
+    if not path.is_dir():
+        return path.suffix.lower() in (".zip", ".dim")
+    return path.suffix.lower() in (".safe", ".data") or any(
+        (path / n).exists() for n in ("manifest.safe", "config.txt")
+    )
+
+
 def open_product(location: Location, calibrate: str = "", denoise: bool = False) -> Any:
     """Open a product folder, or a zip of one, as a source of samples; None if the location is none."""
     path = location.path
@@ -40,21 +49,20 @@ def open_product(location: Location, calibrate: str = "", denoise: bool = False)
     archive = path.suffix.lower() == ".zip" and path.is_file()
     if path.suffix.upper() == ".SAFE" or archive or (path / "manifest.safe").exists():
         return _open_safe(path, location.text, calibrate, denoise, archive)
-    folder = path.with_suffix(".data") if path.suffix.lower() == ".dim" else path
-    if not folder.is_dir():
+    if not is_product(path):
         return None
-    if (folder / "config.txt").exists() or folder.suffix.lower() == ".data":
-        files = [f for f in sorted(folder.iterdir()) if f.suffix in (".bin", ".img") and _has_header(f)]
-        files = [f for f in files if not _AUXILIARY.fullmatch(f.stem)]
-        if not files:
-            raise SceneError(f"{location.text}: no image with a header (.hdr) in the folder")
-        if folder.suffix.lower() == ".data":
-            files.sort(key=lambda f: _ORDER.get(polarization(f.stem) or "", 9))
-        return _joined(files, [f.stem for f in files], location.text)
-    return None
+    folder = path.with_suffix(".data") if path.suffix.lower() == ".dim" else path
+    files = [f for f in sorted(folder.glob("*")) if f.suffix in (".bin", ".img") and has_header(f)]
+    files = [f for f in files if not _AUXILIARY.fullmatch(f.stem)]
+    if not files:
+        raise SceneError(f"{location.text}: no image with a header (.hdr) in {folder}")
+    if folder.suffix.lower() == ".data":
+        files.sort(key=lambda f: _ORDER.get(polarization(f.stem) or "", 9))
+    return _joined(files, [f.stem for f in files], location.text)
 
 
-def _has_header(file: Path) -> bool:
+def has_header(file: Path) -> bool:
+    """Return True if an ENVI header lies beside a file."""
     return file.with_name(file.name + ".hdr").exists() or file.with_suffix(".hdr").exists()
 
 
@@ -63,9 +71,9 @@ def _joined(files: Sequence[Any], names: Sequence[str], text: str) -> Any:
     sources = [RasterSource(Location(str(file), str(file), Path(str(file)))) for file in files]
     first = sources[0]
     for file, source in zip(files, sources, strict=True):
-        if source.shape != first.shape or source.dtype != first.dtype:
+        if source.shape != (1, *first.shape[1:]) or source.dtype != first.dtype:
             raise SceneError(
-                f"{text}: {file} has {source.shape[1]}×{source.shape[2]} samples of {source.dtype}, the first image "
+                f"{text}: {file} has {source.shape[0]} band(s) of {source.shape[1]}×{source.shape[2]} samples of {source.dtype}, the first image "
                 f"{first.shape[1]}×{first.shape[2]} of {first.dtype}; give one of the files"
             )
     return JoinedSource(sources, tuple(names))
@@ -82,15 +90,7 @@ class JoinedSource:
         self._sources, self.dtype, self.nodata, self.tags = list(sources), first.dtype, first.nodata, dict(first.tags)
         self.shape = (sum(s.shape[0] for s in sources), *first.shape[1:])
         self.georeference, self.spacing = first.georeference, first.spacing
-        tags = [(n, space, t) for n, s in enumerate(sources, 1) for band, space, t in s.profile.tags if band]
-        profiles = [source.profile for source in sources]
-        scaled = any(p.scales for p in profiles)
-        self.profile = Profile(
-            tuple((p.scales or (1.0,))[0] for p in profiles) if scaled else (),
-            tuple((p.offsets or (0.0,))[0] for p in profiles) if scaled else (), names,
-            tuple((p.units or ("",))[0] for p in profiles) if any(p.units for p in profiles) else (), (),
-            tuple([t for t in first.profile.tags if not t[0]] + tags), first.profile.mask,
-        )  # fmt: skip
+        self.profile = Profile.joined([source.profile for source in sources], names)
 
     def select(self, bands: Sequence[int]) -> None:
         """Keep some bands, given by index."""

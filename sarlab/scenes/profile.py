@@ -78,6 +78,21 @@ class Profile:
     tags: tuple[tuple[int, str, Mapping[str, str]], ...] = ()
     mask: str = ""
 
+    @classmethod
+    def joined(cls, profiles: Sequence[Profile], descriptions: tuple[str, ...] | None = None) -> Profile:
+        """Return the profile of several files of one band each as bands of one file."""
+
+        def per_band(name: str, default: object) -> tuple:
+            values = [getattr(profile, name) for profile in profiles]
+            return tuple((value or (default,))[0] for value in values) if any(values) else ()
+
+        tags = [(number, space, tags) for number, p in enumerate(profiles, 1) for band, space, tags in p.tags if band]
+        tags = [entry for entry in profiles[0].tags if not entry[0]] + tags
+        return cls(
+            per_band("scales", 1.0), per_band("offsets", 0.0), descriptions, per_band("units", ""), (), tuple(tags),
+            profiles[0].mask,
+        )  # fmt: skip
+
     def select(self, bands: Sequence[int]) -> Profile:
         """Return the profile of some bands, given by index."""
         per_band = {}

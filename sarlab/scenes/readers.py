@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -149,9 +150,8 @@ def _source(given: Any, calibrate: str, denoise: bool, remote: bool, external: b
         if hasattr(given, "dims") and hasattr(given, "attrs"):
             return source_of(given), Location(f"array '{given.name or 'scene'}'", "", Path(str(given.name or "scene")))
         if hasattr(given, "read_masks"):
-            return RasterSource(Location(given.name, given.name, Path(given.name)), given), Location(
-                given.name, "", Path(given.name)
-            )
+            location = Location(given.name, given.name, Path(given.name))
+            return RasterSource(location, given), location
         raise SceneError(
             f"a scene is read from a path, a dataset of rasterio or an xarray.DataArray, not {type(given).__name__}"
         )
@@ -237,20 +237,16 @@ class SceneFile:
             raise SceneError(
                 f"{self.text}: {count} bands of {self.dtype} are no pairs of real bands; quantity '{self.quantity}' needs them"
             )
-        names = [
-            polarization(a) or polarization(b) or "" for a, b in zip(self.bands[::2], self.bands[1::2], strict=True)
-        ]
+        names = [polarization(band) or "" for band in self.bands[::2]]
         if len(set(names)) < len(names) or not all(names):
-            names = (
-                [polarization(self.path.stem) or "band1"] if count == 2 else [f"band{i + 1}" for i in range(count // 2)]
-            )
-        self.shape, self.bands, self.quantity, self.dtype = (
+            names = [f"band{i + 1}" for i in range(count // 2)]
+            names[:1] = [polarization(self.path.stem) or "band1"]
+        self.shape, self.bands, self.profile = (
             (count // 2, height, width),
             tuple(names),
-            "complex",
-            "complex64",
+            Profile(mask=self.profile.mask),
         )
-        self.profile = Profile(mask=self.profile.mask)
+        self.quantity, self.dtype = "complex", "complex64"
 
     def __enter__(self) -> SceneFile:
         return self
@@ -315,7 +311,7 @@ class SceneFile:
         check_quantity(self.text, self.quantity, self.dtype, data)
         tags = dict(self.tags)
         own = {tag: tags.pop(tag) for tag in OWN_TAGS if tag in tags}
-        looks, bits = _number(own, LOOKS_TAG, self.text), _number(own, BITS_TAG, self.text)
+        looks, bits = _number(own, LOOKS_TAG, np.inf, self.text), _number(own, BITS_TAG, 128, self.text)
         return Scene(
             data, self.quantity, self.bands, name=own.get(NAME_TAG) or _scene_name(self.path), valid=valid, nan=nan,
             looks=looks or self._looks(), spacing=self.spacing, native_bits=int(bits or _native_bits(self.dtype)),
@@ -332,17 +328,16 @@ class SceneFile:
         return SENTINEL1_GRD_LOOKS if is_sentinel1_detected(self.path.resolve()) else None
 
 
-def _number(tags: dict[str, str], name: str, text: str) -> float | None:
+def _number(tags: dict[str, str], name: str, most: float, text: str) -> float | None:
     """Parse a tag of this package, which another program may have changed."""
     value = tags.get(name)
-    try:
-        number = float(value) if value else None
-    except ValueError:
-        number = float("nan")
-    if number is not None and not 0 < number < 1e6:
-        warnings.warn(f"{text}: the tag {name}={value!r} is no positive number and was ignored", stacklevel=3)
+    if not value:
         return None
-    return number
+    with suppress(ValueError):
+        if 0 < float(value) <= most:
+            return float(value)
+    warnings.warn(f"{text}: the tag {name}={value!r} is no number above 0 and was ignored", stacklevel=3)
+    return None
 
 
 def _index(band: str | int, names: Sequence[str], text: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from types import MappingProxyType
@@ -179,6 +179,12 @@ class Scene:
         )
 
     @property
+    def packing(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Scales and offsets to write the scene with; None without, or if its samples are in another unit than the file's."""
+        same = self.dtype == self.file_dtype and self.quantity == self.tags.get(NATIVE_TAG, self.quantity)
+        return (self.profile.scales, self.profile.offsets) if self.profile.scales and same else None
+
+    @property
     def own_tags(self) -> dict[str, str]:
         """Tags for the fields that files cannot store otherwise."""
         tags = {
@@ -227,3 +233,15 @@ class Scene:
             self, data=self.data[only], valid=self.valid[only], nan=None if self.nan is None else self.nan[only],
             bands=(self.bands[index],), profile=self.profile.select([index]),
         )  # fmt: skip
+
+
+def join_bands(scenes: Sequence[Scene], bands: tuple[str, ...] = (), name: str = "") -> Scene:
+    """Return co-registered scenes as the bands of one, with the properties of the first."""
+    nan = None
+    if any(scene.nan is not None for scene in scenes):
+        nan = np.concatenate([np.zeros(s.shape, bool) if s.nan is None else s.nan for s in scenes])
+    return replace(
+        scenes[0], data=np.concatenate([s.data for s in scenes]), valid=np.concatenate([s.valid for s in scenes]), nan=nan,
+        bands=bands or tuple(band for scene in scenes for band in scene.bands), name=name or scenes[0].name,
+        profile=scenes[0].profile if len(scenes) == 1 else Profile.joined([s.profile for s in scenes]),
+    )  # fmt: skip

@@ -79,11 +79,9 @@ class GeoTiffWriter:
         if georeference is not None:
             like = replace(like, georeference=georeference)
         self._like, self.nodata = like, like.nodata
-        self._pack = bool(like.profile.scales) and self.dtype == like.dtype
-        self._mask, self._alpha = (
-            bool(like.profile.mask),
-            like.profile.mask == "alpha" and self.dtype in ("uint8", "uint16"),
-        )
+        self._packing = like.packing if self.dtype == like.dtype else None
+        self._mask = bool(like.profile.mask)
+        self._alpha = like.profile.mask == "alpha" and self.dtype in ("uint8", "uint16")
         self._stack = ExitStack()
 
     def __enter__(self) -> GeoTiffWriter:
@@ -115,10 +113,9 @@ class GeoTiffWriter:
                     self._stack.callback(self._plain.unlink, missing_ok=True)
                 self._file = self._stack.enter_context(rasterio.open(self._plain, "w", **profile, **options))
             self._renamed = write_profile(self._file, like)
-            if self._pack:
-                alpha = [None] * self._alpha
-                self._file.scales = (*like.profile.scales, *[1.0 for _ in alpha])
-                self._file.offsets = (*like.profile.offsets, *[0.0 for _ in alpha])
+            if self._packing:
+                self._file.scales = self._packing[0] + (1.0,) * self._alpha
+                self._file.offsets = self._packing[1] + (0.0,) * self._alpha
             self._file.update_tags(**tags, **like.own_tags)
         except (RasterioError, OSError, ValueError, TypeError) as error:
             self._stack.__exit__(type(error), error, error.__traceback__)
@@ -138,7 +135,7 @@ class GeoTiffWriter:
         valid = ~np.isnan(data) if valid is None else valid
         encoded = encode_samples(
             data, valid, self.dtype, self.nodata, str(self.path), nan=nan, masked=self._mask,
-            packing=(self._like.profile.scales, self._like.profile.offsets) if self._pack else None,
+            packing=self._packing,
         )  # fmt: skip
         window = RasterWindow(column, row, columns, rows)
         try:
@@ -204,8 +201,8 @@ class ArrayWriter:
         self.path, self.shape = Path(path), shape or like.shape
         self._like = like if georeference is None else replace(like, georeference=georeference)
         self.dtype, self.nodata = like.file_dtype, like.nodata
-        self._pack = bool(like.profile.scales) and self.dtype == like.dtype and self.path.suffix == ".zarr"
-        if like.profile.scales and not self._pack:
+        self._packing = like.packing if self.path.suffix == ".zarr" else None
+        if like.profile.scales and not self._packing:
             self.dtype = "float32"
         if self.dtype == "complex_int16":
             self.dtype = "complex64"
@@ -229,11 +226,9 @@ class ArrayWriter:
     ) -> None:
         """Write samples of shape (bands, rows, columns) at (`row`, `column`)."""
         valid = ~np.isnan(data) if valid is None else valid
-        profile = self._like.profile
         place = (slice(None), slice(row, row + data.shape[1]), slice(column, column + data.shape[2]))
         self._array[place] = encode_samples(
-            data, valid, self.dtype, self.nodata, str(self.path), nan=nan,
-            packing=(profile.scales, profile.offsets) if self._pack else None,
+            data, valid, self.dtype, self.nodata, str(self.path), nan=nan, packing=self._packing,
         )  # fmt: skip
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -76,3 +76,12 @@ def test_two_dates_with_two_polarizations_each(shared_data):
     found = find_scenes(shared_data / "ssl4eo_s1")
     assert [(s.bands, s.shape) for s in found.scenes] == [(("VV", "VH"), (2, 264, 264))] * 2
     assert {s.acquisition[:25] for s in found.scenes} == {"S1A_IW_GRDH_1SDV_20200607", "S1A_IW_GRDH_1SDV_20200903"}
+
+
+def test_product_folders_in_a_folder_are_one_scene_each(shared_data, tmp_path):
+    safe = next((shared_data / "sentinel1_safe").glob("*.SAFE"))
+    (tmp_path / safe.name).symlink_to(safe)
+    np.save(tmp_path / "other.npy", speckled(0))
+    found = find_scenes(tmp_path)
+    assert [(s.bands, s.shape) for s in found.scenes] == [(("VV", "VH"), (2, 1000, 1000)), (("band1",), (1, 96, 96))]
+    assert [s.bands for s in find_scenes(safe).scenes] == [("VV", "VH")]
