@@ -59,32 +59,13 @@ def otsu_threshold(values: np.ndarray) -> float:
     return float(threshold_otsu(values))
 
 
-class Classifier(NamedTuple):
-    """Logistic regression: mean and scale of each feature, weights with the constant last."""
-
-    mean: np.ndarray
-    scale: np.ndarray
-    weights: np.ndarray
-
-    def __call__(self, features: np.ndarray) -> np.ndarray:
-        """Probability of the class for features (samples, count)."""
-        return expit(_with_constant((features - self.mean) / self.scale) @ self.weights)
-
-
-def _with_constant(features: np.ndarray) -> np.ndarray:
-    return np.concatenate([features, np.ones((len(features), 1))], axis=1)
-
-
-def train_classifier(features: np.ndarray, labels: np.ndarray) -> Classifier:
+def train_classifier(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Fit a logistic regression by Newton's method, with a small ridge so that separable classes have a solution.
 
-    Parameters
-    ----------
-    features : ndarray, shape (samples, count)
-    labels : ndarray of bool, shape (samples,)
+    `features` have the shape (samples, count), `labels` are bool. Returns a weight per feature, and the constant.
     """
     mean, scale = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-9)
-    x = _with_constant((features - mean) / scale)
+    x = np.concatenate([(features - mean) / scale, np.ones((len(features), 1))], axis=1)
     weights = np.zeros(x.shape[1])
     penalty = RIDGE * len(x) * np.append(np.ones(x.shape[1] - 1), 1e-6)
     for _ in range(ITERATIONS):
@@ -94,7 +75,9 @@ def train_classifier(features: np.ndarray, labels: np.ndarray) -> Classifier:
         weights = weights - step
         if np.abs(step).max() < 1e-8:
             break
-    return Classifier(mean, scale, weights)
+    weights[:-1] /= scale
+    weights[-1] -= weights[:-1] @ mean
+    return weights
 
 
 def water_features(intensity: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -105,15 +88,13 @@ def water_features(intensity: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return np.stack([*means, np.sqrt(np.maximum(spread, 0))[valid]], axis=1)
 
 
-class WaterMaps(NamedTuple):
-    """Water maps of an image: by the threshold, by the classifier; bool, one value per valid sample."""
-
-    threshold: np.ndarray
-    classifier: np.ndarray
+def despeckled(intensity: np.ndarray, valid: np.ndarray, looks: float) -> np.ndarray:
+    """Lee estimate of the valid samples in dB: 1-D."""
+    return to_db(lee_filter(intensity, valid, looks))[valid]
 
 
 class WaterMapper(NamedTuple):
-    """Water mapping learned from a scene: looks of its Lee filter, threshold and contrast of the classes in dB, classifier.
+    """Water mapping learned from a scene: looks of its Lee filter, threshold and contrast in dB, weights of the classifier.
 
     Without water, two kinds of land are told apart: see if the contrast is that of water, 6 dB or more.
     """
@@ -121,16 +102,12 @@ class WaterMapper(NamedTuple):
     looks: float
     threshold: float
     contrast_db: float
-    classifier: Classifier
+    weights: np.ndarray
 
-    def despeckled(self, intensity: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        """Lee estimate of the valid samples in dB."""
-        return to_db(lee_filter(intensity, valid, self.looks))[valid]
-
-    def __call__(self, intensity: np.ndarray, valid: np.ndarray) -> WaterMaps:
-        """Map the water of an image of linear intensity."""
-        likely = self.classifier(water_features(intensity, valid))
-        return WaterMaps(self.despeckled(intensity, valid) < self.threshold, likely > 0.5)
+    def __call__(self, intensity: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Maps of an image of linear intensity by the threshold and by the classifier, one bool per valid sample."""
+        likely = water_features(intensity, valid) @ self.weights[:-1] + self.weights[-1]
+        return despeckled(intensity, valid, self.looks) < self.threshold, likely > 0
 
 
 @once
@@ -141,21 +118,17 @@ def scene_water(reference: Reference) -> WaterMapper:
     mean of their class, as if somebody had drawn polygons where the class is certain.
     """
     looks, valid = scene_looks(reference), reference.valid
-    despeckled = to_db(lee_filter(reference.intensity, valid, looks))[valid]
-    threshold = otsu_threshold(despeckled)
-    features, chosen, labels = water_features(reference.intensity, valid), [], []
-    water, land = despeckled[despeckled < threshold].mean(), despeckled[despeckled >= threshold].mean()
-    for is_water, mean in ((True, water), (False, land)):
-        certain = np.flatnonzero(despeckled <= mean if is_water else despeckled >= mean)
-        certain = certain[:: -(-len(certain) // SAMPLES)]
-        chosen.append(features[certain])
-        labels.append(np.full(len(certain), is_water))
-    classifier = train_classifier(np.concatenate(chosen), np.concatenate(labels))
-    return WaterMapper(looks, threshold, land - water, classifier)
+    db, features = despeckled(reference.intensity, valid, looks), water_features(reference.intensity, valid)
+    threshold = otsu_threshold(db)
+    water, land = db[db < threshold].mean(), db[db >= threshold].mean()
+    certain = [np.flatnonzero(beyond) for beyond in (db <= water, db >= land)]
+    certain = [found[:: -(-len(found) // SAMPLES)] for found in certain]
+    labels = np.repeat([True, False], [len(found) for found in certain])
+    return WaterMapper(looks, threshold, land - water, train_classifier(features[np.concatenate(certain)], labels))
 
 
 @once
-def scene_water_maps(reference: Reference) -> WaterMaps:
+def scene_water_maps(reference: Reference) -> tuple[np.ndarray, np.ndarray]:
     """Water maps of a scene."""
     return scene_water(reference)(reference.intensity, reference.valid)
 
@@ -164,12 +137,7 @@ def scene_water_maps(reference: Reference) -> WaterMaps:
 def case_water(case: Comparison) -> tuple[float, float]:
     """IoU of the water maps of reconstruction and original: by the threshold, by the classifier."""
     before, after = scene_water_maps(case.reference), scene_water(case.reference)(case.test_intensity, case.valid)
-    return iou(before.threshold, after.threshold), iou(before.classifier, after.classifier)
-
-
-def water_share(case: Comparison) -> float:
-    """Share of the original that the threshold maps as water."""
-    return scene_water_maps(case.reference).threshold.mean()
+    return iou(before[0], after[0]), iou(before[1], after[1])
 
 
 @once
@@ -216,13 +184,9 @@ def texture_errors(case: Comparison) -> dict[str, float]:
         return {name: float(np.abs(np.float64(after[name]) - before[name]) / np.abs(before[name])) for name in FEATURES}
 
 
-def _texture_error(case: Comparison, name: str) -> float:
-    return texture_errors(case)[name]
-
-
 _POSITIVE, _FINN = (0, np.inf), "Finn & Johnson 1968"
 _columns: tuple[tuple[str, str, str, str, tuple[float, float], str, Callable[[Comparison], float]], ...] = (
-    ("water_share", "Share of water", "1", "higher", (0, 1), "Otsu 1979", water_share),
+    ("water_share", "Share of water", "1", "higher", (0, 1), "Otsu 1979", lambda c: scene_water_maps(c.reference)[0].mean()),
     ("water_contrast_db", "Contrast of water and land", "dB", "higher", _POSITIVE, "definition",
      lambda c: scene_water(c.reference).contrast_db),
     ("iou_water", "IoU of the water map (threshold)", "1", "higher", (0, 1), "Otsu 1979", lambda c: case_water(c)[0]),
@@ -235,7 +199,7 @@ _columns: tuple[tuple[str, str, str, str, tuple[float, float], str, Callable[[Co
     ("field_variance_error", "RMS relative error of field variances", "1", "lower", _POSITIVE, "definition",
      lambda c: case_fields(c)[1]),
     *((f"texture_{name}_error", f"Relative error of texture {name}", "1", "lower", _POSITIVE, "Haralick et al. 1973",
-       partial(_texture_error, name=name)) for name in FEATURES),
+       partial(lambda c, name: texture_errors(c)[name], name=name)) for name in FEATURES),
 )  # fmt: skip
 for _name, _label, _unit, _better, _range, _source, _compute in _columns:
     define(

@@ -350,11 +350,8 @@ class Scores(dict[str, float]):
             columns.setdefault(reason, []).append(name)
         if len(columns) == 1 and len(self.reasons) == len(self):
             return next(iter(columns))
-        return "; ".join(f"{reason} ({_listed(names)})" for reason, names in columns.items())
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        more = {reason: f" and {len(names) - 3} more" * (len(names) > 3) for reason, names in columns.items()}
+        return "; ".join(f"{reason} ({', '.join(names[:3])}{more[reason]})" for reason, names in columns.items())
 
 
 def score(reference_db: Any, test_db: Any, *, columns: Iterable[str] | None = None, **keywords: Any) -> Scores:

@@ -144,12 +144,6 @@ def scene_gradient(reference: Reference) -> Gradient:
 
 
 @once
-def case_gradient(case: Comparison) -> Gradient:
-    """Gradient of a reconstruction."""
-    return gradient(case.test_db)
-
-
-@once
 def scene_laplacian(reference: Reference) -> np.ndarray:
     """Laplacian of a scene."""
     return laplacian(reference.db)
@@ -230,7 +224,7 @@ def epi_gradient_ratio(case: Comparison) -> float:
     Below 1 where detail or speckle is smoothed, above where noise is added: it measures how much there is, not whether
     it is the same.
     """
-    reference, test = scene_gradient(case.reference), case_gradient(case)
+    reference, test = scene_gradient(case.reference), gradient(case.test_db)
     total = np.hypot(reference.rows, reference.columns).sum()
     if total <= 0:
         raise UndefinedMetric("the reference is constant")
@@ -267,7 +261,7 @@ def gradient_cosine(case: Comparison) -> float:
 
     Against a recorded scene it measures the waveform of the speckle: show it only with its noise floor.
     """
-    reference, test = scene_gradient(case.reference), case_gradient(case)
+    reference, test = scene_gradient(case.reference), gradient(case.test_db)
     norms = [np.square(g.rows).sum() + np.square(g.columns).sum() for g in (reference, test)]
     if min(norms) <= 0:
         raise UndefinedMetric("an image is constant")

@@ -246,19 +246,11 @@ def error_at_scale(case: Comparison, side: int) -> ScaleError:
     return ScaleError(np.sqrt(np.mean(difference**2)), difference.mean())
 
 
-def _rmse_at_scale(case: Comparison, side: int) -> float:
-    return error_at_scale(case, side).rmse
-
-
-def _bias_at_scale(case: Comparison, side: int) -> float:
-    return error_at_scale(case, side).bias
-
-
 for _side in SCALES:
     _fields: dict[str, Any] = {
         "unit": "dB", "domain": f"intensity, {_side}×{_side} means, then dB", "source": "definition (multilooking)",
     }  # fmt: skip
-    _rmse = partial(_rmse_at_scale, side=_side)
+    _rmse = partial(lambda case, side: error_at_scale(case, side).rmse, side=_side)
     _label, _lower = f"RMSE of {_side}×{_side} means", {"better": "lower", "valid_range": (0, np.inf)}
     define(f"rmse_k{_side}_db", _label, **_fields, **_lower, group="aggregation")(_rmse)
     if _side > 1:
@@ -266,7 +258,7 @@ for _side in SCALES:
     define(
         f"bias_k{_side}_db", f"Mean error of {_side}×{_side} means", **_fields, better="zero",
         valid_range=(-np.inf, np.inf), group="aggregation",
-    )(partial(_bias_at_scale, side=_side))  # fmt: skip
+    )(partial(lambda case, side: error_at_scale(case, side).bias, side=_side))  # fmt: skip
 
 _CLIPPED, _ISO, _POSITIVE = "dB of intensity, clipped", "ISO/IEC 29170-1", (0, np.inf)
 for _name, _label, _unit, _better, _domain, _range, _source, _compute, _clean in (

@@ -67,10 +67,7 @@ def exceeds(intensity: np.ndarray, valid: np.ndarray, threshold: float) -> np.nd
 
 
 def detect(intensity: np.ndarray, valid: np.ndarray, threshold: float) -> np.ndarray:
-    """Detect point targets: local maxima of linear `intensity` among the cells that `exceeds` finds.
-
-    Returns a mask of the shape of `intensity`, one True per target (the first of equal neighboring maxima).
-    """
+    """Mask of point targets, one True each: local maxima (the first of equal ones) among the cells that `exceeds` finds."""
     from scipy.ndimage import label, maximum_filter
 
     candidates = exceeds(intensity, valid, threshold)

@@ -43,21 +43,6 @@ def bits_per_pixel(byte_count: int, pixels: int, bands: int = 1) -> float:
     return 8 * byte_count / (pixels * bands)
 
 
-def dimension_ratio(values_in: int, values_out: int) -> float:
-    """Values in over values out: 16 for 256×256 into 16×16×16, whatever their bits."""
-    _positive(values_in=values_in, values_out=values_out)
-    return values_in / values_out
-
-
-def nominal_cr(values_in: int, bits_in: float, values_out: int, bits_out: float) -> float:
-    """Nominal compression ratio: values × bits in over values × bits out, without header or entropy coding.
-
-    State `bits_in`: float32 (32) flatters compared to a native 16-bit product.
-    """
-    _positive(values_in=values_in, bits_in=bits_in, values_out=values_out, bits_out=bits_out)
-    return values_in * bits_in / (values_out * bits_out)
-
-
 def measured_cr(byte_count: int, pixels: int, bands: int = 1, *, native_bits: int) -> float:
     """Measured compression ratio: bytes of the samples at the product's **native** depth over bytes of the file.
 
