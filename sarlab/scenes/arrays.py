@@ -42,11 +42,8 @@ def source_of(array: Any) -> ArraySource:
         tuple(map(str, names)) if len(names) == count else None,
         (units,) * count if isinstance(units, str) and units else tuple(units or ()),
     )  # fmt: skip
-    tags = {
-        str(k): v if isinstance(v, str) else json.dumps(v, default=str)
-        for k, v in array.attrs.items()
-        if k not in _KNOWN
-    }
+    others = {str(name): value for name, value in array.attrs.items() if name not in _KNOWN}
+    tags = {name: value if isinstance(value, str) else json.dumps(value, default=str) for name, value in others.items()}
     source = ArraySource(data, None if nodata is None else float(nodata), profile, tags)
     source.georeference = _georeference(array)
     return source
@@ -65,62 +62,38 @@ def _georeference(array: Any) -> Georeference | None:
         a, e = (columns[-1] - columns[0]) / (columns.size - 1), (rows[-1] - rows[0]) / (rows.size - 1)
         found = (a, 0.0, columns[0] - a / 2, 0.0, e, rows[0] - e / 2)
         # The coordinates are right where an array was cut; the attribute has more digits.
-        if not np.allclose(found, transform, rtol=1e-9, atol=1e-6 * abs(a)) and found != (
-            1.0,
-            0.0,
-            -0.5,
-            0.0,
-            1.0,
-            -0.5,
-        ):
+        numbered = found == (1.0, 0.0, -0.5, 0.0, 1.0, -0.5)
+        if not numbered and not np.allclose(found, transform, rtol=1e-9, atol=1e-6 * abs(a)):
             transform = found
-    gcps = tuple(
-        (
-            f["properties"]["row"],
-            f["properties"]["col"],
-            *(*f["geometry"]["coordinates"], 0.0)[:3],
-            str(f["properties"]["id"]),
-        )
-        for f in json.loads(mapping.get("gcps", '{"features": []}'))["features"]
-    )
-    crs = mapping.get("crs_wkt", mapping.get("spatial_ref", ""))
-    known = Georeference(
-        "" if gcps else crs, transform, gcps, crs if gcps else "", json.loads(mapping.get("rpc", "{}"))
-    )
+    gcps = []
+    for point in json.loads(mapping.get("gcps", '{"features": []}'))["features"]:
+        named, (px, py, pz) = point["properties"], (*point["geometry"]["coordinates"], 0.0)[:3]
+        gcps.append((named["row"], named["col"], px, py, pz, str(named["id"])))
+    crs, rpc = mapping.get("crs_wkt", mapping.get("spatial_ref", "")), json.loads(mapping.get("rpc", "{}"))
+    known = Georeference("" if gcps else crs, transform, tuple(gcps), crs if gcps else "", rpc)
     return None if known == Georeference() else known
 
 
 def attributes_of(scene: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the attributes of a scene's samples and of its coordinate ``spatial_ref``."""
     profile, reference = scene.profile, scene.georeference or Georeference()
-    attributes: dict[str, Any] = {
-        **scene.tags,
-        **scene.own_tags,
-        "grid_mapping": "spatial_ref",
-        "long_name": list(scene.bands),
-    }
+    names = {"grid_mapping": "spatial_ref", "long_name": list(scene.bands)}
+    attributes: dict[str, Any] = {**scene.tags, **scene.own_tags, **names}
     if scene.nodata is not None and not np.isnan(scene.nodata):
         attributes["_FillValue"] = scene.nodata
     if profile.units:
         attributes["units"] = profile.units[0] if len(set(profile.units)) == 1 else list(profile.units)
     if scene.packing and len({*profile.scales}) == 1 == len({*profile.offsets}):
         attributes |= {"scale_factor": profile.scales[0], "add_offset": profile.offsets[0]}
-    mapping: dict[str, Any] = {
-        "crs_wkt": reference.crs or reference.gcps_crs,
-        "spatial_ref": reference.crs or reference.gcps_crs,
-    }
+    mapping = dict.fromkeys(("crs_wkt", "spatial_ref"), reference.crs or reference.gcps_crs)
     if reference.has_transform:
         a, b, c, d, e, f = reference.transform
         mapping["GeoTransform"] = " ".join(repr(float(value)) for value in (c, a, b, f, d, e))
     if reference.gcps:
-        features = [
-            {
-                "type": "Feature",
-                "properties": {"id": i, "row": r, "col": k},
-                "geometry": {"type": "Point", "coordinates": [x, y, z]},
-            }
-            for r, k, x, y, z, i in reference.gcps
-        ]
+        features = []
+        for r, k, x, y, z, name in reference.gcps:
+            point = {"type": "Point", "coordinates": [x, y, z]}
+            features.append({"type": "Feature", "properties": {"id": name, "row": r, "col": k}, "geometry": point})
         mapping["gcps"] = json.dumps({"type": "FeatureCollection", "features": features})
     if reference.rpc:
         mapping["rpc"] = json.dumps(dict(reference.rpc))

@@ -24,6 +24,9 @@ _WORDS = {
     "db": "db", "decibel": "db", "amplitude": "amplitude", "amp": "amplitude", "magnitude": "amplitude", "gec": "amplitude",
     "intensity": "intensity", "power": "intensity", "linear": "intensity",
 }  # fmt: skip
+#: Tags whose short values may name the quantity.
+_TELLING = re.compile(r"(?i)unit|quantity|calibrat|radiometr|description|name")
+_TIME = re.compile(r"(?<!\d)(20\d\d|19\d\d)-?([01]\d)-?([0-3]\d)(?:[T_t-]([0-2]\d)-?([0-5]\d)-?([0-5]\d))?(?!\d)")
 _PRODUCT = re.compile(
     r"S1[A-D]_(?:IW|EW|S[1-6]|WV)_(?:GRD.|SLC_|GRD)_.*?\d{8}T\d{6}(?:_\d{8}T\d{6}_\d{6}_[0-9A-F]{6}_[0-9A-F]{4})?"
 )
@@ -81,9 +84,7 @@ def time_of(path: str | Path, tags: Mapping[str, str]) -> str:
         if re.match(r"\d{4}-\d\d-\d\d", stated.get(name, "")):
             return stated[name]
     for part in (Path(path).name, *(parent.name for parent in Path(path).parents)):
-        match = re.search(
-            r"(?<!\d)(20\d\d|19\d\d)-?([01]\d)-?([0-3]\d)(?:[T_t-]([0-2]\d)-?([0-5]\d)-?([0-5]\d))?(?!\d)", part
-        )
+        match = _TIME.search(part)
         if match:
             day, clock = "-".join(match.groups()[:3]), ":".join(filter(None, match.groups()[3:]))
             return f"{day}T{clock}" if clock else day
@@ -91,13 +92,8 @@ def time_of(path: str | Path, tags: Mapping[str, str]) -> str:
 
 
 def decide_quantity(
-    name: str,
-    dtype: str,
-    sample: np.ndarray,
-    tags: Mapping[str, str],
-    hints: tuple[str, ...],
-    bands: tuple[str, ...] = (),
-) -> str:
+    name: str, dtype: str, sample: np.ndarray, tags: Mapping[str, str], hints: tuple[str, ...], bands: tuple[str, ...] = ()
+) -> str:  # fmt: skip
     """Decide the quantity of a file that is read with quantity ``"auto"``.
 
     The first rule that applies decides: the tag written by this package; a complex sample type; the unit of the bands;
@@ -136,16 +132,11 @@ def decide_quantity(
     negative = bool(finite.size and finite.min() < 0) or bool(np.isneginf(sample).any())
     share = float(np.mean(finite < 0)) if finite.size else 0.0
     _refuse_pairs(name, bands, finite, integers, share)
-    telling = [
-        v
-        for k, v in tags.items()
-        if re.search(r"(?i)unit|quantity|calibrat|radiometr|description|name", k) and len(v) < 100
-    ]
-    words = [word for hint in (*hints, *telling) for word in words_of(hint)]
+    telling = [value for tag, value in tags.items() if _TELLING.search(tag) and len(value) < 100]
+    words = {word for hint in (*hints, *telling) for word in words_of(hint)}
     # In the order of trust: units, then everything else.
-    named = {_UNITS[hint.lower()] for hint in hints if hint.lower() in _UNITS} or {
-        _WORDS[w] for w in words if w in _WORDS
-    }
+    units = {_UNITS[hint.lower()] for hint in hints if hint.lower() in _UNITS}
+    named = units or {_WORDS[word] for word in words if word in _WORDS}
     plausible = bool(finite.size) and finite.min() >= -200 and finite.max() <= 100
     if len(named) == 1:
         found = named.pop()

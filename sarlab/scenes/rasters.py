@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -130,15 +131,16 @@ def first_line(error: BaseException) -> str:
 def read_georeference(file: Any) -> tuple[Georeference | None, tuple[float, float] | None]:
     """Return georeference and pixel spacing (row, column) in meters of an open dataset, each None if unknown."""
     tags = file.tags()
-    crs = tags.get(CRS_TAG) or (file.crs.to_wkt() if file.crs else "")
+    crs = file.crs.to_wkt() if file.crs else _stated_crs(tags, CRS_TAG)
     transform: Any = tuple(float(v) for v in tuple(file.transform)[:6])
     points, points_crs = file.gcps
-    ids = json.loads(tags.get(GCP_IDS_TAG, "null")) or [point.id for point in points]
-    gcps = tuple(
-        (float(p.row), float(p.col), float(p.x), float(p.y), float(p.z or 0), str(name))
-        for p, name in zip(points, ids, strict=True)
-    )
-    gcps_crs = tags.get(GCP_CRS_TAG) or (points_crs.to_wkt() if points and points_crs else "")
+    ids = [point.id for point in points]
+    with suppress(ValueError, TypeError):
+        stated = [str(name) for name in json.loads(tags.get(GCP_IDS_TAG, "[]"))]
+        ids = stated if len(stated) == len(ids) else ids
+    coordinates = ((float(p.row), float(p.col), float(p.x), float(p.y), float(p.z or 0)) for p in points)
+    gcps = tuple((*values, name) for values, name in zip(coordinates, ids, strict=True))
+    gcps_crs = points_crs.to_wkt() if points and points_crs else _stated_crs(tags, GCP_CRS_TAG) if points else ""
     reference = Georeference(crs, transform, gcps, gcps_crs, file.tags(ns="RPC"))
     if not reference.has_transform:
         if gcps or (file.crs and file.crs.is_geographic):
@@ -147,6 +149,16 @@ def read_georeference(file: Any) -> tuple[Georeference | None, tuple[float, floa
         known = reference != Georeference()
         return (reference if known else None), None
     return reference, _spacing(file.crs, transform, file.height, file.width)
+
+
+def _stated_crs(tags: dict[str, str], name: str) -> str:
+    """Return the coordinate system in a tag of this package; empty if another program made it unreadable."""
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    with suppress(CRSError):
+        return str(CRS.from_wkt(tags[name]).to_wkt()) if name in tags else ""
+    return ""
 
 
 def _spacing(crs: Any, transform: tuple[float, ...], height: int, width: int) -> tuple[float, float] | None:
@@ -187,15 +199,7 @@ def read_profile(file: Any, numbers: list[int], alpha: int | None) -> Profile:
     chosen = whole.select(bands)
     plain = chosen.colors == ("gray", *["undefined"] * (len(bands) - 1))
     mask = "alpha" if alpha else "mask" * (MaskFlags.per_dataset in flags or not flags)
-    return Profile(
-        chosen.scales,
-        chosen.offsets,
-        chosen.descriptions,
-        chosen.units,
-        () if plain else chosen.colors,
-        chosen.tags,
-        mask,
-    )
+    return replace(chosen, colors=() if plain else chosen.colors, mask=mask)
 
 
 def geotiff_profile(reference: Georeference | None) -> tuple[dict[str, Any], dict[str, str]]:
@@ -233,15 +237,14 @@ def _fits_geotiff(crs: Any) -> bool:
     import rasterio
 
     with suppress(Exception), rasterio.Env(GDAL_PAM_ENABLED="NO"), rasterio.MemoryFile() as memory:
-        with memory.open(
-            driver="GTiff",
-            width=1,
-            height=1,
-            count=1,
-            dtype="uint8",
-            crs=crs,
-            transform=rasterio.Affine(2, 0, 0, 0, -2, 0),
-        ):
+        options = {
+            "width": 1,
+            "height": 1,
+            "count": 1,
+            "dtype": "uint8",
+            "transform": rasterio.Affine(2, 0, 0, 0, -2, 0),
+        }
+        with memory.open(driver="GTiff", crs=crs, **options):
             pass
         with memory.open() as again:
             return bool(again.crs == crs)
