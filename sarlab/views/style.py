@@ -47,6 +47,13 @@ LOOKS: dict[str, tuple[str, str, str]] = {
     "sz3": ("SZ3", MORE[2], "P"), "lerc": ("LERC", MORE[8], "s"), "zfp": ("ZFP", INK, "X"),
     "klt": ("KLT", MUTED, ""), "plain": ("plain", MORE[9], "o"), "residual": ("residual", MORE[10], "s"),
     "attention": ("attention", MORE[11], "^"), "guide": ("the guide", INK, ""),
+    "homogeneous ground": ("homogeneous ground", INK, "o"), "texture": ("texture", OCHRE, "v"),
+    "edges": ("edges", GREEN, "^"), "point targets": ("point targets", VERMILION, "s"),
+    "recorded": ("recorded image", INK, ""), "clean": ("scene without speckle", GREEN, "D"), "lee": ("Lee filter", PURPLE, "^"),
+    "original": ("original", INK, "o"), "redraw": ("new speckle", MUTED, "D"), "second date": ("second date", GREEN, "s"),
+    "rwf": ("Gaussian reference", INK, ""), "scalar": ("same, scalar quantizers", MUTED, ""),
+    "shannon": ("Shannon lower bound of the speckle", INK, ""), "intensity": ("intensity", GREEN, "^"),
+    "dB": ("dB", BLUE, "o"), "amplitude": ("amplitude", VERMILION, "s"),
 }  # fmt: skip
 
 #: Architectures of the package in the order in which they are named; others follow in the order of their names.
@@ -166,7 +173,7 @@ def name_of(key: str) -> str:
     return LOOKS[key][0] if key in LOOKS else key
 
 
-def look(series: str, kind: str = "") -> Look:
+def look(series: str, kind: str = "", among: Sequence[str] = ()) -> Look:
     """Look of a series: color and marker by codec or architecture, line by `kind`.
 
     Parameters
@@ -175,6 +182,8 @@ def look(series: str, kind: str = "") -> Look:
         Key of `LOOKS`, its name for people, or either followed by ``", …"``; others get a color of their own.
     kind : {"", "dashed", "dotted", "thin"}
         Of the line. Networks that start from the KLT have hollow markers.
+    among : sequence of str
+        All series of the figure, so that those without an entry in `LOOKS` get different colors.
     """
     by_name = {name: key for key, (name, _, _) in LOOKS.items()}
     key = series if series in LOOKS or series in by_name else series.partition(",")[0]
@@ -183,7 +192,8 @@ def look(series: str, kind: str = "") -> Look:
         _, color, marker = LOOKS[key]
         label = name_of(key) + series.removeprefix(key).removeprefix(name_of(key))
     else:
-        place = sum(map(ord, series))
+        own = (i for i, name in enumerate(among) if series == name or series.startswith(f"{name},"))
+        place = next(own, sum(map(ord, series)))
         label, color, marker = series, (*SERIES, *MORE)[place % 19], MARKERS[place % len(MARKERS)]
     start = "KLT start" in series
     width = {"thin": 0.6, "dotted": 0.9}.get(kind, 1.7)
