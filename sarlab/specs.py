@@ -159,6 +159,8 @@ class TrainSpec:
         Steps between validations; the best weights are kept.
     threads : int
         CPU threads of the run. Float sums depend on it, so it belongs to the spec.
+    scenes : int
+        Number of training scenes, evenly spaced in their order; 0 for all.
     curve : {"dedicated", "nested", "progressive"}
         How the ratios of a curve share trainings: not at all; by one training whose leading channels serve all; or by
         starting each from the one with twice its channels.
@@ -179,6 +181,7 @@ class TrainSpec:
     precision: str = "float32"
     validate_every: int = 50
     threads: int = 1
+    scenes: int = 0
     curve: str = "dedicated"
     first_channels: int = 0
 
@@ -193,7 +196,7 @@ class TrainSpec:
         for name in ("batch_size", "patch_size", "validate_every", "threads"):
             if getattr(self, name) < 1:
                 raise PlanError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("steps", "warmup_steps", "learning_rate", "clip_norm", "weight_decay"):
+        for name in ("steps", "warmup_steps", "learning_rate", "clip_norm", "weight_decay", "scenes"):
             if getattr(self, name) < 0:
                 raise PlanError(f"{name} must not be negative, not {getattr(self, name)}")
         if not 0 <= self.ema_decay < 1:

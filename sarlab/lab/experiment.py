@@ -107,7 +107,8 @@ def _run(spec: RunSpec, split: Split, folder: Path, device: torch.device, **limi
     started, start = results.now(), time.perf_counter()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    data, channels = TrainingData.from_split(split), spec.model.latent_channels
+    learned = training_part(split, spec.train.scenes)
+    data, channels = TrainingData.from_split(learned), spec.model.latent_channels
     basis = data.fit_klt(spec.model.spatial_reduction, channels)
     klt = build_model(replace(spec.model, architecture="klt", init="klt"), seed=spec.seed, klt=basis).to(device)
     model = build_model(spec.model, seed=spec.seed, klt=basis).to(device)
@@ -131,7 +132,7 @@ def _run(spec: RunSpec, split: Split, folder: Path, device: torch.device, **limi
     rows, examples = measure(spec, split, model, quantizer, frequencies(quantizer, latents), klt, plain, device)
     name, digest = runs.run_id(spec, split.digest), runs.run_hash(spec, split.digest)
     common = {
-        "run_id": name, "hash": digest, **costs, "layers": count_layers(model), "parameters": count_parameters(model),
+        "run_id": name, "hash": digest, **costs, "training_scenes": len(learned.train), "layers": count_layers(model), "parameters": count_parameters(model),
         "macs_per_pixel": macs_per_pixel(model), "peak_memory_mb": peak_memory_mb(device), **throughput(model, device),
         "threads": spec.train.threads, "device": device_name(device),
     }  # fmt: skip
@@ -141,6 +142,14 @@ def _run(spec: RunSpec, split: Split, folder: Path, device: torch.device, **limi
     about = {"device": device_name(device), "started": started, "seconds": round(time.perf_counter() - start, 2)}
     save(outcome, model, quantizer, split, about)
     return outcome
+
+
+def training_part(split: Split, count: int) -> Split:
+    """Keep `count` training scenes, evenly spaced in their order; those of half a count are among them. 0 keeps all."""
+    scenes = split.train
+    if not 0 < count < len(scenes):
+        return split
+    return replace(split, train=tuple(scenes[i * len(scenes) // count] for i in range(count)))
 
 
 def fit(

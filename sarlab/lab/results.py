@@ -27,8 +27,8 @@ MANIFEST = "manifest.json"
 RUN_COLUMNS = [
     "run_id", "hash", "plan", "experiment", "architecture", "init", "spatial_reduction", "latent_channels", "width",
     "depth", "stem", "layers", "quantizer", "bits", "granularity", "calibration", "quantizer_training", "steps",
-    "batch_size", "patch_size", "optimizer", "loss_name", "seed", "scene", "band", "split", "acquisition", "simulated",
-    "looks", "seen_in_training", "dimension_ratio", "nominal_cr", "measured_cr", "bpp", "bytes", "coded_bpp", "coded_bytes",
+    "batch_size", "patch_size", "optimizer", "loss_name", "training_scenes", "seed", "scene", "band", "split",
+    "acquisition", "simulated", "looks", "seen_in_training", "dimension_ratio", "nominal_cr", "measured_cr", "bpp", "bytes", "coded_bpp", "coded_bytes",
     "coded_cr", "ideal_bpp", "native_bits", "pixels", "clip_low", "clip_high", "psnr_db", "psnr_amplitude", "rmse_db", "ssim", "ms_ssim",
     "enl_original", "enl_reconstructed", "enl_ratio", "epi_roa", "bias_db", "gain_over_klt_db", "parameters",
     "macs_per_pixel", "train_seconds", "train_pixels_per_s", "pixels_seen", "collapsed", "best_step", "converged",

@@ -75,6 +75,20 @@ def test_rows_say_whether_the_training_has_converged(tmp_path):
     assert outcome.history.set_index("step").loc[4, "pixels_seen"] == 4 * 2 * 64 * 64
 
 
+def test_a_part_of_the_training_scenes_holds_the_smaller_parts():
+    split = load_split(SPEC.scenes)
+    parts = [[scene.name for scene in experiment.training_part(split, n).train] for n in (1, 2, 4, 0, 100)]
+    assert [len(names) for names in parts[:3]] == [1, 2, 4]
+    assert set(parts[0]) < set(parts[1]) < set(parts[2]) < set(parts[3])
+    assert parts[3] == parts[4] == [scene.name for scene in split.train]
+
+
+def test_a_run_with_fewer_scenes_learns_from_these_only(tmp_path):
+    few = run(replace(SPEC, train=replace(SPEC.train, scenes=1)), tmp_path)
+    assert (few.rows["training_scenes"] == 1).all()
+    assert not equal(weights(few.folder), weights(run(SPEC, tmp_path).folder))
+
+
 def test_without_validation_scenes_convergence_is_unknown(tmp_path, monkeypatch):
     split = load_split(SPEC.scenes)
     monkeypatch.setattr(experiment, "load_split", lambda scenes: replace(split, validation=()))
