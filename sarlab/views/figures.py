@@ -52,6 +52,7 @@ def curves(
     facet: str = "",
     lines: Mapping[str, float] | None = None,
     log: bool = True,
+    log_y: bool = False,
     complete: bool = True,
     digits: int = 2,
     title: str = "",
@@ -83,6 +84,8 @@ def curves(
         Label → height of a level line, such as zero or the speckle-free PSNR.
     log : bool
         Logarithmic horizontal axis, to base 2.
+    log_y : bool
+        Logarithmic vertical axis, to base 10; values that are not positive are not drawn.
     complete : bool
         Leave out points that lack some of the scenes.
     digits : int
@@ -98,7 +101,7 @@ def curves(
     group = [hue, *([style] if style else [])]
     named = {**{name: select.label(name) for name in (x, *metrics)}, **(labels or {})}
     parts = list(rows.groupby(facet, sort=False)) if facet and len(rows) else [("", rows)]
-    panels, drawn, seen = [], [], {}
+    panels, drawn, seen, among = [], [], {}, _names(rows, hue)
     for metric in metrics:
         for value, part in parts:
             if not ready:
@@ -111,13 +114,17 @@ def curves(
                 words = []
                 for keys, line in part.groupby(group, sort=False):
                     kind = (kinds or {}).get(keys[-1], "") if style else ""
-                    shown = look(f"{keys[0]}, {keys[1]}" if style and keys[1] else str(keys[0]), kind)
+                    shown = look(f"{keys[0]}, {keys[1]}" if style and keys[1] else str(keys[0]), kind, among)
                     seen.setdefault(shown.label, shown)
                     line = line.dropna(subset=[x, "mean"]).sort_values(x)
                     _line(ax, line, x, shown)
                     words.append(f"{shown.label}: {_spoken(line, x, digits)}")
                 _levels(ax, lines or {}, words)
                 _axis(ax, part[x], named[x], log=log)
+                if log_y:
+                    ax.set_yscale("log")
+                    ax.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
+                    ax.minorticks_off()
                 ax.set_ylabel(named[metric] if facet else "")
                 ax.set_ylim(*limits)
             panels.append(Panel(drawing, f"{heading} over {named[x]}. {'; '.join(words)}."))
@@ -173,7 +180,7 @@ def points(
     group = [by, *([hue] if hue else []), *([facet] if facet else [])]
     found = rows if {"mean", "low", "high"} <= set(rows) else select.means(rows, value, group)
     found = found.dropna(subset=["mean"])
-    panels, seen = [], {}
+    panels, seen, among = [], {}, _names(found, hue or by)
     for heading, part in found.groupby(facet, sort=False) if facet else [("", found)]:
         if part.empty:
             continue
@@ -184,7 +191,7 @@ def points(
             words, series = [], list(part[hue].unique()) if hue else [""]
             for row in part.itertuples():
                 each = getattr(row, hue) if hue else getattr(row, by)
-                shown = look(str(each))
+                shown = look(str(each), among=among)
                 place = (
                     order.index(getattr(row, by)) + (series.index(each) - (len(series) - 1) / 2) * 0.22
                     if hue
@@ -241,7 +248,7 @@ def bars(
         for position, each in enumerate(series):
             values = (rows[rows[hue] == each] if hue else rows).groupby(x)[y].mean().reindex(names).to_numpy(float)
             shown, place = (
-                look(str(each)),
+                look(str(each), among=_names(rows, hue)),
                 np.arange(len(names)) + (0 if stacked else (position - (len(series) - 1) / 2) * width),
             )
             ax.barh(
@@ -256,7 +263,8 @@ def bars(
         ax.invert_yaxis()
         ax.grid(axis="y", visible=False)
         ax.set_xlabel(axis or select.label(y))
-    key = [Look(look(str(each)).label, look(str(each)).color, "s", width=0) for each in series] if hue else []
+    looks = [look(str(each), among=_names(rows, hue)) for each in series] if hue else []
+    key = [Look(shown.label, shown.color, "s", width=0) for shown in looks]
     return Figure(
         [Panel(drawing, f"{axis or select.label(y)}. {'; '.join(words)}.")], title=title, caption=caption, key=key
     )
@@ -291,7 +299,7 @@ def distribution(
             for name, samples in group.items():
                 samples = np.asarray(samples, float).ravel()
                 samples = samples[np.isfinite(samples)]
-                shown = look(name)
+                shown = look(name, among=list(group))
                 seen.setdefault(shown.label, shown)
                 seaborn.histplot(
                     x=samples, bins=bins, stat="density", element="step", fill=False, color=shown.color, ax=ax,
@@ -395,6 +403,11 @@ def heat(
         ax.tick_params(axis="y", rotation=0)
     words = "; ".join(f"{name}: {', '.join(f'{c} {v}' for c, v in line.items())}" for name, line in texts.iterrows())
     return Figure([Panel(drawing, f"{rows} by {columns}. {words}.")], title=title, caption=caption)
+
+
+def _names(rows: pd.DataFrame, column: str) -> list[str]:
+    """Values of a column as text, in their order."""
+    return [str(value) for value in rows[column].unique()] if column in rows else []
 
 
 def _square(left: float, top: float, side: float) -> Any:

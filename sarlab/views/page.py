@@ -72,7 +72,7 @@ def note(text: str, unless: Any = False) -> Prose | None:
 
 def table(
     frame: pd.DataFrame, digits: Mapping[str, int | Callable[[Any], str]] | int = 2, *, caption: str, left: int = 1,
-    wrap: Sequence[str] = (),
+    wrap: Sequence[str] = (), search: bool = False,
 ) -> Html:  # fmt: skip
     """Table of a chapter: numbers on the right with a true minus sign, a dash for what is missing.
 
@@ -88,6 +88,8 @@ def table(
         Number of leading columns that are aligned left.
     wrap : sequence of str
         Columns whose text may be broken into several lines.
+    search : bool
+        A field above the table that hides the rows that lack one of the words typed, and a table of limited height.
     """
 
     def text(name: str, value: Any) -> str:
@@ -107,11 +109,19 @@ def table(
             f'<td{" class=sl-wrap" if n in wrap else ""} style="text-align:{a}">{text(n, v)}</td>' for a, n, v in cells
         ) + "</tr>"  # fmt: skip
     name = html.escape(caption, quote=True)
+    field = f'<p><input type="search" class="sl-search" aria-label="Filter: {name}" placeholder="filter: words or numbers" oninput="{_FILTER}"></p>'
     return Html(
-        f'<div class="sl-table" role="region" aria-label="{name}" tabindex="0"><table><caption><span>{name}</span></caption>'
+        f'{field if search else ""}<div class="sl-table{" sl-long" if search else ""}" role="region" aria-label="{name}" tabindex="0"><table><caption><span>{name}</span></caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>",
         f"{caption}: {len(frame)} rows",
     )
+
+
+#: Hides the rows of the table after the field that lack one of its words.
+_FILTER = (
+    "const w=this.value.toLowerCase().split(/\\s+/);for(const r of this.parentNode.nextElementSibling.querySelector('table').tBodies[0].rows)"
+    "r.hidden=!w.every(x=>r.textContent.toLowerCase().includes(x))"
+)
 
 
 def tiles(entries: Iterable[tuple[str, str, str, str]]) -> Html:

@@ -24,6 +24,14 @@ BD_RANGE = (25.0, 40.0)
 #: Slices of one pass start within so many seconds of their neighbor.
 SAME_PASS = 1800.0
 
+#: Columns that make a training: two rows that agree in them come from the same weights, unless a quantizer was trained along.
+TRAINING = [
+    "architecture", "init", "spatial_reduction", "latent_channels", "width", "depth", "stem", "steps", "batch_size", "patch_size",
+    "optimizer", "loss_name", "curve", "seed",
+]  # fmt: skip
+#: Columns that make a quantizer.
+QUANTIZER = ["quantizer", "bits", "granularity", "calibration", "quantizer_training"]
+
 _START = re.compile(r"^(S1[A-D])_.*?(\d{8}T\d{6})")
 #: Labels of columns that are no metrics.
 _LABELS = {
@@ -189,18 +197,20 @@ def flagship(rows: pd.DataFrame) -> str:
 def main_line(runs: pd.DataFrame) -> pd.DataFrame:
     """One configuration per architecture, initialization and ratio, unquantized: what comparisons of networks rest on.
 
-    Kept are trainings of one ratio where there are any, the longest training, the commonest spatial reduction of a
-    ratio, and the commonest width and depth of an architecture.
+    Kept are trainings of one ratio for squared error where there are any, the longest training, the commonest spatial
+    reduction of a ratio, and the commonest stem, width and depth of an architecture.
     """
     if runs.empty:
         return runs
     rows = runs[numbers(runs, "bits").fillna(32) == numbers(runs, "bits").fillna(32).max()]
-    if "curve" in rows and (alone := rows["curve"].fillna("dedicated") == "dedicated").any():
-        rows = rows[alone]
+    for column, usual in (("curve", "dedicated"), ("loss_name", "mse")):
+        if column in rows and (alone := rows[column].fillna(usual) == usual).any():
+            rows = rows[alone]
     series = ["architecture", "init"]
     longest = rows.groupby([*series, "dimension_ratio"])["steps"].transform("max")
     rows = rows[longest.isna() | (rows["steps"] == longest)]
-    for among, chosen in ((["dimension_ratio"], "spatial_reduction"), (series, "width"), (series, "depth")):
+    among_series = [(series, column) for column in ("stem", "width", "depth") if column in rows]
+    for among, chosen in ((["dimension_ratio"], "spatial_reduction"), *among_series):
         usual = rows.groupby(among)[chosen].transform(lambda v: v.mode().iloc[0] if len(v.mode()) else np.nan)
         rows = rows[usual.isna() | (rows[chosen] == usual)]
     return rows
@@ -217,6 +227,70 @@ def converged(runs: pd.DataFrame) -> bool:
     trained = runs[runs["architecture"] != "klt"] if len(runs) else runs
     known = trained.get("converged", pd.Series(dtype=object)).astype(str).str.lower()
     return len(known) > 0 and bool(known.isin(("true", "1", "1.0")).all())
+
+
+def trainings(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row per training: runs that quantize the latent of another run share its weights, as do the ratios of a nested curve."""
+    if runs.empty:
+        return runs
+    rows = runs[runs["architecture"] != "klt"].drop_duplicates("run_id")
+    along = rows["quantizer"].where(rows["quantizer_training"].fillna("none") != "none", "")
+    nested = rows["curve"] == "nested" if "curve" in rows else pd.Series(False, rows.index)
+    made = rows.assign(quantizer=along, latent_channels=rows["latent_channels"].mask(nested, 0))
+    return rows[~made.duplicated([*(name for name in TRAINING if name in rows), "quantizer"])]
+
+
+def convergence(runs: pd.DataFrame) -> dict[str, Any]:
+    """Number of trainings of `runs` (``trainings``), how many converged, and the steps (``settled_by``) of the others that would tell."""
+    from sarlab.lab.results import settling_steps
+
+    rows = trainings(runs)
+    done = (
+        rows.get("converged", pd.Series(index=rows.index, dtype=object))
+        .astype(str)
+        .str.lower()
+        .isin(("true", "1", "1.0"))
+    )
+    steps = sorted({settling_steps(value) for value in numbers(rows[~done], "steps").dropna()})
+    return {"trainings": len(rows), "converged": int(done.sum()), "settled_by": steps}
+
+
+def against(
+    rows: pd.DataFrame,
+    reference: pd.DataFrame,
+    columns: Sequence[str],
+    varied: Sequence[str],
+    *,
+    by: Sequence[str] = (*TRAINING, *QUANTIZER),
+) -> pd.DataFrame:
+    """Rows with a reference that is the same run but for what was varied, on the same scene and band.
+
+    Parameters
+    ----------
+    rows, reference : DataFrame
+    columns : sequence of str
+        To subtract: each gives ``<column>_gain``, the row minus its reference.
+    varied : sequence of str
+        Columns in which the two may differ; in all others of `by` they agree.
+    by : sequence of str
+        Columns that make a run.
+
+    Raises
+    ------
+    ValueError
+        If a row has several references: their mean would mix what the comparison keeps apart.
+    """
+    names = [f"{column}_gain" for column in columns]
+    if rows.empty or reference.empty:
+        return rows.iloc[:0].assign(**dict.fromkeys(names, np.nan))
+    keys = [name for name in (*by, "scene", "band") if name not in varied and name in rows and name in reference]
+    if reference.duplicated(keys).any():
+        raise ValueError(f"several references agree in {', '.join(keys)}")
+    found = rows.merge(reference[[*keys, *columns]], on=keys, suffixes=("", "_reference"))
+    differences = {
+        name: numbers(found, c) - numbers(found, f"{c}_reference") for name, c in zip(names, columns, strict=True)
+    }
+    return found.assign(**differences)
 
 
 def bd_rates(rows: pd.DataFrame, *, anchor: str = ANCHOR, rate: str = "bpp", **options: Any) -> pd.DataFrame:

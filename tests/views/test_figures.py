@@ -107,3 +107,10 @@ def test_numbers_and_intervals_are_written_as_people_do():
     assert re.search(r'<td style="text-align:right">–</td>', html)
     assert page.note("Missing.", unless=[1]) is None
     assert "Missing." in page.note("Missing.", unless=[]).text
+
+
+def test_series_without_a_look_of_their_own_differ_within_a_figure():
+    names = [f"{n}×" for n in (4, 8, 16, 32, 64, 128)]
+    rows = pd.DataFrame([{"ratio": n, "x": x, "mean": x, "low": x, "high": x} for n in names for x in (1.0, 2.0)])
+    drawn = figures.curves(rows.assign(kind="", n=1, over="passes"), "x", "psnr_db", "ratio")
+    assert len({(each.color, each.marker) for each in drawn.key}) == len(names)

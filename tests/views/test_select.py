@@ -90,3 +90,45 @@ def test_networks_count_as_converged_only_if_all_are_known_to_be(synthetic):
     assert not select.converged(runs.drop(columns="converged")), "a table without the column"
     assert select.converged(runs.assign(converged=True))
     assert not select.converged(runs.assign(converged=["true"] * (len(runs) - 1) + ["false"]))
+
+
+def runs(**columns):
+    """Runs of one training in float32, at 4 bits with a range per channel and per tensor, and trained with the quantizer."""
+    frame = pd.DataFrame({
+        "run_id": ["f", "c", "t", "s"], "quantizer": ["f32", "u4", "u4t", "u4-ste"], "bits": [32, 4, 4, 4],
+        "granularity": ["channel", "channel", "tensor", "channel"], "quantizer_training": ["none", "none", "none", "ste"],
+        "psnr_db": [30.0, 29.0, 27.0, 29.25], "converged": [True, True, True, False],
+    })  # fmt: skip
+    about = {
+        "architecture": "plain",
+        "init": "scratch",
+        "latent_channels": 16,
+        "steps": 800,
+        "seed": 0,
+        "scene": "a",
+        "band": "VV",
+    }
+    return frame.assign(**about | columns)
+
+
+def test_runs_that_quantize_a_latent_are_not_trainings_of_their_own():
+    assert list(select.trainings(runs())["run_id"]) == ["f", "s"]
+    nested = pd.concat([runs(latent_channels=c, run_id=f"nested {c}", curve="nested")[:1] for c in (16, 8)])
+    assert len(select.trainings(nested)) == 1
+    assert len(select.trainings(nested.assign(curve="dedicated"))) == 2
+    assert select.convergence(runs()) == {"trainings": 2, "converged": 1, "settled_by": [1600]}
+
+
+def test_what_a_quantizer_in_training_brings_is_measured_against_the_same_quantizer_after_it():
+    rows = runs().assign(scheme=["f32", "u4", "u4t", "u4"])
+    alike = (*select.TRAINING, "scheme", "bits", "granularity")
+    found = select.against(rows[3:], rows[:3], ["psnr_db"], ["quantizer"], by=alike)
+    assert list(found["psnr_db_gain"]) == [0.25], "not against the mean of ranges per channel and per tensor"
+    with pytest.raises(ValueError, match="several references"):
+        select.against(rows[3:], rows[:3], ["psnr_db"], select.QUANTIZER)
+
+
+def test_the_main_line_is_trained_for_squared_error():
+    rows = pd.concat([runs(loss_name=name, psnr_db=value)[:1] for name, value in (("gamma", 20.0), ("mse", 30.0))])
+    rows = rows.assign(spatial_reduction=16, dimension_ratio=16, width=32, depth=1, stem=["pyramid", "fold"])
+    assert list(select.main_line(rows)["psnr_db"]) == [30.0]
