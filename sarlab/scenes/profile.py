@@ -51,6 +51,20 @@ class Georeference:
             gcps=tuple((r - row, k - column, *rest) for r, k, *rest in self.gcps),
         )  # fmt: skip
 
+    def scaled(self, factor: float) -> Georeference:
+        """Return the georeference of an image whose pixels are `factor` times as large along both axes."""
+        a, b, c, d, e, f = self.transform
+        rpc = dict(self.rpc)
+        for name in ("LINE_OFF", "SAMP_OFF", "LINE_SCALE", "SAMP_SCALE"):
+            if name in rpc:
+                middle = 0.5 if name.endswith("OFF") else 0.0  # RPC count from the center of the first pixel
+                rpc[name] = repr((float(rpc[name].split()[0]) + middle) / factor - middle)
+        moved = (factor * a, factor * b, c, factor * d, factor * e, f)
+        return replace(
+            self, transform=moved if self.has_transform else self.transform, rpc=rpc,
+            gcps=tuple((r / factor, k / factor, *rest) for r, k, *rest in self.gcps),
+        )  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -102,8 +116,3 @@ class Profile:
         place = {0: 0} | {band + 1: number for number, band in enumerate(bands, 1)}
         tags = tuple((place[band], space, tags) for band, space, tags in self.tags if band in place)
         return replace(self, **per_band, tags=tags)
-
-    def scaled(self, factor: float) -> Georeference:
-        """Return the georeference of an image whose pixels are `factor` times as large along both axes."""
-        a, b, c, d, e, f = self.transform
-        return replace(self, transform=(factor * a, factor * b, c, factor * d, factor * e, f))
