@@ -175,7 +175,7 @@ def rates(paths: list[str], codec: str) -> list[dict[str, Any]]:
             file = io.BytesIO()
             header = encoder.write(file, Goal("bpp", bpp))
             size = len(file.getvalue())
-            estimate = encoder.sample.bytes(header.quality)
+            estimate = encoder.bytes(header.quality)
             rows.append({
                 "scene": scene.name, "codec": codec, "wanted_bpp": bpp, "bpp": 8 * size / scene.data.size,
                 "off": 8 * size / scene.data.size / bpp - 1, "off_estimate": size / estimate - 1,

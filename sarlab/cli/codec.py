@@ -125,10 +125,10 @@ def run_info(args: argparse.Namespace) -> int:
 
     report = describe(args.file)
     known = {**report, "count": len(report["bands"]), "names": ", ".join(report["bands"])}
-    ranges = [f"{low:.2f} to {high:.2f} dB" for low, high in report["normalizers"] or ()]
+    centers = ", ".join(f"{center:.2f} dB" for center in report["centers_db"])
     lines = {
         "file": "{bytes} bytes (header {header_bytes}, of which tile index {index_bytes}, side information {side_bytes})",
-        "format": "version {format_version}, {written_by}",
+        "format": "version {format_version}",
         "model": "{model} ({model_hash}), quality {quality:g}",
         "size": "{height}×{width} pixels, {count} band(s): {names}",
         "samples": "{quantity}, {dtype}, nodata {nodata}",
@@ -136,7 +136,7 @@ def run_info(args: argparse.Namespace) -> int:
         "tiles": "{tiles} of {tile}×{tile}",
     }
     lines = {name: text.format(**known) for name, text in lines.items()} | {
-        "range": ", ".join(ranges) or "the model's own",
+        "centers": centers,
         "georeference": (report["crs"] or "no coordinate system").split(",")[0] if report["transform"] else "none",
         "tags": ", ".join(report["tags"] or {}) or "none",
     }

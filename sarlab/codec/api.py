@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import importlib
 import io
+import math
 import tempfile
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from sarlab.codec.container import StreamReader, writing
+from sarlab.codec.container import VERSION, StreamReader, writing
 from sarlab.codec.decode import Decoder
 from sarlab.codec.encode import DEFAULT_TILE, Encoder
 from sarlab.codec.goals import Goal
+from sarlab.codec.metadata import scene_fields
 from sarlab.codec.model_store import BUILT_IN, load_model, model_path
-from sarlab.codec.pieces import FileSource, MemorySource, Source, cache_limit, close_files
+from sarlab.codec.pieces import FileSource, MemorySource, Source, cache_limit
 from sarlab.codec.predictive import exact_quality
 from sarlab.codec.protocol import Availability, Capabilities, QualityScale
 from sarlab.codec.tiles import Window
@@ -46,20 +49,10 @@ def make_goal(
 
 
 def compress(
-    scene: Scene | str | Path,
-    *,
-    codec: str = "",
-    quality: float | None = None,
-    bpp: float | None = None,
-    psnr: float | None = None,
-    max_error_db: float | None = None,
-    lossless: bool = False,
-    tile: int = DEFAULT_TILE,
-    workers: int = 1,
-    metadata: bool = True,
-    radiometric: bool = False,
-    effort: str = "default",
-) -> bytes:
+    scene: Scene | str | Path, *, codec: str = "", quality: float | None = None, bpp: float | None = None,
+    psnr: float | None = None, max_error_db: float | None = None, lossless: bool = False, tile: int = DEFAULT_TILE,
+    workers: int = 1, metadata: bool = True, radiometric: bool = False, effort: str = "default",
+) -> bytes:  # fmt: skip
     """Compress a scene to the bytes of a ``.sarl`` file.
 
     Parameters
@@ -97,28 +90,26 @@ def compress(
     >>> sarlab.decompress(data)
     Scene('ben-33UUP-37-88', VV+VH, 360×240, db)
     """
-    goal, file = make_goal(quality, bpp, psnr, max_error_db, lossless), io.BytesIO()
-    options: dict[str, Any] = {
-        "tile": tile, "workers": workers, "metadata": metadata, "radiometric": radiometric, "effort": effort,
-    }  # fmt: skip
-    try:
-        _encode(_source(scene), codec, goal, file, options)
-    finally:
-        close_files()
+    file = io.BytesIO()
+    _encode(
+        _source(scene), codec, make_goal(quality, bpp, psnr, max_error_db, lossless), file, tile=tile, workers=workers,
+        metadata=metadata, radiometric=radiometric, effort=effort,
+    )  # fmt: skip
     return file.getvalue()
 
 
-def _encode(source: Source, codec: str, goal: Goal, file: BinaryIO, options: dict[str, Any]) -> None:
-    """Encode a source with the codec that the goal needs."""
+def _encode(source: Source, codec: str, goal: Goal, file: BinaryIO, **options: Any) -> None:
+    """Encode a source with the codec that the goal needs, and close it."""
     exact = goal.kind in ("max_error_db", "lossless")
-    if exact and (codec not in ("", EXACT_CODEC) or options["radiometric"]):
-        raise CodecError(f"{goal.text()} is for codec '{EXACT_CODEC}' alone, and without --radiometric")
-    path = model_path(codec or (EXACT_CODEC if exact else DEFAULT_CODEC))
-    encoder = Encoder(source, path, lossless=goal.kind == "lossless", exact=exact, **options)
-    encoder.write(file, exact_quality(goal) if exact else goal)
+    with closing(source):
+        if exact and (codec not in ("", EXACT_CODEC) or options.get("radiometric")):
+            raise CodecError(f"{goal.text()} is for codec '{EXACT_CODEC}' alone, and without --radiometric")
+        path = model_path(codec or (EXACT_CODEC if exact else DEFAULT_CODEC))
+        encoder = Encoder(source, path, lossless=goal.kind == "lossless", exact=exact, **options)
+        encoder.write(file, exact_quality(goal) if exact else goal)
 
 
-def _source(scene: Any) -> MemorySource | FileSource:
+def _source(scene: Any) -> Source:
     if isinstance(scene, (str, Path)):
         return FileSource(scene)
     if isinstance(scene, Scene):
@@ -132,14 +123,9 @@ def _source(scene: Any) -> MemorySource | FileSource:
 
 
 def decompress(
-    data: bytes | str | Path,
-    *,
-    window: Window | None = None,
-    workers: int = 1,
-    model: str | Path | None = None,
-    radiometric: bool = False,
-    preview: int = 1,
-) -> Scene:
+    data: bytes | str | Path, *, window: Window | None = None, workers: int = 1, model: str | Path | None = None,
+    radiometric: bool = False, preview: int = 1,
+) -> Scene:  # fmt: skip
     """Decompress a ``.sarl`` file.
 
     Parameters
@@ -191,49 +177,24 @@ def _preview(
 
 
 def compress_file(
-    source: str | Path,
-    target: str | Path,
-    *,
-    quantity: str = "auto",
-    codec: str = "",
-    goal: Goal | None = None,
-    tile: int = DEFAULT_TILE,
-    workers: int = 0,
-    metadata: bool = True,
-    radiometric: bool = False,
-    effort: str = "default",
-    force: bool = False,
-) -> dict[str, Any]:
+    source: str | Path, target: str | Path, *, quantity: str = "auto", codec: str = "", goal: Goal | None = None,
+    workers: int = 0, force: bool = False, **options: Any,
+) -> dict[str, Any]:  # fmt: skip
     """Compress an image file of any size in bounded memory, and describe the result (see `describe`).
 
     The ``.sarl`` file appears in one step when it is complete; `force` replaces an existing one. For `quantity` see
-    `sarlab.scenes.readers.read_scene`, for the other options `compress`.
+    `sarlab.scenes.readers.read_scene`, for other options `compress`.
     """
     refuse_existing(target, force)
-    close_files()
-    options: dict[str, Any] = {
-        "tile": tile, "workers": workers, "metadata": metadata, "radiometric": radiometric, "effort": effort,
-    }  # fmt: skip
-    try:
-        with writing(target) as file:
-            _encode(FileSource(source, quantity), codec, goal or make_goal(), file, options)
-    finally:
-        close_files()
+    with writing(target) as file:
+        _encode(FileSource(source, quantity), codec, goal or make_goal(), file, workers=workers, **options)
     return describe(target)
 
 
 def decompress_file(
-    source: str | Path,
-    target: str | Path,
-    *,
-    window: Window | None = None,
-    workers: int = 0,
-    cog: bool = False,
-    model: str | Path | None = None,
-    radiometric: bool = False,
-    preview: int = 1,
-    force: bool = False,
-) -> None:
+    source: str | Path, target: str | Path, *, window: Window | None = None, workers: int = 0, cog: bool = False,
+    model: str | Path | None = None, radiometric: bool = False, preview: int = 1, force: bool = False,
+) -> None:  # fmt: skip
     """Decompress a ``.sarl`` file of any size to a GeoTIFF in bounded memory.
 
     `cog` writes a cloud-optimized layout, `force` replaces an existing file. For the other options see `decompress`.
@@ -271,33 +232,34 @@ def decompress_file(
 def describe(source: str | Path | bytes) -> dict[str, Any]:
     """Describe a ``.sarl`` file in plain values: version, model, quality, shape, sizes, rates, georeference and tags."""
     with StreamReader(source) as reader:
-        header = reader.header
-        samples = header.shape[0] * header.shape[1] * header.shape[2]
-        return {
-            "format_version": header.version,
-            "written_by": "sarlab " + ".".join(map(str, header.writer)),
-            "model": header.model,
-            "model_hash": header.model_hash.hex(),
-            "quality": header.quality,
-            "bands": list(header.bands),
-            "height": header.shape[1],
-            "width": header.shape[2],
-            "quantity": header.quantity,
-            "dtype": header.dtype,
-            "nodata": header.nodata,
-            "native_bits": header.native_bits,
-            "centers_db": list(header.centers),
-            "radiometric": bool(header.radiometry),
-            "tile": header.tile,
-            "tiles": len(reader.lengths),
-            "bytes": reader.size,
-            "header_bytes": reader.header_bytes,
-            "index_bytes": reader.index_bytes,
-            "side_bytes": len(header.side),
-            "bpp": 8 * reader.size / samples,
-            "measured_cr": header.native_bits * samples / (8 * reader.size),
-            **{key: header.metadata.get(key) for key in ("name", "looks", "spacing", "crs", "transform", "tags")},
-        }
+        header, metadata = reader.header, scene_fields(reader.header.metadata)
+    samples, place = math.prod(header.shape), metadata.get("georeference")
+    return {
+        "format_version": VERSION,
+        "model": header.model,
+        "model_hash": header.model_hash.hex(),
+        "quality": header.quality,
+        "bands": list(header.bands),
+        "height": header.shape[1],
+        "width": header.shape[2],
+        "quantity": header.quantity,
+        "dtype": header.dtype,
+        "nodata": header.nodata,
+        "native_bits": header.native_bits,
+        "centers_db": list(header.centers),
+        "radiometric": bool(header.radiometry),
+        "tile": header.tile,
+        "tiles": len(reader.lengths),
+        "bytes": reader.size,
+        "header_bytes": reader.header_bytes,
+        "index_bytes": reader.index_bytes,
+        "side_bytes": len(header.side),
+        "bpp": 8 * reader.size / samples,
+        "measured_cr": header.native_bits * samples / (8 * reader.size),
+        **{key: metadata.get(key) for key in ("name", "looks", "spacing", "tags")},
+        "crs": place and place.crs,
+        "transform": place and place.transform,
+    }
 
 
 def check_system(wkt: str, name: str) -> None:

@@ -168,6 +168,11 @@ class BlockModel(TileModel):
         adapted.states = EFFORTS[effort]
         return adapted
 
+    def with_weight(self, factor: float) -> BlockModel:
+        adapted = copy.copy(self)
+        adapted._costs = self._costs * np.float32(factor)
+        return adapted
+
     @abstractmethod
     def transform(self, x: np.ndarray, borders: Borders) -> np.ndarray:
         """Transform a band of normalized samples: float32, (H, W) → (channels, h, w)."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from sarlab.codec.container import StreamReader, scene_fields
+from sarlab.codec.container import StreamReader
 from sarlab.codec.levels import Levels
+from sarlab.codec.metadata import scene_fields
 from sarlab.codec.model_store import find_model, load_model
-from sarlab.codec.radiometry import LevelCurve, correction, unpack_curves
-from sarlab.codec.tile_model import Borders
+from sarlab.codec.pieces import Workers
+from sarlab.codec.radiometry import correction, unpack_curves
 from sarlab.codec.tiles import (
     ALL_VALID,
     CODED,
@@ -27,84 +26,24 @@ from sarlab.codec.tiles import (
     grown,
     inside,
 )
-from sarlab.codec.workers import Workers
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.scene import Scene
 
 
-@dataclass(frozen=True)
-class TileOrder:
-    """A tile to decode."""
+class Part(NamedTuple):
+    """A window to synthesize: latent of the blocks of `wide`, in the smallest type, and kinds of the samples of `core`."""
 
-    model: Path
-    payload: bytes
-    check: int
-    shape: tuple[int, int, int]
-    borders: Borders
-    #: (height, width) of the scene.
-    extent: tuple[int, int]
-    quality: float
-    side: bytes
-    name: str
-
-
-@dataclass(frozen=True, eq=False)
-class SynthesisOrder:
-    """A window of samples to synthesize."""
-
-    model: Path
-    levels: Levels
-    #: int, shape (bands, channels, h, w).
-    latent: np.ndarray
-    #: `MISSING`, `CODED` or `FLAT` for the samples of `core`: uint8, shape (bands, H, W).
-    kinds: np.ndarray
-    quality: float
-    #: Samples wanted, and samples covered by the latent.
     core: Window
     wide: Window
-    side: bytes
-    borders: Borders
-    #: (height, width) of the scene.
-    extent: tuple[int, int]
-    #: Curves that correct mean intensity; none without correction.
-    curves: tuple[LevelCurve, ...] = ()
-
-
-def decode_one(order: TileOrder) -> tuple[np.ndarray, np.ndarray]:
-    """Decode a tile: its latent in the smallest integer type, and the kinds of its samples."""
-    model = load_model(order.model).for_scene(*order.extent)
-    side = model.parse_side(order.side, order.shape[0])
-    latent, kinds = decode_tile(
-        model, order.payload, order.check, order.shape, order.borders, order.quality, side, order.name
-    )
-    largest = max(int(latent.max(initial=0)), -int(latent.min(initial=0)))
-    return latent.astype(np.int8 if largest < 128 else np.int16 if largest < 1 << 15 else np.int32), kinds
-
-
-def synthesize(order: SynthesisOrder) -> np.ndarray:
-    """Synthesize native samples of a window, NaN where missing."""
-    if not (order.kinds == CODED).any():
-        return order.levels.restored(np.zeros(order.kinds.shape, np.float32), order.kinds)
-    model = load_model(order.model).for_scene(*order.extent)
-    side = model.parse_side(order.side, len(order.latent))
-    x_hat = model.synthesize(order.latent, order.quality, side, order.borders)
-    # Blocks at the far borders may extend beyond the scene.
-    x_hat = x_hat[:, : order.extent[0] - order.wide[0], : order.extent[1] - order.wide[1]]
-    if order.curves:
-        x_hat = x_hat + correction(x_hat, order.curves)
-    return order.levels.restored(x_hat[(slice(None), *inside(order.core, order.wide))], order.kinds)
+    latent: np.ndarray
+    kinds: np.ndarray
 
 
 class Decoder:
     """Decode one container; see `sarlab.codec.api.decompress` for the options."""
 
     def __init__(
-        self,
-        reader: StreamReader,
-        *,
-        workers: int = 1,
-        model: str | Path | None = None,
-        radiometric: bool = False,
+        self, reader: StreamReader, *, workers: int = 1, model: str | Path | None = None, radiometric: bool = False
     ):
         self.reader, self.header, self._workers = reader, reader.header, Workers(workers)
         header = self.header
@@ -114,101 +53,91 @@ class Decoder:
                 f"{reader.name} holds no curves that correct mean intensity; compress it with --radiometric, "
                 "or decompress it without"
             )
-        self.path = find_model(header.model, header.model_hash, header.writer, model)
-        self.model = load_model(self.path).for_scene(*header.shape[1:])
+        self.model = load_model(find_model(header.model, header.model_hash, model)).for_scene(*header.shape[1:])
         if not self.model.lowest <= header.quality <= self.model.highest:
             raise BitstreamError(
                 f"{reader.name}: the header is damaged: model '{header.model}' has no quality {header.quality:g}"
             )
+        self.side = self.model.parse_side(header.side, header.shape[0])
         self.levels = Levels.of_header(header)
         self.tiling = Tiling(header.shape[1], header.shape[2], header.tile, self.model.stride)
         self.fields = scene_fields(header.metadata)
 
     def strips(self, window: Window | None = None) -> Iterator[tuple[Window, np.ndarray]]:
         """Decode a window (default: the scene) in pieces: their windows, and native samples, NaN where invalid."""
-        tiling = self.tiling
-        window = window or (0, 0, tiling.height, tiling.width)
-        tiling.check_window(window)
-        rows, columns = tiling.tiles_of(window, self.model.synthesis_reach)
-        own_rows, own_columns = tiling.tiles_of(window)
-        tiles = deque((row, column) for row in rows for column in columns)
-        latents: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
-        waiting: deque[tuple[tuple[int, ...], Callable[[], Any]]] = deque()
-
-        def collected() -> Iterator[tuple[Window, np.ndarray]]:
-            place, result = waiting.popleft()
-            if len(place) == 4:
-                yield place, result()
-            else:
-                latents[place] = result()
-
+        window = window or (0, 0, *self.header.shape[1:])
+        self.tiling.check_window(window)
         with self._workers as workers:
-            for row in own_rows:
-                needed = tiling.tiles_of(tiling.window(row, 0), self.model.synthesis_reach)[0]
-                while tiles and tiles[0][0] <= needed.stop:  # one row more than needed, so that no worker waits
-                    ahead, column = tiles.popleft()
-                    order = self._tile_order(ahead, column)
-                    waiting.append(((ahead, column), workers.submit(decode_one, order)))
-                while any(len(place) == 2 and place[0] < needed.stop for place, _ in waiting):
-                    yield from collected()
-                for place in [place for place in latents if place[0] < needed.start]:
-                    del latents[place]
-                for column, count in tiling.runs(row, own_columns.start, own_columns.stop):
-                    core = self._core(row, column, count, window)
-                    waiting.append((core, workers.submit(synthesize, self._synthesis_order(core, latents))))
-                    while sum(len(place) == 4 for place, _ in waiting) > workers.ahead:
-                        yield from collected()
-            while waiting:
-                yield from collected()
+            yield from workers.map(self._synthesized, self._parts(window, workers))
+
+    def _parts(self, window: Window, workers: Workers) -> Iterator[Part]:
+        """Runs of tiles within a window, as soon as the tiles that they depend on are decoded."""
+        tiling, reach, stride = self.tiling, self.model.synthesis_reach, self.model.stride
+        rows, columns = tiling.tiles_of(window, reach)
+        places = [(row, column) for row in rows for column in columns]
+        numbers = (row * tiling.columns + column for row, column in places)
+        decoded = zip(places, workers.map(self._decoded, ((n, self.reader.payload(n)) for n in numbers)), strict=True)
+        tiles: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+        own_rows, own_columns = tiling.tiles_of(window)
+        for row in own_rows:
+            for run in tiling.runs(range(row, row + 1), own_columns):
+                core = overlap((*run[0][:3], sum(one[3] for one in run)), window)
+                wide = grown(blocks_covering(core, stride), reach, *tiling.latent_shape)
+                needed = [(i, j) for i in tiling.tiles_of(core, reach)[0] for j in tiling.tiles_of(core, reach)[1]]
+                while not tiles.keys() >= set(needed):
+                    place, tile = next(decoded)
+                    tiles[place] = tile
+                found = [tiles[place] for place in needed]
+                kind = np.result_type(*(latent for latent, _ in found))
+                latent = np.zeros((*found[0][0].shape[:2], *wide[2:]), kind)
+                kinds = np.empty((self.header.shape[0], *core[2:]), np.uint8)
+                for place, (own, own_kinds) in zip(needed, found, strict=True):
+                    covered = tiling.window(*place)
+                    _paste(latent, wide, own, blocks_covering(covered, stride))
+                    _paste(kinds, core, own_kinds, covered)
+                in_samples = (stride * wide[0], stride * wide[1], stride * wide[2], stride * wide[3])
+                yield Part(core, in_samples, latent, kinds)
+            first = tiling.tiles_of(tiling.window(min(row + 1, tiling.rows - 1), 0), reach)[0].start
+            for place in [place for place in tiles if place[0] < first]:
+                del tiles[place]
+
+    def _decoded(self, job: tuple[int, bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """Decode a tile: its latent in the smallest integer type, and the kinds of its samples."""
+        number, payload = job
+        row, column = divmod(number, self.tiling.columns)
+        window = self.tiling.window(row, column)
+        latent, kinds = decode_tile(
+            self.model, payload, self.reader.check(number), (self.header.shape[0], *window[2:]),
+            borders_of(window, *self.header.shape[1:]), self.header.quality, self.side,
+            f"{self.reader.name}: tile {number} (row {row}, column {column})",
+        )  # fmt: skip
+        largest = max(int(latent.max(initial=0)), -int(latent.min(initial=0)))
+        return latent.astype(np.int8 if largest < 128 else np.int16 if largest < 1 << 15 else np.int32), kinds
+
+    def _synthesized(self, part: Part) -> tuple[Window, np.ndarray]:
+        """Synthesize native samples of a window, NaN where missing."""
+        core, wide, latent, kinds = part
+        if not (kinds == CODED).any():
+            return core, self.levels.restored(np.zeros(kinds.shape, np.float32), kinds)
+        _, height, width = self.header.shape
+        x_hat = self.model.synthesize(latent, self.header.quality, self.side, borders_of(wide, height, width))
+        # Blocks at the far borders may extend beyond the scene.
+        x_hat = x_hat[:, : height - wide[0], : width - wide[1]]
+        if self._curves:
+            x_hat = x_hat + correction(x_hat, self._curves)
+        return core, self.levels.restored(x_hat[(slice(None), *inside(core, wide))], kinds)
 
     @property
     def may_be_invalid(self) -> bool:
         """Some tile has missing samples; reads the beginning of every payload."""
-        return any(first_mode(self.reader.payload(tile)) != ALL_VALID for tile in range(len(self.reader.lengths)))
-
-    def _core(self, row: int, column: int, count: int, window: Window) -> Window:
-        top, left, height, width = self.tiling.window(row, column, count)
-        bottom, right = min(top + height, window[0] + window[2]), min(left + width, window[1] + window[3])
-        top, left = max(top, window[0]), max(left, window[1])
-        return top, left, bottom - top, right - left
-
-    def _tile_order(self, row: int, column: int) -> TileOrder:
-        number = self.tiling.number(row, column)
-        window = self.tiling.window(row, column)
-        shape, extent = (self.header.shape[0], *window[2:]), self.header.shape[1:]
-        name = f"{self.reader.name}: tile {number} (row {row}, column {column})"
-        return TileOrder(
-            self.path, self.reader.payload(number), self.reader.check(number), shape, borders_of(window, *extent), extent,
-            self.header.quality, self.header.side, name,
-        )  # fmt: skip
-
-    def _synthesis_order(
-        self, core: Window, latents: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]]
-    ) -> SynthesisOrder:
-        tiling, stride = self.tiling, self.model.stride
-        wide = grown(blocks_covering(core, stride), self.model.synthesis_reach, *tiling.latent_shape)
-        rows, columns = tiling.tiles_of(core, self.model.synthesis_reach)
-        parts = {(row, column): latents[row, column] for row in rows for column in columns}
-        first = next(iter(parts.values()))[0]
-        kind = np.result_type(*(part.dtype for part, _ in parts.values()))
-        latent = np.zeros((*first.shape[:2], *wide[2:]), kind)
-        kinds = np.empty((self.header.shape[0], *core[2:]), np.uint8)
-        for (row, column), (part, own) in parts.items():
-            place = tiling.window(row, column)
-            _paste(latent, wide, part, blocks_covering(place, stride))
-            _paste(kinds, core, own, place)
-        in_samples = (stride * wide[0], stride * wide[1], stride * wide[2], stride * wide[3])
-        return SynthesisOrder(
-            self.path, self.levels, latent, kinds, self.header.quality, core, in_samples, self.header.side,
-            borders_of(in_samples, tiling.height, tiling.width), (tiling.height, tiling.width), self._curves,
-        )  # fmt: skip
+        reader = self.reader
+        return any(first_mode(reader.payload_start(tile, 1)) != ALL_VALID for tile in range(len(reader.lengths)))
 
     def scene(self, window: Window | None = None, name: str = "") -> Scene:
         """Decode the scene, or a window of it."""
-        bands, height, width = self.header.shape
-        window = window or (0, 0, height, width)
+        window = window or (0, 0, *self.header.shape[1:])
         self.tiling.check_window(window)
-        data = np.empty((bands, *window[2:]), np.float32)
+        data = np.empty((self.header.shape[0], *window[2:]), np.float32)
         for place, part in self.strips(window):
             data[(slice(None), *inside(place, window))] = part
         like = self.like(name)
@@ -225,11 +154,15 @@ class Decoder:
         )  # fmt: skip
 
 
+def overlap(one: Window, other: Window) -> Window:
+    """The window that two windows share; its sides are zero or less if there is none."""
+    top, left = max(one[0], other[0]), max(one[1], other[1])
+    bottom, right = min(one[0] + one[2], other[0] + other[2]), min(one[1] + one[3], other[1] + other[3])
+    return top, left, bottom - top, right - left
+
+
 def _paste(target: np.ndarray, target_window: Window, part: np.ndarray, window: Window) -> None:
     """Copy the overlap of two windows; the last two axes are rows and columns."""
-    top, left = max(target_window[0], window[0]), max(target_window[1], window[1])
-    bottom = min(target_window[0] + target_window[2], window[0] + window[2])
-    right = min(target_window[1] + target_window[3], window[1] + window[3])
-    if bottom > top and right > left:
-        overlap = (top, left, bottom - top, right - left)
-        target[(..., *inside(overlap, target_window))] = part[(..., *inside(overlap, window))]
+    shared = overlap(target_window, window)
+    if shared[2] > 0 and shared[3] > 0:
+        target[(..., *inside(shared, target_window))] = part[(..., *inside(shared, window))]

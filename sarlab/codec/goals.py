@@ -16,23 +16,31 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sarlab.codec.protocol import Codec, bound_quality
+from sarlab.codec.protocol import Codec, bound_quality, quality_bound
 from sarlab.errors import CodecError
 from sarlab.scenes.radiometry import to_db
 from sarlab.scenes.scene import Scene
 
-KINDS = ("quality", "bpp", "psnr", "max_error_db", "lossless")
+#: Kinds of goals, each with its value in words.
+KINDS = {
+    "quality": "quality {:.4g}", "bpp": "{:.4g} bpp", "psnr": "{:.4g} dB of PSNR",
+    "max_error_db": "a largest error of {:.4g} dB", "lossless": "no loss",
+}  # fmt: skip
 #: Tolerances of `Search` in the units of `Search.score`: octaves of rate; dB; dB of the largest error.
 TOLERANCE = {"bpp": np.log2(1.01), "psnr": 0.02, "max_error_db": 20 * np.log10(1.02)}
+#: By how much a score rises from one default quality of a codec to the next, about.
+SLOPES = {"bpp": 0.57, "psnr": 2.5, "max_error_db": 2.5}
 MOST_TRIALS = 24
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A property that a file shall have."""
+    """A property that a file shall have: one of `KINDS`, and its value.
 
-    #: "quality" on the codec's own scale; "bpp", bits per pixel and band of the whole file; "psnr" of dB within the
-    #: clip range, in dB; "max_error_db", the largest error in dB.
+    Quality is that of the codec's own scale; bpp counts the bits of the whole file per pixel and band; PSNR is that of dB
+    within the clip range; a largest error is in dB.
+    """
+
     kind: str
     value: float
 
@@ -45,14 +53,7 @@ class Goal:
 
     def text(self, value: float | None = None) -> str:
         """The goal, or another value of its kind, in words."""
-        value = self.value if value is None else value
-        return {
-            "quality": f"quality {value:.4g}",
-            "bpp": f"{value:.4g} bpp",
-            "psnr": f"{value:.4g} dB of PSNR",
-            "max_error_db": f"a largest error of {value:.4g} dB",
-            "lossless": "no loss",
-        }[self.kind]
+        return KINDS[self.kind].format(self.value if value is None else value)
 
 
 class OutOfReach(Exception):
@@ -64,21 +65,14 @@ class OutOfReach(Exception):
 
 
 def solve(
-    score: Callable[[float], float],
-    wanted: float,
-    knots: Sequence[float],
-    *,
-    tolerance: float,
-    step: float = 0.0,
-    resolution: float = 0.0,
-    guess: tuple[float, float] | None = None,
-    scores: dict[float, float] | None = None,
+    score: Callable[[float], float], wanted: float, knots: Sequence[float], *, tolerance: float, slope: float,
+    start: float | None = None, step: float = 0.0, resolution: float = 0.0, scores: dict[float, float] | None = None,
     below: bool = True,
-) -> float:
+) -> float:  # fmt: skip
     """Find the quality at which a rising `score` is nearest to `wanted`.
 
-    The goal is bracketed: by bisection of the knots, or from a guess outwards. False position follows, with a bisection
-    every third time.
+    The search begins at a guess, goes outwards until the goal is between two qualities, and closes in by false position
+    and bisection in turn.
 
     Parameters
     ----------
@@ -86,13 +80,13 @@ def solve(
         Quality → score, expensive.
     wanted : float
     knots : sequence of float
-        Qualities, ascending; the first and the last are the ends of the scale.
-    tolerance : float
-        Of the score.
+        Qualities, ascending, between which the score rises about evenly; the first and the last end the scale.
+    tolerance, slope : float
+        Of the score; its rise from one knot to the next, about.
+    start : float, optional
+        Where to begin, counted in knots; default the middle.
     step, resolution : float
         Qualities are multiples of a step, if it is not 0; the search ends at a bracket within the resolution.
-    guess : (quality, slope), optional
-        Where to begin, and by how much the score rises there with quality.
     scores : dict, optional
         Known scores by quality; those found are added.
     below : bool
@@ -102,89 +96,47 @@ def solve(
     ------
     OutOfReach
     """
-    scores = {} if scores is None else scores
-    first, end = knots[0], knots[-1]
-
-    def at(quality: float) -> float:
-        if quality not in scores:
-            scores[quality] = score(quality)
-        return scores[quality]
-
-    def met(quality: float) -> bool:
-        return abs(at(quality) - wanted) <= tolerance and (below or at(quality) >= wanted)
-
-    def on_grid(quality: float) -> float:
-        return first + step * round((quality - first) / step) if step else quality
-
-    lower = upper = None
-    if guess is None:
-        lower, upper = _bisected(at, wanted, knots, scores)
-    else:
-        quality, slope = guess
-        while lower is None or upper is None:
-            quality = min(max(on_grid(quality), first), end)
-            if met(quality):
-                return quality
-            short = wanted - at(quality)
-            if short > 0:
-                lower = quality
-            else:
-                upper = quality
-            if quality == (end if short > 0 else first):
+    scores, places = {} if scores is None else scores, np.arange(len(knots))
+    place = float(len(knots) // 2) if start is None else start
+    lower: float | None
+    upper: float | None
+    for attempt in range(MOST_TRIALS):
+        lower = max((q for q in scores if scores[q] < wanted), default=None)
+        upper = min((q for q in scores if scores[q] >= wanted and (lower is None or q > lower)), default=None)
+        known = [q for q in (lower, upper) if q is not None]
+        if any(abs(scores[q] - wanted) <= tolerance and (below or q == upper) for q in known):
+            break
+        if len(known) == 1:
+            if known[0] == knots[-1 if upper is None else 0]:
                 break
             # A little further than the slope suggests, to come out on the other side.
-            quality += math.copysign(max(1.25 * abs(short) / slope, step), short)
-            slope /= 1.5
-    if upper is None or (lower is None and below):
-        last = lower if upper is None else upper
-        assert last is not None  # one of the two is always known
-        if met(last):
-            return last
-        raise OutOfReach(last, at(last))
-    if lower is None:
-        return upper
-    resolution = max(step, resolution)
-    for attempt in range(MOST_TRIALS):
-        if met(upper) or met(lower) or upper - lower <= resolution * (1 + 1e-9):
-            break
-        low, high = at(lower), at(upper)
-        share = (wanted - low) / (high - low) if attempt % 3 < 2 and math.isfinite(high - low) else 0.5
-        middle = lower + min(max(share, 0.05), 0.95) * (upper - lower)
+            short = wanted - scores[known[0]]
+            reach = max(1.25 * abs(short) / slope * 1.5**attempt, 0.02)
+            place = float(np.interp(known[0], knots, places)) + math.copysign(reach, short)
+        elif lower is not None and upper is not None:
+            if upper - lower <= max(step, resolution) * (1 + 1e-9):
+                break
+            rise = scores[upper] - scores[lower]
+            share = (wanted - scores[lower]) / rise if attempt % 2 and math.isfinite(rise) else 0.5
+            ends = np.interp([lower, upper], knots, places)
+            place = float(ends[0] + min(max(share, 0.05), 0.95) * (ends[1] - ends[0]))
+        quality = float(np.interp(place, places, knots))
         if step:
-            middle = min(max(on_grid(middle), lower + step), upper - step)
-        if at(middle) < wanted:
-            lower = middle
-        else:
-            upper = middle
+            quality = knots[0] + step * round((quality - knots[0]) / step)
+            if lower is not None and upper is not None:
+                quality = min(max(quality, lower + step), upper - step)
+        if quality in scores:
+            break
+        scores[quality] = score(quality)
     # Encoders are not quite monotone: a quality tried on the way may fit better than the last two.
-    return min((q for q in scores if below or scores[q] >= wanted), key=lambda q: abs(scores[q] - wanted))
+    fitting = [q for q in scores if below or scores[q] >= wanted]
+    best = min(fitting or scores, key=lambda q: abs(scores[q] - wanted))
+    if (upper is None or (lower is None and below)) and not abs(scores[best] - wanted) <= tolerance:
+        raise OutOfReach(best, scores[best])
+    return best
 
 
-def _bisected(
-    at: Callable[[float], float], wanted: float, knots: Sequence[float], scores: Mapping[float, float]
-) -> tuple[float | None, float | None]:
-    """Neighboring known qualities with scores below, and at or above, the wanted one; None if there is none."""
-    first, last = -1, len(knots)
-    while last - first > 1:
-        middle = min(len(knots) // 2, last - 1) if (first, last) == (-1, len(knots)) else (first + last) // 2
-        if at(knots[middle]) < wanted:
-            first = middle
-        else:
-            last = middle
-    lower = knots[first] if first >= 0 else None
-    upper = knots[last] if last < len(knots) else None
-    # Scores known from earlier searches narrow the bracket.
-    between = [q for q in sorted(scores) if (lower is None or q > lower) and (upper is None or q < upper)]
-    if lower is not None:
-        lower = max([q for q in between if scores[q] < wanted], default=lower)
-    if upper is not None:
-        above = [q for q in between if scores[q] >= wanted and (lower is None or q > lower)]
-        upper = min(above, default=upper)
-    return lower, upper
-
-
-# --- whole files
-# -------------------------------------------------------------------------------------------------------
+# --- whole files ------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -277,17 +229,12 @@ class Search:
         wanted = goal.value if kind == "psnr" else (np.log2 if kind == "bpp" else bound_quality)(goal.value)
         try:
             quality = solve(
-                lambda quality: self.score(self.trial(quality), kind),
-                float(wanted),
-                sorted({scale.low, *scale.grid, scale.high}),
-                tolerance=TOLERANCE[kind],
-                step=scale.step,
-                resolution=5e-5 * (scale.high - scale.low),
-                scores=scores,
-                below=kind != "max_error_db",
-            )
+                lambda quality: self.score(self.trial(quality), kind), float(wanted),
+                sorted({scale.low, *scale.grid, scale.high}), tolerance=TOLERANCE[kind], slope=SLOPES[kind],
+                step=scale.step, resolution=5e-5 * (scale.high - scale.low), scores=scores, below=kind != "max_error_db",
+            )  # fmt: skip
         except OutOfReach as end:
-            reached = {"bpp": 2**end.score, "psnr": end.score, "max_error_db": 10 ** (-end.score / 20)}[kind]
+            reached = {"bpp": 2**end.score, "psnr": end.score, "max_error_db": quality_bound(end.score)}[kind]
             raise CodecError(
                 f"{self.codec.name} cannot reach {goal.text()} here; it ends at {goal.text(reached)} "
                 f"(quality {end.quality:g})"

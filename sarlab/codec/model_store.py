@@ -16,33 +16,25 @@ ASSETS = Path(__file__).resolve().parent.parent / "assets" / "weights"
 #: Environment variable with folders of further models, separated like PATH.
 FOLDERS = "SARLAB_MODELS"
 
-_QUALITY = "PSNR in dB at high rates, with a peak of 30 dB"
-
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """A codec of this package."""
+    """A codec of this package: its current model, what it quantizes, and the meaning of its quality."""
 
-    #: Its current model.
     model: str
-    #: What it quantizes.
     domain: str
+    meaning: str = "PSNR in dB at high rates, with a peak of 30 dB"
     #: Qualities at `RATES` on Sentinel-1 VV.
-    grid: tuple[float, ...]
-    #: Of its quality.
-    meaning: str = _QUALITY
+    grid: tuple[float, ...] = (14.0, 16.5, 19.0, 21.5, 24.0, 26.5, 29.0, 32.0, 35.5, 40.0, 46.0, 53.0)
 
 
 #: Bits per pixel at the qualities of `BuiltIn.grid`.
 RATES = tuple(0.05 * 80 ** (i / 11) for i in range(12))
-_GRID = (14.0, 16.5, 19.0, 21.5, 24.0, 26.5, 29.0, 32.0, 35.5, 40.0, 46.0, 53.0)
 BUILT_IN = {
-    "lapped": BuiltIn("lapped-1", "dB through a lapped transform, with the spectrum of the scene and a trellis", _GRID),
-    "factorized": BuiltIn("factorized-1", "dB through a wavelet and a KLT, with a learned correction; scalar", _GRID),
-    "predictive": BuiltIn(
-        "predictive-1", "dB on a grid, or whole numbers; every error is bounded", _GRID, "see its bound"
-    ),
-    "klt8": BuiltIn("klt8-1", "dB through the KLT of 8×8 blocks; scalar", _GRID),
+    "lapped": BuiltIn("lapped-1", "dB through a lapped transform, with the spectrum of the scene and a trellis"),
+    "factorized": BuiltIn("factorized-1", "dB through a wavelet and a KLT, with a learned correction; scalar"),
+    "predictive": BuiltIn("predictive-1", "dB on a grid, or whole numbers; every error is bounded", "see its bound"),
+    "klt8": BuiltIn("klt8-1", "dB through the KLT of 8×8 blocks; scalar"),
 }
 
 
@@ -77,8 +69,7 @@ def model_path(codec: str) -> Path:
             raise CodecError(f"{codec}: no such file; give the weights of a codec")
         return path
     name = BUILT_IN[codec].model if codec in BUILT_IN else codec
-    for folder in model_folders():
-        path = folder / f"{name}.safetensors"
+    for path in (folder / f"{name}.safetensors" for folder in model_folders()):
         if path.is_file():
             return path
     raise CodecError(
@@ -97,7 +88,7 @@ def known_codecs() -> set[str]:
     return {name for name, codec in BUILT_IN.items() if (ASSETS / f"{codec.model}.safetensors").is_file()} | files
 
 
-def find_model(name: str, model_hash: bytes, writer: tuple[int, int, int], hint: str | Path | None = None) -> Path:
+def find_model(name: str, model_hash: bytes, hint: str | Path | None = None) -> Path:
     """Find the file of the model that a header names; `hint` is its path if it is in none of the known folders.
 
     Raises
@@ -110,17 +101,15 @@ def find_model(name: str, model_hash: bytes, writer: tuple[int, int, int], hint:
     others = [] if hint else [path for folder in model_folders()[1:] for path in sorted(folder.glob("*.safetensors"))]
     for path in [*found, *others]:
         try:
-            if load_model(path).hash == model_hash:
+            if load_model(path).hash.startswith(model_hash):
                 return path
         except ModelError:
             if path in found:
                 raise
     if not found:
-        wrote = ".".join(map(str, writer))
         raise BitstreamError(
-            f"the file needs model '{name}', which sarlab {__version__} does not have; it was written by "
-            f"sarlab {wrote}: install that version or a later one, or put {name}.safetensors into a folder named "
-            f"in {FOLDERS}"
+            f"the file needs model '{name}', which sarlab {__version__} does not have: install a version that has it, or "
+            f"put {name}.safetensors into a folder named in {FOLDERS}"
         )
     raise BitstreamError(
         f"the file needs model '{name}' with hash {model_hash.hex()}, but {found[0]} has other weights: its hash is "

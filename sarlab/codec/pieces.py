@@ -1,26 +1,26 @@
-"""Pieces of a scene: read a window from memory or file, with its halo, and analyze it into mask and latent."""
+"""Pieces of a scene: windows read from memory or file and analyzed into masks and latents, and threads for such work."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from types import TracebackType
+from typing import TypeVar
 
 import numpy as np
 
 from sarlab.codec.levels import Levels
-from sarlab.codec.model_store import load_model
 from sarlab.codec.tile_model import TileModel
 from sarlab.codec.tiles import (
     CODED,
     FILL_REACH,
     FLAT_UNIT,
-    MISSING,
     Tiling,
     Window,
     active_flags,
@@ -32,40 +32,64 @@ from sarlab.codec.tiles import (
     grown,
     inside,
     kinds_of,
-    rounded_up,
 )
-from sarlab.scenes.scene import Georeference, Scene
+from sarlab.errors import CodecError
+from sarlab.scenes.scene import Scene
 
 #: MiB of blocks that GDAL may cache in a process; its own default is 5 % of the machine's memory.
 CACHE_MIB = 64
 #: Side of the sample windows of a large scene, and their fewest and largest number.
 SAMPLE_SIDE, FEWEST_WINDOWS, MOST_WINDOWS = 192, 48, 256
-#: Files are read by one thread at a time.
-_reading = Lock()
+
+J = TypeVar("J")
+R = TypeVar("R")
 
 
-# --- sources
-# -----------------------------------------------------------------------------------------------------------
+class Workers:
+    """A pool of threads, a context manager; with one worker, everything runs in the calling thread.
+
+    Threads share the cores well, because compiled code and NumPy do not hold the lock of the interpreter. `count` is 0 for
+    as many as this process may use processors.
+    """
+
+    def __init__(self, count: int = 1):
+        if count < 0:
+            raise CodecError(f"the number of workers must be positive (or 0 for all processors), not {count}")
+        self.count = count or processors()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Workers:
+        self._pool = ThreadPoolExecutor(self.count) if self.count > 1 else None
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def map(self, work: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
+        """Yield results in the order of `jobs`, which are drawn as needed: at most two ahead for each thread."""
+        if self._pool is None:
+            yield from map(work, jobs)
+            return
+        waiting: deque[Callable[[], R]] = deque()
+        for job in jobs:
+            waiting.append(self._pool.submit(work, job).result)
+            if len(waiting) > 2 * self.count:
+                yield waiting.popleft()()
+        while waiting:
+            yield waiting.popleft()()
 
 
-class Source(ABC):
-    """A scene that is read in windows."""
-
-    #: (bands, height, width).
-    shape: tuple[int, int, int]
-    georeference: Georeference | None
-
-    @abstractmethod
-    def read(self, window: Window) -> Scene:
-        """Read the samples of a window in their native quantity."""
-
-    @abstractmethod
-    def ticket(self, window: Window) -> Any:
-        """Return what `redeem` needs to read the window in another process."""
+def processors() -> int:
+    """Number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class MemorySource(Source):
-    """A scene in memory."""
+# --- sources ----------------------------------------------------------------------------------------------------------
+
+
+class MemorySource:
+    """A scene in memory that is read in windows, in its native quantity."""
 
     def __init__(self, scene: Scene):
         self.scene, self.shape, self.georeference = scene, scene.shape, scene.georeference
@@ -73,81 +97,41 @@ class MemorySource(Source):
     def read(self, window: Window) -> Scene:
         return self.scene.window(*window)
 
-    def ticket(self, window: Window) -> Any:
-        piece = self.read(window)
-        return piece.data, piece.valid, piece.quantity, piece.bands, piece.dtype
+    def close(self) -> None: ...
 
 
-class FileSource(Source):
-    """A file on disk, opened once in each process that reads it."""
+class FileSource:
+    """A scene in a file, likewise; one thread reads at a time."""
 
     def __init__(self, path: str | Path, quantity: str = "auto"):
-        with cache_limit():
-            file = _opened(str(path), quantity)
-        self.path, self.quantity = str(path), file.quantity
-        self.shape, self.georeference = file.shape, file.georeference
+        from sarlab.scenes.readers import open_scene
+
+        self._lock, self._limit = Lock(), nullcontext if Path(path).suffix.lower() == ".npy" else cache_limit
+        with self._limit():
+            self._file = open_scene(path, quantity, allow_empty=True)
+        self.shape, self.georeference = self._file.shape, self._file.georeference
 
     def read(self, window: Window) -> Scene:
-        with cache_limit():
-            return _opened(self.path, self.quantity).read(window)
+        with self._lock, self._limit():
+            return self._file.read(window)
 
-    def ticket(self, window: Window) -> Any:
-        return self.path, self.quantity, window
-
-
-def redeem(ticket: Any) -> Scene:
-    """Read the window of a `Source.ticket`, in any thread."""
-    if isinstance(ticket[0], str):
-        path, quantity, window = ticket
-        with _reading, cache_limit():
-            return _opened(path, quantity).read(window)
-    data, valid, quantity, bands, dtype = ticket
-    return Scene(data, quantity, bands, valid=valid, dtype=dtype)
-
-
-def close_files() -> None:
-    """Release the files that this process has opened."""
-    _opened.cache_clear()
-
-
-@lru_cache(maxsize=2)
-def _opened(path: str, quantity: str) -> Any:
-    from sarlab.scenes.readers import open_scene
-
-    return open_scene(path, quantity, allow_empty=True)
+    def close(self) -> None:
+        self._file.close()
 
 
 @contextmanager
 def cache_limit() -> Iterator[None]:
-    """Keep the cache of GDAL small, if GDAL is installed."""
-    try:
-        import rasterio
-    except ImportError:
-        yield
-        return
+    """Keep the cache of GDAL small."""
+    import rasterio
+
     with rasterio.Env(GDAL_CACHEMAX=CACHE_MIB):
         yield
 
 
-# --- pieces
-# ------------------------------------------------------------------------------------------------------------
+Source = MemorySource | FileSource
 
 
-@dataclass(frozen=True, eq=False)
-class PieceJob:
-    """A piece of a scene to analyze; can be sent to another process."""
-
-    model: Path
-    levels: Levels
-    tiling: Tiling
-    #: The window of interest, beginning at a multiple of the stride.
-    core: Window
-    #: The window to read.
-    outer: Window
-    #: See `Source.ticket`.
-    ticket: Any
-    #: Latent positions around the core that are also of interest.
-    margin: int = 0
+# --- pieces -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,51 +143,49 @@ class Piece:
     wide: Window
     #: Latent before quantization: float32, shape (bands, channels, h, w).
     y: np.ndarray
-    #: Normalized samples of `window`, undefined where invalid: float32, shape (bands, H, W).
+    #: Normalized samples of the window: float32, shape (bands, H, W).
     x: np.ndarray
-    #: `MISSING`, `CODED` or `FLAT` for the samples of `outer`: uint8, shape (bands, H, W).
+    #: Kinds of the samples of `outer`, and its flat blocks if the file has any.
     kinds: np.ndarray
-    #: Flat ones among the blocks of `outer`: bool, shape (bands, h, w); None if the file has none.
-    blocks: np.ndarray | None
+    flats: np.ndarray | None
     outer: Window
-    stride: int
-    #: (height, width) of the scene.
-    extent: tuple[int, int]
+    tiling: Tiling
 
-    def mask(self, window: Window) -> np.ndarray:
-        """Valid samples of a part."""
-        return np.asarray(self._kinds(window) != MISSING)
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Height and width of the scene."""
+        return self.tiling.height, self.tiling.width
 
     def coded(self, window: Window) -> np.ndarray:
-        """Samples of a part that are coded in the latent."""
-        return np.asarray(self._kinds(window) == CODED)
+        """Samples that are coded: bool, shape (bands, H, W)."""
+        return self._kinds(window) == CODED
+
+    def mask(self, window: Window) -> np.ndarray:
+        """Valid samples: bool, shape (bands, H, W)."""
+        return self._kinds(window) > 0
 
     def flat(self, window: Window) -> np.ndarray | None:
-        """Flat blocks of a part that begins at a multiple of the stride."""
-        if self.blocks is None:
+        """Flat blocks: bool, shape (bands, h, w); None if the file has none."""
+        if self.flats is None:
             return None
-        at = inside(blocks_covering(window, FLAT_UNIT), blocks_covering(self.outer, FLAT_UNIT))
-        return self.blocks[(slice(None), *at)]
+        place = inside(blocks_covering(window, FLAT_UNIT), blocks_covering(self.outer, FLAT_UNIT))
+        return self.flats[(slice(None), *place)]
 
     def _kinds(self, window: Window) -> np.ndarray:
         return self.kinds[(slice(None), *inside(window, self.outer))]
 
     def latent(self, window: Window) -> np.ndarray:
         """Latent of a part that begins at a multiple of the stride."""
-        stride = self.stride
-        return self.y[
-            (slice(None), slice(None), *inside(blocks_covering(window, stride), blocks_covering(self.wide, stride)))
-        ]
+        stride = self.tiling.stride
+        return self.y[(..., *inside(blocks_covering(window, stride), blocks_covering(self.wide, stride)))]
 
     def sides(self, window: Window) -> int:
         """Borders of a tile beyond which the next row or column of blocks has coded samples, as bits."""
-        if self.coded(window).all():
+        stride, coded = self.tiling.stride, self.kinds == CODED
+        if self.coded(window).all() or not coded.any():
             return 0
-        coded = self.kinds == CODED
-        if not coded.any():
-            return 0
-        blocks = np.asarray(blocks_of(coded, self.stride).any(0))
-        rows, columns = inside(blocks_covering(window, self.stride), blocks_covering(self.outer, self.stride))
+        blocks = np.asarray(blocks_of(coded, stride).any(0))
+        rows, columns = inside(blocks_covering(window, stride), blocks_covering(self.outer, stride))
         tall, broad = (slice(max(0, s.start - 1), s.stop + 1) for s in (rows, columns))
         beyond = (
             blocks[max(0, rows.start - 1) : rows.start, broad],
@@ -215,42 +197,32 @@ class Piece:
 
     def active(self, window: Window) -> np.ndarray:
         """Flags of the latent columns of a tile."""
-        return active_flags(self.coded(window), self.stride, self.sides(window), borders_of(window, *self.extent))
+        return active_flags(
+            self.coded(window), self.tiling.stride, self.sides(window), borders_of(window, *self.extent)
+        )
 
 
-def make_job(
-    source: Source, model: TileModel, path: Path, levels: Levels, tiling: Tiling, core: Window, margin: int = 0
-) -> PieceJob:
-    """Make the job for a window and `margin` latent positions around it."""
-    halo = rounded_up(model.analysis_reach, model.stride) + FILL_REACH + margin * model.stride
-    outer = grown(core, halo, tiling.height, tiling.width)
-    return PieceJob(path, levels, tiling, core, outer, source.ticket(outer), margin)
-
-
-def analyze(job: PieceJob) -> Piece:
-    """Read and analyze a window; runs in worker threads."""
-    tiling = job.tiling
-    model = load_model(job.model).for_scene(tiling.height, tiling.width)
-    scene = redeem(job.ticket)
-    x, valid = job.levels.normalized(scene)
-    flat = job.levels.flat_blocks(scene)
+def analyze(source: Source, model: TileModel, levels: Levels, tiling: Tiling, window: Window, margin: int = 0) -> Piece:
+    """Read and analyze a window that begins at a multiple of the stride, and `margin` latent positions around it."""
+    extent, stride = (tiling.height, tiling.width), model.stride
+    reach = -(-model.analysis_reach // stride) * stride
+    outer = grown(window, reach + FILL_REACH + margin * stride, *extent)
+    scene = source.read(outer)
+    x, valid = levels.normalized(scene)
+    flat = levels.flat_blocks(scene)
     kinds = valid.view(np.uint8) if flat is None else kinds_of(valid, flat)
     coded = kinds == CODED
-    wide = grown(job.core, job.margin * model.stride, tiling.height, tiling.width)
-    reach = grown(wide, rounded_up(model.analysis_reach, model.stride), tiling.height, tiling.width)
-    filled = fill_invalid(x, coded)[(slice(None), *inside(reach, job.outer))]
-    padding = [(0, 0), *((0, -length % model.stride) for length in filled.shape[1:])]
-    y = model.analyze(np.pad(filled, padding, mode="edge"), borders_of(reach, tiling.height, tiling.width))
+    wide = grown(window, margin * stride, *extent)
+    needed = grown(wide, reach, *extent)
+    filled = fill_invalid(x, coded)[(slice(None), *inside(needed, outer))]
+    padding = [(0, 0), *((0, -length % stride) for length in filled.shape[1:])]
+    y = model.analyze(np.pad(filled, padding, mode="edge"), borders_of(needed, *extent))
     if not coded.all():
         # Columns far from coded samples are zero, even if the border of a tile makes some of them active.
-        near = dilated(blocks_of(coded, model.stride))
-        at = inside(blocks_covering(reach, model.stride), blocks_covering(job.outer, model.stride))
-        y = y * near[(slice(None), *at)][:, None]
-    whole = Piece(
-        job.core, reach, y,
-        x[(slice(None), *inside(job.core, job.outer))], kinds, flat, job.outer, model.stride,
-        (tiling.height, tiling.width),
-    )  # fmt: skip
+        near = dilated(blocks_of(coded, stride))
+        y = y * near[(slice(None), *inside(blocks_covering(needed, stride), blocks_covering(outer, stride)))][:, None]
+    own = x[(slice(None), *inside(window, outer))]
+    whole = Piece(window, needed, y, own, kinds, flat, outer, tiling)
     return replace(whole, wide=wide, y=whole.latent(wide))
 
 

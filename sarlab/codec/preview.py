@@ -45,19 +45,16 @@ def preview(reader: StreamReader, *, model: str | Path | None = None) -> Scene:
         raise CodecError(
             f"{reader.name}: files of codec '{header.model}' have no preview; decompress without --preview"
         )
-    side = lapped.parse_side(header.side, header.shape[0])
     shape = [latent_size(length, PREVIEW) for length in header.shape[1:]]
     kinds = np.empty((header.shape[0], *shape), np.uint8)
     y_hat = np.zeros((header.shape[0], SIZE * SIZE, *tiling.latent_shape), np.float32)
-    for row in range(tiling.rows):
-        for column in range(tiling.columns):
-            window, number = tiling.window(row, column), tiling.number(row, column)
-            borders = borders_of(window, *header.shape[1:])
-            own, low = _read_tile(reader, lapped, number, (header.shape[0], *window[2:]), borders, side)
-            top, left = window[0] // PREVIEW, window[1] // PREVIEW
-            kinds[:, top : top + own.shape[1], left : left + own.shape[2]] = own
-            top, left = window[0] // BLOCK, window[1] // BLOCK
-            y_hat[:, :, top : top + low.shape[2], left : left + low.shape[3]] = low
+    for number, window in enumerate(window for run in tiling.runs() for window in run):
+        borders = borders_of(window, *header.shape[1:])
+        own, low = _read_tile(reader, lapped, number, (header.shape[0], *window[2:]), borders, decoder.side)
+        top, left = window[0] // PREVIEW, window[1] // PREVIEW
+        kinds[:, top : top + own.shape[1], left : left + own.shape[2]] = own
+        top, left = window[0] // BLOCK, window[1] // BLOCK
+        y_hat[:, :, top : top + low.shape[2], left : left + low.shape[3]] = low
     x_hat = _inverse(y_hat, header.shape[1:])[:, : shape[0], : shape[1]]
     like = decoder.like()
     reference = like.georeference.scaled(PREVIEW) if like.georeference else None

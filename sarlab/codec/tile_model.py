@@ -1,12 +1,11 @@
 """The contract of a learned model: what it must provide so that a ``.sarl`` file can carry its tiles.
 
-A model works on tiles of any size that is a multiple of its stride. It is given the *active* latent columns, those near
-a coded sample; all other columns are zero and cost nothing.
-
     x ──analyze──▶ y ──quantize──▶ latent (integers) ──encode──▶ bytes ──decode──▶ latent ──synthesize──▶ x_hat
 
-Encoder and decoder must agree on every bit of the latent, so `decode` may use integer arithmetic only; the file holds a
-checksum of the latent. The synthesis may use floats.
+A model works on tiles of any size that is a multiple of its stride. It is given the *active* latent columns, those near
+a coded sample, as flags: uint8, (bands, h, w), see `sarlab.codec.tiles.active_flags`. All other columns are zero and cost
+nothing. Encoder and decoder must agree on every bit of the latent, so `decode` may use integer arithmetic only; the file
+holds a checksum of the latent. The synthesis may use floats.
 """
 
 from __future__ import annotations
@@ -28,30 +27,24 @@ Borders = tuple[bool, bool, bool, bool]
 
 
 class QuantizedTile(NamedTuple):
-    """A quantized latent."""
+    """A quantized latent, int32 (bands, channels, h, w), the size of its code in bits, and what `encode` needs besides."""
 
-    #: int32, shape (bands, channels, h, w).
     latent: np.ndarray
-    #: Estimated size of its code.
     bits: float
-    #: Anything else that `TileModel.encode` needs.
     code: Any = None
 
 
 class TileModel(ABC):
     """A model that codes tiles."""
 
-    #: As in the header of a file.
+    #: As in the header of a file; a file decodes with a model of the same name and hash (8 bytes) only.
     name: str
-    #: 8 bytes; a file decodes with the same model only.
     hash: bytes
-    #: Channels of the latent.
+    #: Channels of the latent; samples per latent position and axis.
     channels: int
-    #: Samples per latent position and axis.
     stride: int
-    #: Samples around its own block that a latent position depends on.
+    #: Samples around its own block that a latent position depends on; latent positions around its own that a sample needs.
     analysis_reach: int
-    #: Latent positions around its own that a sample depends on.
     synthesis_reach: int
     #: Range of quality.
     lowest: float
@@ -65,12 +58,13 @@ class TileModel(ABC):
         """Adapt the model to the time that encoding may take, one of `EFFORTS`."""
         return self
 
+    def with_weight(self, factor: float) -> TileModel:
+        """Adapt the weight of a bit against errors when quantizing."""
+        return self
+
     @abstractmethod
     def analyze(self, x: np.ndarray, borders: Borders) -> np.ndarray:
-        """Transform normalized samples of a window to a latent: float32, independent of quality.
-
-        (bands, H, W) → (bands, channels, H/stride, W/stride)
-        """
+        """Transform normalized samples, (bands, H, W), to a latent: float32, (bands, channels, H/stride, W/stride)."""
 
     @abstractmethod
     def fit_side(self, sample: Sequence[tuple[np.ndarray, np.ndarray]], quality: float) -> bytes:
@@ -82,10 +76,7 @@ class TileModel(ABC):
 
     @abstractmethod
     def quantize(self, y: np.ndarray, active: np.ndarray, quality: float, side: Any) -> QuantizedTile:
-        """Quantize a latent, (bands, channels, h, w), and estimate the size of its code.
-
-        `active` are the flags of `sarlab.codec.tiles.active_flags`: uint8, (bands, h, w).
-        """
+        """Quantize a latent, (bands, channels, h, w)."""
 
     @abstractmethod
     def encode(self, quantized: QuantizedTile, active: np.ndarray, quality: float, side: Any) -> bytes:
@@ -93,11 +84,11 @@ class TileModel(ABC):
 
     @abstractmethod
     def decode(self, data: bytes, active: np.ndarray, quality: float, side: Any) -> np.ndarray:
-        """Decode a latent: int32, (bands, channels, h, w), zero at columns that are not active (bands, h, w)."""
+        """Decode a latent: int32, (bands, channels, h, w), zero at columns that are not active."""
 
     @abstractmethod
     def synthesize(self, latent: np.ndarray, quality: float, side: Any, borders: Borders) -> np.ndarray:
-        """Reconstruct normalized samples: (bands, channels, h, w) → (bands, h·stride, w·stride), float32."""
+        """Reconstruct normalized samples: (bands, channels, h, w) → float32, (bands, h·stride, w·stride)."""
 
     def no_latent(self, bands: int, height: int, width: int) -> np.ndarray:
         """The latent of a tile without active columns."""

@@ -1,12 +1,10 @@
 """The tiles of a scene: their grid, and the payload of one tile with its masks of missing and flat samples.
 
-    payload = range-coded (masks of all bands, flat blocks of all bands, borders that are active, latent of the active
-    columns)
+    payload = flags, masks of missing samples, flat blocks, latent of the active columns
 
 Tiles lie on a grid that begins at the first sample. The analysis of a tile reads a halo around it, clipped at the
 borders of the scene, where the transform extends the signal. So the latent of a tile is that of the whole scene; the
-synthesis reads the latent of neighboring tiles likewise. There are no seams, and the size of a tile is a matter of
-convenience.
+synthesis reads the latent of neighboring tiles likewise. There are no seams.
 
 A file may have *flat* blocks, whose valid samples all have the value stated in the header: exact zeros around a swath,
 a saturated area. They are marked, and decoded exactly. A sample that is neither missing nor in a flat block is *coded*.
@@ -35,12 +33,7 @@ TILES_PER_RUN = 4
 #: Samples around a place that determine what `fill_invalid` puts there.
 FILL_REACH = 16
 #: Sides of a tile, one bit each: first row, last row, first column, last column.
-SIDES: tuple[tuple[int | slice, int | slice], ...] = (
-    (0, slice(None)),
-    (-1, slice(None)),
-    (slice(None), 0),
-    (slice(None), -1),
-)
+SIDES = (np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1])
 #: Kinds of samples.
 MISSING, CODED, FLAT = range(3)
 #: Modes of masks: none, one for all bands, one for each band.
@@ -75,20 +68,16 @@ class Tiling:
     def columns(self) -> int:
         return -(-self.width // self.tile)
 
-    def window(self, row: int, column: int, count: int = 1) -> Window:
-        """Window of `count` tiles side by side."""
+    def window(self, row: int, column: int) -> Window:
         top, left = row * self.tile, column * self.tile
-        return top, left, min(self.tile, self.height - top), min(count * self.tile, self.width - left)
+        return top, left, min(self.tile, self.height - top), min(self.tile, self.width - left)
 
-    def number(self, row: int, column: int) -> int:
-        """Number of a tile in the file."""
-        return row * self.columns + column
-
-    def runs(self, row: int, first: int = 0, last: int | None = None) -> Iterator[tuple[int, int]]:
-        """Split a row of tiles, from `first` to before `last`, into runs (column, count)."""
-        last = self.columns if last is None else last
-        for column in range(first, last, TILES_PER_RUN):
-            yield column, min(TILES_PER_RUN, last - column)
+    def runs(self, rows: range | None = None, columns: range | None = None) -> Iterator[list[Window]]:
+        """Windows of the tiles in `rows` and `columns` (default: all), in runs of neighbors."""
+        for row in rows or range(self.rows):
+            every = [self.window(row, column) for column in columns or range(self.columns)]
+            for first in range(0, len(every), TILES_PER_RUN):
+                yield every[first : first + TILES_PER_RUN]
 
     @property
     def latent_shape(self) -> tuple[int, int]:
@@ -138,13 +127,7 @@ def borders_of(window: Window, height: int, width: int) -> Borders:
     return row == 0, column == 0, row + rows >= height, column + columns >= width
 
 
-def rounded_up(length: int, unit: int) -> int:
-    """Smallest multiple of `unit` at or above `length`."""
-    return -(-length // unit) * unit
-
-
-# --- payload of a tile
-# -------------------------------------------------------------------------------------------------
+# --- payload of a tile ------------------------------------------------------------------------------------------------
 
 
 def latent_size(length: int, stride: int) -> int:
@@ -191,7 +174,7 @@ def active_flags(coded: np.ndarray, stride: int, sides: int, borders: Borders) -
     active = dilated(blocks_of(coded, stride))
     for bit, where in enumerate(SIDES):
         if sides >> bit & 1:
-            active[(slice(None), *where)] = True
+            active[where] = True
     flags = active.astype(np.uint8)
     if borders[2]:
         flags[:, -1] |= LAST_ROW
@@ -208,20 +191,13 @@ def dilated(blocks: np.ndarray) -> np.ndarray:
 
 
 def encode_tile(
-    model: TileModel,
-    quantized: QuantizedTile,
-    valid: np.ndarray,
-    flat: np.ndarray | None,
-    sides: int,
-    borders: Borders,
-    quality: float,
-    side: object,
-) -> tuple[bytes, int]:
+    model: TileModel, quantized: QuantizedTile, valid: np.ndarray, flat: np.ndarray | None, sides: int, borders: Borders,
+    quality: float, side: object,
+) -> tuple[bytes, int]:  # fmt: skip
     """Code a tile: its payload, and the checksum of its latent.
 
     Parameters
     ----------
-    model : TileModel
     quantized : QuantizedTile
         Quantized with the active columns of these `sides`.
     valid : ndarray of bool, shape (bands, H, W)
@@ -229,56 +205,33 @@ def encode_tile(
         The flat blocks of `FLAT_UNIT` samples a side; None if the file has none.
     sides, borders
         See `active_flags`; sides are ignored if all samples are coded.
-    quality, side
-        As for `TileModel.encode`.
+    model, quality, side
+        See `TileModel`.
     """
-    head, coded = _pack_masks(valid, flat, sides)
-    active = active_flags(coded, model.stride, sides, borders)
-    code = model.encode(quantized, active, quality, side) if (active & ACTIVE).any() else b""
-    return head + code, checksum(quantized.latent)
-
-
-def mask_size(valid: np.ndarray, flat: np.ndarray | None) -> int:
-    """Bytes of a payload before the code of the latent."""
-    return len(_pack_masks(valid, flat, 0)[0])
-
-
-def _pack_masks(valid: np.ndarray, flat: np.ndarray | None, sides: int) -> tuple[bytes, np.ndarray]:
-    """Flags, masks and flat blocks of a tile, and its coded samples."""
     mode = ALL_VALID if valid.all() else SHARED if (valid == valid[0]).all() else SEPARATE
     coded, some = valid, flat is not None and bool(flat.any())
     streams = [] if mode == ALL_VALID else list(valid[:1] if mode == SHARED else valid)
     if flat is not None and some:
         coded = kinds_of(valid, flat) == CODED
         streams += list(flat)
+    sides = 0 if coded.all() else sides
     packed = [entropy.pack_mask(mask) for mask in streams]
-    flags = mode | some << 2 | (0 if coded.all() else sides) << 3
-    return bytes([flags]) + b"".join(entropy.varint(len(data)) + data for data in packed), coded
+    head = bytes([mode | some << 2 | sides << 3]) + b"".join(entropy.varint(len(data)) + data for data in packed)
+    active = active_flags(coded, model.stride, sides, borders)
+    code = model.encode(quantized, active, quality, side) if (active & ACTIVE).any() else b""
+    return head + code, checksum(quantized.latent)
 
 
 def decode_tile(
-    model: TileModel,
-    payload: bytes,
-    check: int,
-    shape: tuple[int, int, int],
-    borders: Borders,
-    quality: float,
-    side: object,
-    name: str,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Decode a tile of `shape` (bands, H, W): its latent, and the kinds of its samples.
-
-    Parameters
-    ----------
-    check : int
-        Checksum of the latent.
-    name : str
-        Name of the tile, for messages.
+    model: TileModel, payload: bytes, check: int, shape: tuple[int, int, int], borders: Borders, quality: float,
+    side: object, name: str,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Decode a tile of `shape` (bands, H, W), given its checksum: its latent, and the kinds of its samples.
 
     Raises
     ------
     BitstreamError
-        The payload is damaged, or decodes to a latent with another checksum.
+        The payload is damaged, or decodes to a latent with another checksum; messages begin with `name`.
     """
     stride = model.stride
     try:
@@ -287,7 +240,7 @@ def decode_tile(
         if (active & ACTIVE).any():
             latent = model.decode(code, active, quality, side)
         else:
-            latent = model.no_latent(shape[0], latent_size(shape[1], stride), latent_size(shape[2], stride))
+            latent = model.no_latent(*active.shape)
     except BitstreamError as error:
         raise BitstreamError(f"{name}: {error}") from None
     if checksum(latent) != check:
@@ -300,17 +253,20 @@ def unpack_masks(payload: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarra
     if not payload or first_mode(payload) > SEPARATE or payload[0] >> 7:
         raise BitstreamError("the payload is damaged: unknown flags")
     mode, some, sides, rest = first_mode(payload), payload[0] >> 2 & 1, payload[0] >> 3, payload[1:]
-    valid = np.ones(shape, bool)
-    for band in range(0 if mode == ALL_VALID else 1 if mode == SHARED else shape[0]):
-        data, rest = entropy.cut(rest)
-        valid[band] = entropy.unpack_mask(data, shape[1:])
-    if mode == SHARED:
-        valid[1:] = valid[0]
-    blocks = (latent_size(shape[1], FLAT_UNIT), latent_size(shape[2], FLAT_UNIT))
-    flat = np.zeros((shape[0], *blocks), bool)
-    for band in range(shape[0] if some else 0):
-        data, rest = entropy.cut(rest)
-        flat[band] = entropy.unpack_mask(data, blocks)
+
+    def masks(count: int, size: tuple[int, ...]) -> list[np.ndarray]:
+        nonlocal rest
+        found = []
+        for _ in range(count):
+            data, rest = entropy.cut(rest)
+            found.append(entropy.unpack_mask(data, (size[0], size[1])))
+        return found
+
+    valid, flat = np.ones(shape, bool), np.zeros((shape[0], *(-(-n // FLAT_UNIT) for n in shape[1:])), bool)
+    if mode != ALL_VALID:
+        valid[:] = np.stack(masks(1 if mode == SHARED else shape[0], shape[1:]))
+    if some:
+        flat[:] = np.stack(masks(shape[0], flat.shape[1:]))
     return kinds_of(valid, flat), sides, rest
 
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sarlab.codec import entropy
-from sarlab.codec.container import Cursor, varint
+from sarlab.codec.metadata import Cursor, varint
 from sarlab.errors import BitstreamError, CodecError
 
 MAGIC = b"SRLC"

@@ -1,37 +1,44 @@
-"""Damaged containers whose checksums were put right, as an attacker would."""
+"""Damaged containers whose checksums are put right, as an attacker would."""
 
 from __future__ import annotations
 
+import binascii
 import struct
 import zlib
 
 
-def with_checksum(data):
-    """The same bytes with the header's checksum put right, as an attacker would."""
-    data = bytearray(data)
-    length, shift, at = 0, 0, 12
-    while at < len(data):
-        byte = data[at]
-        length |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
+def head_of(data):
+    """Place of the header's fields in a container, and of the first payload."""
+    length, at = 0, 9
+    for shift in range(0, 35, 7):
+        byte = data[at] if at < len(data) else 0
+        length, at = length | (byte & 127) << shift, at + 1
         if byte < 128:
             break
-    for count in range(200):
-        end = at + length + 10 * count
-        lengths = [struct.unpack_from("<I", data, at + length + 10 * i)[0] for i in range(count) if end <= len(data)]
-        if len(lengths) == count and end + sum(lengths) == len(data):
-            struct.pack_into("<I", data, 5, zlib.crc32(data[9:end]))
-            return bytes(data)
+    return at, min(at + length, len(data))
+
+
+def with_checksum(data):
+    """The same bytes with the header's checksum put right."""
+    data = bytearray(data)
+    struct.pack_into("<I", data, 5, zlib.crc32(data[9 : head_of(data)[1]]))
     return bytes(data)
 
 
-def damage_payload(data, first, rng):
-    """Damage the payloads of a container of two tiles whose header ends at `first`, in place."""
+def container(fields, entries, payloads=b""):
+    """A container of any fields and index entries (length as a varint, two checksums)."""
+    head = fields + b"".join(entries)
+    size = bytes([len(head) & 127 | 128, len(head) >> 7])
+    return with_checksum(b"SARL\1" + bytes(4) + size + head + payloads)
+
+
+def damage_payload(data, lengths, rng):
+    """Damage the payloads of a container in place; lengths are at least 128 bytes."""
+    first = head_of(data)[1]
     for _ in range(rng.integers(1, 4)):
         data[rng.integers(first, len(data))] = rng.integers(256)
-    at = first
-    for entry in (first - 20, first - 10):
-        length = struct.unpack_from("<I", data, entry)[0]
-        struct.pack_into("<I", data, entry + 4, zlib.crc32(bytes(data[at : at + length])))
-        at += length
-    struct.pack_into("<I", data, 5, zlib.crc32(bytes(data[9:first])))
+    for tile, length in enumerate(lengths):
+        entry = first - 6 * (len(lengths) - tile) + 2
+        start = first + sum(lengths[:tile])
+        struct.pack_into("<H", data, entry, binascii.crc_hqx(bytes(data[start : start + length]), 0))
+    return with_checksum(data)

@@ -1,10 +1,11 @@
 """A second decoder of whole files, written from the book's page on the file format: plain integers, NumPy for the floats.
 
-It imports nothing from the package. The preset dictionary of the metadata and the file of the model are arguments.
+It imports nothing from the package. The constants of the metadata and the file of the model are arguments.
 """
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 import json
 import struct
@@ -103,6 +104,11 @@ def mask_of(data, height, width):
 # --- header -----------------------------------------------------------------------------------------------------------
 
 
+#: Names that have a number, counted from 1.
+MODELS = ("lapped-1", "factorized-1", "klt8-1", "predictive-1")
+BANDS = ("VV", "VH", "HH", "HV", "RH", "RV", "band1", "band2", "band3", "band4")
+
+
 class Fields:
     def __init__(self, data):
         self.data, self.at = data, 0
@@ -127,30 +133,53 @@ class Fields:
     def block(self):
         return self.take(self.varint())
 
+    def name(self, known):
+        number = self.varint()
+        return known[number - 1] if number else self.block().decode()
 
-def header_of(data):
+    def value(self, keys):
+        number, kind = divmod(self.varint(), 16)
+        if kind < 11:
+            whole = -(number // 2) - 1 if number % 2 else number // 2
+            return whole / 10**kind if kind else whole
+        if kind == 11:
+            return self.unpack("d")[0]
+        if kind == 12:
+            return self.take(number).decode()
+        if kind == 13:
+            return [self.value(keys) for _ in range(number)]
+        if kind == 14:
+            return {self.name(keys): self.value(keys) for _ in range(number)}
+        return (None, False, True)[number]
+
+
+def header_of(data, keys, dictionary):
     assert data[:5] == b"SARL\1"
-    start = Fields(data[12:20])
+    start = Fields(data[9:14])
     length = start.varint()
-    begin = 12 + start.at
-    f, h = Fields(data[begin : begin + length]), {}
-    flags = f.varint()
-    assert flags < 64
-    h["model"], h["hash"], h["quality"] = f.block().decode(), f.take(8), f.unpack("H")[0]
-    h["bands"], h["height"], h["width"], tile = (f.varint() for _ in range(4))
-    h["tile"] = 64 * tile
-    h["quantity"], h["type"], h["depth"] = f.take(3)
-    h["names"] = [f.block().decode() for _ in range(h["bands"])]
-    h["centers"] = [center / 64 for center in f.unpack(f"{h['bands']}h")]
-    h["floors"] = f.unpack(f"{h['bands']}f") if flags & 1 else [float("nan")] * h["bands"]
-    h["flats"] = f.unpack(f"{h['bands']}f") if flags & 16 else None
-    h["nodata"] = f.unpack("d")[0] if flags & 2 else None
-    h["metadata"], h["side"], h["curves"] = (f.block() if flags & bit else b"" for bit in (4, 8, 32))
-    assert f.at == length
-    h["rows"], h["columns"] = -(-h["height"] // h["tile"]), -(-h["width"] // h["tile"])
-    first = begin + length + 10 * h["rows"] * h["columns"]
+    begin, first = 9 + start.at, 9 + start.at + length
     assert struct.unpack_from("<I", data, 5)[0] == zlib.crc32(data[9:first])
-    h["index"] = list(struct.iter_unpack("<IIH", data[begin + length : first]))
+    f, h = Fields(data[begin:first]), {}
+    flags = f.varint()
+    assert flags < 256
+    h["model"], h["hash"], h["quality"] = f.name(MODELS), f.take(4), f.unpack("H")[0]
+    bands, tile = divmod(f.varint(), 16)
+    h["bands"], h["tile"], h["height"], h["width"] = bands + 1, 64 * (tile + 1), f.varint(), f.varint()
+    kind = f.take(1)[0]
+    h["quantity"], h["type"], h["depth"] = kind % 4, kind % 64 // 4, f.take(1)[0] if kind & 64 else 16
+    h["names"] = [f.name(BANDS) for _ in range(h["bands"])]
+    h["centers"] = [center / 64 for center in f.unpack(f"{h['bands']}h")]
+    h["floors"] = f.unpack(f"{h['bands']}f") if flags & 8 else [float("nan")] * h["bands"]
+    h["flats"] = f.unpack(f"{h['bands']}f") if flags & 16 else None
+    h["nodata"] = f.value(keys) if flags & 32 else None
+    metadata = f.block() if flags & 2 else bytes([14])
+    if flags & 4:
+        metadata = zlib.decompressobj(-15, zdict=dictionary).decompress(metadata)
+    h["metadata"] = Fields(metadata).value(keys)
+    h["side"], h["curves"] = (f.block() if flags & bit else b"" for bit in (1, 64))
+    h["rows"], h["columns"] = -(-h["height"] // h["tile"]), -(-h["width"] // h["tile"])
+    h["index"] = [(f.varint(), *f.unpack("HH")) for _ in range(h["rows"] * h["columns"])]
+    assert f.at == length
     return h, first
 
 
@@ -343,11 +372,11 @@ def corrected(x, curve):
     return np.interp(place, range(8), np.array(values) / (40 * 2**fineness))
 
 
-def decode(data, path, dictionary, radiometric=False):
-    """(header, metadata, latent, samples) of a file, given the file of its model."""
-    h, first = header_of(data)
+def decode(data, path, keys, dictionary, radiometric=False):
+    """(header, latent, samples) of a file, given the file of its model and the constants of the metadata."""
+    h, first = header_of(data, keys, dictionary)
     model = Model(path)
-    assert (model.name, model.hash) == (h["model"], h["hash"])
+    assert (model.name, model.hash[:4]) == (h["model"], h["hash"])
     states, classes, factors = side_of(model, h["side"], h["bands"], h["quality"])
     block, (height, width) = model.block, (h["height"], h["width"])
     lh, lw = -(-height // block), -(-width // block)
@@ -358,7 +387,7 @@ def decode(data, path, dictionary, radiometric=False):
     for number, (length, crc, check) in enumerate(h["index"]):
         payload = data[first : first + length]
         first += length
-        assert zlib.crc32(payload) == crc
+        assert binascii.crc_hqx(payload, 0) == crc
         row, column = (h["tile"] * place for place in divmod(number, h["columns"]))
         area = np.s_[:, row : min(height, row + h["tile"]), column : min(width, column + h["tile"])]
         f = Fields(payload)
@@ -389,5 +418,4 @@ def decode(data, path, dictionary, radiometric=False):
         if h["flats"]:
             samples[band][flats[band]] = h["flats"][band]
     samples[~valid] = np.nan
-    metadata = zlib.decompressobj(-15, zdict=dictionary).decompress(h["metadata"]) or b"{}"
-    return h, json.loads(metadata), latent, samples
+    return h, latent, samples

@@ -116,7 +116,7 @@ def test_size_follows_the_estimate_and_a_rate_takes_few_probes(speckled, monkeyp
     encoder = Encoder(MemorySource(speckled), model_path("lapped"), tile=512)
     for quality in (15, 25, 40, 60):
         size = len(compress(speckled, quality=quality))
-        assert size == pytest.approx(encoder.sample.bytes(quality), rel=0.005, abs=16)
+        assert size == pytest.approx(encoder.bytes(quality), abs=0)
     probes, quantize = [], type(encoder.model).quantize
     monkeypatch.setattr(type(encoder.model), "quantize", lambda *a: probes.append(a[3]) or quantize(*a))
     for bpp in (0.3, 0.8, 2.0):
@@ -154,9 +154,10 @@ def test_the_size_of_tiles_hardly_matters(wide, codec):
 def test_a_large_scene_goes_another_way_to_the_same_result(wide, codec, monkeypatch):
     small = decompress(compress(wide, codec=codec, quality=27, tile=128))
     monkeypatch.setattr(encode, "SMALL", 0)
-    large = compress(wide, codec=codec, quality=27, tile=128, workers=1)
-    # Deviations are those of sample windows.
-    assert psnr(wide, decompress(large)) == pytest.approx(psnr(wide, small), abs=0.06)
+    with monkeypatch.context() as patch:
+        patch.setattr(encode, "sample_windows", lambda tiling: [(0, 0, 430, 515)])
+        assert np.array_equal(decompress(compress(wide, codec=codec, quality=27, tile=128)).data, small.data)
+    large = compress(wide, codec=codec, quality=27, tile=128)
     data = compress(wide, codec=codec, bpp=0.7, tile=128)
     assert 8 * len(data) / wide.data.size == pytest.approx(0.7, rel=0.012)
     for workers in (2, 3):
@@ -308,9 +309,9 @@ def test_headers_are_small():
     )
     data = np.random.default_rng(2).normal(-12, 4, (1, 200, 150)).astype(np.float32)
     reference = Georeference(wkt, (10.0, 0.0, 601240.0, 0.0, -10.0, 5328760.0))
-    for georeference, most in ((None, 60), (reference, 104)):
+    for georeference, most in ((None, 40), (reference, 60)):
         about = describe(compress(Scene(data, "db", ("VV",), georeference=georeference), quality=24))
-        assert about["index_bytes"] == 10
+        assert about["index_bytes"] == 6
         assert about["header_bytes"] - about["side_bytes"] <= most
         assert about["side_bytes"] <= 60
 
@@ -370,9 +371,7 @@ def test_unknown_models_are_named(speckled, tmp_path, monkeypatch):
     data = compress(speckled, codec="klt8", quality=20)
     known = load_model(model_path("klt8"))
     monkeypatch.setattr("sarlab.codec.model_store.ASSETS", tmp_path)
-    with pytest.raises(
-        BitstreamError, match=r"needs model 'klt8-1'.*written by sarlab 0\.1\.0: install that version or a later"
-    ):
+    with pytest.raises(BitstreamError, match=r"needs model 'klt8-1'.*install a version that has it"):
         decompress(data)
     with pytest.raises(CodecError, match="unknown codec 'klt8'"):
         compress(speckled, codec="klt8")
@@ -419,11 +418,12 @@ def test_a_path_is_read(speckled, tmp_path):
 @pytest.mark.parametrize("count", [800, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_damaged_files_end_in_a_scene_or_an_error(codec, count):
     rng = np.random.default_rng(count)
-    scene = Scene(rng.normal(-10, 3, (1, 40, 72)).astype(np.float32), "db", ("VV",), tags={"a": "b"})
+    scene = Scene(rng.normal(-10, 3, (1, 60, 120)).astype(np.float32), "db", ("VV",), tags={"a": "b"})
     scene = scene.with_data(np.where(rng.random(scene.shape) < 0.05, np.nan, scene.data), valid=None)
     data = compress(scene, codec=codec, quality=30, tile=64)
     with StreamReader(data) as reader:
-        first = reader.header_bytes
+        first, lengths = reader.header_bytes, reader.lengths
+    assert all(128 <= length < 16384 for length in lengths)
     decoded, longest = 0, 0.0
     for number in range(count):
         damaged = bytearray(data)
@@ -436,7 +436,7 @@ def test_damaged_files_end_in_a_scene_or_an_error(codec, count):
             damaged[rng.integers(9, first)] ^= 1 << rng.integers(8)
             damaged = with_checksum(damaged)
         else:  # payloads behind checksums that were put right
-            damage_payload(damaged, first, rng)
+            damaged = damage_payload(damaged, lengths, rng)
         start = time.perf_counter()
         with contextlib.suppress(BitstreamError):
             result = decompress(bytes(damaged))

@@ -51,7 +51,7 @@ def test_files_meet_their_goals(name, scene):
         trial = search.find(Goal("bpp", bpp))
         assert 8 * len(trial.data) / (192 * 192) == pytest.approx(bpp, rel=0.0101)
         assert codec.compress(scene, quality=trial.quality) == trial.data
-    for wanted in (26.0, 31.5) if name in PSNRS else ():
+    for wanted in (25.5, 31.5) if name in PSNRS else ():
         decoded = codec.decompress(search.find(Goal("psnr", wanted)).data)
         # x265 wavers by a little more than the tolerance of the search from one step to the next.
         assert psnr(scene, decoded, -25.0, 3.0) == pytest.approx(wanted, abs=0.05 if name == "hevc12" else 0.0201)

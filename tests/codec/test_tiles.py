@@ -20,6 +20,7 @@ from sarlab.codec.tiles import (
     LAST_COLUMN,
     LAST_ROW,
     MISSING,
+    TILES_PER_RUN,
     Tiling,
     active_flags,
     blocks_of,
@@ -29,7 +30,6 @@ from sarlab.codec.tiles import (
     fill_invalid,
     first_mode,
     kinds_of,
-    mask_size,
 )
 from sarlab.errors import BitstreamError, CodecError
 
@@ -82,7 +82,6 @@ def test_any_tile_comes_back(kinds, flat_share, height, width, sides, borders, s
         assert samples[band, i, j] == (expected if valid[band, i, j] else MISSING)
     shared = (valid == valid[0]).all()
     assert first_mode(payload) == (0 if valid.all() else 1 if shared else 2)
-    assert mask_size(valid, flat) <= len(payload)
 
 
 def test_a_latent_that_is_not_the_coded_one_is_refused():
@@ -120,10 +119,11 @@ def test_tiles_cover_a_scene_once_and_windows_find_theirs(height, width, tile, d
     tiling = Tiling(height, width, tile, 32)
     seen = np.zeros((height, width), int)
     for row in range(tiling.rows):
-        runs = [column for first, count in tiling.runs(row) for column in range(first, first + count)]
-        assert runs == list(range(tiling.columns))
-        for column in runs:
-            top, left, rows, columns = tiling.window(row, column)
+        runs = list(tiling.runs(range(row, row + 1)))
+        assert all(1 <= len(run) <= TILES_PER_RUN for run in runs)
+        windows = [window for run in runs for window in run]
+        assert windows == [tiling.window(row, column) for column in range(tiling.columns)]
+        for top, left, rows, columns in windows:
             seen[top : top + rows, left : left + columns] += 1
     assert (seen == 1).all()
     row, column = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))

@@ -21,14 +21,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from sarlab.codec.workers import Workers
 from sarlab.errors import PlanError
 from sarlab.files import write_json
-from sarlab.lab.evaluate import Journal
+from sarlab.lab.evaluate import Journal, in_processes
+from sarlab.lab.inputs import Input
 from sarlab.lab.results import environment, now, read_record, read_table, write_table
+from sarlab.metrics import score
 from sarlab.registry import Registry
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.splits import Split
@@ -129,16 +131,21 @@ def resumed(
     """
     journal = Journal(context.folder / f"{name}.journal")
     missing = {key: job for key, job in jobs.items() if key not in journal.rows}
-    with Workers(max(1, min(context.workers, len(missing)))) as pool:
-        found = tqdm(pool.map(work, missing.values()), name, len(missing), disable=None)
-        for key, rows in zip(missing, found, strict=True):
-            journal.add(key, {"rows": rows})
+    found = in_processes(work, missing.values(), min(context.workers, len(missing)))
+    for key, rows in zip(missing, tqdm(found, name, len(missing), disable=None), strict=True):
+        journal.add(key, {"rows": rows})
     table = pd.DataFrame([row for key in jobs for row in journal.rows[key]["rows"]])
     journal.path.unlink(missing_ok=True)
     return table
 
 
+def image_row(item: Input, name: str, image: np.ndarray, columns: Sequence[str], **further: Any) -> dict[str, Any]:
+    """Row of an image in dB that no codec made; its `name` stands in the column of codecs."""
+    (height, width), scores = image.shape, score(item.reference, image, columns=columns)
+    about = {**item.columns, "codec": name, "family": "reference", "height": height, "width": width}
+    return {**about, **scores, **further, "reason": scores.reason}
+
+
 def alone(work: Callable[[Any], Any], job: Any) -> Any:
     """Result of `work` in a process of its own, whose peak memory is that of this job."""
-    with Workers(2) as pool:
-        return next(iter(pool.map(work, [job])))
+    return next(in_processes(work, [job], 2))

@@ -22,9 +22,10 @@ import pandas as pd
 import torch
 
 from sarlab.codec.api import compress_file, decompress, decompress_file
-from sarlab.codec.container import StreamReader, pack_metadata
+from sarlab.codec.container import StreamReader
 from sarlab.codec.encode import Encoder
 from sarlab.codec.goals import Goal
+from sarlab.codec.metadata import pack_metadata
 from sarlab.codec.model_store import model_path
 from sarlab.codec.pieces import MemorySource
 from sarlab.lab.machine import device_name, process_peak_mb
@@ -86,7 +87,7 @@ def encode(scene: Scene, codec: str, quality: float, tile: int) -> tuple[bytes, 
     """File of a scene, and the estimate of its bytes."""
     encoder, file = Encoder(MemorySource(scene), model_path(codec), tile=tile), io.BytesIO()
     header = encoder.write(file, Goal("quality", quality))
-    return file.getvalue(), float(encoder.sample.bytes(header.quality))
+    return file.getvalue(), float(encoder.bytes(header.quality))
 
 
 def coded(scene: Scene, codec: str, quality: float, tile: int = 512) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def coded(scene: Scene, codec: str, quality: float, tile: int = 512) -> dict[str
     decoded, decode_s = timed(lambda: decompress(data))
     with StreamReader(data) as reader:
         header, lengths, index = reader.header, reader.lengths, reader.index_bytes
-        metadata = len(pack_metadata(header.metadata))
+        metadata = len(pack_metadata(header.metadata)[0])
         return {
             "codec": codec, "quality": quality, "tile": tile, "tiles": len(lengths), "bands": len(scene.bands),
             "pixels": int(scene.data.size), "native_bits": header.native_bits, "bytes": len(data),

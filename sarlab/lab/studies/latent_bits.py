@@ -11,10 +11,9 @@ from typing import Any
 import pandas as pd
 import torch
 
-from sarlab.codec.workers import Workers
 from sarlab.lab.inputs import measurable
 from sarlab.lab.measure import frequencies, reconstruct
-from sarlab.lab.studies import Context, study
+from sarlab.lab.studies import Context, resumed, study
 from sarlab.metrics.fidelity import psnr
 from sarlab.metrics.rate import bits_per_pixel, measured_cr
 from sarlab.models.autoencoders import build_model
@@ -23,7 +22,7 @@ from sarlab.models.quantizers import build_quantizer
 from sarlab.models.training import cpu_threads
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.radiometry import Normalizer
-from sarlab.specs import ModelSpec, QuantizerSpec, SceneSpec
+from sarlab.specs import ModelSpec, QuantizerSpec, SceneSpec, content_hash
 
 #: (spatial_reduction, latent_channels) of the ratios 4 to 128, as in the plans.
 LATENTS = ((16, 64), (16, 32), (16, 16), (16, 8), (32, 16), (32, 8))
@@ -46,9 +45,8 @@ GRIDS: dict[tuple[str, str, str], tuple[int, ...]] = {
 @study("latent_bits", version=1)
 def latent_bits(context: Context) -> pd.DataFrame:
     """One row per ratio, quantizer, and band of each test scene."""
-    jobs = [(context.scenes, *latent) for latent in LATENTS]
-    with Workers(max(1, min(context.workers, len(LATENTS)))) as pool:
-        return pd.DataFrame([row for rows in pool.map(ratio_table, jobs) for row in rows])
+    jobs = {content_hash(context.split.digest, latent): (context.scenes, *latent) for latent in LATENTS}
+    return resumed(context, "latent_bits", jobs, ratio_table)
 
 
 def ratio_table(job: tuple[SceneSpec, int, int]) -> list[dict[str, Any]]:

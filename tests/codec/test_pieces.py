@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from sarlab.codec.workers import Workers, processors
+from sarlab.codec.pieces import Workers, processors
 from sarlab.errors import CodecError
 
 

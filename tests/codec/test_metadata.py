@@ -1,0 +1,129 @@
+"""Names, numbers and metadata as bytes: every value comes back exactly, and damaged input is refused."""
+
+import contextlib
+import math
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sarlab.codec.metadata import (
+    DICTIONARY,
+    KEYS,
+    METADATA_LIMIT,
+    Cursor,
+    pack_metadata,
+    pack_value,
+    read_value,
+    scene_fields,
+    scene_metadata,
+    unpack_metadata,
+)
+from sarlab.errors import BitstreamError, CodecError
+from sarlab.scenes.scene import Georeference, Scene
+
+WKT = (
+    'GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563,AUTHORITY["EPSG","7030"]],'
+    'AUTHORITY["EPSG","6326"]],PRIMEM["Greenwich",0,AUTHORITY["EPSG","8901"]],UNIT["degree",0.0174532925199433,'
+    'AUTHORITY["EPSG","9122"]],AXIS["Latitude",NORTH],AXIS["Longitude",EAST],AUTHORITY["EPSG","4326"]]'
+)
+
+
+def scene(**fields):
+    return Scene(np.zeros((1, 2, 2), np.float32), "db", ("VV",), **fields)
+
+
+def test_everything_comes_back():
+    full = scene(
+        name="naïve", looks=4.4, spacing=(10.0, 9.87463101111782), acquisition="S1A", simulated=True, credit="someone",
+        georeference=Georeference(WKT, (8.983152841195215e-05, 0.0, 5.795211560911857, 0.0, -8.98e-05, 9.1)),
+        tags={"a": "1", "ß": '"quoted"'},
+    )  # fmt: skip
+    fields = scene_fields(unpack_metadata(*pack_metadata(scene_metadata(full))))
+    again = scene(**fields)
+    for name in ("name", "looks", "spacing", "acquisition", "simulated", "credit", "georeference", "tags"):
+        assert getattr(again, name) == getattr(full, name), name
+
+
+@pytest.mark.parametrize("code", [4326, 32633, 3857, 3031])
+def test_a_system_with_a_code_takes_few_bytes(code):
+    crs = pytest.importorskip("rasterio").crs.CRS.from_epsg(code).to_wkt()
+    full = scene(georeference=Georeference(crs, (10.0, 0.0, 601240.0, 0.0, -10.0, 5328760.0)))
+    packed = pack_metadata(scene_metadata(full))
+    assert len(packed[0]) <= 20
+    assert scene_fields(unpack_metadata(*packed))["georeference"] == full.georeference
+    other = scene(georeference=Georeference(crs.replace("EPSG", "epsg", 1), full.georeference.transform))
+    assert scene_fields(scene_metadata(other))["georeference"] == other.georeference
+
+
+@given(st.tuples(*[st.floats() | st.sampled_from([0.0, -0.0, 10.0])] * 6))
+def test_any_transform_comes_back_to_the_bit(transform):
+    full = scene(georeference=Georeference("", transform))
+    again = scene_fields(unpack_metadata(*pack_metadata(scene_metadata(full))))["georeference"].transform
+    assert np.array(again).tobytes() == np.array(transform).tobytes() or any(map(math.isnan, transform))
+    assert np.array_equal(again, transform, equal_nan=True)
+
+
+@given(st.floats(allow_nan=False) | st.decimals(-(10**8), 10**8, places=4).map(float))
+def test_numbers_come_back_to_the_bit_in_nine_bytes_at_most(value):
+    data = pack_value(value)
+    again = read_value(Cursor(data))
+    assert (again, math.copysign(1, again), type(again)) == (value, math.copysign(1, value), float)
+    assert len(data) <= 9
+    assert len(pack_value(10.0)) == 2
+
+
+def test_the_constants_are_frozen():
+    assert (len(DICTIONARY), zlib.crc32(DICTIONARY)) == (1466, 2647586557)
+    assert (len(KEYS), zlib.crc32(" ".join(KEYS).encode())) == (33, 1971180153)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=6), children, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["name", "looks", "spacing", "tags", "transform", "crs", "simulated", "credit"]), json_values
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_values_of_wrong_types_are_refused_or_right(values):
+    again = unpack_metadata(*pack_metadata(values))
+    assert str(sorted(again.items())) == str(sorted(values.items())) or again == values
+    try:
+        fields = scene_fields(values)
+    except BitstreamError:
+        return
+    scene(**fields)
+
+
+@given(st.binary(max_size=200), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_damaged_bytes_are_refused(data, deflated):
+    with contextlib.suppress(BitstreamError):
+        assert isinstance(unpack_metadata(data, deflated), dict)
+
+
+@pytest.mark.parametrize("data", [bytes([30]) * 40, b"\x2e\x05", b"\xee" + b"\xff" * 30, bytes([16 * 9 + 15 & 127])])
+def test_deep_long_and_unknown_values_are_refused(data):
+    with pytest.raises(BitstreamError):
+        unpack_metadata(data, False)
+
+
+def test_bombs_are_not_inflated():
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zdict=DICTIONARY)
+    bomb = deflate.compress(b"\x1e\x05" + b"a" * (64 << 20)) + deflate.flush()
+    assert len(bomb) < 100_000
+    with pytest.raises(BitstreamError, match="wrong length"):
+        unpack_metadata(bomb, True)
+    with pytest.raises(CodecError, match="remove some"):
+        pack_metadata({"tags": {"a": "b" * (METADATA_LIMIT + 1)}})
+    for value in (2**64, np.float32(1), b"bytes"):
+        with pytest.raises(CodecError, match="metadata holds"):
+            pack_metadata({"a": value})
