@@ -11,10 +11,10 @@ import json
 import multiprocessing
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,8 +94,12 @@ def evaluate(
             missing = {key: goal for key, goal in keyed.items() if not _is_done(kept.rows.get(key), save_files)}
             if missing:
                 tasks.append(Task(name, item, missing, chosen, save_files))
-    finished = len(order) - sum(len(task.goals) for task in tasks)
-    for key, row in _carry_out(tasks, workers):
+    finished, count = (
+        len(order) - sum(len(task.goals) for task in tasks),
+        min(workers or os.cpu_count() or 1, len(tasks)),
+    )
+    # rows of this process are kept one by one
+    for key, row in chain.from_iterable(in_processes(_measured if count > 1 else measure, tasks, count)):
         kept.add(key, row)
         finished += 1
         if progress is not None:
@@ -182,22 +186,14 @@ def _is_done(row: Mapping[str, Any] | None, folder: Path | None) -> bool:
     return path.is_file() and path.stat().st_size == row["bytes"] if row["file"] else bool(row["reason"])
 
 
-def _carry_out(tasks: list[Task], workers: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(key, row) of every goal, as tasks finish."""
-    workers = min(workers or os.cpu_count() or 1, len(tasks))
-    if workers <= 1:
-        for task in tasks:
-            yield from measure(task)
+def in_processes(work: Callable[[Any], Any], jobs: Iterable[Any], count: int) -> Iterator[Any]:
+    """Results of `work`, a function of a module, in the order of the jobs; several at a time in processes of one thread."""
+    if count <= 1:
+        yield from map(work, jobs)
         return
     spawn = multiprocessing.get_context("spawn")
-    with inherited(thread_environment(1)), ProcessPoolExecutor(workers, spawn) as pool:
-        futures = [pool.submit(_measured, task) for task in tasks]
-        try:
-            for future in as_completed(futures):
-                yield from future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with inherited(thread_environment(1)), ProcessPoolExecutor(count, spawn) as pool:
+        yield from pool.map(work, jobs)
 
 
 def _measured(task: Task) -> list[tuple[str, dict[str, Any]]]:

@@ -25,8 +25,8 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from sarlab.codec.goals import Goal
 from sarlab.lab.evaluate import Task, measure
 from sarlab.lab.inputs import Input, measurable
-from sarlab.lab.studies import Context, resumed, study
-from sarlab.metrics import Reference, described, score
+from sarlab.lab.studies import Context, image_row, resumed, study
+from sarlab.metrics import Reference, described
 from sarlab.metrics.applications import to_db as to_finite_db
 from sarlab.metrics.columns import to_intensity
 from sarlab.metrics.speckle import redraw
@@ -107,22 +107,13 @@ def job_rows(job: Job) -> Rows:
 
 def natural_rows(job: Job, dates: "Dates") -> Iterable[dict[str, Any]]:
     """Rows of the original, of a redraw of both dates, and of the second date."""
-    item, reference = job.item, job.item.reference
-    height, width = reference.db.shape
-    about = {**item.columns, "family": "reference", "height": height, "width": width}
-
-    def row(name: str, scene: Reference, image: np.ndarray, **columns: Any) -> dict[str, Any]:
-        scores = score(scene, image, columns=METRICS)
-        return {**about, "codec": name, **scores, **columns, "reason": scores.reason}
-
-    second = dates.second.data[0]
-    yield row("original", reference, reference.db, **dates.columns(item.db, second))
-    first = redrawn(item, item.db, seed=0)
-    yield row("redraw", reference, first, **dates.columns(first, redrawn(item, second, seed=2)))
+    item, first, second = job.item, redrawn(job.item, job.item.db, seed=0), dates.second.data[0]
+    yield image_row(item, "original", item.db, METRICS, **dates.columns(item.db, second))
+    yield image_row(item, "redraw", first, METRICS, **dates.columns(first, redrawn(item, second, seed=2)))
     if job.other is not None:
-        both = np.where(np.isnan(job.other.db), np.nan, item.db)
-        common = Reference(both, clip=item.clip, looks=item.scene.looks)
-        yield row("second date", common, job.other.db)
+        valid = item.scene.valid & job.other.scene.valid
+        common = replace(item, scene=replace(item.scene, valid=valid, data=np.where(valid, item.scene.data, np.nan)))
+        yield image_row(common, "second date", job.other.db, METRICS)
 
 
 def redrawn(item: Input, db: np.ndarray, seed: int) -> np.ndarray:

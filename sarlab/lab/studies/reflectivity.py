@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from sarlab.lab.inputs import measurable
-from sarlab.lab.studies import Context, study
+from sarlab.lab.studies import Context, image_row, study
 from sarlab.lab.studies.codecs import evaluated
-from sarlab.metrics import score
 from sarlab.metrics.columns import DB_PER_NEPER
 from sarlab.metrics.speckle import lee_filter
 from sarlab.scenes.catalog import load_split
@@ -41,11 +40,8 @@ def reflectivity(context: Context) -> pd.DataFrame:
         for item in measurable(split):
             reference = item.reference
             filtered = lee_filter(reference.intensity, reference.valid, float(item.scene.looks or 1))
-            for codec, image in (("recorded", reference.db), ("lee", DB_PER_NEPER * np.log(filtered))):
-                scores = score(reference, image, columns=METRICS)
-                others.append(
-                    {"codec": codec, "family": "reference", **item.columns, **scores, "reason": scores.reason}
-                )
+            for name, image in (("recorded", reference.db), ("lee", DB_PER_NEPER * np.log(filtered))):
+                others.append(image_row(item, name, image, METRICS))
         both = pd.concat([rows[rows["scene"] == split.test[0].name], pd.DataFrame(others)])
         parts.append(both.assign(correlation=correlation, looks=looks))
     return pd.concat(parts, ignore_index=True)

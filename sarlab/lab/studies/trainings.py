@@ -19,12 +19,11 @@ import pandas as pd
 import torch
 
 from sarlab.lab.cost import training_mb
-from sarlab.lab.evaluate import Journal
 from sarlab.lab.inputs import measurable
 from sarlab.lab.machine import device_name, process_peak_mb
 from sarlab.lab.measure import describe as columns_of
 from sarlab.lab.measure import reconstruct
-from sarlab.lab.studies import Context, alone, study
+from sarlab.lab.studies import Context, alone, resumed, study
 from sarlab.metrics.fidelity import psnr
 from sarlab.models.autoencoders import build_model
 from sarlab.models.complexity import count_parameters, macs_per_pixel
@@ -35,7 +34,7 @@ from sarlab.scenes.catalog import Split, load_split
 from sarlab.scenes.radiometry import Normalizer
 from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec, content_hash
 
-#: The guide's pyramid at 16×16×16 for 256×256 pixels, and how it is trained.
+#: A plain network at 16×16×16 for 256×256 pixels, and how it is trained.
 MODEL = ModelSpec("plain", 16, 16, "scratch", width=32, depth=0)
 TRAIN = TrainSpec(
     steps=300, batch_size=4, patch_size=96, learning_rate=2e-3, warmup_steps=50, validate_every=100, precision="bfloat16",
@@ -43,13 +42,13 @@ TRAIN = TrainSpec(
 #: Widths, each with the seeds it is trained from.
 WIDTHS = {16: (0, 1), 32: (0, 1), 64: (0, 1)}
 #: Latent channels → lengths in steps.
-STEPS = {16: (800, 1600), 64: (800, 1600)}
+STEPS = {16: (800, 1600), 64: (1500, 3000)}
 #: Shapes of 1024 values for 256×256 pixels, with widths of equal multiplications, and the scenes they are trained on.
-POSITIONS = ((16, 4, 32), (32, 16, 29), (256, 1024, 28))
+POSITIONS = ((16, 4, 32), (32, 16, 19), (256, 1024, 18))
 POSITION_SCENES = SceneSpec("simulated-l4.4")
 POSITION_TRAIN = replace(TRAIN, steps=200, batch_size=2, patch_size=256)
 #: Batches that the guide states the memory of, and its network.
-BATCHES, MEMORY_MODEL = (4, 8, 16), replace(MODEL, width=64)
+BATCHES, MEMORY_MODEL = (4, 8, 16), replace(MODEL, width=64, stem="pyramid")
 
 
 class Training(NamedTuple):
@@ -61,21 +60,21 @@ class Training(NamedTuple):
     patches: str = "all"
 
 
-@study("trainings", version=1)
+@study("trainings", version=2)
 def trainings(context: Context) -> pd.DataFrame:
-    """All sweeps; finished trainings are kept in a journal, so that an interrupted study resumes."""
-    journal = Journal(context.folder / "trainings.jsonl")
+    """All sweeps, one training after the other."""
+    items = list(plan(context.scenes))
+    jobs: dict[str, Any] = {content_hash(repr(item), load_split(item.spec.scenes).digest): item for item in items}
+    jobs |= {content_hash("memory", batch): batch for batch in BATCHES}
+    return resumed(replace(context, workers=1), "trainings", jobs, job_rows)
+
+
+def job_rows(job: "Training | int") -> list[dict[str, Any]]:
+    """Rows of a training, or of the memory that a batch takes."""
+    if isinstance(job, int):
+        return [alone(memory_row, job)]
     with cpu_threads(1):
-        for item in plan(context.scenes):
-            split = load_split(item.spec.scenes)
-            key = content_hash(repr(item), split.digest)
-            if key not in journal.rows:
-                journal.add(key, {"rows": list(rows_of(item, split))})
-        for batch in BATCHES:
-            key = content_hash("memory", batch)
-            if key not in journal.rows:
-                journal.add(key, {"rows": [alone(memory_row, batch)]})
-    return pd.DataFrame([row for entry in journal.rows.values() for row in entry["rows"]])
+        return list(rows_of(job, load_split(job.spec.scenes)))
 
 
 def plan(scenes: SceneSpec) -> Iterator[Training]:
