@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -148,7 +148,7 @@ def read_georeference(file: Any) -> tuple[Georeference | None, tuple[float, floa
             reference = Georeference("", IDENTITY, gcps, gcps_crs, reference.rpc)
         known = reference != Georeference()
         return (reference if known else None), None
-    return reference, _spacing(file.crs, transform, file.height, file.width)
+    return reference, pixel_spacing(reference, file.height, file.width)
 
 
 def _stated_crs(tags: dict[str, str], name: str) -> str:
@@ -161,21 +161,28 @@ def _stated_crs(tags: dict[str, str], name: str) -> str:
     return ""
 
 
-def _spacing(crs: Any, transform: tuple[float, ...], height: int, width: int) -> tuple[float, float] | None:
-    a, b, _, d, e, f = transform
-    row, column = float(np.hypot(b, e)), float(np.hypot(a, d))
-    if crs is None:
-        return None
-    if crs.is_geographic:
-        degree, latitude = 111_320.0, f + e * height / 2 + d * width / 2
-        return row * degree, column * degree * float(np.cos(np.radians(latitude)))
+def pixel_spacing(reference: Georeference, height: int, width: int) -> tuple[float, float] | None:
+    """Return the spacing (row, column) in meters of a scene; None if its coordinate system does not state it."""
+    from rasterio.crs import CRS
     from rasterio.errors import CRSError
 
-    try:
-        unit = crs.linear_units_factor[1]
-    except CRSError:  # a local system without a known unit
+    if not reference.crs or not reference.has_transform:
         return None
-    return row * unit, column * unit
+    a, b, _, d, e, f = reference.transform
+    row, column = float(np.hypot(b, e)), float(np.hypot(a, d))
+    with suppress(CRSError):  # a local system without a known unit
+        crs = CRS.from_wkt(reference.crs)
+        if crs.is_geographic:
+            degree, latitude = 111_320.0, f + e * height / 2 + d * width / 2
+            return row * degree, column * degree * float(np.cos(np.radians(latitude)))
+        unit = float(crs.linear_units_factor[1])
+        return row * unit, column * unit
+    return None
+
+
+def numbered(gcps: Sequence[tuple[Any, ...]]) -> bool:
+    """Return True if the ids of control points are 1, 2, 3 …, as GeoTIFF numbers them."""
+    return all(point[5] == str(number) for number, point in enumerate(gcps, 1))
 
 
 def read_profile(file: Any, numbers: list[int], alpha: int | None) -> Profile:
@@ -226,9 +233,8 @@ def geotiff_profile(reference: Georeference | None) -> tuple[dict[str, Any], dic
         options["gcps"] = [GroundControlPoint(r, k, x, y, z, id=name) for r, k, x, y, z, name in reference.gcps]
         # A GeoTIFF has one coordinate system, that of the control points.
         options["crs"] = points_crs or CRS()
-        ids = [name for *_, name in reference.gcps]
-        if ids != [str(number) for number in range(1, len(ids) + 1)]:
-            tags[GCP_IDS_TAG] = json.dumps(ids)
+        if not numbered(reference.gcps):
+            tags[GCP_IDS_TAG] = json.dumps([point[5] for point in reference.gcps])
     return options, tags
 
 
