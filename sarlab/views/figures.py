@@ -50,7 +50,7 @@ def curves(
     style: str = "",
     kinds: Mapping[str, str] | None = None,
     facet: str = "",
-    lines: Mapping[str, float] | None = None,
+    lines: Mapping[str, float | Mapping[str, float]] | None = None,
     log: bool = True,
     log_y: bool = False,
     complete: bool = True,
@@ -81,7 +81,8 @@ def curves(
     facet : str
         Column whose values have a panel each.
     lines : mapping of str to float
-        Label → height of a level line, such as zero or the speckle-free PSNR.
+        Label → height of a level line, such as zero or the speckle-free PSNR; or metric or value of `facet` → those of
+        its panel.
     log : bool
         Logarithmic horizontal axis, to base 2.
     log_y : bool
@@ -119,7 +120,8 @@ def curves(
                     line = line.dropna(subset=[x, "mean"]).sort_values(x)
                     _line(ax, line, x, shown)
                     words.append(f"{shown.label}: {_spoken(line, x, digits)}")
-                _levels(ax, lines or {}, words)
+                levels = (lines or {}).get(str(value) if facet else metric, lines or {})
+                _levels(ax, {n: h for n, h in levels.items() if not isinstance(h, Mapping)}, words)
                 _axis(ax, part[x], named[x], log=log)
                 if log_y:
                     ax.set_yscale("log")

@@ -47,6 +47,9 @@ LOOKS: dict[str, tuple[str, str, str]] = {
     "sz3": ("SZ3", MORE[2], "P"), "lerc": ("LERC", MORE[8], "s"), "zfp": ("ZFP", INK, "X"),
     "klt": ("KLT", MUTED, ""), "plain": ("plain", MORE[9], "o"), "residual": ("residual", MORE[10], "s"),
     "attention": ("attention", MORE[11], "^"), "guide": ("the guide", INK, ""),
+}  # fmt: skip
+#: Series that are neither: classes of ground, references, limits, domains. They stand beside few others and share colors.
+OTHERS: dict[str, tuple[str, str, str]] = {
     "homogeneous ground": ("homogeneous ground", INK, "o"), "texture": ("texture", OCHRE, "v"),
     "edges": ("edges", GREEN, "^"), "point targets": ("point targets", VERMILION, "s"),
     "recorded": ("recorded image", INK, ""), "clean": ("scene without speckle", GREEN, "D"), "lee": ("Lee filter", PURPLE, "^"),
@@ -170,7 +173,7 @@ class Look:
 
 def name_of(key: str) -> str:
     """Name of a codec or architecture for people; one that the package does not know keeps its name."""
-    return LOOKS[key][0] if key in LOOKS else key
+    return (LOOKS | OTHERS).get(key, (key,))[0]
 
 
 def look(series: str, kind: str = "", among: Sequence[str] = ()) -> Look:
@@ -179,17 +182,18 @@ def look(series: str, kind: str = "", among: Sequence[str] = ()) -> Look:
     Parameters
     ----------
     series : str
-        Key of `LOOKS`, its name for people, or either followed by ``", …"``; others get a color of their own.
+        Key of `LOOKS` or `OTHERS`, its name for people, or either followed by ``", …"``; others get a color of their own.
     kind : {"", "dashed", "dotted", "thin"}
         Of the line. Networks that start from the KLT have hollow markers.
     among : sequence of str
         All series of the figure, so that those without an entry in `LOOKS` get different colors.
     """
-    by_name = {name: key for key, (name, _, _) in LOOKS.items()}
-    key = series if series in LOOKS or series in by_name else series.partition(",")[0]
+    known = LOOKS | OTHERS
+    by_name = {name: key for key, (name, _, _) in known.items()}
+    key = series if series in known or series in by_name else series.partition(",")[0]
     key = by_name.get(key, key)
-    if key in LOOKS:
-        _, color, marker = LOOKS[key]
+    if key in known:
+        _, color, marker = known[key]
         label = name_of(key) + series.removeprefix(key).removeprefix(name_of(key))
     else:
         own = (i for i, name in enumerate(among) if series == name or series.startswith(f"{name},"))

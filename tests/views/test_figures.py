@@ -114,3 +114,14 @@ def test_series_without_a_look_of_their_own_differ_within_a_figure():
     rows = pd.DataFrame([{"ratio": n, "x": x, "mean": x, "low": x, "high": x} for n in names for x in (1.0, 2.0)])
     drawn = figures.curves(rows.assign(kind="", n=1, over="passes"), "x", "psnr_db", "ratio")
     assert len({(each.color, each.marker) for each in drawn.key}) == len(names)
+
+
+def test_level_lines_of_a_metric_stay_in_its_panel(codecs):
+    figure = figures.curves(
+        codecs, "bpp", ["psnr_db", "rmse_k8_db"], "codec", at="target_value",
+        lines={"psnr_db": {"original": 31.5}, "everywhere": 1.0},
+    )  # fmt: skip
+    assert "original at 31.50" in figure.panels[0].alt
+    assert "everywhere" not in figure.panels[0].alt
+    assert "everywhere at 1.00" in figure.panels[1].alt
+    assert "original" not in figure.panels[1].alt
