@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from sarlab.views import trainings
-from sarlab.views.claims.networks import EQUAL
-from sarlab.views.claims.training import memory, spread_over_seeds
-from sarlab.views.claims.verdict import Difference, difference, main_shapes, networks
+from sarlab.views.claims_old.networks import EQUAL
+from sarlab.views.claims_old.training import memory, spread_over_seeds
+from sarlab.views.claims_old.verdict import Difference, difference, main_shapes, networks
 from sarlab.views.figure import Figure
 from sarlab.views.lines import Line, panel
 from sarlab.views.style import BLUE, GREEN, MUTED, PURPLE, VERMILION, Look, look_of

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from sarlab.views import trainings
-from sarlab.views.claims.speckle import BANDS
-from sarlab.views.claims.verdict import UNLEARNED_DB, networks
+from sarlab.views.claims_old.speckle import BANDS
+from sarlab.views.claims_old.verdict import UNLEARNED_DB, networks
 from sarlab.views.figure import Figure
 from sarlab.views.lines import Line, panel
 from sarlab.views.style import SERIES, Look, architecture_order, look_of

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sarlab.views.claims.speckle import BANDS, FIRST, LAST, lost_by_frequency
-from sarlab.views.claims.verdict import main_shapes
+from sarlab.views.claims_old.speckle import BANDS, FIRST, LAST, lost_by_frequency
+from sarlab.views.claims_old.verdict import main_shapes
 from sarlab.views.figure import Figure
 from sarlab.views.lines import Line, panel
 from sarlab.views.style import INK, SERIES, Look

@@ -10,8 +10,8 @@ import pytest
 from sarlab.lab.results import HISTORY_COLUMNS, Tables
 from sarlab.lab.results import tables as published
 from sarlab.views import architecture_figures, files, latent_shapes, loss_order, trainings
-from sarlab.views.claims.speckle import lost_by_frequency
-from sarlab.views.claims.verdict import main_shapes, networks
+from sarlab.views.claims_old.speckle import lost_by_frequency
+from sarlab.views.claims_old.verdict import main_shapes, networks
 
 BANDS = [f"lost_power_band{i}" for i in range(1, 9)]
 ACQUISITIONS = ("a", "b", "c", "d")
@@ -157,7 +157,7 @@ def test_without_tables_every_part_says_how_to_get_them(module, empty):
         if hasattr(module, name):
             shown = getattr(module, name)(empty)
             said = shown.caption if hasattr(shown, "caption") else shown.text
-            assert "sarlab sweep cpu" in said
+            assert "sarlab sweep report" in said
 
 
 # --- the order of loss ------------------------------------------------------------------------------------------------

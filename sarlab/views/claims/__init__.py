@@ -1,9 +1,6 @@
-"""The guide's claims, each with the predicate that judges it from the tables.
+"""The guide's claims, each with the predicate that judges it from the tables of the book."""
 
-A claim is a sentence of the guide and a function of the tables; nothing about its outcome is written down anywhere.
-"""
+from sarlab.views.claims import images, latents, networks  # noqa: F401  (they register their claims)
+from sarlab.views.claims.verdict import OUTCOMES, Claim, Evidence, Reading, Verdict, claims, overview, verdicts
 
-from sarlab.views.claims import latent, networks, rate, speckle, training  # noqa: F401  (they register their claims)
-from sarlab.views.claims.verdict import OUTCOMES, Claim, Verdict, claims
-
-__all__ = ["OUTCOMES", "Claim", "Verdict", "claims"]
+__all__ = ["OUTCOMES", "Claim", "Evidence", "Reading", "Verdict", "claims", "overview", "verdicts"]

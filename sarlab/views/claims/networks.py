@@ -1,4 +1,4 @@
-"""Claims about networks at equal steps and multiplications: shapes, depth, blocks, attention."""
+"""Claims about networks and their training."""
 
 from __future__ import annotations
 
@@ -7,248 +7,224 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sarlab.views import trainings
-from sarlab.views.claims.parts import Part, compared, concluded, counted
+from sarlab.views import page, select
 from sarlab.views.claims.verdict import (
     HELD,
-    OPEN,
     REFUTED,
-    Difference,
+    Evidence,
+    Reading,
     Verdict,
-    best_points,
     claim,
-    difference,
-    learned,
-    main_shapes,
+    compared,
+    conclude,
     networks,
+    shares,
+    together,
     unmeasured,
-)
-from sarlab.views.summary import curve, per_doubling
-from sarlab.views.text import number, ratio
+)  # fmt: skip
+from sarlab.views.page import number
 
 if TYPE_CHECKING:
     from sarlab.lab.results import Tables
 
-#: What must agree between two networks that are compared at equal budgets.
-EQUAL = ("dimension_ratio", "spatial_reduction", "steps", "batch_size", "seed", "scene")
-#: The same for shapes of one ratio.
-SAME_RATIO = ("dimension_ratio", "architecture", "seed", "scene")
-#: Gradient of the first layer over that of the last below which it counts as vanished.
-VANISHED = 0.1
-#: Gain in dB from which on it counts as the guide's two.
-TWO_DB = 1.5
-#: Share of further multiplications that still "costs little".
-LITTLE = 0.25
-SCRATCH = "plain, residual and attention networks from scratch at equal steps (plan cpu or full)"
-
-
-@claim(6, "16×16 latents of 16 to 64 channels suit SAR better than 8×8 with more.",
-       "from scratch at one ratio, equal steps and multiplications: PSNR, edges and targets of 16×16×16 minus 8×8×64; other shapes down to one position",
-       "latent_design")  # fmt: skip
-def shape(tables: Tables) -> Verdict:
-    rows = trainings.shapes(networks(tables))
-    if rows.empty or not {16, 32} <= set(rows["spatial_reduction"]):
-        return unmeasured("shapes at one ratio from scratch (plan cpu or full)")
-    parts, psnr, figure = shape_parts(rows, "from scratch")
-    if not parts:
-        return unmeasured("shapes at one ratio from scratch (plan cpu or full)")
-    means = rows.groupby(["spatial_reduction", "latent_channels"])["psnr_db"].mean()
-    figure = f"from scratch 16×16×16 minus 8×8×64: {figure}; " + ", ".join(
-        f"{trainings.shape_name(r, c)} {number(v)} dB" for (r, c), v in means.items()
-    )
-    behind = rows[rows["spatial_reduction"] == 32]
-    if len(learned(behind)) < len(behind):
-        below = -pd.to_numeric(behind["gain_over_klt_db"]).mean()
-        figure += f"; 8×8×64 is {number(below)} dB below the KLT of its shape, not done learning"
-    single = trainings.study(tables, "positions")
-    single = single[single["split"] != "train"] if len(single) else single
-    if len(single):
-        at = single.groupby(["spatial_reduction", "latent_channels"])["psnr_db"].mean()
-        figure += "; short trainings down to one position: " + ", ".join(
-            f"{trainings.shape_name(r, c)} {number(v)} dB" for (r, c), v in at.items()
-        )
-    linear = networks(tables, init="klt")
-    linear = (
-        linear[(linear["architecture"] == "plain") & (linear["dimension_ratio"] == trainings.REFERENCE)]
-        if len(linear)
-        else linear
-    )
-    more, _, told = shape_parts(linear, "from the KLT") if len(linear) else ([], None, "")
-    if more:
-        figure += f"; from the KLT: {told}"
-    return concluded([*parts, *more], figure, psnr.certain("dB of PSNR from scratch") if psnr else "")
-
-
-#: Measures that shapes are judged by, by name and by unit, whether more is better, digits.
-SHAPE_NAMES = {"psnr_db": "PSNR", "epi_roa": "edges", "rmse_target_db": "targets"}
-SHAPE_MEASURES = {
-    "psnr_db": ("dB of PSNR", True, 2),
-    "epi_roa": ("of edges kept", True, 3),
-    "rmse_target_db": ("dB of error at targets", False, 2),
-}
-
-
-def shape_parts(rows: pd.DataFrame, start: str) -> tuple[list[Part], Difference | None, str]:
-    """Whether 16×16 beats 8×8 by each measure, the difference of PSNR, and all differences in words."""
-    found = {m: difference(rows, "spatial_reduction", 16, 32, m, pair=SAME_RATIO) for m in SHAPE_MEASURES if m in rows}
-    found = {m: item for m, item in found.items() if item.pairs}
-    words = ", ".join(item.text(SHAPE_MEASURES[m][0], SHAPE_MEASURES[m][2]) for m, item in found.items())
-    parts = [
-        compared(
-            f"{start}, {SHAPE_NAMES[m]} ({item.span(SHAPE_MEASURES[m][0].partition(' ')[0].removeprefix('of'), SHAPE_MEASURES[m][2])})",
-            item,
-            more=SHAPE_MEASURES[m][1],
-        )
-        for m, item in found.items()
-    ]
-    return parts, found.get("psnr_db"), words
-
-
-@claim(7, "Four to five layers are the right depth; shallow trains fast, deep is slow with vanishing gradients.",
-       "PSNR from scratch at one shape, equal steps and multiplications, over the number of layers; gradient of the first layer over that of the last",
-       "architectures")  # fmt: skip
-def depth(tables: Tables) -> Verdict:
-    rows = trainings.depths(networks(tables))
-    counts = sorted(int(n) for n in rows["layers"].unique()) if len(rows) else []
-    if len(counts) < 2 or 4 not in counts:
-        return unmeasured("one shape from scratch at several depths (plan cpu or full)")
-    others = {n: difference(rows, "layers", 4, n, "psnr_db", pair=EQUAL) for n in counts if n != 4}
-    figure = "4 layers against " + ", ".join(f"{n}: {found.text()}" for n, found in others.items())
-    shares = trainings.gradients(tables, rows).merge(rows[["run_id", "layers"]].drop_duplicates(), on="run_id")
-    vanishing: list[Part] = []
-    if len(shares):
-        by = shares.groupby("layers")["share"].median()
-        # Gradients vanish where the first layer gets a small part of what the last one gets.
-        vanishing = [counted("gradients vanish in the deepest", [bool(by[by.index.max()] < VANISHED)])]
-        figure += "; gradient of the first layer over that of the last " + ", ".join(
-            f"{number(v, 1)} at {n}" for n, v in by.items()
-        )
-    spans = "; ".join(f"{n}: {found.span()}" for n, found in others.items() if found.span())
-    right = [compared(f"4 layers are better than {n}", item) for n, item in others.items()]
-    return concluded([*right, *vanishing], figure, f"interval: against {spans}" if spans else "")
-
-
-@claim(8, "Residual blocks gain 2 dB at 16×, or double the ratio at equal quality.",
-       "residual minus plain from scratch at 16×, equal steps and multiplications; residual at 32× minus plain at 16×",
-       "architectures")  # fmt: skip
-def residual_gain(tables: Tables) -> Verdict:
-    everything = learned(main_shapes(networks(tables)))
-    rows = everything[everything["dimension_ratio"] == trainings.REFERENCE] if len(everything) else everything
-    found = difference(rows, "architecture", "residual", "plain", "psnr_db", pair=EQUAL) if len(rows) else None
-    if found is None or not found.pairs:
-        return unmeasured(SCRATCH)
-    macs = rows.groupby("architecture")["macs_per_pixel"].mean()
-    figure = f"{found.text()} at {ratio(16)} with {number(100 * (macs['residual'] / macs['plain'] - 1), 0, sign=True)} % operations"
-    twice = everything.assign(
-        kind=everything["architecture"].where(
-            ((everything["architecture"] == "plain") & (everything["dimension_ratio"] == 16))
-            | ((everything["architecture"] == "residual") & (everything["dimension_ratio"] == 32))
-        )
-    )
-    double = difference(twice, "kind", "residual", "plain", "psnr_db", pair=("seed", "scene"))
-    parts = [compared(f"a gain of 2 dB, taken as more than {number(TWO_DB)} dB", found, TWO_DB)]
-    if double.pairs:
-        figure += f"; at twice the ratio {double.text()}"
-        parts.append(compared("as good at twice the ratio", double, trainings=1))
-    outcomes = {part.outcome for part in parts}
-    outcome = HELD if HELD in outcomes else REFUTED if outcomes == {REFUTED} else OPEN
-    interval = found.certain() + (f", at twice the ratio {double.span()}" if double.span() else "")
-    return concluded(parts, figure, interval, outcome=outcome)
-
-
-@claim(9, "Attention at the bottleneck preserves edges better, raises the effective compression, and costs little.",
-       "attention minus residual from scratch, equal steps and multiplications: edges kept, error at edges and targets, PSNR; operations that it adds at equal width",
-       "architectures")  # fmt: skip
-def attention_edges(tables: Tables) -> Verdict:
-    everything = main_shapes(networks(tables))
-    rows = learned(everything)
-    if rows.empty or "epi_roa" not in rows:
-        return unmeasured(SCRATCH)
-    measures = {"epi_roa": ("of edges kept", True, 3), "rmse_edge_db": ("dB of error at edges", False, 2),
-                "rmse_target_db": ("dB at targets", False, 2), "psnr_db": ("dB of PSNR", True, 2)}  # fmt: skip
-    found = {m: difference(rows, "architecture", "attention", "residual", m, pair=EQUAL) for m in measures if m in rows}
-    if not found["epi_roa"].pairs:
-        return unmeasured(SCRATCH)
-    figure = ", ".join(found[m].text(measures[m][0], measures[m][2]) for m in found if found[m].pairs)
-    left_out = sorted(
-        set(everything["dimension_ratio"]) - set(rows.loc[rows["architecture"] == "attention", "dimension_ratio"])
-    )
-    if left_out:
-        figure += (
-            f" (without {', '.join(ratio(at) for at in left_out)}, where it is far below the KLT: not done learning)"
-        )
-    parts = [
-        compared(
-            f"{ATTENTION_NAMES[m]} ({found[m].span(measures[m][0].partition(' ')[0].removeprefix('of'), measures[m][2])})",
-            found[m],
-            more=measures[m][1],
-        )
-        for m in found
-        if found[m].pairs
-    ]
-    added = added_operations(networks(tables, init="klt"))
-    if np.isfinite(added):
-        figure += f"; {number(100 * added, 0)} % more operations at equal width"
-    interval = found["epi_roa"].certain("of edges kept", 3)
-    if HELD not in {part.outcome for part in parts}:  # cheap or not: it does not do what it is for
-        return concluded(parts, figure, interval)
-    if np.isfinite(added):
-        parts.append(counted("cheap", [added <= LITTLE]))
-    return concluded(parts, figure, interval)
-
-
-#: What the measures of attention are called among its readings.
-ATTENTION_NAMES = {
-    "epi_roa": "edges kept", "rmse_edge_db": "error at edges", "rmse_target_db": "error at targets", "psnr_db": "PSNR"
-}  # fmt: skip
-
-
-def added_operations(rows: pd.DataFrame) -> float:
-    """Share of multiplications that attention adds to a residual network of the same width and depth; NaN if unknown."""
-    if rows.empty:
-        return float("nan")
-    keys = ["dimension_ratio", "spatial_reduction", "width", "depth"]
-    macs = rows.groupby(["architecture", *keys])["macs_per_pixel"].first().unstack("architecture")
-    if not {"attention", "residual"} <= set(macs):
-        return float("nan")
-    return float((macs["attention"] / macs["residual"] - 1).mean())
-
-
-#: Thresholds of PSNR in dB for the highest ratio that passes.
+SCRATCH = "plain, residual and attention networks from scratch"
+SHAPES = "latents of several shapes at one ratio"
+#: Memory in GB that the guide states by batch size, and its card.
+STATED_GB, CARD_GB = {16: 4.0, 8: 2.5, 4: 1.5}, 8.0
+#: Gain in dB that counts as the guide's two, and the ratio that counts as high.
+TWO_DB, HIGH = 1.5, 32.0
 THRESHOLDS = (20.0, 22.0, 24.0, 26.0, 28.0, 30.0)
+PAIR = ("dimension_ratio", "spatial_reduction", "steps", "seed", "scene")
 
 
-@claim(21, "A better architecture makes 32× pass where plain reached 16×.",
-       "highest ratio from scratch that passes a threshold, by architecture, for several thresholds; what another architecture gains at 32×",
-       "architectures")  # fmt: skip
-def twice_the_ratio(tables: Tables) -> Verdict:
-    rows = main_shapes(networks(tables))
-    if rows.empty or not {"plain", "residual"} <= set(rows["architecture"]):
+def shapes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Networks of one architecture and equal steps at 16× that differ in the shape of their latent, with most seeds.
+
+    Multiplications are equal if there are several shapes of those, else the width is.
+    """
+    rows = rows[(rows["dimension_ratio"] == 16) & ~rows["experiment"].astype(str).str.startswith("depth")]
+    if rows.empty:
+        return rows
+    rows = rows[rows["architecture"] == rows.groupby("architecture")["spatial_reduction"].nunique().idxmax()]
+    rows = rows[rows["steps"] == rows["steps"].mode().iloc[0]]
+    equal = rows[(rows["macs_per_pixel"] / rows["macs_per_pixel"].median() - 1).abs() <= 0.1]
+    several = equal["spatial_reduction"].nunique() > 1
+    rows = equal if several else rows[rows["width"] == rows["width"].mode().iloc[0]]
+    seeds = rows.groupby("spatial_reduction")["seed"].transform("nunique")
+    return rows[seeds == seeds.max()]
+
+
+def budget(rows: pd.DataFrame) -> str:
+    """What two architectures have in common, in words: operations within 15 %, or the width."""
+    found = rows.groupby("architecture")[["macs_per_pixel", "width"]].median()
+    equal = found["macs_per_pixel"].max() <= 1.15 * found["macs_per_pixel"].min()
+    return "at equal operations" if equal else "at equal width" if found["width"].nunique() == 1 else "at unequal size"
+
+
+@claim(3, "Spend spatial resolution on edges, not on speckle.", "16×16, moderate channels", "latent_design")
+def resolution_for_edges(t: Tables) -> Verdict:
+    rows = shapes(networks(t))
+    if rows["spatial_reduction"].nunique() < 2:
+        return unmeasured(SHAPES)
+    ends = rows["spatial_reduction"].min(), rows["spatial_reduction"].max()
+    name = "one position per {:g}×{:g} against {:g}×{:g} pixels".format(*np.repeat(ends, 2))
+    edges = compared(f"{name}: edges kept", rows, "spatial_reduction", *ends, "epi_roa")
+    fine = compared("finest detail lost", rows, "spatial_reduction", *ends, "lost_power_band8", limit=-0.1)
+    return conclude([edges, fine], Evidence.of(rows, trained=True))
+
+
+@claim(6, "16×16 latents suit SAR better than 8×8 with more channels.", "16×16 with 16 to 64 channels", "latent_design")
+def shape(t: Tables) -> Verdict:
+    rows = shapes(networks(t))
+    if not {16, 32} <= set(rows["spatial_reduction"]):
+        return unmeasured(SHAPES)
+    readings = [
+        compared("16×16×16 against 8×8×64: PSNR", rows, "spatial_reduction", 16, 32),
+        compared("edges kept", rows, "spatial_reduction", 16, 32, "epi_roa"),
+        compared("error at targets", rows, "spatial_reduction", 16, 32, "rmse_target_db", more=False),
+    ]
+    return conclude(readings, Evidence.of(rows, trained=True))
+
+
+@claim(7, "Four to five layers are the right depth.", "4–5 layers", "architectures")
+def depth(t: Tables) -> Verdict:
+    rows = networks(t)
+    rows = rows[(rows["dimension_ratio"] == 16) & (rows["spatial_reduction"] == 16)]
+    usual = np.where(rows["experiment"] == "depth: 3 layers", 3, 4 + 3 * rows["depth"])
+    rows = rows.assign(layers=select.numbers(rows, "layers").fillna(pd.Series(usual, rows.index)))
+    counts = rows.groupby("architecture")["layers"].nunique()
+    rows = rows[rows["architecture"] == (counts.idxmax() if len(counts) else "")]
+    right = rows["layers"].between(4, 5)
+    others = sorted(rows.loc[~right, "layers"].unique())
+    if not right.any() or not others:
+        return unmeasured("one shape at several depths")
+    rows = rows.assign(layers=rows["layers"].where(~right, 4))
+    readings = [compared(f"4 or 5 against {n:g} layers: PSNR", rows, "layers", 4, n, pair=PAIR) for n in others]
+    return conclude(readings, Evidence.of(rows, trained=True), "; ".join(reading.text for reading in readings))
+
+
+@claim(8, "Residual blocks gain 2 dB, or double the ratio at equal quality.", "16×: 30 → 32 dB", "architectures")
+def residual_gain(t: Tables) -> Verdict:
+    rows = select.main_line(networks(t))
+    at = rows[(rows["dimension_ratio"] == 16) & rows["architecture"].isin(("plain", "residual"))]
+    twice = rows[(rows["architecture"] + rows["dimension_ratio"].map(" {:g}".format)).isin(("plain 16", "residual 32"))]
+    sides = "architecture", "residual", "plain"
+    gain = compared(f"{budget(at)}: PSNR", at, *sides, limit=TWO_DB)
+    double = compared("at twice the ratio: PSNR", twice, *sides)
+    outcome = HELD if double.outcome == HELD else ""
+    return conclude([gain, double], Evidence.of(pd.concat([at, twice]), trained=True), outcome=outcome)
+
+
+@claim(9, "Attention preserves edges better, at little cost.", "no number", "architectures")
+def attention(t: Tables) -> Verdict:
+    rows = select.main_line(networks(t))
+    rows = rows[rows["architecture"].isin(("attention", "residual"))]
+    sides = "architecture", "attention", "residual"
+    readings = [
+        compared(f"{budget(rows)}: edges kept", rows, *sides, "epi_roa", pair=PAIR),
+        compared("error at edges", rows, *sides, "rmse_edge_db", pair=PAIR, more=False),
+        compared("PSNR", rows, *sides, pair=PAIR),
+    ]
+    same = ["dimension_ratio", "spatial_reduction", "width", "depth"]
+    macs = t.runs.groupby([*same, "architecture"])["macs_per_pixel"].first().unstack()
+    if {"attention", "residual"} <= set(macs):
+        added = 100 * (macs["attention"] / macs["residual"] - 1).mean()
+        readings.append(shares([added <= 25], f"{number(added, 0)} % more operations at equal width"))
+    failed = REFUTED if readings[0].outcome == REFUTED else ""  # edges are what it is for
+    return conclude(readings, Evidence.of(rows, trained=True), outcome=failed)
+
+
+@claim(10, "64 to 128 channels are a good start; wider overfits with little data.", "64–128 channels", "architectures")
+def width(t: Tables) -> Verdict:
+    rows = t.table("trainings", ["sweep", "psnr_db", "width", "split", "patches", "band", "seed"])
+    rows = rows[(rows["sweep"] == "width") & rows["psnr_db"].notna() & (rows["split"] != "train")]
+    rows = rows[rows["band"] == rows["band"].head(1).squeeze()]
+    narrow = rows.loc[rows["width"] < 64, "width"].max()
+    if not (rows["width"] == 64).any() or not np.isfinite(narrow):
+        return unmeasured("the study trainings")
+    every, one = (rows[rows["patches"] == kind] for kind in ("all", "one"))
+    readings = [
+        compared(f"64 against {narrow:g} channels, all patches: PSNR", every, "width", 64, narrow),
+        compared("one patch: PSNR", one, "width", 64, narrow, more=False),
+    ]
+    return conclude(readings, Evidence.of(rows, trained=True))
+
+
+@claim(15, "The memory formula, and batches of 16, 8 and 4.", "4, 2.5 and 1.5 GB", "scale")
+def memory_formula(t: Tables) -> Verdict:
+    own = [guide_memory(batch, 256 * 256, 5e6) for batch in STATED_GB]
+    off = max(abs(gb / stated - 1) for gb, stated in zip(own, STATED_GB.values(), strict=True))
+    shown = f"formula for the guide's example: {', '.join(number(gb, 2) for gb in own)} GB"
+    readings, rows = [shares([off < 0.15], shown)], peaks(t).sort_values("batch_size", ascending=False)
+    if len(rows):
+        used = (rows["peak_mb"] - rows["process_mb"]) / 1e3
+        formula = [guide_memory(row.batch_size, row.patch_size**2, row.parameters) for row in rows.itertuples()]
+        shown += f"; measured {', '.join(number(gb, 2) for gb in used)} GB"
+        readings.append(shares([bool((used / formula - 1).abs().max() < 0.15)], "peaks within 15 % of the formula"))
+    return conclude(readings, Evidence(other=f"arithmetic, {len(rows)} processes on a CPU (no CUDA memory)"), shown)
+
+
+def peaks(t: Tables) -> pd.DataFrame:
+    """Peaks of a training step of 256×256 images, by batch size, each of a process of its own."""
+    rows = t.table("trainings", ["sweep", "peak_mb", "process_mb", "batch_size", "patch_size", "parameters"])
+    return rows[rows["sweep"] == "memory"].dropna(subset=["peak_mb"])
+
+
+def guide_memory(batch: float, pixels: float, parameters: float) -> float:
+    """The guide's `estimate_memory` in GB at 32 bits."""
+    return 4e-9 * (batch * pixels + parameters + 2 * batch * parameters + 2 * parameters)
+
+
+@claim(16, "High ratios train less stably and may collapse; a warm start helps.", "64×: may collapse", "training")
+def stability(t: Tables) -> Verdict:
+    rows = select.main_line(networks(t))
+    keys = ["architecture", "dimension_ratio", "seed"]
+    if rows.empty:
         return unmeasured(SCRATCH)
-    points = curve(rows, "psnr_db")
-    gains = {}
+    runs = rows.groupby(keys).agg(psnr=("psnr_db", "mean"), collapsed=("collapsed", "max")).reset_index()
+    runs["high"] = runs["dimension_ratio"] >= HIGH
+    spread = runs.groupby(["high", *keys[:2]])["psnr"].var().groupby("high").mean() ** 0.5
+    if spread.notna().sum() < 2:
+        return unmeasured("trainings of several seeds at several ratios")
+    lost = runs.groupby("high")["collapsed"].agg(["sum", "count", "mean"]).astype(float)
+    counts = " and ".join("{:g} of {:g}".format(*lost.loc[high, ["sum", "count"]]) for high in (True, False))
+    deviations = " and ".join(number(spread[high], 2) for high in (True, False))
+    collapse = Reading(
+        f"collapsed from 32× on and below: {counts}", HELD if lost["mean"][True] > lost["mean"][False] else REFUTED
+    )
+    readings = [collapse, shares([spread[True] > 2 * spread[False]], f"spread over seeds {deviations} dB")]
+    warm = networks(t, curve="progressive")
+    starts = pd.concat([rows.assign(start="own"), warm[warm["steps"] < warm["steps"].max()].assign(start="warm")])
+    readings.append(compared("warm start: PSNR", starts, "start", "warm", "own", pair=(*keys, "scene")))
+    outcome = HELD if collapse.outcome == HELD else together([reading.outcome for reading in readings[:2]])
+    return conclude(readings, Evidence.of(rows, trained=True), outcome=outcome)
+
+
+@claim(21, "A better architecture passes at twice the ratio.", "32×: 31 dB with residual", "architectures")
+def twice_the_ratio(t: Tables) -> Verdict:
+    rows = select.main_line(networks(t))
+    points, readings = select.means(rows, "psnr_db", ["architecture", "dimension_ratio"]), []
     for threshold in THRESHOLDS:
-        reached = highest_passing(points, threshold)
-        if "plain" in reached:
-            gains[threshold] = max(reached.values()) / reached["plain"]
-    if not gains:
-        figure = f"plain passes none of the thresholds from {number(THRESHOLDS[0], 0)} dB up"
-        return Verdict(
-            OPEN, figure, "", ("open: everything – would take longer trainings, or ratios below those measured",)
-        )
-    twice = sum(gain >= 2 for gain in gains.values())
-    figure = f"at {twice} of {len(gains)} thresholds another network passes at twice the ratio of plain"
-    best = best_points(rows)
-    slope = per_doubling(list(best["dimension_ratio"]), list(best["mean"]))
-    found = max((difference(rows, "architecture", name, "plain", "psnr_db", pair=EQUAL) for name in ("residual", "attention")),
-                key=lambda item: item.mean if item.pairs else -np.inf)  # fmt: skip
-    if found.pairs and np.isfinite(slope):
-        figure += f"; a doubling is worth {number(-slope)} dB, the better of the others gains {found.text()}"
-    parts = [counted(f"at {number(threshold, 0)} dB", [gain >= 2]) for threshold, gain in gains.items()]
-    return concluded(parts, figure, found.certain() if found.pairs else "")
+        reached = points[points["mean"] >= threshold].groupby("architecture")["dimension_ratio"].max()
+        if "plain" in reached and len(reached) > 1:
+            ratios = f"{page.ratio(reached['plain'])} and {page.ratio(reached.max())}"
+            text = f"{threshold:g} dB: plain and the best network reach {ratios}"
+            readings.append(shares([bool(reached.max() >= 2 * reached["plain"])], text))
+    twice = sum(reading.outcome == HELD for reading in readings)
+    measured = f"twice the ratio at {twice} of {len(readings)} thresholds of PSNR"
+    return conclude(readings, Evidence.of(rows, trained=True), measured)
 
 
-def highest_passing(points: pd.DataFrame, threshold: float) -> dict[str, float]:
-    """Architecture → highest ratio at which its mean PSNR passes."""
-    passing = points[points["mean"] >= threshold]
-    return passing.groupby("architecture")["dimension_ratio"].max().to_dict()
+@claim(22, "A GPU of 8 GB is enough at batches of 8 to 16.", "8 GB", "scale")
+def card(t: Tables) -> Verdict:
+    runs = t.runs[(t.runs["architecture"] != "klt") & (t.runs["batch_size"] >= 8)]
+    gb = runs.groupby("batch_size")["peak_memory_mb"].max().dropna() / 1e3
+    known = {f"a run with batches of {batch:g}": peak for batch, peak in gb.items()}
+    steps = [row for row in peaks(t).itertuples() if row.batch_size >= 8]
+    known |= {f"a step of {row.batch_size:g} images of 256×256": row.peak_mb / 1e3 for row in steps}
+    if not known:
+        return unmeasured("trainings with batches of 8 or more")
+    devices = page.listing(dict.fromkeys(str(name) for name in runs["device"].dropna())) or "a CPU"
+    readings = [shares([peak < CARD_GB], f"{name}: {number(peak)} GB") for name, peak in known.items()]
+    measured = f"at most {number(max(known.values()))} GB"
+    return conclude(readings, Evidence(other=f"peak memory of processes on {devices}"), measured)

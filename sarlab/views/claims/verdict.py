@@ -1,79 +1,134 @@
-"""What a verdict is, and the comparisons that claims share."""
+"""Verdicts on claims of the guide: their evidence, paired differences, and the table that shows them.
+
+A claim is a text with a predicate, a function of the tables that returns readings. `conclude` makes a verdict of them. It
+publishes none without satellite passes, and none on networks that have not all converged.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import html
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from sarlab.errors import ResultsError
+from sarlab.lab.results import settling_steps
 from sarlab.metrics.intervals import interval
-from sarlab.views.summary import bands, curve, measured
-from sarlab.views.text import number, ratio
+from sarlab.views import page, select
 
 if TYPE_CHECKING:
     from sarlab.lab.results import Tables
 
-HELD, REFUTED, DEPENDS, OPEN, UNMEASURED = "held", "refuted", "depends", "inconclusive", "not measured here"
+HELD, REFUTED, DEPENDS, OPEN, UNMEASURED = "held", "refuted", "depends", "inconclusive", "not measured"
 OUTCOMES = (HELD, REFUTED, DEPENDS, OPEN, UNMEASURED)
+MARKS = dict(zip(OUTCOMES, "✓✗◐?–", strict=True))
+#: Trainings from different seeds that a verdict about networks needs.
+LEAST_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Observations behind a verdict: satellite passes (0 for arithmetic and processes), seeds and steps of trainings (0
+    without), and whether all of them converged."""
+
+    passes: int = 0
+    seeds: int = 0
+    steps: int = 0
+    converged: bool = True
+    other: str = ""
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, *, trained: bool = False) -> Evidence:
+        """Evidence of rows of a table, which hold trained networks or not."""
+        passes = int(select.passes(rows["acquisition"]).nunique()) if len(rows) else 0
+        if not trained:
+            return cls(passes)
+        steps = select.numbers(rows, "steps").max()
+        return cls(passes, rows["seed"].nunique(), int(np.nan_to_num(steps)), select.converged(rows))
+
+    def __str__(self) -> str:
+        parts = [
+            f"{self.passes} {'pass' if self.passes == 1 else 'passes'}" if self.passes else "",
+            f"{self.seeds} {'seed' if self.seeds == 1 else 'seeds'}" if self.seeds else "",
+            f"trainings {'converged' if self.converged else 'not converged'}" if self.seeds else "", self.other,
+        ]  # fmt: skip
+        return ", ".join(filter(None, parts))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One sense of a claim, with its outcome, and for an open one what would settle it."""
+
+    text: str
+    outcome: str
+    settle: str = ""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Outcome of a claim.
-
-    Parameters
-    ----------
-    outcome : str
-        One of `OUTCOMES`.
-    figure : str
-        What was measured, with units.
-    interval : str
-        Its 95 % interval or range; empty where there is none.
-    because : tuple of str
-        What the outcome depends on, or what would settle it; every verdict that is neither held nor refuted says so.
+    """Outcome of a claim with the numbers that it rests on.
 
     Raises
     ------
     ResultsError
-        For an outcome that needs a reason and has none.
+        For an outcome without evidence, or on networks that have not converged.
     """
 
     outcome: str
-    figure: str
-    interval: str = ""
-    because: tuple[str, ...] = ()
+    measured: str
+    readings: tuple[Reading, ...] = ()
+    evidence: Evidence = Evidence()
+    settle: str = ""
 
     def __post_init__(self) -> None:
-        if self.outcome in (DEPENDS, OPEN) and not self.because:
-            raise ResultsError(
-                f"a verdict '{self.outcome}' says what it depends on or what would settle it: {self.figure}"
-            )
+        if self.outcome not in (HELD, REFUTED, DEPENDS):
+            return
+        if not (self.evidence.passes or self.evidence.other):
+            raise ResultsError(f"a verdict needs satellite passes or a stated other source: {self.measured}")
+        if not self.evidence.converged:
+            raise ResultsError(f"a verdict on trainings needs all of them converged: {self.measured}")
+
+
+def conclude(readings: Iterable[Reading], evidence: Evidence, measured: str = "", *, outcome: str = "") -> Verdict:
+    """Verdict on all readings of a claim together, or `outcome`; inconclusive on networks that have not converged.
+
+    `measured` is what the table shows; default: the first reading.
+    """
+    readings = tuple(reading for reading in readings if reading.outcome != UNMEASURED)
+    if not readings:
+        return unmeasured("the same networks in both variants")
+    measured, outcome = measured or readings[0].text, outcome or together([reading.outcome for reading in readings])
+    if not evidence.converged:
+        settle = f"not converged: trainings of {page.significant(settling_steps(evidence.steps))} steps would settle it"
+        return Verdict(OPEN, measured, readings, evidence, settle)
+    settle = "; ".join(dict.fromkeys(r.settle for r in readings if r.settle)) if outcome == OPEN else ""
+    return Verdict(outcome, measured, readings, evidence, settle)
+
+
+def together(outcomes: Sequence[str]) -> str:
+    """Outcome of several readings: that of all, or it depends; an open one leaves it open."""
+    kinds = set(outcomes)
+    if len(kinds) == 1:
+        return kinds.pop()
+    return DEPENDS if {HELD, REFUTED} <= kinds or DEPENDS in kinds else OPEN
+
+
+def unmeasured(what: str) -> Verdict:
+    """Verdict where a plan lacks the measurement."""
+    return Verdict(UNMEASURED, f"needs {what}")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim of the guide.
-
-    Parameters
-    ----------
-    number : int
-    text : str
-        What the guide says.
-    measured : str
-        What is measured to judge it.
-    page : str
-        Chapter with the evidence.
-    judge : callable
-        Tables → Verdict.
-    """
+    """A claim: what the guide states, its number, and the page that measures it."""
 
     number: int
     text: str
-    measured: str
+    guide: str
     page: str
     judge: Callable[[Tables], Verdict]
 
@@ -81,186 +136,82 @@ class Claim:
 claims: dict[int, Claim] = {}
 
 
-def claim(number: int, text: str, measured: str, page: str) -> Callable[[Callable[[Tables], Verdict]], Callable]:
+def claim(number: int, text: str, guide: str, page: str) -> Callable[[Callable[[Tables], Verdict]], Callable]:
     """Register the decorated predicate as the judge of a claim."""
 
     def register(judge: Callable[[Tables], Verdict]) -> Callable[[Tables], Verdict]:
-        claims[number] = Claim(number, text, measured, page, judge)
+        claims[number] = Claim(number, text, guide, page, judge)
         return judge
 
     return register
 
 
-def unmeasured(what: str) -> Verdict:
-    """This copy of the book holds no such measurement."""
-    return Verdict(UNMEASURED, f"needs {what}")
+def verdicts(t: Tables) -> dict[int, Verdict]:
+    """Verdict of every claim, by its number."""
+    return {number: claims[number].judge(t) for number in sorted(claims)}
 
 
-# --- rows -------------------------------------------------------------------------------------------------------------
+# --- rows and differences ------------------------------------------------------------------------------------------------
 
 
-def networks(
-    tables: Tables, *, init: str = "scratch", split: str | None = None, curve: str = "dedicated"
-) -> pd.DataFrame:
-    """Rows of unquantized networks of one start on recorded scenes, first band.
-
-    Parameters
-    ----------
-    tables : Tables
-    init : {"scratch", "klt"}
-    split : {"test", "independent"}, optional
-        Default: both, so that differences have an interval over acquisitions.
-    curve : str
-        Trainings of a ratio's own, or those that ratios share.
-    """
-    rows = measured(tables.runs, split=split)
+def networks(t: Tables, *, init: str = "scratch", quantized: bool = False, curve: str = "dedicated") -> pd.DataFrame:
+    """Trained networks of one start on recorded scenes, first band, unquantized or quantized."""
+    rows = select.measured(t.runs)
     if rows.empty:
         return rows
-    rows = rows[(rows["band"] == bands(rows)[0]) & (rows["init"] == init) & (rows["architecture"] != "klt")]
-    if "curve" in rows:
-        rows = rows[rows["curve"].fillna("dedicated") == curve]
-    return rows[rows["quantizer"] == "f32"]
+    rows = rows[(rows["architecture"] != "klt") & (rows["init"] == init) & ((rows["quantizer"] != "f32") == quantized)]
+    return rows[rows["curve"].fillna("dedicated") == curve] if "curve" in rows else rows
 
 
-#: A network this far below the KLT of its own latent, in dB, has not learned what it could: it decides nothing.
-UNLEARNED_DB = 1.0
+def shares(values: Iterable[bool], text: str) -> Reading:
+    """Reading that holds at all of several places, at some or at none."""
+    values = list(values)
+    outcome = HELD if all(values) else DEPENDS if any(values) else REFUTED
+    return Reading(f"{text} ({sum(values)} of {len(values)})" if len(values) > 1 else text, outcome)
 
 
-def learned(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of trainings that came near the KLT of their own latent, or passed it; all where that was not measured."""
-    if rows.empty or "gain_over_klt_db" not in rows or rows["gain_over_klt_db"].isna().all():
-        return rows
-    gain = pd.to_numeric(rows["gain_over_klt_db"], errors="coerce").groupby(rows["run_id"]).transform("mean")
-    return rows[gain.isna() | (gain >= -UNLEARNED_DB)]
+def compared(
+    text: str, rows: pd.DataFrame, by: str, first: object, second: object, metric: str = "psnr_db", *,
+    pair: Sequence[str] = ("seed", "scene"), limit: float = 0.0, more: bool = True, digits: int = 2,
+) -> Reading:  # fmt: skip
+    """Reading that a metric at one value of a column exceeds that at another by more than `limit` (or less, if not `more`).
 
-
-def main_shapes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of one width and depth, the commonest, and of one shape for each ratio."""
-    for among, chosen in (
-        (["architecture"], "width"),
-        (["architecture"], "depth"),
-        (["dimension_ratio"], "spatial_reduction"),
-    ):
-        if len(rows):
-            rows = rows[rows[chosen] == rows.groupby(among)[chosen].transform(lambda v: v.mode().iloc[0])]
-    return rows
-
-
-def best_points(rows: pd.DataFrame, metric: str = "psnr_db") -> pd.DataFrame:
-    """Best architecture at each ratio: rows of `curve`, ratios ascending."""
-    if rows.empty:
-        return rows
-    points = curve(main_shapes(rows), metric).dropna(subset=["mean"])
-    return points.loc[points.groupby("dimension_ratio")["mean"].idxmax()].sort_values("dimension_ratio")
-
-
-class Difference(NamedTuple):
-    """Mean paired difference with its interval; `low` and `high` are NaN below three acquisitions and trainings.
-
-    Parameters
-    ----------
-    mean, low, high : float
-    pairs : int
-        Rows that were paired.
-    trainings : int
-        Networks that they come from, on the first side.
-    kind : str
-        Kind of interval: "95 %", or "range" of fewer than five acquisitions or trainings.
+    Rows are paired by the columns `pair`. The difference counts with the wider of its intervals over passes and over
+    trainings; it decides if the whole interval is on one side of the limit and there are trainings from enough seeds.
     """
-
-    mean: float
-    low: float
-    high: float
-    pairs: int
-    trainings: int = 3
-    kind: str = "95 %"
-
-    def text(self, unit: str = "dB", digits: int = 2) -> str:
-        """Mean with sign."""
-        return f"{number(self.mean, digits, sign=True)} {unit}".strip()
-
-    def certain(self, unit: str = "dB", digits: int = 2) -> str:
-        """Interval, called by what it is; empty where there is none."""
-        return f"{self.kind}: {self.span(unit, digits)}" if np.isfinite(self.low) else ""
-
-    def span(self, unit: str = "dB", digits: int = 2) -> str:
-        """Interval; empty where there is none."""
-        if not np.isfinite(self.low):
-            return ""
-        return f"{number(self.low, digits, sign=True)} to {number(self.high, digits, sign=True)} {unit}".strip()
+    keys = [name for name in pair if name in rows]
+    sides = [rows[rows[by] == value].drop_duplicates(keys).set_index(keys) for value in (first, second)]
+    gap = (select.numbers(sides[0], metric) - select.numbers(sides[1], metric)).dropna()
+    if gap.empty:
+        return Reading(text, UNMEASURED)
+    about = sides[0].loc[gap.index].reset_index()
+    trainings = about[[name for name in keys if name not in ("scene", "band")]].astype(str).agg("/".join, axis=1)
+    found = {"passes": interval(gap, select.passes(about["acquisition"])), "trainings": interval(gap, trainings)}
+    over = max(found, key=lambda name: np.nan_to_num(found[name].high - found[name].low))
+    shown = SimpleNamespace(**{**found[over]._asdict(), "mean": found["passes"].mean}, over=over)
+    unit = "dB" if metric.endswith("_db") else ""
+    text = f"{text} {page.interval(shown, digits if unit else 3, unit=unit, sign=True)}"
+    if about["seed"].nunique() < LEAST_SEEDS:
+        return Reading(text, OPEN, f"trainings from {LEAST_SEEDS} seeds")
+    if shown.low > limit or shown.high < limit:
+        return Reading(text, HELD if (shown.low > limit) == more else REFUTED)
+    return Reading(text, OPEN, "more passes and seeds: the interval contains the limit")
 
 
-#: Columns of a pair that tell scenes apart, not trainings.
-SCENE_KEYS = ("scene", "band", "split")
+# --- the page ------------------------------------------------------------------------------------------------------------
 
 
-def difference(
-    rows: pd.DataFrame, by: str, first: object, second: object, metric: str, *, pair: Sequence[str]
-) -> Difference:
-    """Mean of `metric` at ``by == first`` minus that at ``by == second``, rows paired by the columns `pair`.
-
-    Returns
-    -------
-    Difference
-        With the wider of two intervals: that over acquisitions and that over trainings.
-    """
-    sides = [
-        rows[rows[by] == value].drop_duplicates(list(pair)).set_index(list(pair))[[metric, "acquisition"]]
-        for value in (first, second)
-    ]
-    joined = sides[0].join(sides[1][metric].rename("_other"), how="inner").dropna(subset=[metric, "_other"])
-    if joined.empty:
-        return Difference(np.nan, np.nan, np.nan, 0, 0)
-    gap = joined[metric].astype(float) - joined["_other"].astype(float)
-    return widest(gap, joined["acquisition"], [name for name in joined.index.names if name not in SCENE_KEYS])
-
-
-def widest(values: pd.Series, acquisitions: pd.Series, trainings: Sequence[str]) -> Difference:
-    """Mean of `values` with the wider of the intervals over acquisitions and over trainings.
-
-    Parameters
-    ----------
-    values : Series
-        Its index holds the columns that tell rows apart.
-    acquisitions : Series
-        Of the same rows.
-    trainings : sequence of str
-        Levels of the index that tell one training from another.
-    """
-    networks = [
-        "/".join(map(str, key)) for key in zip(*(values.index.get_level_values(n) for n in trainings), strict=True)
-    ]
-    networks = networks or ["only"] * len(values)
-    over = [interval(values, acquisitions), interval(values, networks)]
-    known = [item for item in over if item.n >= 3]
-    low, high = min((item.low for item in known), default=np.nan), max((item.high for item in known), default=np.nan)
-    kind = " and ".join(sorted({item.kind for item in known}))
-    return Difference(over[0].mean, low, high, len(values), len(set(networks)), kind)
-
-
-def judged(found: Difference, limit: float, *, more: bool = True, trainings: int = 3) -> str:
-    """Whether a difference lies beyond `limit` with its whole interval, short of it, or neither can be said.
-
-    Fewer trainings than `trainings`, or no interval, decide nothing: a network trained from another seed may differ by as
-    much.
-    """
-    if not found.pairs:
-        return UNMEASURED
-    if not np.isfinite(found.low) or found.trainings < trainings:
-        return OPEN
-    sign = 1 if more else -1
-    low, high = sorted((sign * (found.low - limit), sign * (found.high - limit)))
-    return HELD if low > 0 else REFUTED if high < 0 else OPEN
-
-
-def together(outcomes: Sequence[str]) -> str:
-    """Outcome of a claim of several parts: all of one kind, or it depends; what is open leaves it open."""
-    kinds = {outcome for outcome in outcomes if outcome != UNMEASURED}
-    if not kinds:
-        return UNMEASURED
-    return kinds.pop() if len(kinds) == 1 else DEPENDS if {HELD, REFUTED} <= kinds or DEPENDS in kinds else OPEN
-
-
-def at_ratios(values: dict[float, float], unit: str = "dB", digits: int = 1) -> str:
-    """``31.2 dB at 4×, 27.0 dB at 8×``."""
-    return ", ".join(f"{number(value, digits)} {unit}".strip() + f" at {ratio(at)}" for at, value in values.items())
+def overview(found: dict[int, Verdict]) -> page.Html:
+    """One row per claim: the guide's number, what was measured with its readings folded, the verdict, the page."""
+    rows = []
+    for n, verdict in found.items():
+        item, text = claims[n], html.escape
+        readings = "".join(f"<li>{MARKS[r.outcome]} {text(r.text)}: {r.outcome}</li>" for r in verdict.readings)
+        details = f"<details><summary>{text(str(verdict.evidence))}</summary><ul>{readings}</ul></details>"
+        rows.append({
+            "claim": f'<a id="claim-{n}"></a>{n}. {text(item.text)} <a href="{item.page}.html">Measured here.</a>',
+            "verdict": f"<strong>{MARKS[verdict.outcome]} {verdict.outcome}</strong><br><small>{text(verdict.settle)}</small>",
+            "the guide": text(item.guide), "measured": text(verdict.measured) + (details if readings else ""),
+        })  # fmt: skip
+    caption = "Claims of the guide and their verdicts, computed from the tables of this book"
+    return page.table(pd.DataFrame(rows), 0, left=4, wrap=list(rows[0]), caption=caption)

@@ -9,8 +9,8 @@ import pandas as pd
 
 from sarlab.lab.operating_points import USE_CASES
 from sarlab.metrics.intervals import interval
-from sarlab.views.claims.parts import Part, concluded, counted, settles
-from sarlab.views.claims.verdict import (
+from sarlab.views.claims_old.parts import Part, concluded, counted, settles
+from sarlab.views.claims_old.verdict import (
     DEPENDS,
     HELD,
     OPEN,

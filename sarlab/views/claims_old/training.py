@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from sarlab.views import trainings
-from sarlab.views.claims.parts import Part, compared, concluded
-from sarlab.views.claims.verdict import (
+from sarlab.views.claims_old.parts import Part, compared, concluded
+from sarlab.views.claims_old.verdict import (
     DEPENDS,
     HELD,
     OPEN,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, inf, isfinite
 
-from sarlab.views.claims.verdict import DEPENDS, HELD, OPEN, REFUTED, Difference, Verdict, judged, together
+from sarlab.views.claims_old.verdict import DEPENDS, HELD, OPEN, REFUTED, Difference, Verdict, judged, together
 
 #: Beyond so many times the measurements, a difference is called none.
 MANY = 100

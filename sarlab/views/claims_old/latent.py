@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sarlab.views.claims.parts import Part, compared, concluded, counted
-from sarlab.views.claims.verdict import (
+from sarlab.views.claims_old.parts import Part, compared, concluded, counted
+from sarlab.views.claims_old.verdict import (
     DEPENDS,
     HELD,
     REFUTED,
