@@ -70,27 +70,21 @@ class Threshold:
         """True for a margin of a threshold that is met; unknown margins (NaN) do not meet it."""
         return margin >= -TOLERANCE.get(self.metric, 0.0)
 
-    def margin(self, values: np.ndarray, acquisitions: Sequence[Any]) -> float:
+    def margin(self, rows: pd.DataFrame) -> float:
         """Distance from the threshold at worst: negative if it is missed, NaN if nothing is known."""
-        values = np.abs(np.asarray(values, float)) if self.of_magnitude else np.asarray(values, float)
-        gained = values - self.value if self.side == "min" else self.value - values
-        known = np.isfinite(gained)
-        groups = [str(name) for name, is_known in zip(acquisitions, known, strict=True) if is_known]
-        if len(set(groups)) < LEAST_OBSERVATIONS:
-            return float(gained[known].min()) if known.any() else float("nan")
-        return interval(gained[known], groups).low
+        values = rows[self.metric].abs() if self.of_magnitude else rows[self.metric]
+        gained = (values - self.value if self.side == "min" else self.value - values).astype(float)
+        gained = gained[np.isfinite(gained)]
+        groups = rows.loc[gained.index, "acquisition"].astype(str)
+        return float(gained.min()) if groups.nunique() < LEAST_OBSERVATIONS else interval(gained, groups).low
 
 
 def parse_threshold(text: str, side: str, columns: Collection[str]) -> Threshold:
     """Parse ``psnr=30``. Short names are allowed: ``psnr``, ``bias``, ``rmse_8x8_db``."""
     name, _, number = text.partition("=")
-    try:
-        value = float(number)
-    except ValueError:
-        value = float("nan")
-    if not np.isfinite(value):
+    if not re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*", number, re.IGNORECASE):
         raise ResultsError(f"'{text}' is no threshold; write name=number, such as psnr=30")
-    name = re.sub(r"_(\d+)x\1(?=_|$)", r"_k\1", name.strip())
+    value, name = float(number), re.sub(r"_(\d+)x\1(?=_|$)", r"_k\1", name.strip())
     for candidate in (name, f"{name}_db"):
         if candidate in columns:
             return Threshold(candidate, side, value)
@@ -107,8 +101,10 @@ def use_case(name: str) -> tuple[Threshold, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """One measured way to compress: a ``"network"`` or ``"codec"``, the curve that it belongs to (`series`), the command line
-    or Python code that uses it, one row per scene and band, and the bits per pixel and band of each.
+    """One measured way to compress.
+
+    A ``"network"`` or ``"codec"``, the curve that it belongs to (`series`), the command line or Python code that uses it,
+    one row per scene and band, and the bits per pixel and band of each.
     """
 
     kind: str
@@ -121,17 +117,18 @@ class Point:
     @cached_property
     def bpp(self) -> float:
         """Bits per pixel and band over all rows."""
-        pixels = self._filled("pixels", 1.0)
-        return float((self.rates * pixels).sum() / pixels.sum())
+        return self._mean(self.rates)
 
     @cached_property
     def cr(self) -> float:
         """Compression ratio against the recorded product, over all rows."""
-        pixels = self._filled("pixels", 1.0)
-        return float((self._filled("native_bits", 16.0) * pixels).sum() / (self.rates * pixels).sum())
+        return self._mean(self._filled("native_bits", 16.0)) / self.bpp
 
     def _filled(self, name: str, default: float) -> pd.Series:
         return self.rows[name].fillna(default) if name in self.rows else pd.Series(default, self.rows.index)
+
+    def _mean(self, values: pd.Series) -> float:
+        return float(np.average(values, weights=self._filled("pixels", 1.0)))
 
     def mean(self, metric: str) -> float:
         """Mean over acquisitions and bands."""
@@ -142,28 +139,21 @@ class Point:
         """Losses in the words and units of `LOST`; those that were not measured are skipped."""
         found = {}
         for name, (words, kept, unit) in LOST.items():
-            mean = self._targets_kept() if name == "targets_kept" else self.mean(name)
+            mean = self.mean(name)
+            if name == "targets_kept" and {name, "targets"} <= set(self.rows):
+                # the share of the targets of all scenes together, because a scene may have one or two only
+                known = self.rows[self.rows[name].notna() & (self.rows["targets"] > 0)]
+                mean = np.average(known[name], weights=known["targets"]) if len(known) else np.nan
             value = 1 - mean if kept else mean
             if np.isfinite(value):
                 found[f"{words} ({unit})"] = float(np.clip(100 * value, 0, 100)) if unit == "%" else value
         return found
 
-    def _targets_kept(self) -> float:
-        """Share of the point targets of all scenes together that is kept: a scene may have one or two only."""
-        if not {"targets", "targets_kept"} <= set(self.rows):
-            return float("nan")
-        known = self.rows[self.rows["targets_kept"].notna()]
-        count = known["targets"].sum()
-        return float((known["targets"] * known["targets_kept"]).sum() / count) if count else float("nan")
-
     def margin(self, threshold: Threshold) -> float:
         """Smallest margin over the bands."""
         if threshold.metric not in self.rows:
             return float("nan")
-        found = [
-            threshold.margin(rows[threshold.metric].to_numpy(float), list(rows["acquisition"]))
-            for _, rows in self.rows.groupby("band", sort=False)
-        ]
+        found = [threshold.margin(rows) for _, rows in self.rows.groupby("band", sort=False)]
         return min(found) if not np.isnan(found).any() else float("nan")
 
     def sure(self, threshold: Threshold) -> float:
@@ -178,14 +168,14 @@ class Point:
         """Number of thresholds that it misses, and their relative distances; unknown ones are missed by all of it."""
         missed = self.missed(thresholds)
         shares = [-self.margin(threshold) / max(abs(threshold.value), 1e-9) for threshold in missed]
-        return len(missed), sum(share if np.isfinite(share) else 1.0 for share in shares)
+        return len(missed), float(np.nan_to_num(shares, nan=1.0).sum())
 
     @property
     def certain(self) -> str:
         """Source of the confidence, in words."""
-        scenes, acquisitions = self.rows["scene"].nunique(), self.rows["acquisition"].nunique()
-        counted = f"{scenes} scene{'s' * (scenes != 1)} of {acquisitions} acquisition{'s' * (acquisitions != 1)}"
-        if acquisitions < LEAST_OBSERVATIONS:
+        counts = {name: self.rows[name].nunique() for name in ("scene", "acquisition")}
+        counted = " of ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items())
+        if counts["acquisition"] < LEAST_OBSERVATIONS:
             return f"{counted}: too few for an interval, so the worst scene and band count"
         return f"{counted}: the unfavorable end of the 95 % interval of the worst band counts"
 
@@ -293,16 +283,13 @@ class Recommendation:
 def recommend(points: Sequence[Point], thresholds: Sequence[Threshold]) -> Recommendation:
     """Choose the point of highest measured ratio that meets all thresholds with confidence, among those of `whole`."""
     if not points:
-        raise ResultsError(
-            "no measured operating points; run 'sarlab report' first, or give --rows of 'sarlab evaluate'"
-        )
+        raise ResultsError("no measured operating points; run 'sarlab report', or give --rows of 'sarlab evaluate'")
     points = whole(points)
     passing = [point for point in points if not point.missed(thresholds)]
     chosen = max(passing, key=lambda point: point.cr, default=None)
-    closest = min(points, key=lambda point: point.shortfall(thresholds))
-    if chosen is None:
-        return Recommendation(tuple(thresholds), None, closest, None, None)
-    series = sorted((p for p in points if (p.kind, p.series) == (chosen.kind, chosen.series)), key=lambda p: p.cr)
-    padded = [None, *series, None]
-    at = padded.index(chosen)
-    return Recommendation(tuple(thresholds), chosen, closest, padded[at + 1], padded[at - 1])
+    closest, further, gentler = min(points, key=lambda point: point.shortfall(thresholds)), None, None
+    if chosen is not None:
+        series = sorted((p for p in points if (p.kind, p.series) == (chosen.kind, chosen.series)), key=lambda p: p.cr)
+        padded = [None, *series, None]
+        gentler, _, further = padded[padded.index(chosen) - 1 :][:3]
+    return Recommendation(tuple(thresholds), chosen, closest, further, gentler)
