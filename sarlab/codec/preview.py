@@ -15,15 +15,24 @@ from sarlab.codec.block_model import Side
 from sarlab.codec.container import StreamReader
 from sarlab.codec.decode import Decoder
 from sarlab.codec.lapped import BLOCK, PREVIEW, LappedModel, LappedTransform, places
+from sarlab.codec.metadata import Cursor, varint
 from sarlab.codec.tile_model import Borders
-from sarlab.codec.tiles import CODED, FLAT, MISSING, active_flags, blocks_of, borders_of, latent_size, unpack_masks
+from sarlab.codec.tiles import (
+    CODED,
+    FLAT,
+    MISSING,
+    active_flags,
+    blocks_of,
+    borders_of,
+    first_mode,
+    latent_size,
+    unpack_masks,
+)
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.scene import Scene
 
 #: Side of a block of means.
 SIZE = BLOCK // PREVIEW
-#: First guess of the share of a payload that a preview needs.
-SHARE = 1 / 16
 
 
 def preview(reader: StreamReader, *, model: str | Path | None = None) -> Scene:
@@ -65,27 +74,33 @@ def _read_tile(
     reader: StreamReader, model: LappedModel, number: int, shape: tuple[int, int, int], borders: Borders, side: Side
 ) -> tuple[np.ndarray, np.ndarray]:
     """Kinds of the means of a tile, and its low coefficients: float32, (bands, SIZE², h, w)."""
-    size = max(64, int(SHARE * reader.lengths[number]))
     channels = model.order[: model.low]
-    while True:
-        data = reader.payload_start(number, size)
-        try:
-            kinds, sides, code = unpack_masks(data, shape)
-            active = active_flags(kinds == CODED, BLOCK, sides, borders)
-            latent = model.no_latent(len(active), *active.shape[1:])
-            if (active & 1).any():
-                latent = model.decode(code, active, reader.header.quality, side, low=True)
-            break
-        except BitstreamError as error:
-            if len(data) == reader.lengths[number]:
-                raise BitstreamError(f"{reader.name}: tile {number}: {error}") from None
-            size *= 4
+    try:
+        kinds, sides, code = unpack_masks(_low_part(reader, number, shape[0]), shape)
+        active = active_flags(kinds == CODED, BLOCK, sides, borders)
+        latent = model.no_latent(*active.shape)
+        if (active & 1).any():
+            latent = model.decode(code, active, reader.header.quality, side, low=True)
+    except BitstreamError as error:
+        raise BitstreamError(f"{reader.name}: tile {number}: {error}") from None
     low = np.zeros((len(active), SIZE * SIZE, *active.shape[1:]), np.float32)
     low[:, channels // BLOCK * SIZE + channels % BLOCK] = model.reconstruct(
         np.ascontiguousarray(latent[:, channels]), reader.header.quality, side, channels
     )
     coded, flat = blocks_of(kinds == CODED, PREVIEW), blocks_of(kinds == FLAT, PREVIEW)
     return np.where(coded, CODED, np.where(flat, FLAT, MISSING)).astype(np.uint8), low
+
+
+def _low_part(reader: StreamReader, number: int, bands: int) -> bytes:
+    """The beginning of a payload: masks, and the streams of the low part, each after its length."""
+    data = reader.payload_start(number, 64)
+    mode, flats = first_mode(data), data[0] >> 2 & 1
+    end = 1
+    for _ in range((0, 1, bands, 0)[mode] + flats * bands + bands):
+        data = reader.payload_start(number, end + 5) if end + 5 > len(data) else data
+        size = Cursor(data[end : end + 5].ljust(5, b"\0")).varint()
+        end += len(varint(size)) + size
+    return reader.payload_start(number, end) if end > len(data) else data
 
 
 def _inverse(y_hat: np.ndarray, extent: tuple[int, ...]) -> np.ndarray:
