@@ -48,19 +48,21 @@ _PROBE = "import sarlab.lab.experiment; from sarlab.lab.machine import process_p
 def process_mb() -> float:
     """Memory in MB of a process that has imported what a run needs, measured by starting one."""
     done = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=300)
-    try:
-        return float(done.stdout)
-    except ValueError as error:
-        raise SarlabError(f"a process to measure did not start: {done.stderr.strip()[-300:]}") from error
+    if done.returncode:
+        raise SarlabError(f"a process to measure did not start: {done.stderr.strip()[-300:]}")
+    return float(done.stdout)
+
+
+def _batch_pixels(spec: RunSpec) -> int:
+    return spec.train.batch_size * spec.train.patch_size**2
 
 
 def training_mb(spec: RunSpec, device: torch.device) -> float:
     """Peak of a training step in MB, without process and data."""
     if spec.model.architecture == "klt":
         return 0.0
-    pixels = spec.train.batch_size * spec.train.patch_size**2
     fixed = LIBRARY_BYTES + ATTENTION_BYTES * (spec.model.architecture == "attention")
-    libraries = PIXEL_BYTES[device.type] * pixels + (fixed if device.type == "cpu" else 0.0)
+    libraries = PIXEL_BYTES[device.type] * _batch_pixels(spec) + (fixed if device.type == "cpu" else 0.0)
     return (complexity.training_bytes(spec.model, spec.train) + libraries) / 1e6
 
 
@@ -72,9 +74,8 @@ def inference_mb(model: ModelSpec, height: int, width: int, device: torch.device
 
 def run_mb(spec: RunSpec, split: Split, device: torch.device) -> float:
     """Peak of a whole run on the scenes `split` in MB: of the process on a CPU, of the device's allocator on CUDA."""
-    height, width = largest_scene(split)
     # every run times its throughput on 512 × 512 pixels
-    phases = [inference_mb(spec.model, max(height, 512), max(width, 512), device)]
+    phases = [inference_mb(spec.model, *(max(side, 512) for side in largest_scene(split)), device)]
     if base_of(spec) is None and steps_of(spec) > 0:
         phases += [training_mb(spec, device), complexity.validation_bytes(spec.model) / 1e6]
     training_pixels = sum(scene.data.size for scene in split.train)
@@ -112,11 +113,8 @@ class Speed:
 
     def seconds(self, spec: RunSpec) -> float:
         """Seconds of a run; NaN if nothing like it was measured. An unknown kind of network gets the median rate."""
-        if not work(spec):
-            return self.overhead
-        return self.overhead + work(spec) / (
-            self.rates.get(kind(spec)) or statistics.median(self.rates.values() or [math.nan])
-        )
+        rate = self.rates.get(kind(spec)) or statistics.median(self.rates.values() or [math.nan])
+        return self.overhead + (work(spec) / rate if work(spec) else 0.0)
 
 
 def kind(spec: RunSpec) -> tuple[str, ...]:
@@ -127,11 +125,9 @@ def kind(spec: RunSpec) -> tuple[str, ...]:
 @functools.lru_cache(maxsize=4096)
 def work(spec: RunSpec) -> float:
     """Multiplications of a training, forward passes only; 0 if the run does not train, or cannot."""
-    train = spec.train
     try:
-        if base_of(spec) is not None or not steps_of(spec):
-            return 0.0
-        return steps_of(spec) * train.batch_size * train.patch_size**2 * macs_per_pixel(spec.model)
+        trained = base_of(spec) is None and steps_of(spec) > 0
+        return steps_of(spec) * _batch_pixels(spec) * macs_per_pixel(spec.model) if trained else 0.0
     except SarlabError:
         return 0.0
 
@@ -170,9 +166,8 @@ def wall_seconds(seconds: Sequence[float], workers: int) -> float:
 
 def estimates(runs: Sequence[RunSpec], device: str) -> list[tuple[float, float]]:
     """Seconds and MB of memory of each run, after a calibration."""
-    speed, where = calibrate(runs, device), pick_device(device)
-    splits = {scenes: load_split(scenes) for scenes in {spec.scenes for spec in runs}}
-    return [(speed.seconds(spec), run_mb(spec, splits[spec.scenes], where)) for spec in runs]
+    speed, splits = calibrate(runs, device), {spec.scenes: load_split(spec.scenes) for spec in runs}
+    return [(speed.seconds(spec), run_mb(spec, splits[spec.scenes], pick_device(device))) for spec in runs]
 
 
 def costs(

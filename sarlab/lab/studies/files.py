@@ -31,6 +31,7 @@ from sarlab.codec.pieces import MemorySource
 from sarlab.lab.machine import device_name, process_peak_mb
 from sarlab.lab.studies import Context, alone, study
 from sarlab.models.training import cpu_threads
+from sarlab.scenes.radiometry import to_db
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.simulate import SimulationSpec, simulate
 from sarlab.scenes.writers import write_geotiff
@@ -61,7 +62,7 @@ def files(context: Context) -> pd.DataFrame:
             rows += [{"sweep": "tile", "image": "simulated product", **tiled(product, codec, tile)} for tile in TILES]
     for side in SIDES:
         with tempfile.TemporaryDirectory(prefix="sarlab-") as folder:
-            path = str(Path(folder) / "in.tif")
+            path = Path(folder) / "in.tif"
             alone(write_image, (path, side))
             rows += [alone(whole, (path, codec)) for codec in CODECS]
     return pd.DataFrame(rows).assign(device=device_name(torch.device("cpu")), threads=1)
@@ -132,27 +133,22 @@ def seams(side: int, tile: int) -> np.ndarray:
 
 
 def error(scene: Scene, decoded: Scene, where: np.ndarray | None = None) -> float:
-    """Root mean square difference in dB of the first band, over valid samples that are not zero."""
-    pair = [s.data[0].astype(float) for s in (scene, decoded)]
-    if scene.quantity != "db":
-        with np.errstate(divide="ignore", invalid="ignore"):
-            pair = [(20 if scene.quantity == "amplitude" else 10) * np.log10(values) for values in pair]
-    gap = pair[0] - pair[1]
-    known = np.isfinite(gap) if where is None else np.isfinite(gap) & where
-    return float(np.sqrt(np.mean(gap[known] ** 2))) if known.any() else float("nan")
+    """Root mean square difference in dB of the first band, over valid samples."""
+    before, after = (to_db(s).data[0].astype(float) for s in (scene, decoded))
+    known = scene.valid[0] if where is None else scene.valid[0] & where
+    return float(np.sqrt(np.mean((before - after)[known] ** 2))) if known.any() else float("nan")
 
 
-def write_image(job: tuple[str, int]) -> None:
+def write_image(job: tuple[Path, int]) -> None:
     """Write a product of that side as a GeoTIFF of 16 bits."""
-    path, side = job
-    scene = simulated(side)
+    scene = simulated(job[1])
     counts = np.rint(1500 * scene.data).clip(1, 65535).astype(np.float32)
-    write_geotiff(scene.with_data(counts, dtype="uint16"), path, dtype="uint16")
+    write_geotiff(scene.with_data(counts, dtype="uint16"), job[0], dtype="uint16")
 
 
-def whole(job: tuple[str, str]) -> dict[str, Any]:
+def whole(job: tuple[Path, str]) -> dict[str, Any]:
     """Row of one size: from file to file and back, with the peak of this process."""
-    source, codec = Path(job[0]), job[1]
+    source, codec = job
     file, back = source.with_name(f"{codec}.sarl"), source.with_name(f"{codec}.tif")
     with cpu_threads(1):
         before = process_peak_mb()
