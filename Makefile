@@ -25,6 +25,9 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing sarlab and its libraries into $(VENV): some minutes, about 3 GB"
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[lab,slurm,book,dev]'
+	@echo "Compiling the codec"
+	@$(BIN)/python -c 'import sarlab; scene = sarlab.scene("ben-33UUP-37-88"); \
+	  [sarlab.decompress(sarlab.compress(scene, **goal)) for goal in ({}, {"max_error_db": 1.0})]'
 	@touch $@
 
 book: install ## run the sweep PLAN=quick [SCENES=… QUANTITY=…] and render the report
