@@ -434,15 +434,18 @@ def _line(ax: Axes, line: pd.DataFrame, x: str, shown: Look) -> None:
 
 
 def _levels(ax: Axes, lines: Mapping[str, float], words: list[str]) -> None:
-    """Labeled level lines."""
-    for name, height in lines.items():
-        if np.isfinite(height):
-            ax.axhline(height, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
-            ax.annotate(
-                name, (1, height), (-2, 2), xycoords=("axes fraction", "data"), textcoords="offset points", ha="right",
-                va="bottom", color=MUTED,
-            )  # fmt: skip
-            words.append(f"level line {name} at {number(height, 2)}")
+    """Labeled level lines; the label of one that lies close below another is on the left."""
+    heights = {name: height for name, height in lines.items() if np.isfinite(height)}
+    for height in heights.values():
+        ax.axhline(height, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
+    low, high = ax.get_ylim()
+    for name, height in heights.items():
+        words.append(f"level line {name} at {number(height, 2)}")
+        left = any(0 < other - height < 0.1 * (high - low) for other in heights.values())
+        ax.annotate(
+            name, (0 if left else 1, height), (2 if left else -2, 2), xycoords=("axes fraction", "data"),
+            textcoords="offset points", ha="left" if left else "right", va="bottom", color=MUTED,
+        )  # fmt: skip
 
 
 def _axis(ax: Axes, values: pd.Series, name: str, *, log: bool) -> None:
@@ -451,10 +454,13 @@ def _axis(ax: Axes, values: pd.Series, name: str, *, log: bool) -> None:
     ax.set_xlabel(name)
     if log and len(known):
         ax.set_xscale("log", base=2)
-        few = len(known) <= 7 and np.allclose(known, 2.0 ** np.round(np.log2(known)), rtol=1e-6)
+        few = len(known) <= 4 or (len(known) <= 7 and np.allclose(known, 2.0 ** np.round(np.log2(known)), rtol=1e-6))
         ticks = known if few else 2.0 ** np.arange(np.floor(np.log2(known[0])), np.ceil(np.log2(known[-1])) + 1)
         ticks = ticks[:: 1 + len(ticks) // 9]
-        ax.set_xticks(ticks, [ratio(t) if "ratio" in name or "÷" in name else f"{t:.2g}" for t in ticks])
+        ax.set_xticks(
+            ticks,
+            [ratio(t) if "ratio" in name or "÷" in name else f"{t:.3g}" if t < 1000 else f"{t:.0f}" for t in ticks],
+        )
         ax.minorticks_off()
     elif len(known) and len(known) <= 7:
         ax.set_xticks(known, [f"{t:g}" for t in known])

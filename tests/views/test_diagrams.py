@@ -1,0 +1,32 @@
+"""Diagrams are those of the modules."""
+
+import pytest
+import torch
+
+from sarlab.models.autoencoders import construct
+from sarlab.specs import ModelSpec
+from sarlab.views import diagrams
+
+
+@pytest.mark.parametrize("architecture", ["plain", "residual", "attention"])
+@pytest.mark.parametrize("stem", ["fold", "pyramid"])
+def test_layers_are_those_of_the_module_and_end_in_its_latent(architecture, stem):
+    spec = ModelSpec(architecture, 16, 8, width=4, depth=1, stem=stem)
+    model, down, up = diagrams.layers(spec)
+    assert down[-1][1] == "16²×8"
+    assert up[-1][1] == "256²×1"
+    outside = [m for m in construct(spec, 0).g_a if isinstance(m, torch.nn.Conv2d)]
+    assert [words for words, _, _ in down].count("residual block") == (
+        0 if architecture == "plain" else model.spec.depth * (3 if stem == "pyramid" else 1)
+    )
+    assert sum(words.startswith("conv") for words, _, _ in down) == len(outside) + (architecture == "plain") * (
+        3 if stem == "pyramid" else 1
+    )
+
+
+def test_a_diagram_says_in_words_what_it_draws():
+    drawn = diagrams.networks([ModelSpec("residual", 16, 16, "klt", width=8), ModelSpec("klt", 16, 16, "klt")])
+    assert "residual block to 32²×32" in drawn.panels[0].alt
+    assert "linear path" in drawn.panels[0].alt
+    assert "Analysis: conv 16×16 ↓16 to 16²×16" in drawn.panels[1].alt
+    assert diagrams.chain([("transform", "coefficients")]).panels[0].alt.endswith("transform: coefficients.")
