@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sarlab.lab.results import Tables
 
 #: What makes the results that only the cut plan has.
-COMMAND = "sarlab sweep cpu && sarlab report --plan cpu"
+COMMAND = "sarlab sweep report && sarlab report --plan report"
 #: Two networks count as equal in multiplications within this share.
 MATCHED = 0.1
 #: Ratio at which one thing at a time is varied.

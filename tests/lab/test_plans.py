@@ -4,6 +4,8 @@ import pytest
 
 from sarlab.errors import PlanError
 from sarlab.lab.plans import build_plan, load_plan, plan_names
+from sarlab.lab.runs import base_of
+from sarlab.models.complexity import macs_per_pixel
 from sarlab.specs import RunSpec
 
 
@@ -105,12 +107,35 @@ def test_a_plan_may_extend_another(tmp_path):
 
 
 def test_the_full_plan_is_what_its_title_says():
-    full, small = load_plan("full"), load_plan("full_8gb")
-    assert len(full.runs) == len(small.runs)
-    assert {run.train.batch_size for run in small.runs} == {32}
+    full = load_plan("full")
     for init in ("klt", "scratch"):
         runs = [full.runs[i] for i in full.labels["architectures"] if full.runs[i].model.init == init]
         assert len({run.model.architecture for run in runs}) == 3
         assert len({run.model.dimension_ratio for run in runs}) == 6
         assert {run.seed for run in runs} == {0, 1, 2}
     assert len({full.runs[i].model.dimension_ratio for i in full.labels["shapes"]}) == 1
+
+
+def test_the_report_plan_compares_equal_steps_and_multiplications():
+    plan = load_plan("report")
+    at = {label: [plan.runs[i] for i in positions] for label, positions in plan.labels.items()}
+    main = [run for name in ("plain", "residual", "attention") for run in at[f"{name} from scratch"]]
+    assert {run.seed for run in main} == {0, 1, 2}
+    for ratio in (4, 8, 16, 32):
+        alike = [run for run in main if run.model.dimension_ratio == ratio]
+        alike += at["shapes"] + at["depth"] + at["pyramid"] if ratio == 16 else []
+        assert {run.model.architecture for run in alike} == {"plain", "residual", "attention"}
+        assert len({run.train.steps for run in alike}) == 1
+        macs = [macs_per_pixel(run.model) for run in alike]
+        assert max(macs) / min(macs) < 1.08
+    assert {run.model.dimension_ratio for run in at["shapes"]} == {16}
+    assert {(run.train.loss, run.model.dimension_ratio) for run in at["losses"]} >= {("mse+ssim", 16), ("gamma", 64)}
+    # Quantizers after training take the weights of runs that the plan has anyway.
+    afterwards = [base_of(run) for run in at["from scratch, quantized"] + at["from the KLT, quantized"]]
+    assert set(afterwards) <= set(plan.runs)
+
+
+def test_the_quick_plan_trains_nothing_twice():
+    plan = load_plan("quick")
+    assert len(plan.runs) == 27
+    assert {base_of(run) for run in plan.runs} - {None} <= set(plan.runs)

@@ -35,7 +35,7 @@ from sarlab.scenes.radiometry import Normalizer
 from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec, content_hash
 
 #: A plain network at 16×16×16 for 256×256 pixels, and how it is trained.
-MODEL = ModelSpec("plain", 16, 16, "scratch", width=32, depth=0, stem="pyramid")
+MODEL = ModelSpec("plain", 16, 16, "scratch", width=32, depth=0)
 TRAIN = TrainSpec(
     steps=300, batch_size=4, patch_size=96, learning_rate=2e-3, warmup_steps=50, validate_every=100, precision="bfloat16",
 )  # fmt: skip

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sarlab.lab.plans import load_plan
 from sarlab.lab.studies import Context
 from sarlab.lab.studies import trainings as study
 from sarlab.models.complexity import macs_per_pixel
@@ -73,16 +72,3 @@ def test_memory_counts_the_batch(monkeypatch):
     assert row["peak_mb"] >= row["process_mb"] > 0
     assert (row["batch_size"], row["patch_size"]) == (4, 256)
     assert row["estimated_mb"] > 4 * 256 * 256 * 16 * 4 / 4 / 1e6, "the activations of the first layer alone"
-
-
-def test_the_cpu_plan_compares_equal_multiplications():
-    plan = load_plan("cpu")
-    at = {
-        label: {plan.runs[i].model for i in positions} for label, positions in plan.labels.items()
-    }  # fmt: skip
-    alike = [spec for label, specs in at.items() if label.startswith(("depth", "shapes")) for spec in specs]
-    alike += [spec for name in ("plain", "residual", "attention") for spec in at[f"{name} from scratch"]]
-    macs = np.array([macs_per_pixel(spec) for spec in alike if spec.dimension_ratio == 16 and spec.init == "scratch"])
-    assert macs.max() / macs.min() < 1.1
-    ratios = {spec.dimension_ratio for spec in at["plain from scratch"]}
-    assert ratios == {4, 8, 16, 32, 64, 128}
