@@ -55,11 +55,21 @@ def item(acquisition, db, place="here", band="VV"):
     return Input(scene, CLIP)
 
 
-def test_second_dates_are_other_acquisitions_of_the_same_place_band_and_shape():
-    flat, small = np.zeros((32, 32)), np.zeros((16, 32))
-    a, b, c = (item(name, flat) for name in "abc")
-    alone = [item("d", flat, place="there"), item("e", flat, band="VH"), item("f", small), item("g", flat, place="")]
+def test_second_dates_are_other_acquisitions_of_the_same_ground():
+    rng = np.random.default_rng(2)
+    ground = np.repeat(np.repeat(rng.normal(-12, 4, (6, 6)), 16, axis=0), 16, axis=1)
+    a, b, c = (item(name, ground + rng.normal(0, 2, ground.shape)) for name in "abc")
+    alone = [
+        item("d", ground, place="there"),
+        item("e", ground, band="VH"),
+        item("f", ground[:50]),
+        item("g", ground, place=""),
+    ]
     assert study.second_dates([a, b, c, *alone]) == {a: b, b: c, c: a}
+    elsewhere = item("b", np.rot90(ground))
+    assert study.second_dates([a, elsewhere]) == {}
+    assert study.likeness(a.db, b.db) > 0.8 > 0.3 > study.likeness(a.db, elsewhere.db)
+    assert study.likeness(a.db, 3 - 2 * a.db) == pytest.approx(-1)
 
 
 @pytest.fixture(scope="module")
