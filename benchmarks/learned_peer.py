@@ -21,7 +21,7 @@ from codec_goals import Item, sentinel1
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sarlab.codec.codec_plans import CodecData, CodecPlan, gather
+from sarlab.codec.train_codec import CodecData, CodecPlan, gather
 from sarlab.codec.levels import WIDTH
 from sarlab.lab.results import write_table
 from sarlab.models.muon import Muon

@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from sarlab.cli import options
 from sarlab.errors import CodecError, SarlabError
@@ -11,11 +12,12 @@ from sarlab.errors import CodecError, SarlabError
 EXAMPLES = {
     "compress": """\
   sarlab compress scene.tif scene.sarl --bpp 0.5                   half a bit per pixel and band, within 3 %
-  sarlab compress slc.tif slc.sarl --quantity complex --psnr 32    the intensity of a complex product
+  sarlab compress S1A_IW_GRDH….SAFE s1.sarl --calibrate sigma0     a Sentinel-1 product, calibrated
+  sarlab compress slc.tif slc.sarl --drop-phase --psnr 32          the intensity of a complex product
   sarlab compress dn.tif dn.sarl --lossless                        whole numbers, restored exactly
   sarlab compress scene.tif scene.sarl --max-error-db 0.5          no sample is off by more than 0.5 dB
 
-IN is a GeoTIFF, COG, ENVI or .npy file of any size. Georeference, nodata, band names and tags are kept exactly. Quality
+IN is an image of any size. Georeference, nodata, masks, scale, band names and tags are kept exactly; --check tells. Quality
 sets the step of the quantizer and is close to the PSNR at high rates, in dB with a peak of 30 dB: 19 gives a small file,
 28 is usual, at 40 losses are hardly visible.
 """,
@@ -40,9 +42,19 @@ the plan, the data and the version of PyTorch.
 
 def add_compress(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("source", metavar="IN", type=Path, help="image to compress")
-    add("target", metavar="OUT", type=Path, help="file to write")
-    options.add(parser, "--quantity", default="auto")
+    add("source", metavar="IN", help="image, product folder, subdataset or address")
+    add("target", metavar="OUT", type=Path, nargs="?", help="file to write")
+    choices = (*options.ARGUMENTS["--quantity"]["choices"], "iq", "amplitude-phase")
+    options.add(parser, "--quantity", default="auto", choices=choices)
+    add("--check", action="store_true", help="say what of IN comes back and what does not, and write nothing")
+    add("--bands", type=options.names, default=(), metavar="A,B", help="names or numbers of the bands to keep")
+    add("--floor", type=float, metavar="F", help="replace negative amplitude or intensity by F instead of refusing it")
+    add("--calibrate", choices=("sigma0", "gamma0", "beta0"), default="", help="calibrate a Sentinel-1 SAFE product")
+    add("--denoise", action="store_true", help="subtract its noise; needs --calibrate")
+    add("--drop-phase", action="store_true", help="keep the intensity of complex samples, and lose their phase")
+    add("--no-tags", dest="tags", action="store_false", help="leave out the tags of file and bands")
+    add("--allow-remote", action="store_true", help="read addresses of other machines")
+    add("--allow-external", action="store_true", help="read a VRT that refers to files outside its folder")
     add("--codec", metavar="CODEC", help="lapped (default), factorized, klt8, or a .safetensors file")
     add("--effort", choices=("fast", "default", "best"), default="default",
         help="states of the trellis: 8, 64 or 256; more take longer and save about 1 %% each")  # fmt: skip
@@ -59,24 +71,45 @@ def add_compress(parser: argparse.ArgumentParser) -> None:
 
 
 def run_compress(args: argparse.Namespace) -> int:
-    from sarlab.codec.api import compress_file, make_goal
+    from sarlab.codec.api import PHASE, compress_file, make_goal
 
+    names = ("bands", "floor", "calibrate", "denoise", "allow_remote", "allow_external")
+    reading = {name: getattr(args, name) for name in names}
+    if args.check:
+        from sarlab.scenes.preservation import check
+
+        report = check(args.source, args.quantity, **reading)
+        if not args.drop_phase and any(row["kept"] == "refused" for row in report["properties"]):
+            report["refused"] = report["refused"] or f"{args.source}: {PHASE}"
+        return _show_check(args, report)
+    if args.target is None:
+        raise CodecError("name the file to write, OUT, or give --check")
     _check_different(args)
     start = time.perf_counter()
     report = compress_file(
         args.source, args.target, quantity=args.quantity, codec=args.codec or "", effort=args.effort,
         goal=make_goal(args.quality, args.bpp, args.psnr, args.max_error_db, args.lossless), tile=args.tile,
-        workers=args.workers, radiometric=args.radiometric, force=args.force,
+        workers=args.workers, radiometric=args.radiometric, force=args.force, reading=reading, tags=args.tags,
+        drop_phase=args.drop_phase,
     )  # fmt: skip
     report["seconds"] = round(time.perf_counter() - start, 3)
     rate = "{bytes} bytes, {bpp:.4g} bits per pixel and band, {measured_cr:.3g} times smaller than at {native_bits} bit"
     return options.show(args, report, f"{args.target}: {rate.format(**report)}, quality {report['quality']:g}")
 
 
+def _show_check(args: argparse.Namespace, report: dict[str, Any]) -> int:
+    """Print what of a file comes back; the exit status is 1 if it would be refused."""
+    rows = options.table(report["properties"], "property", "value", "kept", "how") if report["properties"] else ""
+    counts = [f"{count} {kind} samples" for kind, count in report["counts"].items()]
+    refused = f"refused: {report['refused']}" if report["refused"] else ""
+    options.show(args, report, "\n".join(filter(None, [rows, *counts, refused])))
+    return int(bool(refused))
+
+
 def add_decompress(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("source", metavar="IN", type=Path, help="a .sarl file")
-    add("target", metavar="OUT", type=Path, help="GeoTIFF to write")
+    add("target", metavar="OUT", type=Path, help="file to write: .tif, .zarr, or .npy for samples only")
     add("--window", type=int, nargs=4, metavar=("ROW", "COL", "H", "W"), help="decode this part only, in pixels")
     add("--cog", action="store_true", help="write a cloud-optimized GeoTIFF")
     add(
@@ -97,7 +130,7 @@ def run_decompress(args: argparse.Namespace) -> int:
 
     _check_different(args)
     start = time.perf_counter()
-    decompress_file(
+    lost = decompress_file(
         args.source, args.target, window=tuple(args.window) if args.window else None, workers=args.workers,
         cog=args.cog, model=args.model, radiometric=args.radiometric, preview=args.preview or 1,
         force=args.force,
@@ -105,13 +138,13 @@ def run_decompress(args: argparse.Namespace) -> int:
     known = describe(args.source)
     height, width = args.window[2:] if args.window else (known["height"], known["width"])
     height, width = (-(-length // (args.preview or 1)) for length in (height, width))
-    report = {"file": str(args.target), "height": height, "width": width}
+    report = {"file": str(args.target), "height": height, "width": width, "not_kept": lost}
     report |= {"bands": known["bands"], "quantity": known["quantity"], "seconds": round(time.perf_counter() - start, 3)}
     return options.show(args, report, f"{args.target}: {height}×{width} pixels of {', '.join(known['bands'])}")
 
 
 def _check_different(args: argparse.Namespace) -> None:
-    if args.target.exists() and args.source.exists() and args.target.samefile(args.source):
+    if args.target.exists() and Path(args.source).exists() and args.target.samefile(args.source):
         raise CodecError(f"IN and OUT are the same file, {args.source}; give OUT another name")
 
 
@@ -137,10 +170,17 @@ def run_info(args: argparse.Namespace) -> int:
     }
     lines = {name: text.format(**known) for name, text in lines.items()} | {
         "centers": centers,
-        "georeference": (report["crs"] or "no coordinate system").split(",")[0] if report["transform"] else "none",
+        "georeference": _place(report),
         "tags": ", ".join(report["tags"] or {}) or "none",
     }
     return options.show(args, report, "\n".join([str(args.file), *(f"  {k:13s} {v}" for k, v in lines.items())]))
+
+
+def _place(report: dict[str, Any]) -> str:
+    found = [(report["crs"] or "no coordinate system").split(",")[0] if report["transform"] else ""]
+    found += [f"{report['control_points']} control points"] if report["control_points"] else []
+    found += ["RPC"] if report["rpc"] else []
+    return ", ".join(filter(None, found)) or "none"
 
 
 def add_train(parser: argparse.ArgumentParser) -> None:
@@ -157,7 +197,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
 def run_train(args: argparse.Namespace) -> int:
     """Train; returns 0 when finished, 3 if the time was up first."""
     from sarlab.codec.api import refuse_existing, refuse_unwritable
-    from sarlab.codec.codec_plans import load_codec_plan
+    from sarlab.codec.train_codec import load_codec_plan
 
     plan = load_codec_plan(args.plan)
     target = args.out or Path(f"{plan.name}.safetensors")

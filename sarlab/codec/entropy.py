@@ -1,11 +1,16 @@
 """Adaptive binary range coding: whole numbers and masks to bytes and back, in integer arithmetic.
 
 A number is a row of binary decisions: is its magnitude above 0, above 1, …; then the exponent and the leading digits of the rest;
-then the sign. Each decision has a probability in its context. Probabilities start from given values and follow what occurs, as the
-mean of a fast and a slow average. Every machine computes the same integers, so every machine decodes the same numbers.
+then the sign. Each decision has a probability in its *context*. Probabilities start from given values and follow what occurs, as
+the mean of a fast and a slow average. Every machine computes the same integers, so every machine decodes the same numbers.
 
-Encoders first list the decisions of a stream, each with the probability of its context, and then code the list. Decoders do both
-at once, with [code, range, bytes read] as their state.
+`code_decision`, `code_value` and all that is built on them work in both directions: they take the value to encode and return it, or
+ignore it and return the decoded one. So encoder and decoder cannot disagree about contexts. An encoder lists the decisions of a
+stream, each with the probability of its context, and `packed` codes the list. The functions of a codec look like this:
+
+    coder = encoder(contexts(start, count), room(values.size, largest))      coder = decoder(contexts(start, count), data)
+    walk(coder, values)                                                      walk(coder, values)  # fills them in
+    data = packed(coder)
 
 References
 ----------
@@ -14,10 +19,13 @@ Martin 1979 (range coder); Marpe, Schwarz & Wiegand 2003 (binary decisions in ad
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
 import numpy as np
 
-from sarlab.codec.compiled import kernel
 from sarlab.errors import BitstreamError
+from sarlab.models.compiled import kernel
 
 #: Decisions by which a magnitude is coded one by one; slots of the exponent; slots of a context in all.
 UNARY, EXPONENTS = 4, 12
@@ -36,32 +44,159 @@ _LEAST, _MOST = 24, 65536 - 24
 _TOP, _MASK = np.uint64(1 << 24), np.uint64(0xFFFFFFFF)
 
 
-# --- probabilities -----------------------------------------------------------------------------------------------------
+class Coder(NamedTuple):
+    """An encoder or a decoder of one stream; an encoder has no data, and a decoder no room for decisions."""
+
+    #: Code, range, bytes read, decisions listed: uint64.
+    state: np.ndarray
+    #: uint8.
+    data: np.ndarray
+    #: Probability of a 1 | decision << 16 | context << 17, −1 for decisions that are not modeled: int64.
+    decisions: np.ndarray
+    #: Fast and slow average, each the probability of a 1 in 1/65536, and number of decisions: int64, shape (contexts, 3).
+    contexts: np.ndarray
+
+
+def contexts(start: np.ndarray | int, count: int, size: int | None = None) -> np.ndarray:
+    """Make contexts, (contexts, 3), from the start of their probabilities, which is worth `count` decisions."""
+    start = np.broadcast_to(start, size) if size else np.asarray(start)
+    return np.stack([start, start, np.full(start.shape, count)], 1).astype(np.int64)
+
+
+def encoder(contexts: np.ndarray, room: int) -> Coder:
+    """Return an encoder for at most `room` decisions. Its contexts change."""
+    return Coder(np.zeros(4, np.uint64), np.empty(0, np.uint8), np.empty(room + 1, np.int64), contexts)
+
+
+def decoder(contexts: np.ndarray, data: bytes) -> Coder:
+    """Return a decoder. Its contexts change."""
+    code = int.from_bytes(data[:4].ljust(4, b"\0"), "big")
+    return Coder(
+        np.array([code, _MASK, 4, 0], np.uint64), np.frombuffer(data, np.uint8), np.empty(0, np.int64), contexts
+    )
+
+
+def listed(coder: Coder) -> np.ndarray:
+    """Decisions of an encoder."""
+    return coder.decisions[: int(coder.state[3])]
+
+
+def packed(coder: Coder) -> bytes:
+    """Code the decisions of an encoder."""
+    return pack(listed(coder))
+
+
+def pack(decisions: np.ndarray) -> bytes:
+    """Code a list of decisions."""
+    out = np.empty(2 * len(decisions) + 8, np.uint8)
+    return out[: _pack(decisions, out)].tobytes()
+
+
+def room(count: int, largest: int) -> int:
+    """Most decisions that `count` whole numbers take, if none is beyond `largest` in magnitude."""
+    return count * (UNARY + 4 + 2 * int(largest).bit_length())
+
+
+def tally(decisions: np.ndarray, size: int) -> np.ndarray:
+    """Decisions and ones in each context: float64, shape (size, 2)."""
+    modeled = decisions[decisions >= 0]
+    return np.stack([np.bincount(modeled >> 17, weight, size) for weight in (None, modeled >> 16 & 1)], 1).astype(float)
+
+
+def decisions_of(value: int) -> tuple[np.ndarray, np.ndarray]:
+    """Slots of the decisions that a whole number takes, −1 for those that are not modeled, and the decisions."""
+    coder = encoder(contexts(EVEN, 0, SLOTS), room(1, value))
+    _code_numbers(coder, np.array([value]))
+    return listed(coder) >> 17, listed(coder) >> 16 & 1
+
+
+# --- both directions ---------------------------------------------------------------------------------------------------
 
 
 @kernel
-def _probability(probabilities, context):
-    return min(max((probabilities[context, 0] + probabilities[context, 1]) >> 1, _LEAST), _MOST)
-
-
-@kernel
-def _learn(probabilities, counts, context, bit):
-    count = counts[context]
+def code_decision(coder, context, bit):
+    """Code a decision and let its probability follow; returns the decision."""
+    contexts = coder.contexts
+    fast, slow, count = contexts[context, 0], contexts[context, 1], contexts[context, 2]
+    bit = _code(coder, min(max((fast + slow) >> 1, _LEAST), _MOST), context, bit)
     # Steps are rounded away from zero, so that ones and zeros are equal.
     target, up = (65536, 65535) if bit else (0, 0)
     rate = _RATES[count]
-    probabilities[context, 0] += ((target - probabilities[context, 0]) * max(rate, _FAST) + up) >> 16
-    probabilities[context, 1] += ((target - probabilities[context, 1]) * max(rate, _SLOW) + up) >> 16
-    if count < 255:
-        counts[context] = count + 1
-
-
-# --- range coder -------------------------------------------------------------------------------------------------------
+    contexts[context, 0] = fast + (((target - fast) * max(rate, _FAST) + up) >> 16)
+    contexts[context, 1] = slow + (((target - slow) * max(rate, _SLOW) + up) >> 16)
+    contexts[context, 2] = min(count + 1, 255)
+    return bit
 
 
 @kernel
-def encode(decisions, out):
-    """Code a list of decisions: uint32, probability of a 1 | decision << 16; returns the number of bytes.
+def code_even(coder, bit):
+    """Code a decision that is not modeled."""
+    return _code(coder, EVEN, -1, bit)
+
+
+@kernel
+def code_value(coder, context, value):
+    """Code a whole number; returns it, or `DAMAGED` for one that no encoder writes."""
+    magnitude = code_magnitude(coder, context, abs(value))
+    return -magnitude if magnitude > 0 and code_even(coder, 1 if value < 0 else 0) else magnitude
+
+
+@kernel
+def code_magnitude(coder, context, magnitude):
+    """Code a whole number that is not negative."""
+    found = 0
+    while found < UNARY and code_decision(coder, context + found, 1 if magnitude > found else 0):
+        found += 1
+    if found < UNARY:
+        return np.int64(found)
+    rest, exponent = magnitude - UNARY + 1, 0
+    while code_decision(coder, context + UNARY + min(exponent, EXPONENTS - 1), 1 if rest >> (exponent + 1) > 0 else 0):
+        exponent += 1
+        if exponent > LARGEST_EXPONENT:
+            return np.int64(DAMAGED)
+    slot, found = context + UNARY + min(exponent, EXPONENTS - 1), 1
+    for digit in range(1, exponent + 1):
+        bit = rest >> (exponent - digit) & 1
+        bit = code_decision(coder, slot + digit * EXPONENTS, bit) if digit <= 2 else code_even(coder, bit)
+        found = 2 * found + bit
+    return np.int64(found + UNARY - 1)
+
+
+@kernel
+def overrun(coder):
+    """Whether a decoder has read so far beyond its data that they are damaged."""
+    return coder.state[2] > coder.data.size + 8
+
+
+@kernel
+def _code(coder, probability, context, bit):
+    state = coder.state
+    if coder.decisions.size:
+        coder.decisions[state[3]] = context << 17 | bit << 16 | probability
+        state[3] += np.uint64(1)
+        return bit
+    bound = (state[1] >> np.uint64(16)) * np.uint64(probability)
+    bit = 1 if state[0] < bound else 0
+    if bit:
+        state[1] = bound
+    else:
+        state[0] -= bound
+        state[1] -= bound
+    while state[1] < _TOP:
+        read = state[2]
+        byte = np.uint64(coder.data[read]) if read < np.uint64(coder.data.size) else np.uint64(0)
+        state[0] = ((state[0] << np.uint64(8)) | byte) & _MASK
+        state[1] = (state[1] << np.uint64(8)) & _MASK
+        state[2] = read + np.uint64(1)
+    return bit
+
+
+# --- decisions to bytes ------------------------------------------------------------------------------------------------
+
+
+@kernel
+def _pack(decisions, out):
+    """Code a list of decisions; returns the number of bytes.
 
     The stream ends with as few bytes as identify its interval, because decoders read zeros after the end.
     """
@@ -70,7 +205,7 @@ def encode(decisions, out):
     for place in range(decisions.size):
         decision = decisions[place]
         bound = (width >> np.uint64(16)) * np.uint64(decision & 0xFFFF)
-        if decision >> 16:
+        if decision >> 16 & 1:
             width = bound
         else:
             low += bound
@@ -108,212 +243,75 @@ def _shift(low, out, written, pending, last):
     return written, 0, np.int64((low >> np.uint64(24)) & np.uint64(0xFF))
 
 
-def pack(decisions: np.ndarray) -> bytes:
-    """Code a list of decisions."""
-    out = np.empty(2 * len(decisions) + 8, np.uint8)
-    return out[: encode(decisions, out)].tobytes()
+# --- lists of numbers, masks, lengths ----------------------------------------------------------------------------------
 
 
-def open_decoder(data: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """State of a decoder, and its data as an array."""
-    code = int.from_bytes(data[:4].ljust(4, b"\0"), "big")
-    return np.array([code, _MASK, 4], np.uint64), np.frombuffer(data, np.uint8)
+def pack_numbers(values: np.ndarray, contexts: np.ndarray) -> bytes:
+    """Code whole numbers, int64, with the first context."""
+    coder = encoder(contexts, room(len(values), np.abs(values).max(initial=0)))
+    _code_numbers(coder, values)
+    return packed(coder)
 
 
-@kernel
-def get_bit(decoder, data, probability):
-    bound = (decoder[1] >> np.uint64(16)) * np.uint64(probability)
-    if decoder[0] < bound:
-        decoder[1] = bound
-        bit = 1
-    else:
-        decoder[0] -= bound
-        decoder[1] -= bound
-        bit = 0
-    while decoder[1] < _TOP:
-        read = decoder[2]
-        byte = np.uint64(data[read]) if read < np.uint64(data.size) else np.uint64(0)
-        decoder[0] = ((decoder[0] << np.uint64(8)) | byte) & _MASK
-        decoder[1] = (decoder[1] << np.uint64(8)) & _MASK
-        decoder[2] = read + np.uint64(1)
-    return bit
-
-
-# --- magnitudes --------------------------------------------------------------------------------------------------------
-
-
-def room(count: int, largest: int) -> int:
-    """Most decisions that `count` whole numbers take, if none is beyond `largest` in magnitude."""
-    return count * (UNARY + 4 + 2 * int(largest).bit_length())
-
-
-@kernel
-def put_decision(probabilities, counts, context, bit, decisions, contexts, n):
-    decisions[n] = _probability(probabilities, context) | bit << 16
-    if contexts.size:
-        contexts[n] = context
-    _learn(probabilities, counts, context, bit)
-    return n + 1
-
-
-@kernel
-def put_even(bit, decisions, contexts, n):
-    decisions[n] = EVEN | bit << 16
-    if contexts.size:
-        contexts[n] = -1
-    return n + 1
-
-
-@kernel
-def put_value(probabilities, counts, context, value, decisions, contexts, n):
-    """List the decisions of a whole number from place `n` on; returns the next place."""
-    n = put_magnitude(probabilities, counts, context, abs(value), decisions, contexts, n)
-    return put_even(1 if value < 0 else 0, decisions, contexts, n) if value else n
-
-
-@kernel
-def put_magnitude(probabilities, counts, context, magnitude, decisions, contexts, n):
-    """List the decisions of a whole number that is not negative."""
-    for i in range(min(magnitude, UNARY)):
-        n = put_decision(probabilities, counts, context + i, 1, decisions, contexts, n)
-    if magnitude < UNARY:
-        n = put_decision(probabilities, counts, context + magnitude, 0, decisions, contexts, n)
-    else:
-        rest, exponent = magnitude - UNARY + 1, 0
-        while rest >> (exponent + 1):
-            exponent += 1
-        for i in range(exponent):
-            slot = context + UNARY + min(i, EXPONENTS - 1)
-            n = put_decision(probabilities, counts, slot, 1, decisions, contexts, n)
-        slot = context + UNARY + min(exponent, EXPONENTS - 1)
-        n = put_decision(probabilities, counts, slot, 0, decisions, contexts, n)
-        for digit in range(1, exponent + 1):
-            bit = (rest >> (exponent - digit)) & 1
-            if digit <= 2:
-                n = put_decision(probabilities, counts, slot + digit * EXPONENTS, bit, decisions, contexts, n)
-            else:
-                n = put_even(bit, decisions, contexts, n)
-    return n
-
-
-@kernel
-def get_decision(decoder, data, probabilities, counts, context):
-    bit = get_bit(decoder, data, _probability(probabilities, context))
-    _learn(probabilities, counts, context, bit)
-    return bit
-
-
-@kernel
-def get_value(decoder, data, probabilities, counts, context):
-    """Invert `put_value`; `DAMAGED` if no encoder writes such a number."""
-    magnitude = get_magnitude(decoder, data, probabilities, counts, context)
-    return -magnitude if magnitude > 0 and get_bit(decoder, data, EVEN) else magnitude
-
-
-@kernel
-def get_magnitude(decoder, data, probabilities, counts, context):
-    """Invert `put_magnitude`; `DAMAGED` likewise."""
-    magnitude = 0
-    while magnitude < UNARY and get_decision(decoder, data, probabilities, counts, context + magnitude):
-        magnitude += 1
-    if magnitude == UNARY:
-        exponent = 0
-        while get_decision(decoder, data, probabilities, counts, context + UNARY + min(exponent, EXPONENTS - 1)):
-            exponent += 1
-            if exponent > LARGEST_EXPONENT:
-                return DAMAGED
-        slot, rest = context + UNARY + min(exponent, EXPONENTS - 1), 1
-        for digit in range(1, exponent + 1):
-            if digit <= 2:
-                rest = 2 * rest + get_decision(decoder, data, probabilities, counts, slot + digit * EXPONENTS)
-            else:
-                rest = 2 * rest + get_bit(decoder, data, EVEN)
-        magnitude = rest + UNARY - 1
-    return magnitude
-
-
-# --- lists of numbers --------------------------------------------------------------------------------------------------
-
-
-def pack_numbers(values: np.ndarray, probabilities: np.ndarray, counts: np.ndarray) -> bytes:
-    """Code whole numbers with one context: int64 to a stream of bytes."""
-    decisions = np.empty(room(len(values), np.abs(values).max(initial=0)), np.uint32)
-    return pack(decisions[: _put_numbers(values, probabilities, counts, decisions, np.empty(0, np.int32))])
-
-
-def unpack_numbers(data: bytes, count: int, probabilities: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def unpack_numbers(data: bytes, count: int, contexts: np.ndarray) -> np.ndarray:
     """Invert `pack_numbers`: int64, shape (count,). Raises `BitstreamError`."""
     values = np.zeros(count, np.int64)
-    if not _get_numbers(*open_decoder(data), values, probabilities, counts):
+    if not _code_numbers(decoder(contexts, data), values):
         raise BitstreamError("the entropy-coded data is damaged")
     return values
 
 
 @kernel
-def _put_numbers(values, probabilities, counts, decisions, contexts):
-    n = 0
+def _code_numbers(coder, values):
     for place in range(values.size):
-        n = put_value(probabilities, counts, 0, values[place], decisions, contexts, n)
-    return n
-
-
-@kernel
-def _get_numbers(decoder, data, values, probabilities, counts):
-    for place in range(values.size):
-        values[place] = get_value(decoder, data, probabilities, counts, 0)
+        values[place] = code_value(coder, 0, values[place])
         if values[place] == DAMAGED:
             return False
     return True
 
 
-# --- masks -------------------------------------------------------------------------------------------------------------
-
-
-@kernel
-def _neighborhood(mask, i, j):
-    """Context of a sample of a mask: its four neighbors that are known, and one at a distance of two on both axes."""
-    width = mask.shape[1]
-    left, above = mask[i, max(j - 1, 0)] if j else False, mask[i - 1, j] if i else False
-    before, after = mask[i - 1, j - 1] if i and j else above, mask[i - 1, j + 1] if i and j + 1 < width else above
-    far = (mask[i, j - 2] if j > 1 else left), (mask[i - 2, j] if i > 1 else above)
-    return left + 2 * above + 4 * before + 8 * after + 16 * far[0] + 32 * far[1]
-
-
-@kernel
-def _put_mask(mask, probabilities, counts, decisions, contexts):
-    n = 0
-    for i in range(mask.shape[0]):
-        for j in range(mask.shape[1]):
-            bit = 1 if mask[i, j] else 0
-            n = put_decision(probabilities, counts, _neighborhood(mask, i, j), bit, decisions, contexts, n)
-
-
-@kernel
-def _get_mask(decoder, data, mask, probabilities, counts):
-    for i in range(mask.shape[0]):
-        for j in range(mask.shape[1]):
-            mask[i, j] = get_decision(decoder, data, probabilities, counts, _neighborhood(mask, i, j))
-
-
-def _mask_start() -> tuple[np.ndarray, np.ndarray]:
-    return np.full((64, 2), EVEN, np.int64), np.zeros(64, np.uint8)
-
-
 def pack_mask(mask: np.ndarray) -> bytes:
     """Code a mask: bool, shape (H, W)."""
-    decisions = np.empty(mask.size, np.uint32)
-    _put_mask(np.ascontiguousarray(mask), *_mask_start(), decisions, np.empty(0, np.int32))
-    return pack(decisions)
+    coder = encoder(contexts(EVEN, 0, 64), mask.size)
+    _code_mask(coder, np.array(mask))
+    return packed(coder)
 
 
 def unpack_mask(data: bytes, shape: tuple[int, int]) -> np.ndarray:
     """Invert `pack_mask`. Any bytes are some mask."""
     mask = np.zeros(shape, np.bool_)
-    _get_mask(*open_decoder(data), mask, *_mask_start())
+    _code_mask(decoder(contexts(EVEN, 0, 64), data), mask)
     return mask
 
 
-# --- lengths -----------------------------------------------------------------------------------------------------------
+@kernel
+def _code_mask(coder, mask):
+    """Code the samples in contexts of six neighbors: the four that are known, and those two above and two to the left."""
+    height, width = mask.shape
+    for i in range(height):
+        for j in range(width):
+            left, above = mask[i, max(j - 1, 0)] if j else False, mask[i - 1, j] if i else False
+            before, after = (
+                mask[i - 1, j - 1] if i and j else above,
+                mask[i - 1, j + 1] if i and j + 1 < width else above,
+            )
+            far = (mask[i, j - 2] if j > 1 else left), (mask[i - 2, j] if i > 1 else above)
+            context = left + 2 * above + 4 * before + 8 * after + 16 * far[0] + 32 * far[1]
+            mask[i, j] = code_decision(coder, context, 1 if mask[i, j] else 0)
+
+
+def join(streams: Sequence[bytes]) -> bytes:
+    """Concatenate streams, all but the last one after their lengths."""
+    *first, last = streams
+    return b"".join([*(varint(len(stream)) + stream for stream in first), last])
+
+
+def split(data: bytes, count: int) -> Iterator[bytes]:
+    """Yield the streams of `join` one by one; the data need not reach beyond those that are used. Raises `BitstreamError`."""
+    for _ in range(count - 1):
+        stream, data = cut(data)
+        yield stream
+    yield data
 
 
 def varint(value: int) -> bytes:

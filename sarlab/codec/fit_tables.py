@@ -91,7 +91,7 @@ class _Record:
 
     def __init__(self) -> None:
         self.bytes = 0
-        self._tally = np.zeros((Tables.SIZE, 2), np.int64)
+        self._tally = np.zeros((Tables.SIZE, 2))
         self._magnitude, self._count = np.zeros((2, CLASSES))
         self._error, self._errors = np.zeros((2, CLASSES, 2, OFFSETS))
 
@@ -99,40 +99,25 @@ class _Record:
         data = model.fit_side([(y, active)], quality)
         side = model.parse_side(data, len(y))
         quantized = model.quantize(y, active, quality, side)
+        latent, fine = quantized.latent, fine_step(quality)
         self.bytes += len(data) + int(quantized.bits / 8)
-        lives = np.abs(quantized.latent).any((2, 3))
-        for band in range(len(y)):
-            lives[band] |= model.classes(quality, side, band) >= FLAGGED
-        met: list[tuple[np.ndarray, np.ndarray]] = []
-        model.code(quantized.latent, lives, active, quality, side, met)
-        for contexts, bits in met:
-            modeled = contexts >= 0
-            self._tally[:, 0] += np.bincount(contexts[modeled], minlength=Tables.SIZE)
-            self._tally[:, 1] += np.bincount(contexts[modeled], bits[modeled], Tables.SIZE).astype(np.int64)
-        y_hat = model.reconstruct(quantized.latent, quality, side)
-        for band in range(len(y)):
-            self._add_band(model, y[band], y_hat[band], quantized.latent[band], lives[band], quality, side, band)
-
-    def _add_band(self, model, y, y_hat, latent, live, quality, side, band) -> None:  # type: ignore[no-untyped-def]
-        classes, fine = model.classes(quality, side, band), fine_step(quality)
-        size = np.abs(latent[live])
-        quantizer = size & 1
+        classes = np.stack([model.classes(quality, side, band) for band in range(len(y))])
+        live = np.abs(latent).any((2, 3)) | (classes >= FLAGGED)
+        for decisions in model.decisions(latent, live, active, quality, side):
+            self._tally += entropy.tally(decisions, Tables.SIZE)
+        size, sign = np.abs(latent[live]), np.sign(latent[live])
+        quantizer, of_class = size & 1, np.broadcast_to(classes[live][:, None, None], size.shape)
         k = (size + quantizer) >> 1
-        of_class = np.broadcast_to(classes[live][:, None, None], k.shape)
         np.add.at(self._magnitude, classes[live], k.sum((1, 2)))
-        np.add.at(self._count, classes[live], latent[0].size)
-        some = k > 0
-        place = of_class[some], quantizer[some], np.minimum(k[some], OFFSETS) - 1
+        np.add.at(self._count, classes[live], latent[0, 0].size)
+        place = of_class, quantizer, np.clip(k, 1, OFFSETS) - 1
         # How far the values lie beyond the points without offsets, in the direction of their sign.
-        beyond = (y - y_hat)[live] * np.sign(latent[live]) / fine + model.tables.offsets[
-            of_class, quantizer, np.clip(k, 1, OFFSETS) - 1
-        ]
-        np.add.at(self._error, place, beyond[some])
-        np.add.at(self._errors, place, 1)
+        beyond = (y - model.reconstruct(latent, quality, side))[live] * sign / fine + model.tables.offsets[place]
+        np.add.at(self._error, tuple(index[k > 0] for index in place), beyond[k > 0])
+        np.add.at(self._errors, tuple(index[k > 0] for index in place), 1)
 
     def tables(self, former: Tables) -> Tables:
-        shape = (CLASSES, ACTIVITIES, 2, entropy.SLOTS)
-        tally = self._tally[:CONTEXTS].reshape(*shape, 2).astype(np.float64)
+        tally = self._tally[:CONTEXTS].reshape(CLASSES, ACTIVITIES, 2, entropy.SLOTS, 2)
         pooled = tally.copy()
         pooled[1:] += _FROM_NEIGHBORS * tally[:-1]
         pooled[:-1] += _FROM_NEIGHBORS * tally[1:]

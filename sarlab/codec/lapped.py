@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 
 from sarlab.codec.block_model import BlockModel, read_tables
-from sarlab.codec.compiled import compiled
 from sarlab.codec.spectrum import SmoothSpectrum
 from sarlab.codec.tile_model import Borders, model_kinds
 from sarlab.codec.tiles import LAST_COLUMN, LAST_ROW
+from sarlab.models.compiled import compiled
 
 
 class LappedTransform:
@@ -46,30 +46,37 @@ class LappedTransform:
     """
 
     def __init__(self, size: int, last_rows: int, last_columns: int):
-        self.size, self.last = size, (last_rows, last_columns)
+        self.size = size
         position = np.arange(size) + 0.5
         self._inner = (np.sqrt(2 / size) * np.cos(np.pi / size * np.outer(position, position))).astype(np.float32)
-        self._rows, self._columns = (_last_block(size, length) for length in self.last)
-        self._angles = np.array([_angles(size, length) for length in (size, *self.last)], np.float32)
+        self._outer = [_last_block(size, length) for length in (last_rows, last_columns)]
+        self._angles = np.array([_angles(size, length) for length in (size, last_rows, last_columns)], np.float32)
 
     def forward(self, x: np.ndarray, borders: Borders) -> np.ndarray:
         """Transform a window: float32, (H, W) → (size², H / size, W / size), frequency u·size + v first."""
         x = np.array(x, np.float32)
-        _fold(x, self.size, self._angles, borders[2], borders[3], False)
+        self._fold(x, borders)
         y = np.empty((self.size**2, x.shape[0] // self.size, x.shape[1] // self.size), np.float32)
-        _forward(x, self._inner, self._rows, self._columns, borders[2], borders[3], y)
+        _forward(x, self._inner, *self._outer, borders[2], borders[3], y)
         return y
 
     def inverse(self, y: np.ndarray, borders: Borders) -> np.ndarray:
         """Invert `forward`: the samples of a window; those within half a block of a side are wrong unless it is a border."""
-        size = self.size
-        used = y.any((1, 2)).reshape(size, size).any(1)
-        x = np.empty((y.shape[1] * size, y.shape[2] * size), np.float32)
-        _inverse(
-            np.ascontiguousarray(y, np.float32), used, self._inner, self._rows, self._columns, borders[2], borders[3], x
-        )
-        _fold(x, size, self._angles, borders[2], borders[3], True)
+        x = np.empty((y.shape[1] * self.size, y.shape[2] * self.size), np.float32)
+        _inverse(np.ascontiguousarray(y, np.float32), self._inner, *self._outer, borders[2], borders[3], x)
+        self._fold(x, borders, backwards=True)
         return x
+
+    def _fold(self, x: np.ndarray, borders: Borders, backwards: bool = False) -> None:
+        """Rotate the samples on both sides of each border within `x`, in place: along rows, then along columns, or backwards."""
+        size, half = self.size, self.size // 2
+        axes = [(x.T, borders[3], self._angles[2]), (x, borders[2], self._angles[1])]
+        for lines, at_end, last in reversed(axes) if backwards else axes:
+            for border in range(size, len(lines), size):
+                cos, sin = (last if at_end and border + size >= len(lines) else self._angles[0])[:, :, None]
+                after, before = lines[border : border + half], lines[border - half : border][::-1]
+                sin = -sin if backwards else sin
+                after[:], before[:] = cos * after + sin * before, cos * before - sin * after
 
 
 def places(size: int, length: int) -> np.ndarray:
@@ -151,84 +158,51 @@ def load_lapped(path: Path) -> LappedModel:
 
 
 @compiled
-def _fold(x, size, angles, bottom, right, backwards):
-    """Rotate the samples on both sides of each border within `x`, in place: along rows, then along columns, or backwards."""
-    height, width = x.shape
-    sign = np.float32(-1 if backwards else 1)
-    for axis in range(2):
-        if (axis == 0) != backwards:
-            for row in range(height):
-                for border in range(size, width, size):
-                    cos, sin = angles[2 if right and border + size >= width else 0]
-                    for n in range(size // 2):
-                        after, before = x[row, border + n], x[row, border - 1 - n]
-                        x[row, border + n] = cos[n] * after + sign * sin[n] * before
-                        x[row, border - 1 - n] = cos[n] * before - sign * sin[n] * after
-        else:
-            for border in range(size, height, size):
-                cos, sin = angles[1 if bottom and border + size >= height else 0]
-                for n in range(size // 2):
-                    for column in range(width):
-                        after, before = x[border + n, column], x[border - 1 - n, column]
-                        x[border + n, column] = cos[n] * after + sign * sin[n] * before
-                        x[border - 1 - n, column] = cos[n] * before - sign * sin[n] * after
-
-
-@compiled
 def _forward(x, inner, last_rows, last_columns, bottom, right, y):
-    size = len(inner)
-    height, width = x.shape[0] // size, x.shape[1] // size
+    size, (_, height, width) = len(inner), y.shape
+    half, line = np.empty((size, size), np.float32), np.empty(size, np.float32)
     inner_t, last_t = inner.T.copy(), last_columns.T.copy()
-    half, block = np.empty((size, size), np.float32), np.empty((size, size), np.float32)
     for i in range(height):
         rows = last_rows if bottom and i == height - 1 else inner
         for j in range(width):
             columns = last_t if right and j == width - 1 else inner_t
             for u in range(size):
-                for n in range(size):
-                    half[u, n] = 0
+                half[u] = 0
                 for m in range(size):
                     weight = rows[u, m]
                     for n in range(size):
                         half[u, n] += weight * x[i * size + m, j * size + n]
             for u in range(size):
-                for v in range(size):
-                    block[u, v] = 0
+                line[:] = 0
                 for n in range(size):
                     weight = half[u, n]
                     for v in range(size):
-                        block[u, v] += weight * columns[n, v]
+                        line[v] += weight * columns[n, v]
                 for v in range(size):
-                    y[u * size + v, i, j] = block[u, v]
+                    y[u * size + v, i, j] = line[v]
 
 
 @compiled
-def _inverse(y, used, inner, last_rows, last_columns, bottom, right, x):
-    """Samples before unfolding; `used` marks the vertical frequencies that are not all zero."""
-    size = len(inner)
-    height, width = y.shape[1], y.shape[2]
+def _inverse(y, inner, last_rows, last_columns, bottom, right, x):
+    """Samples before unfolding; most coefficients are zero."""
+    size, (_, height, width) = len(inner), y.shape
     block, line = np.empty((size, size), np.float32), np.empty(size, np.float32)
     for i in range(height):
         rows = last_rows if bottom and i == height - 1 else inner
         for j in range(width):
             columns = last_columns if right and j == width - 1 else inner
-            for m in range(size):
-                for n in range(size):
-                    block[m, n] = 0
+            block[:] = 0
             for u in range(size):
-                if not used[u]:
-                    continue
-                for n in range(size):
-                    line[n] = 0
+                line[:], some = 0, False
                 for v in range(size):
                     weight = y[u * size + v, i, j]
                     if weight != 0:
+                        some = True
                         for n in range(size):
                             line[n] += weight * columns[v, n]
-                for m in range(size):
-                    weight = rows[u, m]
-                    for n in range(size):
-                        block[m, n] += weight * line[n]
-            for m in range(size):
-                for n in range(size):
-                    x[i * size + m, j * size + n] = block[m, n]
+                if some:
+                    for m in range(size):
+                        weight = rows[u, m]
+                        for n in range(size):
+                            block[m, n] += weight * line[n]
+            x[i * size : (i + 1) * size, j * size : (j + 1) * size] = block

@@ -1,8 +1,9 @@
 """Range coding of the quantized latents of `sarlab.models`, with probabilities that start from training.
 
 Each channel has contexts of its own in the adaptive range coder. Its integers are coded as differences from their median: first
-whether they lie below it, then how far, with contexts for each side. The start of all probabilities is learned from training latents and belongs to the model, not to the file. Channels follow each other, and so do the
-values of a channel, so a batch and its single images differ in bytes, never in values.
+whether they lie below it, then how far, with contexts for each side. The start of all probabilities is learned from training
+latents and belongs to the model, not to the file. Channels follow each other, and so do the values of a channel, so a batch and its
+single images differ in bytes, never in values.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sarlab.codec import entropy
-from sarlab.codec.compiled import kernel
 from sarlab.errors import BitstreamError, CodecError
+from sarlab.models.compiled import kernel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,9 +42,9 @@ class LatentTables:
     #: In 1/65536: int64, shape (channels · contexts,).
     probabilities: np.ndarray
 
-    def start(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return fresh probabilities and counts."""
-        return np.repeat(self.probabilities[:, None], 2, 1), np.full(len(self.probabilities), _CONFIDENCE, np.uint8)
+    def contexts(self) -> np.ndarray:
+        """Contexts before anything is coded."""
+        return entropy.contexts(self.probabilities, _CONFIDENCE)
 
 
 def fit_latent_tables(quantizer: Quantizer, latents: Tensor | Iterable[Tensor]) -> LatentTables:
@@ -56,12 +57,8 @@ def fit_latent_tables(quantizer: Quantizer, latents: Tensor | Iterable[Tensor]) 
     planes = np.concatenate([_planes(quantizer.quantize(batch)) for batch in batches], axis=1)
     centers = np.median(planes, axis=1).astype(np.int64)
     size = len(planes) * _CONTEXTS
-    probabilities, counts = np.full((size, 2), entropy.EVEN, np.int64), np.zeros(size, np.uint8)
-    decisions, contexts = _listed(planes, centers, probabilities, counts, True)
-    known = contexts >= 0
-    ones = np.bincount(contexts[known], decisions[known] >> 16, size)
-    share = (ones + 0.5) / (np.bincount(contexts[known], minlength=size) + 1)
-    return LatentTables(centers, np.clip(np.rint(65536 * share), 1, 65535).astype(np.int64))
+    count, ones = entropy.tally(_listed(planes, centers, entropy.contexts(entropy.EVEN, 0, size)), size).T
+    return LatentTables(centers, np.clip(np.rint(65536 * (ones + 0.5) / (count + 1)), 1, 65535).astype(np.int64))
 
 
 def encode_latent(quantizer: Quantizer, y: Tensor | Quantized, tables: LatentTables) -> bytes:
@@ -70,7 +67,7 @@ def encode_latent(quantizer: Quantizer, y: Tensor | Quantized, tables: LatentTab
 
     quantized = _quantized(quantizer, y)
     n, _, h, w = quantized.integers.shape
-    decisions, _ = _listed(_checked(quantizer, quantized, tables), tables.centers, *tables.start(), False)
+    decisions = _listed(_checked(quantizer, quantized, tables), tables.centers, tables.contexts())
     return write_header(n, h, w) + _FORMAT + quantized.side + entropy.pack(decisions)
 
 
@@ -104,7 +101,7 @@ def decode_latent(quantizer: Quantizer, data: bytes, tables: LatentTables, *, mo
         raise BitstreamError("coded latent: it is truncated, or of a format unknown to this version")
     planes = np.zeros((quantizer.channels, count), np.int64)
     widths = np.array(quantizer.widths, np.int64)
-    if not _get_planes(*entropy.open_decoder(data[body:]), planes, tables.centers, widths, *tables.start()):
+    if not _code_planes(entropy.decoder(tables.contexts(), data[body:]), planes, tables.centers, widths):
         raise BitstreamError("coded latent: it is damaged")
     integers = torch.from_numpy(planes).reshape(quantizer.channels, n, h, w).movedim(0, 1).contiguous()
     decoded = Quantized(integers.to(quantizer.device), side=data[start + 1 : body])
@@ -116,10 +113,9 @@ def ideal_bits(quantizer: Quantizer, y: Tensor | Quantized, tables: LatentTables
 
     `encode_latent` takes a few bytes more.
     """
-    planes = _checked(quantizer, _quantized(quantizer, y), tables)
-    decisions, _ = _listed(planes, tables.centers, *tables.start(), False)
+    decisions = _listed(_checked(quantizer, _quantized(quantizer, y), tables), tables.centers, tables.contexts())
     one = (decisions & 0xFFFF) / 65536
-    return float(-np.log2(np.where(decisions >> 16, one, 1 - one)).sum())
+    return float(-np.log2(np.where(decisions >> 16 & 1, one, 1 - one)).sum())
 
 
 def _quantized(quantizer: Quantizer, y: Tensor | Quantized) -> Quantized:
@@ -139,42 +135,27 @@ def _checked(quantizer: Quantizer, quantized: Quantized, tables: LatentTables) -
     return _planes(quantized)
 
 
-def _listed(
-    planes: np.ndarray, centers: np.ndarray, probabilities: np.ndarray, counts: np.ndarray, with_contexts: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Decisions of all planes, and the context of each."""
-    differences = planes - centers[:, None]
-    decisions = np.empty(entropy.room(planes.size, np.abs(differences).max(initial=0)), np.uint32)
-    contexts = np.empty(len(decisions) if with_contexts else 0, np.int32)
-    n = _put_planes(planes, centers, probabilities, counts, decisions, contexts)
-    return decisions[:n], contexts[:n]
+def _listed(planes: np.ndarray, centers: np.ndarray, contexts: np.ndarray) -> np.ndarray:
+    """Decisions of all planes."""
+    largest = np.abs(planes - centers[:, None]).max(initial=0)
+    coder = entropy.encoder(contexts, entropy.room(planes.size, largest))
+    _code_planes(coder, planes, centers, np.full(len(planes), 62))
+    return entropy.listed(coder)
 
 
 @kernel
-def _put_planes(planes, centers, probabilities, counts, decisions, contexts):
-    n = 0
+def _code_planes(coder, planes, centers, widths):
+    """Code the integers of all channels, in either direction; False if the data are damaged."""
     for channel in range(planes.shape[0]):
-        for place in range(planes.shape[1]):
-            value = planes[channel, place]
-            context, below = channel * _CONTEXTS, 1 if value < centers[channel] else 0
-            n = entropy.put_decision(probabilities, counts, context, below, decisions, contexts, n)
-            context += 1 + below * entropy.SLOTS
-            distance = centers[channel] - 1 - value if below else value - centers[channel]
-            n = entropy.put_magnitude(probabilities, counts, context, distance, decisions, contexts, n)
-    return n
-
-
-@kernel
-def _get_planes(decoder, data, planes, centers, widths, probabilities, counts):
-    for channel in range(planes.shape[0]):
+        center = centers[channel]
         for n in range(planes.shape[1]):
-            context = channel * _CONTEXTS
-            below = entropy.get_decision(decoder, data, probabilities, counts, context)
+            value, context = planes[channel, n], channel * _CONTEXTS
+            below = entropy.code_decision(coder, context, 1 if value < center else 0)
             context += 1 + below * entropy.SLOTS
-            distance = entropy.get_magnitude(decoder, data, probabilities, counts, context)
+            distance = entropy.code_magnitude(coder, context, center - 1 - value if below else value - center)
             if distance == entropy.DAMAGED:
                 return False
-            planes[channel, n] = centers[channel] - 1 - distance if below else centers[channel] + distance
+            planes[channel, n] = center - 1 - distance if below else center + distance
             if planes[channel, n] < 0 or planes[channel, n] >> widths[channel]:
                 return False
     return True

@@ -32,7 +32,7 @@ class BuiltIn:
 RATES = tuple(0.05 * 80 ** (i / 11) for i in range(12))
 BUILT_IN = {
     "lapped": BuiltIn("lapped-1", "dB through a lapped transform, with the spectrum of the scene and a trellis"),
-    "factorized": BuiltIn("factorized-1", "dB through a wavelet and a KLT, with a learned correction; scalar"),
+    "factorized": BuiltIn("factorized-1", "dB through a learned transform, with a learned correction; scalar"),
     "predictive": BuiltIn("predictive-1", "dB on a grid, or whole numbers; every error is bounded", "see its bound"),
     "klt8": BuiltIn("klt8-1", "dB through the KLT of 8×8 blocks; scalar"),
 }

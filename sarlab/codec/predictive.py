@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 
 from sarlab.codec import entropy
-from sarlab.codec.compiled import kernel
 from sarlab.codec.goals import Goal
 from sarlab.codec.levels import WIDTH
 from sarlab.codec.storage import read_arrays
 from sarlab.codec.tile_model import Borders, QuantizedTile, TileModel, model_kinds
 from sarlab.errors import BitstreamError, CodecError, ModelError
+from sarlab.models.compiled import kernel
 
 KIND = "predictive"
 #: Quality of whole numbers.
@@ -77,9 +77,6 @@ class PredictiveModel(TileModel):
     def __init__(self, probabilities: np.ndarray, *, name: str, content_hash: bytes):
         self.probabilities, self.name, self.hash = probabilities, name, content_hash
 
-    def _start(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.repeat(self.probabilities[:, None], 2, 1), np.full(SIZE, CONFIDENCE, np.uint8)
-
     @staticmethod
     def step(quality: float) -> float:
         """Distance of the grid in normalized units."""
@@ -101,33 +98,33 @@ class PredictiveModel(TileModel):
         if np.abs(on_grid).max(initial=0) >= LARGEST:
             raise CodecError("the samples are too far apart for so small an error")
         latent = (on_grid * (active[:, None] & 1)).astype(np.int32)
-        streams = [_coded(plane[0], flags, self._start()) for plane, flags in zip(latent, active, strict=True)]
+        streams = [entropy.pack(self._decisions(plane[0], flags)) for plane, flags in zip(latent, active, strict=True)]
         return QuantizedTile(latent, 8.0 * sum(map(len, streams)), streams)
 
+    def _decisions(self, plane: np.ndarray, flags: np.ndarray) -> np.ndarray:
+        # Differences have few digits more than the range of the samples.
+        span = int(plane.max(initial=0)) - int(plane.min(initial=0))
+        coder = entropy.encoder(self._contexts(), entropy.room(plane.size, 64 * span + 64))
+        _code_plane(coder, plane.astype(np.int64), flags, *_filter(plane.shape[1]))
+        return entropy.listed(coder)
+
     def encode(self, quantized: QuantizedTile, active: np.ndarray, quality: float, side: None) -> bytes:
-        *first, last = quantized.code
-        return b"".join([*(entropy.varint(len(stream)) + stream for stream in first), last])
+        return entropy.join(quantized.code)
 
     def decode(self, data: bytes, active: np.ndarray, quality: float, side: None) -> np.ndarray:
         latent = np.zeros((len(active), 1, *active.shape[1:]), np.int32)
-        for band, flags in enumerate(active):
-            stream = data
-            if band < len(active) - 1:
-                stream, data = entropy.cut(data)
-            plane = np.zeros(flags.shape, np.int64)
-            if not _get_plane(*entropy.open_decoder(stream), flags, *_filter(flags.shape[1]), *self._start(), plane):
+        for own, flags, stream in zip(latent[:, 0], active, entropy.split(data, len(active)), strict=True):
+            plane, coder = np.zeros(flags.shape, np.int64), entropy.decoder(self._contexts(), stream)
+            if not _code_plane(coder, plane, flags, *_filter(flags.shape[1])):
                 raise BitstreamError("the entropy-coded data is damaged")
-            latent[band, 0] = plane * (flags & 1)
+            own[:] = plane * (flags & 1)
         return latent
+
+    def _contexts(self) -> np.ndarray:
+        return entropy.contexts(self.probabilities, CONFIDENCE)
 
     def synthesize(self, latent: np.ndarray, quality: float, side: None, borders: Borders) -> np.ndarray:
         return (latent[:, 0] * self.step(quality)).astype(np.float32)
-
-
-def _coded(plane: np.ndarray, flags: np.ndarray, start: tuple[np.ndarray, np.ndarray]) -> bytes:
-    decisions = np.empty(_room(plane), np.uint32)
-    n = _put_plane(plane.astype(np.int64), flags, *_filter(plane.shape[1]), *start, decisions, np.empty(0, np.int32))
-    return entropy.pack(decisions[:n])
 
 
 def _filter(width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -135,34 +132,15 @@ def _filter(width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.zeros((2, width + 4), np.int64), _FIRST_WEIGHTS.copy(), np.zeros(len(_NEIGHBORS), np.int64)
 
 
-def _room(plane: np.ndarray) -> int:
-    """Most decisions of a plane: differences have few digits more than the range of its samples."""
-    span = int(plane.max(initial=0)) - int(plane.min(initial=0))
-    return plane.size * (2 * (64 * span + 64).bit_length() + 8)
-
-
-def fit_start(scenes: Sequence[np.ndarray], steps: Sequence[float]) -> np.ndarray:
-    """Learn the start of the probabilities on normalized scenes, (bands, H, W), at grids of several steps."""
+def fit_start(scenes: Sequence[np.ndarray], bounds: Sequence[float]) -> np.ndarray:
+    """Learn the start of the probabilities on normalized scenes, (bands, H, W), at several bounds in dB."""
+    model = PredictiveModel(np.full(SIZE, entropy.EVEN), name="", content_hash=b"")
     tally = np.zeros((SIZE, 2))
-    even = np.full((SIZE, 2), entropy.EVEN, np.int64)
     for scene in scenes:
         for band in scene:
-            for step in steps:
-                plane = np.rint(band / step).astype(np.int64)
-                decisions = np.empty(_room(plane), np.uint32)
-                contexts = np.empty(len(decisions), np.int32)
-                n = _put_plane(
-                    plane,
-                    np.ones(plane.shape, np.uint8),
-                    *_filter(plane.shape[1]),
-                    even.copy(),
-                    np.zeros(SIZE, np.uint8),
-                    decisions,
-                    contexts,
-                )
-                known = contexts[:n] >= 0
-                tally[:, 0] += np.bincount(contexts[:n][known], minlength=SIZE)
-                tally[:, 1] += np.bincount(contexts[:n][known], decisions[:n][known] >> 16, SIZE)
+            for bound in bounds:
+                plane = np.rint(band / (2 * bound / WIDTH)).astype(np.int64)
+                tally += entropy.tally(model._decisions(plane, np.ones(plane.shape, np.uint8)), SIZE)
     return np.clip(np.rint(65536 * (tally[:, 1] + 0.5) / (tally[:, 0] + 1)), 30, 65506).astype(np.int64)
 
 
@@ -241,9 +219,8 @@ def _energy(errors, i, j):
 
 
 @kernel
-def _put_plane(x, active, errors, weights, features, probabilities, counts, decisions, contexts):
-    """List the decisions of the active samples of a band: int64 (H, W) below `LARGEST`; returns their number."""
-    n = 0
+def _code_plane(coder, x, active, errors, weights, features):
+    """Code the active samples of a band, int64 (H, W) below `LARGEST`, in either direction; False if the data are damaged."""
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             predicted = _predict(x, i, j, weights, features)
@@ -251,31 +228,12 @@ def _put_plane(x, active, errors, weights, features, probabilities, counts, deci
                 x[i, j] = _filled(x, i, j)
                 errors[i & 1, j + 2] = errors[i & 1, j + 1]
                 continue
-            error = x[i, j] - predicted
-            n = entropy.put_value(
-                probabilities, counts, _energy(errors, i, j) * entropy.SLOTS, error, decisions, contexts, n
-            )
-            errors[i & 1, j + 2] = 2 * min(abs(error), 1 << 24)
-            _follow(weights, features, error)
-    return n
-
-
-@kernel
-def _get_plane(decoder, data, active, errors, weights, features, probabilities, counts, x):
-    """Invert `_put_plane`; False if the data is damaged."""
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            predicted = _predict(x, i, j, weights, features)
-            if not active[i, j] & 1:
-                x[i, j] = _filled(x, i, j)
-                errors[i & 1, j + 2] = errors[i & 1, j + 1]
-                continue
-            error = entropy.get_value(decoder, data, probabilities, counts, _energy(errors, i, j) * entropy.SLOTS)
+            error = entropy.code_value(coder, _energy(errors, i, j) * entropy.SLOTS, x[i, j] - predicted)
             x[i, j] = predicted + error
             if abs(x[i, j]) > LARGEST:
                 return False
             errors[i & 1, j + 2] = 2 * min(abs(error), 1 << 24)
             _follow(weights, features, error)
-        if decoder[2] > data.size + 8:
+        if entropy.overrun(coder):
             return False
     return True

@@ -11,7 +11,7 @@ at low rates, where ground that was dark is not decoded as dark.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,10 +24,8 @@ from sarlab.scenes.radiometry import local_mean
 KNOTS = 8
 #: Limits between dark, dim, light and bright ground, as shares of the samples.
 QUARTERS = (0.25, 0.5, 0.75)
-#: Units of a level per normalized unit, and of a value per dB at fineness 0.
-LEVEL_UNIT, VALUE_UNIT = 1024, 40
-#: Each step halves the unit of values.
-FINEST = 5
+#: Units of a level per normalized unit, and of a value per dB at fineness 0; each step of fineness halves the unit of values.
+LEVEL_UNIT, VALUE_UNIT, FINEST = 1024, 40, 5
 #: Bytes of the curve of one band.
 CURVE_SIZE = 5 + KNOTS
 #: Side of the window whose mean is the level of a place, in samples; that of the mean that tells classes of ground apart.
@@ -41,29 +39,22 @@ _MOST_MOVED, _TOLERATED = 1.0, 0.05
 
 @dataclass(frozen=True, eq=False)
 class LevelCurve:
-    """dB to add to decoded samples, by the level of their place.
+    """dB to add to decoded samples, by the level of their place."""
 
-    Parameters
-    ----------
-    low, high : int
-        Levels of the first and the last knot.
-    values : ndarray of int, shape (8,)
-        In dB / (`VALUE_UNIT` · 2^fineness).
-    fineness : int
-    """
-
+    #: Levels of the first and the last knot, in 1/`LEVEL_UNIT`.
     low: int
     high: int
+    #: int, shape (8,), in dB / (`VALUE_UNIT` · 2^fineness).
     values: np.ndarray
     fineness: int = 0
 
     def __call__(self, level: np.ndarray) -> np.ndarray:
         """dB at normalized levels, float32 of the same shape; constant beyond the ends."""
-        place, share = self._place(level)
+        place, share = self.place(level)
         values = self.values.astype(np.float32) / (VALUE_UNIT << self.fineness)
         return values[place] * (1 - share) + values[place + 1] * share
 
-    def _place(self, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def place(self, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Knot below each level, and how far on to the next one."""
         place = (level * LEVEL_UNIT - self.low) * np.float32((KNOTS - 1) / (self.high - self.low))
         place = np.clip(place, 0, KNOTS - 1).astype(np.float32)
@@ -76,30 +67,18 @@ class LevelCurve:
 
 
 def unpack_curves(side: bytes, bands: int) -> tuple[LevelCurve, ...]:
-    """Curves of all bands; none if the file has none.
-
-    Raises
-    ------
-    BitstreamError
-        For any other number of bytes, knots without distance, or an unknown fineness.
-    """
-    if not side:
-        return ()
-    if len(side) != bands * CURVE_SIZE:
+    """Curves of all bands; none if the file has none. Raises `BitstreamError`."""
+    if side and len(side) != bands * CURVE_SIZE:
         raise BitstreamError(f"the header is damaged: {len(side)} bytes of curves, not {bands * CURVE_SIZE}")
-    curves = []
-    for band in range(bands):
-        low, high, fineness, *values = _PACKING.unpack_from(side, band * CURVE_SIZE)
-        if low >= high or fineness > FINEST:
-            raise BitstreamError("the header is damaged: levels without distance, or values too fine")
-        curves.append(LevelCurve(low, high, np.array(values), fineness))
+    curves = [LevelCurve(low, high, np.array(v), fine) for low, high, fine, *v in _PACKING.iter_unpack(side)]
+    if any(curve.low >= curve.high or curve.fineness > FINEST for curve in curves):
+        raise BitstreamError("the header is damaged: levels without distance, or values too fine")
     return tuple(curves)
 
 
 def correction(x_hat: np.ndarray, curves: Sequence[LevelCurve]) -> np.ndarray:
     """Correction of decoded normalized samples: float32, (bands, H, W)."""
-    levels = _levels(x_hat)
-    return np.stack([curve(level) for curve, level in zip(curves, levels, strict=True)]) / np.float32(WIDTH)
+    return np.stack([curve(x) for curve, x in zip(curves, _levels(x_hat), strict=True)]) / np.float32(WIDTH)
 
 
 def fit_curves(sample: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray, tuple[slice, slice]]]) -> bytes:
@@ -110,20 +89,20 @@ def fit_curves(sample: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray, tuple[
     sample : iterable of (x, x_hat, coded, place)
         Normalized samples and their mask, (bands, H, W); decoded samples with a margin; place of the samples in those.
     """
-    looked: list[list[list[np.ndarray]]] = []
+    bands: list[list[np.ndarray]] = []
     for x, x_hat, coded, place in sample:
         levels = _levels(x_hat)
-        looked = looked or [[[], [], [], []] for _ in x]
-        for band, parts in enumerate(looked):
+        bands = bands or [[] for _ in x]
+        for band, parts in enumerate(bands):
             at = coded[band]
             ground = local_mean(10 ** (WIDTH / 10 * x[band].astype(np.float64)), at, GROUND_WINDOW)
             found = WIDTH * x[band], WIDTH * x_hat[band][place], levels[band][place], ground
-            for part, values in zip(parts, found, strict=True):
-                part.append(values[at])
+            parts.append(np.stack([values[at].astype(np.float64) for values in found]))
     curves = []
-    for original, decoded, level, ground in ([np.concatenate(part) for part in parts] for parts in looked):
+    for parts in bands:
+        original, decoded, level, ground = np.concatenate(parts, 1)
         classes = np.searchsorted(np.quantile(ground, QUARTERS), ground) if ground.size else ground.astype(int)
-        curves.append(fit_curve(original, decoded, level, classes))
+        curves.append(fit_curve(original, decoded, level.astype(np.float32), classes))
     return b"".join(curve.pack() for curve in curves)
 
 
@@ -150,47 +129,44 @@ def fit_curve(original: np.ndarray, decoded: np.ndarray, level: np.ndarray, clas
     curve = LevelCurve(low, max(high, low + 1), np.zeros(KNOTS))
     # Relative to the brightest sample, so that nothing overflows.
     top = max(float(original.max()), float(decoded.max()))
-    wanted, found, hats = _gathered(_intensity(original, top), _intensity(decoded, top), curve._place(level), classes)
-    values, bound = np.zeros(KNOTS), 127 / VALUE_UNIT
+    wanted, found, hats = _sums(_intensity(original, top), _intensity(decoded, top), curve.place(level), classes)
+    bound = 127 / VALUE_UNIT
 
-    def lifted() -> np.ndarray:
-        return found * 10 ** (hats @ values / 10)
+    def fitted(values: np.ndarray, missing_in: Callable, spread: np.ndarray, most: float) -> np.ndarray:  # type: ignore[type-arg]
+        """Move the values, by `most` at most, until the sums of the decoded intensity need no change."""
+        start = values
+        for _ in range(_ROUNDS):
+            missing = missing_in(found * 10 ** (hats @ values / 10))
+            values = np.clip(np.clip(values + missing @ spread, start - most, start + most), -bound, bound)
+            if np.abs(missing).max() < _SMALL:
+                break
+        return values
 
-    for _ in range(_ROUNDS):
-        change = _missing(wanted.sum(0) @ hats, lifted().sum(0) @ hats)
-        values = np.clip(values + change, -bound, bound)
-        if np.abs(change).max() < _SMALL:
-            break
+    def by_class(lifted: np.ndarray) -> np.ndarray:
+        missing = _missing(wanted.sum(1), lifted.sum(1))
+        return missing - np.clip(missing, -_TOLERATED, _TOLERATED)
+
+    by_level = lambda lifted: _missing(wanted.sum(0) @ hats, lifted.sum(0) @ hats)  # noqa: E731
+    values = fitted(np.zeros(KNOTS), by_level, np.eye(KNOTS), np.inf)
     # A class of ground lies under several knots: each moves as the classes under it need.
     # No more than a little, and for what counts: where classes are hardly told apart, much would be moved for nothing.
     parts = wanted @ hats
-    shares, level_values = parts / np.maximum(parts.sum(0), 1e-300), values
-    for _ in range(_ROUNDS):
-        change = _missing(wanted.sum(1), lifted().sum(1))
-        change -= np.clip(change, -_TOLERATED, _TOLERATED)
-        moved = np.clip(values + change @ shares, level_values - _MOST_MOVED, level_values + _MOST_MOVED)
-        values = np.clip(moved, -bound, bound)
-        if np.abs(change).max() < _SMALL:
-            break
+    values = fitted(values, by_class, parts / np.maximum(parts.sum(0), 1e-300), _MOST_MOVED)
     # What the bounds of some knots leave is for all to carry: the mean of the scene comes first.
-    for _ in range(_ROUNDS):
-        change = _missing(wanted.sum(), lifted().sum())
-        values = np.clip(values + change, -bound, bound)
-        if abs(change) < _SMALL:
-            break
+    in_all = lambda lifted: _missing(wanted.sum()[None], lifted.sum()[None])  # noqa: E731
+    values = fitted(values, in_all, np.ones((1, KNOTS)), np.inf)
     room = bound / max(float(np.abs(values).max()), 1e-6)
     fineness = int(np.clip(np.floor(np.log2(room)), 0, FINEST))
     return LevelCurve(curve.low, curve.high, np.rint(values * (VALUE_UNIT << fineness)).astype(int), fineness)
 
 
-def _gathered(
+def _sums(
     original: np.ndarray, decoded: np.ndarray, place: tuple[np.ndarray, np.ndarray], classes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sums of both intensities by class and by small steps of level, (classes, bins), and the knots' weights in each, (bins, knots)."""
     position = place[0] + place[1].astype(np.float64)
-    bins = np.minimum((position * _BINS).astype(np.int64), _BINS * (KNOTS - 1) - 1)
     count, width = int(classes.max()) + 1, _BINS * (KNOTS - 1)
-    at = classes.astype(np.int64) * width + bins
+    at = classes.astype(np.int64) * width + np.minimum((position * _BINS).astype(np.int64), width - 1)
     wanted, found, moment = (
         np.bincount(at, weight, count * width).reshape(count, width)
         for weight in (original, decoded, decoded * position)

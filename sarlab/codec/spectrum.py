@@ -30,7 +30,9 @@ QUALITY_UNIT = 256
 _FARTHEST = 24 * PER_OCTAVE
 #: Deviation below which a spectrum is not resolved, as a share of the range of a normalized sample.
 _FLOOR = 1e-7
-#: Fine step at quality 0, as a share of the range: that of a mean squared error of 1 at high rates.
+#: Fine step at quality 0, as a share of the range. At this value the PSNR of `lapped` (peak: the range, 30 dB) meets the quality at
+#: medium rates. Coarser steps leave bands out, whose error is less than that of the step, so PSNR lies up to 7 dB above the
+#: quality at 20; at high rates it lies 1 to 2 dB below.
 FINE_STEP = 2.5
 #: `step_units` at quality 0, and by how much it falls per unit of the stored quality (1/256 dB), times 2¹⁶.
 _STEP_ORIGIN = round(math.log2(2 * FINE_STEP) * PER_OCTAVE * UNIT)

@@ -1,90 +1,160 @@
-"""Training of the models of codecs, from a plan to the file of a model.
+"""Training of the models of codecs, from a plan in a TOML file to the file of a model.
 
-A lapped model has tables only. A factorized model has a network too, which is trained first. Its loss is λD + R of each patch at a random quality, divided by R + a small offset so that every rate counts. λ is the
-one at which a uniform quantizer with the step of that quality is optimal. The plan decides which model is trained.
+    sarlab train notebooks/plans/codecs/lapped.toml --out lapped-1.safetensors
 
-    sarlab train notebooks/plans/codecs/factorized.toml --out factorized-1.safetensors
+A lapped or predictive model has tables only. A factorized model has a transform too, which is trained first: its loss is λD + R of
+each patch at a random quality, divided by R + a small offset so that every rate counts. λ is the one at which a uniform quantizer
+with the step of that quality is optimal.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+import hashlib
+import tomllib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from sarlab._version import __version__
-from sarlab.codec.block_model import write_tables
-from sarlab.codec.codec_plans import CodecPlan, TrainingScenes, gather
-from sarlab.codec.factorized import FactorizedModel, FactorizedObjective
+from sarlab.codec.block_model import BlockModel, Tables, write_tables
 from sarlab.codec.fit_tables import fit_tables
 from sarlab.codec.lapped import LappedModel
 from sarlab.codec.levels import WIDTH
-from sarlab.codec.transform import CodingTransform
-from sarlab.models.data import Batch, Raster
-from sarlab.models.layers import mirror_pad
+from sarlab.codec.predictive import fit_start
+from sarlab.codec.storage import write_arrays
+from sarlab.codec.tiles import fill_invalid
+from sarlab.errors import PlanError
 from sarlab.models.storage import History
-from sarlab.models.training import Objective, Progress, cpu_threads, fit
-from sarlab.specs import content_hash
+from sarlab.scenes.scene import Scene
+from sarlab.specs import SceneSpec, spec_from_dict
 
 #: States of the trellis while the tables of a lapped model are fitted.
 FITTING_STATES = 8
-#: Qualities of the validation.
-VALIDATED = (16.0, 24.0, 32.0, 40.0)
+#: Bounds in dB at which the table of a predictive model is fitted.
+BOUNDS = (0.01, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
+KINDS = ("lapped", "factorized", "predictive")
 
 
-class CodecObjective(Objective):
-    """Rate-distortion cost of a model at random qualities, divided by its rate so that every rate counts.
+@dataclass(frozen=True)
+class CodecTraining:
+    """Settings of the training loop of a network."""
 
-    Parameters
-    ----------
-    trained : Module
-        With ``costs(x, mask, quality, noise)``, ``network``, ``rate_offset`` and ``keeps_last``, as
-        `sarlab.codec.factorized.FactorizedObjective`.
-    plan : CodecPlan
-    validation : tuple of Raster
-    on_step : callable, optional
-        Called with the number of finished steps and the loss.
-    """
+    steps: int = 4000
+    batch_size: int = 8
+    patch_size: int = 128
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    clip_norm: float = 1.0
+    ema_decay: float = 0.998
+    #: Qualities are drawn uniformly from this range.
+    quality: tuple[float, float] = (12.0, 46.0)
+    #: Final share of the steps with real rounding and a fixed analysis.
+    hard_share: float = 0.2
+    validate_every: int = 250
+    threads: int = 2
 
-    def __init__(
-        self,
-        trained: Any,
-        plan: CodecPlan,
-        validation: tuple[Raster, ...],
-        on_step: Callable[[int, float], None] | None = None,
-    ):
-        super().__init__()
-        self.trained, self.spec, self.held, self.keeps_last = trained, plan.training, validation, trained.keeps_last
-        self.generators = {"noise": torch.Generator().manual_seed(3 * plan.seed + 1)}
-        self.hard_from = round(self.spec.steps * (1 - self.spec.hard_share))
-        self.on_step = on_step
-        # Computed before a checkpoint is loaded, so every session divides costs by the same rates.
-        self.reference = validation_costs(trained, validation)[1]
 
-    def optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.trained.parameters(), lr=self.spec.learning_rate)
+@dataclass(frozen=True)
+class CodecData:
+    """Training and validation scenes of a source of the catalog, and (looks, correlation) of simulated training scenes."""
 
-    def loss(self, batch: Batch, step: int) -> Tensor:
-        (low, high), noise = self.spec.quality, self.generators["noise"]
-        quality = low + (high - low) * torch.rand(len(batch.x), generator=noise)
-        costs = self.trained.costs(batch.x, batch.mask, quality, None if step >= self.hard_from else noise)
-        loss = (costs.cost / (costs.rate.detach() + self.trained.rate_offset)).mean()
-        if self.on_step is not None:
-            self.on_step(step + 1, loss.item())
-        return loss
+    source: str = "sentinel1"
+    simulated: tuple[tuple[float, float], ...] = ()
 
-    def validate(self) -> tuple[float, float, float]:
-        costs, _, distortions = validation_costs(self.trained, self.held)
-        if not costs.size:
-            return math.nan, math.nan, math.nan
-        loss = float(np.mean(costs / (self.reference + self.trained.rate_offset)))
-        return loss, -10 * math.log10(np.mean(distortions)), 1.0
+
+@dataclass(frozen=True)
+class CodecPlan:
+    """Training plan of a codec model."""
+
+    #: Name of the model, codec and revision: ``"lapped-1"``.
+    name: str
+    #: One of `KINDS`.
+    kind: str = "lapped"
+    #: Blocks of kind "factorized": "lapped" or "block".
+    front: str = "lapped"
+    #: Width of the learned correction of kind "factorized"; 0 for a linear transform.
+    width: int = 64
+    seed: int = 0
+    data: CodecData = field(default_factory=CodecData)
+    training: CodecTraining = field(default_factory=CodecTraining)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingScenes:
+    """Normalized scenes of a plan: float32, (bands, H, W) each, without gaps, and the masks of their valid samples."""
+
+    training: tuple[tuple[np.ndarray, np.ndarray], ...]
+    validation: tuple[tuple[np.ndarray, np.ndarray], ...]
+    #: Scenes that were used.
+    note: str
+    #: SHA-256 of all samples.
+    digest: str
+
+
+def load_codec_plan(path: Path) -> CodecPlan:
+    """Read a plan. Raises `PlanError` for a missing file, broken TOML, and unknown or wrong keys."""
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PlanError(f"{path} cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PlanError(f"{path} is not valid TOML ({error})") from None
+    parts: dict[str, Any] = {"data": CodecData, "training": CodecTraining}
+    built = {key: spec_from_dict(parts[key], _tuples(value)) for key, value in values.items() if key in parts}
+    rest = {key: value for key, value in values.items() if key not in parts}
+    known = {"name": str, "kind": str, "front": str, "width": int, "seed": int}
+    for key, value in rest.items():
+        if not isinstance(value, known.get(key, ())):
+            raise PlanError(f"{path}: '{key}' is unknown or of the wrong type; known: {', '.join([*known, *parts])}")
+    if "name" not in rest:
+        raise PlanError(f"{path}: the plan of a codec needs a 'name'")
+    if rest.get("kind", "lapped") not in KINDS:
+        raise PlanError(f"{path}: kind '{rest['kind']}' is unknown; use one of {', '.join(KINDS)}")
+    return CodecPlan(**rest, **built)
+
+
+def _tuples(value: Any) -> Any:
+    """Lists of TOML as tuples, at every depth."""
+    if isinstance(value, dict):
+        return {key: _tuples(v) for key, v in value.items()}
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def gather(plan: CodecPlan, allow_missing: bool = False) -> TrainingScenes:
+    """Load the scenes of a plan. Raises `PlanError` or `SceneError` if scenes are missing."""
+    from sarlab.scenes.catalog import load_split
+    from sarlab.scenes.radiometry import to_db
+    from sarlab.scenes.simulate import SimulationSpec, simulate
+
+    split = load_split(SceneSpec(plan.data.source, allow_missing=allow_missing))
+    made = [
+        to_db(simulate(SimulationSpec(512, 512, looks, correlation, seed=plan.seed + number))[0])
+        for number, (looks, correlation) in enumerate(plan.data.simulated)
+    ]
+    training = tuple(normalized(scene) for scene in (*split.train, *made))
+    validation = tuple(normalized(scene) for scene in split.validation)
+    if not training:
+        raise PlanError(f"plan '{plan.name}' has no training scene")
+    digest = hashlib.sha256()
+    for samples, _ in (*training, *validation):
+        digest.update(f"|{samples.shape}|".encode() + samples.astype("<f4").tobytes())
+    simulated = [
+        f"simulated {looks:g} looks, correlation {correlation:g}" for looks, correlation in plan.data.simulated
+    ]
+    note = "; ".join([*(f"train {scene.name}" for scene in split.train), *simulated, split.note])
+    return TrainingScenes(training, validation, note, digest.hexdigest())
+
+
+def normalized(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """Normalize a scene in dB around the mean of each band, as files do; gaps are filled. Returns samples and mask."""
+    centers = [
+        float(band[valid].mean()) if valid.any() else 0.0 for band, valid in zip(scene.data, scene.valid, strict=True)
+    ]
+    x = (scene.data - np.array(centers, np.float32)[:, None, None]) / np.float32(WIDTH)
+    return fill_invalid(np.where(scene.valid, x, np.float32(0)), scene.valid), scene.valid
 
 
 def train_codec(
@@ -92,11 +162,9 @@ def train_codec(
     target: Path,
     *,
     allow_missing: bool = False,
-    checkpoint: Path | None = None,
-    time_budget: float | None = None,
-    progress: Progress | None = None,
-    on_step: Callable[[int, float], None] | None = None,
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
     say: Callable[[str], None] = lambda text: None,
+    **options: Any,
 ) -> History:
     """Train a model and write its file.
 
@@ -107,16 +175,13 @@ def train_codec(
         The model's file, written when the training is finished.
     allow_missing : bool
         Train without the scenes of the plan that are missing.
-    checkpoint : Path, optional
-        File to resume from if it exists, and to write.
-    time_budget : float, optional
-        Seconds of this session; if it ends first, ``history.stopped`` is ``"time budget"`` and `target` is not written.
-    progress : callable, optional
-        Called with the history and the number of steps after each validation.
-    on_step : callable, optional
-        Called with the number of finished steps and the loss after each step.
+    on_step : callable
+        Called with the number of finished steps and the loss.
     say : callable
         Called with a line about the scenes, and about each round of fitting tables.
+    options
+        ``checkpoint``, ``time_budget`` and ``progress`` of `sarlab.models.training.fit`. If the time ends first,
+        ``history.stopped`` is ``"time budget"`` and `target` is not written.
 
     Raises
     ------
@@ -124,86 +189,30 @@ def train_codec(
         Scenes of the plan are missing.
     """
     data, history = gather(plan, allow_missing), History(stopped="finished")
+    arrays: dict[str, np.ndarray] = {}
     say(data.note)
-    values: dict[str, Any] = {"name": plan.name}
-    provenance = {"plan": asdict(plan), "data": data.note, "digest": data.digest, "sarlab": __version__}
-    if plan.kind == "lapped":
-        tables = fit_tables(
-            lambda tables: LappedModel(tables, name=plan.name, content_hash=bytes(8), states=FITTING_STATES),
-            [samples for samples, _ in data.training],
-            say=say,
-        )
-        write_tables(target, plan.kind, tables, {**values, "provenance": provenance})
+    samples = [samples for samples, _ in data.training]
+    provenance: dict[str, Any] = {"plan": asdict(plan), "data": data.note, "digest": data.digest, "sarlab": __version__}
+    values: dict[str, Any] = {"name": plan.name, "provenance": provenance}
+    if plan.kind == "predictive":
+        write_arrays(target, plan.kind, values, probabilities=fit_start(samples, BOUNDS).astype(np.uint16))
         return history
-    spec = plan.training
-    with cpu_threads(spec.threads):
-        start = torch.Generator().manual_seed(3 * plan.seed + 2)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(1 << 31, (), generator=start)))
-            trained = FactorizedObjective(CodingTransform(plan.front, plan.width))
-        training, validation = (_rasters(scenes) for scenes in (data.training, data.validation))
-        trained.network.fit_linear([raster.values for raster in training])
-        trained.fitted()
-        if spec.steps:
-            history = fit(
-                CodecObjective(trained, plan, validation, on_step),
-                training,
-                spec,
-                seed=3 * plan.seed,
-                fingerprint=content_hash(asdict(plan), data.digest),
-                checkpoint=checkpoint,
-                progress=progress,
-                time_budget=time_budget,
-            )
-        if history.stopped == "finished":
-            known = {
-                "steps": history.steps_done,
-                "seconds": round(history.seconds, 1),
-                "torch": torch.__version__.split("+")[0],
-            }
-            _finish(plan, target, trained.eval(), data, {**values, "provenance": {**provenance, **known}}, say)
+    if plan.kind == "lapped":
+
+        def make(tables: Tables) -> BlockModel:
+            return LappedModel(tables, name=plan.name, content_hash=bytes(8), states=FITTING_STATES)
+    else:
+        from sarlab.codec.factorized import FactorizedModel
+        from sarlab.codec.train_factorized import train_network
+
+        arrays, history = train_network(plan, data, on_step, **options)
+        if history.stopped != "finished":
+            return history
+        values |= {"front": plan.front, "width": plan.width}
+        provenance |= {"steps": history.steps_done, "seconds": round(history.seconds, 1)}
+
+        def make(tables: Tables) -> BlockModel:
+            return FactorizedModel.from_arrays(tables, arrays, values, bytes(8))
+
+    write_tables(target, plan.kind, fit_tables(make, samples, say=say), values, **arrays)
     return history
-
-
-@torch.no_grad()
-def _finish(
-    plan: CodecPlan,
-    target: Path,
-    trained: Any,
-    data: TrainingScenes,
-    values: dict[str, Any],
-    say: Callable[[str], None],
-) -> None:
-    """Fit the tables of a trained transform, and write the model's file: weights in float16."""
-    network = trained.network.half().float()
-    network.orthogonalize()
-    gains = trained.gains().half().float().numpy()
-    tables = fit_tables(
-        lambda tables: FactorizedModel(network, gains, tables, name=plan.name, content_hash=bytes(8)),
-        [samples for samples, _ in data.training],
-        say=say,
-    )
-    arrays = {key: tensor.half().numpy() for key, tensor in network.state_dict().items()}
-    values |= {"front": network.front, "width": network.width}
-    write_tables(target, plan.kind, tables, values, gains=gains.astype(np.float16), **arrays)
-
-
-def _rasters(scenes: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[Raster, ...]:
-    """Bands of normalized scenes."""
-    return tuple(
-        Raster(torch.from_numpy(band), None if mask.all() else torch.from_numpy(mask), WIDTH)
-        for samples, valid in scenes
-        for band, mask in zip(samples, valid, strict=True)
-        if mask.any()
-    )
-
-
-@torch.no_grad()
-def validation_costs(trained: Any, rasters: tuple[Raster, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compute cost, rate and distortion of each raster at each of the `VALIDATED` qualities, with real rounding."""
-    found = []
-    for raster in rasters:
-        x = mirror_pad(raster.values[None, None], trained.network.stride)
-        mask = None if raster.mask is None else mirror_pad(raster.mask[None, None].float(), trained.network.stride) > 0
-        found += [torch.stack(trained.costs(x, mask, torch.tensor([quality]), None))[:, 0] for quality in VALIDATED]
-    return tuple(torch.stack(found, 1).double().numpy()) if found else (np.empty(0),) * 3  # type: ignore[return-value]

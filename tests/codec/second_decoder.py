@@ -1,6 +1,6 @@
 """A second decoder of whole files, written from the book's page on the file format: plain integers, NumPy for the floats.
 
-It imports nothing from the package. The constants of the metadata and the file of the model are arguments.
+It imports nothing from the package. The file of the model and the keys of the metadata are arguments.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Fields:
         return (None, False, True)[number]
 
 
-def header_of(data, keys, dictionary):
+def header_of(data, keys):
     assert data[:5] == b"SARL\1"
     start = Fields(data[9:14])
     length = start.varint()
@@ -174,7 +174,7 @@ def header_of(data, keys, dictionary):
     h["nodata"] = f.value(keys) if flags & 32 else None
     metadata = f.block() if flags & 2 else bytes([14])
     if flags & 4:
-        metadata = zlib.decompressobj(-15, zdict=dictionary).decompress(metadata)
+        metadata = zlib.decompress(metadata, -15)
     h["metadata"] = Fields(metadata).value(keys)
     h["side"], h["curves"] = (f.block() if flags & bit else b"" for bit in (1, 64))
     h["rows"], h["columns"] = -(-h["height"] // h["tile"]), -(-h["width"] // h["tile"])
@@ -358,7 +358,7 @@ def raster_of(y, model, height, width):
         planes = y.reshape(32, 32, h, w).transpose(2, 0, 3, 1).reshape(32 * h, 32 * w)
         return cosines(32, height) @ planes @ cosines(32, width).T
     u, _, v = np.linalg.svd(model.tensors["mixing"].astype(float))
-    z = np.tensordot(u @ v, y * model.tensors["gains"].astype(float)[:, None, None], 1)
+    z = np.tensordot(u @ v, y, 1)
     return z.reshape(8, 8, h, w).transpose(2, 0, 3, 1).reshape(8 * h, 8 * w)[:height, :width]
 
 
@@ -372,9 +372,9 @@ def corrected(x, curve):
     return np.interp(place, range(8), np.array(values) / (40 * 2**fineness))
 
 
-def decode(data, path, keys, dictionary, radiometric=False):
-    """(header, latent, samples) of a file, given the file of its model and the constants of the metadata."""
-    h, first = header_of(data, keys, dictionary)
+def decode(data, path, keys, radiometric=False):
+    """(header, latent, samples) of a file, given the file of its model and the keys of the metadata."""
+    h, first = header_of(data, keys)
     model = Model(path)
     assert (model.name, model.hash[:4]) == (h["model"], h["hash"])
     states, classes, factors = side_of(model, h["side"], h["bands"], h["quality"])

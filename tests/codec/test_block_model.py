@@ -87,24 +87,22 @@ def test_the_low_part_is_one_mean_per_eight_samples():
 
 
 def test_sizes_are_the_information_of_the_decisions():
-    coder, met = model(), []
+    """With probabilities that follow what occurs from the start in the tables."""
+    coder = model()
     y, active = colored(2, 6, 6, 0), flags(2, 6, 6, 0, 1)
     side = coder.parse_side(coder.fit_side([(y, active)], 25), 2)
     tile = coder.quantize(y, active, 25, side)
-    live = np.ones(y.shape[:2], bool)
-    streams = coder.code(tile.latent, live, active, 25, side, met)
-    assert len(streams) == len(met) == 4
-    probabilities, counts = coder.tables.start()
-    for stream, (contexts, bits) in zip(streams, met, strict=True):
-        ideal = 0.0
-        for context, bit in zip(contexts.tolist(), bits.tolist(), strict=True):
-            one = 0.5 if context < 0 else min(max((probabilities[context].sum() >> 1), 24), 65512) / 65536
+    lists = list(coder.decisions(tile.latent, np.ones(y.shape[:2], bool), active, 25, side))
+    assert len(lists) == 4
+    contexts = coder.tables.contexts()
+    for decisions in lists:
+        again, ideal = entropy.encoder(contexts, len(decisions)), 0.0
+        for context, bit in zip((decisions >> 17).tolist(), (decisions >> 16 & 1).tolist(), strict=True):
+            one = 0.5 if context < 0 else min(max((contexts[context, :2].sum() >> 1), 24), 65512) / 65536
             ideal -= math.log2(one if bit else 1 - one)
             if context >= 0:
-                entropy.put_decision(
-                    probabilities, counts, context, bit, np.zeros(1, np.uint32), np.zeros(0, np.int32), 0
-                )
-        assert ideal / 8 - 1 <= len(stream) <= 1.01 * ideal / 8 + 4
+                entropy.code_decision(again, context, bit)
+        assert ideal / 8 - 1 <= len(entropy.pack(decisions)) <= 1.01 * ideal / 8 + 4
 
 
 def test_a_stream_that_ends_early_is_given_up_early():
@@ -149,10 +147,10 @@ def test_costs_are_the_information_of_numbers():
     for of_class, activity, quantizer in zip(*(rng.integers(0, n, 30) for n in costs.shape[:3]), strict=True):
         context = ((of_class * costs.shape[1] + activity) * 2 + quantizer) * entropy.SLOTS
         for magnitude in range(COSTED):
-            decisions = np.zeros(40, np.uint32)
-            n = entropy.put_value(*TABLES.start(), context, -magnitude, decisions, np.zeros(0, np.int32), 0)
-            one = (decisions[:n] & 0xFFFF) / 65536
-            bits = -np.log2(np.where(decisions[:n] >> 16, one, 1 - one)).sum()
+            coder = entropy.encoder(TABLES.contexts(), 40)
+            entropy.code_value(coder, context, -magnitude)
+            one = (entropy.listed(coder) & 0xFFFF) / 65536
+            bits = -np.log2(np.where(entropy.listed(coder) >> 16 & 1, one, 1 - one)).sum()
             assert costs[of_class, activity, quantizer, magnitude] == pytest.approx(bits, rel=1e-3)
 
 

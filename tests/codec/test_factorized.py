@@ -1,42 +1,53 @@
-"""The factorized codecs: their densities, their objective, and the model in NumPy arrays."""
-
-import math
+"""The factorized codecs: densities, objective, transform."""
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from sarlab.codec.factorized import (
-    LAMBDA,
-    FactorizedModel,
-    FactorizedObjective,
-    FactorizedPrior,
-    load_factorized,
-)
+from sarlab.codec.block_model import fine_step
+from sarlab.codec.factorized import FRONTS, FactorizedModel, load_factorized, step_of
 from sarlab.codec.fit_tables import initial_tables
 from sarlab.codec.model_store import model_path
-from sarlab.codec.transform import CodingTransform
+from sarlab.codec.train_factorized import LAMBDA, FactorizedNetwork, FactorizedPrior, basis_functions
 from sarlab.errors import ModelError
 
 WHOLE = (True, True, True, True)
+TABLES = initial_tables()
 
 
-def test_probabilities_of_the_mixture_sum_to_one():
+def correlated(count, side, seed=0):
+    noise = torch.randn(count, 1, side + 2, side + 2, generator=torch.Generator().manual_seed(seed))
+    return 0.3 * torch.nn.functional.avg_pool2d(noise, 3, 1)
+
+
+def fitted(front="lapped", width=0):
+    network = FactorizedNetwork(front, width)
+    network.fit_linear(list(correlated(4, 64)[:, 0]))
+    return network
+
+
+def model_of(network, front, width, mixing=None):
+    with torch.no_grad():
+        state = network.correction.state_dict() if width else {}
+        arrays = {"mixing": network.mixing() if mixing is None else mixing, **state}
+    values = {"name": "test-1", "front": front, "width": width}
+    return FactorizedModel.from_arrays(TABLES, {k: v.numpy() for k, v in arrays.items()}, values, bytes(8))
+
+
+# --- densities --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spread", [1.0, 2.0])
+def test_probabilities_of_the_mixture_sum_to_one(spread):
     prior = FactorizedPrior(2, components=4)
     with torch.no_grad():
         prior.logits.normal_(generator=torch.Generator().manual_seed(0))
-        prior.set_deviation(torch.tensor([0.4, 3.0]))
+        prior.log_deviation += torch.tensor([0.4, 3.0]).log()[:, None]
     k = torch.arange(-90, 91, dtype=torch.float32).expand(1, 2, 1, -1)
-    for spread in (1.0, 2.0):
-        p = 2.0 ** -prior.bits(k, 1.0, spread)
-        assert p.sum(-1).flatten().tolist() == pytest.approx([1, 1], abs=1e-4)
-
-
-def test_spread_is_a_change_of_unit():
-    prior = FactorizedPrior(3)
-    y = torch.randn(1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(prior.bits(3 * y, 3 * 0.7, 3.0), prior.bits(y, 0.7, 1.0), atol=1e-4)
+    p = 2.0 ** -prior.bits(k, 1.0, spread)
+    assert p.sum(-1).flatten().tolist() == pytest.approx([1, 1], abs=1e-4)
+    assert torch.allclose(prior.bits(3 * k, 3 * 0.7, 3.0 * spread), prior.bits(k, 0.7, spread), atol=1e-3)
 
 
 def test_learning_the_density_of_samples():
@@ -53,32 +64,17 @@ def test_learning_the_density_of_samples():
     assert float(loss.detach()) == pytest.approx(entropy, abs=0.04)
 
 
-def test_gains_keep_the_meaning_of_quality():
-    trained = FactorizedObjective(CodingTransform("wavelet", 0))
-    with torch.no_grad():
-        trained.log_gain.normal_(generator=torch.Generator().manual_seed(0))
-    assert float(trained.gains().detach().log().mean()) == pytest.approx(0, abs=1e-6)
-
-
-def objective(width=0):
-    trained = FactorizedObjective(CodingTransform("block", width))
-    generator = torch.Generator().manual_seed(1)
-    x = 0.1 * torch.randn(4, 1, 64, 64, generator=generator)
-    trained.network.fit_linear(list(x[:, 0]))
-    trained.fitted()
-    return trained, x
+# --- objective --------------------------------------------------------------------------------------------------------
 
 
 def test_rounding_is_the_cheaper_of_two():
-    trained, x = objective()
-    y = trained.network.analysis(x)
-    step = torch.full((1, 1, 1, 1), 0.11)
-    spread = torch.ones(1, 1, 1, 1)
-    rounded = trained._rounded(y, step, spread)
-    k = rounded / step
+    network = fitted()
+    y = network.analysis(correlated(2, 64, 1)).detach()
+    step, spread = torch.full((1, 1, 1, 1), 0.3), torch.ones(1, 1, 1, 1)
+    k = network._rounded(y, step, spread) / step
     assert torch.allclose(k, k.round(), atol=1e-4)
     assert ((y.abs() / step - k.abs()) > -0.501).all()
-    cost = lambda k: (y / step - k) ** 2 + LAMBDA * trained.prior.bits(k * step, step, spread)  # noqa: E731
+    cost = lambda k: (y / step - k) ** 2 + LAMBDA * network.prior.bits(k * step, step, spread)  # noqa: E731
     for other in (k + 1, k - 1, k * 0):
         assert (cost(k) <= cost(other) + 1e-4).all()
     assert (k == 0).float().mean() > (torch.round(y / step) == 0).float().mean()
@@ -86,47 +82,80 @@ def test_rounding_is_the_cheaper_of_two():
 
 def test_costs_weigh_bits_against_error():
     """λ makes the step that belongs to a quality the best one: finer or coarser costs more."""
-    trained, x = objective()
-    quality = torch.full((4,), 36.0)
+    network, x, quality = fitted(), correlated(4, 64, 1), torch.full((4,), 36.0)
+    step = step_of(quality)
+    assert step[0] == pytest.approx(2 * fine_step(36.0))
     with torch.no_grad():
-        found = trained.costs(x, None, quality, None)
-        weight = 1 / (LAMBDA * 25 * 10**-3.6)
-        assert torch.allclose(found.cost, weight * found.distortion + found.rate, rtol=1e-4)
-        others = [trained.costs(x, None, quality + shift, None) for shift in (-6, 6)]
-    assert all((weight * other.distortion + other.rate > found.cost).all() for other in others)
-    mask = torch.zeros(4, 1, 64, 64, dtype=torch.bool)
-    mask[..., :32] = True
-    halves = [trained.costs(x, part, quality, None).distortion for part in (mask, ~mask)]
-    assert torch.allclose(sum(halves) / 2, found.distortion, rtol=1e-4)
-    assert not torch.allclose(*halves, rtol=1e-3)
+        cost, rate, distortion = network.costs(x, quality, None)
+        assert torch.allclose(cost, distortion / (LAMBDA * step**2) + rate, rtol=1e-4)
+        others = [network.costs(x, quality + shift, None) for shift in (-6, 6)]
+    assert all((other[2] / (LAMBDA * step**2) + other[1] > cost).all() for other in others)
 
 
-@pytest.mark.parametrize("width", [0, 8])
-def test_the_model_transforms_as_its_network(width):
-    """Gains change the step of each channel, not the transform."""
-    trained, x = objective(width)
-    gains = np.exp2(np.random.default_rng(0).normal(0, 0.3, 64)).astype(np.float32)
-    model = FactorizedModel(trained.network, gains, initial_tables(), name="test-1", content_hash=bytes(8))
-    assert model.states == 1
-    image = x[0, 0].numpy()
-    y = model.transform(image, WHOLE)
-    assert np.abs(y * gains[:, None, None] - trained.network.analysis(x[:1])[0].detach().numpy()).max() < 1e-5
-    assert np.abs(model.inverse(y, 90.0, WHOLE) - image).max() < 1e-4
-    # Deviations of a KLT fall, so their differences in the side information are small.
-    side = model.fit_side([(y[None], np.ones((1, 8, 8), np.uint8))], 30.0)
-    assert len(side) < 64
+# --- transform --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("front", FRONTS)
+def test_the_analysis_of_the_training_is_that_of_the_model(front):
+    """A convolution with basis functions that are orthonormal, also to those of neighboring blocks."""
+    network = fitted(front)
+    model, x = model_of(network, front, 0), correlated(1, 64, 2)
+    y, margin = model.transform(x[0, 0].numpy(), WHOLE), int(front == "lapped")
+    inner = network.analysis(x[..., 8 * margin - 4 * margin : 64 - 4 * margin, 4 * margin : 64 - 4 * margin])[
+        0
+    ].detach()
+    assert np.abs(y[:, margin : 8 - margin, margin : 8 - margin] - inner.numpy()).max() < 1e-5
+    assert np.square(y).sum() == pytest.approx(float(x.square().sum()), rel=1e-5)
+    assert np.abs(model.inverse(y, 90.0, WHOLE) - x[0, 0].numpy()).max() < 1e-5
+    basis = basis_functions(front)[:, 0]
+    assert np.abs(np.tensordot(basis, basis, ((1, 2), (1, 2))) - np.eye(64)).max() < 1e-5
+
+
+@pytest.mark.parametrize("front", FRONTS)
+def test_axes_are_principal(front):
+    network, x = fitted(front), correlated(4, 64)
+    y = network.analysis(x).detach().movedim(1, 0).flatten(1).double().numpy()
+    moments = y @ y.T / y.shape[1]
+    assert np.abs(moments - np.diag(np.diag(moments))).max() < 1e-4 * moments.max()
+    assert (np.diff(np.diag(moments)) <= 1e-9).all()
+    assert network.deviation.numpy() == pytest.approx(np.sqrt(np.diag(moments)), rel=1e-3)
+
+
+@pytest.mark.parametrize("front", FRONTS)
+@pytest.mark.parametrize("width", [0, 12])
+def test_reaches_are_what_they_say(front, width):
+    network = fitted(front, width)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    model, x = model_of(network, front, width), correlated(1, 128)[0, 0].numpy()
+    y = model.transform(x, WHOLE)
+    x[64:72, 64:72] += 1
+    changed = np.argwhere((np.abs(model.transform(x, WHOLE) - y) > 1e-6).any(0))
+    assert np.abs(changed - 8).max() == -(-model.analysis_reach // 8)
+    before = model.inverse(y, 20.0, WHOLE)
+    y[:, 8, 8] += 1
+    changed = np.argwhere(np.abs(model.inverse(y, 20.0, WHOLE) - before) > 1e-6) // 8
+    assert np.abs(changed - 8).max() <= model.synthesis_reach
+
+
+def test_the_correction_starts_as_the_identity():
+    network = fitted("lapped", 8)
+    y = torch.randn(2, 64, 5, 6, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(network.correction(y, torch.tensor([20.0, 30.0])), y)
 
 
 def test_damaged_weights_are_refused(tmp_path):
     from safetensors import safe_open
     from safetensors.numpy import save_file
 
-    with safe_open(model_path("klt8"), "numpy") as file:
+    with safe_open(model_path("factorized"), "numpy") as file:
         arrays, about = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
     for name, change in (
-        ("gains", lambda a: -a),
-        ("mixing", lambda a: a * np.float16(math.nan)),
+        ("mixing", lambda a: a * np.float16(np.nan)),
         ("mixing", lambda a: a[:5]),
+        ("outer.weight", lambda a: a * np.float16(np.inf)),
+        ("inner.weight", lambda a: a[:5]),
         ("probabilities", lambda a: a * 0),
         ("offsets", lambda a: a[:5]),
     ):

@@ -12,13 +12,13 @@ from scipy.stats import norm
 
 from sarlab.codec.api import compress, decompress
 from sarlab.codec.block_model import ACTIVITIES, CONTEXTS, WEIGHT, Tables, fine_step
-from sarlab.codec.codec_plans import CodecData, CodecPlan, CodecTraining, gather, load_codec_plan
 from sarlab.codec.entropy import SLOTS
 from sarlab.codec.fit_tables import fit_tables, initial_tables
 from sarlab.codec.lapped import BLOCK, LappedModel
 from sarlab.codec.model_store import BUILT_IN, load_model, model_path
+from sarlab.codec.predictive import SIZE, PredictiveModel
 from sarlab.codec.spectrum import CLASSES, PER_OCTAVE, UNIT_CLASS
-from sarlab.codec.train_codec import train_codec
+from sarlab.codec.train_codec import CodecData, CodecPlan, CodecTraining, gather, load_codec_plan, train_codec
 from sarlab.errors import PlanError
 from sarlab.models.storage import read_tensors
 
@@ -127,6 +127,21 @@ def test_training_makes_a_codec(tmp_path, plain_tables, speckled):
     assert (history.stopped, history.steps_done) == ("finished", 6)
     assert load_model(path).name == "tiny-1"
     assert decompress(compress(speckled, codec=str(path), quality=25), model=path).shape == speckled.shape
+
+
+def test_a_predictive_model_is_fitted(tmp_path, monkeypatch, speckled):
+    monkeypatch.setattr("sarlab.codec.train_codec.BOUNDS", (1.0,))
+    path = tmp_path / "mine.safetensors"
+    train_codec(CodecPlan("mine-1", "predictive", data=CodecData("bigearthnet")), path)
+    even = PredictiveModel(np.full(SIZE, 32768), name="", content_hash=b"")
+    samples = np.nan_to_num(speckled.data[:1, :90, 40:130] / 30)[:, None]
+    active = np.ones(samples[0].shape, np.uint8)
+    mine, untaught, shipped = (
+        model.quantize(samples, active, 64.0, None).bits
+        for model in (load_model(path), even, load_model(model_path("predictive")))
+    )
+    assert mine < untaught
+    assert mine < 1.01 * shipped
 
 
 def test_an_interrupted_training_ends_with_the_same_bits(tmp_path, plain_tables):

@@ -9,30 +9,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sarlab.codec.trellis import COSTED, LANES, OFFSETS, SEGMENT, STATES, search, trellis
+from sarlab.codec.trellis import COSTED, LANES, OFFSETS, SEGMENT, STATES, Costs, search, trellis
 
 NO_OFFSETS = np.zeros((1, 2, OFFSETS), np.float32)
 FREE = np.zeros((1, 1, 2, COSTED), np.float32)
 
 
-def quantized(y, states, weight=0.0, costs=FREE, offsets=NO_OFFSETS, flags=None, absent=None, live=None):
+def quantized(y, states, weight=0.0, costs=FREE, offsets=NO_OFFSETS, coded=None):
     """Integers and points in fine steps of a band (channels, h, w)."""
-    y = np.asarray(y, np.float32)
-    channels = len(y)
-    flags = np.ones(y.shape[1:], np.uint8) if flags is None else flags
-    absent = np.zeros(channels, np.uint8) if absent is None else absent
-    live = np.ones(channels, bool) if live is None else live
-    k, latent = np.zeros((2, *y.shape), np.int32)
+    y, channels = np.asarray(y, np.float32), np.arange(len(y))
+    coded = np.ones(y.shape, bool) if coded is None else coded
+    latent = np.zeros(y.shape, np.int32)
     search(
-        y, flags, absent, live, np.zeros(channels, np.int64), np.zeros(y.shape, np.uint8), np.arange(channels), costs,
-        offsets, np.float32(weight), trellis(states)[1], k, latent,
+        y, coded, 0 * channels, np.zeros(y.shape, np.uint8), channels, Costs(costs, offsets, np.float32(weight)),
+        trellis(states), latent,
     )  # fmt: skip
-    return k, latent
+    return (latent + (latent > 0)) >> 1, latent
 
 
 def walk(integers, states):
     """Points of a sequence of integers, and the quantizer of each, as a decoder finds them."""
-    state, quantizers, after = 0, [], trellis(states)[0].tolist()
+    state, quantizers, after = 0, [], trellis(states).after.tolist()
     for k in integers.tolist():
         quantizers.append(state & 1)
         state = after[state][k & 1]
@@ -44,10 +41,11 @@ def walk(integers, states):
 
 @pytest.mark.parametrize("states", STATES)
 def test_every_state_is_entered_once_by_each_parity(states):
-    after, before = trellis(states)
+    after, before, branches = trellis(states)
     for parity in range(2):
         assert sorted(after[:, parity]) == list(range(states))
         assert (before[after[:, parity], parity] == np.arange(states)).all()
+        assert (branches[after[:, parity], parity] == 2 * (np.arange(states) & 1) + parity).all()
     if states > 1:
         assert (after[:, 0] != after[:, 1]).all()
 
@@ -59,7 +57,7 @@ FREE_DISTANCES = {4: 9, 8: 10, 16: 11, 32: 13, 64: 14, 128: 16, 256: 16}
 @pytest.mark.parametrize("states", FREE_DISTANCES)
 def test_codes_have_the_published_distance(states):
     """Points of one quantizer and parity lie 4 steps apart, which bounds the distance by 16."""
-    after = trellis(states)[0].tolist()
+    after = trellis(states).after.tolist()
     # Positive points modulo 4 by (quantizer, parity).
     coset = {(0, 0): 0, (0, 1): 2, (1, 0): 3, (1, 1): 1}
     apart = [0, 1, 4, 1]
@@ -109,13 +107,11 @@ def test_no_sequence_is_cheaper(y, states, weight, seed):
 
 @pytest.mark.parametrize("states", [4, 64])
 def test_paths_are_segments_of_rows_through_all_channels(states):
-    """Blocks without the channel and channels that are not coded leave the state as it is."""
+    """Coefficients that are not coded leave the state as it is."""
     rng = np.random.default_rng(1)
     y = rng.normal(0, 4, (3, LANES + 3, 2 * SEGMENT + 1)).astype(np.float32)
-    flags = rng.choice([0, 1, 3, 5], y.shape[1:]).astype(np.uint8)
-    absent, live = np.array([0, 2, 4], np.uint8), np.array([True, True, False])
-    k, latent = quantized(y, states, flags=flags, absent=absent, live=live)
-    coded = (flags & 1 > 0) & (flags & absent[:, None, None] == 0) & live[:, None, None]
+    coded = rng.random(y.shape) < 0.7
+    k, latent = quantized(y, states, coded=coded)
     assert not k[~coded].any()
     for row, left in itertools.product(range(y.shape[1]), range(0, y.shape[2], SEGMENT)):
         path = np.s_[:, row, left : left + SEGMENT]
