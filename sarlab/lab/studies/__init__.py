@@ -11,7 +11,7 @@ A plan names its studies (``studies = ["codecs", "limits"]``). A `StudyJob` comp
     runs/studies/<name>-<hash>.csv   the table
     runs/studies/<name>-<hash>.json  what it was computed with (written last)
 
-The hash covers the scenes and the version of the study.
+The hash covers the scenes, and the versions of the study and of the metrics.
 """
 
 import importlib
@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from sarlab.errors import PlanError
 from sarlab.files import write_json
-from sarlab.lab.evaluate import Journal, in_processes
+from sarlab.lab.evaluate import ROWS_VERSION, Journal, in_processes
 from sarlab.lab.inputs import Input
 from sarlab.lab.results import environment, now, read_record, read_table, write_table
 from sarlab.metrics import score
@@ -119,7 +119,10 @@ def study_jobs(names: Sequence[str], scenes: SceneSpec, runs: Path) -> list[Stud
     if not names:
         return []
     digest, root = load_split(scenes).digest, runs.resolve() / "studies"
-    return [StudyJob(name, scenes, content_hash(name, digest, find_study(name).version), root) for name in names]
+    return [
+        StudyJob(name, scenes, content_hash(name, digest, find_study(name).version, ROWS_VERSION), root)
+        for name in names
+    ]
 
 
 def resumed(
