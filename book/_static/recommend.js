@@ -1,5 +1,5 @@
 // The recommender of the page on operating points: the same rule as `sarlab recommend`, on points that the page carries.
-// Every point has, for each metric, the value that it reaches with confidence; a threshold is compared with that.
+// Every point has, for each metric, the unfavorable end of its interval; a threshold is compared with that.
 (function () {
   "use strict";
 
@@ -10,7 +10,7 @@
     });
 
   const text = (value) => value.toPrecision(3).replace("-", "\u2212");
-  const describe = (point) => `${point.name}: ${point.cr.toFixed(1)}× (${point.bpp.toPrecision(3)} bit per pixel)`;
+  const describe = (point) => `${point.name}: ${point.cr.toFixed(1)}× (${point.bpp.toPrecision(3)} bits per pixel)`;
 
   function element(tag, text, className) {
     const made = document.createElement(tag);
@@ -48,7 +48,7 @@
         return;
       }
       if (!passing.length) {
-        output.append(element("p", `None of ${points.length} measured points meets these thresholds with confidence.`, "sl-verdict"));
+        output.append(element("p", `None of ${points.length} measured points meets these thresholds.`, "sl-verdict"));
         const short = (point) => {
           const missed = misses(data, point, limits);
           const by = missed.map(({ name, value }) => Math.abs((point.bounds[name] ?? 0) - value) / Math.max(Math.abs(value), 1e-9));
@@ -62,14 +62,14 @@
       const series = points.filter((p) => p.kind === chosen.kind && p.series === chosen.series).sort((a, b) => a.cr - b.cr);
       const at = series.indexOf(chosen);
       output.append(element("p", `${chosen.cr.toFixed(1)}×`, "sl-answer"));
-      output.append(element("p", `${chosen.name}, ${chosen.bpp.toPrecision(3)} bit per pixel and band`, "sl-verdict"));
+      output.append(element("p", `${chosen.name}, ${chosen.bpp.toPrecision(3)} bits per pixel and band`, "sl-verdict"));
       output.append(element("pre", chosen.command));
       const list = element("dl");
       for (const metric of data.metrics) {
         const value = chosen.means[metric.name];
         if (typeof value !== "number") continue;
-        const sure = chosen.bounds[metric.name], least = metric.side === "min" ? "surely at least" : "surely at most";
-        const bound = typeof sure === "number" ? ` (${least} ${text(sure)})` : "";
+        const sure = chosen.bounds[metric.name];
+        const bound = typeof sure === "number" ? ` (unfavorable end ${text(sure)})` : "";
         list.append(element("dt", metric.label), element("dd", `${text(value)}${metric.unit}${bound}`));
       }
       output.append(list);

@@ -1,19 +1,15 @@
-"""A chart that answers questions: axes, scenes and series by choice, values by pointer and keyboard, without a kernel.
-
-The figure carries its points as JSON and draws them itself, so that a page works from ``file://``. Without scripts it
-shows a fixed figure, or says where one is.
-"""
+"""Interactive chart: axes, scenes and series by choice, values by pointer and keyboard, drawn by its script without a kernel."""
 
 from __future__ import annotations
 
 import hashlib
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,22 +20,11 @@ from sarlab.views.style import VARIABLES, Look
 _ASSETS = Path(__file__).resolve().parents[1] / "assets" / "views"
 #: Significant digits of a value in the page, and of the ends of its interval.
 DIGITS, END_DIGITS = 4, 3
+STILL = "<p>This chart is drawn by a script. Without one, the fixed figures of this page show the same curves.</p>"
 
 
-@dataclass(frozen=True)
-class Axis:
-    """What may be drawn along one direction.
-
-    Parameters
-    ----------
-    name : str
-        Column.
-    label : str
-        With unit, on the axis.
-    short : str
-        What follows a value: ``" bpp"``.
-    better : {"", "higher", "lower", "zero", "one"}
-    """
+class Axis(NamedTuple):
+    """One direction: column, label with unit, what follows a value, and which values are better."""
 
     name: str
     label: str
@@ -49,17 +34,7 @@ class Axis:
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """Points of one series in one place (scenes and band).
-
-    Parameters
-    ----------
-    x, y : mapping of str to sequence of float
-        Axis → values, all of one length; NaN where undefined.
-    low, high : mapping of str to sequence of float
-        Interval of y; an axis without one is left out.
-    over : str
-        What the interval is, in words.
-    """
+    """Points of one series on some scenes and a band: values by axis, ends of the intervals of y, and what these are."""
 
     x: Mapping[str, Sequence[float]]
     y: Mapping[str, Sequence[float]]
@@ -68,27 +43,18 @@ class Line:
     over: str = ""
 
     def packed(self) -> dict[str, Any]:
-        """For JSON."""
+        """Values for JSON, rounded."""
         parts = {name: _values(getattr(self, name), DIGITS) for name in ("x", "y")}
-        parts |= {name: _values(getattr(self, name), END_DIGITS) for name in ("low", "high")}
-        return {**parts, "over": self.over}
+        return {
+            **parts,
+            **{name: _values(getattr(self, name), END_DIGITS) for name in ("low", "high")},
+            "over": self.over,
+        }
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One line of the chart.
-
-    Parameters
-    ----------
-    look : Look
-    group : str
-        Which buttons it stands among.
-    lines : mapping of (place, band) to Line
-    on : bool
-        Whether it is drawn at first.
-    bound : bool
-        A limit rather than a measurement: it does not decide the range of the axes.
-    """
+    """One line of the chart in each place: (scenes, band) → points. `bound`: a limit, which does not decide the axes."""
 
     look: Look
     group: str
@@ -98,32 +64,25 @@ class Series:
 
 
 class Chart:
-    """Series over chosen axes.
+    """Series over chosen axes; the first of each menu is drawn at first.
 
     Parameters
     ----------
     series : sequence of Series
-        Those of one group together.
     x, y : sequence of Axis
-        The first of each is drawn at first.
     places, bands : sequence of str
-        Keys of the lines, in the order of the menus.
+        Keys of the lines.
     title, caption : str
-    log : bool
-        Whether x is logarithmic at first.
-    still : str
-        HTML of what is shown where there are no scripts.
     """
 
     def __init__(
         self, series: Sequence[Series], *, x: Sequence[Axis], y: Sequence[Axis], places: Sequence[str], bands: Sequence[str],
-        title: str = "", caption: str = "", log: bool = True, still: str = "",
+        title: str = "", caption: str = "",
     ):  # fmt: skip
         if not (series and x and y and places and bands):
             raise ResultsError("a chart needs at least one series, axis of each direction, place and band")
-        self.series, self.x, self.y = tuple(series), tuple(x), tuple(y)
-        self.places, self.bands, self.title, self.caption = tuple(places), tuple(bands), title, caption
-        self.log, self.still = log, still
+        self.series, self.x, self.y, self.places, self.bands = series, x, y, places, bands
+        self.title, self.caption = title, caption
 
     @property
     def alt(self) -> str:
@@ -138,27 +97,17 @@ class Chart:
         return f"<style>{_asset('chart.css')}</style>{self.markup()}<script>{_asset('chart.js')}</script>"
 
     def data(self) -> dict[str, Any]:
-        """What the script draws."""
+        """Content for the script."""
         series = []
         for one in self.series:
-            look = one.look
-            lines = [
-                [one.lines[place, band].packed() if (place, band) in one.lines else None for band in self.bands]
-                for place in self.places
-            ]
-            series.append(
-                {
-                    "name": look.label,
-                    "color": f"var({VARIABLES[look.color]}, {look.color})" if look.color in VARIABLES else look.color,
-                    "marker": look.marker,
-                    "hollow": look.hollow,
-                    "width": look.width,
-                    "dash": "1.5 3" if look.dotted else "5 3" if look.hollow else "",
-                    "bound": one.bound,
-                    "points": lines,
-                }
-            )
-        return {"x": [vars(axis) for axis in self.x], "y": [vars(axis) for axis in self.y], "series": series}
+            look, lines = one.look, one.lines
+            keys = [[(place, band) for band in self.bands] for place in self.places]
+            series.append({
+                "name": look.label, "color": f"var({VARIABLES[look.color]}, {look.color})" if look.color in VARIABLES else look.color,
+                "marker": look.marker, "hollow": look.hollow, "width": look.width, "dash": look.dash, "bound": one.bound,
+                "points": [[lines[key].packed() if key in lines else None for key in row] for row in keys],
+            })  # fmt: skip
+        return {"x": [axis._asdict() for axis in self.x], "y": [axis._asdict() for axis in self.y], "series": series}
 
     def markup(self) -> str:
         """The figure without style and script."""
@@ -167,7 +116,7 @@ class Chart:
         menus = _menu("where", "scenes", enumerate(self.places)) + _menu("band", "band", enumerate(self.bands))
         axes = _menu("y", "upward", ((axis.name, axis.label) for axis in self.y))
         axes += _menu("x", "to the right", ((axis.name, axis.label) for axis in self.x))
-        axes += f'<label><input type="checkbox" name="log"{" checked" if self.log else ""}> logarithmic</label>'
+        axes += '<label><input type="checkbox" name="log" checked> logarithmic</label>'
         names = list(dict.fromkeys(one.group for one in self.series))
         begun = [group for group in names if any(one.on for one in self.series if one.group == group)]
         rest = [group for group in names if group not in begun]
@@ -176,43 +125,42 @@ class Chart:
             groups += f"<details><summary>{_text('more: ' + '; '.join(rest))}</summary>{''.join(map(self._buttons, rest))}</details>"
         return (
             f'<figure class="sl-chart" id="{name}" role="group" aria-label="{_text(self.alt)}" style="{THEME}">'
-            + (f'<p class="sl-title">{_text(self.title)}</p>' if self.title else "")
-            + f'<div class="sl-controls">{menus}</div><div class="sl-controls">{axes}</div>{groups}'
+            f'<p class="sl-title">{_text(self.title)}</p>'
+            f'<div class="sl-controls">{menus}</div><div class="sl-controls">{axes}</div>{groups}'
             '<div class="sl-plot" tabindex="0" role="application" aria-roledescription="chart" '
             'aria-label="Points of the chart: left and right arrow go along a line, up and down to another line">'
             '<div class="sl-tip" hidden></div></div><output class="sl-said" aria-live="polite"></output>'
-            f'<p class="sl-absent"></p><div class="sl-still">{self.still}</div>'
-            + (f"<figcaption>{_text(self.caption)}</figcaption>" if self.caption else "")
-            + f'<script type="application/json">{payload}</script></figure>'
+            f'<p class="sl-absent"></p><div class="sl-still">{STILL}</div><figcaption>{_text(self.caption)}</figcaption>'
+            f'<script type="application/json">{payload}</script></figure>'
         )
 
     def _buttons(self, group: str) -> str:
+        entries = [(i, one) for i, one in enumerate(self.series) if one.group == group]
         buttons = "".join(
             f'<button type="button" data-series="{i}" aria-pressed="{str(one.on).lower()}">{swatch(one.look)}'
             f"{_text(one.look.label)}</button>"
-            for i, one in enumerate(self.series)
-            if one.group == group
+            for i, one in entries
         )
-        some = sum(one.group == group for one in self.series) > 2
-        everything = f'<button type="button" data-all aria-label="{_text(group)}: all or none">all / none</button>'
-        return f'<fieldset class="sl-controls"><legend>{_text(group)}</legend>{buttons}{everything if some else ""}</fieldset>'
+        every = f'<button type="button" data-all aria-label="{_text(group)}: all or none">all / none</button>' * (
+            len(entries) > 2
+        )
+        return f'<fieldset class="sl-controls"><legend>{_text(group)}</legend>{buttons}{every}</fieldset>'
 
 
-def _menu(name: str, label: str, options: Any) -> str:
+def _menu(name: str, label: str, options: Iterable[tuple[Any, str]]) -> str:
     entries = list(options)
     items = "".join(f'<option value="{_text(value)}">{_text(text)}</option>' for value, text in entries)
-    hidden = " hidden" if len(entries) < 2 else ""
-    return f'<label{hidden}>{label} <select name="{name}">{items}</select></label>'
+    return f'<label{" hidden" * (len(entries) < 2)}>{label} <select name="{name}">{items}</select></label>'
 
 
 def _values(columns: Mapping[str, Sequence[float]], digits: int) -> dict[str, list[float | None]]:
     """Values with so many significant digits, None for NaN; columns without any value are left out."""
-    packed = {}
-    for name, values in columns.items():
-        numbers = [float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in map(float, values)]
-        if any(value is not None for value in numbers):
-            packed[name] = numbers
-    return packed
+    known = {name: np.asarray(values, float) for name, values in columns.items()}
+    return {
+        name: [float(f"{v:.{digits}g}") if np.isfinite(v) else None for v in values]
+        for name, values in known.items()
+        if np.isfinite(values).any()
+    }
 
 
 def _text(value: object) -> str:

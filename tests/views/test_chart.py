@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from sarlab.errors import ResultsError
+from sarlab.lab.operating_points import Threshold, recommend
 from sarlab.lab.results import Tables, tables
-from sarlab.views import chart_data, codec_pictures, limits
+from sarlab.views import chart_data, operating
 from sarlab.views.chart import Axis, Chart, Line, Series
 from sarlab.views.chart_data import line_of, places_of
-from sarlab.views.compare import Comparison
 from sarlab.views.style import BLUE, GREEN, Look
 
 
@@ -49,7 +49,7 @@ def made(**keywords):
         "x": [Axis("bpp", "bit per pixel")],
         "y": [Axis("psnr", "PSNR (dB)", better="higher"), Axis("ssim", "SSIM")],
     }
-    return Chart(series, **{**axes, "places": ["here", "there"], "bands": ["VV"], "still": "<p>above</p>", **keywords})
+    return Chart(series, **{**axes, "places": ["here", "there"], "bands": ["VV"], **keywords})
 
 
 def test_values_are_rounded_and_gaps_are_null():
@@ -71,7 +71,7 @@ def test_every_control_has_a_name_and_nothing_is_loaded():
     assert "a &lt;b&gt;" in html
     assert html.count("</script>") == 2, "a name with a bracket ends no script"
     assert not re.search(r"https?://(?!www\.w3\.org)|@import|url\((?!#)", html)
-    assert "<p>above</p>" in html
+    assert "fixed figures of this page" in html
     assert "more: limits" in html
 
 
@@ -92,14 +92,14 @@ def test_points_of_some_of_the_scenes_only_are_left_out():
     assert list(line.x["cr"]) == pytest.approx([80])
     assert line.y["psnr_db"] == [22.0]
     assert "unknown" not in line.y
-    assert line.over == "range over 2 acquisitions"
+    assert line.over == "range over 2 passes"
 
 
 def test_the_menu_has_the_means_first_and_few_scenes_alone(book, monkeypatch):
     rows = book.codecs
-    assert list(places_of(rows)) == ["test scene: mosaic-test", "other acquisitions, mean of 3", "patch-1", "patch-2", "patch-3"]  # fmt: skip
+    assert list(places_of(rows)) == ["test scene: mosaic-test", "other passes, mean of 3", "patch-1", "patch-2", "patch-3"]  # fmt: skip
     monkeypatch.setattr(chart_data, "MOST_ROWS", 10)
-    assert list(places_of(rows)) == ["test scene: mosaic-test", "other acquisitions, mean of 3"]
+    assert list(places_of(rows)) == ["test scene: mosaic-test", "other passes, mean of 3"]
     assert list(places_of(rows.assign(split="else"))) == ["all scenes"]
 
 
@@ -107,7 +107,7 @@ def test_codecs_of_the_chart_have_the_numbers_of_the_table(book, synthetic):
     data = packed(chart_data.codecs_chart(book))
     assert [axis["name"] for axis in data["x"]] == ["bpp", "cr", "ratio"]
     by_name = {entry["name"]: entry for entry in data["series"]}
-    assert next(iter(by_name)) == "lapped, learned", "fewest bits first"
+    assert next(iter(by_name)) == "lapped (sarlab)", "fewest bits first"
     rows = synthetic.codecs().query("codec == 'hevc12' and scene == 'mosaic-test' and band == 'VV'")
     line = by_name["HEVC 12 bit"]["points"][0][0]
     assert line["x"]["bpp"] == pytest.approx(rows["bpp"], rel=1e-3)
@@ -115,28 +115,19 @@ def test_codecs_of_the_chart_have_the_numbers_of_the_table(book, synthetic):
     assert line["y"]["bias_db"] == pytest.approx(rows["bias_db"], rel=1e-3)
     assert line["low"] == {}, "one acquisition gives no interval"
     pooled = by_name["HEVC 12 bit"]["points"][1][0]
-    assert pooled["over"] == "range over 3 acquisitions"
+    assert pooled["over"] == "range over 3 passes"
     assert len(pooled["low"]["ssim"]) == len(pooled["y"]["ssim"])
     assert "ratio" not in line["x"]
-    assert by_name["Gaussian limit"]["points"][0][0]["y"].keys() == {"psnr_db"}
-    table = book.table("limits")
-    floors = table[(table["limit"] == "speckle_floor") & (table["band"] == "VV")]
-    for place, split in enumerate(("test", "independent")):
-        expected = floors[floors["split"] == split]["psnr_db"].mean()
-        drawn = by_name["speckle floor"]["points"][place][0]["y"]["psnr_db"]
-        assert drawn == pytest.approx([expected] * len(drawn), abs=0.01), "of the scenes that are shown, at every rate"
+    assert by_name[chart_data.LIMIT]["points"][0][0]["y"].keys() == {"psnr_db"}
 
 
 def test_networks_of_the_chart_have_the_numbers_of_the_runs(book):
     chart = chart_data.networks_chart(book)
     on = [one.look.label for one in chart.series if one.on]
-    assert on == [
-        "KLT", "plain, KLT start", "plain, from scratch", "residual, KLT start", "residual, from scratch", "attention, KLT start",
-        "attention, from scratch", "lapped, learned", "HEVC 12 bit", "JPEG 2000", "Gaussian limit", "scalar ceiling", "speckle floor", chart_data.FLOOR,
-    ]  # fmt: skip
-    assert all(meaning in chart.caption for meaning in limits.MEANING.values())
+    networks = {f"{name}{start}" for name in ("plain", "residual", "attention") for start in ("", ", KLT start")}
+    assert set(on) == {"KLT", *networks, "lapped (sarlab)", "HEVC 12 bit", "JPEG 2000", chart_data.LIMIT, chart_data.FLOOR}
     rows = book.runs.query("architecture == 'klt' and scene == 'mosaic-test' and band == 'VH'").sort_values("bpp")
-    line = chart.series[0].lines["test scene: mosaic-test", "VH"]
+    line = next(one for one in chart.series if one.look.label == "KLT").lines["test scene: mosaic-test", "VH"]
     order = np.argsort(line.x["bpp"])
     assert np.array(line.x["ratio"])[order] == pytest.approx(rows["dimension_ratio"])
     assert np.array(line.y["psnr_db"])[order] == pytest.approx(rows["psnr_db"])
@@ -152,16 +143,14 @@ def test_edges_are_held_against_their_noise_floor(book):
     assert (floor.on, floor.bound) == (True, True)
     line = floor.lines["test scene: mosaic-test", "VV"]
     assert set(line.y) == {"epi_roa"}
-    assert line.y["epi_roa"] == pytest.approx([0.7] * len(line.x["bpp"]))
+    assert line.y["epi_roa"] == pytest.approx([0.7, 0.7])
     here = codecs[(codecs["scene"] == "mosaic-test") & (codecs["band"] == "VV")]
     assert min(line.x["bpp"]) <= here["bpp"].min()
     assert max(line.x["bpp"]) >= here["bpp"].max()
-    assert chart_data.FLOOR_MEANING in chart.caption
     bare = Tables(book.root, book.runs.drop(columns="epi_roa_floor", errors="ignore"), book.history,
                   book.codecs.drop(columns="epi_roa_floor", errors="ignore"), book.manifest)  # fmt: skip
     without = chart_data.codecs_chart(bare)
     assert chart_data.FLOOR not in [one.look.label for one in without.series]
-    assert chart_data.FLOOR_MEANING not in without.caption
 
 
 def test_quantized_networks_are_drawn_at_their_coded_rate(book):
@@ -169,31 +158,27 @@ def test_quantized_networks_are_drawn_at_their_coded_rate(book):
     coded = runs.assign(quantizer="a4", bits=4, coded_bpp=runs["bpp"] / 5, run_id=runs["run_id"] + "-a4")
     both = Tables(book.root, pd.concat([book.runs, coded]), book.history, book.codecs, book.manifest)
     series = {one.look.label: one for one in chart_data.networks_chart(both).series}
-    quantized = series["residual, a4"]
+    quantized = series["residual, KLT start, a4"]
     assert not quantized.on
     place = ("test scene: mosaic-test", "VV")
     assert quantized.lines[place].x["bpp"] == pytest.approx(series["residual, KLT start"].lines[place].x["bpp"] / 5)
 
 
-@pytest.mark.parametrize("show", [chart_data.codecs_chart, chart_data.networks_chart, codec_pictures.side_by_side])
-def test_without_tables_the_command_is_said(nothing, show):
-    assert "sarlab" in str(show(nothing)) or "make book" in str(show(nothing))
+@pytest.mark.parametrize("show", [chart_data.codecs_chart, chart_data.networks_chart, operating.panel])
+def test_without_tables_there_is_no_chart(nothing, show):
+    assert show(nothing) is None
 
 
-# --- pictures of codecs -----------------------------------------------------------------------------------------------
+# --- the panel --------------------------------------------------------------------------------------------------------
 
 
-def test_pictures_of_codecs_come_with_their_measured_rate(book):
-    shown = codec_pictures.side_by_side(book)
-    assert isinstance(shown, Comparison)
-    assert shown.steps == ["0.25 bpp", "0.5 bpp", "1 bpp"]
-    assert shown.series == ["JPEG 2000", "lapped, learned"]
-    assert shown.data()["table"] == [[None, 1, 2], [3, 4, 5]]
-    assert shown.variants[shown.left].series == "JPEG 2000"
-    assert shown.variants[shown.first].label == "0.25 bpp"
-    assert "JPEG 2000 has no file of 0.25 bpp" in shown.caption
-    difference = shown.variants[shown.first].gray.astype(float) - shown.original
-    inside = (shown.original > 0) & (shown.original < 200)
-    assert np.median(difference[inside]) * 30 / 255 == pytest.approx(3, abs=0.1)
-    facts = shown.variants[0].facts
-    assert (facts["file"], facts["ratio"]) == ("0.505 bpp", "31.7×")
+def test_points_of_the_panel_are_those_of_the_command_line(book):
+    points = operating.points_of(book.runs, book.codecs)
+    html = operating.panel(book).html
+    packed_points = json.loads(re.search(r'<script type="application/json">(.*?)</script>', html)[1])["points"]
+    assert [point["name"] for point in packed_points] == [point.name for point in points]
+    chosen = recommend(points, [Threshold("psnr_db", "min", 30.0)]).chosen
+    meets = [point for point in packed_points if point["bounds"].get("psnr_db", 0) >= 30 - 0.02]
+    assert max(point["cr"] for point in meets) == pytest.approx(chosen.cr, abs=0.001)
+    found = operating.furthest(points).set_index("wanted")
+    assert found.loc[30.0, "ratio"] == pytest.approx(chosen.cr)
