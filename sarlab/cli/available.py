@@ -178,7 +178,7 @@ def add_codecs(parser: argparse.ArgumentParser) -> None:
 
 
 def run_codecs(args: argparse.Namespace) -> int:
-    from sarlab.lab.evaluate import codec_table
+    from sarlab.peers import codec_table
 
     rows = codec_table(args.names)
     if args.names:

@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from sarlab.codec.container import StreamReader
 from sarlab.codec.goals import Goal, Search, Trial
 from sarlab.errors import CodecError, ResultsError, SarlabError
 from sarlab.files import write_bytes
@@ -32,7 +31,7 @@ from sarlab.metrics import described, score
 from sarlab.metrics import metrics as known_metrics
 from sarlab.metrics.rate import bd_table, bits_per_pixel, measured_cr, measured_cr_lossless
 from sarlab.peers import codecs, usable
-from sarlab.peers.srlc import MAGIC, unpack
+from sarlab.peers.srlc import MAGIC, codestream_bytes
 from sarlab.specs import content_hash
 
 #: Raise by one when a change of the code changes the rows: journals and studies then compute them again.
@@ -253,35 +252,6 @@ def measure(
         )
 
 
-def codestream_bytes(data: bytes) -> int:
-    """Bytes of the codestreams in a file: without containers, metadata, masks and the index of tiles.
-
-    ``bpp`` counts whole files. In them, JPEG 2000 is a bare codestream, but HEVC and AV1 lie in boxes of several hundred
-    bytes. ``bpp_codestream`` counts no container for any codec. The parameter sets of HEVC and AV1 count, since other
-    codestreams begin with theirs.
-    """
-    if data.startswith(MAGIC):
-        return sum(_payload_bytes(band.payload) for band in unpack(data).bands)
-    with StreamReader(data) as reader:
-        return sum(reader.lengths)
-
-
-def _payload_bytes(payload: bytes) -> int:
-    if payload.startswith(b"RIFF"):
-        return len(payload) - 20
-    if payload[4:8] not in (b"ftyp", b"JXL "):
-        return len(payload)
-    found, at = 0, 0
-    while at < len(payload):  # boxes of the ISO base media file format: length, type, content
-        length = int.from_bytes(payload[at : at + 4], "big") or len(payload) - at
-        found += length - 8 if payload[at + 4 : at + 8] in (b"mdat", b"jxlc") else 0
-        at += length
-    for name in (b"hvcC", b"av1C"):
-        box = payload.find(name)
-        found += int.from_bytes(payload[box - 4 : box], "big") - 8 if box > 0 else 0
-    return found
-
-
 def _saved(trial: Trial, task: Task, goal: Goal) -> str:
     """Name of the saved file; empty if files are not kept."""
     if task.folder is None:
@@ -298,26 +268,6 @@ def _lossless_bytes(item: Input) -> int:
     """Smallest lossless file of the band's integer raster; 0 if no library for it is installed."""
     names = [name for name in LOSSLESS if codecs[name].available().ok]
     return min((len(codecs[name].compress(item.scene, quality=0)) for name in names), default=0)
-
-
-def codec_table(names: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Capabilities of codecs, by default of all, in plain values."""
-    rows = []
-    for name in names or codecs:
-        codec = codecs[name]
-        (ok, reason), can = codec.available(), codec.capabilities
-        kind = "lossless" if can.lossless else "error-bounded" if can.error_bounded else "lossy"
-        flags = ("bits", "lossless", "error_bounded", "bands", "deterministic", "trained")
-        scale = {f"quality_{end}": getattr(can.quality, end) for end in ("low", "high", "step")}
-        rows.append(
-            {
-                "name": name, "family": codec.family, "kind": kind, "available": ok, "reason": reason,
-                "version": codec.version() if ok else "", "domain": codec.domain,
-                **{flag: getattr(can, flag) for flag in flags}, "quality": can.quality.meaning, **scale,
-                "grid": list(can.quality.grid), "about": (codec.__doc__ or "").strip().split("\n")[0],
-            }
-        )  # fmt: skip
-    return rows
 
 
 def bd_rows(

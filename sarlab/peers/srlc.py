@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sarlab.codec import entropy
+from sarlab.codec.container import StreamReader
 from sarlab.codec.metadata import Cursor, varint
 from sarlab.errors import BitstreamError, CodecError
 
@@ -164,3 +165,32 @@ def inflate(data: bytes, size: int, exact: bool = True) -> bytes:
     if len(out) > size or (exact and len(out) != size):
         raise BitstreamError(f"deflated data holds {len(out)} bytes instead of {size}")
     return out
+
+
+def codestream_bytes(data: bytes) -> int:
+    """Bytes of the codestreams in a file: without containers, metadata, masks and the index of tiles.
+
+    ``bpp`` counts whole files. In them, JPEG 2000 is a bare codestream, but HEVC and AV1 lie in boxes of several hundred
+    bytes. ``bpp_codestream`` counts no container for any codec. The parameter sets of HEVC and AV1 count, since other
+    codestreams begin with theirs.
+    """
+    if data.startswith(MAGIC):
+        return sum(_payload_bytes(band.payload) for band in unpack(data).bands)
+    with StreamReader(data) as reader:
+        return sum(reader.lengths)
+
+
+def _payload_bytes(payload: bytes) -> int:
+    if payload.startswith(b"RIFF"):
+        return len(payload) - 20
+    if payload[4:8] not in (b"ftyp", b"JXL "):
+        return len(payload)
+    found, at = 0, 0
+    while at < len(payload):  # boxes of the ISO base media file format: length, type, content
+        length = int.from_bytes(payload[at : at + 4], "big") or len(payload) - at
+        found += length - 8 if payload[at + 4 : at + 8] in (b"mdat", b"jxlc") else 0
+        at += length
+    for name in (b"hvcC", b"av1C"):
+        box = payload.find(name)
+        found += int.from_bytes(payload[box - 4 : box], "big") - 8 if box > 0 else 0
+    return found

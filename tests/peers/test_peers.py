@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sarlab.codec.protocol import Availability, Codec, bound_quality, quality_bound
 from sarlab.errors import BitstreamError, CodecError
-from sarlab.peers import codecs, usable
+from sarlab.peers import codec_table, codecs, usable
 from sarlab.scenes.radiometry import to_db
 from sarlab.scenes.scene import Scene
 
@@ -260,3 +260,12 @@ def test_nothing_heavy_is_imported_before_it_is_used():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_codec_table_says_why_one_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    table = {row["name"]: row for row in codec_table()}
+    assert not table["hevc12"]["available"]
+    assert "pip install pillow-heif" in table["hevc12"]["reason"]
+    assert table["jpegls"]["error_bounded"]
+    assert table["lossless-png"]["lossless"]

@@ -92,3 +92,18 @@ def test_a_deflated_bomb_and_a_mask_of_a_few_bytes_are_refused():
         srlc.unpack_mask(srlc.CODED_MASK, b"abc", (1 << 10, 1 << 10))
     with pytest.raises(BitstreamError, match="unknown kind"):
         srlc.unpack_mask(2, b"abc", (4, 4))
+
+
+def box(name, content):
+    return (len(content) + 8).to_bytes(4, "big") + name + content
+
+
+def test_codestreams_count_without_their_containers():
+    """JPEG 2000 is bare, HEVC lies in boxes, of which the parameter sets belong to its codestream."""
+    mask = np.ones((8, 8), bool)
+    boxes = box(b"ftyp", b"heic0000") + box(b"meta", b"????" + box(b"hvcC", b"p" * 30)) + box(b"mdat", b"m" * 500)
+    riff = b"RIFF" + bytes(16) + b"v" * 70
+    for payload, expected in ((boxes, 530), (riff, 70), (b"\xff\x4f" + b"j" * 98, 100)):
+        band = srlc.Band("VV", mask, srlc.CODED, 0.0, 1.0, payload)
+        data = srlc.pack(srlc.Contents("any", "db", (8, 8), (band, band)))
+        assert srlc.codestream_bytes(data) == 2 * expected
