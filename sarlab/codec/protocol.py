@@ -40,12 +40,11 @@ class QualityScale:
 
     def checked(self, quality: float, codec: str) -> float:
         """Return `quality` as float, or raise a `CodecError` that states the range."""
-        value = float(quality)
-        if not self.low <= value <= self.high:
+        if not self.low <= float(quality) <= self.high:
             raise CodecError(
                 f"codec '{codec}': quality {quality:g} is outside [{self.low:g}, {self.high:g}] ({self.meaning})"
             )
-        return value
+        return float(quality)
 
 
 @dataclass(frozen=True)
@@ -81,19 +80,15 @@ class Codec(Protocol):
 
     def available(self) -> Availability:
         """Check if the codec works here; imports its library, never raises."""
-        ...
 
     def version(self) -> str:
         """Version of the library that does the work."""
-        ...
 
     def compress(self, scene: Scene, *, quality: float) -> bytes:
         """Make a whole file of a scene of any real quantity, in dB (lossless codecs: of native integers)."""
-        ...
 
     def decompress(self, data: bytes) -> Scene:
         """Decode a file: float32, invalid samples NaN, nothing clipped. Raises `BitstreamError`."""
-        ...
 
 
 def bound_quality(bound_db: float) -> float:
