@@ -398,11 +398,15 @@ def heat(
     texts = frame.map(lambda v: form(v))
     top = float(np.nanmax(np.abs(frame.to_numpy(float))))
     scale = {"cmap": SIGNED, "vmin": -top, "vmax": top} if signed else {"cmap": "cividis"}
-    with panel(1.6 + 0.55 * frame.shape[1], 0.9 + 0.32 * frame.shape[0]) as (drawing, ax):
+    wide, tall = (0.085 * max(len(str(name)) for name in names) for names in (frame.index, frame.columns))
+    upright = tall > 0.6  # names of columns that are wider than the column
+    height = 0.6 + 0.32 * frame.shape[0] + (tall if upright else 0.3)
+    with panel(0.7 + wide + 0.6 * frame.shape[1], height) as (drawing, ax):
         seaborn.heatmap(frame.astype(float), annot=texts, fmt="", cbar=False, ax=ax, linewidths=0.6, **scale)
         ax.set_xlabel(columns)
         ax.set_ylabel(rows)
         ax.tick_params(axis="y", rotation=0)
+        ax.tick_params(axis="x", rotation=90 if upright else 0)
     words = "; ".join(f"{name}: {', '.join(f'{c} {v}' for c, v in line.items())}" for name, line in texts.iterrows())
     return Figure([Panel(drawing, f"{rows} by {columns}. {words}.")], title=title, caption=caption)
 
