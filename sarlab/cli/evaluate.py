@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,16 +104,16 @@ def run_evaluate(args: argparse.Namespace) -> int:
             print(f"choose an operating point: sarlab recommend --rows {args.out} --min psnr=30", file=sys.stderr)
     if args.bd_rate:
         return compare(rows, args)
-    print(rows.to_json(orient="records", indent=1) if args.json else summary(rows))
+    print(rows.to_json(orient="records", indent=1) if args.json else summary(rows, args.metrics or ()))
     return 0
 
 
-def summary(rows: pd.DataFrame) -> str:
-    """Means over scenes, one line per codec, setting and band."""
+def summary(rows: pd.DataFrame, named: Sequence[str] = ()) -> str:
+    """Means over scenes, one line per codec, setting and band: of the usual metrics, and of those that are `named`."""
     groups = rows.dropna(subset=["bpp"]).groupby(["codec", "target", "target_value", "band"], sort=False)
     if not len(groups):
         return "no figures"
-    means = groups[[name for name in SUMMARY if name in rows]].mean()
+    means = groups[[name for name in dict.fromkeys([*SUMMARY, *named]) if name in rows]].mean()
     means.insert(0, "scenes", groups.size())
     return means.reset_index().to_string(index=False, max_rows=60, float_format="{:.4g}".format, na_rep="–")
 

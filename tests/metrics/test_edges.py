@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.special import gamma as gamma_function
+from scipy.special import polygamma
 
 from sarlab.metrics import Comparison, Reference, UndefinedMetric, score
 from sarlab.metrics.edges import (
@@ -117,6 +118,20 @@ def test_ratio_of_averages_against_a_plain_loop():
         assert roa.columns[row, column] == pytest.approx(np.log(window[:, 4:].mean() / window[:, :3].mean()))
     assert not roa.valid[18:23, 28:33].any()
     assert not roa.valid[:3].any()
+
+
+@pytest.mark.parametrize("looks", [1.0, 4.4, 16.0])
+def test_the_ratio_of_averages_of_speckle_and_of_a_step_is_known(looks):
+    """A mean of 21 samples has 21·L looks, so the log-ratio of two has the variance 2·ψ′(21·L); a step shifts it."""
+    flat = ratio_of_averages(speckle(looks, (800, 800), 6))
+    for component in (flat.rows, flat.columns):
+        assert component[flat.valid].var() == pytest.approx(2 * polygamma(1, 21 * looks), rel=0.04)
+        assert component[flat.valid].mean() == pytest.approx(0, abs=0.01)
+    step = ratio_of_averages(np.where(np.arange(40) < 20, 1.0, 6.0) * np.ones((40, 1)))
+    # three samples on each side of the center: both sides pure at the step, one mixed two samples further
+    assert step.columns[20, [19, 20]] == pytest.approx(np.log(6))
+    assert step.columns[20, 21] == pytest.approx(np.log(6 / ((1 + 1 + 6) / 3)))
+    assert step.rows[20, 20] == 0
 
 
 def test_false_edges_on_speckle_are_rare_and_a_step_is_found():
