@@ -6,6 +6,8 @@ import importlib
 import io
 import math
 import tempfile
+import warnings
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -22,13 +24,18 @@ from sarlab.codec.model_store import BUILT_IN, load_model, model_path
 from sarlab.codec.pieces import FileSource, MemorySource, Source, cache_limit
 from sarlab.codec.predictive import exact_quality
 from sarlab.codec.protocol import Availability, Capabilities, QualityScale
-from sarlab.codec.tiles import Window
+from sarlab.codec.tiles import NOT_A_NUMBER, Window
 from sarlab.errors import BitstreamError, CodecError, SarlabError
+from sarlab.scenes.quantity import polarization
 from sarlab.scenes.scene import Scene
 
 DEFAULT_CODEC = "lapped"
 #: Codec of lossless files, and of those with a bound on the error.
 EXACT_CODEC = "predictive"
+PHASE = (
+    "a .sarl file keeps the intensity and drops the phase; set drop_phase (--drop-phase) to go on, or keep the phase with "
+    "block-adaptive quantization (BAQ, FDBAQ) or a lossless complex GeoTIFF"
+)
 #: About half a bit per pixel on Sentinel-1.
 DEFAULT_QUALITY = 28.0
 
@@ -49,16 +56,18 @@ def make_goal(
 
 
 def compress(
-    scene: Scene | str | Path, *, codec: str = "", quality: float | None = None, bpp: float | None = None,
+    scene: Any, *, codec: str = "", quality: float | None = None, bpp: float | None = None,
     psnr: float | None = None, max_error_db: float | None = None, lossless: bool = False, tile: int = DEFAULT_TILE,
-    workers: int = 1, metadata: bool = True, radiometric: bool = False, effort: str = "default",
+    workers: int = 1, metadata: bool = True, tags: bool = True, radiometric: bool = False, effort: str = "default",
+    drop_phase: bool = False,
 ) -> bytes:  # fmt: skip
     """Compress a scene to the bytes of a ``.sarl`` file.
 
     Parameters
     ----------
-    scene : Scene or path
-        Of any quantity; of a complex scene the intensity is kept. A path is read as `compress_file` does.
+    scene : Scene, path, dataset of rasterio, or xarray.DataArray
+        Of any quantity; of a complex scene the intensity is kept. All but a scene are read by
+        `sarlab.scenes.readers.open_scene`.
     codec : str
         ``"lapped"`` (the default), ``"factorized"``, ``"klt8"``, or the path of a model's file. With `max_error_db` and
         `lossless` it is ``"predictive"``, and no other.
@@ -73,15 +82,19 @@ def compress(
         Threads for a large scene; 0 for all processors.
     metadata : bool
         Keep names, tags and georeference.
+    tags : bool
+        Keep the tags of file and bands.
     radiometric : bool
         Store 13 bytes per band that correct the mean intensity of decoded samples for this scene.
     effort : {"fast", "default", "best"}
         What encoding may cost: 8, 64 or 256 states of the trellis.
+    drop_phase : bool
+        Accept a complex scene, whose phase is lost.
 
     Raises
     ------
     CodecError
-        Unknown codec; a goal that cannot be reached.
+        Unknown codec; a goal that cannot be reached; a complex scene without `drop_phase`.
 
     Examples
     --------
@@ -93,24 +106,33 @@ def compress(
     file = io.BytesIO()
     _encode(
         _source(scene), codec, make_goal(quality, bpp, psnr, max_error_db, lossless), file, tile=tile, workers=workers,
-        metadata=metadata, radiometric=radiometric, effort=effort,
+        metadata=metadata, tags=tags, radiometric=radiometric, effort=effort, drop_phase=drop_phase,
     )  # fmt: skip
     return file.getvalue()
 
 
-def _encode(source: Source, codec: str, goal: Goal, file: BinaryIO, **options: Any) -> None:
-    """Encode a source with the codec that the goal needs, and close it."""
+def _encode(
+    source: Source, codec: str, goal: Goal, file: BinaryIO, *, drop_phase: bool = False, **options: Any
+) -> list[str]:  # fmt: skip
+    """Encode a source with the codec that the goal needs, and close it; returns what does not come back as it is."""
     exact = goal.kind in ("max_error_db", "lossless")
     with closing(source):
+        first = source.read((0, 0, 1, 1))
+        if first.quantity == "complex" and not drop_phase:
+            raise CodecError(f"{source.name}: the samples are complex ({first.dtype}); {PHASE}")
+        changed = source.changed()
+        if changed:
+            warnings.warn(f"{source.name}: {'; '.join(changed)}", stacklevel=3)
         if exact and (codec not in ("", EXACT_CODEC) or options.get("radiometric")):
             raise CodecError(f"{goal.text()} is for codec '{EXACT_CODEC}' alone, and without --radiometric")
         path = model_path(codec or (EXACT_CODEC if exact else DEFAULT_CODEC))
         encoder = Encoder(source, path, lossless=goal.kind == "lossless", exact=exact, **options)
         encoder.write(file, exact_quality(goal) if exact else goal)
+    return changed
 
 
 def _source(scene: Any) -> Source:
-    if isinstance(scene, (str, Path)):
+    if isinstance(scene, (str, Path)) or hasattr(scene, "read_masks") or hasattr(scene, "dims"):
         return FileSource(scene)
     if isinstance(scene, Scene):
         return MemorySource(scene)
@@ -178,38 +200,41 @@ def _preview(
 
 def compress_file(
     source: str | Path, target: str | Path, *, quantity: str = "auto", codec: str = "", goal: Goal | None = None,
-    workers: int = 0, force: bool = False, **options: Any,
+    workers: int = 0, force: bool = False, reading: Mapping[str, Any] | None = None, **options: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Compress an image file of any size in bounded memory, and describe the result (see `describe`).
 
-    The ``.sarl`` file appears in one step when it is complete; `force` replaces an existing one. For `quantity` see
-    `sarlab.scenes.readers.read_scene`, for other options `compress`.
+    The ``.sarl`` file appears in one step when it is complete; `force` replaces an existing one. For `quantity` and the
+    options `reading` see `sarlab.scenes.readers.open_scene`, for other options `compress`. The description has a list
+    ``"changed"`` of what does not come back as it is.
     """
     refuse_existing(target, force)
-    with writing(target) as file:
-        _encode(FileSource(source, quantity), codec, goal or make_goal(), file, workers=workers, **options)
-    return describe(target)
+    opened = FileSource(source, quantity, **(reading or {}))
+    with closing(opened), writing(target) as file:
+        changed = _encode(opened, codec, goal or make_goal(), file, workers=workers, **options)
+    return describe(target) | {"changed": changed}
 
 
 def decompress_file(
     source: str | Path, target: str | Path, *, window: Window | None = None, workers: int = 0, cog: bool = False,
     model: str | Path | None = None, radiometric: bool = False, preview: int = 1, force: bool = False,
-) -> None:  # fmt: skip
-    """Decompress a ``.sarl`` file of any size to a GeoTIFF in bounded memory.
+) -> list[str]:  # fmt: skip
+    """Decompress a ``.sarl`` file of any size in bounded memory, to the format that the name of `target` ends in.
 
-    `cog` writes a cloud-optimized layout, `force` replaces an existing file. For the other options see `decompress`.
+    ``.tif`` is a GeoTIFF that holds everything, ``.npy`` and ``.zarr`` hold less: returns the properties of the scene that
+    the format cannot hold. `cog` writes a cloud-optimized layout, `force` replaces an existing file. For the other
+    options see `decompress`.
     """
-    from sarlab.scenes.writers import GeoTiffWriter
+    from sarlab.scenes.preservation import losses
+    from sarlab.scenes.writers import open_writer
 
     refuse_existing(target, force)
     if preview != 1:
-        small = _preview(source, preview, model, window, radiometric)
-        small = replace(small, name=Path(target).stem)
-        if small.nodata is None and not small.valid.all():
-            small = replace(small, dtype="float32")
-        with GeoTiffWriter(target, small, shape=small.shape, georeference=small.georeference, cog=cog) as writer:
+        small = replace(_preview(source, preview, model, window, radiometric), name=Path(target).stem)
+        small = _markable(small, not small.valid.all())
+        with open_writer(target, small, cog=cog) as writer:
             writer.write(small.data, 0, 0)
-        return
+        return losses(small, target)
     with StreamReader(source) as reader:
         decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric)
         like = decoder.like(Path(target).stem)
@@ -219,21 +244,35 @@ def decompress_file(
         reference = like.georeference.shifted(window[0], window[1]) if like.georeference else None
         if reference is not None:
             check_system(reference.crs, reader.name)
-        if decoder.may_be_invalid and like.nodata is None and not like.dtype.startswith("float"):
-            like = replace(like, dtype="float32")  # integers without a nodata value cannot mark missing samples
+        like = _markable(like, decoder.may_be_invalid, masks=Path(target).suffix.lower() in (".tif", ".tiff"))
         with (
             cache_limit(),
-            GeoTiffWriter(target, like, shape=(bands, *window[2:]), georeference=reference, cog=cog) as writer,
+            open_writer(target, like, shape=(bands, *window[2:]), georeference=reference, cog=cog) as writer,
         ):
-            for place, data in decoder.strips(window):
-                writer.write(data, place[0] - window[0], place[1] - window[1])
+            for place, data, kinds in decoder.strips(window):
+                nan = kinds == NOT_A_NUMBER
+                writer.write(data, place[0] - window[0], place[1] - window[1], nan=nan if nan.any() else None)
+    lost = losses(like, target)
+    if lost:
+        warnings.warn(f"{target}: {Path(target).suffix} cannot hold the {', '.join(lost)}", stacklevel=2)
+    return lost
+
+
+def _markable(like: Scene, invalid: bool, masks: bool = True) -> Scene:
+    """Let integers be floats if they have neither nodata value nor mask to mark invalid samples."""
+    marked = like.nodata is not None or (masks and like.profile.mask)
+    return (
+        replace(like, dtype="float32")
+        if invalid and not marked and like.file_dtype.startswith(("int", "uint"))
+        else like
+    )
 
 
 def describe(source: str | Path | bytes) -> dict[str, Any]:
     """Describe a ``.sarl`` file in plain values: version, model, quality, shape, sizes, rates, georeference and tags."""
     with StreamReader(source) as reader:
-        header, metadata = reader.header, scene_fields(reader.header.metadata)
-    samples, place = math.prod(header.shape), metadata.get("georeference")
+        header, metadata = reader.header, scene_fields(reader.header.metadata, reader.header.shape)
+    samples, place, profile = math.prod(header.shape), metadata["georeference"], metadata["profile"]
     return {
         "format_version": VERSION,
         "model": header.model,
@@ -256,9 +295,15 @@ def describe(source: str | Path | bytes) -> dict[str, Any]:
         "side_bytes": len(header.side),
         "bpp": 8 * reader.size / samples,
         "measured_cr": header.native_bits * samples / (8 * reader.size),
-        **{key: metadata.get(key) for key in ("name", "looks", "spacing", "tags")},
-        "crs": place and place.crs,
-        "transform": place and place.transform,
+        **{key: metadata.get(key) for key in ("name", "looks", "spacing", "time", "tags")},
+        "polarizations": [polarization(band) for band in header.bands],
+        "scales": list(profile.scales),
+        "offsets": list(profile.offsets),
+        "mask": profile.mask,
+        "crs": place and (place.crs or place.gcps_crs),
+        "transform": (place and place.has_transform and place.transform) or None,
+        "control_points": len(place.gcps) if place else 0,
+        "rpc": bool(place and place.rpc),
     }
 
 
@@ -330,7 +375,7 @@ class LearnedCodec:
     def compress(self, scene: Scene, *, quality: float) -> bytes:
         """Make a file without metadata; see `Codec.compress`."""
         quality = self.capabilities.quality.checked(quality, self.name)
-        return compress(scene, codec=self.name, quality=quality, metadata=False)
+        return compress(scene, codec=self.name, quality=quality, metadata=False, drop_phase=True)
 
     def decompress(self, data: bytes) -> Scene:
         """Decode a file; see `Codec.decompress`."""

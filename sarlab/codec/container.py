@@ -42,14 +42,17 @@ from sarlab.files import replacing
 MAGIC, VERSION = b"SARL", 1
 # The order of these names is part of the file format.
 QUANTITIES = ("db", "amplitude", "intensity")
-DTYPES = ("float32", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32", "float16")
+DTYPES = (
+    "float32", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "int64",
+    "uint64",
+)  # fmt: skip
 MODELS = ("lapped-1", "factorized-1", "klt8-1", "predictive-1")
 BANDS = ("VV", "VH", "HH", "HV", "RH", "RV", "band1", "band2", "band3", "band4")
 #: Bytes of a model's hash in a file.
 HASH_SIZE = 4
 #: Tiles are squares whose side is a multiple of `TILE_UNIT` samples.
 TILE_UNIT, LARGEST_TILE = 64, 1024
-LARGEST_SIDE, MOST_BANDS = (1 << 24) - 1, 255
+LARGEST_SIDE, MOST_BANDS = (1 << 24) - 1, (1 << 16) - 1
 #: Most samples per byte of payload, which bounds the memory that a file can make a decoder allocate.
 SAMPLES_PER_BYTE = 1 << 15
 #: Units of the stored quality per dB, and of a stored center per dB.

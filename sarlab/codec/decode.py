@@ -17,6 +17,7 @@ from sarlab.codec.radiometry import correction, unpack_curves
 from sarlab.codec.tiles import (
     ALL_VALID,
     CODED,
+    NOT_A_NUMBER,
     Tiling,
     Window,
     blocks_covering,
@@ -25,6 +26,7 @@ from sarlab.codec.tiles import (
     first_mode,
     grown,
     inside,
+    overlap,
 )
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.scene import Scene
@@ -61,10 +63,10 @@ class Decoder:
         self.side = self.model.parse_side(header.side, header.shape[0])
         self.levels = Levels.of_header(header)
         self.tiling = Tiling(header.shape[1], header.shape[2], header.tile, self.model.stride)
-        self.fields = scene_fields(header.metadata)
+        self.fields = scene_fields(header.metadata, header.shape)
 
-    def strips(self, window: Window | None = None) -> Iterator[tuple[Window, np.ndarray]]:
-        """Decode a window (default: the scene) in pieces: their windows, and native samples, NaN where invalid."""
+    def strips(self, window: Window | None = None) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
+        """Decode a window (default: the scene) in pieces: windows, native samples (NaN where invalid), and their kinds."""
         window = window or (0, 0, *self.header.shape[1:])
         self.tiling.check_window(window)
         with self._workers as workers:
@@ -114,18 +116,18 @@ class Decoder:
         largest = max(int(latent.max(initial=0)), -int(latent.min(initial=0)))
         return latent.astype(np.int8 if largest < 128 else np.int16 if largest < 1 << 15 else np.int32), kinds
 
-    def _synthesized(self, part: Part) -> tuple[Window, np.ndarray]:
-        """Synthesize native samples of a window, NaN where missing."""
+    def _synthesized(self, part: Part) -> tuple[Window, np.ndarray, np.ndarray]:
+        """Synthesize native samples of a window, NaN where missing; returns their kinds too."""
         core, wide, latent, kinds = part
         if not (kinds == CODED).any():
-            return core, self.levels.restored(np.zeros(kinds.shape, np.float32), kinds)
+            return core, self.levels.restored(np.zeros(kinds.shape, np.float32), kinds), kinds
         _, height, width = self.header.shape
         x_hat = self.model.synthesize(latent, self.header.quality, self.side, borders_of(wide, height, width))
         # Blocks at the far borders may extend beyond the scene.
         x_hat = x_hat[:, : height - wide[0], : width - wide[1]]
         if self._curves:
             x_hat = x_hat + correction(x_hat, self._curves)
-        return core, self.levels.restored(x_hat[(slice(None), *inside(core, wide))], kinds)
+        return core, self.levels.restored(x_hat[(slice(None), *inside(core, wide))], kinds), kinds
 
     @property
     def may_be_invalid(self) -> bool:
@@ -138,11 +140,13 @@ class Decoder:
         window = window or (0, 0, *self.header.shape[1:])
         self.tiling.check_window(window)
         data = np.empty((self.header.shape[0], *window[2:]), np.float32)
-        for place, part in self.strips(window):
+        nan = np.empty(data.shape, bool)
+        for place, part, kinds in self.strips(window):
             data[(slice(None), *inside(place, window))] = part
+            nan[(slice(None), *inside(place, window))] = kinds == NOT_A_NUMBER
         like = self.like(name)
         moved = like.georeference.shifted(window[0], window[1]) if like.georeference else None
-        return like.with_data(data, valid=None, georeference=moved)
+        return like.with_data(data, valid=None, nan=nan, georeference=moved)
 
     def like(self, name: str = "") -> Scene:
         """Make a scene of one sample with the metadata of the whole."""
@@ -152,13 +156,6 @@ class Decoder:
             np.full((header.shape[0], 1, 1), np.nan, np.float32), header.quantity, header.bands,
             native_bits=header.native_bits, nodata=header.nodata, dtype=header.dtype, **fields,
         )  # fmt: skip
-
-
-def overlap(one: Window, other: Window) -> Window:
-    """The window that two windows share; its sides are zero or less if there is none."""
-    top, left = max(one[0], other[0]), max(one[1], other[1])
-    bottom, right = min(one[0] + one[2], other[0] + other[2]), min(one[1] + one[3], other[1] + other[3])
-    return top, left, bottom - top, right - left
 
 
 def _paste(target: np.ndarray, target_window: Window, part: np.ndarray, window: Window) -> None:

@@ -42,7 +42,7 @@ class Encoder:
 
     def __init__(
         self, source: Source, model: Path, *, tile: int = DEFAULT_TILE, workers: int = 1, metadata: bool = True,
-        radiometric: bool = False, lossless: bool = False, exact: bool = False, effort: str = "default",
+        tags: bool = True, radiometric: bool = False, lossless: bool = False, exact: bool = False, effort: str = "default",
     ):  # fmt: skip
         bands, height, width = source.shape
         self.samples, self.radiometric = bands * height * width, radiometric
@@ -70,7 +70,7 @@ class Encoder:
         self._header = Header(
             self.model.name, self.model.hash[:4], 0.0, source.shape, levels.bands, levels.centers, levels.quantity, dtype,
             tile, first.native_bits, levels.stored_floors, levels.stored_flats, first.nodata,
-            scene_metadata(first, source.georeference) if metadata else {}, native=lossless,
+            scene_metadata(first, source.georeference, source.shape[1:], tags=tags) if metadata else {}, native=lossless,
         )  # fmt: skip
         self._headers: dict[float, Header] = {}
         self._coded: dict[tuple[float, float], list[tuple[bytes, int]]] = {}
@@ -105,7 +105,8 @@ class Encoder:
         model = self.model if self.weight == 1 else self.model.with_weight(self.weight)
         quantized: QuantizedTile = model.quantize(piece.latent(window), piece.active(window), quality, side)
         masks = piece.mask(window), piece.flat(window), piece.sides(window)
-        return encode_tile(self.model, quantized, *masks, borders_of(window, *piece.extent), quality, side)
+        borders = borders_of(window, *self.tiling.extent)
+        return encode_tile(self.model, quantized, *masks, borders, quality, side, piece.nan(window))
 
     def tiles(self, quality: float) -> list[tuple[bytes, int]]:
         """The parts, coded."""
@@ -140,7 +141,7 @@ class Encoder:
         side = self._side(quality)
         for piece in self.pieces:
             latent = self.model.quantize(piece.y, piece.active(piece.wide), quality, side).latent
-            x_hat = self.model.synthesize(latent, quality, side, borders_of(piece.wide, *piece.extent))
+            x_hat = self.model.synthesize(latent, quality, side, borders_of(piece.wide, *self.tiling.extent))
             yield piece, x_hat[:, : piece.wide[2], : piece.wide[3]], inside(piece.window, piece.wide)
 
     def find_quality(self, goal: Goal) -> float:
@@ -229,7 +230,7 @@ class Encoder:
 
 def _check_whole(first: Scene, windows: Sequence[Scene]) -> None:
     """Refuse scenes that cannot be coded without loss."""
-    if first.quantity == "complex" or not np.issubdtype(np.dtype(first.dtype), np.integer):
+    if not first.integer or first.quantity == "complex":
         raise CodecError(
             f"lossless coding takes whole numbers, and the samples are {first.quantity} of type {first.dtype}; bound the "
             "error instead with --max-error-db"

@@ -160,7 +160,8 @@ def _flat(windows: Sequence[Scene], band: int) -> float:
 def _line(like: Scene, band: str, samples: np.ndarray) -> Scene:
     """Make a scene of one row from valid samples of a band."""
     data = samples[None, None] if samples.size else np.full((1, 1, 1), np.nan, samples.dtype)
-    return Scene(data, like.quantity, (band,), like.name, dtype=like.dtype, tags=_native(like))
+    dtype = like.dtype if like.integer else "float32"
+    return Scene(data, like.quantity, (band,), like.name, dtype=dtype, tags=_native(like))
 
 
 def _native(scene: Scene) -> dict[str, str]:

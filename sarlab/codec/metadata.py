@@ -1,22 +1,25 @@
 """Names, numbers and metadata as bytes: a compact map for everything that a header states about a scene.
 
-A value is a number, a text, a list or a map. Decimals and usual keys take one to five bytes; doubles with more digits
-take nine. Every value comes back exactly. Keys may be added to `scene_metadata` and `scene_fields` at any time: decoders
-keep those that they do not know.
+Values are numbers, texts, lists and maps, and come back exactly. Usual keys and short decimals take one to five bytes,
+other doubles nine. Keys may be added to `scene_metadata` and `scene_fields`: decoders ignore those that they do not know.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Mapping
 from typing import Any
 
 from sarlab.errors import BitstreamError, CodecError
-from sarlab.scenes.scene import Georeference, Scene
+from sarlab.scenes.profile import IDENTITY, Georeference, Profile
+from sarlab.scenes.quantity import acquisition_of, time_of
+from sarlab.scenes.rasters import numbered, pixel_spacing
+from sarlab.scenes.scene import Scene
 
 #: Largest metadata before deflation, in bytes, and its deepest nesting.
-METADATA_LIMIT, METADATA_DEPTH = 1 << 20, 16
+METADATA_LIMIT, METADATA_DEPTH = 1 << 26, 16
 #: Keys with a number; others are texts. The order is part of the file format.
 KEYS = (
     "acquisition", "credit", "crs", "looks", "name", "simulated", "spacing", "tags", "transform", "place", "land_cover",
@@ -24,24 +27,9 @@ KEYS = (
     "band_tags", "mask", "nan", "AREA_OR_POINT", "OVR_RESAMPLING_ALG", "TIFFTAG_DATETIME", "TIFFTAG_SOFTWARE",
     "TIFFTAG_IMAGEDESCRIPTION", "TIFFTAG_XRESOLUTION", "TIFFTAG_YRESOLUTION", "TIFFTAG_RESOLUTIONUNIT",
 )  # fmt: skip
-#: Preset dictionary of version 1, the likeliest phrases last; it may never change.
-DICTIONARY = (
-    b"ERR_BIAS ERR_RAND LINE_SCALE SAMP_SCALE LAT_OFF LAT_SCALE LONG_OFF LONG_SCALE HEIGHT_OFF HEIGHT_SCALE SAMP_OFF "
-    b"LINE_OFF LINE_NUM_COEFF LINE_DEN_COEFF SAMP_NUM_COEFF SAMP_DEN_COEFF gray undefined "
-    b"incidence_angle polarization orbit_direction DESCENDING ASCENDING GAMMA SNAP CDLA-Permissive-1.0 CC-BY-4.0 "
-    b"CAPELLA_C02_SM_GEO_HH_20 UMBRA-04_GEC ICEYE_X S1A_IW_SLC__1SDV_20 S1B_IW_GRDH_1SDV_20 S1A_IW_GRDH_1SDV_20 "
-    b"contains modified Copernicus Sentinel data 20 1 (unitless) NEAREST Point Area "
-    b'PROJCS["WGS 84 / Pseudo-Mercator",EXTENSION["PROJ4",AUTHORITY["EPSG","3857"]]LOCAL_CS["Unnamed"'
-    b'GEOGCS["ETRS89",DATUM["European_Terrestrial_Reference_System_1989",SPHEROID["GRS 1980",6378137,298.257222101,'
-    b'AUTHORITY["EPSG","7019"]],AUTHORITY["EPSG","6258"]],GEOGCS["NAD83",DATUM["North_American_Datum_1983",'
-    b'PROJCS["WGS 84 / UTM zone 33N",GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563,'
-    b'AUTHORITY["EPSG","7030"]],AUTHORITY["EPSG","6326"]],PRIMEM["Greenwich",0,AUTHORITY["EPSG","8901"]],'
-    b'UNIT["degree",0.0174532925199433,AUTHORITY["EPSG","9122"]],AUTHORITY["EPSG","4326"]],'
-    b'PROJECTION["Transverse_Mercator"],PARAMETER["latitude_of_origin",0],PARAMETER["central_meridian",15],'
-    b'PARAMETER["scale_factor",0.9996],PARAMETER["false_easting",500000],PARAMETER["false_northing",10000000],'
-    b'UNIT["metre",1,AUTHORITY["EPSG","9001"]],AXIS["Easting",EAST],AXIS["Northing",NORTH],AUTHORITY["EPSG","32633"]]'
-    b'AXIS["Latitude",NORTH],AXIS["Longitude",EAST],AUTHORITY["EPSG","4326"]]'
-)
+#: Usual sides of pixels in degrees, which have a number: of grids of 10, 20, 30 and 40 m, and of a third, one and three
+#: seconds of arc.
+PIXELS = (*(k * 8.983152841195215e-05 for k in (1, 2, 3, 4)), 1 / 10800, 1 / 3600, 1 / 1200)
 #: Kinds of values: whole numbers; floats with 1 to 10 decimals; 8 bytes of a double; then the others.
 _DECIMALS, _DOUBLE, _TEXT, _LIST, _MAP, _CONSTANT = 10, 11, 12, 13, 14, 15
 _CONSTANTS = (None, False, True)
@@ -165,23 +153,19 @@ def read_value(cursor: Cursor, depth: int = 0) -> Any:
 
 
 def pack_metadata(values: Mapping[str, Any]) -> tuple[bytes, bool]:
-    """Pack metadata, deflated with a preset dictionary if that is shorter; no metadata is no bytes."""
+    """Pack metadata, deflated if that is shorter; no metadata is no bytes."""
     plain = pack_value(dict(values)) if values else b""
     if len(plain) > METADATA_LIMIT:
-        raise CodecError(
-            f"the tags of the scene take {len(plain)} bytes, more than the {METADATA_LIMIT} that fit; remove some"
-        )
-    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zdict=DICTIONARY)
+        raise CodecError(f"the tags of the scene take {len(plain)} bytes; remove some, at most {METADATA_LIMIT} fit")
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
     deflated = deflate.compress(plain) + deflate.flush()
     return (deflated, True) if len(deflated) < len(plain) else (plain, False)
 
 
 def unpack_metadata(data: bytes, deflated: bool) -> dict[str, Any]:
     """Invert `pack_metadata`, up to the size that the format allows."""
-    if not data:
-        return {}
     if deflated:
-        inflate = zlib.decompressobj(-15, zdict=DICTIONARY)
+        inflate = zlib.decompressobj(-15)
         try:
             data = inflate.decompress(data, METADATA_LIMIT + 1)
         except zlib.error as error:
@@ -189,57 +173,141 @@ def unpack_metadata(data: bytes, deflated: bool) -> dict[str, Any]:
         if len(data) > METADATA_LIMIT or not inflate.eof or inflate.unused_data:
             raise BitstreamError("the metadata is damaged: it has a wrong length")
     cursor = Cursor(data)
-    values = read_value(cursor)
+    values = read_value(cursor) if data else {}
     if not isinstance(values, dict) or cursor.left:
         raise BitstreamError("the metadata is damaged: not a table")
     return values
 
 
-def scene_metadata(scene: Scene, georeference: Georeference | None = None) -> dict[str, Any]:
-    """Collect the fields of a scene other than its samples, mask, bands and types; empty fields are left out.
+def scene_metadata(
+    scene: Scene, georeference: Georeference | None = None, extent: tuple[int, int] | None = None, *, tags: bool = True
+) -> dict[str, Any]:
+    """Collect the fields of a scene other than its samples, masks, bands and types.
 
-    `georeference` is that of the whole scene, if `scene` is a window of it. A coordinate system is the number of its EPSG
-    code, if that stands for the very same WKT; a transform with square pixels and without rotation has three numbers.
+    Fields are left out that are empty, or that follow from others: acquisition and time from the name, the spacing from the
+    georeference. A coordinate system is the number of its EPSG code, if that stands for the very same WKT.
+
+    Parameters
+    ----------
+    scene : Scene
+        The scene, or a window of it.
+    georeference, extent : optional
+        Of the whole scene: georeference, and height and width.
+    tags : bool
+        Keep the tags of file and bands.
     """
-    reference = georeference or scene.georeference
+    reference, profile = georeference or scene.georeference or Georeference(), scene.profile
+    name = "" if scene.name == "scene" else scene.name
+    known = _implied(name, reference, extent or scene.shape[1:])
     values: dict[str, Any] = {
-        "acquisition": scene.acquisition,
-        "credit": scene.credit,
-        "looks": scene.looks,
-        "name": "" if scene.name == "scene" else scene.name,
-        "simulated": scene.simulated,
-        "spacing": list(scene.spacing) if scene.spacing else None,
-        "tags": dict(scene.tags),
-    }
-    if reference is not None:
-        a, _, c, _, _, f = transform = reference.transform
-        square = str(transform) == str((a, 0.0, c, 0.0, -a, f))
-        values |= {"crs": _code(reference.crs), "transform": [a, c, f] if square else list(transform)}
-    return {key: value for key, value in values.items() if value or key == "transform"}
+        "name": name, "credit": scene.credit, "looks": scene.looks, "simulated": scene.simulated,
+        "tags": dict(scene.tags) if tags else {}, "crs": _code(reference.crs), "transform": _packed(reference.transform),
+        "gcps": [list(point[:5]) for point in reference.gcps], "gcps_crs": _code(reference.gcps_crs),
+        "gcps_ids": [] if numbered(reference.gcps) else [point[5] for point in reference.gcps], "rpc": dict(reference.rpc),
+        "scales": list(profile.scales), "offsets": list(profile.offsets), "units": list(profile.units),
+        "colors": list(profile.colors), "mask": profile.mask,
+        "band_tags": [[band, space, dict(found)] for band, space, found in profile.tags] if tags else [],
+    }  # fmt: skip
+    values = {key: value for key, value in values.items() if value}
+    if profile.descriptions is not None and profile.descriptions != scene.bands:
+        values["descriptions"] = list(profile.descriptions) if any(profile.descriptions) else ""
+    stated = {"acquisition": scene.acquisition, "time": scene.time, "spacing": scene.spacing and list(scene.spacing)}
+    return values | {key: value for key, value in stated.items() if value != known[key]}
 
 
-def scene_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn stored metadata into keyword arguments of `Scene`; every type is checked."""
+def scene_fields(values: Mapping[str, Any], shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Turn stored metadata of a scene of (bands, height, width) into keyword arguments of `Scene`; every type is checked."""
     try:
-        fields: dict[str, Any] = {k: _of(str, values[k]) for k in ("acquisition", "credit", "name") if k in values}
+        texts = {k: _of(str, values[k]) for k in ("credit", "name") if k in values}
+        gcps = tuple(
+            (*(as_number(v) for v in point[:5]), str(name))
+            for point, name in zip(
+                values.get("gcps", ()), values.get("gcps_ids") or range(1, len(values.get("gcps", ())) + 1), strict=True
+            )
+        )
+        place = Georeference(
+            _system(values.get("crs", "")), _unpacked(values["transform"]) if "transform" in values else IDENTITY, gcps,
+            _system(values.get("gcps_crs", "")), _texts(values.get("rpc", {})),
+        )  # fmt: skip
+        implied = _implied(texts.get("name", ""), place, shape[1:])
+        found = {key: values.get(key, implied[key]) for key in ("acquisition", "time", "spacing")}
+        spacing = None
+        if found["spacing"] is not None:
+            row, column = found["spacing"]
+            spacing = (as_number(row), as_number(column))
+        fields: dict[str, Any] = texts | {
+            "acquisition": _of(str, found["acquisition"]), "time": _of(str, found["time"]), "spacing": spacing,
+            "tags": _texts(values.get("tags", {})), "profile": _profile(values, shape[0]),
+            "georeference": None if place == Georeference() else place,
+        }  # fmt: skip
         if "looks" in values:
             fields["looks"] = as_number(values["looks"])
         if "simulated" in values:
             fields["simulated"] = _of(bool, values["simulated"])
-        if "spacing" in values:
-            row, column = values["spacing"]
-            fields["spacing"] = (as_number(row), as_number(column))
-        if "tags" in values:
-            fields["tags"] = {key: _of(str, value) for key, value in _of(dict, values["tags"]).items()}
-        if "transform" in values:
-            numbers = [as_number(value) for value in values["transform"]]
-            if len(numbers) == 3:
-                numbers = [numbers[0], 0.0, numbers[1], 0.0, -numbers[0], numbers[2]]
-            a, b, c, d, e, f = numbers
-            fields["georeference"] = Georeference(_system(values.get("crs", "")), (a, b, c, d, e, f))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, KeyError, IndexError) as error:
         raise BitstreamError(f"the metadata has fields of a wrong type ({error})") from None
     return fields
+
+
+def _profile(values: Mapping[str, Any], bands: int) -> Profile:
+    """The profile of a scene, one entry per band where it has any."""
+    stored = {key: values.get(key, []) for key in ("scales", "offsets", "units", "colors", "descriptions")}
+    for key, one in stored.items():
+        if one and len(_of(list, one)) != bands:
+            raise ValueError(f"{key}: {len(one)} entries for {bands} bands")
+    scales, offsets = ([as_number(v) for v in stored[key]] for key in ("scales", "offsets"))
+    if not all(map(math.isfinite, (*scales, *offsets))) or 0 in scales or bool(scales) != bool(offsets):
+        raise ValueError(f"scales {scales} and offsets {offsets}")
+    if values.get("mask", "") not in ("", "mask", "alpha"):
+        raise ValueError(f"unknown mask {values['mask']!r}")
+    descriptions = None
+    if "descriptions" in values:
+        descriptions = tuple(_of(str, text) for text in stored["descriptions"] or [""] * bands)
+    tags = tuple((_of(int, band), _of(str, space), _texts(found)) for band, space, found in values.get("band_tags", ()))
+    if any(not 0 <= band <= bands for band, _, _ in tags):
+        raise ValueError("tags of a band that does not exist")
+    units, colors = (tuple(_of(str, text) for text in stored[key]) for key in ("units", "colors"))
+    return Profile(tuple(scales), tuple(offsets), descriptions, units, colors, tags, values.get("mask", ""))
+
+
+def _texts(values: Any) -> dict[str, str]:
+    return {key: _of(str, value) for key, value in _of(dict, values).items()}
+
+
+def _implied(name: str, reference: Georeference, extent: tuple[int, int]) -> dict[str, Any]:
+    """Fields of a scene that follow from others."""
+    spacing = pixel_spacing(reference, *extent)
+    return {
+        "acquisition": acquisition_of(name) if name else "", "time": time_of(name, {}),
+        "spacing": None if spacing is None else list(spacing),
+    }  # fmt: skip
+
+
+def _packed(transform: tuple[float, ...]) -> list[Any]:
+    """A transform in few numbers: pixel size and origin if pixels are square; the origin in pixels if that is exact."""
+    a, _, c, _, _, f = transform
+    if transform == IDENTITY:
+        return []
+    if str(transform) != str((a, 0.0, c, 0.0, -a, f)):
+        return list(transform)
+    if not a or (a not in PIXELS and len(pack_value(a)) < 9):
+        return [a, c, f]
+    size = PIXELS.index(a) if a in PIXELS else a
+    column, row = (round(value / a) if abs(value / a) < 1 << 53 else 0 for value in (c, f))
+    return [size, [column, row]] if (column * a, row * a) == (c, f) else [size, c, f]
+
+
+def _unpacked(stored: Any) -> tuple[float, float, float, float, float, float]:
+    """Invert `_packed`."""
+    numbers = list(_of(list, stored))
+    if len(numbers) == 6:
+        a, b, c, d, e, f = map(as_number, numbers)
+        return a, b, c, d, e, f
+    size = as_number(numbers[0] if isinstance(numbers[0], float) else PIXELS[_of(int, numbers[0])])
+    if len(numbers) == 2:
+        numbers[1:] = [_of(int, number) * size for number in numbers[1]]
+    _, c, f = map(as_number, numbers)
+    return size, 0.0, c, 0.0, -size, f
 
 
 def _code(wkt: str) -> int | str:

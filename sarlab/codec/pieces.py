@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,10 +20,13 @@ from sarlab.codec.tile_model import TileModel
 from sarlab.codec.tiles import (
     CODED,
     FILL_REACH,
+    FLAT,
     FLAT_UNIT,
+    NOT_A_NUMBER,
     Tiling,
     Window,
     active_flags,
+    blocks,
     blocks_covering,
     blocks_of,
     borders_of,
@@ -40,6 +43,13 @@ from sarlab.scenes.scene import Scene
 CACHE_MIB = 64
 #: Side of the sample windows of a large scene, and their fewest and largest number.
 SAMPLE_SIDE, FEWEST_WINDOWS, MOST_WINDOWS = 192, 48, 256
+
+#: Fate of the samples that `SceneFile.census` counts.
+CHANGES = {
+    "negative": "negative samples were replaced by the floor",
+    "infinite": "infinite samples become NaN",
+    "beyond float32": "samples beyond float32 become its largest number",
+}
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -93,9 +103,14 @@ class MemorySource:
 
     def __init__(self, scene: Scene):
         self.scene, self.shape, self.georeference = scene, scene.shape, scene.georeference
+        self.name = f"scene '{scene.name}'"
 
     def read(self, window: Window) -> Scene:
         return self.scene.window(*window)
+
+    def changed(self) -> list[str]:
+        """Nothing: what a scene holds comes back."""
+        return []
 
     def close(self) -> None: ...
 
@@ -103,20 +118,26 @@ class MemorySource:
 class FileSource:
     """A scene in a file, likewise; one thread reads at a time."""
 
-    def __init__(self, path: str | Path, quantity: str = "auto"):
+    def __init__(self, path: str | Path, quantity: str = "auto", **options: Any):
         from sarlab.scenes.readers import open_scene
 
-        self._lock, self._limit = Lock(), nullcontext if Path(path).suffix.lower() == ".npy" else cache_limit
+        self._lock, self._limit = Lock(), nullcontext if str(path).lower().endswith(".npy") else cache_limit
         with self._limit():
-            self._file = open_scene(path, quantity, allow_empty=True)
-        self.shape, self.georeference = self._file.shape, self._file.georeference
+            self.file = open_scene(path, quantity, allow_empty=True, **options)
+        self.shape, self.georeference, self.name = self.file.shape, self.file.georeference, self.file.text
 
     def read(self, window: Window) -> Scene:
         with self._lock, self._limit():
-            return self._file.read(window)
+            return self.file.read(window)
+
+    def changed(self) -> list[str]:
+        """Say which samples of the file do not come back as they are."""
+        with self._lock, self._limit():
+            counts = self.file.census()
+        return [f"{count} {CHANGES[kind]}" for kind, count in counts.items() if count]
 
     def close(self) -> None:
-        self._file.close()
+        self.file.close()
 
 
 @contextmanager
@@ -151,18 +172,18 @@ class Piece:
     outer: Window
     tiling: Tiling
 
-    @property
-    def extent(self) -> tuple[int, int]:
-        """Height and width of the scene."""
-        return self.tiling.height, self.tiling.width
-
     def coded(self, window: Window) -> np.ndarray:
         """Samples that are coded: bool, shape (bands, H, W)."""
         return self._kinds(window) == CODED
 
     def mask(self, window: Window) -> np.ndarray:
         """Valid samples: bool, shape (bands, H, W)."""
-        return self._kinds(window) > 0
+        kinds = self._kinds(window)
+        return (kinds == CODED) | (kinds == FLAT)
+
+    def nan(self, window: Window) -> np.ndarray:
+        """Samples that are NaN in a file that marks missing ones otherwise: bool, shape (bands, H, W)."""
+        return self._kinds(window) == NOT_A_NUMBER
 
     def flat(self, window: Window) -> np.ndarray | None:
         """Flat blocks: bool, shape (bands, h, w); None if the file has none."""
@@ -184,33 +205,35 @@ class Piece:
         stride, coded = self.tiling.stride, self.kinds == CODED
         if self.coded(window).all() or not coded.any():
             return 0
-        blocks = np.asarray(blocks_of(coded, stride).any(0))
+        near = np.asarray(blocks_of(coded, stride).any(0))
         rows, columns = inside(blocks_covering(window, stride), blocks_covering(self.outer, stride))
         tall, broad = (slice(max(0, s.start - 1), s.stop + 1) for s in (rows, columns))
         beyond = (
-            blocks[max(0, rows.start - 1) : rows.start, broad],
-            blocks[rows.stop : rows.stop + 1, broad],
-            blocks[tall, max(0, columns.start - 1) : columns.start],
-            blocks[tall, columns.stop : columns.stop + 1],
+            near[max(0, rows.start - 1) : rows.start, broad],
+            near[rows.stop : rows.stop + 1, broad],
+            near[tall, max(0, columns.start - 1) : columns.start],
+            near[tall, columns.stop : columns.stop + 1],
         )
         return sum(int(part.any()) << bit for bit, part in enumerate(beyond))
 
     def active(self, window: Window) -> np.ndarray:
         """Flags of the latent columns of a tile."""
         return active_flags(
-            self.coded(window), self.tiling.stride, self.sides(window), borders_of(window, *self.extent)
+            self.coded(window), self.tiling.stride, self.sides(window), borders_of(window, *self.tiling.extent)
         )
 
 
 def analyze(source: Source, model: TileModel, levels: Levels, tiling: Tiling, window: Window, margin: int = 0) -> Piece:
     """Read and analyze a window that begins at a multiple of the stride, and `margin` latent positions around it."""
-    extent, stride = (tiling.height, tiling.width), model.stride
-    reach = -(-model.analysis_reach // stride) * stride
+    extent, stride = tiling.extent, model.stride
+    reach = blocks(model.analysis_reach, stride) * stride
     outer = grown(window, reach + FILL_REACH + margin * stride, *extent)
     scene = source.read(outer)
     x, valid = levels.normalized(scene)
     flat = levels.flat_blocks(scene)
     kinds = valid.view(np.uint8) if flat is None else kinds_of(valid, flat)
+    if scene.nan is not None:
+        kinds = np.where(scene.nan, np.uint8(NOT_A_NUMBER), kinds)
     coded = kinds == CODED
     wide = grown(window, margin * stride, *extent)
     needed = grown(wide, reach, *extent)

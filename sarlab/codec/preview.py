@@ -22,10 +22,10 @@ from sarlab.codec.tiles import (
     FLAT,
     MISSING,
     active_flags,
+    blocks,
     blocks_of,
     borders_of,
     first_mode,
-    latent_size,
     unpack_masks,
 )
 from sarlab.errors import BitstreamError, CodecError
@@ -54,7 +54,7 @@ def preview(reader: StreamReader, *, model: str | Path | None = None) -> Scene:
         raise CodecError(
             f"{reader.name}: files of codec '{header.model}' have no preview; decompress without --preview"
         )
-    shape = [latent_size(length, PREVIEW) for length in header.shape[1:]]
+    shape = [blocks(length, PREVIEW) for length in header.shape[1:]]
     kinds = np.empty((header.shape[0], *shape), np.uint8)
     y_hat = np.zeros((header.shape[0], SIZE * SIZE, *tiling.latent_shape), np.float32)
     for number, window in enumerate(window for run in tiling.runs() for window in run):
@@ -110,18 +110,18 @@ def _inverse(y_hat: np.ndarray, extent: tuple[int, ...]) -> np.ndarray:
     for axis, length in enumerate(last):
         # The last blocks have fewer samples, and their frequencies stand elsewhere.
         lines = np.moveaxis(y, (1 + axis, 3 + axis), (0, 1))
-        short = latent_size(length, PREVIEW)
+        short = blocks(length, PREVIEW)
         old = places(BLOCK, length)
         new = places(SIZE, short)[: int((old < SIZE).sum())]
         moved = np.zeros_like(lines[:, -1])
         moved[new] = lines[old[: len(new)], -1] * np.sqrt(short / length * PREVIEW)
         lines[:, -1] = moved
-    transform = LappedTransform(SIZE, *(latent_size(length, PREVIEW) for length in last))
+    transform = LappedTransform(SIZE, *(blocks(length, PREVIEW) for length in last))
     whole = (True, True, True, True)
     x = np.stack([transform.inverse(band.reshape(SIZE * SIZE, *band.shape[2:]), whole) for band in y])
     for axis, length in enumerate(last):
         if length < SIZE and extent[axis] > BLOCK:
             # So few samples that their mean is no low frequency.
             lines = np.moveaxis(x, 1 + axis, 0)
-            lines[latent_size(extent[axis], PREVIEW) - 1] = lines[latent_size(extent[axis], PREVIEW) - 2]
+            lines[blocks(extent[axis], PREVIEW) - 1] = lines[blocks(extent[axis], PREVIEW) - 2]
     return x

@@ -1,6 +1,6 @@
 """The tiles of a scene: their grid, and the payload of one tile with its masks of missing and flat samples.
 
-    payload = flags, masks of missing samples, flat blocks, latent of the active columns
+    payload = flags, masks of missing samples, flat blocks, masks of NaN, latent of the active columns
 
 Tiles lie on a grid that begins at the first sample. The analysis of a tile reads a halo around it, clipped at the
 borders of the scene, where the transform extends the signal. So the latent of a tile is that of the whole scene; the
@@ -34,8 +34,8 @@ TILES_PER_RUN = 4
 FILL_REACH = 16
 #: Sides of a tile, one bit each: first row, last row, first column, last column.
 SIDES = (np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1])
-#: Kinds of samples.
-MISSING, CODED, FLAT = range(3)
+#: Kinds of samples; those that are NaN in a file that marks missing ones by a value or a mask are a kind of their own.
+MISSING, CODED, FLAT, NOT_A_NUMBER = range(4)
 #: Modes of masks: none, one for all bands, one for each band.
 ALL_VALID, SHARED, SEPARATE = range(3)
 #: Flags of latent columns.
@@ -46,14 +46,11 @@ FLAT_UNIT = 8
 
 @dataclass(frozen=True)
 class Tiling:
-    """The grid of tiles of one scene."""
+    """The grid of tiles of one scene: size of the scene, side of a tile, and samples per latent position."""
 
-    #: Of the scene in samples.
     height: int
     width: int
-    #: Side of a tile in samples.
     tile: int
-    #: Samples per latent position; `tile` is a multiple of it.
     stride: int
 
     def __post_init__(self) -> None:
@@ -62,11 +59,20 @@ class Tiling:
 
     @property
     def rows(self) -> int:
-        return -(-self.height // self.tile)
+        return blocks(self.height, self.tile)
 
     @property
     def columns(self) -> int:
-        return -(-self.width // self.tile)
+        return blocks(self.width, self.tile)
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        return self.height, self.width
+
+    @property
+    def latent_shape(self) -> tuple[int, int]:
+        """Latent positions of the scene along both axes."""
+        return blocks(self.height, self.stride), blocks(self.width, self.stride)
 
     def window(self, row: int, column: int) -> Window:
         top, left = row * self.tile, column * self.tile
@@ -79,11 +85,6 @@ class Tiling:
             for first in range(0, len(every), TILES_PER_RUN):
                 yield every[first : first + TILES_PER_RUN]
 
-    @property
-    def latent_shape(self) -> tuple[int, int]:
-        """Latent positions of the scene along both axes."""
-        return -(-self.height // self.stride), -(-self.width // self.stride)
-
     def tiles_of(self, window: Window, reach: int = 0) -> tuple[range, range]:
         """Rows and columns of the tiles with the latent of a window and of `reach` positions around it."""
         wide = grown(blocks_covering(window, self.stride), reach, *self.latent_shape)
@@ -94,18 +95,24 @@ class Tiling:
     def check_window(self, window: Window) -> None:
         """Refuse a window that leaves the scene."""
         row, column, height, width = window
-        inside_rows = row >= 0 and height >= 1 and row + height <= self.height
-        if not (inside_rows and column >= 0 and width >= 1 and column + width <= self.width):
+        if min(row, column) < 0 or min(height, width) < 1 or row + height > self.height or column + width > self.width:
             raise CodecError(
                 f"window {window} (row, column, height, width) leaves the scene of {self.height}×{self.width} samples"
             )
 
 
+# --- windows ----------------------------------------------------------------------------------------------------------
+
+
+def blocks(length: int, unit: int) -> int:
+    """Blocks of `unit` samples that cover `length` samples."""
+    return -(-length // unit)
+
+
 def grown(window: Window, halo: int, height: int, width: int) -> Window:
     """Extend a window by `halo` samples on each side, up to the borders of the scene."""
     row, column, rows, columns = window
-    top, left = max(0, row - halo), max(0, column - halo)
-    return top, left, min(height, row + rows + halo) - top, min(width, column + columns + halo) - left
+    return overlap((row - halo, column - halo, rows + 2 * halo, columns + 2 * halo), (0, 0, height, width))
 
 
 def blocks_covering(window: Window, stride: int) -> Window:
@@ -121,6 +128,13 @@ def inside(window: Window, outer: Window) -> tuple[slice, slice]:
     return slice(top, top + window[2]), slice(left, left + window[3])
 
 
+def overlap(one: Window, other: Window) -> Window:
+    """The window that two windows share; a side is zero or less if there is none."""
+    top, left = max(one[0], other[0]), max(one[1], other[1])
+    bottom, right = min(one[0] + one[2], other[0] + other[2]), min(one[1] + one[3], other[1] + other[3])
+    return top, left, bottom - top, right - left
+
+
 def borders_of(window: Window, height: int, width: int) -> Borders:
     """Sides of a window that lie on the borders of a scene."""
     row, column, rows, columns = window
@@ -130,27 +144,15 @@ def borders_of(window: Window, height: int, width: int) -> Borders:
 # --- payload of a tile ------------------------------------------------------------------------------------------------
 
 
-def latent_size(length: int, stride: int) -> int:
-    """Latent positions along an axis of `length` samples."""
-    return -(-length // stride)
-
-
 def blocks_of(valid: np.ndarray, stride: int) -> np.ndarray:
     """Mark the blocks that have a valid sample: (bands, H, W) → (bands, h, w)."""
     bands, height, width = valid.shape
     padded = np.pad(valid, ((0, 0), (0, -height % stride), (0, -width % stride)))
-    return np.asarray(padded.reshape(bands, latent_size(height, stride), stride, -1, stride).any((2, 4)))
+    return np.asarray(padded.reshape(bands, blocks(height, stride), stride, -1, stride).any((2, 4)))
 
 
 def kinds_of(valid: np.ndarray, flat: np.ndarray) -> np.ndarray:
-    """`MISSING`, `CODED` or `FLAT` for each sample: uint8, shape (bands, H, W).
-
-    Parameters
-    ----------
-    valid : ndarray of bool, shape (bands, H, W)
-    flat : ndarray of bool, shape (bands, h, w)
-        One value per block of `FLAT_UNIT` samples a side.
-    """
+    """`MISSING`, `CODED` or `FLAT` for each sample: uint8, (bands, H, W); `flat` has a value per block of `FLAT_UNIT`²."""
     kinds = valid.astype(np.uint8)
     if flat.any():
         kinds <<= flat.repeat(FLAT_UNIT, 1).repeat(FLAT_UNIT, 2)[:, : valid.shape[1], : valid.shape[2]]
@@ -158,18 +160,10 @@ def kinds_of(valid: np.ndarray, flat: np.ndarray) -> np.ndarray:
 
 
 def active_flags(coded: np.ndarray, stride: int, sides: int, borders: Borders) -> np.ndarray:
-    """Flags of the latent columns of a tile: uint8, shape (bands, h, w).
+    """Flags of the latent columns of a tile, given its coded samples, (bands, H, W), and borders: uint8, (bands, h, w).
 
-    `ACTIVE` for columns that are coded, `LAST_ROW` and `LAST_COLUMN` for those at the far borders of the scene, whose
-    blocks may be smaller than others.
-
-    Parameters
-    ----------
-    coded : ndarray of bool, shape (bands, H, W)
-    sides : int
-        Bit i set: the blocks along side i (of `SIDES`) are active in every band.
-    borders : Borders
-        Of the tile.
+    `ACTIVE` for columns that are coded; if bit i of `sides` is set, the blocks along side i (of `SIDES`) are, in every
+    band. `LAST_ROW` and `LAST_COLUMN` for those at the far borders of the scene, whose blocks may be smaller than others.
     """
     active = dilated(blocks_of(coded, stride))
     for bit, where in enumerate(SIDES):
@@ -185,28 +179,24 @@ def active_flags(coded: np.ndarray, stride: int, sides: int, borders: Borders) -
 
 def dilated(blocks: np.ndarray) -> np.ndarray:
     """Grow a mask by one block in all eight directions."""
-    out = np.pad(blocks, ((0, 0), (1, 1), (1, 1)))
-    rows = out[:, :-2] | out[:, 1:-1] | out[:, 2:]
-    return rows[:, :, :-2] | rows[:, :, 1:-1] | rows[:, :, 2:]
+    return _around(blocks, np.logical_or)
+
+
+def _around(part: np.ndarray, combine: np.ufunc) -> np.ndarray:
+    """Combine each value with its eight neighbors."""
+    part = np.pad(part, ((0, 0), (1, 1), (1, 1)))
+    rows = combine(combine(part[:, :-2], part[:, 1:-1]), part[:, 2:])
+    return np.asarray(combine(combine(rows[:, :, :-2], rows[:, :, 1:-1]), rows[:, :, 2:]))
 
 
 def encode_tile(
     model: TileModel, quantized: QuantizedTile, valid: np.ndarray, flat: np.ndarray | None, sides: int, borders: Borders,
-    quality: float, side: object,
+    quality: float, side: object, nan: np.ndarray | None = None,
 ) -> tuple[bytes, int]:  # fmt: skip
     """Code a tile: its payload, and the checksum of its latent.
 
-    Parameters
-    ----------
-    quantized : QuantizedTile
-        Quantized with the active columns of these `sides`.
-    valid : ndarray of bool, shape (bands, H, W)
-    flat : ndarray of bool, shape (bands, h, w), or None
-        The flat blocks of `FLAT_UNIT` samples a side; None if the file has none.
-    sides, borders
-        See `active_flags`; sides are ignored if all samples are coded.
-    model, quality, side
-        See `TileModel`.
+    `quantized` has the active columns of these `sides`, which are ignored if all samples are coded. `valid` marks samples,
+    bool (bands, H, W), and `flat` blocks of `FLAT_UNIT` samples a side; None if the file has none.
     """
     mode = ALL_VALID if valid.all() else SHARED if (valid == valid[0]).all() else SEPARATE
     coded, some = valid, flat is not None and bool(flat.any())
@@ -214,9 +204,12 @@ def encode_tile(
     if flat is not None and some:
         coded = kinds_of(valid, flat) == CODED
         streams += list(flat)
+    extra = nan is not None and bool(nan.any())
+    if nan is not None and extra:
+        streams += list(nan)
     sides = 0 if coded.all() else sides
-    packed = [entropy.pack_mask(mask) for mask in streams]
-    head = bytes([mode | some << 2 | sides << 3]) + b"".join(entropy.varint(len(data)) + data for data in packed)
+    packed = b"".join(entropy.varint(len(data)) + data for data in map(entropy.pack_mask, streams))
+    head = bytes([mode | some << 2 | sides << 3 | extra << 7]) + packed
     active = active_flags(coded, model.stride, sides, borders)
     code = model.encode(quantized, active, quality, side) if (active & ACTIVE).any() else b""
     return head + code, checksum(quantized.latent)
@@ -250,9 +243,9 @@ def decode_tile(
 
 def unpack_masks(payload: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarray, int, bytes]:
     """Kinds of the samples of a tile, sides that are active, and the code of its latent."""
-    if not payload or first_mode(payload) > SEPARATE or payload[0] >> 7:
+    if not payload or first_mode(payload) > SEPARATE:
         raise BitstreamError("the payload is damaged: unknown flags")
-    mode, some, sides, rest = first_mode(payload), payload[0] >> 2 & 1, payload[0] >> 3, payload[1:]
+    mode, some, sides, rest = first_mode(payload), payload[0] >> 2 & 1, payload[0] >> 3 & 15, payload[1:]
 
     def masks(count: int, size: tuple[int, ...]) -> list[np.ndarray]:
         nonlocal rest
@@ -262,12 +255,15 @@ def unpack_masks(payload: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarra
             found.append(entropy.unpack_mask(data, (size[0], size[1])))
         return found
 
-    valid, flat = np.ones(shape, bool), np.zeros((shape[0], *(-(-n // FLAT_UNIT) for n in shape[1:])), bool)
+    valid, flat = np.ones(shape, bool), np.zeros((shape[0], *(blocks(n, FLAT_UNIT) for n in shape[1:])), bool)
     if mode != ALL_VALID:
         valid[:] = np.stack(masks(1 if mode == SHARED else shape[0], shape[1:]))
     if some:
         flat[:] = np.stack(masks(shape[0], flat.shape[1:]))
-    return kinds_of(valid, flat), sides, rest
+    kinds = kinds_of(valid, flat)
+    if payload[0] >> 7:
+        kinds[~valid & np.stack(masks(shape[0], shape[1:]))] = NOT_A_NUMBER
+    return kinds, sides, rest
 
 
 def first_mode(payload: bytes) -> int:
@@ -281,18 +277,11 @@ def checksum(latent: np.ndarray) -> int:
 
 
 def fill_invalid(x: np.ndarray, valid: np.ndarray, neutral: float = 0.0) -> np.ndarray:
-    """Replace invalid samples by values that cost few bits: means of valid samples nearby, `neutral` far from all of
-    them.
+    """Replace invalid samples by values that cost few bits: means of valid samples nearby, `neutral` far from all of them.
 
     The mean is that of the smallest of the 2×2, 4×4 or 8×8 block, or 3×3 such blocks, that has a valid sample. It
     depends on samples within `FILL_REACH` only, so overlapping pieces of a scene agree. Decoders never see the values.
-
-    Parameters
-    ----------
-    x : ndarray of float32, shape (bands, H, W)
-        The first sample lies at a multiple of 8 in the scene.
-    valid : ndarray of bool, same shape
-    neutral : float
+    The first sample of `x`, float32 (bands, H, W), lies at a multiple of 8 in the scene.
     """
     if valid.all():
         return x
@@ -304,7 +293,7 @@ def fill_invalid(x: np.ndarray, valid: np.ndarray, neutral: float = 0.0) -> np.n
     for _ in range(3):
         weight, total = _halved(weight), _halved(total)
         levels.append((weight, total))
-    around = tuple(_summed_around(part) for part in levels[-1])
+    around = tuple(_around(part, np.add) for part in levels[-1])
     filled = np.where(around[0] > 0, around[1] / np.maximum(around[0], 1), np.float32(neutral))
     for weight, total in reversed(levels):
         if filled.shape != weight.shape:
@@ -316,9 +305,3 @@ def fill_invalid(x: np.ndarray, valid: np.ndarray, neutral: float = 0.0) -> np.n
 
 def _halved(part: np.ndarray) -> np.ndarray:
     return part[:, 0::2, 0::2] + part[:, 0::2, 1::2] + part[:, 1::2, 0::2] + part[:, 1::2, 1::2]
-
-
-def _summed_around(part: np.ndarray) -> np.ndarray:
-    padded = np.pad(part, ((0, 0), (1, 1), (1, 1)))
-    rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
-    return rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]

@@ -177,6 +177,7 @@ def header_of(data, keys):
         metadata = zlib.decompress(metadata, -15)
     h["metadata"] = Fields(metadata).value(keys)
     h["side"], h["curves"] = (f.block() if flags & bit else b"" for bit in (1, 64))
+    h["native"] = bool(flags & 128)
     h["rows"], h["columns"] = -(-h["height"] // h["tile"]), -(-h["width"] // h["tile"])
     h["index"] = [(f.varint(), *f.unpack("HH")) for _ in range(h["rows"] * h["columns"])]
     assert f.at == length
@@ -197,11 +198,13 @@ class Model:
         digest = hashlib.sha256(json.dumps(essential, sort_keys=True, separators=(",", ":")).encode())
         for name, tensor in sorted(self.tensors.items()):
             digest.update(f"|{name}|{tensor.dtype}|{tensor.shape}|".encode() + tensor.tobytes())
-        self.name, self.hash = self.about["name"], digest.digest()[:8]
+        self.kind, self.name, self.hash = self.about["kind"], self.about["name"], digest.digest()[:4]
         self.starts = self.tensors["probabilities"].tolist()
+        if self.kind == "predictive":
+            self.block, self.order = 1, [0]
+            return
         self.expected, self.offsets = self.tensors["expected"].tolist(), self.tensors["offsets"]
-        self.lapped = self.about["kind"] == "lapped"
-        if self.lapped:
+        if self.kind == "lapped":
             self.block, self.numbers, self.low = 32, 64, 16
             u, v = np.divmod(np.arange(32**2), 32)
             self.order = np.lexsort((v, u, u + v, np.maximum(u, v) >= 4)).tolist()
@@ -212,7 +215,7 @@ class Model:
 
     def deviations(self, numbers):
         """4·log2 of the deviation of each channel, in 1/65536."""
-        if not self.lapped:
+        if self.kind != "lapped":
             return [65536 * int(value) for value in np.cumsum(numbers)]
         knots = np.zeros((8, 8), int)
         for i, j in product(range(8), range(8)):
@@ -228,6 +231,8 @@ class Model:
 
 def side_of(model, data, bands, quality):
     """States of the trellis; of each band: class of each channel, and factors of the zones."""
+    if model.kind == "predictive":
+        return 0, None, None
     coder = RangeDecoder(data[1:], Contexts(model.starts[-SLOTS:], 16))
     step = round(4 * 65536 * np.log2(5)) - (quality * round(4 * 65536**2 * np.log2(10) / 20 / 256) >> 16)
     classes, factors = [], []
@@ -255,7 +260,9 @@ def masks_of(f, bands, height, width):
     for band in range(bands if flags & 4 else 0):
         blocks = mask_of(f.block(), -(-height // 8), -(-width // 8))
         flat[band] = np.kron(blocks, np.ones((8, 8), bool))[:height, :width]
-    return valid, flat & valid, flags >> 3
+    for _ in range(bands if flags & 128 else 0):
+        f.block()  # samples that are NaN, not missing
+    return valid, flat & valid, flags >> 3 & 15
 
 
 def active_of(coded, block, sides):
@@ -271,47 +278,73 @@ def active_of(coded, block, sides):
     return active
 
 
-class Band:
-    """What is remembered of the blocks of a band: states, magnitudes found and expected."""
-
-    def __init__(self, h, w):
-        self.states, self.sums, self.memory = np.zeros((h, -(-w // 8)), int), np.zeros((h, w), int), 0
-
-    def activity(self, before, i, j):
-        h, w = before.shape
-        found = 4 * before[i, j] + before[max(i - 1, 0), j] + before[min(i + 1, h - 1), j]
-        found += before[i, max(j - 1, 0)] + before[i, min(j + 1, w - 1)]
-        return sum(int(100 * (found + 512) > limit * (8 * self.memory + 512)) for limit in (70, 100, 140))
-
-
 def latent_of(f, model, active, lacking, states, classes):
     """Points in fine steps; `lacking` (channel, i, j) is true where a block at a border of the scene has no such channel."""
     bands, h, w = active.shape
     latent = np.zeros((bands, len(model.order), h, w), int)
     if not active.any():
         return latent
+    if model.kind == "predictive":
+        for band in range(bands):
+            latent[band] = plane_of(f.data[f.at :] if band == bands - 1 else f.block(), model, active[band])
+        return latent
     check, other = CODES.get(states, (0, 0))
-    contexts, memory = Contexts(model.starts, 16), [Band(h, w) for _ in range(bands)]
+    contexts, memory = Contexts(model.starts, 16), [0] * bands
+    state_of, sums = np.zeros((bands, h, w), int), np.zeros((bands, h, w), int)
     for part, channels in enumerate((model.order[: model.low], model.order[model.low :])):
-        for band, own in enumerate(memory):
-            last = part == 1 and band == bands - 1
-            coder = RangeDecoder(f.data[f.at :] if last else f.block(), contexts)
+        for band in range(bands):
+            coder = RangeDecoder(f.data[f.at :] if part and band == bands - 1 else f.block(), contexts)
             for channel in channels:
                 of_class = classes[band][channel]
                 if of_class < 10 and not coder.decision(512 * SLOTS + of_class):
                     continue
-                before = own.sums.copy()
+                around = np.pad(sums[band], 1, mode="edge")
+                found = (
+                    4 * sums[band] + around[:-2, 1:-1] + around[2:, 1:-1] + around[1:-1, :-2] + around[1:-1, 2:] + 512
+                )
+                activity = sum((100 * found > limit * (8 * memory[band] + 512)).astype(int) for limit in (70, 100, 140))
                 for i, j in product(range(h), range(w)):
                     if not active[band, i, j] or lacking(channel, i, j):
                         continue
-                    state = own.states[i, j // 8]
-                    context = (of_class * 4 + own.activity(before, i, j)) * 2 + state % 2
-                    k = coder.number(context * SLOTS)
+                    state = state_of[band, i, j // 8]
+                    k = coder.number(((of_class * 4 + activity[i, j]) * 2 + state % 2) * SLOTS)
                     latent[band, channel, i, j] = 2 * k - state % 2 * np.sign(k)
-                    own.states[i, j // 8] = (state ^ check * (state & 1) ^ other * (k & 1)) >> 1
-                    own.sums[i, j] += 256 * abs(k) - own.sums[i, j] // 16
-                own.memory += model.expected[of_class] - own.memory // 16
+                    state_of[band, i, j // 8] = (state ^ check * (state & 1) ^ other * (k & 1)) >> 1
+                    sums[band, i, j] += 256 * abs(k) - sums[band, i, j] // 16
+                memory[band] += model.expected[of_class] - memory[band] // 16
     return latent
+
+
+#: Neighbors that predict a sample: rows above, columns to the right.
+NEAR = ((0, -1), (1, 0), (1, -1), (1, 1), (0, -2), (2, 0), (2, 1), (1, 2), (0, -3), (1, -2), (2, -1), (3, 0))
+
+
+def plane_of(data, model, active):
+    """A band of a file with a bounded error."""
+    (h, w), coder = active.shape, RangeDecoder(data, Contexts(model.starts, 20))
+    x, errors, weights = {}, {}, [39322, 39322, -13107, *[0] * 9]
+    for i, j in product(range(h), range(w)):
+        known = [x[place] for place in ((i, j - 1), (i - 1, j)) if place in x]
+        if not active[i, j]:
+            x[i, j], errors[i, j] = sum(known) // max(len(known), 1), errors.get((i, j - 1), 0)
+            continue
+        features, predicted = [0] * 12, 0
+        if known:
+            left, above = x.get((i, j - 1), known[-1]), x.get((i - 1, j), known[0])
+            mean, span = (left + above) // 2, 2 * abs(left - above) + 16
+            features = [x.get((i - up, j + right), mean) - mean for up, right in NEAR]
+            predicted = mean + (sum(weight * f for weight, f in zip(weights, features, strict=True)) + 32768 >> 16)
+            predicted = min(max(predicted, min(left, above) - span), max(left, above) + span)
+        places = ((0, -1), (0, -1), (1, 0), (1, 0), (1, -1), (1, 1), (0, -2))
+        energy, octave = sum(errors.get((i - up, j + right), 0) for up, right in places), 0
+        while energy >> octave > 15:
+            octave += 1
+        context = min(4 * octave + ((energy >> octave) - 8 >> 1), 63) if octave else energy // 4
+        error = coder.number(context * SLOTS)
+        x[i, j], errors[i, j], total = predicted + error, 2 * min(abs(error), 1 << 24), 1 + sum(f * f for f in features)
+        moved = [weight + error * f * 2048 // total for weight, f in zip(weights, features, strict=True)]
+        weights = [min(max(weight, -(1 << 18)), 1 << 18) for weight in moved]
+    return np.array([x[place] for place in sorted(x)]).reshape(h, w) * active
 
 
 # --- samples ----------------------------------------------------------------------------------------------------------
@@ -354,7 +387,7 @@ def cosines(block, length):
 def raster_of(y, model, height, width):
     """Normalized samples of a band."""
     h, w = y.shape[1:]
-    if model.lapped:
+    if model.kind == "lapped":
         planes = y.reshape(32, 32, h, w).transpose(2, 0, 3, 1).reshape(32 * h, 32 * w)
         return cosines(32, height) @ planes @ cosines(32, width).T
     u, _, v = np.linalg.svd(model.tensors["mixing"].astype(float))
@@ -376,7 +409,7 @@ def decode(data, path, keys, radiometric=False):
     """(header, latent, samples) of a file, given the file of its model and the keys of the metadata."""
     h, first = header_of(data, keys)
     model = Model(path)
-    assert (model.name, model.hash[:4]) == (h["model"], h["hash"])
+    assert (model.name, model.hash) == (h["model"], h["hash"])
     states, classes, factors = side_of(model, h["side"], h["bands"], h["quality"])
     block, (height, width) = model.block, (h["height"], h["width"])
     lh, lw = -(-height // block), -(-width // block)
@@ -397,7 +430,7 @@ def decode(data, path, keys, radiometric=False):
         def lacking(channel, i, j, top=top, left=left):
             u, v = divmod(channel, block)
             bottom, right = top + i == lh - 1, left + j == lw - 1
-            return model.lapped and ((bottom and u not in has[0]) or (right and v not in has[1]))
+            return model.kind == "lapped" and ((bottom and u not in has[0]) or (right and v not in has[1]))
 
         active = active_of((valid & ~flats)[area], block, sides)
         part = latent_of(f, model, active, lacking, states, classes)
@@ -406,14 +439,18 @@ def decode(data, path, keys, radiometric=False):
     assert first == len(data)
 
     samples = np.empty(valid.shape)
-    y = coefficients_of(latent, model, h["quality"], classes, factors)
+    if model.kind == "predictive":
+        bound = 10 ** (3.2 - h["quality"] / 5120)
+        y = latent * (1 / 30 if h["native"] else (bound - 2e-5) / 15)
+    else:
+        y = coefficients_of(latent, model, h["quality"], classes, factors)
     for band in range(h["bands"]):
-        x = raster_of(y[band], model, height, width)
+        x = y[band][0] if model.kind == "predictive" else raster_of(y[band], model, height, width)
         db = 30 * x + h["centers"][band]
         if radiometric:
             db += corrected(x, h["curves"][13 * band : 13 * band + 13])
         zero = db < h["floors"][band] + (20 if h["quantity"] == 1 else 10) * np.log10(2) / 2
-        samples[band] = (db, 10 ** (db / 20), 10 ** (db / 10))[h["quantity"]]
+        samples[band] = db if h["native"] else (db, 10 ** (db / 20), 10 ** (db / 10))[h["quantity"]]
         samples[band][zero] = (-np.inf, 0, 0)[h["quantity"]]
         if h["flats"]:
             samples[band][flats[band]] = h["flats"][band]

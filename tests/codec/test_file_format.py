@@ -14,7 +14,7 @@ import second_decoder
 from sarlab.codec.api import compress, decompress, describe
 from sarlab.codec.container import StreamReader
 from sarlab.codec.decode import Decoder
-from sarlab.codec.metadata import DICTIONARY, KEYS
+from sarlab.codec.metadata import KEYS
 from sarlab.codec.model_store import model_path
 from sarlab.scenes.scene import Scene
 
@@ -34,7 +34,7 @@ def off_db(quantity, one, other):
 
 def compare(data, path, radiometric=False):
     """Both decoders: masks and integers are the same, samples nearly."""
-    header, latent, samples = second_decoder.decode(data, path, KEYS, DICTIONARY, radiometric)
+    header, latent, samples = second_decoder.decode(data, path, KEYS, radiometric)
     with StreamReader(data) as reader:
         decoder = Decoder(reader, model=path)
         stride = decoder.model.stride
