@@ -75,7 +75,8 @@ def inference_mb(model: ModelSpec, height: int, width: int, device: torch.device
 def run_mb(spec: RunSpec, split: Split, device: torch.device) -> float:
     """Peak of a whole run on the scenes `split` in MB: of the process on a CPU, of the device's allocator on CUDA."""
     # every run times its throughput on 512 × 512 pixels
-    phases = [inference_mb(spec.model, *(max(side, 512) for side in largest_scene(split)), device)]
+    height, width = (max(side, 512) for side in largest_scene(split))
+    phases = [inference_mb(spec.model, height, width, device)]
     if base_of(spec) is None and steps_of(spec) > 0:
         phases += [training_mb(spec, device), complexity.validation_bytes(spec.model) / 1e6]
     training_pixels = sum(scene.data.size for scene in split.train)

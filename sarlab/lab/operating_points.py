@@ -66,10 +66,6 @@ class Threshold:
         name = f"|{self.metric}|" if self.of_magnitude else self.metric
         return f"{name} {'≥' if self.side == 'min' else '≤'} {self.value:g}"
 
-    def met(self, margin: float) -> bool:
-        """True for a margin of a threshold that is met; unknown margins (NaN) do not meet it."""
-        return margin >= -TOLERANCE.get(self.metric, 0.0)
-
     def margin(self, rows: pd.DataFrame) -> float:
         """Distance from the threshold at worst: negative if it is missed, NaN if nothing is known."""
         values = rows[self.metric].abs() if self.of_magnitude else rows[self.metric]
@@ -162,7 +158,8 @@ class Point:
 
     def missed(self, thresholds: Sequence[Threshold]) -> list[Threshold]:
         """Thresholds that it does not meet with confidence."""
-        return [threshold for threshold in thresholds if not threshold.met(self.margin(threshold))]
+        # an unknown margin (NaN) is no margin
+        return [limit for limit in thresholds if not self.margin(limit) >= -TOLERANCE.get(limit.metric, 0.0)]
 
     def shortfall(self, thresholds: Sequence[Threshold]) -> tuple[int, float]:
         """Number of thresholds that it misses, and their relative distances; unknown ones are missed by all of it."""

@@ -132,14 +132,20 @@ def resumed(
 
     A journal keeps the rows of finished jobs, so that the study `name` resumes.
     """
-    journal = Journal(context.folder / f"{name}.journal")
+    path = context.folder / f"{name}.journal"
+    journal = Journal(path)
     missing = {key: job for key, job in jobs.items() if key not in journal.rows}
     found = in_processes(work, missing.values(), min(context.workers, len(missing)))
     for key, rows in zip(missing, tqdm(found, name, len(missing), disable=None), strict=True):
         journal.add(key, {"rows": rows})
     table = pd.DataFrame([row for key in jobs for row in journal.rows[key]["rows"]])
-    journal.path.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
     return table
+
+
+def correlation_of(item: Input) -> float:
+    """Correlation of the simulated speckle of neighbors; NaN for recorded scenes."""
+    return float(item.scene.tags.get("correlation", "nan") if item.scene.simulated else "nan")
 
 
 def image_row(item: Input, name: str, image: np.ndarray, columns: Sequence[str], **further: Any) -> dict[str, Any]:

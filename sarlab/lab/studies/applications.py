@@ -152,10 +152,8 @@ class Dates(NamedTuple):
 
     def columns(self, first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
         """Columns of change detection between two images in dB of these dates."""
-        found, before = (
-            false_alarms(*pair, self.changed, self.unchanged)
-            for pair in ((first, second), (self.first, self.second.data[0]))
-        )
+        found = false_alarms(first, second, self.changed, self.unchanged)
+        before = false_alarms(self.first, self.second.data[0], self.changed, self.unchanged)
         return {"change_false_alarms": found, "change_false_alarms_added": found - before, "change_pair": self.kind}
 
 

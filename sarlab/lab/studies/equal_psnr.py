@@ -92,9 +92,10 @@ def tuned(
     low, high = 0.0, most
     for _ in range(40):
         amount = (low + high) / 2
-        value = psnr(item.reference.db, make(amount), clip=item.clip)
+        image = make(amount)
+        value = psnr(item.reference.db, image, clip=item.clip)
         if abs(value - target) < TOLERANCE:
-            return make(amount), {"amount": amount}
+            return image, {"amount": amount}
         low, high = (amount, high) if value > target or np.isnan(value) else (low, amount)
     raise UndefinedMetric(f"no amount up to {most:g} gives a PSNR of {target:.2f} dB")
 

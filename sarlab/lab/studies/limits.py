@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from sarlab.lab.inputs import Input, measurable
-from sarlab.lab.studies import Context, study
+from sarlab.lab.studies import Context, correlation_of, study
 from sarlab.metrics import Undefined, UndefinedMetric, bounds
 from sarlab.metrics.speckle import scene_speckle
 from sarlab.metrics.spectra import autocorrelation_spectrum
@@ -59,9 +59,8 @@ def simulated_limits(context: Context) -> pd.DataFrame:
 
 
 def columns(item: Input) -> dict[str, Any]:
-    """Columns that describe a band; ``correlation`` is that of the simulated speckle of neighbors, else NaN."""
-    known = item.scene.tags.get("correlation", "nan") if item.scene.simulated else "nan"
-    return {**item.columns, "correlation": float(known), "estimate": False, "reason": ""}
+    """Columns that describe a band."""
+    return {**item.columns, "correlation": correlation_of(item), "estimate": False, "reason": ""}
 
 
 def rmse_at(psnr_db: Any, clip: tuple[float, float]) -> Any:
@@ -71,9 +70,10 @@ def rmse_at(psnr_db: Any, clip: tuple[float, float]) -> Any:
 
 def curve(about: dict[str, Any], limit: str, clip: tuple[float, float], psnr_db: np.ndarray, bpp: np.ndarray) -> Rows:
     """Rows of a curve, as far as its rate is above zero."""
-    points = [(float(psnr), float(rate)) for psnr, rate in zip(psnr_db, bpp, strict=True) if rate > 0]
-    of_limit = {**about, "limit": limit}
-    return [{**of_limit, "psnr_db": psnr, "rmse_db": rmse_at(psnr, clip), "bpp": rate} for psnr, rate in points]
+    return [
+        {**about, "limit": limit, "psnr_db": float(psnr), "rmse_db": rmse_at(float(psnr), clip), "bpp": float(rate)}
+        for psnr, rate in zip(psnr_db, bpp, strict=True) if rate > 0
+    ]  # fmt: skip
 
 
 def band_rows(item: Input) -> Rows:
@@ -89,9 +89,8 @@ def band_rows(item: Input) -> Rows:
 
 def pooled_rows(items: Sequence[Input]) -> Rows:
     """Curves over all scenes of one split and band, at one water level."""
-    looks = {item.columns["looks"] for item in items}
-    acquisitions = "; ".join(sorted({item.scene.acquisition for item in items}))
-    about = {**columns(items[0]), "scene": POOLED, "acquisition": acquisitions}
+    looks, acquisitions = {item.columns["looks"] for item in items}, {item.scene.acquisition for item in items}
+    about = {**columns(items[0]), "scene": POOLED, "acquisition": "; ".join(sorted(acquisitions))}
     about["looks"] = looks.pop() if len(looks) == 1 else np.nan
     return water_filling(about, items[0].clip, [item.db for item in items])
 

@@ -26,7 +26,7 @@ import pandas as pd
 from sarlab.codec.goals import Goal, Search
 from sarlab.errors import CodecError
 from sarlab.lab.inputs import Input, measurable
-from sarlab.lab.studies import Context, resumed, study
+from sarlab.lab.studies import Context, correlation_of, resumed, study
 from sarlab.metrics import Reference, UndefinedMetric, Window, metrics, score
 from sarlab.metrics.columns import DB_PER_NEPER, once, scalar, to_intensity
 from sarlab.metrics.looks import enl, homogeneous_windows, local_looks, mode, window_looks
@@ -70,9 +70,7 @@ def shifted_windows(reference: Reference, side: int | None, offset: int) -> list
 
 def band_rows(item: Input) -> list[Row]:
     """Rows of one band."""
-    known = item.scene.tags.get("correlation", "nan") if item.scene.simulated else "nan"
-    about = {**item.columns, "correlation": float(known)}
-    rows = []
+    about, rows = {**item.columns, "correlation": correlation_of(item)}, []
     for state, image in images(item):
         if isinstance(image, CodecError):
             rows.append({**about, "state": state, "reason": str(image)})
@@ -123,9 +121,8 @@ def looks_rows(item: Input, state: str, image: np.ndarray) -> Iterator[Row]:
         )
 
     if item.clean_db is not None:
-        hand = next((found for side in BY_HAND if (found := constant_windows(item.clean_db, side))), [])
-        looks = window_looks(image, hand).moments
-        if hand:
+        if hand := next((found for side in BY_HAND if (found := constant_windows(item.clean_db, side))), []):
+            looks = window_looks(image, hand).moments
             by_hand = row("by hand", lambda _: defined(looks[len(looks) // 2]), hand[0].height, len(hand))
             yield {**by_hand, "low": least(looks), "high": -least(-looks)}
         known = constant_windows(item.clean_db, 16)
@@ -164,10 +161,8 @@ def edge_rows(item: Input, state: str, image: np.ndarray) -> Iterator[Row]:
     scores = score(item.reference, image, columns=[*EDGES, *(f"{name}_floor" for name in EDGES)])
     for name in EDGES:
         against = "clean" if name.endswith("_clean") else "recorded"
-        reason = scores.reasons.get(name, "")
-        if against == "clean" and item.clean_db is None:
-            continue
-        yield {
-            "measure": "epi", "variant": name, "truth": 1.0 if state == against else np.nan, "value": scores[name],
-            "floor": scores[f"{name}_floor"], "reason": reason,
-        }  # fmt: skip
+        if against == "recorded" or item.clean_db is not None:
+            yield {
+                "measure": "epi", "variant": name, "truth": 1.0 if state == against else np.nan, "value": scores[name],
+                "floor": scores[f"{name}_floor"], "reason": scores.reasons.get(name, ""),
+            }  # fmt: skip
