@@ -18,29 +18,21 @@ from safetensors import safe_open
 UNARY, EXPONENTS, SLOTS, EVEN = 4, 12, 40, 32768
 
 
-# --- range coder ------------------------------------------------------------------------------------------------------
-
-
 class Contexts:
-    """Probabilities of decisions by context, which follow what occurs."""
+    """Probabilities of decisions by context, which follow what occurs: averages of a fast and a slow kind, and a count."""
 
     def __init__(self, starts, count):
         self.known = [(start, start, count) for start in starts]
 
     def probability(self, context):
-        fast, slow, _ = self.known[context]
-        return min(max((fast + slow) // 2, 24), 65512)
+        return min(max(sum(self.known[context][:2]) // 2, 24), 65512)
 
     def learn(self, context, bit):
-        fast, slow, count = self.known[context]
-        rate = min(32767, int(65536 / (count + 1.6)))
-        if bit:  # away from zero
-            fast -= (fast - 65536) * max(rate, 700) >> 16
-            slow -= (slow - 65536) * max(rate, 220) >> 16
-        else:
-            fast -= -(-fast * max(rate, 700) >> 16)
-            slow -= -(-slow * max(rate, 220) >> 16)
-        self.known[context] = fast, slow, min(count + 1, 255)
+        *averages, count = self.known[context]
+        rate, aim = min(32767, int(65536 / (count + 1.6))), 65536 * bit
+        moves = [(abs(aim - a) * max(rate, least) + 65535) >> 16 for a, least in zip(averages, (700, 220), strict=True)]
+        moved = [a + (move if bit else -move) for a, move in zip(averages, moves, strict=True)]
+        self.known[context] = *moved, min(count + 1, 255)
 
 
 class RangeDecoder:
@@ -85,23 +77,13 @@ class RangeDecoder:
 
 def mask_of(data, height, width):
     coder, mask = RangeDecoder(data, Contexts([EVEN] * 64, 0)), np.zeros((height, width), bool)
-    for i in range(height):
-        for j in range(width):
-            # Unknown neighbors are replaced by nearer ones, and by nothing at the first sample.
-            left, above = j > 0 and mask[i, j - 1], i > 0 and mask[i - 1, j]
-            around = (
-                left,
-                above,
-                mask[i - 1, j - 1] if i and j else above,
-                mask[i - 1, j + 1] if i and j + 1 < width else above,
-                mask[i, j - 2] if j > 1 else left,
-                mask[i - 2, j] if i > 1 else above,
-            )
-            mask[i, j] = coder.decision(sum(int(known) << n for n, known in enumerate(around)))
+    for i, j in product(range(height), range(width)):
+        # Unknown neighbors are replaced by nearer ones, and by nothing at the first sample.
+        left, above = j > 0 and mask[i, j - 1], i > 0 and mask[i - 1, j]
+        before = mask[i - 1, j - 1] if i and j else above, mask[i - 1, j + 1] if i and j + 1 < width else above
+        far = mask[i, j - 2] if j > 1 else left, mask[i - 2, j] if i > 1 else above
+        mask[i, j] = coder.decision(sum(int(known) << n for n, known in enumerate((left, above, *before, *far))))
     return mask
-
-
-# --- header -----------------------------------------------------------------------------------------------------------
 
 
 #: Names that have a number, counted from 1.
@@ -122,11 +104,10 @@ class Fields:
         return struct.unpack("<" + form, self.take(struct.calcsize("<" + form)))
 
     def varint(self):
-        value = shift = 0
+        value, digits = 0, 0
         while True:
             byte = self.take(1)[0]
-            value |= (byte & 127) << shift
-            shift += 7
+            value, digits = value | (byte & 127) << 7 * digits, digits + 1
             if byte < 128:
                 return value
 
@@ -142,15 +123,12 @@ class Fields:
         if kind < 11:
             whole = -(number // 2) - 1 if number % 2 else number // 2
             return whole / 10**kind if kind else whole
-        if kind == 11:
-            return self.unpack("d")[0]
-        if kind == 12:
-            return self.take(number).decode()
-        if kind == 13:
-            return [self.value(keys) for _ in range(number)]
-        if kind == 14:
-            return {self.name(keys): self.value(keys) for _ in range(number)}
-        return (None, False, True)[number]
+        if kind in (13, 14):
+            parts = [self.value(keys) if kind == 13 else (self.name(keys), self.value(keys)) for _ in range(number)]
+            return parts if kind == 13 else dict(parts)
+        if kind == 15:
+            return (None, False, True)[number]
+        return self.unpack("d")[0] if kind == 11 else self.take(number).decode()
 
 
 def header_of(data, keys):
@@ -182,9 +160,6 @@ def header_of(data, keys):
     h["index"] = [(f.varint(), *f.unpack("HH")) for _ in range(h["rows"] * h["columns"])]
     assert f.at == length
     return h, first
-
-
-# --- models -----------------------------------------------------------------------------------------------------------
 
 
 class Model:
@@ -243,35 +218,27 @@ def side_of(model, data, bands, quality):
     return 2 ** data[0], classes, factors
 
 
-# --- payload of a tile ------------------------------------------------------------------------------------------------
-
 #: Parity checks of the codes.
 CODES = {4: (5, 2), 8: (11, 4), 16: (19, 4), 32: (37, 8), 64: (67, 20), 128: (157, 86), 256: (333, 242)}
 
 
 def masks_of(f, bands, height, width):
     """Valid samples, samples in flat blocks, and the sides of a tile whose blocks are active."""
-    flags = f.take(1)[0]
-    mode, valid = flags & 3, np.ones((bands, height, width), bool)
-    if mode:
-        own = [mask_of(f.block(), height, width) for _ in range(1 if mode == 1 else bands)]
-        valid = np.stack(own * bands if mode == 1 else own)
-    flat = np.zeros(valid.shape, bool)
+    flags, valid, flat = f.take(1)[0], np.ones((bands, height, width), bool), np.zeros((bands, height, width), bool)
+    if flags & 3:
+        valid[:] = np.stack([mask_of(f.block(), height, width) for _ in range(1 if flags & 3 == 1 else bands)])
     for band in range(bands if flags & 4 else 0):
         blocks = mask_of(f.block(), -(-height // 8), -(-width // 8))
         flat[band] = np.kron(blocks, np.ones((8, 8), bool))[:height, :width]
     for _ in range(bands if flags & 128 else 0):
-        f.block()  # samples that are NaN, not missing
+        f.block()  # which of the missing samples are NaN in the file
     return valid, flat & valid, flags >> 3 & 15
 
 
 def active_of(coded, block, sides):
-    bands, height, width = coded.shape
-    h, w = -(-height // block), -(-width // block)
-    active = np.zeros((bands, h, w), bool)
-    for b, i, j in product(range(bands), range(h), range(w)):
-        near = coded[b, block * max(0, i - 1) : block * (i + 2), block * max(0, j - 1) : block * (j + 2)]
-        active[b, i, j] = near.any()
+    active = np.zeros((len(coded), *(-(-length // block) for length in coded.shape[1:])), bool)
+    for b, i, j in {(b, i // block, j // block) for b, i, j in zip(*np.nonzero(coded), strict=True)}:
+        active[b, max(0, i - 1) : i + 2, max(0, j - 1) : j + 2] = True
     for bit, where in enumerate((np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1])):
         if sides >> bit & 1:
             active[where] = True
@@ -347,10 +314,9 @@ def plane_of(data, model, active):
     return np.array([x[place] for place in sorted(x)]).reshape(h, w) * active
 
 
-# --- samples ----------------------------------------------------------------------------------------------------------
-
-
-def coefficients_of(latent, model, quality, classes, factors):
+def coefficients_of(latent, model, quality, classes, factors, native):
+    if model.kind == "predictive":
+        return latent * (1 / 30 if native else (10 ** (3.2 - quality / 5120) - 2e-5) / 15)
     size, quantizer = np.abs(latent), np.abs(latent) % 2
     magnitude = np.clip((size + 1) // 2, 1, 3) - 1
     moved = size + model.offsets[np.array(classes)[:, :, None, None], quantizer, magnitude].astype(float)
@@ -367,19 +333,16 @@ def places(block, length):
 
 def cosines(block, length):
     """Basis of an axis of `length` samples: (samples, blocks · frequencies)."""
-    blocks = -(-length // block)
-    matrix, last = np.zeros((length, blocks * block)), length - block * (blocks - 1)
-    for b in range(blocks):
-        n, own = np.arange(length) - block * b + 0.5, last if b == blocks - 1 else block
-        rise = 0 if b == 0 else own // 2
-        fall = {blocks - 1: 0, blocks - 2: last // 2}.get(b, block // 2)
+    count = -(-length // block)
+    matrix, last = np.zeros((length, count * block)), length - block * (count - 1)
+    for b in range(count):
+        n, own = np.arange(length) - block * b + 0.5, last if b == count - 1 else block
+        rise, fall = own // 2 if b else 0, {count - 1: 0, count - 2: last // 2}.get(b, block // 2)
         window = np.sin(np.pi / 4 * (1 + np.clip(n / max(rise, 0.5), -1, 1)))
         window = window * np.sin(np.pi / 4 * (1 + np.clip((own - n) / max(fall, 0.5), -1, 1)))
         for k, row in enumerate(places(block, own)):
-            if b < blocks - 1:
-                wave = np.sqrt(2 / block) * np.cos(np.pi / block * (k + 0.5) * n)
-            else:
-                wave = np.sqrt((2 if k else 1) / own) * np.cos(np.pi / own * k * n)
+            shift = 0.5 if b < count - 1 else 0
+            wave = np.sqrt((2 if k or shift else 1) / own) * np.cos(np.pi / own * (k + shift) * n)
             matrix[:, b * block + row] = window * wave
     return matrix
 
@@ -398,9 +361,7 @@ def raster_of(y, model, height, width):
 def corrected(x, curve):
     """dB to add to a band of normalized samples."""
     low, high, fineness, *values = struct.unpack("<hhB8b", curve)
-    padded = np.pad(x, 12, mode="edge").cumsum(0).cumsum(1)
-    padded = np.pad(padded, ((1, 0), (1, 0)))
-    level = (padded[25:, 25:] - padded[:-25, 25:] - padded[25:, :-25] + padded[:-25, :-25]) / 625
+    level = np.lib.stride_tricks.sliding_window_view(np.pad(x, 12, mode="edge"), (25, 25)).mean((2, 3))
     place = np.clip(7 * (1024 * level - low) / (high - low), 0, 7)
     return np.interp(place, range(8), np.array(values) / (40 * 2**fineness))
 
@@ -416,7 +377,6 @@ def decode(data, path, keys, radiometric=False):
     latent = np.zeros((h["bands"], len(model.order), lh, lw), int)
     valid, flats = np.zeros((2, h["bands"], height, width), bool)
     has = [places(block, length - block * (count - 1)) for length, count in ((height, lh), (width, lw))]
-
     for number, (length, crc, check) in enumerate(h["index"]):
         payload = data[first : first + length]
         first += length
@@ -439,11 +399,7 @@ def decode(data, path, keys, radiometric=False):
     assert first == len(data)
 
     samples = np.empty(valid.shape)
-    if model.kind == "predictive":
-        bound = 10 ** (3.2 - h["quality"] / 5120)
-        y = latent * (1 / 30 if h["native"] else (bound - 2e-5) / 15)
-    else:
-        y = coefficients_of(latent, model, h["quality"], classes, factors)
+    y = coefficients_of(latent, model, h["quality"], classes, factors, h["native"])
     for band in range(h["bands"]):
         x = y[band][0] if model.kind == "predictive" else raster_of(y[band], model, height, width)
         db = 30 * x + h["centers"][band]

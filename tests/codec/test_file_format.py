@@ -100,6 +100,16 @@ def test_a_second_decoder_agrees_on_corrected_means(speckled):
     compare(data, model_path("lapped"), radiometric=True)
 
 
+def test_a_second_decoder_agrees_on_exact_files(speckled, amplitudes):
+    data = compress(speckled.window(80, 10, 60, 50), max_error_db=0.7, tile=64)
+    header, decoded = compare(data, model_path("predictive"))
+    worst = np.abs(decoded.data - speckled.window(80, 10, 60, 50).data)
+    assert 0.6 < np.nanmax(worst) <= 0.7
+    header, decoded = compare(compress(amplitudes.window(20, 20, 70, 60), lossless=True, tile=64), model_path("predictive"))
+    assert header["native"]
+    assert (decoded.data == amplitudes.window(20, 20, 70, 60).data).all()
+
+
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_files_made_once_stay_readable(path):
     expected = json.loads(path.with_suffix(".json").read_text())
