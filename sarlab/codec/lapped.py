@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from sarlab.codec.block_model import BlockModel, read_tables
-from sarlab.codec.spectrum import SmoothSpectrum
+from sarlab.codec.spectrum import Deviations, SmoothSpectrum
 from sarlab.codec.tile_model import Borders, model_kinds
 from sarlab.codec.tiles import LAST_COLUMN, LAST_ROW
 from sarlab.models.compiled import compiled
@@ -120,27 +120,24 @@ PREVIEW = 8
 class LappedModel(BlockModel):
     """The lapped codec; see `BlockModel` for parameters."""
 
-    channels, stride, analysis_reach, synthesis_reach = BLOCK**2, BLOCK, BLOCK // 2, 1
-    deviations, absent = SmoothSpectrum(BLOCK), np.zeros(BLOCK**2, np.uint8)
+    block, channels, stride, analysis_reach, synthesis_reach = BLOCK, BLOCK**2, BLOCK, BLOCK // 2, 1
+    deviations: Deviations = SmoothSpectrum(BLOCK)
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
-        self._transform = lapped_transform(BLOCK, BLOCK, BLOCK)
-        frequencies = [(u, v) for u in range(BLOCK) for v in range(BLOCK)]
-        edge = BLOCK // PREVIEW
-        frequencies.sort(key=lambda pair: (max(pair) >= edge, sum(pair), pair))
-        self.order, self.low = np.array([u * BLOCK + v for u, v in frequencies], np.int64), edge * edge
-        radius = np.hypot(*np.meshgrid(*2 * [(np.arange(BLOCK) + 0.5) / BLOCK], indexing="ij"))
-        self.zones = np.searchsorted(ZONES, radius.ravel())
+        size, edge = self.block, self.block // PREVIEW
+        self._transform = lapped_transform(size, size, size)
+        u, v = np.divmod(np.arange(size * size), size)
+        self.order, self.low = np.lexsort((v, u, u + v, np.maximum(u, v) >= edge)), edge * edge
+        self.zones = np.searchsorted(ZONES, np.hypot(u + 0.5, v + 0.5) / size)
+        self.absent = np.zeros(size * size, np.uint8)
 
     def for_scene(self, height: int, width: int) -> LappedModel:
-        last = [(length - 1) % BLOCK + 1 for length in (height, width)]
-        adapted = copy.copy(self)
-        adapted._transform = lapped_transform(BLOCK, *last)
-        lacking = np.ones((2, BLOCK), bool)
-        for axis, length in enumerate(last):
-            lacking[axis, places(BLOCK, length)] = False
-        adapted.absent = (LAST_ROW * lacking[0][:, None] | LAST_COLUMN * lacking[1]).astype(np.uint8).ravel()
+        size, adapted = self.block, copy.copy(self)
+        last = [(length - 1) % size + 1 for length in (height, width)]
+        adapted._transform = lapped_transform(size, *last)
+        rows, columns = (np.isin(np.arange(size), places(size, length), invert=True) for length in last)
+        adapted.absent = (LAST_ROW * rows[:, None] | LAST_COLUMN * columns).astype(np.uint8).ravel()
         return adapted
 
     def transform(self, x: np.ndarray, borders: Borders) -> np.ndarray:
