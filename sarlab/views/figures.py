@@ -326,7 +326,7 @@ def distribution(
 
 def images(
     pictures: Sequence[tuple[str, Any]], *, clip: tuple[float, float] | None = None, signed: bool = False, unit: str = "dB",
-    windows: Sequence[tuple[int, int, int]] = (), title: str = "", caption: str = "", narrowest: int = 200,
+    windows: Sequence[tuple[int, int, int]] = (), title: str = "", caption: str = "", narrowest: int = 165,
 ) -> Figure:  # fmt: skip
     """Draw pictures of the same scale side by side, with numbered windows on each.
 
@@ -352,7 +352,7 @@ def images(
     panels = []
     for (name, _), array in zip(pictures, arrays, strict=True):
         height, width = array.shape
-        with panel(2.6, 2.6 * height / width + 0.3, name) as (drawing, ax):
+        with panel(2.2, 2.2 * height / width + 0.3, name) as (drawing, ax):
             ax.imshow(array, cmap=SIGNED if signed else GRAY, vmin=low, vmax=high)
             for position, (top, left, side) in enumerate(windows, start=1):
                 ax.add_patch(_square(left, top, side))
@@ -369,8 +369,8 @@ def images(
         marked = f", with {len(windows)} numbered windows" if windows else ""
         inside = f"mean {significant(float(np.nanmean(array)))} {unit}, from {significant(float(np.nanmin(array)))} to {significant(float(np.nanmax(array)))} {unit}"
         panels.append(Panel(drawing, f"{name}: picture of {height} by {width} pixels{marked}; {inside}."))
-    shades = "blue is below zero, orange above" if signed else "black to white"
-    scale = f"{shades}: {number(low)} to {number(high)} {unit}.".capitalize()
+    shades = "Blue is below zero, orange above" if signed else "Black to white"
+    scale = f"{shades}: {number(low)} to {number(high)} {unit}."
     return Figure(panels, title=title, caption=f"{caption} {scale}".strip(), narrowest=narrowest)
 
 

@@ -13,7 +13,6 @@ from sarlab.views import (
     codecs,
     differences,
     elsewhere,
-    equal_psnr,
     fidelity,
     limit_figures,
     reflectivity,
@@ -170,8 +169,7 @@ def test_peak_is_the_top_of_the_parabola_and_known_to_lie_inside():
         limit_figures.price, limit_figures.price_text, limit_figures.distance, fidelity.shown_text,
         *(lambda t, n=name: fidelity.group(t, n) for name in GROUPS), elsewhere.at_one_psnr, thrown_away.spectrum,
         thrown_away.text, reflectivity.both, reflectivity.text, reflectivity.listing, averaging.averaging, averaging.edges,
-        lambda t: equal_psnr.pictures(t, simulated=True), lambda t: equal_psnr.listing(t, simulated=True), equal_psnr.text,
-        equal_psnr.domains, scene_entropy.radar_and_optical, scene_entropy.with_and_without, scene_entropy.text,
+        scene_entropy.radar_and_optical, scene_entropy.with_and_without, scene_entropy.text,
         speckle_limits.sandwich,
     ],
 )  # fmt: skip
