@@ -69,7 +69,7 @@ def solve(
     start: float | None = None, step: float = 0.0, resolution: float = 0.0, scores: dict[float, float] | None = None,
     below: bool = True,
 ) -> float:  # fmt: skip
-    """Find the quality at which a rising `score` is nearest to `wanted`.
+    """Find the quality at which a rising `score` is nearest to `wanted`. Raises `OutOfReach`.
 
     The search begins at a guess, goes outwards until the goal is between two qualities, and closes in by false position
     and bisection in turn.
@@ -78,7 +78,6 @@ def solve(
     ----------
     score : callable
         Quality → score, expensive.
-    wanted : float
     knots : sequence of float
         Qualities, ascending, between which the score rises about evenly; the first and the last end the scale.
     tolerance, slope : float
@@ -91,15 +90,11 @@ def solve(
         Known scores by quality; those found are added.
     below : bool
         Accept a score below `wanted`.
-
-    Raises
-    ------
-    OutOfReach
     """
     scores, places = {} if scores is None else scores, np.arange(len(knots))
     place = float(len(knots) // 2) if start is None else start
-    lower: float | None
-    upper: float | None
+    lower: float | None = None
+    upper: float | None = None
     for attempt in range(MOST_TRIALS):
         lower = max((q for q in scores if scores[q] < wanted), default=None)
         upper = min((q for q in scores if scores[q] >= wanted and (lower is None or q > lower)), default=None)
@@ -199,22 +194,13 @@ class Search:
         for index, band in enumerate(self.scene_db.bands):
             valid = self.scene_db.valid[index]
             x, y = (scene.data[index][valid].astype(np.float64) for scene in (self.scene_db, decoded))
-            worst = max(worst, float(np.abs(x - y).max(initial=0)))
-            if self.clip is not None:
-                low, high = self.clip[band]
-                squares += float(np.square((np.clip(x, low, high) - np.clip(y, low, high)) / (high - low)).sum())
-            count += x.size
-        psnr = float("nan") if self.clip is None else _minus_db(squares / max(count, 1), 10)
-        return psnr, _minus_db(worst, 20)
+            low, high = self.clip[band] if self.clip else (0.0, float("nan"))
+            worst, count = max(worst, float(np.abs(x - y).max(initial=0))), count + x.size
+            squares += float(np.square((np.clip(x, low, high) - np.clip(y, low, high)) / (high - low)).sum())
+        return _minus_db(squares / max(count, 1), 10), _minus_db(worst, 20)
 
     def find(self, goal: Goal) -> Trial:
-        """Make the file that meets `goal`.
-
-        Raises
-        ------
-        CodecError
-            The codec cannot reach it on this scene; the message states its limit.
-        """
+        """Make the file that meets `goal`. Raises a `CodecError` with the limit of the codec on this scene."""
         kind, scale = goal.kind, self.codec.capabilities.quality
         if kind == "quality":
             return self.trial(goal.value)

@@ -29,18 +29,16 @@ class Levels:
     """The mapping between native and normalized samples; one entry per band."""
 
     bands: tuple[str, ...]
-    #: Of decoded samples: "db", "amplitude" or "intensity".
+    #: Of decoded samples: "db", "amplitude" or "intensity"; sample type of the source file.
     quantity: str
-    #: Sample type of the source file.
     dtype: str
-    #: dB level that becomes zero.
+    #: dB level that becomes zero, and that of exact zeros; NaN if they cannot occur.
     centers: tuple[float, ...]
-    #: dB level of exact zeros; NaN if zeros cannot occur.
     floors: tuple[float, ...]
     #: The band has exact zeros: samples near the floor are restored to them.
-    zeros: tuple[bool, ...] = ()
+    zeros: tuple[bool, ...]
     #: Native value of flat blocks; NaN for a band without flat blocks.
-    flats: tuple[float, ...] = ()
+    flats: tuple[float, ...]
     #: Normalized samples are the native ones.
     native: bool = False
 
@@ -58,12 +56,19 @@ class Levels:
     @classmethod
     def of_header(cls, header: Header) -> Levels:
         """Levels of a file."""
-        floors = header.floors or (float("nan"),) * len(header.bands)
+        none = (float("nan"),) * len(header.bands)
+        floors = header.floors or none
         zeros = tuple(not isnan(f) for f in floors)
-        flats = header.flats or (float("nan"),) * len(header.bands)
         return cls(
-            header.bands, header.quantity, header.dtype, header.centers, floors, zeros, flats, header.native
-        )  # fmt: skip
+            header.bands,
+            header.quantity,
+            header.dtype,
+            header.centers,
+            floors,
+            zeros,
+            header.flats or none,
+            header.native,
+        )
 
     def normalized(self, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
         """Normalize a window: float32 samples, zero where invalid, and its mask."""
@@ -82,14 +87,12 @@ class Levels:
 
     def restored(self, x: np.ndarray, kinds: np.ndarray) -> np.ndarray:
         """Restore native float32 samples: NaN if missing, the flat value in flat blocks."""
-        samples = self._restored(x, kinds == CODED)
+        samples = np.where(kinds == CODED, x if self.native else self._from_db(x, kinds == CODED), np.float32(np.nan))
         for band, flat in enumerate(self.flats):
             samples[band][kinds[band] == FLAT] = flat
         return samples
 
-    def _restored(self, x: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        if self.native:
-            return np.where(valid, x, np.float32(np.nan))
+    def _from_db(self, x: np.ndarray, valid: np.ndarray) -> np.ndarray:
         center = np.array(self.centers, np.float32)[:, None, None]
         db = np.where(valid, x * np.float32(WIDTH) + center, np.float32(np.nan))
         # Numbers instead of names, because `from_db` finds floors by band name and names may be equal.
@@ -104,13 +107,8 @@ class Levels:
 def fit_levels(windows: Sequence[Scene], everything: bool) -> Levels:
     """Determine the levels of a scene: each band is centered at the mean of its samples in dB, without the flat ones.
 
-    Parameters
-    ----------
-    windows : sequence of Scene
-        The whole scene, or a sample of it, in its native quantity. Windows begin at multiples of `FLAT_UNIT`.
-    everything : bool
-        The windows are the whole scene. Otherwise exact zeros may occur even if the sample has none: they get a floor,
-        and blocks of zeros are flat unless another value is.
+    `windows`, in the native quantity, begin at multiples of `FLAT_UNIT`. If they are not everything, exact zeros may occur
+    even if the windows have none: they get a floor, and blocks of zeros are flat unless another value is.
     """
     first = windows[0]
     pooled = [np.concatenate([w.data[b][w.valid[b]] for w in windows]) for b in range(len(first.bands))]
@@ -161,11 +159,8 @@ def _line(like: Scene, band: str, samples: np.ndarray) -> Scene:
     """Make a scene of one row from valid samples of a band."""
     data = samples[None, None] if samples.size else np.full((1, 1, 1), np.nan, samples.dtype)
     dtype = like.dtype if like.integer else "float32"
-    return Scene(data, like.quantity, (band,), like.name, dtype=dtype, tags=_native(like))
-
-
-def _native(scene: Scene) -> dict[str, str]:
-    return {NATIVE_TAG: scene.tags[NATIVE_TAG]} if NATIVE_TAG in scene.tags else {}
+    tags = {key: value for key, value in like.tags.items() if key == NATIVE_TAG}
+    return Scene(data, like.quantity, (band,), like.name, dtype=dtype, tags=tags)
 
 
 def _with_zero(line: Scene) -> Scene:
