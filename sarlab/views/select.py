@@ -21,6 +21,8 @@ from sarlab.metrics.intervals import interval
 FLAGSHIP, ANCHOR = "lapped", "jpeg2000"
 #: Range of PSNR in dB over which Bjøntegaard differences are taken.
 BD_RANGE = (25.0, 40.0)
+#: Columns that rows of `measured` have even if there are none.
+KEYS = ("codec", "family", "scene", "band", "split", "acquisition", "target_value", "bpp", "measured_cr", "psnr_db")
 #: Slices of one pass start within so many seconds of their neighbor.
 SAME_PASS = 1800.0
 
@@ -86,7 +88,7 @@ def measured(rows: pd.DataFrame, *, split: str = "", band: str | None = "", simu
         Rows of simulated scenes instead.
     """
     if rows.empty:
-        return rows
+        return rows.reindex(columns=list(dict.fromkeys([*rows, *KEYS])))
     kept = rows[np.isfinite(numbers(rows, "psnr_db"))]
     if "simulated" in kept:
         chosen = kept[kept["simulated"].astype(bool) == simulated]
@@ -154,7 +156,7 @@ def bars(points: pd.DataFrame) -> str:
         parts.append(f"{'95 % interval (Student) over' if kind == '95 %' else 'range of'} {count} {over}")
     if parts:
         return f"Bars: {'; '.join(sorted(parts))}."
-    return "One pass and one seed: no interval can be stated." if len(points) else ""
+    return "One pass and one seed: no interval can be stated." if len(points) and "n" in points else ""
 
 
 def where(rows: pd.DataFrame) -> str:

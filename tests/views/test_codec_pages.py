@@ -10,7 +10,6 @@ from sarlab.lab.results import Tables
 from sarlab.views import (
     averaging,
     codec_rows,
-    codecs,
     differences,
     elsewhere,
     fidelity,
@@ -100,15 +99,6 @@ def test_table_has_both_anchors_and_bands(tables):
     for heading in ("VV, against JPEG 2000", "VH, against HEVC 12 bit"):
         assert heading in listing
     assert all(value in listing for value in ("−20.0", "−50.0", "+25.0"))
-
-
-def test_every_codec_and_limit_is_on_the_first_figure(tables):
-    figure = codecs.rate_distortion(tables)
-    labels = [look.label for look in figure.key]
-    assert labels == ["JPEG 2000", "HEVC 12 bit", "JPEG-LS near-lossless", "mine", "Gaussian limit", "scalar ceiling"]
-    assert "mine needs about 30 % fewer bits than JPEG 2000" in figure.title
-    assert "Gaussian limit: 50 % at 20 dB" in figure.panels[1].alt
-    assert "have not seen" in figure.caption
 
 
 def test_distance_from_the_limit_is_its_share(tables):
