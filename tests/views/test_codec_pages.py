@@ -155,7 +155,7 @@ def test_peak_is_the_top_of_the_parabola_and_known_to_lie_inside():
 @pytest.mark.parametrize(
     "make",
     [
-        codecs.rate_distortion, codecs.speed, differences.bd_figure, differences.bd_listing, differences.protocol,
+        differences.bd_figure, differences.bd_listing, differences.protocol,
         limit_figures.price, limit_figures.price_text, limit_figures.distance, fidelity.shown_text,
         *(lambda t, n=name: fidelity.group(t, n) for name in GROUPS), elsewhere.at_one_psnr, thrown_away.spectrum,
         thrown_away.text, reflectivity.both, reflectivity.text, reflectivity.listing, averaging.averaging, averaging.edges,
