@@ -21,8 +21,8 @@ from codec_goals import Item, sentinel1
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sarlab.codec.train_codec import CodecData, CodecPlan, gather
 from sarlab.codec.levels import WIDTH
+from sarlab.codec.train_codec import CodecPlan, gather
 from sarlab.lab.results import write_table
 from sarlab.models.muon import Muon
 
@@ -96,7 +96,7 @@ class Hyperprior(nn.Module):
 
 
 def train(folder: Path) -> None:
-    data = gather(CodecPlan("peer", data=CodecData("sentinel1-all")))
+    data = gather(CodecPlan("peer", source="sentinel1-all"))
     bands = [band for samples, _ in data.training for band in samples if min(band.shape) >= SIDE]
     weights = np.array([band.size for band in bands], float)
     for multiplier, origin in MULTIPLIERS.items():

@@ -214,7 +214,7 @@ def run_train(args: argparse.Namespace) -> int:
     from sarlab.codec.train_codec import train_codec
     from sarlab.models.storage import History
 
-    steps = plan.training.steps
+    steps = plan.steps
     with tqdm(total=steps, unit="step", disable=args.quiet or not steps, mininterval=1.0) as bar:
 
         def on_step(step: int, loss: float) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,23 @@ KINDS = ("lapped", "factorized", "predictive")
 
 
 @dataclass(frozen=True)
-class CodecTraining:
-    """Settings of the training loop of a network."""
+class CodecPlan:
+    """Training plan of a codec model; the fields from `steps` on are settings of `sarlab.models.training.fit`."""
 
+    #: Name of the model, codec and revision: ``"lapped-1"``. Kind of model, one of `KINDS`.
+    name: str = ""
+    kind: str = "lapped"
+    #: Source of training and validation scenes in the catalog; (looks, correlation) of simulated training scenes of 512² pixels.
+    source: str = "sentinel1"
+    simulated: tuple[tuple[float, float], ...] = ()
+    seed: int = 0
+    #: Blocks of kind "factorized", "lapped" or "block"; width of its learned correction, 0 for a linear transform.
+    front: str = "lapped"
+    width: int = 64
+    #: Qualities are drawn uniformly from this range.
+    quality: tuple[float, float] = (12.0, 46.0)
+    #: Final share of the steps with real rounding and a fixed analysis.
+    hard_share: float = 0.2
     steps: int = 4000
     batch_size: int = 8
     patch_size: int = 128
@@ -49,37 +63,8 @@ class CodecTraining:
     warmup_steps: int = 100
     clip_norm: float = 1.0
     ema_decay: float = 0.998
-    #: Qualities are drawn uniformly from this range.
-    quality: tuple[float, float] = (12.0, 46.0)
-    #: Final share of the steps with real rounding and a fixed analysis.
-    hard_share: float = 0.2
     validate_every: int = 250
-    threads: int = 2
-
-
-@dataclass(frozen=True)
-class CodecData:
-    """Training and validation scenes of a source of the catalog, and (looks, correlation) of simulated training scenes."""
-
-    source: str = "sentinel1"
-    simulated: tuple[tuple[float, float], ...] = ()
-
-
-@dataclass(frozen=True)
-class CodecPlan:
-    """Training plan of a codec model."""
-
-    #: Name of the model, codec and revision: ``"lapped-1"``.
-    name: str
-    #: One of `KINDS`.
-    kind: str = "lapped"
-    #: Blocks of kind "factorized": "lapped" or "block".
-    front: str = "lapped"
-    #: Width of the learned correction of kind "factorized"; 0 for a linear transform.
-    width: int = 64
-    seed: int = 0
-    data: CodecData = field(default_factory=CodecData)
-    training: CodecTraining = field(default_factory=CodecTraining)
+    threads: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,24 +87,16 @@ def load_codec_plan(path: Path) -> CodecPlan:
         raise PlanError(f"{path} cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"{path} is not valid TOML ({error})") from None
-    parts: dict[str, Any] = {"data": CodecData, "training": CodecTraining}
-    built = {key: spec_from_dict(parts[key], _tuples(value)) for key, value in values.items() if key in parts}
-    rest = {key: value for key, value in values.items() if key not in parts}
-    known = {"name": str, "kind": str, "front": str, "width": int, "seed": int}
-    for key, value in rest.items():
-        if not isinstance(value, known.get(key, ())):
-            raise PlanError(f"{path}: '{key}' is unknown or of the wrong type; known: {', '.join([*known, *parts])}")
-    if "name" not in rest:
+    plan: CodecPlan = spec_from_dict(CodecPlan, {key: _tuples(value) for key, value in values.items()})
+    if not plan.name:
         raise PlanError(f"{path}: the plan of a codec needs a 'name'")
-    if rest.get("kind", "lapped") not in KINDS:
-        raise PlanError(f"{path}: kind '{rest['kind']}' is unknown; use one of {', '.join(KINDS)}")
-    return CodecPlan(**rest, **built)
+    if plan.kind not in KINDS:
+        raise PlanError(f"{path}: kind '{plan.kind}' is unknown; use one of {', '.join(KINDS)}")
+    return plan
 
 
 def _tuples(value: Any) -> Any:
     """Lists of TOML as tuples, at every depth."""
-    if isinstance(value, dict):
-        return {key: _tuples(v) for key, v in value.items()}
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
@@ -129,10 +106,10 @@ def gather(plan: CodecPlan, allow_missing: bool = False) -> TrainingScenes:
     from sarlab.scenes.radiometry import to_db
     from sarlab.scenes.simulate import SimulationSpec, simulate
 
-    split = load_split(SceneSpec(plan.data.source, allow_missing=allow_missing))
+    split = load_split(SceneSpec(plan.source, allow_missing=allow_missing))
     made = [
         to_db(simulate(SimulationSpec(512, 512, looks, correlation, seed=plan.seed + number))[0])
-        for number, (looks, correlation) in enumerate(plan.data.simulated)
+        for number, (looks, correlation) in enumerate(plan.simulated)
     ]
     training = tuple(normalized(scene) for scene in (*split.train, *made))
     validation = tuple(normalized(scene) for scene in split.validation)
@@ -141,9 +118,7 @@ def gather(plan: CodecPlan, allow_missing: bool = False) -> TrainingScenes:
     digest = hashlib.sha256()
     for samples, _ in (*training, *validation):
         digest.update(f"|{samples.shape}|".encode() + samples.astype("<f4").tobytes())
-    simulated = [
-        f"simulated {looks:g} looks, correlation {correlation:g}" for looks, correlation in plan.data.simulated
-    ]
+    simulated = [f"simulated {looks:g} looks, correlation {correlation:g}" for looks, correlation in plan.simulated]
     note = "; ".join([*(f"train {scene.name}" for scene in split.train), *simulated, split.note])
     return TrainingScenes(training, validation, note, digest.hexdigest())
 

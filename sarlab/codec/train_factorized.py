@@ -147,17 +147,17 @@ class CodecObjective(Objective):
         on_step: Callable[[int, float], None] = lambda step, loss: None,
     ):
         super().__init__()
-        self.network, self.spec, self.held, self.on_step = network, plan.training, held, on_step
+        self.network, self.plan, self.held, self.on_step = network, plan, held, on_step
         self.generators = {"noise": torch.Generator().manual_seed(3 * plan.seed + 1)}
-        self.hard_from = round(self.spec.steps * (1 - self.spec.hard_share))
+        self.hard_from = round(self.plan.steps * (1 - self.plan.hard_share))
         # Computed before a checkpoint is loaded, so every session divides costs by the same rates.
         self.reference = self._validation()[1]
 
     def optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.network.parameters(), lr=self.spec.learning_rate)
+        return torch.optim.Adam(self.network.parameters(), lr=self.plan.learning_rate)
 
     def loss(self, batch: Batch, step: int) -> Tensor:
-        (low, high), noise = self.spec.quality, self.generators["noise"]
+        (low, high), noise = self.plan.quality, self.generators["noise"]
         quality = low + (high - low) * torch.rand(len(batch.x), generator=noise)
         cost, rate, _ = self.network.costs(batch.x, quality, None if step >= self.hard_from else noise)
         loss = (cost / (rate.detach() + RATE_OFFSET)).mean()
@@ -182,8 +182,8 @@ def train_network(
     plan: CodecPlan, data: TrainingScenes, on_step: Callable[[int, float], None], **options: Any
 ) -> tuple[dict[str, np.ndarray], History]:
     """Train the transform of a plan: its arrays in float16, as in a model's file. `options` are those of `fit`."""
-    history, spec = History(stopped="finished"), plan.training
-    with cpu_threads(spec.threads):
+    history = History(stopped="finished")
+    with cpu_threads(plan.threads):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(3 * plan.seed + 2)
             network = FactorizedNetwork(plan.front, plan.width)
@@ -197,10 +197,10 @@ def train_network(
             for scenes in (data.training, data.validation)
         )
         network.fit_linear([raster.values for raster in training])
-        if spec.steps:
+        if plan.steps:
             objective = CodecObjective(network, plan, validation, on_step)
             fingerprint = content_hash(asdict(plan), data.digest)
-            history = fit(objective, training, spec, seed=3 * plan.seed, fingerprint=fingerprint, **options)
+            history = fit(objective, training, plan, seed=3 * plan.seed, fingerprint=fingerprint, **options)
     with torch.no_grad():
         arrays = {"mixing": network.mixing(), **(network.correction.state_dict() if network.correction else {})}
     return {key: tensor.half().numpy() for key, tensor in arrays.items()}, history
