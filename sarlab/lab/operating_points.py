@@ -191,9 +191,9 @@ def whole(points: Sequence[Point]) -> list[Point]:
 
 
 def _kept(rows: pd.DataFrame, simulated: bool) -> pd.DataFrame:
-    if not {"psnr_db", "bpp", "band"} <= set(rows):
+    if not {"bpp", "band"} <= set(rows):
         return rows.iloc[:0]
-    kept = rows[rows["psnr_db"].notna() & (rows["bpp"] > 0)]
+    kept = rows[(rows["bpp"] > 0) & (rows["psnr_db"].notna() if "psnr_db" in rows else True)]
     kept = kept[kept["simulated"] == simulated] if "simulated" in kept else kept.iloc[: 0 if simulated else None]
     # A scene without a stated acquisition is an acquisition of its own.
     stated = kept["acquisition"].replace("", np.nan) if "acquisition" in kept else pd.Series(np.nan, kept.index, object)

@@ -171,13 +171,13 @@ def codestream_bytes(data: bytes) -> int:
     """Bytes of the codestreams in a file: without containers, metadata, masks and the index of tiles.
 
     ``bpp`` counts whole files. In them, JPEG 2000 is a bare codestream, but HEVC and AV1 lie in boxes of several hundred
-    bytes. ``bpp_codestream`` counts no container for any codec. The parameter sets of HEVC and AV1 count, since other
-    codestreams begin with theirs.
+    bytes. ``bpp_codestream`` counts no container for any codec. Parameter sets of HEVC and AV1 and the side information of
+    a model in the header count, since other codestreams begin with theirs.
     """
     if data.startswith(MAGIC):
         return sum(_payload_bytes(band.payload) for band in unpack(data).bands)
     with StreamReader(data) as reader:
-        return sum(reader.lengths)
+        return sum(reader.lengths) + len(reader.header.side) + len(reader.header.radiometry)
 
 
 def _payload_bytes(payload: bytes) -> int:

@@ -190,6 +190,9 @@ def test_applications_are_thresholds_like_others(tmp_path, capsys):
     capsys.readouterr()
     assert main([*book, "psnr=26.5"]) == 0
     assert json.loads(capsys.readouterr().out)["recommended"]["bpp"] == 1.0
+    applied.drop(columns="psnr_db").to_csv(tmp_path / "mine.csv", index=False)
+    assert main(["recommend", "--rows", str(tmp_path / "mine.csv"), "--min", "iou_water=0.85", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["recommended"]["bpp"] == 2.0
 
 
 @pytest.mark.parametrize(
