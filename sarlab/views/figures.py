@@ -65,7 +65,7 @@ def curves(
     Parameters
     ----------
     rows : DataFrame
-        One row per scene, band and operating point; or points of `select.means` with columns `x`, mean, low and high.
+        One row per scene, band and operating point; or points with columns `x` and ``mean``, of `select.means` or of theory.
     x : str
         Column of the horizontal axis, averaged like `y`.
     y : str or sequence of str
@@ -98,7 +98,9 @@ def curves(
     limits : (low, high)
         Of the vertical axis.
     """
-    ready, metrics = {"mean", "low", "high"} <= set(rows), [y] if isinstance(y, str) else list(y)
+    ready, metrics = "mean" in rows, [y] if isinstance(y, str) else list(y)
+    if ready:
+        rows = rows.assign(**{name: np.nan for name in ("low", "high", "n", "kind", "over") if name not in rows})
     group = [hue, *([style] if style else [])]
     named = {**{name: select.label(name) for name in (x, *metrics)}, **(labels or {})}
     parts = list(rows.groupby(facet, sort=False)) if facet and len(rows) else [("", rows)]
@@ -125,13 +127,13 @@ def curves(
                 _axis(ax, part[x], named[x], log=log)
                 if log_y:
                     ax.set_yscale("log")
-                    ax.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
-                    ax.minorticks_off()
+                    _plain_ticks(ax.yaxis)
                 ax.set_ylabel(named[metric] if facet else "")
                 ax.set_ylim(*limits)
             panels.append(Panel(drawing, f"{heading} over {named[x]}. {'; '.join(words)}."))
             drawn.append(part)
-    about = select.bars(pd.concat(drawn)) if drawn else ""
+    found = pd.concat(drawn) if drawn else pd.DataFrame()
+    about = select.bars(found) if len(found) and found["kind"].notna().any() else ""
     return Figure(
         panels, title=title if panels else "", caption=f"{caption} {about}".strip() if panels else "",
         key=list(seen.values()) if len(seen) > 1 else [], narrowest=NARROWEST,
@@ -414,6 +416,16 @@ def heat(
 def _names(rows: pd.DataFrame, column: str) -> list[str]:
     """Values of a column as text, in their order."""
     return [str(value) for value in rows[column].unique()] if column in rows else []
+
+
+def _plain_ticks(axis: Any) -> None:
+    """Ticks of a logarithmic axis at 1, 2 and 5 times powers of ten, without exponents; at the powers over many decades."""
+    from matplotlib.ticker import NullLocator
+
+    low, high = axis.get_view_interval()
+    axis.get_major_locator().set_params(subs=(1, 2, 5) if np.log10(high / low) < 2.5 else (1,))
+    axis.set_major_formatter(lambda v, _: f"{v:g}")
+    axis.set_minor_locator(NullLocator())
 
 
 def _square(left: float, top: float, side: float) -> Any:
