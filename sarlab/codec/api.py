@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import math
 import tempfile
@@ -25,7 +24,7 @@ from sarlab.codec.pieces import FileSource, MemorySource, Source, cache_limit
 from sarlab.codec.predictive import exact_quality
 from sarlab.codec.protocol import Availability, Capabilities, QualityScale
 from sarlab.codec.tiles import NOT_A_NUMBER, Window
-from sarlab.errors import BitstreamError, CodecError, SarlabError
+from sarlab.errors import CodecError, SarlabError
 from sarlab.scenes.quantity import polarization
 from sarlab.scenes.scene import Scene
 
@@ -41,12 +40,9 @@ DEFAULT_QUALITY = 28.0
 
 
 def make_goal(
-    quality: float | None = None,
-    bpp: float | None = None,
-    psnr: float | None = None,
-    max_error_db: float | None = None,
+    quality: float | None = None, bpp: float | None = None, psnr: float | None = None, max_error_db: float | None = None,
     lossless: bool = False,
-) -> Goal:
+) -> Goal:  # fmt: skip
     """Make the one goal that is given, or the default quality."""
     wanted = {"quality": quality, "bpp": bpp, "psnr": psnr, "max_error_db": max_error_db, "lossless": lossless or None}
     given = [(kind, float(value)) for kind, value in wanted.items() if value is not None]
@@ -181,21 +177,20 @@ def decompress(
     >>> sarlab.decompress(data, window=(100, 0, 64, 128))
     Scene('ben-33UUP-37-88', VV+VH, 64×128, db)
     """
-    if preview != 1:
-        return _preview(data, preview, model, window, radiometric)
     with StreamReader(data) as reader:
+        if preview != 1:
+            return _preview(reader, preview, model, window, radiometric)
         return Decoder(reader, workers=workers, model=model, radiometric=radiometric).scene(window)
 
 
 def _preview(
-    data: bytes | str | Path, factor: int, model: str | Path | None, window: Window | None, radiometric: bool
+    reader: StreamReader, factor: int, model: str | Path | None, window: Window | None, radiometric: bool
 ) -> Scene:
     from sarlab.codec.preview import PREVIEW, preview
 
     if factor != PREVIEW or window or radiometric:
         raise CodecError(f"a preview has one sample for {PREVIEW}×{PREVIEW}, of the whole scene, without --radiometric")
-    with StreamReader(data) as reader:
-        return preview(reader, model=model)
+    return preview(reader, model=model)
 
 
 def compress_file(
@@ -229,27 +224,22 @@ def decompress_file(
     from sarlab.scenes.writers import open_writer
 
     refuse_existing(target, force)
-    if preview != 1:
-        small = replace(_preview(source, preview, model, window, radiometric), name=Path(target).stem)
-        small = _markable(small, not small.valid.all())
-        with open_writer(target, small, cog=cog) as writer:
-            writer.write(small.data, 0, 0)
-        return losses(small, target)
-    with StreamReader(source) as reader:
-        decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric)
-        like = decoder.like(Path(target).stem)
-        bands, height, width = decoder.header.shape
-        window = window or (0, 0, height, width)
-        decoder.tiling.check_window(window)
-        reference = like.georeference.shifted(window[0], window[1]) if like.georeference else None
-        if reference is not None:
-            check_system(reference.crs, reader.name)
-        like = _markable(like, decoder.may_be_invalid, masks=Path(target).suffix.lower() in (".tif", ".tiff"))
-        with (
-            cache_limit(),
-            open_writer(target, like, shape=(bands, *window[2:]), georeference=reference, cog=cog) as writer,
-        ):
-            for place, data, kinds in decoder.strips(window):
+    masks = Path(target).suffix.lower() in (".tif", ".tiff")
+    with StreamReader(source) as reader, cache_limit():
+        if preview != 1:
+            like = _preview(reader, preview, model, window, radiometric)
+            window, reference, invalid = (0, 0, *like.shape[1:]), like.georeference, not like.valid.all()
+            strips = iter([(window, like.data, np.isnan(like.data))])
+        else:
+            decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric)
+            like, invalid = decoder.like(), decoder.may_be_invalid
+            window = decoder.tiling.checked(window)
+            reference = like.georeference.shifted(window[0], window[1]) if like.georeference else None
+            strips = decoder.strips(window)
+        like = _markable(replace(like, name=Path(target).stem) if like.name == "scene" else like, invalid, masks)
+        shape = (len(like.bands), *window[2:])
+        with open_writer(target, like, shape=shape, georeference=reference, cog=cog) as writer:
+            for place, data, kinds in strips:
                 nan = kinds == NOT_A_NUMBER
                 writer.write(data, place[0] - window[0], place[1] - window[1], nan=nan if nan.any() else None)
     lost = losses(like, target)
@@ -260,12 +250,8 @@ def decompress_file(
 
 def _markable(like: Scene, invalid: bool, masks: bool = True) -> Scene:
     """Let integers be floats if they have neither nodata value nor mask to mark invalid samples."""
-    marked = like.nodata is not None or (masks and like.profile.mask)
-    return (
-        replace(like, dtype="float32")
-        if invalid and not marked and like.file_dtype.startswith(("int", "uint"))
-        else like
-    )
+    marked = not invalid or like.nodata is not None or (masks and like.profile.mask)
+    return like if marked or not like.file_dtype.startswith(("int", "uint")) else replace(like, dtype="float32")
 
 
 def describe(source: str | Path | bytes) -> dict[str, Any]:
@@ -274,48 +260,19 @@ def describe(source: str | Path | bytes) -> dict[str, Any]:
         header, metadata = reader.header, scene_fields(reader.header.metadata, reader.header.shape)
     samples, place, profile = math.prod(header.shape), metadata["georeference"], metadata["profile"]
     return {
-        "format_version": VERSION,
-        "model": header.model,
-        "model_hash": header.model_hash.hex(),
-        "quality": header.quality,
-        "bands": list(header.bands),
-        "height": header.shape[1],
-        "width": header.shape[2],
-        "quantity": header.quantity,
-        "dtype": header.dtype,
-        "nodata": header.nodata,
-        "native_bits": header.native_bits,
-        "centers_db": list(header.centers),
-        "radiometric": bool(header.radiometry),
-        "tile": header.tile,
-        "tiles": len(reader.lengths),
-        "bytes": reader.size,
-        "header_bytes": reader.header_bytes,
-        "index_bytes": reader.index_bytes,
-        "side_bytes": len(header.side),
-        "bpp": 8 * reader.size / samples,
+        "format_version": VERSION, "model": header.model, "model_hash": header.model_hash.hex(), "quality": header.quality,
+        "bands": list(header.bands), "height": header.shape[1], "width": header.shape[2], "quantity": header.quantity,
+        "dtype": header.dtype, "nodata": header.nodata, "native_bits": header.native_bits,
+        "centers_db": list(header.centers), "radiometric": bool(header.radiometry), "tile": header.tile,
+        "tiles": len(reader.lengths), "bytes": reader.size, "header_bytes": reader.header_bytes,
+        "index_bytes": reader.index_bytes, "side_bytes": len(header.side), "bpp": 8 * reader.size / samples,
         "measured_cr": header.native_bits * samples / (8 * reader.size),
         **{key: metadata.get(key) for key in ("name", "looks", "spacing", "time", "tags")},
-        "polarizations": [polarization(band) for band in header.bands],
-        "scales": list(profile.scales),
-        "offsets": list(profile.offsets),
-        "mask": profile.mask,
-        "crs": place and (place.crs or place.gcps_crs),
+        "polarizations": [polarization(band) for band in header.bands], "scales": list(profile.scales),
+        "offsets": list(profile.offsets), "mask": profile.mask, "crs": place and (place.crs or place.gcps_crs),
         "transform": (place and place.has_transform and place.transform) or None,
-        "control_points": len(place.gcps) if place else 0,
-        "rpc": bool(place and place.rpc),
-    }
-
-
-def check_system(wkt: str, name: str) -> None:
-    """Refuse a coordinate system that cannot be parsed."""
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
-
-    try:
-        CRS.from_wkt(wkt or 'LOCAL_CS["none"]')
-    except CRSError:
-        raise BitstreamError(f"{name}: its coordinate system is unknown: {wkt[:80]!r}") from None
+        "control_points": len(place.gcps) if place else 0, "rpc": bool(place and place.rpc),
+    }  # fmt: skip
 
 
 def refuse_existing(target: str | Path, force: bool) -> None:
@@ -336,14 +293,9 @@ def refuse_unwritable(target: str | Path) -> None:
 
 
 class LearnedCodec:
-    """A learned codec of this package behind the protocol.
+    """A learned codec of this package, named as in `BUILT_IN`, behind the protocol.
 
     Its files hold no names, tags or georeference, like those of the classical codecs, because their bytes are compared.
-
-    Parameters
-    ----------
-    name : str
-        In `BUILT_IN`.
     """
 
     family = "learned"
@@ -356,14 +308,9 @@ class LearnedCodec:
 
     def available(self) -> Availability:
         """Check if the codec works here."""
-        for package in ("numba", "safetensors"):
-            try:
-                importlib.import_module(package)
-            except Exception as error:
-                return Availability(False, f"{package} cannot be imported ({error}); pip install {package}")
         try:
             load_model(model_path(self.name))
-        except SarlabError as error:
+        except (SarlabError, ImportError) as error:
             return Availability(False, str(error))
         return Availability(True)
 

@@ -65,10 +65,8 @@ class Decoder:
         self.tiling = Tiling(header.shape[1], header.shape[2], header.tile, self.model.stride)
         self.fields = scene_fields(header.metadata, header.shape)
 
-    def strips(self, window: Window | None = None) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
-        """Decode a window (default: the scene) in pieces: windows, native samples (NaN where invalid), and their kinds."""
-        window = window or (0, 0, *self.header.shape[1:])
-        self.tiling.check_window(window)
+    def strips(self, window: Window) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
+        """Decode a window in pieces: their windows, native samples (NaN where invalid), and their kinds."""
         with self._workers as workers:
             yield from workers.map(self._synthesized, self._parts(window, workers))
 
@@ -135,26 +133,24 @@ class Decoder:
         reader = self.reader
         return any(first_mode(reader.payload_start(tile, 1)) != ALL_VALID for tile in range(len(reader.lengths)))
 
-    def scene(self, window: Window | None = None, name: str = "") -> Scene:
+    def scene(self, window: Window | None = None) -> Scene:
         """Decode the scene, or a window of it."""
-        window = window or (0, 0, *self.header.shape[1:])
-        self.tiling.check_window(window)
+        window = self.tiling.checked(window)
         data = np.empty((self.header.shape[0], *window[2:]), np.float32)
         nan = np.empty(data.shape, bool)
         for place, part, kinds in self.strips(window):
             data[(slice(None), *inside(place, window))] = part
             nan[(slice(None), *inside(place, window))] = kinds == NOT_A_NUMBER
-        like = self.like(name)
+        like = self.like()
         moved = like.georeference.shifted(window[0], window[1]) if like.georeference else None
         return like.with_data(data, valid=None, nan=nan, georeference=moved)
 
-    def like(self, name: str = "") -> Scene:
+    def like(self) -> Scene:
         """Make a scene of one sample with the metadata of the whole."""
         header = self.header
-        fields = {"name": name or "scene", **self.fields}
         return Scene(
             np.full((header.shape[0], 1, 1), np.nan, np.float32), header.quantity, header.bands,
-            native_bits=header.native_bits, nodata=header.nodata, dtype=header.dtype, **fields,
+            native_bits=header.native_bits, nodata=header.nodata, dtype=header.dtype, **self.fields,
         )  # fmt: skip
 
 

@@ -47,7 +47,7 @@ class Encoder:
         bands, height, width = source.shape
         self.samples, self.radiometric = bands * height * width, radiometric
         self.whole = self.samples <= SMALL
-        self.workers = Workers(1 if self.whole else workers)
+        self.workers = Workers(min(workers, 1) or 1 if self.whole else workers)
         self.model = load_model(model).for_scene(height, width).with_effort(effort)
         self.tiling = tiling = Tiling(height, width, tile, self.model.stride)
         windows = [(0, 0, height, width)] if self.whole else sample_windows(tiling)

@@ -92,13 +92,14 @@ class Tiling:
         rows, columns = (range(wide[i] // side, -(-(wide[i] + wide[i + 2]) // side)) for i in (0, 1))
         return rows, columns
 
-    def check_window(self, window: Window) -> None:
-        """Refuse a window that leaves the scene."""
-        row, column, height, width = window
+    def checked(self, window: Window | None) -> Window:
+        """Refuse a window that leaves the scene; None is the whole."""
+        row, column, height, width = window = window or (0, 0, self.height, self.width)
         if min(row, column) < 0 or min(height, width) < 1 or row + height > self.height or column + width > self.width:
             raise CodecError(
                 f"window {window} (row, column, height, width) leaves the scene of {self.height}×{self.width} samples"
             )
+        return window
 
 
 # --- windows ----------------------------------------------------------------------------------------------------------

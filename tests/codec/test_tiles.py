@@ -128,7 +128,7 @@ def test_tiles_cover_a_scene_once_and_windows_find_theirs(height, width, tile, d
     assert (seen == 1).all()
     row, column = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
     window = (row, column, data.draw(st.integers(1, height - row)), data.draw(st.integers(1, width - column)))
-    tiling.check_window(window)
+    assert tiling.checked(window) == window
     for reach in (0, 1):
         rows, columns = tiling.tiles_of(window, reach)
         # Samples of the latent positions that the window's own and those around it stand for.
@@ -146,7 +146,7 @@ def test_impossible_tilings_are_refused():
         Tiling(100, 100, 48, 32)
     for window in ((-1, 0, 5, 5), (0, 0, 0, 5), (90, 0, 11, 5), (0, 99, 1, 2)):
         with pytest.raises(CodecError, match="leaves the scene"):
-            Tiling(100, 100, 64, 32).check_window(window)
+            Tiling(100, 100, 64, 32).checked(window)
 
 
 def test_missing_samples_are_filled_from_near_ones_and_pieces_agree():
