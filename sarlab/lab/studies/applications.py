@@ -4,7 +4,7 @@ Every codec makes files of the same rates. The metrics of applications (`sarlab.
 application finds in the decoded scene with what it finds in the original. Three kinds of rows have no file::
 
     original      the scene itself: no difference at all
-    redraw        the despeckled scene with new speckle of the same looks: another acquisition of unchanged ground
+    redraw        the despeckled scene (and second date) with new speckle of the same looks: unchanged ground again
     second date   another acquisition of the place, if there is one: what differs anyway
 
 **Change detection** takes two dates, both coded by the same codec at the same quality. The second date is another
@@ -116,9 +116,11 @@ def job_rows(job: Job) -> Rows:
 
 def natural_rows(job: Job, dates: "Dates") -> Iterable[dict[str, Any]]:
     """Rows of the original, of a redraw of both dates, and of the second date."""
-    item, first, second = job.item, redrawn(job.item, job.item.db, seed=0), dates.second.data[0]
+    item, second = job.item, dates.second.data[0]
     yield image_row(item, "original", item.db, METRICS, **dates.columns(item.db, second))
-    yield image_row(item, "redraw", first, METRICS, **dates.columns(first, redrawn(item, second, seed=2)))
+    first, again = redrawn(item, item.db, seed=0), redrawn(item, (job.other or item).db, seed=2)
+    changes = dates.columns(first, again + known_changes(again.shape))
+    yield image_row(item, "redraw", first, METRICS, **changes)
     if job.other is not None:
         valid = item.scene.valid & job.other.scene.valid
         common = replace(item, scene=replace(item.scene, valid=valid, data=np.where(valid, item.scene.data, np.nan)))
