@@ -74,8 +74,8 @@ _ENTRY, _LARGEST_ENTRY = 7, 9
 class Header:
     """Everything before the tile index: model, scene and side information."""
 
+    #: Name of the model, and the first `HASH_SIZE` bytes of the SHA-256 of its content.
     model: str
-    #: First `HASH_SIZE` bytes of the SHA-256 of the model's content.
     model_hash: bytes
     #: A multiple of 1/256, below 256.
     quality: float
@@ -84,24 +84,21 @@ class Header:
     bands: tuple[str, ...]
     #: Level of each band in dB around which its samples are normalized: a multiple of 1/64.
     centers: tuple[float, ...]
-    #: Of the decoded samples; one of `QUANTITIES`.
+    #: Of the decoded samples, one of `QUANTITIES`; type of the samples of the source file, one of `DTYPES`.
     quantity: str
-    #: Sample type of the source file; one of `DTYPES`.
     dtype: str
     #: Side of a tile in samples.
     tile: int
     #: Bits per sample of the product as delivered.
     native_bits: int = USUAL_BITS
-    #: dB level that stands for exact zeros in each band; NaN for a band without zeros.
+    #: For each band or NaN: dB level that stands for exact zeros; value of flat blocks, in the quantity of the file.
     floors: tuple[float, ...] | None = None
-    #: Value of the flat blocks of each band, in the quantity of the file; NaN for a band without flat blocks.
     flats: tuple[float, ...] | None = None
     nodata: float | None = None
-    #: See `scene_metadata`.
+    #: See `sarlab.codec.metadata.scene_metadata`.
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    #: Side information of the model for the whole file.
+    #: Side information of the model, and curves that correct mean intensity (see `sarlab.codec.radiometry`).
     side: bytes = b""
-    #: Curves that correct mean intensity; see `sarlab.codec.radiometry`.
     radiometry: bytes = b""
     #: Samples are coded as they are, not in dB.
     native: bool = False
@@ -264,36 +261,27 @@ class StreamReader:
     """
 
     def __init__(self, source: str | Path | bytes | BinaryIO):
-        self._stack = ExitStack()
-        if isinstance(source, (str, Path)):
-            self.name = str(source)
-            try:
-                opened = Path(source).open("rb")  # noqa: SIM115 (closed by the stack)
-                self._file: BinaryIO = self._stack.enter_context(opened)
-            except OSError as error:
-                raise BitstreamError(f"{source} cannot be read ({error.strerror})") from None
-        else:
-            self.name = "the stream"
-            self._file = io.BytesIO(source) if isinstance(source, (bytes, bytearray, memoryview)) else source
-        try:
+        self.name = str(source) if isinstance(source, (str, Path)) else "the stream"
+        with ExitStack() as stack:
+            if isinstance(source, (str, Path)):
+                try:
+                    self._file: BinaryIO = stack.enter_context(Path(source).open("rb"))
+                except OSError as error:
+                    raise BitstreamError(f"{source} cannot be read ({error.strerror})") from None
+            else:
+                self._file = io.BytesIO(source) if isinstance(source, (bytes, bytearray, memoryview)) else source
             self._start = self._file.tell()
             self.size = self._file.seek(0, io.SEEK_END) - self._start
-            self._read_head()
-        except BitstreamError as error:
-            self._stack.close()
-            raise BitstreamError(f"{self.name}: {error}") from None
-        except BaseException:
-            self._stack.close()
-            raise
+            try:
+                self._read_head()
+            except BitstreamError as error:
+                raise BitstreamError(f"{self.name}: {error}") from None
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> StreamReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Release the file."""
         self._stack.close()
 
     def _at(self, offset: int, length: int) -> bytes:
