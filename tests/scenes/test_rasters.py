@@ -99,11 +99,8 @@ def profiles(draw):
     return data, options, after, mask, RPC if place == "rpc" else {}, tags, band
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(profiles())
-def test_a_profile_comes_back(tmp_path, profile):
+def write_profile(path, profile):
     data, options, after, mask, rpc, tags, band = profile
-    path = tmp_path / "in.tif"
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(
         path, "w", "GTiff", width=17, height=12, count=len(data), **options
     ) as file:  # fmt: skip
@@ -116,11 +113,32 @@ def test_a_profile_comes_back(tmp_path, profile):
             file.update_tags(ns="RPC", **rpc)
         if mask is not None:
             file.write_mask(mask)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(profiles())
+def test_a_profile_comes_back(tmp_path, profile):
+    path, floats = tmp_path / "in.tif", profile[1]["dtype"].startswith("float")
+    write_profile(path, profile)
     first, second = returned(path, tmp_path / "out" / "back.tif", "intensity")
     assert first == second
     with rasterio.open(path) as a, rasterio.open(tmp_path / "out" / "back.tif") as b:
         seen = a.read_masks() > 0
-        assert np.array_equal(a.read()[seen], b.read()[seen], equal_nan=options["dtype"].startswith("float"))
+        assert np.array_equal(a.read()[seen], b.read()[seen], equal_nan=floats)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(profiles())
+def test_a_profile_comes_back_from_a_compressed_file(tmp_path, profile):
+    from sarlab.codec.api import compress_file, decompress_file, make_goal
+
+    path = tmp_path / "in.tif"
+    write_profile(path, profile)
+    compress_file(path, tmp_path / "x.sarl", quantity="intensity", goal=make_goal(quality=50), force=True)
+    decompress_file(tmp_path / "x.sarl", tmp_path / "back.tif", force=True)
+    assert facts(path) == facts(tmp_path / "back.tif")
+    with rasterio.open(path) as a, rasterio.open(tmp_path / "back.tif") as b:
+        assert np.array_equal(np.isnan(a.read()), np.isnan(b.read()))
 
 
 def test_control_points_keep_their_ids_and_move_with_a_window(write_raw, tmp_path):
