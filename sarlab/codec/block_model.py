@@ -90,7 +90,9 @@ class Tables:
         information = -np.log2(np.stack([1 - one, one], -1))
         bits = []
         for magnitude in range(COSTED):
-            slots, ones = entropy.decisions_of(magnitude)
+            coder = entropy.encoder(entropy.contexts(np.full(entropy.SLOTS, entropy.EVEN), 0), entropy.room(1, COSTED))
+            entropy.code_value(coder, 0, magnitude)
+            slots, ones = entropy.listed(coder) >> 17, entropy.listed(coder) >> 16 & 1
             modeled = slots >= 0
             bits.append(information[..., slots[modeled], ones[modeled]].sum(-1) + (~modeled).sum())
         return np.stack(bits, -1).astype(np.float32)
@@ -137,26 +139,17 @@ class BlockModel(TileModel):
     content_hash : bytes
     states : int
         Of the trellis when encoding: a power of two; 1 for plain scalar quantization. Files state it.
-
-    Attributes
-    ----------
-    order : ndarray of int64, shape (channels,)
-        Channels in the order of coding.
-    low : int
-        Channels of the low part.
-    deviations : Deviations
-        How a file holds the deviation of each channel.
-    zones : ndarray of int64, shape (channels,)
-        Zone of each channel, for predicting bands.
-    absent : ndarray of uint8, shape (channels,)
-        Flags (see `sarlab.codec.tiles.active_flags`) of the blocks at the borders of a scene that lack the channel.
     """
 
     lowest, highest = 0.0, 96.0
+    #: Channels in the order of coding, int64, and number of those in the low part.
     order: np.ndarray
     low: int
+    #: How a file holds the deviation of each channel.
     deviations: Deviations
+    #: Zone of each channel, for predicting bands: int64, shape (channels,).
     zones: np.ndarray
+    #: Flags (see `sarlab.codec.tiles.active_flags`) of the blocks at the borders of a scene that lack the channel: uint8.
     absent: np.ndarray
 
     def __init__(self, tables: Tables, *, name: str, content_hash: bytes, states: int = EFFORTS["default"]):

@@ -6,11 +6,11 @@ the mean of a fast and a slow average. Every machine computes the same integers,
 
 `code_decision`, `code_value` and all that is built on them work in both directions: they take the value to encode and return it, or
 ignore it and return the decoded one. So encoder and decoder cannot disagree about contexts. An encoder lists the decisions of a
-stream, each with the probability of its context, and `packed` codes the list. The functions of a codec look like this:
+stream, each with the probability of its context, and `pack` codes the list. The functions of a codec look like this:
 
     coder = encoder(contexts(start, count), room(values.size, largest))      coder = decoder(contexts(start, count), data)
     walk(coder, values)                                                      walk(coder, values)  # fills them in
-    data = packed(coder)
+    data = pack(listed(coder))
 
 References
 ----------
@@ -57,10 +57,9 @@ class Coder(NamedTuple):
     contexts: np.ndarray
 
 
-def contexts(start: np.ndarray | int, count: int, size: int | None = None) -> np.ndarray:
-    """Make contexts, (contexts, 3), from the start of their probabilities, which is worth `count` decisions."""
-    start = np.broadcast_to(start, size) if size else np.asarray(start)
-    return np.stack([start, start, np.full(start.shape, count)], 1).astype(np.int64)
+def contexts(start: np.ndarray, count: int) -> np.ndarray:
+    """Make contexts from the start of their probabilities, which is worth `count` decisions."""
+    return np.stack([start, start, np.full(len(start), count)], 1).astype(np.int64)
 
 
 def encoder(contexts: np.ndarray, room: int) -> Coder:
@@ -81,11 +80,6 @@ def listed(coder: Coder) -> np.ndarray:
     return coder.decisions[: int(coder.state[3])]
 
 
-def packed(coder: Coder) -> bytes:
-    """Code the decisions of an encoder."""
-    return pack(listed(coder))
-
-
 def pack(decisions: np.ndarray) -> bytes:
     """Code a list of decisions."""
     out = np.empty(2 * len(decisions) + 8, np.uint8)
@@ -101,13 +95,6 @@ def tally(decisions: np.ndarray, size: int) -> np.ndarray:
     """Decisions and ones in each context: float64, shape (size, 2)."""
     modeled = decisions[decisions >= 0]
     return np.stack([np.bincount(modeled >> 17, weight, size) for weight in (None, modeled >> 16 & 1)], 1).astype(float)
-
-
-def decisions_of(value: int) -> tuple[np.ndarray, np.ndarray]:
-    """Slots of the decisions that a whole number takes, −1 for those that are not modeled, and the decisions."""
-    coder = encoder(contexts(EVEN, 0, SLOTS), room(1, value))
-    _code_numbers(coder, np.array([value]))
-    return listed(coder) >> 17, listed(coder) >> 16 & 1
 
 
 # --- both directions ---------------------------------------------------------------------------------------------------
@@ -250,7 +237,7 @@ def pack_numbers(values: np.ndarray, contexts: np.ndarray) -> bytes:
     """Code whole numbers, int64, with the first context."""
     coder = encoder(contexts, room(len(values), np.abs(values).max(initial=0)))
     _code_numbers(coder, values)
-    return packed(coder)
+    return pack(listed(coder))
 
 
 def unpack_numbers(data: bytes, count: int, contexts: np.ndarray) -> np.ndarray:
@@ -272,15 +259,15 @@ def _code_numbers(coder, values):
 
 def pack_mask(mask: np.ndarray) -> bytes:
     """Code a mask: bool, shape (H, W)."""
-    coder = encoder(contexts(EVEN, 0, 64), mask.size)
+    coder = encoder(contexts(np.full(64, EVEN), 0), mask.size)
     _code_mask(coder, np.array(mask))
-    return packed(coder)
+    return pack(listed(coder))
 
 
 def unpack_mask(data: bytes, shape: tuple[int, int]) -> np.ndarray:
     """Invert `pack_mask`. Any bytes are some mask."""
     mask = np.zeros(shape, np.bool_)
-    _code_mask(decoder(contexts(EVEN, 0, 64), data), mask)
+    _code_mask(decoder(contexts(np.full(64, EVEN), 0), data), mask)
     return mask
 
 

@@ -10,18 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from sarlab.codec import entropy
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.models.compiled import kernel
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from sarlab.models.quantizers import Quantized, Quantizer
+from sarlab.models.quantizers import Quantized, Quantizer
+from sarlab.models.quantizers.bitpacking import read_header, write_header
 
 #: Default limit on the values of a decoded latent: 64 channels of 1024×1024.
 MOST_VALUES = 1 << 26
@@ -35,11 +33,11 @@ _CONTEXTS = 1 + 2 * entropy.SLOTS
 
 @dataclass(frozen=True, eq=False)
 class LatentTables:
-    """What training teaches about each channel: the median of its integers, and the start of its probabilities."""
+    """What training teaches about each channel."""
 
-    #: int64, shape (channels,).
+    #: Median of its integers: int64, shape (channels,).
     centers: np.ndarray
-    #: In 1/65536: int64, shape (channels · contexts,).
+    #: Start of its probabilities, in 1/65536: int64, shape (channels · contexts,).
     probabilities: np.ndarray
 
     def contexts(self) -> np.ndarray:
@@ -49,37 +47,27 @@ class LatentTables:
 
 def fit_latent_tables(quantizer: Quantizer, latents: Tensor | Iterable[Tensor]) -> LatentTables:
     """Learn the frequencies of each channel from training latents, each of shape (N, C, h, w)."""
-    import torch
-
-    batches = [latents] if isinstance(latents, torch.Tensor) else list(latents)
+    batches = [latents] if isinstance(latents, Tensor) else list(latents)
     if not batches:
         raise CodecError("no latents to learn frequencies from; give at least one batch of training data")
     planes = np.concatenate([_planes(quantizer.quantize(batch)) for batch in batches], axis=1)
-    centers = np.median(planes, axis=1).astype(np.int64)
-    size = len(planes) * _CONTEXTS
-    count, ones = entropy.tally(_listed(planes, centers, entropy.contexts(entropy.EVEN, 0, size)), size).T
+    centers, size = np.median(planes, axis=1).astype(np.int64), len(planes) * _CONTEXTS
+    count, ones = entropy.tally(_listed(planes, LatentTables(centers, np.full(size, entropy.EVEN))), size).T
     return LatentTables(centers, np.clip(np.rint(65536 * (ones + 0.5) / (count + 1)), 1, 65535).astype(np.int64))
 
 
 def encode_latent(quantizer: Quantizer, y: Tensor | Quantized, tables: LatentTables) -> bytes:
     """Code a latent, (N, C, h, w) or quantized: shape, side information, range-coded values."""
-    from sarlab.models.quantizers.bitpacking import write_header
-
-    quantized = _quantized(quantizer, y)
+    quantized = quantizer.quantize(y) if isinstance(y, Tensor) else y
     n, _, h, w = quantized.integers.shape
-    decisions = _listed(_checked(quantizer, quantized, tables), tables.centers, tables.contexts())
-    return write_header(n, h, w) + _FORMAT + quantized.side + entropy.pack(decisions)
+    return write_header(n, h, w) + _FORMAT + quantized.side + entropy.pack(_decisions(quantizer, quantized, tables))
 
 
 def decode_latent(quantizer: Quantizer, data: bytes, tables: LatentTables, *, most_values: int = MOST_VALUES) -> Tensor:
-    """Decode what `encode_latent` wrote: float32, shape (N, C, h, w).
+    """Decode what `encode_latent` wrote with the same tables: float32, shape (N, C, h, w).
 
     Parameters
     ----------
-    quantizer : Quantizer
-    data : bytes
-    tables : LatentTables
-        Those that it was encoded with.
     most_values : int
         Largest latent: a few damaged bytes could ask for any size.
 
@@ -88,11 +76,6 @@ def decode_latent(quantizer: Quantizer, data: bytes, tables: LatentTables, *, mo
     BitstreamError
         Truncated, damaged or too large. Only a separate checksum detects wrong values.
     """
-    import torch
-
-    from sarlab.models.quantizers import Quantized
-    from sarlab.models.quantizers.bitpacking import read_header
-
     (n, h, w), start = read_header(data)
     count, body = n * h * w, start + 1 + quantizer.side_bytes
     if count * quantizer.channels > most_values:
@@ -100,8 +83,8 @@ def decode_latent(quantizer: Quantizer, data: bytes, tables: LatentTables, *, mo
     if len(data) < body or data[start : start + 1] != _FORMAT:
         raise BitstreamError("coded latent: it is truncated, or of a format unknown to this version")
     planes = np.zeros((quantizer.channels, count), np.int64)
-    widths = np.array(quantizer.widths, np.int64)
-    if not _code_planes(entropy.decoder(tables.contexts(), data[body:]), planes, tables.centers, widths):
+    coder, widths = entropy.decoder(tables.contexts(), data[body:]), np.array(quantizer.widths, np.int64)
+    if not _code_planes(coder, planes, tables.centers, widths):
         raise BitstreamError("coded latent: it is damaged")
     integers = torch.from_numpy(planes).reshape(quantizer.channels, n, h, w).movedim(0, 1).contiguous()
     decoded = Quantized(integers.to(quantizer.device), side=data[start + 1 : body])
@@ -113,33 +96,26 @@ def ideal_bits(quantizer: Quantizer, y: Tensor | Quantized, tables: LatentTables
 
     `encode_latent` takes a few bytes more.
     """
-    decisions = _listed(_checked(quantizer, _quantized(quantizer, y), tables), tables.centers, tables.contexts())
+    decisions = _decisions(quantizer, quantizer.quantize(y) if isinstance(y, Tensor) else y, tables)
     one = (decisions & 0xFFFF) / 65536
     return float(-np.log2(np.where(decisions >> 16 & 1, one, 1 - one)).sum())
 
 
-def _quantized(quantizer: Quantizer, y: Tensor | Quantized) -> Quantized:
-    import torch
-
-    return quantizer.quantize(y) if isinstance(y, torch.Tensor) else y
-
-
 def _planes(quantized: Quantized) -> np.ndarray:
-    integers = quantized.integers
-    return integers.movedim(1, 0).reshape(integers.shape[1], -1).cpu().numpy().astype(np.int64)
+    return quantized.integers.movedim(1, 0).flatten(1).cpu().numpy().astype(np.int64)
 
 
-def _checked(quantizer: Quantizer, quantized: Quantized, tables: LatentTables) -> np.ndarray:
+def _decisions(quantizer: Quantizer, quantized: Quantized, tables: LatentTables) -> np.ndarray:
     if len(tables.centers) != quantizer.channels:
         raise CodecError("the frequencies do not fit the quantizer; fit them again")
-    return _planes(quantized)
+    return _listed(_planes(quantized), tables)
 
 
-def _listed(planes: np.ndarray, centers: np.ndarray, contexts: np.ndarray) -> np.ndarray:
+def _listed(planes: np.ndarray, tables: LatentTables) -> np.ndarray:
     """Decisions of all planes."""
-    largest = np.abs(planes - centers[:, None]).max(initial=0)
-    coder = entropy.encoder(contexts, entropy.room(planes.size, largest))
-    _code_planes(coder, planes, centers, np.full(len(planes), 62))
+    largest = np.abs(planes - tables.centers[:, None]).max(initial=0)
+    coder = entropy.encoder(tables.contexts(), entropy.room(planes.size, largest))
+    _code_planes(coder, planes, tables.centers, np.full(len(planes), 62))
     return entropy.listed(coder)
 
 

@@ -105,7 +105,7 @@ class PredictiveModel(TileModel):
         # Differences have few digits more than the range of the samples.
         span = int(plane.max(initial=0)) - int(plane.min(initial=0))
         coder = entropy.encoder(self._contexts(), entropy.room(plane.size, 64 * span + 64))
-        _code_plane(coder, plane.astype(np.int64), flags, *_filter(plane.shape[1]))
+        self._code(coder, plane.astype(np.int64), flags)
         return entropy.listed(coder)
 
     def encode(self, quantized: QuantizedTile, active: np.ndarray, quality: float, side: None) -> bytes:
@@ -115,7 +115,7 @@ class PredictiveModel(TileModel):
         latent = np.zeros((len(active), 1, *active.shape[1:]), np.int32)
         for own, flags, stream in zip(latent[:, 0], active, entropy.split(data, len(active)), strict=True):
             plane, coder = np.zeros(flags.shape, np.int64), entropy.decoder(self._contexts(), stream)
-            if not _code_plane(coder, plane, flags, *_filter(flags.shape[1])):
+            if not self._code(coder, plane, flags):
                 raise BitstreamError("the entropy-coded data is damaged")
             own[:] = plane * (flags & 1)
         return latent
@@ -123,13 +123,13 @@ class PredictiveModel(TileModel):
     def _contexts(self) -> np.ndarray:
         return entropy.contexts(self.probabilities, CONFIDENCE)
 
+    @staticmethod
+    def _code(coder: entropy.Coder, plane: np.ndarray, flags: np.ndarray) -> bool:
+        errors, features = np.zeros((2, plane.shape[1] + 4), np.int64), np.zeros(len(_NEIGHBORS), np.int64)
+        return bool(_code_plane(coder, plane, flags, errors, _FIRST_WEIGHTS.copy(), features))
+
     def synthesize(self, latent: np.ndarray, quality: float, side: None, borders: Borders) -> np.ndarray:
         return (latent[:, 0] * self.step(quality)).astype(np.float32)
-
-
-def _filter(width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Errors of two rows, weights and features at the beginning of a plane."""
-    return np.zeros((2, width + 4), np.int64), _FIRST_WEIGHTS.copy(), np.zeros(len(_NEIGHBORS), np.int64)
 
 
 def fit_start(scenes: Sequence[np.ndarray], bounds: Sequence[float]) -> np.ndarray:
@@ -160,36 +160,21 @@ def load_predictive(path: Path) -> PredictiveModel:
 @kernel
 def _sample(x, i, j, other):
     """The sample at (i, j), or `other` outside the tile."""
-    if i < 0 or j < 0 or j >= x.shape[1]:
-        return other
-    return x[i, j]
-
-
-@kernel
-def _filled(x, i, j):
-    """Value of a sample that is not coded: it lies between its neighbors, so that nothing grows across gaps."""
-    left, above = _sample(x, i, j - 1, 0), _sample(x, i - 1, j, 0)
-    return above if j == 0 else left if i == 0 else (left + above) >> 1
+    return other if i < 0 or j < 0 or j >= x.shape[1] else x[i, j]
 
 
 @kernel
 def _predict(x, i, j, weights, features):
     """Prediction of a sample; fills in what the weights apply to."""
-    if i == 0 and j == 0:
-        for n in range(features.size):
-            features[n] = 0
-        return np.int64(0)
-    nearest = x[i - 1, j] if i > 0 else x[i, j - 1]
+    nearest = x[i - 1, j] if i > 0 else x[i, j - 1] if j > 0 else 0
     left, above = _sample(x, i, j - 1, nearest), _sample(x, i - 1, j, nearest)
-    mean = (left + above) >> 1
-    total = np.int64(0)
+    mean, total = (left + above) >> 1, np.int64(0)
     for n in range(len(_NEIGHBORS)):
         features[n] = _sample(x, i - _NEIGHBORS[n, 0], j + _NEIGHBORS[n, 1], mean) - mean
         total += weights[n] * features[n]
-    predicted = mean + ((total + 32768) >> 16)
     low, high = min(left, above), max(left, above)
     span = 2 * (high - low) + 16  # far outside its neighbors a prediction is of no use
-    return min(max(predicted, low - span), high + span)
+    return min(max(mean + ((total + 32768) >> 16), low - span), high + span)
 
 
 @kernel
@@ -225,7 +210,9 @@ def _code_plane(coder, x, active, errors, weights, features):
         for j in range(x.shape[1]):
             predicted = _predict(x, i, j, weights, features)
             if not active[i, j] & 1:
-                x[i, j] = _filled(x, i, j)
+                # Between its neighbors, so that nothing grows across gaps.
+                left, above = _sample(x, i, j - 1, 0), _sample(x, i - 1, j, 0)
+                x[i, j] = above if j == 0 else left if i == 0 else (left + above) >> 1
                 errors[i & 1, j + 2] = errors[i & 1, j + 1]
                 continue
             error = entropy.code_value(coder, _energy(errors, i, j) * entropy.SLOTS, x[i, j] - predicted)

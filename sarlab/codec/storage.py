@@ -21,11 +21,7 @@ _ENTRY = "sarlab"
 
 def read_kind(path: Path) -> str:
     """Kind of the model in a file."""
-    try:
-        with safe_open(path, framework="np") as file:
-            return str(json.loads((file.metadata() or {})[_ENTRY])["kind"])
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} is not the model of a codec, or damaged ({error})") from None
+    return str(_opened(path, arrays=False)[1]["kind"])
 
 
 def read_arrays(
@@ -33,23 +29,26 @@ def read_arrays(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any], bytes]:
     """Read a model's file: its arrays, its description and its hash. The file is not trusted.
 
-    Raises
-    ------
-    ModelError
-        Damaged, of another kind, or arrays of other shapes than `shapes` has.
+    Raises `ModelError` if it is damaged, of another kind, or has arrays of other shapes than `shapes`.
     """
-    try:
-        with safe_open(path, framework="np") as file:
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a mapping)
-            values = json.loads((file.metadata() or {})[_ENTRY])
-        if values["kind"] != kind or not isinstance(values["name"], str):
-            raise ValueError(f"it is of kind {values['kind']}")
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise ModelError(f"{path} is damaged or no model of kind '{kind}' ({error})") from None
+    arrays, values = _opened(path)
+    if values["kind"] != kind:
+        raise ModelError(f"{path} is no model of kind '{kind}', but of kind '{values['kind']}'")
     for name, shape in shapes.items():
         if name not in arrays or arrays[name].shape != shape:
             raise ModelError(f"{path}: '{name}' is missing or not of shape {shape}")
     return arrays, values, content_digest(arrays, values)
+
+
+def _opened(path: Path, arrays: bool = True) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    try:
+        with safe_open(path, framework="np") as file:
+            values = json.loads((file.metadata() or {})[_ENTRY])
+            if not (isinstance(values["name"], str) and isinstance(values["kind"], str)):
+                raise ValueError("its name or kind is missing")
+            return {key: file.get_tensor(key) for key in file.keys() if arrays}, values  # noqa: SIM118  (not a mapping)
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise ModelError(f"{path} is not the model of a codec, or damaged ({error})") from None
 
 
 def write_arrays(path: Path, kind: str, values: Mapping[str, Any], **arrays: np.ndarray) -> None:

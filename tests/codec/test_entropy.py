@@ -24,7 +24,7 @@ integers = st.lists(
 
 
 def fresh(start=entropy.EVEN, count=0):
-    return entropy.contexts(start, count, entropy.SLOTS)
+    return entropy.contexts(np.full(entropy.SLOTS, start), count)
 
 
 def information(decisions):
