@@ -24,7 +24,7 @@ METADATA_LIMIT, METADATA_DEPTH = 1 << 26, 16
 KEYS = (
     "acquisition", "credit", "crs", "looks", "name", "simulated", "spacing", "tags", "transform", "place", "land_cover",
     "mode", "license", "time", "gcps", "gcps_crs", "rpc", "scales", "offsets", "descriptions", "units", "colors",
-    "band_tags", "mask", "nan", "AREA_OR_POINT", "OVR_RESAMPLING_ALG", "TIFFTAG_DATETIME", "TIFFTAG_SOFTWARE",
+    "band_tags", "mask", "gcps_ids", "AREA_OR_POINT", "OVR_RESAMPLING_ALG", "TIFFTAG_DATETIME", "TIFFTAG_SOFTWARE",
     "TIFFTAG_IMAGEDESCRIPTION", "TIFFTAG_XRESOLUTION", "TIFFTAG_YRESOLUTION", "TIFFTAG_RESOLUTIONUNIT",
 )  # fmt: skip
 #: Usual sides of pixels in degrees, which have a number: of grids of 10, 20, 30 and 40 m, and of a third, one and three

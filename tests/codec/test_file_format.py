@@ -1,6 +1,7 @@
 """The format as the book describes it: a second decoder reads every file, and files made once stay readable."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import second_decoder
 
 from sarlab.codec.api import compress, decompress, describe
-from sarlab.codec.container import StreamReader
+from sarlab.codec.container import BANDS, MODELS, StreamReader
 from sarlab.codec.decode import Decoder
 from sarlab.codec.metadata import KEYS
 from sarlab.codec.model_store import model_path
@@ -125,3 +126,11 @@ def test_files_made_once_stay_readable(path):
 def test_there_is_a_golden_file_of_every_model():
     seen = {(describe(path)["format_version"], describe(path)["model"]) for path in GOLDEN}
     assert seen >= {(1, f"{codec}-1") for codec in CODECS}
+
+
+def test_the_page_lists_the_names_that_have_a_number():
+    page = (Path(__file__).parents[2] / "book" / "chapters" / "file_format.md").read_text(encoding="utf-8")
+    listed = re.findall(r"`(\w+)`", page[page.index("Names of a map") : page.index("All names are optional")])
+    assert tuple(listed) == KEYS
+    assert second_decoder.MODELS == MODELS
+    assert second_decoder.BANDS == BANDS

@@ -75,7 +75,7 @@ def test_numbers_come_back_to_the_bit_in_nine_bytes_at_most(value):
 
 
 def test_the_keys_are_frozen():
-    assert (len(KEYS), zlib.crc32(" ".join(KEYS).encode())) == (33, 1971180153)
+    assert (len(KEYS), zlib.crc32(" ".join(KEYS).encode())) == (33, 280870988)
 
 
 json_values = st.recursive(
