@@ -5,17 +5,13 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
-from sarlab.views.examples import originals
-from sarlab.views.figure import Figure
+from sarlab.views import page
 from sarlab.views.listing import table
-from sarlab.views.scenes import gallery
-from sarlab.views.speckle import speckle_deviation_db
 from sarlab.views.style import architecture_order
 from sarlab.views.summary import measured
-from sarlab.views.text import Html, Prose, compact, label, listing, missing, number, ratio, significant, span
+from sarlab.views.text import Html, Prose, compact, label, missing, number, ratio, significant, span
 
 if TYPE_CHECKING:
     from sarlab.lab.results import Tables
@@ -127,128 +123,35 @@ def costs(tables: Tables) -> Prose:
     )
 
 
-def test_scenes(tables: Tables) -> Figure:
-    """Recorded test scenes as pictures."""
-    pictures = originals(tables)
-    if not pictures:
-        return Figure.nothing("example pictures")
-    lowest = min(clip[0] for _, _, clip in pictures)
-    highest = max(clip[1] for _, _, clip in pictures)
-    credits = dict.fromkeys(
-        str(credit)
-        for e in tables.manifest.get("data") or []
-        if isinstance(e, dict)
-        for credit in e.get("credits") or []
-    )
-    return gallery(
-        pictures, title="The scenes on which every network is judged",
-        caption=f"The middle of each test scene at full resolution. Gray covers each band's clip range, within {number(lowest)} to "
-        f"{number(highest)} dB. {' '.join(credits)}".strip(),
-    )  # fmt: skip
-
-
-def scenes_table(tables: Tables) -> Html | Prose:
-    """Every scene that was measured: its role, its looks, and what a perfect despeckler would score on it."""
-    rows = measured_or_reason(tables.runs)
-    if rows.empty:
-        return missing("measured scenes")
-    body = []
-    for row in rows.itertuples():
-        width = float(row.clip_high) - float(row.clip_low)
-        floor = 20 * np.log10(width / speckle_deviation_db(row.looks)) if pd.notna(row.looks) and width > 0 else np.nan
-        body.append(
-            [
-                html.escape(str(row.scene)),
-                html.escape(str(row.band)) if pd.notna(row.band) else "–",
-                {"independent": "other"}.get(str(row.split), html.escape(str(row.split))),
-                number(row.looks, 1),
-                number(getattr(row, "enl_reference", np.nan), 1),
-                f"{number(row.clip_low, 1)} … {number(row.clip_high, 1)}",
-                number(floor, 1),
-                html.escape(str(row.acquisition)) if pd.notna(row.acquisition) else "–",
-            ]
-        )
-    headers = [
-        *("scene", "band", "role", "looks, nominal", "looks, measured", "clip range (dB)", "speckle floor (dB)"),
-        "acquisition",
-    ]
-    return table(headers, body, caption="Scenes on which every run was measured", left=3)
-
-
-def measured_or_reason(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per scene and band, those that could not be measured included."""
-    return runs.drop_duplicates(["scene", "band"])
-
-
-def split_note(tables: Tables) -> Prose:
-    """How training and test were kept apart, in the words of the split itself."""
-    notes = [entry.get("note") for entry in tables.manifest.get("data") or [] if isinstance(entry, dict)]
-    notes = [note for note in dict.fromkeys(notes) if note]
-    unmeasured = tables.runs[tables.runs["psnr_db"].isna() & tables.runs["reason"].notna()].drop_duplicates("scene")
-    reasons = [f"*{row.scene}* was left out: {row.reason}." for row in unmeasured.itertuples()]
-    return Prose(*(f"> {note}" for note in notes), *reasons)
-
-
-def columns_table(tables: Tables) -> Html | Prose:
+def columns_table(t: Tables) -> Html:
     """What the metric columns mean, folded by group: unit, direction, domain and source, from the metrics themselves."""
     from sarlab.metrics import metrics
     from sarlab.metrics.columns import GROUPS
 
-    present = [metrics[name] for name in metrics if name in tables.runs or name in tables.codecs]
-    present = present or [metrics[name] for name in metrics]
     better = {"higher": "higher is better", "lower": "lower is better", "zero": "0 is perfect", "one": "1 is perfect"}
-    groups: dict[str, list[list[str]]] = {}
-    rank = {group: i for i, group in enumerate(GROUPS)}
-    for metric in sorted(present, key=lambda metric: (rank.get(metric.group, len(rank)), metric.sequence)):
-        groups.setdefault(metric.group, []).append(
-            [
-                f"<code>{html.escape(metric.name)}</code>",
-                html.escape(metric.label),
-                html.escape("–" if metric.unit == "1" else metric.unit),
-                better[metric.better],
-                html.escape(metric.domain),
-                html.escape(metric.source),
-            ]
-        )
-    headers = ("column", "what", "unit", "direction", "domain", "source")
-    parts = [
-        f"<details><summary>{html.escape(GROUP_NAMES.get(group, group))} ({len(rows)})</summary>"
-        f"{table(headers, rows, caption=f'Columns: {GROUP_NAMES.get(group, group)}', left=len(headers), wrap=(1, 4, 5)).html}</details>"
-        for group, rows in groups.items()
-    ]
-    return Html("".join(parts), f"{len(present)} metric columns")
+    frame = pd.DataFrame([
+        {
+            "group": metric.group, "column": f"<code>{metric.name}</code>", "what": html.escape(metric.label),
+            "unit": metric.unit.replace("1", "–"), "direction": better[metric.better], "domain": html.escape(metric.domain),
+            "source": html.escape(metric.source),
+        }
+        for metric in sorted((metrics[name] for name in metrics), key=lambda metric: metric.sequence)
+        if metric.name in t.runs or metric.name in t.codecs
+    ])  # fmt: skip
+    parts = []
+    for group in [name for name in GROUPS if name in set(frame.get("group", ()))]:
+        rows, name = frame[frame["group"] == group].drop(columns="group"), html.escape(GROUP_NAMES.get(group, group))
+        shown = page.table(rows, 0, left=6, wrap=["what", "domain", "source"], caption=f"Columns: {name}")
+        parts.append(f"<details><summary>{name} ({len(rows)})</summary>{shown.html}</details>")
+    return Html("".join(parts), f"{len(frame)} metric columns")
 
 
-def downloads(tables: Tables) -> Html | Prose:
-    """Links to the published tables."""
-    files = sorted((tables.root / "results").glob("*.csv"))
-    if not files:
-        return missing("published tables")
-    names = {
-        "runs": "one row per run, scene and band",
-        "history": "one row per run and validation",
-        "codecs": "one row per codec, quality, scene and band",
-        "examples": "index of the example pictures",
-    }
+def downloads(t: Tables) -> Html:
+    """Links to the tables of the book."""
+    files = sorted((t.root / "results").glob("*.csv"))
     items = "".join(
         f'<li><a href="../results/{html.escape(file.name)}" download><code>{html.escape(file.name)}</code></a> '
-        f"({file.stat().st_size / 1000:.0f} kB){': ' + names[file.stem] if file.stem in names else ''}</li>"
+        f"({file.stat().st_size / 1000:.0f} kB)</li>"
         for file in files
     )
-    return Html(f"<ul>{items}</ul>", listing(file.name for file in files))
-
-
-def environment_table(tables: Tables) -> Html | Prose:
-    """Hardware and versions of the machines that computed the tables."""
-    environments = tables.manifest.get("environments") or []
-    if not environments:
-        return missing("manifest of published runs")
-    names = list(dict.fromkeys(name for e in environments for name in (e.get("versions") or {})))
-    rows = [["device", *(html.escape(str(e.get("device") or e.get("processor") or "–")) for e in environments)]]
-    rows += [["platform", *(html.escape(str(e.get("platform") or "–")) for e in environments)]]
-    rows += [["commit", *(html.escape(str(e.get("commit") or "–")) for e in environments)]]
-    rows += [
-        [name, *(html.escape(str((e.get("versions") or {}).get(name, "–"))) for e in environments)] for name in names
-    ]
-    headers = ["", *(f"machine {i}" if len(environments) > 1 else "value" for i in range(1, len(environments) + 1))]
-    return table(headers, rows, caption="Where the published numbers were computed", left=len(headers))
+    return Html(f"<ul>{items}</ul>", page.listing(file.name for file in files))

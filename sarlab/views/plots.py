@@ -2,7 +2,6 @@
 
 from sarlab.views.figure import Figure, Panel
 from sarlab.views.scenes import db_histograms, gallery, scene_triptych
-from sarlab.views.speckle import speckle
 from sarlab.views.training import histories, latent_maps, training_history
 
 __all__ = [
@@ -13,6 +12,5 @@ __all__ = [
     "histories",
     "latent_maps",
     "scene_triptych",
-    "speckle",
     "training_history",
 ]

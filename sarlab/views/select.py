@@ -29,7 +29,7 @@ SAME_PASS = 1800.0
 #: Columns that make a training: two rows that agree in them come from the same weights, unless a quantizer was trained along.
 TRAINING = [
     "architecture", "init", "spatial_reduction", "latent_channels", "width", "depth", "stem", "steps", "batch_size", "patch_size",
-    "optimizer", "loss_name", "curve", "seed",
+    "optimizer", "loss_name", "training_scenes", "curve", "seed",
 ]  # fmt: skip
 #: Columns that make a quantizer.
 QUANTIZER = ["quantizer", "bits", "granularity", "calibration", "quantizer_training"]
@@ -156,7 +156,7 @@ def bars(points: pd.DataFrame) -> str:
         parts.append(f"{'95 % interval (Student) over' if kind == '95 %' else 'range of'} {count} {over}")
     if parts:
         return f"Bars: {'; '.join(sorted(parts))}."
-    return "One pass and one seed: no interval can be stated." if len(points) and "n" in points else ""
+    return "One pass and one seed: no interval can be stated." if len(points) else ""
 
 
 def where(rows: pd.DataFrame) -> str:
@@ -196,26 +196,56 @@ def flagship(rows: pd.DataFrame) -> str:
     return str(numbers(learned, "bpp").groupby(learned["codec"]).mean().idxmin()) if len(learned) else FLAGSHIP
 
 
-def main_line(runs: pd.DataFrame) -> pd.DataFrame:
-    """One configuration per architecture, initialization and ratio, unquantized: what comparisons of networks rest on.
+def comparable(runs: pd.DataFrame) -> pd.DataFrame:
+    """Unquantized runs that a comparison of shapes, depths or architectures may use.
 
-    Kept are trainings of one ratio for squared error where there are any, the longest training, the commonest spatial
-    reduction of a ratio, and the commonest stem, width and depth of an architecture.
+    Kept are trainings of one ratio for squared error where there are any and, of an architecture, start and ratio, those
+    with the most training scenes and then the most steps.
     """
     if runs.empty:
         return runs
     rows = runs[numbers(runs, "bits").fillna(32) == numbers(runs, "bits").fillna(32).max()]
     for column, usual in (("curve", "dedicated"), ("loss_name", "mse")):
-        if column in rows and (alone := rows[column].fillna(usual) == usual).any():
+        if column in rows and (alone := rows[column].astype(object).fillna(usual) == usual).any():
             rows = rows[alone]
-    series = ["architecture", "init"]
-    longest = rows.groupby([*series, "dimension_ratio"])["steps"].transform("max")
-    rows = rows[longest.isna() | (rows["steps"] == longest)]
-    among_series = [(series, column) for column in ("stem", "width", "depth") if column in rows]
-    for among, chosen in ((["dimension_ratio"], "spatial_reduction"), *among_series):
-        usual = rows.groupby(among)[chosen].transform(lambda v: v.mode().iloc[0] if len(v.mode()) else np.nan)
-        rows = rows[usual.isna() | (rows[chosen] == usual)]
+    for column in ("training_scenes", "steps"):
+        if column in rows:
+            most = rows.groupby(["architecture", "init", "dimension_ratio"])[column].transform("max")
+            rows = rows[most.isna() | (rows[column] == most)]
     return rows
+
+
+def main_line(runs: pd.DataFrame) -> pd.DataFrame:
+    """One configuration per architecture, initialization and ratio, unquantized: what comparisons of networks rest on.
+
+    Of `comparable` runs: the commonest spatial reduction of a ratio, the commonest depth and stem of an architecture, and its
+    commonest width at a ratio.
+    """
+    rows, series = comparable(runs), ["architecture", "init"]
+    groups = {
+        "spatial_reduction": ["dimension_ratio"],
+        "depth": series,
+        "stem": series,
+        "width": [*series, "dimension_ratio"],
+    }
+    for column, among in groups.items():
+        if column in rows and len(rows):
+            usual = rows.groupby(among)[column].transform(lambda v: v.mode().iloc[0] if len(v.mode()) else np.nan)
+            rows = rows[usual.isna() | (rows[column] == usual)]
+    return rows
+
+
+def along(runs: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Runs that differ from the main line in one column alone, such as the steps or the loss, and the main line beside them.
+
+    Only architectures, starts and ratios for which the column has several values are kept; quantized runs are not.
+    """
+    if runs.empty or column not in runs:
+        return runs.iloc[:0]
+    keys = [name for name in TRAINING if name in runs and name not in (column, "seed")]
+    found = runs[numbers(runs, "bits") == 32].merge(main_line(runs)[keys].drop_duplicates(), on=keys)
+    several = found.groupby(["architecture", "init", "dimension_ratio"])[column].transform("nunique") > 1
+    return found[several.astype(bool)]
 
 
 def network(rows: pd.DataFrame) -> pd.Series:

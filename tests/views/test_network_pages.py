@@ -9,7 +9,7 @@ import pytest
 
 from sarlab.lab.results import HISTORY_COLUMNS, Tables
 from sarlab.lab.results import tables as published
-from sarlab.views import architecture_figures, files, latent_shapes, loss_order, trainings
+from sarlab.views import architecture_figures, latent_shapes, loss_order, trainings
 from sarlab.views.claims_old.speckle import lost_by_frequency
 from sarlab.views.claims_old.verdict import main_shapes, networks
 
@@ -129,20 +129,7 @@ def test_width_and_length_of_small_trainings(tmp_path):
     assert "+1.00 dB at 16×" in architecture_figures.over_steps(tables).title
 
 
-def test_files_say_what_is_not_payload(tmp_path):
-    rows = pd.DataFrame({
-        "sweep": "quality", "image": "test scene", "codec": "lapped", "quality": [20.0, 28.0], "bands": 1, "pixels": 8000,
-        "native_bits": 16, "bytes": [1000, 2000], "header_bytes": 60, "metadata_bytes": 30, "index_bytes": 10,
-        "payload_bytes": [900, 1900], "estimated_bytes": [1001, 2000], "encode_s": 0.1, "decode_s": 0.1, "device": "x",
-    })  # fmt: skip
-    tables = book(tmp_path, [], files=rows)
-    assert "5.0 to 10 % of a file is payload" in files.overhead(tables).title
-    assert "10.00 at 1.00" in files.overhead(tables).panels[0].alt
-    assert "| ratio to the recorded samples | 16.0× |" in files.parts_table(tables).text
-    assert "at most 0.10 %" in files.text(tables).text
-
-
-@pytest.mark.parametrize("module", [latent_shapes, architecture_figures, files])
+@pytest.mark.parametrize("module", [latent_shapes, architecture_figures])
 def test_without_tables_every_part_says_how_to_get_them(module, empty):
     for name in (
         "at_one_ratio",

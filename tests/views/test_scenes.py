@@ -1,14 +1,10 @@
 """Pictures of scenes: right at the edges of what can be shown, and true in what they say."""
 
-import re
-
 import numpy as np
 import pytest
-from scipy import integrate
 
-from sarlab.views import scenes, speckle
+from sarlab.views import scenes
 from sarlab.views.plots import db_histograms, gallery, scene_triptych
-from sarlab.views.plots import speckle as speckle_figure
 
 CLIP = (-20.0, 5.0)
 
@@ -77,25 +73,6 @@ def test_histogram_says_how_much_lies_beyond_the_clip_range():
     figure = db_histograms(original, original[:99], CLIP)
     assert "1.00 % beyond the clip range" in figure.alt
     assert "0.00 % beyond." in figure.alt
-
-
-@pytest.mark.parametrize("looks", [1, 4.4, 16])
-def test_speckle_density_is_one_and_has_the_deviation_of_the_closed_form(looks):
-    def moment(power):
-        return integrate.quad(lambda v: v**power * speckle.speckle_density_db(v, looks), -80, 30, limit=400)[0]
-
-    assert moment(0) == pytest.approx(1, abs=1e-6)
-    assert np.sqrt(moment(2) - moment(1) ** 2) == pytest.approx(speckle.speckle_deviation_db(looks), abs=1e-4)
-
-
-def test_speckle_deviation_agrees_with_a_draw():
-    drawn = 10 * np.log10(np.random.default_rng(0).gamma(4.4, 1 / 4.4, 200_000))
-    assert drawn.std() == pytest.approx(speckle.speckle_deviation_db(4.4), rel=0.01)
-    assert speckle.speckle_deviation_db(1) == pytest.approx(10 / np.log(10) * np.pi / np.sqrt(6))
-
-
-def test_speckle_figure_names_its_numbers():
-    assert re.search(r"5\.57 dB for 1; 2\.19 dB for 4\.4", speckle_figure().alt)
 
 
 def test_gallery():
