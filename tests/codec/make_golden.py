@@ -1,6 +1,6 @@
 """Make the golden files of the current format version: `python tests/codec/make_golden.py` (once for every version).
 
-Files that exist are left alone.
+Files that exist are left alone. Beside each, a JSON file states what it must decode to.
 """
 
 import json
@@ -25,6 +25,8 @@ FIELDS = (
     "tags",
     "transform",
 )
+#: Samples that are compared with stored ones.
+PICKED = 97
 
 
 def scene() -> Scene:
@@ -51,22 +53,36 @@ def swath() -> Scene:
     return Scene(data.astype(np.float32), "intensity", ("VV", "VH"), "swath")
 
 
+def counts() -> Scene:
+    """Whole numbers of 8 bits in one band."""
+    data = np.rint(60 * np.sqrt(swath().data[1:, :50, 20:]))
+    return Scene(data.astype(np.float32), "amplitude", ("HH",), "counts", dtype="uint8", native_bits=8)
+
+
+FILES = {
+    "lapped": (scene, {"codec": "lapped", "quality": 31.3, "radiometric": True}),
+    "lapped-flat": (swath, {"codec": "lapped", "quality": 31.3, "effort": "fast"}),
+    "factorized": (scene, {"codec": "factorized", "quality": 31.3}),
+    "klt8": (scene, {"codec": "klt8", "quality": 31.3}),
+    "predictive": (scene, {"max_error_db": 2.0}),
+    "predictive-lossless": (counts, {"lossless": True}),
+}
+
+
+def picked(data: np.ndarray) -> list[str]:
+    """Samples at even distances, and the number of those that are missing."""
+    return [f"{value:.7g}" for value in data.ravel()[:: data.size // PICKED]] + [str(int(np.isnan(data).sum()))]
+
+
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    for codec, made, suffix in (
-        ("lapped", scene, ""),
-        ("lapped", swath, "-flat"),
-        ("factorized", scene, ""),
-        ("klt8", scene, ""),
-    ):
-        data = compress(made(), codec=codec, quality=31.3, tile=64, radiometric=codec == "lapped")
-        report = describe(data)
-        path = FOLDER / f"{report['model']}{suffix}-format-{report['format_version']}.sarl"
-        if path.exists():
-            continue
-        path.write_bytes(data)
-        path.with_suffix(".json").write_text(json.dumps({key: report[key] for key in FIELDS}, indent=1) + "\n")
-        np.save(path.with_suffix(".npy"), decompress(data).data)
+    for name, (made, options) in FILES.items():
+        path = FOLDER / f"{name}.sarl"
+        if not path.exists():
+            path.write_bytes(compress(made(), tile=64, **options))
+            report = describe(path)
+            values = {key: report[key] for key in FIELDS} | {"samples": picked(decompress(path).data)}
+            path.with_suffix(".json").write_text(json.dumps(values) + "\n")
 
 
 if __name__ == "__main__":
