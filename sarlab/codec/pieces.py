@@ -227,7 +227,7 @@ def analyze(source: Source, model: TileModel, levels: Levels, tiling: Tiling, wi
     """Read and analyze a window that begins at a multiple of the stride, and `margin` latent positions around it."""
     extent, stride = tiling.extent, model.stride
     reach = blocks(model.analysis_reach, stride) * stride
-    outer = grown(window, reach + FILL_REACH + margin * stride, *extent)
+    outer = grown(window, reach + blocks(FILL_REACH, stride) * stride + margin * stride, *extent)
     scene = source.read(outer)
     x, valid = levels.normalized(scene)
     flat = levels.flat_blocks(scene)

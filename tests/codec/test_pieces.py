@@ -3,10 +3,15 @@
 import threading
 import time
 
+import numpy as np
 import pytest
 
-from sarlab.codec.pieces import Workers, processors
+from sarlab.codec.levels import fit_levels
+from sarlab.codec.model_store import load_model, model_path
+from sarlab.codec.pieces import MemorySource, Workers, analyze, processors
+from sarlab.codec.tiles import Tiling
 from sarlab.errors import CodecError
+from sarlab.scenes.scene import Scene
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -48,3 +53,17 @@ def test_numbers_of_workers():
     assert Workers(0).count == processors() >= 1
     with pytest.raises(CodecError, match="must be positive"):
         Workers(-1)
+
+
+@pytest.mark.parametrize("codec", ["lapped", "klt8"])
+def test_pieces_agree_with_the_whole_beside_missing_and_flat_samples(codec):
+    data = np.random.default_rng(0).gamma(4, 1, (1, 400, 420)).astype(np.float32)
+    data[:, :, :170], data[:, 250:, 200:] = 0, np.nan
+    scene = Scene(data, "intensity", ("VV",))
+    model = load_model(model_path(codec)).for_scene(400, 420)
+    tiling, levels, source = Tiling(400, 420, 64, model.stride), fit_levels([scene], True), MemorySource(scene)
+    whole = analyze(source, model, levels, tiling, (0, 0, 400, 420))
+    for window in (window for run in tiling.runs() for window in run):
+        piece = analyze(source, model, levels, tiling, window)
+        assert np.allclose(piece.latent(window), whole.latent(window), atol=1e-4)
+        assert np.array_equal(piece.coded(window), whole.coded(window))
