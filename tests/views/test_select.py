@@ -132,3 +132,24 @@ def test_the_main_line_is_trained_for_squared_error():
     rows = pd.concat([runs(loss_name=name, psnr_db=value)[:1] for name, value in (("gamma", 20.0), ("mse", 30.0))])
     rows = rows.assign(spatial_reduction=16, dimension_ratio=16, width=32, depth=1, stem=["pyramid", "fold"])
     assert list(select.main_line(rows)["psnr_db"]) == [30.0]
+
+
+def test_a_line_along_one_column_has_runs_that_are_otherwise_those_of_the_main_line():
+    about = {"spatial_reduction": 16, "dimension_ratio": 16, "depth": 0, "stem": "fold", "curve": "dedicated"}
+    cases = [
+        (2000, 44, "mse", 32),
+        (2000, 44, "mse", 32),
+        (500, 44, "mse", 32),
+        (2000, 44, "gamma", 32),
+        (2000, 44, "mse", 4),
+        (500, 16, "mse", 32),
+    ]
+    table = pd.concat([
+        runs(run_id=f"{index}", steps=steps, width=width, loss_name=loss, training_scenes=scenes, seed=index, **about)[:1]
+        for index, (steps, width, loss, scenes) in enumerate(cases)
+    ])  # fmt: skip
+    assert list(select.main_line(table)["run_id"]) == ["0", "1"]
+    assert list(select.along(table, "steps")["run_id"]) == ["0", "1", "2"]
+    assert list(select.along(table, "loss_name")["run_id"]) == ["0", "1", "3"]
+    assert list(select.along(table, "training_scenes")["run_id"]) == ["0", "1", "4"]
+    assert select.along(table[:2], "steps").empty
