@@ -330,15 +330,15 @@ def fine_step(quality: float) -> float:
     return FINE_STEP * 10 ** (-quality / 20)
 
 
-def read_tables(path: Path, kind: str) -> tuple[Tables, dict[str, np.ndarray], dict[str, Any], bytes]:
-    """Read the file of a block model: its tables, all its arrays, its description, and its hash."""
-    shapes = {"probabilities": (Tables.SIZE,), "expected": (CLASSES,), "offsets": (CLASSES, 2, OFFSETS)}
+def read_tables(
+    path: Path, kind: str, **shapes: tuple[int, ...]
+) -> tuple[Tables, dict[str, np.ndarray], dict[str, Any], bytes]:
+    """Read the file of a block model: its tables, all its arrays (`shapes`: those of others), its description and hash."""
+    shapes |= {"probabilities": (Tables.SIZE,), "expected": (CLASSES,), "offsets": (CLASSES, 2, OFFSETS)}
     arrays, values, content_hash = read_arrays(path, kind, shapes)
     probabilities, expected = (arrays[name].astype(np.int64) for name in ("probabilities", "expected"))
     if not (probabilities.min() > 0 and probabilities.max() < 65536 and expected.min() > 0):
         raise ModelError(f"{path}: probabilities or magnitudes out of range")
-    if not np.isfinite(arrays["offsets"]).all():
-        raise ModelError(f"{path}: offsets that are no numbers")
     return Tables(probabilities, expected, arrays["offsets"].astype(np.float32)), arrays, values, content_hash
 
 

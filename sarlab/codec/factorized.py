@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from torch import Tensor, cat, nn
 from torch.nn.functional import gelu
 
 from sarlab.codec.block_model import BlockModel, Tables, read_tables
-from sarlab.codec.lapped import lapped_transform
+from sarlab.codec.lapped import LappedTransform, lapped_transform
 from sarlab.codec.spectrum import FINE_STEP, ListedDeviations
 from sarlab.codec.tile_model import Borders, model_kinds
 from sarlab.errors import ModelError
@@ -34,15 +34,8 @@ KIND = "factorized"
 STRIDE, CHANNELS = 8, 64
 
 
-class Blocks(Protocol):
-    """An orthonormal transform between samples, (H, W), and 64 channels, (64, H/8, W/8)."""
-
-    def forward(self, x: np.ndarray, borders: Borders) -> np.ndarray: ...
-    def inverse(self, y: np.ndarray, borders: Borders) -> np.ndarray: ...
-
-
 class PlainBlocks:
-    """The samples of each block as its channels."""
+    """The samples of each block as its channels; methods as those of `LappedTransform`."""
 
     def forward(self, x: np.ndarray, borders: Borders) -> np.ndarray:
         h, w = (length // STRIDE for length in x.shape)
@@ -54,7 +47,7 @@ class PlainBlocks:
 
 
 #: Transforms by name, with the samples and the blocks that they depend on around a block.
-FRONTS: dict[str, tuple[Blocks, int, int]] = {
+FRONTS: dict[str, tuple[LappedTransform | PlainBlocks, int, int]] = {
     "lapped": (lapped_transform(STRIDE, STRIDE, STRIDE), STRIDE // 2, 1),
     "block": (PlainBlocks(), 0, 0),
 }
@@ -119,21 +112,14 @@ class FactorizedModel(BlockModel):
     def from_arrays(
         cls, tables: Tables, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any], content_hash: bytes
     ) -> FactorizedModel:
-        """Make a model from the arrays and the description in its file. Raises `ModelError`."""
-        try:
-            front, mixing, correction = values["front"], arrays["mixing"].astype(np.float32), None
-            if values["width"]:
-                correction = Correction(int(values["width"]))
-                state = {key: torch.from_numpy(arrays[key].astype(np.float32)) for key in correction.state_dict()}
-                correction.load_state_dict(state)
-                correction.eval().requires_grad_(False)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ModelError(f"its network cannot be read ({error})") from None
-        if front not in FRONTS or mixing.shape != (CHANNELS, CHANNELS):
-            raise ModelError("no such transform")
-        if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise ModelError("weights that are no numbers")
-        return cls(tables, front, mixing, correction, name=values["name"], content_hash=content_hash)
+        """Make a model from the arrays and the description in its file."""
+        correction = Correction(values["width"]) if values["width"] else None
+        if correction is not None:
+            state = {key: torch.from_numpy(arrays[key].astype(np.float32)) for key in correction.state_dict()}
+            correction.load_state_dict(state)
+            correction.eval().requires_grad_(False)
+        about = {"name": values["name"], "content_hash": content_hash}
+        return cls(tables, values["front"], arrays["mixing"].astype(np.float32), correction, **about)
 
     def transform(self, x: np.ndarray, borders: Borders) -> np.ndarray:
         return np.tensordot(self._axes.T, self._blocks.forward(np.asarray(x, np.float32), borders), 1)
@@ -149,8 +135,8 @@ class FactorizedModel(BlockModel):
 @model_kinds.register(KIND)
 def load_factorized(path: Path) -> FactorizedModel:
     """Read a model's file."""
-    tables, arrays, values, content_hash = read_tables(path, KIND)
+    found = read_tables(path, KIND, mixing=(CHANNELS, CHANNELS))
     try:
-        return FactorizedModel.from_arrays(tables, arrays, values, content_hash)
-    except ModelError as error:
-        raise ModelError(f"{path} is damaged: {error}") from None
+        return FactorizedModel.from_arrays(*found)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{path} is damaged: its transform cannot be read ({error})") from None

@@ -29,7 +29,7 @@ def read_arrays(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any], bytes]:
     """Read a model's file: its arrays, its description and its hash. The file is not trusted.
 
-    Raises `ModelError` if it is damaged, of another kind, or has arrays of other shapes than `shapes`.
+    Raises `ModelError` if it is damaged, of another kind, or has arrays of other shapes than `shapes` or that are not finite.
     """
     arrays, values = _opened(path)
     if values["kind"] != kind:
@@ -37,6 +37,8 @@ def read_arrays(
     for name, shape in shapes.items():
         if name not in arrays or arrays[name].shape != shape:
             raise ModelError(f"{path}: '{name}' is missing or not of shape {shape}")
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise ModelError(f"{path}: weights that are no numbers")
     return arrays, values, content_digest(arrays, values)
 
 

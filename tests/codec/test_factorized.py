@@ -9,7 +9,7 @@ from sarlab.codec.block_model import fine_step
 from sarlab.codec.factorized import FRONTS, FactorizedModel, load_factorized, step_of
 from sarlab.codec.fit_tables import initial_tables
 from sarlab.codec.model_store import model_path
-from sarlab.codec.train_factorized import LAMBDA, FactorizedNetwork, FactorizedPrior, basis_functions
+from sarlab.codec.train_codec import LAMBDA, FactorizedNetwork, FactorizedPrior, basis_functions
 from sarlab.errors import ModelError
 
 WHOLE = (True, True, True, True)
