@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from html import unescape
 from pathlib import Path
 from urllib.parse import unquote
@@ -120,3 +122,21 @@ def test_run_pages_of_the_rendered_report_open(rendered, visit):
         listed = page.locator(f'nav a[href*="{name}"], nav .current')
         assert listed.count(), name
     assert one.outside == []
+
+
+def recomputed(html: Path) -> subprocess.CompletedProcess:
+    """Outcome of the script that recomputes numbers without the package."""
+    command = [sys.executable, str(ROOT / "tests" / "recompute.py"), str(html)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_numbers_of_the_rendered_report_are_those_of_its_tables(rendered):
+    done = recomputed(rendered)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout.splitlines()[-1].split()[0]) >= 40
+
+
+def test_numbers_of_any_book_are_those_of_its_tables(built):
+    done = recomputed(built[0])
+    assert done.returncode == 0, done.stdout + done.stderr

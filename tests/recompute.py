@@ -1,0 +1,193 @@
+"""Recompute numbers of the report from its tables, with pandas alone, and find them on the built pages.
+
+    python tests/recompute.py _build/html          # prints each number with the text around it; exit status 1 if one is missing
+
+Nothing of the package is imported: selection, averaging over passes and interpolation are written again.
+"""
+
+import html
+import itertools
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+
+def read(folder: Path, name: str) -> pd.DataFrame:
+    """A published table; of scenes only those that were recorded."""
+    rows = pd.read_csv(folder / f"{name}.csv", low_memory=False)
+    return rows[rows["simulated"].astype(str).str.lower() != "true"].copy() if "simulated" in rows else rows
+
+
+def words(page: Path) -> str:
+    """Words of a page, without scripts, styles, drawings and tags."""
+    source = re.sub(r"<(script|style|svg|math)\b.*?</\1>", " ", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    source = re.sub(r"</?(?:em|strong|code|span|a)\b[^>]*>", "", source)
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", source)))
+
+
+def shown(value: float, digits: int, sign: bool = False) -> str:
+    """A number as the report prints it."""
+    rounded = f"{abs(value):.{digits}f}"
+    return ("−" if value < 0 and float(rounded) else "+" if sign and float(rounded) else "") + rounded
+
+
+def times(value: float) -> str:
+    """A ratio as the report prints it."""
+    return f"{value:.0f}×" if abs(value - round(value)) < 0.05 else f"{value:.1f}×"
+
+
+def by_pass(rows: pd.DataFrame, column: str, by: list[str]) -> pd.Series:
+    """Mean over passes of the mean of each pass: a name up to its day, and the half of that day."""
+    start = rows["acquisition"].astype(str).str.extract(r"^(S1.)_.*?(\d{8})T(\d\d)")
+    orbit = (start[0] + start[1] + (start[2].astype(float) >= 12).astype(str)).fillna(rows["acquisition"])
+    rows = rows[[*by, column]].assign(orbit=orbit)
+    return rows.groupby([*by, "orbit"])[column].mean().groupby(by).mean()
+
+
+def along(x: pd.Series, y: pd.Series, wanted: float) -> float:
+    """`y` where log2 of `x` is that of `wanted`."""
+    order = np.argsort(x.to_numpy())
+    return float(
+        np.interp(np.log2(wanted), np.log2(x.to_numpy()[order]), y.to_numpy()[order], left=np.nan, right=np.nan)
+    )
+
+
+def checks(results: Path) -> list[tuple[str, str]]:
+    """(page, text that it must contain) of every number."""
+    codecs, runs = read(results, "codecs"), read(results, "runs")
+    codecs, runs = codecs[codecs["psnr_db"].notna()], runs[runs["psnr_db"].notna()]
+    codecs = codecs[codecs["band"] == codecs["band"].iloc[0]]
+    test = codecs[codecs["split"] == "test"]
+    learned = test[test["family"] == "learned"].groupby("codec")["bpp"].mean()
+    flagship = "lapped" if "lapped" in learned.index else learned.idxmin()
+    found: list[tuple[str, str]] = []
+
+    # the front page: the flagship at 30 dB
+    ours = test[test["codec"] == flagship]
+    columns = [
+        "measured_cr",
+        "measured_cr_lossless",
+        "bpp",
+        "rmse_db",
+        "rmse_k8_db",
+        "epi_roa",
+        "epi_roa_floor",
+        "enl_ratio",
+        "bias_db",
+    ]
+    curves = {name: by_pass(ours, name, ["target_value"]) for name in columns}
+    at = {name: curve[30] for name, curve in curves.items()}
+    found += [("index", text) for text in (
+        f"a file is {shown(at['measured_cr'], 1)} times smaller than the 16-bit samples",
+        f"and {shown(at['measured_cr_lossless'], 1)} times smaller than the best lossless file",
+        f"Means of 8×8 pixels are then off by {shown(at['rmse_k8_db'], 2)} dB", f"{shown(at['bpp'], 2)} bits per pixel from",
+        f"pixels are off by {shown(at['rmse_db'], 2)} dB", f"keep {shown(at['epi_roa'], 2)} of 1", f"score {shown(at['epi_roa_floor'], 2)}.",
+        f"become {shown(at['enl_ratio'], 2)} times as many", f"changes by {shown(at['bias_db'], 2, True)} dB",
+    )]  # fmt: skip
+    for ratio in (16, 32, 64):
+        values = [along(curves["measured_cr"], curves[name], ratio) for name in ("measured_cr_lossless", "bpp")]
+        found.append(("index", f"{ratio}× {shown(values[0], 1)} {shown(values[1], 2)}"))
+
+    # codecs at half a bit per pixel: PSNR, error of 8×8 means
+    names = {
+        "jpeg2000": "JPEG 2000",
+        "hevc12": "HEVC 12 bit",
+        "jpeg": "JPEG",
+        "avif12": "AVIF 12 bit",
+        "jpegxl": "JPEG XL",
+    }
+    for codec in [name for name in names if name in set(test["codec"])]:
+        rows = test[test["codec"] == codec]
+        rate = by_pass(rows, "bpp", ["target_value"])
+        values = [
+            along(rate, by_pass(rows, name, ["target_value"]), 0.5) for name in ("psnr_db", "rmse_k8_db", "rmse_k32_db")
+        ]
+        found.append(
+            ("chapters/codecs", f"{names[codec]} {shown(values[0], 1)} {shown(values[1], 2)} {shown(values[2], 2)}")
+        )
+
+    # what a doubling of the ratio costs
+    for codec, name in (("jpeg2000", "JPEG 2000"), ("hevc12", "HEVC 12 bit")):
+        rows = test[test["codec"] == codec]
+        ratio, psnr = by_pass(rows, "measured_cr", ["target_value"]), by_pass(rows, "psnr_db", ["target_value"])
+        levels = [along(ratio, psnr, 4 * 2**k) for k in range(5)]
+        costs = [shown(a - b, 2) if np.isfinite(a - b) else "–" for a, b in itertools.pairwise(levels)]
+        found.append(("chapters/operating_point", f"{name} {' '.join(costs)}"))
+    return found + of_networks(runs) + of_files(results)
+
+
+def of_networks(runs: pd.DataFrame) -> list[tuple[str, str]]:
+    """Levels of networks in three domains at the guide's ratios, and what their trainings took."""
+    runs = runs[runs["band"] == runs["band"].iloc[0]]
+    trained = runs[(runs["architecture"] != "klt") & (runs["quantizer"] == "f32")]
+    for column, usual in (("curve", "dedicated"), ("loss_name", "mse")):
+        if column in trained:
+            trained = trained[trained[column].fillna(usual) == usual]
+    keys = ["architecture", "init"]
+    trained = trained[trained["steps"] == trained.groupby([*keys, "dimension_ratio"])["steps"].transform("max")]
+    for among, column in (
+        (["dimension_ratio"], "spatial_reduction"),
+        *((keys, name) for name in ("stem", "width", "depth") if name in trained),
+    ):
+        usual = trained.groupby(among)[column].transform(lambda v: v.mode().iloc[0] if len(v.mode()) else np.nan)
+        trained = trained[usual.isna() | (trained[column] == usual)]
+    found = []
+    for ratio, limit in ((8, 35), (16, 30), (32, 27), (64, 24)):
+        rows = trained[trained["dimension_ratio"] == ratio]
+        if len(rows):
+            levels = [
+                by_pass(rows, name, ["architecture"]).max() for name in ("psnr_db", "psnr_amplitude", "psnr_intensity")
+            ]
+            found.append(("chapters/operating_point", f"{ratio}×, {limit} dB {' '.join(shown(v, 1) for v in levels)}"))
+    return found
+
+
+def of_files(results: Path) -> list[tuple[str, str]]:
+    """Overhead of files, bytes of their parts, memory of training steps."""
+    files = read(results, "files")
+    quality = files[files["sweep"] == "quality"]
+    found = []
+    for row in quality[quality["quality"] == 28].itertuples():
+        parts = f"{row.header_bytes:.0f} {row.metadata_bytes:.0f} {row.index_bytes:.0f} {row.payload_bytes:.0f} {shown(8 * row.bytes / row.pixels, 2)}"
+        found.append(("chapters/real_files", parts))
+    largest = files[(files["sweep"] == "size") & (files["side"] == files["side"].max()) & (files["codec"] == "lapped")]
+    if len(largest):
+        row = largest.iloc[0]
+        found += [("chapters/whole_scenes", text) for text in (
+            f"in {shown(row['encode_s'], 1)} s and decompresses them in {shown(row['decode_s'], 1)} s", f"at most {row['peak_mb']:.0f} MB",
+        )]  # fmt: skip
+    steps = read(results, "trainings").query("sweep == 'memory'").dropna(subset=["peak_mb"]).sort_values("batch_size")
+    for row in steps.itertuples():
+        formula = 4e-9 * (row.batch_size * row.patch_size**2 + 3 * row.parameters + 2 * row.batch_size * row.parameters)
+        measured = (row.peak_mb - row.process_mb) / 1e3
+        stated = {16: 4.0, 8: 2.5, 4: 1.5}[row.batch_size]
+        found.append(("chapters/scale", f"{row.batch_size:.0f} {stated:.1f} {shown(formula, 2)} {shown(measured, 2)}"))
+    return found
+
+
+def numbers(text: str) -> int:
+    """Count of the numbers in a text."""
+    return len(re.findall(r"\d[\d.]*", text))
+
+
+def missing(pages: Path, results: Path) -> list[str]:
+    """Numbers that the pages do not show."""
+    texts: dict[str, str] = {}
+    lost = []
+    for page, text in checks(results):
+        texts.setdefault(page, words(pages / f"{page}.html"))
+        if text not in texts[page]:
+            lost.append(f"{page}: {text}")
+    return lost
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    wanted = checks(folder / "results")
+    lost = missing(folder, folder / "results")
+    print("\n".join(f"{'missing' if f'{page}: {text}' in lost else 'found'}  {page}: {text}" for page, text in wanted))
+    print(f"{sum(numbers(text) for _, text in wanted)} numbers in {len(wanted)} places, {len(lost)} places missing")
+    sys.exit(bool(lost))
