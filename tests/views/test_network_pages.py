@@ -8,10 +8,8 @@ import pandas as pd
 import pytest
 
 from sarlab.lab.results import HISTORY_COLUMNS, Tables
-from sarlab.lab.results import tables as published
-from sarlab.views import architecture_figures, latent_shapes, loss_order, trainings
-from sarlab.views.claims_old.speckle import lost_by_frequency
-from sarlab.views.claims_old.verdict import main_shapes, networks
+from sarlab.views import architecture_figures, latent_shapes, trainings
+from sarlab.views.claims_old.verdict import networks
 
 BANDS = [f"lost_power_band{i}" for i in range(1, 9)]
 ACQUISITIONS = ("a", "b", "c", "d")
@@ -145,29 +143,3 @@ def test_without_tables_every_part_says_how_to_get_them(module, empty):
             shown = getattr(module, name)(empty)
             said = shown.caption if hasattr(shown, "caption") else shown.text
             assert "sarlab sweep report" in said
-
-
-# --- the order of loss ------------------------------------------------------------------------------------------------
-
-
-def test_the_order_of_loss_has_the_numbers_of_its_claim():
-    book = published()
-    shown = loss_order.by_ratio(book)
-    rows = main_shapes(lost_by_frequency(book))
-    spoken = re.search(r"edges: ([^;]+)", shown.alt)[1]
-    found = [float(value) for value in re.findall(r"(?:^|, )(\d+)(?: \([^)]*\))? at", spoken)]
-    every = 100 * (1 - rows["epi_roa"].astype(float)).groupby(rows["dimension_ratio"]).mean()
-    assert len(found) == len(every)
-    assert found == pytest.approx(every, abs=6), "means over acquisitions lie near those over rows"
-    assert found == sorted(found), "edges are lost as the ratio rises"
-
-
-def test_scenes_without_targets_say_nothing_about_targets():
-    rows = pd.DataFrame({
-        "targets": [0, 4], "targets_kept": [0.0, 0.75], "epi_roa": 0.9, **{f"lost_power_band{i}": [0.5, 1.2] for i in range(1, 9)}
-    })  # fmt: skip
-    shares = loss_order.lost_shares(rows)
-    assert shares["target"].isna().tolist() == [True, False]
-    assert shares["target"][1] == pytest.approx(25)
-    assert shares["fine"].tolist() == [50, 100], "more than all cannot be lost"
-    assert shares["edge"].tolist() == pytest.approx([10, 10])
