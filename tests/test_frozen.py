@@ -2,7 +2,7 @@
 
 The reference values in ``tests/frozen`` come from the code before it was rearranged. After an intended change,
 ``SARLAB_FREEZE=1 pytest tests/test_frozen.py`` writes them again. What may disappear is listed under ``leaving`` in
-``cli.json`` and ``book.json``. When the default codec is replaced, delete ``codec-hyper.json``.
+``cli.json`` and ``book.json``.
 """
 
 import hashlib
