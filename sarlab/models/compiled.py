@@ -14,7 +14,7 @@ _SOURCES = hashlib.sha256(
     b"".join(
         path.read_bytes()
         for wing in ("models", "codec")
-        for path in sorted((Path(__file__).parents[1] / wing).glob("*.py"))
+        for path in sorted((Path(__file__).parents[1] / wing).rglob("*.py"))
     )
 ).hexdigest()
 

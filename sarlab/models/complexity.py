@@ -25,8 +25,8 @@ from sarlab.models.losses import losses
 from sarlab.models.muon import OPTIMIZERS
 from sarlab.specs import ModelSpec, TrainSpec
 
-#: Largest batch that `largest_batch` considers, and its linear extrapolations before it counts down.
-MOST_BATCH, MOST_GUESSES = 1 << 16, 4
+#: Largest batch that `largest_batch` considers.
+MOST_BATCH = 1 << 16
 
 
 def count_parameters(model: torch.nn.Module) -> int:
@@ -163,14 +163,8 @@ def largest_batch(model: ModelSpec, train: TrainSpec, budget: float, *, bytes_a_
 
     if needed(1) > budget:
         return 0
-    # Beyond a few patches the peak is linear in their number: extrapolate, then verify.
-    low, high = 1, 16
-    for _ in range(MOST_GUESSES):
-        slope = (needed(high) - needed(low)) / (high - low)
-        guess = min(max(int(high + (budget - needed(high)) / slope), 1), MOST_BATCH)
-        if needed(guess) <= budget and (guess == MOST_BATCH or needed(guess + 1) > budget):
-            return guess
-        low, high = sorted((low, guess))
-    while needed(guess) > budget:
-        guess -= 1
-    return guess
+    low, high = 1, MOST_BATCH + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if needed(middle) <= budget else (low, middle)
+    return low

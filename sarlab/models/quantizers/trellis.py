@@ -20,19 +20,18 @@ from scipy.linalg import solveh_banded
 from torch import Tensor
 
 from sarlab.errors import QuantizerError
+from sarlab.models.compiled import compiled
 from sarlab.models.quantizers.grids import REALLOCATE_EVERY, AllocatedQuantizer, fit_companded, thinned
 from sarlab.models.quantizers.quantizer import Quantized, centered_uniform, nonzero, quantizers
-from sarlab.models.viterbi import STATES, cheapest_path, from_lanes, to_lanes
+from sarlab.models.viterbi import advance
 from sarlab.specs import QuantizerSpec
 
 #: State after a state and the lowest bit of an integer.
-NEXT = ((0, 1), (2, 3), (5, 4), (7, 6), (1, 0), (3, 2), (4, 5), (6, 7))
-#: Subset of the branch to each state, from state n // 2 and from state n // 2 + 4.
-SUBSETS = np.array(
-    [[2 * NEXT[n // 2 + first].index(n) + (n // 2 + first) % 2 for n in range(STATES)] for first in (0, STATES // 2)]
-)
-#: Most values of a path, in use and while fitting: short paths have fewer choices, long ones take more steps.
-LONGEST, FITTING_LONGEST = 512, 128
+NEXT = np.array([(0, 1), (2, 3), (5, 4), (7, 6), (1, 0), (3, 2), (4, 5), (6, 7)])
+STATES = len(NEXT)
+#: States before each state, and the subsets of the levels on the way.
+BEFORE = np.arange(STATES)[:, None] // 2 + np.array([0, STATES // 2])
+SUBSETS = np.array([[2 * list(NEXT[one]).index(n) + one % 2 for one in BEFORE[n]] for n in range(STATES)])
 #: Most bits of a channel above the average; the table of levels is as wide as the widest channel.
 MOST_ABOVE_AVERAGE = 4
 #: Error of a trellis relative to a grid of as many bits, at 0, 1, 2 and more bits, for allocating bits.
@@ -123,8 +122,8 @@ class TrellisQuantizer(AllocatedQuantizer):
         if len(coded):
             part = integers[:, coded]
             lowest = (part & 1).flatten(1).cpu().numpy()
-            parities = from_lanes(state_parities(to_lanes(lowest, LONGEST)), *lowest.shape)
-            index = 2 * part + torch.from_numpy(parities.reshape(part.shape)).to(part.device)
+            parities = np.stack([state_parities(image) for image in lowest])
+            index = 2 * part + torch.from_numpy(parities).reshape(part.shape).to(part.device)
             restored[:, coded] = _images(self.codebook[coded].gather(1, _rows(index)), part)
         return restored
 
@@ -189,15 +188,14 @@ def refined(values: Tensor, codebook: Tensor, counts: Tensor, rounds: int) -> Te
     return best
 
 
-def state_parities(bits: np.ndarray) -> np.ndarray:
-    """Return state mod 2 before each value from the lowest bits of the integers, both of shape (steps, lanes)."""
-    after = np.array(NEXT).ravel()
-    state = np.zeros(bits.shape[1], np.int64)
-    states = np.empty(bits.shape, np.int64)
-    for step, lowest in enumerate(bits):
-        states[step] = state
-        state = after.take(2 * state + lowest)
-    return states & 1
+@compiled
+def state_parities(bits):
+    """Return state mod 2 before each value of a path from the lowest bits of the integers."""
+    state, parities = 0, np.empty(len(bits), np.int64)
+    for step in range(len(bits)):
+        parities[step] = state & 1
+        state = NEXT[state, bits[step]]
+    return parities
 
 
 def _companded_levels(values: Tensor, counts: Tensor, calibration: str, most: int) -> Tensor:
@@ -227,30 +225,54 @@ def _error(values: Tensor, codebook: Tensor, counts: Tensor) -> Tensor:
 
 def _chosen(values: Tensor, codebook: Tensor, counts: Tensor, *, images: int = 0) -> Tensor:
     """Index of each value's level on the best paths; paths run through all channels of an image, or through a channel."""
+    levels, sizes = codebook.double().cpu().numpy(), counts.cpu().numpy()
+    parts = values.detach().double().cpu().chunk(images or 1, dim=1)
+    found = [search(np.ascontiguousarray(part), levels, sizes, images > 0) for part in parts]
+    return torch.from_numpy(np.concatenate(found, axis=1)).to(values.device)
+
+
+@compiled
+def search(values, codebook, counts, continued):
+    """Return the level of each value on the best paths, which begin in state 0.
+
+    Parameters
+    ----------
+    values : ndarray, shape (channels, count)
+    codebook : ndarray, shape (channels, levels)
+        In ascending order; `counts` of them are in use in each channel.
+    continued : bool
+        Whether one path runs through all channels, instead of one through each.
+    """
     channels, count = values.shape
-    codebook = codebook.contiguous().to(values)
-    near = torch.searchsorted(codebook, values.contiguous(), right=True) - 1
-    top = counts[:, None]
-    # Scaled, because squares of very large or small values overflow or vanish in float32.
-    unit = nonzero((codebook[:, -1] - codebook[:, 0]).max())
-    indices, costs = [], []
-    for subset in range(4):
-        # The nearest level of a subset is the last one at or below the value, or the one after it.
-        most = (top - 4 + subset).clamp(min=0)
-        lower = (near - (near - subset) % 4).clamp(min=subset).minimum(most)
-        upper = (lower + 4).minimum(most)
-        under, over = (((codebook.gather(1, place) - values) / unit).square() for place in (lower, upper))
-        indices.append(torch.where(over < under, upper, lower))
-        costs.append(torch.minimum(under, over))
-    blocks = torch.stack(costs).view(4, channels, images or 1, -1)
-    if images:
-        blocks = blocks.transpose(1, 2)
-    sequences = blocks.flatten(2).cpu().numpy()
-    subsets = cheapest_path(to_lanes(sequences, LONGEST if images else FITTING_LONGEST), SUBSETS)
-    found = torch.from_numpy(from_lanes(subsets, *sequences.shape[1:])).reshape(blocks.shape[1:])
-    if images:
-        found = found.transpose(0, 1)
-    return torch.stack(indices).gather(0, found.reshape(1, channels, count).to(values.device))[0]
+    found = np.empty((channels, count), np.int64)
+    places = np.empty((channels * count, 4), np.int64)
+    second = np.empty((channels * count, STATES, 1), np.bool_)
+    cost, totals, start = np.empty((4, 1)), np.empty((2, STATES, 1)), 0
+    for channel in range(channels):
+        if channel == start:
+            totals[:] = np.inf
+            totals[start * count & 1, 0] = 0
+        levels, top = codebook[channel, : counts[channel]], counts[channel]
+        for i in range(count):
+            value, step = values[channel, i], channel * count + i
+            near = np.searchsorted(levels, value, side="right") - 1
+            for subset in range(4):
+                # The nearest level of a subset is the last one at or below the value, or the one after it.
+                most = max(top - 4 + subset, 0)
+                lower = min(max(near - (near - subset) % 4, subset), most)
+                upper = min(lower + 4, most)
+                under, over = (levels[lower] - value) ** 2, (levels[upper] - value) ** 2
+                places[step, subset], cost[subset, 0] = (upper, over) if over < under else (lower, under)
+            advance(cost, BEFORE, SUBSETS, totals, step & 1, second, step)
+        if not continued or channel == channels - 1:
+            end = (channel + 1) * count
+            state = np.argmin(totals[end & 1, :, 0])
+            for step in range(end - 1, start * count - 1, -1):
+                branch = int(second[step, state, 0])
+                found[step // count, step % count] = places[step, SUBSETS[state, branch]]
+                state = BEFORE[state, branch]
+            start = channel + 1
+    return found
 
 
 def _steps(values: Tensor, codebook: Tensor, counts: Tensor) -> Tensor:
