@@ -46,7 +46,9 @@ def shapes(rows: pd.DataFrame) -> pd.DataFrame:
     if rows.empty:
         return rows
     rows = rows[rows["architecture"] == rows.groupby("architecture")["spatial_reduction"].nunique().idxmax()]
-    rows = rows[rows["steps"] == rows["steps"].mode().iloc[0]]
+    for column in ("stem", "steps"):
+        known = rows[column].dropna() if column in rows else ()
+        rows = rows[rows[column] == known.mode().iloc[0]] if len(known) else rows
     equal = rows[(rows["macs_per_pixel"] / rows["macs_per_pixel"].median() - 1).abs() <= 0.1]
     several = equal["spatial_reduction"].nunique() > 1
     rows = equal if several else rows[rows["width"] == rows["width"].mode().iloc[0]]

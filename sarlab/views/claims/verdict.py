@@ -160,7 +160,9 @@ def networks(t: Tables, *, init: str = "scratch", quantized: bool = False, curve
     if rows.empty:
         return rows
     rows = rows[(rows["architecture"] != "klt") & (rows["init"] == init) & ((rows["quantizer"] != "f32") == quantized)]
-    return rows[rows["curve"].fillna("dedicated") == curve] if "curve" in rows else rows
+    for column, wanted, usual in (("curve", curve, "dedicated"), ("loss_name", "mse", "mse")):
+        rows = rows[rows[column].fillna(usual) == wanted] if column in rows else rows
+    return rows
 
 
 def shares(values: Iterable[bool], text: str) -> Reading:
