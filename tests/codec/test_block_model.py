@@ -10,19 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sarlab.codec import entropy
-from sarlab.codec.block_model import (
-    FACTOR_UNIT,
-    LARGEST_FACTOR,
-    BlockModel,
-    Side,
-    Tables,
-    fine_step,
-)
+from sarlab.codec.block_model import FACTOR_UNIT, LARGEST_FACTOR, BlockModel, Side, Tables, fine_step
 from sarlab.codec.fit_tables import initial_tables
 from sarlab.codec.lapped import BLOCK, LappedModel
 from sarlab.codec.spectrum import CLASSES, UNIT
 from sarlab.codec.tiles import LAST_COLUMN, LAST_ROW
-from sarlab.codec.trellis import COSTED, OFFSETS, STATES
+from sarlab.codec.trellis import OFFSETS, STATES
 from sarlab.errors import BitstreamError
 
 TABLES = initial_tables()
@@ -51,9 +44,6 @@ def flags(bands, h, w, seed, share):
     return found
 
 
-# --- tiles ------------------------------------------------------------------------------------------------------------
-
-
 @given(
     bands=st.integers(1, 3), h=st.integers(1, 5), w=st.integers(1, 4), share=st.sampled_from([0, 0.5, 1]),
     quality=st.floats(0, 96), states=st.sampled_from(STATES[:5]), seed=st.integers(0, 99), last=st.tuples(*[st.integers(1, 32)] * 2),
@@ -77,13 +67,6 @@ def test_tiles_come_back(bands, h, w, share, quality, states, seed, last):
     # Every coded value is a point of the quantizer of its state, and close to what was asked for.
     error = np.abs(coder.reconstruct(tile.latent, quality, side) - y).transpose(0, 2, 3, 1)[active & 1 > 0]
     assert error.max(initial=0) < 4.5 * fine_step(quality) * (1 if states > 1 else 1.1)
-
-
-def test_the_low_part_is_one_mean_per_eight_samples():
-    coder = model()
-    u, v = np.divmod(coder.order[: coder.low], BLOCK)
-    assert sorted(zip(u, v, strict=True)) == list(itertools.product(range(BLOCK // 8), repeat=2))
-    assert sorted(coder.order) == list(range(BLOCK**2))
 
 
 def test_sizes_are_the_information_of_the_decisions():
@@ -115,9 +98,6 @@ def test_a_stream_that_ends_early_is_given_up_early():
     assert time.perf_counter() - start < 2
 
 
-# --- reconstruction and tables ----------------------------------------------------------------------------------------
-
-
 def test_points_get_the_offset_of_their_quantizer_and_magnitude():
     offsets = np.random.default_rng(2).uniform(-0.3, 0.1, (CLASSES, 2, OFFSETS)).astype(np.float32)
     coder = model(tables=Tables(TABLES.probabilities, TABLES.expected, offsets))
@@ -139,22 +119,6 @@ def test_points_get_the_offset_of_their_quantizer_and_magnitude():
                 own.append(math.copysign(moved, point) * fine if point else 0)
             expected = own[band] + (own[0] * (coder.zones[channel] - 4) / 16 if band else 0)
             assert found[band, channel, 0, place] == pytest.approx(expected, rel=1e-5, abs=1e-7)
-
-
-def test_costs_are_the_information_of_numbers():
-    costs = TABLES.costs()
-    rng = np.random.default_rng(4)
-    for of_class, activity, quantizer in zip(*(rng.integers(0, n, 30) for n in costs.shape[:3]), strict=True):
-        context = ((of_class * costs.shape[1] + activity) * 2 + quantizer) * entropy.SLOTS
-        for magnitude in range(COSTED):
-            coder = entropy.encoder(TABLES.contexts(), 40)
-            entropy.code_value(coder, context, -magnitude)
-            one = (entropy.listed(coder) & 0xFFFF) / 65536
-            bits = -np.log2(np.where(entropy.listed(coder) >> 16 & 1, one, 1 - one)).sum()
-            assert costs[of_class, activity, quantizer, magnitude] == pytest.approx(bits, rel=1e-3)
-
-
-# --- side information -------------------------------------------------------------------------------------------------
 
 
 def test_side_information_is_what_was_measured():
@@ -192,9 +156,6 @@ def test_any_bytes_are_side_information_or_refused(data, bands):
     assert side.states in STATES
     assert all(np.abs(deviations).max() <= 96 * UNIT for deviations in side.deviations)
     assert all(np.abs(factors).max() <= LARGEST_FACTOR for factors in side.factors)
-
-
-# --- efficiency -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("states", "gain"), [(1, 0.0), (8, 1.09), (64, 1.27)])

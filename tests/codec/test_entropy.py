@@ -34,9 +34,6 @@ def information(decisions):
     return float(-np.log2(np.where(decisions >> 16 & 1, one, 1 - one)).sum())
 
 
-# --- range coder ------------------------------------------------------------------------------------------------------
-
-
 def assert_comes_back(decisions):
     """In both decoders, whether or not the zeros follow with which payloads are padded."""
     data = entropy.pack(np.array(decisions, np.int64))
@@ -78,9 +75,6 @@ def test_streams_are_as_long_as_their_information(share, count):
     decisions = round(65536 * share) | ones.astype(np.int64) << 16
     ideal = information(decisions) / 8
     assert ideal - 1 <= len(entropy.pack(decisions)) <= 1.002 * ideal + 2
-
-
-# --- numbers ----------------------------------------------------------------------------------------------------------
 
 
 @given(integers, st.integers(1, 65535), st.integers(0, 255))
@@ -143,9 +137,6 @@ def test_numbers_that_no_encoder_writes_are_refused_at_once():
     assert time.perf_counter() - start < 5
 
 
-# --- masks and lengths ------------------------------------------------------------------------------------------------
-
-
 @given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24)))
 @settings(max_examples=200, deadline=None)
 def test_any_mask_comes_back_in_both_decoders(mask):
@@ -167,12 +158,6 @@ def test_scattered_samples_cost_their_entropy(share):
     mask = np.random.default_rng(0).random((512, 512)) < share
     ideal = -(share * np.log2(share) + (1 - share) * np.log2(1 - share)) * mask.size / 8
     assert len(entropy.pack_mask(mask)) < 1.08 * ideal + 60
-
-
-@given(st.binary(max_size=50))
-@settings(deadline=None)
-def test_any_bytes_are_some_mask(data):
-    assert entropy.unpack_mask(data, (9, 7)).shape == (9, 7)
 
 
 @given(st.lists(st.binary(max_size=300), max_size=5), st.binary(max_size=9))

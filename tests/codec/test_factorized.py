@@ -35,9 +35,6 @@ def model_of(network, front, width, mixing=None):
     return FactorizedModel.from_arrays(TABLES, {k: v.numpy() for k, v in arrays.items()}, values, bytes(8))
 
 
-# --- densities --------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("spread", [1.0, 2.0])
 def test_probabilities_of_the_mixture_sum_to_one(spread):
     prior = FactorizedPrior(2, components=4)
@@ -64,9 +61,6 @@ def test_learning_the_density_of_samples():
     assert float(loss.detach()) == pytest.approx(entropy, abs=0.04)
 
 
-# --- objective --------------------------------------------------------------------------------------------------------
-
-
 def test_rounding_is_the_cheaper_of_two():
     network = fitted()
     y = network.analysis(correlated(2, 64, 1)).detach()
@@ -90,9 +84,6 @@ def test_costs_weigh_bits_against_error():
         assert torch.allclose(cost, distortion / (LAMBDA * step**2) + rate, rtol=1e-4)
         others = [network.costs(x, quality + shift, None) for shift in (-6, 6)]
     assert all((other[2] / (LAMBDA * step**2) + other[1] > cost).all() for other in others)
-
-
-# --- transform --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("front", FRONTS)
@@ -125,6 +116,8 @@ def test_axes_are_principal(front):
 @pytest.mark.parametrize("width", [0, 12])
 def test_reaches_are_what_they_say(front, width):
     network = fitted(front, width)
+    y = torch.randn(2, 64, 5, 6, generator=torch.Generator().manual_seed(0))
+    assert not width or torch.equal(network.correction(y, torch.tensor([20.0, 30.0])), y)  # at first
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
@@ -137,12 +130,6 @@ def test_reaches_are_what_they_say(front, width):
     y[:, 8, 8] += 1
     changed = np.argwhere(np.abs(model.inverse(y, 20.0, WHOLE) - before) > 1e-6) // 8
     assert np.abs(changed - 8).max() <= model.synthesis_reach
-
-
-def test_the_correction_starts_as_the_identity():
-    network = fitted("lapped", 8)
-    y = torch.randn(2, 64, 5, 6, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(network.correction(y, torch.tensor([20.0, 30.0])), y)
 
 
 def test_damaged_weights_are_refused(tmp_path):

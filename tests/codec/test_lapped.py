@@ -1,12 +1,14 @@
 """The lapped transform: against windowed cosines in closed form, orthonormal, without seams."""
 
+import itertools
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sarlab.codec.lapped import LappedTransform
+from sarlab.codec.fit_tables import initial_tables
+from sarlab.codec.lapped import BLOCK, LappedModel, LappedTransform
 
 sys.path.insert(0, str(Path(__file__).parent))
 from second_decoder import cosines
@@ -86,3 +88,10 @@ def test_frequencies_that_are_all_zero_may_be_skipped():
     y[16:] = 0
     rows = cosines(8, 16).T
     assert np.abs(made(8, 16, 16).inverse(y, WHOLE) - rows.T @ in_blocks(y, 8) @ rows).max() < 1e-5
+
+
+def test_the_low_part_is_one_mean_per_eight_samples():
+    coder = LappedModel(initial_tables(), name="test-1", content_hash=bytes(8))
+    u, v = np.divmod(coder.order[: coder.low], BLOCK)
+    assert sorted(zip(u, v, strict=True)) == list(itertools.product(range(BLOCK // 8), repeat=2))
+    assert sorted(coder.order) == list(range(BLOCK**2))

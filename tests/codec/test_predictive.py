@@ -1,7 +1,6 @@
 """Lossless files and files with a bound on every error."""
 
 import contextlib
-import math
 import time
 
 import numpy as np
@@ -52,13 +51,6 @@ def test_any_integers_come_back(kinds, height, width, share, seed):
     assert MODEL.synthesize(tile.latent, LOSSLESS, None, (True,) * 4).shape == (len(kinds), height, width)
 
 
-def test_noise_costs_its_entropy():
-    y = np.rint(np.random.default_rng(0).normal(0, 20, (1, 1, 200, 200))).astype(np.float32)
-    active = np.ones((1, 200, 200), np.uint8)
-    ideal = y.size * (0.5 * math.log2(2 * math.pi * math.e * 400))
-    assert MODEL.quantize(y, active, LOSSLESS, None).bits < 1.03 * ideal
-
-
 @given(st.binary(max_size=200), st.booleans())
 @settings(max_examples=100, deadline=None)
 def test_any_bytes_are_a_tile_or_refused_at_once(data, some):
@@ -66,9 +58,6 @@ def test_any_bytes_are_a_tile_or_refused_at_once(data, some):
     with contextlib.suppress(BitstreamError):
         assert np.abs(MODEL.decode(data, active, LOSSLESS, None)).max() <= 1 << 28
     assert time.perf_counter() - start < 5
-
-
-# --- files ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("dtype", "top"), [("uint8", 255), ("uint16", 65535), ("int16", 32767)])

@@ -35,9 +35,6 @@ def plain_tables(monkeypatch):
     monkeypatch.setattr("sarlab.codec.train_codec.fit_tables", lambda make, scenes, say: initial_tables())
 
 
-# --- shipped models ---------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
 def test_shipped_plans_are_valid_and_belong_to_shipped_models(path):
     plan = load_codec_plan(path)
@@ -45,17 +42,11 @@ def test_shipped_plans_are_valid_and_belong_to_shipped_models(path):
     _, values = read_tensors(model_path(plan.name))
     assert values["name"] == plan.name
     made_from = values["provenance"]["plan"]
-    assert json.loads(json.dumps(made_from)) == json.loads(json.dumps(asdict(plan)))
-    assert "test" not in json.dumps(made_from)
+    assert made_from == json.loads(json.dumps(asdict(plan)))
 
 
 def test_shipped_weights_are_small():
     assert sum(model_path(name).stat().st_size for name in MODELS) < 1_000_000
-    for name in MODELS:
-        tensors, _ = read_tensors(model_path(name))
-        assert {str(t.dtype) for t in tensors.values()} <= {
-            f"torch.{t}" for t in ("float16", "uint16", "int32", "float32")
-        }
 
 
 @pytest.mark.parametrize("name", ["lapped", "factorized", "klt8"])
@@ -71,9 +62,6 @@ def test_shipped_tables_are_plausible(name):
     assert np.abs(tables.offsets).max() < 0.8
     above_zero = tables.probabilities[:CONTEXTS].reshape(CLASSES, ACTIVITIES, 2, SLOTS)[used, 1, :, 0]
     assert (np.diff(above_zero.mean(1)) > -800).all()
-
-
-# --- tables -----------------------------------------------------------------------------------------------------------
 
 
 def test_first_tables_are_those_of_gaussian_values():
@@ -96,9 +84,7 @@ def test_fitted_tables_cost_less_than_gaussian_ones():
     scenes = [(0.1 * rng.standard_t(3, (1, 8 * BLOCK, 8 * BLOCK))).astype(np.float32) for _ in range(3)]
     # Blocks of cosines would make Gaussian values of them: the values are the coefficients.
     make = lambda tables: Plain(tables, name="test-1", content_hash=bytes(8), states=4)  # noqa: E731
-    lines = []
-    tables = fit_tables(make, scenes[:2], rounds=2, qualities=(23.0, 24.0, 25.0), say=lines.append)
-    assert len(lines) == 2
+    tables = fit_tables(make, scenes[:2], rounds=2, qualities=(23.0, 24.0, 25.0))
     costs = []
     for model in (make(initial_tables()), make(tables)):
         y, active = model.analyze(scenes[2], (True,) * 4), np.ones((1, 8, 8), np.uint8)
@@ -115,9 +101,6 @@ class Plain(LappedModel):
     def transform(self, x, borders):
         h, w = (length // BLOCK for length in x.shape)
         return x.reshape(h, BLOCK, w, BLOCK).transpose(1, 3, 0, 2).reshape(BLOCK**2, h, w)
-
-
-# --- training ---------------------------------------------------------------------------------------------------------
 
 
 def test_training_makes_a_codec(tmp_path, plain_tables, speckled):
@@ -156,9 +139,6 @@ def test_an_interrupted_training_ends_with_the_same_bits(tmp_path, plain_tables)
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
-# --- plans ------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -171,14 +151,11 @@ def test_an_interrupted_training_ends_with_the_same_bits(tmp_path, plain_tables)
     ],
 )
 def test_wrong_plans_are_refused(tmp_path, text, message):
+    with pytest.raises(PlanError, match=r"plan\.toml cannot be read"):
+        load_codec_plan(tmp_path / "plan.toml")
     (tmp_path / "plan.toml").write_text(text)
     with pytest.raises(PlanError, match=message):
         load_codec_plan(tmp_path / "plan.toml")
-
-
-def test_a_missing_plan_is_named(tmp_path):
-    with pytest.raises(PlanError, match=r"none\.toml cannot be read"):
-        load_codec_plan(tmp_path / "none.toml")
 
 
 def test_scenes_of_a_plan_are_normalized_as_in_files():

@@ -36,9 +36,6 @@ def walk(integers, states):
     return 2 * integers - np.array(quantizers) * np.sign(integers), np.array(quantizers)
 
 
-# --- codes ------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("states", STATES)
 def test_every_state_is_entered_once_by_each_parity(states):
     after, before, branches = trellis(states)
@@ -77,9 +74,6 @@ def test_codes_have_the_published_distance(states):
             else:
                 heapq.heappush(waiting, (further, *ends))
     assert least == FREE_DISTANCES[states]
-
-
-# --- search -----------------------------------------------------------------------------------------------------------
 
 
 @given(
@@ -140,31 +134,3 @@ def test_the_gain_at_high_rates_is_the_published_one(states):
     error = np.mean(np.square(y - quantized(y, states)[1]))
     # The uniform quantizer's error is (2²)/12.
     assert -10 * np.log10(3 * error) == pytest.approx(GAINS[states], abs=0.03)
-
-
-@pytest.mark.parametrize(("states", "gain"), [(8, 0.9), (64, 1.1)])
-def test_the_gain_on_gaussian_noise_at_equal_entropy(states, gain):
-    """Against scalar quantization with the same optimization: near 4 bits per value, where both trade error for bits."""
-    x = np.random.default_rng(3).normal(0, 1, (1500, 16, SEGMENT))
-
-    def point(states, step):
-        k, latent = quantized(x / (step / 2), states, 0.26, ideal_costs(step / 2))
-        quantizers = np.stack([walk(row.ravel(), states)[1].reshape(row.shape) for row in k.swapaxes(0, 1)], 1)
-        rate = sum(entropy(k[quantizers == q]) * (quantizers == q).mean() for q in range(2))
-        return 6.0206 * rate + 10 * np.log10(np.mean(np.square(x - latent * step / 2)))
-
-    assert point(1, 0.2) - point(states, 0.2) > gain
-
-
-def entropy(k):
-    """Bits per value."""
-    share = np.unique(k, return_counts=True)[1] / max(k.size, 1)
-    return -(share * np.log2(share)).sum()
-
-
-def ideal_costs(fine):
-    from scipy.stats import norm
-
-    k = np.arange(COSTED)
-    bits = [-np.log2(2 * fine * np.maximum(norm.pdf((2 * k - q) * fine), 1e-30)) for q in range(2)]
-    return np.array(bits, np.float32)[None, None]
