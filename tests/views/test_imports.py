@@ -1,11 +1,17 @@
 """The views are light: no torch, and no drawing library before something is drawn."""
 
+import pkgutil
 import subprocess
 import sys
 
 import pytest
 
-MODULES = "compare curves examples figure findings front inventory listing plots scenes speckle style summary svg text training"
+import sarlab.views
+
+#: All modules but the page of a run, which is written where it was trained.
+MODULES = " ".join(
+    name for _, name, is_package in pkgutil.iter_modules(sarlab.views.__path__) if not is_package and name != "runpage"
+)
 
 
 @pytest.mark.parametrize("blocked", ["torch", "matplotlib", "seaborn", "PIL"])
