@@ -54,17 +54,7 @@ _UMBRA_URL = (
 
 @dataclass(frozen=True)
 class Entry:
-    """A source of scenes in the catalog.
-
-    Parameters
-    ----------
-    kind : {"embedded", "collection", "simulated", "download"}
-    title : str
-        One line.
-    license, credit : str
-    looks : float or None
-        Nominal number of looks.
-    """
+    """A source of scenes in the catalog: its kind (embedded, collection, simulated, download), and its nominal looks."""
 
     kind: str
     title: str
@@ -95,12 +85,7 @@ class _BigEarthNet(Entry):
 class CollectionEntry(Entry):
     """Scenes listed in a TOML file of the package.
 
-    Parameters
-    ----------
-    path : Path
-        The TOML file.
-    embedded : bool
-        The files lie beside it; otherwise in the folder that ``SARLAB_DATA`` or the source ``NAME:FOLDER`` names.
+    If `embedded`, the files lie beside it; otherwise in the folder that ``SARLAB_DATA`` or the source ``NAME:FOLDER`` names.
     """
 
     path: Path = Path()
@@ -156,17 +141,7 @@ class NoNetworkError(SceneError):
 
 @dataclass(frozen=True)
 class Download:
-    """A file to download.
-
-    Parameters
-    ----------
-    url : str
-        Starts with ``https://``.
-    size : int
-        In bytes; 0 if unknown.
-    sha256 : str
-        Hexadecimal digits; empty if unknown, in which case the file is accepted as it comes.
-    """
+    """A file to download; size (in bytes) and hash are 0 and empty if unknown, and then accepted as they come."""
 
     url: str
     size: int = 0
@@ -180,16 +155,7 @@ class Download:
 
 @dataclass(frozen=True)
 class DownloadEntry(Entry):
-    """Scenes to download into the cache once.
-
-    Parameters
-    ----------
-    name : str
-        Name in the catalog, and of the folder in the cache.
-    quantity : str
-        Unit of the samples.
-    files : tuple of Download
-    """
+    """Scenes to download into the cache once; `name` is that in the catalog, and of the folder in the cache."""
 
     name: str = ""
     quantity: str = "auto"

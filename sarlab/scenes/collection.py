@@ -53,28 +53,18 @@ class Record:
 
     Parameters
     ----------
-    name, place, land_cover, mode, license, credit : str
-        As in `Scene`.
-    role : {"train", "validation", "test"}
     acquisition : str
         Satellite pass, ``pass`` in the TOML file.
     files : tuple of Path
         One file, or one per band: ``file`` or ``files``, by default the name with ``.tif``.
-    quantity : str
-        Unit of the samples; ``"auto"`` to decide from the file.
-    bands : tuple of str
-        Names of the bands; empty to take those of the files.
-    looks : float or None
-        Nominal number of looks.
-    spacing : tuple of float or None
-        In meters, for files without a georeference.
+    bands, spacing
+        Of files that do not state them.
     calibrated : bool
         False to shift the median to the middle of the clip range.
     offset_db : float
         Constant to add to a calibrated scene.
     lonlat : tuple of float or None
         Approximate position in degrees.
-    note : str
     """
 
     name: str
@@ -121,15 +111,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Collection:
-    """Scenes by place (see the module's docstring).
-
-    Parameters
-    ----------
-    name, title : str
-    folder : Path
-        Folder of the files, except those of collections that it extends.
-    records : tuple of Record
-    """
+    """Scenes by place (see the module's docstring); the files of collections that it extends lie in their own folders."""
 
     name: str
     title: str
@@ -148,14 +130,7 @@ class Collection:
         return [file.relative_to(self.folder) for file in self.files if not file.is_file()]
 
     def split(self, ranges: Mapping[str, Normalizer], allow_missing: bool = False) -> Split:
-        """Load the scenes by role.
-
-        Parameters
-        ----------
-        ranges : mapping of band name to Normalizer
-            Clip ranges by polarization.
-        allow_missing : bool
-            Leave out scenes whose files are missing instead of raising.
+        """Load the scenes by role, with clip ranges by polarization; `allow_missing` leaves out those without files.
 
         Raises
         ------
@@ -230,16 +205,9 @@ _KEYS = (
 
 
 def read_collection(path: Path, folder: Path, extends: Mapping[str, Collection] | None = None) -> Collection:
-    """Read a collection.
+    """Read a collection from a TOML file, whose stem is its name; files are relative to `folder`.
 
-    Parameters
-    ----------
-    path : Path
-        The TOML file; its stem is the name of the collection.
-    folder : Path
-        Files are given relative to it.
-    extends : mapping of str to Collection, optional
-        Collections that the file may name under ``extends`` to include their scenes.
+    `extends` are collections that the file may name under ``extends`` to include their scenes.
 
     Raises
     ------

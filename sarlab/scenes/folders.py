@@ -21,19 +21,7 @@ _ORDER = {"VV": 0, "VH": 1, "HH": 2, "HV": 3}
 
 @dataclass
 class FoundScenes:
-    """Scenes of a file or folder.
-
-    Attributes
-    ----------
-    scenes : list of Scene
-        Scenes with at least one valid sample, in the quantity of the file.
-    empty : list of Scene
-        Scenes without a valid sample.
-    excluded : list of (name, reason)
-        Empty scenes and unreadable files.
-    note : str
-        Which scenes are represented by a window.
-    """
+    """Scenes of a file or folder with and without a valid sample; empty and unreadable ones as (name, reason)."""
 
     scenes: list[Scene] = field(default_factory=list)
     empty: list[Scene] = field(default_factory=list)

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 from zipfile import BadZipFile, ZipFile
 
@@ -66,7 +64,7 @@ def has_header(file: Path) -> bool:
     return file.with_name(file.name + ".hdr").exists() or file.with_suffix(".hdr").exists()
 
 
-def _joined(files: Sequence[Any], names: Sequence[str], text: str) -> Any:
+def _joined(files: Sequence[Any], names: Sequence[str], text: str, kind: Any = None) -> Any:
     """Open files of one size and type as the bands of one source."""
     sources = [RasterSource(Location(str(file), str(file), Path(str(file)))) for file in files]
     first = sources[0]
@@ -76,7 +74,7 @@ def _joined(files: Sequence[Any], names: Sequence[str], text: str) -> Any:
                 f"{text}: {file} has {source.shape[0]} band(s) of {source.shape[1]}×{source.shape[2]} samples of {source.dtype}, the first image "
                 f"{first.shape[1]}×{first.shape[2]} of {first.dtype}; give one of the files"
             )
-    return JoinedSource(sources, tuple(names))
+    return (kind or JoinedSource)(sources, tuple(names))
 
 
 class JoinedSource:
@@ -97,14 +95,11 @@ class JoinedSource:
         self._sources, self.profile = [self._sources[band] for band in bands], self.profile.select(bands)
         self.shape = (len(bands), *self.shape[1:])
 
-    def read(self, *window: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        data, valid, nan = zip(*(source.read(*window) for source in self._sources), strict=True)
+    def read(self, row: int, column: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        data, valid, nan = zip(*(source.read(row, column, rows, columns) for source in self._sources), strict=True)
         known = [np.zeros_like(v) if n is None else n for v, n in zip(valid, nan, strict=True)]
-        return (
-            np.concatenate(data),
-            np.concatenate(valid),
-            None if all(n is None for n in nan) else np.concatenate(known),
-        )
+        some = any(n is not None for n in nan)
+        return np.concatenate(data), np.concatenate(valid), np.concatenate(known) if some else None
 
     def sample(self) -> np.ndarray:
         return np.concatenate([source.sample() for source in self._sources])
@@ -122,28 +117,31 @@ def _open_safe(path: Path, text: str, calibrate: str, denoise: bool, archive: bo
         raise SceneError(f"{text}: unknown calibration '{calibrate}'; use {', '.join(_TABLES)}")
     if denoise and not calibrate:
         raise SceneError(
-            f"{text}: noise is subtracted from calibrated samples; set calibrate too (--calibrate sigma0 --denoise)"
+            f"{text}: noise is subtracted from calibrated samples; set both (--calibrate sigma0 --denoise)"
         )
     try:
         files = _Folder(path, archive)
     except BadZipFile as error:
         raise SceneError(f"{text}: a damaged archive ({error})") from None
-    images = [name for name in files.names if re.search(r"(^|/)measurement/[^/]+\.tiff?$", name)]
+    images = sorted(name for name in files.names if re.search(r"(^|/)measurement/[^/]+\.tiff?$", name))
     if not images:
         if archive:
             return None
         raise SceneError(f"{text}: no image in its folder 'measurement'")
-    found: dict[str, list[str]] = {}
-    for name in sorted(images):
-        found.setdefault(polarization(Path(name).stem.replace("-", " ")) or name, []).append(name)
-    if max(map(len, found.values())) > 1:
+    found = {polarization(Path(name).stem.replace("-", " ")) or name: name for name in images}
+    if len(found) < len(images):
         shown = ", ".join(Path(name).name for name in images)
         raise SceneError(f"{text}: the product has several swaths; give one of its images: {shown}")
     names = sorted(found, key=lambda name: _ORDER.get(name, 9))
-    source = _joined([files.gdal(found[name][0]) for name in names], names, text)
-    _locate(source, files, names[0])
-    source.tags |= files.acquisition(names[0])
-    return CalibratedSource(source, files, names, calibrate, denoise, text) if calibrate else source
+    kind = CalibratedSource if calibrate else JoinedSource
+    source = _joined([files.gdal(found[name]) for name in names], names, text, kind)
+    root = files.xml("", names[0])
+    if root is not None:
+        source.tags |= {"ACQUISITION_START_TIME": root.findtext("adsHeader/startTime") or ""}
+        _locate(source, root)
+    if calibrate:
+        source.calibrate(files, names, calibrate, denoise, text)
+    return source
 
 
 class _Folder:
@@ -159,32 +157,23 @@ class _Folder:
     def xml(self, kind: str, band: str) -> ElementTree.Element | None:
         """Parse the annotation of a polarization: ``""``, ``"calibration"`` or ``"noise"``; None if it is missing."""
         folder = rf"annotation/calibration/{kind}-" if kind else "annotation/"
-        pattern = re.compile(rf"(?i)(^|/){folder}[^/]*-{band}-[^/]*\.xml$")
         for name in self.names:
-            if pattern.search(name):
+            if re.search(rf"(?i)(^|/){folder}[^/]*-{band}-[^/]*\.xml$", name):
                 data = self._zip.read(name) if self._zip else (self._path / name).read_bytes()
-                return ElementTree.parse(BytesIO(data)).getroot()
+                return ElementTree.fromstring(data)
         return None
 
-    def acquisition(self, band: str) -> dict[str, str]:
-        root = self.xml("", band)
-        start = None if root is None else root.findtext("adsHeader/startTime")
-        return {"ACQUISITION_START_TIME": start} if start else {}
 
-
-def _locate(source: JoinedSource, files: _Folder, band: str) -> None:
+def _locate(source: JoinedSource, root: ElementTree.Element) -> None:
     """Take the control points from the annotation if the images have none."""
-    known = source.georeference or Georeference()
-    root = files.xml("", band)
-    if known.gcps or known.crs or root is None:
-        return
     from rasterio.crs import CRS
 
+    known = source.georeference or Georeference()
     a, _, column, _, e, row = known.transform
-    if (a, e) != (1, 1):
+    if known.gcps or known.crs or (a, e) != (1, 1):
         return
     points = []
-    for number, point in enumerate(root.iterfind("geolocationGrid/geolocationGridPointList/geolocationGridPoint"), 1):
+    for number, point in enumerate(root.iterfind(".//geolocationGridPoint"), 1):
         r, c, x, y, z = (float(point.findtext(n, "nan")) for n in ("line", "pixel", "longitude", "latitude", "height"))
         # A part cut out by GDAL has its position as transform.
         points.append((r - row, c - column, x, y, z, str(number)))
@@ -193,25 +182,20 @@ def _locate(source: JoinedSource, files: _Folder, band: str) -> None:
         source.position = (int(row), int(column))
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A quantity given at nodes: for each line a vector over pixels."""
 
     lines: np.ndarray
-    pixels: tuple[np.ndarray, ...]
-    values: tuple[np.ndarray, ...]
+    pixels: list[np.ndarray]
+    values: list[np.ndarray]
 
     @classmethod
-    def of(cls, root: ElementTree.Element, path: str, value: str) -> Table | None:
-        """Read the vectors at a path of an annotation; None if it has none."""
-        vectors = [
-            (float(v.findtext("line", "nan")), _numbers(v, "pixel"), _numbers(v, value)) for v in root.iterfind(path)
-        ]
-        vectors = sorted((v for v in vectors if v[1].size and v[1].size == v[2].size), key=lambda v: v[0])
-        if not vectors:
-            return None
-        lines, pixels, values = zip(*vectors, strict=True)
-        return cls(np.array(lines), pixels, values)
+    def of(cls, root: ElementTree.Element | None, vector: str, value: str) -> Table | None:
+        """Read the vectors of an annotation; None if it has none."""
+        vectors = [] if root is None else root.iterfind(f".//{vector}")
+        found = [(float(v.findtext("line", "nan")), _numbers(v, "pixel"), _numbers(v, value)) for v in vectors]
+        found = sorted((v for v in found if v[1].size and v[1].size == v[2].size), key=lambda v: v[0])
+        return cls(np.array([v[0] for v in found]), [v[1] for v in found], [v[2] for v in found]) if found else None
 
     def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Interpolate at rows × columns; beyond the nodes the nearest counts."""
@@ -227,81 +211,65 @@ def _numbers(element: ElementTree.Element, name: str) -> np.ndarray:
     return np.array((element.findtext(name) or "").split(), float)
 
 
-class CalibratedSource:
+class Calibration(NamedTuple):
+    """The tables of one polarization: gains, and with `--denoise` noise and its variation in azimuth by area."""
+
+    gains: Table
+    noise: Table | None = None
+    azimuth: tuple[ElementTree.Element, ...] = ()
+
+    @classmethod
+    def of(cls, files: _Folder, band: str, calibrate: str, denoise: bool, text: str) -> Calibration:
+        """Read the tables of a polarization."""
+        gains = Table.of(files.xml("calibration", band), "calibrationVector", _TABLES[calibrate])
+        root = files.xml("noise", band) if denoise else None
+        # Up to version 2.9 of the processor there was one kind of vectors.
+        noise = Table.of(root, "noiseRangeVector", "noiseRangeLut") or Table.of(root, "noiseVector", "noiseLut")
+        for table, needed, what in ((gains, True, "calibration"), (noise, denoise, "noise")):
+            if table is None and needed:
+                raise SceneError(f"{text}: no {what} table of {band} in annotation/calibration")
+        assert gains is not None
+        return cls(gains, noise, () if root is None else tuple(root.iterfind(".//noiseAzimuthVector")))
+
+    def noise_at(self, rows: np.ndarray, columns: np.ndarray) -> Any:
+        """Return the noise at rows × columns; 0 if it is not subtracted."""
+        if self.noise is None:
+            return 0.0
+        noise = self.noise.at(rows, columns)
+        for area in self.azimuth:
+            first, last, left, right = (
+                int(area.findtext(f"{end}{what}", "-1"))
+                for what in ("AzimuthLine", "RangeSample") for end in ("first", "last")
+            )  # fmt: skip
+            inside = slice(*np.searchsorted(rows, [first, last + 1]))
+            factors = np.interp(rows[inside], _numbers(area, "line"), _numbers(area, "noiseAzimuthLut"))
+            noise[inside, slice(*np.searchsorted(columns, [left, right + 1]))] *= factors[:, None]
+        return noise
+
+
+class CalibratedSource(JoinedSource):
     """The images of a SAFE product as calibrated intensity."""
 
-    def __init__(
-        self, source: JoinedSource, files: _Folder, names: Sequence[str], calibrate: str, denoise: bool, text: str
-    ):
-        self._source, self._text, self._denoise = source, text, denoise
-        self._gains, self._noises, self._azimuth = [], [], []
-        for name in names:
-            gains, noise = files.xml("calibration", name), files.xml("noise", name) if denoise else None
-            table = None if gains is None else Table.of(gains, ".//calibrationVector", _TABLES[calibrate])
-            if table is None:
-                raise SceneError(
-                    f"{text}: no calibration table of {name} in annotation/calibration; --calibrate needs it"
-                )
-            self._gains.append(table)
-            if denoise:
-                # Up to version 2.9 of the processor there was one kind of vectors.
-                found = None if noise is None else (
-                    Table.of(noise, ".//noiseRangeVector", "noiseRangeLut") or Table.of(noise, ".//noiseVector", "noiseLut")
-                )  # fmt: skip
-                if found is None:
-                    raise SceneError(f"{text}: no noise table of {name} in annotation/calibration; --denoise needs it")
-                self._noises.append(found)
-                self._azimuth.append([_azimuth(v) for v in noise.iterfind(".//noiseAzimuthVector")])
-        self.shape, self.dtype, self.nodata, self.spacing = source.shape, "float32", source.nodata, source.spacing
-        self.georeference, self.profile = source.georeference, replace(source.profile, scales=(), offsets=())
+    def calibrate(self, files: _Folder, names: Sequence[str], calibrate: str, denoise: bool, text: str) -> None:
+        """Read the tables of each polarization."""
+        self._tables = [Calibration.of(files, name, calibrate, denoise, text) for name in names]
+        self.dtype = "float32"
         stated = calibrate + (", noise subtracted" if denoise else "")
-        self.tags = {**source.tags, QUANTITY_TAG: "intensity", "SARLAB_CALIBRATION": stated}
+        self.tags |= {QUANTITY_TAG: "intensity", "SARLAB_CALIBRATION": stated}
 
     def select(self, bands: Sequence[int]) -> None:
         """Keep some bands, given by index."""
-        self._source.select(bands)
-        for name in ("_gains", "_noises", "_azimuth"):
-            values = getattr(self, name)
-            setattr(self, name, [values[band] for band in bands] if values else values)
-        self.shape, self.profile = self._source.shape, self.profile.select(bands)
+        super().select(bands)
+        self._tables = [self._tables[band] for band in bands]
 
     def read(self, row: int, column: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        numbers, valid, nan = self._source.read(row, column, rows, columns)
-        top, left = self._source.position
+        numbers, valid, nan = super().read(row, column, rows, columns)
+        top, left = self.position
         r, c = np.arange(row + top, row + top + rows), np.arange(column + left, column + left + columns)
-        values = np.abs(numbers.astype(np.complex128 if np.iscomplexobj(numbers) else np.float64)) ** 2
-        for band, gains in enumerate(self._gains):
-            power = values[band]
-            empty = power == 0
-            if self._denoise:
-                noise = self._noises[band].at(r, c)
-                for area in self._azimuth[band]:
-                    _scale_area(noise, r, c, *area)
-                power = power - noise
+        power = np.square(np.abs(numbers).astype(np.float64))
+        values = [
             # Exact zeros are outside the swath, where there is no noise either.
-            values[band] = np.where(empty, 0, power / gains.at(r, c) ** 2)
-        return values.astype(np.float32), valid, nan
-
-    def sample(self) -> np.ndarray:
-        return self._source.sample()
-
-    def close(self) -> None:
-        self._source.close()
-
-
-def _azimuth(vector: ElementTree.Element) -> tuple[int, int, int, int, np.ndarray, np.ndarray]:
-    first_row, first, last_row, last = (
-        int(vector.findtext(n, "-1"))
-        for n in ("firstAzimuthLine", "firstRangeSample", "lastAzimuthLine", "lastRangeSample")
-    )
-    return first_row, first, last_row, last, _numbers(vector, "line"), _numbers(vector, "noiseAzimuthLut")
-
-
-def _scale_area(
-    noise: np.ndarray, r: np.ndarray, c: np.ndarray, first_row: int, first: int, last_row: int, last: int,
-    lines: np.ndarray, factors: np.ndarray,
-) -> None:  # fmt: skip
-    """Multiply the noise of a swath by its variation in azimuth."""
-    rows = slice(*np.searchsorted(r, [first_row, last_row + 1]))
-    columns = slice(*np.searchsorted(c, [first, last + 1]))
-    noise[rows, columns] *= np.interp(r[rows], lines, factors)[:, None]
+            np.where(plane == 0, 0, (plane - tables.noise_at(r, c)) / tables.gains.at(r, c) ** 2)
+            for plane, tables in zip(power, self._tables, strict=True)
+        ]
+        return np.stack(values).astype(np.float32), valid, nan

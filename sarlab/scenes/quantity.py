@@ -110,12 +110,8 @@ def decide_quantity(
         Sample type of the file; a real type for integers with a scale.
     sample : ndarray
         Valid samples from all over the file; may be empty.
-    tags : mapping
-        Tags of the file.
     hints : tuple of str
         Units, then file name and band names.
-    bands : tuple of str
-        Names of the bands.
 
     Raises
     ------

@@ -107,19 +107,10 @@ def stored_floors(scene: Scene) -> np.ndarray | None:
 
 
 def to_db(scene: Scene, floor_db: Iterable[float] | float | None = None) -> Scene:
-    """Convert a scene to dB, with exact zeros on a floor and all other samples unclipped.
+    """Convert a scene to dB, with exact zeros on a floor and all other samples unclipped; the phase of a complex scene is lost.
 
-    Parameters
-    ----------
-    scene : Scene
-        Of any quantity. The phase of a complex scene is lost.
-    floor_db : float or one float per band, optional
-        Floor for exact zeros; default `zero_floor_db`. Required to convert a product window by window consistently.
-
-    Returns
-    -------
-    Scene
-        Quantity ``"db"``. Its tags keep the native quantity and, if there are zeros, the floor of each band.
+    Its tags keep the native quantity and, if there are zeros, the floor of each band: `floor_db`, by default `zero_floor_db`.
+    A product is converted window by window consistently only with given floors.
     """
     if floor_db is None:
         floors = zero_floor_db(scene)
@@ -141,19 +132,9 @@ def to_db(scene: Scene, floor_db: Iterable[float] | float | None = None) -> Scen
 
 
 def from_db(scene: Scene, quantity: str | None = None) -> Scene:
-    """Convert a scene back from dB: the inverse of `to_db`, exact zeros included.
+    """Convert a scene back from dB: the inverse of `to_db`, exact zeros included, not rounded.
 
-    Parameters
-    ----------
-    scene : Scene
-        Quantity ``"db"``.
-    quantity : {"amplitude", "intensity", "db"}, optional
-        Default: the quantity before `to_db`; intensity if that was complex (its phase is lost) or is not recorded.
-
-    Returns
-    -------
-    Scene
-        float32, not rounded: the writer rounds if the sample type of the file requires it.
+    The default of `quantity` is that before `to_db`, and intensity if that was complex or is not recorded.
     """
     if scene.quantity != "db":
         raise SceneError(f"scene '{scene.name}': from_db needs a scene in dB, not in {scene.quantity}")
@@ -180,11 +161,7 @@ def from_db(scene: Scene, quantity: str | None = None) -> Scene:
 class Normalizer:
     """Affine map of dB samples: [low, high] → [0, 1], without clipping, hence invertible.
 
-    Parameters
-    ----------
-    low, high : float
-        In dB; by convention the 0.1 and 99.9 percentiles of the training samples of one band. PSNR clips to the same
-        range.
+    By convention low and high are the 0.1 and 99.9 percentiles of the training samples of one band; PSNR clips to them.
     """
 
     low: float
@@ -261,21 +238,7 @@ def local_mean(values: np.ndarray, valid: np.ndarray, side: int) -> np.ndarray:
 
 
 def to_gray(image_db: np.ndarray, clip: tuple[float, float], levels: int = 256) -> np.ndarray:
-    """Convert an image in dB to gray values, for display only.
-
-    Parameters
-    ----------
-    image_db : ndarray of float, shape (height, width)
-        NaN becomes black.
-    clip : (low, high)
-        In dB; shown as black and white.
-    levels : int
-        Number of distinct gray values.
-
-    Returns
-    -------
-    ndarray of uint8, shape (height, width)
-    """
+    """Convert an image in dB to `levels` gray values (uint8), for display only: `clip` is black and white, NaN black."""
     low, high = clip
     unit = np.clip((np.nan_to_num(image_db, nan=low) - low) / (high - low), 0, 1)
     return np.round(np.round(unit * (levels - 1)) * (255 / (levels - 1))).astype(np.uint8)

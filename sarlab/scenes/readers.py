@@ -34,29 +34,13 @@ from sarlab.scenes.quantity import (
     is_sentinel1_detected,
     polarization,
     time_of,
-)
+)  # fmt: skip
 from sarlab.scenes.rasters import CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG, Location, locate
-from sarlab.scenes.scene import (
-    ACQUISITION_TAG,
-    BITS_TAG,
-    CREDIT_TAG,
-    LOOKS_TAG,
-    NAME_TAG,
-    QUANTITIES,
-    SIMULATED_TAG,
-    TIME_TAG,
-    Scene,
-    Window,
-)
+from sarlab.scenes.scene import FIELD_TAGS, QUANTITIES, Scene, Window
 from sarlab.scenes.sources import RasterSource, load_npy
 
 #: Suffixes of the images in a folder.
 SUFFIXES = (".tif", ".tiff", ".npy", ".bin", ".img", ".vrt", ".jp2")
-
-OWN_TAGS = (
-    QUANTITY_TAG, LOOKS_TAG, BITS_TAG, NAME_TAG, ACQUISITION_TAG, TIME_TAG, SIMULATED_TAG, CREDIT_TAG, CRS_TAG, GCP_CRS_TAG,
-    GCP_IDS_TAG,
-)  # fmt: skip
 
 #: Words in the names of bands that are no radar image.
 _AUXILIARY = re.compile(
@@ -65,9 +49,7 @@ _AUXILIARY = re.compile(
 )
 
 
-def read_scene(
-    source: Any, quantity: str = "auto", window: Window | None = None, *, allow_empty: bool = False, **options: Any
-) -> Scene:
+def read_scene(source: Any, quantity: str = "auto", window: Window | None = None, **options: Any) -> Scene:
     """Read a scene, or a window of it.
 
     Parameters
@@ -80,14 +62,8 @@ def read_scene(
         Unit of the samples. With the last two, pairs of real bands become the bands of a complex scene.
     window : (row, column, height, width), optional
         In pixels; default the whole scene.
-    allow_empty : bool
-        Accept a scene without a single valid sample instead of raising.
     **options
         See `open_scene`.
-
-    Returns
-    -------
-    Scene
 
     Raises
     ------
@@ -102,28 +78,23 @@ def read_scene(
     >>> sarlab.read("pass.tif", quantity="db")
     Scene('ben-33UUP-37-88', VV+VH, 360×240, db)
     """
-    with open_scene(source, quantity, allow_empty=allow_empty, **options) as file:
+    with open_scene(source, quantity, **options) as file:
         return file.read(window)
 
 
 def open_scene(
-    source: Any,
-    quantity: str = "auto",
-    *,
-    allow_empty: bool = False,
-    bands: Sequence[str | int] = (),
-    floor: float | None = None,
-    calibrate: str = "",
-    denoise: bool = False,
-    allow_remote: bool = False,
+    source: Any, quantity: str = "auto", *, allow_empty: bool = False, bands: Sequence[str | int] = (),
+    floor: float | None = None, calibrate: str = "", denoise: bool = False, allow_remote: bool = False,
     allow_external: bool = False,
-) -> SceneFile:
+) -> SceneFile:  # fmt: skip
     """Open a file for reading by window, without loading it; use as a context manager.
 
     Parameters
     ----------
-    source, quantity, allow_empty
+    source, quantity
         See `read_scene`.
+    allow_empty : bool
+        Accept a scene without a single valid sample instead of raising.
     bands : sequence of str or int
         Names or numbers (from 1) of the bands to read; default all.
     floor : float, optional
@@ -171,21 +142,9 @@ def _source(given: Any, calibrate: str, denoise: bool, remote: bool, external: b
 
 
 class SceneFile:
-    """An open file whose windows are read as scenes.
+    """An open file whose windows are read as scenes, with `shape` (bands, height, width) and fields as those of `Scene`.
 
-    Attributes
-    ----------
-    path : Path
-    shape : (bands, height, width)
-    bands : tuple of str
-    dtype : str
-        Sample type of the file.
-    quantity : str
-        As given or decided.
-    reading : str
-        Quantity to open the file with again: as `quantity`, but of pairs of bands how they form complex samples.
-    nodata, georeference, spacing, profile, tags
-        As in `Scene`.
+    `quantity` is as given or decided; `reading` how pairs of bands form complex samples.
     """
 
     def __init__(
@@ -202,15 +161,23 @@ class SceneFile:
         self.shape, self.dtype, self.nodata = source.shape, source.dtype, source.nodata
         self.georeference, self.spacing, self.profile = source.georeference, source.spacing, source.profile
         self.tags, self.bands = dict(source.tags), names
-        if not bands:
-            self._refuse_auxiliary()
+        self._check_bands(bool(bands), set(getattr(source, "dtypes", ())))
         self.quantity = self.reading = self._decide(quantity)
         if self.quantity in PAIRS:
             self._pair()
 
-    def _refuse_auxiliary(self) -> None:
+    def _check_bands(self, chosen: bool, dtypes: set[str]) -> None:
+        if len(dtypes) > 1:
+            raise SceneError(
+                f"{self.text}: bands of different types ({', '.join(sorted(dtypes))}); choose those of one type with bands "
+                "(--bands 1,2)"
+            )
+        if "palette" in self.profile.colors:
+            raise SceneError(
+                f"{self.text}: a band has a color table, so its samples are no radar image; convert it first"
+            )
         extra = [band for band in self.bands if _AUXILIARY.match(band)]
-        if 0 < len(extra) < len(self.bands):
+        if 0 < len(extra) < len(self.bands) and not chosen:
             rest = ",".join(band for band in self.bands if band not in extra)
             raise SceneError(
                 f"{self.text}: band {extra[0]} is no radar image; choose the others with bands (--bands {rest})"
@@ -310,16 +277,20 @@ class SceneFile:
             data = np.where(valid, data, np.array(np.nan, data.dtype))
         check_quantity(self.text, self.quantity, self.dtype, data)
         tags = dict(self.tags)
-        own = {tag: tags.pop(tag) for tag in OWN_TAGS if tag in tags}
-        looks, bits = _number(own, LOOKS_TAG, np.inf, self.text), _number(own, BITS_TAG, 128, self.text)
+        own = {name: tags.pop(tag, "") for name, tag in FIELD_TAGS.items()}
+        for tag in (CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG):
+            tags.pop(tag, None)
+        looks, bits = (
+            _number(own[name], name, most, self.text) for name, most in (("looks", np.inf), ("native_bits", 128))
+        )
         return Scene(
-            data, self.quantity, self.bands, name=own.get(NAME_TAG) or _scene_name(self.path), valid=valid, nan=nan,
+            data, self.quantity, self.bands, name=own["name"] or _scene_name(self.path), valid=valid, nan=nan,
             looks=looks or self._looks(), spacing=self.spacing, native_bits=int(bits or _native_bits(self.dtype)),
-            acquisition=own.get(ACQUISITION_TAG) or acquisition_of(self.path.resolve()),
+            acquisition=own["acquisition"] or acquisition_of(self.path.resolve()),
             georeference=self.georeference.shifted(row, column) if self.georeference else None,
             nodata=self.nodata, dtype=self.dtype, tags=tags, profile=self.profile,
-            time=own.get(TIME_TAG) or time_of(self.path.resolve(), tags),
-            simulated=own.get(SIMULATED_TAG) == "true", credit=own.get(CREDIT_TAG, ""),
+            time=own["time"] or time_of(self.path.resolve(), tags),
+            simulated=own["simulated"] == "true", credit=own["credit"],
         )  # fmt: skip
 
     def _looks(self) -> float | None:
@@ -328,15 +299,14 @@ class SceneFile:
         return SENTINEL1_GRD_LOOKS if is_sentinel1_detected(self.path.resolve()) else None
 
 
-def _number(tags: dict[str, str], name: str, most: float, text: str) -> float | None:
+def _number(value: str, name: str, most: float, text: str) -> float | None:
     """Parse a tag of this package, which another program may have changed."""
-    value = tags.get(name)
     if not value:
         return None
     with suppress(ValueError):
         if 0 < float(value) <= most:
             return float(value)
-    warnings.warn(f"{text}: the tag {name}={value!r} is no number above 0 and was ignored", stacklevel=3)
+    warnings.warn(f"{text}: the tag {FIELD_TAGS[name]}={value!r} is no number above 0 and was ignored", stacklevel=3)
     return None
 
 

@@ -16,14 +16,11 @@ from sarlab.scenes.quantity import QUANTITY_TAG, polarization
 
 QUANTITIES = ("complex", "amplitude", "intensity", "db")
 
-# Tags for the fields of a scene that files cannot store otherwise.
-LOOKS_TAG = "SARLAB_LOOKS"
-BITS_TAG = "SARLAB_NATIVE_BITS"
-NAME_TAG = "SARLAB_NAME"
-ACQUISITION_TAG = "SARLAB_ACQUISITION"
-TIME_TAG = "SARLAB_TIME"
-SIMULATED_TAG = "SARLAB_SIMULATED"
-CREDIT_TAG = "SARLAB_CREDIT"
+#: Tags for the fields of a scene that files cannot store otherwise.
+FIELD_TAGS = {"quantity": QUANTITY_TAG} | {
+    name: f"SARLAB_{name.upper()}"
+    for name in ("native_bits", "name", "looks", "acquisition", "time", "simulated", "credit")
+}
 #: Tag of a scene in dB: its quantity before.
 NATIVE_TAG = "SARLAB_NATIVE_QUANTITY"
 
@@ -43,8 +40,6 @@ class Scene:
         Unit of the samples. ``"db"`` is 10·log10(intensity).
     bands : tuple of str
         Name of each band, usually its polarization: ``("VV", "VH")``.
-    name : str
-        Name in tables and figures.
     valid : ndarray of bool, shape (bands, height, width), optional
         False where the product has no measurement (nodata, NaN). Default: where `data` is not NaN.
         An exact zero (minus infinity in dB) is a measured value, not nodata.
@@ -58,27 +53,16 @@ class Scene:
         Identity of the satellite pass or event; splits keep its scenes together, and tables count it as one observation.
     place : str
         Ground that the scene shows; a split by place has each place in one role.
-    land_cover : str
-        In one word: ``"forest"``, ``"sea"``.
     mode : str
         Acquisition mode, product and grid: ``"IW GRDH, 10 m"``.
-    license : str
-        License of the file.
-    georeference : Georeference, optional
     nodata : float, optional
         Nodata value of the source file; None if it uses NaN or has none.
     nan : ndarray of bool, shape (bands, height, width), optional
         The invalid samples that are NaN in a file whose nodata value or mask marks the others.
     dtype : str
         Sample type of the source file, used when the scene is written: ``"float32"``, ``"uint8"``.
-    tags : mapping of str to str
-        Further metadata of the source file.
-    profile : Profile
-        Scale and offset, units, tags of bands and other properties of the source file.
     time : str
         Start of the acquisition in ISO 8601, UTC.
-    simulated : bool
-        True for simulated speckle.
     seen_in_training : {"true", "false", "unknown"}
         Whether a model of this run was trained on these pixels.
     credit : str
@@ -187,12 +171,9 @@ class Scene:
     @property
     def own_tags(self) -> dict[str, str]:
         """Tags for the fields that files cannot store otherwise."""
-        tags = {
-            QUANTITY_TAG: self.quantity, BITS_TAG: str(self.native_bits), NAME_TAG: self.name,
-            LOOKS_TAG: "" if self.looks is None else repr(float(self.looks)), ACQUISITION_TAG: self.acquisition,
-            TIME_TAG: self.time, SIMULATED_TAG: "true" if self.simulated else "", CREDIT_TAG: self.credit,
-        }  # fmt: skip
-        return {name: text for name, text in tags.items() if text}
+        values = {tag: getattr(self, name) for name, tag in FIELD_TAGS.items()}
+        texts = {tag: "true" if value is True else str(value) for tag, value in values.items() if value}
+        return texts | ({} if self.looks is None else {FIELD_TAGS["looks"]: repr(float(self.looks))})
 
     @property
     def polarizations(self) -> tuple[str, ...]:

@@ -56,18 +56,13 @@ class SimulationSpec:
 
     Parameters
     ----------
-    height, width : int
-        In pixels.
     looks : float
         L > 0, fractional or not.
     correlation : float
         Correlation of the speckle intensity of neighboring pixels, in [0, 1); 0 is white.
-    seed : int
-        Of reflectivity and speckle.
     content : tuple of str
-        Any of ``"regions"``, ``"texture"``, ``"roads"``, ``"targets"``; empty for a homogeneous area of −10 dB.
+        Any of `CONTENTS`; empty for a homogeneous area of −10 dB.
     quantity : {"db", "intensity", "amplitude"}
-        Of the returned scenes.
     """
 
     height: int = 256
@@ -90,18 +85,15 @@ class SimulationSpec:
 
 @dataclass(frozen=True, eq=False)
 class Reflectivity:
-    """Ground truth of a simulated scene.
+    """Ground truth of a simulated scene: arrays of shape (height, width).
 
     Attributes
     ----------
-    background : ndarray of float64, shape (height, width)
-        Linear intensity, to be multiplied by speckle.
-    targets : ndarray of float64, shape (height, width)
-        Linear intensity of point targets, added without speckle.
-    regions : ndarray of int, shape (height, width)
+    background, targets : ndarray of float64
+        Linear intensity: to be multiplied by speckle, and added without speckle.
+    regions : ndarray of int
         Region index of each pixel.
-    textured, roads : ndarray of bool, shape (height, width)
-        Pixels with texture, and pixels of roads.
+    textured, roads : ndarray of bool
     positions : ndarray of int, shape (n, 2)
         Row and column of each point target.
     """
@@ -195,20 +187,10 @@ def _targets(
 def speckle(
     shape: tuple[int, int], looks: float, generator: np.random.Generator, correlation: float = 0.0
 ) -> np.ndarray:
-    """Draw speckle intensity of unit mean and variance 1/L.
+    """Draw speckle intensity of unit mean and variance 1/L, float64.
 
-    Parameters
-    ----------
-    shape : (height, width)
-    looks : float
-        L > 0, fractional or not: the shape parameter of the gamma distribution.
-    generator : numpy.random.Generator
-    correlation : float
-        Correlation of the intensity of horizontal or vertical neighbors, in [0, 1).
-
-    Returns
-    -------
-    ndarray of float64, shape (height, width)
+    `looks` L > 0, fractional or not, is the shape parameter of the gamma distribution; `correlation` in [0, 1) that of the
+    intensity of horizontal or vertical neighbors.
 
     References
     ----------
@@ -285,14 +267,7 @@ def _copula_correlation(looks: float, correlation: float) -> float:
 
 
 def simulate(spec: SimulationSpec, name: str = "") -> tuple[Scene, Scene]:
-    """Draw a scene with speckle and the same scene without.
-
-    Returns
-    -------
-    scene : Scene
-    clean : Scene
-        Without speckle; same name, infinite looks.
-    """
+    """Draw a scene with speckle, and the same scene without: of the same name, with infinite looks."""
     truth = reflectivity(spec)
     field = speckle((spec.height, spec.width), spec.looks, np.random.default_rng([spec.seed, 1]), spec.correlation)
     name = name or f"simulated-l{spec.looks:g}{'-correlated' if spec.correlation else ''}-s{spec.seed}"

@@ -27,33 +27,29 @@ class ArraySource:
     georeference = None
     spacing = None
 
-    def __init__(
-        self, array: np.ndarray, nodata: float | None = None, profile: Profile | None = None, tags: Any = None
-    ):
-        self._array, self.nodata, self.profile, self.tags = array, nodata, profile or Profile(), dict(tags or {})
-        self.shape: tuple[int, int, int] = array.shape  # type: ignore[assignment]
+    def __init__(self, array: Any, nodata: float | None = None, profile: Profile = Profile(), tags: Any = ()):  # noqa: B008
+        self._array, self.nodata, self.profile, self.tags = array, nodata, profile, dict(tags)
+        self.shape, self._bands = array.shape, list(range(len(array)))
         # Native byte order; the widest type of GDAL.
-        self.dtype = array.dtype.newbyteorder("=").name
-        self.dtype = {"float128": "float64", "complex256": "complex128", "float96": "float64"}.get(
-            self.dtype, self.dtype
-        )
+        name = array.dtype.newbyteorder("=").name
+        self.dtype = {"float128": "float64", "complex256": "complex128", "float96": "float64"}.get(name, name)
 
     def select(self, bands: Sequence[int]) -> None:
         """Keep some bands, given by index."""
-        self._array, self.profile = self._array[list(bands)], self.profile.select(bands)
-        self.shape = self._array.shape
+        self._bands, self.profile = [self._bands[band] for band in bands], self.profile.select(bands)
+        self.shape = (len(bands), *self.shape[1:])
 
     def read(self, row: int, column: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        return self._convert(np.array(self._array[:, row : row + rows, column : column + columns]))
+        return self._load(slice(row, row + rows), slice(column, column + columns))
 
-    def _convert(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def _load(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        raw = np.stack([np.asarray(self._array[band, rows, columns]) for band in self._bands])
         marked = self.nodata is not None and not np.isnan(self.nodata)
-        mask = raw != self.nodata if marked else np.ones(raw.shape, bool)
-        return decode_samples(raw, mask, self.profile, marked)
+        return decode_samples(raw, raw != self.nodata if marked else np.ones(raw.shape, bool), self.profile, marked)
 
     def sample(self) -> np.ndarray:
-        step = [max(1, side // SAMPLE) for side in self.shape[1:]]
-        data, valid, _ = self._convert(np.array(self._array[:, :: step[0], :: step[1]]))
+        rows, columns = (slice(None, None, max(1, side // SAMPLE)) for side in self.shape[1:])
+        data, valid, _ = self._load(rows, columns)
         return data[valid]
 
     def close(self) -> None:
@@ -61,6 +57,7 @@ class ArraySource:
 
 
 def load_npy(path: Path) -> ArraySource:
+    """Open an ``.npy`` file without loading it."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
@@ -114,14 +111,8 @@ class RasterSource:
 
     def _choose(self, numbers: list[int]) -> None:
         file = self._file
-        kinds = {file.dtypes[number - 1] for number in numbers}
-        if len(kinds) > 1:
-            self.close()
-            raise SceneError(
-                f"{self._text}: bands of different types {file.dtypes}; choose those of one type with bands (--bands 1,2)"
-            )
-        self._numbers = numbers
-        self.shape, self.dtype = (len(numbers), file.height, file.width), kinds.pop()
+        self._numbers, self.dtypes = numbers, [file.dtypes[number - 1] for number in numbers]
+        self.shape, self.dtype = (len(numbers), file.height, file.width), self.dtypes[0]
         nodata = [file.nodatavals[number - 1] for number in numbers]
         self.nodata = next((float(value) for value in nodata if value is not None), None)
         self.profile = read_profile(file, numbers, self._alpha)

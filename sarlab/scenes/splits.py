@@ -108,26 +108,19 @@ def scene_duplicate_share(scene: Scene) -> float:
 
 
 def split_scenes(
-    scenes: Sequence[Scene],
-    reference: Mapping[str, Normalizer],
-    excluded: Sequence[tuple[str, str]] = (),
-    empty: Sequence[Scene] = (),
-    note: str = "",
-) -> Split:
-    """Split scenes by acquisition if there are at least three, else into blocks with a guard.
+    scenes: Sequence[Scene], reference: Mapping[str, Normalizer], excluded: Sequence[tuple[str, str]] = (),
+    empty: Sequence[Scene] = (), note: str = "",
+) -> Split:  # fmt: skip
+    """Split scenes of any quantity by acquisition if there are at least three, else into blocks with a guard.
 
     Parameters
     ----------
-    scenes : sequence of Scene
-        Of any quantity; each with at least one valid sample.
     reference : mapping of band name to Normalizer
         Of the embedded training scenes; used for bands that look like Sentinel-1 (see `choose_normalizers`).
     excluded : sequence of (name, reason)
         Unusable scenes with the reason.
     empty : sequence of Scene
         Scenes without valid samples; they become test scenes with NaN rows.
-    note : str
-        Beginning of the note.
     """
     if not scenes:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in excluded)
@@ -170,11 +163,8 @@ def _by_acquisition(groups: Mapping[str, list[Scene]]) -> tuple[dict[str, list[S
     if len(pure) > 1:
         order.remove(pure[-1])
         order.append(pure[-1])
-    roles = {
-        "test": order[:tests],
-        "validation": order[tests : tests + validations],
-        "train": order[tests + validations :],
-    }
+    ends = tests, tests + validations
+    roles = {"test": order[: ends[0]], "validation": order[ends[0] : ends[1]], "train": order[ends[1] :]}
     parts: dict[str, list[Scene]] = {role: [] for role in ROLES}
     for role, names in roles.items():
         for name in sorted(names):
@@ -217,14 +207,7 @@ def _by_blocks(scenes: Sequence[Scene]) -> tuple[dict[str, list[Scene]], str]:
 
 @dataclass(frozen=True)
 class Blocks:
-    """Contiguous parts of one scene.
-
-    Attributes
-    ----------
-    train, validation, test : (row, column, height, width)
-    guard : int
-        Pixels between any two of them; 0 if the scene is too small to split, and all three are the whole scene.
-    """
+    """Contiguous parts of one scene with `guard` pixels between any two; 0 if all three are the whole scene."""
 
     train: Window
     validation: Window

@@ -23,17 +23,7 @@ from sarlab.scenes.scene import Scene
 
 
 def write_geotiff(scene: Scene, path: str | Path, cog: bool = False, *, dtype: str | None = None) -> None:
-    """Write a scene to a file that `read_scene` reads back unchanged.
-
-    Parameters
-    ----------
-    scene : Scene
-    path : str or Path
-        Replaced only once the new file is complete.
-    cog : bool
-        Cloud-optimized layout with overviews.
-    dtype : str, optional
-        Sample type; default that of the scene (float32 for dB of an integer product).
+    """Write a scene to a file that `read_scene` reads back unchanged; options are those of `GeoTiffWriter`.
 
     Raises
     ------
@@ -51,27 +41,17 @@ class GeoTiffWriter:
     ----------
     path : str or Path
     like : Scene
-        Source of the metadata; may be a window of the scene if `shape` and `georeference` are given.
-    shape : (bands, height, width), optional
-        Of the whole scene; default that of `like`.
-    georeference : Georeference, optional
-        Of the whole scene; default that of `like`.
+        Source of the metadata; may be a window of the scene if `shape` and `georeference` of the whole are given.
     cog : bool
-        Cloud-optimized layout, converted from the finished file.
+        Cloud-optimized layout with overviews, converted from the finished file.
     dtype : str, optional
         Sample type; default `Scene.file_dtype`.
     """
 
     def __init__(
-        self,
-        path: str | Path,
-        like: Scene,
-        *,
-        shape: tuple[int, int, int] | None = None,
-        georeference: Georeference | None = None,
-        cog: bool = False,
-        dtype: str | None = None,
-    ):
+        self, path: str | Path, like: Scene, *, shape: tuple[int, int, int] | None = None,
+        georeference: Georeference | None = None, cog: bool = False, dtype: str | None = None,
+    ):  # fmt: skip
         self.path, self.shape, self.cog = Path(path), shape or like.shape, cog
         self.dtype = dtype or like.file_dtype
         if self.dtype == "float16":  # not among the types of GDAL
@@ -187,13 +167,7 @@ def _check_complete(path: Path) -> None:
 
 
 class ArrayWriter:
-    """Write the samples of a scene window by window to ``.npy`` or ``.zarr``.
-
-    Parameters
-    ----------
-    path, like, shape, georeference
-        See `GeoTiffWriter`. A zarr array has the attributes of rioxarray; an ``.npy`` file holds samples only.
-    """
+    """Write the samples of a scene window by window to ``.npy``, or to ``.zarr`` with attributes as those of rioxarray."""
 
     def __init__(
         self, path: str | Path, like: Scene, *, shape: tuple[int, int, int] | None = None, georeference: Georeference | None = None

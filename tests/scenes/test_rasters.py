@@ -386,3 +386,22 @@ def test_three_hundred_bands(write_raw, tmp_path):
     first, second = returned(path, tmp_path / "out" / "y.tif")
     assert first == second
     assert json.dumps(first["band_tags"]) == json.dumps([{}] * 300)
+
+
+def test_bands_of_different_types_and_color_tables(write_raw, tmp_path):
+    write_raw(DN, "a.tif")
+    write_raw(DB, "b.tif")
+    bands = "".join(
+        f'<VRTRasterBand dataType="{kind}" band="{i}"><SimpleSource><SourceFilename relativeToVRT="1">{name}</SourceFilename>'
+        "</SimpleSource></VRTRasterBand>"
+        for i, (kind, name) in enumerate((("UInt16", "a.tif"), ("Float32", "b.tif")), 1)
+    )
+    (tmp_path / "x.vrt").write_text(f'<VRTDataset rasterXSize="50" rasterYSize="40">{bands}</VRTDataset>')
+    with pytest.raises(SceneError, match=r"different types \(float32, uint16\).*--bands"):
+        read_scene(tmp_path / "x.vrt")
+    assert np.array_equal(read_scene(tmp_path / "x.vrt", bands=("2",)).data[0], DB)
+    path = write_raw((DN % 200).astype(np.uint8), "p.tif")
+    with rasterio.open(path, "r+") as file:
+        file.write_colormap(1, {i: (i, i, i, 255) for i in range(256)})
+    with pytest.raises(SceneError, match="color table"):
+        read_scene(path)
