@@ -1,1 +1,0 @@
-"""Selections that chapters still to be rewritten use."""
