@@ -129,39 +129,33 @@ def fit_curve(original: np.ndarray, decoded: np.ndarray, level: np.ndarray, clas
     curve = LevelCurve(low, max(high, low + 1), np.zeros(KNOTS))
     # Relative to the brightest sample, so that nothing overflows.
     top = max(float(original.max()), float(decoded.max()))
-    wanted, found, hats = _sums(_intensity(original, top), _intensity(decoded, top), curve.place(level), classes)
-    bound = 127 / VALUE_UNIT
-
-    def fitted(values: np.ndarray, missing_in: Callable, spread: np.ndarray, most: float) -> np.ndarray:  # type: ignore[type-arg]
-        """Move the values, by `most` at most, until the sums of the decoded intensity need no change."""
+    intensities = (np.power(10.0, (db.astype(np.float64) - top) / 10) for db in (original, decoded))
+    wanted, found, hats = _sums(curve.place(level), classes, *intensities)
+    bound, values, by_class = 127 / VALUE_UNIT, np.zeros(KNOTS), wanted @ hats
+    # What to make equal, how a change of it moves the knots, most that it may move them, and what is tolerated, all in dB.
+    steps: tuple[tuple[Callable[[np.ndarray], np.ndarray], np.ndarray, float, float], ...] = (
+        (lambda sums: sums.sum(0) @ hats, np.eye(KNOTS), np.inf, 0.0),
+        # A class of ground lies under several knots: each moves as the classes under it need.
+        # No more than a little, and for what counts: where classes are hardly told apart, much would be moved for nothing.
+        (lambda sums: sums.sum(1), by_class / np.maximum(by_class.sum(0), 1e-300), _MOST_MOVED, _TOLERATED),
+        # What the bounds of some knots leave is for all to carry: the mean of the scene comes first.
+        (lambda sums: sums.sum()[None], np.ones((1, KNOTS)), np.inf, 0.0),
+    )
+    for measured, spread, most, tolerated in steps:
         start = values
         for _ in range(_ROUNDS):
-            missing = missing_in(found * 10 ** (hats @ values / 10))
+            missing = _missing(measured(wanted), measured(found * 10 ** (hats @ values / 10)))
+            missing = missing - np.clip(missing, -tolerated, tolerated)
             values = np.clip(np.clip(values + missing @ spread, start - most, start + most), -bound, bound)
             if np.abs(missing).max() < _SMALL:
                 break
-        return values
-
-    def by_class(lifted: np.ndarray) -> np.ndarray:
-        missing = _missing(wanted.sum(1), lifted.sum(1))
-        return missing - np.clip(missing, -_TOLERATED, _TOLERATED)
-
-    by_level = lambda lifted: _missing(wanted.sum(0) @ hats, lifted.sum(0) @ hats)  # noqa: E731
-    values = fitted(np.zeros(KNOTS), by_level, np.eye(KNOTS), np.inf)
-    # A class of ground lies under several knots: each moves as the classes under it need.
-    # No more than a little, and for what counts: where classes are hardly told apart, much would be moved for nothing.
-    parts = wanted @ hats
-    values = fitted(values, by_class, parts / np.maximum(parts.sum(0), 1e-300), _MOST_MOVED)
-    # What the bounds of some knots leave is for all to carry: the mean of the scene comes first.
-    in_all = lambda lifted: _missing(wanted.sum()[None], lifted.sum()[None])  # noqa: E731
-    values = fitted(values, in_all, np.ones((1, KNOTS)), np.inf)
     room = bound / max(float(np.abs(values).max()), 1e-6)
     fineness = int(np.clip(np.floor(np.log2(room)), 0, FINEST))
     return LevelCurve(curve.low, curve.high, np.rint(values * (VALUE_UNIT << fineness)).astype(int), fineness)
 
 
 def _sums(
-    original: np.ndarray, decoded: np.ndarray, place: tuple[np.ndarray, np.ndarray], classes: np.ndarray
+    place: tuple[np.ndarray, np.ndarray], classes: np.ndarray, original: np.ndarray, decoded: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sums of both intensities by class and by small steps of level, (classes, bins), and the knots' weights in each, (bins, knots)."""
     position = place[0] + place[1].astype(np.float64)
@@ -180,7 +174,3 @@ def _missing(wanted: np.ndarray, found: np.ndarray) -> np.ndarray:
     """dB by which sums fall short; 0 where either is."""
     known = (wanted > 0) & (found > 0)
     return np.asarray(np.where(known, 10 * np.log10(np.where(known, wanted, 1) / np.where(known, found, 1)), 0))
-
-
-def _intensity(db: np.ndarray, top: float) -> np.ndarray:
-    return np.power(10.0, (db.astype(np.float64) - top) / 10)

@@ -9,7 +9,6 @@ of its neighbors above and to the left. Channels without such an order state one
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -41,37 +40,21 @@ _STEP_SLOPE = round(math.log2(10) / 20 / QUALITY_UNIT * PER_OCTAVE * UNIT * 6553
 _STIFFNESS = 0.05
 
 
-@lru_cache(maxsize=8)
-def _weights(size: int) -> np.ndarray:
-    """Interpolation weights: int64, shape (size, KNOTS), rows of sum `_WEIGHT`."""
-    frequency = (np.arange(size) + 0.5) / size
-    place = np.interp(np.sqrt(frequency), np.linspace(_LOWEST**0.5, 1, KNOTS), np.arange(KNOTS))
-    first = np.minimum(place.astype(np.int64), KNOTS - 2)
-    later = np.rint((place - first) * _WEIGHT).astype(np.int64)
-    weights = np.zeros((size, KNOTS), np.int64)
-    weights[np.arange(size), first] = _WEIGHT - later
-    weights[np.arange(size), first + 1] = later
-    return weights
-
-
 def step_units(quality: int) -> int:
     """Logarithm of the step (two fine steps) at a stored quality, in the units of deviations: exact integer arithmetic."""
     return _STEP_ORIGIN - (quality * _STEP_SLOPE >> 16)
 
 
 class Deviations(Protocol):
-    """How a file holds the deviations of the channels."""
+    """How a file holds the deviations of the channels: as `count` numbers per band."""
 
-    #: Numbers per band.
     count: int
 
     def fit(self, power: np.ndarray) -> np.ndarray:
         """Numbers for the mean power of each channel: (channels,) → int64, shape (count,)."""
-        ...
 
     def parse(self, numbers: np.ndarray) -> np.ndarray:
         """Logarithms of the deviations, in `UNIT` per class: int64, shape (channels,). Raises `BitstreamError`."""
-        ...
 
 
 class SmoothSpectrum:
@@ -80,7 +63,11 @@ class SmoothSpectrum:
     count = KNOTS * KNOTS
 
     def __init__(self, size: int):
-        self.size, self._weights = size, _weights(size)
+        root = np.sqrt((np.arange(size) + 0.5) / size)
+        place = np.interp(root, np.linspace(_LOWEST**0.5, 1, KNOTS), np.arange(KNOTS))
+        hats = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(KNOTS)))
+        #: Interpolation weights: int64, shape (size, KNOTS), rows of sum `_WEIGHT`.
+        self.size, self._weights = size, np.rint(_WEIGHT * hats).astype(np.int64)
 
     def fit(self, power: np.ndarray) -> np.ndarray:
         weights = self._weights / _WEIGHT
