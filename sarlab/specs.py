@@ -35,9 +35,7 @@ class SceneSpec:
     allow_missing: bool = False
 
     def __post_init__(self) -> None:
-        known = ("auto", "complex", "amplitude", "intensity", "db")
-        if self.quantity not in known:
-            raise PlanError(f"unknown quantity '{self.quantity}'; use one of {', '.join(known)}")
+        check_known(self, quantity=("auto", "complex", "amplitude", "intensity", "db"))
 
 
 @dataclass(frozen=True)
@@ -82,10 +80,7 @@ class ModelSpec:
                 raise PlanError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.depth < 0:
             raise PlanError(f"depth must not be negative, not {self.depth}")
-        if self.init not in ("scratch", "klt"):
-            raise PlanError(f"unknown init '{self.init}'; use 'scratch' or 'klt'")
-        if self.stem not in ("fold", "pyramid"):
-            raise PlanError(f"unknown stem '{self.stem}'; use 'fold' or 'pyramid'")
+        check_known(self, init=("scratch", "klt"), stem=("fold", "pyramid"))
 
     @property
     def dimension_ratio(self) -> float:
@@ -127,10 +122,6 @@ class QuantizerSpec:
         whole = "t" if self.scheme == "affine" and self.granularity == "tensor" else ""
         seen = "" if self.training == "none" else f"-{self.training}"
         return f"{names.get(self.scheme, self.scheme)}{self.bits}{whole}{seen}"
-
-
-#: Ways in which the ratios of a curve share trainings.
-CURVES = ("dedicated", "nested", "progressive")
 
 
 @dataclass(frozen=True)
@@ -186,8 +177,8 @@ class TrainSpec:
     first_channels: int = 0
 
     def __post_init__(self) -> None:
-        if self.curve not in CURVES:
-            raise PlanError(f"unknown curve '{self.curve}'; use {', '.join(CURVES)}")
+        check_known(self, optimizer=("muon", "adam"), precision=("float32", "bfloat16"))
+        check_known(self, curve=("dedicated", "nested", "progressive"))
         if (self.curve != "dedicated") != (self.first_channels > 0):
             raise PlanError(
                 f"curve '{self.curve}' and first_channels {self.first_channels} do not fit: nested and progressive curves "
@@ -201,10 +192,6 @@ class TrainSpec:
                 raise PlanError(f"{name} must not be negative, not {getattr(self, name)}")
         if not 0 <= self.ema_decay < 1:
             raise PlanError(f"ema_decay must lie in [0, 1), not {self.ema_decay}")
-        if self.optimizer not in ("muon", "adam"):
-            raise PlanError(f"unknown optimizer '{self.optimizer}'; use 'muon' or 'adam'")
-        if self.precision not in ("float32", "bfloat16"):
-            raise PlanError(f"unknown precision '{self.precision}'; use 'float32' or 'bfloat16'")
 
 
 @dataclass(frozen=True)
@@ -257,6 +244,13 @@ class RunSpec:
         shared = "" if self.train.curve == "dedicated" else f"-{self.train.curve[0]}{self.train.first_channels}"
         shape = f"r{m.spatial_reduction}-c{m.latent_channels}{shared}"
         return f"{m.architecture}{init}-{shape}-{self.quantizer.label}-s{self.seed}"
+
+
+def check_known(spec: Any, **known: tuple[str, ...]) -> None:
+    """Raise `PlanError` for the first field with a value that is not among the known ones."""
+    for name, values in known.items():
+        if getattr(spec, name) not in values:
+            raise PlanError(f"unknown {name} '{getattr(spec, name)}'; use {', '.join(values)}")
 
 
 def spec_from_dict(cls: type, values: Mapping[str, Any]) -> Any:
