@@ -28,78 +28,68 @@ class Property(NamedTuple):
     kept: str
     how: str
     containers: tuple[str, ...]
-    find: Callable[[Any], Any]
+    find: Callable[[Any], Any] = lambda file: ""
 
 
 def _place(file: Any) -> Georeference:
     return file.georeference or Georeference()
 
 
-def _number_of_tags(file: Any, dataset: bool, named: bool) -> str:
-    found = [t for band, space, t in file.profile.tags if dataset == (band == 0) and named == bool(space)]
-    return f"{sum(map(len, found))} tags" if found else ""
+def _tags(file: Any, dataset: bool) -> str:
+    count = sum(len(tags) for band, _, tags in file.profile.tags if dataset == (band == 0))
+    return f"{count} tags" if count else ""
 
 
-def _packing(file: Any) -> str:
-    pairs = dict.fromkeys(zip(file.profile.scales, file.profile.offsets, strict=True))
-    return ", ".join(f"×{scale:g} + {offset:g}" for scale, offset in pairs)
+def _packings(file: Any) -> dict[tuple[float, float], None]:
+    return dict.fromkeys(zip(file.profile.scales, file.profile.offsets, strict=True))
 
 
-def _code(wkt: str) -> str:
-    return wkt.split('"')[1] if '"' in wkt else wkt
-
-
-_ALL, _SARL, _TIF, _ZARR = CONTAINERS, CONTAINERS[:1], CONTAINERS[:2], CONTAINERS[:3]
+_ALL, _ZARR, _TIF = CONTAINERS, CONTAINERS[:3], CONTAINERS[:2]
 
 PROPERTIES = (
-    Property("samples", EQUIVALENT, "with the error that the goal allows; lossless for integers with --lossless", _ALL,
+    Property("samples", EQUIVALENT, "with the error that the goal allows; integers without loss with --lossless", _ALL,
              lambda f: f"{f.shape[0]} band(s) of {f.shape[1]}×{f.shape[2]}, {f.quantity}"),
-    Property("sample type", EXACTLY, "integers of 8 to 64 bits, float32, float64; float16, which GeoTIFF lacks, becomes float32 "
-             "there; byte order becomes that of the machine, long double float64", _ALL, lambda f: f.dtype),
-    Property("phase of complex samples", REFUSED, "unless --drop-phase is given: the intensity is kept, as float32. To keep the "
-             "phase use block-adaptive quantization (BAQ, FDBAQ) or a lossless complex GeoTIFF", (),
+    Property("sample type", EXACTLY, "in the byte order of the machine; float16 becomes float32 in GeoTIFF, long double float64",
+             _ALL, lambda f: f.dtype),
+    Property("phase of complex samples", REFUSED, "unless --drop-phase is given: the intensity is kept, as float32", (),
              lambda f: f.dtype if f.quantity == "complex" else ""),
-    Property("exact zeros", EXACTLY, "zero is a value, not nodata", _ALL, lambda f: ""),
-    Property("negative amplitude or intensity", REFUSED, "unless --floor VALUE replaces it; the samples are counted", (),
-             lambda f: ""),
-    Property("infinite samples", EQUIVALENT, "plus infinity becomes NaN; the samples are counted. Minus infinity dB is zero", _ALL,
-             lambda f: ""),
-    Property("samples beyond float32", EQUIVALENT, "become ±3.4e38; the samples are counted", _ALL, lambda f: ""),
-    Property("scale and offset", EXACTLY, "per band; errors are those of the scaled values. .npy holds the scaled values, and .zarr "
-             "one scale for all bands", _ZARR, _packing),
-    Property("nodata value", EXACTLY, "if bands have different values, that of the first one serves all. A measured sample of this "
-             "value moves to the next one", _ZARR, lambda f: "" if f.nodata is None else f"{f.nodata:g}"),
-    Property("mask", EXACTLY, "inside the GeoTIFF; samples under it are not kept. One mask for all bands", _TIF,
+    Property("exact zeros", EXACTLY, "zero is a value, not nodata", _ALL),
+    Property("negative amplitude or intensity", REFUSED, "unless --floor VALUE replaces it; the samples are counted", ()),
+    Property("infinite samples", EQUIVALENT, "+∞ becomes NaN and is counted; −∞ dB is an exact zero", _ALL),
+    Property("samples beyond float32", EQUIVALENT, "become ±3.4e38 and are counted", _ALL),
+    Property("scale and offset", EXACTLY, "per band; .npy holds scaled values, .zarr one scale for all bands", _ZARR,
+             lambda f: ", ".join(f"×{scale:g} + {offset:g}" for scale, offset in _packings(f))),
+    Property("nodata value", EXACTLY, "one for all bands, the first; a measured sample of this value moves to the next one",
+             _ZARR, lambda f: "" if f.nodata is None else f"{f.nodata:g}"),
+    Property("mask", EXACTLY, "inside the GeoTIFF, one for all bands; samples under it are not kept", _TIF,
              lambda f: "mask" if f.profile.mask == "mask" else ""),
-    Property("alpha band", EQUIVALENT, "a mask: transparent or opaque; for samples other than 8 or 16 bit unsigned a mask in place of "
-             "the band", _TIF, lambda f: "alpha" if f.profile.mask == "alpha" else ""),
-    Property("NaN beside a nodata value or mask", EXACTLY, "NaN stays NaN, nodata stays nodata", _ALL, lambda f: ""),
+    Property("alpha band", EQUIVALENT, "transparent or opaque; a mask if samples are not unsigned of 8 or 16 bit", _TIF,
+             lambda f: "alpha" if f.profile.mask == "alpha" else ""),
+    Property("NaN beside a nodata value or mask", EXACTLY, "NaN stays NaN, nodata stays nodata", _ALL),
     Property("transform", EXACTLY, "also rotated and south-up", _ZARR,
              lambda f: f"{_place(f).transform}" if _place(f).has_transform else ""),
-    Property("coordinate system", EXACTLY, "one that GeoTIFF cannot hold is written as WKT in the tag SARLAB_CRS_WKT2. A geographic "
-             "system without a transform locates nothing and is left out", _ZARR,
-             lambda f: _code(_place(f).crs or _place(f).gcps_crs)),
-    Property("ground control points", EXACTLY, "with height, coordinate system and ids; ids other than 1, 2, 3 … stand in the tag "
-             "SARLAB_GCP_IDS. A GeoTIFF with a transform has no room for them", _ZARR,
+    Property("coordinate system", EXACTLY, "in the tag SARLAB_CRS_WKT2 if GeoTIFF cannot hold it; a geographic one without "
+             "transform locates nothing and is left out", _ZARR,
+             lambda f: [*(_place(f).crs or _place(f).gcps_crs).split('"'), ""][1]),
+    Property("ground control points", EXACTLY, "with heights, coordinate system and ids (in the tag SARLAB_GCP_IDS, if they are "
+             "not 1, 2, 3 …); GeoTIFF has no room for them beside a transform", _ZARR,
              lambda f: f"{len(_place(f).gcps)} points" if _place(f).gcps else ""),
-    Property("rational polynomials (RPC)", EXACTLY, "from tags or a file beside the image, into tags", _ZARR,
+    Property("rational polynomials (RPC)", EXACTLY, "also from a file beside the image", _ZARR,
              lambda f: "RPC" if _place(f).rpc else ""),
     Property("pixel is point", EXACTLY, "tag AREA_OR_POINT", _ZARR, lambda f: f.tags.get("AREA_OR_POINT", "")),
     Property("band descriptions", EXACTLY, "", _ZARR, lambda f: "/".join(filter(None, f.profile.descriptions or ()))),
     Property("units", EXACTLY, "", _ZARR, lambda f: "/".join(f.profile.units)),
-    Property("color interpretation", EXACTLY, "", _TIF, lambda f: "/".join(f.profile.colors)),
+    Property("color interpretation", EXACTLY, "undefined of a first band becomes gray", _TIF, lambda f: "/".join(f.profile.colors)),
     Property("tags", EXACTLY, "of any size and name, unless --no-tags", _ZARR, lambda f: f"{len(f.tags)} tags" if f.tags else ""),
-    Property("tags in namespaces", EXACTLY, "but those about the layout of the file; unless --no-tags", _TIF,
-             lambda f: _number_of_tags(f, True, True)),
-    Property("tags of bands", EXACTLY, "unless --no-tags", _TIF,
-             lambda f: _number_of_tags(f, False, False) or _number_of_tags(f, False, True)),
+    Property("tags in namespaces", EXACTLY, "but those about the layout of the file", _TIF, lambda f: _tags(f, True)),
+    Property("tags of bands", EXACTLY, "unless --no-tags", _TIF, lambda f: _tags(f, False)),
     Property("polarization, time of acquisition", EXACTLY, "fields of the scene, from tags or names", _ZARR,
              lambda f: " ".join(filter(None, (*getattr(f, "polarizations", ()), getattr(f, "time", ""))))),
-    Property("layout, compression, overviews", EQUIVALENT, "the output has its own; --cog makes overviews", _ALL, lambda f: ""),
-    Property("bands of different types", REFUSED, "choose those of one type with --bands", (), lambda f: ""),
-    Property("bands that are no radar image", REFUSED, "angles, heights, masks: choose the others with --bands", (), lambda f: ""),
-    Property("color table", REFUSED, "its samples are no radar image", (), lambda f: ""),
-    Property("more than one image in a file", REFUSED, "choose a subdataset", (), lambda f: ""),
+    Property("layout, compression, overviews", EQUIVALENT, "outputs have their own; --cog makes overviews", _ALL),
+    Property("bands of different types", REFUSED, "choose those of one type with --bands", ()),
+    Property("bands that are no radar image", REFUSED, "angles, heights, masks: choose the others with --bands", ()),
+    Property("color table", REFUSED, "its samples are no radar image", ()),
+    Property("more than one image in a file", REFUSED, "choose a subdataset", ()),
 )  # fmt: skip
 
 
@@ -143,7 +133,7 @@ def losses(scene: Any, target: str | Path) -> list[str]:
     place = _place(scene)
     if suffix == ".tif" and place.gcps and place.has_transform:
         lost.append("ground control points")
-    if suffix == ".zarr" and len(dict.fromkeys(zip(scene.profile.scales, scene.profile.offsets, strict=True))) > 1:
+    if suffix == ".zarr" and len(_packings(scene)) > 1:
         lost.append("scale and offset")
     return lost
 
