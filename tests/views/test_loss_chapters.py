@@ -1,0 +1,153 @@
+"""Chapters on what is lost: the code that they show computes what the package computes, their numbers are those of the tables."""
+
+import functools
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sarlab.lab.results import shared_folder
+from sarlab.views import page
+
+BOOK = shared_folder("book")
+
+
+@functools.cache
+def executed(chapter):
+    """Names and glued texts after the cells of a chapter have run on the published tables."""
+    text = (BOOK / "chapters" / f"{chapter}.md").read_text(encoding="utf-8")
+    cells = re.findall(r"```\{code-cell\} python3\n(.*?)```", text, re.DOTALL)
+    names, glued = {}, {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SARLAB_BOOK", str(BOOK))
+        patch.setattr(page, "glue", lambda **values: glued.update(values))
+        for cell in cells:
+            exec(re.sub(r"^:.*\n", "", cell, flags=re.MULTILINE), names)
+    return names, glued
+
+
+def number(text):
+    """Number of a glued text."""
+    return float(text.replace("\u2212", "-").replace("+", ""))
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """A field of four looks with an edge, and its blurred and noisy copy, in dB."""
+    rng = np.random.default_rng(7)
+    ground = np.where(np.arange(96) < 48, 1.0, 6.0) * np.ones((96, 1))
+    original = 10 * np.log10(ground * rng.gamma(4, 0.25, (96, 96)))
+    return original, original + rng.normal(0, 1, original.shape)
+
+
+def test_code_of_fidelity_averages_like_the_metric(pair):
+    from sarlab.metrics import Reference, score
+
+    shown, _ = executed("fidelity")
+    known = score(Reference(pair[0], clip=(-20, 10)), pair[1], columns=["rmse_k8_db"])
+    assert shown["rmse_of_means"](*pair, 8) == pytest.approx(known["rmse_k8_db"], rel=1e-6)
+
+
+def test_code_of_psnr_has_the_three_domains_of_the_metrics(pair):
+    from sarlab.metrics import Reference, score
+
+    shown, _ = executed("psnr")
+    known = score(Reference(pair[0], clip=(-12, 8)), pair[1], columns=["psnr_db", "psnr_amplitude", "psnr_intensity"])
+    for domain, column in shown["domains"].items():
+        assert shown["psnr"](*pair, -12, 8, domain) == pytest.approx(known[column], rel=1e-6), domain
+
+
+def test_code_of_limits_is_that_of_the_bounds():
+    from sarlab.metrics.bounds import reverse_water_filling, shannon_lower_bound
+
+    shown, _ = executed("limits")
+    rate, error = shown["water_filling"](shown["power"], 2.0)
+    assert reverse_water_filling(shown["power"], error) == pytest.approx(rate, rel=1e-9)
+    for looks in (1.0, 4.4, 16.0):
+        assert shown["least_rate"](0.8, looks) == pytest.approx(shannon_lower_bound(0.8, looks), rel=1e-9)
+
+
+def test_code_of_looks_and_edges_is_that_of_the_metrics(pair):
+    from sarlab.metrics.edges import laplacian, ratio_of_averages
+    from sarlab.metrics.looks import enl
+
+    shown, _ = executed("looks_edges")
+    intensity = 10 ** (pair[0] / 10)
+    assert shown["enl"](intensity) == pytest.approx(float(enl(intensity, windows=[(0, 0, 96, 96)])), rel=1e-9)
+    known = ratio_of_averages(intensity)
+    for axis, of_axis in enumerate((known.rows, known.columns)):
+        ours = shown["edge_strength"](intensity, axis)
+        assert ours[5:-5, 5:-5] == pytest.approx(of_axis[5:-5, 5:-5], abs=1e-9)
+    inside = np.corrcoef(*(laplacian(db) for db in pair))[0, 1]
+    assert shown["laplacian_correlation"](*pair) == pytest.approx(inside, abs=0.02), "the border differs"
+
+
+def test_code_of_applications_finds_false_alarms_like_the_study(pair):
+    from sarlab.lab.studies.applications import false_alarms, known_changes
+
+    shown, _ = executed("applications")
+    change = known_changes(pair[0].shape)
+    masks = (change != 0, change == 0)
+    second = pair[1] + change
+    assert shown["false_alarms"](pair[0], second, *masks) == pytest.approx(
+        false_alarms(pair[0], second, *masks), abs=0.02
+    ), "the border differs"
+
+
+def test_highest_ratio_is_where_the_loss_crosses_the_level():
+    shown, _ = executed("applications")
+    ratio = 2.0 ** np.arange(1, 7)
+    rows = pd.DataFrame({
+        "codec": "mine", "scene": "a", "acquisition": "one", "target_value": 16 / ratio, "measured_cr": ratio,
+        "loss": np.log2(ratio) / 10, "kept": 1 - np.log2(ratio) / 10,
+    })  # fmt: skip
+    assert shown["highest_ratio"](rows, "loss", 1, 0.35) == pytest.approx(2**3.5)
+    assert shown["highest_ratio"](rows, "kept", -1, 0.65) == pytest.approx(2**3.5)
+    assert shown["highest_ratio"](rows, "loss", 1, 0.9) == pytest.approx(64), "met everywhere: the highest measured"
+    assert np.isnan(shown["highest_ratio"](rows, "loss", 1, 0.05))
+
+
+def test_code_of_entropy_is_that_of_the_metric_and_one_table_has_the_shares():
+    from sarlab.metrics.entropy import zeroth_order_entropy
+
+    shown, glued = executed("scene_entropy")
+    levels = np.random.default_rng(0).integers(0, 9, 5000)
+    corrected = shown["entropy"](levels) + 8 / (2 * 5000 * np.log(2))  # Miller and Madow, nine levels
+    assert corrected == pytest.approx(float(zeroth_order_entropy(levels)), rel=1e-9)
+    rows = pd.read_csv(BOOK / "results" / "scene_entropy.csv").query("grid == '0.1 dB' and correlation == correlation")
+    bits = rows[["jpegls_bpp", "jpeg2000_bpp"]].min(axis=1)
+    clean = bits[rows["kind"] == "speckle-free"].groupby(rows["correlation"]).mean()
+    noisy = rows["kind"] == "simulated"
+    share = 100 * (1 - rows["correlation"].map(clean) / bits)[noisy]
+    assert glued["range"] == f"{share.min():.0f} to {share.max():.0f}"
+    assert sorted(shown["noisy"]["share"]) == pytest.approx(sorted(share))
+
+
+def test_no_frequency_loses_more_than_it_has():
+    """The error may be stronger than the image (noise of the codec's own): that is a negative ratio, no share above one."""
+    shown, glued = executed("fidelity")
+    rows = shown["one"][shown["one"]["PSNR"] == "24 dB"]
+    of_band = [-10 * np.log10(rows[f"lost_power_band{i}"].astype(float)) for i in (1, 8)]
+    means = [ratio.groupby(rows["acquisition"]).mean().mean() for ratio in of_band]
+    assert [number(glued["coarse"]), number(glued["fine"])] == pytest.approx(means, abs=0.051)
+
+
+def test_share_of_the_reference_is_that_of_the_tables():
+    shown, glued = executed("limits")
+    rows = shown["rows"][(shown["rows"]["codec"] == shown["shown"][0]) & (shown["rows"]["target_value"] == 30)]
+    limits = pd.read_csv(BOOK / "results" / "limits.csv")
+    wanted = []
+    for row in rows.itertuples():
+        line = limits[(limits["limit"] == "rwf") & (limits["scene"] == row.scene) & (limits["band"] == row.band)]
+        wanted.append(np.interp(row.psnr_db, line["psnr_db"], line["bpp"]))
+    assert number(glued["share"]) == pytest.approx(100 * np.mean(wanted) / rows["bpp"].mean(), abs=1.5)
+
+
+def test_best_files_for_the_ground_are_near_the_measured_minimum():
+    shown, _ = executed("reflectivity")
+    rows = shown["coded"]
+    least = rows[rows["correlation"] > 0].groupby(["codec", "looks"])["rmse_clean_db"].min()
+    found = shown["found"].query("correlation > 0").set_index(["codec", "looks"])["rmse"]
+    assert (found <= least.reindex(found.index) + 1e-9).all(), "a parabola lies below its points"
+    assert (found > 0.9 * least.reindex(found.index)).all()
