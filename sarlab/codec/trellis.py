@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sarlab.models.compiled import kernel
+from sarlab.models.compiled import compiled, kernel
 from sarlab.models.viterbi import advance
 
 #: Parity-check polynomials of the codes by number of states.
@@ -76,10 +76,8 @@ class Costs(NamedTuple):
     weight: np.float32
 
 
-def search(
-    y: np.ndarray, coded: np.ndarray, classes: np.ndarray, activity: np.ndarray, order: np.ndarray, costs: Costs,
-    path: Trellis, latent: np.ndarray,
-) -> None:  # fmt: skip
+@compiled
+def search(y, coded, classes, activity, order, costs, path, latent):
     """Quantize one band of a tile along the cheapest paths; a path is the blocks of a row that share a segment.
 
     Parameters
@@ -98,19 +96,11 @@ def search(
     latent : ndarray of int32, shape (channels, h, w)
         Filled in: values without offsets in fine steps.
     """
-    steps, states = len(order) * SEGMENT, len(path.before)
-    room = (
-        np.empty((steps, states, LANES), np.bool_), np.zeros((steps, 4, LANES), np.int32),
-        np.zeros((4, LANES), np.float32), np.empty((2, states, LANES), np.float32), np.zeros(LANES, np.bool_),
-        np.empty(LANES, np.int64),
-    )  # fmt: skip
-    _search(y, coded, classes, activity, order, costs, path, latent, *room)
-
-
-@kernel
-def _search(y, coded, classes, activity, order, costs, path, latent, second, choices, cost, totals, idle, at):
     _, height, width = y.shape
-    states, segments = path.before.shape[0], (width + SEGMENT - 1) // SEGMENT
+    states, segments, steps = path.before.shape[0], (width + SEGMENT - 1) // SEGMENT, order.size * SEGMENT
+    second, choices = np.empty((steps, states, LANES), np.bool_), np.zeros((steps, 4, LANES), np.int32)
+    cost, totals = np.zeros((4, LANES), np.float32), np.empty((2, states, LANES), np.float32)
+    idle, at = np.zeros(LANES, np.bool_), np.empty(LANES, np.int64)
     for first in range(0, height * segments, LANES):
         lanes = min(LANES, height * segments - first)
         for state in range(states):
@@ -150,7 +140,7 @@ def _search(y, coded, classes, activity, order, costs, path, latent, second, cho
                 if totals[ends, state, lane] < totals[ends, at[lane], lane]:
                     at[lane] = state
         # All paths go back together, because what a step left lies together in memory.
-        for step in range(order.size * SEGMENT - 1, -1, -1):
+        for step in range(steps - 1, -1, -1):
             channel = order[step // SEGMENT]
             for lane in range(lanes):
                 i, j = (first + lane) // segments, (first + lane) % segments * SEGMENT + step % SEGMENT
