@@ -10,15 +10,17 @@ import numpy as np
 import pandas as pd
 
 from sarlab.lab.operating_points import (
+    CODEC_KEYS,
+    LOST,
+    NETWORK_KEYS,
     TOLERANCE,
     USE_CASES,
     Point,
     Threshold,
     operating_points,
-    recommend,
     use_case,
     whole,
-)
+)  # fmt: skip
 from sarlab.metrics import metrics
 from sarlab.views import select
 from sarlab.views.page import Html, number
@@ -36,11 +38,17 @@ OFFERED = (
 )
 
 
+#: Columns that a point needs: wide tables are slow to select from.
+COLUMNS = (
+    *NETWORK_KEYS, *CODEC_KEYS, *LOST, *(name for name, *_ in OFFERED), "run_id", "family", "scene", "band", "acquisition",
+    "simulated", "pixels", "native_bits", "bpp", "coded_bpp", "targets",
+)  # fmt: skip
+
+
 def points_of(runs: pd.DataFrame, codecs: pd.DataFrame, *, simulated: bool = False) -> list[Point]:
     """Operating points that were measured on all scenes, the highest ratio first; an observation is a satellite pass."""
-    rows = (
-        part.assign(acquisition=select.passes(part["acquisition"])) if len(part) else part for part in (runs, codecs)
-    )
+    rows = [part[[name for name in dict.fromkeys(COLUMNS) if name in part]] for part in (runs, codecs)]
+    rows = [part.assign(acquisition=select.passes(part["acquisition"])) if len(part) else part for part in rows]
     return whole(operating_points(*rows, simulated=simulated))
 
 
@@ -48,15 +56,9 @@ def furthest(points: list[Point]) -> pd.DataFrame:
     """The highest ratio for the PSNR of each use case of the guide: ``case``, ``wanted`` (dB), ``ratio``, ``by``."""
     rows = []
     for name, (title, psnr, _) in USE_CASES.items():
-        chosen = recommend(points, use_case(name)).chosen if points else None
-        rows.append(
-            (
-                title,
-                psnr,
-                chosen.cr if chosen else np.nan,
-                chosen.name.replace(chosen.series, name_of(chosen.series)) if chosen else "–",
-            )
-        )
+        chosen = next((point for point in points if not point.missed(use_case(name))), None)  # the highest ratio first
+        by = chosen.name.replace(chosen.series, name_of(chosen.series)) if chosen else "–"
+        rows.append((title, psnr, chosen.cr if chosen else np.nan, by))
     return pd.DataFrame(rows, columns=["case", "wanted", "ratio", "by"])
 
 
@@ -99,5 +101,5 @@ def _packed(point: Point) -> dict[str, object]:
     lost = [f"{name.partition(' (')[0]} {number(value, 2 if 'dB' in name else 0)} {name[name.rfind('(') + 1 : -1]}" for name, value in point.lost().items()]  # fmt: skip
     return {
         "kind": point.kind, "series": point.series, "name": point.name, "command": point.command, "cr": round(point.cr, 3),
-        "bpp": round(point.bpp, 5), "bounds": bounds, "means": means, "certain": point.certain, "lost": lost,
+        "bpp": round(point.bpp, 5), "bounds": bounds, "means": means, "certain": point.certain.replace("acquisitions", "passes").replace("acquisition", "pass"), "lost": lost,
     }  # fmt: skip
