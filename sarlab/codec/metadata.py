@@ -219,12 +219,9 @@ def scene_fields(values: Mapping[str, Any], shape: tuple[int, int, int]) -> dict
     """Turn stored metadata of a scene of (bands, height, width) into keyword arguments of `Scene`; every type is checked."""
     try:
         texts = {k: _of(str, values[k]) for k in ("credit", "name") if k in values}
-        gcps = tuple(
-            (*(as_number(v) for v in point[:5]), str(name))
-            for point, name in zip(
-                values.get("gcps", ()), values.get("gcps_ids") or range(1, len(values.get("gcps", ())) + 1), strict=True
-            )
-        )
+        points = [[as_number(value) for value in point] for point in values.get("gcps", ())]
+        ids = [_of(str, name) for name in values.get("gcps_ids", ())] or [str(n + 1) for n in range(len(points))]
+        gcps = tuple((r, c, x, y, z, name) for (r, c, x, y, z), name in zip(points, ids, strict=True))
         place = Georeference(
             _system(values.get("crs", "")), _unpacked(values["transform"]) if "transform" in values else IDENTITY, gcps,
             _system(values.get("gcps_crs", "")), _texts(values.get("rpc", {})),

@@ -58,7 +58,8 @@ class SarlabCodec(ArrayBytesCodec):
     @classmethod
     def from_dict(cls, data: Any) -> SarlabCodec:
         """Make the codec from the metadata of an array."""
-        return cls(**(parse_named_configuration(data, "sarlab", require_configuration=False)[1] or {}))
+        options: Any = parse_named_configuration(data, "sarlab", require_configuration=False)[1]
+        return cls(**(options or {}))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metadata that an array stores."""
@@ -92,9 +93,7 @@ class SarlabCodec(ArrayBytesCodec):
             nan=nan if nodata is not None and nan.any() else None, dtype=samples.dtype.newbyteorder("=").name,
         )  # fmt: skip
         exact = self.max_error_db is not None
-        return compress(
-            scene, quality=None if exact else self.quality, max_error_db=self.max_error_db, metadata=False
-        )
+        return compress(scene, quality=None if exact else self.quality, max_error_db=self.max_error_db, metadata=False)
 
     def _decode(self, data: bytes, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         scene = decompress(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 #: Transform of a raster that has none.
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -48,7 +49,7 @@ class Georeference:
                 rpc[name] = repr(float(rpc[name].split()[0]) - offset)
         return replace(
             self, transform=moved if self.has_transform else self.transform, rpc=rpc,
-            gcps=tuple((r - row, k - column, *rest) for r, k, *rest in self.gcps),
+            gcps=tuple((r - row, k - column, x, y, z, name) for r, k, x, y, z, name in self.gcps),
         )  # fmt: skip
 
     def scaled(self, factor: float) -> Georeference:
@@ -62,7 +63,7 @@ class Georeference:
         moved = (factor * a, factor * b, c, factor * d, factor * e, f)
         return replace(
             self, transform=moved if self.has_transform else self.transform, rpc=rpc,
-            gcps=tuple((r / factor, k / factor, *rest) for r, k, *rest in self.gcps),
+            gcps=tuple((r / factor, k / factor, x, y, z, name) for r, k, x, y, z, name in self.gcps),
         )  # fmt: skip
 
 
@@ -96,7 +97,7 @@ class Profile:
     def joined(cls, profiles: Sequence[Profile], descriptions: tuple[str, ...] | None = None) -> Profile:
         """Return the profile of several files of one band each as bands of one file."""
 
-        def per_band(name: str, default: object) -> tuple:
+        def per_band(name: str, default: Any) -> tuple[Any, ...]:
             values = [getattr(profile, name) for profile in profiles]
             return tuple((value or (default,))[0] for value in values) if any(values) else ()
 
@@ -109,7 +110,7 @@ class Profile:
 
     def select(self, bands: Sequence[int]) -> Profile:
         """Return the profile of some bands, given by index."""
-        per_band = {}
+        per_band: dict[str, Any] = {}
         for name in ("scales", "offsets", "descriptions", "units", "colors"):
             values = getattr(self, name)
             per_band[name] = tuple(values[band] for band in bands) if values else values

@@ -270,7 +270,7 @@ def write_profile(file: Any, scene: Any) -> dict[str, str]:
     if profile.colors or alpha:
         colors = profile.colors or ("gray", *["undefined"] * (bands - 1))
         file.colorinterp = [ColorInterp[name] for name in (*colors, *["alpha"] * alpha)]
-    renamed = {}
+    renamed: dict[str, str] = {}
     everything = [(0, "", scene.tags), *profile.tags]
     if reference is not None and reference.rpc:
         everything.append((0, "RPC", reference.rpc))

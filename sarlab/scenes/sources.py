@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.scenes.profile import Profile
+from sarlab.scenes.profile import Georeference, Profile
 from sarlab.scenes.rasters import Location, first_line, open_raster, read_georeference, read_profile
 from sarlab.scenes.samples import decode_samples
 
@@ -24,7 +24,7 @@ _PIECES, _PIECE = 8, 64
 class ArraySource:
     """Samples in memory or in a memory-mapped file, shape (bands, height, width)."""
 
-    georeference = None
+    georeference: Georeference | None = None
     spacing = None
 
     def __init__(self, array: Any, nodata: float | None = None, profile: Profile = Profile(), tags: Any = ()):  # noqa: B008
