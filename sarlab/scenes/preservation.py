@@ -53,7 +53,7 @@ PROPERTIES = (
              _ALL, lambda f: f.dtype),
     Property("phase of complex samples", REFUSED, "unless --drop-phase is given: the intensity is kept, as float32", (),
              lambda f: f.dtype if f.quantity == "complex" else ""),
-    Property("exact zeros", EXACTLY, "zero is a value, not nodata", _ALL),
+    Property("exact zeros", EQUIVALENT, "areas of zeros exactly, single ones within the error; zero is a value, not nodata", _ALL),
     Property("negative amplitude or intensity", REFUSED, "unless --floor VALUE replaces it; the samples are counted", ()),
     Property("infinite samples", EQUIVALENT, "+∞ becomes NaN and is counted; −∞ dB is an exact zero", _ALL),
     Property("samples beyond float32", EQUIVALENT, "become ±3.4e38 and are counted", _ALL),
