@@ -29,7 +29,7 @@ DRIVERS = (
 CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG = "SARLAB_CRS_WKT2", "SARLAB_GCP_CRS_WKT2", "SARLAB_GCP_IDS"
 
 _REMOTE = re.compile(r"(https?|ftp|s3|gs|az|oss)://|/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)")
-_SUBDATASET = re.compile(r"[A-Z][A-Z0-9_]+[0-9A-Z]:")
+_SUBDATASET = re.compile(r"(?i)[a-z][a-z0-9_]+[0-9a-z]:")
 _INSIDE = re.compile(r"(?i)(?P<file>.+\.(?P<kind>h5|hdf5|he5|nc|nc4|cdf))\"?:(?P<inner>/?/?[^:]+)$")
 #: Namespaces that describe the file and not the image.
 _STRUCTURE = {"IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "TIFF", "COLOR_PROFILE", ""}
@@ -243,14 +243,8 @@ def _fits_geotiff(crs: Any) -> bool:
     import rasterio
 
     with suppress(Exception), rasterio.Env(GDAL_PAM_ENABLED="NO"), rasterio.MemoryFile() as memory:
-        options = {
-            "width": 1,
-            "height": 1,
-            "count": 1,
-            "dtype": "uint8",
-            "transform": rasterio.Affine(2, 0, 0, 0, -2, 0),
-        }
-        with memory.open(driver="GTiff", crs=crs, **options):
+        options = {"dtype": "uint8", "transform": rasterio.Affine(2, 0, 0, 0, -2, 0), "crs": crs}
+        with memory.open(driver="GTiff", width=1, height=1, count=1, **options):
             pass
         with memory.open() as again:
             return bool(again.crs == crs)
@@ -269,7 +263,7 @@ def write_profile(file: Any, scene: Any) -> dict[str, str]:
         file.units = (*profile.units, *[""] * alpha)
     if profile.colors or alpha:
         colors = profile.colors or ("gray", *["undefined"] * (bands - 1))
-        file.colorinterp = [ColorInterp[name] for name in (*colors, *["alpha"] * alpha)]
+        file.colorinterp = [getattr(ColorInterp, name, ColorInterp.undefined) for name in (*colors, *["alpha"] * alpha)]
     renamed: dict[str, str] = {}
     everything = [(0, "", scene.tags), *profile.tags]
     if reference is not None and reference.rpc:
@@ -277,7 +271,7 @@ def write_profile(file: Any, scene: Any) -> dict[str, str]:
     for band, space, tags in everything:
         if space.startswith("xml:"):
             # A document, which rasterio writes as "key=value".
-            start, _, rest = next(iter(tags.values())).partition("=")
+            start, _, rest = "".join(list(tags.values())[:1]).partition("=")
             file.update_tags(band, space, **{start: rest})
             continue
         renamed |= {_TAKEN[name]: name for name in tags if name in _TAKEN}

@@ -363,6 +363,21 @@ def test_addresses_archives_subdatasets_and_other_formats(write_raw, tmp_path):
         read_scene(tmp_path / "x.xyz", "intensity")
 
 
+def test_subdatasets_in_both_spellings(tmp_path):
+    xarray = pytest.importorskip("xarray")
+    path = tmp_path / "x.nc"
+    xarray.Dataset({"VV": (("y", "x"), DB), "VH": (("y", "x"), DB - 7)}).to_netcdf(path, engine="scipy")
+    with pytest.raises(SceneError, match=r"(?i)give one of its subdatasets.*netcdf.*:VV"):
+        read_scene(path)
+    for name in (f"NETCDF:{path}:VH", f'NETCDF:"{path}":VH', f"{path}:/VH", f"{path}:VH"):
+        scene = read_scene(name, "db")
+        with rasterio.open(f'NETCDF:"{path}":VH') as file:
+            assert np.array_equal(scene.data[0], file.read(1))
+        assert (scene.bands, scene.name) == (("VH",), "x.nc-VH")
+    with pytest.raises(SceneError, match="no such file"):
+        read_scene(tmp_path / "y.h5:/a/b")
+
+
 def test_bands_are_chosen_and_angles_are_refused(write_raw):
     image = np.stack([DB, DB - 7, np.broadcast_to(np.linspace(30, 46, 50, dtype=np.float32), DB.shape)])
     path = write_raw(image, attributes={"descriptions": ("VV", "VH", "angle")})
