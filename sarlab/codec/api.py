@@ -6,7 +6,7 @@ import io
 import math
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -113,7 +113,7 @@ def _encode(
     """Encode a source with the codec that the goal needs, and close it; returns what does not come back as it is."""
     exact = goal.kind in ("max_error_db", "lossless")
     with closing(source):
-        first = source.read((0, 0, 1, 1))
+        first = source.read(Window(0, 0, 1, 1))
         if first.quantity == "complex" and not drop_phase:
             raise CodecError(f"{source.name}: the samples are complex ({first.dtype}); {PHASE}")
         changed = source.changed()
@@ -141,7 +141,7 @@ def _source(scene: Any) -> Source:
 
 
 def decompress(
-    data: bytes | str | Path, *, window: Window | None = None, workers: int = 1, model: str | Path | None = None,
+    data: bytes | str | Path, *, window: Sequence[int] | None = None, workers: int = 1, model: str | Path | None = None,
     radiometric: bool = False, preview: int = 1,
 ) -> Scene:  # fmt: skip
     """Decompress a ``.sarl`` file.
@@ -184,7 +184,7 @@ def decompress(
 
 
 def _preview(
-    reader: StreamReader, factor: int, model: str | Path | None, window: Window | None, radiometric: bool
+    reader: StreamReader, factor: int, model: str | Path | None, window: Sequence[int] | None, radiometric: bool
 ) -> Scene:
     from sarlab.codec.preview import PREVIEW, preview
 
@@ -211,7 +211,7 @@ def compress_file(
 
 
 def decompress_file(
-    source: str | Path, target: str | Path, *, window: Window | None = None, workers: int = 0, cog: bool = False,
+    source: str | Path, target: str | Path, *, window: Sequence[int] | None = None, workers: int = 0, cog: bool = False,
     model: str | Path | None = None, radiometric: bool = False, preview: int = 1, force: bool = False,
 ) -> list[str]:  # fmt: skip
     """Decompress a ``.sarl`` file of any size in bounded memory, to the format that the name of `target` ends in.
@@ -228,20 +228,20 @@ def decompress_file(
     with StreamReader(source) as reader, cache_limit():
         if preview != 1:
             like = _preview(reader, preview, model, window, radiometric)
-            window, reference, invalid = (0, 0, *like.shape[1:]), like.georeference, not like.valid.all()
-            strips = iter([(window, like.data, np.isnan(like.data))])
+            part, reference, invalid = Window(0, 0, *like.shape[1:]), like.georeference, not like.valid.all()
+            strips = iter([(part, like.data, np.zeros(like.shape, np.uint8))])
         else:
             decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric)
             like, invalid = decoder.like(), decoder.may_be_invalid
-            window = decoder.tiling.checked(window)
-            reference = like.georeference.shifted(window[0], window[1]) if like.georeference else None
-            strips = decoder.strips(window)
+            part = decoder.tiling.checked(window)
+            reference = like.georeference.shifted(part.row, part.column) if like.georeference else None
+            strips = decoder.strips(part)
         like = _markable(replace(like, name=Path(target).stem) if like.name == "scene" else like, invalid, masks)
-        shape = (len(like.bands), *window[2:])
+        shape = (len(like.bands), part.height, part.width)
         with open_writer(target, like, shape=shape, georeference=reference, cog=cog) as writer:
             for place, data, kinds in strips:
                 nan = kinds == NOT_A_NUMBER
-                writer.write(data, place[0] - window[0], place[1] - window[1], nan=nan if nan.any() else None)
+                writer.write(data, place.row - part.row, place.column - part.column, nan=nan if nan.any() else None)
     lost = losses(like, target)
     if lost:
         warnings.warn(f"{target}: {Path(target).suffix} cannot hold the {', '.join(lost)}", stacklevel=2)

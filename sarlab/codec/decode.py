@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,20 +14,7 @@ from sarlab.codec.metadata import scene_fields
 from sarlab.codec.model_store import find_model, load_model
 from sarlab.codec.pieces import Workers
 from sarlab.codec.radiometry import correction, unpack_curves
-from sarlab.codec.tiles import (
-    ALL_VALID,
-    CODED,
-    NOT_A_NUMBER,
-    Tiling,
-    Window,
-    blocks_covering,
-    borders_of,
-    decode_tile,
-    first_mode,
-    grown,
-    inside,
-    overlap,
-)
+from sarlab.codec.tiles import ALL_VALID, CODED, NOT_A_NUMBER, Tiling, Window, decode_tile, first_mode
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.scene import Scene
 
@@ -81,8 +68,8 @@ class Decoder:
         own_rows, own_columns = tiling.tiles_of(window)
         for row in own_rows:
             for run in tiling.runs(range(row, row + 1), own_columns):
-                core = overlap((*run[0][:3], sum(one[3] for one in run)), window)
-                wide = grown(blocks_covering(core, stride), reach, *tiling.latent_shape)
+                core = run[0]._replace(width=sum(one.width for one in run)).overlap(window)
+                wide = core.blocks(stride).grown(reach, tiling.latent_shape)
                 needed = [(i, j) for i in tiling.tiles_of(core, reach)[0] for j in tiling.tiles_of(core, reach)[1]]
                 while not tiles.keys() >= set(needed):
                     place, tile = next(decoded)
@@ -93,9 +80,9 @@ class Decoder:
                 kinds = np.empty((self.header.shape[0], *core[2:]), np.uint8)
                 for place, (own, own_kinds) in zip(needed, found, strict=True):
                     covered = tiling.window(*place)
-                    _paste(latent, wide, own, blocks_covering(covered, stride))
+                    _paste(latent, wide, own, covered.blocks(stride))
                     _paste(kinds, core, own_kinds, covered)
-                in_samples = (stride * wide[0], stride * wide[1], stride * wide[2], stride * wide[3])
+                in_samples = Window(*(stride * length for length in wide))
                 yield Part(core, in_samples, latent, kinds)
             first = tiling.tiles_of(tiling.window(min(row + 1, tiling.rows - 1), 0), reach)[0].start
             for place in [place for place in tiles if place[0] < first]:
@@ -108,7 +95,7 @@ class Decoder:
         window = self.tiling.window(row, column)
         latent, kinds = decode_tile(
             self.model, payload, self.reader.check(number), (self.header.shape[0], *window[2:]),
-            borders_of(window, *self.header.shape[1:]), self.header.quality, self.side,
+            window.borders(self.tiling.extent), self.header.quality, self.side,
             f"{self.reader.name}: tile {number} (row {row}, column {column})",
         )  # fmt: skip
         largest = max(int(latent.max(initial=0)), -int(latent.min(initial=0)))
@@ -119,13 +106,12 @@ class Decoder:
         core, wide, latent, kinds = part
         if not (kinds == CODED).any():
             return core, self.levels.restored(np.zeros(kinds.shape, np.float32), kinds), kinds
-        _, height, width = self.header.shape
-        x_hat = self.model.synthesize(latent, self.header.quality, self.side, borders_of(wide, height, width))
+        x_hat = self.model.synthesize(latent, self.header.quality, self.side, wide.borders(self.tiling.extent))
         # Blocks at the far borders may extend beyond the scene.
-        x_hat = x_hat[:, : height - wide[0], : width - wide[1]]
+        x_hat = x_hat[:, : self.tiling.height - wide.row, : self.tiling.width - wide.column]
         if self._curves:
             x_hat = x_hat + correction(x_hat, self._curves)
-        return core, self.levels.restored(x_hat[(slice(None), *inside(core, wide))], kinds), kinds
+        return core, self.levels.restored(x_hat[core.inside(wide)], kinds), kinds
 
     @property
     def may_be_invalid(self) -> bool:
@@ -133,14 +119,14 @@ class Decoder:
         reader = self.reader
         return any(first_mode(reader.payload_start(tile, 1)) != ALL_VALID for tile in range(len(reader.lengths)))
 
-    def scene(self, window: Window | None = None) -> Scene:
+    def scene(self, window: Sequence[int] | None = None) -> Scene:
         """Decode the scene, or a window of it."""
         window = self.tiling.checked(window)
         data = np.empty((self.header.shape[0], *window[2:]), np.float32)
         nan = np.empty(data.shape, bool)
         for place, part, kinds in self.strips(window):
-            data[(slice(None), *inside(place, window))] = part
-            nan[(slice(None), *inside(place, window))] = kinds == NOT_A_NUMBER
+            data[place.inside(window)] = part
+            nan[place.inside(window)] = kinds == NOT_A_NUMBER
         like = self.like()
         moved = like.georeference.shifted(window[0], window[1]) if like.georeference else None
         return like.with_data(data, valid=None, nan=nan, georeference=moved)
@@ -156,6 +142,6 @@ class Decoder:
 
 def _paste(target: np.ndarray, target_window: Window, part: np.ndarray, window: Window) -> None:
     """Copy the overlap of two windows; the last two axes are rows and columns."""
-    shared = overlap(target_window, window)
-    if shared[2] > 0 and shared[3] > 0:
-        target[(..., *inside(shared, target_window))] = part[(..., *inside(shared, window))]
+    shared = target_window.overlap(window)
+    if shared.height > 0 and shared.width > 0:
+        target[shared.inside(target_window)] = part[shared.inside(window)]

@@ -24,7 +24,7 @@ from sarlab.codec.model_store import BUILT_IN, RATES, load_model
 from sarlab.codec.pieces import Piece, Source, Workers, analyze, sample_windows
 from sarlab.codec.radiometry import CURVE_SIZE, fit_curves
 from sarlab.codec.tile_model import QuantizedTile
-from sarlab.codec.tiles import Tiling, Window, borders_of, encode_tile, inside
+from sarlab.codec.tiles import Tiling, Window, encode_tile
 from sarlab.errors import CodecError
 from sarlab.scenes.scene import Scene
 
@@ -50,8 +50,8 @@ class Encoder:
         self.workers = Workers(min(workers, 1) or 1 if self.whole else workers)
         self.model = load_model(model).for_scene(height, width).with_effort(effort)
         self.tiling = tiling = Tiling(height, width, tile, self.model.stride)
-        windows = [(0, 0, height, width)] if self.whole else sample_windows(tiling)
-        first = source.read((0, 0, 1, 1))
+        windows = [tiling.checked()] if self.whole else sample_windows(tiling)
+        first = source.read(Window(0, 0, 1, 1))
         looked = [source.read(window) for window in windows]
         if lossless:
             _check_whole(first, looked)
@@ -105,7 +105,7 @@ class Encoder:
         model = self.model if self.weight == 1 else self.model.with_weight(self.weight)
         quantized: QuantizedTile = model.quantize(piece.latent(window), piece.active(window), quality, side)
         masks = piece.mask(window), piece.flat(window), piece.sides(window)
-        borders = borders_of(window, *self.tiling.extent)
+        borders = window.borders(self.tiling.extent)
         return encode_tile(self.model, quantized, *masks, borders, quality, side, piece.nan(window))
 
     def tiles(self, quality: float) -> list[tuple[bytes, int]]:
@@ -131,18 +131,18 @@ class Encoder:
         squares = count = 0.0
         for piece, x_hat, where in self._decoded(quality):
             coded = piece.coded(piece.window)
-            errors = piece.x[coded] - x_hat[(slice(None), *where)][coded]
+            errors = piece.x[coded] - x_hat[where][coded]
             squares += float(np.square(errors, dtype=np.float64).sum())
             count += int(piece.mask(piece.window).sum())
         return float("inf") if squares == 0 else -10 * math.log10(squares / max(count, 1))
 
-    def _decoded(self, quality: float) -> Iterator[tuple[Piece, np.ndarray, tuple[slice, slice]]]:
+    def _decoded(self, quality: float) -> Iterator[tuple[Piece, np.ndarray, Any]]:
         """Pieces, their decoded samples with the margin, and the place of the piece in them."""
         side = self._side(quality)
         for piece in self.pieces:
             latent = self.model.quantize(piece.y, piece.active(piece.wide), quality, side).latent
-            x_hat = self.model.synthesize(latent, quality, side, borders_of(piece.wide, *self.tiling.extent))
-            yield piece, x_hat[:, : piece.wide[2], : piece.wide[3]], inside(piece.window, piece.wide)
+            x_hat = self.model.synthesize(latent, quality, side, piece.wide.borders(self.tiling.extent))
+            yield piece, x_hat[:, : piece.wide[2], : piece.wide[3]], piece.window.inside(piece.wide)
 
     def find_quality(self, goal: Goal) -> float:
         """Find the quality, a multiple of 1/256, at which the estimates meet `goal`.
@@ -219,8 +219,7 @@ class Encoder:
             side = self.model.parse_side(header.side, header.shape[0])
 
             def code(run: Sequence[Window]) -> list[tuple[bytes, int]]:
-                row, column, height, _ = run[0]
-                piece = self._analyze((row, column, height, sum(window[3] for window in run)))
+                piece = self._analyze(run[0]._replace(width=sum(window.width for window in run)))
                 return [self._tile(piece, window, header.quality, side) for window in run]
 
             for run in [self.tiles(header.quality)] if self.whole else workers.map(code, self.tiling.runs()):

@@ -27,13 +27,9 @@ from sarlab.codec.tiles import (
     Window,
     active_flags,
     blocks,
-    blocks_covering,
     blocks_of,
-    borders_of,
     dilated,
     fill_invalid,
-    grown,
-    inside,
     kinds_of,
 )
 from sarlab.errors import CodecError
@@ -189,16 +185,15 @@ class Piece:
         """Flat blocks: bool, shape (bands, h, w); None if the file has none."""
         if self.flats is None:
             return None
-        place = inside(blocks_covering(window, FLAT_UNIT), blocks_covering(self.outer, FLAT_UNIT))
-        return self.flats[(slice(None), *place)]
+        return self.flats[window.blocks(FLAT_UNIT).inside(self.outer.blocks(FLAT_UNIT))]
 
     def _kinds(self, window: Window) -> np.ndarray:
-        return self.kinds[(slice(None), *inside(window, self.outer))]
+        return self.kinds[window.inside(self.outer)]
 
     def latent(self, window: Window) -> np.ndarray:
         """Latent of a part that begins at a multiple of the stride."""
         stride = self.tiling.stride
-        return self.y[(..., *inside(blocks_covering(window, stride), blocks_covering(self.wide, stride)))]
+        return self.y[window.blocks(stride).inside(self.wide.blocks(stride))]
 
     def sides(self, window: Window) -> int:
         """Borders of a tile beyond which the next row or column of blocks has coded samples, as bits."""
@@ -206,7 +201,7 @@ class Piece:
         if self.coded(window).all() or not coded.any():
             return 0
         near = np.asarray(blocks_of(coded, stride).any(0))
-        rows, columns = inside(blocks_covering(window, stride), blocks_covering(self.outer, stride))
+        _, rows, columns = window.blocks(stride).inside(self.outer.blocks(stride))
         tall, broad = (slice(max(0, s.start - 1), s.stop + 1) for s in (rows, columns))
         beyond = (
             near[max(0, rows.start - 1) : rows.start, broad],
@@ -218,16 +213,15 @@ class Piece:
 
     def active(self, window: Window) -> np.ndarray:
         """Flags of the latent columns of a tile."""
-        return active_flags(
-            self.coded(window), self.tiling.stride, self.sides(window), borders_of(window, *self.tiling.extent)
-        )
+        borders = window.borders(self.tiling.extent)
+        return active_flags(self.coded(window), self.tiling.stride, self.sides(window), borders)
 
 
 def analyze(source: Source, model: TileModel, levels: Levels, tiling: Tiling, window: Window, margin: int = 0) -> Piece:
     """Read and analyze a window that begins at a multiple of the stride, and `margin` latent positions around it."""
     extent, stride = tiling.extent, model.stride
     reach = blocks(model.analysis_reach, stride) * stride
-    outer = grown(window, reach + blocks(FILL_REACH, stride) * stride + margin * stride, *extent)
+    outer = window.grown(reach + blocks(FILL_REACH, stride) * stride + margin * stride, extent)
     scene = source.read(outer)
     x, valid = levels.normalized(scene)
     flat = levels.flat_blocks(scene)
@@ -235,16 +229,16 @@ def analyze(source: Source, model: TileModel, levels: Levels, tiling: Tiling, wi
     if scene.nan is not None:
         kinds = np.where(scene.nan, np.uint8(NOT_A_NUMBER), kinds)
     coded = kinds == CODED
-    wide = grown(window, margin * stride, *extent)
-    needed = grown(wide, reach, *extent)
-    filled = fill_invalid(x, coded)[(slice(None), *inside(needed, outer))]
+    wide = window.grown(margin * stride, extent)
+    needed = wide.grown(reach, extent)
+    filled = fill_invalid(x, coded)[needed.inside(outer)]
     padding = [(0, 0), *((0, -length % stride) for length in filled.shape[1:])]
-    y = model.analyze(np.pad(filled, padding, mode="edge"), borders_of(needed, *extent))
+    y = model.analyze(np.pad(filled, padding, mode="edge"), needed.borders(extent))
     if not coded.all():
         # Columns far from coded samples are zero, even if the border of a tile makes some of them active.
         near = dilated(blocks_of(coded, stride))
-        y = y * near[(slice(None), *inside(blocks_covering(needed, stride), blocks_covering(outer, stride)))][:, None]
-    own = x[(slice(None), *inside(window, outer))]
+        y = y * near[needed.blocks(stride).inside(outer.blocks(stride))][:, None]
+    own = x[window.inside(outer)]
     whole = Piece(window, needed, y, own, kinds, flat, outer, tiling)
     return replace(whole, wide=wide, y=whole.latent(wide))
 
@@ -260,4 +254,4 @@ def sample_windows(tiling: Tiling) -> list[Window]:
         shares = (np.arange(number) + (0.5 + np.arange(number) * 0.6180339887) % 1) / number
         unit = tiling.stride
         places.append([(int((length - side) * share) // unit * unit, side) for share in shares])
-    return [(row, column, height, width) for row, height in places[0] for column, width in places[1]]
+    return [Window(row, column, height, width) for row, height in places[0] for column, width in places[1]]

@@ -17,17 +17,7 @@ from sarlab.codec.decode import Decoder
 from sarlab.codec.lapped import BLOCK, PREVIEW, LappedModel, LappedTransform, places
 from sarlab.codec.metadata import Cursor, varint
 from sarlab.codec.tile_model import Borders
-from sarlab.codec.tiles import (
-    CODED,
-    FLAT,
-    MISSING,
-    active_flags,
-    blocks,
-    blocks_of,
-    borders_of,
-    first_mode,
-    unpack_masks,
-)
+from sarlab.codec.tiles import CODED, FLAT, MISSING, active_flags, blocks, blocks_of, first_mode, unpack_masks
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.scene import Scene
 
@@ -58,7 +48,7 @@ def preview(reader: StreamReader, *, model: str | Path | None = None) -> Scene:
     kinds = np.empty((header.shape[0], *shape), np.uint8)
     y_hat = np.zeros((header.shape[0], SIZE * SIZE, *tiling.latent_shape), np.float32)
     for number, window in enumerate(window for run in tiling.runs() for window in run):
-        borders = borders_of(window, *header.shape[1:])
+        borders = window.borders(tiling.extent)
         own, low = _read_tile(reader, lapped, number, (header.shape[0], *window[2:]), borders, decoder.side)
         top, left = window[0] // PREVIEW, window[1] // PREVIEW
         kinds[:, top : top + own.shape[1], left : left + own.shape[2]] = own

@@ -16,17 +16,15 @@ encoder marks the side, because coded samples of the neighboring tile are near.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sarlab.codec import entropy
 from sarlab.codec.tile_model import Borders, QuantizedTile, TileModel
 from sarlab.errors import BitstreamError, CodecError
-
-#: (row, column, height, width).
-Window = tuple[int, int, int, int]
 
 #: Neighboring tiles that are transformed together, because they share most of their halos.
 TILES_PER_RUN = 4
@@ -42,6 +40,49 @@ ALL_VALID, SHARED, SEPARATE = range(3)
 ACTIVE, LAST_ROW, LAST_COLUMN = 1, 2, 4
 #: Side of a flat block in samples.
 FLAT_UNIT = 8
+
+
+class Window(NamedTuple):
+    """A part of a scene, or of its latent."""
+
+    row: int
+    column: int
+    height: int
+    width: int
+
+    def overlap(self, other: Window) -> Window:
+        """The part that two windows share; a side is zero or less if there is none."""
+        top, left = max(self.row, other.row), max(self.column, other.column)
+        bottom = min(self.row + self.height, other.row + other.height)
+        return Window(top, left, bottom - top, min(self.column + self.width, other.column + other.width) - left)
+
+    def grown(self, halo: int, extent: tuple[int, int]) -> Window:
+        """Extend a window by `halo` samples on each side, up to the borders of a scene of that height and width."""
+        wide = Window(self.row - halo, self.column - halo, self.height + 2 * halo, self.width + 2 * halo)
+        return wide.overlap(Window(0, 0, *extent))
+
+    def blocks(self, stride: int) -> Window:
+        """Latent positions whose blocks a window of samples touches."""
+        top, left = self.row // stride, self.column // stride
+        return Window(
+            top, left, blocks(self.row + self.height, stride) - top, blocks(self.column + self.width, stride) - left
+        )
+
+    def inside(self, outer: Window) -> tuple[Any, slice, slice]:
+        """Index of a window in an array that covers `outer` with its last two axes."""
+        top, left = self.row - outer.row, self.column - outer.column
+        return ..., slice(top, top + self.height), slice(left, left + self.width)
+
+    def borders(self, extent: tuple[int, int]) -> Borders:
+        """Sides of a window that lie on the borders of a scene."""
+        return (
+            self.row == 0, self.column == 0, self.row + self.height >= extent[0], self.column + self.width >= extent[1],
+        )  # fmt: skip
+
+
+def blocks(length: int, unit: int) -> int:
+    """Blocks of `unit` samples that cover `length` samples."""
+    return -(-length // unit)
 
 
 @dataclass(frozen=True)
@@ -76,7 +117,7 @@ class Tiling:
 
     def window(self, row: int, column: int) -> Window:
         top, left = row * self.tile, column * self.tile
-        return top, left, min(self.tile, self.height - top), min(self.tile, self.width - left)
+        return Window(top, left, min(self.tile, self.height - top), min(self.tile, self.width - left))
 
     def runs(self, rows: range | None = None, columns: range | None = None) -> Iterator[list[Window]]:
         """Windows of the tiles in `rows` and `columns` (default: all), in runs of neighbors."""
@@ -87,59 +128,19 @@ class Tiling:
 
     def tiles_of(self, window: Window, reach: int = 0) -> tuple[range, range]:
         """Rows and columns of the tiles with the latent of a window and of `reach` positions around it."""
-        wide = grown(blocks_covering(window, self.stride), reach, *self.latent_shape)
+        wide = window.blocks(self.stride).grown(reach, self.latent_shape)
         side = self.tile // self.stride
         rows, columns = (range(wide[i] // side, -(-(wide[i] + wide[i + 2]) // side)) for i in (0, 1))
         return rows, columns
 
-    def checked(self, window: Window | None) -> Window:
+    def checked(self, window: Sequence[int] | None = None) -> Window:
         """Refuse a window that leaves the scene; None is the whole."""
-        row, column, height, width = window = window or (0, 0, self.height, self.width)
+        row, column, height, width = window = Window(*(window or (0, 0, self.height, self.width)))
         if min(row, column) < 0 or min(height, width) < 1 or row + height > self.height or column + width > self.width:
             raise CodecError(
                 f"window {window} (row, column, height, width) leaves the scene of {self.height}×{self.width} samples"
             )
         return window
-
-
-# --- windows ----------------------------------------------------------------------------------------------------------
-
-
-def blocks(length: int, unit: int) -> int:
-    """Blocks of `unit` samples that cover `length` samples."""
-    return -(-length // unit)
-
-
-def grown(window: Window, halo: int, height: int, width: int) -> Window:
-    """Extend a window by `halo` samples on each side, up to the borders of the scene."""
-    row, column, rows, columns = window
-    return overlap((row - halo, column - halo, rows + 2 * halo, columns + 2 * halo), (0, 0, height, width))
-
-
-def blocks_covering(window: Window, stride: int) -> Window:
-    """Window of latent positions whose blocks a window of samples touches."""
-    row, column, height, width = window
-    top, left = row // stride, column // stride
-    return top, left, -(-(row + height) // stride) - top, -(-(column + width) // stride) - left
-
-
-def inside(window: Window, outer: Window) -> tuple[slice, slice]:
-    """Slices of `window` in an array that covers `outer`."""
-    top, left = window[0] - outer[0], window[1] - outer[1]
-    return slice(top, top + window[2]), slice(left, left + window[3])
-
-
-def overlap(one: Window, other: Window) -> Window:
-    """The window that two windows share; a side is zero or less if there is none."""
-    top, left = max(one[0], other[0]), max(one[1], other[1])
-    bottom, right = min(one[0] + one[2], other[0] + other[2]), min(one[1] + one[3], other[1] + other[3])
-    return top, left, bottom - top, right - left
-
-
-def borders_of(window: Window, height: int, width: int) -> Borders:
-    """Sides of a window that lie on the borders of a scene."""
-    row, column, rows, columns = window
-    return row == 0, column == 0, row + rows >= height, column + columns >= width
 
 
 # --- payload of a tile ------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def test_pieces_agree_with_the_whole_beside_missing_and_flat_samples(codec):
     scene = Scene(data, "intensity", ("VV",))
     model = load_model(model_path(codec)).for_scene(400, 420)
     tiling, levels, source = Tiling(400, 420, 64, model.stride), fit_levels([scene], True), MemorySource(scene)
-    whole = analyze(source, model, levels, tiling, (0, 0, 400, 420))
+    whole = analyze(source, model, levels, tiling, tiling.checked())
     for window in (window for run in tiling.runs() for window in run):
         piece = analyze(source, model, levels, tiling, window)
         assert np.allclose(piece.latent(window), whole.latent(window), atol=1e-4)

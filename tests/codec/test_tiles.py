@@ -22,6 +22,7 @@ from sarlab.codec.tiles import (
     MISSING,
     TILES_PER_RUN,
     Tiling,
+    Window,
     active_flags,
     blocks_of,
     checksum,
@@ -127,7 +128,7 @@ def test_tiles_cover_a_scene_once_and_windows_find_theirs(height, width, tile, d
             seen[top : top + rows, left : left + columns] += 1
     assert (seen == 1).all()
     row, column = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
-    window = (row, column, data.draw(st.integers(1, height - row)), data.draw(st.integers(1, width - column)))
+    window = Window(row, column, data.draw(st.integers(1, height - row)), data.draw(st.integers(1, width - column)))
     assert tiling.checked(window) == window
     for reach in (0, 1):
         rows, columns = tiling.tiles_of(window, reach)
