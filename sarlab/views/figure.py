@@ -65,13 +65,6 @@ class Figure:
         self.panels, self.title, self.caption = tuple(panels), title, caption
         self.key, self.narrowest = tuple(key), narrowest
 
-    @classmethod
-    def nothing(cls, what: str, command: str = "make book") -> Figure:
-        """Stand-in for a figure whose table is empty: says which command fills it."""
-        return cls(
-            [], caption=f"Here a figure needs {what}, which this copy of the book has not. '{command}' computes it."
-        )
-
     @property
     def alt(self) -> str:
         """Description of the whole figure in words."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -122,10 +122,3 @@ _FILTER = (
     "const w=this.value.toLowerCase().split(/\\s+/);for(const r of this.parentNode.nextElementSibling.querySelector('table').tBodies[0].rows)"
     "r.hidden=!w.every(x=>r.textContent.toLowerCase().includes(x))"
 )
-
-
-def tiles(entries: Iterable[tuple[str, str, str, str]]) -> Html:
-    """Few numbers, large: (value, label, note, link) each; the link may be empty."""
-    from sarlab.views.listing import tiles as drawn
-
-    return drawn(list(entries))

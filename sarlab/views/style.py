@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -203,98 +201,3 @@ def look(series: str, kind: str = "", among: Sequence[str] = ()) -> Look:
     width = {"thin": 0.6, "dotted": 0.9}.get(kind, 1.7)
     hollow, dotted = start or kind == "dashed", kind == "dotted"
     return Look(label, color, marker, hollow=hollow, dotted=dotted, width=width, solid=start and kind != "dashed")
-
-
-def look_of(architecture: str, init: str, among: Sequence[str]) -> Look:
-    """Look of a laboratory series: color and marker by architecture, filling by initialization.
-
-    Parameters
-    ----------
-    architecture, init : str
-    among : sequence of str
-        All architectures of the figure, which decides the colors of those that the package does not know.
-    """
-    if architecture == "klt":
-        return Look("KLT", MUTED, "", width=3.2)
-    others = [name for name in architecture_order(among) if name != "klt"]
-    position = others.index(architecture) if architecture in others else len(others)
-    if architecture in ARCHITECTURES:
-        position = ARCHITECTURES.index(architecture) - 1
-    else:
-        position = max(position, len(ARCHITECTURES) - 1)
-    start = "from scratch" if init == "scratch" else "KLT start"
-    return Look(
-        f"{architecture}, {start}",
-        SERIES[position % len(SERIES)],
-        MARKERS[position % len(MARKERS)],
-        hollow=init == "scratch",
-        width=1.5,
-    )
-
-
-def architecture_order(names: Sequence[str]) -> list[str]:
-    """Names without repetition: those of the package first, then the others by name."""
-    unique = set(names)
-    return [a for a in ARCHITECTURES if a in unique] + sorted(unique - set(ARCHITECTURES))
-
-
-def spread(positions: Sequence[float], gap: float) -> list[float]:
-    """Move labels apart so that neighbors keep `gap`, each as little as possible from where it belongs.
-
-    Parameters
-    ----------
-    positions : sequence of float
-        Wanted positions, in any order.
-    gap : float
-        Smallest distance between neighbors.
-    """
-    order = np.argsort(positions, kind="stable")
-    # Subtracting the rank times the gap turns "at least gap apart" into "not decreasing": isotonic regression.
-    blocks: list[list[float]] = []
-    for rank, index in enumerate(order):
-        blocks.append([float(positions[index]) - rank * gap, 1.0])
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            mean, count = blocks.pop()
-            previous, before = blocks.pop()
-            blocks.append([(mean * count + previous * before) / (count + before), count + before])
-    fitted = [mean for mean, count in blocks for _ in range(int(count))]
-    moved = [0.0] * len(order)
-    for rank, index in enumerate(order):
-        moved[index] = fitted[rank] + rank * gap
-    return moved
-
-
-def label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]], *, size: float = 8.5) -> None:
-    """Write the names of lines at their right ends, moved apart where they would touch.
-
-    Parameters
-    ----------
-    ax : Axes
-        With all that decides its limits: positions are worked out in them.
-    ends : sequence of (x, y, text, color)
-        In data coordinates.
-    size : float
-        In points.
-    """
-    figure = ax.get_figure(root=True)
-    if not ends or figure is None:
-        return
-    height = figure.get_size_inches()[1] * 72 * 0.72
-    ax.get_xlim(), ax.get_ylim()  # limits are worked out when they are asked for
-    to_axes = ax.transLimits.transform
-    scale = ax.transScale.transform
-    points = [to_axes(scale((x, y))) for x, y, _, _ in ends]
-    moved = spread([float(p[1]) for p in points], 1.28 * size / height)
-    right = max(float(p[0]) for p in points)
-    for (_, _, text, color), point, y in zip(ends, points, moved, strict=True):
-        if abs(y - point[1]) > 0.6 * size / height:
-            ax.annotate(
-                "", (float(point[0]) + 0.015, float(point[1])), (right + 0.05, y),
-                xycoords="axes fraction", textcoords="axes fraction",
-                arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0},
-                annotation_clip=False,
-            )  # fmt: skip
-        ax.text(
-            right + 0.06, y, text, color=color, fontsize=size, transform=ax.transAxes,
-            va="center", ha="left", clip_on=False,
-        )  # fmt: skip

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from sarlab.views.style import look_of
-
 
 class Prose:
     """Markdown that a chapter's cell shows."""
@@ -83,27 +81,6 @@ def listing(items: Iterable[str]) -> str:
     """``a, b and c``."""
     items = list(items)
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
-
-
-def series_name(architecture: str, init: str) -> str:
-    """Name of a series inside a sentence: ``the residual network started from the KLT``."""
-    if architecture == "klt":
-        return "the KLT"
-    start = "trained from scratch" if init == "scratch" else "started from the KLT"
-    return f"the {architecture} network {start}"
-
-
-def label(architecture: str, init: str) -> str:
-    """Short name of a series, as in the key of a figure."""
-    return look_of(architecture, init, [architecture]).label
-
-
-def missing(what: str, command: str = "make book") -> Prose:
-    """What a chapter says where its table is empty: which command fills it."""
-    return Prose(
-        f":::{{note}}\nThis copy of the book has no {what}. `{command}` computes them on this machine and writes this "
-        "page again with its figures and numbers.\n:::"
-    )
 
 
 def provenance(manifest: Mapping[str, Any]) -> Prose:

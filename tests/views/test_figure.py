@@ -21,7 +21,7 @@ def panel(alt="one panel", width=3.0):
 
 @pytest.fixture
 def figure():
-    looks = [style.look_of("klt", "klt", ["klt"]), style.look_of("plain", "scratch", ["plain"])]
+    looks = [style.look("klt"), style.look("plain, KLT start")]
     return Figure([panel(), panel("second <panel>")], title="A & B", caption="Where from.", key=looks)
 
 
@@ -37,7 +37,7 @@ def test_html_names_group_and_panels_and_escapes(figure):
     assert 'aria-label="second &lt;panel&gt;"' in html
     assert "<figcaption" in html
     assert "Where from." in html
-    assert "plain, from scratch" in html
+    assert "plain, KLT start" in html
     assert "<script" not in html
 
 
@@ -72,11 +72,5 @@ def test_impossible_files_are_refused_and_nothing_is_written(figure, tmp_path):
         with pytest.raises(ResultsError, match=name):
             figure.save(tmp_path / name)
     with pytest.raises(ResultsError, match="0 panels"):
-        Figure.nothing("rows").save(tmp_path / "nothing.png")
+        Figure([]).save(tmp_path / "nothing.png")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_stand_in_says_which_command_fills_it():
-    figure = Figure.nothing("measured runs", "make report")
-    assert "make report" in figure._repr_html_()
-    assert "measured runs" in figure.alt

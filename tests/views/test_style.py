@@ -5,8 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sarlab.views import style
 
@@ -40,33 +38,3 @@ def test_dark_pages_have_a_brighter_color_for_every_series():
     assert set(colors) == {name for name in style.VARIABLES.values() if "series" in name}
     for name, color in colors.items():
         assert contrast(color, DARK_PAPER) >= 4.5, name
-
-
-@given(st.lists(st.floats(-100, 100), min_size=1, max_size=12), st.floats(0.01, 20))
-def test_spread_labels_keep_their_distance_order_and_center(positions, gap):
-    moved = style.spread(positions, gap)
-    order = np.argsort(positions, kind="stable")
-    steps = np.diff(np.asarray(moved)[order])
-    assert (steps >= gap - 1e-6).all()
-    assert np.mean(moved) == pytest.approx(np.mean(positions), abs=1e-6)
-
-
-def test_labels_that_do_not_touch_stay_where_they_are():
-    assert style.spread([5.0, 1.0, 3.0], 1.5) == [5.0, 1.0, 3.0]
-
-
-def test_two_labels_at_one_place_move_by_half_a_gap_each():
-    assert style.spread([2.0, 2.0], 1.0) == [1.5, 2.5]
-
-
-def test_every_series_looks_different():
-    names = ["klt", "plain", "residual", "attention", "mine", "yours"]
-    looks = [style.look_of(name, init, names) for name in names[1:] for init in ("scratch", "klt")]
-    assert len({(look.color, look.marker, look.hollow) for look in looks}) == len(looks)
-    assert len({look.label for look in looks}) == len(looks)
-
-
-def test_color_of_an_architecture_does_not_depend_on_its_company():
-    alone = style.look_of("attention", "klt", ["attention"])
-    among = style.look_of("attention", "klt", ["klt", "plain", "residual", "attention", "mine"])
-    assert alone == among
