@@ -144,8 +144,8 @@ def test_umbra(tmp_path, shared_data):
 def test_spacenet(tmp_path, shared_data):
     source = shared_data / "spacenet6_capella_slc" / "sar_vv.tif"
     sarlab("compress", source, tmp_path / "s.sarl", "--quality", "36", "--drop-phase")
-    sarlab("decompress", tmp_path / "s.sarl", tmp_path / "s.tif")
-    before, after = read_scene(source), read_scene(tmp_path / "s.tif")
+    sarlab("decompress", tmp_path / "s.sarl", tmp_path / "s_vv.tif")
+    before, after = read_scene(source), read_scene(tmp_path / "s_vv.tif")
     assert after.quantity == "intensity"
     assert after.bands == before.bands
     assert after.georeference.transform == before.georeference.transform
