@@ -58,8 +58,6 @@ class ModelSpec:
         Unstrided layers (or blocks) added at each scale.
     stem : {"fold", "pyramid"}
         First layers: fold blocks of pixels into channels, or halve the size step by step.
-    options : tuple of (str, value)
-        Further options of a user's own architecture.
     """
 
     architecture: str = "plain"
@@ -69,7 +67,6 @@ class ModelSpec:
     width: int = 32
     depth: int = 1
     stem: str = "fold"
-    options: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         r = self.spatial_reduction
@@ -262,12 +259,7 @@ def spec_from_dict(cls: type, values: Mapping[str, Any]) -> Any:
     for key, value in values.items():
         if key not in known:
             raise PlanError(f"unknown key '{key}' in {cls.__name__}; known: {', '.join(known)}")
-        if key == "options":
-            pairs = value.items() if isinstance(value, Mapping) else value
-            built[key] = tuple(sorted((str(k), v) for k, v in pairs))
-            continue
-        default = known[key].default
-        built[key] = checked_type(cls, key, value, type(default))
+        built[key] = checked_type(cls, key, value, type(known[key].default))
     return cls(**built)
 
 

@@ -177,8 +177,6 @@ class Plain(Autoencoder):
 
     def __init__(self, spec: ModelSpec):
         super().__init__(spec)
-        if spec.options:
-            raise ModelError(f"unknown option '{spec.options[0][0]}'; '{spec.architecture}' has none")
         coarsest, folded = spec.spatial_reduction // 2, spec.stem == "fold"
         side = min(FOLD, coarsest) if folded else 1
         down: list[nn.Module] = []

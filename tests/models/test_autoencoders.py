@@ -130,8 +130,6 @@ def test_wrong_specs_are_named():
         build_model(ModelSpec("klt"), seed=0)
     with pytest.raises(PlanError, match="unknown stem 'stump'"):
         ModelSpec("plain", stem="stump")
-    with pytest.raises(ModelError, match="unknown option 'leaf'"):
-        build_model(ModelSpec("plain", options=(("leaf", 1),)), seed=0)
 
 
 OWN = textwrap.dedent(

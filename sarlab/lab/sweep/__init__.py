@@ -130,11 +130,9 @@ def _attempt(job: Job, settings: Settings) -> dict[str, Any]:
 
 def parameters_of(job: Job, settings: Settings) -> dict[str, Any]:
     """Parameters of the notebook."""
-    described = job.spec.to_dict()
-    described["model"]["options"] = [list(pair) for pair in job.spec.model.options]
     left = settings.time_left()
     budget = {} if left is None else {"time_budget": left}
-    return {**described, "folder": str(job.folder), "device": settings.device, **budget}
+    return {**job.spec.to_dict(), "folder": str(job.folder), "device": settings.device, **budget}
 
 
 def failure(error: str, message: str) -> dict[str, Any]:
