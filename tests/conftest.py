@@ -57,12 +57,13 @@ def synthetic():
 def run_page(book, run_id, synthetic):
     """A run page as the sweep leaves it: executed, with a figure in it."""
     from sarlab.lab.publish import clean_notebook
-    from sarlab.views.plots import db_histograms, scene_triptych
+    from sarlab.views.figures import distribution
+    from sarlab.views.runpage import pictures
 
     recorded, clean = synthetic.scene()
     figures = [
-        scene_triptych(recorded, clean, (-22, 8), title="mosaic-test/VV"),
-        db_histograms(recorded, clean, (-22, 8)),
+        pictures(recorded, clean, (-22, 8), title="mosaic-test/VV"),
+        distribution({"original": recorded, "reconstruction": clean}, axis="dB"),
     ]
     numbers = synthetic.runs().head(4).iloc[:, :30]
     tables = [numbers._repr_html_(), numbers.style.hide(axis="index").to_html()]

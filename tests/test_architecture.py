@@ -160,7 +160,7 @@ def test_notebooks_only_call(path):
         ("sarlab.scenes.catalog", ["torch", "rasterio"]),
         ("sarlab.scenes.readers", ["torch", "rasterio"]),
         ("sarlab.metrics", ["torch", "torchmetrics", "rasterio"]),
-        ("sarlab.views.plots", ["torch"]),
+        ("sarlab.views.figures", ["torch"]),
     ],
 )
 def test_importing_is_light(module, unwanted):

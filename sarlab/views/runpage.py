@@ -1,98 +1,157 @@
-"""What the notebook of an experiment shows: one function a cell."""
+"""Page of one run: headline, pictures, training, latent, distribution, numbers and provenance, one function per cell."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from sarlab.lab.experiment import Outcome
+from sarlab.views import figures, page, select
+from sarlab.views.figure import Figure
+
+if TYPE_CHECKING:
+    from sarlab.lab.experiment import Outcome
 
 FIGURES = "figures"
+#: Side in pixels of the detail, and number of channels of a latent that are shown.
+DETAIL, CHANNELS = 128, 8
+#: Columns of the table of numbers.
+COLUMNS = [
+    "scene",
+    "band",
+    "split",
+    "bpp",
+    "psnr_db",
+    "rmse_db",
+    "ssim",
+    "epi_roa",
+    "enl_ratio",
+    "bias_db",
+    "gain_over_klt_db",
+]
 
 
-def headline(outcome: Outcome) -> Any:
-    """The run in two sentences, computed."""
-    from IPython.display import Markdown
-
-    rows = outcome.rows
-    test = rows[rows["split"] == "test"]
-    first = rows.iloc[0]
-    values = ", ".join(f"{row.band} **{row.psnr_db:.2f} dB**" for row in test.itertuples() if pd.notna(row.psnr_db))
-    gains = ", ".join(
-        f"{row.band} {row.gain_over_klt_db:+.2f} dB" for row in test.itertuples() if pd.notna(row.gain_over_klt_db)
+def headline(outcome: Outcome) -> page.Prose:
+    """Ratio, PSNR on the test scenes and gain over the KLT."""
+    rows, first = outcome.rows[outcome.rows["split"] == "test"].dropna(subset=["psnr_db"]), outcome.rows.iloc[0]
+    values = ", ".join(f"{row.band} **{page.number(row.psnr_db, 2)} dB**" for row in rows.itertuples()) or "undefined"
+    gains = ", ".join(f"{row.band} {page.number(row.gain_over_klt_db, 2, sign=True)} dB" for row in rows.itertuples())
+    against = (
+        f" Difference from the KLT with the same latent: {gains}." if first.architecture != "klt" and gains else ""
     )
-    against = "" if first.architecture == "klt" else f" Against the KLT with the same latent: {gains}."
-    return Markdown(
-        f"`{outcome.run_id}` keeps 1 value of {first.dimension_ratio:g}. "
-        f"PSNR on the test scene: {values or 'undefined'}.{against}"
+    return page.Prose(
+        f"`{outcome.run_id}` has one latent value for {first.dimension_ratio:g} pixels. PSNR on test scenes: {values}.{against}"
     )
 
 
-def show(outcome: Outcome, what: str) -> Any:
-    """One figure of the run by name: ``scene``, ``history``, ``latent`` or ``histogram``.
+def show(outcome: Outcome, what: str) -> Figure:
+    """Draw one figure of a run and keep it as ``figures/<what>.png`` in its folder.
 
-    It is kept as ``figures/<name>.png`` in the folder of the run, too. Scenes with several bands are shown by their
-    first band; the table has all of them.
+    Parameters
+    ----------
+    outcome : Outcome
+        Of scenes with several bands the first is shown; the table has all.
+    what : {"scene", "history", "latent", "histogram"}
     """
-    from sarlab.views import plots
-
     if what == "history":
-        figure = plots.training_history(outcome.history)
+        drawn = history(outcome.history)
     else:
         name, example = next(iter(outcome.examples.items()))
         row = outcome.rows.set_index(outcome.rows["scene"] + "/" + outcome.rows["band"]).loc[name]
         clip = (float(row["clip_low"]), float(row["clip_high"]))
-        original, restored = (example[part].astype("float32") for part in ("original", "reconstruction"))
-        if what == "scene":
-            figure = plots.scene_triptych(original, restored, clip, title=name)
-        elif what == "latent":
-            figure = plots.latent_maps(example["latent"].astype("float32"))
+        original, restored, y = (example[part].astype("float32") for part in ("original", "reconstruction", "latent"))
+        if what == "latent":
+            drawn = latent(y)
         elif what == "histogram":
-            figure = plots.db_histograms(original, restored, clip)
+            drawn = figures.distribution(
+                {"original": original, "reconstruction": restored},
+                axis="dB",
+                title="Distribution of the samples",
+                caption=name,
+            )
+        elif what == "scene":
+            drawn = pictures(original, restored, clip, title=name)
         else:
             raise ValueError(f"no figure '{what}'")
-    if figure.panels:
+    if drawn.panels:
         (outcome.folder / FIGURES).mkdir(exist_ok=True)
-        figure.save(outcome.folder / FIGURES / f"{what}.png")
-    return figure
+        drawn.save(outcome.folder / FIGURES / f"{what}.png")
+    return drawn
 
 
-def table(outcome: Outcome) -> Any:
-    """The numbers of every scene and band, for people."""
-    columns = {
-        "scene": "scene",
-        "band": "band",
-        "split": "split",
-        "bpp": "bpp",
-        "measured_cr": "CR",
-        "psnr_db": "PSNR (dB)",
-        "rmse_db": "RMSE (dB)",
-        "ssim": "SSIM",
-        "epi_roa": "EPI (ROA)",
-        "enl_ratio": "ENL ratio",
-        "bias_db": "bias (dB)",
-        "gain_over_klt_db": "over KLT (dB)",
-    }
-    shown = outcome.rows[[name for name in columns if name in outcome.rows]].rename(columns=columns)
-    digits = {name: "{:.3f}" for name in shown.select_dtypes("number")}
-    return shown.style.format(digits, na_rep="–").hide(axis="index")
+def pictures(original: np.ndarray, restored: np.ndarray, clip: tuple[float, float], *, title: str = "") -> Figure:
+    """Original, reconstruction and error in dB of a scene (height, width), and of the detail in its middle below."""
+    error = restored - original
+    top, left = (max(0, (side - DETAIL) // 2) for side in original.shape)
+    size = min(float(np.nanpercentile(np.abs(error), 99)) if np.isfinite(error).any() else 1.0, 99.0)
+    panels = []
+    for cut in (np.s_[:, :], np.s_[top : top + DETAIL, left : left + DETAIL]):
+        panels += figures.images([("original", original[cut]), ("reconstruction", restored[cut])], clip=clip).panels
+        panels += figures.images([("error", error[cut])], clip=(-size, size), signed=True).panels
+    caption = (
+        f"Above the scene, below the {DETAIL}×{DETAIL} pixels in its middle. Black to white: {page.number(clip[0])} to {page.number(clip[1])} dB. "
+        f"Error: blue too dark, orange too bright, full color at {page.number(size)} dB; root mean square {page.number(float(np.sqrt(np.nanmean(error**2))), 2)} dB."
+    )
+    return Figure(panels, title=title, caption=caption, narrowest=165)
 
 
-def provenance(outcome: Outcome) -> Any:
+def history(rows: pd.DataFrame) -> Figure:
+    """Validation PSNR, loss and gradient norm of a training over its steps; nothing for a transform in closed form."""
+    panels = []
+    for column, log in (("validation_db", False), ("loss", True), ("gradient_norm", True)):
+        line = rows.assign(mean=select.numbers(rows, column), low=np.nan, high=np.nan, series="run").dropna(
+            subset=["mean"]
+        )
+        if len(line) > 1:
+            panels += figures.curves(
+                line,
+                "step",
+                column,
+                "series",
+                labels={"loss": "training loss", "gradient_norm": "gradient norm"},
+                log=False,
+                log_y=log and bool((line["mean"] > 0).all()),
+            ).panels
+    if not panels:
+        return Figure([], caption="Nothing was trained: this transform follows from the data in closed form.")
+    best = rows.loc[rows["validation_db"].idxmax()] if rows["validation_db"].notna().any() else None
+    kept = (
+        ""
+        if best is None
+        else f"Best on validation: step {best['step']:.0f}, {page.number(best['validation_db'], 2)} dB."
+    )
+    return Figure(panels, title="Training", caption=kept, narrowest=figures.NARROWEST)
+
+
+def latent(y: np.ndarray) -> Figure:
+    """Strongest channels of a latent (channels, height, width) as pictures."""
+    variance = y.reshape(len(y), -1).var(axis=1, dtype=float)
+    order = np.argsort(-variance, kind="stable")
+    share = np.cumsum(variance[order]) / max(variance.sum(), 1e-30)
+    needed, dead = int((share < 0.99).sum() + 1), int((variance <= 1e-6 * max(variance.max(), 1e-30)).sum())
+    scaled = [(f"channel {k}", (y[k] - y[k].mean()) / max(float(y[k].std()), 1e-12)) for k in order[:CHANNELS]]
+    drawn = figures.images(
+        scaled, clip=(-2.5, 2.5), unit="standard deviations", title="Strongest channels of the latent"
+    )
+    drawn.caption = f"{needed} of {len(y)} channels have 99 % of the variance; {dead} are dead. Each channel in its own standard deviations, from −2.5 to 2.5."
+    return drawn
+
+
+def table(outcome: Outcome) -> page.Html:
+    """Numbers of every scene and band."""
+    rows = outcome.rows[[name for name in COLUMNS if name in outcome.rows]]
+    return page.table(rows.rename(columns=select.label), 3, left=3, caption=f"All scenes and bands of {outcome.run_id}")
+
+
+def provenance(outcome: Outcome) -> page.Html:
     """Versions, hardware, seed and cost of the run."""
     manifest, row = outcome.manifest, outcome.rows.iloc[0]
     entries: dict[str, Any] = {
-        "run": outcome.run_id,
-        "scenes": f"{outcome.spec.scenes.source}: {manifest.get('data', {}).get('note', '')}",
-        "device": manifest.get("device"),
-        "threads": manifest.get("threads"),
-        "commit": manifest.get("commit"),
-        "finished": manifest.get("finished"),
-        **{name: version for name, version in manifest.get("versions", {}).items()},
-        "parameters": f"{row.get('parameters', float('nan')):,.0f}",
-        "MACs per pixel": f"{row.get('macs_per_pixel', float('nan')):,.0f}",
-        "training time (s)": f"{row.get('train_seconds', float('nan')):.1f}",
-    }
+        "run": outcome.run_id, "scenes": f"{outcome.spec.scenes.source}: {manifest.get('data', {}).get('note', '')}",
+        **{name: manifest.get(name) for name in ("device", "threads", "commit", "finished")}, **manifest.get("versions", {}),
+        "parameters": page.significant(row.get("parameters", np.nan), 4), "multiplications per pixel": page.significant(row.get("macs_per_pixel", np.nan), 4),
+        "training time (s)": page.number(row.get("train_seconds", np.nan)), "converged": row.get("converged"),
+    }  # fmt: skip
     frame = pd.DataFrame({"what": list(entries), "value": [str(value) for value in entries.values()]})
-    return frame.style.hide(axis="index").hide(axis="columns")
+    return page.table(frame, caption="What made it", left=2, wrap=["value"])

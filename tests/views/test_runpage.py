@@ -1,0 +1,48 @@
+"""Page of a run: pictures with gaps, histories, latents of any shape."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sarlab.views import runpage
+
+
+def history(levels):
+    steps = np.arange(len(levels)) * 50
+    return pd.DataFrame({"step": steps, "loss": 0.1 / (1 + steps), "validation_db": levels, "gradient_norm": 0.5})
+
+
+def test_history_states_the_weights_that_were_best_on_validation():
+    drawn = runpage.history(history([20.0, 24.0, 23.0]))
+    assert len(drawn.panels) == 3
+    assert "20.00 at 0" in drawn.panels[0].alt
+    assert "23.00 at 100" in drawn.panels[0].alt
+    assert drawn.caption == "Best on validation: step 50, 24.00 dB."
+
+
+def test_history_without_validation_shows_the_loss_and_a_closed_form_nothing():
+    drawn = runpage.history(history([np.nan, np.nan]))
+    assert "training loss" in drawn.alt
+    assert "validation" not in drawn.alt
+    assert "closed form" in runpage.history(history([])).caption
+
+
+def test_a_latent_counts_the_channels_that_have_variance():
+    rng = np.random.default_rng(0)
+    y = np.stack([rng.normal(0, 10, (8, 8)), rng.normal(0, 10, (8, 8)), np.zeros((8, 8))])
+    assert runpage.latent(y).caption.startswith("2 of 3 channels have 99 % of the variance; 1 are dead.")
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (64, 16, 16), (3, 1, 40), (256, 1, 1)])
+def test_latents_of_any_shape(shape, tmp_path):
+    runpage.latent(np.random.default_rng(0).normal(size=shape)).save(tmp_path / "latent.png")
+    runpage.latent(np.zeros(shape)).save(tmp_path / "latent.png")
+
+
+def test_gaps_stay_out_of_the_error():
+    original = np.zeros((90, 120))
+    original[:10] = np.nan
+    drawn = runpage.pictures(original, original + 2, (-20, 0), title="scene")
+    assert len(drawn.panels) == 6
+    assert "root mean square 2.00 dB" in drawn.caption
+    assert "nan" not in drawn._repr_html_().lower().split()
