@@ -11,21 +11,11 @@ from sarlab.lab.operating_points import USE_CASES
 from sarlab.metrics.bounds import shannon_lower_bound
 from sarlab.metrics.intervals import Interval
 from sarlab.views import page, select
-from sarlab.views.claims.verdict import (
-    DEPENDS,
-    HELD,
-    REFUTED,
-    Evidence,
-    Reading,
-    Verdict,
-    claim,
-    compared,
-    conclude,
-    networks,
-    shares,
-    unmeasured,
-)  # fmt: skip
 from sarlab.views.page import number
+
+from sarlab.views.claims.verdict import (  # isort: skip
+    DEPENDS, HELD, REFUTED, Evidence, Reading, Verdict, claim, compared, conclude, networks, shares, unmeasured,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from sarlab.lab.results import Tables

@@ -8,21 +8,11 @@ import numpy as np
 import pandas as pd
 
 from sarlab.views import page, select
-from sarlab.views.claims.verdict import (
-    DEPENDS,
-    HELD,
-    REFUTED,
-    Evidence,
-    Reading,
-    Verdict,
-    claim,
-    compared,
-    conclude,
-    networks,
-    shares,
-    unmeasured,
-)  # fmt: skip
 from sarlab.views.page import number
+
+from sarlab.views.claims.verdict import (  # isort: skip
+    DEPENDS, HELD, REFUTED, Evidence, Reading, Verdict, claim, compared, conclude, networks, shares, unmeasured,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from sarlab.lab.results import Tables
@@ -44,16 +34,8 @@ def even(count: float) -> tuple[float, float]:
 def latent_bits(t: Tables) -> pd.DataFrame:
     """Rows of the study of KLT latents with a loss."""
     columns = [
-        "loss_db",
-        "scheme",
-        "calibration",
-        "granularity",
-        "bits",
-        "bytes",
-        "values",
-        "latent_range",
-        "acquisition",
-    ]
+        "loss_db", "scheme", "calibration", "granularity", "bits", "bytes", "values", "latent_range", "acquisition",
+    ]  # fmt: skip
     return t.table("latent_bits", columns).dropna(subset=["loss_db"])
 
 
@@ -140,17 +122,8 @@ def total_ratio(t: Tables) -> Verdict:
 @claim(20, "Training with quantization noise makes the network robust.", "no number", "quantizers")
 def robust(t: Tables) -> Verdict:
     same = [
-        "architecture",
-        "init",
-        "spatial_reduction",
-        "latent_channels",
-        "width",
-        "depth",
-        "steps",
-        "seed",
-        "scene",
-        "band",
-    ]
+        "architecture", "init", "spatial_reduction", "latent_channels", "width", "depth", "steps", "seed", "scene", "band",
+    ]  # fmt: skip
     rows = select.measured(t.runs)
     rows = rows[rows["architecture"] != "klt"]
     plain = rows[rows["quantizer"] == "f32"].drop_duplicates(same)[[*same, "psnr_db"]]

@@ -8,21 +8,11 @@ import numpy as np
 import pandas as pd
 
 from sarlab.views import page, select
-from sarlab.views.claims.verdict import (
-    HELD,
-    REFUTED,
-    Evidence,
-    Reading,
-    Verdict,
-    claim,
-    compared,
-    conclude,
-    networks,
-    shares,
-    together,
-    unmeasured,
-)  # fmt: skip
 from sarlab.views.page import number
+
+from sarlab.views.claims.verdict import (  # isort: skip
+    HELD, REFUTED, Evidence, Reading, Verdict, claim, compared, conclude, networks, shares, together, unmeasured,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from sarlab.lab.results import Tables
