@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isnan
 
 import numpy as np
@@ -114,17 +114,17 @@ def fit_levels(windows: Sequence[Scene], everything: bool) -> Levels:
     pooled = [np.concatenate([w.data[b][w.valid[b]] for w in windows]) for b in range(len(first.bands))]
     floors, centers, seen = [], [], []
     flats = [_flat(windows, band) for band in range(len(first.bands))]
+    zero = -np.inf if first.quantity == "db" else 0.0
     for band, samples, flat in zip(first.bands, pooled, flats, strict=True):
-        line = _line(first, band, samples)
-        seen.append(bool((samples == (-np.inf if first.quantity == "db" else 0)).any()))
-        floor = zero_floor_db(line if seen[-1] or everything else _with_zero(line))[0]
+        seen.append(bool((samples == zero).any()))
+        possible = samples if everything else np.append(samples, np.array(zero, samples.dtype))
+        floor = zero_floor_db(_line(first, band, possible))[0]
         floors.append(float(np.float32(floor)))
         samples = samples[samples != flat]
         db = to_db(_line(first, band, samples), floor).data.ravel()[:: -(-samples.size // _MOST_SAMPLES) or 1]
         center = float(db.mean(dtype=np.float64)) if samples.size else _ASSUMED
         centers.append(round(min(max(center, -500.0), 500.0) * CENTER_UNIT) / CENTER_UNIT)
     if not everything:
-        zero = -np.inf if first.quantity == "db" else 0.0
         flats = [zero if isnan(flat) else flat for flat in flats]
     quantity = "intensity" if first.quantity == "complex" else first.quantity
     dtype = first.dtype if first.dtype in DTYPES else "float32"
@@ -161,9 +161,3 @@ def _line(like: Scene, band: str, samples: np.ndarray) -> Scene:
     dtype = like.dtype if like.integer else "float32"
     tags = {key: value for key, value in like.tags.items() if key == NATIVE_TAG}
     return Scene(data, like.quantity, (band,), like.name, dtype=dtype, tags=tags)
-
-
-def _with_zero(line: Scene) -> Scene:
-    zero = np.full((1, 1, 1), -np.inf if line.quantity == "db" else 0, line.data.dtype)
-    valid = np.concatenate([line.valid, np.ones((1, 1, 1), bool)], 2)
-    return replace(line, data=np.concatenate([line.data, zero], 2), valid=valid)
