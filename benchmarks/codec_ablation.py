@@ -1,157 +1,172 @@
-"""What buys what in the codec `lapped`: its parts left out one at a time, each variant trained as briefly as the complete one.
+"""What each part of the codec `lapped` is worth: one part left out or changed at a time.
 
-    python benchmarks/codec_ablation.py --out book/results         # the table of the book's chapter on the codec
-    python benchmarks/codec_ablation.py                            # the list of variants, nothing trained
+    SARLAB_DATA=FOLDER python benchmarks/codec_ablation.py --out book/results      # about ten minutes on one core
 
-Every variant is the shipped plan with few steps (see STEPS) and one change; all draw the same patches. What is measured are files of
-the embedded test scene, as BD-rate against JPEG 2000 and against the complete variant. A variant that the table holds already
-is not trained again: an interrupted command goes on where it was.
+The tables of every variant are fitted anew, to the same training scenes and with the same effort; a variant that differs only in how
+it uses them shares those of the complete codec. Scenes of the validation are coded at the same qualities. A row is the BD-rate of a
+band against the complete codec: how many percent more bytes the variant needs at equal PSNR.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
-import tempfile
+import dataclasses
 import time
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from sarlab.codec.api import compress, decompress
-from sarlab.codec.codec_plans import CodecPlan, load_codec_plan
-from sarlab.codec.hyper import arithmetic
-from sarlab.codec.model_store import load_model, model_path
-from sarlab.codec.train_codec import train_codec
-from sarlab.lab.results import now, write_table
-from sarlab.metrics import Reference, score
+from sarlab.codec.block_model import FLAGGED, Tables
+from sarlab.codec.fit_tables import fit_tables, initial_tables
+from sarlab.codec.lapped import BLOCK, LappedModel
+from sarlab.codec.spectrum import CLASSES, PER_OCTAVE, UNIT, SmoothSpectrum
+from sarlab.codec.tiles import LAST_COLUMN, LAST_ROW
+from sarlab.codec.train_codec import FITTING_STATES, CodecPlan, gather, normalized
+from sarlab.codec.trellis import OFFSETS
+from sarlab.lab.results import write_table
 from sarlab.metrics.rate import bd_rate
-from sarlab.models.storage import read_tensors
-from sarlab.peers import codecs
 from sarlab.scenes.catalog import load_split
-from sarlab.scenes.embedded import reference_normalizers
-from sarlab.scenes.scene import Scene
-from sarlab.specs import SceneSpec, content_hash
+from sarlab.specs import SceneSpec
 
-PLAN = Path(__file__).resolve().parents[1] / "notebooks" / "plans" / "codecs" / "hyper.toml"
-#: Steps of every variant, and how they differ from those of a long training.
-STEPS = 500
-BRIEF = {"batch_size": 4, "learning_rate": 2.5e-3, "quality": (13.0, 53.0), "ema_decay": 0.99, "warmup_steps": 50}
-#: Qualities of the files, about 0.1 to 3 bpp, and the one at which the bias is looked at.
-QUALITIES, LOOKED_AT = (18.0, 20.0, 22.0, 24.5, 27.0, 30.0, 33.0, 36.0, 40.0, 44.0, 48.0), 24.5
+SOURCE, SCENES = "sentinel1-all", ("panama", "chicago")
+#: Tables are fitted to every third training scene, in so many rounds, at these qualities.
+EVERY, ROUNDS, FITTED = 3, 3, np.arange(16.0, 49.0, 4.0)
+#: Qualities of the files.
+QUALITIES = np.arange(20.0, 45.0, 3.0)
 COMPLETE = "complete"
-#: Variants: name → (changes of the plan, of its entropy model, of its training).
-VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
-    COMPLETE: ({}, {}, {}),
-    "linear decoder": ({"width": 0}, {}, {}),
-    "blocks without overlap": ({"front": "block"}, {}, {}),
-    "axes of the KLT, not turned": ({}, {"turned": False}, {}),
-    "no context": ({}, {"groups": ((64, 1, 3),)}, {}),
-    "values one by one, no trellis": ({}, {"trellis": False}, {}),
-    "a quarter of the steps": ({}, {}, {"steps": STEPS // 4}),
-    "speckle in the loss": ({}, {"speckle_weight": 0.3}, {}),
+ABOUT: dict[str, Any] = {"name": "ablation", "content_hash": bytes(8)}
+WHOLE = (True, True, True, True)
+
+
+class SmallBlocks(LappedModel):
+    block, channels, stride, analysis_reach = 16, 256, 16, 8
+    deviations = SmoothSpectrum(16)
+
+
+class MeanSpectrum(LappedModel):
+    """The mean spectrum of the training scenes for all, and the level of each scene; `shape` is set below."""
+
+    count, shape = 1, np.zeros(0, np.int64)
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.deviations = self
+
+    @staticmethod
+    def fit(power: np.ndarray) -> np.ndarray:
+        return np.rint((logarithms(power) - MeanSpectrum.shape).mean(keepdims=True)).astype(np.int64)
+
+    @staticmethod
+    def parse(numbers: np.ndarray) -> np.ndarray:
+        return (MeanSpectrum.shape + numbers[0]) * UNIT
+
+
+class StaticProbabilities(LappedModel):
+    """The size of a stream is the information of its decisions under the tables."""
+
+    def quantize(self, y: np.ndarray, active: np.ndarray, quality: float, side: Any) -> Any:
+        tile, streams = super().quantize(y, active, quality, side), []
+        live = tile.latent.any((2, 3)) | (np.stack([self.classes(quality, side, b) for b in range(len(y))]) >= FLAGGED)
+        for decisions in self.decisions(tile.latent, live, active, quality, side):
+            one = np.where(decisions < 0, 0.5, self.tables.probabilities[decisions >> 17] / 65536)
+            streams.append(bytes(round(-np.log2(np.where(decisions >> 16 & 1, one, 1 - one)).sum() / 8)))
+        return tile._replace(code=streams)
+
+
+class SeparateBands(LappedModel):
+    def _fit_factors(self, first: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.zeros(self.zones.max() + 1, np.int64)
+
+
+class Variant(NamedTuple):
+    kind: type[LappedModel] = LappedModel
+    states: int = 64
+    #: Whether it has tables of its own; changes of them; factor on λ.
+    own: bool = False
+    changes: Mapping[str, np.ndarray] = {}
+    weight: float = 1.0
+
+    def model(self, tables: Tables, most: int = 256) -> LappedModel:
+        tables = dataclasses.replace(tables, **self.changes)
+        return self.kind(tables, states=min(self.states, most), **ABOUT).with_weight(self.weight)
+
+
+VARIANTS = {
+    COMPLETE: Variant(own=True),
+    "no trellis": Variant(states=1, own=True),
+    "trellis of 8 states": Variant(states=8),
+    "trellis of 256 states": Variant(states=256),
+    "blocks of 16": Variant(SmallBlocks, own=True),
+    "mean spectrum": Variant(MeanSpectrum, own=True),
+    # All magnitudes are far below what is expected.
+    "no activity contexts": Variant(own=True, changes={"expected": np.full(CLASSES, 1 << 40)}),
+    "static probabilities": Variant(StaticProbabilities),
+    "no reconstruction offsets": Variant(changes={"offsets": np.zeros((CLASSES, 2, OFFSETS), np.float32)}),
+    "bands apart": Variant(SeparateBands),
+    "no rate in the search": Variant(own=True, weight=0.0),
 }
-#: Measured without training: the complete variant with every value coded as the nearest integer, and the weights of the package.
-NEAREST, SHIPPED = "integers of least error", "shipped weights"
-ALL = [*VARIANTS, NEAREST, SHIPPED]
 
 
-def brief(plan: CodecPlan, name: str) -> CodecPlan:
-    """Plan of a variant."""
-    of_plan, of_hyper, of_training = VARIANTS[name]
-    assert plan.hyper is not None
-    hyper = replace(plan.hyper, second_steps=0, bias_steps=0, despeckle_steps=0, **of_hyper)
-    short = {"steps": STEPS, "validate_every": 10 * STEPS, **BRIEF, **of_training}
-    return replace(plan, name="ablation", hyper=hyper, training=replace(plan.training, **short), **of_plan)
-
-
-def curve(scene: Scene, clip: tuple[float, float], codec: str) -> pd.DataFrame:
-    """Rate, PSNR and bias of files at `QUALITIES`."""
-    reference, rows = Reference(scene.data[0], clip=clip), []
+def curve(model: LappedModel, x: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Bytes and PSNR of each band at each quality: shape (bands, qualities, 2)."""
+    height, width = x.shape[1:]
+    model = model.for_scene(height, width)
+    y = model.analyze(np.pad(x, ((0, 0), (0, -height % model.stride), (0, -width % model.stride)), mode="edge"), WHOLE)
+    active = np.ones((len(y), *y.shape[2:]), np.uint8)
+    active[:, -1] |= LAST_ROW
+    active[:, :, -1] |= LAST_COLUMN
+    points = []
     for quality in QUALITIES:
-        data = compress(scene, codec=codec, quality=quality, metadata=False)
-        scores = score(reference, decompress(data, model=codec).data[0], columns=("psnr_db", "bias_db"))
-        rows.append({"quality": quality, "bpp": 8 * len(data) / scene.data.size, **scores})
-    return pd.DataFrame(rows)
+        data = model.fit_side([(y, active)], quality)
+        side = model.parse_side(data, len(x))
+        tile = model.quantize(y, active, quality, side)
+        x_hat = model.synthesize(tile.latent, quality, side, WHOLE)[:, :height, :width]
+        errors = [np.square(a - b)[v].mean(dtype=float) for a, b, v in zip(x, x_hat, valid, strict=True)]
+        sizes = np.reshape([len(stream) for stream in tile.code], (2, -1)).sum(0) + len(data) / len(x)
+        points.append(np.stack([sizes, -10 * np.log10(errors)], 1))
+    return np.stack(points, 1)
 
 
-def anchor(scene: Scene, clip: tuple[float, float]) -> pd.DataFrame:
-    """The same of JPEG 2000 at its default qualities and between them."""
-    reference, rows, codec = Reference(scene.data[0], clip=clip), [], codecs["jpeg2000"]
-    grid = np.array(codec.capabilities.quality.grid)
-    for quality in sorted([*grid, *(grid[1:] + grid[:-1]) / 2]):
-        data = codec.compress(scene, quality=quality)
-        scores = score(reference, codec.decompress(data).data[0], columns=("psnr_db",))
-        rows.append({"bpp": 8 * len(data) / scene.data.size, **scores})
-    return pd.DataFrame(rows)
+def mean_spectrum(scenes: list[np.ndarray]) -> np.ndarray:
+    """Mean of the logarithms of the spectra of all bands, each less its own mean."""
+    model = LappedModel(initial_tables(), **ABOUT)
+    whole = (x[:, : x.shape[1] & -BLOCK, : x.shape[2] & -BLOCK] for x in scenes)
+    logs = np.concatenate([logarithms(np.square(model.analyze(x, WHOLE)).mean((2, 3))) for x in whole])
+    return np.rint((logs - logs.mean(1, keepdims=True)).mean(0)).astype(np.int64)
 
 
-def measured(model: Path) -> tuple[list[pd.DataFrame], dict[str, Any]]:
-    """Curves of both bands of the test scene, and what a row says of them."""
-    scene, normalizers, curves, row = load_split(SceneSpec("bigearthnet")).test[0], reference_normalizers(), [], {}
-    for index, band in enumerate(scene.bands):
-        clip = (normalizers[band].low, normalizers[band].high)
-        curves.append(curve(scene.band(index), clip, str(model)))
-        theirs, ours = anchor(scene.band(index), clip), curves[-1]
-        row[f"rate_{band.lower()}"] = _difference(theirs, ours)
-        row[f"bias_{band.lower()}_db"] = float(ours.loc[ours["quality"] == LOOKED_AT, "bias_db"].iloc[0])
-    return curves, row
-
-
-def _difference(anchor: pd.DataFrame, ours: pd.DataFrame) -> float:
-    found = bd_rate(anchor["bpp"], anchor["psnr_db"], ours["bpp"], ours["psnr_db"], interval=(25.0, 40.0))
-    return float(found.value)
+def logarithms(power: np.ndarray) -> np.ndarray:
+    """Deviations of channels in classes."""
+    return 0.5 * PER_OCTAVE * np.log2(np.maximum(power, 1e-14))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the table")
+    parser.add_argument("--out", type=Path, default=Path("."), help="folder of the table")
     args = parser.parse_args()
-    if args.out is None:
-        print("\n".join(ALL))
-        return
-    args.out.mkdir(parents=True, exist_ok=True)
-    path, plan = args.out / "codec_ablation.csv", load_codec_plan(PLAN)
-    assert plan.hyper is not None
-    known = pd.read_csv(path).to_dict("records") if path.is_file() else []
-    rows = {row["variant"]: row for row in known if row["variant"] in ALL}
-    with tempfile.TemporaryDirectory() as folder:
-        complete: list[pd.DataFrame] = []
-        keys = {name: content_hash(asdict(brief(plan, name))) for name in VARIANTS}
-        keys |= {NEAREST: keys[COMPLETE], SHIPPED: load_model(model_path("lapped")).hash.hex()}
-        wanted = [name for name in ALL if name not in rows or rows[name]["plan"] != keys[name]]
-        # The complete variant is what the others are held against: it is needed whenever one of them is.
-        for name in [COMPLETE, *(name for name in wanted if name != COMPLETE)] if wanted else []:
-            trained, key = name in VARIANTS, keys[name]
-            model, seconds, steps, before = Path(folder) / "ablation.safetensors", float("nan"), float("nan"), 1.0
-            if trained:
-                history = train_codec(brief(plan, name), model)
-                seconds, steps = history.seconds, history.steps_done
-                if name == COMPLETE:
-                    shutil.copy(model, Path(folder) / "complete.safetensors")
-            elif name == NEAREST:
-                model = Path(folder) / "nearest.safetensors"
-                shutil.copy(Path(folder) / "complete.safetensors", model)
-                before, arithmetic.THRIFT = arithmetic.THRIFT, 0.0
-            else:
-                model = model_path("lapped")
-                steps = read_tensors(model)[1]["provenance"]["steps"]
-            start = time.perf_counter()
-            curves, row = measured(model)
-            if name == NEAREST:
-                arithmetic.THRIFT = before
-            if name == COMPLETE:
-                complete = curves
-            relative = np.mean([_difference(a, b) for a, b in zip(complete, curves, strict=True)])
-            rows[name] = {
-                "variant": name, "plan": key, "steps": steps, "seconds": seconds, **row, "over_complete": relative,
-                "bytes": model.stat().st_size, "measured_seconds": time.perf_counter() - start, "date": now(),
-            }  # fmt: skip
-            write_table(pd.DataFrame([rows[name] for name in ALL if name in rows]), path)
-            print(f"{name}: {row}, {relative:+.1f} % against the complete variant", flush=True)
+    training = [x for x, _ in gather(CodecPlan("ablation", source=SOURCE)).training[::EVERY]]
+    validation = [scene for scene in load_split(SceneSpec(SOURCE)).validation if scene.name in SCENES]
+    MeanSpectrum.shape = mean_spectrum(training)
+    curve(LappedModel(initial_tables(), **ABOUT), *normalized(validation[0]))  # compiles
+    rows, anchors, common = [], {}, None
+    for name, variant in VARIANTS.items():
+        make = partial(variant.model, most=FITTING_STATES)
+        tables = fit_tables(make, training, rounds=ROUNDS, qualities=FITTED) if variant.own else common
+        common = common or tables
+        for scene in validation:
+            began = time.process_time()
+            found = curve(variant.model(tables), *normalized(scene))
+            seconds = time.process_time() - began
+            anchor = anchors.setdefault(scene.name, found)
+            for band, complete, test in zip(scene.bands, anchor, found, strict=True):
+                rows.append((name, scene.name, band, variant.states, bd_rate(*complete.T, *test.T).value, seconds))
+                print(*rows[-1], flush=True)
+    columns = ["variant", "scene", "band", "states", "bd_rate_percent", "seconds"]
+    write_table(pd.DataFrame(rows, columns=columns), args.out / "codec_ablation.csv")
 
 
 if __name__ == "__main__":
