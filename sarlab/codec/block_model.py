@@ -79,10 +79,6 @@ class Tables:
         """Contexts of a tile, before anything is coded."""
         return entropy.contexts(self.probabilities, self.CONFIDENCE)
 
-    def numbers(self) -> np.ndarray:
-        """Contexts of the numbers of the side information."""
-        return entropy.contexts(self.probabilities[-entropy.SLOTS :], self.CONFIDENCE)
-
     def costs(self) -> np.ndarray:
         """Bits of each magnitude: float32, shape (classes, activities, 2, COSTED)."""
         one = np.clip(self.probabilities[:CONTEXTS] / 65536, 1e-4, 1 - 1e-4)
@@ -100,13 +96,11 @@ class Tables:
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """Side information of a file."""
+    """Side information of a file: of each band, the deviation of each channel (log2, in `UNIT` / `PER_OCTAVE` per octave), and the
+    factor of each zone by which it is predicted from the first (in `FACTOR_UNIT`); number of states of the trellis."""
 
-    #: Of each band: log2 deviation of each channel, in `UNIT` / `PER_OCTAVE` per octave.
     deviations: tuple[np.ndarray, ...]
-    #: Of each band: factor of each zone by which it is predicted from the first, in `FACTOR_UNIT`.
     factors: tuple[np.ndarray, ...]
-    #: Of the trellis.
     states: int
 
 
@@ -181,8 +175,6 @@ class BlockModel(TileModel):
         y_hat = self.reconstruct(latent, quality, side)
         return np.stack([self.inverse(band, quality, borders) for band in y_hat])
 
-    # --- side information -----------------------------------------------------------------------------------------
-
     def fit_side(self, sample: Sequence[tuple[np.ndarray, np.ndarray]], quality: float) -> bytes:
         numbers: list[np.ndarray] = []
         for band in range(sample[0][0].shape[0] if sample else 0):
@@ -200,7 +192,9 @@ class BlockModel(TileModel):
                 y = y - first * (factors * FACTOR_UNIT)[self.zones][:, None]
             numbers.append(self.deviations.fit(np.square(y * present).sum(1) / np.maximum(present.sum(1), 1)))
         values = np.concatenate(numbers) if numbers else np.zeros(0, np.int64)
-        return bytes([self.states.bit_length() - 1]) + entropy.pack_numbers(values, self.tables.numbers())
+        return bytes([self.states.bit_length() - 1]) + entropy.pack_numbers(
+            values, self.tables.contexts()[-entropy.SLOTS :]
+        )
 
     def _fit_factors(self, first: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Least-squares factors of the zones, in `FACTOR_UNIT`."""
@@ -213,7 +207,9 @@ class BlockModel(TileModel):
         zones, count = int(self.zones.max()) + 1, self.deviations.count
         if not side or 1 << side[0] not in STATES:
             raise BitstreamError("the side information is damaged: no such trellis")
-        values = entropy.unpack_numbers(side[1:], bands * count + (bands - 1) * zones, self.tables.numbers())
+        values = entropy.unpack_numbers(
+            side[1:], bands * count + (bands - 1) * zones, self.tables.contexts()[-entropy.SLOTS :]
+        )
         # The first band has no factors.
         rows = np.concatenate([np.zeros(zones, np.int64), values]).reshape(bands, zones + count)
         if np.abs(rows[:, :zones]).max() > LARGEST_FACTOR:
@@ -227,14 +223,12 @@ class BlockModel(TileModel):
         octaves = (side.deviations[band] - step_units(round(quality * QUALITY_UNIT))) // UNIT
         return np.clip(octaves + UNIT_CLASS, 0, CLASSES - 1)
 
-    # --- tiles ----------------------------------------------------------------------------------------------------
-
     def quantize(self, y: np.ndarray, active: np.ndarray, quality: float, side: Side) -> QuantizedTile:
         latent, live = np.zeros(y.shape, np.int32), np.zeros(y.shape[:2], bool)
         for band, coded in enumerate(self._bands(active, quality, side)):
             scaled = y[band]
             if side.factors[band].any():
-                scaled = scaled - self._dequantized(latent[0], quality, side, 0) * self._factors(side, band)
+                scaled = scaled - self.reconstruct(latent[:1], quality, side)[0] * self._factors(side, band)
             scaled = scaled * (active[band] & 1) / np.float32(fine_step(quality))
             live[band] = (coded.classes >= FLAGGED) | (np.abs(scaled).max((1, 2)) > NOTABLE)
             order = self.order[live[band][self.order]]
@@ -255,12 +249,7 @@ class BlockModel(TileModel):
     ) -> Iterator[np.ndarray]:
         """Yield the decisions of each stream: those of the low part, one for each band, then those of the rest.
 
-        Parameters
-        ----------
-        latent : ndarray of int32, shape (bands, channels, h, w)
-        live : ndarray of bool, shape (bands, channels)
-            Channels that are coded.
-        active : ndarray of uint8, shape (bands, h, w)
+        `live` marks the channels that are coded: bool, shape (bands, channels).
         """
         bands, contexts = self._bands(active, quality, side), self.tables.contexts()
         for channels in (self.order[: self.low], self.order[self.low :]):
@@ -294,24 +283,16 @@ class BlockModel(TileModel):
             for band, flags in enumerate(active)
         ]  # fmt: skip
 
-    # --- reconstruction -------------------------------------------------------------------------------------------
-
     def reconstruct(
         self, latent: np.ndarray, quality: float, side: Side, channels: np.ndarray | slice = slice(None)
     ) -> np.ndarray:
         """Reconstruct the coefficients of a latent of some channels: float32, same shape."""
-        y_hat = np.stack([self._dequantized(part, quality, side, band, channels) for band, part in enumerate(latent)])
-        for band in range(1, len(latent)):
+        y_hat, fine = np.empty(latent.shape, np.float32), np.float32(fine_step(quality))
+        for band, part in enumerate(latent):
+            classes = self.classes(quality, side, band)[channels]
+            _dequantize(part, classes, self.tables.offsets, fine, y_hat[band])
             if side.factors[band].any():
                 y_hat[band] += y_hat[0] * self._factors(side, band)[channels]
-        return y_hat
-
-    def _dequantized(
-        self, latent: np.ndarray, quality: float, side: Side, band: int, channels: np.ndarray | slice = slice(None)
-    ) -> np.ndarray:
-        y_hat = np.empty(latent.shape, np.float32)
-        classes = self.classes(quality, side, band)[channels]
-        _dequantize(latent, classes, self.tables.offsets, np.float32(fine_step(quality)), y_hat)
         return y_hat
 
     def _factors(self, side: Side, band: int) -> np.ndarray:

@@ -313,11 +313,10 @@ def varint(value: int) -> bytes:
 def cut(data: bytes) -> tuple[bytes, bytes]:
     """Split `data` into a stream, whose length it begins with, and the rest. Raises `BitstreamError`."""
     size = 0
-    for position, byte in enumerate(data[:5]):
-        size |= (byte & 127) << 7 * position
-        if byte < 128:
-            start = position + 1
-            if start + size > len(data):
-                break
+    for start, byte in enumerate(data[:5], 1):
+        size |= (byte & 127) << 7 * (start - 1)
+        if byte < 128 and start + size <= len(data):
             return data[start : start + size], data[start + size :]
+        if byte < 128:
+            break
     raise BitstreamError("the entropy-coded data is damaged: a stream is longer than the tile")

@@ -1,17 +1,18 @@
 """The default codec: a lapped transform, blocks of cosines that overlap their neighbors by half, orthonormal and without seams.
 
-The transform is the modulated lapped transform (MLT), also known as MDCT or TDAC, of B×B frequencies per block. At each border
-between two blocks, samples at equal distances from the border are rotated into each other ("folded") by angles that follow from
-a sine window; then each block is transformed by a DCT-IV. Both steps are orthonormal, so squared errors of coefficients are
-squared errors of samples.
+    x ──fold──▶ ──DCT-IV──▶ y ──/ step──▶ search ──▶ k ──▶ bytes
+    lapped      lapped            block_model, spectrum, trellis, entropy
+
+The transform is the modulated lapped transform (MLT, also MDCT or TDAC) of B×B frequencies per block. At each border between two
+blocks, samples at equal distances from the border are rotated into each other ("folded") by angles that follow from a sine window;
+then each block is transformed by a DCT-IV. Both steps are orthonormal, so squared errors of coefficients are squared errors of
+samples. The file states the scene's own spectrum, from which both sides know how large coefficients are likely to be.
 
 Blocks begin at the first sample of the scene. Its borders are not folded: the DCT-IV continues a block evenly at its top and left,
-and the blocks at the bottom and at the right of the scene are transformed by a DCT-II along that axis, which continues them evenly
-at both ends. These last blocks have as many samples as are left; fewer samples reach over the border before them, and their
+and the last blocks, at the bottom and at the right of the scene, are transformed by a DCT-II along that axis, which continues them
+evenly at both ends. Last blocks have as many samples as are left; fewer samples reach over the border before them, and their
 frequencies stand at the nearest ones of a whole block. A window of a scene gives the same coefficients as the whole if it extends
-one block beyond what is wanted.
-
-Compiled with numba, without reordering of sums: every machine computes the same coefficients.
+one block beyond what is wanted. Sums are not reordered: every machine computes the same coefficients.
 
 References
 ----------

@@ -89,8 +89,8 @@ class CodecPlan:
 class TrainingScenes:
     """Normalized scenes of a plan: float32, (bands, H, W) each, without gaps, and the masks of their valid samples."""
 
-    training: tuple[tuple[np.ndarray, np.ndarray], ...]
-    validation: tuple[tuple[np.ndarray, np.ndarray], ...]
+    training: list[tuple[np.ndarray, np.ndarray]]
+    validation: list[tuple[np.ndarray, np.ndarray]]
     #: Scenes that were used.
     note: str
     #: SHA-256 of all samples.
@@ -124,29 +124,25 @@ def gather(plan: CodecPlan, allow_missing: bool = False) -> TrainingScenes:
     from sarlab.scenes.radiometry import to_db
     from sarlab.scenes.simulate import SimulationSpec, simulate
 
-    split = load_split(SceneSpec(plan.source, allow_missing=allow_missing))
-    made = [
-        to_db(simulate(SimulationSpec(512, 512, looks, correlation, seed=plan.seed + number))[0])
-        for number, (looks, correlation) in enumerate(plan.simulated)
-    ]
-    training = tuple(normalized(scene) for scene in (*split.train, *made))
-    validation = tuple(normalized(scene) for scene in split.validation)
+    split, made = load_split(SceneSpec(plan.source, allow_missing=allow_missing)), []
+    note = [f"train {scene.name}" for scene in split.train]
+    for number, (looks, correlation) in enumerate(plan.simulated):
+        made.append(to_db(simulate(SimulationSpec(512, 512, looks, correlation, seed=plan.seed + number))[0]))
+        note.append(f"simulated {looks:g} looks, correlation {correlation:g}")
+    training, validation = ([normalized(scene) for scene in part] for part in ([*split.train, *made], split.validation))
     if not training:
         raise PlanError(f"plan '{plan.name}' has no training scene")
     digest = hashlib.sha256()
     for samples, _ in (*training, *validation):
         digest.update(f"|{samples.shape}|".encode() + samples.astype("<f4").tobytes())
-    simulated = [f"simulated {looks:g} looks, correlation {correlation:g}" for looks, correlation in plan.simulated]
-    note = "; ".join([*(f"train {scene.name}" for scene in split.train), *simulated, split.note])
-    return TrainingScenes(training, validation, note, digest.hexdigest())
+    return TrainingScenes(training, validation, "; ".join([*note, split.note]), digest.hexdigest())
 
 
 def normalized(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     """Normalize a scene in dB around the mean of each band, as files do; gaps are filled. Returns samples and mask."""
-    centers = [
-        float(band[valid].mean()) if valid.any() else 0.0 for band, valid in zip(scene.data, scene.valid, strict=True)
-    ]
-    x = (scene.data - np.array(centers, np.float32)[:, None, None]) / np.float32(WIDTH)
+    bands = zip(scene.data, scene.valid, strict=True)
+    centers = np.array([band[valid].mean() if valid.any() else 0 for band, valid in bands], np.float32)
+    x = (scene.data - centers[:, None, None]) / np.float32(WIDTH)
     return fill_invalid(np.where(scene.valid, x, np.float32(0)), scene.valid), scene.valid
 
 
@@ -302,12 +298,12 @@ def _train_network(
             torch.manual_seed(3 * plan.seed + 2)
             network = FactorizedNetwork(plan.front, plan.width)
         training, validation = (
-            tuple(
-                Raster(torch.from_numpy(band), None if mask.all() else torch.from_numpy(mask), WIDTH)
-                for samples, valid in scenes
-                for band, mask in zip(samples, valid, strict=True)
-                if mask.any()
-            )
+            [
+                Raster(torch.from_numpy(x), torch.from_numpy(m), WIDTH)
+                for s in scenes
+                for x, m in zip(*s, strict=True)
+                if m.any()
+            ]
             for scenes in (data.training, data.validation)
         )
         network.fit_linear([raster.values for raster in training])
