@@ -18,8 +18,8 @@ EXAMPLES = {
   sarlab compress scene.tif scene.sarl --max-error-db 0.5          no sample is off by more than 0.5 dB
 
 IN is an image of any size. Georeference, nodata, masks, scale, band names and tags are kept exactly; --check tells. Quality
-sets the step of the quantizer and is close to the PSNR at high rates, in dB with a peak of 30 dB: 19 gives a small file,
-28 is usual, at 40 losses are hardly visible.
+sets the step of the quantizer, within a few dB of the PSNR with a peak of 30 dB (at high rates 1 to 2 dB above it): 19 gives
+a small file, 28 is usual, at 40 losses are hardly visible.
 """,
     "decompress": """\
   sarlab decompress scene.sarl scene.tif

@@ -68,7 +68,7 @@ def compress(
         ``"lapped"`` (the default), ``"factorized"``, ``"klt8"``, or the path of a model's file. With `max_error_db` and
         `lossless` it is ``"predictive"``, and no other.
     quality, bpp, psnr, max_error_db, lossless : optional
-        At most one. Quality is the PSNR at high rates, in dB, and sets the step. bpp counts the whole file, per pixel and
+        At most one. Quality sets the step, within a few dB of the PSNR: above it at high rates. bpp counts the whole file, per pixel and
         band, and is met within 1.2 %. psnr is that of samples in dB with a peak of 30 dB: a root mean square error of
         30·10^(−psnr/20) dB. max_error_db bounds the error of every valid sample; decoded samples are floats. Lossless
         takes whole numbers.
