@@ -22,8 +22,8 @@ from sarlab.files import replacing
 ENTRY = "sarlab"
 #: Standard deviation of the output relative to the input below which a network has collapsed to a constant.
 COLLAPSED_BELOW = 0.02
-#: A training has converged if its last quarter gains less than this.
-CONVERGED_BELOW_DB = 0.05
+#: A training has converged if its last quarter gains less than this; shorter ones gain too little in any quarter to tell.
+CONVERGED_BELOW_DB, LEAST_STEPS = 0.05, 100
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
@@ -154,7 +154,9 @@ class History:
     def converged(self) -> bool | None:
         """Whether the last quarter, in which the learning rate falls to 0, gained next to nothing; None if unknown."""
         gain = self.last_quarter_gain_db
-        return None if math.isnan(gain) else gain < CONVERGED_BELOW_DB and not self.collapsed
+        if self.collapsed:
+            return False
+        return None if math.isnan(gain) or 0 < self.steps_done < LEAST_STEPS else gain < CONVERGED_BELOW_DB
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values for JSON."""

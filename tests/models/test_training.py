@@ -263,6 +263,8 @@ def test_a_training_has_converged_if_its_last_quarter_gains_little(at_75, at_100
     assert history.converged is expected
     assert history.last_quarter_gain_db == pytest.approx(np.nan if expected is None else at_100 - at_75, nan_ok=True)
     assert replace(history, stopped="time budget").converged is None
+    short = [replace(look, step=look.step // 2) for look in looks]
+    assert replace(history, validations=short, steps_done=50).converged is None
 
 
 def test_layer_norms_add_up_to_the_norm_before_clipping(data):
