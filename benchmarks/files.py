@@ -1,13 +1,11 @@
-"""Files of any size: time, memory, rate accuracy and the share of coding, for `sarlab compress` and `decompress`.
+"""Files of any size: time, memory and rate accuracy of `sarlab compress` and `decompress`.
 
-    python benchmarks/files.py scale [--sides 1000 2000 4000 20000] [--codec factorized] [--workers 0]
-    python benchmarks/files.py share [--codec factorized]
-    python benchmarks/files.py rates PATH… [--codec factorized]
+    python benchmarks/files.py scale [--sides 1000 2000 4000 20000] [--codec lapped] [--workers 0]
+    python benchmarks/files.py rates PATH… [--codec lapped]
 
 ``scale`` writes a 16-bit amplitude GeoTIFF of each size and runs the command line on it: seconds, Mpixel/s and the peak
-memory of all its processes together (PSS: shared pages count once). ``share`` says which part of encoding and decoding
-is mask, range coder and container. ``rates`` says how near files come to a wanted rate and to the model's estimate.
-Goals: 1.5 GB at 20 000², cost linear in pixels, 25 % for coding, 3 % of the rate, 0.5 % of the estimate.
+memory of all its processes together (PSS: shared pages count once). ``rates`` says how near files come to a wanted rate.
+Goals: 1 GB at 20 000², cost linear in pixels, 1.2 % of the rate.
 """
 
 from __future__ import annotations
@@ -19,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,75 +89,8 @@ def scale(sides: list[int], codec: str, workers: int) -> list[dict[str, Any]]:
     return rows
 
 
-class Stopwatch:
-    """Adds up the time spent inside functions that it replaces; one within another counts once."""
-
-    def __init__(self) -> None:
-        self.seconds, self._depth = 0.0, 0
-
-    def watch(self, owner: Any, *names: str) -> None:
-        """Replace functions of a class or module."""
-        for name in names:
-            setattr(owner, name, self._around(getattr(owner, name)))
-
-    def _around(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*arguments: Any, **options: Any) -> Any:
-            if self._depth:
-                return function(*arguments, **options)
-            self._depth, start = 1, time.perf_counter()
-            try:
-                return function(*arguments, **options)
-            finally:
-                self._depth = 0
-                self.seconds += time.perf_counter() - start
-
-        return timed
-
-
-def share(codec: str) -> list[dict[str, Any]]:
-    """Share of range coder and container (masks, checksums, index) in the time; one process and thread, GeoTIFF included.
-
-    The entropy model's networks and the search for integers do not count: they are the model, not its overhead.
-    """
-    import torch
-
-    from sarlab.codec import tiles
-    from sarlab.codec.api import compress_file, decompress_file
-    from sarlab.codec.container import StreamReader, StreamWriter
-    from sarlab.codec.goals import Goal
-    from sarlab.codec.rangecoder import RangeDecoder, RangeEncoder
-
-    torch.set_num_threads(1)
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        image, coded, decoded = (Path(folder) / name for name in ("in.tif", "a.sarl", "out.tif"))
-        write_image(image, 3000)
-        watch = Stopwatch()
-        for coder, verb in ((RangeEncoder, "encode"), (RangeDecoder, "decode")):
-            watch.watch(coder, verb, *(f"{verb}_{each}" for each in ("indexed", "rows", "uniform", "chances")))
-        watch.watch(RangeEncoder, "finish")
-        watch.watch(tiles, "encode_masks", "decode_masks", "checksum")
-        watch.watch(StreamWriter, "append")
-        watch.watch(StreamReader, "payload")
-        for quality in (24.0, 32.0):
-            for what in ("encode", "decode"):
-                for _ in range(2):  # the first time builds tables
-                    watch.seconds, start = 0.0, time.perf_counter()
-                    if what == "encode":
-                        compress_file(image, coded, codec=codec, goal=Goal("quality", quality), workers=1, force=True)
-                    else:
-                        decompress_file(coded, decoded, workers=1, force=True)
-                    total = time.perf_counter() - start
-                rows.append({
-                    "what": what, "codec": codec, "bpp": 8 * coded.stat().st_size / 3000**2, "seconds": total,
-                    "coding_share": watch.seconds / total,
-                })  # fmt: skip
-                print(rows[-1], flush=True)
-    return rows
-
-
 def rates(paths: list[str], codec: str) -> list[dict[str, Any]]:
-    """Wanted against real rates, and the estimate of the model against the file."""
+    """Wanted against real rates."""
     from sarlab.codec.encode import Encoder
     from sarlab.codec.goals import Goal
     from sarlab.codec.model_store import model_path
@@ -173,12 +103,11 @@ def rates(paths: list[str], codec: str) -> list[dict[str, Any]]:
         encoder = Encoder(MemorySource(scene), model_path(codec))
         for bpp in (0.1, 0.25, 0.5, 1.0, 2.0):
             file = io.BytesIO()
-            header = encoder.write(file, Goal("bpp", bpp))
+            encoder.write(file, Goal("bpp", bpp))
             size = len(file.getvalue())
-            estimate = encoder.bytes(header.quality)
             rows.append({
                 "scene": scene.name, "codec": codec, "wanted_bpp": bpp, "bpp": 8 * size / scene.data.size,
-                "off": 8 * size / scene.data.size / bpp - 1, "off_estimate": size / estimate - 1,
+                "off": 8 * size / scene.data.size / bpp - 1,
             })  # fmt: skip
             print({k: round(v, 4) if isinstance(v, float) else v for k, v in rows[-1].items()}, flush=True)
     return rows
@@ -186,17 +115,15 @@ def rates(paths: list[str], codec: str) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("scale", "share", "rates"))
+    parser.add_argument("what", choices=("scale", "rates"))
     parser.add_argument("paths", nargs="*")
     parser.add_argument("--sides", type=int, nargs="+", default=[1000, 2000, 4000])
-    parser.add_argument("--codec", default="factorized")
+    parser.add_argument("--codec", default="lapped")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     arguments = parser.parse_args()
     if arguments.what == "scale":
         rows = scale(arguments.sides, arguments.codec, arguments.workers)
-    elif arguments.what == "share":
-        rows = share(arguments.codec)
     else:
         rows = rates(arguments.paths, arguments.codec)
     if arguments.json:
