@@ -3,11 +3,10 @@
 It imports nothing from the package. The file of the model and the keys of the metadata are arguments.
 """
 
-from __future__ import annotations
-
 import binascii
 import hashlib
 import json
+import math
 import struct
 import zlib
 from itertools import product
@@ -18,46 +17,33 @@ from safetensors import safe_open
 UNARY, EXPONENTS, SLOTS, EVEN = 4, 12, 40, 32768
 
 
-class Contexts:
-    """Probabilities of decisions by context, which follow what occurs: averages of a fast and a slow kind, and a count."""
-
-    def __init__(self, starts, count):
-        self.known = [(start, start, count) for start in starts]
-
-    def probability(self, context):
-        return min(max(sum(self.known[context][:2]) // 2, 24), 65512)
-
-    def learn(self, context, bit):
-        *averages, count = self.known[context]
-        rate, aim = min(32767, int(65536 / (count + 1.6))), 65536 * bit
-        moves = [(abs(aim - a) * max(rate, least) + 65535) >> 16 for a, least in zip(averages, (700, 220), strict=True)]
-        moved = [a + (move if bit else -move) for a, move in zip(averages, moves, strict=True)]
-        self.known[context] = *moved, min(count + 1, 255)
+def contexts_of(starts, count):
+    """Averages of a fast and a slow kind of the decisions in each context, and their number."""
+    return [(start, start, count) for start in starts]
 
 
 class RangeDecoder:
-    """Binary decisions, whole numbers and masks of one stream."""
+    """Binary decisions and whole numbers of one stream, in contexts that change."""
 
-    def __init__(self, data, contexts=None):
-        self.bytes = iter(data)
-        self.width, self.code, self.contexts = 2**32 - 1, 0, contexts
-        for _ in range(4):
-            self.code = 256 * self.code + next(self.bytes, 0)
+    def __init__(self, data, contexts):
+        self.bytes, self.contexts, self.width = iter(data), contexts, 2**32 - 1
+        self.code = int.from_bytes(bytes(next(self.bytes, 0) for _ in range(4)), "big")
 
     def bit(self, probability):
         bound = (self.width >> 16) * probability
         bit = int(self.code < bound)
-        if bit:
-            self.width = bound
-        else:
-            self.code, self.width = self.code - bound, self.width - bound
+        self.code, self.width = (self.code, bound) if bit else (self.code - bound, self.width - bound)
         while self.width < 2**24:
             self.code, self.width = 256 * self.code + next(self.bytes, 0), 256 * self.width
         return bit
 
     def decision(self, context):
-        bit = self.bit(self.contexts.probability(context))
-        self.contexts.learn(context, bit)
+        *averages, count = self.contexts[context]
+        bit = self.bit(min(max(sum(averages) // 2, 24), 65512))
+        rate, aim = min(32767, int(65536 / (count + 1.6))), 65536 * bit
+        moves = [(abs(aim - a) * max(rate, least) + 65535) >> 16 for a, least in zip(averages, (700, 220), strict=True)]
+        moved = [a + (move if bit else -move) for a, move in zip(averages, moves, strict=True)]
+        self.contexts[context] = *moved, min(count + 1, 255)
         return bit
 
     def number(self, context):
@@ -76,7 +62,7 @@ class RangeDecoder:
 
 
 def mask_of(data, height, width):
-    coder, mask = RangeDecoder(data, Contexts([EVEN] * 64, 0)), np.zeros((height, width), bool)
+    coder, mask = RangeDecoder(data, contexts_of([EVEN] * 64, 0)), np.zeros((height, width), bool)
     for i, j in product(range(height), range(width)):
         # Unknown neighbors are replaced by nearer ones, and by nothing at the first sample.
         left, above = j > 0 and mask[i, j - 1], i > 0 and mask[i - 1, j]
@@ -87,6 +73,7 @@ def mask_of(data, height, width):
 
 
 #: Names that have a number, counted from 1.
+CONSTANTS = (None, False, True)
 MODELS = ("lapped-1", "factorized-1", "klt8-1", "predictive-1")
 BANDS = ("VV", "VH", "HH", "HV", "RH", "RV", "band1", "band2", "band3", "band4")
 
@@ -104,12 +91,11 @@ class Fields:
         return struct.unpack("<" + form, self.take(struct.calcsize("<" + form)))
 
     def varint(self):
-        value, digits = 0, 0
-        while True:
+        value, digits, byte = 0, 0, 128
+        while byte > 127:
             byte = self.take(1)[0]
             value, digits = value | (byte & 127) << 7 * digits, digits + 1
-            if byte < 128:
-                return value
+        return value
 
     def block(self):
         return self.take(self.varint())
@@ -123,23 +109,21 @@ class Fields:
         if kind < 11:
             whole = -(number // 2) - 1 if number % 2 else number // 2
             return whole / 10**kind if kind else whole
-        if kind in (13, 14):
-            parts = [self.value(keys) if kind == 13 else (self.name(keys), self.value(keys)) for _ in range(number)]
-            return parts if kind == 13 else dict(parts)
-        if kind == 15:
-            return (None, False, True)[number]
-        return self.unpack("d")[0] if kind == 11 else self.take(number).decode()
+        if kind in (11, 12, 15):
+            return (
+                self.unpack("d")[0] if kind == 11 else self.take(number).decode() if kind == 12 else CONSTANTS[number]
+            )
+        parts = [(self.name(keys) if kind == 14 else i, self.value(keys)) for i in range(number)]
+        return dict(parts) if kind == 14 else [part for _, part in parts]
 
 
 def header_of(data, keys):
-    assert data[:5] == b"SARL\1"
-    start = Fields(data[9:14])
-    length = start.varint()
-    begin, first = 9 + start.at, 9 + start.at + length
-    assert struct.unpack_from("<I", data, 5)[0] == zlib.crc32(data[9:first])
-    f, h = Fields(data[begin:first]), {}
+    f, h = Fields(data), {}
+    assert f.take(5) == b"SARL\1"
+    crc = f.unpack("I")[0]
+    first = f.varint() + f.at
+    assert crc == zlib.crc32(data[9:first])
     flags = f.varint()
-    assert flags < 256
     h["model"], h["hash"], h["quality"] = f.name(MODELS), f.take(4), f.unpack("H")[0]
     bands, tile = divmod(f.varint(), 16)
     h["bands"], h["tile"], h["height"], h["width"] = bands + 1, 64 * (tile + 1), f.varint(), f.varint()
@@ -151,14 +135,13 @@ def header_of(data, keys):
     h["flats"] = f.unpack(f"{h['bands']}f") if flags & 16 else None
     h["nodata"] = f.value(keys) if flags & 32 else None
     metadata = f.block() if flags & 2 else bytes([14])
-    if flags & 4:
-        metadata = zlib.decompress(metadata, -15)
+    metadata = zlib.decompress(metadata, -15) if flags & 4 else metadata
     h["metadata"] = Fields(metadata).value(keys)
     h["side"], h["curves"] = (f.block() if flags & bit else b"" for bit in (1, 64))
     h["native"] = bool(flags & 128)
     h["rows"], h["columns"] = -(-h["height"] // h["tile"]), -(-h["width"] // h["tile"])
     h["index"] = [(f.varint(), *f.unpack("HH")) for _ in range(h["rows"] * h["columns"])]
-    assert f.at == length
+    assert f.at == first
     return h, first
 
 
@@ -171,8 +154,8 @@ class Model:
             self.about = json.loads(file.metadata()["sarlab"])
         essential = {key: value for key, value in self.about.items() if key != "provenance"}
         digest = hashlib.sha256(json.dumps(essential, sort_keys=True, separators=(",", ":")).encode())
-        for name, tensor in sorted(self.tensors.items()):
-            digest.update(f"|{name}|{tensor.dtype}|{tensor.shape}|".encode() + tensor.tobytes())
+        for name, array in sorted(self.tensors.items()):
+            digest.update(f"|{name}|{array.dtype}|{array.shape}|".encode() + array.tobytes())
         self.kind, self.name, self.hash = self.about["kind"], self.about["name"], digest.digest()[:4]
         self.starts = self.tensors["probabilities"].tolist()
         if self.kind == "predictive":
@@ -208,7 +191,7 @@ def side_of(model, data, bands, quality):
     """States of the trellis; of each band: class of each channel, and factors of the zones."""
     if model.kind == "predictive":
         return 0, None, None
-    coder = RangeDecoder(data[1:], Contexts(model.starts[-SLOTS:], 16))
+    coder = RangeDecoder(data[1:], contexts_of(model.starts[-SLOTS:], 16))
     step = round(4 * 65536 * np.log2(5)) - (quality * round(4 * 65536**2 * np.log2(10) / 20 / 256) >> 16)
     classes, factors = [], []
     for band in range(bands):
@@ -230,7 +213,7 @@ def masks_of(f, bands, height, width):
     for band in range(bands if flags & 4 else 0):
         blocks = mask_of(f.block(), -(-height // 8), -(-width // 8))
         flat[band] = np.kron(blocks, np.ones((8, 8), bool))[:height, :width]
-    for _ in range(bands if flags & 128 else 0):
+    for _ in range(bands * (flags >> 7)):
         f.block()  # which of the missing samples are NaN in the file
     return valid, flat & valid, flags >> 3 & 15
 
@@ -245,8 +228,8 @@ def active_of(coded, block, sides):
     return active
 
 
-def latent_of(f, model, active, lacking, states, classes):
-    """Points in fine steps; `lacking` (channel, i, j) is true where a block at a border of the scene has no such channel."""
+def latent_of(f, model, active, absent, states, classes):
+    """Points in fine steps; `absent` marks channels that blocks at the borders of the scene lack."""
     bands, h, w = active.shape
     latent = np.zeros((bands, len(model.order), h, w), int)
     if not active.any():
@@ -256,7 +239,7 @@ def latent_of(f, model, active, lacking, states, classes):
             latent[band] = plane_of(f.data[f.at :] if band == bands - 1 else f.block(), model, active[band])
         return latent
     check, other = CODES.get(states, (0, 0))
-    contexts, memory = Contexts(model.starts, 16), [0] * bands
+    contexts, memory = contexts_of(model.starts, 16), [0] * bands
     state_of, sums = np.zeros((bands, h, w), int), np.zeros((bands, h, w), int)
     for part, channels in enumerate((model.order[: model.low], model.order[model.low :])):
         for band in range(bands):
@@ -271,7 +254,7 @@ def latent_of(f, model, active, lacking, states, classes):
                 )
                 activity = sum((100 * found > limit * (8 * memory[band] + 512)).astype(int) for limit in (70, 100, 140))
                 for i, j in product(range(h), range(w)):
-                    if not active[band, i, j] or lacking(channel, i, j):
+                    if not active[band, i, j] or absent[channel, i, j]:
                         continue
                     state = state_of[band, i, j // 8]
                     k = coder.number(((of_class * 4 + activity[i, j]) * 2 + state % 2) * SLOTS)
@@ -288,7 +271,7 @@ NEAR = ((0, -1), (1, 0), (1, -1), (1, 1), (0, -2), (2, 0), (2, 1), (1, 2), (0, -
 
 def plane_of(data, model, active):
     """A band of a file with a bounded error."""
-    (h, w), coder = active.shape, RangeDecoder(data, Contexts(model.starts, 20))
+    (h, w), coder = active.shape, RangeDecoder(data, contexts_of(model.starts, 20))
     x, errors, weights = {}, {}, [39322, 39322, -13107, *[0] * 9]
     for i, j in product(range(h), range(w)):
         known = [x[place] for place in ((i, j - 1), (i - 1, j)) if place in x]
@@ -327,7 +310,6 @@ def coefficients_of(latent, model, quality, classes, factors, native):
 
 
 def places(block, length):
-    """Frequencies at which those of a block of `length` samples stand."""
     return [(2 * k + 1) * block // (2 * length) for k in range(length)]
 
 
@@ -347,19 +329,30 @@ def cosines(block, length):
     return matrix
 
 
-def raster_of(y, model, height, width):
+def convolved(x, weight, bias):
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(x, ((0, 0), (1, 1), (1, 1))), (3, 3), (1, 2))
+    return np.einsum("chwij,ocij->ohw", around, weight) + bias[:, None, None]
+
+
+def raster_of(y, model, quality, height, width):
     """Normalized samples of a band."""
-    h, w = y.shape[1:]
-    if model.kind == "lapped":
-        planes = y.reshape(32, 32, h, w).transpose(2, 0, 3, 1).reshape(32 * h, 32 * w)
-        return cosines(32, height) @ planes @ cosines(32, width).T
-    u, _, v = np.linalg.svd(model.tensors["mixing"].astype(float))
-    z = np.tensordot(u @ v, y, 1)
-    return z.reshape(8, 8, h, w).transpose(2, 0, 3, 1).reshape(8 * h, 8 * w)[:height, :width]
+    size, (h, w), ends, t = model.block, y.shape[1:], (height, width), model.tensors
+    if model.kind == "factorized":
+        t, ends = {name: array.astype(float) for name, array in t.items()}, (8 * h, 8 * w)
+        if "inner.weight" in t:
+            x = np.concatenate([y / t["deviation"][:, None, None], np.full((1, h, w), (quality / 256 - 32) / 16)])
+            x = convolved(x, t["inner.weight"], t["inner.bias"])
+            x = x / 2 * (1 + np.vectorize(math.erf)(x / 2**0.5))
+            y = y + 5 * 10 ** (-quality / 5120) * convolved(x, t["outer.weight"], t["outer.bias"])
+        u, _, v = np.linalg.svd(t["mixing"])
+        y = np.tensordot(u @ v, y, 1)
+    planes = y.reshape(size, size, h, w).transpose(2, 0, 3, 1).reshape(size * h, size * w)
+    if model.about.get("front") != "block":
+        planes = cosines(size, ends[0]) @ planes @ cosines(size, ends[1]).T
+    return planes[:height, :width]
 
 
 def corrected(x, curve):
-    """dB to add to a band of normalized samples."""
     low, high, fineness, *values = struct.unpack("<hhB8b", curve)
     level = np.lib.stride_tricks.sliding_window_view(np.pad(x, 12, mode="edge"), (25, 25)).mean((2, 3))
     place = np.clip(7 * (1024 * level - low) / (high - low), 0, 7)
@@ -372,36 +365,31 @@ def decode(data, path, keys, radiometric=False):
     model = Model(path)
     assert (model.name, model.hash) == (h["model"], h["hash"])
     states, classes, factors = side_of(model, h["side"], h["bands"], h["quality"])
-    block, (height, width) = model.block, (h["height"], h["width"])
+    block, height, width = model.block, h["height"], h["width"]
     lh, lw = -(-height // block), -(-width // block)
     latent = np.zeros((h["bands"], len(model.order), lh, lw), int)
     valid, flats = np.zeros((2, h["bands"], height, width), bool)
-    has = [places(block, length - block * (count - 1)) for length, count in ((height, lh), (width, lw))]
+    absent, channel = np.zeros(latent.shape[1:], bool), np.arange(len(model.order))
+    if model.kind == "lapped":  # smaller blocks at the bottom and at the right
+        absent[:, -1] |= ~np.isin(channel // block, places(block, height - block * (lh - 1)))[:, None]
+        absent[:, :, -1] |= ~np.isin(channel % block, places(block, width - block * (lw - 1)))[:, None]
     for number, (length, crc, check) in enumerate(h["index"]):
-        payload = data[first : first + length]
-        first += length
+        payload, first = data[first : first + length], first + length
         assert binascii.crc_hqx(payload, 0) == crc
         row, column = (h["tile"] * place for place in divmod(number, h["columns"]))
         area = np.s_[:, row : min(height, row + h["tile"]), column : min(width, column + h["tile"])]
-        f = Fields(payload)
+        f, top, left = Fields(payload), row // block, column // block
         valid[area], flats[area], sides = masks_of(f, *valid[area].shape)
-        top, left = row // block, column // block
-
-        def lacking(channel, i, j, top=top, left=left):
-            u, v = divmod(channel, block)
-            bottom, right = top + i == lh - 1, left + j == lw - 1
-            return model.kind == "lapped" and ((bottom and u not in has[0]) or (right and v not in has[1]))
-
         active = active_of((valid & ~flats)[area], block, sides)
-        part = latent_of(f, model, active, lacking, states, classes)
-        assert zlib.crc32(part.astype("<i4").tobytes()) & 0xFFFF == check
-        latent[:, :, top : top + part.shape[2], left : left + part.shape[3]] = part
+        place = np.s_[..., top : top + active.shape[1], left : left + active.shape[2]]
+        latent[place] = latent_of(f, model, active, absent[place], states, classes)
+        assert zlib.crc32(latent[place].astype("<i4").tobytes()) & 0xFFFF == check
     assert first == len(data)
 
     samples = np.empty(valid.shape)
     y = coefficients_of(latent, model, h["quality"], classes, factors, h["native"])
     for band in range(h["bands"]):
-        x = y[band][0] if model.kind == "predictive" else raster_of(y[band], model, height, width)
+        x = y[band][0] if model.kind == "predictive" else raster_of(y[band], model, h["quality"], height, width)
         db = 30 * x + h["centers"][band]
         if radiometric:
             db += corrected(x, h["curves"][13 * band : 13 * band + 13])
