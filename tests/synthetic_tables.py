@@ -23,6 +23,8 @@ LATENTS = ((16, 64), (16, 32), (16, 16), (16, 8))
 
 def runs(latents=LATENTS) -> pd.DataFrame:
     """Rows of KLT and three architectures, from scratch and from the KLT, at each latent shape."""
+    from sarlab.metrics import metrics
+
     rng = np.random.default_rng(3)
     rows = []
     series = [("klt", "klt", 0.0)] + [
@@ -42,7 +44,7 @@ def runs(latents=LATENTS) -> pd.DataFrame:
                 over = gain * (0.6 + 0.1 * np.log2(value))
                 rows.append(
                     {
-                        "run_id": run_id, "hash": f"{len(rows):064x}", "plan": "quick", "experiment": "architectures",
+                        **dict.fromkeys(metrics, 0.5), "run_id": run_id, "hash": f"{len(rows):064x}", "plan": "quick", "experiment": "architectures",
                         "architecture": architecture, "init": init, "spatial_reduction": reduction,
                         "latent_channels": channels, "width": 32, "depth": 1, "quantizer": "f16", "bits": 16,
                         "steps": 0 if architecture == "klt" else 300, "batch_size": 8, "patch_size": 128, "seed": 0,

@@ -87,6 +87,8 @@ def measured(rows: pd.DataFrame, *, split: str = "", band: str | None = "", simu
     simulated : bool
         Rows of simulated scenes instead.
     """
+    if "architecture" in rows and "curve" not in rows:
+        rows = rows.assign(curve="dedicated")
     if rows.empty:
         return rows.reindex(columns=list(dict.fromkeys([*rows, *KEYS])))
     kept = rows[np.isfinite(numbers(rows, "psnr_db"))]

@@ -188,3 +188,9 @@ def test_published_verdicts_state_their_evidence():
     shown = overview(found).html
     assert all(f'id="claim-{number}"' in shown for number in range(1, 23))
     assert "nan" not in shown.lower().split()
+
+
+def test_a_plan_without_networks_from_scratch_is_judged_too(tmp_path):
+    frame = runs(lambda a, r, s: 30.0).assign(init="klt", quantizer="f16", bits=16)
+    found = verdicts(tables(tmp_path, frame))
+    assert {found[number].outcome for number in (1, 3, 6, 7, 8, 9, 16, 17, 18, 19, 21)} == {UNMEASURED}

@@ -99,7 +99,11 @@ def depth(t: Tables) -> Verdict:
 def residual_gain(t: Tables) -> Verdict:
     rows = select.main_line(networks(t))
     at = rows[(rows["dimension_ratio"] == 16) & rows["architecture"].isin(("plain", "residual"))]
-    twice = rows[(rows["architecture"] + rows["dimension_ratio"].map(" {:g}".format)).isin(("plain 16", "residual 32"))]
+    twice = rows[
+        (rows["architecture"].astype(str) + rows["dimension_ratio"].map(" {:g}".format).astype(str)).isin(
+            ("plain 16", "residual 32")
+        )
+    ]
     sides = "architecture", "residual", "plain"
     gain = compared(f"{budget(at)}: PSNR", at, *sides, limit=TWO_DB)
     double = compared("at twice the ratio: PSNR", twice, *sides)
@@ -111,6 +115,8 @@ def residual_gain(t: Tables) -> Verdict:
 def attention(t: Tables) -> Verdict:
     rows = select.main_line(networks(t))
     rows = rows[rows["architecture"].isin(("attention", "residual"))]
+    if rows["architecture"].nunique() < 2:
+        return unmeasured(SCRATCH)
     sides = "architecture", "attention", "residual"
     readings = [
         compared(f"{budget(rows)}: edges kept", rows, *sides, "epi_roa", pair=PAIR),
