@@ -24,7 +24,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	  || { echo "sarlab needs Python 3.11 to 3.13; '$(PYTHON)' is $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing sarlab and its libraries into $(VENV): some minutes, about 3 GB"
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[lab,slurm,book,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[lab,arrays,slurm,book,dev]'
 	@echo "Compiling the codec"
 	@$(BIN)/python -c 'import sarlab; scene = sarlab.scene("ben-33UUP-37-88"); \
 	  [sarlab.decompress(sarlab.compress(scene, **goal)) for goal in ({}, {"max_error_db": 1.0})]'
