@@ -28,14 +28,19 @@ class SceneSpec:
         What the samples of a file are; ``"auto"`` takes what the catalog or the file itself says.
     allow_missing : bool
         Go on without those scenes of a collection whose files are missing.
+    side : int
+        Cut larger test and independent scenes to their middle of so many pixels per side; 0 keeps them whole.
     """
 
     source: str = "bigearthnet"
     quantity: str = "auto"
     allow_missing: bool = False
+    side: int = 0
 
     def __post_init__(self) -> None:
         check_known(self, quantity=("auto", "complex", "amplitude", "intensity", "db"))
+        if self.side < 0:
+            raise PlanError(f"side must not be negative, not {self.side}")
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,7 @@ def run_sweep(args: argparse.Namespace) -> int:
     count = Counter(states.values())
     more = f", {len(skipped)} failed before" if skipped else ""
     more += f", {count['damaged']} of them damaged" if count["damaged"] else ""
+    more += f"; the whole plan takes {plan.takes}" if plan.takes and todo and not args.only else ""
     print(f"{plan.name}: {len(jobs)} runs, {count['complete']} complete, {len(todo)} to do{more}", flush=True)
     for job in skipped:
         reason = read_record(job.folder / FAILURE).get("message", "")

@@ -47,6 +47,8 @@ class Plan:
     studies: tuple[str, ...] = ()
     #: How a command line names it: quick, plans/mine.toml.
     argument: str = ""
+    #: How long it takes, with its studies and the machine, in words.
+    takes: str = ""
 
 
 def plan_names() -> list[str]:
@@ -100,11 +102,12 @@ def parse_plan(path: Path) -> dict[str, Any]:
 
 def build_plan(name: str, values: Mapping[str, Any], *, scenes: str | None = None, quantity: str | None = None) -> Plan:
     """Expand the tables of a plan file into runs; see the module's docstring for the format."""
-    _check_keys("the plan", values, {"title", "extends", "experiment", "seed", "studies", *_PARTS})
+    _check_keys("the plan", values, {"title", "takes", "extends", "experiment", "seed", "studies", *_PARTS})
     experiments = values.get("experiment", [{}])
     if not isinstance(experiments, list) or not experiments:
         raise PlanError("'experiment' must be a list of tables, written [[experiment]]")
-    given: dict[str, Any] = {k: v for k, v in (("source", scenes), ("quantity", quantity)) if v is not None}
+    given: dict[str, Any] = {} if scenes is None else {"source": scenes, "side": 0}  # a user's scenes are not cut
+    given |= {} if quantity is None else {"quantity": quantity}
     runs: dict[RunSpec, int] = {}
     labels: dict[str, dict[int, None]] = {}
     for index, experiment in enumerate(experiments, 1):
@@ -118,7 +121,8 @@ def build_plan(name: str, values: Mapping[str, Any], *, scenes: str | None = Non
     if not isinstance(studies, list) or not all(isinstance(item, str) for item in studies):
         raise PlanError("'studies' must be a list of names")
     found = {label: tuple(positions) for label, positions in labels.items() if positions}
-    return Plan(name, str(values.get("title", name)), tuple(runs), found, tuple(studies), name)
+    title, takes = str(values.get("title", name)), str(values.get("takes", ""))
+    return Plan(name, title, tuple(runs), found, tuple(studies), name, takes)
 
 
 def _expand(defaults: Mapping[str, Any], experiment: Mapping[str, Any]) -> Iterable[RunSpec]:

@@ -27,7 +27,7 @@ from sarlab.scenes.folders import find_scenes
 from sarlab.scenes.rasters import first_line
 from sarlab.scenes.readers import read_scene
 from sarlab.scenes.scene import Scene
-from sarlab.scenes.splits import Split, split_scenes
+from sarlab.scenes.splits import Split, cut_tests, split_scenes
 from sarlab.specs import SceneSpec
 
 __all__ = [
@@ -289,6 +289,11 @@ def load_split(spec: SceneSpec) -> Split:
     SceneError
         Unknown name, missing file, or nothing usable in it.
     """
+    split = _load_split(spec)
+    return cut_tests(split, spec.side) if spec.side else split
+
+
+def _load_split(spec: SceneSpec) -> Split:
     collection = find_collection(spec.source)
     if collection is not None:
         _check_db("collected", spec.quantity)

@@ -90,6 +90,20 @@ def split_digest(split: Split) -> str:
     return digest.hexdigest()
 
 
+def cut_tests(split: Split, side: int) -> Split:
+    """Cut test and independent scenes, and their clean versions, to the middle `side`² pixels at most."""
+
+    def middle(scene: Scene) -> Scene:
+        shape = scene.shape[1:]
+        height, width = (min(side, length) for length in shape)
+        return scene.window((shape[0] - height) // 2, (shape[1] - width) // 2, height, width)
+
+    cut = {role: tuple(middle(scene) for scene in getattr(split, role)) for role in ("test", "independent")}
+    names = {scene.name for scenes in cut.values() for scene in scenes}
+    clean = {name: middle(scene) if name in names else scene for name, scene in split.clean.items()}
+    return replace(split, **cut, clean=clean, digest="")
+
+
 def scene_duplicate_share(scene: Scene) -> float:
     """Return the share of pixels that equal their left neighbor, averaged over the bands of a scene in dB.
 

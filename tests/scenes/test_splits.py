@@ -5,6 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sarlab.scenes.catalog import load_split
 from sarlab.scenes.embedded import bigearthnet_split, reference_normalizers
 from sarlab.scenes.folders import find_scenes
 from sarlab.scenes.radiometry import Normalizer
@@ -16,6 +17,7 @@ from sarlab.scenes.splits import (
     split_digest,
     split_scenes,
 )
+from sarlab.specs import SceneSpec
 
 REFERENCE = {"VV": Normalizer(-25, 3), "VH": Normalizer(-31, -4)}
 
@@ -170,6 +172,18 @@ def test_duplicate_share():
 def test_a_split_prints_as_one_short_line():
     counts = "train=6, validation=1, test=1, independent=4"
     assert repr(bigearthnet_split()) == f"Split({counts}, bands=VV+VH, digest=5fbe73ad0df4)"
+
+
+def test_test_scenes_are_cut_to_their_middle_and_others_stay_whole():
+    whole, cut = (load_split(SceneSpec("simulated-l1", side=side)) for side in (0, 100))
+    assert cut.digest != whole.digest
+    assert [a is b for a, b in zip(cut.train, whole.train, strict=True)] == [True] * len(whole.train)
+    for before, after in zip(whole.test, cut.test, strict=True):
+        top, left = ((length - 100) // 2 for length in before.shape[1:])
+        inside = slice(top, top + 100), slice(left, left + 100)
+        assert (after.data[0] == before.data[0][inside]).all()
+        assert (cut.clean[after.name].data[0] == whole.clean[before.name].data[0][inside]).all()
+        assert (after.acquisition, after.place) == (before.acquisition, before.place)
 
 
 # Real files

@@ -23,9 +23,6 @@ from sarlab.lab.studies import Context, correlation_of, study
 from sarlab.metrics import Undefined, UndefinedMetric, bounds
 from sarlab.metrics.speckle import scene_speckle
 from sarlab.metrics.spectra import autocorrelation_spectrum
-from sarlab.scenes.catalog import load_split
-from sarlab.scenes.simulate import catalog_names
-from sarlab.specs import SceneSpec
 
 #: PSNR in dB at which the curves are given; every target of the study of codecs is among them.
 PSNR_DB = np.arange(14.0, 57.0)
@@ -47,14 +44,6 @@ def limits(context: Context) -> pd.DataFrame:
         groups[item.split, item.name].append(item)
     rows = [row for item in items for row in band_rows(item)]
     rows += [row for group in groups.values() if len(group) > 1 for row in pooled_rows(group)]
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-@study("simulated_limits", version=1)
-def simulated_limits(context: Context) -> pd.DataFrame:
-    """Limits of the catalog's simulated test scenes, whatever the scenes of the plan: there the speckle is known."""
-    splits = [load_split(SceneSpec(name)) for name, _, _ in catalog_names()]
-    rows = [row for split in splits for item in measurable(split) for row in band_rows(item)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -18,7 +18,7 @@ from sarlab.scenes.catalog import load_split
 from sarlab.scenes.simulate import catalog_names
 from sarlab.specs import SceneSpec
 
-CODECS = ("jpeg2000", "hevc12", "jpegls")
+CODECS = ("lapped", "jpeg2000", "hevc12", "jpegls")
 #: Columns that have a counterpart against the clean scene, and those shown with them.
 METRICS = (
     *("psnr_db", "psnr_clean_db", "rmse_db", "rmse_clean_db", "ssim", "ssim_clean", "bias_db", "bias_clean_db"),
@@ -29,7 +29,7 @@ METRICS = (
 )
 
 
-@study("reflectivity", version=1)
+@study("reflectivity", version=2)
 def reflectivity(context: Context) -> pd.DataFrame:
     """The first simulated test scene of every number of looks, with white and with correlated speckle."""
     splits = {entry: load_split(SceneSpec(entry[0])) for entry in catalog_names()}
