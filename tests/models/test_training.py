@@ -404,11 +404,7 @@ def test_a_slice_computes_what_zeros_compute(architecture, init, channels, data)
 def test_other_networks_lend_nothing(data):
     spec = ModelSpec("plain", 16, 8, "klt", width=8, depth=0)
     whole = build_model(spec, seed=0, klt=data.fit_klt)
-    for other in (
-        replace(spec, latent_channels=16),
-        replace(spec, width=16),
-        replace(spec, depth=1),
-    ):
+    for other in (replace(spec, latent_channels=16), replace(spec, width=16), replace(spec, depth=1)):
         with pytest.raises(ModelError):
             leading_weights(whole.state_dict(), build_model(other, seed=0, klt=data.fit_klt))
     with pytest.raises(ModelError, match="16 channels"):

@@ -12,14 +12,7 @@ from hypothesis import strategies as st
 from sarlab.errors import QuantizerError
 from sarlab.models.quantizers import Quantized, build_quantizer
 from sarlab.models.quantizers import trellis as module
-from sarlab.models.quantizers.trellis import (
-    MOST_ABOVE_AVERAGE,
-    NEXT,
-    STATES,
-    TrellisQuantizer,
-    refined,
-    state_parities,
-)
+from sarlab.models.quantizers.trellis import MOST_ABOVE_AVERAGE, NEXT, STATES, TrellisQuantizer, refined, state_parities
 from sarlab.specs import QuantizerSpec
 
 
