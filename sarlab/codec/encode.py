@@ -100,10 +100,13 @@ class Encoder:
     def _side(self, quality: float) -> Any:
         return self.model.parse_side(self._plain_header(quality).side, self._header.shape[0])
 
+    def _quantized(self, y: np.ndarray, active: np.ndarray, quality: float, side: Any) -> QuantizedTile:
+        model = self.model if self.weight == 1 else self.model.with_weight(self.weight)
+        return model.quantize(y, active, quality, side)
+
     def _tile(self, piece: Piece, window: Window, quality: float, side: Any) -> tuple[bytes, int]:
         """Payload of a tile, and the checksum of its latent."""
-        model = self.model if self.weight == 1 else self.model.with_weight(self.weight)
-        quantized: QuantizedTile = model.quantize(piece.latent(window), piece.active(window), quality, side)
+        quantized = self._quantized(piece.latent(window), piece.active(window), quality, side)
         masks = piece.mask(window), piece.flat(window), piece.sides(window)
         borders = window.borders(self.tiling.extent)
         return encode_tile(self.model, quantized, *masks, borders, quality, side, piece.nan(window))
@@ -122,9 +125,8 @@ class Encoder:
         if self.whole:
             self._write(file, header)
             return file.tell()
-        return StreamWriter(file, header).overhead + self.share * sum(
-            len(payload) for payload, _ in self.tiles(quality)
-        )
+        coded = sum(len(payload) for payload, _ in self.tiles(quality))
+        return StreamWriter(file, header).overhead + self.share * coded
 
     def psnr(self, quality: float) -> float:
         """PSNR in dB of normalized samples, over the valid samples of the pieces; the peak is a normalized unit."""
@@ -140,18 +142,12 @@ class Encoder:
         """Pieces, their decoded samples with the margin, and the place of the piece in them."""
         side = self._side(quality)
         for piece in self.pieces:
-            latent = self.model.quantize(piece.y, piece.active(piece.wide), quality, side).latent
+            latent = self._quantized(piece.y, piece.active(piece.wide), quality, side).latent
             x_hat = self.model.synthesize(latent, quality, side, piece.wide.borders(self.tiling.extent))
             yield piece, x_hat[:, : piece.wide[2], : piece.wide[3]], piece.window.inside(piece.wide)
 
     def find_quality(self, goal: Goal) -> float:
-        """Find the quality, a multiple of 1/256, at which the estimates meet `goal`.
-
-        Raises
-        ------
-        CodecError
-            Out of reach; the message states the limit.
-        """
+        """Find the quality, a multiple of 1/256, at which the estimates meet `goal`. Raises a `CodecError` with the limit."""
         low, high, name = self.model.lowest, self.model.highest, self.model.name
         if goal.kind == "quality":
             if not low <= goal.value <= high:
@@ -208,11 +204,12 @@ class Encoder:
             return math.log2(self.bytes(quality))
 
         try:
-            score(
-                solve(score, math.log2(wanted), (-2.0, 2.0), tolerance=TOLERANCE["bpp"] / 2, slope=0.5, resolution=0.01)
+            octaves = solve(
+                score, math.log2(wanted), (-2, 2), tolerance=TOLERANCE["bpp"] / 2, slope=0.5, resolution=0.01
             )
         except OutOfReach as end:
-            score(end.quality)
+            octaves = end.quality
+        self.weight = 2.0**-octaves
 
     def _write(self, file: BinaryIO, header: Header) -> None:
         with StreamWriter(file, header) as writer, self.workers as workers:

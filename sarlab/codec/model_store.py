@@ -91,10 +91,7 @@ def known_codecs() -> set[str]:
 def find_model(name: str, model_hash: bytes, hint: str | Path | None = None) -> Path:
     """Find the file of the model that a header names; `hint` is its path if it is in none of the known folders.
 
-    Raises
-    ------
-    BitstreamError
-        There is none; the message states the remedy.
+    Raises a `BitstreamError` with the remedy if there is none.
     """
     paths = [Path(hint)] if hint else [folder / f"{name}.safetensors" for folder in model_folders()]
     found = [path for path in paths if path.is_file()]
