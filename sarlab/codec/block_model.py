@@ -126,13 +126,7 @@ class Coded(NamedTuple):
 class BlockModel(TileModel):
     """A model that codes the coefficients of blocks.
 
-    Parameters
-    ----------
-    tables : Tables
-    name : str
-    content_hash : bytes
-    states : int
-        Of the trellis when encoding: a power of two; 1 for plain scalar quantization. Files state it.
+    `states` are those of the trellis when encoding, one of `STATES`; 1 is plain scalar quantization. Files state it.
     """
 
     lowest, highest = 0.0, 96.0

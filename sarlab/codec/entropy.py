@@ -116,16 +116,10 @@ def code_decision(coder, context, bit):
 
 
 @kernel
-def code_even(coder, bit):
-    """Code a decision that is not modeled."""
-    return _code(coder, EVEN, -1, bit)
-
-
-@kernel
 def code_value(coder, context, value):
     """Code a whole number; returns it, or `DAMAGED` for one that no encoder writes."""
     magnitude = code_magnitude(coder, context, abs(value))
-    return -magnitude if magnitude > 0 and code_even(coder, 1 if value < 0 else 0) else magnitude
+    return -magnitude if magnitude > 0 and _code(coder, EVEN, -1, 1 if value < 0 else 0) else magnitude
 
 
 @kernel
@@ -144,7 +138,7 @@ def code_magnitude(coder, context, magnitude):
     slot, found = context + UNARY + min(exponent, EXPONENTS - 1), 1
     for digit in range(1, exponent + 1):
         bit = rest >> (exponent - digit) & 1
-        bit = code_decision(coder, slot + digit * EXPONENTS, bit) if digit <= 2 else code_even(coder, bit)
+        bit = code_decision(coder, slot + digit * EXPONENTS, bit) if digit <= 2 else _code(coder, EVEN, -1, bit)
         found = 2 * found + bit
     return np.int64(found + UNARY - 1)
 
@@ -157,6 +151,7 @@ def overrun(coder):
 
 @kernel
 def _code(coder, probability, context, bit):
+    """Code a decision of known probability; `context` is listed, −1 if there is none."""
     state = coder.state
     if coder.decisions.size:
         coder.decisions[state[3]] = context << 17 | bit << 16 | probability

@@ -82,18 +82,7 @@ def step_of(quality: Tensor) -> Tensor:
 
 
 class FactorizedModel(BlockModel):
-    """A model with a learned transform.
-
-    Parameters
-    ----------
-    tables : Tables
-    front : {"lapped", "block"}
-    mixing : ndarray, shape (64, 64)
-        V; replaced by the nearest orthogonal matrix.
-    correction : Correction or None
-    options
-        See `BlockModel`.
-    """
+    """A model with one of the `FRONTS`, V (`mixing`, replaced by the nearest orthogonal matrix), and perhaps a correction."""
 
     channels, stride, order, low = CHANNELS, STRIDE, np.arange(CHANNELS), 1
     deviations = ListedDeviations(CHANNELS)

@@ -62,21 +62,18 @@ def fit_tables(
         Makes the model with given tables.
     scenes : sequence of ndarray of float32, shape (bands, H, W)
         Normalized samples, without gaps; sides are cut to multiples of the block.
-    rounds : int
-    qualities : iterable of float
+    rounds, qualities
+        As above.
     say : callable
         Called with a line after each round.
     """
     tables = initial_tables()
-    whole = (True, True, True, True)
-    model, side = make(tables), make(tables).stride
-    latents = [
-        model.analyze(scene[:, : scene.shape[1] // side * side, : scene.shape[2] // side * side], whole)
-        for scene in scenes
-    ]
+    model, whole, latents = make(tables), (True, True, True, True), []
+    for scene in scenes:
+        rows, columns = (length - length % model.stride for length in scene.shape[1:])
+        latents.append(model.analyze(scene[:, :rows, :columns], whole))
     for number in range(rounds):
-        model = make(tables)
-        record = _Record()
+        model, record = make(tables), _Record()
         for y in latents:
             active = np.ones((len(y), *y.shape[2:]), np.uint8)
             for quality in qualities:

@@ -103,11 +103,8 @@ def _angles(size: int, length: int) -> np.ndarray:
     return np.stack([np.cos(angle), np.sin(angle)])
 
 
-@lru_cache(maxsize=8)
-def lapped_transform(size: int, last_rows: int, last_columns: int) -> LappedTransform:
-    """Return a transform; it is made once."""
-    return LappedTransform(size, last_rows, last_columns)
-
+#: Transforms, made once.
+lapped_transform = lru_cache(maxsize=8)(LappedTransform)
 
 KIND = "lapped"
 #: Side of a block in samples.

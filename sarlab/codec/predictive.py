@@ -61,15 +61,7 @@ def exact_quality(goal: Goal) -> Goal:
 
 
 class PredictiveModel(TileModel):
-    """The predictive codec.
-
-    Parameters
-    ----------
-    probabilities : ndarray of int64, shape (contexts,)
-        Start of each probability that a decision is 1, in 1/65536.
-    name : str
-    content_hash : bytes
-    """
+    """The predictive codec; `probabilities` are the starts of those that a decision is 1, in 1/65536: int64, (contexts,)."""
 
     channels, stride, analysis_reach, synthesis_reach = 1, 1, 0, 0
     lowest, highest = 0.0, 64 - 20 * math.log10(LEAST_BOUND) + 0.01

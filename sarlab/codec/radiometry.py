@@ -114,14 +114,8 @@ def _levels(x_hat: np.ndarray) -> np.ndarray:
 def fit_curve(original: np.ndarray, decoded: np.ndarray, level: np.ndarray, classes: np.ndarray) -> LevelCurve:
     """Curve that makes the sums of intensity under every knot equal, then those of every class of ground.
 
-    Parameters
-    ----------
-    original, decoded : ndarray, shape (n,)
-        Valid samples in dB.
-    level : ndarray, shape (n,)
-        Normalized level of each sample's place, as decoded.
-    classes : ndarray of int, shape (n,)
-        Class of each sample's place in the original, from 0.
+    `original` and `decoded` are valid samples in dB, `level` the normalized level of their places as decoded, `classes` the class of
+    their places in the original, from 0: all of shape (n,).
     """
     if not level.size:
         return LevelCurve(0, 1, np.zeros(KNOTS, int))

@@ -209,15 +209,10 @@ class FactorizedNetwork(nn.Module):
             self.correction.deviation.copy_(self.deviation)
 
     def costs(self, x: Tensor, quality: Tensor, noise: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute λD + R, R and D of each patch: bits per sample and mean squared error.
+        """Compute λD + R, R and D of patches, (N, 1, H, W): bits per sample and mean squared error.
 
-        Parameters
-        ----------
-        x : Tensor, shape (N, 1, H, W)
-        quality : Tensor, shape (N,)
-        noise : torch.Generator or None
-            If given, the rate is that of the latent with uniform noise, and the distortion that of the rounded latent
-            with a straight-through gradient. If None, both are of the rounded latent, and V is fixed.
+        With `noise`, the rate is that of the latent with uniform noise, and the distortion that of the rounded latent with a
+        straight-through gradient. Without, both are of the rounded latent, and V is fixed.
         """
         y, step = self.analysis(x), step_of(quality)[:, None, None, None]
         y = y.detach() if noise is None else y
@@ -325,27 +320,12 @@ def train_codec(
     say: Callable[[str], None] = lambda text: None,
     **options: Any,
 ) -> History:
-    """Train a model and write its file.
+    """Train a model and write its file when the training is finished.
 
-    Parameters
-    ----------
-    plan : CodecPlan
-    target : Path
-        The model's file, written when the training is finished.
-    allow_missing : bool
-        Train without the scenes of the plan that are missing.
-    on_step : callable
-        Called with the number of finished steps and the loss.
-    say : callable
-        Called with a line about the scenes, and about each round of fitting tables.
-    options
-        ``checkpoint``, ``time_budget`` and ``progress`` of `sarlab.models.training.fit`. If the time ends first,
-        ``history.stopped`` is ``"time budget"`` and `target` is not written.
-
-    Raises
-    ------
-    PlanError, SceneError
-        Scenes of the plan are missing.
+    `on_step` is called with the number of finished steps and the loss, `say` with a line about the scenes and about each round of
+    fitting tables. `options` are ``checkpoint``, ``time_budget`` and ``progress`` of `sarlab.models.training.fit`; if the time ends
+    first, ``history.stopped`` is ``"time budget"`` and no file is written. Raises `PlanError` or `SceneError` if scenes of the plan are
+    missing, unless `allow_missing`.
     """
     data, history = gather(plan, allow_missing), History(stopped="finished")
     arrays: dict[str, np.ndarray] = {}

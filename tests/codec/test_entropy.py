@@ -37,7 +37,7 @@ def information(decisions):
 def assert_comes_back(decisions):
     """In both decoders, whether or not the zeros follow with which payloads are padded."""
     data = entropy.pack(np.array(decisions, np.int64))
-    decoder, plain = entropy.decoder(fresh(), data + bytes(3)), second_decoder.RangeDecoder(data)
+    decoder, plain = entropy.decoder(fresh(), data + bytes(3)), second_decoder.RangeDecoder(data, None)
     for decision in decisions:
         probability, bit = decision & 0xFFFF, decision >> 16
         assert entropy._code(decoder, probability, 0, 0) == plain.bit(probability) == bit
@@ -82,7 +82,7 @@ def test_streams_are_as_long_as_their_information(share, count):
 def test_numbers_come_back_in_both_decoders(values, start, count):
     data = entropy.pack_numbers(np.array(values, np.int64), fresh(start, count))
     assert entropy.unpack_numbers(data, len(values), fresh(start, count)).tolist() == values
-    plain = second_decoder.RangeDecoder(data, second_decoder.Contexts([start] * entropy.SLOTS, count))
+    plain = second_decoder.RangeDecoder(data, second_decoder.contexts_of([start] * entropy.SLOTS, count))
     assert [plain.number(0) for _ in values] == values
 
 
