@@ -15,6 +15,10 @@ Channels are coded one after the other, the most important first, for all blocks
 by itself: a preview reads nothing else. Of several bands, the later ones are predicted from the first one as decoded, by a factor
 for each zone of channels; the factors are in the header.
 
+Encoding a tile takes three passes over its coefficients: `_find_activities` estimates the activity of every block from rounded
+magnitudes, `search` (in `trellis`) finds the latent that is cheapest at the costs of these contexts, and `_code_channels` codes it in
+the contexts that then occur. Decoding is the third pass alone, and `_dequantize`.
+
 Quality Q sets the step alone: the fine step is `FINE_STEP`·10^(−Q/20) of the normalized range. The latent of a tile is in fine
 steps: n = 2k − q·sign k for the integer k of quantizer q.
 """
