@@ -50,53 +50,29 @@ def test_a_plain_header_is_small():
         assert reader.header_bytes - reader.index_bytes <= 46
 
 
-names = st.text(max_size=12)
+names = st.text(max_size=12) | st.sampled_from(["VV", "VH", "band1"])
+values = st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | names
 
 
-@given(
-    shape=st.tuples(st.integers(1, 4), st.integers(1, 300), st.integers(1, 300)),
-    tile=st.sampled_from([64, 128, 512, 1024]),
-    quality=st.integers(0, 65535).map(lambda q: q / 256),
-    model=st.sampled_from(MODELS) | names,
-    names=st.lists(names | st.sampled_from(["VV", "VH", "band1"]), min_size=4, max_size=4),
-    quantity=st.sampled_from(QUANTITIES),
-    dtype=st.sampled_from(DTYPES),
-    nodata=st.none() | st.floats(allow_nan=False),
-    floors=st.booleans(),
-    flats=st.booleans(),
-    metadata=st.dictionaries(names, st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | names, max_size=3),
-    side=st.binary(max_size=20),
-    radiometry=st.binary(max_size=20),
-    native=st.booleans(),
-    bits=st.integers(1, 64),
-    seed=st.integers(0, 99),
-)
-@settings(max_examples=100, deadline=None)
-def test_every_header_comes_back(
-    shape,
-    tile,
-    quality,
-    model,
-    names,
-    quantity,
-    dtype,
-    nodata,
-    floors,
-    flats,
-    metadata,
-    side,
-    radiometry,
-    native,
-    bits,
-    seed,
-):
-    rng = np.random.default_rng(seed)
-    header = Header(
-        model, b"\0" * 4, quality, shape, tuple(names[: shape[0]]), tuple(rng.integers(-32768, 32768, shape[0]) / 64),
-        quantity, dtype, tile, bits, (-20.0,) * shape[0] if floors else None, (0.0,) * shape[0] if flats else None, nodata,
-        metadata, side, radiometry, native,
+@st.composite
+def headers(draw):
+    shape = draw(st.tuples(st.integers(1, 4), st.integers(1, 300), st.integers(1, 300)))
+    each = lambda values: st.tuples(*[values] * shape[0])  # noqa: E731
+    return Header(
+        draw(st.sampled_from(MODELS) | names), draw(st.binary(min_size=4, max_size=4)), draw(st.integers(0, 65535)) / 256,
+        shape, draw(each(names)), draw(each(st.integers(-32768, 32767).map(lambda center: center / 64))),
+        draw(st.sampled_from(QUANTITIES)), draw(st.sampled_from(DTYPES)), draw(st.sampled_from([64, 128, 512, 1024])),
+        draw(st.integers(1, 64)), draw(st.none() | each(st.floats(width=32, allow_nan=False))),
+        draw(st.none() | each(st.floats(width=32, allow_nan=False))), draw(st.none() | st.floats(allow_nan=False)),
+        draw(st.dictionaries(names, values, max_size=3)), draw(st.binary(max_size=20)), draw(st.binary(max_size=20)),
+        draw(st.booleans()),
     )  # fmt: skip
-    count = header.grid[0] * header.grid[1]
+
+
+@given(headers(), st.integers(0, 99))
+@settings(max_examples=100, deadline=None)
+def test_every_header_comes_back(header, seed):
+    rng, count = np.random.default_rng(seed), header.grid[0] * header.grid[1]
     payloads = [rng.bytes(rng.integers(0, 60)).ljust(header.least_payload(i), b"\1") for i in range(count)]
     with StreamReader(packed(header, payloads)) as reader:
         assert reader.header == header
@@ -113,18 +89,10 @@ def test_empty_payloads_are_padded_to_what_bounds_memory():
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [
-        (b"", "empty"),
-        (b"II*\0" + bytes(100), "does not begin"),
-        (b"SA", "truncated"),
-        (b"SARL\1" + bytes(4), "truncated"),
-        (packed()[:12], "truncated"),
-        (packed()[:30], "truncated"),
-        (packed()[:-1], "truncated"),
-        (packed() + b"\0", "longer"),
-        (b"SARL\7" + packed()[5:], "version 7"),
-    ],
-)
+    [(b"", "empty"), (b"II*\0" + bytes(100), "does not begin"), (b"SA", "truncated"), (b"SARL\1" + bytes(4), "truncated"),
+     (packed()[:12], "truncated"), (packed()[:30], "truncated"), (packed()[:-1], "truncated"), (packed() + b"\0", "longer"),
+     (b"SARL\7" + packed()[5:], "version 7")],
+)  # fmt: skip
 def test_what_is_wrong_is_said(data, message):
     with pytest.raises(BitstreamError, match=message):
         StreamReader(data)
@@ -183,36 +151,22 @@ def test_mutated_headers_with_right_checksums():
     assert survived > 100  # the checksum was put right, so the fields themselves were looked at
 
 
-def half_written(target, error):
-    with writing(target) as file:
-        file.write(b"half")
-        raise error
-
-
-def with_tiles(count, target=None):
-    with StreamWriter(io.BytesIO() if target is None else target, PLAIN) as writer:
-        for _ in range(count):
-            writer.append(b"1234567890", 0)
-
-
 @pytest.mark.parametrize(
     ("error", "seen", "message"),
-    [
-        (ZeroDivisionError(), ZeroDivisionError, None),
-        (KeyboardInterrupt(), KeyboardInterrupt, None),
-        (OSError(28, "No space left on device"), CodecError, "No space left"),
-    ],
-)
+    [(ZeroDivisionError(), ZeroDivisionError, None), (KeyboardInterrupt(), KeyboardInterrupt, None),
+     (OSError(28, "No space left on device"), CodecError, "No space left")],
+)  # fmt: skip
 def test_nothing_is_left_where_writing_fails(tmp_path, error, seen, message):
     (tmp_path / "out.sarl").write_bytes(b"what was there before")
-    with pytest.raises(seen, match=message):
-        half_written(tmp_path / "out.sarl", error)
+    with pytest.raises(seen, match=message), writing(tmp_path / "out.sarl") as file:  # noqa: PT012
+        file.write(b"half")
+        raise error
     assert [path.name for path in tmp_path.iterdir()] == ["out.sarl"]
     assert (tmp_path / "out.sarl").read_bytes() == b"what was there before"
 
 
-def test_too_many_and_too_few_tiles_are_refused():
-    with pytest.raises(CodecError, match="room for 1"):
-        with_tiles(2)
-    with pytest.raises(CodecError, match="0 of 1 tiles"):
-        with_tiles(0)
+@pytest.mark.parametrize(("count", "message"), [(2, "room for 1"), (0, "0 of 1 tiles")])
+def test_too_many_and_too_few_tiles_are_refused(count, message):
+    with pytest.raises(CodecError, match=message), StreamWriter(io.BytesIO(), PLAIN) as writer:  # noqa: PT012
+        for _ in range(count):
+            writer.append(b"1234567890", 0)
