@@ -11,7 +11,7 @@ from sarlab.errors import CodecError, SarlabError
 
 EXAMPLES = {
     "compress": """\
-  sarlab compress scene.tif scene.sarl --bpp 0.5                   half a bit per pixel and band, within 3 %
+  sarlab compress scene.tif scene.sarl --bpp 0.5                   half a bit per pixel and band, within 1.2 %
   sarlab compress S1A_IW_GRDH….SAFE s1.sarl --calibrate sigma0     a Sentinel-1 product, calibrated
   sarlab compress slc.tif slc.sarl --drop-phase --psnr 32          the intensity of a complex product
   sarlab compress dn.tif dn.sarl --lossless                        whole numbers, restored exactly

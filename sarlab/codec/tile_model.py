@@ -37,7 +37,7 @@ class QuantizedTile(NamedTuple):
 class TileModel(ABC):
     """A model that codes tiles."""
 
-    #: As in the header of a file; a file decodes with a model of the same name and hash (8 bytes) only.
+    #: A file decodes with a model of the same name and hash only.
     name: str
     hash: bytes
     #: Channels of the latent; samples per latent position and axis.
