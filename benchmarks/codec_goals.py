@@ -1,7 +1,7 @@
 """The codec `lapped` and its peers on test scenes, by real files: the tables of the book's chapter on the codec.
 
     SARLAB_DATA=FOLDER python benchmarks/codec_goals.py --out book/results          # everything, about half an hour on two cores
-    SARLAB_DATA=FOLDER python benchmarks/codec_goals.py speed --out book/results    # one table: rates, fidelity, speed
+    SARLAB_DATA=FOLDER python benchmarks/codec_goals.py speed --out book/results    # one table: rates, limits, fidelity, speed
 
 Files of all codecs include their containers, with the size, the levels and the masks of the scene, and no names, tags and
 georeference. The scenes have the role "test" in the collection ``sentinel1-all``; other sensors come from the same folder. No codec
@@ -27,6 +27,8 @@ from sarlab.codec.goals import Goal, Search, Trial
 from sarlab.errors import SarlabError
 from sarlab.lab.results import environment, now, write_table
 from sarlab.metrics import Reference, score
+from sarlab.metrics.bounds import water_filling_curve
+from sarlab.metrics.columns import UndefinedMetric
 from sarlab.peers import codecs
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.radiometry import fit_normalizers, to_db
@@ -128,6 +130,21 @@ def rates() -> Iterator[dict[str, Any]]:
                     }
 
 
+def limits() -> Iterator[dict[str, Any]]:
+    """Rates of the power spectrum of each scene: reverse water-filling, and ideal scalar quantization."""
+    for item in (*sentinel1(), *others()):
+        for name, scalar in (("Gaussian reference", False), ("ideal scalar quantization", True)):
+            row = {**item.about, "codec": name}
+            samples = np.where(item.scene.valid[0], item.scene.data[0], np.nan)
+            try:
+                curve = water_filling_curve(samples, clip=item.clip, psnr_db=PSNR_DB, scalar=scalar)
+            except UndefinedMetric as error:
+                yield {**row, "reason": str(error)}
+                continue
+            for target, psnr, bpp in zip(PSNR_DB, curve.psnr_db, curve.bpp, strict=True):
+                yield {**row, "target_value": target, "psnr_db": psnr, "bpp": bpp, "reason": "a model's rate, no file"}
+
+
 def fidelity() -> Iterator[dict[str, Any]]:
     """Measures besides PSNR at equal bytes; ours also with corrected radiometry, whose bytes are counted."""
     for item in sentinel1():
@@ -199,7 +216,7 @@ def available(names: tuple[str, ...]) -> list[str]:
     return [name for name in names if codecs[name].available().ok]
 
 
-PARTS = {"rates": rates, "fidelity": fidelity, "speed": speed}
+PARTS = {"rates": rates, "limits": limits, "fidelity": fidelity, "speed": speed}
 
 
 def main() -> None:
