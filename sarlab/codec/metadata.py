@@ -18,8 +18,8 @@ from sarlab.scenes.quantity import acquisition_of, time_of
 from sarlab.scenes.rasters import numbered, pixel_spacing
 from sarlab.scenes.scene import Scene
 
-#: Largest metadata before deflation, in bytes, and its deepest nesting.
-METADATA_LIMIT, METADATA_DEPTH = 1 << 26, 16
+#: Largest metadata before deflation, in bytes; its deepest nesting, and most values in lists and maps.
+METADATA_LIMIT, METADATA_DEPTH, MOST_VALUES = 1 << 26, 16, 1 << 20
 #: Keys with a number; others are texts. The order is part of the file format.
 KEYS = (
     "acquisition", "credit", "crs", "looks", "name", "simulated", "spacing", "tags", "transform", "place", "land_cover",
@@ -42,7 +42,7 @@ class Cursor:
     """Read fields from bytes, never past their end."""
 
     def __init__(self, data: bytes):
-        self.data, self.position = data, 0
+        self.data, self.position, self.values_left = data, 0, MOST_VALUES
 
     @property
     def left(self) -> int:
@@ -145,8 +145,9 @@ def read_value(cursor: Cursor, depth: int = 0) -> Any:
         return cursor.text(number)
     if kind == _CONSTANT and number < len(_CONSTANTS):
         return _CONSTANTS[number]
-    if kind == _CONSTANT or number > cursor.left or depth == METADATA_DEPTH:
-        raise BitstreamError("the metadata is damaged")
+    cursor.values_left -= number
+    if kind == _CONSTANT or number > cursor.left or depth == METADATA_DEPTH or cursor.values_left < 0:
+        raise BitstreamError("the metadata is damaged: impossible values, or too many of them")
     if kind == _LIST:
         return [read_value(cursor, depth + 1) for _ in range(number)]
     return {cursor.name(KEYS): read_value(cursor, depth + 1) for _ in range(number)}
@@ -155,8 +156,10 @@ def read_value(cursor: Cursor, depth: int = 0) -> Any:
 def pack_metadata(values: Mapping[str, Any]) -> tuple[bytes, bool]:
     """Pack metadata, deflated if that is shorter; no metadata is no bytes."""
     plain = pack_value(dict(values)) if values else b""
-    if len(plain) > METADATA_LIMIT:
-        raise CodecError(f"the tags of the scene take {len(plain)} bytes; remove some, at most {METADATA_LIMIT} fit")
+    try:
+        unpack_metadata(plain, False)
+    except BitstreamError:
+        raise CodecError(f"the tags of the scene take {len(plain)} bytes: remove some, they are too many") from None
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
     deflated = deflate.compress(plain) + deflate.flush()
     return (deflated, True) if len(deflated) < len(plain) else (plain, False)
@@ -170,8 +173,10 @@ def unpack_metadata(data: bytes, deflated: bool) -> dict[str, Any]:
             data = inflate.decompress(data, METADATA_LIMIT + 1)
         except zlib.error as error:
             raise BitstreamError(f"the metadata is damaged ({error})") from None
-        if len(data) > METADATA_LIMIT or not inflate.eof or inflate.unused_data:
+        if not inflate.eof or inflate.unused_data:
             raise BitstreamError("the metadata is damaged: it has a wrong length")
+    if len(data) > METADATA_LIMIT:
+        raise BitstreamError(f"the metadata takes more than {METADATA_LIMIT} bytes")
     cursor = Cursor(data)
     values = read_value(cursor) if data else {}
     if not isinstance(values, dict) or cursor.left:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sarlab.codec.metadata import (
     KEYS,
     METADATA_LIMIT,
+    MOST_VALUES,
     Cursor,
     pack_metadata,
     pack_value,
@@ -19,6 +20,7 @@ from sarlab.codec.metadata import (
     scene_fields,
     scene_metadata,
     unpack_metadata,
+    varint,
 )
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.scene import Georeference, Scene
@@ -120,8 +122,12 @@ def test_bombs_are_not_inflated():
     assert len(bomb) < 100_000
     with pytest.raises(BitstreamError, match="wrong length"):
         unpack_metadata(bomb, True)
-    with pytest.raises(CodecError, match="remove some"):
-        pack_metadata({"tags": {"a": "b" * (METADATA_LIMIT + 1)}})
+    for tags in ({"a": "b" * (METADATA_LIMIT + 1)}, [None] * (MOST_VALUES + 1)):
+        with pytest.raises(CodecError, match="remove some"):
+            pack_metadata({"tags": tags})
+    many = b"\x1e\x08" + varint(13 + 16 * (MOST_VALUES + 1)) + bytes([15]) * (MOST_VALUES + 1)
+    with pytest.raises(BitstreamError, match="too many"):
+        unpack_metadata(many, False)
     for value in (2**64, np.float32(1), b"bytes"):
         with pytest.raises(CodecError, match="metadata holds"):
             pack_metadata({"a": value})
