@@ -20,8 +20,6 @@ import numpy as np
 from sarlab.errors import ModelError
 from sarlab.registry import Registry
 
-#: What encoding may cost, from fast to small files.
-EFFORTS = ("fast", "default", "best")
 #: (top, left, bottom, right): sides of a window that are borders of the scene.
 Borders = tuple[bool, bool, bool, bool]
 
@@ -55,7 +53,7 @@ class TileModel(ABC):
         return self
 
     def with_effort(self, effort: str) -> TileModel:
-        """Adapt the model to the time that encoding may take, one of `EFFORTS`."""
+        """Adapt the model to the time that encoding may take: "fast", "default" or "best"."""
         return self
 
     def with_weight(self, factor: float) -> TileModel:
@@ -93,14 +91,6 @@ class TileModel(ABC):
     def no_latent(self, bands: int, height: int, width: int) -> np.ndarray:
         """The latent of a tile without active columns."""
         return np.zeros((bands, self.channels, height, width), np.int32)
-
-
-class Costs(NamedTuple):
-    """Training costs of patches, tensors of shape (N,): λD + R and R in bits per pixel, mean squared error D."""
-
-    cost: Any
-    rate: Any
-    distortion: Any
 
 
 #: Loaders by kind, as stated in a model's file: path → TileModel.

@@ -1,7 +1,4 @@
-"""A second decoder of whole files, written from the book's page on the file format: plain integers, NumPy for the floats.
-
-It imports nothing from the package. The file of the model and the keys of the metadata are arguments.
-"""
+"""A second decoder of whole files, written from the book's page on the file format without the package: plain integers, NumPy."""
 
 import binascii
 import hashlib
