@@ -73,8 +73,8 @@ def find_scenes(path: str | Path, quantity: str = "auto") -> FoundScenes:
 
 def image_files(folder: Path) -> list[Path]:
     """List the images and product folders in a folder and its subfolders, without hidden ones and ``.bin`` without header."""
-    found = []
-    for file in sorted(folder.iterdir()):
+    found = [folder] if is_product(folder) else []
+    for file in [] if found else sorted(folder.iterdir()):
         if file.name.startswith("."):
             continue
         if file.is_dir() and not is_product(file):

@@ -124,3 +124,17 @@ def test_samples_written_by_window_come_back(tmp_path, suffix):
     assert (again.georeference, again.bands, again.quantity, again.nodata) == (PLACE, ("VV", "VH"), "amplitude", 0.0)
     with pytest.raises(SceneError, match="must end in"):
         open_writer(tmp_path / "x.png", scene)
+
+
+def test_arrays_and_datasets_are_compressed(write_raw):
+    from sarlab.codec.api import compress, decompress
+
+    path = write_raw(DN.astype("u2"), transform=Affine(*PLACE.transform), crs=UTM)
+    scene = read_scene(path)
+    with rasterio.open(path) as file:
+        from_dataset = decompress(compress(file, quality=50))
+        assert not file.closed
+    array = decompress(compress(scene.to_xarray(), quality=50)).to_xarray()
+    assert np.array_equal(array, np.rint(from_dataset.data))
+    assert read_scene(array).georeference == from_dataset.georeference == PLACE
+    assert np.abs(20 * np.log10(array / DN)).mean() < 1
