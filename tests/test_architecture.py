@@ -21,7 +21,7 @@ BUDGETS = {
     "scenes": 2600,
     "metrics": 3400,
     "models": 3000,
-    "codec": 5000,
+    "codec": 4900,
     "peers": 1300,
     "lab": 4200,
     "views": 12000,
