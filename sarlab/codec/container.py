@@ -110,11 +110,8 @@ class Header:
 
     def least_payload(self, tile: int) -> int:
         """Fewest bytes in the payload of a tile: one per `SAMPLES_PER_BYTE` samples."""
-        row, column = divmod(tile, self.grid[1])
-        height, width = (
-            min(self.tile, self.shape[1] - row * self.tile),
-            min(self.tile, self.shape[2] - column * self.tile),
-        )
+        places = zip(divmod(tile, self.grid[1]), self.shape[1:], strict=True)
+        height, width = (min(self.tile, length - place * self.tile) for place, length in places)
         return -(-self.shape[0] * height * width // SAMPLES_PER_BYTE)
 
     def pack(self) -> bytes:
@@ -302,8 +299,7 @@ class StreamReader:
         _, version, checksum = _PREFIX.unpack_from(start)
         if version != VERSION:
             raise BitstreamError(
-                f"file format version {version}, but sarlab {__version__} reads version {VERSION} only; "
-                "install a version of sarlab that reads it"
+                f"file format version {version}, but sarlab {__version__} reads version {VERSION} only"
             )
         cursor = Cursor(start[_PREFIX.size :])
         length = cursor.varint()
@@ -336,9 +332,7 @@ class StreamReader:
         """Payload of a tile, after a check of its checksum."""
         data = self._at(self._offsets[tile], self.lengths[tile])
         if payload_check(data) != self._checks[tile][0]:
-            raise BitstreamError(
-                f"{self.name}: tile {tile} is damaged: its checksum is wrong; the other tiles may be intact"
-            )
+            raise BitstreamError(f"{self.name}: tile {tile} is damaged: its checksum is wrong; others may be intact")
         return data
 
     def payload_start(self, tile: int, size: int) -> bytes:

@@ -60,15 +60,8 @@ class Levels:
         floors = header.floors or none
         zeros = tuple(not isnan(f) for f in floors)
         return cls(
-            header.bands,
-            header.quantity,
-            header.dtype,
-            header.centers,
-            floors,
-            zeros,
-            header.flats or none,
-            header.native,
-        )
+            header.bands, header.quantity, header.dtype, header.centers, floors, zeros, header.flats or none, header.native,
+        )  # fmt: skip
 
     def normalized(self, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
         """Normalize a window: float32 samples, zero where invalid, and its mask."""

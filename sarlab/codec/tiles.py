@@ -64,9 +64,8 @@ class Window(NamedTuple):
     def blocks(self, stride: int) -> Window:
         """Latent positions whose blocks a window of samples touches."""
         top, left = self.row // stride, self.column // stride
-        return Window(
-            top, left, blocks(self.row + self.height, stride) - top, blocks(self.column + self.width, stride) - left
-        )
+        bottom, right = blocks(self.row + self.height, stride), blocks(self.column + self.width, stride)
+        return Window(top, left, bottom - top, right - left)
 
     def inside(self, outer: Window) -> tuple[Any, slice, slice]:
         """Index of a window in an array that covers `outer` with its last two axes."""
@@ -137,9 +136,7 @@ class Tiling:
         """Refuse a window that leaves the scene; None is the whole."""
         row, column, height, width = window = Window(*(window or (0, 0, self.height, self.width)))
         if min(row, column) < 0 or min(height, width) < 1 or row + height > self.height or column + width > self.width:
-            raise CodecError(
-                f"window {window} (row, column, height, width) leaves the scene of {self.height}×{self.width} samples"
-            )
+            raise CodecError(f"{window} leaves the scene of {self.height}×{self.width} samples")
         return window
 
 
