@@ -53,8 +53,9 @@ def process_mb() -> float:
     return float(done.stdout)
 
 
-def _batch_pixels(spec: RunSpec) -> int:
-    return spec.train.batch_size * spec.train.patch_size**2
+def trains(spec: RunSpec) -> bool:
+    """True if a run takes optimizer steps of its own."""
+    return base_of(spec) is None and steps_of(spec) > 0
 
 
 def training_mb(spec: RunSpec, device: torch.device) -> float:
@@ -62,7 +63,8 @@ def training_mb(spec: RunSpec, device: torch.device) -> float:
     if spec.model.architecture == "klt":
         return 0.0
     fixed = LIBRARY_BYTES + ATTENTION_BYTES * (spec.model.architecture == "attention")
-    libraries = PIXEL_BYTES[device.type] * _batch_pixels(spec) + (fixed if device.type == "cpu" else 0.0)
+    pixels = spec.train.batch_size * spec.train.patch_size**2
+    libraries = PIXEL_BYTES[device.type] * pixels + (fixed if device.type == "cpu" else 0.0)
     return (complexity.training_bytes(spec.model, spec.train) + libraries) / 1e6
 
 
@@ -77,7 +79,7 @@ def run_mb(spec: RunSpec, split: Split, device: torch.device) -> float:
     # every run times its throughput on 512 × 512 pixels
     height, width = (max(side, 512) for side in largest_scene(split))
     phases = [inference_mb(spec.model, height, width, device)]
-    if base_of(spec) is None and steps_of(spec) > 0:
+    if trains(spec):
         phases += [training_mb(spec, device), complexity.validation_bytes(spec.model) / 1e6]
     training_pixels = sum(scene.data.size for scene in split.train)
     everything = sum(scene.data.size for _, scene in split.roles())
@@ -127,8 +129,8 @@ def kind(spec: RunSpec) -> tuple[str, ...]:
 def work(spec: RunSpec) -> float:
     """Multiplications of a training, forward passes only; 0 if the run does not train, or cannot."""
     try:
-        trained = base_of(spec) is None and steps_of(spec) > 0
-        return steps_of(spec) * _batch_pixels(spec) * macs_per_pixel(spec.model) if trained else 0.0
+        pixels = steps_of(spec) * spec.train.batch_size * spec.train.patch_size**2
+        return pixels * macs_per_pixel(spec.model) if trains(spec) else 0.0
     except SarlabError:
         return 0.0
 
@@ -177,10 +179,8 @@ def costs(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Cost of every network among `runs`, those that need most memory first.
 
-    Each has a short name (``network``), the fields of the model, the number of ``runs`` and of ``parameters``; peaks in MB
-    of a training step, of analysis and synthesis of the largest test scene, and of a whole run; batch and patch size of the
-    run whose training needs most memory; ``largest_batch``, the patches per step that fit `budget_mb` (-1 without); the
-    ``seconds`` of all its runs one after the other, if a `calibration` measures the speed of this machine (else None).
+    Peaks of memory are those of a training step, of analysis and synthesis of the largest test scene, and of a whole run;
+    ``largest_batch`` is -1 without `budget_mb`; ``seconds`` are those of all its runs, None without a `calibration`.
     """
     where = pick_device(device)
     speed = calibration(runs, device) if calibration is not None else Speed(math.nan, {})
@@ -190,14 +190,12 @@ def costs(
         group = [spec for spec in runs if spec.model == model]
         spec = max(group, key=lambda s: training_mb(s, where) if base_of(s) is None else 0.0)
         split, seconds = splits[spec.scenes], sum(speed.seconds(s) for s in group)
-        found.append(
-            {
-                "network": spec.label.rsplit("-", 2)[0], **asdict(model), "runs": len(group),
-                "parameters": count_parameters(construct(model, 0)), "training_mb": training_mb(spec, where),
-                "inference_mb": inference_mb(model, *largest_scene(split), where), "run_mb": run_mb(spec, split, where),
-                "largest_batch": -1 if budget_mb is None else largest_batch(spec, split, budget_mb, where),
-                "seconds": None if math.isnan(seconds) else seconds,
-                "batch_size": spec.train.batch_size, "patch_size": spec.train.patch_size,
-            }
-        )  # fmt: skip
+        found.append({
+            "network": spec.label.rsplit("-", 2)[0], **asdict(model), "runs": len(group),
+            "parameters": count_parameters(construct(model, 0)), "training_mb": training_mb(spec, where),
+            "inference_mb": inference_mb(model, *largest_scene(split), where), "run_mb": run_mb(spec, split, where),
+            "largest_batch": -1 if budget_mb is None else largest_batch(spec, split, budget_mb, where),
+            "seconds": None if math.isnan(seconds) else seconds,
+            "batch_size": spec.train.batch_size, "patch_size": spec.train.patch_size,
+        })  # fmt: skip
     return sorted(found, key=lambda cost: -cost["run_mb"])

@@ -3,8 +3,8 @@
     Input (one band) ──Search.find(goal)──▶ file ──┬─ bytes on disk ─▶ rate columns
                                                    └─ decompress ─▶ score ─▶ metric columns
 
-One task is one codec on one band; tasks run in parallel processes, and encoders keep to one thread. Every finished row
-goes to a journal next to the output, keyed by everything that decides it: a second call computes only what is missing.
+One task is one codec on one band; tasks run in parallel processes of one thread. Finished rows go to a journal, keyed by
+everything that decides them: a second call computes only what is missing.
 """
 
 import json
@@ -41,8 +41,7 @@ COLUMNS = [
     *("codec", "family", "quality", "target", "target_value", "scene", "band", "split", "acquisition", "simulated"),
     *("looks", "seen_in_training", "native_bits", "bit_depth", "height", "width", "pixels", "valid_share"),
     *("duplicate_share", "bytes", "bpp", "container_bytes", "bpp_codestream", "measured_cr", "lossless_bytes"),
-    *("measured_cr_lossless",),
-    *("clip_low", "clip_high", "clip_source"),
+    *("measured_cr_lossless", "clip_low", "clip_high", "clip_source"),
 ]
 LAST_COLUMNS = ["encode_seconds", "decode_seconds", "threads", "codec_version", "file", "reason"]
 #: Columns that a row without a file lacks.
@@ -53,11 +52,8 @@ NEEDED = ("codec", "scene", "band", "target", "target_value", "bpp")
 LOSSLESS = ("lossless-jpegls", "lossless-jpeg2000")
 #: Suffixes of saved files: classical codecs, and those with a container of their own.
 SUFFIXES = (".srlc", ".sarl")
-#: Codecs that the others are compared with, the PSNR interval of the protocol for Sentinel-1 (W about 28 to 30 dB), and
-#: its goals.
-ANCHORS = ("jpeg2000", "hevc12")
-PSNR_INTERVAL = (25.0, 40.0)
-PSNR_TARGETS = "25:40:11"
+#: Codecs that the others are compared with; PSNR interval and goals of the protocol for Sentinel-1 (W about 28 to 30 dB).
+ANCHORS, PSNR_INTERVAL, PSNR_TARGETS = ("jpeg2000", "hevc12"), (25.0, 40.0), "25:40:11"
 
 
 def evaluate(
@@ -68,19 +64,17 @@ def evaluate(
 ) -> pd.DataFrame:  # fmt: skip
     """Measure codecs on scenes: one row per codec, goal, scene and band.
 
-    The default of `goals` is each codec's own grid of qualities. `scenes`, `quantity`, `bands` and `clip` are those of
-    `load_inputs`; `metrics` are the only metric columns to compute; 0 `workers` are one per core. Rows in the `journal` are
-    not measured again. The folder `save_files` keeps the compressed files. `progress` is called with (finished rows, all
-    rows), `notes` with remarks on the scenes. A figure without a value is NaN, with the reason in ``reason``.
+    The default of `goals` is each codec's own grid of qualities. `scenes` to `clip` are those of `load_inputs`; `metrics` are
+    the only metric columns to compute; 0 `workers` are one per core; the folder `save_files` keeps the files. `progress` is
+    called with (finished rows, all rows), `notes` with remarks on the scenes. NaN has its reason in ``reason``.
     """
     for name in names:
         usable(name)
     for name in metrics or ():
         known_metrics[name]
     items = load_inputs(scenes, quantity=quantity, bands=bands, clip=clip)
-    for note in dict.fromkeys(item.note for item in items if item.note):
-        if notes is not None:
-            notes(note)
+    for note in dict.fromkeys(item.note for item in items if item.note and notes):
+        notes(note)  # type: ignore[misc]
     chosen = None if metrics is None else tuple(metrics)
     kept, order, tasks = Journal(journal), list[str](), list[Task]()
     for item in items:
@@ -93,12 +87,10 @@ def evaluate(
             missing = {key: goal for key, goal in keyed.items() if not _is_done(kept.rows.get(key), save_files)}
             if missing:
                 tasks.append(Task(name, item, missing, chosen, save_files))
-    finished, count = (
-        len(order) - sum(len(task.goals) for task in tasks),
-        min(workers or os.cpu_count() or 1, len(tasks)),
-    )
+    finished = len(order) - sum(len(task.goals) for task in tasks)
+    count = min(workers or os.cpu_count() or 1, len(tasks))
     # rows of this process are kept one by one
-    for key, row in chain.from_iterable(in_processes(_measured if count > 1 else measure, tasks, count)):
+    for key, row in chain.from_iterable(in_processes(measured if count > 1 else measure, tasks, count)):
         kept.add(key, row)
         finished += 1
         if progress is not None:
@@ -111,15 +103,16 @@ def evaluate(
 
 def read_rows(path: Path) -> pd.DataFrame:
     """Read a table of evaluated codecs; a `ResultsError` says what is needed instead of another file."""
-    wanted = "the rows that 'sarlab evaluate … --out rows.csv' writes are needed here"
-    if not path.is_file():
-        raise ResultsError(f"{path}: no such table; {wanted}")
     try:
+        if not path.is_file():
+            raise ResultsError(f"{path}: no such table")
         frame = read_table(path)
+        if missing := [column for column in NEEDED if column not in frame]:
+            raise ResultsError(f"{path} has no column {', '.join(missing)}")
     except ResultsError as error:
-        raise ResultsError(f"{error}; {wanted}") from error
-    if missing := [column for column in NEEDED if column not in frame]:
-        raise ResultsError(f"{path} has no column {', '.join(missing)}; {wanted}")
+        raise ResultsError(
+            f"{error}; the rows that 'sarlab evaluate … --out rows.csv' writes are needed here"
+        ) from error
     return frame.assign(band=frame["band"].fillna(""))  # of files that name none
 
 
@@ -145,8 +138,9 @@ class Journal:
         try:
             lines = path.read_text(encoding="utf-8").splitlines() if path is not None and path.exists() else []
         except (OSError, UnicodeDecodeError) as error:
-            message = f"{path}: the journal of an earlier evaluation is unreadable ({error}); delete it"
-            raise ResultsError(message) from error
+            raise ResultsError(
+                f"{path}: the journal of an earlier evaluation is unreadable ({error}); delete it"
+            ) from error
         for line in lines:
             try:
                 entry = json.loads(line)
@@ -195,10 +189,6 @@ def in_processes(work: Callable[[Any], Any], jobs: Iterable[Any], count: int) ->
         yield from pool.map(work, jobs)
 
 
-def _measured(task: Task) -> list[tuple[str, dict[str, Any]]]:
-    return list(measure(task))
-
-
 def measure(
     task: Task, further: Callable[[np.ndarray, float], Mapping[str, Any]] | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -243,13 +233,8 @@ def measure(
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
         row["reason"] = reason
-        yield (
-            key,
-            {
-                name: float(v) if isinstance(v, float) else v.item() if isinstance(v, np.generic) else v
-                for name, v in row.items()
-            },
-        )
+        plain = {name: v.item() if isinstance(v, np.generic) else v for name, v in row.items()}
+        yield key, {name: float(v) if isinstance(v, float) else v for name, v in plain.items()}
 
 
 def _saved(trial: Trial, task: Task, goal: Goal) -> str:
@@ -261,6 +246,11 @@ def _saved(trial: Trial, task: Task, goal: Goal) -> str:
     name += SUFFIXES[not trial.data.startswith(MAGIC)]
     write_bytes(task.folder / name, trial.data)
     return name
+
+
+def measured(task: Task) -> list[tuple[str, dict[str, Any]]]:
+    """Rows of `measure` as a list, which can be sent to another process."""
+    return list(measure(task))
 
 
 @lru_cache(maxsize=3)
@@ -276,14 +266,12 @@ def bd_rows(
 ) -> pd.DataFrame:  # fmt: skip
     """BD-rate and BD-quality of evaluated codecs against anchors, per band; anchors that are not in the table are skipped.
 
-    By the protocol, curves are compared at matched PSNR, so rows at PSNR goals are used if there are any. Otherwise all
-    rows are used, and the reason column says so. `metrics` are columns that are monotone in the rate. The default interval
-    is 25 to 40 dB for ``psnr_db``, and the range that both curves share for others.
+    Rows at PSNR goals are used if there are any, else all rows, and the reason column says so. `metrics` are columns that
+    are monotone in the rate. The default interval is 25 to 40 dB for ``psnr_db``, the range in common for others.
     """
     present = [anchor for anchor in anchors if anchor in set(rows["codec"])]
     if not present:
-        listed = ", ".join(anchors)
-        raise ResultsError(f"the table has none of the anchors {listed}; evaluate one of them on the same scenes")
+        raise ResultsError(f"the table has none of the anchors {', '.join(anchors)}; evaluate one on the same scenes")
     matched = rows[rows["target"] == "psnr"]
     used = (matched if len(matched) else rows).dropna(subset=["bpp"])
     if used.empty:

@@ -38,14 +38,10 @@ from sarlab.specs import QuantizerSpec, RunSpec
 
 #: Called with (step, steps, loss) at each validation.
 Progress = Callable[[int, int, float], None]
-#: Trainings with a quantizer whose step follows the latents, so that it needs a range to begin with.
-FOLLOWING = ("noise", "ste", "mixed")
 #: Columns of the cost of a training, which runs that share weights have in common.
 TRAINING_COSTS = (
     "train_seconds", "train_pixels_per_s", "pixels_seen", "collapsed", "best_step", "converged", "last_quarter_gain_db",
 )  # fmt: skip
-#: Seconds between looks at a run of another process.
-WAIT_SECONDS = 0.5
 #: Files of a complete run besides its manifest.
 FILES = ("spec.json", "rows.csv", "history.csv", "weights.safetensors", "quantizer.safetensors", "examples.npz")
 
@@ -74,9 +70,8 @@ def run(
 ) -> Outcome:  # fmt: skip
     """Run an experiment, or load it if `folder` holds its complete result.
 
-    A checkpoint in the folder is resumed. `progress` is called with (step, steps, loss). After `time_budget` seconds the
-    training stops with a checkpoint and `OutOfTime`. The finished result of another experiment is a `ResultsError`, unless
-    `overwrite` replaces it; a run that another process has is `Busy`.
+    A checkpoint in the folder is resumed. After `time_budget` seconds the training stops with a checkpoint and `OutOfTime`.
+    The result of another experiment is a `ResultsError` unless `overwrite`; a run that another process has is `Busy`.
     """
     folder, split = Path(folder), load_split(spec.scenes)
     digest = runs.run_hash(spec, split.digest)
@@ -99,7 +94,7 @@ def wait_and_run(spec: RunSpec, folder: Path, **options: Any) -> Outcome:
         try:
             return run(spec, folder, **options)
         except runs.Busy:
-            time.sleep(WAIT_SECONDS)
+            time.sleep(0.5)
 
 
 def _run(spec: RunSpec, split: Split, folder: Path, device: torch.device, **limits: Any) -> Outcome:
@@ -161,7 +156,7 @@ def fit(
     hook: LatentHook | None = None if linear or seen == "none" else quantizer
     if spec.train.curve == "nested" and not linear:
         hook = NestedChannels(spec.model.latent_channels, seed=spec.seed)
-    if seen in FOLLOWING:
+    if seen in ("noise", "ste", "mixed"):  # the step follows the latents, so it needs a range to begin with
         quantizer.calibrate(training_latents(model, data, device), synthesis=model.synthesis)
     steps = runs.steps_of(spec)
 
@@ -200,16 +195,14 @@ def history_frame(history: History) -> pd.DataFrame:
     """Recorded steps and validations of a training as a table, outer-joined by step."""
     if not history.steps:
         return pd.DataFrame(columns=results.HISTORY_COLUMNS[1:])
-    recorded = {
-        "step": history.steps, "loss": history.losses, "gradient_norm": history.gradient_norms,
-        "learning_rate": history.learning_rates,
-    }  # fmt: skip
+    recorded = {"step": history.steps, "loss": history.losses, "gradient_norm": history.gradient_norms}
     validations = [
         {"step": look.step, "validation_db": look.psnr_db, "spread": look.spread}
         | {f"gradient_norm/{layer}": norm for layer, norm in look.gradient_norms.items()}
         for look in history.validations
     ]
-    joined = pd.DataFrame(recorded).merge(pd.DataFrame(validations), on="step", how="outer")
+    steps = pd.DataFrame({**recorded, "learning_rate": history.learning_rates})
+    joined = steps.merge(pd.DataFrame(validations), on="step", how="outer")
     joined["pixels_seen"] = joined["step"] * (history.pixels // history.steps_done)
     return joined.sort_values("step", ignore_index=True)
 
@@ -247,8 +240,7 @@ def save(outcome: Outcome, model: Autoencoder, quantizer: Quantizer, split: Spli
 def load(folder: str | Path) -> Outcome:
     """Read a complete run back."""
     folder = Path(folder)
-    manifest = results.read_manifest(folder)
-    if not manifest:
+    if not (manifest := results.read_manifest(folder)):
         raise SarlabError(f"{folder}: no complete run here; run 'sarlab sweep PLAN' first")
     examples: Examples = {}
     with np.load(folder / "examples.npz", allow_pickle=False) as stored:
@@ -277,8 +269,8 @@ def specification(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> RunS
 
 def default_folder(spec: RunSpec) -> Path:
     """Folder of a run started by hand: ``runs/<run_id>`` below the nearest folder that has ``runs``, or here."""
-    here = Path.cwd()
-    root = next((folder for folder in (here, *here.parents) if (folder / "runs").is_dir()), here)
+    folders = (Path.cwd(), *Path.cwd().parents)
+    root = next((folder for folder in folders if (folder / "runs").is_dir()), folders[0])
     return root / "runs" / runs.run_id(spec, load_split(spec.scenes).digest)
 
 

@@ -31,15 +31,14 @@ class Input:
     """One band to measure codecs and networks on; two are equal if their samples, metadata and clip range are.
 
     The clip range in dB comes from the ``"embedded"`` training scenes, the ``"source"`` (its own percentiles) or the
-    ``"user"``. A `reason` says why there will be no figures, a `note` that only the middle of a huge scene is used.
+    ``"user"``. `split` is the role in a split (empty for files), `clean_db` the speckle-free scene, if known. A `reason`
+    says why there will be no figures, a `note` that only the middle of a huge scene is used.
     """
 
     scene: Scene
     clip: tuple[float, float] = (np.nan, np.nan)
     clip_source: str = ""
-    #: Role in a split; empty for files.
     split: str = ""
-    #: Speckle-free scene in dB, if known.
     clean_db: np.ndarray | None = None
     reason: str = ""
     note: str = ""

@@ -17,7 +17,8 @@ from torch import Tensor
 from sarlab.codec.latent_coding import LatentTables, encode_latent, fit_latent_tables, ideal_bits
 from sarlab.lab.inputs import Input, split_inputs
 from sarlab.lab.runs import steps_of
-from sarlab.metrics import UndefinedMetric, entropy, metrics, score
+from sarlab.metrics import entropy, metrics, score
+from sarlab.metrics.columns import scalar
 from sarlab.metrics.rate import bits_per_pixel, measured_cr
 from sarlab.models.autoencoders import Autoencoder
 from sarlab.models.quantizers import Quantized, Quantizer
@@ -36,9 +37,7 @@ Examples = dict[str, dict[str, np.ndarray]]
 
 
 class Reconstruction(NamedTuple):
-    """One band after network and quantizer: images in dB (height, width), NaN where the original is not valid; the quantized
-    latent (channels, h, w); the bytes of the packed latent with its side information; and the columns of `latent_columns`.
-    """
+    """One band after network and quantizer: images in dB, quantized latent (C, h, w), and its packed bytes and columns."""
 
     original_db: np.ndarray
     reconstruction_db: np.ndarray
@@ -59,11 +58,7 @@ def reconstruct(
     model: Autoencoder, scene: Scene, normalizer: Normalizer, quantizer: Quantizer, device: torch.device,
     *, tables: LatentTables | None = None,
 ) -> Reconstruction:  # fmt: skip
-    """Pass a single-band scene in dB through network and quantizer.
-
-    Invalid samples enter as the mean of the valid ones and come back as NaN. The reconstruction is that of the stored
-    bytes, unpacked.
-    """
+    """Pass a band in dB through network, quantizer and back from the stored bytes; invalid samples come back as NaN."""
     original, valid = scene.data[0], scene.valid[0]
     normalized = normalizer.normalize(original)
     normalized = np.where(valid, normalized, normalized[valid].mean() if valid.any() else 0.5).astype(np.float32)
@@ -86,43 +81,29 @@ def frequencies(quantizer: Quantizer, latents: Iterable[Tensor]) -> LatentTables
 def latent_columns(
     quantizer: Quantizer, quantized: Quantized, y: Tensor, tables: LatentTables | None, *, pixels: int, native_bits: int
 ) -> dict[str, float]:
-    """Columns ``coded_*``, ``ideal_bpp``, ``latent_*`` and others of one scene and band.
-
-    `y` is the latent before quantization, (1, C, h, w); without `tables` (from `frequencies`) most columns are missing.
-    """
+    """Columns ``coded_*``, ``ideal_bpp``, ``latent_*`` of a latent `y`, (1, C, h, w); without `tables` most are missing."""
     latent = y.float().cpu().numpy()
     row = {
         "saturated_share": quantized.saturated / quantized.integers.numel(),
         "dead_channels": float(entropy.dead_channels(latent).sum()),
-        "effective_rank": _defined(entropy.effective_rank, latent),
+        "effective_rank": float(scalar(entropy.effective_rank)(latent)),
     }
     if tables is None:
         return row
     symbols = quantized.integers.cpu().numpy()
-    used = [
-        entropy.level_usage(symbols[:, channel : channel + 1], 1 << width).item()
-        for channel, width in enumerate(quantizer.widths)
-        if width
-    ]
+    widths = ((channel, width) for channel, width in enumerate(quantizer.widths) if width)
+    used = [entropy.level_usage(symbols[:, channel : channel + 1], 1 << width).item() for channel, width in widths]
     row |= {
         "ideal_bpp": (ideal_bits(quantizer, quantized, tables) + 8 * quantizer.side_bytes) / pixels,
         "latent_entropy": float(entropy.channel_entropies(symbols).mean()),
-        "latent_pooled_entropy": _defined(entropy.pooled_entropy, symbols),
-        "latent_joint_entropy": _defined(entropy.joint_entropy, symbols) / quantizer.channels,
-        "latent_spatial_entropy": _defined(entropy.spatial_entropy_rate, symbols),
+        "latent_pooled_entropy": float(scalar(entropy.pooled_entropy)(symbols)),
+        "latent_joint_entropy": float(scalar(entropy.joint_entropy)(symbols)) / quantizer.channels,
+        "latent_spatial_entropy": float(scalar(entropy.spatial_entropy_rate)(symbols)),
         "level_usage": float(np.mean(used)) if used else float("nan"),
     }
     size = len(encode_latent(quantizer, quantized, tables))
     rates = {"coded_bpp": bits_per_pixel(size, pixels), "coded_cr": measured_cr(size, pixels, native_bits=native_bits)}
     return {**row, "coded_bytes": size, **rates}
-
-
-def _defined(statistic: Callable[[np.ndarray], Any], latent: np.ndarray) -> float:
-    """Value of a statistic, NaN if it has none for this latent."""
-    try:
-        return float(statistic(latent))
-    except UndefinedMetric:
-        return float("nan")
 
 
 def measure(
@@ -131,8 +112,7 @@ def measure(
 ) -> tuple[pd.DataFrame, Examples]:  # fmt: skip
     """Rows and examples of all test scenes; scenes that cannot be measured give a row with the reason.
 
-    `model`, `quantizer` and `tables` (of `frequencies`) are those of the run. `klt`, the KLT with the same latent, and
-    `plain`, the quantizer that changes nothing, are the reference of ``gain_over_klt_db``.
+    The KLT with the same latent and `plain`, a quantizer that changes nothing, are the reference of ``gain_over_klt_db``.
     """
     rows, examples = [], {}
     for item in split_inputs(split):

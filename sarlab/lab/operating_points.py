@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -47,8 +47,7 @@ USE_CASES = {
 TOLERANCE = {"psnr_db": 0.02}
 
 
-@dataclass(frozen=True)
-class Threshold:
+class Threshold(NamedTuple):
     """A limit ``"min"`` or ``"max"`` on the column of one metric."""
 
     metric: str
@@ -97,11 +96,7 @@ def use_case(name: str) -> tuple[Threshold, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """One measured way to compress.
-
-    A ``"network"`` or ``"codec"``, the curve that it belongs to (`series`), the command line or Python code that uses it,
-    one row per scene and band, and the bits per pixel and band of each.
-    """
+    """A measured ``"network"`` or ``"codec"`` on a curve (`series`): command that uses it, a row per scene and band, rates."""
 
     kind: str
     series: str
@@ -113,18 +108,15 @@ class Point:
     @cached_property
     def bpp(self) -> float:
         """Bits per pixel and band over all rows."""
-        return self._mean(self.rates)
+        return float(np.average(self.rates, weights=self._filled("pixels", 1.0)))
 
     @cached_property
     def cr(self) -> float:
         """Compression ratio against the recorded product, over all rows."""
-        return self._mean(self._filled("native_bits", 16.0)) / self.bpp
+        return float(np.average(self._filled("native_bits", 16.0), weights=self._filled("pixels", 1.0))) / self.bpp
 
     def _filled(self, name: str, default: float) -> pd.Series:
         return self.rows[name].fillna(default) if name in self.rows else pd.Series(default, self.rows.index)
-
-    def _mean(self, values: pd.Series) -> float:
-        return float(np.average(values, weights=self._filled("pixels", 1.0)))
 
     def mean(self, metric: str) -> float:
         """Mean over acquisitions and bands."""
@@ -170,7 +162,7 @@ class Point:
     @property
     def certain(self) -> str:
         """Source of the confidence, in words."""
-        counts = {name: self.rows[name].nunique() for name in ("scene", "acquisition")}
+        counts = self.rows[["scene", "acquisition"]].nunique()
         counted = " of ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items())
         if counts["acquisition"] < LEAST_OBSERVATIONS:
             return f"{counted}: too few for an interval, so the worst scene and band count"
@@ -179,8 +171,8 @@ class Point:
 
 def operating_points(runs: pd.DataFrame, codecs: pd.DataFrame, *, simulated: bool = False) -> list[Point]:
     """Points of the rows of runs and of ``sarlab evaluate``, highest compression first, on recorded or simulated scenes."""
-    points = [*_networks(_kept(runs, simulated)), *_codecs(_kept(codecs, simulated))]
-    return sorted(points, key=lambda point: (-point.cr, point.name))
+    found = [*_networks(_kept(runs, simulated)), *_codecs(_kept(codecs, simulated))]
+    return sorted(found, key=lambda point: (-point.cr, point.name))
 
 
 def whole(points: Sequence[Point]) -> list[Point]:
@@ -207,9 +199,8 @@ def _networks(rows: pd.DataFrame) -> Iterator[Point]:
     for key, group in rows.groupby(list(NETWORK_KEYS), sort=False, dropna=False):
         architecture, init, reduction, channels, _, _, quantizer = key
         start = "" if architecture == "klt" else f" ({'from the KLT' if init == 'klt' else 'from scratch'})"
-        series = f"{architecture}{start}, {quantizer}"
+        series, run_id = f"{architecture}{start}, {quantizer}", group["run_id"].iloc[0] if "run_id" in group else ""
         name = f"{series}, stride {int(reduction)}, {int(channels)} channels"
-        run_id = str(group["run_id"].iloc[0]) if "run_id" in group else ""
         command = f'python: sarlab.lab.experiment.load_network("runs/{run_id}")'
         yield Point("network", series, name, command, group, coded.loc[group.index])
 
@@ -228,10 +219,9 @@ def _codecs(rows: pd.DataFrame) -> Iterator[Point]:
 
 @dataclass(frozen=True, eq=False)
 class Recommendation:
-    """The point of highest compression that meets all thresholds, if any, and its neighbors on the same curve.
+    """The point of highest compression that meets all thresholds, if any, and the next points of its curve.
 
-    `closest` is the point that misses fewest thresholds, and those by least. `further` and `gentler` are the next steps
-    of the same series, to more and to less compression.
+    `closest` is the point that misses fewest thresholds, and those by least.
     """
 
     thresholds: tuple[Threshold, ...]
@@ -247,9 +237,8 @@ class Recommendation:
             return ""
         ends = [point.rows[["target", "target_value"]].iloc[0] for point in (self.further, self.chosen)]
         (kind, first), (other, last) = ends
-        option = f"--{kind.replace('_', '-')} {first:g}:{last:g}:6"
-        command = f"sarlab evaluate --scenes IN.tif --codecs {self.chosen.series} {option} --out finer.csv"
-        return command if kind == other else ""
+        goals = f"--codecs {self.chosen.series} --{kind.replace('_', '-')} {first:g}:{last:g}:6"
+        return f"sarlab evaluate --scenes IN.tif {goals} --out finer.csv" if kind == other else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

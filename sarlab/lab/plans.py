@@ -28,9 +28,10 @@ from typing import Any
 
 from sarlab.errors import PlanError
 from sarlab.lab.results import shared_folder
-from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec, spec_from_dict
+from sarlab.specs import RunSpec
 
-_PARTS: dict[str, type] = {"scenes": SceneSpec, "model": ModelSpec, "quantizer": QuantizerSpec, "train": TrainSpec}
+#: Tables of a plan and of its experiments.
+_PARTS = ("scenes", "model", "quantizer", "train")
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,9 @@ def parse_plan(path: Path) -> dict[str, Any]:
     """Tables of one TOML file."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise PlanError(f"plan {path}: cannot be read ({error})") from error
-    except tomllib.TOMLDecodeError as error:
-        raise PlanError(f"plan {path}: not valid TOML ({error})") from error
+    except (OSError, ValueError) as error:
+        what = "not valid TOML" if isinstance(error, tomllib.TOMLDecodeError) else "cannot be read"
+        raise PlanError(f"plan {path}: {what} ({error})") from error
 
 
 def build_plan(name: str, values: Mapping[str, Any], *, scenes: str | None = None, quantity: str | None = None) -> Plan:
@@ -131,20 +131,22 @@ def _expand(defaults: Mapping[str, Any], experiment: Mapping[str, Any]) -> Itera
     axes: list[list[dict[tuple[str, str], Any]]] = []
     for part in _PARTS:
         for key, value in {**_table(defaults, part), **_table(experiment, part)}.items():
-            axes.append([{(part, key): item} for item in (value if isinstance(value, list) else [value])])
+            axes.append([{(part, key): item} for item in _listed(value)])
     latents = experiment.get("latent", [{}])
     if not isinstance(latents, list) or not all(isinstance(item, Mapping) for item in latents):
         raise PlanError("'latent' must be a list of tables such as {spatial_reduction = 16, latent_channels = 8}")
     axes.append([_latent(item) for item in latents])
-    seed = experiment.get("seed", defaults.get("seed", 0))
-    seeds = seed if isinstance(seed, list) else [seed]
+    seeds = _listed(experiment.get("seed", defaults.get("seed", 0)))
     for *choices, seed in itertools.product(*axes, seeds):
-        tables: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
+        values: dict[str, Any] = {part: {} for part in _PARTS}
         for choice in choices:
             for (part, key), value in choice.items():
-                tables[part][key] = value
-        parts = {part: spec_from_dict(cls, tables[part]) for part, cls in _PARTS.items()}
-        yield RunSpec.from_dict({**parts, "seed": seed})
+                values[part][key] = value
+        yield RunSpec.from_dict({**values, "seed": seed})
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _latent(item: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
@@ -159,13 +161,11 @@ def _latent(item: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
 
 
 def _table(values: Mapping[str, Any], part: str) -> Mapping[str, Any]:
-    table = values.get(part, {})
-    if not isinstance(table, Mapping):
-        raise PlanError(f"'{part}' must be a table, not {table!r}")
-    return table
+    if isinstance(table := values.get(part, {}), Mapping):
+        return table
+    raise PlanError(f"'{part}' must be a table, not {table!r}")
 
 
 def _check_keys(where: str, values: Mapping[str, Any], known: set[str]) -> None:
-    unknown = sorted(set(values) - known)
-    if unknown:
+    if unknown := sorted(set(values) - known):
         raise PlanError(f"unknown key '{unknown[0]}' in {where}; known: {', '.join(sorted(known))}")

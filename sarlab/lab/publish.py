@@ -30,7 +30,7 @@ from sarlab.errors import ResultsError
 from sarlab.files import write_json, write_text
 from sarlab.lab import results
 from sarlab.lab.plans import Plan
-from sarlab.lab.results import MANIFEST, read_manifest, read_table, shared_folder, write_table
+from sarlab.lab.results import MANIFEST, read_manifest, read_record, read_table, shared_folder, write_table
 from sarlab.lab.runs import Job
 from sarlab.lab.studies import StudyJob, study_jobs
 from sarlab.lab.sweep.notebook import NOTEBOOK
@@ -49,11 +49,10 @@ _FOLDER = re.compile(r"(?<![\w.:/-])/(?:home|root|Users|tmp|work|var|mnt|data|sc
 
 
 def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = False) -> dict[str, Any]:
-    """Write the results of complete runs into a book; nothing changes in it before all of them are prepared.
+    """Write the results of complete runs into a book, which changes once all are prepared; return its manifest.
 
-    With `tracked`, the rules of the report that is kept in the repository hold: every run is complete, and the pages are
-    those of `with_pages`, as many as fit into `ALL_BYTES`. Otherwise incomplete runs are skipped and counted. Returns the
-    content of ``results/manifest.json``.
+    In the `tracked` report of the repository every run is complete, and the pages are those of `with_pages` that fit into
+    `ALL_BYTES`. Otherwise incomplete runs are skipped and counted.
     """
     complete = [job for job in jobs if job.state == "complete"]
     if not complete:
@@ -100,17 +99,14 @@ def check_complete(plan: str, jobs: Sequence[Job], studies: Sequence[StudyJob]) 
     gaps += [f"study {study.name} (waiting)" for study in studies if not study.manifest]
     if gaps:
         listed = ", ".join(gaps[:3]) + (f" and {len(gaps) - 3} more" if len(gaps) > 3 else "")
-        advice = (
-            f"'sarlab sweep {plan} --retry-failed' finishes it, 'sarlab status {plan}' shows the state of every run"
-        )
+        advice = f"'sarlab sweep {plan} --retry-failed' finishes it, 'sarlab status {plan}' shows every run"
         raise ResultsError(f"plan '{plan}' is not complete: {listed}; {advice}")
 
 
 def with_pages(jobs: Sequence[Job]) -> list[Job]:
-    """Select the runs with a page in the tracked report: per architecture and ratio the first seed, least quantized.
+    """Select one run per architecture and ratio for the pages of the tracked report, ratios nearest to 16 first.
 
-    Networks that start from the KLT are preferred to those from scratch. Only embedded and simulated scenes may be
-    shown. The ratios nearest to 16 come first.
+    Least quantized, from the KLT and of the first seed is preferred. Only embedded and simulated scenes may be shown.
     """
     first: dict[tuple[Any, ...], Job] = {}
     for job in sorted(jobs, key=lambda j: (-j.spec.quantizer.bits, j.spec.model.init == "scratch", j.spec.seed)):
@@ -185,16 +181,13 @@ def write_images(jobs: Sequence[Job], folder: Path) -> pd.DataFrame:
                 row = rows[(rows["scene"] == scene) & (rows["band"] == band)].iloc[0]
                 clip = (float(row["clip_low"]), float(row["clip_high"]))
                 for kind, stem in (("original", scene), ("reconstruction", f"{job.run_id}-{scene}")):
-                    file, image = f"{_slug(stem)}-{_slug(band)}.png", arrays[f"{name}/{kind}"].astype(np.float32)
+                    file = re.sub(r"[^\w.-]|_", "-", f"{stem}-{band}") + ".png"
+                    image = arrays[f"{name}/{kind}"].astype(np.float32)
                     top, left = (max(0, (side - IMAGE_SIDE) // 2) for side in image.shape)
                     shown = to_gray(image[top : top + IMAGE_SIDE, left : left + IMAGE_SIDE], clip, LEVELS)
                     Image.fromarray(shown).save(folder / file, optimize=True)
                     entries.append((job.run_id, scene, band, kind, file, *clip))
     return pd.DataFrame(entries, columns=["run_id", "scene", "band", "kind", "file", "clip_low", "clip_high"])
-
-
-def _slug(text: str) -> str:
-    return "".join(char if char.isalnum() or char in "-." else "-" for char in text)
 
 
 def _distinct(values: Sequence[Any]) -> list[Any]:
@@ -206,9 +199,8 @@ def write_pages(jobs: Sequence[Job], folder: Path, room: float = math.inf) -> in
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
     for job in jobs:
-        if not (job.folder / NOTEBOOK).is_file():
+        if not (notebook := read_record(job.folder / NOTEBOOK)):
             continue
-        notebook = json.loads((job.folder / NOTEBOOK).read_text(encoding="utf-8"))
         page = clean_notebook(notebook, title=page_title(job), root=job.folder.parent)
         text = json.dumps(page, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
         if found := names_folder(text):
@@ -237,11 +229,10 @@ def page_title(job: Job) -> str:
 
 
 def clean_notebook(notebook: dict[str, Any], *, title: str, root: Path) -> dict[str, Any]:
-    """Return a copy of an executed notebook that is fit to be published.
+    """Return a copy of an executed notebook without standard error, timings, default parameters and local paths.
 
-    Standard error, progress, timings and the defaults of the parameters are dropped; the parameters that the run was
-    given stay, except those that only this machine needs. `root`, the folder of all runs, becomes ``runs``, and `title` the
-    first heading. Ids of cells depend on the position alone: a second publication of the same results changes nothing.
+    `root`, the folder of all runs, becomes ``runs``, and `title` the first heading. Ids of cells are their positions, so
+    that a second publication of the same results changes nothing.
     """
     text = json.dumps(notebook, ensure_ascii=False)
     for path, short in ((root, "runs"), (Path.home(), "~")):
@@ -284,10 +275,9 @@ def stage(out: Path) -> Path:
 
 
 def render(book: Path, out: Path) -> Path:
-    """Build the HTML of a staged book with warnings as errors; the finished pages replace ``out/html`` in one step.
+    """Build the HTML of a staged book with warnings as errors, replace ``out/html`` in one step, and return its index.
 
-    Pages that were built from the very same book, package and libraries stay as they are. Returns the path of
-    ``index.html``; the message of a `ResultsError` has the end of the builder's output.
+    Pages that were built from the very same book, package and libraries stay as they are.
     """
     out.mkdir(parents=True, exist_ok=True)
     target, record, digest = out / "html", out / "html.sha256", inputs_digest(book)

@@ -62,10 +62,9 @@ class TrainedNetwork:
 
 @dataclass(frozen=True, eq=False)
 class CodedScene:
-    """The reconstruction of a scene, and its rate.
+    """The reconstruction of a scene, its rate at a fixed length and range-coded, and the entropy of its latent values.
 
-    `bits_per_pixel` stores each latent value at its fixed length, `coded_bpp` uses a range coder. `entropy` is that of the
-    latent in bits per value. The last two are NaN for values of more than 16 bits.
+    The last two are NaN for values of more than 16 bits.
     """
 
     scene: Scene
@@ -88,14 +87,9 @@ def scene_names() -> list[str]:
 
 
 def train(
-    architecture: str = "residual",
-    *,
-    latent_channels: int = 16,
-    steps: int = 300,
-    scenes: str | Path | Scene | Iterable[Scene] = "bigearthnet",
-    seed: int = 0,
-    **settings: Any,
-) -> TrainedNetwork:
+    architecture: str = "residual", *, latent_channels: int = 16, steps: int = 300, seed: int = 0,
+    scenes: str | Path | Scene | Iterable[Scene] = "bigearthnet", **settings: Any,
+) -> TrainedNetwork:  # fmt: skip
     """Train a fixed-latent network, on the GPU if there is one.
 
     Parameters
@@ -124,13 +118,8 @@ def train(
     from sarlab.models.training import train as fit
 
     steps = 0 if architecture == "klt" else steps
-    given = {
-        "init": "klt",
-        **settings,
-        "architecture": architecture,
-        "latent_channels": latent_channels,
-        "steps": steps,
-    }
+    stated = {"architecture": architecture, "latent_channels": latent_channels, "steps": steps}
+    given = {"init": "klt", **settings, **stated}
     of_model = {field.name for field in fields(ModelSpec)} & set(given)
     tables = {"model": {k: given[k] for k in of_model}, "train": {k: given[k] for k in set(given) - of_model}}
     spec, device = RunSpec.from_dict({**tables, "seed": seed}), pick_device("auto")
@@ -181,9 +170,8 @@ def quantize(model: TrainedNetwork, scene: Scene, scheme: str = "affine", bits: 
     restored = scene_db.with_data(np.stack([band.reconstruction_db for band in done]))
     means = [float(np.mean([band.columns.get(c, np.nan) for band in done])) for c in ("coded_bpp", "latent_entropy")]
     size = sum(band.payload_bytes for band in done)
-    return CodedScene(
-        restored if scene.quantity == "db" else from_db(restored), bits_per_pixel(size, scene.data.size), *means
-    )
+    decoded = restored if scene.quantity == "db" else from_db(restored)
+    return CodedScene(decoded, bits_per_pixel(size, scene.data.size), *means)
 
 
 def score(scene: Scene, reconstruction: Scene, columns: Sequence[str] = COLUMNS) -> pd.Series:
@@ -210,14 +198,9 @@ def score(scene: Scene, reconstruction: Scene, columns: Sequence[str] = COLUMNS)
 
 
 def evaluate(
-    codecs: Sequence[str],
-    scenes: str | Path | Scene | Sequence[str | Path | Scene] = "bigearthnet",
-    *,
-    bpp: Iterable[float] = (),
-    psnr: Iterable[float] = (),
-    workers: int = 1,
-    **options: Any,
-) -> pd.DataFrame:
+    codecs: Sequence[str], scenes: str | Path | Scene | Sequence[str | Path | Scene] = "bigearthnet", *,
+    bpp: Iterable[float] = (), psnr: Iterable[float] = (), workers: int = 1, **options: Any,
+) -> pd.DataFrame:  # fmt: skip
     """Measure codecs on real files; one row per codec, goal, scene and band.
 
     Parameters

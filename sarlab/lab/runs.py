@@ -23,9 +23,9 @@ import os
 import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from filelock import FileLock, Timeout
@@ -66,12 +66,11 @@ def _plugin_digest(architecture: str) -> str:
     from sarlab.models.autoencoders import architectures
 
     item = architectures[architecture]
-    module = getattr(item, "__module__", "") or ""
-    if module.partition(".")[0] == "sarlab":
+    if item.__module__.partition(".")[0] == "sarlab":
         return ""
     with suppress(OSError, TypeError):  # defined in a notebook
         return hashlib.sha256(inspect.getsource(inspect.getmodule(item) or item).encode()).hexdigest()
-    return f"{module}.{getattr(item, '__qualname__', architecture)}"
+    return f"{item.__module__}.{item.__qualname__}"
 
 
 def distinctions(specs: Sequence[RunSpec]) -> list[str]:
@@ -112,8 +111,7 @@ def steps_of(spec: RunSpec) -> int:
     return max(1, spec.train.steps // FINE_TUNING) if start_of(spec) is not None else spec.train.steps
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """One run of a plan."""
 
     spec: RunSpec
@@ -130,11 +128,8 @@ class Job:
 def jobs_of(plan: Plan, runs: Path) -> list[Job]:
     """Jobs of a plan below the folder `runs`; errors of its scenes and architectures come before anything has run."""
     digests = {scenes: load_split(scenes).digest for scenes in dict.fromkeys(spec.scenes for spec in plan.runs)}
-    jobs = []
-    for spec in plan.runs:
-        name = run_id(spec, digests[spec.scenes])
-        jobs.append(Job(spec, name, run_hash(spec, digests[spec.scenes]), runs.resolve() / name))
-    return jobs
+    named = [(spec, run_id(spec, digests[spec.scenes]), run_hash(spec, digests[spec.scenes])) for spec in plan.runs]
+    return [Job(spec, name, digest, runs.resolve() / name) for spec, name, digest in named]
 
 
 class Busy(SarlabError):
@@ -210,10 +205,9 @@ def is_complete(folder: Path, wanted_hash: str | None = None) -> bool:
 
 
 def state_of(folder: Path, wanted_hash: str | None = None) -> str:
-    """State of a run, one of `STATES`.
+    """State of a run, one of `STATES`: while a process holds its lock it is running, with a checkpoint interrupted.
 
-    ``"running"``: a process holds its lock. ``"interrupted"``: it continues from its checkpoint. ``"damaged"``: its
-    results are there, but a file is missing, cut off or unreadable; the next sweep computes them again.
+    It is damaged if a file of its results is missing, cut off or unreadable; the next sweep computes them again.
     """
     if is_complete(folder, wanted_hash):
         return "complete"
@@ -228,11 +222,7 @@ def state_of(folder: Path, wanted_hash: str | None = None) -> str:
 
 
 def status(folder: Path, run_id: str = "", wanted_hash: str | None = None) -> dict[str, Any]:
-    """State of the run in `folder`, and what is known about it.
-
-    The keys are run_id, state, and where they apply: seconds (complete); step, steps (running, interrupted), holder
-    (running); cell (of the notebook), reason (failed, damaged).
-    """
+    """State of the run in `folder`, with its seconds, steps, holder, cell of the notebook or reason, if it has them."""
     state = state_of(folder, wanted_hash)
     failure, progress = read_record(folder / FAILURE), read_record(folder / PROGRESS)
     known: dict[str, Any] = {"run_id": run_id or folder.name, "state": state}
@@ -258,9 +248,8 @@ def statuses(runs: Path, jobs: Sequence[Job] | None = None) -> list[dict[str, An
         folders = sorted({path.parent for mark in (MANIFEST, FAILURE, LOCK) for path in runs.glob(f"*/{mark}")})
         found = [status(folder) for folder in folders]
         for index, folder in enumerate(folders):
-            with suppress(
-                SarlabError, KeyError, TypeError
-            ):  # manifests that are missing, damaged or of another version
+            # manifests may be missing, damaged or of another version
+            with suppress(SarlabError, KeyError, TypeError):
                 specs[index] = RunSpec.from_dict(read_manifest(folder)["spec"])
     for index, text in zip(specs, distinctions(list(specs.values())), strict=True):
         found[index] |= {"differs": text} if text else {}

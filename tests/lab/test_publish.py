@@ -197,7 +197,7 @@ def test_one_seed_of_each_architecture_and_ratio_has_a_page(tmp_path):
 def test_only_embedded_and_simulated_scenes_are_shown(tmp_path, source, shown):
     job = jobs_of(build_plan("tiny", PLAN), tmp_path)[0]
     spec = replace(job.spec, scenes=replace(job.spec.scenes, source=source))
-    assert len(with_pages([replace(job, spec=spec)])) == shown
+    assert len(with_pages([job._replace(spec=spec)])) == shown
 
 
 def test_pages_stop_where_the_room_ends(finished, tmp_path):

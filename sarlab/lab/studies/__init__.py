@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from sarlab import peers
 from sarlab.errors import PlanError
 from sarlab.files import write_json
 from sarlab.lab.evaluate import ROWS_VERSION, Journal, in_processes
@@ -33,6 +34,7 @@ from sarlab.lab.results import environment, now, read_record, read_table, write_
 from sarlab.metrics import score
 from sarlab.registry import Registry
 from sarlab.scenes.catalog import load_split
+from sarlab.scenes.simulate import catalog_names
 from sarlab.scenes.splits import Split
 from sarlab.specs import SceneSpec, content_hash
 
@@ -64,12 +66,7 @@ studies: Registry[Study] = Registry("study", "sarlab.studies", PlanError)
 
 def study(name: str, *, version: int) -> Callable[[Compute], Compute]:
     """Return a decorator that registers a function as the study `name`."""
-
-    def decorate(compute: Compute) -> Compute:
-        studies.register(name)(Study(compute, version))
-        return compute
-
-    return decorate
+    return lambda compute: studies.register(name)(Study(compute, version)).compute
 
 
 def find_study(name: str) -> Study:
@@ -119,19 +116,12 @@ def study_jobs(names: Sequence[str], scenes: SceneSpec, runs: Path) -> list[Stud
     if not names:
         return []
     digest, root = load_split(scenes).digest, runs.resolve() / "studies"
-    return [
-        StudyJob(name, scenes, content_hash(name, digest, find_study(name).version, ROWS_VERSION), root)
-        for name in names
-    ]
+    hashes = {name: content_hash(name, digest, find_study(name).version, ROWS_VERSION) for name in names}
+    return [StudyJob(name, scenes, digest, root) for name, digest in hashes.items()]
 
 
-def resumed(
-    context: Context, name: str, jobs: Mapping[str, Any], work: Callable[[Any], list[dict[str, Any]]]
-) -> pd.DataFrame:
-    """Rows of all jobs, which have a key each, computed in processes.
-
-    A journal keeps the rows of finished jobs, so that the study `name` resumes.
-    """
+def resumed(context: Context, name: str, jobs: Mapping[str, Any], work: Callable[[Any], list[Any]]) -> pd.DataFrame:
+    """Rows of all jobs by key, computed in processes; a journal lets the study `name` resume."""
     path = context.folder / f"{name}.journal"
     journal = Journal(path)
     missing = {key: job for key, job in jobs.items() if key not in journal.rows}
@@ -141,6 +131,16 @@ def resumed(
     table = pd.DataFrame([row for key in jobs for row in journal.rows[key]["rows"]])
     path.unlink(missing_ok=True)
     return table
+
+
+def available(names: Sequence[str]) -> list[str]:
+    """Codecs among `names` that this machine has."""
+    return [name for name in names if name in peers.codecs and peers.codecs[name].available().ok]
+
+
+def simulated_splits() -> list[tuple[float, float, Split]]:
+    """Looks, correlation and split of every simulated source of the catalog."""
+    return [(looks, correlation, load_split(SceneSpec(name))) for name, looks, correlation in catalog_names()]
 
 
 def correlation_of(item: Input) -> float:

@@ -1,17 +1,15 @@
 """Applications on compressed scenes: maps, detections, changes, fields and texture at equal bytes, and natural differences.
 
-Every codec makes files of the same rates. The metrics of applications (`sarlab.metrics.applications`) compare what an
-application finds in the decoded scene with what it finds in the original. Three kinds of rows have no file::
+Every codec makes files of the same rates, whose metrics are those of `sarlab.metrics.applications`. Rows without a file::
 
     original      the scene itself: no difference at all
     redraw        the despeckled scene (and second date) with new speckle of the same looks: unchanged ground again
     second date   another acquisition of the place, if there is one: what differs anyway
 
-**Change detection** takes two dates, both coded by the same codec at the same quality. The second date is another
-acquisition of the place or else a redraw, with squares that are 3 dB brighter or darker, so that the changes are known. The
-detector is the log-ratio of 9×9 means of intensity less its median. Its threshold is the one at which 90 % of the changed
-samples are found; ``change_false_alarms`` is the share of unchanged samples above it, which includes the changes between
-the dates that nobody made. ``change_false_alarms_added`` is what compression adds to that.
+**Change detection** takes two dates, coded at the same quality. The second one is another acquisition of the place or else
+a redraw, with squares that are 3 dB brighter or darker. The detector is the log-ratio of 9×9 means of intensity less its
+median; at the threshold that finds 90 % of the changed samples, ``change_false_alarms`` is the share of unchanged samples
+above it, and ``change_false_alarms_added`` what compression adds to that.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,7 +23,7 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from sarlab.codec.goals import Goal
 from sarlab.lab.evaluate import Task, measure
 from sarlab.lab.inputs import Input, measurable
-from sarlab.lab.studies import Context, image_row, resumed, study
+from sarlab.lab.studies import Context, available, image_row, resumed, study
 from sarlab.metrics import Reference, described
 from sarlab.metrics.applications import to_db as to_finite_db
 from sarlab.metrics.columns import to_intensity
@@ -72,8 +70,7 @@ def applications(context: Context) -> pd.DataFrame:
     """Rows of all codecs and rates on every test and independent scene, and natural differences on all scenes."""
     items, trained = measurable(context.split), measurable(context.split, ["train"])
     others = second_dates(items) | second_dates(trained)
-    names = [name for name in CODECS if codecs[name].available().ok]
-    jobs = [Job(name, item, others.get(item)) for item in items for name in ("", *names)]
+    jobs = [Job(name, item, others.get(item)) for item in items for name in ("", *available(CODECS))]
     jobs += [Job("", item, others[item]) for item in trained if item in others]
     return resumed(context, "applications", {job.key: job for job in jobs}, job_rows)
 
@@ -172,14 +169,7 @@ def false_alarms(
 ) -> float:
     """Share of unchanged samples above the threshold of the log-ratio at which `DETECTED` of the changed ones are found.
 
-    Parameters
-    ----------
-    first, second : ndarray, shape (height, width)
-        The dates in dB.
-    changed, unchanged : ndarray of bool
-        Samples with values at both dates.
-    side : int
-        Of the means.
+    The dates are in dB; the masks hold samples with values at both; `side` is that of the means.
     """
     if not changed.any() or not unchanged.any():
         return np.nan

@@ -1,11 +1,13 @@
 """Codecs on the test and independent scenes of a split, at matched PSNR, from real files.
 
 Every codec is asked for the same PSNR values on every scene and band, as the protocol of Bjøntegaard differences
-requires. At each of these values codecs differ only in what PSNR does not see.
+requires. At each of these values codecs differ only in what PSNR does not see. ``reflectivity`` compares codecs on simulated
+scenes, where the reflectivity is known, with two references: the recorded image itself, as if it were kept without loss,
+and a Lee filter of it, a despeckler that does not compress.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,8 +16,10 @@ from sarlab.codec.goals import Goal
 from sarlab.codec.model_store import BUILT_IN
 from sarlab.errors import ResultsError
 from sarlab.lab.evaluate import evaluate
-from sarlab.lab.inputs import Source
-from sarlab.lab.studies import Context, study
+from sarlab.lab.inputs import Source, measurable
+from sarlab.lab.studies import Context, available, image_row, simulated_splits, study
+from sarlab.metrics.columns import DB_PER_NEPER
+from sarlab.metrics.speckle import lee_filter
 from sarlab.peers import codecs
 from sarlab.scenes.scene import Scene
 
@@ -28,6 +32,15 @@ BETWEEN_DB = tuple(float(value) for value in range(21, 44, 2))
 RATES_BPP = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0)
 ANCHOR = "jpeg2000"
 MATCHED = [Goal("psnr", value) for value in PSNR_DB]
+#: Codecs on simulated scenes; columns that have a counterpart against the clean scene, and those shown with them.
+SIMULATED_CODECS = ("lapped", "jpeg2000", "hevc12", "jpegls")
+METRICS = (
+    *("psnr_db", "psnr_clean_db", "rmse_db", "rmse_clean_db", "ssim", "ssim_clean", "bias_db", "bias_clean_db"),
+    *(f"rmse_k{side}_db" for side in (1, 2, 4, 8, 16, 32)),
+    *(f"rmse_clean_k{side}_db" for side in (2, 4, 8, 16, 32)),
+    *("epi_roa", "epi_roa_floor", "epi_roa_clean", "epi_roa_clean_floor", "epi_sattar", "epi_sattar_clean"),
+    *("epi_sattar_floor", "epi_sattar_clean_floor", "enl_ratio", "targets_kept", "targets_invented", "ratio_mean"),
+)
 
 
 @study("codecs", version=1)
@@ -57,11 +70,29 @@ def protocol(context: Context) -> pd.DataFrame:
     return with_fixed_bytes(rows.assign(points=named))
 
 
+@study("reflectivity", version=2)
+def reflectivity(context: Context) -> pd.DataFrame:
+    """The first simulated test scene of every number of looks, with white and with correlated speckle."""
+    splits = [(*of, replace(s, test=s.test[:1], independent=(), digest="")) for *of, s in simulated_splits()]
+    scenes = [split for *_, split in splits]
+    rows, parts = evaluated(context, "reflectivity", SIMULATED_CODECS, scenes, metrics=METRICS), []
+    for looks, correlation, split in splits:
+        others = []
+        for item in measurable(split):
+            reference = item.reference
+            filtered = lee_filter(reference.intensity, reference.valid, float(item.scene.looks or 1))
+            for name, image in (("recorded", reference.db), ("lee", DB_PER_NEPER * np.log(filtered))):
+                others.append(image_row(item, name, image, METRICS))
+        both = pd.concat([rows[rows["scene"] == split.test[0].name], pd.DataFrame(others)])
+        parts.append(both.assign(correlation=correlation, looks=looks))
+    return pd.concat(parts, ignore_index=True)
+
+
 def evaluated(
-    context: Context, name: str, names: Sequence[str], scenes: Sequence[Source], goals: Sequence[Goal] = (), **options: Any
+    context: Context, name: str, names: Sequence[str], scenes: Sequence[Source], goals: Sequence[Goal] = (), **options: object
 ) -> pd.DataFrame:  # fmt: skip
     """Rows of the available codecs among `names`; a journal lets the study `name` resume."""
-    known = [codec for codec in names if codec in codecs and codecs[codec].available().ok]
+    known = available(names)
     if not known:
         raise ResultsError(f"none of the codecs {', '.join(names)} is available; 'sarlab codecs' says why")
     path = context.folder / f"{name}.journal"

@@ -18,6 +18,7 @@ local statistics   the mode over all disjoint blocks of 9 samples, homogeneous o
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,15 +27,13 @@ import pandas as pd
 from sarlab.codec.goals import Goal, Search
 from sarlab.errors import CodecError
 from sarlab.lab.inputs import Input, measurable
-from sarlab.lab.studies import Context, correlation_of, resumed, study
+from sarlab.lab.studies import Context, available, correlation_of, resumed, simulated_splits, study
 from sarlab.metrics import Reference, UndefinedMetric, Window, metrics, score
 from sarlab.metrics.columns import DB_PER_NEPER, once, scalar, to_intensity
 from sarlab.metrics.looks import enl, homogeneous_windows, local_looks, mode, window_looks
 from sarlab.metrics.speckle import lee_filter
 from sarlab.peers import codecs
-from sarlab.scenes.catalog import load_split
-from sarlab.scenes.simulate import catalog_names
-from sarlab.specs import SceneSpec, content_hash
+from sarlab.specs import content_hash
 
 CODECS, RATE_BPP = ("lapped", "jpeg2000"), 0.5
 #: Sides of the automatic windows and of those by hand, and offsets of the grid, in samples.
@@ -49,7 +48,7 @@ Row = dict[str, Any]
 @study("looks_edges", version=VERSION)
 def looks_edges(context: Context) -> pd.DataFrame:
     """Rows of the first simulated test scene of every number of looks, and of all test and independent scenes."""
-    simulated = [measurable(load_split(SceneSpec(name)), ["test"])[0] for name, _, _ in catalog_names()]
+    simulated = [measurable(split, ["test"])[0] for *_, split in simulated_splits()]
     items = {item.digest: item for item in [*simulated, *measurable(context.split)]}
     jobs = {content_hash(VERSION, digest, RATE_BPP): item for digest, item in items.items()}
     return resumed(context, "looks_edges", jobs, band_rows)
@@ -87,7 +86,7 @@ def images(item: Input) -> Iterator[tuple[str, Any]]:
         yield "clean", np.asarray(item.clean_db, np.float64)
     yield "recorded", reference.db
     yield "lee", DB_PER_NEPER * np.log(lee_filter(reference.intensity, reference.valid, float(item.scene.looks or 1)))
-    for name in (name for name in CODECS if codecs[name].available().ok):
+    for name in available(CODECS):
         search = Search(codecs[name], item.scene)
         try:
             yield name, search.decode(search.find(Goal("bpp", RATE_BPP))).data[0].astype(np.float64)
@@ -116,9 +115,8 @@ def looks_rows(item: Input, state: str, image: np.ndarray) -> Iterator[Row]:
         return enl(image[offset:, offset:], windows=homogeneous_windows(image[offset:, offset:]))
 
     def over_windows(statistic: Callable[[Any], float]) -> Callable[[int], float]:
-        return lambda offset: statistic(
-            window_looks(image[offset:, offset:], shifted_windows(item.reference, None, offset))
-        )
+        found = partial(shifted_windows, item.reference, None)
+        return lambda offset: statistic(window_looks(image[offset:, offset:], found(offset)))
 
     if item.clean_db is not None:
         if hand := next((found for side in BY_HAND if (found := constant_windows(item.clean_db, side))), []):
@@ -138,8 +136,7 @@ def looks_rows(item: Input, state: str, image: np.ndarray) -> Iterator[Row]:
 
 def least(values: Any) -> float:
     """Least finite value; NaN without any."""
-    finite = [float(value) for value in values if np.isfinite(value)]
-    return min(finite, default=np.nan)
+    return min((float(value) for value in values if np.isfinite(value)), default=np.nan)
 
 
 def defined(value: float) -> float:

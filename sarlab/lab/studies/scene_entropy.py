@@ -1,9 +1,8 @@
 """Entropy of scenes, the share of speckle in it, and optical images of the same ground for comparison.
 
-Every image is quantized on three grids: its stored one (the integers of the optical product; radar files in dB have lost
-theirs, so the step between their values), one of 0.1 dB (2.3 % of the intensity for any sensor), and one of an eighth of
-its own standard deviation, on which images of any contrast compare. On each grid the histogram gives the zeroth-order
-entropy, which ignores neighbors, and lossless files show the savings by neighbors. Finally each image is coded by
+Every image is quantized on three grids: its stored one (integers, or the step between its values in dB), one of 0.1 dB,
+and one of an eighth of its standard deviation, on which images of any contrast compare. The histogram gives the
+zeroth-order entropy, which ignores neighbors; lossless files show the savings by neighbors. Each image is also coded by
 JPEG 2000 at stated PSNR values against its own range.
 """
 
@@ -17,17 +16,15 @@ import pandas as pd
 from sarlab.codec.goals import Goal
 from sarlab.lab.evaluate import Task, measure
 from sarlab.lab.inputs import Input, measurable
-from sarlab.lab.studies import Context, study
+from sarlab.lab.studies import Context, simulated_splits, study
 from sarlab.metrics import Undefined, UndefinedMetric
 from sarlab.metrics.bounds import water_filling_curve
 from sarlab.metrics.entropy import lossless_bpp, quantize_db, zeroth_order_entropy
 from sarlab.peers.band_codec import imagecodecs
 from sarlab.peers.bounded import jpegls_encode
-from sarlab.scenes.catalog import load_optical_control, load_split
+from sarlab.scenes.catalog import load_optical_control
 from sarlab.scenes.radiometry import fit_normalizer
 from sarlab.scenes.scene import Scene
-from sarlab.scenes.simulate import catalog_names
-from sarlab.specs import SceneSpec
 
 #: Name of the grid that an image comes on.
 STORED = "as stored"
@@ -44,8 +41,7 @@ def scene_entropy(context: Context) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for item in measurable(context.split, ["test"]):
         rows += image_rows(item.scene, "simulated" if item.scene.simulated else "radar")
-    for name, looks, correlation in catalog_names():
-        split = load_split(SceneSpec(name))
+    for looks, correlation, split in simulated_splits():
         scene = split.test[0]
         rows += [{**row, "correlation": correlation} for row in image_rows(scene.band(0), "simulated")]
         if looks == 1.0:

@@ -45,8 +45,7 @@ def execute(
 ) -> list[Finished]:
     """Carry out `jobs`; `report` is called as each ends, `say` with messages about what is waited for.
 
-    Returns how they ended, in the order of `jobs`, without those for which no time was left. On Ctrl-C running jobs write
-    their checkpoints before `KeyboardInterrupt` is raised. A `DiskError` means that nothing can be written any more.
+    Returns how they ended, without those for which no time was left. On Ctrl-C running jobs write their checkpoints first.
     """
     if settings.engine not in ENGINES:
         raise PlanError(f"unknown engine '{settings.engine}'; use one of {', '.join(ENGINES)}")
@@ -59,8 +58,8 @@ def execute(
 class Queue:
     """Jobs that wait, and those that have ended.
 
-    Jobs that take over the weights of others come after those that train, so that no worker waits for another's training.
-    Jobs that another process holds come last: once it is done, or dead, they are complete or continue from its checkpoint.
+    Jobs that take over weights come after those that train, so that no worker waits for another's training. Jobs that
+    another process holds come last.
     """
 
     def __init__(
