@@ -58,8 +58,9 @@ def layers(spec: ModelSpec) -> tuple[Any, list[Box], list[Box]]:
         model, sides = construct(spec, 0).eval(), []
         r, latent = spec.spatial_reduction, model.latent_shape(SIDE, SIDE)
         if model.g_a is None or model.g_s is None:
-            down, up = (latent, f"conv {r}×{r} ↓{r}"), ((1, SIDE, SIDE), f"conv {r}×{r} ↑{r}")
-            return model, *([(words, _shape(shape), BLUE)] for shape, words in (down, up))
+            ends = ((latent, f"conv {r}×{r} ↓{r}"), ((1, SIDE, SIDE), f"conv {r}×{r} ↑{r}"))
+            down, up = ([(words, _shape(shape), BLUE)] for shape, words in ends)
+            return model, down, up
         for side, start in ((model.g_a, (1, SIDE, SIDE)), (model.g_s, latent)):
             x, boxes = torch.zeros(1, *start), []
             for layer in _parts(side):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sarlab.views import figures, page, select
-from sarlab.views.figure import Figure
+from sarlab.views.figure import Figure, Panel
 
 if TYPE_CHECKING:
     from sarlab.lab.experiment import Outcome
@@ -85,7 +85,7 @@ def pictures(original: np.ndarray, restored: np.ndarray, clip: tuple[float, floa
     error = restored - original
     top, left = (max(0, (side - DETAIL) // 2) for side in original.shape)
     size = min(float(np.nanpercentile(np.abs(error), 99)) if np.isfinite(error).any() else 1.0, 99.0)
-    panels = []
+    panels: list[Panel] = []
     for cut in (np.s_[:, :], np.s_[top : top + DETAIL, left : left + DETAIL]):
         panels += figures.images([("original", original[cut]), ("reconstruction", restored[cut])], clip=clip).panels
         panels += figures.images([("error", error[cut])], clip=(-size, size), signed=True).panels
@@ -98,7 +98,7 @@ def pictures(original: np.ndarray, restored: np.ndarray, clip: tuple[float, floa
 
 def history(rows: pd.DataFrame) -> Figure:
     """Validation PSNR, loss and gradient norm of a training over its steps; nothing for a transform in closed form."""
-    panels = []
+    panels: list[Panel] = []
     for column, log in (("validation_db", False), ("loss", True), ("gradient_norm", True)):
         line = rows.assign(mean=select.numbers(rows, column), low=np.nan, high=np.nan, series="run").dropna(
             subset=["mean"]
