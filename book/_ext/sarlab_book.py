@@ -7,12 +7,18 @@ measure are taken from the published book, and a note at the head of the page sa
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
+import json
 import os
 import re
 import shutil
+import signal
+import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +118,36 @@ def read_in_parallel(app: Sphinx) -> None:
     app.extensions["sphinx_multitoc_numbering"].parallel_read_safe = True
 
 
+def start_kernels(app: Sphinx) -> None:
+    """Let kernels be forks of a process that has imported the libraries; forks are safe on Linux only."""
+    if sys.platform != "linux":
+        return
+    folder = Path(tempfile.mkdtemp(prefix="sarlab-kernels-"))
+    script, path = str(Path(__file__).with_name("sarlab_kernels.py")), str(folder / "socket")
+    spec = {
+        "argv": [sys.executable, "-I", "-S", script, "ask", path, "{connection_file}"],
+        "display_name": "Python 3",
+        "language": "python",
+    }
+    (folder / "kernels" / "python3").mkdir(parents=True)
+    (folder / "kernels" / "python3" / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(folder), os.environ.get("JUPYTER_PATH")]))
+    server = subprocess.Popen([sys.executable, script, "serve", path], start_new_session=True, stdin=subprocess.DEVNULL)
+    while not Path(path).exists() and server.poll() is None:
+        time.sleep(0.01)
+    app.sarlab_kernels = server, folder, os.getpid()  # type: ignore[attr-defined]
+
+
+def stop_kernels(app: Sphinx, error: Exception | None) -> None:
+    """End the server and all kernels that are left."""
+    server, folder, owner = getattr(app, "sarlab_kernels", (None, None, None))
+    if server and owner == os.getpid():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def fill_tables(app: Sphinx) -> None:
     """Copy the published tables that this book lacks beside its own."""
     from sarlab.lab.results import shared_folder
@@ -167,8 +203,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("chapters", Chapters)
     app.connect("config-inited", add_repository, priority=100)
     app.connect("builder-inited", fill_tables)
+    app.connect("builder-inited", start_kernels)
     app.connect("builder-inited", read_in_parallel)
     app.connect("source-read", link_tables)
     app.connect("html-page-context", name_front_page, priority=900)
     app.connect("build-finished", copy_tables)
+    app.connect("build-finished", stop_kernels)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
