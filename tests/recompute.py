@@ -30,6 +30,8 @@ def words(page: Path) -> str:
 
 def shown(value: float, digits: int, sign: bool = False) -> str:
     """A number as the report prints it."""
+    if not np.isfinite(value):
+        return "–"
     rounded = f"{abs(value):.{digits}f}"
     return ("−" if value < 0 and float(rounded) else "+" if sign and float(rounded) else "") + rounded
 
@@ -43,7 +45,7 @@ def by_pass(rows: pd.DataFrame, column: str, by: list[str]) -> pd.Series:
     """Mean over passes of the mean of each pass: a name up to its day, and the half of that day."""
     start = rows["acquisition"].astype(str).str.extract(r"^(S1.)_.*?(\d{8})T(\d\d)")
     orbit = (start[0] + start[1] + (start[2].astype(float) >= 12).astype(str)).fillna(rows["acquisition"])
-    rows = rows[[*by, column]].assign(orbit=orbit)
+    rows = rows.reindex(columns=[*by, column]).assign(orbit=orbit)
     return rows.groupby([*by, "orbit"])[column].mean().groupby(by).mean()
 
 

@@ -66,10 +66,10 @@ def test_any_two_pictures_and_their_errors_can_be_put_side_by_side(codecs_page):
     left, right = shown.locator(".sl-what").nth(0), shown.locator(".sl-what").nth(1)
     tags = shown.locator(".sl-tag")
     left.select_option(label="original")
-    right.select_option(label="lapped, learned")
+    right.select_option(label="lapped (sarlab)")
     assert tags.nth(0).inner_text() == "original"
     assert "lapped" in tags.nth(1).inner_text()
-    assert re.search(r"bpp · [\d.]+× · [\d.]+ dB", tags.nth(1).inner_text()), "measured rate, ratio and PSNR"
+    assert re.search(r"[\d.]+× · [\d.]+ bpp · [\d.]+ dB", tags.nth(1).inner_text()), "ratio, measured rate and PSNR"
     original, brighter = pixels(shown, 0), pixels(shown, 1)
     inside = original[..., 0] < 220
     assert np.median((brighter - original.astype(float))[inside]) * GRAY_STEP == pytest.approx(3, abs=0.15)
@@ -91,15 +91,15 @@ def test_one_button_sets_the_rate_of_both_sides_and_gaps_are_not_offered(codecs_
     _, page = codecs_page
     shown = page.locator(".sl-compare").first
     tags = shown.locator(".sl-tag")
-    shown.locator(".sl-choice", has_text="1 bpp").click()
-    assert all("1.010 bpp" in tags.nth(side).inner_text() for side in (0, 1))
+    shown.locator(".sl-choice", has_text="16×").click()
+    assert all("1.01 bpp" in tags.nth(side).inner_text() for side in (0, 1))
     shown.locator(".sl-choice input").first.focus()
     page.keyboard.press("ArrowRight")
-    assert all("0.505 bpp" in tags.nth(side).inner_text() for side in (0, 1))
-    shown.locator(".sl-choice", has_text="0.25 bpp").click()
-    assert "JPEG 2000 · 0.505" in tags.nth(0).inner_text(), "the nearest rate that the codec reaches"
-    assert "0.253 bpp" in tags.nth(1).inner_text()
-    assert shown.locator(".sl-step").nth(0).locator("option").first.is_disabled()
+    assert all("0.51 bpp" in tags.nth(side).inner_text() for side in (0, 1))
+    shown.locator(".sl-choice", has_text="64×").click()
+    assert "JPEG 2000 · 32×" in tags.nth(0).inner_text(), "the nearest ratio that the codec reaches"
+    assert "0.25 bpp" in tags.nth(1).inner_text()
+    assert shown.locator(".sl-step").nth(0).locator("option").last.is_disabled()
     facts = shown.locator(".sl-facts:visible")
     assert facts.count() == 2
     assert "31.7×" in facts.first.inner_text()
@@ -204,25 +204,24 @@ def test_series_are_switched_on_and_off(codecs_page):
     _, page = codecs_page
     chart = page.locator(".sl-chart").first
     drawn = chart.locator(".sl-series")
-    assert drawn.count() == 4 + 3, "all codecs and their limits at first"
-    assert chart.locator(".sl-end").first.text_content() == "lapped, learned", "labels at the lines, the best first"
+    assert drawn.count() == 4 + 1, "all codecs and the Gaussian limit at first"
+    assert chart.locator(".sl-end").first.text_content() == "lapped (sarlab)", "labels at the lines, the best first"
     button = chart.locator("button", has_text="JPEG 2000")
     button.click()
     assert button.get_attribute("aria-pressed") == "false"
-    assert drawn.count() == 3 + 3
+    assert drawn.count() == 3 + 1
     button.focus()
     page.keyboard.press("Enter")
-    assert drawn.count() == 4 + 3
-    chart.locator("button", has_text="Gaussian limit").click()
-    chart.locator("button", has_text="speckle floor").click()
     assert drawn.count() == 4 + 1
+    chart.locator("button", has_text="Gaussian limit").click()
+    assert drawn.count() == 4
     chart.locator("summary", has_text="more:").click()
     everything = chart.locator("fieldset", has_text="networks").locator("button[data-all]").first
     everything.click()
     many = drawn.count()
-    assert many == 5 + 7
+    assert many == 4 + 7
     everything.click()
-    assert drawn.count() == 5
+    assert drawn.count() == 4
 
 
 def test_axes_scenes_and_bands_are_chosen(codecs_page):
@@ -238,7 +237,7 @@ def test_axes_scenes_and_bands_are_chosen(codecs_page):
     chart.locator("select[name=y]").select_option("bias_db")
     assert "0 is perfect" in chart.locator(".sl-name").text_content()
     chart.locator("select[name=where]").select_option(index=1)
-    assert chart.locator(".sl-bars").count() == 4, "several acquisitions give intervals"
+    assert chart.locator(".sl-bars").count() == 4, "several passes give intervals"
     chart.locator("select[name=band]").select_option(label="VH")
     assert "Nothing to draw" in chart.locator(".sl-plot svg").text_content(), (
         "the other acquisitions have one band only"
@@ -256,7 +255,7 @@ def test_values_are_told_to_pointer_and_keyboard(codecs_page, synthetic):
     plot.focus()
     page.keyboard.press("ArrowRight")
     first = said.inner_text()
-    assert first.startswith("lapped, learned: ")
+    assert first.startswith("lapped (sarlab): ")
     assert "PSNR (dB): 20" in first
     assert said.get_attribute("aria-live") == "polite"
     page.keyboard.press("ArrowRight")
@@ -275,7 +274,7 @@ def test_values_are_told_to_pointer_and_keyboard(codecs_page, synthetic):
     box = chart.locator(".sl-series circle, .sl-series rect, .sl-series path[d$=z]").first.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     assert tip.is_visible()
-    assert re.search(r"range over 3 acquisitions: [\d.]+ to [\d.]+", tip.inner_text())
+    assert re.search(r"range over 3 passes: [\d.]+ to [\d.]+", tip.inner_text())
     page.mouse.move(1, 1)
     assert not tip.is_visible()
 
@@ -283,7 +282,7 @@ def test_values_are_told_to_pointer_and_keyboard(codecs_page, synthetic):
 def test_networks_stand_beside_codecs(built, visit):
     page = visit().open(built[0], "chapters/rate_distortion")
     chart = page.locator(".sl-chart").first
-    assert chart.locator(".sl-series").count() == 7 + 3 + 3, "networks, codecs, limits"
+    assert chart.locator(".sl-series").count() == 7 + 3 + 1, "networks, codecs, limit"
     chart.locator("select[name=x]").select_option("ratio")
     assert chart.locator(".sl-series").count() == 7
     assert "values in" in chart.locator(".sl-plot svg").get_attribute("aria-label")
@@ -314,7 +313,7 @@ def test_without_scripts_the_chart_says_where_its_curves_are(built, visit):
 
 def test_chapters_end_with_links_to_the_tables_they_read(built, visit):
     html, _ = built
-    for name, tables in (("codecs", {"codecs", "limits", "pictures"}), ("examples", {"examples", "runs"})):
+    for name, tables in (("codecs", {"codecs", "pictures"}), ("examples", {"examples", "runs"})):
         links = visit().open(html, f"chapters/{name}").locator("p.sl-data a")
         paths = [(html / "chapters" / link.get_attribute("href")).resolve() for link in links.all()]
         assert all(path.is_file() for path in paths)
@@ -322,12 +321,14 @@ def test_chapters_end_with_links_to_the_tables_they_read(built, visit):
 
 
 def test_chapters_name_tables_that_there_are():
+    plans = "".join(plan.read_text(encoding="utf-8") for plan in (BOOK.parent / "notebooks" / "plans").glob("*.toml"))
     for chapter in (BOOK / "chapters").glob("*.md"):
         text = chapter.read_text(encoding="utf-8")
         names = re.search(r"^tables: (.+)$", text, re.MULTILINE)
         assert (names is not None) == ("tables()" in text and "downloads(" not in text), chapter.name
         for name in names[1].split() if names else ():
-            assert (BOOK / "results" / f"{name}.csv").is_file() or name == "codecs_all", (chapter.name, name)
+            known = (BOOK / "results" / f"{name}.csv").is_file() or f'"{name}"' in plans  # a study
+            assert known, (chapter.name, name)
         for name in re.findall(r"""\.table\(["'](\w+)["']""", text):
             assert names is None or name in names[1].split(), (chapter.name, name)
 
