@@ -444,11 +444,11 @@ def test_damaged_files_end_in_a_scene_or_an_error(codec, count):
             damaged = with_checksum(damaged)
         else:  # payloads behind checksums that were put right
             damaged = damage_payload(damaged, lengths, rng)
-        start = time.perf_counter()
+        start = time.process_time()
         with contextlib.suppress(BitstreamError):
             result = decompress(bytes(damaged))
             decoded += 1
             assert result.data.size <= 1 << 22
-        longest = max(longest, time.perf_counter() - start)
+        longest = max(longest, time.process_time() - start)
     assert 0 < decoded < count / 2
     assert longest < 5
