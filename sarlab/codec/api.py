@@ -116,14 +116,14 @@ def _encode(
         first = source.read(Window(0, 0, 1, 1))
         if first.quantity == "complex" and not drop_phase:
             raise CodecError(f"{source.name}: the samples are complex ({first.dtype}); {PHASE}")
-        changed = source.changed()
-        if changed:
-            warnings.warn(f"{source.name}: {'; '.join(changed)}", stacklevel=3)
         if exact and (codec not in ("", EXACT_CODEC) or options.get("radiometric")):
             raise CodecError(f"{goal.text()} is for codec '{EXACT_CODEC}' alone, and without --radiometric")
         path = model_path(codec or (EXACT_CODEC if exact else DEFAULT_CODEC))
         encoder = Encoder(source, path, lossless=goal.kind == "lossless", exact=exact, **options)
         encoder.write(file, exact_quality(goal) if exact else goal)
+        changed = source.changed()  # after the encoder has read, and so counted, the samples
+        if changed:
+            warnings.warn(f"{source.name}: {'; '.join(changed)}", stacklevel=3)
     return changed
 
 

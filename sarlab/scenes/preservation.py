@@ -85,7 +85,7 @@ PROPERTIES = (
     Property("tags of bands", EXACTLY, "unless --no-tags", _TIF, lambda f: _tags(f, False)),
     Property("polarization, time of acquisition", EXACTLY, "fields of the scene, from tags or names", _ZARR,
              lambda f: " ".join(filter(None, (*getattr(f, "polarizations", ()), getattr(f, "time", ""))))),
-    Property("layout, compression, overviews", EQUIVALENT, "outputs have their own; --cog makes overviews", _ALL),
+    Property("layout, compression, overviews", EQUIVALENT, "outputs have their own, and no tag OVR_RESAMPLING_ALG; --cog makes overviews", _ALL),
     Property("bands of different types", REFUSED, "choose those of one type with --bands", ()),
     Property("bands that are no radar image", REFUSED, "angles, heights, masks: choose the others with --bands", ()),
     Property("color table", REFUSED, "its samples are no radar image", ()),

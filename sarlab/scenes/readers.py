@@ -49,6 +49,10 @@ _AUXILIARY = re.compile(
 )
 
 
+#: Side of the blocks in which samples are counted.
+_BLOCK = 8
+
+
 def read_scene(source: Any, quantity: str = "auto", window: Window | None = None, **options: Any) -> Scene:
     """Read a scene, or a window of it.
 
@@ -165,6 +169,11 @@ class SceneFile:
         self.quantity = self.reading = self._decide(quantity)
         if self.quantity in PAIRS:
             self._pair()
+        #: Blocks whose samples were counted, and the counts; no real sample of integers can change.
+        self._counted = np.zeros([-(-side // _BLOCK) for side in self.shape[1:]], bool)
+        self._counts = {"negative": 0, "infinite": 0, "beyond float32": 0}
+        whole = self.dtype.startswith(("int", "uint")) and floor is None and not self.profile.scales
+        self._counted[:] = whole or self.dtype.startswith("complex")
 
     def _check_bands(self, chosen: bool, dtypes: set[str]) -> None:
         if len(dtypes) > 1:
@@ -233,20 +242,35 @@ class SceneFile:
                 yield row, column, min(size, height - row), min(size, width - column)
 
     def census(self) -> dict[str, int]:
-        """Count the samples of the whole file that do not come back as they are: negative, infinite, beyond float32."""
-        kind = np.dtype(self.dtype).kind if not self.dtype.startswith("complex") else "c"
-        counts = {"negative": 0, "infinite": 0, "beyond float32": 0}
-        if kind != "f" and self._floor is None and not self.profile.scales:
-            return counts
-        for window in self.windows(2048):
-            data, valid, _ = self._source.read(*window)
-            if np.iscomplexobj(data):
-                break
-            if self.quantity in ("amplitude", "intensity"):
-                counts["negative"] += int((data[valid] < 0).sum())
-            counts["infinite"] += int(np.isposinf(data[valid]).sum())
-            counts["beyond float32"] += int((np.abs(data[valid]) == np.finfo(np.float32).max).sum())
-        return counts
+        """Count the samples of the whole file that do not come back as they are: negative, infinite, beyond float32.
+
+        Reads only what no window has read before.
+        """
+        for row, column, height, width in self.windows(2048):
+            if not self._counted[_blocks(row, height), _blocks(column, width)].all():
+                data, valid, _ = self._source.read(row, column, height, width)
+                self._count(data, valid, row, column)
+        return dict(self._counts)
+
+    def _count(self, data: np.ndarray, valid: np.ndarray, row: int, column: int) -> None:
+        """Count the samples of the blocks that lie in a window as a whole, each block once."""
+        ends = row + data.shape[1], column + data.shape[2]
+        first = -(-row // _BLOCK), -(-column // _BLOCK)
+        last = [
+            -(-end // _BLOCK) if end == side else end // _BLOCK for end, side in zip(ends, self.shape[1:], strict=True)
+        ]
+        blocks = self._counted[first[0] : last[0], first[1] : last[1]]
+        if blocks.all():
+            return
+        inside = slice(first[0] * _BLOCK - row, None), slice(first[1] * _BLOCK - column, None)
+        data, valid = data[:, *inside], valid[:, *inside]
+        new = np.repeat(np.repeat(~blocks, _BLOCK, 0), _BLOCK, 1)[: data.shape[1], : data.shape[2]]
+        samples = data[:, : new.shape[0], : new.shape[1]][valid[:, : new.shape[0], : new.shape[1]] & new]
+        if self.quantity in ("amplitude", "intensity"):
+            self._counts["negative"] += int((samples < 0).sum())
+        self._counts["infinite"] += int(np.isposinf(samples).sum())
+        self._counts["beyond float32"] += int((np.abs(samples) == np.finfo(np.float32).max).sum())
+        blocks[:] = True
 
     def read(self, window: Window | None = None) -> Scene:
         """Read a window, or the whole scene.
@@ -261,6 +285,7 @@ class SceneFile:
         if row < 0 or column < 0 or rows < 1 or columns < 1 or row + rows > height or column + columns > width:
             raise SceneError(f"{self.text}: window {window} exceeds the scene of {height}×{width} pixels")
         data, valid, nan = self._source.read(row, column, rows, columns)
+        self._count(data, valid, row, column)
         if self.reading in PAIRS:
             first, second = data[::2], data[1::2]
             data = first + 1j * second if self.reading == "iq" else first * np.exp(1j * second)
@@ -297,6 +322,11 @@ class SceneFile:
         if self.quantity == "complex":
             return 1.0
         return SENTINEL1_GRD_LOOKS if is_sentinel1_detected(self.path.resolve()) else None
+
+
+def _blocks(start: int, length: int) -> slice:
+    """Return the blocks that a window touches along one axis."""
+    return slice(start // _BLOCK, -(-(start + length) // _BLOCK))
 
 
 def _number(value: str, name: str, most: float, text: str) -> float | None:

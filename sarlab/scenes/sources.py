@@ -100,7 +100,9 @@ class RasterSource:
         if self._alpha:
             self._check_alpha()
         self._choose([number for number in range(1, file.count + 1) if number != self._alpha])
-        self.tags = {k: v for k, v in file.tags().items() if k != "AREA_OR_POINT" or v != "Area"}
+        # GDAL writes the other value by default, and how overviews were made; outputs have their own.
+        kept = {"AREA_OR_POINT": "Point", "OVR_RESAMPLING_ALG": ""}
+        self.tags = {k: v for k, v in file.tags().items() if kept.get(k, v) == v}
         self.georeference, self.spacing = read_georeference(file)
 
     def _check_alpha(self) -> None:

@@ -138,7 +138,8 @@ def test_a_profile_comes_back_from_a_compressed_file(tmp_path, profile):
     decompress_file(tmp_path / "x.sarl", tmp_path / "back.tif", force=True)
     assert facts(path) == facts(tmp_path / "back.tif")
     with rasterio.open(path) as a, rasterio.open(tmp_path / "back.tif") as b:
-        assert np.array_equal(np.isnan(a.read()), np.isnan(b.read()))
+        seen = slice(None) if profile[3] is None else profile[3]  # samples under a mask are not kept
+        assert np.array_equal(np.isnan(a.read()[:, seen]), np.isnan(b.read()[:, seen]))
 
 
 def test_control_points_keep_their_ids_and_move_with_a_window(write_raw, tmp_path):
