@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   kernelspec:
-#     display_name: Python 3
+#     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 # ---
@@ -11,8 +11,9 @@
 #
 # **What does each channel of a latent hold, and what is missing without it?**
 #
-# Choose a network: linear ones are fitted on the spot, those of finished runs are found in `runs/`. **Keep first**
-# drops the channels of least spread; **scale it by** changes one of them.
+# Choose a network: a KLT, or one that `sarlab sweep` trained into `runs/` (elsewhere: set the environment variable
+# `SARLAB_RUNS`). **Keep first** drops the channels with the smallest standard deviation; **scale it by** changes one of
+# them.
 
 # %%
 from sarlab.views.explorers.latents import LatentExplorer
@@ -21,4 +22,4 @@ explorer = LatentExplorer()
 explorer.widget
 
 # %% [markdown]
-# By code, for a closer look: set `explorer.controls[...].value` and read `explorer.state`.
+# In code, set `explorer.controls[...].value` and read `explorer.state`.

@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   kernelspec:
-#     display_name: Python 3
+#     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 # ---
@@ -9,16 +9,17 @@
 # %% [markdown]
 # # Your own scene
 #
-# **What becomes of a scene of mine?**
+# **What does compression do to a scene of mine?**
 #
-# Name a file and say what its samples are. A window of at most 1024 pixels a side is explored; `sarlab compress` takes
-# the whole.
+# Enter the path of a file and choose the quantity of its samples. The explorer compresses a window of at most 1024×1024
+# pixels; the command below the numbers compresses the whole scene. Draw windows on the recorded image to measure the
+# looks in them.
 
 # %%
-from sarlab.views.explorers.own_scene import OwnSceneExplorer
+from sarlab.views.explorers.rate_distortion import OwnSceneExplorer
 
 explorer = OwnSceneExplorer()
 explorer.widget
 
 # %% [markdown]
-# By code, for a closer look: set `explorer.controls[...].value` and read `explorer.state`.
+# In code, set `explorer.controls[...].value` and read `explorer.state`.

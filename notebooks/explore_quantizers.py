@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   kernelspec:
-#     display_name: Python 3
+#     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 # ---
@@ -11,14 +11,15 @@
 #
 # **What does a bit in the latent buy?**
 #
-# Move **bits** and watch rate and loss at once. One range for the whole *tensor* is what one outlier spoils; one for
-# each *channel* is not. *Range coded* is what a range coder makes of the same values.
+# Move **bits** and watch rate and loss. With one range per *tensor*, a single outlier makes all steps coarse; with one
+# range per *channel* it does not. *Range coded* is the rate of the same values after entropy coding. The networks are
+# KLTs and those that `sarlab sweep` trained into `runs/` (elsewhere: set the environment variable `SARLAB_RUNS`).
 
 # %%
-from sarlab.views.explorers.quantizers import QuantizerExplorer
+from sarlab.views.explorers.latents import QuantizerExplorer
 
 explorer = QuantizerExplorer()
 explorer.widget
 
 # %% [markdown]
-# By code, for a closer look: set `explorer.controls[...].value` and read `explorer.state`.
+# In code, set `explorer.controls[...].value` and read `explorer.state`.

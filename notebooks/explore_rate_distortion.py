@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   kernelspec:
-#     display_name: Python 3
+#     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 # ---
@@ -11,21 +11,14 @@
 #
 # **What does a codec keep, and what does it throw away?**
 #
-# Pick a codec and move its quality. What is thrown away must look like speckle, not like structure. Draw windows over
-# homogeneous areas to see the looks in them before and after.
+# Choose a codec and move its quality. The residual should look like speckle, not like structure. Draw windows on
+# homogeneous areas of the recorded image to compare the looks in them before and after.
 
 # %%
-# %matplotlib widget
 from sarlab.views.explorers.rate_distortion import RateDistortionExplorer
 
 explorer = RateDistortionExplorer()
 explorer.widget
 
 # %% [markdown]
-# Draw windows here with the mouse.
-
-# %%
-explorer.windows.draw_on()
-
-# %% [markdown]
-# By code, for a closer look: set `explorer.controls[...].value` and read `explorer.state`.
+# In code, set `explorer.controls[...].value` and read `explorer.state`.

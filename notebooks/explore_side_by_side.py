@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   kernelspec:
-#     display_name: Python 3
+#     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 # ---
@@ -11,13 +11,13 @@
 #
 # **Which of two codecs keeps more at the same number of bytes?**
 #
-# Files of both are made ahead for every rate; the bars show how far that is.
+# Files of both codecs are computed ahead for every rate; the bars show the progress.
 
 # %%
-from sarlab.views.explorers.side_by_side import SideBySideExplorer
+from sarlab.views.explorers.rate_distortion import SideBySideExplorer
 
 explorer = SideBySideExplorer()
 explorer.widget
 
 # %% [markdown]
-# By code, for a closer look: set `explorer.controls[...].value` and read `explorer.state`.
+# In code, set `explorer.controls[...].value` and read `explorer.state`.

@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   kernelspec:
-#     display_name: Python 3
+#     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 # ---
@@ -9,12 +9,12 @@
 # %% [markdown]
 # # Speckle and looks
 #
-# **One reflectivity, recorded with any number of looks. What of a radar image is scene, and what is noise?**
+# **How much of a radar image is scene, and how much is speckle?**
 #
-# Move **looks** from 1 to 100 and watch the histogram of the speckle shrink towards its law. **Correlation** is what
-# resampling does to neighbors: the looks that one measures stay, the picture becomes coarser. *PSNR of perfect
-# despeckling* is what a codec reaches against the recorded image if it keeps the scene and throws all of its speckle
-# away.
+# The same reflectivity is recorded with any number of looks. Move **looks** from 1 to 100 and watch the histogram of the
+# speckle narrow. **Correlation** of neighboring pixels, as after resampling, leaves the measured looks unchanged and
+# makes the picture coarser. *PSNR of perfect despeckling* is the PSNR against the recorded image of a codec that keeps
+# the scene and removes all of its speckle.
 
 # %%
 from sarlab.views.explorers.speckle import SpeckleExplorer
@@ -23,4 +23,4 @@ explorer = SpeckleExplorer()
 explorer.widget
 
 # %% [markdown]
-# By code, for a closer look: set `explorer.controls[...].value` and read `explorer.state`.
+# In code, set `explorer.controls[...].value` and read `explorer.state`.

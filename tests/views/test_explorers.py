@@ -1,18 +1,23 @@
 """Explorers, driven by code as a hand drives them: what they say must be right."""
 
+import html
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("ipywidgets", reason="ipywidgets is not installed")
+pytest.importorskip("ipympl", reason="ipympl is not installed")
 
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.writers import write_geotiff
-from sarlab.views.explorers.panes import Ahead, chart, signed
-from sarlab.views.explorers.rate_distortion import subject_of
+from sarlab.views.explorers import latents, rate_distortion, speckle
+from sarlab.views.explorers.controls import Ahead, Explorer, Picture, chart, numbers, signed, subject_of
 
 SIDE = 160
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
 @pytest.fixture(scope="module")
@@ -24,100 +29,186 @@ def subject():
 
 
 def test_speckle_follows_the_law_that_is_drawn_beside_it():
-    from sarlab.views.explorers.speckle import SpeckleExplorer
-
-    explorer = SpeckleExplorer(256)
+    explorer = speckle.SpeckleExplorer(256)
     for looks in (1.0, 10.0):
         explorer.controls["looks"].value = looks
-        assert explorer.state["spread of speckle in dB"] == pytest.approx(explorer.state["by the law"], rel=0.03)
+        assert explorer.state["spread of the speckle (dB)"] == pytest.approx(
+            explorer.state["spread by the law (dB)"], rel=0.03
+        )
         assert explorer.state["looks measured on the speckle"] == pytest.approx(looks, rel=0.08)
     explorer.controls["correlation"].value = 0.6
     assert explorer.state["correlation of neighbors"] == pytest.approx(0.6, abs=0.06)
-    assert explorer.noisy.image.value[:4] == b"\x89PNG"
+    assert explorer.pictures["noisy"].image.value[:4] == b"\x89PNG"
 
 
 def test_dropping_channels_costs_and_leaving_them_does_not():
-    from sarlab.views.explorers.latents import LatentExplorer
-
-    explorer = LatentExplorer(runs="nowhere")
-    whole = explorer.state["with all channels as they are"]
-    assert explorer.state["PSNR in dB"] == whole
+    explorer = latents.LatentExplorer(runs="nowhere")
+    whole = explorer.state["PSNR with all channels (dB)"]
+    assert explorer.state["psnr_db"] == whole
     seen = []
-    for kept in (32, 8, 1):
+    explorer.controls["network"].value = "KLT, stride 16, 64 channels"
+    for kept in (64, 32, 8, 1):
         explorer.controls["kept"].value = kept
-        seen.append(explorer.state["PSNR in dB"])
-    assert whole > seen[0] > seen[1] > seen[2]
+        seen.append(explorer.state["psnr_db"])
+    assert seen[0] == explorer.state["PSNR with all channels (dB)"]
+    assert seen[0] > seen[1] > seen[2] > seen[3]
     explorer.controls["network"].value = "KLT, stride 16, 8 channels"
-    assert explorer.controls["kept"].max == 8
+    assert explorer.controls["kept"].max == explorer.controls["kept"].value == 8
     explorer.controls["scale"].value = 0.0
-    assert explorer.state["PSNR in dB"] < explorer.state["with all channels as they are"]
+    assert explorer.state["psnr_db"] < explorer.state["PSNR with all channels (dB)"]
 
 
 def test_bits_buy_fidelity_and_rates_are_those_of_files():
-    from sarlab.views.explorers.quantizers import QuantizerExplorer
-
-    explorer = QuantizerExplorer(runs="nowhere")
+    explorer = latents.QuantizerExplorer(runs="nowhere")
     losses = []
     for bits in (3, 5, 8):
         explorer.controls["bits"].value = bits
-        losses.append(explorer.state["lost to quantization in dB"])
+        losses.append(explorer.state["lost to quantization (dB)"])
         values = explorer.latent.numel() / explorer.subject.db.size
-        assert explorer.state["fixed length, bit per pixel"] == pytest.approx(bits * values, rel=0.01)
-        assert explorer.state["range coded, bit per pixel"] < explorer.state["fixed length, bit per pixel"]
+        assert explorer.state["fixed length (bits per pixel)"] == pytest.approx(bits * values, rel=0.01)
+        assert explorer.state["range coded (bits per pixel)"] < explorer.state["fixed length (bits per pixel)"]
     assert losses[0] > losses[1] > losses[2] >= -0.01
     for scheme in ("float16", "guide", "allocated"):
         explorer.controls["scheme"].value = scheme
         assert "error" not in explorer.state
-    explorer.controls["scheme"].value = "fsq"
+    explorer.controls["scheme"].value = "trellis"
+    assert "error" not in explorer.state
     explorer.controls["bits"].value = 16
-    assert explorer.state
+    assert list(explorer.state) == ["error"]
+    assert explorer.state["error"] in html.unescape(explorer.message.value)
+    assert all(is_blank(picture) for picture in explorer.pictures.values()), "not those of the quantizer before"
+    assert explorer.chart.value == explorer.report.value == ""
+    explorer.controls["bits"].value = 8
+    assert "psnr_db" in explorer.state
+    assert not any(is_blank(picture) for picture in explorer.pictures.values())
+
+
+def is_blank(picture):
+    return picture.gray.shape == (1, 1)
+
+
+def trained(folder, **spec):
+    """A finished run, as far as explorers look at it."""
+    from sarlab.files import write_json
+    from sarlab.models.autoencoders import build_model, save_model
+    from sarlab.specs import ModelSpec, RunSpec
+
+    run = RunSpec(model=ModelSpec("plain", 16, 8, width=8), **spec)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_model(folder / "weights.safetensors", build_model(run.model, seed=0), normalizers={"VV": (-25.0, 0.0)})
+    write_json(folder / "manifest.json", {"run_id": folder.name, "spec": run.to_dict()})
+
+
+def test_networks_of_finished_runs_are_offered_wherever_the_notebook_lies(tmp_path, monkeypatch):
+    from sarlab.specs import QuantizerSpec
+
+    own, sweep, elsewhere = (tmp_path / name / "runs" for name in ("notebooks", ".", "elsewhere"))
+    trained(own / "by-hand")
+    trained(sweep / "of-a-sweep")
+    trained(sweep / "its-latent-quantized", quantizer=QuantizerSpec("affine", 8))
+    trained(elsewhere / "named")
+    (sweep / "unfinished").mkdir()
+    (sweep / "unfinished" / "weights.safetensors").touch()
+    monkeypatch.chdir(own.parent)
+    monkeypatch.delenv("SARLAB_RUNS", raising=False)
+    names = latents.networks()
+    assert {"by-hand", "of-a-sweep"} <= set(names)
+    assert not {"its-latent-quantized", "unfinished", "named"} & set(names), "weights of another run; not finished"
+    monkeypatch.setenv("SARLAB_RUNS", str(elsewhere))
+    explorer = latents.QuantizerExplorer()
+    assert [name for name in explorer.networks if "KLT" not in name] == ["named"]
+    explorer.controls["network"].value = "named"
+    assert "psnr_db" in explorer.state
+    (elsewhere / "named" / "weights.safetensors").write_bytes(b"damaged")
+    explorer.controls["network"].value = "KLT, stride 16, 8 channels"
+    explorer.controls["network"].value = "named"
+    assert "weights.safetensors" in explorer.state["error"]
 
 
 def test_a_codec_is_shown_with_its_residual_and_the_windows_drawn(subject):
-    from sarlab.views.explorers.rate_distortion import RateDistortionExplorer
-
-    explorer = RateDistortionExplorer(subject=subject)
+    explorer = rate_distortion.RateDistortionExplorer(subject=subject)
+    assert explorer.controls["codec"].value == "lapped"
     explorer.controls["codec"].value = "jpeg2000"
+    assert "JPEG 2000" in explorer.pictures["restored"].title.value
     qualities = [value for _, value in explorer.controls["quality"].options]
     explorer.controls["quality"].value = qualities[2]
     coarse = dict(explorer.state)
     explorer.controls["quality"].value = qualities[-2]
-    assert explorer.state["bit per pixel"] > coarse["bit per pixel"]
+    assert explorer.state["bits per pixel"] > coarse["bits per pixel"]
     assert explorer.state["psnr_db"] > coarse["psnr_db"]
-    assert len(explorer.points[subject.name]["jpeg2000"]) >= 2
-    explorer.windows.add(100, 5, 30, 40)
-    explorer.windows.add(150, 150, 500, 500)
-    assert explorer.windows.rectangles == [(100, 5, 30, 40), (150, 150, 10, 10)]
-    before, after = map(float, next(iter(explorer.windows.state.values())).split(" → "))
+    assert explorer.state["compression ratio"] == pytest.approx(
+        subject.scene.native_bits / explorer.state["bits per pixel"]
+    )
+    assert len(explorer.cache("jpeg2000").done) >= 3
+    windows = explorer.windows
+    windows.add(100, 5, 30, 40)
+    windows.add(150, 150, 500, 500)
+    assert windows.rectangles == [(100, 5, 30, 40), (150, 150, 10, 10)]
+    assert [text.get_text() for text in windows.axes.texts] == ["1", "2"], "numbered as in the table"
+    before, after = map(float, windows.state["looks in window 1"].split(" → "))
     assert before == pytest.approx(4.4, rel=0.35)
     assert after == pytest.approx(before, rel=0.35)
-    explorer.windows.clear()
-    assert not explorer.windows.state
-    explorer.cache.wait(60)
+    windows.clear()
+    assert not windows.state
+    explorer.cache("jpeg2000").wait(60)
 
 
-def test_two_codecs_meet_at_one_rate(subject):
-    from sarlab.views.explorers.side_by_side import RATES, SideBySideExplorer
+def test_every_codec_has_a_color_of_its_own():
+    codecs = rate_distortion.available()
+    drawn = chart([(name, [0.5, 1], [20, 30]) for name in codecs], x="bits per pixel", y="PSNR (dB)")
+    curves = re.findall(r'<path d="[^"]*" clip-path="[^"]*" style="fill: none; stroke: var\((--sl-[a-z0-9-]+)', drawn)
+    grid = [color for color in curves if color == "--sl-grid"]
+    assert len(set(curves) - {"--sl-grid"}) == len(curves) - len(grid) == len(codecs)
 
-    explorer = SideBySideExplorer(subject=subject)
+
+def test_two_codecs_meet_at_one_rate_and_one_that_cannot_shows_nothing_else(subject):
+    rates = rate_distortion.RATES
+    explorer = rate_distortion.SideBySideExplorer(subject=subject)
     explorer.controls["left"].value = "klt8"
-    explorer.controls["bpp"].value = RATES[-1]
+    explorer.controls["bpp"].value = rates[-1]
     for side in ("left", "right"):
-        explorer.cache(side).wait(120)
-        assert explorer.state[side]["bit per pixel"] == pytest.approx(RATES[-1], rel=0.06)
-        assert RATES[0] in explorer.cache(side)
+        cache = explorer.cache(explorer.controls[side].value)
+        cache.wait(120)
+        assert explorer.state[side]["bits per pixel"] == pytest.approx(rates[-1], rel=0.06)
+        assert rates[0] in cache.done
+    explorer.controls["left"].value = "lerc"
+    explorer.controls["bpp"].value = rates[0]
+    assert "cannot reach 0.1 bpp" in explorer.state["left"]["error"]
+    assert "KLT" not in explorer.pictures["restored left"].title.value
+    assert "LERC: lerc cannot reach" in explorer.pictures["restored left"].title.value
+    assert [name for name, picture in explorer.pictures.items() if is_blank(picture)] == [
+        "restored left",
+        "residual left",
+    ]
+    assert explorer.state["right"]["bits per pixel"] == pytest.approx(rates[0], rel=0.06)
 
 
-def test_a_scene_of_ones_own_is_opened_or_refused_in_words(tmp_path, subject):
-    from sarlab.views.explorers.own_scene import OwnSceneExplorer
-
-    write_geotiff(subject.scene, tmp_path / "mine.tif")
-    explorer = OwnSceneExplorer(str(tmp_path / "mine.tif"), "db")
-    assert explorer.explorer is not None
+def test_a_scene_of_ones_own_keeps_codec_and_quality_or_is_refused_in_words(tmp_path, subject, monkeypatch):
+    monkeypatch.setattr(rate_distortion, "LARGEST", 128)
+    two = Scene(np.concatenate([subject.scene.data, subject.scene.data - 6]), "db", ("VV", "VH"), "drawn", looks=4.4)
+    write_geotiff(two, tmp_path / "mine.tif")
+    explorer = rate_distortion.OwnSceneExplorer()
+    assert "Enter the path" in explorer.message.value
+    said = []
+    explorer.message.observe(lambda change: said.append(change["new"]), "value")
+    explorer.controls["quantity"].value = "db"
+    explorer.controls["path"].value = str(tmp_path / "mine.tif")
+    assert ["reading" in said[-3], "compressing" in said[-2], said[-1]] == [True, True, "&nbsp;"]
     assert f"{SIDE} × {SIDE}" in explorer.state["scene"]
-    explorer.explorer.cache.wait(60)
+    assert (explorer.controls["band"].options, explorer.controls["band"].value) == (("VV", "VH"), "VV")
+    assert (explorer.controls["top"].value, explorer.controls["top"].max) == (16, 32)
+    assert explorer.windows.images[0].shape == (128, 128), "something to draw on"
+    explorer.controls["codec"].value = "jpeg2000"
+    explorer.controls["quality"].value = quality = explorer.controls["quality"].options[2][1]
+    explorer.controls["band"].value = "VH"
+    explorer.controls["top"].value = 0
+    assert (explorer.controls["codec"].value, explorer.controls["quality"].value) == ("jpeg2000", quality)
+    assert np.array_equal(explorer.windows.images[0], two.data[1, :128, 16:144])
     explorer.controls["path"].value = str(tmp_path / "missing.tif")
     assert "missing.tif" in explorer.state["error"]
+    assert "missing.tif" in explorer.message.value
+    assert not explorer.windows.images
+    assert all(is_blank(picture) for picture in explorer.pictures.values() if isinstance(picture, Picture))
 
 
 def test_the_psnr_of_an_explorer_is_that_of_every_table(subject):
@@ -129,32 +220,65 @@ def test_the_psnr_of_an_explorer_is_that_of_every_table(subject):
     assert subject.psnr(other) == pytest.approx(20 * np.log10((high - low) / 1.5), abs=0.05)
 
 
-def test_controls_that_move_unobserved_call_nothing_and_others_call_their_own():
+def test_controls_call_their_own_and_an_error_leaves_nothing_on_the_screen():
     import ipywidgets as widgets
-
-    from sarlab.views.explorers.base import Explorer
 
     class Counted(Explorer):
         def __init__(self):
             self.calls = []
-            self.controls = {"scene": widgets.IntText(0), "bits": widgets.IntText(0)}
-            self.wire(widgets.HTML(), opening=("scene",))
+            super().__init__(
+                {"scene": widgets.IntText(0), "bits": widgets.IntText(0)}, {"map": Picture("map")}, ["scene"]
+            )
 
-        def open(self):
-            self.calls.append("open")
+        def load(self):
+            self.calls.append("load")
 
-        def update(self):
-            self.calls.append("update")
+        def show(self):
+            self.calls.append("show")
+            self.pictures["map"].show(np.zeros((8, 8)), (-1.0, 1.0), f"{1 / self.controls['bits'].value:g}")
+            return {"bits": self.controls["bits"].value}
 
     explorer = Counted()
+    with explorer.unobserved():
+        explorer.controls["bits"].value = 2
+    assert explorer.calls == []
     explorer.controls["scene"].value = 1
     explorer.controls["bits"].value = 1
-    assert explorer.calls == ["open", "update"]
-    with explorer.unobserved():
-        explorer.controls["scene"].value = explorer.controls["bits"].value = 2
-    assert explorer.calls == ["open", "update"]
-    explorer.controls["bits"].value = 3
-    assert explorer.calls == ["open", "update", "update"]
+    assert explorer.calls == ["load", "show", "show"]
+    assert (explorer.state, explorer.pictures["map"].title.value) == ({"bits": 1}, "<b>1</b>")
+    explorer.controls["bits"].value = 0
+    assert "ZeroDivisionError" in explorer.message.value, "errors of any kind are seen"
+    assert is_blank(explorer.pictures["map"])
+    assert explorer.pictures["map"].title.value == "<b>map</b>"
+
+
+def test_nothing_of_an_explorer_scrolls_by_itself_and_all_of_it_is_narrower_than_a_notebook(subject):
+    import ipywidgets as widgets
+
+    explorer, boxes = rate_distortion.RateDistortionExplorer(subject=subject), []
+
+    def collect(box):
+        boxes.append(box)
+        for child in box.children:
+            if isinstance(child, widgets.Box):
+                collect(child)
+
+    collect(explorer.widget)
+    assert len(boxes) >= 6
+    assert {box.layout.overflow for box in boxes} == {"visible"}
+    assert 2 * int(explorer.pictures["restored"].layout.width[:-2]) + int(boxes[1].layout.width[:-2]) < 848
+    report = explorer.widget.children[0].children
+    assert report.index(explorer.report) < report.index(explorer.chart), (
+        "numbers are below the controls, not the pictures"
+    )
+
+
+def test_tables_name_units_and_put_states_side_by_side():
+    table = numbers({"left": {"psnr_db": 30.0, "bits": -1.0}, "right": {"psnr_db": float("nan"), "error": "no <file>"}})
+    cells = [re.sub("<.*?>", " ", row).split() for row in table.split("</tr>")]
+    assert cells[:2] == [["left", "right"], ["PSNR", "(dB)", "30", "–"]]
+    assert cells[2:4] == [["bits", "−1"], ["error", "no", "&lt;file&gt;"]]
+    assert "<th></th>" not in numbers({"psnr_db": 30.0})
 
 
 def test_results_are_computed_once_and_ahead():
@@ -176,17 +300,20 @@ def test_signed_errors_are_white_at_zero_and_saturate():
     assert (colors[0, 4] == 247).all()
 
 
-def test_charts_of_nothing_and_of_one_point_are_charts():
-    assert "nothing" in chart([("a", [], [])], x="x", y="y")
-    assert "<circle" in chart([("a", [1.0], [2.0])], x="x", y="y", points=True)
-    assert "NaN" not in chart([("a", [1, 2], [np.nan, 2])], x="x", y="y").replace("nan", "NaN")
+def test_charts_of_nothing_and_of_one_point_have_different_ticks():
+    for series in ([("a", [], [])], [("lapped", [0.45], [29.9])], [("a", [0.0], [0.0])]):
+        drawn = chart(series, x="x", y="y")
+        for anchor in ("middle", "end"):  # of the horizontal axis, of the vertical axis
+            ticks = re.findall(rf"text-anchor: {anchor};[^>]*>([−\d.]+)</text>", drawn)
+            assert len(set(ticks)) == len(ticks) >= 2
+    assert "nan" not in chart([("a", [1, 2], [np.nan, 2])], x="x", y="y").lower()
 
 
 def test_the_notebooks_run_in_a_real_kernel(tmp_path, monkeypatch):
     """All explorers one after the other in one kernel: imports are paid for once."""
     nbclient, nbformat, jupytext = (pytest.importorskip(name) for name in ("nbclient", "nbformat", "jupytext"))
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
-    paths = sorted((Path(__file__).parents[2] / "notebooks").glob("explore_*.py"))
+    paths = sorted(NOTEBOOKS.glob("explore_*.py"))
     assert len(paths) == 6
     cells = [cell for path in paths for cell in jupytext.read(path).cells if cell.cell_type == "code"]
     shown = [index for index, cell in enumerate(cells) if cell.source.endswith("explorer.widget")]
@@ -195,3 +322,20 @@ def test_the_notebooks_run_in_a_real_kernel(tmp_path, monkeypatch):
     nbclient.NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}}).execute()
     for index in shown:
         assert "application/vnd.jupyter.widget-view+json" in notebook.cells[index].outputs[-1]["data"]
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.py")), ids=lambda path: path.stem)
+def test_saving_a_notebook_in_jupyterlab_does_not_change_its_text(path, tmp_path):
+    jupytext = pytest.importorskip("jupytext", reason="the lab extra is not installed")
+    for file in (path, NOTEBOOKS / "jupytext.toml"):
+        shutil.copy(file, tmp_path)
+    manager = jupytext.TextFileContentsManager(root_dir=str(tmp_path))
+    model = manager.get(path.name)
+    metadata = model["content"]["metadata"]  # as JupyterLab writes it
+    metadata["kernelspec"] = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    metadata["language_info"] = {"name": "python", "version": "3.12.0", "file_extension": ".py"}
+    for cell in model["content"]["cells"]:
+        cell["metadata"] |= {"execution": {"iopub.status.busy": "now"}, "jupyter": {"source_hidden": False}}
+    manager.save(model, path.name)
+    assert (tmp_path / path.name).read_text() == path.read_text()
+    assert (tmp_path / path.with_suffix(".ipynb").name).exists()

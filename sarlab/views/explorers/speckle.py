@@ -1,4 +1,4 @@
-"""Speckle and looks: one reflectivity, any number of looks."""
+"""Speckle explorer: one reflectivity at any number of looks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from scipy.special import gammaln
 from sarlab.metrics.bounds import speckle_floor, speckle_std
 from sarlab.metrics.columns import DB_PER_NEPER
 from sarlab.scenes.simulate import SimulationSpec, reflectivity, speckle
-from sarlab.views.explorers.base import Explorer
-from sarlab.views.explorers.panes import Picture, chart, numbers
+from sarlab.views.explorers.controls import Explorer, Picture, State, chart
 
 CLIP = (-25.0, 5.0)
 
@@ -25,48 +24,41 @@ def _truth(side: int, seed: int, homogeneous: bool) -> np.ndarray:
 
 
 class SpeckleExplorer(Explorer):
-    """Looks, correlation and scene; pictures with and without speckle, its histogram beside the law it follows.
-
-    Parameters
-    ----------
-    side : int
-        Of the scene, in pixels.
-    """
+    """Pictures with and without speckle, and the histogram of the speckle with the law it follows."""
 
     def __init__(self, side: int = 512):
         self.side = side
-        self.controls = {
-            "looks": widgets.FloatLogSlider(4.4, min=0, max=2, step=0.05, description="looks L"),
+        controls = {
+            "looks": widgets.FloatLogSlider(4.4, min=0, max=2, step=0.05, description="looks"),
             "correlation": widgets.FloatSlider(0.0, min=0, max=0.9, step=0.1, description="correlation"),
             "seed": widgets.IntSlider(0, min=0, max=20, description="scene"),
             "homogeneous": widgets.Checkbox(False, description="homogeneous"),
         }
-        self.clean, self.noisy = Picture("reflectivity"), Picture("recorded")
-        self.report, self.histogram = widgets.HTML(), widgets.HTML()
-        self.wire(widgets.HBox([self.clean, self.noisy, widgets.VBox([self.histogram, self.report])]))
+        low, high = CLIP
+        pictures = {"clean": Picture(f"reflectivity, {low:g} to {high:g} dB"), "noisy": Picture("recorded")}
+        super().__init__(controls, pictures)
         self.update()
 
-    def update(self) -> None:
-        """Draw the speckle that the controls ask for."""
+    def show(self) -> State:
+        """Draw speckle with the number of looks and the correlation of the controls."""
         looks, correlation = self.controls["looks"].value, self.controls["correlation"].value
         truth = _truth(self.side, self.controls["seed"].value, self.controls["homogeneous"].value)
         field = speckle(truth.shape, looks, np.random.default_rng(self.controls["seed"].value), correlation)
         clean_db = DB_PER_NEPER * np.log(truth)
         field_db = DB_PER_NEPER * np.log(field)
-        self.clean.show(clean_db, CLIP)
-        self.noisy.show(clean_db + field_db, CLIP)
+        self.pictures["clean"].show(clean_db, CLIP)
+        self.pictures["noisy"].show(clean_db + field_db, CLIP, f"recorded with {looks:.3g} looks")
         counts, edges = np.histogram(field_db, 80, (-20, 10), density=True)
         centers = (edges[1:] + edges[:-1]) / 2
         z = centers / DB_PER_NEPER
         law = np.exp(looks * np.log(looks) + looks * z - looks * np.exp(z) - gammaln(looks)) / DB_PER_NEPER
-        self.histogram.value = chart(
-            [("drawn", centers, counts), ("law", centers, law)], x="speckle in dB", y="density"
+        self.chart.value = chart(
+            [("drawn", centers, counts), ("log-gamma law", centers, law)], x="speckle (dB)", y="density (per dB)"
         )
-        self.state = {
-            "spread of speckle in dB": float(field_db.std()),
-            "by the law": float(speckle_std(looks)),
+        return {
+            "spread of the speckle (dB)": float(field_db.std()),
+            "spread by the law (dB)": float(speckle_std(looks)),
             "looks measured on the speckle": float(field.mean() ** 2 / field.var()),
             "correlation of neighbors": float(np.corrcoef(field[:, :-1].ravel(), field[:, 1:].ravel())[0, 1]),
-            "PSNR of perfect despeckling in dB": float(speckle_floor(looks, CLIP)),
+            "PSNR of perfect despeckling (dB)": float(speckle_floor(looks, CLIP)),
         }
-        self.report.value = numbers(self.state)
