@@ -184,13 +184,15 @@ def link_tables(app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def copy_tables(app: Sphinx, error: Exception | None) -> None:
-    """Put the published tables beside the pages, for download."""
+    """Put the tables beside the pages, for download, and take back those that this book lacked."""
     source = Path(app.srcdir) / "results"
     if error is None and app.builder.format == "html" and source.is_dir():
         target = Path(app.outdir) / "results"
         target.mkdir(exist_ok=True)
         for table in sorted(source.glob("*.csv")):
             shutil.copy(table, target / table.name)
+    for name in app.sarlab_published:  # type: ignore[attr-defined]
+        (source / f"{name}.csv").unlink(missing_ok=True)  # so that the next build does not take them for its own
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
