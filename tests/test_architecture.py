@@ -18,7 +18,7 @@ ALLOWED = {wing: set(WINGS[:i]) for i, wing in enumerate(WINGS)} | {"metrics": {
 #: Lines of each wing, docstrings included. A wing may exceed its budget by a tenth.
 BUDGETS = {
     "ground": 450,
-    "scenes": 2600,
+    "scenes": 3200,
     "metrics": 3400,
     "models": 3000,
     "codec": 4900,

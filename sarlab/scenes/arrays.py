@@ -10,8 +10,7 @@ import numpy as np
 
 from sarlab.errors import SceneError
 from sarlab.scenes.profile import IDENTITY, Georeference, Profile
-from sarlab.scenes.samples import encode_samples
-from sarlab.scenes.sources import ArraySource
+from sarlab.scenes.sources import ArraySource, encode_samples
 
 if TYPE_CHECKING:
     import xarray

@@ -18,8 +18,8 @@ from sarlab.files import replacing
 from sarlab.scenes.arrays import create_zarr
 from sarlab.scenes.profile import Georeference
 from sarlab.scenes.rasters import first_line, geotiff_profile, rename_tags, write_profile
-from sarlab.scenes.samples import encode_samples
 from sarlab.scenes.scene import Scene
+from sarlab.scenes.sources import encode_samples
 
 
 def write_geotiff(scene: Scene, path: str | Path, cog: bool = False, *, dtype: str | None = None) -> None:
