@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import fft
@@ -83,31 +83,14 @@ class SimulationSpec:
             raise SceneError(f"unknown quantity '{self.quantity}' of a simulated scene; use db, intensity or amplitude")
 
 
-@dataclass(frozen=True, eq=False)
-class Reflectivity:
-    """Ground truth of a simulated scene: arrays of shape (height, width).
-
-    Attributes
-    ----------
-    background, targets : ndarray of float64
-        Linear intensity: to be multiplied by speckle, and added without speckle.
-    regions : ndarray of int
-        Region index of each pixel.
-    textured, roads : ndarray of bool
-    positions : ndarray of int, shape (n, 2)
-        Row and column of each point target.
-    """
+class Reflectivity(NamedTuple):
+    """Linear intensity without speckle: a background, to be multiplied by speckle, and point targets, to be added."""
 
     background: np.ndarray
     targets: np.ndarray
-    regions: np.ndarray
-    textured: np.ndarray
-    roads: np.ndarray
-    positions: np.ndarray
 
     @property
     def intensity(self) -> np.ndarray:
-        """Speckle-free linear intensity."""
         return self.background + self.targets
 
 
@@ -117,7 +100,6 @@ def reflectivity(spec: SimulationSpec) -> Reflectivity:
     shape = (spec.height, spec.width)
     rows, columns = np.mgrid[: spec.height, : spec.width].astype(float)
     regions, classes = _regions(rows, columns, generator)
-    textured, roads = np.zeros(shape, bool), np.zeros(shape, bool)
     level = np.full(shape, -10.0)
     if "regions" in spec.content:
         offsets = generator.normal(0, 0.7, classes.size)
@@ -129,14 +111,10 @@ def reflectivity(spec: SimulationSpec) -> Reflectivity:
         texture /= max(texture.std(), 1e-12)
         # Unit mean: a log-normal field of log-variance s² has mean exp(s²/2).
         background = background * np.exp(strength * texture - np.square(strength) / 2)
-        textured = strength > 0
     if "roads" in spec.content:
-        roads = _roads(rows, columns, generator)
-        background = np.where(roads, 10 ** (_ROAD_DB / 10), background)
-    targets, positions = np.zeros(shape), np.zeros((0, 2), int)
-    if "targets" in spec.content:
-        targets, positions = _targets(shape, spec.correlation, generator)
-    return Reflectivity(background, targets, regions, textured & ~roads, roads, positions)
+        background = np.where(_roads(rows, columns, generator), 10 ** (_ROAD_DB / 10), background)
+    targets = _targets(shape, spec.correlation, generator) if "targets" in spec.content else np.zeros(shape)
+    return Reflectivity(background, targets)
 
 
 def _regions(rows: np.ndarray, columns: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -162,9 +140,7 @@ def _roads(rows: np.ndarray, columns: np.ndarray, generator: np.random.Generator
     return mask
 
 
-def _targets(
-    shape: tuple[int, int], correlation: float, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def _targets(shape: tuple[int, int], correlation: float, generator: np.random.Generator) -> np.ndarray:
     """Draw point targets of 0 to 20 dB at whole pixels, as wide as the speckle is correlated.
 
     They are few enough to lie above the 99.9 % percentile, so that they do not widen the clip range.
@@ -181,7 +157,7 @@ def _targets(
         unit[unit.shape[0] // 2, unit.shape[1] // 2] = 1
         peak = gaussian_filter(unit, sigma, mode="constant").max()
         targets = gaussian_filter(targets, sigma, mode="constant") / peak
-    return targets, positions
+    return targets
 
 
 def speckle(
@@ -203,19 +179,12 @@ def speckle(
     if correlation == 0:
         return generator.gamma(looks, 1 / looks, shape)
     if float(looks).is_integer() and looks <= _MOST_FIELDS:
-        fields = (complex_speckle(shape, generator, np.sqrt(correlation)) for _ in range(int(looks)))
-        return sum(np.square(f.real) + np.square(f.imag) for f in fields) / looks
+        # The correlation of the intensity is the square of that of the complex field.
+        parts = (gaussian_field(shape, generator, np.sqrt(correlation)) for _ in range(2 * int(looks)))
+        squares = (np.square(part / np.sqrt(2)) for part in parts)
+        return sum(real + imaginary for real, imaginary in zip(squares, squares, strict=True)) / looks
     gaussian = gaussian_field(shape, generator, _copula_correlation(float(looks), float(correlation)))
     return _gamma_from_gaussian(gaussian, looks)
-
-
-def complex_speckle(shape: tuple[int, int], generator: np.random.Generator, correlation: float = 0.0) -> np.ndarray:
-    """Draw fully developed single-look complex speckle with E|z|² = 1.
-
-    `correlation` is that of the complex field between neighbors; the correlation of its intensity is the square.
-    """
-    real = gaussian_field(shape, generator, correlation)
-    return (real + 1j * gaussian_field(shape, generator, correlation)) / np.sqrt(2)
 
 
 def gaussian_field(shape: tuple[int, int], generator: np.random.Generator, correlation: float = 0.0) -> np.ndarray:
@@ -277,15 +246,11 @@ def simulate(spec: SimulationSpec, name: str = "") -> tuple[Scene, Scene]:
     )  # fmt: skip
     noisy = Scene((truth.background * field + truth.targets)[None], "intensity", looks=spec.looks, **common)
     clean = Scene(truth.intensity[None], "intensity", looks=float("inf"), **common)
-    return _as_quantity(noisy, spec.quantity), _as_quantity(clean, spec.quantity)
-
-
-def _as_quantity(scene: Scene, quantity: str) -> Scene:
-    if quantity == "db":
-        return to_db(scene)
-    if quantity == "amplitude":
-        return scene.with_data(np.sqrt(scene.data), quantity="amplitude")
-    return scene
+    if spec.quantity == "db":
+        return to_db(noisy), to_db(clean)
+    if spec.quantity == "amplitude":
+        noisy, clean = (s.with_data(np.sqrt(s.data), quantity="amplitude") for s in (noisy, clean))
+    return noisy, clean
 
 
 #: Looks and correlation of the catalog. Resampled Sentinel-1 products have a correlation of at least 0.6.
