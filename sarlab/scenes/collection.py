@@ -49,22 +49,10 @@ OFFSET_TAG = "SARLAB_LEVEL_OFFSET_DB"
 
 @dataclass(frozen=True)
 class Record:
-    """A scene of a collection that is not loaded yet.
+    """A scene of a collection that is not loaded yet: the keys of the TOML file, where `acquisition` is ``pass``.
 
-    Parameters
-    ----------
-    acquisition : str
-        Satellite pass, ``pass`` in the TOML file.
-    files : tuple of Path
-        One file, or one per band: ``file`` or ``files``, by default the name with ``.tif``.
-    bands, spacing
-        Of files that do not state them.
-    calibrated : bool
-        False to shift the median to the middle of the clip range.
-    offset_db : float
-        Constant to add to a calibrated scene.
-    lonlat : tuple of float or None
-        Approximate position in degrees.
+    It has one file, or one per band; by default its name with ``.tif``. `bands` and `spacing` are those of files that do
+    not state them, `lonlat` is the approximate position in degrees; see the module's docstring for the level.
     """
 
     name: str

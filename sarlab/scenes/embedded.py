@@ -22,8 +22,6 @@ from sarlab.scenes.splits import Split
 ASSETS = Path(__file__).resolve().parent.parent / "assets" / "scenes"
 CREDIT = "contains modified Copernicus Sentinel data [2017]; BigEarthNet v2, CDLA-Permissive-1.0"
 LICENSE = "CDLA-Permissive-1.0"
-#: Largest error of the packed dB values.
-PACKING_ERROR_DB = 0.01
 
 _BIGEARTHNET = {
     "train": ("26-57", "27-55", "34-71", "35-69", "38-58", "38-87"),

@@ -8,15 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sarlab.errors import SceneError
-from sarlab.scenes.products import has_header, is_product
+from sarlab.scenes.products import ORDER, has_header, is_product
 from sarlab.scenes.quantity import polarization, without_polarization
 from sarlab.scenes.readers import SUFFIXES, open_scene
 from sarlab.scenes.scene import Scene, join_bands
 
 #: Of larger scenes only the central window of this side is used, so that a run fits into memory.
 LARGEST_SIDE = 4096
-
-_ORDER = {"VV": 0, "VH": 1, "HH": 2, "HV": 3}
 
 
 @dataclass
@@ -121,12 +119,10 @@ def _join_polarizations(read: Sequence[tuple[Path, Scene]]) -> list[Scene]:
         groups[key].append((file, scene))
     joined = []
     for members in groups.values():
-        scenes = [s for _, s in sorted(members, key=lambda m: _ORDER.get(polarization(m[0].stem) or "", 9))]
+        scenes = [s for _, s in sorted(members, key=lambda m: ORDER.get(polarization(m[0].stem) or "", 9))]
         bands = [b for s in scenes for b in s.bands]
         if len(scenes) == 1 or len(set(bands)) < len(bands):
             joined += scenes
             continue
-        first = scenes[0]
-        name = without_polarization(first.name) or first.name
-        joined.append(join_bands(scenes, tuple(bands), name))
+        joined.append(join_bands(scenes, tuple(bands), without_polarization(scenes[0].name)))
     return joined

@@ -23,7 +23,8 @@ from sarlab.scenes.rasters import Location
 from sarlab.scenes.sources import RasterSource
 
 _TABLES = {"sigma0": "sigmaNought", "gamma0": "gamma", "beta0": "betaNought"}
-_ORDER = {"VV": 0, "VH": 1, "HH": 2, "HV": 3}
+#: Order of polarizations.
+ORDER = {"VV": 0, "VH": 1, "HH": 2, "HV": 3}
 #: Rasters in a BEAM-DIMAP folder that are no image of the product.
 _AUXILIARY = re.compile(
     r"(?i)((lat|lon)(itude)?|elevation|dem|.*mask.*|.*angle.*|.*date.*|.*layover.*|.*shadow.*)(_.*)?$"
@@ -55,7 +56,7 @@ def open_product(location: Location, calibrate: str = "", denoise: bool = False)
     if not files:
         raise SceneError(f"{location.text}: no image with a header (.hdr) in {folder}")
     if folder.suffix.lower() == ".data":
-        files.sort(key=lambda f: _ORDER.get(polarization(f.stem) or "", 9))
+        files.sort(key=lambda f: ORDER.get(polarization(f.stem) or "", 9))
     return _joined(files, [f.stem for f in files], location.text)
 
 
@@ -132,7 +133,7 @@ def _open_safe(path: Path, text: str, calibrate: str, denoise: bool, archive: bo
     if len(found) < len(images):
         shown = ", ".join(Path(name).name for name in images)
         raise SceneError(f"{text}: the product has several swaths; give one of its images: {shown}")
-    names = sorted(found, key=lambda name: _ORDER.get(name, 9))
+    names = sorted(found, key=lambda name: ORDER.get(name, 9))
     kind = CalibratedSource if calibrate else JoinedSource
     source = _joined([files.gdal(found[name]) for name in names], names, text, kind)
     root = files.xml("", names[0])

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -44,13 +44,6 @@ def intensity(data: np.ndarray, quantity: str) -> np.ndarray:
     raise SceneError(f"unknown quantity '{quantity}'; use complex, amplitude, intensity or db")
 
 
-def amplitude(data: np.ndarray, quantity: str) -> np.ndarray:
-    """Convert samples of any quantity to amplitude (float64), the square root of intensity."""
-    if quantity == "amplitude":
-        return np.asarray(data, np.float64)
-    return np.sqrt(intensity(data, quantity))
-
-
 def decibels(data: np.ndarray, quantity: str) -> np.ndarray:
     """Convert samples of any quantity to dB (float64); exact zeros become minus infinity.
 
@@ -75,23 +68,20 @@ def decibels(data: np.ndarray, quantity: str) -> np.ndarray:
 
 def zero_floor_db(scene: Scene) -> tuple[float, ...]:
     """Return the floor for exact zeros of each band in dB (see the module's docstring); NaN for a band without zeros."""
-    return tuple(_band_floor(scene, band) for band in range(scene.shape[0]))
-
-
-def _band_floor(scene: Scene, band: int) -> float:
-    samples = scene.data[band]
-    zero = -np.inf if scene.quantity == "db" else 0
-    if not (samples == zero).any():
-        return float("nan")
     native = scene.tags.get(NATIVE_TAG, scene.quantity)
-    gap = _GAP_DB[native]
-    if scene.integer and native != "db":
-        return -gap
-    positive = samples[scene.valid[band] & (samples != zero)]
-    if positive.size == 0:
-        return -gap
-    smallest = np.min(positive if scene.quantity == "db" else np.abs(positive))
-    return float(decibels(smallest, "amplitude" if scene.quantity == "complex" else scene.quantity) - gap)
+    zero, gap = -np.inf if scene.quantity == "db" else 0, _GAP_DB[native]
+    floors = []
+    for samples, valid in zip(scene.data, scene.valid, strict=True):
+        positive = samples[valid & (samples != zero)]
+        if not (samples == zero).any():
+            floors.append(float("nan"))
+        elif positive.size == 0 or (scene.integer and native != "db"):
+            floors.append(-gap)
+        else:
+            smallest = np.min(positive if scene.quantity == "db" else np.abs(positive))
+            unit = "amplitude" if scene.quantity == "complex" else scene.quantity
+            floors.append(float(decibels(smallest, unit) - gap))
+    return tuple(floors)
 
 
 def stored_floors(scene: Scene) -> np.ndarray | None:
@@ -183,18 +173,6 @@ class Normalizer:
     def denormalize(self, values: Any) -> Any:
         """Map network units (array or tensor) to dB."""
         return values * self.width + self.low
-
-    def to_dict(self) -> dict[str, float]:
-        """Return a plain dictionary for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, float]) -> Normalizer:
-        """Invert `to_dict`."""
-        try:
-            return cls(float(values["low"]), float(values["high"]))
-        except (KeyError, TypeError, ValueError):
-            raise SceneError(f"a normalizer needs the numbers 'low' and 'high', not {values!r}") from None
 
 
 def fit_normalizer(samples_db: np.ndarray, percentiles: tuple[float, float] = (0.1, 99.9)) -> Normalizer:

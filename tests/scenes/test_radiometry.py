@@ -1,7 +1,5 @@
 """dB and back, exact zeros, normalizers, local means and gray values."""
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +9,6 @@ from hypothesis.extra import numpy as hnp
 from sarlab.errors import SceneError
 from sarlab.scenes.radiometry import (
     Normalizer,
-    amplitude,
     decibels,
     fit_normalizer,
     fit_normalizers,
@@ -33,7 +30,6 @@ def test_quantities_agree_with_their_definitions(amplitudes):
     power = amplitudes.astype(float) ** 2
     assert np.allclose(intensity(amplitudes, "amplitude"), power)
     assert np.allclose(intensity(amplitudes * np.exp(0.7j).astype(np.complex64), "complex"), power, rtol=1e-5)
-    assert np.allclose(amplitude(power, "intensity"), amplitudes)
     db = 10 * np.log10(power)
     assert np.allclose(decibels(amplitudes, "amplitude"), db, atol=1e-9)
     assert np.allclose(decibels(power, "intensity"), db, atol=1e-9)
@@ -130,15 +126,12 @@ def test_normalizer_is_affine_invertible_and_does_not_clip(low, width, samples):
     assert normalizer.normalize(low + width) == pytest.approx(1)
     outside = samples > low + width
     assert (values[outside] > 1).all()
-    assert Normalizer.from_dict(json.loads(json.dumps(normalizer.to_dict()))) == normalizer
 
 
 def test_normalizer_needs_an_increasing_pair():
     for low, high in ((1, 1), (2, 1), (np.nan, 1), (0, np.inf)):
         with pytest.raises(SceneError, match="finite low < high"):
             Normalizer(low, high)
-    with pytest.raises(SceneError, match="'low' and 'high'"):
-        Normalizer.from_dict({"low": 1})
 
 
 def test_fit_takes_percentiles_of_valid_training_samples():
