@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from sarlab.errors import SceneError
@@ -75,10 +77,13 @@ class Entry:
 catalog_entries: Registry[Entry] = Registry("source of scenes", "sarlab.scenes", SceneError)
 
 
-class _BigEarthNet(Entry):
+@dataclass(frozen=True)
+class _Fixed(Entry):
+    make: Callable[[], Split]
+
     def split(self, quantity: str) -> Split:
-        _check_db("embedded", quantity)
-        return embedded.bigearthnet_split()
+        _check_db(self.kind, quantity)
+        return self.make()
 
 
 @dataclass(frozen=True)
@@ -118,16 +123,6 @@ def find_collection(source: str) -> Collection | None:
     if path.suffix == ".toml" and path.is_file():
         return read_collection(path, path.parent, {"sentinel1": embedded.sentinel1()})
     return None
-
-
-@dataclass(frozen=True)
-class _Simulated(Entry):
-    correlation: float = 0.0
-
-    def split(self, quantity: str) -> Split:
-        _check_db("simulated", quantity)
-        assert self.looks is not None
-        return simulate.simulated_split(self.looks, self.correlation)
 
 
 def _check_db(kind: str, quantity: str) -> None:
@@ -256,13 +251,16 @@ catalog_entries.register("sentinel1-all")(CollectionEntry(
     "collection", "the scenes of sentinel1 and 22 more passes, whose files are not part of the package", "by scene",
     "contains modified Copernicus Sentinel data [2014–2024]", None, embedded.ASSETS.parent / "collections" / "sentinel1-all.toml",
 ))  # fmt: skip
-catalog_entries.register("bigearthnet")(_BigEarthNet(
+catalog_entries.register("bigearthnet")(_Fixed(
     "embedded", "Sentinel-1 IW GRD, VV and VH, 10 m, Austria and Finland", embedded.LICENSE, embedded.CREDIT, 4.4,
+    embedded.bigearthnet_split,
 ))  # fmt: skip
 for _name, _looks, _correlation in simulate.catalog_names():
     _kind = f"speckle correlated by {_correlation:g}" if _correlation else "white speckle"
-    _title = f"{_kind} of {_looks:g} looks over a known reflectivity"
-    catalog_entries.register(_name)(_Simulated("simulated", _title, "MIT", "", _looks, _correlation))
+    catalog_entries.register(_name)(_Fixed(
+        "simulated", f"{_kind} of {_looks:g} looks over a known reflectivity", "MIT", "", _looks,
+        partial(simulate.simulated_split, _looks, _correlation),
+    ))  # fmt: skip
 catalog_entries.register("sen1floods11")(DownloadEntry(
     "download", "Sentinel-1 IW GRD, VV and VH, 10 m, eight chips of 512×512 from seven flood events",
     "Copernicus Sentinel data: free use with credit; chips by Bonafilia et al., CVPR Workshops 2020",

@@ -16,6 +16,7 @@ distance in pixels. White speckle is drawn independently. Correlated speckle is 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -239,7 +240,7 @@ def simulate(spec: SimulationSpec, name: str = "") -> tuple[Scene, Scene]:
     """Draw a scene with speckle, and the same scene without: of the same name, with infinite looks."""
     truth = reflectivity(spec)
     field = speckle((spec.height, spec.width), spec.looks, np.random.default_rng([spec.seed, 1]), spec.correlation)
-    name = name or f"simulated-l{spec.looks:g}{'-correlated' if spec.correlation else ''}-s{spec.seed}"
+    name = name or f"{name_of(spec.looks, spec.correlation)}-s{spec.seed}"
     common: dict[str, Any] = dict(
         bands=("VV",), name=name, spacing=(10.0, 10.0), native_bits=16, acquisition=f"simulation seed {spec.seed}",
         simulated=True, tags={"correlation": f"{spec.correlation:g}", "seed": str(spec.seed)},
@@ -253,17 +254,17 @@ def simulate(spec: SimulationSpec, name: str = "") -> tuple[Scene, Scene]:
     return noisy, clean
 
 
-#: Looks and correlation of the catalog. Resampled Sentinel-1 products have a correlation of at least 0.6.
-CATALOG_LOOKS = (1.0, 4.4, 16.0, 64.0)
-CATALOG_CORRELATION = 0.6
 _ROLES = {"train": (256, (100, 101, 102, 103)), "validation": (256, (200,)), "test": (320, (300, 301))}
 
 
 def catalog_names() -> Iterator[tuple[str, float, float]]:
     """Iterate over (name, looks, correlation) of the simulated sources in the catalog."""
-    for looks in CATALOG_LOOKS:
-        yield f"simulated-l{looks:g}", looks, 0.0
-        yield f"simulated-l{looks:g}-correlated", looks, CATALOG_CORRELATION
+    # Resampled Sentinel-1 products have a correlation of at least 0.6.
+    return ((name_of(*case), *case) for case in itertools.product((1.0, 4.4, 16.0, 64.0), (0.0, 0.6)))
+
+
+def name_of(looks: float, correlation: float) -> str:
+    return f"simulated-l{looks:g}{'-correlated' if correlation else ''}"
 
 
 @lru_cache(maxsize=8)
@@ -274,11 +275,10 @@ def simulated_split(looks: float, correlation: float = 0.0) -> Split:
     """
     parts: dict[str, list[Scene]] = {}
     clean: dict[str, Scene] = {}
-    prefix = f"simulated-l{looks:g}{'-correlated' if correlation else ''}"
     for role, (side, seeds) in _ROLES.items():
         parts[role] = []
         for number, seed in enumerate(seeds):
-            name = f"{prefix}-{role}-{number}"
+            name = f"{name_of(looks, correlation)}-{role}-{number}"
             noisy, truth = simulate(SimulationSpec(side, side, looks, correlation, seed), name)
             seen = "true" if role == "train" else "false"
             parts[role].append(replace(_rounded(noisy), seen_in_training=seen))
