@@ -98,17 +98,6 @@ def test_one_seed_one_network_and_the_global_generator_is_left_alone(data):
     assert not torch.equal(weights[0], weights[2])
 
 
-def test_depth_adds_layers_at_each_scale():
-    def convolutions(depth: int, architecture: str, stem: str) -> int:
-        model = construct(ModelSpec(architecture, 16, 4, width=4, depth=depth, stem=stem), seed=0)
-        return sum(isinstance(m, nn.Conv2d) for m in model.g_a.modules())
-
-    assert [convolutions(d, "plain", "pyramid") for d in (0, 1, 3)] == [4, 7, 13]
-    assert [convolutions(d, "residual", "pyramid") for d in (1, 2)] == [10, 16]
-    assert [convolutions(d, "plain", "fold") for d in (0, 1, 3)] == [2, 3, 5]
-    assert [convolutions(d, "residual", "fold") for d in (1, 2)] == [4, 6]
-
-
 def test_wrong_inputs_are_named():
     model = construct(ModelSpec("plain", 8, 4, width=4), seed=0)
     with pytest.raises(ModelError, match="single bands"):
@@ -120,14 +109,14 @@ def test_wrong_inputs_are_named():
 
 
 def test_wrong_specs_are_named():
-    with pytest.raises(ModelError, match="unknown architecture 'plian'; known: attention, klt"):
-        build_model(ModelSpec("plian"), seed=0)
-    with pytest.raises(ModelError, match="needs depth"):
-        build_model(ModelSpec("residual", depth=0), seed=0)
-    with pytest.raises(ModelError, match=r"klt=data\.fit_klt"):
-        build_model(ModelSpec("plain", init="klt"), seed=0)
-    with pytest.raises(ModelError, match=r"klt=data\.fit_klt"):
-        build_model(ModelSpec("klt"), seed=0)
+    for spec, message in (
+        (ModelSpec("plian"), "unknown architecture 'plian'; known: attention, klt"),
+        (ModelSpec("residual", depth=0), "needs depth"),
+        (ModelSpec("plain", init="klt"), r"klt=data\.fit_klt"),
+        (ModelSpec("klt"), r"klt=data\.fit_klt"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            build_model(spec, seed=0)
     with pytest.raises(PlanError, match="unknown stem 'stump'"):
         ModelSpec("plain", stem="stump")
 
@@ -199,13 +188,9 @@ SAVED = ModelSpec("attention", 8, 4, "klt", width=4, stem="pyramid")
 
 @pytest.fixture
 def path(tmp_path):
-    model = construct(SAVED, 3)
-    save_model(
-        tmp_path / "w.safetensors",
-        model,
-        normalizers={"VV": SimpleNamespace(low=-25.0, high=3.0), "VH": (-31.0, -3.5)},
-        provenance={"run": "attention-r8", "psnr": float("nan")},
-    )
+    ranges = {"VV": SimpleNamespace(low=-25.0, high=3.0), "VH": (-31.0, -3.5)}
+    notes = {"run": "attention-r8", "psnr": float("nan")}
+    save_model(tmp_path / "w.safetensors", construct(SAVED, 3), normalizers=ranges, provenance=notes)
     return tmp_path / "w.safetensors"
 
 
@@ -253,12 +238,4 @@ def test_what_goes_in_comes_out(path):
 def test_descriptions_are_not_trusted(path, change, message):
     rewrite(path, change)
     with pytest.raises(ModelError, match=message):
-        load_model(path)
-
-
-def test_weights_that_are_not_numbers_are_refused(path):
-    tensors, values = read_tensors(path)
-    next(iter(tensors.values())).flatten()[0] = float("nan")
-    write_tensors(path, tensors, values)
-    with pytest.raises(ModelError, match="NaN"):
         load_model(path)

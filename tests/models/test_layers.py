@@ -10,15 +10,11 @@ from torch.nn import functional as F
 from sarlab.models.layers import (
     DepthToSpace,
     LinearShortcut,
-    ResidualBlock,
     SpaceToDepth,
     WindowAttention,
     from_patches,
-    halvings,
     mirror_pad,
-    scale_channels,
     to_patches,
-    zero_last_layer,
 )
 
 
@@ -49,19 +45,6 @@ def test_the_linear_path_inverts_with_all_components():
     path.load_basis(vectors, 0.3, np.ones(16))
     x = torch.rand(1, 1, 8, 12, generator=seeded())
     torch.testing.assert_close(path.synthesis(path.analysis(x)), x, atol=1e-5, rtol=0)
-
-
-def test_scale_of_components_without_variance_stays_usable():
-    path = LinearShortcut(2, 2)
-    path.load_basis(np.eye(4)[:2], 0.0, np.array([4.0, 0.0]))
-    assert path.scale.flatten().tolist() == pytest.approx([2.0, 2e-3])
-    path.load_basis(np.eye(4)[:2], 0.0, np.zeros(2))
-    assert (path.scale > 0).all()
-
-
-def test_a_residual_block_starts_as_the_identity():
-    x = torch.randn(1, 6, 5, 5, generator=seeded())
-    torch.testing.assert_close(ResidualBlock(6)(x), x, rtol=0, atol=0)
 
 
 def attention_by_loops(layer: WindowAttention, x: torch.Tensor) -> torch.Tensor:
@@ -102,17 +85,3 @@ def test_window_attention_starts_as_the_identity_and_learns():
     torch.testing.assert_close(layer(x), x, rtol=0, atol=0)
     layer(x).square().sum().backward()
     assert float(layer.project.weight.grad.abs().sum()) > 0
-
-
-def test_last_layer_is_set_to_zero():
-    branch = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.ELU(), torch.nn.ConvTranspose2d(3, 1, 3))
-    zero_last_layer(branch)
-    assert branch(torch.randn(1, 1, 8, 8, generator=seeded())).abs().max().item() == 0
-    assert float(branch[0].weight.abs().sum()) > 0
-    zero_last_layer(torch.nn.Identity())
-
-
-def test_channels_double_down_to_an_eighth():
-    assert [scale_channels(16, s) for s in (2, 4, 8, 16, 256)] == [16, 32, 64, 64, 64]
-    assert halvings(1, 16) == [2, 4, 8, 16]
-    assert halvings(8, 8) == []

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sarlab.errors import ModelError
 from sarlab.models.data import Batch
-from sarlab.models.losses import BIAS_WEIGHT, SSIM_WEIGHT, edge_strength, losses, ssim
+from sarlab.models.losses import BIAS_WEIGHT, SSIM_WEIGHT, losses, ssim
 
 SPAN = 25.0
 
@@ -74,14 +73,6 @@ def test_gamma_loss_is_the_likelihood_of_speckle():
     assert float(losses["gamma"](x_hat, batch_of(x))) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_gamma_loss_has_its_minimum_at_the_mean_intensity():
-    x = noise(1, 1, 64, 64)
-    mean = float(torch.log10((10 ** (SPAN * x / 10)).mean()) * 10 / SPAN)
-    levels = torch.linspace(mean - 0.1, mean + 0.1, 41)
-    found = [float(losses["gamma"](torch.full_like(x, float(v)), batch_of(x))) for v in levels]
-    assert float(levels[int(np.argmin(found))]) == pytest.approx(mean, abs=0.006)
-
-
 def test_gamma_loss_stays_finite_far_below_the_target():
     x_hat = torch.full((1, 1, 4, 4), -40.0, requires_grad=True)
     loss = losses["gamma"](x_hat, batch_of(torch.ones(1, 1, 4, 4)))
@@ -89,12 +80,8 @@ def test_gamma_loss_stays_finite_far_below_the_target():
     assert torch.isfinite(loss)
     assert torch.isfinite(gradient).all()
     # One slope from d = −8 on, and no jump there.
-    ends = [
-        losses["gamma"](
-            torch.tensor(d / (SPAN * math.log(10) / 10)).view(1, 1, 1, 1), batch_of(torch.zeros(1, 1, 1, 1))
-        )
-        for d in (-7.999, -8.001)
-    ]
+    samples = [torch.tensor(d / (SPAN * math.log(10) / 10)).view(1, 1, 1, 1) for d in (-7.999, -8.001)]
+    ends = [losses["gamma"](sample, batch_of(torch.zeros(1, 1, 1, 1))) for sample in samples]
     assert float(ends[1]) / float(ends[0]) == pytest.approx(1.0, abs=0.003)
 
 
@@ -124,15 +111,3 @@ def test_errors_at_an_edge_weigh_more():
     assert weights == pytest.approx([0.5 + 0.5 * s / (6 / 40) for s in strength], rel=1e-4)
     everywhere = losses["mse-edge"](x + 0.1, batch)
     assert float(everywhere) == pytest.approx(float(losses["mse"](x + 0.1, batch)), rel=1e-4)
-
-
-def test_the_border_of_nodata_is_no_edge():
-    x = torch.zeros(1, 1, 40, 40)
-    x[..., 20:] = 1e6
-    mask = x < 1
-    assert float(edge_strength(x, mask)[mask].abs().max()) == 0
-
-
-def test_unknown_losses_are_named():
-    with pytest.raises(ModelError, match="unknown loss 'l3'; known: gamma, mse"):
-        losses["l3"]

@@ -74,28 +74,12 @@ def test_it_is_the_guides_code(bits, seed, scale):
     assert np.array_equal(quantizer.dequantize(quantized).numpy(), integers.astype(np.float32) / factor + vmin)
 
 
-def test_its_accounting_against_what_it_takes():
-    shape = (1, 3, 6, 5)
-    for bits in (4, 8, 12):
-        quantizer = build_quantizer(QuantizerSpec("guide", bits), 3)
-        # Header of 3 bytes, minimum and maximum as float32, and 8 bits for each value whatever was asked for.
-        assert quantizer.bits(shape) == 8 * (3 + 8 + 90) == 8 * len(quantizer.pack(latent(0)))
-
-
 def test_above_8_bits_it_wraps_around():
     y = latent(1)
     error = {b: (build_quantizer(QuantizerSpec("guide", b), 3).rounded(y) - y).abs().max() for b in (8, 9, 12)}
     assert error[8] <= (y.max() - y.min()) / 255 / 2 * 1.001
     assert error[9] > 50 * error[8]
     assert error[12] > 100 * error[8]
-
-
-def test_one_outlier_coarsens_everything():
-    y = latent(2)
-    quantizer = build_quantizer(QuantizerSpec("guide", 8), 3)
-    before = (quantizer.rounded(y) - y)[0, 1:].square().mean()
-    y[0, 0, 0, 0] = 1000
-    assert (quantizer.rounded(y) - y)[0, 1:].square().mean() > 100 * before
 
 
 def test_constant_latents_and_impossible_ranges():

@@ -1,6 +1,7 @@
 """Grids against closed forms, published optima and PyTorch's own quantizer; allocation against enumeration."""
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sarlab.errors import QuantizerError
-from sarlab.models.quantizers import Quantized, build_quantizer
+from sarlab.models.quantizers import build_quantizer
 from sarlab.models.quantizers.grids import (
-    PERCENTILES,
     allocate,
     grid_error,
     least_squares_ranges,
@@ -33,19 +33,6 @@ def ready(scheme: str, bits: int, y: torch.Tensor, **options: str):
     quantizer = build_quantizer(QuantizerSpec(scheme, bits, **options), y.shape[1])
     quantizer.calibrate(y)
     return quantizer
-
-
-@pytest.mark.parametrize("calibration", ["minmax", "percentile", "mse"])
-@pytest.mark.parametrize("granularity", ["tensor", "channel"])
-def test_error_falls_with_bits(calibration, granularity):
-    y = normal(2, 3, 24, 24) * torch.tensor([5.0, 1.0, 0.2]).view(1, 3, 1, 1)
-    errors = []
-    for bits in range(2, 13):
-        quantizer = ready("affine", bits, y, granularity=granularity, calibration=calibration)
-        errors.append(float((quantizer.rounded(y) - y).square().mean()))
-    if calibration == "percentile":  # the clipped tail does not shrink with bits
-        errors = errors[:5]
-    assert all(a > b for a, b in itertools.pairwise(errors))
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
@@ -91,14 +78,6 @@ def test_calibration_is_frozen_and_of_the_training_data():
     assert quantizer.pack(train) == before
 
 
-def test_percentile_range_is_numpys():
-    y = normal(2, 3, 40, 40)
-    quantizer = ready("affine", 6, y, calibration="percentile")
-    values = y.movedim(1, 0).reshape(3, -1).numpy()
-    assert np.allclose(quantizer.low, np.percentile(values, PERCENTILES[0], axis=1), atol=1e-6)
-    assert np.allclose(quantizer.high, np.percentile(values, PERCENTILES[1], axis=1), atol=1e-6)
-
-
 #: Step and error of the best uniform quantizer of a unit Gaussian, Max 1960, table II.
 MAX_1960 = {
     2: (1.596, 0.3634),
@@ -127,11 +106,7 @@ def test_least_error_range_of_a_gaussian_is_maxs(levels):
 @settings(max_examples=25, deadline=None)
 def test_least_error_range_beats_every_shrunken_full_range(seed, levels, shape):
     generator = np.random.default_rng(seed)
-    draw = {
-        "normal": generator.normal,
-        "laplace": generator.laplace,
-        "skewed": lambda size: generator.gamma(0.7, size=size),
-    }
+    draw = {"normal": generator.normal, "laplace": generator.laplace, "skewed": partial(generator.gamma, 0.7)}
     values = torch.from_numpy(draw[shape](size=(1, 800))).float()
     count = torch.tensor([levels])
     found = float(grid_error(values, *least_squares_ranges(values, count), count))
@@ -151,17 +126,16 @@ def test_a_diverged_latent_is_refused():
 def test_greedy_allocation_is_optimal_for_convex_distortions(seed, budget):
     generator = np.random.default_rng(seed)
     gains = np.sort(generator.exponential(size=(3, 5)), axis=1)[:, ::-1] * generator.uniform(0.1, 10, size=(3, 1))
-    table = torch.from_numpy(
-        np.concatenate([gains.sum(1, keepdims=True), gains.sum(1, keepdims=True) - gains.cumsum(1)], 1)
-    )
-    best = min(
-        sum(float(table[c, b]) for c, b in enumerate(bits))
-        for bits in itertools.product(range(6), repeat=3)
-        if sum(bits) <= budget
-    )
+    whole = gains.sum(1, keepdims=True)
+    table = torch.from_numpy(np.concatenate([whole, whole - gains.cumsum(1)], 1))
+
+    def distortion(bits):
+        return sum(float(table[c, b]) for c, b in enumerate(bits))
+
+    best = min(distortion(bits) for bits in itertools.product(range(6), repeat=3) if sum(bits) <= budget)
     bits = allocate(table, budget)
     assert int(bits.sum()) <= budget
-    assert sum(float(table[c, b]) for c, b in enumerate(bits)) == pytest.approx(best, abs=1e-9)
+    assert distortion(bits) == pytest.approx(best, abs=1e-9)
 
 
 def test_allocation_gives_two_bits_at_once_where_one_is_worth_little():
@@ -204,10 +178,8 @@ def test_channels_without_bits_become_their_mean():
     assert quantizer.widths[2] == 0
     restored = quantizer.unpack(quantizer.pack(y))
     assert torch.allclose(restored[:, 2], y[:, 2].mean(), atol=1e-6)
-    assert (
-        quantizer.quantize(y + 50 * torch.tensor([0, 0, 1.0]).view(1, 3, 1, 1)).saturated
-        == quantizer.quantize(y).saturated
-    )
+    moved = y + 50 * torch.tensor([0, 0, 1.0]).view(1, 3, 1, 1)
+    assert quantizer.quantize(moved).saturated == quantizer.quantize(y).saturated
 
 
 def test_gains_of_a_linear_synthesis_are_its_squared_column_norms():
@@ -241,26 +213,6 @@ def test_companded_levels_are_equidistant_in_the_asinh(bits, seed, calibration):
     assert np.allclose(quantizer.dequantize(quantized).numpy(), expected, rtol=1e-4, atol=1e-4)
     if calibration == "minmax":
         assert quantized.saturated == 0
-
-
-@given(seed=st.integers(0, 10_000), bits=st.integers(2, 6))
-@settings(max_examples=15, deadline=None)
-def test_companding_never_goes_past_a_neighboring_level(seed, bits):
-    y = heavy(2, 3, 16, 16, seed=seed) * 4.0 ** -torch.arange(3).view(1, -1, 1, 1)
-    quantizer = ready("companded", bits, y)
-    rounded = quantizer.rounded(y)
-    for channel, width in enumerate(quantizer.widths):
-        integers = torch.zeros(1, y.shape[1], 1, 2**width, dtype=torch.int64)
-        integers[0, channel, 0] = torch.arange(2**width)
-        grid = quantizer.dequantize(Quantized(integers))[0, channel, 0]
-        assert (grid.diff() > 0).all(), "levels rise"
-        if width == 0:
-            continue
-        values, found = y[:, channel].flatten(), rounded[:, channel].flatten()
-        inside = (values > grid[0]) & (values < grid[-1])
-        above = torch.searchsorted(grid, values[inside]).clamp(1, len(grid) - 1)
-        gap = grid[above] - grid[above - 1]
-        assert ((found - values).abs()[inside] <= gap * (1 + 1e-4)).all()
 
 
 def test_companding_helps_heavy_tails_and_costs_light_ones_nothing():

@@ -84,12 +84,6 @@ def test_calibration_sets_the_range_and_keeps_what_was_learned():
     assert torch.allclose(*center, atol=1e-4)
 
 
-def test_learned_steps_are_seen_by_an_optimizer():
-    names = dict(build_quantizer(QuantizerSpec("lsq", 4), 5).named_parameters())
-    assert {name: p.shape for name, p in names.items()} == {"log_step": (5,), "shift": (5,)}
-    assert not list(build_quantizer(QuantizerSpec("affine", 4), 5).parameters())
-
-
 @given(bits=st.integers(2, 10), seed=st.integers(0, 100), calibration=st.sampled_from(["minmax", "percentile", "mse"]))
 @settings(max_examples=30, deadline=None)
 def test_fsq_rounds_the_tanh_to_equidistant_levels(bits, seed, calibration):
