@@ -164,11 +164,9 @@ class DownloadEntry(Entry):
     @property
     def missing(self) -> list[Download]:
         """Files that are not in the cache."""
-        return [file for file in self.files if not self._cached(file)]
-
-    def _cached(self, file: Download) -> bool:
-        path = self.folder / file.filename
-        return path.is_file() and file.size in (0, path.stat().st_size)
+        sizes = {path.name: path.stat().st_size for path in self.folder.glob("*") if path.is_file()}
+        # A file of unknown size is taken as it is.
+        return [f for f in self.files if f.filename not in sizes or f.size not in (0, sizes[f.filename])]
 
     def available(self) -> bool:
         """Return True if all files are in the cache."""

@@ -29,7 +29,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -185,11 +185,8 @@ def _shifted(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     return (values.astype(np.float32).astype(np.float64) + offsets).astype(np.float32)
 
 
-_PLACE_ONLY = ("name", "role", "scenes")
-_KEYS = (
-    "land_cover", "mode", "quantity", "bands", "looks", "spacing", "calibrated", "offset_db", "license", "credit", "lonlat",
-    "note",
-)  # fmt: skip
+#: Keys of a scene, or of a place for all its scenes.
+_KEYS = tuple(field.name for field in fields(Record))[5:]
 
 
 def read_collection(path: Path, folder: Path, extends: Mapping[str, Collection] | None = None) -> Collection:
@@ -222,7 +219,7 @@ def read_collection(path: Path, folder: Path, extends: Mapping[str, Collection] 
 
 
 def _records(place: dict[str, Any], folder: Path) -> list[Record]:
-    name, role, scenes = (place.pop(key) for key in _PLACE_ONLY)
+    name, role, scenes = (place.pop(key) for key in ("name", "role", "scenes"))
     if role not in _ROLES:
         raise SceneError(f"place '{name}': unknown role '{role}'; use {', '.join(_ROLES)}")
     records = []

@@ -192,18 +192,14 @@ def _by_blocks(scenes: Sequence[Scene]) -> tuple[dict[str, list[Scene]], str]:
     parts: dict[str, list[Scene]] = {role: [] for role in ROLES}
     guards, small = set(), []
     for scene in scenes:
-        blocks = _usable_blocks(scene)
-        if not blocks.separate:
-            small.append(scene.name)
-            whole = replace(scene, seen_in_training="true")
-            for role in ("train", "validation", "test"):
-                parts[role].append(whole)
-            continue
-        guards.add(blocks.guard)
-        for role in ("train", "validation", "test"):
-            part = scene.window(*getattr(blocks, role))
-            seen = "true" if role == "train" else "false"
-            parts[role].append(replace(part, name=f"{scene.name}-{role}", seen_in_training=seen))
+        blocks = blocks_with_guard(*scene.shape[1:])
+        windows = {role: scene.window(*getattr(blocks, role)) for role in ROLES[:3]}
+        separate = blocks.separate and all(part.valid.any() for part in windows.values())
+        guards |= {blocks.guard} if separate else set()
+        small += [] if separate else [scene.name]
+        for role, part in windows.items():
+            used = replace(part, name=f"{scene.name}-{role}") if separate else scene
+            parts[role].append(replace(used, seen_in_training="false" if separate and role != "train" else "true"))
     texts = []
     if guards:
         shown = " or ".join(str(g) for g in sorted(guards))
@@ -262,17 +258,6 @@ def blocks_with_guard(height: int, width: int, guard: int = 64) -> Blocks:
     start = first + guard
     end = start + second + guard
     return Blocks((0, 0, first, width), (start, 0, second, width), (end, 0, height - end, width), guard)
-
-
-def _usable_blocks(scene: Scene) -> Blocks:
-    """Return blocks with at least one valid sample each, or else the whole scene three times."""
-    _, height, width = scene.shape
-    blocks = blocks_with_guard(height, width)
-    for row, column, rows, columns in (blocks.train, blocks.validation, blocks.test):
-        if not scene.valid[:, row : row + rows, column : column + columns].any():
-            whole = (0, 0, height, width)
-            return Blocks(whole, whole, whole, 0)
-    return blocks
 
 
 def complete_normalizers(
