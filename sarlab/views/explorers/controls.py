@@ -161,9 +161,12 @@ class Explorer:
     named in `opening`, choose what is explored. Each of `pictures` is a `Picture`, or has its method `blank`.
     """
 
+    #: HTML above the pictures when there is neither progress nor an error.
+    about = "&nbsp;"
+
     def __init__(self, controls: dict[str, Any], pictures: dict[str, Any], opening: Collection[str] = ()):
         self.controls, self.pictures, self.state = controls, pictures, State()
-        self.message, self.report, self.chart = widgets.HTML("&nbsp;"), widgets.HTML(), widgets.HTML()
+        self.message, self.report, self.chart = widgets.HTML(self.about), widgets.HTML(), widgets.HTML()
         self.below = widgets.VBox(layout=widgets.Layout(**WHOLE))
         self._quiet = False
         for name, control in controls.items():
@@ -192,7 +195,7 @@ class Explorer:
         self._guarded(self.show)
 
     def say(self, progress: str) -> None:
-        """Write above the pictures what takes a while; the line goes when the pictures are there."""
+        """Write above the pictures what takes a while."""
         self.message.value = f"<i>{html.escape(progress)} …</i>"
 
     @contextmanager
@@ -216,7 +219,7 @@ class Explorer:
                 picture.blank()
         else:
             self.state = found or {}
-            self.message.value, self.report.value = "&nbsp;", numbers(self.state)
+            self.message.value, self.report.value = self.about, numbers(self.state)
 
     def _changed(self, call: Callable[[], None], change: object) -> None:
         if not self._quiet:

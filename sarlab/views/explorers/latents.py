@@ -101,7 +101,7 @@ class LatentExplorer(NetworkExplorer):
         middle, spread = float(plane.mean()), 3 * float(plane.std() or 1.0)
         self.pictures["map"].show(
             np.kron(plane, np.ones((8, 8), np.float32)), (middle - spread, middle + spread),
-            f"channel {place} of 0 to {len(self.order) - 1}",
+            f"channel {place}, the last is {len(self.order) - 1}",
         )  # fmt: skip
         self.chart.value = chart(
             [("spread", np.arange(len(self.order)), self.deviation)], x="channel, by spread", y="standard deviation"
@@ -139,7 +139,7 @@ class QuantizerExplorer(NetworkExplorer):
 
     def quantizer(self, spec: QuantizerSpec) -> tuple[Any, Any]:
         """(quantizer, tables of its range coder)."""
-        from sarlab.lab.measure import frequencies
+        from sarlab.lab.experiment import frequencies
         from sarlab.models.quantizers import build_quantizer
 
         if spec not in self._built:
@@ -151,7 +151,7 @@ class QuantizerExplorer(NetworkExplorer):
 
     def show(self) -> State:
         """Quantize the latent."""
-        from sarlab.lab.measure import latent_columns
+        from sarlab.lab.experiment import latent_columns
 
         choice = {name: self.controls[name].value for name in ("scheme", "bits", "granularity", "calibration")}
         if choice["scheme"] in ("float16", "bfloat16"):

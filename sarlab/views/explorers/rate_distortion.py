@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -235,17 +236,13 @@ class OwnSceneExplorer(RateDistortionExplorer):
                         self.controls[name].max, self.controls[name].value = room, room // 2
             place = [self.controls[name].value for name in PLACE]
             scene = source.read((*place[-2:], *size))
-        self.about = {
-            "scene": f"{Path(path).name}, {height} × {width} pixels", "quantity": scene.quantity,
-            "all of it": f"sarlab compress {Path(path).name} {Path(path).stem}.sarl --quantity {scene.quantity}",
-        }  # fmt: skip
         subject, self._place = ui.subject_of(scene, self.controls["band"].value), place
+        low, high, name = *subject.clip, html.escape(Path(path).name)
+        self.about = (
+            f"{name}: {height} × {width} pixels, {scene.quantity}; black to white {low:.1f} to {high:.1f} dB. All of it:<br>"
+            f"<code>sarlab compress {name} {Path(name).stem}.sarl --quantity {scene.quantity}</code>"
+        )
         return subject
-
-    def show(self) -> State:
-        """Show the codec's result, what was read, and the command that compresses all of it."""
-        low, high = self.subject.clip
-        return {**super().show(), "black to white (dB)": f"{low:.1f} to {high:.1f}", **self.about}
 
 
 class Windows(widgets.VBox):
