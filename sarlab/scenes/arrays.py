@@ -73,7 +73,17 @@ def _georeference(array: Any) -> Georeference | None:
     return None if known == Georeference() else known
 
 
-def attributes_of(scene: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def storage_of(scene: Any, packed: bool = True) -> tuple[str, Any]:
+    """Return sample type and packing of an array that holds a scene: one scale for all bands, no complex integers."""
+    packing, dtype = scene.packing if packed else None, scene.file_dtype
+    if packing and not len({*packing[0]}) == 1 == len({*packing[1]}):
+        packing = None
+    if (scene.profile.scales and not packing) or dtype == "complex_int16":
+        dtype = "complex64" if scene.quantity == "complex" else "float32"
+    return dtype, packing
+
+
+def attributes_of(scene: Any, packing: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the attributes of a scene's samples and of its coordinate ``spatial_ref``."""
     profile, reference = scene.profile, scene.georeference or Georeference()
     names = {"grid_mapping": "spatial_ref", "long_name": list(scene.bands)}
@@ -82,8 +92,8 @@ def attributes_of(scene: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         attributes["_FillValue"] = scene.nodata
     if profile.units:
         attributes["units"] = profile.units[0] if len(set(profile.units)) == 1 else list(profile.units)
-    if scene.packing and len({*profile.scales}) == 1 == len({*profile.offsets}):
-        attributes |= {"scale_factor": profile.scales[0], "add_offset": profile.offsets[0]}
+    if packing:
+        attributes |= {"scale_factor": packing[0][0], "add_offset": packing[1][0]}
     mapping = dict.fromkeys(("crs_wkt", "spatial_ref"), reference.crs or reference.gcps_crs)
     if reference.has_transform:
         a, b, c, d, e, f = reference.transform
@@ -111,29 +121,21 @@ def to_xarray(scene: Any) -> xarray.DataArray:
     """Return a scene as an array of its sample type; invalid samples are its ``_FillValue``, or NaN without one."""
     import xarray
 
-    attributes, mapping = attributes_of(scene)
-    dtype = scene.file_dtype
-    packed = "scale_factor" in attributes
-    if (not packed and scene.profile.scales) or dtype == "complex_int16":
-        dtype = "complex64" if scene.quantity == "complex" else "float32"
+    dtype, packing = storage_of(scene)
     if not scene.valid.all() and scene.nodata is None and np.dtype(dtype).kind in "iu":
-        dtype, packed = "float32", False
-        for name in ("scale_factor", "add_offset"):
-            attributes.pop(name, None)
-    data = encode_samples(
-        scene.data, scene.valid, dtype, scene.nodata, scene.name, nan=scene.nan,
-        packing=scene.packing if packed else None,
-    )  # fmt: skip
+        dtype, packing = "float32", None
+    attributes, mapping = attributes_of(scene, packing)
+    data = encode_samples(scene.data, scene.valid, dtype, scene.nodata, scene.name, nan=scene.nan, packing=packing)
     coordinates = {"band": np.arange(1, len(scene.bands) + 1), **axes(scene, *scene.shape[1:])}
     array = xarray.DataArray(data, dims=("band", "y", "x"), coords=coordinates, name=scene.name, attrs=attributes)
     return array.assign_coords(spatial_ref=xarray.DataArray(0, attrs=mapping))
 
 
-def create_zarr(path: Path, scene: Any, shape: tuple[int, int, int], dtype: str) -> Any:
+def create_zarr(path: Path, scene: Any, shape: tuple[int, int, int], dtype: str, packing: Any) -> Any:
     """Create a Zarr group that xarray opens, with coordinates and attributes; returns the array of samples."""
     import zarr
 
-    attributes, mapping = attributes_of(scene)
+    attributes, mapping = attributes_of(scene, packing)
     group = zarr.open_group(str(path), mode="w", attributes={"coordinates": "spatial_ref"})
     array = group.create_array(
         "scene", shape=shape, dtype=dtype, chunks=(1, min(512, shape[1]), min(512, shape[2])), dimension_names=("band", "y", "x"),

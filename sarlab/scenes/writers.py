@@ -15,7 +15,7 @@ import numpy as np
 
 from sarlab.errors import SceneError
 from sarlab.files import replacing
-from sarlab.scenes.arrays import create_zarr
+from sarlab.scenes.arrays import create_zarr, storage_of
 from sarlab.scenes.profile import Georeference
 from sarlab.scenes.rasters import first_line, geotiff_profile, rename_tags, write_profile
 from sarlab.scenes.scene import Scene
@@ -174,19 +174,15 @@ class ArrayWriter:
     ):  # fmt: skip
         self.path, self.shape = Path(path), shape or like.shape
         self._like = like if georeference is None else replace(like, georeference=georeference)
-        self.dtype, self.nodata = like.file_dtype, like.nodata
-        self._packing = like.packing if self.path.suffix == ".zarr" else None
-        if like.profile.scales and not self._packing:
-            self.dtype = "float32"
-        if self.dtype == "complex_int16":
-            self.dtype = "complex64"
+        self.dtype, self._packing = storage_of(like, self.path.suffix == ".zarr")
+        self.nodata = like.nodata
         self._stack = ExitStack()
 
     def __enter__(self) -> ArrayWriter:
         try:
             if self.path.suffix == ".zarr":
                 self._final = self._stack.enter_context(_replacing_folder(self.path))
-                self._array: Any = create_zarr(self._final, self._like, self.shape, self.dtype)
+                self._array: Any = create_zarr(self._final, self._like, self.shape, self.dtype, self._packing)
             else:
                 self._final = self._stack.enter_context(replacing(self.path))
                 self._array = np.lib.format.open_memmap(self._final, "w+", np.dtype(self.dtype), self.shape)

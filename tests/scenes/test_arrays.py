@@ -84,6 +84,17 @@ def test_control_points_scale_and_rpc_in_an_array():
     assert again.profile.scales == (0.001, 0.001)
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".zarr"])
+def test_a_scale_of_each_band_becomes_floats(tmp_path, suffix):
+    profile = Profile((0.001, 0.5), (0.0, 0.0))
+    scene = Scene(DN * [[[0.001]], [[0.5]]], "amplitude", ("a", "b"), dtype="uint16", profile=profile)
+    with open_writer(tmp_path / f"x{suffix}", scene) as writer:
+        writer.write(scene.data, 0, 0)
+    again = np.load(tmp_path / "x.npy") if suffix == ".npy" else xarray.open_zarr(tmp_path / "x.zarr")["scene"].values
+    assert np.allclose(again, scene.data)
+    assert np.allclose(scene.to_xarray(), scene.data)
+
+
 def test_arrays_that_are_no_image():
     with pytest.raises(SceneError, match="dimensions"):
         read_scene(xarray.DataArray(np.zeros(3), dims=("x",)))
