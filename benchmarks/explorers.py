@@ -63,7 +63,7 @@ def explorers():
     latents.subjects = lambda *_: {subject.name: subject}
     moves = {"looks": (1.0, 2.0, 8.0), "correlation": (0.3, 0.6), "seed": (1, 2, 3)}
     yield "speckle", speckle.SpeckleExplorer(512), moves
-    yield "latents", latents.LatentExplorer(runs="nowhere"), {"channel": (3, 7), "scale": (0.5, 2.0), "kept": (40, 20)}
+    yield "latents", latents.LatentExplorer(runs="nowhere"), {"channel": (3, 7), "scale": (0.5, 2.0), "kept": (12, 6)}
     moves = {"bits": (4, 6, 10), "granularity": ("tensor", "channel"), "calibration": ("mse", "minmax")}
     yield "quantizers", latents.QuantizerExplorer(runs="nowhere"), moves
     for codec in ("lapped", "factorized", "jpeg2000", "hevc12"):
