@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sarlab.errors import SceneError
+from sarlab.scenes.quantity import polarization
 from sarlab.scenes.readers import open_scene
 from sarlab.scenes.scene import Georeference
 
@@ -84,7 +85,7 @@ PROPERTIES = (
     Property("tags in namespaces", EXACTLY, "but those about the layout of the file", _TIF, lambda f: _tags(f, True)),
     Property("tags of bands", EXACTLY, "unless --no-tags", _TIF, lambda f: _tags(f, False)),
     Property("polarization, time of acquisition", EXACTLY, "fields of the scene, from tags or names", _ZARR,
-             lambda f: " ".join(filter(None, (*getattr(f, "polarizations", ()), getattr(f, "time", ""))))),
+             lambda f: " ".join(filter(None, (*map(polarization, f.bands), getattr(f, "time", ""))))),
     Property("layout, compression, overviews", EQUIVALENT, "outputs have their own, and no tag OVR_RESAMPLING_ALG; --cog makes overviews", _ALL),
     Property("bands of different types", REFUSED, "choose those of one type with --bands", ()),
     Property("bands that are no radar image", REFUSED, "angles, heights, masks: choose the others with --bands", ()),

@@ -102,16 +102,8 @@ def decide_quantity(
     and 100 of which at least half lie below −1 are dB. Amplitude and intensity are never guessed for real numbers, because
     their values look alike.
 
-    Parameters
-    ----------
-    name : str
-        File name for error messages.
-    dtype : str
-        Sample type of the file; a real type for integers with a scale.
-    sample : ndarray
-        Valid samples from all over the file; may be empty.
-    hints : tuple of str
-        Units, then file name and band names.
+    `dtype` is real for integers with a scale; `sample` holds valid samples from all over the file, perhaps none; `hints` are
+    units, then file name and band names.
 
     Raises
     ------

@@ -53,17 +53,9 @@ _HERMITE_TERMS = 60
 
 @dataclass(frozen=True)
 class SimulationSpec:
-    """Parameters of a simulated scene.
+    """Parameters of a simulated scene; without any of `CONTENTS` it is a homogeneous area of −10 dB.
 
-    Parameters
-    ----------
-    looks : float
-        L > 0, fractional or not.
-    correlation : float
-        Correlation of the speckle intensity of neighboring pixels, in [0, 1); 0 is white.
-    content : tuple of str
-        Any of `CONTENTS`; empty for a homogeneous area of −10 dB.
-    quantity : {"db", "intensity", "amplitude"}
+    For `looks` and `correlation` see `speckle`; `quantity` is ``"db"``, ``"intensity"`` or ``"amplitude"``.
     """
 
     height: int = 256

@@ -199,19 +199,8 @@ def encode_samples(
     """Convert samples to the type of the file.
 
     Integers are rounded and clipped to their range. Invalid samples become nodata, NaN where `nan`, and any value where the
-    file has a mask (`masked`). A measured sample that would be read as nodata moves to the next value.
-
-    Parameters
-    ----------
-    data, valid, nan : ndarray, shape (bands, rows, columns)
-    dtype, nodata
-        Of the file.
-    name : str
-        File name for error messages.
-    masked : bool
-        A mask states which samples are valid; the nodata value has no effect then.
-    packing : (scales, offsets), optional
-        One of each per band: stored = (value − offset) / scale.
+    file has a mask (`masked`). A measured sample that would be read as nodata moves to the next value. With `packing`, one
+    scale and offset per band, stored = (value − offset) / scale.
     """
     if dtype == "complex_int16":
         parts = np.stack([data.real, data.imag], -1)

@@ -98,10 +98,10 @@ def cut_tests(split: Split, side: int) -> Split:
         height, width = (min(side, length) for length in shape)
         return scene.window((shape[0] - height) // 2, (shape[1] - width) // 2, height, width)
 
-    cut = {role: tuple(middle(scene) for scene in getattr(split, role)) for role in ("test", "independent")}
-    names = {scene.name for scenes in cut.values() for scene in scenes}
+    test, independent = (tuple(map(middle, scenes)) for scenes in (split.test, split.independent))
+    names = {scene.name for scene in (*test, *independent)}
     clean = {name: middle(scene) if name in names else scene for name, scene in split.clean.items()}
-    return replace(split, **cut, clean=clean, digest="")
+    return replace(split, test=test, independent=independent, clean=clean, digest="")
 
 
 def scene_duplicate_share(scene: Scene) -> float:
@@ -127,14 +127,8 @@ def split_scenes(
 ) -> Split:  # fmt: skip
     """Split scenes of any quantity by acquisition if there are at least three, else into blocks with a guard.
 
-    Parameters
-    ----------
-    reference : mapping of band name to Normalizer
-        Of the embedded training scenes; used for bands that look like Sentinel-1 (see `choose_normalizers`).
-    excluded : sequence of (name, reason)
-        Unusable scenes with the reason.
-    empty : sequence of Scene
-        Scenes without valid samples; they become test scenes with NaN rows.
+    `reference` are the normalizers of the embedded training scenes (see `choose_normalizers`), `excluded` the names of
+    unusable scenes with the reason. `empty` scenes, without a valid sample, become test scenes with NaN rows.
     """
     if not scenes:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in excluded)
