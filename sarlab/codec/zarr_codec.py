@@ -23,8 +23,8 @@ from zarr.core.common import parse_named_configuration
 
 from sarlab.codec.api import compress, decompress
 from sarlab.errors import CodecError
+from sarlab.scenes.rasters import encode_samples
 from sarlab.scenes.scene import Scene
-from sarlab.scenes.sources import encode_samples
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from sarlab.errors import SceneError
 from sarlab.scenes.profile import IDENTITY, Georeference, Profile
-from sarlab.scenes.sources import ArraySource, encode_samples
+from sarlab.scenes.rasters import ArraySource, encode_samples
 
 if TYPE_CHECKING:
     import xarray

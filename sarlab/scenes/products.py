@@ -19,8 +19,7 @@ import numpy as np
 from sarlab.errors import SceneError
 from sarlab.scenes.profile import Georeference, Profile
 from sarlab.scenes.quantity import QUANTITY_TAG, polarization
-from sarlab.scenes.rasters import Location
-from sarlab.scenes.sources import RasterSource
+from sarlab.scenes.rasters import Location, RasterSource
 
 _TABLES = {"sigma0": "sigmaNought", "gamma0": "gamma", "beta0": "betaNought"}
 #: Order of polarizations.

@@ -35,9 +35,8 @@ from sarlab.scenes.quantity import (
     polarization,
     time_of,
 )  # fmt: skip
-from sarlab.scenes.rasters import CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG, Location, locate
+from sarlab.scenes.rasters import CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG, Location, RasterSource, load_npy, locate
 from sarlab.scenes.scene import FIELD_TAGS, QUANTITIES, Scene, Window
-from sarlab.scenes.sources import RasterSource, load_npy
 
 #: Suffixes of the images in a folder.
 SUFFIXES = (".tif", ".tiff", ".npy", ".bin", ".img", ".vrt", ".jp2")

@@ -17,9 +17,8 @@ from sarlab.errors import SceneError
 from sarlab.files import replacing
 from sarlab.scenes.arrays import create_zarr, storage_of
 from sarlab.scenes.profile import Georeference
-from sarlab.scenes.rasters import first_line, geotiff_profile, rename_tags, write_profile
+from sarlab.scenes.rasters import encode_samples, first_line, geotiff_profile, rename_tags, write_profile
 from sarlab.scenes.scene import Scene
-from sarlab.scenes.sources import encode_samples
 
 
 def write_geotiff(scene: Scene, path: str | Path, cog: bool = False, *, dtype: str | None = None) -> None:
