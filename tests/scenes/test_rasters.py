@@ -48,6 +48,16 @@ def returned(path, target, quantity="auto", **options):
     return facts(path), facts(target)
 
 
+def vrt(path, *bands, head=""):
+    """Write a VRT of 50×40 samples; of each band: type, source, other elements, attribute of the name, band of the source."""
+    text = f'<VRTDataset rasterXSize="50" rasterYSize="40">{head}'
+    for number, band in enumerate(bands, 1):
+        kind, name, inner, relative, source = (*band, *("", 1, 1)[len(band) - 2 :])
+        text += f'<VRTRasterBand dataType="{kind}" band="{number}">{inner}<SimpleSource><SourceFilename relativeToVRT="{relative}">'
+        text += f"{name}</SourceFilename><SourceBand>{source}</SourceBand></SimpleSource></VRTRasterBand>"
+    path.write_text(f"{text}</VRTDataset>")
+
+
 RPC = {
     "HEIGHT_OFF": "0", "HEIGHT_SCALE": "100", "LAT_OFF": "1.2", "LAT_SCALE": "0.1", "LONG_OFF": "103.8", "LONG_SCALE": "0.1",
     "LINE_OFF": "100", "LINE_SCALE": "100", "SAMP_OFF": "130", "SAMP_SCALE": "130", "ERR_BIAS": "-1", "ERR_RAND": "-1",
@@ -144,12 +154,8 @@ def test_a_profile_comes_back_from_a_compressed_file(tmp_path, profile):
 
 def test_control_points_keep_their_ids_and_move_with_a_window(write_raw, tmp_path):
     points = [GroundControlPoint(r, c, 1.0 + c, 2.0 + r, 3.0, id=f"p{r}-{c}") for r in (0, 30) for c in (0, 40)]
-    (tmp_path / "x.vrt").write_text(
-        '<VRTDataset rasterXSize="50" rasterYSize="40"><GCPList Projection="EPSG:4326">'
-        + "".join(f'<GCP Id="{p.id}" Pixel="{p.col}" Line="{p.row}" X="{p.x}" Y="{p.y}" Z="{p.z}"/>' for p in points)
-        + '</GCPList><VRTRasterBand dataType="UInt16" band="1"><SimpleSource><SourceFilename relativeToVRT="1">x.tif'
-        "</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
-    )
+    listed = (f'<GCP Id="{p.id}" Pixel="{p.col}" Line="{p.row}" X="{p.x}" Y="{p.y}" Z="{p.z}"/>' for p in points)
+    vrt(tmp_path / "x.vrt", ("UInt16", "x.tif"), head=f'<GCPList Projection="EPSG:4326">{"".join(listed)}</GCPList>')
     write_raw(DN)
     scene = read_scene(tmp_path / "x.vrt")
     write_geotiff(scene, tmp_path / "back.tif")
@@ -213,10 +219,9 @@ def test_tags_of_any_name_and_namespace(write_raw, tmp_path):
         file.update_tags(ns="EXTRA", a="1")
         file.update_tags(1, ns="BAND", b="2")
         file.update_tags(ns="xml:XMP", **{"<x a": '"1">2</x>'})
-    text = '<VRTDataset rasterXSize="50" rasterYSize="40"><Metadata><MDI key="ns">x</MDI><MDI key="bidx">y</MDI></Metadata>'
-    text += '<VRTRasterBand dataType="Float32" band="1"><Metadata><MDI key="ns">z</MDI></Metadata><ColorInterp>Gray</ColorInterp>'
-    text += '<SimpleSource><SourceFilename relativeToVRT="1">x.tif</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>'
-    (tmp_path / "x.vrt").write_text(text)
+    head = '<Metadata><MDI key="ns">x</MDI><MDI key="bidx">y</MDI></Metadata>'
+    inner = '<Metadata><MDI key="ns">z</MDI></Metadata><ColorInterp>Gray</ColorInterp>'
+    vrt(tmp_path / "x.vrt", ("Float32", "x.tif", inner), head=head)
     for name in ("x.tif", "x.vrt"):
         first, second = returned(tmp_path / name, tmp_path / f"out-{name}" / "y.tif")
         assert first == second
@@ -275,13 +280,8 @@ def test_nan_beside_nodata_and_measured_samples_near_it(write_raw, tmp_path):
 
 def test_nodata_of_each_band_and_out_of_the_range_of_the_type(tmp_path, write_raw):
     write_raw(np.stack([DN, DN + 1]), "x.tif")
-    bands = "".join(
-        f'<VRTRasterBand dataType="UInt16" band="{i}"><NoDataValue>{value}</NoDataValue><SimpleSource>'
-        f'<SourceFilename relativeToVRT="1">x.tif</SourceFilename><SourceBand>{i}</SourceBand></SimpleSource></VRTRasterBand>'
-        for i, value in ((1, int(DN[0, 0])), (2, int(DN[5, 5]) + 1))
-    )
-    path = tmp_path / "x.vrt"
-    path.write_text(f'<VRTDataset rasterXSize="50" rasterYSize="40">{bands}</VRTDataset>')
+    path, values = tmp_path / "x.vrt", ((1, DN[0, 0]), (2, DN[5, 5] + 1))
+    vrt(path, *(("UInt16", "x.tif", f"<NoDataValue>{value}</NoDataValue>", 1, band) for band, value in values))
     first, second = returned(path, tmp_path / "out" / "y.tif")
     assert first["masks"] == second["masks"]
     assert 0 in first["masks"][1][5]
@@ -325,25 +325,17 @@ def test_a_vrt_may_only_name_files_in_its_folder(write_raw, tmp_path):
     folder = tmp_path / "inner"
     folder.mkdir()
     write_raw(DN)
-    form = (
-        '<VRTDataset rasterXSize="50" rasterYSize="40"><VRTRasterBand dataType="UInt16" band="1"><SimpleSource>'
-        '<SourceFilename relativeToVRT="{}">{}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>'
-    )
-    for relative, name in (
-        (1, "../x.tif"),
-        (0, tmp_path / "x.tif"),
-        (0, "/vsicurl/http://example.com/x.tif"),
-        (0, "http://a/b.tif"),
-    ):
-        (folder / "x.vrt").write_text(form.format(relative, name))
+    others = (tmp_path / "x.tif", "/vsicurl/http://example.com/x.tif", "http://a/b.tif")
+    for relative, name in ((1, "../x.tif"), *((0, other) for other in others)):
+        vrt(folder / "x.vrt", ("UInt16", name, "", relative))
         with pytest.raises(SceneError, match="outside its folder"):
             read_scene(folder / "x.vrt")
-    (folder / "x.vrt").write_text(form.format(1, "../x.tif"))
+    vrt(folder / "x.vrt", ("UInt16", "../x.tif"))
     assert read_scene(folder / "x.vrt", allow_external=True).shape == (1, 40, 50)
-    (folder / "outer.vrt").write_text(form.format(1, "x.vrt"))
+    vrt(folder / "outer.vrt", ("UInt16", "x.vrt"))
     with pytest.raises(SceneError, match=r"\.\./x\.tif"):
         read_scene(folder / "outer.vrt")
-    (folder / "x.vrt").write_text(form.format(1, "gone.tif"))
+    vrt(folder / "x.vrt", ("UInt16", "gone.tif"))
     with pytest.raises(SceneError, match=r"x\.vrt: its source gone\.tif is missing"):
         read_scene(folder / "x.vrt")
 
@@ -407,12 +399,7 @@ def test_three_hundred_bands(write_raw, tmp_path):
 def test_bands_of_different_types_and_color_tables(write_raw, tmp_path):
     write_raw(DN, "a.tif")
     write_raw(DB, "b.tif")
-    bands = "".join(
-        f'<VRTRasterBand dataType="{kind}" band="{i}"><SimpleSource><SourceFilename relativeToVRT="1">{name}</SourceFilename>'
-        "</SimpleSource></VRTRasterBand>"
-        for i, (kind, name) in enumerate((("UInt16", "a.tif"), ("Float32", "b.tif")), 1)
-    )
-    (tmp_path / "x.vrt").write_text(f'<VRTDataset rasterXSize="50" rasterYSize="40">{bands}</VRTDataset>')
+    vrt(tmp_path / "x.vrt", ("UInt16", "a.tif"), ("Float32", "b.tif"))
     with pytest.raises(SceneError, match=r"different types \(float32, uint16\).*--bands"):
         read_scene(tmp_path / "x.vrt")
     assert np.array_equal(read_scene(tmp_path / "x.vrt", bands=("2",)).data[0], DB)
