@@ -232,20 +232,9 @@ class Attention(Residual):
 def build_model(
     spec: ModelSpec, *, seed: int, klt: KLTBasis | Callable[[int, int], KLTBasis] | None = None
 ) -> Autoencoder:
-    """Build a network at its starting point, on the CPU, in channels_last memory.
+    """Build a network with random weights of `seed`, on the CPU, in channels_last memory.
 
-    Parameters
-    ----------
-    spec : ModelSpec
-    seed : int
-        Of the random weights.
-    klt : KLTBasis, or callable (r, C) → KLTBasis, optional
-        Start of the linear path, if the spec has one; usually ``klt=data.fit_klt``.
-
-    Raises
-    ------
-    ModelError
-        If the architecture is unknown, the spec impossible, or a linear path has no basis.
+    `klt`, the start of the linear path if the spec has one, is a basis or a function (r, C) → basis: ``data.fit_klt``.
     """
     # One draw between the two seeds, so that related seeds give unrelated weights.
     generator = torch.Generator().manual_seed(seed)
@@ -281,12 +270,8 @@ class LoadedModel:
 
 
 def save_model(
-    path: Path,
-    model: Autoencoder,
-    *,
-    normalizers: Mapping[str, Any] | None = None,
-    provenance: Mapping[str, Any] | None = None,
-) -> None:
+    path: Path, model: Autoencoder, *, normalizers: Mapping[str, Any] | None = None, provenance: Mapping[str, Any] | None = None
+) -> None:  # fmt: skip
     """Write a network's weights, with a Normalizer or (low, high) per band and JSON-compatible notes."""
     ranges = {
         band: [float(n.low), float(n.high)] if hasattr(n, "low") else [float(v) for v in n]

@@ -34,13 +34,9 @@ class KLTBasis:
 
 
 def fit_klt(
-    images: Sequence[Tensor],
-    reduction: int,
-    channels: int,
-    *,
-    masks: Sequence[Tensor | None] | None = None,
+    images: Sequence[Tensor], reduction: int, channels: int, *, masks: Sequence[Tensor | None] | None = None,
     generator: torch.Generator | None = None,
-) -> KLTBasis:
+) -> KLTBasis:  # fmt: skip
     """Fit the exact eigendecomposition of the patches' covariance.
 
     With fewer patches than samples per patch (r of 64 and more), the Gram matrix of the patches is decomposed instead,

@@ -167,7 +167,9 @@ class History:
         """Invert `to_dict`."""
         values = dict(values)
         # JSON holds null for NaN.
-        looks = [{k: math.nan if x is None else x for k, x in look.items()} for look in values["validations"]]
+        looks: list[dict[str, Any]] = [
+            {k: math.nan if x is None else x for k, x in look.items()} for look in values["validations"]
+        ]
         values["validations"] = [Validation(**look) for look in looks]
         return cls(**values)
 

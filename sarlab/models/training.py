@@ -62,17 +62,10 @@ class Objective(nn.Module):
 
 
 def fit(
-    objective: Objective,
-    rasters: Sequence[Raster],
-    spec: Any,
-    *,
-    seed: int,
-    fingerprint: str,
-    device: str | torch.device = "cpu",
-    checkpoint: Path | None = None,
-    progress: Progress | None = None,
+    objective: Objective, rasters: Sequence[Raster], spec: Any, *, seed: int, fingerprint: str,
+    device: str | torch.device = "cpu", checkpoint: Path | None = None, progress: Progress | None = None,
     time_budget: float | None = None,
-) -> History:
+) -> History:  # fmt: skip
     """Minimize `objective` in place; it ends with the averaged weights that were best on validation.
 
     The start is validated too, so a network that starts from the KLT never ends below it on the validation scenes.
@@ -267,31 +260,14 @@ def interrupt_all() -> int:
 
 
 def train(
-    model: Autoencoder,
-    data: TrainingData,
-    spec: TrainSpec,
-    *,
-    seed: int,
-    device: str | torch.device = "cpu",
-    quantizer: LatentHook | None = None,
-    **options: Any,
-) -> History:
-    """Train a fixed-latent network in place with `fit`.
+    model: Autoencoder, data: TrainingData, spec: TrainSpec, *, seed: int, device: str | torch.device = "cpu",
+    quantizer: LatentHook | None = None, **options: Any,
+) -> History:  # fmt: skip
+    """Train a fixed-latent network in place, and move it to `device`; `options` are those of `fit`.
 
-    Parameters
-    ----------
-    model : Autoencoder
-        At its starting point; it is moved to `device`.
-    data : TrainingData
-    spec : TrainSpec
-    seed, device
-        See `fit`.
-    quantizer : callable, optional
-        y → y_hat between analysis and synthesis. If it is a module, its parameters are trained along, and ``train()``
-        and ``eval()`` select its training view or real rounding. Its attribute ``generator``, if any, is checkpointed,
-        and its attribute ``progress`` is set to the share of completed steps.
-    options
-        ``checkpoint``, ``progress`` and ``time_budget`` of `fit`.
+    The `quantizer` maps y → y_hat between analysis and synthesis. If it is a module, its parameters are trained along, and
+    ``train()`` and ``eval()`` select its training view or real rounding. Its attribute ``generator``, if any, is
+    checkpointed, and its attribute ``progress`` is set to the share of completed steps.
     """
     objective = Reconstruction(model, data.validation, spec, quantizer, device)
     fingerprint = content_hash(dataclasses.asdict(model.spec), dataclasses.asdict(spec), seed, data.digest)
@@ -302,13 +278,9 @@ class Reconstruction(Objective):
     """A fixed-latent network, and its quantizer if that is trained along, under a loss of `sarlab.models.losses`."""
 
     def __init__(
-        self,
-        model: Autoencoder,
-        validation: Sequence[Raster],
-        spec: TrainSpec,
-        quantizer: LatentHook | None = None,
+        self, model: Autoencoder, validation: Sequence[Raster], spec: TrainSpec, quantizer: LatentHook | None = None,
         device: torch.device | str = "cpu",
-    ):
+    ):  # fmt: skip
         super().__init__()
         self.model, self.quantizer, self.spec, self.device = model, quantizer, spec, torch.device(device)
         self.loss_of, self.mixed = losses[spec.loss], half_precision(spec, self.device)

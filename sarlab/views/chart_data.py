@@ -152,12 +152,14 @@ def line_of(rows: pd.DataFrame, key: str, rate: str, columns: Sequence[str]) -> 
     over = select.passes(rows["acquisition"])
     found = [{name: interval(group[name], over[group.index]) for name in columns} for group in groups]
     kinds = [each for points in found for each in points.values() if each.kind]
-    parts = [
-        {name: [getattr(points[name], part) for points in found] for name in columns}
+    mean, low, high = (
+        {name: [float(getattr(points[name], part)) for points in found] for name in columns}
         for part in ("mean", "low", "high")
-    ]
+    )
     return Line(
         x,
-        *parts,
+        mean,
+        low,
+        high,
         f"{'95 % interval' if kinds[0].kind == '95 %' else 'range'} over {kinds[0].n} passes" if kinds else "",
     )

@@ -315,7 +315,7 @@ def pictures(
     elif len(index):
         first = index[index["scene"] == scene] if scene else index
         scene, band = first["scene"].iloc[0], band or str(first["band"].iloc[-1])
-        corner = None
+        corner = (0, 0)
     index = index[(index["scene"] == scene) & (index["band"] == band)] if len(index) else index
     if len(index):
         about = index[index["kind"] == "original"].iloc[0]

@@ -32,7 +32,7 @@ def panel(width: float = WIDTH, height: float = HEIGHT, title: str = "", note: s
 
     size = 9.0 * max(1.0, width / 4.0)
     names = ("font.size", "axes.labelsize", "axes.titlesize", "xtick.labelsize", "ytick.labelsize")
-    with style(), matplotlib.rc_context(dict.fromkeys(names, size)):
+    with style(), matplotlib.rc_context({name: size for name in names}):  # type: ignore[misc]
         drawing, ax = axes(width, height)
         ax.set_title(title)
         if note:
@@ -104,7 +104,8 @@ def curves(
     group = [hue, *([style] if style else [])]
     named = {**{name: select.label(name) for name in (x, *metrics)}, **(labels or {})}
     parts = list(rows.groupby(facet, sort=False)) if facet and len(rows) else [("", rows)]
-    panels, drawn, seen, among = [], [], {}, _names(rows, hue)
+    seen: dict[str, Look] = {}
+    panels, drawn, among = [], [], _names(rows, hue)
     for metric in metrics:
         for value, part in parts:
             if not ready:
@@ -122,7 +123,7 @@ def curves(
                     line = line.dropna(subset=[x, "mean"]).sort_values(x)
                     _line(ax, line, x, shown)
                     words.append(f"{shown.label}: {_spoken(line, x, digits)}")
-                levels = (lines or {}).get(str(value) if facet else metric, lines or {})
+                levels: Any = (lines or {}).get(str(value) if facet else metric, lines or {})
                 _levels(ax, {n: h for n, h in levels.items() if not isinstance(h, Mapping)}, words)
                 _axis(ax, part[x], named[x], log=log)
                 if log_y:
@@ -184,7 +185,8 @@ def points(
     group = [by, *([hue] if hue else []), *([facet] if facet else [])]
     found = rows if {"mean", "low", "high"} <= set(rows) else select.means(rows, value, group)
     found = found.dropna(subset=["mean"])
-    panels, seen, among = [], {}, _names(found, hue or by)
+    seen: dict[str, Look] = {}
+    panels, among = [], _names(found, hue or by)
     for heading, part in found.groupby(facet, sort=False) if facet else [("", found)]:
         if part.empty:
             continue
@@ -296,7 +298,8 @@ def distribution(
     """
     import seaborn
 
-    panels, seen = [], {}
+    seen: dict[str, Look] = {}
+    panels = []
     for heading, group in (facet or {"": values}).items():
         with panel(title=heading) as (drawing, ax):
             words = []

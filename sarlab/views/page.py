@@ -98,7 +98,7 @@ def table(
             return form(value)
         if value is None or (isinstance(value, float) and not np.isfinite(value)):
             return "–"
-        return number(value, form) if isinstance(value, (int, float, np.number)) else str(value)
+        return number(float(value), form) if isinstance(value, (int, float, np.number)) else str(value)
 
     aligned = ["left" if i < left else "right" for i in range(frame.shape[1])]
     head = "".join(f'<th scope="col" style="text-align:{a}">{n}</th>' for a, n in zip(aligned, frame, strict=True))

@@ -125,7 +125,15 @@ def test_networks_of_the_chart_have_the_numbers_of_the_runs(book):
     chart = chart_data.networks_chart(book)
     on = [one.look.label for one in chart.series if one.on]
     networks = {f"{name}{start}" for name in ("plain", "residual", "attention") for start in ("", ", KLT start")}
-    assert set(on) == {"KLT", *networks, "lapped (sarlab)", "HEVC 12 bit", "JPEG 2000", chart_data.LIMIT, chart_data.FLOOR}
+    assert set(on) == {
+        "KLT",
+        *networks,
+        "lapped (sarlab)",
+        "HEVC 12 bit",
+        "JPEG 2000",
+        chart_data.LIMIT,
+        chart_data.FLOOR,
+    }
     rows = book.runs.query("architecture == 'klt' and scene == 'mosaic-test' and band == 'VH'").sort_values("bpp")
     line = next(one for one in chart.series if one.look.label == "KLT").lines["test scene: mosaic-test", "VH"]
     order = np.argsort(line.x["bpp"])

@@ -320,17 +320,10 @@ def _mean(values: Tensor) -> Tensor:
 
 
 def allocate(table: Tensor, budget: int) -> Tensor:
-    """Allocate bits to channels for the least sum of distortions, by steepest descent.
+    """Allocate `budget` bits to channels for the least sum of distortions (C, bits + 1), by steepest descent.
 
     The next bits go to the channel that loses most distortion per bit. If one bit gains less than two gain each, both
     are given at once, so that the descent follows the lower convex hull of each channel.
-
-    Parameters
-    ----------
-    table : Tensor, shape (C, bits + 1)
-        Distortion of each channel at 0, 1, 2 … bits.
-    budget : int
-        Sum of the bits.
 
     References: Shoham & Gersho 1988; for Gaussian channels at high rate this is reverse water-filling.
     """

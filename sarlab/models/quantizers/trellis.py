@@ -55,9 +55,8 @@ class TrellisQuantizer(AllocatedQuantizer):
     channels, 1 to 8; bits are allocated as by ``"allocated"``, at most 4 above the average. Files hold nothing but the
     bits: paths start in state 0, levels and allocation belong to the calibrated quantizer.
 
-    The values of an image, channel after channel, are dealt to paths. On a Gaussian source the error is 1.3 dB (2 bits)
-    to 1.7 dB (4 bits) below that of the best levels for single values (Lloyd and Max). With calibration ``"minmax"``
-    and ``"percentile"`` the levels are the companded ones.
+    On a Gaussian source the error is 1.3 dB (2 bits) to 1.7 dB (4 bits) below that of the best levels for single values
+    (Lloyd and Max). With calibration ``"minmax"`` and ``"percentile"`` the levels are the companded ones.
 
     References: Marcellin & Fischer 1990 (table III: 5.19, 10.70 and 16.33 dB with 8 states at 1, 2 and 3 bits).
     """
@@ -233,15 +232,10 @@ def _chosen(values: Tensor, codebook: Tensor, counts: Tensor, *, images: int = 0
 
 @compiled
 def search(values, codebook, counts, continued):
-    """Return the level of each value on the best paths, which begin in state 0.
+    """Return the level of each value (channels, count) on the best paths, which begin in state 0.
 
-    Parameters
-    ----------
-    values : ndarray, shape (channels, count)
-    codebook : ndarray, shape (channels, levels)
-        In ascending order; `counts` of them are in use in each channel.
-    continued : bool
-        Whether one path runs through all channels, instead of one through each.
+    Of each row of the codebook, in ascending order, `counts` levels are in use. If `continued`, one path runs through all
+    channels, instead of one through each.
     """
     channels, count = values.shape
     found = np.empty((channels, count), np.int64)

@@ -150,7 +150,8 @@ def bound(t: Tables) -> Verdict:
     means = found.groupby("codec")["log"].mean()
     chosen = means[means.index.isin(learned) | (not learned & set(means.index))].idxmin()
     point = select.means(found[found["codec"] == chosen], "log", "codec").iloc[0]
-    over = Interval(*np.exp(point[["mean", "low", "high"]].astype(float)), point["n"], point["kind"])
+    mean, low, high = (float(np.exp(point[end])) for end in ("mean", "low", "high"))
+    over = Interval(mean, low, high, int(point["n"]), str(point["kind"]))
     name = page.name_of(chosen)
     near = f"{name} takes {page.interval(over, 2)} times the rate of Gaussian water-filling; near: {NEAR_RATE:g}"
     theorem = f"a theorem; on simulated speckle no file takes less than {number(quotient, 2)} times the Shannon bound"

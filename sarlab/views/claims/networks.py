@@ -37,8 +37,8 @@ def shapes(rows: pd.DataFrame) -> pd.DataFrame:
         return rows
     rows = rows[rows["architecture"] == rows.groupby("architecture")["spatial_reduction"].nunique().idxmax()]
     for column in ("stem", "steps"):
-        known = rows[column].dropna() if column in rows else ()
-        rows = rows[rows[column] == known.mode().iloc[0]] if len(known) else rows
+        if column in rows and rows[column].notna().any():
+            rows = rows[rows[column] == rows[column].mode().iloc[0]]
     equal = rows[(rows["macs_per_pixel"] / rows["macs_per_pixel"].median() - 1).abs() <= 0.1]
     several = equal["spatial_reduction"].nunique() > 1
     rows = equal if several else rows[rows["width"] == rows["width"].mode().iloc[0]]
