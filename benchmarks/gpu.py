@@ -228,8 +228,7 @@ def together(device) -> dict:
     from sarlab.lab.plans import build_plan, load_plan
     from sarlab.lab.results import read_manifest, read_table
     from sarlab.lab.runs import jobs_of
-    from sarlab.lab.sweep import Settings
-    from sarlab.lab.sweep.engine import execute
+    from sarlab.lab.sweep import Settings, execute
 
     full = load_plan("full")
     wanted = [spec for spec in full.runs if work(spec)]

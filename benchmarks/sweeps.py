@@ -55,8 +55,7 @@ def workers(count: int, steps: int) -> dict[str, float]:
     from sarlab.lab.machine import thread_environment
     from sarlab.lab.results import read_manifest
     from sarlab.lab.runs import jobs_of
-    from sarlab.lab.sweep import Settings
-    from sarlab.lab.sweep.engine import execute
+    from sarlab.lab.sweep import Settings, execute
 
     seconds, overhead = {}, 0.0
     for number in (1, 2):
@@ -118,8 +117,7 @@ def notebook() -> dict[str, float]:
     """Seconds of a notebook beyond its run: kernel, imports and figures."""
     from sarlab.lab.results import read_manifest
     from sarlab.lab.runs import jobs_of
-    from sarlab.lab.sweep import Settings
-    from sarlab.lab.sweep.engine import execute
+    from sarlab.lab.sweep import Settings, execute
 
     jobs = jobs_of(plan_of(2, 2), Path("notebooks"))
     ended = execute(jobs, Settings("inline", notebook=True, device="cpu"), lambda item: None)

@@ -18,8 +18,7 @@ from sarlab.lab.plans import Plan, load_plan
 from sarlab.lab.results import book_root, read_record
 from sarlab.lab.runs import FAILURE, STATES, Job, jobs_of, statuses
 from sarlab.lab.studies import StudyJob, study_jobs
-from sarlab.lab.sweep import ENGINES, Finished, Settings, check_writable
-from sarlab.lab.sweep.engine import execute, worker_count
+from sarlab.lab.sweep import ENGINES, Finished, Settings, check_writable, execute, worker_count
 from sarlab.lab.sweep.notebook import NOTEBOOK
 
 EXAMPLES = {

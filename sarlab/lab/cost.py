@@ -1,11 +1,9 @@
-"""Cost of runs before they run: peak memory from shapes alone, time from the measured speed of the machine.
+"""Cost of runs before they run: peak memory from shapes alone, time from the measured speed of the machine::
 
-::
+CPU   process ── + data ── + max(KLT fit, training step, validation, test scene) ──▶ peak of the process
+CUDA             data ── + max(          training step, validation, test scene) ──▶ peak of the device's allocator
 
-    CPU   process ── + data ── + max(KLT fit, training step, validation, test scene) ──▶ peak of the process
-    CUDA             data ── + max(          training step, validation, test scene) ──▶ peak of the device's allocator
-
-    time  overhead of any run (scenes, KLT, measuring) + multiplications of its training / speed of such networks
+time  overhead of any run (scenes, KLT, measuring) + multiplications of its training / speed of such networks
 """
 
 import functools
@@ -31,23 +29,20 @@ from sarlab.models.complexity import count_parameters, macs_per_pixel
 from sarlab.scenes.catalog import Split, load_split
 from sarlab.specs import ModelSpec, RunSpec
 
-#: On a CPU, bytes that libraries take when the KLT or the first step runs (code, threads, scratch), and per pixel of a
-#: batch (indices of patches, copies of activations in another order). Measured on networks of 0.4 to 3 million weights.
-LIBRARY_BYTES, PIXEL_BYTES = 95e6, {"cpu": 40, "cuda": 12}
-#: Further bytes that the allocator of a CPU holds when attention is trained.
-ATTENTION_BYTES = 150e6
+#: On a CPU, bytes that libraries take when the KLT or the first step runs (code, threads, scratch), per pixel of a batch
+#: (indices, copies in another order), and when attention is trained. Measured on networks of 0.4 to 3 million weights.
+LIBRARY_BYTES, PIXEL_BYTES, ATTENTION_BYTES = 95e6, {"cpu": 40, "cuda": 12}, 150e6
 #: Copies of a training scene: the scene, its band normalized, and the flat copy that patches are cut from.
 COPIES = 3
 #: Seconds that a calibration may take, and the steps of each network that it times after one that warms up.
 CALIBRATION_SECONDS, TIMED_STEPS = 20.0, 3
-#: Prints the memory of a process that has imported everything a run needs.
-_PROBE = "import sarlab.lab.experiment; from sarlab.lab.machine import process_peak_mb; print(process_peak_mb())"
 
 
 @functools.cache
 def process_mb() -> float:
     """Memory in MB of a process that has imported what a run needs, measured by starting one."""
-    done = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=300)
+    probe = "import sarlab.lab.experiment; from sarlab.lab.machine import process_peak_mb; print(process_peak_mb())"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=300)
     if done.returncode:
         raise SarlabError(f"a process to measure did not start: {done.stderr.strip()[-300:]}")
     return float(done.stdout)
@@ -91,8 +86,7 @@ def run_mb(spec: RunSpec, split: Split, device: torch.device) -> float:
 
 def largest_scene(split: Split) -> tuple[int, int]:
     """Height and width of the test scene with most pixels."""
-    shapes = [scene.data.shape[1:] for scene in (*split.test, *split.independent)]
-    return max(shapes, key=math.prod, default=(512, 512))
+    return max((s.data.shape[1:] for s in (*split.test, *split.independent)), key=math.prod, default=(512, 512))
 
 
 def largest_batch(spec: RunSpec, split: Split, budget_mb: float, device: torch.device) -> int:
@@ -107,11 +101,9 @@ def largest_batch(spec: RunSpec, split: Split, budget_mb: float, device: torch.d
 
 @dataclass(frozen=True)
 class Speed:
-    """Measured speed of a machine."""
+    """Measured seconds of a run without its training, and multiplications of forward passes per second, by `kind`."""
 
-    #: Seconds of a run without its training; NaN if unknown.
     overhead: float
-    #: Multiplications of forward passes per second of training, by `kind`.
     rates: Mapping[tuple[str, ...], float]
 
     def seconds(self, spec: RunSpec) -> float:
@@ -142,7 +134,7 @@ def calibrate(runs: Sequence[RunSpec], device: str) -> Speed:
     from sarlab.models.data import TrainingData
     from sarlab.models.training import cpu_threads, train
 
-    start, rates = time.monotonic(), {}
+    start, rates = time.monotonic(), dict[tuple[str, ...], float]()
     linear = replace(runs[0], model=replace(runs[0].model, architecture="klt", init="klt"))
     with tempfile.TemporaryDirectory(prefix="sarlab-") as folder:
         experiment.run(linear, Path(folder) / "run", device=device)

@@ -32,6 +32,8 @@ from sarlab.metrics import metrics as known_metrics
 from sarlab.metrics.rate import bd_table, bits_per_pixel, measured_cr, measured_cr_lossless
 from sarlab.peers import codecs, usable
 from sarlab.peers.srlc import MAGIC, codestream_bytes
+from sarlab.scenes.radiometry import to_db
+from sarlab.scenes.splits import scene_duplicate_share
 from sarlab.specs import content_hash
 
 #: Raise by one when a change of the code changes the rows: journals and studies then compute them again.
@@ -82,7 +84,8 @@ def evaluate(
             grid = [Goal("quality", quality) for quality in codecs[name].capabilities.quality.grid]
             # An empty scene has one row that says so.
             wanted = grid[:1] if item.reason else list(goals) or grid
-            keyed = {row_key(name, item, goal, chosen): goal for goal in wanted}
+            decides = (ROWS_VERSION, name, codecs[name].version())
+            keyed = {content_hash(*decides, goal.kind, goal.value, item.digest, chosen): goal for goal in wanted}
             order += keyed
             missing = {key: goal for key, goal in keyed.items() if not _is_done(kept.rows.get(key), save_files)}
             if missing:
@@ -167,11 +170,6 @@ class Task(NamedTuple):
     folder: Path | None = None
 
 
-def row_key(name: str, item: Input, goal: Goal, metrics: tuple[str, ...] | None) -> str:
-    """Content hash of all that decides a row: versions of rows and codec, goal, samples, metrics."""
-    return content_hash(ROWS_VERSION, name, codecs[name].version(), goal.kind, goal.value, item.digest, metrics)
-
-
 def _is_done(row: Mapping[str, Any] | None, folder: Path | None) -> bool:
     if row is None or folder is None:
         return row is not None
@@ -201,7 +199,7 @@ def measure(
     about = {
         **dict.fromkeys(("quality", *RATES), np.nan),
         "codec": codec.name, "family": codec.family, **item.columns, "bit_depth": capabilities.bits, "height": height,
-        "width": width, "valid_share": float(item.scene.valid.mean()), "duplicate_share": item.duplicate_share,
+        "width": width, "valid_share": float(item.scene.valid.mean()), "duplicate_share": scene_duplicate_share(to_db(item.scene)),
         "clip_source": item.clip_source, "encode_seconds": np.nan, "decode_seconds": np.nan, "threads": 1,
         "codec_version": codec.version(), "file": "",
     }  # fmt: skip

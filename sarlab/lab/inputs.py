@@ -17,7 +17,7 @@ from sarlab.scenes.folders import find_scenes, image_files
 from sarlab.scenes.radiometry import Normalizer, to_db
 from sarlab.scenes.readers import read_scene
 from sarlab.scenes.scene import Scene
-from sarlab.scenes.splits import Split, choose_normalizers, scene_duplicate_share
+from sarlab.scenes.splits import Split, choose_normalizers
 from sarlab.specs import SceneSpec
 
 #: A clip range in dB for all bands, or one per band.
@@ -53,11 +53,6 @@ class Input:
         """The recorded band in dB, shape (height, width), float32, NaN where invalid."""
         return to_db(self.scene).data[0]
 
-    @cached_property
-    def duplicate_share(self) -> float:
-        """Share of samples that equal their left neighbor."""
-        return scene_duplicate_share(to_db(self.scene))
-
     @property
     def reference(self) -> Reference:
         """The band as the reference of metrics; equal inputs share it as long as they come one after the other."""
@@ -78,8 +73,16 @@ class Input:
     def digest(self) -> str:
         """SHA-256 of everything that decides the figures of this band."""
         scene = self.scene
-        about: list[Any] = [scene.name, scene.bands, scene.quantity, scene.looks, scene.native_bits, scene.shape]
-        about += [self.split, scene.acquisition, scene.seen_in_training, scene.simulated, self.clip, self.reason]
+        about: list[Any] = [
+            scene.name,
+            scene.bands,
+            scene.quantity,
+            scene.looks,
+            scene.native_bits,
+            scene.shape,
+            self.split,
+        ]
+        about += [scene.acquisition, scene.seen_in_training, scene.simulated, self.clip, self.reason]
         digest = hashlib.sha256("|".join(map(str, about)).encode())
         digest.update(np.ascontiguousarray(np.where(scene.valid, scene.data, 0)).tobytes())
         digest.update(np.packbits(scene.valid).tobytes())
@@ -143,11 +146,10 @@ def _of_source(source: Source, quantity: str, clip: Clip) -> list[Input]:
     if isinstance(source, Scene):
         return _of_scenes([source], clip)
     name, path = str(source), Path(source).expanduser()
-    if name not in catalog_entries:
-        if name in embedded_scenes():
-            return _of_scenes([load_scene(name)], clip)
-        if path.exists():
-            return _of_path(path, quantity, clip)
+    if name in embedded_scenes():
+        return _of_scenes([load_scene(name)], clip)
+    if name not in catalog_entries and path.exists():
+        return _of_path(path, quantity, clip)
     return split_inputs(load_split(SceneSpec(name, quantity)), clip=clip)  # says what the catalog knows
 
 

@@ -56,7 +56,7 @@ class Threshold(NamedTuple):
 
     @property
     def of_magnitude(self) -> bool:
-        """True if a perfect reconstruction has 0 in this column: then ``max`` limits the magnitude."""
+        """True for ``max`` of a column that is 0 for a perfect reconstruction: it limits the magnitude."""
         return self.side == "max" and self.metric in metrics and metrics[self.metric].better == "zero"
 
     @property

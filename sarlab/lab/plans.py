@@ -36,19 +36,18 @@ _PARTS = ("scenes", "model", "quantizer", "train")
 
 @dataclass(frozen=True)
 class Plan:
-    """A named list of runs without repetition, in the order of the file."""
+    """A named list of runs without repetition, in the order of the file.
+
+    `labels` maps each experiment to the positions of its runs, `studies` are those of its report, `argument` is its name
+    on a command line, and `takes` says how long all of it takes.
+    """
 
     name: str
-    #: One line for people.
     title: str
     runs: tuple[RunSpec, ...]
-    #: Name of each experiment → positions of its runs in `runs`; chapters select by it.
     labels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    #: Names of the studies (`sarlab.lab.studies`) that belong to its report.
     studies: tuple[str, ...] = ()
-    #: How a command line names it: quick, plans/mine.toml.
     argument: str = ""
-    #: How long it takes, with its studies and the machine, in words.
     takes: str = ""
 
 

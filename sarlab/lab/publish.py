@@ -1,6 +1,4 @@
-"""Publish finished runs: put their tables, pictures and pages into a book, and build its HTML.
-
-::
+"""Publish finished runs: put their tables, pictures and pages into a book, and build its HTML::
 
     runs/<run_id>/, runs/studies/ ──publish──▶ book/results/*.csv, images/*.png ──render──▶ html/
                                                book/runs/<run_id>.ipynb
@@ -19,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -39,10 +37,8 @@ from sarlab.scenes.radiometry import to_gray
 
 #: Largest sum of pages, pictures and tables in the report that is kept in the repository, in bytes.
 ALL_BYTES = 8_000_000
-#: Significant digits of the numbers in published tables.
-DIGITS = 5
-#: Side of an example image in pixels, and its gray levels.
-IMAGE_SIDE, LEVELS = 240, 64
+#: Significant digits of the numbers in published tables; side of an example image in pixels, and its gray levels.
+DIGITS, IMAGE_SIDE, LEVELS = 5, 240, 64
 #: The builder; its module has no __main__ block, so "-m" would do nothing and succeed.
 BUILDER = "from jupyter_book.cli.main import main; main()"
 _FOLDER = re.compile(r"(?<![\w.:/-])/(?:home|root|Users|tmp|work|var|mnt|data|scratch|opt)/[\w.-]+")
@@ -67,20 +63,24 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = Fals
         runs, history = collect(plan, complete)
         tables = {"runs": runs, "history": history}
         tables |= {study.name: study.table() for study in studies if study.manifest}
+        tables["examples"] = write_images(shown, new / "results" / "images")
         for name, table in tables.items():
-            write_table(rounded(table), new / "results" / f"{name}.csv")
-        write_table(write_images(shown, new / "results" / "images"), new / "results" / "examples.csv")
+            write_table(table if name == "examples" else rounded(table), new / "results" / f"{name}.csv")
         replaced = sum((book / name).stat().st_size for name in owned(book) if (book / name).is_file())
         room = ALL_BYTES - folder_bytes(new, book / "results", book / "runs") + replaced
         pages = write_pages(shown, new / "runs", room if tracked else math.inf)
         found = [read_manifest(job.folder) for job in complete]
         origin = ("device", "versions", "platform", "processor", "commit")
+
+        def distinct(values: Iterable[Any]) -> list[Any]:
+            return [json.loads(text) for text in sorted({json.dumps(value, sort_keys=True) for value in values})]
+
         manifest = {
             "plan": plan.name, "title": plan.title, "published": results.now(), "runs": len(complete),
             "missing": len(jobs) - len(complete), "pages": pages,
             "devices": sorted({str(value) for value in runs["device"].dropna().unique()}),
-            "environments": _distinct([{name: each.get(name) for name in origin} for each in found]),
-            "data": _distinct([each.get("data") for each in found]),
+            "environments": distinct({name: each.get(name) for name in origin} for each in found),
+            "data": distinct(each.get("data") for each in found),
             "studies": {study.name: study.manifest for study in studies if study.manifest},
             "publisher": results.environment(),
         }  # fmt: skip
@@ -188,10 +188,6 @@ def write_images(jobs: Sequence[Job], folder: Path) -> pd.DataFrame:
                     Image.fromarray(shown).save(folder / file, optimize=True)
                     entries.append((job.run_id, scene, band, kind, file, *clip))
     return pd.DataFrame(entries, columns=["run_id", "scene", "band", "kind", "file", "clip_low", "clip_high"])
-
-
-def _distinct(values: Sequence[Any]) -> list[Any]:
-    return [json.loads(text) for text in sorted({json.dumps(value, sort_keys=True) for value in values})]
 
 
 def write_pages(jobs: Sequence[Job], folder: Path, room: float = math.inf) -> int:

@@ -95,11 +95,10 @@ def train(
     Parameters
     ----------
     architecture : {"klt", "plain", "residual", "attention"}
-        The KLT takes no steps.
     latent_channels : int
         Values of the latent per block of 16×16 pixels.
     scenes : str, path, Scene or iterable of Scene
-        A name of the catalog, a file or a folder is split: its test scenes are not used. Scenes are all trained on.
+        The test scenes of a name, file or folder are not used. Scenes are all trained on.
     **settings
         Other fields of `sarlab.specs.ModelSpec` and `sarlab.specs.TrainSpec`. The default of ``init`` is ``"klt"``.
 
@@ -159,7 +158,7 @@ def quantize(model: TrainedNetwork, scene: Scene, scheme: str = "affine", bits: 
     >>> print(f"{coded.bits_per_pixel:.2f} bits per pixel")
     0.26 bits per pixel
     """
-    from sarlab.lab.measure import frequencies, reconstruct
+    from sarlab.lab.experiment import frequencies, reconstruct
     from sarlab.models.quantizers import build_quantizer
 
     network, device, scene_db = model.network, model.latents[0].device, to_db(scene)
@@ -169,9 +168,8 @@ def quantize(model: TrainedNetwork, scene: Scene, scheme: str = "affine", bits: 
     done = [reconstruct(network, scene_db.band(b), ranges[b], quantizer, device, tables=tables) for b in scene.bands]
     restored = scene_db.with_data(np.stack([band.reconstruction_db for band in done]))
     means = [float(np.mean([band.columns.get(c, np.nan) for band in done])) for c in ("coded_bpp", "latent_entropy")]
-    size = sum(band.payload_bytes for band in done)
-    decoded = restored if scene.quantity == "db" else from_db(restored)
-    return CodedScene(decoded, bits_per_pixel(size, scene.data.size), *means)
+    rate = bits_per_pixel(sum(band.payload_bytes for band in done), scene.data.size)
+    return CodedScene(restored if scene.quantity == "db" else from_db(restored), rate, *means)
 
 
 def score(scene: Scene, reconstruction: Scene, columns: Sequence[str] = COLUMNS) -> pd.Series:

@@ -9,9 +9,8 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +43,8 @@ TEXT = [
     "seen_in_training", "device", "reason", "codec", "family", "target", "clip_source", "codec_version", "file", "points", "kind", "image", "picture", "scheme",
     "limit", "grid", "sweep", "patches",
 ]  # fmt: skip
-#: Columns that are true or false; missing values count as false.
-FLAGS = ("simulated", "estimate", "collapsed", "correlated", "region_equal")
-#: Columns that are true, false or missing.
-OPTIONAL_FLAGS = ("converged",)
+#: Columns that are true or false, where missing values count as false, and those that are true, false or missing.
+FLAGS, OPTIONAL_FLAGS = ("simulated", "estimate", "collapsed", "correlated", "region_equal"), ("converged",)
 _TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 #: Formats of a table.
 SUFFIXES = (".csv", ".parquet", ".json")
@@ -56,12 +53,13 @@ SUFFIXES = (".csv", ".parquet", ".json")
 def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV with 7 significant digits, Parquet or JSON, by suffix, in one step."""
     check_table_path(path)
-    write: dict[str, Callable[[Path], Any]] = {
-        ".csv": partial(frame.to_csv, index=False, float_format="%.7g", lineterminator="\n"),
-        ".parquet": partial(frame.to_parquet, index=False), ".json": partial(frame.to_json, orient="records", indent=1),
-    }  # fmt: skip
     with replacing(path) as temporary:
-        write[path.suffix.lower()](temporary)
+        if path.suffix.lower() == ".csv":
+            frame.to_csv(temporary, index=False, float_format="%.7g", lineterminator="\n")
+        elif path.suffix.lower() == ".json":
+            frame.to_json(temporary, orient="records", indent=1)
+        else:
+            frame.to_parquet(temporary, index=False)
 
 
 def check_table_path(path: Path) -> None:
@@ -80,16 +78,15 @@ def read_table(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     check_table_path(path)
     if not path.is_file():
         return typed(pd.DataFrame(columns=list(columns)))
-    read: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".csv": partial(pd.read_csv, dtype=dict.fromkeys(TEXT, str), na_values=["nan", "NaN"], low_memory=False),
-        ".parquet": pd.read_parquet, ".json": partial(pd.read_json, orient="records", dtype=False),
-    }  # fmt: skip
     try:
-        frame = read[path.suffix.lower()](path)
+        if path.suffix.lower() == ".csv":
+            frame = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), na_values=["nan", "NaN"], low_memory=False)
+        else:
+            json_ = path.suffix.lower() == ".json"
+            frame = pd.read_json(path, orient="records", dtype=False) if json_ else pd.read_parquet(path)
     except (ValueError, OSError) as error:
         raise ResultsError(f"{path} is not a table of results ({str(error).splitlines()[0]})") from error
-    missing = [column for column in columns if column not in frame]
-    return typed(frame.reindex(columns=[*frame.columns, *missing]))
+    return typed(frame.reindex(columns=list(dict.fromkeys([*frame.columns, *columns]))))
 
 
 def typed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -115,7 +112,7 @@ def settling_steps(steps: float) -> int:
 
 def order_columns(frame: pd.DataFrame, first: Sequence[str], last: Sequence[str] = ()) -> pd.DataFrame:
     """Known columns first, or last, in the order of their lists; the others as they came."""
-    others = [name for name in frame if name not in first and name not in last]
+    others = [name for name in frame if name not in [*first, *last]]
     return frame[[name for name in [*first, *others, *last] if name in frame]]
 
 

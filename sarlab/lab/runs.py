@@ -22,10 +22,10 @@ import inspect
 import os
 import platform
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 from filelock import FileLock, Timeout
@@ -44,8 +44,6 @@ FINE_TUNING = 4
 #: What a failed run leaves, and what a running one does.
 FAILURE, PROGRESS = "failure.json", "progress.json"
 LOCK, OWNER = ".lock", ".lock.owner"
-#: Seconds to wait for a lock: `is_held` takes it for a moment, which must not look like another run.
-LOCK_SECONDS = 0.2
 STATES = ("complete", "running", "failed", "damaged", "interrupted", "waiting")
 
 
@@ -111,7 +109,8 @@ def steps_of(spec: RunSpec) -> int:
     return max(1, spec.train.steps // FINE_TUNING) if start_of(spec) is not None else spec.train.steps
 
 
-class Job(NamedTuple):
+@dataclass(frozen=True)
+class Job:
     """One run of a plan."""
 
     spec: RunSpec
@@ -140,7 +139,8 @@ class Busy(SarlabError):
 def hold(folder: Path) -> Iterator[None]:
     """Hold the lock of a run, or raise `Busy`; between machines, if the file system passes locks on, as NFS 4 does."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK, timeout=LOCK_SECONDS, poll_interval=0.02)
+    # `is_held` takes it for a moment, which must not look like another run
+    lock = FileLock(folder / LOCK, timeout=0.2, poll_interval=0.02)
     try:
         lock.acquire()
     except Timeout:
@@ -154,15 +154,13 @@ def hold(folder: Path) -> Iterator[None]:
 
 def is_held(folder: Path) -> bool:
     """Return True while some process holds the lock of a run."""
-    if not (folder / LOCK).is_file():
-        return False
-    try:
-        with FileLock(folder / LOCK, timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:  # not ours to write
-        return False
+    with suppress(OSError):  # not ours to write
+        try:
+            with FileLock(folder / LOCK, timeout=0) if (folder / LOCK).is_file() else nullcontext():
+                return False
+        except Timeout:
+            return True
+    return False
 
 
 def owner_of(folder: Path) -> tuple[int, str] | None:
@@ -177,8 +175,8 @@ def owner_of(folder: Path) -> tuple[int, str] | None:
 def describe_owner(folder: Path) -> str:
     """The last holder for people: ``process 123``, ``process 123 on node7``."""
     process, machine = owner_of(folder) or (None, platform.node())
-    known = f"process {process}" if process else "an unknown process"
-    return known + ("" if machine == platform.node() else f" on {machine}")
+    where = "" if machine == platform.node() else f" on {machine}"
+    return f"process {process}{where}" if process else "an unknown process"
 
 
 def damage_of(folder: Path) -> str:

@@ -10,6 +10,7 @@ from sarlab.errors import PlanError, ResultsError
 from sarlab.lab import experiment
 from sarlab.lab.runs import run_id
 from sarlab.models import storage
+from sarlab.models.quantizers import build_quantizer
 from sarlab.models.training import leading_weights
 from sarlab.scenes.catalog import load_split
 from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, TrainSpec
@@ -137,12 +138,6 @@ def test_rows_tell_fixed_length_from_range_coded(quantized):
     assert np.allclose(rows["coded_cr"], rows["native_bits"] / rows["coded_bpp"])
 
 
-def test_training_with_a_quantizer_differs_from_one_without(quantized):
-    other = run(replace(SPEC, quantizer=replace(FOUR, training="ste")), quantized.folder.parent)
-    assert (other.rows["quantizer"] == "u4-ste").all()
-    assert not equal(weights(other.folder), weights(quantized.folder))
-
-
 def test_one_nested_training_serves_all_ratios(tmp_path, monkeypatch):
     first = run(of("nested", 16), tmp_path)
     monkeypatch.setattr(experiment, "train", None)  # nothing is trained from here on
@@ -168,6 +163,34 @@ def test_a_progressive_run_starts_where_the_one_before_ended(tmp_path, monkeypat
     wider = weights(place(tmp_path, of("progressive", 16)))
     assert equal(leading_weights(wider, experiment.load_network(done.folder)), seen[1][2])
     assert (done.rows["steps"] == 2).all()
+
+
+# --- columns of the latent ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def four():
+    """(quantizer of 4 bits, latent that it is calibrated on)."""
+    y = torch.linspace(-1, 1, 64).reshape(1, 1, 8, 8)
+    quantizer = build_quantizer(QuantizerSpec("affine", 4), 1)
+    quantizer.calibrate(y)
+    return quantizer, y
+
+
+def test_values_of_32_bits_have_no_entropy():
+    y = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    whole = build_quantizer(QuantizerSpec(), 3)
+    assert experiment.frequencies(whole, [y]) is None
+    assert "latent_entropy" not in experiment.latent_columns(
+        whole, whole.quantize(y), y, None, pixels=64, native_bits=16
+    )
+
+
+def test_values_outside_the_training_range_are_counted(four):
+    quantizer, y = four
+    tables = experiment.frequencies(quantizer, [y])
+    row = experiment.latent_columns(quantizer, quantizer.quantize(3 * y), 3 * y, tables, pixels=64, native_bits=16)
+    assert row["saturated_share"] == pytest.approx(2 / 3, abs=0.1)
 
 
 # --- parameters of the notebook ---------------------------------------------------------------------------------------

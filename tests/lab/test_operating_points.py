@@ -89,14 +89,6 @@ def test_what_is_lost_is_told_in_shares_of_all_targets():
     assert operating_points(pd.DataFrame(), codec_rows())[0].lost() == {}
 
 
-def test_the_value_that_is_sure_is_the_worst_band_and_scene_of_a_few():
-    rows = codec_rows(acquisitions=2, bands=("VV", "VH"), spread=-1.0)
-    point = operating_points(pd.DataFrame(), rows)[0]
-    assert point.sure(Threshold("psnr_db", "min", 30.0)) == pytest.approx(point.rows["psnr_db"].min())
-    assert point.sure(Threshold("bias_db", "max", 0.1)) == pytest.approx(point.rows["bias_db"].abs().max())
-    assert "2 scenes of 2 acquisitions: too few" in point.certain
-
-
 def test_a_metric_nobody_measured_is_not_met():
     rows = codec_rows()
     rows["epi_roa"] = np.nan

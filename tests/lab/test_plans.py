@@ -10,20 +10,9 @@ from sarlab.specs import RunSpec
 
 
 def test_grid_is_all_combinations_in_order():
-    plan = build_plan(
-        "p",
-        {
-            "train": {"steps": 5},
-            "experiment": [
-                {
-                    "name": "grid",
-                    "latent": [{"latent_channels": 64}, {"spatial_reduction": 32, "latent_channels": 16}],
-                    "model": {"architecture": ["plain", "residual"]},
-                    "seed": [0, 1],
-                }
-            ],
-        },
-    )
+    latent = [{"latent_channels": 64}, {"spatial_reduction": 32, "latent_channels": 16}]
+    grid = {"name": "grid", "latent": latent, "model": {"architecture": ["plain", "residual"]}, "seed": [0, 1]}
+    plan = build_plan("p", {"train": {"steps": 5}, "experiment": [grid]})
     assert len(plan.runs) == 8
     assert plan.runs[0].model.architecture == "plain"
     assert {(r.model.spatial_reduction, r.model.latent_channels) for r in plan.runs} == {(16, 64), (32, 16)}
@@ -104,16 +93,6 @@ def test_a_plan_may_extend_another(tmp_path):
     (tmp_path / "four.toml").write_text('extends = "nowhere"\n')
     with pytest.raises(PlanError, match="unknown plan 'nowhere'"):
         load_plan(tmp_path / "four.toml")
-
-
-def test_the_full_plan_is_what_its_title_says():
-    full = load_plan("full")
-    for init in ("klt", "scratch"):
-        runs = [full.runs[i] for i in full.labels["architectures"] if full.runs[i].model.init == init]
-        assert len({run.model.architecture for run in runs}) == 3
-        assert len({run.model.dimension_ratio for run in runs}) == 6
-        assert {run.seed for run in runs} == {0, 1, 2}
-    assert len({full.runs[i].model.dimension_ratio for i in full.labels["shapes"]}) == 1
 
 
 def test_the_report_plan_compares_equal_steps_and_multiplications():

@@ -15,18 +15,14 @@ from sarlab.lab.plans import build_plan
 from sarlab.lab.publish import clean_notebook, names_folder, owned, publish, rounded, stage, with_pages
 from sarlab.lab.results import RUN_COLUMNS, tables
 from sarlab.lab.runs import jobs_of
-from sarlab.lab.sweep import Settings
-from sarlab.lab.sweep.engine import execute
+from sarlab.lab.sweep import Settings, execute
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 PLAN = {
     "title": "tiny",
     "train": {"steps": 2, "batch_size": 1, "patch_size": 32, "validate_every": 1},
     "model": {"init": "klt", "width": 4, "latent_channels": 4},
-    "experiment": [
-        {"name": "linear", "model": {"architecture": "klt"}},
-        {"name": "networks", "model": {"architecture": "plain"}},
-    ],
+    "experiment": [{"name": n, "model": {"architecture": a}} for n, a in (("linear", "klt"), ("networks", "plain"))],
 }
 
 
@@ -197,7 +193,7 @@ def test_one_seed_of_each_architecture_and_ratio_has_a_page(tmp_path):
 def test_only_embedded_and_simulated_scenes_are_shown(tmp_path, source, shown):
     job = jobs_of(build_plan("tiny", PLAN), tmp_path)[0]
     spec = replace(job.spec, scenes=replace(job.spec.scenes, source=source))
-    assert len(with_pages([job._replace(spec=spec)])) == shown
+    assert len(with_pages([replace(job, spec=spec)])) == shown
 
 
 def test_pages_stop_where_the_room_ends(finished, tmp_path):
@@ -235,10 +231,7 @@ ROOT = Path("/home/somebody/work/runs")
 NOTEBOOK = {
     "cells": [
         {"cell_type": "markdown", "metadata": {}, "source": ["# One experiment\n", "\n", "Text"], "id": "q1"},
-        {
-            "cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "seed = 0", "outputs": [],
-            "execution_count": 1,
-        },
+        {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "seed = 0", "outputs": [], "execution_count": 1},
         {
             "cell_type": "code", "metadata": {"tags": ["injected-parameters"], "papermill": {"duration": 1.0}},
             "source": f'# Parameters\nseed = 3\nfolder = "{ROOT}/a"\ndevice = "auto"\ntime_budget = 3.0',
@@ -249,17 +242,12 @@ NOTEBOOK = {
             "outputs": [
                 {"output_type": "stream", "name": "stderr", "text": "step 1"},
                 {"output_type": "stream", "name": "stdout", "text": [f"in {ROOT}/a\n"]},
-                {
-                    "output_type": "execute_result", "execution_count": 9, "data": {"text/html": f"<p>{ROOT}</p>"},
-                    "metadata": {},
-                },
+                {"output_type": "execute_result", "execution_count": 9, "data": {"text/html": f"<p>{ROOT}</p>"}, "metadata": {}},
             ],
             "execution_count": 9,
         },
     ],
-    "metadata": {"papermill": {"output_path": str(ROOT)}},
-    "nbformat": 4,
-    "nbformat_minor": 5,
+    "metadata": {"papermill": {"output_path": str(ROOT)}}, "nbformat": 4, "nbformat_minor": 5,
 }  # fmt: skip
 
 

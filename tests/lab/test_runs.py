@@ -61,12 +61,8 @@ def test_runs_of_one_label_are_told_apart_by_the_fields_that_differ():
     slow = replace(spec, train=replace(spec.train, learning_rate=1e-4))
     short = replace(slow, train=replace(slow.train, steps=10))
     other = replace(spec, seed=1)
-    assert runs.distinctions([spec, slow, short, other]) == [
-        "steps=300 learning_rate=0.002",
-        "steps=300 learning_rate=0.0001",
-        "steps=10 learning_rate=0.0001",
-        "",
-    ]
+    texts = ["steps=300 learning_rate=0.002", "steps=300 learning_rate=0.0001", "steps=10 learning_rate=0.0001", ""]
+    assert runs.distinctions([spec, slow, short, other]) == texts
 
 
 # --- shared trainings --------------------------------------------------------------------------------------------------
@@ -98,17 +94,6 @@ def of(curve, channels, **changes):
 )
 def test_lineage_of_every_kind_of_run(spec, base, start, steps):
     assert (base_of(spec), start_of(spec), steps_of(spec)) == (base, start, steps)
-
-
-def test_plans_offer_it_and_ids_show_it():
-    plan = build_plan(
-        "mine",
-        {
-            "train": {"curve": "nested", "first_channels": 64},
-            "experiment": [{"latent": [{"spatial_reduction": 16, "latent_channels": c} for c in (64, 8)]}],
-        },
-    )
-    assert [run.label for run in plan.runs] == ["plain-r16-c64-n64-f32-s0", "plain-r16-c8-n64-f32-s0"]
 
 
 @pytest.mark.parametrize(

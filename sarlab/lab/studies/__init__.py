@@ -11,7 +11,7 @@ A plan names its studies (``studies = ["codecs", "limits"]``). A `StudyJob` comp
     runs/studies/<name>-<hash>.csv   the table
     runs/studies/<name>-<hash>.json  what it was computed with (written last)
 
-The hash covers the scenes, and the versions of the study and of the metrics.
+The hash covers the scenes and the versions of study and rows.
 """
 
 import importlib

@@ -1,13 +1,14 @@
 """Codecs on the test and independent scenes of a split, at matched PSNR, from real files.
 
 Every codec is asked for the same PSNR values on every scene and band, as the protocol of Bjøntegaard differences
-requires. At each of these values codecs differ only in what PSNR does not see. ``reflectivity`` compares codecs on simulated
-scenes, where the reflectivity is known, with two references: the recorded image itself, as if it were kept without loss,
-and a Lee filter of it, a despeckler that does not compress.
+requires. ``reflectivity`` compares codecs on simulated scenes, where the reflectivity is known, with two references: the
+recorded image itself, as if it were kept without loss, and a Lee filter of it, a despeckler that does not compress.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -73,8 +74,8 @@ def protocol(context: Context) -> pd.DataFrame:
 @study("reflectivity", version=2)
 def reflectivity(context: Context) -> pd.DataFrame:
     """The first simulated test scene of every number of looks, with white and with correlated speckle."""
-    splits = [(*of, replace(s, test=s.test[:1], independent=(), digest="")) for *of, s in simulated_splits()]
-    scenes = [split for *_, split in splits]
+    splits = [(a, b, replace(s, test=s.test[:1], independent=(), digest="")) for a, b, s in simulated_splits()]
+    scenes = [split for _, _, split in splits]
     rows, parts = evaluated(context, "reflectivity", SIMULATED_CODECS, scenes, metrics=METRICS), []
     for looks, correlation, split in splits:
         others = []
@@ -89,11 +90,10 @@ def reflectivity(context: Context) -> pd.DataFrame:
 
 
 def evaluated(
-    context: Context, name: str, names: Sequence[str], scenes: Sequence[Source], goals: Sequence[Goal] = (), **options: object
+    context: Context, name: str, names: Sequence[str], scenes: Sequence[Source], goals: Sequence[Goal] = (), **options: Any
 ) -> pd.DataFrame:  # fmt: skip
     """Rows of the available codecs among `names`; a journal lets the study `name` resume."""
-    known = available(names)
-    if not known:
+    if not (known := available(names)):
         raise ResultsError(f"none of the codecs {', '.join(names)} is available; 'sarlab codecs' says why")
     path = context.folder / f"{name}.journal"
     rows = evaluate(known, scenes, goals, workers=context.workers, journal=path, **options)
@@ -104,17 +104,15 @@ def evaluated(
 def with_fixed_bytes(rows: pd.DataFrame) -> pd.DataFrame:
     """Add ``fixed_bytes``, the bytes of an empty scene of that size, and ``bpp_content``, the rate without them.
 
-    On a patch of 120×120 the boxes of HEIF weigh as much as the picture. ``bpp_content`` compares codecs on scenes that
-    are smaller than anybody would store.
+    On a patch of 120×120 the boxes of HEIF weigh as much as the picture.
     """
-    shapes = rows[["codec", "height", "width"]]
-    known = {shape: fixed_bytes(*shape) for shape in shapes.drop_duplicates().itertuples(index=False, name=None)}
-    fixed = np.array([float(known[shape]) for shape in shapes.itertuples(index=False, name=None)])
-    fixed = np.where(rows["bytes"].notna(), fixed, np.nan)
+    shapes = rows[["codec", "height", "width"]].itertuples(index=False, name=None)
+    fixed = pd.Series([float(fixed_bytes(*shape)) for shape in shapes], rows.index).where(rows["bytes"].notna())
     content = 8 * (rows["bytes"].astype(float) - fixed) / rows["pixels"].astype(float)
     return rows.copy().assign(fixed_bytes=fixed, bpp_content=content)
 
 
+@cache
 def fixed_bytes(name: str, height: int, width: int) -> int:
     """Bytes of a file of codec `name` without content: all samples but one are equal, at the lowest quality."""
     db = np.full((1, height, width), -10.0, np.float32)

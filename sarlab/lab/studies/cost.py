@@ -1,7 +1,6 @@
 """Growth of cost: seconds of coding and of a training step, over pixels, compression ratio and width, by architecture.
 
-Each sweep changes one thing and keeps the others. Times are the least of some repetitions, because on a machine that does
-other things too every disturbance only adds.
+Each sweep changes one thing and keeps the others. Times are the least of some repetitions: disturbances only add.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,8 +10,8 @@ from typing import Any
 import pandas as pd
 import torch
 
+from sarlab.lab.experiment import seconds_of
 from sarlab.lab.machine import device_name, pick_device
-from sarlab.lab.measure import seconds_of
 from sarlab.lab.studies import Context, study
 from sarlab.models.autoencoders import build_model
 from sarlab.models.complexity import count_parameters, macs_per_pixel
@@ -21,9 +20,7 @@ from sarlab.models.training import cpu_threads, train
 from sarlab.specs import ModelSpec, TrainSpec
 
 #: Values of the sweeps: side of the image, latent channels at 16× per axis, channels of the first layer.
-SIDES = (128, 256, 512, 1024)
-CHANNELS = (64, 32, 16, 8, 4)
-WIDTHS = (8, 16, 32, 64)
+SIDES, CHANNELS, WIDTHS = (128, 256, 512, 1024), (64, 32, 16, 8, 4), (8, 16, 32, 64)
 ARCHITECTURES = ("plain", "residual", "attention")
 #: Network and training of all other sweeps.
 MODEL = ModelSpec("plain", 16, 16, "klt", width=16, depth=1)

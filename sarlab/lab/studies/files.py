@@ -1,13 +1,10 @@
 """Size and cost of files: bytes by part, estimates, seconds, tiles and their seams, scenes of any size, memory.
 
-========  ===============================================================================================
-sweep     what varies
-========  ===============================================================================================
-quality   the quality, on the test scene of the plan and on a larger simulated product, by codec
-tile      the side of a tile, on the simulated product: cost of tiles, visibility of their borders, and cost of
-          decoding a region of interest
-size      the side of a whole product, from file to file in a process of its own: seconds and peak memory
-========  ===============================================================================================
+Each sweep varies one thing::
+
+    quality   the quality, on the test scene of the plan and on a larger simulated product, by codec
+    tile      the side of a tile: cost of tiles, visibility of their borders, and cost of decoding a region
+    size      the side of a whole product, from file to file in a process of its own: seconds and peak memory
 """
 
 import io
@@ -36,14 +33,11 @@ from sarlab.scenes.scene import Scene
 from sarlab.scenes.simulate import SimulationSpec, simulate
 from sarlab.scenes.writers import write_geotiff
 
-CODECS = ("lapped", "factorized")
-QUALITIES = (20.0, 24.0, 28.0, 32.0, 36.0, 40.0)
+CODECS, QUALITIES = ("lapped", "factorized"), (20.0, 24.0, 28.0, 32.0, 36.0, 40.0)
 #: The simulated product: land of a Sentinel-1 image, as amplitudes.
 SIDE, LOOKS, CORRELATION = 1024, 4.4, 0.5
-TILES = (128, 256, 512, 1024)
-SIDES = (512, 2048, 4096)
 #: Quality of the sweeps over tiles and sizes: about half a bit per pixel.
-QUALITY = 28.0
+TILES, SIDES, QUALITY = (128, 256, 512, 1024), (512, 2048, 4096), 28.0
 #: Side of a region that is decoded alone, and width of the strips along borders of tiles whose error is compared.
 REGION, SEAM = 256, 2
 T = TypeVar("T")

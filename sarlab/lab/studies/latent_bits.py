@@ -5,14 +5,13 @@ float32, and the size of its file at a fixed length and range-coded. Ranges, all
 training scenes.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 import torch
 
+from sarlab.lab.experiment import frequencies, reconstruct
 from sarlab.lab.inputs import measurable
-from sarlab.lab.measure import frequencies, reconstruct
 from sarlab.lab.studies import Context, resumed, study
 from sarlab.metrics.fidelity import psnr
 from sarlab.metrics.rate import bits_per_pixel, measured_cr
@@ -46,17 +45,14 @@ GRIDS: dict[tuple[str, str, str], tuple[int, ...]] = {
 def latent_bits(context: Context) -> pd.DataFrame:
     """One row per ratio, quantizer, and band of each test scene."""
     jobs = {content_hash(context.split.digest, latent): (context.scenes, *latent) for latent in LATENTS}
-    return resumed(context, "latent_bits", jobs, ratio_table)
+    return resumed(context, "latent_bits", jobs, ratio_rows)
 
 
-def ratio_table(job: tuple[SceneSpec, int, int]) -> list[dict[str, Any]]:
+@torch.no_grad()
+@cpu_threads(1)
+def ratio_rows(job: tuple[SceneSpec, int, int]) -> list[dict[str, Any]]:
     """Rows of one ratio (spatial reduction, channels) on one thread, in a process that loads the scenes itself."""
-    with torch.no_grad(), cpu_threads(1):
-        return list(ratio_rows(*job))
-
-
-def ratio_rows(scenes: SceneSpec, reduction: int, channels: int) -> Iterator[dict[str, Any]]:
-    """Rows of one ratio."""
+    (scenes, reduction, channels), rows = job, []
     split = load_split(scenes)
     data, items = TrainingData.from_split(split), measurable(split, ["test"])
     spec = ModelSpec("klt", reduction, channels, "klt")
@@ -71,7 +67,7 @@ def ratio_rows(scenes: SceneSpec, reduction: int, channels: int) -> Iterator[dic
             done = reconstruct(model, item.scene, Normalizer(*item.clip), quantizer, torch.device("cpu"), tables=tables)
             pixels, size = done.original_db.size, done.payload_bytes
             found = float(psnr(done.original_db, done.reconstruction_db, clip=item.clip))
-            yield {
+            rows.append({
                 "spatial_reduction": reduction, "latent_channels": channels, "dimension_ratio": spec.dimension_ratio,
                 "scheme": wanted.scheme, "bits": wanted.bits, "granularity": wanted.granularity,
                 "calibration": wanted.calibration, "quantizer": wanted.label, **item.columns, "psnr_db": found,
@@ -79,7 +75,8 @@ def ratio_rows(scenes: SceneSpec, reduction: int, channels: int) -> Iterator[dic
                 "values": done.latent.size, "latent_range": float(done.latent.max() - done.latent.min()),
                 "side_bytes": quantizer.side_bytes, "bytes": size, "bpp": bits_per_pixel(size, pixels),
                 "measured_cr": measured_cr(size, pixels, native_bits=item.scene.native_bits), **done.columns,
-            }  # fmt: skip
+            })  # fmt: skip
+    return rows
 
 
 def specs() -> list[QuantizerSpec]:

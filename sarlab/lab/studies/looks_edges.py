@@ -4,17 +4,15 @@ One row per scene, state and variant. On simulated scenes the truth is known: th
 edges of a scene compared with itself. ``low`` and ``high`` are the least and largest value over four positions of the
 grid of windows, or over all windows that somebody could have drawn by hand.
 
-=================  =====================================================================================
-variant of ENL     windows
-=================  =====================================================================================
-by hand            one of the largest squares in which the reflectivity is constant (simulated scenes)
-known              all squares of 16 samples in which it is constant
-automatic          `homogeneous_windows` of the recorded scene: of 8, 16, 32 or 64 samples, or the side that fits
-own windows        those found in the image itself
-mode               the mode over the automatic windows instead of the median
-log-cumulants      by log-cumulants over the automatic windows
-local statistics   the mode over all disjoint blocks of 9 samples, homogeneous or not
-=================  =====================================================================================
+Windows of each variant of ENL::
+
+    by hand            one of the largest squares in which the reflectivity is constant (simulated scenes)
+    known              all squares of 16 samples in which it is constant
+    automatic          `homogeneous_windows` of the recorded scene: of 8 to 64 samples, or the side that fits
+    own windows        those found in the image itself
+    mode               the mode over the automatic windows instead of the median
+    log-cumulants      by log-cumulants over the automatic windows
+    local statistics   the mode over all disjoint blocks of 9 samples, homogeneous or not
 """
 
 from collections.abc import Callable, Iterator

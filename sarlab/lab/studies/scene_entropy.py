@@ -26,13 +26,9 @@ from sarlab.scenes.catalog import load_optical_control
 from sarlab.scenes.radiometry import fit_normalizer
 from sarlab.scenes.scene import Scene
 
-#: Name of the grid that an image comes on.
-STORED = "as stored"
-#: Step of the physical grid in dB, and the share of the standard deviation that is the step of the relative one.
-STEP_DB, STEP_SHARE = 0.1, 0.125
-#: PSNR in dB against the image's own 0.1 to 99.9 percentile range.
-PSNR_DB = (30.0, 40.0)
-CODEC = "jpeg2000"
+#: Name of the grid that an image comes on; step of the physical grid in dB, and share of the standard deviation that is
+#: the step of the relative one; codec and its PSNR in dB against the image's own 0.1 to 99.9 percentile range.
+STORED, STEP_DB, STEP_SHARE, CODEC, PSNR_DB = "as stored", 0.1, 0.125, "jpeg2000", (30.0, 40.0)
 
 
 @study("scene_entropy", version=1)

@@ -1,13 +1,11 @@
 """Small trainings from scratch for questions that a grid of runs cannot answer: a row per network, scene and band.
 
-=========  ==================================================================================================
-sweep      what varies, everything else being equal
-=========  ==================================================================================================
-width      channels of the first layer × amount of training data: all patches, or one of them
-steps      length of the training, at a mild and a strong ratio: are the networks of the plan fully trained?
-positions  latents of 16×16 down to a single position for 256×256 pixels, on simulated scenes of that size
-memory     images of 256×256 per step: peak of a separate process, compared with the estimate from shapes
-=========  ==================================================================================================
+Each sweep varies one thing::
+
+    width      channels of the first layer × amount of training data: all patches, or one of them
+    steps      length of the training, at a mild and a strong ratio: are the networks of the plan fully trained?
+    positions  latents of 16×16 down to a single position for 256×256 pixels, on simulated scenes of that size
+    memory     images of 256×256 per step: peak of a separate process, compared with the estimate from shapes
 """
 
 from collections.abc import Iterator
@@ -19,10 +17,10 @@ import pandas as pd
 import torch
 
 from sarlab.lab.cost import training_mb
+from sarlab.lab.experiment import describe as columns_of
+from sarlab.lab.experiment import reconstruct
 from sarlab.lab.inputs import measurable
 from sarlab.lab.machine import device_name, process_peak_mb
-from sarlab.lab.measure import describe as columns_of
-from sarlab.lab.measure import reconstruct
 from sarlab.lab.studies import Context, alone, resumed, study
 from sarlab.metrics.fidelity import psnr
 from sarlab.models.autoencoders import build_model
@@ -39,10 +37,8 @@ MODEL = ModelSpec("plain", 16, 16, "scratch", width=32, depth=0)
 TRAIN = TrainSpec(
     steps=300, batch_size=4, patch_size=96, learning_rate=2e-3, warmup_steps=50, validate_every=100, precision="bfloat16",
 )  # fmt: skip
-#: Widths, each with the seeds it is trained from.
-WIDTHS = {16: (0, 1), 32: (0, 1), 64: (0, 1)}
-#: Latent channels → lengths in steps.
-STEPS = {16: (800, 1600), 64: (1500, 3000)}
+#: Widths, each with the seeds it is trained from; latent channels → lengths in steps.
+WIDTHS, STEPS = {16: (0, 1), 32: (0, 1), 64: (0, 1)}, {16: (800, 1600), 64: (1500, 3000)}
 #: Shapes of 1024 values for 256×256 pixels, with widths of equal multiplications, and the scenes they are trained on.
 POSITIONS = ((16, 4, 32), (32, 16, 19), (256, 1024, 18))
 POSITION_SCENES = SceneSpec("simulated-l4.4")
@@ -119,10 +115,7 @@ def describe(item: Training) -> dict[str, Any]:
 
 
 def memory_row(batch: int) -> dict[str, Any]:
-    """Peak of two steps with random images of 256×256, and its estimate from shapes.
-
-    It runs in a process that has done nothing before that could stand in its peak.
-    """
+    """Peak of two steps with random images of 256×256, in a fresh process, and its estimate from shapes."""
     settings = replace(TRAIN, steps=2, batch_size=batch, patch_size=256, validate_every=10**9, precision="float32")
     spec = RunSpec(model=MEMORY_MODEL, train=settings)
     data = TrainingData.from_arrays([torch.rand((256, 256), generator=torch.Generator().manual_seed(0)).numpy()])

@@ -7,10 +7,9 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import f
 
-from sarlab.lab.inputs import Input, measurable
+from sarlab.lab.inputs import Input
 from sarlab.lab.studies import Context
 from sarlab.lab.studies import applications as study
-from sarlab.metrics.applications import to_db
 from sarlab.peers import codecs
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.scene import Scene
@@ -129,13 +128,3 @@ def test_a_second_date_without_speckle_changes_is_natural_down_to_its_gain(table
     redraw = table[table["codec"] == "redraw"]
     assert (redraw["iou_water"] < 1).all()
     assert (redraw["psnr_db"] < 25).all()
-
-
-def test_without_a_second_date_the_speckle_is_drawn_anew():
-    band = measurable(load_split(SceneSpec("simulated-l4.4")), ["test"])[0]
-    dates = study.Dates.of(band, None)
-    unchanged = dates.unchanged
-    assert dates.kind == "redraw"
-    shift = to_db(10 ** (dates.second.data[0][unchanged] / 10).mean()) - to_db(10 ** (band.db[unchanged] / 10).mean())
-    assert abs(shift) < 0.1
-    assert np.std(dates.second.data[0][unchanged] - band.db[unchanged]) > 2

@@ -1,9 +1,5 @@
 """The study of cost measures what its table says."""
 
-import numpy as np
-import pandas as pd
-import pytest
-
 from sarlab.lab.studies import Context
 from sarlab.lab.studies import cost as study_cost
 from sarlab.scenes.catalog import load_split
@@ -25,11 +21,3 @@ def test_every_sweep_is_measured_for_every_architecture(monkeypatch, tmp_path):
     narrow = table[(table["sweep"] == "width") & (table["value"] == 4)]
     assert (wide["parameters"].to_numpy() > narrow["parameters"].to_numpy()).all()
     assert table["dimension_ratio"].where(table["sweep"] == "ratio").dropna().unique().tolist() == [32.0, 64.0]
-
-
-def test_the_least_of_repetitions_is_taken(monkeypatch):
-    ticks = iter(np.cumsum([0, 9, 0, 3, 0, 2, 0, 5, 0, 4, 0, 7]))
-    monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)))
-    monkeypatch.setattr(study_cost, "LONG_SECONDS", 100.0)
-    assert study_cost.least(lambda: None, study_cost.torch.device("cpu")) == pytest.approx(2.0)
-    assert pd.notna(study_cost.REPEATS)

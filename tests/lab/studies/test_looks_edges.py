@@ -6,8 +6,6 @@ import pytest
 
 from sarlab.lab.inputs import Input
 from sarlab.lab.studies import looks_edges as study
-from sarlab.metrics import Window
-from sarlab.metrics.looks import local_looks, mode
 from sarlab.scenes.scene import Scene
 
 CLIP, LOOKS = (-25.0, 5.0), 4.4
@@ -65,26 +63,3 @@ def test_despeckling_raises_looks_and_loses_the_waveform(table):
         assert enl[state, "known"] > 1.5 * LOOKS
         assert 0 < epi[state, "epi_sattar"] < 1
         assert epi[state, "epi_gradient_ratio"] < 1
-
-
-def test_the_map_shows_windows_that_hold_one_field(item):
-    found = study.windows(item, 16)
-    assert list(found) == ["row", "column", "height", "width", "moments", "log_cumulants"]
-    holds_edge = (found["column"] < 144) & (found["column"] + found["width"] > 144)
-    assert not holds_edge.any()
-    assert len(found) > 300
-    assert found["moments"].median() == pytest.approx(LOOKS, rel=0.05)
-
-
-def test_known_windows_are_constant_and_the_largest_by_hand(item):
-    assert Window(0, 0, 96, 96) in study.constant_windows(item.clean_db, 96)
-    assert all(np.ptp(item.clean_db[window.slices]) == 0 for window in study.constant_windows(item.clean_db, 32))
-    assert study.constant_windows(item.clean_db, 160) == []
-
-
-@pytest.mark.parametrize("looks", [1.0, 4.4, 16.0])
-def test_the_mode_of_local_statistics_needs_no_windows(looks):
-    """Also of fields of different means, of which most blocks hold one."""
-    image = np.random.default_rng(1).gamma(looks, 1 / looks, (900, 900)) * np.where(np.arange(900) < 450, 1, 8)
-    assert mode(local_looks(image, 15)) == pytest.approx(looks, rel=0.06)
-    assert local_looks(np.ones((40, 40))).size == 0
