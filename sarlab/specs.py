@@ -39,8 +39,6 @@ class SceneSpec:
 
     def __post_init__(self) -> None:
         check_known(self, quantity=("auto", "complex", "amplitude", "intensity", "db"))
-        if self.side < 0:
-            raise PlanError(f"side must not be negative, not {self.side}")
 
 
 @dataclass(frozen=True)
@@ -212,13 +210,11 @@ class RunSpec:
         r = self.model.spatial_reduction
         if self.train.patch_size % r:
             raise PlanError(f"patch_size {self.train.patch_size} is not a multiple of spatial_reduction {r}")
-        first, channels = self.train.first_channels, self.model.latent_channels
+        first, channels, curve = self.train.first_channels, self.model.latent_channels, self.train.curve
         if first and (first % channels or (first // channels).bit_count() != 1):
-            raise PlanError(
-                f"latent_channels {channels} is not {first} halved some times, as a {self.train.curve} curve has it"
-            )
+            raise PlanError(f"latent_channels {channels} is not {first} halved some times, as a {curve} curve has it")
         if first and self.quantizer.training != "none":
-            raise PlanError(f"a {self.train.curve} curve is trained without quantizer; use training = 'none'")
+            raise PlanError(f"a {curve} curve is trained without quantizer; use training = 'none'")
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain dictionary, as in JSON or TOML."""

@@ -286,7 +286,7 @@ def load_split(spec: SceneSpec) -> Split:
         Unknown name, missing file, or nothing usable in it.
     """
     split = _load_split(spec)
-    return cut_tests(split, spec.side) if spec.side else split
+    return cut_tests(split, spec.side) if spec.side > 0 else split
 
 
 def _load_split(spec: SceneSpec) -> Split:
