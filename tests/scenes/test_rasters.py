@@ -389,6 +389,14 @@ def test_tags_that_another_program_changed_are_ignored(write_raw):
     assert (scene.looks, scene.native_bits) == (None, 16)
 
 
+def test_tags_that_gdal_writes_by_default_are_no_properties(write_raw):
+    given = {"AREA_OR_POINT": "Area", "OVR_RESAMPLING_ALG": "NEAREST"}
+    path = write_raw(DB, tags=given, crs=UTM, transform=ROTATED)
+    with rasterio.open(path) as file:
+        assert file.tags() == given
+    assert read_scene(path).tags == {}
+
+
 def test_three_hundred_bands(write_raw, tmp_path):
     path = write_raw(np.stack([DB[:8, :8]] * 300))
     first, second = returned(path, tmp_path / "out" / "y.tif")
