@@ -15,20 +15,23 @@ WINGS = ["scenes", "metrics", "models", "codec", "peers", "lab", "views", "cli"]
 GROUND = ["_version", "errors", "files", "registry", "specs"]
 #: What a wing may import besides the ground and itself. Metrics measure scenes, not models.
 ALLOWED = {wing: set(WINGS[:i]) for i, wing in enumerate(WINGS)} | {"metrics": {"scenes"}}
-#: Lines of each wing, docstrings included. A wing may exceed its budget by a tenth.
+#: Lines of each wing, docstrings included, on the way to the goal of the house; a wing may exceed its budget by a tenth. A
+#: budget goes down with its wing, never up.
 BUDGETS = {
-    "ground": 450,
-    "scenes": 3200,
+    "ground": 460,
+    "scenes": 3540,
     "metrics": 3400,
     "models": 3000,
     "codec": 4900,
     "peers": 1300,
-    "lab": 4200,
-    "views": 12000,
-    "cli": 1000,
+    "lab": 4300,
+    "views": 4100,
+    "cli": 1020,
 }
+#: The same, where every wing shall end.
+GOAL = BUDGETS | {"ground": 450, "scenes": 3200, "codec": 4500, "lab": 4200, "views": 3500, "cli": 1000}
 #: Modules of the whole package.
-MOST_MODULES = 215
+MOST_MODULES = 150
 
 
 def name_of(path):
@@ -119,7 +122,7 @@ def sizes():
 
 def test_wings_keep_their_budgets():
     lines = sizes()
-    table = "\n".join(f"{wing:11} {lines[wing]:6} of {BUDGETS[wing]:6}" for wing in lines)
+    table = "\n".join(f"{wing:11} {lines[wing]:6} of {BUDGETS[wing]:6}, goal {GOAL[wing]}" for wing in lines)
     print(f"\n{table}\n{'all':11} {sum(lines.values()):6} in {len(MODULES)} modules")
     over = [wing for wing in BUDGETS if lines[wing] > 1.1 * BUDGETS[wing]]
     assert not over, f"over budget: {', '.join(over)}\n{table}"
