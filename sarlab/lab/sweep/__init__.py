@@ -349,7 +349,7 @@ def _connected(jobs: Sequence[Job], settings: Settings) -> Iterator[Client]:
     import distributed
 
     with contextlib.ExitStack() as stack:
-        place = settings.scheduler or stack.enter_context(_local_cluster(jobs, settings))
+        place = settings.scheduler or _local_cluster(jobs, settings, stack)
         try:
             client = distributed.Client(place, timeout=15, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
@@ -357,7 +357,8 @@ def _connected(jobs: Sequence[Job], settings: Settings) -> Iterator[Client]:
         yield stack.enter_context(client)
 
 
-def _local_cluster(jobs: Sequence[Job], settings: Settings) -> Any:
+def _local_cluster(jobs: Sequence[Job], settings: Settings, stack: contextlib.ExitStack) -> Any:
+    """Start workers that `stack` closes, also if Ctrl-C waits for them to be started."""
     import dask
     import distributed
 
@@ -366,10 +367,11 @@ def _local_cluster(jobs: Sequence[Job], settings: Settings) -> Any:
     # Dask's own default makes malloc return memory at every step, which doubles the time of a training.
     environment = thread_environment(threads_of(jobs))
     with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}), _interrupts_blocked():
-        return distributed.LocalCluster(
+        cluster = distributed.LocalCluster(
             n_workers=worker_count(jobs, settings), threads_per_worker=1, processes=True, host="127.0.0.1", security=security,
             dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=logging.CRITICAL, preload=[_PRELOAD],
         )  # fmt: skip
+        return stack.enter_context(cluster)
 
 
 @contextlib.contextmanager
