@@ -1,4 +1,4 @@
-"""What each part of the codec `lapped` is worth: one part left out or changed at a time.
+"""Ablation of the codec `lapped`: one part left out or changed at a time.
 
     SARLAB_DATA=FOLDER python benchmarks/codec_ablation.py --out book/results      # about ten minutes on one core
 
@@ -33,7 +33,7 @@ from sarlab.scenes.catalog import load_split
 from sarlab.specs import SceneSpec
 
 SOURCE, SCENES = "sentinel1-all", ("panama", "chicago")
-#: Tables are fitted to every third training scene, in so many rounds, at these qualities.
+#: Training scenes that tables are fitted to (every third), rounds of the fit, and qualities.
 EVERY, ROUNDS, FITTED = 3, 3, np.arange(16.0, 49.0, 4.0)
 #: Qualities of the files.
 QUALITIES = np.arange(20.0, 45.0, 3.0)
@@ -85,7 +85,7 @@ class SeparateBands(LappedModel):
 class Variant(NamedTuple):
     kind: type[LappedModel] = LappedModel
     states: int = 64
-    #: Whether it has tables of its own; changes of them; factor on λ.
+    #: True if its tables are fitted anew; changes of the tables; factor on λ.
     own: bool = False
     changes: Mapping[str, np.ndarray] = {}
     weight: float = 1.0

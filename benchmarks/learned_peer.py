@@ -24,6 +24,7 @@ from torch.nn import functional
 from sarlab.codec.levels import WIDTH
 from sarlab.codec.train_codec import CodecPlan, gather
 from sarlab.lab.results import write_table
+from sarlab.metrics import Reference, score
 from sarlab.models.muon import Muon
 
 #: Lagrange multipliers in bits per pixel per dB²; the first is trained from scratch, the others after the one named.
@@ -150,12 +151,11 @@ def measure(folder: Path, items: list[Item]) -> pd.DataFrame:
             height, width = x.shape[2:]
             padded = functional.pad(x, (0, -width % 64, 0, -height % 64), mode="replicate")
             x_hat, bits = model(padded)
-            error = ((x_hat[0, 0, :height, :width] - x[0, 0]) * WIDTH).numpy()[valid]
-            rmse = float(np.sqrt(np.square(error, dtype=np.float64).mean()))
-            low, high = item.clip
+            decoded = np.where(valid, x_hat[0, 0, :height, :width].numpy() * WIDTH + center, np.nan)
+            scores = score(Reference(samples, clip=item.clip), decoded, columns=("psnr_db", "rmse_db"))
             rows.append({**item.about, "codec": NAME, "target_value": multiplier, "quality": multiplier,
-                         "bytes": bits.item() / 8, "bpp": bits.item() / (height * width), "rmse_db": rmse,
-                         "psnr_db": 20 * math.log10((high - low) / rmse), "reason": "rate estimated"})  # fmt: skip
+                         "bytes": bits.item() / 8, "bpp": bits.item() / (height * width), **scores,
+                         "reason": "rate estimated"})  # fmt: skip
     return pd.DataFrame(rows)
 
 

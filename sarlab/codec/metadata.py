@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+from sarlab.codec.entropy import varint
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.profile import IDENTITY, Georeference, Profile
 from sarlab.scenes.quantity import acquisition_of, time_of
@@ -82,15 +83,6 @@ class Cursor:
         if code > len(known):
             raise BitstreamError(f"the header is damaged: no name has number {code}")
         return known[code - 1] if code else self.text()
-
-
-def varint(value: int) -> bytes:
-    """Encode a count: 7 bits per byte, lowest first."""
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
 
 
 def pack_block(data: bytes) -> bytes:

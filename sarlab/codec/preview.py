@@ -14,8 +14,9 @@ import numpy as np
 from sarlab.codec.block_model import Side
 from sarlab.codec.container import StreamReader
 from sarlab.codec.decode import Decoder
+from sarlab.codec.entropy import varint
 from sarlab.codec.lapped import BLOCK, PREVIEW, LappedModel, LappedTransform, places
-from sarlab.codec.metadata import Cursor, varint
+from sarlab.codec.metadata import Cursor
 from sarlab.codec.tile_model import Borders
 from sarlab.codec.tiles import CODED, FLAT, MISSING, active_flags, blocks, blocks_of, first_mode, unpack_masks
 from sarlab.errors import BitstreamError, CodecError

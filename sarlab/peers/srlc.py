@@ -25,7 +25,8 @@ import numpy as np
 
 from sarlab.codec import entropy
 from sarlab.codec.container import StreamReader
-from sarlab.codec.metadata import Cursor, varint
+from sarlab.codec.entropy import varint
+from sarlab.codec.metadata import Cursor
 from sarlab.errors import BitstreamError, CodecError
 
 MAGIC = b"SRLC"

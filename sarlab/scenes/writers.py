@@ -33,6 +33,16 @@ def write_geotiff(scene: Scene, path: str | Path, cog: bool = False, *, dtype: s
         writer.write(scene.data, 0, 0, scene.valid, scene.nan)
 
 
+@contextmanager
+def _undone_on(stack: ExitStack, path: Path, *failures: type[Exception]) -> Iterator[None]:
+    """Close `stack` on these failures, so that nothing half-written stays, and raise a `SceneError` that names the file."""
+    try:
+        yield
+    except failures as failure:
+        stack.__exit__(type(failure), failure, failure.__traceback__)
+        raise SceneError(f"{path}: cannot be written ({first_line(failure)})") from None
+
+
 class GeoTiffWriter:
     """Write a scene window by window; the file takes its name only when it is complete.
 
@@ -79,7 +89,7 @@ class GeoTiffWriter:
             profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
         if self.nodata is not None:
             profile["nodata"] = self.nodata
-        try:
+        with _undone_on(self._stack, self.path, RasterioError, OSError, ValueError, TypeError):
             # Everything goes into the file itself: no .aux.xml, no .msk.
             self._stack.enter_context(rasterio.Env(GDAL_PAM_ENABLED="NO", GDAL_TIFF_INTERNAL_MASK=True))
             options, tags = geotiff_profile(like.georeference)
@@ -96,9 +106,6 @@ class GeoTiffWriter:
                 self._file.scales = self._packing[0] + (1.0,) * self._alpha
                 self._file.offsets = self._packing[1] + (0.0,) * self._alpha
             self._file.update_tags(**tags, **like.own_tags)
-        except (RasterioError, OSError, ValueError, TypeError) as error:
-            self._stack.__exit__(type(error), error, error.__traceback__)
-            raise SceneError(f"{self.path}: cannot be written ({first_line(error)})") from None
         return self
 
     def write(
@@ -132,7 +139,7 @@ class GeoTiffWriter:
         import rasterio.shutil
         from rasterio.errors import RasterioError
 
-        try:
+        with _undone_on(self._stack, self.path, RasterioError, OSError):
             if kind is None:
                 self._file.close()
                 if self.cog:
@@ -140,9 +147,6 @@ class GeoTiffWriter:
                 if self._renamed:
                     rename_tags(self._final, self._renamed)
                 _check_complete(self._final)
-        except (RasterioError, OSError) as failure:
-            self._stack.__exit__(type(failure), failure, failure.__traceback__)
-            raise SceneError(f"{self.path}: cannot be written ({first_line(failure)})") from None
         self._stack.__exit__(kind, error, trace)
 
 
@@ -178,16 +182,13 @@ class ArrayWriter:
         self._stack = ExitStack()
 
     def __enter__(self) -> ArrayWriter:
-        try:
+        with _undone_on(self._stack, self.path, OSError):
             if self.path.suffix == ".zarr":
                 self._final = self._stack.enter_context(_replacing_folder(self.path))
                 self._array: Any = create_zarr(self._final, self._like, self.shape, self.dtype, self._packing)
             else:
                 self._final = self._stack.enter_context(replacing(self.path))
                 self._array = np.lib.format.open_memmap(self._final, "w+", np.dtype(self.dtype), self.shape)
-        except OSError as error:
-            self._stack.__exit__(type(error), error, error.__traceback__)
-            raise SceneError(f"{self.path}: cannot be written ({first_line(error)})") from None
         return self
 
     def write(

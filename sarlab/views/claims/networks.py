@@ -163,7 +163,7 @@ def memory_formula(t: Tables) -> Verdict:
 
 
 def peaks(t: Tables) -> pd.DataFrame:
-    """Peaks of a training step of 256×256 images, by batch size, each of a process of its own."""
+    """Peaks of a training step of 256×256 images, by batch size, each measured in a fresh process."""
     rows = t.table("trainings", ["sweep", "peak_mb", "process_mb", "batch_size", "patch_size", "parameters"])
     return rows[rows["sweep"] == "memory"].dropna(subset=["peak_mb"])
 
