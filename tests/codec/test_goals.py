@@ -37,9 +37,9 @@ def psnr(scene, decoded, low, high):
 
 #: Codecs by the goals that they are asked for.
 RATES, PSNRS, ERRORS = (
-    {"jpegxl", "hevc12", "jpegls", "sperr"},
-    {"jpegxl", "hevc12", "sz3"},
-    {"jpegxl", "hevc12", "jpegls", "webp", "zfp"},
+    {"jpegxl", "hevc12", "jpegls", "sperr", "jpeg"},
+    {"jpegxl", "hevc12", "sz3", "jpeg12"},
+    {"jpegxl", "hevc12", "jpegls", "webp", "zfp", "jpeg2000", "jpeg", "sz3", "sperr"},
 )
 
 
@@ -51,7 +51,8 @@ def test_files_meet_their_goals(name, scene):
         trial = search.find(Goal("bpp", bpp))
         assert 8 * len(trial.data) / (192 * 192) == pytest.approx(bpp, rel=0.0101)
         assert codec.compress(scene, quality=trial.quality) == trial.data
-    for wanted in (25.5, 31.5) if name in PSNRS else ():
+    # Around 26 dB the files of SZ3 alternate between two curves half a decibel apart.
+    for wanted in (25.5 if name == "sz3" else 26.0, 31.5) if name in PSNRS else ():
         decoded = codec.decompress(search.find(Goal("psnr", wanted)).data)
         # x265 wavers by a little more than the tolerance of the search from one step to the next.
         assert psnr(scene, decoded, -25.0, 3.0) == pytest.approx(wanted, abs=0.05 if name == "hevc12" else 0.0201)
@@ -59,7 +60,7 @@ def test_files_meet_their_goals(name, scene):
         decoded = codec.decompress(search.find(Goal("max_error_db", 2.0)).data)
         worst = np.nanmax(np.abs(decoded.data - scene.data))
         # A largest error jumps from file to file, so the tolerance is that of the neighborhood, not of the search.
-        assert (1.5 if name == "jpegxl" else 0) < worst <= 2.0 + 1e-5
+        assert (1.5 if name in ("jpegxl", "jpeg2000") else 0) < worst <= 2.0 + 1e-5
 
 
 def test_jpeg2000_meets_rate_and_psnr_on_a_picture_of_many_code_blocks():
