@@ -19,12 +19,15 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
 import yaml
 from docutils import nodes
 from docutils.statemachine import StringList
+from jupyter_client.manager import KernelManager
+from nbclient import NotebookClient
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.math import get_node_equation_number
@@ -132,6 +135,17 @@ def start_kernels(app: Sphinx) -> None:
     (folder / "kernels" / "python3").mkdir(parents=True)
     (folder / "kernels" / "python3" / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(folder), os.environ.get("JUPYTER_PATH")]))
+    # Kernels speak through sockets in this folder: ports are chosen before a kernel opens them, and now and then
+    # another program is faster.
+    create_kernel_manager = NotebookClient.create_kernel_manager
+
+    def create_local(client: NotebookClient) -> KernelManager:
+        manager = create_kernel_manager(client)
+        manager.transport = "ipc"
+        manager.connection_file = str(folder / f"{uuid.uuid4().hex}.json")
+        return manager
+
+    NotebookClient.create_kernel_manager = create_local  # type: ignore[method-assign]
     server = subprocess.Popen([sys.executable, script, "serve", path], start_new_session=True, stdin=subprocess.DEVNULL)
     while not Path(path).exists() and server.poll() is None:
         time.sleep(0.01)

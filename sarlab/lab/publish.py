@@ -286,18 +286,16 @@ def render(book: Path, out: Path) -> Path:
         command = [sys.executable, "-c", BUILDER, "build", str(book), *options]
         settings = {"SARLAB_BOOK": str(book.resolve()), "PYDEVD_DISABLE_FILE_VALIDATION": "1", "NO_COLOR": "1"}
         settings["OMP_NUM_THREADS"] = "1"  # pages are executed side by side
-        for _ in range(2):
-            done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings})
-            # The ports of a kernel are chosen before it opens them: now and then another program is faster.
-            if not (done.returncode and "Address already in use" in done.stdout + done.stderr):
-                break
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings})
         html, log = Path(work) / "_build" / "html", out / "build.log"
         traces = [path.read_text(encoding="utf-8") for path in html.glob("reports/**/*.err.log")]
         output = "\n".join([done.stdout, done.stderr, *traces])
         log.write_text(output, encoding="utf-8")
         if done.returncode or not (html / "index.html").is_file():
-            tail = "\n".join(output.strip().splitlines()[-25:])
-            raise ResultsError(f"the book could not be built (all of the output is in {log}):\n{tail}")
+            lines = output.strip().splitlines()
+            found = [line for line in lines if re.search(r"\b(WARNING|ERROR|Error)\b", line)] or lines
+            causes = "\n".join(found[:25])
+            raise ResultsError(f"the book could not be built (all of the output is in {log}):\n{causes}")
         write_text(record, "")
         if target.exists():
             target.rename(Path(work) / "old")
