@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -33,10 +33,11 @@ from sarlab.lab.runs import Job
 from sarlab.lab.studies import StudyJob, study_jobs
 from sarlab.lab.sweep.notebook import NOTEBOOK
 from sarlab.scenes.catalog import catalog_entries
+from sarlab.scenes.embedded import ASSETS
 from sarlab.scenes.radiometry import to_gray
 
 #: Largest sum of pages, pictures and tables in the report that is kept in the repository, in bytes.
-ALL_BYTES = 8_000_000
+ALL_BYTES = 12_000_000
 #: Significant digits of the numbers in published tables; side of an example image in pixels, and its gray levels.
 DIGITS, IMAGE_SIDE, LEVELS = 5, 240, 64
 #: The builder; its module has no __main__ block, so "-m" would do nothing and succeed.
@@ -63,7 +64,8 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = Fals
         runs, history = collect(plan, complete)
         tables = {"runs": runs, "history": history}
         tables |= {study.name: study.table() for study in studies if study.manifest}
-        tables["examples"] = write_images(shown, new / "results" / "images")
+        in_repository = {path.stem for path in ASSETS.glob("*.tif")} if tracked else None
+        tables["examples"] = write_images(shown, new / "results" / "images", in_repository)
         for name, table in tables.items():
             write_table(table if name == "examples" else rounded(table), new / "results" / f"{name}.csv")
         replaced = sum((book / name).stat().st_size for name in owned(book) if (book / name).is_file())
@@ -106,12 +108,12 @@ def check_complete(plan: str, jobs: Sequence[Job], studies: Sequence[StudyJob]) 
 def with_pages(jobs: Sequence[Job]) -> list[Job]:
     """Select one run per architecture and ratio for the pages of the tracked report, ratios nearest to 16 first.
 
-    Least quantized, from the KLT and of the first seed is preferred. Only embedded and simulated scenes may be shown.
+    Least quantized, from the KLT and of the first seed is preferred. Scenes of folders and downloads are not shown.
     """
     first: dict[tuple[Any, ...], Job] = {}
     for job in sorted(jobs, key=lambda j: (-j.spec.quantizer.bits, j.spec.model.init == "scratch", j.spec.seed)):
         source = job.spec.scenes.source
-        if source in catalog_entries and catalog_entries[source].kind in ("embedded", "simulated"):
+        if source in catalog_entries and catalog_entries[source].kind in ("embedded", "simulated", "collection"):
             first.setdefault((job.spec.model.architecture, job.spec.model.dimension_ratio), job)
     return sorted(first.values(), key=lambda job: abs(math.log2(job.spec.model.dimension_ratio / 16)))
 
@@ -167,8 +169,11 @@ def rounded(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{name: [float(f"{value:.{DIGITS}g}") for value in floats[name]] for name in broken})
 
 
-def write_images(jobs: Sequence[Job], folder: Path) -> pd.DataFrame:
-    """Write the middle of every example as 8-bit PNG over the clip range; return a table of the files."""
+def write_images(jobs: Sequence[Job], folder: Path, scenes: Container[str] | None = None) -> pd.DataFrame:
+    """Write the middle of every example as 8-bit PNG over the clip range; return a table of the files.
+
+    Of a collection only `scenes` are shown, if they are given: the others may not be part of the repository.
+    """
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -178,6 +183,10 @@ def write_images(jobs: Sequence[Job], folder: Path) -> pd.DataFrame:
         with np.load(job.folder / "examples.npz", allow_pickle=False) as arrays:
             for name in sorted({key.rpartition("/")[0] for key in arrays.files}):
                 scene, _, band = name.rpartition("/")
+                source = job.spec.scenes.source
+                collection = source in catalog_entries and catalog_entries[source].kind == "collection"
+                if collection and scenes is not None and scene not in scenes:
+                    continue
                 row = rows[(rows["scene"] == scene) & (rows["band"] == band)].iloc[0]
                 clip = (float(row["clip_low"]), float(row["clip_high"]))
                 for kind, stem in (("original", scene), ("reconstruction", f"{job.run_id}-{scene}")):
