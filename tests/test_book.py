@@ -284,37 +284,6 @@ def test_a_broken_page_fails_the_build_and_keeps_the_last_good_one(tmp_path):
     assert good.is_file()
 
 
-@pytest.mark.parametrize(
-    ("failures", "said", "made"),
-    [(1, "Address already in use", True), (2, "Address already in use", False), (1, "a page is wrong", False)],
-)
-def test_a_port_that_was_taken_is_tried_once_more(tmp_path, monkeypatch, failures, said, made):
-    import subprocess
-
-    from sarlab.errors import ResultsError
-    from sarlab.lab import publish as module
-
-    calls = []
-
-    def build(command, **_):
-        calls.append(command)
-        work = Path(command[command.index("--path-output") + 1])
-        if len(calls) <= failures:
-            return subprocess.CompletedProcess(command, 1, "", said)
-        (work / "_build" / "html").mkdir(parents=True)
-        (work / "_build" / "html" / "index.html").write_text("pages")
-        return subprocess.CompletedProcess(command, 0, "", "")
-
-    monkeypatch.setattr(module.subprocess, "run", build)
-    (tmp_path / "book").mkdir()
-    if made:
-        assert render(tmp_path / "book", tmp_path / "out").read_text() == "pages"
-    else:
-        with pytest.raises(ResultsError, match=said):
-            render(tmp_path / "book", tmp_path / "out")
-    assert len(calls) == (2 if "Address" in said else 1)
-
-
 def chapters():
     return sorted((ROOT / "book").glob("*.md")) + sorted((ROOT / "book" / "chapters").glob("*.md"))
 
