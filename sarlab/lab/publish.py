@@ -64,7 +64,8 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = Fals
         runs, history = collect(plan, complete)
         tables = {"runs": runs, "history": history}
         tables |= {study.name: study.table() for study in studies if study.manifest}
-        in_repository = {path.stem for path in ASSETS.glob("*.tif")} if tracked else None
+        limited = tracked and catalog_entries[plan.runs[0].scenes.source].kind == "collection"
+        in_repository = {path.stem for path in ASSETS.glob("*.tif")} if limited else None
         tables["examples"] = write_images(shown, new / "results" / "images", in_repository)
         for name, table in tables.items():
             write_table(table if name == "examples" else rounded(table), new / "results" / f"{name}.csv")
@@ -170,10 +171,7 @@ def rounded(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_images(jobs: Sequence[Job], folder: Path, scenes: Container[str] | None = None) -> pd.DataFrame:
-    """Write the middle of every example as 8-bit PNG over the clip range; return a table of the files.
-
-    Of a collection only `scenes` are shown, if they are given: the others may not be part of the repository.
-    """
+    """Write the middle of every example (of `scenes`, if given) as 8-bit PNG over the clip range; return a table."""
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -183,9 +181,7 @@ def write_images(jobs: Sequence[Job], folder: Path, scenes: Container[str] | Non
         with np.load(job.folder / "examples.npz", allow_pickle=False) as arrays:
             for name in sorted({key.rpartition("/")[0] for key in arrays.files}):
                 scene, _, band = name.rpartition("/")
-                source = job.spec.scenes.source
-                collection = source in catalog_entries and catalog_entries[source].kind == "collection"
-                if collection and scenes is not None and scene not in scenes:
+                if scenes is not None and scene not in scenes:
                     continue
                 row = rows[(rows["scene"] == scene) & (rows["band"] == band)].iloc[0]
                 clip = (float(row["clip_low"]), float(row["clip_high"]))
