@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -282,6 +283,18 @@ def test_a_broken_page_fails_the_build_and_keeps_the_last_good_one(tmp_path):
     with pytest.raises(ResultsError, match="nowhere"):
         render(book, tmp_path)
     assert good.is_file()
+
+
+def test_a_build_that_fails_names_its_cause_wherever_it_stands(tmp_path, monkeypatch):
+    from sarlab.errors import ResultsError
+    from sarlab.lab import publish as module
+
+    said = [*["reading a page"] * 40, "RuntimeError: Kernel died", *["a line of the trace"] * 40]
+    failed = subprocess.CompletedProcess([], 1, "", "\n".join(said))
+    monkeypatch.setattr(module.subprocess, "run", lambda *_, **__: failed)
+    (tmp_path / "book").mkdir()
+    with pytest.raises(ResultsError, match="RuntimeError: Kernel died"):
+        render(tmp_path / "book", tmp_path / "out")
 
 
 def chapters():

@@ -33,7 +33,7 @@ from sarlab.lab.runs import Job
 from sarlab.lab.studies import StudyJob, study_jobs
 from sarlab.lab.sweep.notebook import NOTEBOOK
 from sarlab.scenes.catalog import catalog_entries
-from sarlab.scenes.embedded import ASSETS
+from sarlab.scenes.embedded import sentinel1
 from sarlab.scenes.radiometry import to_gray
 
 #: Largest sum of pages, pictures and tables in the report that is kept in the repository, in bytes.
@@ -64,9 +64,10 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = Fals
         runs, history = collect(plan, complete)
         tables = {"runs": runs, "history": history}
         tables |= {study.name: study.table() for study in studies if study.manifest}
-        limited = tracked and catalog_entries[plan.runs[0].scenes.source].kind == "collection"
-        in_repository = {path.stem for path in ASSETS.glob("*.tif")} if limited else None
-        tables["examples"] = write_images(shown, new / "results" / "images", in_repository)
+        # A collection may hold scenes that are not part of the repository.
+        limited = tracked and any(catalog_entries[job.spec.scenes.source].kind == "collection" for job in shown)
+        embedded = {record.name for record in sentinel1().records} if limited else None
+        tables["examples"] = write_images(shown, new / "results" / "images", embedded)
         for name, table in tables.items():
             write_table(table if name == "examples" else rounded(table), new / "results" / f"{name}.csv")
         replaced = sum((book / name).stat().st_size for name in owned(book) if (book / name).is_file())
@@ -298,8 +299,7 @@ def render(book: Path, out: Path) -> Path:
         log.write_text(output, encoding="utf-8")
         if done.returncode or not (html / "index.html").is_file():
             lines = output.strip().splitlines()
-            found = [line for line in lines if re.search(r"\b(WARNING|ERROR|Error)\b", line)] or lines
-            causes = "\n".join(found[:25])
+            causes = "\n".join([line for line in lines if re.search("WARNING|ERROR|Error:", line)][:25] or lines[-25:])
             raise ResultsError(f"the book could not be built (all of the output is in {log}):\n{causes}")
         write_text(record, "")
         if target.exists():

@@ -188,12 +188,26 @@ def test_one_seed_of_each_architecture_and_ratio_has_a_page(tmp_path):
 
 @pytest.mark.parametrize(
     ("source", "shown"),
-    [("bigearthnet", 1), ("simulated-l1", 1), ("sen1floods11", 0), ("umbra-tanna", 0), ("/data/mine.tif", 0)],
-)
-def test_only_embedded_and_simulated_scenes_are_shown(tmp_path, source, shown):
+    [
+        ("bigearthnet", 1), ("simulated-l1", 1), ("sentinel1-all", 1),
+        ("sen1floods11", 0), ("umbra-tanna", 0), ("/data/mine.tif", 0),
+    ],
+)  # fmt: skip
+def test_runs_on_downloads_and_on_files_of_the_user_have_no_page(tmp_path, source, shown):
     job = jobs_of(build_plan("tiny", PLAN), tmp_path)[0]
     spec = replace(job.spec, scenes=replace(job.spec.scenes, source=source))
     assert len(with_pages([replace(job, spec=spec)])) == shown
+
+
+def test_only_the_scenes_asked_for_are_pictured(finished, tmp_path):
+    _, jobs = finished
+    every = publishing.write_images(jobs, tmp_path / "every")
+    one = every["scene"].iloc[0]
+    some = publishing.write_images(jobs, tmp_path / "some", {one})
+    assert set(some["scene"]) == {one}
+    assert some["file"].tolist() == every.loc[every["scene"] == one, "file"].tolist()
+    assert publishing.write_images(jobs, tmp_path / "none", set()).empty
+    assert not list((tmp_path / "none").iterdir())
 
 
 def test_pages_stop_where_the_room_ends(finished, tmp_path):

@@ -381,7 +381,7 @@ def _interrupts_blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    # The first process of a program starts this one too, which ends with Ctrl-C unblocked in the thread that did so.
+    # The tracker starts with the first process of a program, and unblocks Ctrl-C in the thread that starts it.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
