@@ -31,7 +31,7 @@ LEAST_BPP = 0.1
 
 def best(rows: pd.DataFrame, metric: str) -> pd.Series:
     """Mean of the best architecture at each ratio."""
-    points = select.means(select.main_line(rows), metric, ["architecture", "dimension_ratio"])
+    points = select.means(rows, metric, ["architecture", "dimension_ratio"])
     return points.groupby("dimension_ratio")["mean"].max().dropna()
 
 
@@ -42,7 +42,7 @@ def at_ratios(values: pd.Series, digits: int = 1) -> str:
 
 @claim(1, "PSNR falls from 4× to 128×, with a knee.", "45, 40, 35, 30, 25, 20 dB", "rate_distortion")
 def psnr_over_ratio(t: Tables) -> Verdict:
-    rows, readings = networks(t), []
+    rows, readings = select.main_line(networks(t)), []
     curves = {name: best(rows, column).reindex([*GUIDE]).dropna() for column, name in DOMAINS.items()}
     if len(curves["dB"]) < 3:
         return unmeasured(SCRATCH)
@@ -63,7 +63,7 @@ def psnr_over_ratio(t: Tables) -> Verdict:
 
 @claim(17, "Each use case has a ratio and a quality.", "8× > 35 dB, 16× > 30, 32× > 27, 64× > 24", "operating_point")
 def use_cases(t: Tables) -> Verdict:
-    rows, readings, shown = networks(t), [], []
+    rows, readings, shown = select.main_line(networks(t)), [], []
     wanted = {float(at): limit for _, limit, at in USE_CASES.values()}
     for column, name in DOMAINS.items():
         curve = best(rows, column).reindex([*wanted]).dropna()
