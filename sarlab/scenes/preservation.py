@@ -6,6 +6,7 @@ prints it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -143,7 +144,6 @@ def contract() -> str:
     """Return the contract as a table in Markdown, for the book."""
     rows = ["| property | kept | how | outputs that hold it |", "|---|---|---|---|"]
     for entry in PROPERTIES:
-        rows.append(
-            f"| {entry.name} | {entry.kept} | {entry.how} | {', '.join(f'`{c}`' for c in entry.containers[1:])} |"
-        )
+        how = re.sub(r"--[\w-]+", r"`\g<0>`", entry.how)  # as code, two hyphens stay two
+        rows.append(f"| {entry.name} | {entry.kept} | {how} | {', '.join(f'`{c}`' for c in entry.containers[1:])} |")
     return "\n".join(rows)
