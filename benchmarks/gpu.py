@@ -74,8 +74,7 @@ def utilization(device) -> list[dict]:
     """Share of the device's peak that a training step of each network uses: model FLOPs utilization."""
     import torch
 
-    from sarlab.models.autoencoders import build_model
-    from sarlab.models.complexity import macs_per_pixel
+    from sarlab.models.autoencoders import build_model, macs_per_pixel
     from sarlab.models.training import half_precision, train
     from sarlab.specs import ModelSpec, TrainSpec
 

@@ -25,7 +25,7 @@ from sarlab.codec.levels import WIDTH
 from sarlab.codec.train_codec import CodecPlan, gather
 from sarlab.lab.results import write_table
 from sarlab.metrics import Reference, score
-from sarlab.models.muon import Muon
+from sarlab.models.training import Muon
 
 #: Lagrange multipliers in bits per pixel per dB²; the first is trained from scratch, the others after the one named.
 MULTIPLIERS = {1.5: None, 5.0: 1.5, 15.0: 5.0, 0.5: 1.5, 0.15: 0.5}

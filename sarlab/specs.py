@@ -133,7 +133,7 @@ class TrainSpec:
     steps, batch_size, patch_size : int
         Optimizer steps; patches a step; side of a square patch in pixels.
     optimizer : {"muon", "adam"}
-        `sarlab.models.muon.Muon`, or AdamW.
+        `sarlab.models.training.Muon`, or AdamW.
     learning_rate : float
         Peak of the cosine schedule.
     warmup_steps : int
@@ -144,7 +144,7 @@ class TrainSpec:
         Decay of the averaged weights; 0 switches averaging off.
     weight_decay : float
     loss : str
-        Name in `sarlab.models.losses`.
+        Name in `sarlab.models.training.losses`.
     precision : {"float32", "bfloat16"}
     validate_every : int
         Steps between validations; the best weights are kept.

@@ -19,7 +19,7 @@ from sarlab.codec import entropy
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.models.compiled import kernel
 from sarlab.models.quantizers import Quantized, Quantizer
-from sarlab.models.quantizers.bitpacking import read_header, write_header
+from sarlab.models.quantizers.quantizer import read_header, write_header
 
 #: Default limit on the values of a decoded latent: 64 channels of 1024×1024.
 MOST_VALUES = 1 << 26

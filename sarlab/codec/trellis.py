@@ -24,8 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sarlab.models.compiled import compiled, kernel
-from sarlab.models.viterbi import advance
+from sarlab.models.compiled import advance, compiled, kernel
 
 #: Parity-check polynomials of the codes by number of states.
 _CODES = {

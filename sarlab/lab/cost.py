@@ -23,14 +23,15 @@ import torch
 from sarlab.errors import SarlabError
 from sarlab.lab.machine import pick_device
 from sarlab.lab.runs import base_of, steps_of
-from sarlab.models import complexity
-from sarlab.models.autoencoders import construct
-from sarlab.models.complexity import count_parameters, macs_per_pixel
+from sarlab.models import memory
+from sarlab.models.autoencoders import construct, count_parameters, macs_per_pixel
 from sarlab.scenes.catalog import Split, load_split
 from sarlab.specs import ModelSpec, RunSpec
 
 #: On a CPU, bytes that libraries take when the KLT or the first step runs (code, threads, scratch), per pixel of a batch
-#: (indices, copies in another order), and when attention is trained. Measured on networks of 0.4 to 3 million weights.
+#: (indices, copies in another order), and when attention is trained. Measured on networks of 0.4 to 3 million weights with
+#: malloc's own settings, which keep freed blocks. With MALLOC_TRIM_THRESHOLD_=65536, which Dask sets for workers that
+#: sarlab does not start, peaks are up to 20 % lower (attention: 887 instead of 1,030 to 1,110 MB).
 LIBRARY_BYTES, PIXEL_BYTES, ATTENTION_BYTES = 95e6, {"cpu": 40, "cuda": 12}, 150e6
 #: Copies of a training scene: the scene, its band normalized, and the flat copy that patches are cut from.
 COPIES = 3
@@ -60,13 +61,13 @@ def training_mb(spec: RunSpec, device: torch.device) -> float:
     fixed = LIBRARY_BYTES + ATTENTION_BYTES * (spec.model.architecture == "attention")
     pixels = spec.train.batch_size * spec.train.patch_size**2
     libraries = PIXEL_BYTES[device.type] * pixels + (fixed if device.type == "cpu" else 0.0)
-    return (complexity.training_bytes(spec.model, spec.train) + libraries) / 1e6
+    return (memory.training_bytes(spec.model, spec.train) + libraries) / 1e6
 
 
 def inference_mb(model: ModelSpec, height: int, width: int, device: torch.device) -> float:
     """Peak of analysis and synthesis of one band in MB, without process and data."""
     libraries = LIBRARY_BYTES if device.type == "cpu" and model.architecture != "klt" else 0.0
-    return (complexity.inference_bytes(model, height, width) + libraries) / 1e6
+    return (memory.inference_bytes(model, height, width) + libraries) / 1e6
 
 
 def run_mb(spec: RunSpec, split: Split, device: torch.device) -> float:
@@ -75,12 +76,12 @@ def run_mb(spec: RunSpec, split: Split, device: torch.device) -> float:
     height, width = (max(side, 512) for side in largest_scene(split))
     phases = [inference_mb(spec.model, height, width, device)]
     if trains(spec):
-        phases += [training_mb(spec, device), complexity.validation_bytes(spec.model) / 1e6]
+        phases += [training_mb(spec, device), memory.validation_bytes(spec.model) / 1e6]
     training_pixels = sum(scene.data.size for scene in split.train)
     everything = sum(scene.data.size for _, scene in split.roles())
     if device.type != "cpu":
         return 4e-6 * training_pixels * 2 + max(phases)
-    phases.append((complexity.klt_bytes(spec.model, training_pixels) + LIBRARY_BYTES) / 1e6)
+    phases.append((memory.klt_bytes(spec.model, training_pixels) + LIBRARY_BYTES) / 1e6)
     return process_mb() + 4e-6 * (everything + COPIES * training_pixels) + max(phases)
 
 
@@ -96,7 +97,7 @@ def largest_batch(spec: RunSpec, split: Split, budget_mb: float, device: torch.d
     fixed = process_mb() + LIBRARY_BYTES / 1e6 if device.type == "cpu" else 0.0
     data = 4e-6 * COPIES * sum(scene.data.size for scene in split.train)
     left = 1e6 * (budget_mb - fixed - data)
-    return complexity.largest_batch(spec.model, spec.train, left, bytes_a_pixel=PIXEL_BYTES[device.type])
+    return memory.largest_batch(spec.model, spec.train, left, bytes_a_pixel=PIXEL_BYTES[device.type])
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,16 @@ from sarlab.lab.machine import device_name, peak_memory_mb, pick_device
 from sarlab.metrics import entropy, metrics, score
 from sarlab.metrics.columns import scalar
 from sarlab.metrics.rate import bits_per_pixel, measured_cr
-from sarlab.models.autoencoders import Autoencoder, LatentHook, build_model, load_model, save_model
-from sarlab.models.complexity import count_layers, count_parameters, macs_per_pixel
+from sarlab.models.autoencoders import (
+    Autoencoder,
+    LatentHook,
+    build_model,
+    count_layers,
+    count_parameters,
+    load_model,
+    macs_per_pixel,
+    save_model,
+)  # fmt: skip
 from sarlab.models.data import TrainingData
 from sarlab.models.quantizers import Quantized, Quantizer, build_quantizer
 from sarlab.models.storage import History, write_tensors

@@ -73,16 +73,8 @@ class Input:
     def digest(self) -> str:
         """SHA-256 of everything that decides the figures of this band."""
         scene = self.scene
-        about: list[Any] = [
-            scene.name,
-            scene.bands,
-            scene.quantity,
-            scene.looks,
-            scene.native_bits,
-            scene.shape,
-            self.split,
-        ]
-        about += [scene.acquisition, scene.seen_in_training, scene.simulated, self.clip, self.reason]
+        about: list[Any] = [scene.name, scene.bands, scene.quantity, scene.looks, scene.native_bits, scene.shape]
+        about += [self.split, scene.acquisition, scene.seen_in_training, scene.simulated, self.clip, self.reason]
         digest = hashlib.sha256("|".join(map(str, about)).encode())
         digest.update(np.ascontiguousarray(np.where(scene.valid, scene.data, 0)).tobytes())
         digest.update(np.packbits(scene.valid).tobytes())

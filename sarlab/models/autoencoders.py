@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from sarlab.errors import ModelError, PlanError
-from sarlab.models.klt import KLTBasis
+from sarlab.models.data import KLTBasis
 from sarlab.models.layers import (
     DepthToSpace,
     LinearShortcut,
@@ -301,3 +303,43 @@ def load_model(path: Path) -> LoadedModel:
     model = construct(spec, 0)
     copy_tensors(tensors, model.state_dict(), str(path))
     return LoadedModel(model.eval(), normalizers, provenance)
+
+
+# --- size and cost -----------------------------------------------------------------------------------------------------
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return the number of trainable values."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def count_layers(model: Autoencoder) -> int:
+    """Return the number of convolutions from the pixels to the latent; that of a linear network is 1."""
+    return 1 if model.g_a is None else sum(isinstance(layer, nn.Conv2d) for layer in model.g_a.modules())
+
+
+def macs_per_pixel(model: Autoencoder | ModelSpec, *, part: str = "both") -> float:
+    """Count multiply-accumulates per pixel of ``"analysis"``, ``"synthesis"`` or ``"both"``.
+
+    Convolutions, matrix products and attention count; activations and sums do not, as is usual.
+    """
+    if part not in ("analysis", "synthesis", "both"):
+        raise ModelError(f"part must be 'analysis', 'synthesis' or 'both', not {part!r}")
+    return _macs_per_pixel(model if isinstance(model, ModelSpec) else model.spec, part)
+
+
+@lru_cache(maxsize=1024)
+def _macs_per_pixel(spec: ModelSpec, part: str) -> float:
+    # Eight latent positions per side fill the attention's windows, as a scene does.
+    side = 8 * spec.spatial_reduction
+    flops = 0
+    with torch.device("meta"), torch.no_grad():
+        model = construct(spec, 0).eval()
+        x = torch.zeros(1, 1, side, side)
+        y = torch.zeros(1, spec.latent_channels, 8, 8)
+        for name, call, argument in (("analysis", model.analysis, x), ("synthesis", model.synthesis, y)):
+            if part in (name, "both"):
+                with FlopCounterMode(display=False) as counter:
+                    call(argument)
+                flops += counter.get_total_flops()
+    return flops / 2 / side**2

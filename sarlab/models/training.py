@@ -1,4 +1,4 @@
-"""The training loop: schedule, averaged weights, validation, checkpoints, and nested channels.
+"""Training: the loop with averaged weights, validation and checkpoints; losses by name; Muon; nested channels.
 
 `fit` minimizes any `Objective`: `train` runs it on a fixed-latent network, the codec on a model of its own.
 """
@@ -16,6 +16,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -23,9 +24,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from sarlab.errors import ModelError
 from sarlab.models.autoencoders import Autoencoder, LatentHook
 from sarlab.models.data import Batch, PatchSampler, Raster, TrainingData
-from sarlab.models.losses import losses
-from sarlab.models.muon import OPTIMIZERS
 from sarlab.models.storage import History, TrainingState, Validation, load_checkpoint, save_checkpoint, three_quarters
+from sarlab.registry import Registry
 from sarlab.specs import TrainSpec, content_hash
 
 #: Decay rates of Adam. Trainings are a few hundred steps, so spikes of the squared gradients must fade within some.
@@ -275,7 +275,7 @@ def train(
 
 
 class Reconstruction(Objective):
-    """A fixed-latent network, and its quantizer if that is trained along, under a loss of `sarlab.models.losses`."""
+    """A fixed-latent network, and its quantizer if that is trained along, under one of the `losses`."""
 
     def __init__(
         self, model: Autoencoder, validation: Sequence[Raster], spec: TrainSpec, quantizer: LatentHook | None = None,
@@ -381,3 +381,200 @@ def leading_weights(state: Mapping[str, Tensor], smaller: nn.Module) -> dict[str
             raise ModelError(f"'{name}' has shape {tuple(found.shape)}, which does not hold {tuple(tensor.shape)}")
         cut[name] = found[tuple(slice(size) for size in tensor.shape)].clone()
     return cut
+
+
+# --- losses: (x_hat, batch) → scalar, ignoring samples that the mask excludes ------------------------------------------
+
+#: (x_hat, batch) → scalar, in dB² if the name begins with "mse".
+Loss = Callable[[Tensor, Batch], Tensor]
+
+losses: Registry[Loss] = Registry("loss", "sarlab.losses", ModelError)
+
+#: Weights in dB² of the terms added to the squared error. At 16×, 1 − SSIM is about a quarter to a third, so its term is
+#: about as large as the squared error.
+BIAS_WEIGHT, SSIM_WEIGHT = 1.0, 10.0
+#: Standard deviation and radius in samples of the Gaussian window of SSIM.
+SIGMA, RADIUS = 1.5, 5
+#: Side in samples of the two adjacent windows whose means differ at an edge.
+EDGE_SIDE = 5
+
+
+@losses.register("mse")
+def mse(x_hat: Tensor, batch: Batch) -> Tensor:
+    """Mean squared error in dB², which is what PSNR measures. In this unit gradient norms are about 1."""
+    return masked_mean(((x_hat - batch.x) * batch.span_db).square(), batch.mask)
+
+
+@losses.register("mse+bias")
+def mse_and_bias(x_hat: Tensor, batch: Batch) -> Tensor:
+    """Squared error plus the squared error of each patch's mean *intensity*, both in dB².
+
+    With speckle the mean in dB lies below the mean in intensity, so a network that smooths is right in dB and dark in
+    intensity. The second term preserves the radiometry of averages.
+    """
+    ratio = mean_intensity(x_hat, batch) / mean_intensity(batch.x, batch)
+    return mse(x_hat, batch) + BIAS_WEIGHT * (10 * torch.log10(ratio)).square().mean()
+
+
+@losses.register("gamma")
+def gamma(x_hat: Tensor, batch: Batch) -> Tensor:
+    """Negative log-likelihood of the recorded intensity I under gamma speckle of mean R, up to a constant.
+
+    It is ln R + I/R minus its value at R = I: with d = ln(R/I), d + exp(−d) − 1, whose minimum over a speckled field is
+    the mean intensity. Below d = −8 the exponential continues as a line; otherwise single bright samples would dominate
+    the gradient.
+
+    References: Goodman, *Speckle phenomena in optics*, 2007 (multi-look intensity is gamma distributed).
+    """
+    d = (x_hat - batch.x) * batch.span_db * (math.log(10) / 10)
+    near = d.clamp(min=-8.0)
+    return masked_mean(d + torch.exp(-near) * (1 + near - d) - 1, batch.mask)
+
+
+@losses.register("mse+ssim")
+def mse_and_ssim(x_hat: Tensor, batch: Batch) -> Tensor:
+    """Squared error plus 1 − SSIM of the normalized samples; invalid samples count as equal."""
+    if batch.mask is not None:
+        x_hat = torch.where(batch.mask, x_hat, batch.x)
+    return mse(x_hat, batch) + SSIM_WEIGHT * (1 - ssim(x_hat, batch.x))
+
+
+@losses.register("mse-edge")
+def edge_weighted_mse(x_hat: Tensor, batch: Batch) -> Tensor:
+    """Squared error of which half of the weight is proportional to the strength of edges in the original.
+
+    The strength is the difference in dB between the means of adjacent windows, so that homogeneous speckle has the same
+    strength everywhere, whatever its brightness. The weights of a batch have a mean of 1.
+    """
+    strength = edge_strength(batch.x, batch.mask)
+    weight = 0.5 + 0.5 * strength / masked_mean(strength, batch.mask).clamp(min=1e-6)
+    return masked_mean(weight * ((x_hat - batch.x) * batch.span_db).square(), batch.mask)
+
+
+def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the mean over the valid samples, or 0 if there are none."""
+    if mask is None:
+        return values.mean()
+    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def mean_intensity(x: Tensor, batch: Batch) -> Tensor:
+    """Return the mean linear intensity of each patch, (N,), relative to the middle of the normalized range."""
+    intensity = torch.exp((x.float() - 0.5).clamp(max=4.0) * batch.span_db * (math.log(10) / 10))
+    if batch.mask is None:
+        return intensity.mean(dim=(1, 2, 3))
+    total = torch.where(batch.mask, intensity, 0.0).sum(dim=(1, 2, 3))
+    # A patch without valid samples counts as equal on both sides.
+    return (total + 1e-12) / (batch.mask.sum(dim=(1, 2, 3)) + 1e-12)
+
+
+def ssim(x: Tensor, y: Tensor) -> Tensor:
+    """Return the mean structural similarity of images (N, 1, H, W) of data range 1, as `sarlab.metrics` defines it.
+
+    References: Wang, Bovik, Sheikh & Simoncelli, IEEE Trans. Image Process. 13(4), 2004.
+    """
+
+    def window(size: int) -> Tensor:
+        """Weights (size − 2·RADIUS, size) of all windows inside; a product, because GPUs round convolutions to TF32."""
+        place = torch.arange(size, device=x.device, dtype=x.dtype)
+        offset = place - place[RADIUS : size - RADIUS, None]
+        weights = torch.exp(-0.5 * (offset / SIGMA).square()) * (offset.abs() <= RADIUS)
+        return weights / weights.sum(1, keepdim=True)
+
+    moments = torch.cat([x, y, x * x, y * y, x * y])
+    moments = window(x.shape[-2]) @ moments @ window(x.shape[-1]).T
+    mean_x, mean_y, xx, yy, xy = moments.chunk(5)
+    c1, c2 = 0.01**2, 0.03**2
+    same = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
+    alike = (2 * (xy - mean_x * mean_y) + c2) / (xx - mean_x.square() + yy - mean_y.square() + c2)
+    return (same * alike).mean()
+
+
+def edge_strength(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the gradient (N, 1, H, W) of box means, 0 where a window holds invalid samples."""
+
+    def means(image: Tensor) -> Tensor:
+        return F.avg_pool2d(F.pad(image, (EDGE_SIDE,) * 4, mode="replicate"), EDGE_SIDE, 1)
+
+    def sides(image: Tensor) -> list[Tensor]:
+        """Values left, right, above and below of each sample."""
+        near, far = slice(EDGE_SIDE // 2 + 1, -(EDGE_SIDE // 2 + 1)), 2 * (EDGE_SIDE // 2 + 1)
+        return [image[..., near, :-far], image[..., near, far:], image[..., :-far, near], image[..., far:, near]]
+
+    left, right, above, below = sides(means(x))
+    strength = torch.hypot(right - left, below - above)
+    if mask is None:
+        return strength
+    return torch.where(torch.stack(sides(means(mask.to(x.dtype)))).amin(0) > 0.999, strength, 0.0)
+
+
+# --- optimizers --------------------------------------------------------------------------------------------------------
+
+#: Coefficients of the quintic Newton–Schulz iteration, and its number of iterations.
+QUINTIC, ITERATIONS = (3.4445, -4.7750, 2.0315), 5
+#: Decay of the momentum.
+MOMENTUM = 0.95
+#: Root mean square of an update relative to the learning rate, about that of AdamW.
+UPDATE_RMS = 0.2
+
+
+class Muon(torch.optim.AdamW):
+    """Replace the momentum of each matrix by its nearest orthogonal matrix; update other parameters by AdamW.
+
+    All directions of a layer learn at the same speed, however the gradient weights them. Convolution kernels are
+    flattened to first axis × rest. `torch.optim.Muon` accepts matrices only, and multiplies in bfloat16, which most
+    processors emulate.
+
+    References: Jordan et al. 2024, *Muon: an optimizer for hidden layers in neural networks*; for the size of the
+    updates, Liu et al. 2025, *Muon is scalable for LLM training*.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None or not is_matrix(parameter):
+                    continue
+                state = self.state[parameter]
+                if not state:
+                    state["momentum"] = torch.zeros_like(parameter)
+                gradient, momentum = parameter.grad, state["momentum"]
+                momentum.lerp_(gradient, 1 - MOMENTUM)
+                update = orthogonalized(gradient.lerp(momentum, MOMENTUM).flatten(1))
+                scale = UPDATE_RMS * math.sqrt(max(update.shape))
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(update.view(parameter.shape), alpha=-group["lr"] * scale)
+                parameter.grad = None  # AdamW skips it
+        super().step()
+        return loss
+
+
+def is_matrix(parameter: Tensor) -> bool:
+    """Return whether Muon updates a parameter: matrices and convolution kernels, but no vectors among them."""
+    return parameter.ndim in (2, 4) and parameter.numel() > max(parameter.shape)
+
+
+def orthogonalized(matrix: Tensor) -> Tensor:
+    """Bring the singular values of a matrix close to 1, to about 0.7 to 1.2, by Newton–Schulz iterations.
+
+    They run on the Gram matrix G: x ← (a + b·G + c·G²)·x multiplies G by the square of the polynomial. Only the first
+    and the last product then involve the longer side, a third of the time for wide matrices.
+    """
+    a, b, c = QUINTIC
+    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    x = x / (x.norm() + 1e-7)
+    gram, total = x @ x.T, torch.eye(len(x), dtype=x.dtype, device=x.device)
+    for _ in range(ITERATIONS):
+        factor = torch.addmm(b * gram, gram, gram, alpha=c)
+        factor.diagonal().add_(a)
+        total, gram = factor @ total, factor @ gram @ factor
+    x = total @ x
+    return (x.T if matrix.shape[0] > matrix.shape[1] else x).contiguous()
+
+
+#: Optimizers by name.
+OPTIMIZERS: dict[str, type[torch.optim.AdamW]] = {"muon": Muon, "adam": torch.optim.AdamW}

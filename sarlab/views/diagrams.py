@@ -25,7 +25,7 @@ Box = tuple[str, str, str]
 
 def networks(specs: Sequence[ModelSpec], *, title: str = "", caption: str = "") -> Figure:
     """Draw the layers of networks for an image of 256×256 pixels: analysis downwards on the left, synthesis upwards on the right."""
-    from sarlab.models.complexity import count_parameters, macs_per_pixel
+    from sarlab.models.autoencoders import count_parameters, macs_per_pixel
 
     panels = []
     for spec in specs:

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from sarlab.lab import cost
-from sarlab.models.autoencoders import construct
-from sarlab.models.complexity import count_parameters
+from sarlab.models.autoencoders import construct, count_parameters
 from sarlab.scenes.catalog import load_split
 from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec
 

@@ -2,6 +2,7 @@
 
 import sys
 import textwrap
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from types import SimpleNamespace
 
@@ -12,7 +13,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sarlab.errors import ModelError, PlanError
-from sarlab.models.autoencoders import Autoencoder, architectures, build_model, construct, load_model, save_model
+from sarlab.models.autoencoders import (
+    Autoencoder,
+    architectures,
+    build_model,
+    construct,
+    count_parameters,
+    load_model,
+    macs_per_pixel,
+    save_model,
+)  # fmt: skip
 from sarlab.models.data import TrainingData
 from sarlab.models.storage import read_tensors, write_tensors
 from sarlab.specs import ModelSpec, TrainSpec
@@ -149,7 +159,6 @@ OWN = textwrap.dedent(
 
 
 def test_a_users_own_architecture_takes_less_than_thirty_lines(data):
-    from sarlab.models.complexity import macs_per_pixel
     from sarlab.models.training import train
 
     assert len(OWN.strip().splitlines()) < 30
@@ -239,3 +248,42 @@ def test_descriptions_are_not_trusted(path, change, message):
     rewrite(path, change)
     with pytest.raises(ModelError, match=message):
         load_model(path)
+
+
+# --- size and cost, counted by hand -----------------------------------------------------------------------------------
+
+
+def test_klt_takes_one_product_a_component_and_direction():
+    spec = ModelSpec("klt", 16, 24)
+    assert macs_per_pixel(spec) == 48
+    assert macs_per_pixel(spec, part="analysis") == macs_per_pixel(spec, part="synthesis") == 24
+
+
+def test_the_pyramid_counted_by_hand():
+    # 5×5 convolutions at 1/4, 1/16, 1/64, 1/256 of the pixels, and no unstrided layers.
+    w, c = 8, 6
+    layers = [(1, w, 4), (w, 2 * w, 16), (2 * w, 4 * w, 64), (4 * w, c, 256)]
+    expected = sum(25 * a * b / share for a, b, share in layers)
+    spec = ModelSpec("plain", 16, c, width=w, depth=0, stem="pyramid")
+    assert macs_per_pixel(spec, part="analysis") == pytest.approx(expected)
+    # A transposed 4×4 convolution of stride 2 takes 16 products per input sample and pair of channels.
+    expected = sum(16 * a * b / share for a, b, share in layers)
+    assert macs_per_pixel(spec, part="synthesis") == pytest.approx(expected)
+    assert count_parameters(construct(spec, 0)) == sum(41 * a * b + a + b for a, b, _ in layers)
+
+
+def test_the_folded_stem_counted_by_hand():
+    # A 3×3 convolution of 64 folded pixels at 1/64 of the pixels, and 5×5 (synthesis: 4×4) of stride 2 to the latent.
+    w, c = 8, 6
+    spec = ModelSpec("plain", 16, c, width=w, depth=0)
+    assert macs_per_pixel(spec, part="analysis") == pytest.approx(9 * 64 * 4 * w / 64 + 25 * 4 * w * c / 256)
+    assert macs_per_pixel(spec, part="synthesis") == pytest.approx(9 * 64 * 4 * w / 64 + 16 * 4 * w * c / 256)
+
+
+@pytest.mark.parametrize("stem", ["fold", "pyramid"])
+def test_attention_counts_its_products(stem):
+    # On both sides at 1/64 of the pixels: four products of all channels, and two of each pair of tokens in a window.
+    spec = ModelSpec("attention", 16, 8, width=8, stem=stem)
+    channels, tokens = 32, 64
+    residual = macs_per_pixel(replace(spec, architecture="residual"))
+    assert macs_per_pixel(spec) - residual == pytest.approx(2 * (4 * channels**2 + 2 * tokens * channels) / 64)

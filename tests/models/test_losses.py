@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sarlab.models.data import Batch
-from sarlab.models.losses import BIAS_WEIGHT, SSIM_WEIGHT, losses, ssim
+from sarlab.models.training import BIAS_WEIGHT, SSIM_WEIGHT, losses, ssim
 
 SPAN = 25.0
 

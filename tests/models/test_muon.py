@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sarlab.models.muon import Muon, is_matrix, orthogonalized
+from sarlab.models.training import Muon, is_matrix, orthogonalized
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -13,8 +13,7 @@ import torch
 from sarlab.lab.experiment import seconds_of
 from sarlab.lab.machine import device_name, pick_device
 from sarlab.lab.studies import Context, study
-from sarlab.models.autoencoders import build_model
-from sarlab.models.complexity import count_parameters, macs_per_pixel
+from sarlab.models.autoencoders import build_model, count_parameters, macs_per_pixel
 from sarlab.models.data import TrainingData
 from sarlab.models.training import cpu_threads, train
 from sarlab.specs import ModelSpec, TrainSpec

@@ -23,8 +23,7 @@ from sarlab.lab.inputs import measurable
 from sarlab.lab.machine import device_name, process_peak_mb
 from sarlab.lab.studies import Context, alone, resumed, study
 from sarlab.metrics.fidelity import psnr
-from sarlab.models.autoencoders import build_model
-from sarlab.models.complexity import count_parameters, macs_per_pixel
+from sarlab.models.autoencoders import build_model, count_parameters, macs_per_pixel
 from sarlab.models.data import TrainingData
 from sarlab.models.quantizers import build_quantizer
 from sarlab.models.training import cpu_threads, train

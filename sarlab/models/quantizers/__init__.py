@@ -1,6 +1,6 @@
 """Latent quantizers by name, behind one contract."""
 
-from sarlab.models.quantizers import baselines, grids, trained_grids, trellis  # noqa: F401  (they register)
+from sarlab.models.quantizers import grids, trained_grids, trellis  # noqa: F401  (they register)
 from sarlab.models.quantizers.quantizer import (
     TRAINING_VIEWS,
     Quantized,

@@ -1,18 +1,20 @@
-"""Calibrated grids: uniform, uniform with bits allocated over the channels, and companded."""
+"""Grids: uniform, uniform with bits allocated over the channels, companded, and that of the guide."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sarlab.errors import QuantizerError
+from sarlab.errors import BitstreamError, QuantizerError
 from sarlab.models.quantizers.quantizer import (
     CalibratedQuantizer,
     Latents,
     Quantized,
+    Quantizer,
     Synthesis,
     centered_uniform,
     nonzero,
@@ -210,6 +212,52 @@ class CompandedQuantizer(AllocatedQuantizer):
     def fitted_error(self, values: Tensor, levels: Tensor) -> Tensor:
         # Allocation compares errors that differ by factors, for which a coarse search is enough.
         return fit_companded(values, levels, self.spec.calibration, coarse=True)[-1]
+
+
+@quantizers.register("guide")
+class GuideQuantizer(Quantizer):
+    """The guide's `quantize_latent` and `dequantize_latent`, faults included, so that they can be measured.
+
+    The range is that of the given latent over all channels, so one outlier coarsens everything. The integers are cast
+    to 8 bits whatever `spec.bits` is: above 8 they wrap around, below 8 they still take 8. `bits` and `pack` count the
+    true size: 8 bits per value, and the range, which decoding requires.
+    """
+
+    side_bytes = 8
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return (8,) * self.channels
+
+    def _quantize(self, y: Tensor) -> Quantized:
+        low, high = float(y.min()), float(y.max())
+        integers = ((y - low) * self._scale(low, high)).round()
+        # The guide casts floats beyond 255 to uint8, which keeps the low 8 bits on its machines; explicit here.
+        return Quantized(integers.long() & 255, side=struct.pack(">ff", low, high))
+
+    def dequantize(self, quantized: Quantized) -> Tensor:
+        low, high = struct.unpack(">ff", quantized.side)
+        integers = quantized.integers.float()
+        # Expanded, because division by a scalar may be computed as multiplication by its rounded reciprocal.
+        return integers / torch.tensor(self._scale(low, high)).to(integers).expand(integers.shape) + low
+
+    def accepted(self, quantized: Quantized) -> Quantized:
+        low, high = struct.unpack(">ff", quantized.side)
+        if not (abs(low) < float("inf") and low <= high < float("inf")):
+            raise BitstreamError(f"packed latent: its range {low} to {high} is impossible; the data is damaged")
+        return quantized
+
+    def step_of(self, y: Tensor) -> Tensor:
+        y = y.detach()
+        return torch.full((1, 1, 1, 1), 1 / self._scale(float(y.min()), float(y.max())), device=y.device)
+
+    def _scale(self, low: float, high: float) -> float:
+        """Levels per unit, in NumPy's float32 arithmetic like the guide."""
+        with np.errstate(over="ignore"):
+            span = np.float32(high) - np.float32(low) + np.float32(1e-10)
+        if not np.isfinite(span):
+            raise QuantizerError(f"the latent's range {low} to {high} exceeds float32: the network has diverged")
+        return float(np.float32(2**self.spec.bits - 1) / span)
 
 
 def ranges(values: Tensor, levels: Tensor, method: str, granularity: str) -> tuple[Tensor, Tensor]:

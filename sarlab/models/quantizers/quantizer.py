@@ -1,4 +1,4 @@
-"""The quantizer contract: latent to integers to bytes and back."""
+"""The quantizer contract: latent to integers to bytes and back; packing; floating-point formats."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sarlab.errors import BitstreamError, QuantizerError
-from sarlab.models.quantizers.bitpacking import pack_bits, packed_bytes, read_header, unpack_bits, write_header
 from sarlab.registry import Registry
 from sarlab.specs import QuantizerSpec, spec_from_dict
 
@@ -23,6 +23,9 @@ MIXED_SWITCH = 0.5
 FIRST, LATER = 50, 5
 #: Weight of a batch in ranges that follow a training, at first and later.
 FIRST_SHARE, LATER_SHARE = 0.1, 0.2
+
+#: Largest N, h or w of a header: 4 bytes of 7 bits.
+MAX_EXTENT = 2**28 - 1
 
 Latents = Tensor | Iterable[Tensor]
 Synthesis = Callable[[Tensor], Tensor]
@@ -292,3 +295,139 @@ def _required(generator: torch.Generator | None, mode: str) -> torch.Generator:
     if generator is None:
         raise QuantizerError(f"training with '{mode}' draws noise: give a torch.Generator")
     return generator
+
+
+# --- packing -----------------------------------------------------------------------------------------------------------
+
+
+def write_header(n: int, h: int, w: int) -> bytes:
+    """Encode the shape of a latent as three LEB128 integers: 3 bytes up to 127×127, at most 12."""
+    parts = bytearray()
+    for value in (n, h, w):
+        if not 1 <= value <= MAX_EXTENT:
+            raise BitstreamError(f"a latent has 1 to {MAX_EXTENT} values per axis, not {value}")
+        while value > 127:
+            parts.append(value & 127 | 128)
+            value >>= 7
+        parts.append(value)
+    return bytes(parts)
+
+
+def read_header(data: bytes) -> tuple[tuple[int, int, int], int]:
+    """Return the shape (N, h, w) of `write_header` and the number of bytes it took."""
+    position, shape = 0, []
+    for _ in range(3):
+        value = 0
+        for shift in (0, 7, 14, 21):
+            if position >= len(data):
+                raise BitstreamError("packed latent: it ends within its shape; the data is truncated")
+            byte = data[position]
+            position += 1
+            value |= (byte & 127) << shift
+            if byte < 128:
+                break
+        else:
+            raise BitstreamError("packed latent: it does not begin with a shape; the data is damaged")
+        if value < 1:
+            raise BitstreamError("packed latent: an axis of its shape is zero; the data is damaged")
+        shape.append(value)
+    return (shape[0], shape[1], shape[2]), position
+
+
+def packed_bytes(count: int, widths: Sequence[int]) -> int:
+    """Return the bytes of `count` values in each of the channels with `widths` bits."""
+    return -(-count * sum(widths) // 8)
+
+
+def pack_bits(planes: np.ndarray, widths: Sequence[int]) -> bytes:
+    """Pack integers (C, count), most significant bit first, row after row in `widths` bits (0 to 32) per value."""
+    parts = [np.empty(0, np.uint8)]
+    whole = all(width % 8 == 0 for width in widths)
+    for row, width in zip(planes, widths, strict=True):
+        if len(row) and (int(row.min()) < 0 or int(row.max()) >> width):
+            raise BitstreamError(f"values from {row.min()} to {row.max()} do not fit into {width} bits")
+        octets = np.ascontiguousarray(row.astype(">u4")).view(np.uint8).reshape(-1, 4)
+        parts.append((octets[:, 4 - width // 8 :] if whole else np.unpackbits(octets, axis=1)[:, 32 - width :]).ravel())
+    joined = np.concatenate(parts)
+    return (joined if whole else np.packbits(joined)).tobytes()
+
+
+def unpack_bits(data: bytes, count: int, widths: Sequence[int]) -> np.ndarray:
+    """Invert `pack_bits`: integers of shape (C, count), int64."""
+    if len(data) != packed_bytes(count, widths):
+        raise BitstreamError(f"{len(data)} packed bytes instead of {packed_bytes(count, widths)}; the data is damaged")
+    planes = np.zeros((len(widths), count), np.int64)
+    source = np.frombuffer(data, np.uint8)
+    whole = all(width % 8 == 0 for width in widths)
+    source, unit = (source, 4) if whole else (np.unpackbits(source), 32)
+    position = 0
+    for row, width in zip(planes, widths, strict=True):
+        size = width // 8 if whole else width
+        padded = np.zeros((count, unit), np.uint8)
+        padded[:, unit - size :] = source[position : position + count * size].reshape(count, size)
+        position += count * size
+        row[:] = (padded if whole else np.packbits(padded, axis=1)).view(">u4")[:, 0]
+    return planes
+
+
+# --- floating-point formats --------------------------------------------------------------------------------------------
+
+
+class FloatQuantizer(Quantizer):
+    """Rounding to a floating-point format, without calibration.
+
+    The integers are the bit patterns. Values beyond the largest finite one are set to it and counted.
+    """
+
+    dtype: torch.dtype
+    pattern: torch.dtype
+    #: Bits of the significand, the hidden one included; exponent of the smallest step.
+    significand: int
+    smallest: int
+
+    def _quantize(self, y: Tensor) -> Quantized:
+        largest = torch.finfo(self.dtype).max
+        patterns = y.clamp(-largest, largest).to(self.dtype).view(self.pattern).long() & (2**self.spec.bits - 1)
+        return Quantized(patterns, saturated=int((y.abs() > largest).sum()))
+
+    def accepted(self, quantized: Quantized) -> Quantized:
+        if not torch.isfinite(self.dequantize(quantized)).all():
+            raise BitstreamError("packed latent: it has NaN or infinite values; the data is damaged")
+        return quantized
+
+    def dequantize(self, quantized: Quantized) -> Tensor:
+        span = 2**self.spec.bits
+        signed = torch.where(quantized.integers >= span // 2, quantized.integers - span, quantized.integers)
+        return signed.to(self.pattern).view(self.dtype).float()
+
+    def step_of(self, y: Tensor) -> Tensor:
+        exponent = torch.frexp(y.detach().float()).exponent - self.significand
+        return torch.ldexp(torch.ones_like(y, dtype=torch.float32), exponent.clamp(min=self.smallest))
+
+
+@quantizers.register("float32")
+class Float32(FloatQuantizer):
+    """The latent as computed: 32 bits per value."""
+
+    scheme_bits = (32, 32)
+    dtype, pattern = torch.float32, torch.int32
+    # Steps of subnormal numbers are left out: other devices' arithmetic does not keep them.
+    significand, smallest = 24, -126
+
+
+@quantizers.register("float16")
+class Float16(FloatQuantizer):
+    """IEEE 754 binary16: 11 bits of significand, up to 65504."""
+
+    scheme_bits = (16, 16)
+    dtype, pattern = torch.float16, torch.int16
+    significand, smallest = 11, -24
+
+
+@quantizers.register("bfloat16")
+class BFloat16(FloatQuantizer):
+    """The upper half of a float32: its range, with 8 bits of significand."""
+
+    scheme_bits = (16, 16)
+    dtype, pattern = torch.bfloat16, torch.int16
+    significand, smallest = 8, -126

@@ -20,10 +20,9 @@ from scipy.linalg import solveh_banded
 from torch import Tensor
 
 from sarlab.errors import QuantizerError
-from sarlab.models.compiled import compiled
+from sarlab.models.compiled import advance, compiled
 from sarlab.models.quantizers.grids import REALLOCATE_EVERY, AllocatedQuantizer, fit_companded, thinned
 from sarlab.models.quantizers.quantizer import Quantized, centered_uniform, nonzero, quantizers
-from sarlab.models.viterbi import advance
 from sarlab.specs import QuantizerSpec
 
 #: State after a state and the lowest bit of an integer.

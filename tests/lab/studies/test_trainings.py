@@ -7,7 +7,7 @@ import pytest
 
 from sarlab.lab.studies import Context
 from sarlab.lab.studies import trainings as study
-from sarlab.models.complexity import macs_per_pixel
+from sarlab.models.autoencoders import macs_per_pixel
 from sarlab.scenes.catalog import load_split
 from sarlab.specs import ModelSpec, SceneSpec
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sarlab.errors import BitstreamError, QuantizerError
 from sarlab.models.quantizers import build_quantizer
-from sarlab.models.quantizers.bitpacking import write_header
+from sarlab.models.quantizers.quantizer import write_header
 from sarlab.specs import QuantizerSpec
 
 

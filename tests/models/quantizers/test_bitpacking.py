@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sarlab.errors import BitstreamError
-from sarlab.models.quantizers.bitpacking import (
+from sarlab.models.quantizers.quantizer import (
     MAX_EXTENT,
     pack_bits,
     packed_bytes,

@@ -1,4 +1,4 @@
-"""Cost of a network from shapes alone: parameters, multiply-accumulates, and peak memory.
+"""Peak memory of training and inference from shapes alone.
 
 The real network runs on tensors of PyTorch's ``meta`` device, which have shapes and no data. Memory is the peak of all
 live tensors over the operations of a step; the libraries' code and the scratch space of convolutions are not included.
@@ -15,55 +15,14 @@ import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
-from sarlab.errors import ModelError
-from sarlab.models.autoencoders import Autoencoder, construct
-from sarlab.models.data import VALIDATION_PIXELS, VALIDATION_SIDE, Batch
-from sarlab.models.klt import LEAST_PATCHES, MOST_VALUES
-from sarlab.models.losses import losses
-from sarlab.models.muon import OPTIMIZERS
+from sarlab.models.autoencoders import construct
+from sarlab.models.data import LEAST_PATCHES, MOST_VALUES, VALIDATION_PIXELS, VALIDATION_SIDE, Batch
+from sarlab.models.training import OPTIMIZERS, losses
 from sarlab.specs import ModelSpec, TrainSpec
 
 #: Largest batch that `largest_batch` considers.
 MOST_BATCH = 1 << 16
-
-
-def count_parameters(model: torch.nn.Module) -> int:
-    """Return the number of trainable values."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-def count_layers(model: Autoencoder) -> int:
-    """Return the number of convolutions from the pixels to the latent; that of a linear network is 1."""
-    return 1 if model.g_a is None else sum(isinstance(layer, torch.nn.Conv2d) for layer in model.g_a.modules())
-
-
-def macs_per_pixel(model: Autoencoder | ModelSpec, *, part: str = "both") -> float:
-    """Count multiply-accumulates per pixel of ``"analysis"``, ``"synthesis"`` or ``"both"``.
-
-    Convolutions, matrix products and attention count; activations and sums do not, as is usual.
-    """
-    if part not in ("analysis", "synthesis", "both"):
-        raise ModelError(f"part must be 'analysis', 'synthesis' or 'both', not {part!r}")
-    return _macs_per_pixel(model if isinstance(model, ModelSpec) else model.spec, part)
-
-
-@lru_cache(maxsize=1024)
-def _macs_per_pixel(spec: ModelSpec, part: str) -> float:
-    # Eight latent positions per side fill the attention's windows, as a scene does.
-    side = 8 * spec.spatial_reduction
-    flops = 0
-    with torch.device("meta"), torch.no_grad():
-        model = construct(spec, 0).eval()
-        x = torch.zeros(1, 1, side, side)
-        y = torch.zeros(1, spec.latent_channels, 8, 8)
-        for name, call, argument in (("analysis", model.analysis, x), ("synthesis", model.synthesis, y)):
-            if part in (name, "both"):
-                with FlopCounterMode(display=False) as counter:
-                    call(argument)
-                flops += counter.get_total_flops()
-    return flops / 2 / side**2
 
 
 class LiveBytes(TorchDispatchMode):
