@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from sarlab.errors import PlanError, SarlabError
 from sarlab.files import write_json
-from sarlab.lab.machine import cores, thread_environment
+from sarlab.lab.machine import cores, inherited, thread_environment
 from sarlab.lab.runs import FAILURE, Job, base_of, describe_owner, is_held, run_hash
 from sarlab.lab.sweep import notebook
 from sarlab.lab.sweep.notebook import NOTEBOOK
@@ -367,6 +367,7 @@ def _local_cluster(jobs: Sequence[Job], settings: Settings, stack: contextlib.Ex
     security = distributed.Security.temporary()
     # Dask's own default makes malloc return memory at every step, which doubles the time of a training.
     environment = thread_environment(threads_of(jobs))
+    stack.enter_context(inherited(environment))  # Dask sets them in this process too, and leaves them
     with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}), _interrupts_blocked():
         cluster = distributed.LocalCluster(
             n_workers=worker_count(jobs, settings), threads_per_worker=1, processes=True, host="127.0.0.1", security=security,

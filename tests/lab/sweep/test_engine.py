@@ -10,6 +10,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pandas as pd
 import pytest
@@ -33,7 +34,8 @@ TIMING_COLUMNS = [
 @pytest.fixture(scope="module")
 def cluster():
     """One worker process with four threads, as `dask worker` starts it on four cores."""
-    with distributed.LocalCluster(
+    # Dask leaves variables for its workers in os.environ, one of which changes how much memory later processes take.
+    with patch.dict(os.environ), distributed.LocalCluster(
         n_workers=1, threads_per_worker=4, dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=50, preload=[engine._PRELOAD]
     ) as running:  # fmt: skip
         yield running
