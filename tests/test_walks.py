@@ -94,4 +94,4 @@ def test_a_row_of_a_table_reaches_its_figure(capsys):
         from sarlab.views import figures, select
 
         figures.curves(select.measured(rows), "bpp", "psnr_db", "codec")
-    enter("a row reaches its figure", walk, 6, capsys)  # goal 4
+    enter("a row reaches its figure", walk, 4, capsys)

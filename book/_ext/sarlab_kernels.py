@@ -23,7 +23,7 @@ def serve(path: str) -> None:
     import seaborn  # noqa: F401
     from ipykernel.kernelapp import IPKernelApp
 
-    import sarlab.views.chart_data
+    import sarlab.views.chart
     import sarlab.views.claims
     import sarlab.views.compare
     import sarlab.views.figures  # noqa: F401

@@ -1,4 +1,4 @@
-"""Interactive chart: axes, scenes and series by choice, values by pointer and keyboard, drawn by its script without a kernel."""
+"""Interactive chart of rate and distortion: axes, scenes and series by choice, drawn by its script without a kernel."""
 
 from __future__ import annotations
 
@@ -9,13 +9,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from sarlab.errors import ResultsError
-from sarlab.views.figure import THEME, swatch
-from sarlab.views.style import VARIABLES, Look
+from sarlab.metrics import metrics
+from sarlab.metrics.intervals import interval
+from sarlab.views import select
+from sarlab.views.figures import swatch
+from sarlab.views.style import MUTED, THEME, VARIABLES, Look, look
+
+if TYPE_CHECKING:
+    from sarlab.lab.results import Tables
 
 _ASSETS = Path(__file__).resolve().parents[1] / "assets" / "views"
 #: Significant digits of a value in the page, and of the ends of its interval.
@@ -44,12 +51,8 @@ class Line:
 
     def packed(self) -> dict[str, Any]:
         """Values for JSON, rounded."""
-        parts = {name: _values(getattr(self, name), DIGITS) for name in ("x", "y")}
-        return {
-            **parts,
-            **{name: _values(getattr(self, name), END_DIGITS) for name in ("low", "high")},
-            "over": self.over,
-        }
+        digits = {"x": DIGITS, "y": DIGITS, "low": END_DIGITS, "high": END_DIGITS}
+        return {name: _values(getattr(self, name), count) for name, count in digits.items()} | {"over": self.over}
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,16 +67,7 @@ class Series:
 
 
 class Chart:
-    """Series over chosen axes; the first of each menu is drawn at first.
-
-    Parameters
-    ----------
-    series : sequence of Series
-    x, y : sequence of Axis
-    places, bands : sequence of str
-        Keys of the lines.
-    title, caption : str
-    """
+    """Series over chosen axes; the first of each menu is drawn at first. `places` and `bands` are the keys of the lines."""
 
     def __init__(
         self, series: Sequence[Series], *, x: Sequence[Axis], y: Sequence[Axis], places: Sequence[str], bands: Sequence[str],
@@ -170,3 +164,146 @@ def _text(value: object) -> str:
 @cache
 def _asset(name: str) -> str:
     return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+X = (
+    Axis("bpp", "bits per pixel of the file", " bpp"),
+    Axis("cr", "compression ratio of the file against the product's samples", "× smaller file"),
+    Axis("ratio", "values in ÷ values out (networks only)", "× fewer values"),
+)
+METRICS = (
+    "psnr_db", "ssim", "epi_roa", "bias_db", "rmse_db", "rmse_k8_db", "enl_ratio", "targets_kept", "peak_error_db",
+)  # fmt: skip
+#: Codecs that are drawn beside the networks at first.
+FEATURED = (select.FLAGSHIP, "jpeg2000", "hevc12")
+#: Scenes have an entry of their own in the menu while the table has no more rows than this.
+MOST_ROWS = 2_000
+LIMIT, FLOOR = "Gaussian limit", "another pass"
+CAPTION = (
+    "Point at a marker, or focus the plot and use the arrow keys, to read its values. Bars: 95 % interval over passes, or the "
+    "range of fewer than five. Files of networks: latents of float32 as they are, quantized ones range coded. "
+    "Gaussian limit: rate of an ideal code of a Gaussian source with the spectrum of the scene, for PSNR alone. "
+    "Another pass: agreement of edges that a second recording of the same ground would reach."
+)
+
+
+def codecs_chart(t: Tables) -> Chart | None:
+    """Chart of the codecs; networks can be added."""
+    return _chart(t, "Codecs by any measure, on any scene", networks=False)
+
+
+def networks_chart(t: Tables) -> Chart | None:
+    """Chart of the networks beside well-known codecs; the others can be added."""
+    return _chart(t, "Networks and codecs by any measure, on any scene", networks=True)
+
+
+def _chart(t: Tables, title: str, *, networks: bool) -> Chart | None:
+    codecs, runs = select.measured(t.codecs, band=None), select.measured(t.runs, band=None)
+    rows = pd.concat([part for part in (codecs, runs) if len(part)]) if len(codecs) or len(runs) else codecs
+    if rows.empty:
+        return None
+    places, bands = places_of(rows), [str(band) for band in rows["band"].dropna().unique()]
+    columns = [name for name in METRICS if select.numbers(rows, name).notna().any()]
+    series = [
+        *_codecs(codecs, places, columns, FEATURED if networks else None),
+        *_networks(runs, places, columns, networks),
+    ]
+    if networks:
+        series.sort(key=lambda one: one.group == "codecs")
+    series += _references(t.table("limits", ["limit", "scene", "band", "psnr_db", "bpp"]), rows, places, bands)
+    y = [Axis(name, select.label(name), "", metrics[name].better) for name in columns]
+    x = X if len(runs) else X[:2]
+    return Chart(series, x=x, y=y, places=list(places), bands=bands, title=title, caption=CAPTION)
+
+
+def places_of(rows: pd.DataFrame) -> dict[str, list[str]]:
+    """Entry of the menu → its scenes: the test scenes, the others together, and each scene alone where they are few."""
+    places = {}
+    for split, name in (("test", "test scenes"), ("independent", "other passes")):
+        scenes = [str(scene) for scene in rows.loc[rows["split"] == split, "scene"].unique()]
+        if scenes:
+            places[f"{name}, mean of {len(scenes)}" if len(scenes) > 1 else f"{name[:-1]}: {scenes[0]}"] = scenes
+    places = places or {"all scenes": list(rows["scene"].unique())}
+    alone = {scene: [scene] for scenes in places.values() if len(scenes) > 1 for scene in scenes}
+    return places | (alone if len(rows) <= MOST_ROWS else {})
+
+
+def _codecs(
+    rows: pd.DataFrame, places: Mapping[str, Sequence[str]], columns: Sequence[str], on: Sequence[str] | None
+) -> list[Series]:
+    """One series per codec, the smallest files first; `on` names those drawn at first (default: all)."""
+    order = rows.groupby("codec")["bpp"].mean().sort_values().index if len(rows) else ()
+    return [
+        Series(look(codec), "codecs", _lines(rows[rows["codec"] == codec], places, "target_value", "bpp", columns), on is None or codec in on)
+        for codec in order
+    ]  # fmt: skip
+
+
+def _networks(
+    runs: pd.DataFrame, places: Mapping[str, Sequence[str]], columns: Sequence[str], on: bool
+) -> list[Series]:
+    """One series per architecture and start of `select.main_line`, and one per quantizer with three ratios or more."""
+    if runs.empty:
+        return []
+    main, found = select.main_line(runs), []
+    for name, part in main.groupby(select.network(main), sort=False):
+        found.append(Series(look(name), "networks", _lines(part, places, "dimension_ratio", "bpp", columns), on))
+    coded = runs[select.numbers(runs, "coded_bpp").notna()]
+    for (name, quantizer), part in coded.groupby([select.network(coded), "quantizer"], sort=False):
+        if part["dimension_ratio"].nunique() >= 3:
+            lines = _lines(part, places, "dimension_ratio", "coded_bpp", columns)
+            found.append(Series(look(f"{name}, {quantizer}", "dashed"), "networks, quantized", lines, False))
+    return found
+
+
+def _references(
+    limits: pd.DataFrame, rows: pd.DataFrame, places: Mapping[str, Sequence[str]], bands: Sequence[str]
+) -> list[Series]:
+    """The Gaussian limit of each place, and the agreement of edges that another pass would reach."""
+    native, limit, floor = select.numbers(rows, "native_bits").mean(), {}, {}
+    for place, scenes in places.items():
+        for band in bands:
+            here = rows[rows["scene"].isin(scenes) & (rows["band"] == band)]
+            ends = here["bpp"].agg(["min", "max"]).to_numpy(float)
+            curves = limits[(limits["limit"] == "rwf") & limits["scene"].isin(scenes) & (limits["band"] == band)]
+            curve = curves[curves["bpp"] > 0].groupby("psnr_db")["bpp"].agg(["mean", "size"])
+            curve = curve[curve["size"] == curve["size"].max()]["mean"]
+            if len(curve):
+                limit[place, band] = Line(
+                    {"bpp": list(curve), "cr": list(native / curve)}, {"psnr_db": list(curve.index)}
+                )
+            if np.isfinite(level := select.numbers(here, "epi_roa_floor").mean()):
+                floor[place, band] = Line({"bpp": list(ends), "cr": list(native / ends)}, {"epi_roa": [level, level]})
+    looks = Look(LIMIT, MUTED, "", width=1.2, hollow=True), Look(FLOOR, MUTED, "", width=1.0, dotted=True)
+    return [
+        Series(shown, "references", lines, True, True)
+        for shown, lines in zip(looks, (limit, floor), strict=True)
+        if lines
+    ]
+
+
+def _lines(
+    rows: pd.DataFrame, places: Mapping[str, Sequence[str]], key: str, rate: str, columns: Sequence[str]
+) -> dict[tuple[str, str], Line]:
+    parts = {place: rows[rows["scene"].isin(scenes)] for place, scenes in places.items()}
+    bands = ((place, *group) for place, part in parts.items() for group in part.groupby("band", sort=False))
+    return {(place, str(band)): line_of(part, key, rate, columns) for place, band, part in bands}
+
+
+def line_of(rows: pd.DataFrame, key: str, rate: str, columns: Sequence[str]) -> Line:
+    """Means over passes at each value of `key`, with intervals; points that lack some of the scenes are left out."""
+    columns = [name for name in columns if name in rows]
+    groups = [group for _, group in rows.groupby(key) if group["scene"].nunique() == rows["scene"].nunique()]
+    bpp = np.array([group[rate].mean() for group in groups])
+    x = {"bpp": bpp, "cr": np.array([group["native_bits"].mean() for group in groups]) / bpp}
+    if key == "dimension_ratio":
+        x["ratio"] = np.array([group[key].iloc[0] for group in groups])
+    over = select.passes(rows["acquisition"])
+    found = [{name: interval(group[name], over[group.index]) for name in columns} for group in groups]
+    kinds = [each for points in found for each in points.values() if each.kind]
+    mean, low, high = (
+        {name: [float(getattr(points[name], part)) for points in found] for name in columns}
+        for part in ("mean", "low", "high")
+    )
+    over = f"{'95 % interval' if kinds[0].kind == '95 %' else 'range'} over {kinds[0].n} passes" if kinds else ""
+    return Line(x, mean, low, high, over)

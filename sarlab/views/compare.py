@@ -19,12 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sarlab.errors import ResultsError
-from sarlab.files import write_text
 from sarlab.views import select
-from sarlab.views.figure import THEME
-from sarlab.views.style import name_of
-from sarlab.views.svg import data_uri
-from sarlab.views.text import number, ratio
+from sarlab.views.style import THEME, data_uri, name_of, number, ratio
 
 if TYPE_CHECKING:
     from sarlab.lab.results import Tables
@@ -43,61 +39,51 @@ HANDLING = (
 _ASSETS = Path(__file__).resolve().parents[1] / "assets" / "views"
 
 
-def encode(gray: np.ndarray, levels: int = LEVELS, budget: int = BUDGET) -> bytes:
-    """Picture as lossless WebP of `levels` grays: what is shown is not compressed a second time, only rounded.
+def encode(gray: np.ndarray, levels: int = LEVELS) -> bytes:
+    """Picture (height, width) of uint8 as lossless WebP of `levels` grays, halved down to 16 until it fits the budget.
 
-    Parameters
-    ----------
-    gray : ndarray of uint8, shape (height, width)
-    levels : int
-        Halved, down to 16, until the picture fits the budget.
-    budget : int
-        Bytes.
+    What is shown is not compressed a second time, only rounded.
     """
     from PIL import Image
 
-    gray = np.asarray(gray)
     if gray.dtype != np.uint8 or gray.ndim != 2 or gray.size == 0:
         raise ResultsError(f"a picture is a (height, width) array of uint8, not {gray.dtype} {gray.shape}")
     while True:
         coarse = np.round(np.round(gray * ((levels - 1) / 255)) * (255 / (levels - 1))).astype(np.uint8)
         buffer = io.BytesIO()
         Image.fromarray(coarse).convert("RGB").save(buffer, "WEBP", lossless=True, quality=60, method=4)
-        if len(buffer.getvalue()) <= budget or levels <= 16:
+        if len(buffer.getvalue()) <= BUDGET or levels <= 16:
             return buffer.getvalue()
         levels //= 2
 
 
 @dataclass(frozen=True, eq=False)
 class Variant:
-    """What the original is compared with.
+    """A reconstruction that the original is compared with.
 
     Parameters
     ----------
     label : str
-        Ratio or rate, on the buttons: ``"16×"``.
+        Ratio, on the buttons: ``"16×"``.
     gray : ndarray of uint8, shape (height, width)
-    name : str
-        More about it, beside the label.
+    series : str
+        Network or codec: what stays the same from one label to the next.
     facts : mapping of str to str
         Shown beside the picture: quantity → value with unit.
-    series : str
-        Network or codec, where several are shown: what stays the same from one label to the next.
     written : str
-        On the picture, in a few words; default: the title.
+        On the picture, in a few words.
     """
 
     label: str
     gray: np.ndarray
-    name: str = ""
+    series: str
     facts: Mapping[str, str] = field(default_factory=dict)
-    series: str = ""
     written: str = ""
 
     @property
     def title(self) -> str:
-        """Series, label and name in one line."""
-        return " · ".join(dict.fromkeys(part for part in (self.series, self.label, self.name) if part))
+        """Series and label in one line."""
+        return f"{self.series} · {self.label}"
 
 
 class Comparison:
@@ -111,24 +97,15 @@ class Comparison:
     clip : (low, high)
         In dB, what black and white mean in all pictures.
     title, caption : str
-    choice : str
-        What the buttons choose.
     steps : sequence of str
         Labels in the order of the buttons; default: as they come.
-    first : int
-        Which variant is on the right at first.
-    left : int, optional
-        Which is on the left at first; default: the original.
-    facts : mapping of str to str
-        About the original.
-    levels : int
-        Gray levels of the pictures in the page.
+    first, left : int
+        Which variant is on the right at first, and which on the left; `left` None is the original.
     """
 
     def __init__(
         self, original: np.ndarray, variants: Sequence[Variant], *, clip: tuple[float, float] = (0.0, 1.0), title: str = "",
-        caption: str = "", choice: str = "compression ratio", steps: Sequence[str] = (), first: int = 0,
-        left: int | None = None, facts: Mapping[str, str] | None = None, levels: int = LEVELS,
+        caption: str = "", steps: Sequence[str] = (), first: int = 0, left: int | None = None,
     ):  # fmt: skip
         if not variants:
             raise ResultsError("a comparison needs at least one reconstruction")
@@ -138,10 +115,9 @@ class Comparison:
                     f"'{variant.label}' is {variant.gray.shape} and the original {original.shape}: shapes must agree"
                 )
         self.original, self.variants, self.clip = original, tuple(variants), clip
-        self.title, self.caption, self.choice = title, caption, choice
+        self.title, self.caption, self.first, self.left = title, caption, first, left
         self.steps = list(dict.fromkeys([*steps, *(variant.label for variant in variants)]))
         self.series = list(dict.fromkeys(variant.series for variant in variants))
-        self.first, self.left, self.facts, self.levels = first, left, dict(facts or {}), levels
 
     @property
     def span(self) -> float:
@@ -152,10 +128,8 @@ class Comparison:
     @property
     def alt(self) -> str:
         """The comparison in words."""
-        entries = []
-        for variant in self.variants:
-            facts = ", ".join(f"{name} {value}" for name, value in variant.facts.items())
-            entries.append(": ".join(part for part in (variant.title, facts) if part))
+        facts = [", ".join(f"{name} {value}" for name, value in variant.facts.items()) for variant in self.variants]
+        entries = (": ".join(filter(None, (v.title, fact))) for v, fact in zip(self.variants, facts, strict=True))
         return f"{self.title or 'Original and reconstructions'}. {'; '.join(entries)}."
 
     @property
@@ -163,7 +137,7 @@ class Comparison:
         """What gray and color mean, and how exact the pictures in the page are."""
         low, high = self.clip
         return (
-            f"Gray from {number(low)} to {number(high)} dB in every picture, rounded to {(high - low) / (self.levels - 1):.2g} dB. "
+            f"Gray from {number(low)} to {number(high)} dB in every picture, rounded to {(high - low) / (LEVELS - 1):.2g} dB. "
             f"Errors: white none, orange {self.span:g} dB or more too bright, violet as much too dark."
         )
 
@@ -173,17 +147,9 @@ class Comparison:
     def _repr_html_(self) -> str:
         return f"<style>{_asset('compare.css')}</style>{self.markup()}<script>{_asset('compare.js')}</script>"
 
-    def data(self) -> dict[str, Any]:
-        """What the script needs to know: labels of the pictures, and which picture a series has at a step."""
-        table: list[list[int | None]] = [[None] * len(self.steps) for _ in self.series]
-        for index, variant in enumerate(self.variants, start=1):
-            table[self.series.index(variant.series)][self.steps.index(variant.label)] = index
-        labels = ["original", *(variant.written or variant.title for variant in self.variants)]
-        return {"labels": labels, "steps": self.steps, "table": table, "clip": list(self.clip), "span": self.span}
-
     def markup(self) -> str:
         """The figure without style and script."""
-        pictures = [encode(gray, self.levels) for gray in (self.original, *(v.gray for v in self.variants))]
+        pictures = [encode(gray) for gray in (self.original, *(v.gray for v in self.variants))]
         group = "sl-" + hashlib.sha256(b"".join(pictures) + self.title.encode()).hexdigest()[:10]
         height, width = self.original.shape
         words = [f"Original, {height}×{width} pixels", *(f"Reconstruction: {v.title}" for v in self.variants)]
@@ -196,16 +162,23 @@ class Comparison:
             f'<label class="sl-choice"><input type="radio" name="{group}" value="{step}"><span>{_text(label)}</span></label>'
             for step, label in enumerate(self.steps)
         )
-        facts = _facts(0, "original", self.facts) if self.facts else ""
-        facts += "".join(_facts(i, v.title, v.facts) for i, v in enumerate(self.variants, start=1))
-        payload = json.dumps(self.data(), separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+        table: list[list[int | None]] = [[None] * len(self.steps) for _ in self.series]
+        facts = ""
+        for index, variant in enumerate(self.variants, start=1):
+            table[self.series.index(variant.series)][self.steps.index(variant.label)] = index
+            rows = "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in variant.facts.items())
+            head = f'<div><dt class="sl-head">{_text(variant.title)}</dt><dd></dd></div>'
+            facts += f'<dl class="sl-facts" data-of="{index}">{head}{rows}</dl>'
+        labels = ["original", *(variant.written or variant.title for variant in self.variants)]
+        data = {"labels": labels, "steps": self.steps, "table": table, "clip": list(self.clip), "span": self.span}
+        payload = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
         pane = '<div class="sl-pane"><canvas role="img"></canvas><span class="sl-tag" aria-hidden="true"></span></div>'
-        sides = self._side("left", self.left) + self._side("right", self.first)
         return (
             f'<figure class="sl-compare" role="group" aria-label="{_text(self.alt)}" style="{THEME}">'
             + (f'<p class="sl-title">{_text(self.title)}</p>' if self.title else "")
-            + f'<fieldset class="sl-controls"{" hidden" if len(self.steps) == 1 else ""}><legend>{_text(self.choice)}</legend>'
-            f'{choices}</fieldset><div class="sl-sides">{sides}</div><div class="sl-row"><div><div class="sl-layers">{layers}</div>'
+            + f'<fieldset class="sl-controls"{" hidden" if len(self.steps) == 1 else ""}><legend>ratio</legend>{choices}</fieldset>'
+            f'<div class="sl-sides">{self._side("left", self.left)}{self._side("right", self.first)}</div>'
+            f'<div class="sl-row"><div><div class="sl-layers">{layers}</div>'
             '<div class="sl-stage" tabindex="0" role="group" aria-label="Pictures: plus and minus zoom, arrow keys move">'
             f'{pane}{pane}<span class="sl-divider"></span></div><div class="sl-tools"><input type="range" class="sl-border" '
             'min="0" max="100" value="50" step="1" aria-label="Border between the left and the right picture">'
@@ -220,41 +193,23 @@ class Comparison:
         )
 
     def _side(self, name: str, variant: int | None) -> str:
-        chosen = None if variant is None else self.variants[variant]
-        row = None if chosen is None else self.series.index(chosen.series)
-        step = (chosen or self.variants[self.first]).label
-        whats = '<option value="">original</option>' + "".join(
-            f'<option value="{i}"{" selected" if i == row else ""}>{_text(series or "reconstruction")}</option>'
-            for i, series in enumerate(self.series)
+        series = None if variant is None else self.variants[variant].series
+        step = self.variants[self.first if variant is None else variant].label
+        whats = [("", "original", False), *((i, one, one == series) for i, one in enumerate(self.series))]
+        menus = (
+            ("what", "picture", whats),
+            ("step", "ratio", [(i, one, one == step) for i, one in enumerate(self.steps)]),
         )
-        steps = "".join(
-            f'<option value="{i}"{" selected" if label == step else ""}>{_text(label)}</option>'
-            for i, label in enumerate(self.steps)
+        selects = " ".join(
+            f'<select class="sl-{kind}" aria-label="{name}: {about}">'
+            + "".join(f'<option value="{i}"{" selected" * on}>{_text(text)}</option>' for i, text, on in options)
+            + "</select>"
+            for kind, about, options in menus
         )
         return (
-            f'<fieldset class="sl-controls sl-side"><legend>{name}</legend>'
-            f'<select class="sl-what" aria-label="{name}: picture">{whats}</select> '
-            f'<select class="sl-step" aria-label="{name}: {_text(self.choice)}">{steps}</select> '
+            f'<fieldset class="sl-controls sl-side"><legend>{name}</legend>{selects} '
             '<label><input type="checkbox" class="sl-error"> its error</label></fieldset>'
         )
-
-    def save(self, path: str | Path) -> Path:
-        """Write a page of its own (``.html``) that needs nothing else."""
-        path = Path(path)
-        if path.suffix != ".html":
-            raise ResultsError(f"{path}: a comparison is saved as .html")
-        head = (
-            "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
-        )
-        write_text(path, f"{head}<title>{_text(self.title or 'Comparison')}</title>{self._repr_html_()}</html>\n")
-        return path
-
-
-def _facts(index: int, title: str, facts: Mapping[str, str]) -> str:
-    rows = "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in facts.items())
-    return (
-        f'<dl class="sl-facts" data-of="{index}"><div><dt class="sl-head">{_text(title)}</dt><dd></dd></div>{rows}</dl>'
-    )
 
 
 def _text(value: str) -> str:
@@ -346,9 +301,9 @@ def pictures(
     steps = sorted({variant.label for variant in variants}, key=lambda text: float(text.rstrip("×")))
     place = {(variant.series, variant.label): i for i, variant in enumerate(variants)}
     return Comparison(
-        gray, variants, clip=(float(about["clip_low"]), float(about["clip_high"])), steps=steps, choice="ratio",
+        gray, variants, clip=(float(about["clip_low"]), float(about["clip_high"])), steps=steps,
         first=place.get((chosen["right"], ratio(at)), 0), left=place.get((chosen["left"], ratio(at))),
-        title=f"{scene}, band {band}", levels=LEVELS,
+        title=f"{scene}, band {band}",
         caption=f"{gray.shape[0]}×{gray.shape[1]} pixels at full resolution; the numbers are those of the whole band. The ratio of a "
         "codec is that of its file to 16-bit samples, the ratio of a network that of values in to values of the latent.",
     )  # fmt: skip
@@ -363,7 +318,7 @@ def _variant(row: Any, step: str, series: str, gray: np.ndarray, suffix: str = "
     written = " · ".join(
         (series, step + suffix, f"{number(float(row['bpp']), 2)} bpp", f"{number(float(row['psnr_db']), 1)} dB")
     )
-    return Variant(step, gray, "", facts, series, written)
+    return Variant(step, gray, series, facts, written)
 
 
 def decode(text: str) -> np.ndarray:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sarlab.views.figure import Figure, Panel
-from sarlab.views.figures import panel
-from sarlab.views.style import BLUE, GREEN, INK, MUTED, PAPER, VERMILION
-from sarlab.views.text import compact
+from sarlab.views.figures import Figure, Panel, panel
+from sarlab.views.style import BLUE, GREEN, INK, MUTED, PAPER, VERMILION, compact
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

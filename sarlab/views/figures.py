@@ -6,23 +6,162 @@ Each takes rows, averages them with `sarlab.views.select.means` (or draws the po
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import html
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from sarlab.errors import ResultsError
+from sarlab.files import write_bytes, write_text
 from sarlab.views import select
-from sarlab.views.figure import Figure, Panel
-from sarlab.views.style import GRAY, INK, MUTED, PAPER, SIGNED, Look, axes, look, style
-from sarlab.views.text import number, ratio, significant
+from sarlab.views.style import (
+    GRAY,
+    INK,
+    MUTED,
+    PAPER,
+    SIGNED,
+    THEME,
+    VARIABLES,
+    Look,
+    axes,
+    look,
+    number,
+    ratio,
+    significant,
+    style,
+    to_svg,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as MatplotlibFigure
 
 #: Size of a panel in inches, and the width in pixels below which panels move to the next row: text stays above 9 px.
 WIDTH, HEIGHT, NARROWEST = 3.8, 2.8, 300
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One drawing, and what it shows in words and numbers for those who do not see it."""
+
+    drawing: MatplotlibFigure
+    alt: str
+
+
+class Figure:
+    """Panels side by side where there is room and one below the other on a phone.
+
+    Parameters
+    ----------
+    panels : sequence of Panel
+    title : str
+        What the reader is to see, as a sentence.
+    caption : str
+        What is drawn: scenes, interval, conditions.
+    key : sequence of Look
+        Series that all panels share, explained once above them.
+    narrowest : int
+        Width in pixels below which panels move to the next row.
+    """
+
+    def __init__(
+        self, panels: Sequence[Panel], *, title: str = "", caption: str = "", key: Sequence[Look] = (),
+        narrowest: int = 260,
+    ):  # fmt: skip
+        self.panels, self.title, self.caption = tuple(panels), title, caption
+        self.key, self.narrowest = tuple(key), narrowest
+
+    @property
+    def alt(self) -> str:
+        """Description of the whole figure in words."""
+        return " ".join(part for part in (self.title, *(panel.alt for panel in self.panels)) if part) or self.caption
+
+    def __repr__(self) -> str:
+        return f"<Figure: {self.alt}>"
+
+    def _repr_html_(self) -> str:
+        if not (self.panels or self.caption):
+            return ""
+        grid = f"display:grid;gap:1rem 1.4rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,{self.narrowest}px),1fr))"
+        entry = '<span style="display:inline-flex;align-items:center;gap:.4em;white-space:nowrap">'
+        entries = "".join(f"{entry}{swatch(look)}{html.escape(look.label)}</span>" for look in self.key)
+        title = f'<p class="sl-title" style="margin:0 0 .6em;font-weight:600">{html.escape(self.title)}</p>'
+        key = f'<p class="sl-key" style="display:flex;flex-wrap:wrap;gap:.2em 1.1em;margin:0 0 .6em;font-size:.85em">{entries}</p>'
+        caption = (
+            '<figcaption style="margin:.6em 0 0;font-size:.85em;text-align:left;color:var(--sl-muted)">'
+            f"{html.escape(self.caption)}</figcaption>"
+        )
+        return (
+            f'<figure class="sl-figure" role="group" aria-label="{html.escape(self.title or self.alt, quote=True)}" '
+            f'style="{THEME}margin:1.2em 0;color:var(--sl-ink)">{title if self.title else ""}{key if self.key else ""}'
+            f'<div class="sl-panels" style="{grid}">'
+            + "".join(f"<div>{to_svg(panel.drawing, panel.alt)}</div>" for panel in self.panels)
+            + f"</div>{caption if self.caption else ''}</figure>"
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the figure as ``.html`` (scalable), ``.png`` (panels in one row, on white) or, of one panel, ``.svg``."""
+        path = Path(path)
+        if path.suffix == ".html":
+            page = "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
+            write_text(path, f"{page}<title>{html.escape(self.title or 'Figure')}</title>{self._repr_html_()}</html>\n")
+        elif path.suffix == ".png" and self.panels:
+            write_bytes(path, self.png())
+        elif path.suffix == ".svg" and len(self.panels) == 1:
+            write_text(path, to_svg(self.panels[0].drawing, self.panels[0].alt) + "\n")
+        else:
+            raise ResultsError(f"{path}: save a figure of {len(self.panels)} panels as .html or .png")
+        return path
+
+    def png(self, dpi: int = 130) -> bytes:
+        """All panels in one row on white paper, as PNG."""
+        from PIL import Image
+
+        images = []
+        for panel in self.panels:
+            buffer = io.BytesIO()
+            with style():
+                # read back below, so hardly compressed
+                panel.drawing.savefig(buffer, format="png", dpi=dpi, facecolor=PAPER, pil_kwargs={"compress_level": 1})
+            images.append(Image.open(buffer).convert("RGB"))
+        width, height = sum(image.width for image in images), max(image.height for image in images)
+        sheet = Image.fromarray(np.full((height, width, 3), 254, np.uint8))
+        left = 0
+        for image in images:
+            sheet.paste(image, (left, 0))
+            left += image.width
+        buffer = io.BytesIO()
+        sheet.save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+_SHAPES = {
+    "o": '<circle cx="14" cy="6" r="3.6"/>',
+    "s": '<rect x="10.6" y="2.6" width="6.8" height="6.8"/>',
+    "^": '<path d="M14 1.6 18 9.4H10z"/>',
+    "D": '<path d="M14 1.4 18.4 6 14 10.6 9.6 6z"/>',
+    "v": '<path d="M14 10.4 18 2.6H10z"/>',
+    "P": '<path d="M14 2V10M10 6H18" stroke-width="3"/>',
+    "X": '<path d="M11 3 17 9M17 3 11 9" stroke-width="2.6"/>',
+}
+
+
+def swatch(look: Look) -> str:
+    """Line and marker of a series as a small picture for a key."""
+    color = f"var({VARIABLES[look.color]},{look.color})" if look.color in VARIABLES else look.color
+    fill = "var(--sl-paper,#fefefe)" if look.hollow else color
+    dash = f' stroke-dasharray="{look.dash}"' if look.dash else ""
+    shape = _SHAPES.get(look.marker, "") if look.marker else ""
+    return (
+        f'<svg width="28" height="12" viewBox="0 0 28 12" aria-hidden="true" style="stroke:{color};fill:{fill};stroke-width:1.6">'
+        f'<path d="M1 6H27" stroke-width="{look.width}"{dash}/>{shape}</svg>'
+    )
 
 
 @contextmanager
@@ -41,25 +180,11 @@ def panel(width: float = WIDTH, height: float = HEIGHT, title: str = "", note: s
 
 
 def curves(
-    rows: pd.DataFrame,
-    x: str,
-    y: str | Sequence[str],
-    hue: str,
-    *,
-    at: str = "",
-    style: str = "",
-    kinds: Mapping[str, str] | None = None,
-    facet: str = "",
-    lines: Mapping[str, float | Mapping[str, float]] | None = None,
-    log: bool = True,
-    log_y: bool = False,
-    complete: bool = True,
-    digits: int = 2,
-    title: str = "",
-    caption: str = "",
-    labels: Mapping[str, str] | None = None,
-    limits: tuple[float | None, float | None] = (None, None),
-) -> Figure:
+    rows: pd.DataFrame, x: str, y: str | Sequence[str], hue: str, *, at: str = "", style: str = "",
+    kinds: Mapping[str, str] | None = None, facet: str = "", lines: Mapping[str, float | Mapping[str, float]] | None = None,
+    log: bool = True, log_y: bool = False, complete: bool = True, digits: int = 2, title: str = "", caption: str = "",
+    labels: Mapping[str, str] | None = None, limits: tuple[float | None, float | None] = (None, None),
+) -> Figure:  # fmt: skip
     """Draw lines of means with intervals over passes: one color per `hue`, one kind of line per `style`.
 
     Parameters
@@ -142,21 +267,9 @@ def curves(
 
 
 def points(
-    rows: pd.DataFrame,
-    value: str,
-    by: str,
-    *,
-    hue: str = "",
-    facet: str = "",
-    zero: bool = False,
-    log: bool = False,
-    sort: bool = False,
-    digits: int = 1,
-    unit: str = "",
-    title: str = "",
-    caption: str = "",
-    axis: str = "",
-) -> Figure:
+    rows: pd.DataFrame, value: str, by: str, *, hue: str = "", facet: str = "", zero: bool = False, log: bool = False,
+    sort: bool = False, digits: int = 1, unit: str = "", title: str = "", caption: str = "", axis: str = "",
+) -> Figure:  # fmt: skip
     """Draw a dot with its interval for each value of `by`, one below the other.
 
     Parameters
@@ -182,47 +295,44 @@ def points(
     title, caption, axis : str
         `axis` is the label of the horizontal axis; default: that of the column.
     """
-    group = [by, *([hue] if hue else []), *([facet] if facet else [])]
-    found = rows if {"mean", "low", "high"} <= set(rows) else select.means(rows, value, group)
+    found = (
+        rows if {"mean", "low", "high"} <= set(rows) else select.means(rows, value, [*filter(None, (by, hue, facet))])
+    )
     found = found.dropna(subset=["mean"])
     seen: dict[str, Look] = {}
-    panels, among = [], _names(found, hue or by)
+    panels, among, label = [], _names(found, hue or by), axis or select.label(value)
     for heading, part in found.groupby(facet, sort=False) if facet else [("", found)]:
         if part.empty:
             continue
-        order = list(
-            (part.groupby(by)["mean"].mean().sort_values() if sort else part.drop_duplicates(by).set_index(by)).index
+        order = (
+            list(part.groupby(by, sort=False)["mean"].mean().sort_values().index) if sort else list(part[by].unique())
         )
+        series, words = list(part[hue].unique()) if hue else [], []
         with panel(WIDTH + 0.6, 0.8 + 0.29 * len(order), str(heading)) as (drawing, ax):
-            words, series = [], list(part[hue].unique()) if hue else [""]
             for row in part.itertuples():
-                each = getattr(row, hue) if hue else getattr(row, by)
-                shown = look(str(each), among=among)
-                place = (
-                    order.index(getattr(row, by)) + (series.index(each) - (len(series) - 1) / 2) * 0.22
-                    if hue
-                    else order.index(getattr(row, by))
-                )
+                name, place = getattr(row, by), float(order.index(getattr(row, by)))
+                shown = look(str(getattr(row, hue or by)), among=among)
                 if hue:
+                    place += 0.22 * (series.index(getattr(row, hue)) - (len(series) - 1) / 2)
                     seen.setdefault(shown.label, shown)
+                between = ""
                 if np.isfinite(row.low):
                     ax.plot([row.low, row.high], [place, place], color=shown.color, linewidth=1.6)
+                    between = f" ({number(row.low, digits)} to {number(row.high, digits)})"
                 ax.plot(row.mean, place, marker=shown.marker or "o", color=shown.color, markersize=5.5)
-                between = f" ({number(row.low, digits)} to {number(row.high, digits)})" if np.isfinite(row.low) else ""
-                name = look(str(getattr(row, by))).label + (f", {shown.label}" if hue else "")
-                words.append(f"{name} {number(row.mean, digits, sign=zero)}{unit}{between}")
-            ax.set_yticks(range(len(order)), [look(str(name)).label for name in order])
+                called = look(str(name)).label + (f", {shown.label}" if hue else "")
+                words.append(f"{called} {number(row.mean, digits, sign=zero)}{unit}{between}")
+            _categories(ax, order)
             ax.set_ylim(len(order) - 0.5, -0.5)
             ax.tick_params(axis="y", labelcolor=INK)
-            ax.grid(axis="y", visible=False)
             if zero:
                 ax.axvline(0, color=INK, linewidth=1)
                 ax.xaxis.set_major_formatter(lambda v, _: f"{v:+g}".replace("-", "\u2212") if v else "0")
             if log:
                 ax.set_xscale("log")
                 ax.xaxis.set_major_formatter(lambda v, _: f"{v:g}")
-            ax.set_xlabel(axis or select.label(value))
-        panels.append(Panel(drawing, f"{heading or axis or select.label(value)}. {'; '.join(words)}."))
+            ax.set_xlabel(label)
+        panels.append(Panel(drawing, f"{heading or label}. {'; '.join(words)}."))
     return Figure(
         panels, title=title if panels else "", key=list(seen.values()), narrowest=NARROWEST + 30,
         caption=f"{caption} {select.bars(found)}".strip() if panels else "",
@@ -249,31 +359,24 @@ def bars(
     if rows.empty:
         return Figure([])
     names, series = list(rows[x].unique()), list(rows[hue].unique()) if hue else [y]
-    words, base, width = [], np.zeros(len(names)), 0.8 if stacked else 0.8 / len(series)
-    with panel(WIDTH + 0.6, 0.8 + 0.32 * len(names) * (1 if stacked else max(1, len(series) / 2))) as (drawing, ax):
-        for position, each in enumerate(series):
-            values = (rows[rows[hue] == each] if hue else rows).groupby(x)[y].mean().reindex(names).to_numpy(float)
-            shown, place = (
-                look(str(each), among=_names(rows, hue)),
-                np.arange(len(names)) + (0 if stacked else (position - (len(series) - 1) / 2) * width),
-            )
-            ax.barh(
-                place, values, width, left=base if stacked else 0, color=shown.color, edgecolor=PAPER, linewidth=0.6
-            )
-            base = base + np.nan_to_num(values) if stacked else base
-            words += [
-                f"{look(str(n)).label}{f', {shown.label}' if hue else ''}: {number(v, digits)}"
-                for n, v in zip(names, values, strict=True)
-            ]
-        ax.set_yticks(range(len(names)), [look(str(name)).label for name in names])
-        ax.invert_yaxis()
-        ax.grid(axis="y", visible=False)
-        ax.set_xlabel(axis or select.label(y))
-    looks = [look(str(each), among=_names(rows, hue)) for each in series] if hue else []
-    key = [Look(shown.label, shown.color, "s", width=0) for shown in looks]
-    return Figure(
-        [Panel(drawing, f"{axis or select.label(y)}. {'; '.join(words)}.")], title=title, caption=caption, key=key
+    label, words = axis or select.label(y), []
+    looks = {each: look(str(each), among=_names(rows, hue)) for each in series}
+    values = (
+        (rows if hue else rows.assign(**{(hue := "series"): y}))
+        .pivot_table(y, x, hue, sort=False)
+        .reindex(names)[series]
     )
+    with panel(WIDTH + 0.6, 0.8 + 0.32 * len(names) * (1 if stacked else max(1, len(series) / 2))) as (drawing, ax):
+        colors = [shown.color for shown in looks.values()]
+        values.plot.barh(stacked=stacked, width=0.8, color=colors, edgecolor=PAPER, linewidth=0.6, legend=False, ax=ax)
+        _categories(ax, names)
+        ax.invert_yaxis()
+        ax.set(xlabel=label, ylabel="")
+    for each, shown in looks.items():
+        suffix = f", {shown.label}" if len(looks) > 1 or hue != "series" else ""
+        words += [f"{look(str(n)).label}{suffix}: {number(v, digits)}" for n, v in values[each].items()]
+    key = [Look(shown.label, shown.color, "s", width=0) for shown in looks.values()] if hue != "series" else []
+    return Figure([Panel(drawing, f"{label}. {'; '.join(words)}.")], title=title, caption=caption, key=key)
 
 
 def distribution(
@@ -361,15 +464,8 @@ def images(
             ax.imshow(array, cmap=SIGNED if signed else GRAY, vmin=low, vmax=high)
             for position, (top, left, side) in enumerate(windows, start=1):
                 ax.add_patch(_square(left, top, side))
-                ax.text(
-                    left + side / 2,
-                    top + side / 2,
-                    str(position),
-                    color="#ffd84d",
-                    ha="center",
-                    va="center",
-                    fontweight="bold",
-                )
+                at: dict[str, Any] = {"x": left + side / 2, "y": top + side / 2, "ha": "center", "va": "center"}
+                ax.text(s=str(position), color="#ffd84d", fontweight="bold", **at)
             ax.set_axis_off()
         marked = f", with {len(windows)} numbered windows" if windows else ""
         inside = f"mean {significant(float(np.nanmean(array)))} {unit}, from {significant(float(np.nanmin(array)))} to {significant(float(np.nanmax(array)))} {unit}"
@@ -380,8 +476,7 @@ def images(
 
 
 def heat(
-    frame: pd.DataFrame, *, form: Callable[[float], str] = lambda v: number(v, 2), signed: bool = False, rows: str = "",
-    columns: str = "", title: str = "", caption: str = "",
+    frame: pd.DataFrame, *, signed: bool = False, rows: str = "", columns: str = "", title: str = "", caption: str = "",
 ) -> Figure:  # fmt: skip
     """Draw a table of numbers as a heat map that shows each number.
 
@@ -389,8 +484,6 @@ def heat(
     ----------
     frame : DataFrame
         Index and columns are the names of the rows and columns of the map.
-    form : callable
-        Number → text.
     signed : bool
         Color map that is white at zero.
     rows, columns : str
@@ -400,7 +493,7 @@ def heat(
 
     if frame.empty or not np.isfinite(frame.to_numpy(float)).any():
         return Figure([])
-    texts = frame.map(lambda v: form(v))
+    texts = frame.map(lambda v: number(v, 2))
     top = float(np.nanmax(np.abs(frame.to_numpy(float))))
     scale = {"cmap": SIGNED, "vmin": -top, "vmax": top} if signed else {"cmap": "cividis"}
     wide, tall = (0.085 * max(len(str(name)) for name in names) for names in (frame.index, frame.columns))
@@ -414,6 +507,12 @@ def heat(
         ax.tick_params(axis="x", rotation=90 if upright else 0)
     words = "; ".join(f"{name}: {', '.join(f'{c} {v}' for c, v in line.items())}" for name, line in texts.iterrows())
     return Figure([Panel(drawing, f"{rows} by {columns}. {words}.")], title=title, caption=caption)
+
+
+def _categories(ax: Axes, names: Sequence[Any]) -> None:
+    """Names of codecs, architectures … on the vertical axis, from the top."""
+    ax.set_yticks(range(len(names)), [look(str(name)).label for name in names])
+    ax.grid(axis="y", visible=False)
 
 
 def _names(rows: pd.DataFrame, column: str) -> list[str]:

@@ -20,7 +20,7 @@ from sarlab.lab.operating_points import (
     operating_points,
     use_case,
     whole,
-)  # fmt: skip
+)
 from sarlab.metrics import metrics
 from sarlab.views import select
 from sarlab.views.page import Html, number

@@ -1,22 +1,79 @@
-"""What a chapter puts around its figures: formatted numbers glued into prose, tables, tiles, notes."""
+"""The parts of a page beside its figures: tables, notes, links, and formatted numbers that are glued into prose."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from sarlab.views.style import name_of
-from sarlab.views.text import Html, Prose, compact, listing, number, provenance, ratio, significant, span
+from sarlab.views.style import compact, listing, name_of, number, ratio, significant, span
+
+if TYPE_CHECKING:
+    from sarlab.lab.results import Tables
 
 __all__ = [
-    "Html", "Prose", "compact", "glue", "interval", "listing", "name_of", "note", "number", "provenance", "ratio", "significant", "span",
-    "table",
+    "Html", "Prose", "columns_table", "compact", "downloads", "glue", "interval", "listing", "name_of", "note",
+    "number", "provenance", "ratio", "significant", "span", "table",
 ]  # fmt: skip
+
+
+class Prose:
+    """Markdown that a chapter's cell shows."""
+
+    def __init__(self, *paragraphs: str):
+        self.text = "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+
+class Html:
+    """HTML that a chapter's cell shows, with a plain version of it."""
+
+    def __init__(self, html: str, text: str = ""):
+        self.html, self.text = html, text
+
+    def __repr__(self) -> str:
+        return self.text or "<HTML>"
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+def provenance(manifest: Mapping[str, Any]) -> Prose:
+    """Where the numbers come from: plan, hardware, versions, commit, date, as far as the manifest tells.
+
+    Parameters
+    ----------
+    manifest : mapping
+        ``tables().manifest``: plan, published, runs, missing, devices, environments (versions, commit).
+    """
+    if not manifest:
+        return Prose()
+    environments = manifest.get("environments") or []
+    devices = manifest.get("devices") or [str(e.get("device") or e.get("processor") or "") for e in environments]
+    versions = [e.get("versions") or {} for e in environments]
+    stacks = {", ".join(f"{n} {v[n]}" for n in ("sarlab", "python", "torch", "numpy") if n in v) for v in versions}
+    commits = {str(e["commit"]) for e in environments if e.get("commit")}
+    missing_runs = manifest.get("missing")
+    parts = [
+        f"plan *{manifest['plan']}*" if manifest.get("plan") else "",
+        f"{manifest['runs']} runs{f', {missing_runs} not finished' if missing_runs else ''}"
+        if manifest.get("runs")
+        else "",
+        f"computed on {listing(dict.fromkeys(filter(None, devices)))}" if any(devices) else "",
+        *sorted(filter(None, stacks)),
+        f"commit {listing(sorted(commits))}" if commits else "",
+        str(manifest.get("published") or ""),
+    ]
+    return Prose(f"*Where these numbers come from: {'; '.join(part for part in parts if part)}.*")
 
 
 def glue(**values: str) -> None:
@@ -122,3 +179,53 @@ _FILTER = (
     "const w=this.value.toLowerCase().split(/\\s+/);for(const r of this.parentNode.nextElementSibling.querySelector('table').tBodies[0].rows)"
     "r.hidden=!w.every(x=>r.textContent.toLowerCase().includes(x))"
 )
+
+
+#: Group of metrics → how a page calls it.
+GROUP_NAMES = {
+    "fidelity": "fidelity to the recorded image",
+    "aggregation": "error after averaging",
+    "class": "error by kind of surface",
+    "frequency": "error by spatial frequency",
+    "reflectivity": "fidelity to the speckle-free scene",
+    "looks": "equivalent number of looks",
+    "bias": "radiometric bias",
+    "edges": "edges",
+    "ratio": "ratio image",
+    "distribution": "distribution of values",
+    "targets": "point targets",
+}
+
+
+def columns_table(t: Tables) -> Html:
+    """What the metric columns mean, folded by group: unit, direction, domain and source, from the metrics themselves."""
+    from sarlab.metrics import metrics
+    from sarlab.metrics.columns import GROUPS
+
+    better = {"higher": "higher is better", "lower": "lower is better", "zero": "0 is perfect", "one": "1 is perfect"}
+    frame = pd.DataFrame([
+        {
+            "group": metric.group, "column": f"<code>{metric.name}</code>", "what": html.escape(metric.label),
+            "unit": metric.unit.replace("1", "–"), "direction": better[metric.better], "domain": html.escape(metric.domain),
+            "source": html.escape(metric.source),
+        }
+        for metric in sorted((metrics[name] for name in metrics), key=lambda metric: metric.sequence)
+        if metric.name in t.runs or metric.name in t.codecs
+    ])  # fmt: skip
+    parts = []
+    for group in [name for name in GROUPS if name in set(frame.get("group", ()))]:
+        rows, name = frame[frame["group"] == group].drop(columns="group"), html.escape(GROUP_NAMES.get(group, group))
+        shown = table(rows, 0, left=6, wrap=["what", "domain", "source"], caption=f"Columns: {name}")
+        parts.append(f"<details><summary>{name} ({len(rows)})</summary>{shown.html}</details>")
+    return Html("".join(parts), f"{len(frame)} metric columns")
+
+
+def downloads(t: Tables) -> Html:
+    """Links to the tables of the book."""
+    files = sorted((t.root / "results").glob("*.csv"))
+    items = "".join(
+        f'<li><a href="../results/{html.escape(file.name)}" download><code>{html.escape(file.name)}</code></a> '
+        f"({file.stat().st_size / 1000:.0f} kB)</li>"
+        for file in files
+    )
+    return Html(f"<ul>{items}</ul>", listing(file.name for file in files))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sarlab.views import figures, page, select
-from sarlab.views.figure import Figure, Panel
+from sarlab.views.figures import Figure, Panel
 
 if TYPE_CHECKING:
     from sarlab.lab.experiment import Outcome
@@ -18,18 +18,8 @@ FIGURES = "figures"
 DETAIL, CHANNELS = 128, 8
 #: Columns of the table of numbers.
 COLUMNS = [
-    "scene",
-    "band",
-    "split",
-    "bpp",
-    "psnr_db",
-    "rmse_db",
-    "ssim",
-    "epi_roa",
-    "enl_ratio",
-    "bias_db",
-    "gain_over_klt_db",
-]
+    "scene", "band", "split", "bpp", "psnr_db", "rmse_db", "ssim", "epi_roa", "enl_ratio", "bias_db", "gain_over_klt_db",
+]  # fmt: skip
 
 
 def headline(outcome: Outcome) -> page.Prose:
@@ -64,12 +54,8 @@ def show(outcome: Outcome, what: str) -> Figure:
         if what == "latent":
             drawn = latent(y)
         elif what == "histogram":
-            drawn = figures.distribution(
-                {"original": original, "reconstruction": restored},
-                axis="dB",
-                title="Distribution of the samples",
-                caption=name,
-            )
+            series = {"original": original, "reconstruction": restored}
+            drawn = figures.distribution(series, axis="dB", title="Distribution of the samples", caption=name)
         elif what == "scene":
             drawn = pictures(original, restored, clip, title=name)
         else:
@@ -99,20 +85,12 @@ def pictures(original: np.ndarray, restored: np.ndarray, clip: tuple[float, floa
 def history(rows: pd.DataFrame) -> Figure:
     """Validation PSNR, loss and gradient norm of a training over its steps; nothing for a transform in closed form."""
     panels: list[Panel] = []
-    for column, log in (("validation_db", False), ("loss", True), ("gradient_norm", True)):
-        line = rows.assign(mean=select.numbers(rows, column), low=np.nan, high=np.nan, series="run").dropna(
-            subset=["mean"]
-        )
+    labels = {"loss": "training loss", "gradient_norm": "gradient norm"}
+    for column in ("validation_db", *labels):
+        line = rows.assign(mean=select.numbers(rows, column), series="run").dropna(subset=["mean"])
         if len(line) > 1:
-            panels += figures.curves(
-                line,
-                "step",
-                column,
-                "series",
-                labels={"loss": "training loss", "gradient_norm": "gradient norm"},
-                log=False,
-                log_y=log and bool((line["mean"] > 0).all()),
-            ).panels
+            log = column in labels and bool((line["mean"] > 0).all())
+            panels += figures.curves(line, "step", column, "series", labels=labels, log=False, log_y=log).panels
     if not panels:
         return Figure([], caption="Nothing was trained: this transform follows from the data in closed form.")
     best = rows.loc[rows["validation_db"].idxmax()] if rows["validation_db"].notna().any() else None

@@ -259,8 +259,13 @@ def network(rows: pd.DataFrame) -> pd.Series:
 def converged(runs: pd.DataFrame) -> bool:
     """True if there are trained networks and all of them converged; a table without the column counts as not converged."""
     trained = runs[runs["architecture"] != "klt"] if len(runs) else runs
-    known = trained.get("converged", pd.Series(dtype=object)).astype(str).str.lower()
-    return len(known) > 0 and bool(known.isin(("true", "1", "1.0")).all())
+    return len(trained) > 0 and bool(_flags(trained).all())
+
+
+def _flags(runs: pd.DataFrame) -> pd.Series:
+    """Column ``converged`` as booleans; False where it is missing."""
+    known = runs.get("converged", pd.Series(index=runs.index, dtype=object))
+    return known.astype(str).str.lower().isin(("true", "1", "1.0"))
 
 
 def trainings(runs: pd.DataFrame) -> pd.DataFrame:
@@ -279,24 +284,15 @@ def convergence(runs: pd.DataFrame) -> dict[str, Any]:
     from sarlab.lab.results import settling_steps
 
     rows = trainings(runs)
-    done = (
-        rows.get("converged", pd.Series(index=rows.index, dtype=object))
-        .astype(str)
-        .str.lower()
-        .isin(("true", "1", "1.0"))
-    )
+    done = _flags(rows)
     steps = sorted({settling_steps(value) for value in numbers(rows[~done], "steps").dropna()})
     return {"trainings": len(rows), "converged": int(done.sum()), "settled_by": steps}
 
 
 def against(
-    rows: pd.DataFrame,
-    reference: pd.DataFrame,
-    columns: Sequence[str],
-    varied: Sequence[str],
-    *,
+    rows: pd.DataFrame, reference: pd.DataFrame, columns: Sequence[str], varied: Sequence[str], *,
     by: Sequence[str] = (*TRAINING, *QUANTIZER),
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Rows with a reference that is the same run but for what was varied, on the same scene and band.
 
     Parameters

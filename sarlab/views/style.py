@@ -1,16 +1,23 @@
-"""Colors, type and axes that all figures share.
+"""The look of series, axes and numbers that all pages share, and figures as inline SVG.
 
-Every color here stands for a CSS variable: `sarlab.views.svg` writes it as ``var(--sl-…, color)``, so that a page can
-show the same figure on light and on dark paper. Series differ by marker and line style as well as by color, and the
-colors stay apart for the color-blind (after the palette of Okabe and Ito, darkened to 3:1 against white).
+Every color here stands for a CSS variable: `to_svg` writes it as ``var(--sl-…, color)``, so that a page can show the
+same figure on light and on dark paper. Series differ by marker and line style as well as by color, and the colors stay
+apart for the color-blind (after the palette of Okabe and Ito, darkened to 3:1 against white).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import base64
+import hashlib
+import html
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,6 +41,13 @@ VARIABLES = {
     PAPER: "--sl-paper",
     **{color: f"--sl-series-{index}" for index, color in enumerate((*SERIES, *MORE), start=1)},
 }
+
+#: Colors of the page around a figure: JupyterLab and the book name theirs differently, and a page that names none is light.
+THEME = (
+    "--sl-ink:var(--pst-color-text-base,var(--jp-content-font-color1,#1f2630));"
+    "--sl-muted:var(--pst-color-text-muted,var(--jp-content-font-color2,#5d6875));"
+    "--sl-paper:var(--pst-color-background,var(--jp-layout-color0,#fefefe));"
+)
 
 #: Codec or architecture → name for people, color, marker: the only place where a series gets its look.
 LOOKS: dict[str, tuple[str, str, str]] = {
@@ -64,41 +78,15 @@ ARCHITECTURES = ("klt", "plain", "residual", "attention")
 GRAY, SIGNED = "gray", "PuOr_r"
 
 _RC: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "text.color": INK,
-    "axes.labelcolor": MUTED,
-    "axes.labelsize": 8.5,
-    "axes.edgecolor": MUTED,
-    "axes.linewidth": 0.7,
-    "axes.titlesize": 9.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.unicode_minus": True,
-    "axes.facecolor": "none",
-    "figure.facecolor": "none",
-    "savefig.facecolor": "none",
-    "grid.color": GRID,
-    "grid.linewidth": 0.7,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "xtick.minor.size": 0,
-    "ytick.minor.size": 0,
-    "lines.linewidth": 1.7,
-    "lines.solid_capstyle": "round",
-    "svg.fonttype": "none",
-    "svg.hashsalt": "sarlab",
-    "image.interpolation": "none",
-}
+    "font.family": "DejaVu Sans", "font.size": 9, "text.color": INK, "image.interpolation": "none",
+    "axes.labelcolor": MUTED, "axes.labelsize": 8.5, "axes.edgecolor": MUTED, "axes.linewidth": 0.7, "axes.titlesize": 9.5,
+    "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.titlepad": 8, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True, "axes.unicode_minus": True,
+    "axes.facecolor": "none", "figure.facecolor": "none", "savefig.facecolor": "none", "grid.color": GRID,
+    "grid.linewidth": 0.7, "lines.linewidth": 1.7, "lines.solid_capstyle": "round", "svg.fonttype": "none",
+    "svg.hashsalt": "sarlab", **{f"{axis}tick.{what}": value for axis in "xy" for what, value in (
+        ("color", MUTED), ("labelsize", 8.5), ("major.size", 0), ("minor.size", 0))},
+}  # fmt: skip
 
 
 @contextmanager
@@ -123,23 +111,8 @@ def axes(width: float = 4.4, height: float = 3.1) -> tuple[Figure, Axes]:
 
 @dataclass(frozen=True)
 class Look:
-    """How a series is drawn.
-
-    Parameters
-    ----------
-    label : str
-    color : str
-    marker : str
-        Matplotlib marker; empty for none.
-    hollow : bool
-        Marker filled with paper, line dashed: networks trained from scratch.
-    width : float
-        Line width in points.
-    dotted : bool
-        Dots in place of a line or dashes.
-    solid : bool
-        A continuous line in spite of a hollow marker.
-    """
+    """How a series is drawn: an empty `marker` is none; `hollow` markers are filled with paper and their line is dashed, unless it is
+    `solid`; `dotted` lines have dots."""
 
     label: str
     color: str
@@ -157,16 +130,12 @@ class Look:
     @property
     def line(self) -> dict[str, Any]:
         """Keywords for ``Axes.plot``."""
+        dashes: Any = (0, (1, 2)) if self.dotted else (0, (3.2, 2)) if self.dash else "-"
+        face = PAPER if self.hollow else self.color
         return {
-            "color": self.color,
-            "linewidth": self.width,
-            "linestyle": (0, (1, 2)) if self.dotted else (0, (3.2, 2)) if self.dash else "-",
-            "marker": self.marker or None,
-            "markersize": 5.5,
-            "markerfacecolor": PAPER if self.hollow else self.color,
-            "markeredgecolor": self.color,
-            "markeredgewidth": 1.3,
-        }
+            "color": self.color, "linewidth": self.width, "linestyle": dashes, "marker": self.marker or None, "markersize": 5.5,
+            "markerfacecolor": face, "markeredgecolor": self.color, "markeredgewidth": 1.3,
+        }  # fmt: skip
 
 
 def name_of(key: str) -> str:
@@ -201,3 +170,127 @@ def look(series: str, kind: str = "", among: Sequence[str] = ()) -> Look:
     width = {"thin": 0.6, "dotted": 0.9}.get(kind, 1.7)
     hollow, dotted = start or kind == "dashed", kind == "dotted"
     return Look(label, color, marker, hollow=hollow, dotted=dotted, width=width, solid=start and kind != "dashed")
+
+
+def number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
+    """Number for people: fixed digits, a true minus sign, an explicit plus where `sign`; a dash for NaN and None."""
+    if value is None or not np.isfinite(value):
+        return "–"
+    text = f"{abs(value):.{digits}f}"
+    negative = value < 0 and float(text) != 0
+    return ("\u2212" if negative else "+" if sign and float(text) != 0 else "") + text
+
+
+def ratio(value: float) -> str:
+    """Compression ratio: 16×, 3.5×."""
+    return f"{value:.0f}×" if np.isclose(value, round(value), atol=0.05) else f"{value:.1f}×"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Number with significant digits and thousands separated by thin spaces: 1 234 000, 0.0123."""
+    if value is None or not np.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    # In scientific notation a value that is rounded up to the next power of ten carries its new exponent.
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])
+    rounded = round(value, digits - 1 - exponent)
+    return f"{rounded:,.{max(0, digits - 1 - exponent)}f}".replace(",", "\u202f").replace("-", "\u2212")
+
+
+def compact(value: float) -> str:
+    """Large number in three digits: 420 k, 1.23 M."""
+    if value is None or not np.isfinite(value):
+        return "–"
+    for size, mark in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 0.9995 * size:
+            return f"{significant(value / size)}\u202f{mark}"
+    return significant(value)
+
+
+def span(values: Iterable[float], form: Callable[[float], str] = significant) -> str:
+    """``a to b``, or ``a`` where both read the same."""
+    values = [value for value in values if np.isfinite(value)]
+    low, high = (form(min(values)), form(max(values))) if values else ("–", "–")
+    return low if low == high else f"{low} to {high}"
+
+
+def listing(items: Iterable[str]) -> str:
+    """``a, b and c``."""
+    items = list(items)
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+_FONT = re.compile(r"font:\s*((?:(?:normal|bold|italic|oblique|\d00)\s+)*)([\d.]+)px[^;\"]*")
+_EMBEDDED = re.compile(r"data:image/png;base64,\s*([A-Za-z0-9+/=\s]+)")
+_PATH = re.compile(r' (d|x|y)="([^"]*)"')
+_DECIMALS = re.compile(r"-?\d+\.\d{3,}")
+_COLOR = re.compile("|".join(VARIABLES), re.IGNORECASE)
+
+
+def to_svg(figure: Figure, alt: str) -> str:
+    """Inline SVG of a figure that scales with the page and follows its theme.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+    alt : str
+        What the figure shows, in words.
+
+    Returns
+    -------
+    str
+        An ``<svg role="img">`` element, the same text for the same figure.
+    """
+    buffer = io.StringIO()
+    with style():
+        figure.savefig(
+            buffer, format="svg", transparent=True,
+            metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")),
+        )  # fmt: skip
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r"font-family: [^;\"]*", "font-family: var(--sl-font, system-ui, sans-serif)", text)
+    text = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", text)
+    text = _FONT.sub(r"font: \1\2px var(--sl-font, system-ui, sans-serif)", text)
+    text = _COLOR.sub(lambda m: f"var({VARIABLES[m[0].lower()]}, {m[0].lower()})", text)
+    text = _EMBEDDED.sub(lambda m: _shrunk(base64.b64decode(m[1])), text)
+    text = _PATH.sub(lambda m: f' {m[1]}="{_DECIMALS.sub(lambda n: f"{float(n[0]):.2f}", m[2])}"', text)
+    text = _unique_ids(text)
+    box = re.search(r'viewBox="([^"]+)"', text)
+    width = float(box[1].split()[2]) if box else 320.0
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
+        f'aria-label="{html.escape(alt, quote=True)}" viewBox="{box[1] if box else "0 0 320 240"}" '
+        f'style="width:100%;max-width:{max(1.5 * width, 440):.0f}px;height:auto;overflow:visible">'
+    )
+    return re.sub(r">\s+<", "><", re.sub(r"<svg[^>]*>", lambda _: head, text, count=1)).strip()
+
+
+def _shrunk(png: bytes) -> str:
+    """Data URI of an embedded raster, in gray where it is gray."""
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(png)).convert("RGBA")
+    values = np.asarray(image)
+    if (values[..., 3] == 255).all():
+        image = image.convert("RGB")
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", lossless=True, quality=80, method=4)
+    return data_uri(buffer.getvalue(), "image/webp")
+
+
+def data_uri(data: bytes, kind: str) -> str:
+    """`data` as a data URI of MIME type `kind`."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _unique_ids(text: str) -> str:
+    """Drop identifiers that nothing refers to and make the others unique among all figures of a page."""
+    used = set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r'href="#([^"]+)"', text))
+    mark = hashlib.sha256(text.encode()).hexdigest()[:8]
+    text = re.sub(r' id="([^"]+)"', lambda m: f' id="{m[1]}-{mark}"' if m[1] in used else "", text)
+    text = re.sub(r"url\(#([^)]+)\)", rf"url(#\1-{mark})", text)
+    return re.sub(r'href="#([^"]+)"', rf'href="#\1-{mark}"', text)

@@ -10,9 +10,8 @@ import pytest
 from sarlab.errors import ResultsError
 from sarlab.lab.operating_points import Threshold, recommend
 from sarlab.lab.results import Tables, tables
-from sarlab.views import chart_data, operating
-from sarlab.views.chart import Axis, Chart, Line, Series
-from sarlab.views.chart_data import line_of, places_of
+from sarlab.views import chart, operating
+from sarlab.views.chart import Axis, Chart, Line, Series, line_of, places_of
 from sarlab.views.style import BLUE, GREEN, Look
 
 
@@ -29,9 +28,9 @@ def nothing(tmp_path_factory):
     return Tables(tmp_path_factory.mktemp("none"), pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), {})
 
 
-def packed(chart):
+def packed(drawn):
     """What the script of a chart reads."""
-    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', chart.markup())[1])
+    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', drawn.markup())[1])
 
 
 # --- the figure -------------------------------------------------------------------------------------------------------
@@ -98,13 +97,13 @@ def test_points_of_some_of_the_scenes_only_are_left_out():
 def test_the_menu_has_the_means_first_and_few_scenes_alone(book, monkeypatch):
     rows = book.codecs
     assert list(places_of(rows)) == ["test scene: mosaic-test", "other passes, mean of 3", "patch-1", "patch-2", "patch-3"]  # fmt: skip
-    monkeypatch.setattr(chart_data, "MOST_ROWS", 10)
+    monkeypatch.setattr(chart, "MOST_ROWS", 10)
     assert list(places_of(rows)) == ["test scene: mosaic-test", "other passes, mean of 3"]
     assert list(places_of(rows.assign(split="else"))) == ["all scenes"]
 
 
 def test_codecs_of_the_chart_have_the_numbers_of_the_table(book, synthetic):
-    data = packed(chart_data.codecs_chart(book))
+    data = packed(chart.codecs_chart(book))
     assert [axis["name"] for axis in data["x"]] == ["bpp", "cr", "ratio"]
     by_name = {entry["name"]: entry for entry in data["series"]}
     assert next(iter(by_name)) == "lapped (sarlab)", "fewest bits first"
@@ -118,12 +117,12 @@ def test_codecs_of_the_chart_have_the_numbers_of_the_table(book, synthetic):
     assert pooled["over"] == "range over 3 passes"
     assert len(pooled["low"]["ssim"]) == len(pooled["y"]["ssim"])
     assert "ratio" not in line["x"]
-    assert by_name[chart_data.LIMIT]["points"][0][0]["y"].keys() == {"psnr_db"}
+    assert by_name[chart.LIMIT]["points"][0][0]["y"].keys() == {"psnr_db"}
 
 
 def test_networks_of_the_chart_have_the_numbers_of_the_runs(book):
-    chart = chart_data.networks_chart(book)
-    on = [one.look.label for one in chart.series if one.on]
+    drawn = chart.networks_chart(book)
+    on = [one.look.label for one in drawn.series if one.on]
     networks = {f"{name}{start}" for name in ("plain", "residual", "attention") for start in ("", ", KLT start")}
     assert set(on) == {
         "KLT",
@@ -131,11 +130,11 @@ def test_networks_of_the_chart_have_the_numbers_of_the_runs(book):
         "lapped (sarlab)",
         "HEVC 12 bit",
         "JPEG 2000",
-        chart_data.LIMIT,
-        chart_data.FLOOR,
+        chart.LIMIT,
+        chart.FLOOR,
     }
     rows = book.runs.query("architecture == 'klt' and scene == 'mosaic-test' and band == 'VH'").sort_values("bpp")
-    line = next(one for one in chart.series if one.look.label == "KLT").lines["test scene: mosaic-test", "VH"]
+    line = next(one for one in drawn.series if one.look.label == "KLT").lines["test scene: mosaic-test", "VH"]
     order = np.argsort(line.x["bpp"])
     assert np.array(line.x["ratio"])[order] == pytest.approx(rows["dimension_ratio"])
     assert np.array(line.y["psnr_db"])[order] == pytest.approx(rows["psnr_db"])
@@ -146,8 +145,8 @@ def test_edges_are_held_against_their_noise_floor(book):
         rows.assign(epi_roa_floor=np.where(rows["scene"] == "mosaic-test", 0.7, 0.4))
         for rows in (book.codecs, book.runs)
     )
-    chart = chart_data.codecs_chart(Tables(book.root, runs, book.history, codecs, book.manifest))
-    floor = next(one for one in chart.series if one.look.label == chart_data.FLOOR)
+    drawn = chart.codecs_chart(Tables(book.root, runs, book.history, codecs, book.manifest))
+    floor = next(one for one in drawn.series if one.look.label == chart.FLOOR)
     assert (floor.on, floor.bound) == (True, True)
     line = floor.lines["test scene: mosaic-test", "VV"]
     assert set(line.y) == {"epi_roa"}
@@ -157,22 +156,22 @@ def test_edges_are_held_against_their_noise_floor(book):
     assert max(line.x["bpp"]) >= here["bpp"].max()
     bare = Tables(book.root, book.runs.drop(columns="epi_roa_floor", errors="ignore"), book.history,
                   book.codecs.drop(columns="epi_roa_floor", errors="ignore"), book.manifest)  # fmt: skip
-    without = chart_data.codecs_chart(bare)
-    assert chart_data.FLOOR not in [one.look.label for one in without.series]
+    without = chart.codecs_chart(bare)
+    assert chart.FLOOR not in [one.look.label for one in without.series]
 
 
 def test_quantized_networks_are_drawn_at_their_coded_rate(book):
     runs = book.runs[(book.runs["architecture"] == "residual") & (book.runs["init"] == "klt")]
     coded = runs.assign(quantizer="a4", bits=4, coded_bpp=runs["bpp"] / 5, run_id=runs["run_id"] + "-a4")
     both = Tables(book.root, pd.concat([book.runs, coded]), book.history, book.codecs, book.manifest)
-    series = {one.look.label: one for one in chart_data.networks_chart(both).series}
+    series = {one.look.label: one for one in chart.networks_chart(both).series}
     quantized = series["residual, KLT start, a4"]
     assert not quantized.on
     place = ("test scene: mosaic-test", "VV")
     assert quantized.lines[place].x["bpp"] == pytest.approx(series["residual, KLT start"].lines[place].x["bpp"] / 5)
 
 
-@pytest.mark.parametrize("show", [chart_data.codecs_chart, chart_data.networks_chart, operating.panel])
+@pytest.mark.parametrize("show", [chart.codecs_chart, chart.networks_chart, operating.panel])
 def test_without_tables_there_is_no_chart(nothing, show):
     assert show(nothing) is None
 

@@ -9,10 +9,24 @@ import pytest
 from sarlab.errors import ResultsError
 from sarlab.lab.results import HISTORY_COLUMNS, RUN_COLUMNS, Tables
 from sarlab.lab.results import tables as published
-from sarlab.views.claims import OUTCOMES, Evidence, Verdict, claims, overview, verdicts
-from sarlab.views.claims.latents import even
-from sarlab.views.claims.networks import guide_memory
-from sarlab.views.claims.verdict import DEPENDS, HELD, OPEN, REFUTED, UNMEASURED, compared, conclude, shares
+from sarlab.views.claims import (
+    DEPENDS,
+    HELD,
+    OPEN,
+    OUTCOMES,
+    REFUTED,
+    UNMEASURED,
+    Evidence,
+    Verdict,
+    claims,
+    compared,
+    conclude,
+    even,
+    guide_memory,
+    overview,
+    shares,
+    verdicts,
+)  # fmt: skip
 
 LATENTS = {4: 64, 8: 32, 16: 16, 32: 8, 64: 4}
 

@@ -1,29 +1,22 @@
 """Figure functions: what is drawn is what was computed, in colors that differ, with words for those who cannot see it."""
 
+import io
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from sarlab.views import figures, page, select
-from sarlab.views.style import LOOKS, VARIABLES, look
+from sarlab.errors import ResultsError
+from sarlab.views import figures, select, style
+from sarlab.views.figures import Figure, Panel
+from sarlab.views.style import look
 
 
 @pytest.fixture(scope="module")
 def codecs(synthetic):
     return select.measured(synthetic.codecs(), split="test")
-
-
-def test_no_two_codecs_share_a_color_and_every_color_has_a_dark_variant(synthetic):
-    from sarlab.lab.results import shared_folder
-
-    colors = [color for name, (_, color, _) in LOOKS.items() if name != "guide"]
-    assert len(set(colors)) == len(colors)
-    css = (shared_folder("book") / "_static" / "sarlab.css").read_text()
-    dark = css[css.index('data-theme="dark"') :]
-    named = {VARIABLES[color] for color in colors} - {"--sl-ink", "--sl-muted"}
-    assert all(f"{name}:" in dark for name in named), "ink and muted follow the theme of the page"
 
 
 def test_curves_draw_the_means_and_say_them(codecs):
@@ -96,19 +89,6 @@ def test_text_in_figures_is_at_least_nine_pixels_where_a_panel_is_narrowest(code
     assert smallest * figures.NARROWEST / wide >= 9
 
 
-def test_numbers_and_intervals_are_written_as_people_do():
-    point = pd.DataFrame(
-        {"mean": [-0.2], "low": [-0.3], "high": [-0.1], "n": [4], "kind": ["range"], "over": ["passes"]}
-    )
-    assert page.interval(point, 1, unit="dB") == "−0.2\u00a0dB (−0.3 to −0.1, range of 4 passes)"
-    assert page.interval(point.iloc[:0]) == page.interval(None) == "–"
-    assert page.interval(point.assign(kind="", n=1, low=np.nan, high=np.nan)) == "−0.2 (one pass)"
-    html = page.table(pd.DataFrame({"codec": ["a"], "PSNR (dB)": [np.nan]}), caption="One")._repr_html_()
-    assert re.search(r'<td style="text-align:right">–</td>', html)
-    assert page.note("Missing.", unless=[1]) is None
-    assert "Missing." in page.note("Missing.", unless=[]).text
-
-
 def test_series_without_a_look_of_their_own_differ_within_a_figure():
     names = [f"{n}×" for n in (4, 8, 16, 32, 64, 128)]
     rows = pd.DataFrame([{"ratio": n, "x": x, "mean": x, "low": x, "high": x} for n in names for x in (1.0, 2.0)])
@@ -125,3 +105,52 @@ def test_level_lines_of_a_metric_stay_in_its_panel(codecs):
     assert "everywhere" not in figure.panels[0].alt
     assert "everywhere at 1.00" in figure.panels[1].alt
     assert "original" not in figure.panels[1].alt
+
+
+# --- the class --------------------------------------------------------------------------------------------------------
+
+
+def one(alt="one panel"):
+    with style.style():
+        drawing, ax = style.axes(3.0, 2.0)
+        ax.plot([0, 1], [0, 1], color=style.VERMILION)
+    return Panel(drawing, alt)
+
+
+@pytest.fixture
+def figure():
+    looks = [look("klt"), look("plain, KLT start")]
+    return Figure([one(), one("second <panel>")], title="A & B", caption="Where from.", key=looks)
+
+
+def test_a_figure_is_described_and_follows_the_page_around(figure):
+    assert figure.alt == "A & B one panel second <panel>"
+    html = figure._repr_html_()
+    assert 'role="group" aria-label="A &amp; B"' in html
+    assert html.count('role="img"') == 2
+    assert 'aria-label="second &lt;panel&gt;"' in html
+    assert all(text in html for text in ("<figcaption", "Where from.", "plain, KLT start"))
+    assert "--sl-ink:var(--pst-color-text-base,var(--jp-content-font-color1" in html
+    assert re.search(r"<svg width=\"28\"[^>]*fill:var\(--sl-paper", html), (
+        "the marker of a KLT start is hollow in the key"
+    )
+
+
+def test_files_hold_all_panels_and_stand_alone(figure, tmp_path):
+    image = np.asarray(Image.open(figure.save(tmp_path / "figure.png")))
+    single = np.asarray(Image.open(io.BytesIO(Figure([one()]).png())))
+    assert image.shape == (single.shape[0], 2 * single.shape[1], 3)
+    assert (image[0, 0] >= 250).all()
+    assert image.min() < 200
+    text = figure.save(tmp_path / "figure.html").read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    assert "<title>A &amp; B</title>" in text
+    assert not re.findall(r'(?:src|href)="(?!#)(?!data:)', text)
+    assert Figure([one()]).save(tmp_path / "figure.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize(("panels", "name"), [(2, "figure.svg"), (2, "figure.pdf"), (0, "figure.png")])
+def test_impossible_files_are_refused_and_nothing_is_written(panels, name, tmp_path):
+    with pytest.raises(ResultsError, match=name):
+        Figure([one()] * panels).save(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []

@@ -21,9 +21,7 @@ from sarlab.scenes.radiometry import Normalizer, fit_normalizers, to_db, to_gray
 from sarlab.scenes.scene import Scene
 from sarlab.specs import SceneSpec
 from sarlab.views import select
-from sarlab.views.figure import THEME
-from sarlab.views.style import MORE, SERIES, axes, look, name_of, style
-from sarlab.views.svg import to_svg
+from sarlab.views.style import MORE, SERIES, THEME, axes, look, name_of, style, to_svg
 
 #: Widths on the screen in pixels: a picture, and the column of controls and numbers. Two pictures beside the column fit
 #: into a notebook that shares 1280 pixels with the file browser.

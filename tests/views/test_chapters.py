@@ -1,4 +1,4 @@
-"""Chapters on what is lost: the code that they show computes what the package computes, their numbers are those of the tables."""
+"""Chapters: the code that they show computes what the package computes, and their numbers agree with the tables and each other."""
 
 import functools
 import re
@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sarlab.lab.results import shared_folder
+from sarlab.lab.results import shared_folder, tables
 from sarlab.views import page
+from sarlab.views.claims import verdicts
 
 BOOK = shared_folder("book")
 
@@ -151,3 +152,30 @@ def test_best_files_for_the_ground_are_near_the_measured_minimum():
     found = shown["found"].query("correlation > 0").set_index(["codec", "looks"])["rmse"]
     assert (found <= least.reindex(found.index) + 1e-9).all(), "a parabola lies below its points"
     assert (found > 0.9 * least.reindex(found.index)).all()
+
+
+def test_the_cost_of_a_doubling_follows_from_the_levels_shown():
+    """The levels of claim 1, as printed, lose what it says per doubling; so do the points of the curve in the chapter."""
+    measured = verdicts(tables(BOOK))[1].measured
+    shown = {float(at): float(level) for level, at in re.findall(r"([\d.]+) at ([\d.]+)×", measured)}
+    stated = float(re.search(r"([\d.]+) dB per doubling", measured)[1])
+    doublings = np.log2(max(shown) / min(shown))
+    assert len(shown) >= 3
+    assert stated == pytest.approx((shown[min(shown)] - shown[max(shown)]) / doublings, abs=0.05 + 0.1 / doublings)
+    names, glued = executed("rate_distortion")
+    low, high = (number(end) for end in glued["slope"].split(" to "))
+    for _, line in names["points"].groupby("network"):
+        slope = np.cov(np.log2(line["dimension_ratio"]), line["mean"])[0, 1] / np.var(
+            np.log2(line["dimension_ratio"]), ddof=1
+        )
+        assert low - 0.005 <= slope <= high + 0.005
+
+
+def test_sizes_of_one_configuration_agree_wherever_they_are_printed():
+    """16×16×16 values at 8 bits: claim 14, the chapter on real files and the chapter on quantizers."""
+    claim = [float(size) for size in re.findall(r"([\d.]+)×", verdicts(tables(BOOK))[14].measured)]
+    files = executed("real_files")[0]["found"].query("bits == 8 and dimension_ratio == 16").iloc[0]
+    counted = executed("quantizers")[0]["files"].query("values == 16").iloc[0]
+    for shown, column in zip(claim, ("nominal_cr", "measured_cr", "coded_cr"), strict=True):
+        assert shown == pytest.approx(files[column], abs=0.1), column
+    assert claim[:2] == pytest.approx([counted["8 of 32 bits"], counted["file"]], abs=0.1)
