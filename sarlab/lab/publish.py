@@ -32,8 +32,7 @@ from sarlab.lab.results import MANIFEST, read_manifest, read_record, read_table,
 from sarlab.lab.runs import Job
 from sarlab.lab.studies import StudyJob, study_jobs
 from sarlab.lab.sweep.notebook import NOTEBOOK
-from sarlab.scenes.catalog import catalog_entries
-from sarlab.scenes.embedded import sentinel1
+from sarlab.scenes.catalog import catalog_entries, sentinel1
 from sarlab.scenes.radiometry import to_gray
 
 #: Largest sum of pages, pictures and tables in the report that is kept in the repository, in bytes.

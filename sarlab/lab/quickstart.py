@@ -22,8 +22,7 @@ from sarlab.lab.inputs import load_inputs
 from sarlab.metrics import Reference
 from sarlab.metrics import score as score_band
 from sarlab.metrics.rate import bits_per_pixel
-from sarlab.scenes.catalog import catalog_entries, load_split
-from sarlab.scenes.embedded import reference_normalizers, sentinel1
+from sarlab.scenes.catalog import catalog_entries, load_split, reference_normalizers, sentinel1
 from sarlab.scenes.radiometry import Normalizer, from_db, to_db
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.splits import Split, choose_normalizers

@@ -18,37 +18,24 @@ import numpy as np
 
 from sarlab.errors import SceneError
 from sarlab.scenes.profile import Georeference, Profile
-from sarlab.scenes.quantity import QUANTITY_TAG, polarization
-from sarlab.scenes.rasters import Location, RasterSource
+from sarlab.scenes.quantity import ORDER, QUANTITY_TAG, polarization
+from sarlab.scenes.rasters import Location, RasterSource, has_header
 
 _TABLES = {"sigma0": "sigmaNought", "gamma0": "gamma", "beta0": "betaNought"}
-#: Order of polarizations.
-ORDER = {"VV": 0, "VH": 1, "HH": 2, "HV": 3}
 #: Rasters in a BEAM-DIMAP folder that are no image of the product.
 _AUXILIARY = re.compile(
     r"(?i)((lat|lon)(itude)?|elevation|dem|.*mask.*|.*angle.*|.*date.*|.*layover.*|.*shadow.*)(_.*)?$"
 )
 
 
-def is_product(path: Path) -> bool:
-    """Return True if a folder is one product, or a file stands for one."""
-    if not path.is_dir():
-        return path.suffix.lower() in (".zip", ".dim")
-    return path.suffix.lower() in (".safe", ".data") or any(
-        (path / n).exists() for n in ("manifest.safe", "config.txt")
-    )
-
-
 def open_product(location: Location, calibrate: str = "", denoise: bool = False) -> Any:
-    """Open a product folder, or a zip of one, as a source of samples; None if the location is none."""
+    """Open a product (see `is_product`) as a source of samples; None if it is a zip of something else."""
     path = location.path
     if path.name == "manifest.safe":
         path = path.parent
     archive = path.suffix.lower() == ".zip" and path.is_file()
     if path.suffix.upper() == ".SAFE" or archive or (path / "manifest.safe").exists():
         return _open_safe(path, location.text, calibrate, denoise, archive)
-    if not is_product(path):
-        return None
     folder = path.with_suffix(".data") if path.suffix.lower() == ".dim" else path
     files = [f for f in sorted(folder.glob("*")) if f.suffix in (".bin", ".img") and has_header(f)]
     files = [f for f in files if not _AUXILIARY.fullmatch(f.stem)]
@@ -57,11 +44,6 @@ def open_product(location: Location, calibrate: str = "", denoise: bool = False)
     if folder.suffix.lower() == ".data":
         files.sort(key=lambda f: ORDER.get(polarization(f.stem) or "", 9))
     return _joined(files, [f.stem for f in files], location.text)
-
-
-def has_header(file: Path) -> bool:
-    """Return True if an ENVI header lies beside a file."""
-    return file.with_name(file.name + ".hdr").exists() or file.with_suffix(".hdr").exists()
 
 
 def _joined(files: Sequence[Any], names: Sequence[str], text: str, kind: Any = None) -> Any:

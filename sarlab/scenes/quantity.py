@@ -14,6 +14,8 @@ from sarlab.errors import SceneError
 QUANTITY_TAG = "SARLAB_QUANTITY"
 #: Quantities of files whose real bands are the parts of complex samples.
 PAIRS = ("iq", "amplitude-phase")
+#: Order of polarizations in a scene.
+ORDER = {"VV": 0, "VH": 1, "HH": 2, "HV": 3}
 #: Nominal number of looks of Sentinel-1 IW GRDH.
 SENTINEL1_GRD_LOOKS = 4.4
 

@@ -118,6 +118,20 @@ def _sources_of_vrt(path: Path, depth: int = 0) -> Iterator[tuple[str, Path | No
             yield from _sources_of_vrt(source, depth + 1)
 
 
+def is_product(path: Path) -> bool:
+    """Return True if a folder is one product, or a file stands for one."""
+    if not path.is_dir():
+        return path.suffix.lower() in (".zip", ".dim") or path.name == "manifest.safe"
+    return path.suffix.lower() in (".safe", ".data") or any(
+        (path / n).exists() for n in ("manifest.safe", "config.txt")
+    )
+
+
+def has_header(file: Path) -> bool:
+    """Return True if an ENVI header lies beside a file."""
+    return file.with_name(file.name + ".hdr").exists() or file.with_suffix(".hdr").exists()
+
+
 def open_raster(name: str) -> Any:
     """Open a raster by the name that GDAL gives it, with one of `DRIVERS`."""
     from rasterio._path import _parse_path

@@ -1,4 +1,4 @@
-"""Read a scene, or a window of it, from GeoTIFF, ENVI and other rasters, ``.npy``, a product folder, or an array of xarray.
+"""Read a scene, a window of it, or all scenes of a folder: GeoTIFF, ENVI and other rasters, ``.npy``, products, xarray.
 
     with open_scene("huge.tif") as file:
         for window in file.windows(2048):
@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,9 +24,9 @@ import numpy as np
 
 from sarlab.errors import SceneError
 from sarlab.scenes.arrays import source_of
-from sarlab.scenes.products import open_product
 from sarlab.scenes.profile import Profile
 from sarlab.scenes.quantity import (
+    ORDER,
     PAIRS,
     QUANTITY_TAG,
     SENTINEL1_GRD_LOOKS,
@@ -34,9 +36,20 @@ from sarlab.scenes.quantity import (
     is_sentinel1_detected,
     polarization,
     time_of,
+    without_polarization,
 )  # fmt: skip
-from sarlab.scenes.rasters import CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG, Location, RasterSource, load_npy, locate
-from sarlab.scenes.scene import FIELD_TAGS, QUANTITIES, Scene, Window
+from sarlab.scenes.rasters import (
+    CRS_TAG,
+    GCP_CRS_TAG,
+    GCP_IDS_TAG,
+    Location,
+    RasterSource,
+    has_header,
+    is_product,
+    load_npy,
+    locate,
+)
+from sarlab.scenes.scene import FIELD_TAGS, QUANTITIES, Scene, Window, join_bands
 
 #: Suffixes of the images in a folder.
 SUFFIXES = (".tif", ".tiff", ".npy", ".bin", ".img", ".vrt", ".jp2")
@@ -50,6 +63,8 @@ _AUXILIARY = re.compile(
 
 #: Side of the blocks in which samples are counted.
 _BLOCK = 8
+#: Of larger scenes only the central window of this side is used, so that a run fits into memory.
+LARGEST_SIDE = 4096
 
 
 def read_scene(source: Any, quantity: str = "auto", window: Window | None = None, **options: Any) -> Scene:
@@ -130,9 +145,12 @@ def _source(given: Any, calibrate: str, denoise: bool, remote: bool, external: b
             f"a scene is read from a path, a dataset of rasterio or an xarray.DataArray, not {type(given).__name__}"
         )
     location = locate(given, remote, external)
-    product = open_product(location, calibrate, denoise)
-    if product is not None:
-        return product, location
+    if is_product(location.path):
+        from sarlab.scenes.products import open_product
+
+        product = open_product(location, calibrate, denoise)
+        if product is not None:
+            return product, location
     if calibrate or denoise:
         raise SceneError(
             f"{given}: only Sentinel-1 products in SAFE format are calibrated here; give the .SAFE folder or .zip"
@@ -374,3 +392,117 @@ def _band_names(path: Path, source: Any) -> tuple[str, ...]:
         stated = next((v for k, v in source.tags.items() if k.lower() in ("polarization", "polarisation", "pol")), "")
         return (polarization(path.stem) or polarization(stated) or "band1",)
     return tuple(f"band{i + 1}" for i in range(count))
+
+
+# --- files and folders as lists of scenes
+
+
+@dataclass
+class FoundScenes:
+    """Scenes of a file or folder with and without a valid sample; empty and unreadable ones as (name, reason)."""
+
+    scenes: list[Scene] = field(default_factory=list)
+    empty: list[Scene] = field(default_factory=list)
+    excluded: list[tuple[str, str]] = field(default_factory=list)
+    note: str = ""
+
+
+def find_scenes(path: str | Path, quantity: str = "auto") -> FoundScenes:
+    """Read a file, or all images in a folder and its subfolders.
+
+    Files of one folder whose names differ only in the polarization become the bands of one scene.
+
+    Raises
+    ------
+    SceneError
+        A single file that is unusable; a folder without a usable image.
+    """
+    path = Path(path)
+    if not path.is_dir() or is_product(path):
+        scene, note = _read(path, quantity, allow_empty=False)
+        return FoundScenes([scene], note=note)
+    files = image_files(path)
+    if not files:
+        raise SceneError(f"{path}: the folder contains no image ({', '.join(SUFFIXES)})")
+    found = FoundScenes()
+    notes: list[str] = []
+    read: list[tuple[Path, Scene]] = []
+    for file in files:
+        try:
+            scene, note = _read(file, quantity, allow_empty=True)
+        except SceneError as error:
+            found.excluded.append((_unique_name(file, files), str(error).removeprefix(f"{file}: ")))
+            continue
+        read.append((file, replace(scene, name=_unique_name(file, files))))
+        notes += [note] if note else []
+    for scene in _join_polarizations(read):
+        if scene.valid.any():
+            found.scenes.append(scene)
+        else:
+            found.empty.append(scene)
+            found.excluded.append((scene.name, "every sample is nodata or NaN"))
+    if not found.scenes:
+        shown = "; ".join(f"{name}: {reason}" for name, reason in found.excluded[:3])
+        more = f" (and {len(found.excluded) - 3} more)" if len(found.excluded) > 3 else ""
+        raise SceneError(f"{path}: no usable scene in the folder: {shown}{more}")
+    found.note = " ".join(notes)
+    return found
+
+
+def image_files(folder: Path) -> list[Path]:
+    """List the images and product folders in a folder and its subfolders, without hidden ones and ``.bin`` without header."""
+    found = [folder] if is_product(folder) else []
+    for file in [] if found else sorted(folder.iterdir()):
+        if file.name.startswith("."):
+            continue
+        if file.is_dir() and not is_product(file):
+            found += image_files(file)
+        elif file.is_dir() or (file.suffix.lower() in SUFFIXES and (file.suffix.lower() != ".bin" or has_header(file))):
+            found.append(file)
+    return sorted(found)
+
+
+def _read(path: Path, quantity: str, allow_empty: bool) -> tuple[Scene, str]:
+    with open_scene(path, quantity, allow_empty=allow_empty) as file:
+        _, height, width = file.shape
+        if height <= LARGEST_SIDE and width <= LARGEST_SIDE:
+            return file.read(), ""
+        rows, columns = min(height, LARGEST_SIDE), min(width, LARGEST_SIDE)
+        window = ((height - rows) // 2, (width - columns) // 2, rows, columns)
+        scene = file.read(window)
+        if not scene.valid.any() and not allow_empty:
+            raise SceneError(
+                f"{path}: every sample of the central {rows}×{columns} pixels is nodata; cut out a part with data"
+            )
+        return scene, f"Only the central {rows}×{columns} of the {height}×{width} pixels of {path.name} are used."
+
+
+def _unique_name(file: Path, files: Sequence[Path]) -> str:
+    """Return the stem, preceded by as many folders as make it unique, and by one if it is only a polarization."""
+    parts = [*file.parts[:-1], file.stem]
+    others = [[*other.parts[:-1], other.stem] for other in files if other != file]
+    depth = 2 if polarization(file.stem) and len(file.stem) == 2 and len(parts) > 1 else 1
+    while depth < len(parts) and any(other[-depth:] == parts[-depth:] for other in others):
+        depth += 1
+    name = "-".join(part.strip("/\\") for part in parts[-depth:])
+    # Two files that differ only in their suffix.
+    clash = any(other[-depth:] == parts[-depth:] for other in others)
+    return name + file.suffix.replace(".", "-") if clash else name
+
+
+def _join_polarizations(read: Sequence[tuple[Path, Scene]]) -> list[Scene]:
+    groups: dict[tuple[object, ...], list[tuple[Path, Scene]]] = defaultdict(list)
+    for file, scene in read:
+        key: tuple[object, ...] = (file,)
+        if scene.shape[0] == 1 and polarization(file.stem):
+            key = (file.parent, without_polarization(file.stem), scene.shape, scene.quantity, scene.dtype)
+        groups[key].append((file, scene))
+    joined = []
+    for members in groups.values():
+        scenes = [s for _, s in sorted(members, key=lambda m: ORDER.get(polarization(m[0].stem) or "", 9))]
+        bands = [b for s in scenes for b in s.bands]
+        if len(scenes) == 1 or len(set(bands)) < len(bands):
+            joined += scenes
+            continue
+        joined.append(join_bands(scenes, tuple(bands), without_polarization(scenes[0].name)))
+    return joined

@@ -12,7 +12,7 @@ from sarlab.errors import CodecError, ResultsError
 from sarlab.lab.evaluate import Journal, Search, bd_rows, evaluate, parse_targets, read_rows
 from sarlab.lab.results import write_table
 from sarlab.peers import codecs
-from sarlab.scenes.embedded import reference_normalizers
+from sarlab.scenes.catalog import reference_normalizers
 from sarlab.scenes.scene import Scene
 
 METRICS = ("psnr_db", "rmse_db", "peak_error_db", "bias_db")
@@ -154,7 +154,7 @@ def test_tables_of_other_kinds_are_refused(tmp_path):
 
 
 def test_huge_scenes_are_represented_by_their_middle_and_it_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("sarlab.scenes.folders.LARGEST_SIDE", 50)
+    monkeypatch.setattr("sarlab.scenes.readers.LARGEST_SIDE", 50)
     np.save(tmp_path / "large_VV.npy", speckled(shape=(64, 80)).data[0])
     said = []
     frame = rows_of(["sperr"], [tmp_path / "large_VV.npy"], [Goal("quality", 0)], quantity="db", notes=said.append)

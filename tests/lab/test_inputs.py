@@ -5,7 +5,7 @@ import pytest
 
 from sarlab.errors import SceneError
 from sarlab.lab.inputs import load_inputs
-from sarlab.scenes.embedded import reference_normalizers
+from sarlab.scenes.catalog import reference_normalizers
 from sarlab.scenes.scene import Scene
 
 

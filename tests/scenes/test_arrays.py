@@ -6,9 +6,8 @@ import rasterio
 from rasterio.transform import Affine
 
 from sarlab.errors import SceneError
-from sarlab.scenes.profile import Georeference, Profile
 from sarlab.scenes.readers import read_scene
-from sarlab.scenes.scene import Scene
+from sarlab.scenes.scene import Georeference, Profile, Scene
 from sarlab.scenes.writers import open_writer
 
 xarray = pytest.importorskip("xarray")

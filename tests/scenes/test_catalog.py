@@ -18,13 +18,13 @@ from sarlab.scenes.catalog import (
     DownloadEntry,
     Entry,
     NoNetworkError,
+    bigearthnet_split,
     cache_folder,
     catalog_entries,
     downloads,
     load_scene,
     load_split,
 )
-from sarlab.scenes.embedded import bigearthnet_split
 from sarlab.specs import SceneSpec
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8).tobytes()

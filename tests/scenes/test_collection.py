@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from sarlab.errors import SceneError
-from sarlab.scenes.catalog import catalog_entries, find_collection, load_split
+from sarlab.scenes.catalog import catalog_entries, find_collection, load_split, reference_normalizers, sentinel1
 from sarlab.scenes.collection import OFFSET_TAG, at_level, read_collection
-from sarlab.scenes.embedded import reference_normalizers, sentinel1
 from sarlab.scenes.radiometry import FLOOR_TAG, Normalizer, from_db, to_db
 from sarlab.scenes.scene import Scene
 from sarlab.specs import SceneSpec

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sarlab.scenes.embedded import (
+from sarlab.scenes.catalog import (
     ASSETS,
     bigearthnet_split,
     embedded_scenes,

@@ -195,7 +195,7 @@ def test_rpc_beside_the_image_move_with_a_window(write_raw, tmp_path):
 def test_a_system_that_geotiff_cannot_hold_comes_back(write_raw, tmp_path, crs):
     path = write_raw(DB)
     scene = read_scene(path)
-    from sarlab.scenes.profile import Georeference
+    from sarlab.scenes.scene import Georeference
 
     known = CRS.from_user_input(crs).to_wkt()
     place = Georeference(known, (10.0, 0.0, 5.0, 0.0, -10.0, 6.0))

@@ -5,10 +5,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sarlab.scenes.catalog import load_split
-from sarlab.scenes.embedded import bigearthnet_split, reference_normalizers
-from sarlab.scenes.folders import find_scenes
+from sarlab.scenes.catalog import bigearthnet_split, load_split, reference_normalizers
 from sarlab.scenes.radiometry import Normalizer
+from sarlab.scenes.readers import find_scenes
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.splits import (
     blocks_with_guard,
