@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from sarlab._version import __version__
-from sarlab.cli import options
+from sarlab.cli import add_options, format_table, show
 from sarlab.errors import SceneError
 from sarlab.specs import SceneSpec
 
@@ -33,16 +33,16 @@ The exit status is 1 if something is missing that sarlab requires.
 
 
 def add_scenes(parser: argparse.ArgumentParser) -> None:
-    options.add(parser, "--json")
+    add_options(parser, "--json")
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     show = actions.add_parser("show", help="scenes, split, clip ranges and license of a source")
     show.add_argument("name", metavar="NAME", help="name in the catalog, NAME:FOLDER of a collection, file or folder")
-    options.add(show, "--quantity", default="auto")
+    add_options(show, "--quantity", default="auto")
     show.add_argument("--allow-missing", action="store_true", help="skip scenes of a collection without their files")
     files = actions.add_parser("files", help="files of a collection, and which are missing")
     files.add_argument("name", metavar="NAME", help="collection, NAME:FOLDER (default: SARLAB_DATA) or .toml file")
     for action in (show, files):
-        options.add(action, "--json", default=argparse.SUPPRESS)
+        add_options(action, "--json", default=argparse.SUPPRESS)
 
 
 def run_scenes(args: argparse.Namespace) -> int:
@@ -50,25 +50,25 @@ def run_scenes(args: argparse.Namespace) -> int:
         report = describe(args.name, args.quantity, args.allow_missing)
         rows = [{**scene, "size": f"{scene['height']}×{scene['width']}"} for scene in report["scenes"]]
         shown = ["role", "name", "place", "size", "bands", "looks", "duplicate_share", "valid_share", "excluded"]
-        lines = [report["name"], "", report["note"], "", options.table(rows, *shown), ""]
+        lines = [report["name"], "", report["note"], "", format_table(rows, *shown), ""]
         lines += [f"clip range {band}: {low:.2f} to {high:.2f} dB" for band, (low, high) in report["clip_db"].items()]
         lines += [f"{name}: {report[name]}" for name in ("license", "credit", "digest") if report[name]]
-        return options.show(args, report, "\n".join(lines))
+        return show(args, report, "\n".join(lines))
     if args.action == "files":
         rows = collection_rows(args.name)
         shown = ["role", "name", "place", "pass", "land_cover", "mode", "license", "missing"]
         total = f"{sum(row['present'] for row in rows)} of {len(rows)} scenes are present."
-        return options.show(args, rows, f"{options.table(rows, *shown)}\n\n{total}")
+        return show(args, rows, f"{format_table(rows, *shown)}\n\n{total}")
     rows = catalog_rows()
     shown = ["name", "kind", "looks", "pixels", "bands", "split", "duplicate_share", "available"]
-    lines = [options.table(rows, *shown), "", "split: scenes for training/validation/test/independent test"]
+    lines = [format_table(rows, *shown), "", "split: scenes for training/validation/test/independent test"]
     lines += ["duplicate_share: largest share of pixels that equal their left neighbor", ""]
     for row in (row for row in rows if row["kind"] != "simulated"):
         counted = f" {row['places']} places, {row['passes']} passes." if row["places"] else ""
         lines.append(f"{row['name']}: {row['title']}.{counted} License: {row['license']}. Credit: {row['credit']}.")
     lines.append("simulated-*: gamma speckle over a known reflectivity, drawn by this package.")
     lines.append("Your own file or folder is a source too: 'sarlab scenes show PATH'.")
-    return options.show(args, rows, "\n".join(lines))
+    return show(args, rows, "\n".join(lines))
 
 
 def _fields(item: Any, *names: str) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def run_fetch(args: argparse.Namespace) -> int:
 
 def add_codecs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="CODEC", help="codecs to show in full (default: all, in short)")
-    options.add(parser, "--json")
+    add_options(parser, "--json")
 
 
 def run_codecs(args: argparse.Namespace) -> int:
@@ -184,12 +184,12 @@ def run_codecs(args: argparse.Namespace) -> int:
     if args.names:
         text = "\n\n".join("\n".join(f"{key:14s} {value}" for key, value in row.items()) for row in rows)
     else:
-        text = options.table(rows, "name", "family", "bits", "kind", "quality_low", "quality_high", "version", "reason")
-    return options.show(args, rows, text)
+        text = format_table(rows, "name", "family", "bits", "kind", "quality_low", "quality_high", "version", "reason")
+    return show(args, rows, text)
 
 
 def add_doctor(parser: argparse.ArgumentParser) -> None:
-    options.add(parser, "--json")
+    add_options(parser, "--json")
 
 
 def run_doctor(args: argparse.Namespace) -> int:
@@ -197,7 +197,7 @@ def run_doctor(args: argparse.Namespace) -> int:
 
     rows = [finding._asdict() for finding in diagnose()]
     wrong = [row["name"] for row in rows if not row["ok"]]
-    lines = [f"sarlab {__version__}", "", options.table(rows, "topic", "name", "state", "advice"), ""]
+    lines = [f"sarlab {__version__}", "", format_table(rows, "topic", "name", "state", "advice"), ""]
     lines.append(f"wrong: {', '.join(wrong)}" if wrong else "all is well")
-    options.show(args, {"sarlab": __version__, "findings": rows}, "\n".join(lines))
+    show(args, {"sarlab": __version__, "findings": rows}, "\n".join(lines))
     return int(bool(wrong))

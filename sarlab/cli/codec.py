@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sarlab.cli import options
+from sarlab.cli import OPTIONS, add_options, comma_separated, format_table, show
 from sarlab.errors import CodecError, SarlabError
 
 EXAMPLES = {
@@ -44,10 +44,10 @@ def add_compress(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("source", metavar="IN", help="image, product folder, subdataset or address")
     add("target", metavar="OUT", type=Path, nargs="?", help="file to write")
-    choices = (*options.ARGUMENTS["--quantity"]["choices"], "iq", "amplitude-phase")
-    options.add(parser, "--quantity", default="auto", choices=choices)
+    choices = (*OPTIONS["--quantity"]["choices"], "iq", "amplitude-phase")
+    add_options(parser, "--quantity", default="auto", choices=choices)
     add("--check", action="store_true", help="say what of IN comes back and what does not, and write nothing")
-    add("--bands", type=options.names, default=(), metavar="A,B", help="names or numbers of the bands to keep")
+    add("--bands", type=comma_separated, default=(), metavar="A,B", help="names or numbers of the bands to keep")
     add("--floor", type=float, metavar="F", help="replace negative amplitude or intensity by F instead of refusing it")
     add("--calibrate", choices=("sigma0", "gamma0", "beta0"), default="", help="calibrate a Sentinel-1 SAFE product")
     add("--denoise", action="store_true", help="subtract its noise; needs --calibrate")
@@ -66,8 +66,8 @@ def add_compress(parser: argparse.ArgumentParser) -> None:
     goals.add_argument("--lossless", action="store_true", help="restore whole numbers exactly")
     add("--tile", type=int, default=512, metavar="N", help="side of a tile: a multiple of 64 up to 1024 (default: 512)")
     add("--radiometric", action="store_true", help="store 13 bytes per band for exact decompress --radiometric")
-    options.add(parser, "--workers", help="threads (default: one per core for a large scene)")
-    options.add(parser, "--force", "--json")
+    add_options(parser, "--workers", help="threads (default: one per core for a large scene)")
+    add_options(parser, "--force", "--json")
 
 
 def run_compress(args: argparse.Namespace) -> int:
@@ -94,15 +94,15 @@ def run_compress(args: argparse.Namespace) -> int:
     )  # fmt: skip
     report["seconds"] = round(time.perf_counter() - start, 3)
     rate = "{bytes} bytes, {bpp:.4g} bits per pixel and band, {measured_cr:.3g} times smaller than at {native_bits} bit"
-    return options.show(args, report, f"{args.target}: {rate.format(**report)}, quality {report['quality']:g}")
+    return show(args, report, f"{args.target}: {rate.format(**report)}, quality {report['quality']:g}")
 
 
 def _show_check(args: argparse.Namespace, report: dict[str, Any]) -> int:
     """Print what of a file comes back; the exit status is 1 if it would be refused."""
-    rows = options.table(report["properties"], "property", "value", "kept", "how") if report["properties"] else ""
+    rows = format_table(report["properties"], "property", "value", "kept", "how") if report["properties"] else ""
     counts = [f"{count} {kind} samples" for kind, count in report["counts"].items()]
     refused = f"refused: {report['refused']}" if report["refused"] else ""
-    options.show(args, report, "\n".join(filter(None, [rows, *counts, refused])))
+    show(args, report, "\n".join(filter(None, [rows, *counts, refused])))
     return int(bool(refused))
 
 
@@ -121,8 +121,8 @@ def add_decompress(parser: argparse.ArgumentParser) -> None:
     )
     add("--radiometric", action="store_true", help="correct the mean intensity; costs a little PSNR")
     add("--model", type=Path, metavar="FILE", help="weights of the model, if sarlab does not have them")
-    options.add(parser, "--workers", help="threads (default: one per core for a large scene)")
-    options.add(parser, "--force", "--json")
+    add_options(parser, "--workers", help="threads (default: one per core for a large scene)")
+    add_options(parser, "--force", "--json")
 
 
 def run_decompress(args: argparse.Namespace) -> int:
@@ -140,7 +140,7 @@ def run_decompress(args: argparse.Namespace) -> int:
     height, width = (-(-length // (args.preview or 1)) for length in (height, width))
     report = {"file": str(args.target), "height": height, "width": width, "not_kept": lost}
     report |= {"bands": known["bands"], "quantity": known["quantity"], "seconds": round(time.perf_counter() - start, 3)}
-    return options.show(args, report, f"{args.target}: {height}×{width} pixels of {', '.join(known['bands'])}")
+    return show(args, report, f"{args.target}: {height}×{width} pixels of {', '.join(known['bands'])}")
 
 
 def _check_different(args: argparse.Namespace) -> None:
@@ -149,7 +149,7 @@ def _check_different(args: argparse.Namespace) -> None:
 
 
 def add_info(parser: argparse.ArgumentParser) -> None:
-    options.add(parser, "--json")
+    add_options(parser, "--json")
     parser.add_argument("file", metavar="FILE", type=Path, help="a .sarl file")
 
 
@@ -173,7 +173,7 @@ def run_info(args: argparse.Namespace) -> int:
         "georeference": _place(report),
         "tags": ", ".join(report["tags"] or {}) or "none",
     }
-    return options.show(args, report, "\n".join([str(args.file), *(f"  {k:13s} {v}" for k, v in lines.items())]))
+    return show(args, report, "\n".join([str(args.file), *(f"  {k:13s} {v}" for k, v in lines.items())]))
 
 
 def _place(report: dict[str, Any]) -> str:
@@ -190,7 +190,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     add("--allow-missing", action="store_true", help="train without the scenes that are missing")
     add("--checkpoint", type=Path, metavar="FILE", help="file to resume from, written on interruption")
     add("--seconds", type=float, help="stop after this time; needs --checkpoint")
-    options.add(parser, "--force")
+    add_options(parser, "--force")
     add("--quiet", action="store_true", help="show no progress")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from sarlab.cli import options
+from sarlab.cli import add_options, comma_separated, show
 from sarlab.errors import CodecError, ResultsError
 from sarlab.lab import operating_points as points
 from sarlab.lab.evaluate import PSNR_TARGETS, bd_rows, evaluate, parse_targets, read_rows
@@ -48,23 +48,23 @@ GOALS = {
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("table", nargs="*", metavar="bd ROWS", help="'bd' and a table of rows: only compare its codecs")
-    add("--codecs", type=options.names, help="comma-separated names ('sarlab codecs' lists them), or all")
-    options.add(parser, "--scenes", nargs="+", metavar="SCENE", help="files, folders or names of the catalog")
-    options.add(parser, "--quantity", default="auto")
+    add("--codecs", type=comma_separated, help="comma-separated names ('sarlab codecs' lists them), or all")
+    add_options(parser, "--scenes", nargs="+", metavar="SCENE", help="files, folders or names of the catalog")
+    add_options(parser, "--quantity", default="auto")
     add("--out", type=Path, metavar="FILE", help="table to write: .csv, .parquet or .json")
-    add("--bands", type=options.names, help="only these, comma-separated: VV")
+    add("--bands", type=comma_separated, help="only these, comma-separated: VV")
     goals = parser.add_mutually_exclusive_group()
     for name, text in GOALS.items():
         goals.add_argument(f"--{name.replace('_', '-')}", metavar="VALUES", help=text)
-    add("--metrics", type=options.names, help="only these metric columns, comma-separated (faster)")
+    add("--metrics", type=comma_separated, help="only these metric columns, comma-separated (faster)")
     add("--clip", metavar="LOW,HIGH", help="clip range of PSNR in dB instead of the usual one")
     add("--save-files", type=Path, metavar="DIR", help="keep the compressed files")
-    options.add(parser, "--workers")
+    add_options(parser, "--workers")
     add("--bd-rate", action="store_true", help="compare at matched PSNR and print the table")
-    add("--metric", type=options.names, default="psnr_db", help="metrics of the BD table (default: psnr_db)")
-    add("--anchor", type=options.names, default="jpeg2000,hevc12", help="codecs that the others are compared with")
+    add("--metric", type=comma_separated, default="psnr_db", help="metrics of the BD table (default: psnr_db)")
+    add("--anchor", type=comma_separated, default="jpeg2000,hevc12", help="codecs that the others are compared with")
     add("--interval", metavar="LOW,HIGH", help="range of the metric (default: 25,40 for psnr_db)")
-    options.add(parser, "--json")
+    add_options(parser, "--json")
 
 
 def run_evaluate(args: argparse.Namespace) -> int:
@@ -163,7 +163,7 @@ def add_recommend(parser: argparse.ArgumentParser) -> None:
     add("--book", type=Path, metavar="DIR", help="folder of a book with its results/")
     add("--only", choices=("codecs", "networks"), help="only points of this kind")
     add("--simulated", action="store_true", help="judge simulated scenes instead of recorded ones")
-    options.add(parser, "--json")
+    add_options(parser, "--json")
 
 
 def run_recommend(args: argparse.Namespace) -> int:
@@ -189,7 +189,7 @@ def run_recommend(args: argparse.Namespace) -> int:
     if skipped := [point.name for point in measured if point not in compared]:
         print(f"skipped, not measured on some of the scenes: {', '.join(skipped)}", file=sys.stderr)
     found = points.recommend(compared, thresholds)
-    options.show(args, found.to_dict(), recommendation(found, len(compared)))
+    show(args, found.to_dict(), recommendation(found, len(compared)))
     return 0 if found.chosen is not None else 2
 
 

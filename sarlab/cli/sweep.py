@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from sarlab.cli import options
+from sarlab.cli import add_options, add_plan, format_table, show
 from sarlab.errors import SarlabError
 from sarlab.lab import publish
 from sarlab.lab.plans import Plan, load_plan
@@ -83,13 +83,13 @@ def duration(seconds: float) -> str:
 
 def add_sweep(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    options.add_plan(parser, "--runs", "--only")
+    add_plan(parser, "--runs", "--only")
     add("--engine", choices=ENGINES, default="dask", help="dask (default): worker processes; inline: this process")
     add("--scheduler", default="", metavar="ADDRESS", help="use this Dask cluster: tcp://host:8786")
-    options.add(parser, "--workers", type=positive, help="runs at a time (default: one per GPU, or as the cores allow)")
+    add_options(parser, "--workers", type=positive, help="runs at a time (default: one per GPU, or as the cores allow)")
     text = "execute the notebook of each run, for its page, or only its function (default: notebook with dask)"
     add("--notebook", action=argparse.BooleanOptionalAction, default=None, help=text)
-    options.add(parser, "--device")
+    add_options(parser, "--device")
     add("--time-budget", type=float, metavar="SECONDS", help="stop cleanly after so many seconds")
     add("--retry-failed", action="store_true", help="run failed runs again")
     add("--dry-run", action="store_true", help="list the runs with their time and memory, and stop")
@@ -210,7 +210,7 @@ def run_studies(studies: list[StudyJob], settings: Settings) -> int:
 
 
 def add_status(parser: argparse.ArgumentParser) -> None:
-    options.add_plan(parser, "--runs", "--only", "--json", nargs="?")
+    add_plan(parser, "--runs", "--only", "--json", nargs="?")
 
 
 def run_status(args: argparse.Namespace) -> int:
@@ -223,14 +223,14 @@ def run_status(args: argparse.Namespace) -> int:
         lines.append(f"  {item['state']:<12}{item['run_id']:<40}{', '.join(known)}".rstrip())
     counts = [f"{count} {state}" for state, count in totals.items() if count]
     lines.append(", ".join(counts) or f"no runs below {args.runs}")
-    return options.show(args, {"counts": totals, "runs": found}, "\n".join(lines))
+    return show(args, {"counts": totals, "runs": found}, "\n".join(lines))
 
 
 def add_cost(parser: argparse.ArgumentParser) -> None:
-    options.add_plan(parser, "--device", nargs="?", default="quick")
+    add_plan(parser, "--device", nargs="?", default="quick")
     parser.add_argument("--memory", type=float, metavar="MB", help="find the largest batch for so much memory")
     parser.add_argument("--no-time", action="store_true", help="skip the calibration")
-    options.add(parser, "--json")
+    add_options(parser, "--json")
 
 
 def run_cost(args: argparse.Namespace) -> int:
@@ -244,15 +244,15 @@ def run_cost(args: argparse.Namespace) -> int:
     shown = ["network", "width", "depth", "runs", "parameters", "training_mb", "inference_mb", "run_mb"]
     shown += ["largest_batch"] * (args.memory is not None) + ["seconds"] * timed
     whole = [{key: round(row[key]) if isinstance(row[key], float) else row[key] for key in shown} for row in rows]
-    lines = [f"{plan.name}: {len(plan.runs)} runs of {len(rows)} networks", options.table(whole)]
+    lines = [f"{plan.name}: {len(plan.runs)} runs of {len(rows)} networks", format_table(whole)]
     total = sum(row["seconds"] for row in rows if timed)
     lines += [f"all runs one after the other: about {duration(total)}"] if timed else []
     report = {"plan": plan.name, "seconds": total if timed else None, "networks": rows}
-    return options.show(args, report, "\n".join(lines))
+    return show(args, report, "\n".join(lines))
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:
-    options.add_plan(parser, "--runs", name="--plan", default="quick")
+    add_plan(parser, "--runs", name="--plan", default="quick")
     parser.add_argument("--out", type=Path, default=Path("_build"), metavar="DIR", help="default: _build")
     parser.add_argument("--published", action="store_true", help="render the published tables as they are")
 
@@ -274,7 +274,7 @@ def run_report(args: argparse.Namespace) -> int:
 
 
 def add_publish(parser: argparse.ArgumentParser) -> None:
-    options.add_plan(parser, "--runs")
+    add_plan(parser, "--runs")
     parser.add_argument("--book", type=Path, metavar="DIR", help="default: the book of this checkout")
 
 

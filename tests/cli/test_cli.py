@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from sarlab.cli import EPILOG, VERBS, build_parser, main, options
+from sarlab.cli import EPILOG, VERBS, build_parser, format_table, main
 
 
 def examples(text):
@@ -32,5 +32,5 @@ def test_the_examples_of_the_command_line_are_commands():
 
 def test_a_table_has_text_to_the_left_numbers_to_the_right_and_dashes():
     rows = [{"a": "x", "b": 7, "c": ["VV", "VH"], "d": 0.5}, {"a": "", "b": 1234, "c": [], "d": float("nan")}]
-    assert options.table(rows).splitlines() == ["a     b  c        d", "x     7  VV+VH  0.5", "–  1234  –        –"]
-    assert options.table(rows, "b", "missing").splitlines() == ["   b  missing", "   7  –", "1234  –"]
+    assert format_table(rows).splitlines() == ["a     b  c        d", "x     7  VV+VH  0.5", "–  1234  –        –"]
+    assert format_table(rows, "b", "missing").splitlines() == ["   b  missing", "   7  –", "1234  –"]
