@@ -224,9 +224,8 @@ def codec(device) -> dict:
 def together(device) -> dict:
     """Throughput of several runs at a time, and the plan `full` at the best of them."""
     from sarlab.lab.cost import work
-    from sarlab.lab.plans import build_plan, load_plan
     from sarlab.lab.results import read_manifest, read_table
-    from sarlab.lab.runs import jobs_of
+    from sarlab.lab.runs import build_plan, jobs_of, load_plan
     from sarlab.lab.sweep import Settings, execute
 
     full = load_plan("full")

@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def plan_of(count: int, steps: int):
-    from sarlab.lab.plans import build_plan
+    from sarlab.lab.runs import build_plan
 
     train = {"steps": steps, "batch_size": 4, "patch_size": 64, "validate_every": 100}
     model = {"architecture": "plain", "init": "klt", "width": 16, "latent_channels": 16}

@@ -111,7 +111,7 @@ def add_options(parser: argparse.ArgumentParser, *names: str, **changes: Any) ->
 
 def add_plan(parser: argparse.ArgumentParser, *names: str, **changes: Any) -> None:
     """Add a plan, the scenes that replace those of the plan, and others of `OPTIONS`."""
-    from sarlab.lab.plans import plan_names
+    from sarlab.lab.runs import plan_names
 
     words = f"a plan ({', '.join(plan_names())}) or the path of a .toml file"
     parser.add_argument(changes.pop("name", "plan"), **{"help": words, **changes})

@@ -14,9 +14,8 @@ from tqdm import tqdm
 from sarlab.cli import add_options, add_plan, format_table, show
 from sarlab.errors import SarlabError
 from sarlab.lab import publish
-from sarlab.lab.plans import Plan, load_plan
 from sarlab.lab.results import book_root, read_record
-from sarlab.lab.runs import FAILURE, STATES, Job, jobs_of, statuses
+from sarlab.lab.runs import FAILURE, STATES, Job, Plan, jobs_of, load_plan, statuses
 from sarlab.lab.studies import StudyJob, study_jobs
 from sarlab.lab.sweep import ENGINES, Finished, Settings, check_writable, execute, worker_count
 from sarlab.lab.sweep.notebook import NOTEBOOK

@@ -27,9 +27,8 @@ import pandas as pd
 from sarlab.errors import ResultsError
 from sarlab.files import write_json, write_text
 from sarlab.lab import results
-from sarlab.lab.plans import Plan
 from sarlab.lab.results import MANIFEST, read_manifest, read_record, read_table, shared_folder, write_table
-from sarlab.lab.runs import Job
+from sarlab.lab.runs import Job, Plan
 from sarlab.lab.studies import StudyJob, study_jobs
 from sarlab.lab.sweep.notebook import NOTEBOOK
 from sarlab.scenes.catalog import catalog_entries, sentinel1

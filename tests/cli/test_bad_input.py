@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from sarlab.cli import main
-from sarlab.lab.plans import load_plan
 from sarlab.lab.results import read_table
-from sarlab.lab.runs import jobs_of
+from sarlab.lab.runs import jobs_of, load_plan
 
 PLAN = """
 title = "tiny"

@@ -16,9 +16,8 @@ import pytest
 
 from sarlab.cli import main
 from sarlab.cli.sweep import duration, ending, matches
-from sarlab.lab.plans import build_plan, load_plan
 from sarlab.lab.results import read_table
-from sarlab.lab.runs import jobs_of
+from sarlab.lab.runs import build_plan, jobs_of, load_plan
 from sarlab.lab.sweep import Finished
 
 #: Columns whose values depend on the machine, not on the specification.

@@ -3,8 +3,7 @@
 import pytest
 
 from sarlab.errors import PlanError
-from sarlab.lab.plans import build_plan, load_plan, plan_names
-from sarlab.lab.runs import base_of
+from sarlab.lab.runs import base_of, build_plan, load_plan, plan_names
 from sarlab.models.autoencoders import macs_per_pixel
 from sarlab.specs import RunSpec
 

@@ -11,10 +11,9 @@ import pytest
 from sarlab.cli import main
 from sarlab.errors import ResultsError
 from sarlab.lab import publish as publishing
-from sarlab.lab.plans import build_plan
 from sarlab.lab.publish import clean_notebook, names_folder, owned, publish, rounded, stage, with_pages
 from sarlab.lab.results import RUN_COLUMNS, tables
-from sarlab.lab.runs import jobs_of
+from sarlab.lab.runs import build_plan, jobs_of
 from sarlab.lab.sweep import Settings, execute
 
 BOOK = Path(__file__).resolve().parents[2] / "book"

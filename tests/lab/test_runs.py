@@ -11,8 +11,7 @@ import pytest
 
 from sarlab.errors import PlanError
 from sarlab.lab import runs
-from sarlab.lab.plans import build_plan
-from sarlab.lab.runs import base_of, jobs_of, start_of, state_of, status, statuses, steps_of
+from sarlab.lab.runs import base_of, build_plan, jobs_of, start_of, state_of, status, statuses, steps_of
 from sarlab.models.autoencoders import architectures
 from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec
 

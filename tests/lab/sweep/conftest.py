@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from sarlab.lab.plans import build_plan
-from sarlab.lab.runs import jobs_of
+from sarlab.lab.runs import build_plan, jobs_of
 
 PLAN = {
     "train": {"steps": 4, "batch_size": 1, "patch_size": 32, "validate_every": 2},

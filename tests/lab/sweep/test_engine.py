@@ -17,9 +17,8 @@ import pytest
 
 from sarlab.errors import SarlabError
 from sarlab.lab import sweep as engine
-from sarlab.lab.plans import load_plan
 from sarlab.lab.results import read_record, read_table
-from sarlab.lab.runs import FAILURE, base_of, hold, jobs_of, owner_of
+from sarlab.lab.runs import FAILURE, base_of, hold, jobs_of, load_plan, owner_of
 from sarlab.lab.sweep import DiskError, Settings, execute, run_job
 
 distributed = pytest.importorskip("distributed")
