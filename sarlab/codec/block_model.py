@@ -29,17 +29,15 @@ import copy
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from sarlab.codec import entropy
 from sarlab.codec.spectrum import CLASSES, FINE_STEP, QUALITY_UNIT, UNIT, UNIT_CLASS, Deviations, step_units
-from sarlab.codec.storage import read_arrays, write_arrays
 from sarlab.codec.tile_model import Borders, QuantizedTile, TileModel
 from sarlab.codec.trellis import COSTED, OFFSETS, SEGMENT, STATES, Costs, search, trellis
-from sarlab.errors import BitstreamError, ModelError
+from sarlab.errors import BitstreamError
 from sarlab.models.compiled import kernel
 
 #: States of the trellis by effort.
@@ -77,7 +75,21 @@ class Tables:
     #: Decisions that the start of a probability is worth.
     CONFIDENCE: ClassVar[int] = 16
     SIZE: ClassVar[int] = CONTEXTS + CLASSES + entropy.SLOTS
-    TYPES: ClassVar[dict[str, str]] = {"probabilities": "uint16", "expected": "int32", "offsets": "float32"}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> Tables:
+        """Tables among the arrays of a model's file. Raises `ValueError` or `KeyError` if they are damaged."""
+        expected, offsets = arrays["expected"].astype(np.int64), arrays["offsets"].astype(np.float32)
+        if expected.shape != (CLASSES,) or offsets.shape != (CLASSES, 2, OFFSETS) or expected.min() <= 0:
+            raise ValueError("wrong expected magnitudes, or wrong offsets of reconstructions")
+        return cls(entropy.checked_start(arrays["probabilities"], cls.SIZE), expected, offsets)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Arrays for a model's file."""
+        return {
+            "probabilities": self.probabilities.astype(np.uint16), "expected": self.expected.astype(np.int32),
+            "offsets": self.offsets,
+        }  # fmt: skip
 
     def contexts(self) -> np.ndarray:
         """Contexts of a tile, before anything is coded."""
@@ -307,24 +319,6 @@ def _columns(parts: Sequence[np.ndarray]) -> np.ndarray:
 def fine_step(quality: float) -> float:
     """Fine step in normalized units."""
     return FINE_STEP * 10 ** (-quality / 20)
-
-
-def read_tables(
-    path: Path, kind: str, **shapes: tuple[int, ...]
-) -> tuple[Tables, dict[str, np.ndarray], dict[str, Any], bytes]:
-    """Read the file of a block model: its tables, all its arrays (`shapes`: those of others), its description and hash."""
-    shapes |= {"probabilities": (Tables.SIZE,), "expected": (CLASSES,), "offsets": (CLASSES, 2, OFFSETS)}
-    arrays, values, content_hash = read_arrays(path, kind, shapes)
-    probabilities, expected = (arrays[name].astype(np.int64) for name in ("probabilities", "expected"))
-    if not (probabilities.min() > 0 and probabilities.max() < 65536 and expected.min() > 0):
-        raise ModelError(f"{path}: probabilities or magnitudes out of range")
-    return Tables(probabilities, expected, arrays["offsets"].astype(np.float32)), arrays, values, content_hash
-
-
-def write_tables(path: Path, kind: str, tables: Tables, values: Mapping[str, Any], **arrays: np.ndarray) -> None:
-    """Write the file of a block model."""
-    stored = {name: getattr(tables, name).astype(dtype) for name, dtype in Tables.TYPES.items()}
-    write_arrays(path, kind, values, **stored, **arrays)
 
 
 # --- compiled -----------------------------------------------------------------------------------------------------------

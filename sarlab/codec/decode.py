@@ -11,7 +11,7 @@ import numpy as np
 from sarlab.codec.container import StreamReader
 from sarlab.codec.levels import Levels
 from sarlab.codec.metadata import scene_fields
-from sarlab.codec.model_store import find_model, load_model
+from sarlab.codec.model_store import find_model
 from sarlab.codec.pieces import Workers
 from sarlab.codec.radiometry import correction, unpack_curves
 from sarlab.codec.tiles import ALL_VALID, CODED, NOT_A_NUMBER, Tiling, Window, decode_tile, first_mode
@@ -42,7 +42,7 @@ class Decoder:
                 f"{reader.name} holds no curves that correct mean intensity; compress it with --radiometric, "
                 "or decompress it without"
             )
-        self.model = load_model(find_model(header.model, header.model_hash, model)).for_scene(*header.shape[1:])
+        self.model = find_model(header.model, header.model_hash, model).for_scene(*header.shape[1:])
         if not self.model.lowest <= header.quality <= self.model.highest:
             raise BitstreamError(
                 f"{reader.name}: the header is damaged: model '{header.model}' has no quality {header.quality:g}"

@@ -62,6 +62,14 @@ def contexts(start: np.ndarray, count: int) -> np.ndarray:
     return np.stack([start, start, np.full(len(start), count)], 1).astype(np.int64)
 
 
+def checked_start(stored: np.ndarray, size: int) -> np.ndarray:
+    """The start of `size` probabilities from a model's file, as int64. Raises `ValueError`."""
+    start = stored.astype(np.int64)
+    if start.shape != (size,) or start.min() <= 0 or start.max() >= 65536:
+        raise ValueError("wrong probabilities")
+    return start
+
+
 def encoder(contexts: np.ndarray, room: int) -> Coder:
     """Return an encoder for at most `room` decisions. Its contexts change."""
     return Coder(np.zeros(4, np.uint64), np.empty(0, np.uint8), np.empty(room + 1, np.int64), contexts)

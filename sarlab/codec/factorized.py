@@ -15,7 +15,6 @@ block models, so a comparison with `lapped` shows what its longer blocks, its sp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,14 +22,12 @@ import torch
 from torch import Tensor, cat, nn
 from torch.nn.functional import gelu
 
-from sarlab.codec.block_model import BlockModel, Tables, read_tables
+from sarlab.codec.block_model import BlockModel, Tables
 from sarlab.codec.lapped import LappedTransform, lapped_transform
 from sarlab.codec.spectrum import FINE_STEP, ListedDeviations
-from sarlab.codec.tile_model import Borders, model_kinds
-from sarlab.errors import ModelError
+from sarlab.codec.tile_model import Borders
 from sarlab.models.layers import zero_last_layer
 
-KIND = "factorized"
 STRIDE, CHANNELS = 8, 64
 
 
@@ -98,17 +95,20 @@ class FactorizedModel(BlockModel):
             self.synthesis_reach += correction.reach
 
     @classmethod
-    def from_arrays(
-        cls, tables: Tables, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any], content_hash: bytes
+    def of(
+        cls, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any], tables: Tables | None = None, **about: Any
     ) -> FactorizedModel:
-        """Make a model from the arrays and the description in its file."""
+        """Make a model from the arrays and the description in its file, by default with the tables in it."""
+        if arrays["mixing"].shape != (CHANNELS, CHANNELS):
+            raise ValueError("wrong mixing of channels")
         correction = Correction(values["width"]) if values["width"] else None
         if correction is not None:
             state = {key: torch.from_numpy(arrays[key].astype(np.float32)) for key in correction.state_dict()}
             correction.load_state_dict(state)
             correction.eval().requires_grad_(False)
-        about = {"name": values["name"], "content_hash": content_hash}
-        return cls(tables, values["front"], arrays["mixing"].astype(np.float32), correction, **about)
+        return cls(
+            tables or Tables.of(arrays), values["front"], arrays["mixing"].astype(np.float32), correction, **about
+        )
 
     def transform(self, x: np.ndarray, borders: Borders) -> np.ndarray:
         return np.tensordot(self._axes.T, self._blocks.forward(np.asarray(x, np.float32), borders), 1)
@@ -119,13 +119,3 @@ class FactorizedModel(BlockModel):
                 values = torch.from_numpy(np.ascontiguousarray(y_hat))[None]
                 y_hat = self._correction(values, torch.tensor([quality]))[0].numpy()
         return self._blocks.inverse(np.tensordot(self._axes, y_hat, 1), borders)
-
-
-@model_kinds.register(KIND)
-def load_factorized(path: Path) -> FactorizedModel:
-    """Read a model's file."""
-    found = read_tables(path, KIND, mixing=(CHANNELS, CHANNELS))
-    try:
-        return FactorizedModel.from_arrays(*found)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{path} is damaged: its transform cannot be read ({error})") from None

@@ -23,14 +23,13 @@ from __future__ import annotations
 
 import copy
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sarlab.codec.block_model import BlockModel, read_tables
+from sarlab.codec.block_model import BlockModel
 from sarlab.codec.spectrum import Deviations, SmoothSpectrum
-from sarlab.codec.tile_model import Borders, model_kinds
+from sarlab.codec.tile_model import Borders
 from sarlab.codec.tiles import LAST_COLUMN, LAST_ROW
 from sarlab.models.compiled import compiled
 
@@ -106,7 +105,6 @@ def _angles(size: int, length: int) -> np.ndarray:
 #: Transforms, made once.
 lapped_transform = lru_cache(maxsize=8)(LappedTransform)
 
-KIND = "lapped"
 #: Side of a block in samples.
 BLOCK = 32
 #: Upper limits of the zones in which bands are predicted, as a share of the highest frequency.
@@ -143,13 +141,6 @@ class LappedModel(BlockModel):
 
     def inverse(self, y_hat: np.ndarray, quality: float, borders: Borders) -> np.ndarray:
         return self._transform.inverse(y_hat, borders)
-
-
-@model_kinds.register(KIND)
-def load_lapped(path: Path) -> LappedModel:
-    """Read a model's file."""
-    tables, _, values, content_hash = read_tables(path, KIND)
-    return LappedModel(tables, name=values["name"], content_hash=content_hash)
 
 
 @compiled

@@ -1,20 +1,33 @@
-"""The codecs of this package, and how a model is found by codec name, path or hash, and loaded."""
+"""Models of codecs: their safetensors files, the built-in codecs, and the search for a model by codec name, path or hash."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from sarlab._version import __version__
-from sarlab.codec.storage import read_kind
-from sarlab.codec.tile_model import TileModel, model_kinds
+from sarlab.codec.block_model import Tables
+from sarlab.codec.entropy import checked_start
+from sarlab.codec.lapped import LappedModel
+from sarlab.codec.predictive import SIZE, PredictiveModel
+from sarlab.codec.tile_model import TileModel
 from sarlab.errors import BitstreamError, CodecError, ModelError
+from sarlab.specs import canonical_json
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets" / "weights"
 #: Environment variable with folders of further models, separated like PATH.
 FOLDERS = "SARLAB_MODELS"
+#: Key of the description in the header of a model's file.
+_ENTRY = "sarlab"
 
 
 @dataclass(frozen=True)
@@ -39,7 +52,7 @@ BUILT_IN = {
 
 
 def load_model(path: Path) -> TileModel:
-    """Load a model from its file; a model that is loaded already is returned again."""
+    """Load a model from its file, which is not trusted; a model that is loaded already is returned again."""
     path = Path(path).resolve()
     try:
         stamp = path.stat()
@@ -50,15 +63,35 @@ def load_model(path: Path) -> TileModel:
 
 @lru_cache(maxsize=8)
 def _load(path: Path, modified: int, size: int) -> TileModel:
-    kind = read_kind(path)
-    # A kind registers when its module is imported; some need PyTorch, which takes a second.
-    if kind == "factorized":
-        import sarlab.codec.factorized
-    elif kind == "lapped":
-        import sarlab.codec.lapped
-    elif kind == "predictive":
-        import sarlab.codec.predictive  # noqa: F401
-    return model_kinds[kind](path)
+    try:
+        with safe_open(path, framework="np") as file:
+            values = json.loads((file.metadata() or {})[_ENTRY])
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a mapping)
+        kind, about = values["kind"], {"name": values["name"], "content_hash": content_digest(arrays, values)}
+        if not isinstance(values["name"], str) or not all(np.isfinite(array).all() for array in arrays.values()):
+            raise ValueError("a name that is no text, or weights that are no numbers")
+        if kind == "lapped":
+            return LappedModel(Tables.of(arrays), **about)
+        if kind == "predictive":
+            return PredictiveModel(checked_start(arrays["probabilities"], SIZE), **about)
+        if kind == "factorized":
+            from sarlab.codec.factorized import FactorizedModel  # PyTorch takes a second
+
+            return FactorizedModel.of(arrays, values, **about)
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise ModelError(f"{path} is not the model of a codec, or damaged ({error})") from None
+    raise ModelError(f"{path}: unknown kind of model '{kind}'")
+
+
+def content_digest(tensors: Mapping[str, Any], values: Mapping[str, Any]) -> bytes:
+    """Hash a model: first 8 bytes of the SHA-256 of its tensors and of its description without ``provenance``."""
+    essential = {key: value for key, value in values.items() if key != "provenance"}
+    digest = hashlib.sha256(canonical_json(essential).encode())
+    for key in sorted(tensors):
+        array = np.asarray(tensors[key])
+        digest.update(f"|{key}|{array.dtype}|{array.shape}|".encode())
+        digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())
+    return digest.digest()[:8]
 
 
 def model_path(codec: str) -> Path:
@@ -84,12 +117,11 @@ def model_folders() -> list[Path]:
 
 def known_codecs() -> set[str]:
     """Names that `model_path` accepts."""
-    files = {path.stem for folder in model_folders()[1:] for path in folder.glob("*.safetensors")}
-    return {name for name, codec in BUILT_IN.items() if (ASSETS / f"{codec.model}.safetensors").is_file()} | files
+    return {*BUILT_IN, *(path.stem for folder in model_folders()[1:] for path in folder.glob("*.safetensors"))}
 
 
-def find_model(name: str, model_hash: bytes, hint: str | Path | None = None) -> Path:
-    """Find the file of the model that a header names; `hint` is its path if it is in none of the known folders.
+def find_model(name: str, model_hash: bytes, hint: str | Path | None = None) -> TileModel:
+    """Load the model that a header names; `hint` is its path if it is in none of the known folders.
 
     Raises a `BitstreamError` with the remedy if there is none.
     """
@@ -98,11 +130,13 @@ def find_model(name: str, model_hash: bytes, hint: str | Path | None = None) -> 
     others = [] if hint else [path for folder in model_folders()[1:] for path in sorted(folder.glob("*.safetensors"))]
     for path in [*found, *others]:
         try:
-            if load_model(path).hash.startswith(model_hash):
-                return path
+            model = load_model(path)
         except ModelError:
             if path in found:
                 raise
+        else:
+            if model.hash.startswith(model_hash):
+                return model
     if not found:
         raise BitstreamError(
             f"the file needs model '{name}', which sarlab {__version__} does not have: install a version that has it, or "

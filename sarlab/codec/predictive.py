@@ -16,19 +16,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from sarlab.codec import entropy
 from sarlab.codec.goals import Goal
 from sarlab.codec.levels import WIDTH
-from sarlab.codec.storage import read_arrays
-from sarlab.codec.tile_model import Borders, QuantizedTile, TileModel, model_kinds
-from sarlab.errors import BitstreamError, CodecError, ModelError
+from sarlab.codec.tile_model import Borders, QuantizedTile, TileModel
+from sarlab.errors import BitstreamError, CodecError
 from sarlab.models.compiled import kernel
 
-KIND = "predictive"
 #: Quality of whole numbers.
 LOSSLESS = 0.0
 #: Smallest and largest bound in dB.
@@ -134,16 +131,6 @@ def fit_start(scenes: Sequence[np.ndarray], bounds: Sequence[float]) -> np.ndarr
                 plane = np.rint(band / (2 * bound / WIDTH)).astype(np.int64)
                 tally += entropy.tally(model._decisions(plane, np.ones(plane.shape, np.uint8)), SIZE)
     return np.clip(np.rint(65536 * (tally[:, 1] + 0.5) / (tally[:, 0] + 1)), 30, 65506).astype(np.int64)
-
-
-@model_kinds.register(KIND)
-def load_predictive(path: Path) -> PredictiveModel:
-    """Read a model's file."""
-    arrays, values, content_hash = read_arrays(path, KIND, {"probabilities": (SIZE,)})
-    probabilities = arrays["probabilities"].astype(np.int64)
-    if not (probabilities.min() > 0 and probabilities.max() < 65536):
-        raise ModelError(f"{path}: probabilities out of range")
-    return PredictiveModel(probabilities, name=values["name"], content_hash=content_hash)
 
 
 # --- compiled ----------------------------------------------------------------------------------------------------------

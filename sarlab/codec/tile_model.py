@@ -11,14 +11,10 @@ holds a checksum of the latent. The synthesis may use floats.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from sarlab.errors import ModelError
-from sarlab.registry import Registry
 
 #: (top, left, bottom, right): sides of a window that are borders of the scene.
 Borders = tuple[bool, bool, bool, bool]
@@ -91,7 +87,3 @@ class TileModel(ABC):
     def no_latent(self, bands: int, height: int, width: int) -> np.ndarray:
         """The latent of a tile without active columns."""
         return np.zeros((bands, self.channels, height, width), np.int32)
-
-
-#: Loaders by kind, as stated in a model's file: path → TileModel.
-model_kinds: Registry[Callable[[Path], TileModel]] = Registry("kind of model", "sarlab.models", ModelError)

@@ -24,17 +24,15 @@ from torch import Tensor, cat, nn
 from torch.nn.functional import conv2d
 
 from sarlab._version import __version__
-from sarlab.codec.block_model import BlockModel, Tables, write_tables
 from sarlab.codec.factorized import CHANNELS, FRONTS, STRIDE, Correction, FactorizedModel, step_of
 from sarlab.codec.fit_tables import fit_tables
 from sarlab.codec.lapped import LappedModel
 from sarlab.codec.levels import WIDTH
 from sarlab.codec.predictive import fit_start
-from sarlab.codec.storage import write_arrays
 from sarlab.codec.tiles import fill_invalid
 from sarlab.errors import PlanError
 from sarlab.models.data import Batch, Raster
-from sarlab.models.storage import History
+from sarlab.models.storage import History, write_tensors
 from sarlab.models.training import Objective, cpu_threads, fit
 from sarlab.scenes.scene import Scene
 from sarlab.specs import SceneSpec, content_hash, spec_from_dict
@@ -328,27 +326,22 @@ def train_codec(
     missing, unless `allow_missing`.
     """
     data, history = gather(plan, allow_missing), History(stopped="finished")
-    arrays: dict[str, np.ndarray] = {}
     say(data.note)
-    samples = [samples for samples, _ in data.training]
+    samples, about = [samples for samples, _ in data.training], {"name": plan.name, "content_hash": bytes(8)}
     provenance: dict[str, Any] = {"plan": asdict(plan), "data": data.note, "digest": data.digest, "sarlab": __version__}
-    values: dict[str, Any] = {"name": plan.name, "provenance": provenance}
+    values: dict[str, Any] = {"kind": plan.kind, "name": plan.name, "provenance": provenance}
     if plan.kind == "predictive":
-        write_arrays(target, plan.kind, values, probabilities=fit_start(samples, BOUNDS).astype(np.uint16))
-        return history
-    if plan.kind == "lapped":
-
-        def make(tables: Tables) -> BlockModel:
-            return LappedModel(tables, name=plan.name, content_hash=bytes(8), states=FITTING_STATES)
+        arrays = {"probabilities": fit_start(samples, BOUNDS).astype(np.uint16)}
+    elif plan.kind == "lapped":
+        tables = fit_tables(lambda tables: LappedModel(tables, states=FITTING_STATES, **about), samples, say=say)
+        arrays = tables.arrays()
     else:
-        arrays, history = _train_network(plan, data, on_step, **options)
+        network, history = _train_network(plan, data, on_step, **options)
         if history.stopped != "finished":
             return history
         values |= {"front": plan.front, "width": plan.width}
         provenance |= {"steps": history.steps_done, "seconds": round(history.seconds, 1)}
-
-        def make(tables: Tables) -> BlockModel:
-            return FactorizedModel.from_arrays(tables, arrays, values, bytes(8))
-
-    write_tables(target, plan.kind, fit_tables(make, samples, say=say), values, **arrays)
+        tables = fit_tables(lambda tables: FactorizedModel.of(network, values, tables, **about), samples, say=say)
+        arrays = network | tables.arrays()
+    write_tensors(target, {key: torch.from_numpy(array) for key, array in arrays.items()}, values)
     return history

@@ -6,9 +6,9 @@ import torch
 from scipy import stats
 
 from sarlab.codec.block_model import fine_step
-from sarlab.codec.factorized import FRONTS, FactorizedModel, load_factorized, step_of
+from sarlab.codec.factorized import FRONTS, FactorizedModel, step_of
 from sarlab.codec.fit_tables import initial_tables
-from sarlab.codec.model_store import model_path
+from sarlab.codec.model_store import load_model, model_path
 from sarlab.codec.train_codec import LAMBDA, FactorizedNetwork, FactorizedPrior, basis_functions
 from sarlab.errors import ModelError
 
@@ -31,8 +31,8 @@ def model_of(network, front, width, mixing=None):
     with torch.no_grad():
         state = network.correction.state_dict() if width else {}
         arrays = {"mixing": network.mixing() if mixing is None else mixing, **state}
-    values = {"name": "test-1", "front": front, "width": width}
-    return FactorizedModel.from_arrays(TABLES, {k: v.numpy() for k, v in arrays.items()}, values, bytes(8))
+    values, arrays = {"front": front, "width": width}, {key: array.numpy() for key, array in arrays.items()}
+    return FactorizedModel.of(arrays, values, TABLES, name="test-1", content_hash=bytes(8))
 
 
 @pytest.mark.parametrize("spread", [1.0, 2.0])
@@ -148,4 +148,4 @@ def test_damaged_weights_are_refused(tmp_path):
     ):
         save_file({**arrays, name: np.ascontiguousarray(change(arrays[name]))}, tmp_path / "a.safetensors", about)
         with pytest.raises(ModelError, match=r"a\.safetensors"):
-            load_factorized(tmp_path / "a.safetensors")
+            load_model(tmp_path / "a.safetensors")
