@@ -225,6 +225,8 @@ class RunSpec:
         """Build from a nested dictionary; unknown keys are a `PlanError` that names the known ones."""
         parts = {"scenes": SceneSpec, "model": ModelSpec, "quantizer": QuantizerSpec, "train": TrainSpec}
         built: dict[str, Any] = {}
+        if not isinstance(values, Mapping):
+            raise PlanError(f"a run needs a table of values, not {values!r}")
         for key, value in values.items():
             if key in parts:
                 built[key] = value if isinstance(value, parts[key]) else spec_from_dict(parts[key], value)

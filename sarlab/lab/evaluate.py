@@ -112,6 +112,9 @@ def read_rows(path: Path) -> pd.DataFrame:
         frame = read_table(path)
         if missing := [column for column in NEEDED if column not in frame]:
             raise ResultsError(f"{path} has no column {', '.join(missing)}")
+        for name in frame.columns.intersection(["target_value", *RATES, *known_metrics]):
+            if not pd.api.types.is_numeric_dtype(frame[name]):
+                raise ResultsError(f"{path}: column {name} holds something else than numbers")
     except ResultsError as error:
         raise ResultsError(
             f"{error}; the rows that 'sarlab evaluate … --out rows.csv' writes are needed here"
