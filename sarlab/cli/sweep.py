@@ -17,8 +17,7 @@ from sarlab.lab import publish
 from sarlab.lab.results import book_root, read_record
 from sarlab.lab.runs import FAILURE, STATES, Job, Plan, jobs_of, load_plan, statuses
 from sarlab.lab.studies import StudyJob, study_jobs
-from sarlab.lab.sweep import ENGINES, Finished, Settings, check_writable, execute, worker_count
-from sarlab.lab.sweep.notebook import NOTEBOOK
+from sarlab.lab.sweep import ENGINES, NOTEBOOK, Finished, Settings, check_writable, execute, worker_count
 
 EXAMPLES = {
     "sweep": """\

@@ -30,7 +30,7 @@ from sarlab.lab import results
 from sarlab.lab.results import MANIFEST, read_manifest, read_record, read_table, shared_folder, write_table
 from sarlab.lab.runs import Job, Plan
 from sarlab.lab.studies import StudyJob, study_jobs
-from sarlab.lab.sweep.notebook import NOTEBOOK
+from sarlab.lab.sweep import NOTEBOOK
 from sarlab.scenes.catalog import catalog_entries, sentinel1
 from sarlab.scenes.radiometry import to_gray
 

@@ -1,4 +1,4 @@
-"""Engines: the same rows inline and on Dask; workers that die, differ or are missing; jobs that others hold."""
+"""Sweeps: the same rows inline and on Dask, workers and kernels that die, jobs that others hold, errors of one job."""
 
 import errno
 import os
@@ -12,17 +12,28 @@ from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
+import jupytext
 import pandas as pd
 import pytest
 
 from sarlab.errors import SarlabError
-from sarlab.lab import sweep as engine
-from sarlab.lab.results import read_record, read_table
+from sarlab.lab import experiment, sweep
+from sarlab.lab.results import read_record, read_table, shared_folder
 from sarlab.lab.runs import FAILURE, base_of, hold, jobs_of, load_plan, owner_of
-from sarlab.lab.sweep import DiskError, Settings, execute, run_job
+from sarlab.lab.sweep import (
+    FAILED_NOTEBOOK,
+    NOTEBOOK,
+    DiskError,
+    NotebookFailed,
+    Settings,
+    check_writable,
+    execute,
+    explain,
+    parameters_of,
+    run_job,
+)
 
 distributed = pytest.importorskip("distributed")
-
 
 #: Columns whose values depend on the machine, not on the specification.
 TIMING_COLUMNS = [
@@ -35,7 +46,7 @@ def cluster():
     """One worker process with four threads, as `dask worker` starts it on four cores."""
     # Dask leaves variables for its workers in os.environ, one of which changes how much memory later processes take.
     with patch.dict(os.environ), distributed.LocalCluster(
-        n_workers=1, threads_per_worker=4, dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=50, preload=[engine._PRELOAD]
+        n_workers=1, threads_per_worker=4, dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=50, preload=[sweep._PRELOAD]
     ) as running:  # fmt: skip
         yield running
 
@@ -111,7 +122,7 @@ def test_a_killed_worker_is_replaced_and_after_too_many_only_its_run_has_failed(
 
 
 def test_a_cluster_without_workers_is_told_and_time_ends_the_wait(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "WORKER_SECONDS", 0.2)
+    monkeypatch.setattr(sweep, "WORKER_SECONDS", 0.2)
     said = []
     with distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as empty:
         address = empty.scheduler_address
@@ -143,7 +154,7 @@ def test_a_full_disk_stops_the_sweep_and_blames_no_run(tiny, tmp_path, monkeypat
 
 @pytest.mark.parametrize("outcome", ["complete", "dead"])
 def test_a_run_that_another_driver_has_is_waited_for_and_not_done_twice(tiny, tmp_path, outcome, monkeypatch):
-    monkeypatch.setattr(engine, "TICK", 0.02)
+    monkeypatch.setattr(sweep, "TICK", 0.02)
     job, begun = tiny(tmp_path)[0], threading.Event()
 
     def other():
@@ -172,7 +183,7 @@ def test_time_that_is_over_ends_the_wait(tiny, tmp_path):
 
 def test_runs_that_take_over_weights_come_after_those_that_train(tmp_path, monkeypatch):
     jobs, seen = jobs_of(load_plan("quick"), tmp_path), []
-    monkeypatch.setattr(engine, "run_job", lambda job, settings: seen.append(job) or engine.Finished(job, "complete"))
+    monkeypatch.setattr(sweep, "run_job", lambda job, settings: seen.append(job) or sweep.Finished(job, "complete"))
     execute(jobs, Settings(), lambda item: None)
     follows = [base_of(job.spec) is not None for job in seen]
     assert sorted(job.run_id for job in seen) == sorted(job.run_id for job in jobs)
@@ -184,22 +195,22 @@ def test_one_job_at_a_time_for_each_gpu_or_for_each_core(tiny, monkeypatch):
     import torch
 
     jobs = tiny(Path("runs"), seed=list(range(4)))
-    monkeypatch.setattr(engine, "cores", lambda: 3)
-    assert engine.worker_count(jobs, Settings("dask", device="cpu")) == 3
-    assert engine.worker_count(jobs[:2], Settings("dask", device="cpu")) == 2
-    assert engine.worker_count(jobs, Settings("inline", workers=5)) == 1
+    monkeypatch.setattr(sweep, "cores", lambda: 3)
+    assert sweep.worker_count(jobs, Settings("dask", device="cpu")) == 3
+    assert sweep.worker_count(jobs[:2], Settings("dask", device="cpu")) == 2
+    assert sweep.worker_count(jobs, Settings("inline", workers=5)) == 1
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert engine.worker_count(jobs, Settings("dask")) == 2
-    assert engine.worker_count(jobs, Settings("dask", device="cuda:1")) == 1
-    assert engine.worker_count(jobs, Settings("dask", workers=5)) == 5
+    assert sweep.worker_count(jobs, Settings("dask")) == 2
+    assert sweep.worker_count(jobs, Settings("dask", device="cuda:1")) == 1
+    assert sweep.worker_count(jobs, Settings("dask", workers=5)) == 5
 
 
 @pytest.mark.slow
 def test_the_script_for_slurm_works_as_it_is_printed(tmp_path):
     """The chapter's own script, with commands that start a job where SLURM would."""
     pytest.importorskip("dask_jobqueue", reason="the slurm extra is not installed")
-    chapter = (Path(__file__).resolve().parents[3] / "book" / "chapters" / "scale.md").read_text(encoding="utf-8")
+    chapter = (Path(__file__).resolve().parents[2] / "book" / "chapters" / "scale.md").read_text(encoding="utf-8")
     (script,) = re.findall(r"```python\n(.*?)```", chapter, re.DOTALL)
     commands = tmp_path / "bin"
     commands.mkdir()
@@ -219,3 +230,123 @@ def test_the_script_for_slurm_works_as_it_is_printed(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr + done.stdout + (commands / "sbatch.log").read_text()
     assert len(list((tmp_path / "runs").glob("*/manifest.json"))) == 2
+
+
+def test_parameters_of_a_job_are_those_of_the_notebook(tiny, tmp_path):
+    """Papermill only warns of others."""
+    template = jupytext.read(shared_folder("notebooks") / "run_experiment.py", fmt="py:percent")
+    (cell,) = (cell.source for cell in template.cells if "parameters" in cell.metadata.get("tags", []))
+    known = set(re.findall(r"^(\w+) = ", cell, re.MULTILINE))
+    assert set(parameters_of(tiny(tmp_path)[0], Settings(deadline=0.0))) <= known
+
+
+def test_a_failing_cell_is_recorded_and_leaves_the_partial_notebook(tiny, tmp_path):
+    job = tiny(tmp_path, train={"loss": "nonsense", "steps": 2})[1]
+    item = run_job(job, Settings(notebook=True, device="cpu"))
+    assert item.outcome == "failed"
+    assert item.message.startswith("cell 3: ModelError: ")
+    record = read_record(job.folder / FAILURE)
+    assert (record["cell"], record["error"]) == (3, "ModelError")
+    assert "nonsense" in record["message"]
+    assert "\x1b" not in record["traceback"]
+    assert (job.folder / FAILED_NOTEBOOK).is_file()
+    assert not (job.folder / NOTEBOOK).exists()
+
+
+def test_a_process_has_one_run_at_a_time_whatever_its_threads(tiny, tmp_path, monkeypatch):
+    jobs = tiny(tmp_path, steps=4, seed=[0, 1, 2])
+    now, most = [], []
+
+    def run(spec, folder, **options):
+        now.append(spec)
+        most.append(len(now))
+        time.sleep(0.05)
+        now.remove(spec)
+
+    monkeypatch.setattr(experiment, "run", run)
+    found = []
+    threads = [threading.Thread(target=lambda job=job: found.append(run_job(job, Settings()))) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1, 1, 1]
+    assert {item.outcome for item in found} == {"complete"}
+
+
+def raising(error):
+    def run(*arguments, **options):
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "recorded"),
+    [
+        (ValueError("no such thing"), "failed", True),
+        (experiment.OutOfTime("stopped"), "out of time", False),
+        (NotebookFailed({"cell": 2, "source": "x", "error": "Busy", "message": "m"}), "busy", False),
+        (KeyboardInterrupt(), "interrupted", False),
+        (OSError(errno.ENOSPC, "No space left on device", "/data/x"), "disk", False),
+    ],
+)
+def test_an_error_is_an_outcome(tiny, tmp_path, monkeypatch, error, outcome, recorded):
+    job = tiny(tmp_path)[0]
+    monkeypatch.setattr(experiment, "run", raising(error))
+    assert run_job(job, Settings()).outcome == outcome
+    assert (job.folder / "failure.json").is_file() == recorded
+    if recorded:
+        assert (job.state, read_record(job.folder / FAILURE)["message"]) == ("failed", "no such thing")
+
+
+def test_a_stopped_sweep_begins_no_job_and_others_do(tiny, tmp_path, monkeypatch):
+    job, begun = tiny(tmp_path)[0], []
+    monkeypatch.setattr(experiment, "run", lambda spec, folder, **options: begun.append(folder))
+    stopped, other = Settings(), Settings()
+    sweep.stop(stopped.sweep)
+    assert [run_job(job, settings).outcome for settings in (stopped, other)] == ["interrupted", "complete"]
+    assert len(begun) == 1
+    assert run_job(job, Settings(deadline=time.time() - 1)).outcome == "out of time"
+
+
+def test_a_kernel_that_dies_is_replaced_until_it_was_too_often(tiny, tmp_path, monkeypatch):
+    job, deaths = tiny(tmp_path)[0], []
+
+    def die(*arguments):
+        deaths.append(1)
+        if len(deaths) != 6:
+            raise NotebookFailed(sweep.failure("DeadKernelError", "died"))
+
+    monkeypatch.setattr(sweep, "execute_notebook", die)
+    item = run_job(job, Settings(notebook=True))
+    assert (item.outcome, len(deaths), job.state) == ("failed", sweep.RETRIES + 1, "failed")
+    assert "killed 4 times" in item.message
+    assert run_job(job, Settings(notebook=True)).outcome == "complete"
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (str(OSError(errno.ENOSPC, "No space left on device", "/data/x")), "/data/x: the disk is full"),
+        (str(OSError(errno.EROFS, "Read-only file system", "/data/x")), "/data/x: the file system is read-only"),
+        ("I/O error: No space left on device (os error 28)", "the disk is full"),
+        (str(OSError(errno.ENOENT, "No such file", "/data/x")), ""),
+        ("28", ""),
+    ],
+)
+def test_disk_errors_are_explained_and_nothing_else_is(message, expected):
+    assert explain(message).startswith(expected)
+    assert bool(explain(message)) == bool(expected)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_and_checking_leaves_nothing(tmp_path):
+    check_writable(tmp_path / "runs")
+    assert list((tmp_path / "runs").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DiskError, match="choose another folder with --out"):
+        check_writable(tmp_path / "file" / "deep", "--out")
+    if os.geteuid():
+        tmp_path.chmod(0o500)
+        with pytest.raises(DiskError, match="ermission denied"):
+            check_writable(tmp_path / "other")

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import logging
+import os
 import re
 import signal
 import tempfile
@@ -21,24 +23,28 @@ import time
 import traceback
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from sarlab.errors import PlanError, SarlabError
-from sarlab.files import write_json
+from sarlab.files import replacing, write_json
 from sarlab.lab.machine import cores, inherited, thread_environment
-from sarlab.lab.runs import FAILURE, Job, base_of, describe_owner, is_held, run_hash
-from sarlab.lab.sweep import notebook
-from sarlab.lab.sweep.notebook import NOTEBOOK
+from sarlab.lab.results import shared_folder
+from sarlab.lab.runs import FAILURE, Job, base_of, describe_owner, is_held, owner_of, run_hash
 from sarlab.scenes.catalog import load_split
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 ENGINES = ("dask", "inline")
+#: The executed notebook in the folder of a run, and what a failed execution leaves.
+NOTEBOOK, FAILED_NOTEBOOK = "notebook.ipynb", "failed.ipynb"
 #: Further attempts at a job whose process died; seconds between looks at workers and at jobs of other processes, for
 #: trainings to write their checkpoints after Ctrl-C, and without any worker until the user is told.
 RETRIES, TICK, PATIENCE, WORKER_SECONDS = 3, 0.5, 30.0, 30.0
@@ -62,6 +68,8 @@ _one_at_a_time = threading.Lock()
 #: The job of this process with its sweep, and sweeps that were told to stop.
 _running: list[tuple[Job, str]] = []
 _stopped: set[str] = set()
+#: Kernels of this process that were interrupted; a second interrupt would cut a training's last step in half.
+_interrupted: set[int] = set()
 
 
 class DiskError(SarlabError):
@@ -117,7 +125,7 @@ def run_job(job: Job, settings: Settings) -> Finished:
     if outcome == "failed":
         note_failure(job, record)
     elif outcome != "disk":
-        for stale in (FAILURE, notebook.FAILED):
+        for stale in (FAILURE, FAILED_NOTEBOOK):
             (job.folder / stale).unlink(missing_ok=True)
     return Finished(job, outcome, message, time.monotonic() - start)
 
@@ -131,13 +139,13 @@ def _attempt(job: Job, settings: Settings) -> dict[str, Any]:
             return failure("OutOfTime", "no time was left to begin")
         try:
             if settings.notebook:
-                notebook.execute(parameters_of(job, settings), job.folder)
+                execute_notebook(parameters_of(job, settings), job.folder)
             else:
                 from sarlab.lab import experiment
 
                 experiment.run(job.spec, job.folder, device=settings.device, time_budget=left)
             return {}
-        except notebook.NotebookFailed as failed:
+        except NotebookFailed as failed:
             if failed.record["error"] != "DeadKernelError":
                 return failed.record
         except (Exception, KeyboardInterrupt) as error:  # any failure of one run must leave the others going
@@ -164,6 +172,82 @@ def note_failure(job: Job, record: dict[str, Any]) -> None:
         write_json(job.folder / FAILURE, record)
 
 
+class NotebookFailed(SarlabError):
+    """A cell of an executed notebook raised, or its kernel died.
+
+    ``record`` has: cell (number among code cells), source (its first line), error, message, traceback.
+    """
+
+    def __init__(self, record: dict[str, Any]):
+        self.record = record
+        super().__init__(f"cell {record['cell']} ({record['source']}): {record['error']}: {record['message']}")
+
+
+def execute_notebook(parameters: Mapping[str, Any], folder: Path) -> Path:
+    """Execute ``notebooks/run_experiment.py`` with `parameters` into ``folder/notebook.ipynb``.
+
+    If a cell raises, `NotebookFailed` leaves the partial notebook as ``failed.ipynb``. On Ctrl-C the kernel ends first.
+    """
+    # In the main thread nbclient would answer Ctrl-C itself, by killing the kernel.
+    with ThreadPoolExecutor(1) as pool, replacing(folder / NOTEBOOK) as temporary:
+        execution = pool.submit(_papermill, dict(parameters), temporary)
+        try:
+            execution.result()
+        except NotebookFailed as failure:
+            if failure.record["cell"] is not None:
+                temporary.replace(folder / FAILED_NOTEBOOK)
+            raise
+        except KeyboardInterrupt:
+            while not execution.done():
+                interrupt_kernel(folder)
+                time.sleep(0.2)
+            raise
+    return folder / NOTEBOOK
+
+
+def _papermill(parameters: dict[str, Any], target: Path) -> None:
+    import jupytext
+    import papermill
+
+    template = jupytext.read(shared_folder("notebooks") / "run_experiment.py", fmt="py:percent")
+    template.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
+    try:
+        # A kernel that is shut down is interrupted, and would log that as an error. Everything is on disk by then.
+        papermill.execute_notebook(
+            template, str(target), parameters=parameters, progress_bar=False, shutdown_kernel="immediate",
+            extra_arguments=["--log-level=CRITICAL"],
+        )  # fmt: skip
+    except papermill.PapermillExecutionError as error:
+        source = next((line for line in error.source.splitlines() if line.strip()), "")
+        texts = {"message": error.evalue, "traceback": "\n".join(error.traceback)}
+        plain = {name: re.sub(r"\x1b\[[0-9;]*m", "", text) for name, text in texts.items()}  # without colors
+        raise NotebookFailed({"cell": error.exec_count, "source": source, "error": error.ename, **plain}) from None
+    except RuntimeError as error:
+        # jupyter_client has no class of its own for kernels that die or hang while they start
+        if "ernel" not in str(error):
+            raise
+        record = {"cell": None, "source": "", "error": "DeadKernelError", "message": str(error)}
+        raise NotebookFailed(record) from None
+    # papermill stores its input, which is the whole notebook.
+    notebook = json.loads(target.read_text(encoding="utf-8"))
+    notebook["metadata"]["papermill"] |= {"input_path": "notebooks/run_experiment.py", "output_path": NOTEBOOK}
+    target.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def interrupt_kernel(folder: Path) -> None:
+    """Interrupt the kernel that carries out the run in `folder`, once; kill kernels that have not begun or have ended it."""
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if not any("ipykernel" in part for part in process.cmdline()):
+                continue
+            owner = owner_of(folder)
+            if os.name != "posix" or owner is None or owner[0] != process.pid or not is_held(folder):
+                process.kill()
+            elif process.pid not in _interrupted:
+                _interrupted.add(process.pid)
+                process.send_signal(signal.SIGINT)
+
+
 def stop(sweep: str) -> None:
     """Stop the run of a sweep in this process, which writes a checkpoint; repeat it, as a training may not have begun."""
     from sarlab.models.training import interrupt_all
@@ -172,7 +256,7 @@ def stop(sweep: str) -> None:
     for job, of in list(_running):
         if of == sweep:
             interrupt_all()
-            notebook.interrupt(job.folder)
+            interrupt_kernel(job.folder)
 
 
 def explain(message: str) -> str:
