@@ -13,15 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from sarlab.metrics.columns import (
-    Comparison,
-    Reference,
-    UndefinedMetric,
-    define,
-    define_against_clean,
-    once,
-    require_finite,
-)
+from sarlab.metrics.columns import Comparison, Reference, UndefinedMetric, define, once, require_finite
 from sarlab.metrics.edges import scene_roa_edges
 from sarlab.metrics.looks import scene_windows
 from sarlab.metrics.point_targets import scene_targets
@@ -43,6 +35,10 @@ def intensity_bias(reference: np.ndarray, test: np.ndarray) -> float:
     return 10 * np.log10(after / before)
 
 
+@define(
+    "bias_db", "Radiometric bias", "dB", "zero", "intensity", "definition", valid_range=(-np.inf, np.inf), group="bias",
+    clean="bias_clean_db",
+)  # fmt: skip
 def bias_db(case: Comparison) -> float:
     """Radiometric bias 10·log10(ΣÎ / ΣI) in dB of linear intensity, over all valid samples.
 
@@ -69,16 +65,9 @@ def added_variance(case: Comparison) -> tuple[float, float]:
     return float(np.median(added)), float(np.median(speckle))
 
 
-_bias = {
-    "unit": "dB", "better": "zero", "domain": "intensity", "valid_range": (-np.inf, np.inf), "source": "definition",
-}  # fmt: skip
-define("bias_db", "Radiometric bias", **_bias, group="bias")(bias_db)
-define_against_clean("bias_clean_db", "Radiometric bias", bias_db, **_bias)
-
-
 @define(
-    "added_radiometric_std_db", "Added radiometric std.", unit="dB", better="lower", domain="intensity",
-    valid_range=(0, np.inf), source="Oliver & Quegan 2004, ch. 4", group="looks",
+    "added_radiometric_std_db", "Added radiometric std.", "dB", "lower", "intensity",
+    "Oliver & Quegan 2004, ch. 4", group="looks",
 )  # fmt: skip
 def added_radiometric_std_db(case: Comparison) -> float:
     """Standard deviation that coding adds to a homogeneous area, 10·log10(1 + σ/μ) dB of linear intensity.
@@ -94,8 +83,8 @@ def added_radiometric_std_db(case: Comparison) -> float:
 
 
 @define(
-    "equivalent_looks_lost", "Equivalent looks lost", unit="1", better="lower", domain="intensity",
-    valid_range=(0, np.inf), source="this project, from Oliver & Quegan 2004, ch. 4", group="looks",
+    "equivalent_looks_lost", "Equivalent looks lost", "1", "lower", "intensity",
+    "this project, from Oliver & Quegan 2004, ch. 4", group="looks",
 )  # fmt: skip
 def equivalent_looks_lost(case: Comparison) -> float:
     """Looks that coding noise costs, L − 1/(1/L + σ²/μ²), if it is independent of the speckle; in [0, L).
@@ -143,67 +132,55 @@ def scene_brightness(reference: Reference) -> np.ndarray:
     return np.where(reference.valid, np.searchsorted(edges, mean, side="right"), -1).astype(np.int8)
 
 
-Classes = Callable[[Reference], np.ndarray]
+_class = partial(define, source="this project", group="class")
 
 
-def _members(case: Comparison, classes: Classes, index: int) -> np.ndarray:
-    chosen = classes(case.reference) == index
-    if not chosen.any():
-        raise UndefinedMetric("the scene has no sample of this class")
-    return chosen
+def _define_class(
+    name: str, label: str, classes: Callable[[Reference], np.ndarray], index: int
+) -> Callable[[Comparison], float]:
+    """Register RMSE and bias of the samples of one class; return the function of the bias."""
 
+    def members(case: Comparison) -> np.ndarray:
+        chosen = classes(case.reference) == index
+        if not chosen.any():
+            raise UndefinedMetric("the scene has no sample of this class")
+        return chosen
 
-def _class_rmse(case: Comparison, classes: Classes, index: int) -> float:
-    chosen = _members(case, classes, index)
-    reference, test = case.reference_db[chosen], case.test_db[chosen]
-    require_finite(reference, test)
-    return np.sqrt(np.mean((reference - test) ** 2))
+    @_class(f"rmse_{name}_db", f"RMSE ({label})", "dB", "lower", "dB of intensity")
+    def rmse(case: Comparison) -> float:
+        chosen = members(case)
+        reference, test = case.reference_db[chosen], case.test_db[chosen]
+        require_finite(reference, test)
+        return np.sqrt(np.mean((reference - test) ** 2))
 
+    @_class(f"bias_{name}_db", f"Bias ({label})", "dB", "zero", "intensity", valid_range=(-np.inf, np.inf))
+    def bias(case: Comparison) -> float:
+        chosen = members(case)
+        return intensity_bias(case.reference_intensity[chosen], case.test_intensity[chosen])
 
-def _class_bias(case: Comparison, classes: Classes, index: int) -> float:
-    chosen = _members(case, classes, index)
-    return intensity_bias(case.reference_intensity[chosen], case.test_intensity[chosen])
+    return bias
 
 
 def _structure_share(case: Comparison, index: int) -> float:
     return np.count_nonzero(scene_structure(case.reference) == index) / np.count_nonzero(case.valid)
 
 
+for _index, _name in enumerate(STRUCTURE):
+    _define_class(_name, _name, scene_structure, _index)
+    _share = partial(_structure_share, index=_index)
+    _class(f"share_{_name}", f"Share of samples ({_name})", "1", "higher", "original", valid_range=(0, 1))(_share)
+_brightness_biases = [
+    _define_class(f"brightness{k + 1}", f"brightness quarter {k + 1} of {BRIGHTNESS}", scene_brightness, k)
+    for k in range(BRIGHTNESS)
+]
+
+
+@_class("bias_brightness_worst_db", "Largest |bias| of a brightness class", "dB", "zero", "intensity")
 def _worst_bias(case: Comparison) -> float:
     values = []
-    for index in range(BRIGHTNESS):
+    for bias in _brightness_biases:
         with contextlib.suppress(UndefinedMetric):
-            values.append(abs(_class_bias(case, scene_brightness, index)))
+            values.append(abs(bias(case)))
     if not values:
         raise UndefinedMetric("no brightness class has a bias")
     return max(values)
-
-
-_class = partial(define, group="class", source="this project")
-
-
-def _define_class(name: str, label: str, classes: Classes, index: int) -> None:
-    """Register RMSE and bias of the samples of one class."""
-    _class(
-        f"rmse_{name}_db", f"RMSE ({label})", unit="dB", better="lower", domain="dB of intensity",
-        valid_range=(0, np.inf),
-    )(partial(_class_rmse, classes=classes, index=index))  # fmt: skip
-    _class(
-        f"bias_{name}_db", f"Bias ({label})", unit="dB", better="zero", domain="intensity",
-        valid_range=(-np.inf, np.inf),
-    )(partial(_class_bias, classes=classes, index=index))  # fmt: skip
-
-
-for _index, _name in enumerate(STRUCTURE):
-    _define_class(_name, _name, scene_structure, _index)
-    _class(
-        f"share_{_name}", f"Share of samples ({_name})", unit="1", better="higher", domain="original",
-        valid_range=(0, 1),
-    )(partial(_structure_share, index=_index))  # fmt: skip
-for _index in range(BRIGHTNESS):
-    _quarter = f"brightness quarter {_index + 1} of {BRIGHTNESS}"
-    _define_class(f"brightness{_index + 1}", _quarter, scene_brightness, _index)
-_class(
-    "bias_brightness_worst_db", "Largest |bias| of a brightness class", unit="dB", better="zero", domain="intensity",
-    valid_range=(0, np.inf),
-)(_worst_bias)  # fmt: skip

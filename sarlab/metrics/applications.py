@@ -6,8 +6,6 @@ number of looks of the detector, the fields. It is then applied to both images. 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -184,25 +182,21 @@ def texture_errors(case: Comparison) -> dict[str, float]:
         return {name: float(np.abs(np.float64(after[name]) - before[name]) / np.abs(before[name])) for name in FEATURES}
 
 
-_POSITIVE, _FINN = (0, np.inf), "Finn & Johnson 1968"
-_columns: tuple[tuple[str, str, str, str, tuple[float, float], str, Callable[[Comparison], float]], ...] = (
-    ("water_share", "Share of water", "1", "higher", (0, 1), "Otsu 1979", lambda c: scene_water_maps(c.reference)[0].mean()),
+_POSITIVE, _OTSU, _FINN = (0, np.inf), "Otsu 1979", "Finn & Johnson 1968"
+for _name, _label, _unit, _better, _range, _source, _compute in (
+    ("water_share", "Share of water", "1", "higher", (0, 1), _OTSU, lambda c: scene_water_maps(c.reference)[0].mean()),
     ("water_contrast_db", "Contrast of water and land", "dB", "higher", _POSITIVE, "definition",
      lambda c: scene_water(c.reference).contrast_db),
-    ("iou_water", "IoU of the water map (threshold)", "1", "higher", (0, 1), "Otsu 1979", lambda c: case_water(c)[0]),
+    ("iou_water", "IoU of the water map (threshold)", "1", "higher", (0, 1), _OTSU, lambda c: case_water(c)[0]),
     ("iou_water_classifier", "IoU of the water map (classifier)", "1", "higher", (0, 1), "this project",
      lambda c: case_water(c)[1]),
     ("cfar_kept", "Detected cells kept", "1", "higher", (0, 1), _FINN, lambda c: case_detections(c)[0]),
     ("cfar_invented", "Detected cells invented", "1", "lower", _POSITIVE, _FINN, lambda c: case_detections(c)[1]),
-    ("field_mean_error_db", "RMS error of field means", "dB", "lower", _POSITIVE, "definition",
-     lambda c: case_fields(c)[0]),
+    ("field_mean_error_db", "RMS error of field means", "dB", "lower", _POSITIVE, "definition", lambda c: case_fields(c)[0]),
     ("field_variance_error", "RMS relative error of field variances", "1", "lower", _POSITIVE, "definition",
      lambda c: case_fields(c)[1]),
     *((f"texture_{name}_error", f"Relative error of texture {name}", "1", "lower", _POSITIVE, "Haralick et al. 1973",
-       partial(lambda c, name: texture_errors(c)[name], name=name)) for name in FEATURES),
-)  # fmt: skip
-for _name, _label, _unit, _better, _range, _source, _compute in _columns:
-    define(
-        _name, _label, unit=_unit, better=_better, valid_range=_range, source=_source, domain="intensity",
-        group="applications", optional=True,
-    )(_compute)  # fmt: skip
+       lambda c, name=name: texture_errors(c)[name]) for name in FEATURES),
+):  # fmt: skip
+    _fields = {"group": "applications", "optional": True}
+    define(_name, _label, _unit, _better, "intensity", _source, valid_range=_range, **_fields)(_compute)

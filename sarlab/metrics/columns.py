@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -64,9 +64,11 @@ def scalar(function: Function) -> Function:
                 value = function(*args, **kwargs)
         except UndefinedMetric as undefined:
             return Undefined(str(undefined))
-        if isinstance(value, Undefined) or np.isfinite(value):
-            return value if isinstance(value, Undefined) else float(value)
-        return Undefined("the result is not a number" if np.isnan(value) else "the result is infinite")
+        if isinstance(value, Undefined):
+            return value
+        if not np.isfinite(value):
+            return Undefined("the result is not a number" if np.isnan(value) else "the result is infinite")
+        return float(value)
 
     return wrapped  # type: ignore[return-value]
 
@@ -288,12 +290,12 @@ class Metric:
     better: str
     #: Domain of the samples (dB, amplitude, intensity) and clip rule.
     domain: str
-    #: Smallest and largest possible value.
-    valid_range: tuple[float, float]
     #: Paper or standard.
     source: str
     #: It may raise `UndefinedMetric` with the reason why there is no value.
     compute: Callable[[Comparison], float]
+    #: Smallest and largest possible value.
+    valid_range: tuple[float, float] = (0, np.inf)
     #: One of `GROUPS`, or your own, which comes after them.
     group: str = "other"
     #: Undefined without the speckle-free scene.
@@ -312,20 +314,27 @@ class Metric:
 metrics: Registry[Metric] = Registry("metric", "sarlab.metrics", MetricError)
 
 
-def define(name: str, label: str, **fields: Any) -> Callable[[Function], Function]:
-    """Decorate a function of a `Comparison` to register it as the metric `name`; keywords are fields of `Metric`."""
+def define(*description: Any, clean: str = "", **fields: Any) -> Callable[[Function], Function]:
+    """Decorate a function of a `Comparison` to register it as a metric.
+
+    Parameters
+    ----------
+    *description, **fields
+        Fields of `Metric`: name, label, unit, better, domain and source in this order, the others by name.
+    clean : str, optional
+        Name of a second column: the same metric against the speckle-free scene instead of the recorded one.
+    """
 
     def decorate(compute: Function) -> Function:
-        metrics.register(name)(Metric(name=name, label=label, compute=compute, **fields))
+        metric = Metric(*description, compute=compute, **fields)
+        metrics.register(metric.name)(metric)
+        if clean:
+            label, against = f"{metric.label} against clean", lambda case: compute(against_clean(case))
+            again = replace(metric, name=clean, label=label, compute=against, group="reflectivity", needs_clean=True)
+            metrics.register(clean)(again)
         return compute
 
     return decorate
-
-
-def define_against_clean(name: str, label: str, compute: Callable[[Comparison], float], **fields: Any) -> None:
-    """Register a metric once more, against the speckle-free scene instead of the recorded one."""
-    decorate = define(name, f"{label} against clean", group="reflectivity", needs_clean=True, **fields)
-    decorate(lambda case: compute(against_clean(case)))
 
 
 def described() -> list[Metric]:

@@ -149,29 +149,29 @@ def scene_laplacian(reference: Reference) -> np.ndarray:
     return laplacian(reference.db)
 
 
-def _with_floor(name: str, label: str, *, clean: bool = False, **fields: Any) -> Callable[[Any], Any]:
+def _with_floor(
+    name: str, label: str, better: str, domain: str, source: str, valid_range: tuple[float, float], *, clean: bool = False
+) -> Callable[[Any], Any]:  # fmt: skip
     """Decorate a metric to register it together with its noise floor; if `clean`, both also against the clean scene."""
-    fields = {"unit": "1", "group": "edges", **fields}
+
+    def register(name: str, label: str, compute: Callable, view: Callable, needs_clean: bool) -> None:
+        fields = {"valid_range": valid_range, "group": "edges", "needs_clean": needs_clean}
+        define(name, label, "1", better, domain, source, **fields)(lambda case: compute(view(case)))
+        floor = define(f"{name}_floor", f"{label}: noise floor", "1", "lower", domain, source, **fields)
+        floor(lambda case: compute(view(redraw(case.reference))))
 
     def decorate(compute: Callable[[Comparison], float]) -> Callable[[Comparison], float]:
-        def register(name: str, label: str, view: Callable[[Comparison], Comparison], needs_clean: bool) -> None:
-            define(name, label, **fields, needs_clean=needs_clean)(lambda case: compute(view(case)))
-            define(f"{name}_floor", f"{label}: noise floor", **{**fields, "better": "lower"}, needs_clean=needs_clean)(
-                lambda case: compute(view(redraw(case.reference)))
-            )
-
-        register(name, label, lambda case: case, False)
+        register(name, label, compute, lambda case: case, False)
         if clean:
-            register(f"{name}_clean", f"{label} against clean", against_clean, True)
+            register(f"{name}_clean", f"{label} against clean", compute, against_clean, True)
         return compute
 
     return decorate
 
 
 @_with_floor(
-    "epi_roa", "Edge preservation (ratio of averages)", better="higher", domain="intensity", valid_range=(0, 1),
-    source="Touzi et al. 1988", clean=True,
-)  # fmt: skip
+    "epi_roa", "Edge preservation (ratio of averages)", "higher", "intensity", "Touzi et al. 1988", (0, 1), clean=True
+)
 def epi_roa(case: Comparison) -> float:
     """Agreement of ratio-of-averages edge strength on the edges of the reference: Σ min(s, ŝ) / Σ max(s, ŝ).
 
@@ -192,9 +192,8 @@ def epi_roa(case: Comparison) -> float:
 
 
 @_with_floor(
-    "epi_sattar", "Laplacian correlation", better="higher", domain="dB of intensity", valid_range=(-1, 1),
-    source="Sattar et al. 1997", clean=True,
-)  # fmt: skip
+    "epi_sattar", "Laplacian correlation", "higher", "dB of intensity", "Sattar et al. 1997", (-1, 1), clean=True
+)
 def epi_sattar(case: Comparison) -> float:
     """Mean-removed correlation of Laplacian-filtered images in dB.
 
@@ -214,10 +213,7 @@ def epi_sattar(case: Comparison) -> float:
     return np.clip(np.dot(x, y) / norm, -1, 1)
 
 
-@_with_floor(
-    "epi_gradient_ratio", "Gradient ratio", better="one", domain="dB of intensity", valid_range=(0, np.inf),
-    source="definition",
-)  # fmt: skip
+@_with_floor("epi_gradient_ratio", "Gradient ratio", "one", "dB of intensity", "definition", (0, np.inf))
 def epi_gradient_ratio(case: Comparison) -> float:
     """Σ|∇x̂| / Σ|∇x| of dB values, forward differences.
 
@@ -231,9 +227,7 @@ def epi_gradient_ratio(case: Comparison) -> float:
     return np.hypot(test.rows, test.columns).sum() / total
 
 
-@_with_floor(
-    "epd_roa", "Neighbor ratio", better="one", domain="amplitude", valid_range=(0, np.inf), source="Feng et al. 2011",
-)  # fmt: skip
+@_with_floor("epd_roa", "Neighbor ratio", "one", "amplitude", "Feng et al. 2011", (0, np.inf))
 def epd_roa(case: Comparison) -> float:
     """Σ|x̂ₚ/x̂ₚ₊₁| / Σ|xₚ/xₚ₊₁| of amplitudes and their right and lower neighbors, zeros excluded.
 
@@ -252,10 +246,7 @@ def epd_roa(case: Comparison) -> float:
     return after / before
 
 
-@_with_floor(
-    "gradient_cosine", "Gradient cosine", better="higher", domain="dB of intensity", valid_range=(-1, 1),
-    source="definition",
-)  # fmt: skip
+@_with_floor("gradient_cosine", "Gradient cosine", "higher", "dB of intensity", "definition", (-1, 1))
 def gradient_cosine(case: Comparison) -> float:
     """Uncentered cosine Σ∇x·∇x̂ / √(Σ|∇x|² Σ|∇x̂|²) of dB values.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -35,8 +35,8 @@ BINS = 256
 PSEUDO_COUNT = 0.5
 
 
-def entropy_of_counts(counts: np.ndarray, *, corrected: bool = True) -> float:
-    """Plug-in entropy of a histogram in bits, by default with the Miller-Madow correction + (K − 1) / (2N ln 2).
+def entropy_of_counts(counts: np.ndarray) -> float:
+    """Plug-in entropy of a histogram in bits, plus the Miller-Madow correction (K − 1) / (2N ln 2).
 
     K of the `counts` are above zero, N is their sum. The correction matters for few samples.
 
@@ -51,11 +51,11 @@ def entropy_of_counts(counts: np.ndarray, *, corrected: bool = True) -> float:
         raise UndefinedMetric("no symbol was counted")
     share = counts / total
     entropy = max(float(-(share * np.log2(share)).sum()), 0.0)
-    return entropy + ((counts.size - 1) / (2 * total * np.log(2)) if corrected else 0.0)
+    return entropy + (counts.size - 1) / (2 * total * np.log(2))
 
 
-def _entropy(symbols: np.ndarray, corrected: bool) -> float:
-    return entropy_of_counts(np.unique(symbols, return_counts=True)[1], corrected=corrected)
+def _entropy(symbols: np.ndarray) -> float:
+    return entropy_of_counts(np.unique(symbols, return_counts=True)[1])
 
 
 def _channels(latent: Any, *, integer: bool) -> np.ndarray:
@@ -74,17 +74,17 @@ def _channels(latent: Any, *, integer: bool) -> np.ndarray:
     return np.moveaxis(values, 1, 0)
 
 
-def channel_entropies(symbols: Any, *, corrected: bool = True) -> np.ndarray:
+def channel_entropies(symbols: Any) -> np.ndarray:
     """Entropy of each channel of a latent in bits per symbol: shape (channels,).
 
     `symbols` are integers of shape (channels, height, width) or (images, channels, height, width); images are pooled. The
     other functions of latents take the same.
     """
-    return np.array([_entropy(channel, corrected) for channel in _channels(symbols, integer=True)])
+    return np.array([_entropy(channel) for channel in _channels(symbols, integer=True)])
 
 
 @scalar
-def joint_entropy(symbols: Any, *, corrected: bool = True) -> float:
+def joint_entropy(symbols: Any) -> float:
     """Entropy in bits of the vector of all channels at one position; at most the sum of `channel_entropies`.
 
     Undefined if more than a quarter of the vectors are distinct: pass a few channels at a time.
@@ -96,17 +96,17 @@ def joint_entropy(symbols: Any, *, corrected: bool = True) -> float:
         raise UndefinedMetric(
             f"{counts.size} of {len(vectors)} vectors are distinct: too few samples for {len(channels)} channels"
         )
-    return entropy_of_counts(counts, corrected=corrected)
+    return entropy_of_counts(counts)
 
 
 @scalar
-def pooled_entropy(symbols: Any, *, corrected: bool = True) -> float:
+def pooled_entropy(symbols: Any) -> float:
     """Entropy in bits per symbol of all channels together: the cost of coding them with one table."""
-    return _entropy(_channels(symbols, integer=True), corrected)
+    return _entropy(_channels(symbols, integer=True))
 
 
 @scalar
-def spatial_entropy_rate(symbols: Any, *, corrected: bool = True) -> float:
+def spatial_entropy_rate(symbols: Any) -> float:
     """Entropy in bits per symbol given the left neighbor, mean over channels: H(left, here) − H(left).
 
     Its gap to the mean of `channel_entropies` is what a first-order context saves. Undefined in a latent one column
@@ -126,7 +126,7 @@ def spatial_entropy_rate(symbols: Any, *, corrected: bool = True) -> float:
                 f"{pairs.size} of {left.size} pairs are distinct: too few samples for an entropy rate"
             )
         alone = np.bincount(left)
-        rates.append(entropy_of_counts(pairs, corrected=corrected) - entropy_of_counts(alone, corrected=corrected))
+        rates.append(entropy_of_counts(pairs) - entropy_of_counts(alone))
     return max(float(np.mean(rates)), 0.0)
 
 
@@ -140,13 +140,13 @@ def level_usage(symbols: Any, levels: int) -> np.ndarray:
     return used / levels
 
 
-def dead_channels(latent: Any, *, relative: float = 1e-3) -> np.ndarray:
-    """Mask of channels that carry nothing, shape (channels,): standard deviation at most `relative` times the largest.
+def dead_channels(latent: Any) -> np.ndarray:
+    """Mask of channels that carry nothing, shape (channels,): standard deviation at most 0.001 times the largest.
 
     `latent` holds symbols or real values. If nothing varies, all channels are dead.
     """
     spread = _channels(latent, integer=False).astype(np.float64).std(axis=(1, 2, 3))
-    return (spread <= relative * spread.max()) | (spread == 0)
+    return (spread <= 1e-3 * spread.max()) | (spread == 0)
 
 
 @scalar
@@ -191,7 +191,7 @@ def quantize_db(db: Any, *, step_db: float) -> np.ndarray:
 
 
 @scalar
-def zeroth_order_entropy(samples: Any, *, corrected: bool = True) -> float:
+def zeroth_order_entropy(samples: Any) -> float:
     """Entropy in bits per sample of the histogram of an integer raster at its native depth.
 
     No code that treats samples one by one does better; one that uses neighbors may.
@@ -204,7 +204,7 @@ def zeroth_order_entropy(samples: Any, *, corrected: bool = True) -> float:
         raise MetricError("zeroth-order entropy needs integers: pass native samples, or quantize_db(…, step_db=…)")
     if values.size == 0:
         raise UndefinedMetric("there is no sample")
-    return _entropy(values, corrected)
+    return _entropy(values)
 
 
 @scalar
@@ -223,14 +223,6 @@ def lossless_bpp(samples: Any, encode: Callable[[np.ndarray], bytes]) -> float:
     return 8 * len(encode(native)) / values.size
 
 
-class Histograms(NamedTuple):
-    """Counts of the reference and of the reconstruction in the same bins, and the width of a bin in dB."""
-
-    reference: np.ndarray
-    test: np.ndarray
-    width: float
-
-
 def db_histogram(values: np.ndarray, clip: tuple[float, float]) -> np.ndarray:
     """Counts of dB values (1-D, no NaN) in 256 bins over twice the clip range: the same bins for every codec and scene."""
     low, high = checked_clip(clip)
@@ -246,16 +238,14 @@ def scene_histogram(reference: Reference, clip: tuple[float, float]) -> np.ndarr
 
 
 @once
-def histograms(case: Comparison) -> Histograms:
+def histograms(case: Comparison) -> tuple[np.ndarray, np.ndarray]:
     """Histograms of reference and reconstruction in the bins of the clip range."""
-    low, high = case.clip
-    reference, test = scene_histogram(case.reference, case.clip), db_histogram(case.test_db[case.valid], case.clip)
-    return Histograms(reference, test, 2 * (high - low) / BINS)
+    return scene_histogram(case.reference, case.clip), db_histogram(case.test_db[case.valid], case.clip)
 
 
-def _shares(case: Comparison) -> tuple[np.ndarray, np.ndarray]:
-    counts = histograms(case)
-    return counts.reference / counts.reference.sum(), counts.test / counts.test.sum()
+def _shares(case: Comparison, pseudo_count: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    p, q = (counts + pseudo_count for counts in histograms(case))
+    return p / p.sum(), q / q.sum()
 
 
 def _divergence(p: np.ndarray, q: np.ndarray) -> float:
@@ -268,24 +258,16 @@ _distance = partial(
 )
 
 
-@_distance(
-    "kl_divergence",
-    "Kullback-Leibler divergence",
-    unit="bit",
-    valid_range=(0, np.inf),
-    source="Kullback & Leibler 1951",
-)
+@_distance("kl_divergence", "Kullback-Leibler divergence", "bit", source="Kullback & Leibler 1951")
 def kl_divergence(case: Comparison) -> float:
     """Kullback-Leibler divergence of the reference's histogram from the reconstruction's, in bits.
 
     Half a count is added to every bin of both.
     """
-    counts = histograms(case)
-    p, q = counts.reference + PSEUDO_COUNT, counts.test + PSEUDO_COUNT
-    return max(_divergence(p / p.sum(), q / q.sum()), 0.0)
+    return max(_divergence(*_shares(case, PSEUDO_COUNT)), 0.0)
 
 
-@_distance("js_divergence", "Jensen-Shannon divergence", unit="bit", valid_range=(0, 1), source="Lin 1991")
+@_distance("js_divergence", "Jensen-Shannon divergence", "bit", valid_range=(0, 1), source="Lin 1991")
 def js_divergence(case: Comparison) -> float:
     """Jensen-Shannon divergence of the two histograms, in bits."""
     p, q = _shares(case)
@@ -293,15 +275,16 @@ def js_divergence(case: Comparison) -> float:
     return np.clip((_divergence(p, middle) + _divergence(q, middle)) / 2, 0, 1)
 
 
-@_distance("hellinger", "Hellinger distance", unit="1", valid_range=(0, 1), source="Hellinger 1909")
+@_distance("hellinger", "Hellinger distance", "1", valid_range=(0, 1), source="Hellinger 1909")
 def hellinger(case: Comparison) -> float:
     """Hellinger distance √(1 − Σ√(pq)) of the two histograms."""
     p, q = _shares(case)
     return np.sqrt(max(1 - np.sqrt(p * q).sum(), 0.0))
 
 
-@_distance("wasserstein_db", "Wasserstein-1 distance", unit="dB", valid_range=(0, np.inf), source="Villani 2009")
+@_distance("wasserstein_db", "Wasserstein-1 distance", "dB", source="Villani 2009")
 def wasserstein_db(case: Comparison) -> float:
     """Wasserstein-1 distance of the two distributions in dB, from the histograms (to within a bin)."""
     p, q = _shares(case)
-    return np.abs(np.cumsum(p - q)).sum() * histograms(case).width
+    low, high = case.clip
+    return np.abs(np.cumsum(p - q)).sum() * (2 * (high - low) / BINS)

@@ -6,7 +6,6 @@ range (low, high) of the comparison, whose width W = high − low is the peak of
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,6 @@ from sarlab.metrics.columns import (
     UndefinedMetric,
     checked_clip,
     define,
-    define_against_clean,
     eroded,
     fill_invalid,
     once,
@@ -247,39 +245,36 @@ def error_at_scale(case: Comparison, side: int) -> ScaleError:
 
 
 for _side in SCALES:
-    _fields: dict[str, Any] = {
-        "unit": "dB", "domain": f"intensity, {_side}×{_side} means, then dB", "source": "definition (multilooking)",
-    }  # fmt: skip
-    _rmse = partial(lambda case, side: error_at_scale(case, side).rmse, side=_side)
-    _label, _lower = f"RMSE of {_side}×{_side} means", {"better": "lower", "valid_range": (0, np.inf)}
-    define(f"rmse_k{_side}_db", _label, **_fields, **_lower, group="aggregation")(_rmse)
-    if _side > 1:
-        define_against_clean(f"rmse_clean_k{_side}_db", _label, _rmse, **_fields, **_lower)
-    define(
-        f"bias_k{_side}_db", f"Mean error of {_side}×{_side} means", **_fields, better="zero",
-        valid_range=(-np.inf, np.inf), group="aggregation",
-    )(partial(lambda case, side: error_at_scale(case, side).bias, side=_side))  # fmt: skip
 
-_CLIPPED, _ISO, _POSITIVE = "dB of intensity, clipped", "ISO/IEC 29170-1", (0, np.inf)
-for _name, _label, _unit, _better, _domain, _range, _source, _compute, _clean in (
-    ("psnr_db", "PSNR", "dB", "higher", _CLIPPED, _POSITIVE, _ISO, psnr_db, "psnr_clean_db"),
-    ("psnr_amplitude", "PSNR (amplitude)", "dB", "higher", "amplitude, clipped", _POSITIVE, _ISO, psnr_amplitude,
-     "psnr_amplitude_clean"),
-    ("psnr_intensity", "PSNR (intensity)", "dB", "higher", "intensity, clipped", _POSITIVE, _ISO, psnr_intensity,
-     "psnr_intensity_clean"),
-    ("rmse_db", "RMSE", "dB", "lower", "dB of intensity", _POSITIVE, "definition", rmse_db, "rmse_clean_db"),
-    ("rmse_clipped_db", "RMSE (clipped)", "dB", "lower", _CLIPPED, _POSITIVE, "definition", rmse_clipped_db,
-     "rmse_clipped_clean_db"),
-    ("peak_error_db", "Peak error", "dB", "lower", "dB of intensity", _POSITIVE, "definition", peak_error_db, ""),
-    ("max_relative_error", "Max. relative error", "1", "lower", "intensity", _POSITIVE, "definition",
-     max_relative_error, ""),
-    ("ssim", "SSIM", "1", "higher", _CLIPPED, (-1, 1), "Wang et al. 2004", ssim, "ssim_clean"),
-    ("ms_ssim", "MS-SSIM", "1", "higher", _CLIPPED, (0, 1), "Wang et al. 2003", ms_ssim, "ms_ssim_clean"),
-):  # fmt: skip
-    _fields = {"unit": _unit, "better": _better, "domain": _domain, "valid_range": _range, "source": _source}
-    define(_name, _label, **_fields, group="fidelity")(_compute)
-    if _clean:
-        define_against_clean(_clean, _label, _compute, **_fields)
+    def _rmse(case: Comparison, side: int = _side) -> float:
+        return error_at_scale(case, side).rmse
+
+    def _bias(case: Comparison, side: int = _side) -> float:
+        return error_at_scale(case, side).bias
+
+    _of = f"of {_side}×{_side} means"
+    _common = f"intensity, {_side}×{_side} means, then dB", "definition (multilooking)"
+    _clean, _any = f"rmse_clean_k{_side}_db" if _side > 1 else "", (-np.inf, np.inf)
+    define(f"rmse_k{_side}_db", f"RMSE {_of}", "dB", "lower", *_common, group="aggregation", clean=_clean)(_rmse)
+    _mean_error = define(
+        f"bias_k{_side}_db", f"Mean error {_of}", "dB", "zero", *_common, group="aggregation", valid_range=_any
+    )
+    _mean_error(_bias)
+
+_CLIPPED, _POSITIVE, _ISO = "dB of intensity, clipped", (0, np.inf), "ISO/IEC 29170-1"
+for _compute, _label, _unit, _better, _domain, _range, _source, _clean in (
+    (psnr_db, "PSNR", "dB", "higher", _CLIPPED, _POSITIVE, _ISO, "psnr_clean_db"),
+    (psnr_amplitude, "PSNR (amplitude)", "dB", "higher", "amplitude, clipped", _POSITIVE, _ISO, "psnr_amplitude_clean"),
+    (psnr_intensity, "PSNR (intensity)", "dB", "higher", "intensity, clipped", _POSITIVE, _ISO, "psnr_intensity_clean"),
+    (rmse_db, "RMSE", "dB", "lower", "dB of intensity", _POSITIVE, "definition", "rmse_clean_db"),
+    (rmse_clipped_db, "RMSE (clipped)", "dB", "lower", _CLIPPED, _POSITIVE, "definition", "rmse_clipped_clean_db"),
+    (peak_error_db, "Peak error", "dB", "lower", "dB of intensity", _POSITIVE, "definition", ""),
+    (max_relative_error, "Max. relative error", "1", "lower", "intensity", _POSITIVE, "definition", ""),
+    (ssim, "SSIM", "1", "higher", _CLIPPED, (-1, 1), "Wang et al. 2004", "ssim_clean"),
+    (ms_ssim, "MS-SSIM", "1", "higher", _CLIPPED, (0, 1), "Wang et al. 2003", "ms_ssim_clean"),
+):
+    _fields = {"valid_range": _range, "group": "fidelity", "clean": _clean}
+    define(_compute.__name__, _label, _unit, _better, _domain, _source, **_fields)(_compute)
 
 
 def _complex_pair(reference: Any, test: Any) -> tuple[np.ndarray, np.ndarray]:

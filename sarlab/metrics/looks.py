@@ -7,7 +7,6 @@ given; windows of different means are never pooled.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -222,10 +221,9 @@ def case_window_looks(case: Comparison) -> WindowLooks:
 
 
 _OLIVER = "Oliver & Quegan 2004, ch. 4"
-_looks = partial(define, unit="1", domain="intensity", valid_range=(0, np.inf), group="looks")
 
 
-@_looks("enl_windows", "Homogeneous windows", better="higher", source="this project")
+@define("enl_windows", "Homogeneous windows", "1", "higher", "intensity", "this project", group="looks")
 def enl_windows(case: Comparison) -> float:
     """Number of homogeneous windows of the scene."""
     try:
@@ -234,30 +232,38 @@ def enl_windows(case: Comparison) -> float:
         return 0
 
 
-@_looks("enl_reference", "ENL of the original", better="higher", source=_OLIVER)
+@define("enl_reference", "ENL of the original", "1", "higher", "intensity", _OLIVER, group="looks")
 def enl_reference(case: Comparison) -> float:
     """ENL of the original: median of mean² / variance over homogeneous windows."""
     return _median(scene_window_looks(case.reference).moments)
 
 
-@_looks("enl", "ENL", better="higher", source=_OLIVER)
+@define("enl", "ENL", "1", "higher", "intensity", _OLIVER, group="looks")
 def _enl(case: Comparison) -> float:
     return _median(case_window_looks(case).moments)
 
 
-@_looks("enl_mode", "ENL (mode)", better="higher", source=_OLIVER)
+@define("enl_mode", "ENL (mode)", "1", "higher", "intensity", _OLIVER, group="looks")
 def enl_mode(case: Comparison) -> float:
     """Mode of mean² / variance over homogeneous windows."""
     return mode(case_window_looks(case).moments)
 
 
-@_looks("enl_log_cumulant", "ENL (log-cumulants)", better="higher", source="Nicolas 2002; Anfinsen et al. 2009")
+@define(
+    "enl_log_cumulant",
+    "ENL (log-cumulants)",
+    "1",
+    "higher",
+    "intensity",
+    "Nicolas 2002; Anfinsen et al. 2009",
+    group="looks",
+)
 def enl_log_cumulant(case: Comparison) -> float:
     """ENL by log-cumulants, var(ln I) = ψ′(L): median over homogeneous windows."""
     return _median(case_window_looks(case).log_cumulants)
 
 
-@_looks("enl_ratio", "ENL ratio", better="one", source=_OLIVER)
+@define("enl_ratio", "ENL ratio", "1", "one", "intensity", _OLIVER, group="looks")
 def enl_ratio(case: Comparison) -> float:
     """ENL of the reconstruction over that of the original: median over identical windows.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -29,11 +27,6 @@ class ImpulseResponse(NamedTuple):
     width: float
     pslr: float
     islr: float
-
-
-def detection_threshold(looks: float) -> float:
-    """Least ratio of a target to its background, for gamma speckle of `looks` looks."""
-    return max(float(gammainccinv(looks, FALSE_ALARM)) / looks, LEAST_CONTRAST)
 
 
 def cfar_threshold(looks: float, false_alarm: float) -> float:
@@ -75,11 +68,10 @@ def detect(intensity: np.ndarray, valid: np.ndarray, threshold: float) -> np.nda
         return candidates
     filled = np.where(valid, intensity, 0.0)
     peaks = candidates & (filled >= maximum_filter(filled, 5, mode="reflect"))
-    labels, number = label(peaks, structure=np.ones((3, 3)))
-    _, first = np.unique(labels.ravel(), return_index=True)
-    single = np.zeros(peaks.size, bool)
-    single[first[1:] if number < labels.size else first] = True
-    return single.reshape(peaks.shape)
+    number, first = np.unique(label(peaks, structure=np.ones((3, 3)))[0], return_index=True)
+    single = np.zeros(peaks.shape, bool)
+    single.flat[first[number > 0]] = True
+    return single
 
 
 def impulse_response(profile: np.ndarray) -> ImpulseResponse:
@@ -146,15 +138,6 @@ class PointTargets(NamedTuple):
     responses: np.ndarray
 
 
-def find_targets(intensity: np.ndarray, valid: np.ndarray, looks: float) -> PointTargets:
-    """Detect the targets of a scene of linear intensity and measure the strongest."""
-    threshold = detection_threshold(looks)
-    mask = detect(intensity, valid, threshold)
-    positions = np.argwhere(mask)
-    positions = positions[np.argsort(-intensity[mask], kind="stable")]
-    return PointTargets(mask, positions, threshold, responses(intensity, positions[:ANALYZED]))
-
-
 def kept_and_invented(reference: np.ndarray, test: np.ndarray) -> tuple[float, float]:
     """Share of the reference's detections that the test has too, and detections of the test alone per one of them."""
     from scipy.ndimage import maximum_filter
@@ -168,8 +151,16 @@ def kept_and_invented(reference: np.ndarray, test: np.ndarray) -> tuple[float, f
 
 @once
 def scene_targets(reference: Reference) -> PointTargets:
-    """Point targets of a scene."""
-    return find_targets(reference.intensity, reference.valid, scene_looks(reference))
+    """Detect the targets of a scene and measure the strongest.
+
+    The threshold is the quantile of gamma speckle of the scene's looks, but at least 6 dB above the background.
+    """
+    looks = scene_looks(reference)
+    threshold = max(float(gammainccinv(looks, FALSE_ALARM)) / looks, LEAST_CONTRAST)
+    mask = detect(reference.intensity, reference.valid, threshold)
+    positions = np.argwhere(mask)
+    positions = positions[np.argsort(-reference.intensity[mask], kind="stable")]
+    return PointTargets(mask, positions, threshold, responses(reference.intensity, positions[:ANALYZED]))
 
 
 def _targets(reference: Reference) -> PointTargets:
@@ -216,9 +207,9 @@ def _median_change(case: Comparison, which: int) -> float:
     return np.median(changes)
 
 
-_SIGNED, _POSITIVE = (-np.inf, np.inf), (0, np.inf)
+_POSITIVE, _SIGNED = (0, np.inf), (-np.inf, np.inf)
 _CFAR, _CUMMING = "Finn & Johnson 1968", "Cumming & Wong 2005, ch. 2"
-_columns: tuple[tuple[str, str, str, str, tuple[float, float], str, Callable[[Comparison], float]], ...] = (
+for _name, _label, _unit, _better, _range, _source, _compute in (
     ("targets", "Point targets", "1", "higher", _POSITIVE, _CFAR, lambda c: len(scene_targets(c.reference).positions)),
     ("targets_kept", "Detections kept", "1", "higher", (0, 1), _CFAR, lambda c: detections(c)[0]),
     ("targets_invented", "Detections invented", "1", "lower", _POSITIVE, _CFAR, lambda c: detections(c)[1]),
@@ -227,12 +218,8 @@ _columns: tuple[tuple[str, str, str, str, tuple[float, float], str, Callable[[Co
     ("target_peak_bias_db", "Mean peak error of targets", "dB", "zero", _SIGNED, "definition",
      lambda c: peak_errors(c).mean()),
     ("target_width_change", "Relative change of 3 dB width", "1", "zero", (-1, np.inf), _CUMMING,
-     partial(_median_change, which=0)),
-    ("target_pslr_change_db", "Change of PSLR", "dB", "zero", _SIGNED, _CUMMING, partial(_median_change, which=1)),
-    ("target_islr_change_db", "Change of ISLR", "dB", "zero", _SIGNED, _CUMMING, partial(_median_change, which=2)),
-)  # fmt: skip
-for _name, _label, _unit, _better, _range, _source, _compute in _columns:
-    define(
-        _name, _label, unit=_unit, better=_better, valid_range=_range, source=_source, domain="intensity",
-        group="targets",
-    )(_compute)  # fmt: skip
+     lambda c: _median_change(c, 0)),
+    ("target_pslr_change_db", "Change of PSLR", "dB", "zero", _SIGNED, _CUMMING, lambda c: _median_change(c, 1)),
+    ("target_islr_change_db", "Change of ISLR", "dB", "zero", _SIGNED, _CUMMING, lambda c: _median_change(c, 2)),
+):  # fmt: skip
+    define(_name, _label, _unit, _better, "intensity", _source, valid_range=_range, group="targets")(_compute)

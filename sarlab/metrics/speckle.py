@@ -10,7 +10,6 @@ rate the reconstruction approaches the recorded image and the variance goes to 0
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -168,30 +167,36 @@ def structure_percent(ratio: np.ndarray) -> float:
 
 
 _FRERY = "Gómez, Ospina & Frery 2017"
-_ratio = partial(define, unit="1", domain="intensity", group="ratio")
 
 
-@_ratio("ratio_mean", "Mean of the ratio image", better="one", valid_range=(0, np.inf), source=_FRERY)
+@define("ratio_mean", "Mean of the ratio image", "1", "one", "intensity", _FRERY, group="ratio")
 def ratio_mean(case: Comparison) -> float:
     """Mean of the ratio image I / Î over all valid samples."""
     return np.nanmean(ratio_image(case))
 
 
-@_ratio("ratio_variance", "Variance of the ratio image", better="zero", valid_range=(0, np.inf), source=_FRERY)
+@define("ratio_variance", "Variance of the ratio image", "1", "zero", "intensity", _FRERY, group="ratio")
 def ratio_variance(case: Comparison) -> float:
     """Variance of the ratio image I / Î over all valid samples."""
     return np.nanvar(ratio_image(case))
 
 
-@_ratio(
-    "ratio_whiteness", "Whiteness of the ratio image", better="one", valid_range=(0, 1), source="Gray & Markel 1974"
+@define(
+    "ratio_whiteness",
+    "Whiteness of the ratio image",
+    "1",
+    "one",
+    "intensity",
+    "Gray & Markel 1974",
+    valid_range=(0, 1),
+    group="ratio",
 )
 def ratio_whiteness(case: Comparison) -> float:
     """Spectral flatness of the ratio image I / Î; 1 = white. Correlated speckle is not white itself."""
     return spectral_flatness(welch_spectrum(ratio_image(case)))
 
 
-@_ratio("m_index", "M-index", better="lower", valid_range=(0, np.inf), source=_FRERY)
+@define("m_index", "M-index", "1", "lower", "intensity", _FRERY, group="ratio")
 def m_index(case: Comparison) -> float:
     """M-index of a despeckled image, the deviation of the ratio image from pure speckle; 0 is ideal.
 

@@ -81,9 +81,8 @@ def test_looks_of_the_scene_are_measured_where_they_are_not_given(scene):
 
 def test_a_new_metric_is_one_function_and_one_registration(scene):
     @define(
-        "median_error_db", label="Median |error|", unit="dB", better="lower", domain="dB of intensity",
-        valid_range=(0, np.inf), source="a user's own package", group="own",
-    )  # fmt: skip
+        "median_error_db", "Median |error|", unit="dB", better="lower", domain="dB", source="a user's own", group="own"
+    )
     def median_error(case: Comparison) -> float:
         return np.median(np.abs(case.test_db - case.reference_db)[case.valid])
 
@@ -92,16 +91,14 @@ def test_a_new_metric_is_one_function_and_one_registration(scene):
         assert scores["median_error_db"] == pytest.approx(0.7 * 0.6745, rel=0.03)
         assert list(scores)[-1] == "median_error_db"
         with pytest.raises(MetricError, match="registered twice"):
-            define(
-                "median_error_db", label="", unit="1", better="zero", domain="", valid_range=(0, 1), source=""
-            )(lambda case: 0.0)  # fmt: skip
+            define("median_error_db", "", "1", "zero", "", "")(lambda case: 0.0)
     finally:
         metrics._items.pop("median_error_db")
 
 
 def test_direction_is_checked():
     with pytest.raises(MetricError, match="better"):
-        Metric("x", "x", "1", "up", "", (0, 1), "", lambda case: 0.0)
+        Metric("x", "x", "1", "up", "", "", lambda case: 0.0)
 
 
 def test_undefined_survives_pickling_and_is_a_nan():

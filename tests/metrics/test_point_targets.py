@@ -3,21 +3,14 @@
 import numpy as np
 import pytest
 
-from sarlab.metrics import Comparison, score
-from sarlab.metrics.point_targets import (
-    detect,
-    detection_threshold,
-    find_targets,
-    impulse_response,
-    kept_and_invented,
-    peak_errors,
-)
+from sarlab.metrics import Comparison, Reference, score
+from sarlab.metrics.point_targets import impulse_response, kept_and_invented, peak_errors, scene_targets
 
 CLIP = (-25.0, 5.0)
 
 
-def whole(image):
-    return np.ones(image.shape, bool)
+def targets(intensity, looks):
+    return scene_targets(Reference(10 * np.log10(intensity), looks=looks))
 
 
 def test_impulse_response_of_sinc_squared():
@@ -40,21 +33,21 @@ def test_false_alarms_are_rare():
     for looks in (1.0, 4.4):
         speckle = np.random.default_rng(0).gamma(looks, 1 / looks, (1024, 1024))
         # the ring of 360 samples is a noisy mean: a few more than the nominal 1e-7
-        assert detect(speckle, whole(speckle), detection_threshold(looks)).sum() <= 5
+        assert len(targets(speckle, looks).positions) <= 5
 
 
 def test_threshold_is_the_gamma_quantile_or_6_db():
     from scipy.stats import gamma
 
-    assert gamma.sf(detection_threshold(1.0), 1.0) == pytest.approx(1e-7)
-    assert gamma.sf(detection_threshold(4.4), 4.4, scale=1 / 4.4) == pytest.approx(1e-7)
-    assert detection_threshold(64.0) == pytest.approx(10**0.6)
+    for looks in (1.0, 4.4):
+        assert gamma.sf(targets(np.ones((21, 21)), looks).threshold, looks, scale=1 / looks) == pytest.approx(1e-7)
+    assert targets(np.ones((21, 21)), 64.0).threshold == pytest.approx(10**0.6)
 
 
 def test_targets_are_found_once_strongest_first():
     image = np.random.default_rng(1).gamma(4, 1 / 4, (200, 200))
     image[50, 60], image[120:122, 90:92], image[150, 30] = 100, 400, 50
-    found = find_targets(image, whole(image), 4.0)
+    found = targets(image, 4.0)
     assert [tuple(position) for position in found.positions] == [(120, 90), (50, 60), (150, 30)]
 
 
