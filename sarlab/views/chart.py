@@ -19,7 +19,7 @@ from sarlab.metrics import metrics
 from sarlab.metrics.intervals import interval
 from sarlab.views import select
 from sarlab.views.figures import swatch
-from sarlab.views.style import MUTED, THEME, VARIABLES, Look, look
+from sarlab.views.style import DASHED, DOTTED, MUTED, THEME, VARIABLES, Look, look
 
 if TYPE_CHECKING:
     from sarlab.lab.results import Tables
@@ -274,7 +274,7 @@ def _references(
                 )
             if np.isfinite(level := select.numbers(here, "epi_roa_floor").mean()):
                 floor[place, band] = Line({"bpp": list(ends), "cr": list(native / ends)}, {"epi_roa": [level, level]})
-    looks = Look(LIMIT, MUTED, "", width=1.2, hollow=True), Look(FLOOR, MUTED, "", width=1.0, dotted=True)
+    looks = Look(LIMIT, MUTED, "", width=1.2, hollow=True, dash=DASHED), Look(FLOOR, MUTED, "", width=1.0, dash=DOTTED)
     return [
         Series(shown, "references", lines, True, True)
         for shown, lines in zip(looks, (limit, floor), strict=True)

@@ -685,7 +685,7 @@ def card(t: Tables) -> Verdict:
 # --- the page ------------------------------------------------------------------------------------------------------------
 
 
-def overview(found: dict[int, Verdict]) -> page.Html:
+def overview(found: dict[int, Verdict]) -> page.HTML:
     """One row per claim: the guide's number, what was measured with its readings folded, the verdict, the page."""
     rows = []
     for n, verdict in found.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import io
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sarlab.errors import ResultsError
-from sarlab.files import write_bytes, write_text
+from sarlab.files import write_bytes
 from sarlab.views import select
 from sarlab.views.style import (
+    BLUE,
     GRAY,
     INK,
     MUTED,
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as MatplotlibFigure
 
+#: Windows that are drawn on pictures.
+YELLOW = "#ffd84d"
 #: Size of a panel in inches, and the width in pixels below which panels move to the next row: text stays above 9 px.
 WIDTH, HEIGHT, NARROWEST = 3.8, 2.8, 300
 
@@ -60,10 +63,8 @@ class Figure:
     Parameters
     ----------
     panels : sequence of Panel
-    title : str
-        What the reader is to see, as a sentence.
-    caption : str
-        What is drawn: scenes, interval, conditions.
+    title, caption : str
+        What the reader is to see, as a sentence; and what is drawn: scenes, interval, conditions.
     key : sequence of Look
         Series that all panels share, explained once above them.
     narrowest : int
@@ -71,8 +72,7 @@ class Figure:
     """
 
     def __init__(
-        self, panels: Sequence[Panel], *, title: str = "", caption: str = "", key: Sequence[Look] = (),
-        narrowest: int = 260,
+        self, panels: Sequence[Panel], *, title: str = "", caption: str = "", key: Sequence[Look] = (), narrowest: int = 260
     ):  # fmt: skip
         self.panels, self.title, self.caption = tuple(panels), title, caption
         self.key, self.narrowest = tuple(key), narrowest
@@ -93,6 +93,7 @@ class Figure:
         entries = "".join(f"{entry}{swatch(look)}{html.escape(look.label)}</span>" for look in self.key)
         title = f'<p class="sl-title" style="margin:0 0 .6em;font-weight:600">{html.escape(self.title)}</p>'
         key = f'<p class="sl-key" style="display:flex;flex-wrap:wrap;gap:.2em 1.1em;margin:0 0 .6em;font-size:.85em">{entries}</p>'
+        panels = "".join(f"<div>{to_svg(panel.drawing, panel.alt)}</div>" for panel in self.panels)
         caption = (
             '<figcaption style="margin:.6em 0 0;font-size:.85em;text-align:left;color:var(--sl-muted)">'
             f"{html.escape(self.caption)}</figcaption>"
@@ -100,45 +101,24 @@ class Figure:
         return (
             f'<figure class="sl-figure" role="group" aria-label="{html.escape(self.title or self.alt, quote=True)}" '
             f'style="{THEME}margin:1.2em 0;color:var(--sl-ink)">{title if self.title else ""}{key if self.key else ""}'
-            f'<div class="sl-panels" style="{grid}">'
-            + "".join(f"<div>{to_svg(panel.drawing, panel.alt)}</div>" for panel in self.panels)
-            + f"</div>{caption if self.caption else ''}</figure>"
+            f'<div class="sl-panels" style="{grid}">{panels}</div>{caption if self.caption else ""}</figure>'
         )
 
-    def save(self, path: str | Path) -> Path:
-        """Write the figure as ``.html`` (scalable), ``.png`` (panels in one row, on white) or, of one panel, ``.svg``."""
-        path = Path(path)
-        if path.suffix == ".html":
-            page = "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
-            write_text(path, f"{page}<title>{html.escape(self.title or 'Figure')}</title>{self._repr_html_()}</html>\n")
-        elif path.suffix == ".png" and self.panels:
-            write_bytes(path, self.png())
-        elif path.suffix == ".svg" and len(self.panels) == 1:
-            write_text(path, to_svg(self.panels[0].drawing, self.panels[0].alt) + "\n")
-        else:
-            raise ResultsError(f"{path}: save a figure of {len(self.panels)} panels as .html or .png")
-        return path
-
-    def png(self, dpi: int = 130) -> bytes:
-        """All panels in one row on white paper, as PNG."""
+    def save(self, path: str | Path) -> None:
+        """Write all panels in one row on white paper, as PNG."""
         from PIL import Image
 
-        images = []
+        arrays = []
         for panel in self.panels:
             buffer = io.BytesIO()
             with style():
-                # read back below, so hardly compressed
-                panel.drawing.savefig(buffer, format="png", dpi=dpi, facecolor=PAPER, pil_kwargs={"compress_level": 1})
-            images.append(Image.open(buffer).convert("RGB"))
-        width, height = sum(image.width for image in images), max(image.height for image in images)
-        sheet = Image.fromarray(np.full((height, width, 3), 254, np.uint8))
-        left = 0
-        for image in images:
-            sheet.paste(image, (left, 0))
-            left += image.width
+                panel.drawing.savefig(buffer, format="png", dpi=130, facecolor=PAPER)
+            arrays.append(np.asarray(Image.open(buffer).convert("RGB")))
+        height = max(map(len, arrays))
+        row = np.hstack([np.pad(a, ((0, height - len(a)), (0, 0), (0, 0)), constant_values=254) for a in arrays])
         buffer = io.BytesIO()
-        sheet.save(buffer, "PNG")
-        return buffer.getvalue()
+        Image.fromarray(row).save(buffer, "PNG")
+        write_bytes(path, buffer.getvalue())
 
 
 _SHAPES = {
@@ -191,27 +171,20 @@ def curves(
     ----------
     rows : DataFrame
         One row per scene, band and operating point; or points with columns `x` and ``mean``, of `select.means` or of theory.
-    x : str
-        Column of the horizontal axis, averaged like `y`.
-    y : str or sequence of str
-        Columns of metrics; each has a panel.
+    x, y : str; y also a sequence of str
+        Columns of the axes, averaged alike; each of `y` has a panel.
     hue : str
         Column of the series: codecs, architectures or names of `select.network`.
     at : str
         Column of the operating point whose rows are averaged; default: `x`.
-    style : str
-        Column of the variant of a series, such as the bits of its latent.
-    kinds : mapping
-        Value of `style` → ``""``, ``"dashed"``, ``"dotted"`` or ``"thin"``.
+    style, kinds : str, mapping
+        Column of the variant of a series, and its value → ``""``, ``"dashed"``, ``"dotted"`` or ``"thin"``.
     facet : str
         Column whose values have a panel each.
     lines : mapping of str to float
-        Label → height of a level line, such as zero or the speckle-free PSNR; or metric or value of `facet` → those of
-        its panel.
-    log : bool
-        Logarithmic horizontal axis, to base 2.
-    log_y : bool
-        Logarithmic vertical axis, to base 10; values that are not positive are not drawn.
+        Label → height of a level line; or metric or value of `facet` → those of its panel.
+    log, log_y : bool
+        Logarithmic axes, to base 2 and 10; values of `y` that are not positive are not drawn then.
     complete : bool
         Leave out points that lack some of the scenes.
     digits : int
@@ -231,39 +204,36 @@ def curves(
     parts = list(rows.groupby(facet, sort=False)) if facet and len(rows) else [("", rows)]
     seen: dict[str, Look] = {}
     panels, drawn, among = [], [], _names(rows, hue)
-    for metric in metrics:
-        for value, part in parts:
-            if not ready:
-                along = [x] if at and at != x else []
-                part = select.means(part, metric, [*group, at or x], x=along, complete=complete)
-            if part.empty:
-                continue
-            heading = named[metric] if not facet else str(value)
-            with panel(title=heading, note=select.better(metric)) as (drawing, ax):
-                words = []
-                for keys, line in part.groupby(group, sort=False):
-                    kind = (kinds or {}).get(keys[-1], "") if style else ""
-                    shown = look(f"{keys[0]}, {keys[1]}" if style and keys[1] else str(keys[0]), kind, among)
-                    seen.setdefault(shown.label, shown)
-                    line = line.dropna(subset=[x, "mean"]).sort_values(x)
-                    _line(ax, line, x, shown)
-                    words.append(f"{shown.label}: {_spoken(line, x, digits)}")
-                levels: Any = (lines or {}).get(str(value) if facet else metric, lines or {})
-                _levels(ax, {n: h for n, h in levels.items() if not isinstance(h, Mapping)}, words)
-                _axis(ax, part[x], named[x], log=log)
-                if log_y:
-                    ax.set_yscale("log")
-                    _plain_ticks(ax.yaxis)
-                ax.set_ylabel(named[metric] if facet else "")
-                ax.set_ylim(*limits)
-            panels.append(Panel(drawing, f"{heading} over {named[x]}. {'; '.join(words)}."))
-            drawn.append(part)
-    found = pd.concat(drawn) if drawn else pd.DataFrame()
-    about = select.bars(found) if len(found) and found["kind"].notna().any() else ""
-    return Figure(
-        panels, title=title if panels else "", caption=f"{caption} {about}".strip() if panels else "",
-        key=list(seen.values()) if len(seen) > 1 else [], narrowest=NARROWEST,
-    )  # fmt: skip
+    for metric, (value, part) in itertools.product(metrics, parts):
+        if not ready:
+            along = [x] if at and at != x else []
+            part = select.means(part, metric, [*group, at or x], x=along, complete=complete)
+        if part.empty:
+            continue
+        heading, words = str(value) if facet else named[metric], []
+        with panel(title=heading, note=select.better(metric)) as (drawing, ax):
+            for keys, line in part.groupby(group, sort=False):
+                kind = (kinds or {}).get(keys[-1], "") if style else ""
+                shown = look(f"{keys[0]}, {keys[1]}" if style and keys[1] else str(keys[0]), kind, among)
+                seen.setdefault(shown.label, shown)
+                line = line.dropna(subset=[x, "mean"]).sort_values(x)
+                _line(ax, line, x, shown)
+                words.append(f"{shown.label}: {_spoken(line, x, digits)}")
+            levels: Any = (lines or {}).get(str(value) if facet else metric, lines or {})
+            _levels(ax, {n: h for n, h in levels.items() if not isinstance(h, Mapping)}, words)
+            _axis(ax, part[x], named[x], log=log)
+            if log_y:
+                ax.set_yscale("log")
+                _plain_ticks(ax.yaxis)
+            ax.set(ylabel=named[metric] if facet else "", ylim=limits)
+        panels.append(Panel(drawing, f"{heading} over {named[x]}. {'; '.join(words)}."))
+        drawn.append(part)
+    if not panels:
+        return Figure([])
+    found = pd.concat(drawn)
+    about = select.bars(found) if found["kind"].notna().any() else ""
+    key = list(seen.values()) if len(seen) > 1 else []
+    return Figure(panels, title=title, caption=f"{caption} {about}".strip(), key=key, narrowest=NARROWEST)
 
 
 def points(
@@ -286,36 +256,30 @@ def points(
         Column whose values have a panel each.
     zero : bool
         Draw a line at zero, with signs on the axis.
-    log : bool
-        Logarithmic axis.
-    sort : bool
-        Smallest mean at the top.
+    log, sort : bool
+        Logarithmic axis; smallest mean at the top.
     digits, unit
         Of the values in the description.
     title, caption, axis : str
         `axis` is the label of the horizontal axis; default: that of the column.
     """
-    found = (
-        rows if {"mean", "low", "high"} <= set(rows) else select.means(rows, value, [*filter(None, (by, hue, facet))])
-    )
-    found = found.dropna(subset=["mean"])
-    seen: dict[str, Look] = {}
-    panels, among, label = [], _names(found, hue or by), axis or select.label(value)
+    if not {"mean", "low", "high"} <= set(rows):
+        rows = select.means(rows, value, [*filter(None, (by, hue, facet))])
+    found, seen, panels, label = rows.dropna(subset=["mean"]), {}, [], axis or select.label(value)
+    if found.empty:
+        return Figure([])
+    among = _names(found, hue or by)
     for heading, part in found.groupby(facet, sort=False) if facet else [("", found)]:
-        if part.empty:
-            continue
-        order = (
-            list(part.groupby(by, sort=False)["mean"].mean().sort_values().index) if sort else list(part[by].unique())
-        )
+        means = part.groupby(by, sort=False)["mean"].mean()
+        order = list((means.sort_values() if sort else means).index)
         series, words = list(part[hue].unique()) if hue else [], []
         with panel(WIDTH + 0.6, 0.8 + 0.29 * len(order), str(heading)) as (drawing, ax):
             for row in part.itertuples():
-                name, place = getattr(row, by), float(order.index(getattr(row, by)))
-                shown = look(str(getattr(row, hue or by)), among=among)
+                name = getattr(row, by)
+                shown, place, between = look(str(getattr(row, hue or by)), among=among), float(order.index(name)), ""
                 if hue:
                     place += 0.22 * (series.index(getattr(row, hue)) - (len(series) - 1) / 2)
                     seen.setdefault(shown.label, shown)
-                between = ""
                 if np.isfinite(row.low):
                     ax.plot([row.low, row.high], [place, place], color=shown.color, linewidth=1.6)
                     between = f" ({number(row.low, digits)} to {number(row.high, digits)})"
@@ -323,7 +287,7 @@ def points(
                 called = look(str(name)).label + (f", {shown.label}" if hue else "")
                 words.append(f"{called} {number(row.mean, digits, sign=zero)}{unit}{between}")
             _categories(ax, order)
-            ax.set_ylim(len(order) - 0.5, -0.5)
+            ax.set(ylim=(len(order) - 0.5, -0.5), xlabel=label)
             ax.tick_params(axis="y", labelcolor=INK)
             if zero:
                 ax.axvline(0, color=INK, linewidth=1)
@@ -331,105 +295,61 @@ def points(
             if log:
                 ax.set_xscale("log")
                 ax.xaxis.set_major_formatter(lambda v, _: f"{v:g}")
-            ax.set_xlabel(label)
         panels.append(Panel(drawing, f"{heading or label}. {'; '.join(words)}."))
-    return Figure(
-        panels, title=title if panels else "", key=list(seen.values()), narrowest=NARROWEST + 30,
-        caption=f"{caption} {select.bars(found)}".strip() if panels else "",
-    )  # fmt: skip
+    caption = f"{caption} {select.bars(found)}".strip()
+    return Figure(panels, title=title, caption=caption, key=list(seen.values()), narrowest=NARROWEST + 30)
 
 
 def bars(
-    rows: pd.DataFrame, x: str, y: str, *, hue: str = "", stacked: bool = False, digits: int = 1, title: str = "",
-    caption: str = "", axis: str = "",
+    rows: pd.DataFrame, x: str, y: str, *, hue: str = "", digits: int = 1, title: str = "", caption: str = "", axis: str = ""
 ) -> Figure:  # fmt: skip
-    """Draw bars of a value per category; series of `hue` stand side by side, or on each other if `stacked`.
+    """Draw a bar per row: value `y`, category `x`, series of `hue` side by side; the other parameters are those of `points`."""
+    import seaborn
 
-    Parameters
-    ----------
-    rows : DataFrame
-        One row per bar.
-    x, y : str
-        Columns of the category and of the value.
-    hue : str
-    stacked : bool
-    digits, title, caption, axis
-        As for `points`; `axis` labels the values.
-    """
     if rows.empty:
         return Figure([])
-    names, series = list(rows[x].unique()), list(rows[hue].unique()) if hue else [y]
-    label, words = axis or select.label(y), []
-    looks = {each: look(str(each), among=_names(rows, hue)) for each in series}
-    values = (
-        (rows if hue else rows.assign(**{(hue := "series"): y}))
-        .pivot_table(y, x, hue, sort=False)
-        .reindex(names)[series]
-    )
-    with panel(WIDTH + 0.6, 0.8 + 0.32 * len(names) * (1 if stacked else max(1, len(series) / 2))) as (drawing, ax):
-        colors = [shown.color for shown in looks.values()]
-        values.plot.barh(stacked=stacked, width=0.8, color=colors, edgecolor=PAPER, linewidth=0.6, legend=False, ax=ax)
+    looks = {each: look(str(each), among=_names(rows, hue)) for each in rows[hue].unique()} if hue else {}
+    names, label = list(rows[x].unique()), axis or select.label(y)
+    colors = {"hue": hue, "palette": {each: shown.color for each, shown in looks.items()}} if hue else {"color": BLUE}
+    with panel(WIDTH + 0.6, 0.8 + 0.32 * len(names) * max(1, len(looks) / 2)) as (drawing, ax):
+        seaborn.barplot(rows, x=y, y=x, orient="h", errorbar=None, saturation=1, legend=False, ax=ax, **colors)
         _categories(ax, names)
-        ax.invert_yaxis()
         ax.set(xlabel=label, ylabel="")
-    for each, shown in looks.items():
-        suffix = f", {shown.label}" if len(looks) > 1 or hue != "series" else ""
-        words += [f"{look(str(n)).label}{suffix}: {number(v, digits)}" for n, v in values[each].items()]
-    key = [Look(shown.label, shown.color, "s", width=0) for shown in looks.values()] if hue != "series" else []
-    return Figure([Panel(drawing, f"{label}. {'; '.join(words)}.")], title=title, caption=caption, key=key)
+    called = rows[x].map(lambda name: look(str(name)).label) + (
+        ", " + rows[hue].map(lambda each: looks[each].label) if hue else ""
+    )
+    words = "; ".join(f"{name}: {number(value, digits)}" for name, value in zip(called, rows[y], strict=True))
+    key = [Look(shown.label, shown.color, "s", width=0) for shown in looks.values()]
+    return Figure([Panel(drawing, f"{label}. {words}.")], title=title, caption=caption, key=key)
 
 
-def distribution(
-    values: Mapping[str, Any], *, axis: str, facet: Mapping[str, Mapping[str, Any]] | None = None, bins: int | Sequence[float] = 80,
-    cumulative: bool = False, expected: Mapping[str, tuple[Any, Any]] | None = None, title: str = "", caption: str = "",
-) -> Figure:  # fmt: skip
-    """Draw the distribution of samples of several series, as outlines of histograms.
+def distribution(values: Mapping[str, Any], *, axis: str, title: str = "", caption: str = "") -> Figure:
+    """Draw the distribution of samples as outlines of histograms, one per series; NaN is left out.
 
     Parameters
     ----------
     values : mapping of str to array_like
-        Series → samples; NaN is left out.
+        Series → samples.
     axis : str
         Name and unit of the samples.
-    facet : mapping of str to such mappings, optional
-        Panels, instead of `values`.
-    bins : int or sequence of float
-    cumulative : bool
-        Distribution functions instead of densities.
-    expected : mapping of str to (x, density)
-        Curves of theory, drawn dotted.
+    title, caption : str
     """
     import seaborn
 
-    seen: dict[str, Look] = {}
-    panels = []
-    for heading, group in (facet or {"": values}).items():
-        with panel(title=heading) as (drawing, ax):
-            words = []
-            for name, samples in group.items():
-                samples = np.asarray(samples, float).ravel()
-                samples = samples[np.isfinite(samples)]
-                shown = look(name, among=list(group))
-                seen.setdefault(shown.label, shown)
-                seaborn.histplot(
-                    x=samples, bins=bins, stat="density", element="step", fill=False, color=shown.color, ax=ax,
-                    cumulative=cumulative, linewidth=1.6,
-                )  # fmt: skip
-                low, middle, high = np.percentile(samples, (5, 50, 95)) if len(samples) else [np.nan] * 3
-                words.append(
-                    f"{shown.label}: median {significant(middle)}, 90 % between {significant(low)} and {significant(high)}"
-                )
-            for name, (x, density) in (expected or {}).items():
-                shown = look(name, "dotted")
-                seen.setdefault(name, shown)
-                ax.plot(x, density, **{**shown.line, "marker": None, "linewidth": 1.4})
-            ax.set_xlabel(axis)
-            ax.set_ylabel("")
-            ax.set_yticks([])
-        panels.append(Panel(drawing, f"{heading or 'Distribution'} of {axis}. {'; '.join(words)}."))
-    return Figure(
-        panels, title=title, caption=caption, key=list(seen.values()) if len(seen) > 1 else [], narrowest=NARROWEST
-    )
+    looks, words = {name: look(name, among=list(values)) for name in values}, []
+    with panel() as (drawing, ax):
+        for name, shown in looks.items():
+            samples = np.asarray(values[name], float)
+            samples = samples[np.isfinite(samples)]
+            seaborn.histplot(
+                x=samples, bins=80, stat="density", element="step", fill=False, color=shown.color, ax=ax, linewidth=1.6
+            )
+            low, middle, high = map(significant, np.percentile(samples, (5, 50, 95)) if len(samples) else [np.nan] * 3)
+            words.append(f"{shown.label}: median {middle}, 90 % between {low} and {high}")
+        ax.set(xlabel=axis, ylabel="", yticks=[])
+    key = list(looks.values()) if len(looks) > 1 else []
+    alt = f"Distribution of {axis}. {'; '.join(words)}."
+    return Figure([Panel(drawing, alt)], title=title, caption=caption, key=key, narrowest=NARROWEST)
 
 
 def images(
@@ -445,12 +365,14 @@ def images(
         Values of black and white; default: 1st and 99th percentile of all pictures.
     signed : bool
         Errors: a color map that is white at zero, `clip` made symmetric.
-    unit : str
+    unit, title, caption : str
     windows : sequence of (top, left, side)
         Squares to draw, numbered from 1, such as those of the number of looks.
     narrowest : int
         Width in pixels below which pictures move to the next row.
     """
+    from matplotlib.patches import Rectangle
+
     arrays = [np.asarray(array, float) for _, array in pictures]
     if not arrays:
         return Figure([])
@@ -463,12 +385,14 @@ def images(
         with panel(2.2, 2.2 * height / width + 0.3, name) as (drawing, ax):
             ax.imshow(array, cmap=SIGNED if signed else GRAY, vmin=low, vmax=high)
             for position, (top, left, side) in enumerate(windows, start=1):
-                ax.add_patch(_square(left, top, side))
-                at: dict[str, Any] = {"x": left + side / 2, "y": top + side / 2, "ha": "center", "va": "center"}
-                ax.text(s=str(position), color="#ffd84d", fontweight="bold", **at)
+                square = (left - 0.5, top - 0.5), side, side
+                ax.add_patch(Rectangle(*square, fill=False, edgecolor=YELLOW, linewidth=1.2))
+                middle = left + side / 2, top + side / 2
+                ax.text(*middle, str(position), color=YELLOW, fontweight="bold", ha="center", va="center")
             ax.set_axis_off()
         marked = f", with {len(windows)} numbered windows" if windows else ""
-        inside = f"mean {significant(float(np.nanmean(array)))} {unit}, from {significant(float(np.nanmin(array)))} to {significant(float(np.nanmax(array)))} {unit}"
+        mean, least, most = (significant(float(of(array))) for of in (np.nanmean, np.nanmin, np.nanmax))
+        inside = f"mean {mean} {unit}, from {least} to {most} {unit}"
         panels.append(Panel(drawing, f"{name}: picture of {height} by {width} pixels{marked}; {inside}."))
     shades = "Blue is below zero, orange above" if signed else "Black to white"
     scale = f"{shades}: {number(low)} to {number(high)} {unit}."
@@ -476,33 +400,20 @@ def images(
 
 
 def heat(
-    frame: pd.DataFrame, *, signed: bool = False, rows: str = "", columns: str = "", title: str = "", caption: str = "",
+    frame: pd.DataFrame, *, rows: str = "", columns: str = "", title: str = "", caption: str = ""
 ) -> Figure:  # fmt: skip
-    """Draw a table of numbers as a heat map that shows each number.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Index and columns are the names of the rows and columns of the map.
-    signed : bool
-        Color map that is white at zero.
-    rows, columns : str
-        Names of the axes.
-    """
+    """Draw a table of numbers as a heat map that shows each number; `rows` and `columns` name its axes."""
     import seaborn
 
     if frame.empty or not np.isfinite(frame.to_numpy(float)).any():
         return Figure([])
     texts = frame.map(lambda v: number(v, 2))
-    top = float(np.nanmax(np.abs(frame.to_numpy(float))))
-    scale = {"cmap": SIGNED, "vmin": -top, "vmax": top} if signed else {"cmap": "cividis"}
     wide, tall = (0.085 * max(len(str(name)) for name in names) for names in (frame.index, frame.columns))
     upright = tall > 0.6  # names of columns that are wider than the column
     height = 0.6 + 0.32 * frame.shape[0] + (tall if upright else 0.3)
     with panel(0.7 + wide + 0.6 * frame.shape[1], height) as (drawing, ax):
-        seaborn.heatmap(frame.astype(float), annot=texts, fmt="", cbar=False, ax=ax, linewidths=0.6, **scale)
-        ax.set_xlabel(columns)
-        ax.set_ylabel(rows)
+        seaborn.heatmap(frame.astype(float), annot=texts, fmt="", cbar=False, ax=ax, linewidths=0.6, cmap="cividis")
+        ax.set(xlabel=columns, ylabel=rows)
         ax.tick_params(axis="y", rotation=0)
         ax.tick_params(axis="x", rotation=90 if upright else 0)
     words = "; ".join(f"{name}: {', '.join(f'{c} {v}' for c, v in line.items())}" for name, line in texts.iterrows())
@@ -528,12 +439,6 @@ def _plain_ticks(axis: Any) -> None:
     axis.get_major_locator().set_params(subs=(1, 2, 5) if np.log10(high / low) < 2.5 else (1,))
     axis.set_major_formatter(lambda v, _: f"{v:g}")
     axis.set_minor_locator(NullLocator())
-
-
-def _square(left: float, top: float, side: float) -> Any:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((left - 0.5, top - 0.5), side, side, fill=False, edgecolor="#ffd84d", linewidth=1.2)
 
 
 def _line(ax: Axes, line: pd.DataFrame, x: str, shown: Look) -> None:
@@ -575,10 +480,8 @@ def _axis(ax: Axes, values: pd.Series, name: str, *, log: bool) -> None:
         few = len(known) <= 4 or (len(known) <= 7 and np.allclose(known, 2.0 ** np.round(np.log2(known)), rtol=1e-6))
         ticks = known if few else 2.0 ** np.arange(np.floor(np.log2(known[0])), np.ceil(np.log2(known[-1])) + 1)
         ticks = ticks[:: 1 + len(ticks) // 9]
-        ax.set_xticks(
-            ticks,
-            [ratio(t) if "ratio" in name or "÷" in name else f"{t:.3g}" if t < 1000 else f"{t:.0f}" for t in ticks],
-        )
+        form = ratio if "ratio" in name or "÷" in name else lambda t: f"{t:.3g}" if t < 1000 else f"{t:.0f}"
+        ax.set_xticks(ticks, [form(tick) for tick in ticks])
         ax.minorticks_off()
     elif len(known) and len(known) <= 7:
         ax.set_xticks(known, [f"{t:g}" for t in known])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 
 from sarlab.lab.operating_points import (
     CODEC_KEYS,
@@ -23,7 +24,7 @@ from sarlab.lab.operating_points import (
 )
 from sarlab.metrics import metrics
 from sarlab.views import select
-from sarlab.views.page import Html, number
+from sarlab.views.page import number
 from sarlab.views.style import name_of
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def furthest(points: list[Point]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["case", "wanted", "ratio", "by"])
 
 
-def panel(t: Tables) -> Html | None:
+def panel(t: Tables) -> HTML | None:
     """Fields for thresholds and the furthest point that meets them."""
     points = points_of(t.runs, t.codecs)
     if not points:
@@ -83,12 +84,11 @@ def panel(t: Tables) -> Html | None:
     kinds = sorted({point.kind for point in points})
     boxes = "".join(f'<label><input type="checkbox" value="{kind}" checked> {kind}s</label>' for kind in kinds)
     payload = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    return Html(
+    return HTML(
         '<div class="sl-recommend"><form aria-label="Thresholds">'
         f"<fieldset><legend>Keep</legend>{fields}</fieldset><fieldset><legend>Among</legend>{boxes}</fieldset>"
         f"<fieldset><legend>Use cases of the guide</legend>{cases}</fieldset></form>"
-        f'<output aria-live="polite"></output><script type="application/json">{payload}</script></div>',
-        f"{len(points)} operating points to choose from",
+        f'<output aria-live="polite"></output><script type="application/json">{payload}</script></div>'
     )
 
 

@@ -22,7 +22,7 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def headline(outcome: Outcome) -> page.Prose:
+def headline(outcome: Outcome) -> page.Markdown:
     """Ratio, PSNR on the test scenes and gain over the KLT."""
     rows, first = outcome.rows[outcome.rows["split"] == "test"].dropna(subset=["psnr_db"]), outcome.rows.iloc[0]
     values = ", ".join(f"{row.band} **{page.number(row.psnr_db, 2)} dB**" for row in rows.itertuples()) or "undefined"
@@ -30,7 +30,7 @@ def headline(outcome: Outcome) -> page.Prose:
     against = (
         f" Difference from the KLT with the same latent: {gains}." if first.architecture != "klt" and gains else ""
     )
-    return page.Prose(
+    return page.Markdown(
         f"`{outcome.run_id}` has one latent value for {first.dimension_ratio:g} pixels. PSNR on test scenes: {values}.{against}"
     )
 
@@ -116,13 +116,13 @@ def latent(y: np.ndarray) -> Figure:
     return drawn
 
 
-def table(outcome: Outcome) -> page.Html:
+def table(outcome: Outcome) -> page.HTML:
     """Numbers of every scene and band."""
     rows = outcome.rows[[name for name in COLUMNS if name in outcome.rows]]
     return page.table(rows.rename(columns=select.label), 3, left=3, caption=f"All scenes and bands of {outcome.run_id}")
 
 
-def provenance(outcome: Outcome) -> page.Html:
+def provenance(outcome: Outcome) -> page.HTML:
     """Versions, hardware, seed and cost of the run."""
     manifest, row = outcome.manifest, outcome.rows.iloc[0]
     entries: dict[str, Any] = {

@@ -35,12 +35,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 #: Color → the CSS variable that replaces it in a page.
 VARIABLES = {
-    INK: "--sl-ink",
-    MUTED: "--sl-muted",
-    GRID: "--sl-grid",
-    PAPER: "--sl-paper",
+    INK: "--sl-ink", MUTED: "--sl-muted", GRID: "--sl-grid", PAPER: "--sl-paper",
     **{color: f"--sl-series-{index}" for index, color in enumerate((*SERIES, *MORE), start=1)},
-}
+}  # fmt: skip
 
 #: Colors of the page around a figure: JupyterLab and the book name theirs differently, and a page that names none is light.
 THEME = (
@@ -70,9 +67,6 @@ OTHERS: dict[str, tuple[str, str, str]] = {
     "shannon": ("Shannon lower bound of the speckle", INK, ""), "intensity": ("intensity", GREEN, "^"),
     "dB": ("dB", BLUE, "o"), "amplitude": ("amplitude", VERMILION, "s"),
 }  # fmt: skip
-
-#: Architectures of the package in the order in which they are named; others follow in the order of their names.
-ARCHITECTURES = ("klt", "plain", "residual", "attention")
 
 #: Color maps: intensity, and signed error (blue, white, orange: the color-blind tell them apart).
 GRAY, SIGNED = "gray", "PuOr_r"
@@ -109,32 +103,28 @@ def axes(width: float = 4.4, height: float = 3.1) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
+#: Dashes of lines in SVG → those of matplotlib.
+CONTINUOUS, DASHED, DOTTED = "", "4 2.5", "1.5 2.5"
+_DASHES: dict[str, Any] = {CONTINUOUS: "-", DASHED: (0, (3.2, 2)), DOTTED: (0, (1, 2))}
+
+
 @dataclass(frozen=True)
 class Look:
-    """How a series is drawn: an empty `marker` is none; `hollow` markers are filled with paper and their line is dashed, unless it is
-    `solid`; `dotted` lines have dots."""
+    """Color, marker and line of a series; `hollow` markers are filled with paper."""
 
     label: str
     color: str
     marker: str
     hollow: bool = False
     width: float = 1.7
-    dotted: bool = False
-    solid: bool = False
-
-    @property
-    def dash(self) -> str:
-        """Dashes of the line in an SVG picture of 28 px; empty for a continuous line."""
-        return "1.5 2.5" if self.dotted else "4 2.5" if self.hollow and not self.solid else ""
+    dash: str = CONTINUOUS
 
     @property
     def line(self) -> dict[str, Any]:
         """Keywords for ``Axes.plot``."""
-        dashes: Any = (0, (1, 2)) if self.dotted else (0, (3.2, 2)) if self.dash else "-"
-        face = PAPER if self.hollow else self.color
         return {
-            "color": self.color, "linewidth": self.width, "linestyle": dashes, "marker": self.marker or None, "markersize": 5.5,
-            "markerfacecolor": face, "markeredgecolor": self.color, "markeredgewidth": 1.3,
+            "color": self.color, "linewidth": self.width, "linestyle": _DASHES[self.dash], "marker": self.marker or None, "markersize": 5.5,
+            "markerfacecolor": PAPER if self.hollow else self.color, "markeredgecolor": self.color, "markeredgewidth": 1.3,
         }  # fmt: skip
 
 
@@ -166,10 +156,9 @@ def look(series: str, kind: str = "", among: Sequence[str] = ()) -> Look:
         own = (i for i, name in enumerate(among) if series == name or series.startswith(f"{name},"))
         place = next(own, sum(map(ord, series)))
         label, color, marker = series, (*SERIES, *MORE)[place % 19], MARKERS[place % len(MARKERS)]
-    start = "KLT start" in series
+    hollow = kind == "dashed" or "KLT start" in series
     width = {"thin": 0.6, "dotted": 0.9}.get(kind, 1.7)
-    hollow, dotted = start or kind == "dashed", kind == "dotted"
-    return Look(label, color, marker, hollow=hollow, dotted=dotted, width=width, solid=start and kind != "dashed")
+    return Look(label, color, marker, hollow, width, {"dashed": DASHED, "dotted": DOTTED}.get(kind, CONTINUOUS))
 
 
 def number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
@@ -229,29 +218,13 @@ _COLOR = re.compile("|".join(VARIABLES), re.IGNORECASE)
 
 
 def to_svg(figure: Figure, alt: str) -> str:
-    """Inline SVG of a figure that scales with the page and follows its theme.
-
-    Parameters
-    ----------
-    figure : matplotlib Figure
-    alt : str
-        What the figure shows, in words.
-
-    Returns
-    -------
-    str
-        An ``<svg role="img">`` element, the same text for the same figure.
-    """
+    """Return a figure as inline SVG that scales with the page and follows its theme; `alt` describes it in words."""
     buffer = io.StringIO()
     with style():
-        figure.savefig(
-            buffer, format="svg", transparent=True,
-            metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")),
-        )  # fmt: skip
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # the same text for the same figure
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r"font-family: [^;\"]*", "font-family: var(--sl-font, system-ui, sans-serif)", text)
     text = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", text)
     text = _FONT.sub(r"font: \1\2px var(--sl-font, system-ui, sans-serif)", text)
@@ -259,26 +232,23 @@ def to_svg(figure: Figure, alt: str) -> str:
     text = _EMBEDDED.sub(lambda m: _shrunk(base64.b64decode(m[1])), text)
     text = _PATH.sub(lambda m: f' {m[1]}="{_DECIMALS.sub(lambda n: f"{float(n[0]):.2f}", m[2])}"', text)
     text = _unique_ids(text)
-    box = re.search(r'viewBox="([^"]+)"', text)
-    width = float(box[1].split()[2]) if box else 320.0
+    box = re.search(r'viewBox="([^"]+)"', text)[1]  # type: ignore[index]
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
-        f'aria-label="{html.escape(alt, quote=True)}" viewBox="{box[1] if box else "0 0 320 240"}" '
-        f'style="width:100%;max-width:{max(1.5 * width, 440):.0f}px;height:auto;overflow:visible">'
+        f'aria-label="{html.escape(alt, quote=True)}" viewBox="{box}" '
+        f'style="width:100%;max-width:{max(1.5 * float(box.split()[2]), 440):.0f}px;height:auto;overflow:visible">'
     )
     return re.sub(r">\s+<", "><", re.sub(r"<svg[^>]*>", lambda _: head, text, count=1)).strip()
 
 
 def _shrunk(png: bytes) -> str:
-    """Data URI of an embedded raster, in gray where it is gray."""
+    """Data URI of an embedded raster as lossless WebP, without an alpha channel where it is opaque."""
     from PIL import Image
 
     image = Image.open(io.BytesIO(png)).convert("RGBA")
-    values = np.asarray(image)
-    if (values[..., 3] == 255).all():
-        image = image.convert("RGB")
+    opaque = image.getextrema()[3] == (255, 255)
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", lossless=True, quality=80, method=4)
+    image.convert("RGB" if opaque else "RGBA").save(buffer, "WEBP", lossless=True, quality=80, method=4)
     return data_uri(buffer.getvalue(), "image/webp")
 
 

@@ -12,7 +12,7 @@ from sarlab.lab.operating_points import Threshold, recommend
 from sarlab.lab.results import Tables, tables
 from sarlab.views import chart, operating
 from sarlab.views.chart import Axis, Chart, Line, Series, line_of, places_of
-from sarlab.views.style import BLUE, GREEN, Look
+from sarlab.views.style import BLUE, DASHED, GREEN, Look
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def made(**keywords):
     )
     series = [
         Series(Look("a <b>", BLUE, "o"), "codecs", {("here", "VV"): line}),
-        Series(Look("c", GREEN, "s", hollow=True), "limits", {}, on=False, bound=True),
+        Series(Look("c", GREEN, "s", hollow=True, dash=DASHED), "limits", {}, on=False, bound=True),
     ]  # fmt: skip
     axes = {
         "x": [Axis("bpp", "bit per pixel")],
@@ -59,7 +59,7 @@ def test_values_are_rounded_and_gaps_are_null():
     ]  # fmt: skip
     assert (first["color"], first["dash"]) == (f"var(--sl-series-1, {BLUE})", "")
     assert second["bound"]
-    assert second["dash"]
+    assert second["dash"] == DASHED
 
 
 def test_every_control_has_a_name_and_nothing_is_loaded():
@@ -181,7 +181,7 @@ def test_without_tables_there_is_no_chart(nothing, show):
 
 def test_points_of_the_panel_are_those_of_the_command_line(book):
     points = operating.points_of(book.runs, book.codecs)
-    html = operating.panel(book).html
+    html = operating.panel(book).data
     packed_points = json.loads(re.search(r'<script type="application/json">(.*?)</script>', html)[1])["points"]
     assert [point["name"] for point in packed_points] == [point.name for point in points]
     chosen = recommend(points, [Threshold("psnr_db", "min", 30.0)]).chosen

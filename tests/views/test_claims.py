@@ -199,7 +199,7 @@ def test_published_verdicts_state_their_evidence():
     for number, verdict in found.items():
         assert verdict.outcome == UNMEASURED or (verdict.measured and str(verdict.evidence)), number
         assert verdict.outcome != OPEN or verdict.settle, number
-    shown = overview(found).html
+    shown = overview(found).data
     assert all(f'id="claim-{number}"' in shown for number in range(1, 23))
     assert "nan" not in shown.lower().split()
 

@@ -21,7 +21,7 @@ def test_intervals_say_what_they_are_over_and_missing_values_are_dashes():
 
 def test_a_note_is_shown_only_where_rows_are_missing():
     assert page.note("Missing.", unless=[1]) is None
-    assert "Missing." in page.note("Missing.", unless=[]).text
+    assert "Missing." in page.note("Missing.", unless=[]).data
 
 
 def test_provenance_leaves_out_what_the_manifest_does_not_tell():
@@ -29,15 +29,15 @@ def test_provenance_leaves_out_what_the_manifest_does_not_tell():
         "plan": "quick", "runs": 16, "missing": 2, "devices": ["a CPU"], "published": "2026-01-01",
         "environments": [{"versions": {"python": "3.11", "torch": "2.13"}, "commit": "abc"}],
     }  # fmt: skip
-    shown = page.provenance(manifest).text
+    shown = page.provenance(manifest).data
     for part in ("plan *quick*", "16 runs, 2 not finished", "a CPU", "torch 2.13", "commit abc", "2026-01-01"):
         assert part in shown
-    assert "None" not in page.provenance({"plan": "quick"}).text
-    assert page.provenance({}).text == ""
+    assert "None" not in page.provenance({"plan": "quick"}).data
+    assert page.provenance({}).data == ""
 
 
 def test_tables_about_the_tables_cover_metrics_and_files(filled):
-    columns, links = page.columns_table(filled).html, page.downloads(filled).html
+    columns, links = page.columns_table(filled).data, page.downloads(filled).data
     assert all(f"<code>{name}</code>" in columns for name in ("psnr_db", "ssim", "epi_roa", "bias_db"))
     assert "nan" not in columns
     names = {path.name for path in (filled.root / "results").glob("*.csv")}
