@@ -203,7 +203,7 @@ def test_the_optical_control_is_lossless(raw_patches):
 
 
 def test_the_builder_reproduces_the_assets(raw, raw_patches, tmp_path):
-    path = Path(__file__).with_name("pack_scenes.py")
+    path = Path(__file__).parents[2] / "tools" / "pack_scenes.py"
     spec = importlib.util.spec_from_file_location("pack_scenes", path)
     builder = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(builder)
