@@ -171,7 +171,7 @@ def limits(rates=(0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, 4.0)) -> pd.DataFrame:
 
 def codec_pictures(rates=(0.25, 0.5, 1.0)) -> pd.DataFrame:
     """A detail as two codecs leave it at equal bytes: one darker by 3 dB, one brighter; one misses the lowest rate."""
-    from sarlab.lab.studies.pictures import picture
+    from sarlab.lab.studies.codecs import picture
 
     clip = (-22.0, 8.0)
     recorded = scene()[0][:96, :96]

@@ -32,6 +32,8 @@ from sarlab.lab.evaluate import ROWS_VERSION, Journal, in_processes
 from sarlab.lab.inputs import Input
 from sarlab.lab.results import environment, now, read_record, read_table, write_table
 from sarlab.metrics import score
+from sarlab.metrics.columns import DB_PER_NEPER
+from sarlab.metrics.speckle import lee_filter
 from sarlab.registry import Registry
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.simulate import catalog_names
@@ -146,6 +148,12 @@ def simulated_splits() -> list[tuple[float, float, Split]]:
 def correlation_of(item: Input) -> float:
     """Correlation of the simulated speckle of neighbors; NaN for recorded scenes."""
     return float(item.scene.tags.get("correlation", "nan") if item.scene.simulated else "nan")
+
+
+def despeckled(item: Input) -> np.ndarray:
+    """The band after a Lee filter, in dB."""
+    reference = item.reference
+    return DB_PER_NEPER * np.log(lee_filter(reference.intensity, reference.valid, float(item.scene.looks or 1)))
 
 
 def image_row(item: Input, name: str, image: np.ndarray, columns: Sequence[str], **further: Any) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def natural_rows(job: Job, dates: "Dates") -> Iterable[dict[str, Any]]:
 
 def redrawn(item: Input, db: np.ndarray, seed: int) -> np.ndarray:
     """The despeckled ground of an image in dB with new speckle of the item's looks."""
-    return redraw(Reference(db, clip=item.clip, looks=item.scene.looks, seed=seed)).test_db
+    return redraw(Reference(db, clip=item.clip, looks=item.scene.looks, seed=seed)).db
 
 
 class Dates(NamedTuple):

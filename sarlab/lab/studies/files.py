@@ -20,11 +20,10 @@ import torch
 
 from sarlab.codec.api import compress_file, decompress, decompress_file
 from sarlab.codec.container import StreamReader
-from sarlab.codec.encode import Encoder
 from sarlab.codec.goals import Goal
 from sarlab.codec.metadata import pack_metadata
 from sarlab.codec.model_store import model_path
-from sarlab.codec.pieces import MemorySource
+from sarlab.codec.stream import Encoder, MemorySource
 from sarlab.lab.machine import device_name, process_peak_mb
 from sarlab.lab.studies import Context, alone, study
 from sarlab.models.training import cpu_threads

@@ -25,11 +25,10 @@ import pandas as pd
 from sarlab.codec.goals import Goal, Search
 from sarlab.errors import CodecError
 from sarlab.lab.inputs import Input, measurable
-from sarlab.lab.studies import Context, available, correlation_of, resumed, simulated_splits, study
+from sarlab.lab.studies import Context, available, correlation_of, despeckled, resumed, simulated_splits, study
 from sarlab.metrics import Reference, UndefinedMetric, Window, metrics, score
-from sarlab.metrics.columns import DB_PER_NEPER, once, scalar, to_intensity
+from sarlab.metrics.columns import once, scalar, to_intensity
 from sarlab.metrics.looks import enl, homogeneous_windows, local_looks, mode, window_looks
-from sarlab.metrics.speckle import lee_filter
 from sarlab.peers import codecs
 from sarlab.specs import content_hash
 
@@ -50,13 +49,6 @@ def looks_edges(context: Context) -> pd.DataFrame:
     items = {item.digest: item for item in [*simulated, *measurable(context.split)]}
     jobs = {content_hash(VERSION, digest, RATE_BPP): item for digest, item in items.items()}
     return resumed(context, "looks_edges", jobs, band_rows)
-
-
-def windows(item: Input, side: int | None = None) -> pd.DataFrame:
-    """Homogeneous windows of a band, for a map: row, column, height, width, and ENL by moments and log-cumulants."""
-    found = homogeneous_windows(item.reference.intensity, side)
-    looks = window_looks(item.reference.intensity, found)
-    return pd.DataFrame(found, columns=Window._fields).assign(**looks._asdict())
 
 
 @once
@@ -83,7 +75,7 @@ def images(item: Input) -> Iterator[tuple[str, Any]]:
     if item.clean_db is not None:
         yield "clean", np.asarray(item.clean_db, np.float64)
     yield "recorded", reference.db
-    yield "lee", DB_PER_NEPER * np.log(lee_filter(reference.intensity, reference.valid, float(item.scene.looks or 1)))
+    yield "lee", despeckled(item)
     for name in available(CODECS):
         search = Search(codecs[name], item.scene)
         try:

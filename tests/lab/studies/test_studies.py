@@ -56,26 +56,3 @@ def test_a_sweep_runs_its_studies(tmp_path, counted, capsys):
     assert main(arguments) == 0
     assert main(arguments) == 0
     assert len(counted) == 1
-
-
-def test_the_protocol_tells_its_operating_points_apart(tmp_path, monkeypatch):
-    from sarlab.lab.studies import Context
-    from sarlab.lab.studies import codecs as study_codecs
-    from sarlab.peers import codecs
-
-    if not codecs[study_codecs.ANCHOR].available().ok:
-        pytest.skip("no JPEG 2000 here")
-
-    def evaluated(names, scenes, targets, **options):
-        # as rows come back from a table: in another order, values as floats
-        rows = pd.DataFrame({"target": t.kind, "target_value": float(t.value)} for t in reversed(targets))
-        return rows.assign(codec=names[0], bytes=500, bpp=1.0, pixels=4096, height=64, width=64)
-
-    monkeypatch.setattr(study_codecs, "evaluate", evaluated)
-    rows = study_codecs.protocol(Context(SceneSpec(), None, 1, tmp_path))
-    found = {name: set(zip(part["target"], part["target_value"], strict=True)) for name, part in rows.groupby("points")}
-    named = {"matched": ("psnr", "PSNR_DB"), "between": ("psnr", "BETWEEN_DB"), "rate": ("bpp", "RATES_BPP")}
-    expected = {name: {(kind, v) for v in getattr(study_codecs, values)} for name, (kind, values) in named.items()}
-    grid = codecs[study_codecs.ANCHOR].capabilities.quality.grid
-    assert found == {**expected, "grid": {("quality", float(quality)) for quality in grid}}
-    assert not expected["matched"] & expected["between"]

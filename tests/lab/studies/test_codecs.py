@@ -1,14 +1,15 @@
-"""The study of pictures: files have the rates that were asked for, pictures are what they decode to."""
+"""Studies of codecs: operating points are told apart, files have the rates that were asked for, pictures are what they decode to."""
 
 import base64
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from sarlab.lab.studies import Context
-from sarlab.lab.studies import pictures as study
+from sarlab.lab.studies import codecs as study
 from sarlab.peers import codecs
 from sarlab.scenes.catalog import load_split
 from sarlab.specs import SceneSpec
@@ -25,8 +26,8 @@ def table(tmp_path_factory):
     if not codecs["jpeg2000"].available().ok:
         pytest.skip(codecs["jpeg2000"].available().reason)
     patch = pytest.MonkeyPatch()
-    patch.setattr(study, "CODECS", ("jpeg2000", "jpeg", "no such codec"))
-    patch.setattr(study, "RATES_BPP", (0.001, 0.5, 2.0))
+    patch.setattr(study, "PICTURE_CODECS", ("jpeg2000", "jpeg", "no such codec"))
+    patch.setattr(study, "PICTURE_RATES", (0.001, 0.5, 2.0))
     found = study.pictures(Context(SCENES, load_split(SCENES), 1, tmp_path_factory.mktemp("runs")))
     patch.undo()
     return found
@@ -66,3 +67,22 @@ def test_pictures_differ_from_the_original_as_their_metrics_say(table):
 
 def test_nodata_is_black():
     assert grays(study.picture(np.array([[np.nan, -5.0, 9.0]]), (-10.0, 0.0))).tolist() == [[0, 128, 255]]
+
+
+def test_the_protocol_tells_its_operating_points_apart(tmp_path, monkeypatch):
+    if not codecs[study.ANCHOR].available().ok:
+        pytest.skip("no JPEG 2000 here")
+
+    def evaluated(names, scenes, targets, **options):
+        # as rows come back from a table: in another order, values as floats
+        rows = pd.DataFrame({"target": t.kind, "target_value": float(t.value)} for t in reversed(targets))
+        return rows.assign(codec=names[0], bytes=500, bpp=1.0, pixels=4096, height=64, width=64)
+
+    monkeypatch.setattr(study, "evaluate", evaluated)
+    rows = study.protocol(Context(SceneSpec(), None, 1, tmp_path))
+    found = {name: set(zip(part["target"], part["target_value"], strict=True)) for name, part in rows.groupby("points")}
+    named = {"matched": ("psnr", "PSNR_DB"), "between": ("psnr", "BETWEEN_DB"), "rate": ("bpp", "RATES_BPP")}
+    expected = {name: {(kind, v) for v in getattr(study, values)} for name, (kind, values) in named.items()}
+    grid = codecs[study.ANCHOR].capabilities.quality.grid
+    assert found == {**expected, "grid": {("quality", float(quality)) for quality in grid}}
+    assert not expected["matched"] & expected["between"]
