@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from sarlab.metrics.columns import Comparison, Reference, UndefinedMetric, define, once, require_finite
-from sarlab.metrics.edges import scene_roa_edges
+from sarlab.metrics.edges import scene_edges
 from sarlab.metrics.looks import scene_windows
 from sarlab.metrics.point_targets import scene_targets
 from sarlab.metrics.speckle import scene_speckle
@@ -45,7 +45,7 @@ def bias_db(case: Comparison) -> float:
     A codec that minimizes the squared error in dB tends to 4.343·(ψ(L) − ln L) over homogeneous areas at low rate
     (`sarlab.metrics.bounds.bias_limit`).
     """
-    return intensity_bias(case.reference_intensity[case.valid], case.test_intensity[case.valid])
+    return intensity_bias(case.reference.intensity[case.valid], case.intensity[case.valid])
 
 
 @once
@@ -53,7 +53,7 @@ def added_variance(case: Comparison) -> tuple[float, float]:
     """Medians over homogeneous windows of var(Î − I)/μ² and var(I)/μ²: relative variances of coding noise and speckle."""
     added, speckle = [], []
     for window in scene_windows(case.reference):
-        before, after = case.reference_intensity[window.slices], case.test_intensity[window.slices]
+        before, after = case.reference.intensity[window.slices], case.intensity[window.slices]
         valid = ~np.isnan(before)
         if valid.sum() < 2 or before[valid].mean() <= 0:
             continue
@@ -118,7 +118,7 @@ def scene_structure(reference: Reference) -> np.ndarray:
     classes = np.where(variation > (1 + 3 * spread) / speckle.looks, STRUCTURE.index("texture"), 0)
     # a scene too small for a detector has no edges or targets
     with contextlib.suppress(UndefinedMetric):
-        classes[scene_roa_edges(reference)] = STRUCTURE.index("edge")
+        classes[scene_edges(reference)] = STRUCTURE.index("edge")
     with contextlib.suppress(UndefinedMetric):
         classes[maximum_filter(scene_targets(reference).mask, 3)] = STRUCTURE.index("target")
     return np.where(valid, classes, -1).astype(np.int8)
@@ -149,14 +149,14 @@ def _define_class(
     @_class(f"rmse_{name}_db", f"RMSE ({label})", "dB", "lower", "dB of intensity")
     def rmse(case: Comparison) -> float:
         chosen = members(case)
-        reference, test = case.reference_db[chosen], case.test_db[chosen]
+        reference, test = case.reference.db[chosen], case.db[chosen]
         require_finite(reference, test)
         return np.sqrt(np.mean((reference - test) ** 2))
 
     @_class(f"bias_{name}_db", f"Bias ({label})", "dB", "zero", "intensity", valid_range=(-np.inf, np.inf))
     def bias(case: Comparison) -> float:
         chosen = members(case)
-        return intensity_bias(case.reference_intensity[chosen], case.test_intensity[chosen])
+        return intensity_bias(case.reference.intensity[chosen], case.intensity[chosen])
 
     return bias
 

@@ -11,7 +11,16 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from sarlab.metrics.columns import DB_PER_NEPER, Comparison, Reference, UndefinedMetric, define, fill_invalid, once
+from sarlab.metrics.columns import (
+    DB_PER_NEPER,
+    Comparison,
+    Image,
+    Reference,
+    UndefinedMetric,
+    define,
+    fill_invalid,
+    once,
+)
 from sarlab.metrics.looks import scene_looks, scene_windows
 from sarlab.metrics.point_targets import cfar_threshold, exceeds, kept_and_invented
 from sarlab.metrics.speckle import cooccurrence, lee_filter, texture
@@ -134,7 +143,7 @@ def scene_water_maps(reference: Reference) -> tuple[np.ndarray, np.ndarray]:
 @once
 def case_water(case: Comparison) -> tuple[float, float]:
     """IoU of the water maps of reconstruction and original: by the threshold, by the classifier."""
-    before, after = scene_water_maps(case.reference), scene_water(case.reference)(case.test_intensity, case.valid)
+    before, after = scene_water_maps(case.reference), scene_water(case.reference)(case.intensity, case.valid)
     return iou(before[0], after[0]), iou(before[1], after[1])
 
 
@@ -142,7 +151,7 @@ def case_water(case: Comparison) -> tuple[float, float]:
 def case_detections(case: Comparison) -> tuple[float, float]:
     """Share of the detected cells of the original that the reconstruction keeps, and those it invents per one of them."""
     threshold = cfar_threshold(scene_looks(case.reference), FALSE_ALARM)
-    images = (case.reference_intensity, case.test_intensity)
+    images = (case.reference.intensity, case.intensity)
     return kept_and_invented(*(exceeds(image, case.valid, threshold) for image in images))
 
 
@@ -151,7 +160,7 @@ def case_fields(case: Comparison) -> tuple[float, float]:
     """RMS error in dB of the means of the fields (homogeneous windows), and that of their variances relative to mean²."""
     means, variances = [], []
     for window in scene_windows(case.reference):
-        before, after = case.reference_intensity[window.slices], case.test_intensity[window.slices]
+        before, after = case.reference.intensity[window.slices], case.intensity[window.slices]
         before, after = (image[~np.isnan(image)] for image in (before, after))
         if before.size > 1 and before.var() > 0 and after.mean() > 0:
             means.append(DB_PER_NEPER * np.log(after.mean() / before.mean()))
@@ -161,23 +170,18 @@ def case_fields(case: Comparison) -> tuple[float, float]:
     return tuple(np.sqrt(np.mean(np.square(errors))) for errors in (means, variances))  # type: ignore[return-value]
 
 
-def texture_features(db: np.ndarray, valid: np.ndarray, clip: tuple[float, float]) -> dict[str, float]:
-    """Features of the gray-level co-occurrence matrix of dB values, 32 levels over the clip range."""
-    scaled = (fill_invalid(db, valid) - clip[0]) * (GRAY_LEVELS / (clip[1] - clip[0]))
-    matrix = cooccurrence(np.clip(scaled, 0, GRAY_LEVELS - 1).astype(np.uint8), valid, GRAY_LEVELS)
-    return {name: texture(matrix, name) for name in FEATURES}
-
-
 @once
-def scene_texture(reference: Reference, clip: tuple[float, float]) -> dict[str, float]:
-    """Texture of a scene."""
-    return texture_features(reference.db, reference.valid, clip)
+def texture_features(image: Image, clip: tuple[float, float]) -> dict[str, float]:
+    """Features of the gray-level co-occurrence matrix of dB values, 32 levels over the clip range."""
+    scaled = (fill_invalid(image.db, image.valid) - clip[0]) * (GRAY_LEVELS / (clip[1] - clip[0]))
+    matrix = cooccurrence(np.clip(scaled, 0, GRAY_LEVELS - 1).astype(np.uint8), image.valid, GRAY_LEVELS)
+    return {name: texture(matrix, name) for name in FEATURES}
 
 
 @once
 def texture_errors(case: Comparison) -> dict[str, float]:
     """Relative error of each texture feature, |after − before| / |before|."""
-    before, after = scene_texture(case.reference, case.clip), texture_features(case.test_db, case.valid, case.clip)
+    before, after = (texture_features(image, case.clip) for image in (case.reference, case))
     with np.errstate(all="ignore"):
         return {name: float(np.abs(np.float64(after[name]) - before[name]) / np.abs(before[name])) for name in FEATURES}
 

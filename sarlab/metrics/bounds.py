@@ -194,7 +194,11 @@ def gaussian_scalar_quantizer() -> ScalarQuantizers:
     ]
     hull: list[np.ndarray] = []
     for point in np.array(sorted(points)):
-        while len(hull) > 1 and _above_chord(hull[-2], hull[-1], point):
+        while len(hull) > 1:
+            before, last = hull[-1] - hull[-2], point - hull[-2]
+            # below the chord, the last point stays
+            if before[1] * last[0] < last[1] * before[0]:
+                break
             hull.pop()
         if not hull or point[1] < hull[-1][1]:
             hull.append(point)
@@ -203,11 +207,6 @@ def gaussian_scalar_quantizer() -> ScalarQuantizers:
     # a slope belongs to a chord: give the points the mean of both sides, the first and last their only one
     middle = np.sqrt(slopes[1:] * slopes[:-1])
     return ScalarQuantizers(np.concatenate([[slopes[0]], middle, [slopes[-1]]]), rate, distortion)
-
-
-def _above_chord(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
-    """True if b lies on or above the chord from a to c."""
-    return bool((b[1] - a[1]) * (c[0] - a[0]) >= (c[1] - a[1]) * (b[0] - a[0]))
 
 
 def scalar_quantization(variances: np.ndarray, slope: float, weights: np.ndarray) -> tuple[float, float]:

@@ -80,7 +80,7 @@ def once(function: Function) -> Function:
     """
 
     @functools.wraps(function)
-    def remembered(owner: Reference | Comparison, *args: Any) -> Any:
+    def remembered(owner: Image, *args: Any) -> Any:
         key = (function, *args)
         if key not in owner.memo:
             try:
@@ -230,10 +230,19 @@ class Reference:
 
 
 class Comparison:
-    """A reconstruction and its reference: the argument of every metric.
+    """A reconstruction in dB and its reference: the argument of every metric.
 
-    `reference` is a `Reference`, or an array with keywords of one. Values of `test_db`, intensity in dB, are ignored where
-    the reference has none. `UndefinedMetric` is raised if none is valid, or the reconstruction lacks some.
+    Parameters
+    ----------
+    reference : Reference or array_like
+        If an array, `keywords` are those of `Reference`.
+    test_db : array_like, shape (height, width)
+        Intensity in dB; ignored where the reference has none.
+
+    Raises
+    ------
+    UndefinedMetric
+        No sample is valid, or the reconstruction lacks some.
     """
 
     def __init__(self, reference: Any, test_db: Any, **keywords: Any) -> None:
@@ -243,8 +252,8 @@ class Comparison:
             raise MetricError(f"a Reference has its own {', '.join(keywords)}; give them when it is made")
         self.memo: dict[Any, Any] = {}
         self.reference: Reference = reference
-        self.reference_db, test, self.valid = pair(reference.db, test_db)
-        self.test_db = test if self.valid.all() else np.where(self.valid, test, np.nan)
+        _, test, self.valid = pair(reference.db, test_db)
+        self.db = test if self.valid.all() else np.where(self.valid, test, np.nan)
 
     @property
     def clip(self) -> tuple[float, float]:
@@ -253,15 +262,14 @@ class Comparison:
             raise MetricError("this metric needs a clip range: give clip=(low, high) in dB")
         return self.reference.clip
 
-    @property
-    def reference_intensity(self) -> np.ndarray:
-        """Linear intensity of the reference."""
-        return self.reference.intensity
-
     @functools.cached_property
-    def test_intensity(self) -> np.ndarray:
+    def intensity(self) -> np.ndarray:
         """Linear intensity of the reconstruction, shape (height, width)."""
-        return to_intensity(self.test_db)
+        return to_intensity(self.db)
+
+
+#: An image with `db`, `intensity` and `valid`: the recorded scene, or a reconstruction.
+Image = Reference | Comparison
 
 
 @once
@@ -275,7 +283,7 @@ def clean_reference(reference: Reference) -> Reference:
 @once
 def against_clean(case: Comparison) -> Comparison:
     """The reconstruction compared with the speckle-free scene."""
-    return Comparison(clean_reference(case.reference), case.test_db)
+    return Comparison(clean_reference(case.reference), case.db)
 
 
 @dataclass(frozen=True)

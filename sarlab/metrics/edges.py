@@ -13,6 +13,7 @@ import numpy as np
 
 from sarlab.metrics.columns import (
     Comparison,
+    Image,
     Reference,
     UndefinedMetric,
     against_clean,
@@ -39,7 +40,8 @@ class RatioOfAverages(NamedTuple):
     valid: np.ndarray
 
 
-def ratio_of_averages(intensity: np.ndarray) -> RatioOfAverages:
+@once
+def ratio_of_averages(image: Image) -> RatioOfAverages:
     """Ratio-of-averages edge strength of linear intensity: ln(μ₁/μ₂) of the half-windows on both sides.
 
     They have 3 × 7 samples each. The result is zero where a mean is zero, and valid where both lie inside the image and
@@ -52,8 +54,8 @@ def ratio_of_averages(intensity: np.ndarray) -> RatioOfAverages:
     """
     from scipy.ndimage import uniform_filter1d
 
-    valid = ~np.isnan(intensity)
-    filled = np.where(valid, intensity, 0.0)
+    valid = ~np.isnan(image.intensity)
+    filled = np.where(valid, image.intensity, 0.0)
     inside = eroded(valid, ROA_LENGTH // 2)
     ratios = []
     for axis in (0, 1):
@@ -67,12 +69,14 @@ def ratio_of_averages(intensity: np.ndarray) -> RatioOfAverages:
     return RatioOfAverages(ratios[0], ratios[1], inside)
 
 
-def roa_edges(roa: RatioOfAverages) -> np.ndarray:
+@once
+def scene_edges(reference: Reference) -> np.ndarray:
     """Mask of edges: strength above 3.72 times its robust spread over the scene, and above 1 dB.
 
     The spread is 1.4826·median|ln ratio|. In a scene of mostly homogeneous ground it is that of the speckle, whatever
     its looks and correlation; in a dense scene the threshold rises, and only the strongest edges remain.
     """
+    roa = ratio_of_averages(reference)
     if not roa.valid.any():
         raise UndefinedMetric(f"no {ROA_LENGTH}×{ROA_LENGTH} window of valid samples")
     components = np.concatenate([roa.rows[roa.valid], roa.columns[roa.valid]])
@@ -83,35 +87,27 @@ def roa_edges(roa: RatioOfAverages) -> np.ndarray:
     return edges
 
 
-class Gradient(NamedTuple):
-    """Forward differences along rows and columns, shape (height − 1, width − 1), zero where they are not valid."""
-
-    rows: np.ndarray
-    columns: np.ndarray
-
-
-def gradient(values: np.ndarray) -> Gradient:
-    """Forward differences of an image in dB; NaN = nodata."""
-    require_finite(values)
-    rows = values[1:, :-1] - values[:-1, :-1]
-    columns = values[:-1, 1:] - values[:-1, :-1]
+@once
+def gradient(image: Image) -> tuple[np.ndarray, np.ndarray]:
+    """Forward differences in dB along rows and columns, shape (height − 1, width − 1); zero at invalid samples."""
+    require_finite(image.db)
+    rows, columns = np.diff(image.db, axis=0)[:, :-1], np.diff(image.db, axis=1)[:-1]
     held = ~np.isnan(rows) & ~np.isnan(columns)
     if not held.any():
         raise UndefinedMetric("no sample has valid neighbors below and to its right")
-    return Gradient(np.where(held, rows, 0.0), np.where(held, columns, 0.0))
+    return np.where(held, rows, 0.0), np.where(held, columns, 0.0)
 
 
-def laplacian(values: np.ndarray) -> np.ndarray:
-    """Five-point Laplacian of an image in dB at the samples whose 3×3 neighborhood is valid, as a 1-D array."""
-    require_finite(values)
-    inside = eroded(~np.isnan(values), 1)
+@once
+def laplacian(image: Image) -> np.ndarray:
+    """Five-point Laplacian in dB at the samples whose 3×3 neighborhood is valid, as a 1-D array."""
+    x = image.db
+    require_finite(x)
+    inside = eroded(~np.isnan(x), 1)
     if inside.sum() < 2:
         raise UndefinedMetric("fewer than two 3×3 neighborhoods of valid samples")
-    filtered = np.zeros_like(values)
-    filtered[1:-1, 1:-1] = (
-        values[2:, 1:-1] + values[:-2, 1:-1] + values[1:-1, 2:] + values[1:-1, :-2] - 4 * values[1:-1, 1:-1]
-    )
-    return filtered[inside]
+    filtered = x[2:, 1:-1] + x[:-2, 1:-1] + x[1:-1, 2:] + x[1:-1, :-2] - 4 * x[1:-1, 1:-1]
+    return filtered[inside[1:-1, 1:-1]]
 
 
 def neighbor_ratios(intensity: np.ndarray, valid: np.ndarray) -> tuple[float, int]:
@@ -123,30 +119,6 @@ def neighbor_ratios(intensity: np.ndarray, valid: np.ndarray) -> tuple[float, in
         total += float((left[positive] / right[positive]).sum())
         count += int(positive.sum())
     return total, count
-
-
-@once
-def scene_roa(reference: Reference) -> RatioOfAverages:
-    """Edge strength of a scene."""
-    return ratio_of_averages(reference.intensity)
-
-
-@once
-def scene_roa_edges(reference: Reference) -> np.ndarray:
-    """Edges of a scene."""
-    return roa_edges(scene_roa(reference))
-
-
-@once
-def scene_gradient(reference: Reference) -> Gradient:
-    """Gradient of a scene."""
-    return gradient(reference.db)
-
-
-@once
-def scene_laplacian(reference: Reference) -> np.ndarray:
-    """Laplacian of a scene."""
-    return laplacian(reference.db)
 
 
 def _with_floor(
@@ -183,8 +155,7 @@ def epi_roa(case: Comparison) -> float:
     Touzi, Lopès & Bousquet, IEEE Trans. Geosci. Remote Sens. 26(6), 1988 (the detector); weighted Jaccard agreement:
     this project.
     """
-    edges, test = scene_roa_edges(case.reference), ratio_of_averages(case.test_intensity)
-    reference = scene_roa(case.reference)
+    edges, reference, test = scene_edges(case.reference), ratio_of_averages(case.reference), ratio_of_averages(case)
     rows, columns = reference.rows[edges], reference.columns[edges]
     strength = np.hypot(rows, columns)
     found = np.maximum((test.rows[edges] * rows + test.columns[edges] * columns) / strength, 0)
@@ -204,7 +175,7 @@ def epi_sattar(case: Comparison) -> float:
     ----------
     Sattar, Floreby, Salomonsson & Lövström, IEEE Trans. Image Process. 6(6), 1997.
     """
-    x, y = scene_laplacian(case.reference), laplacian(case.test_db)
+    x, y = laplacian(case.reference), laplacian(case)
     x, y = x - x.mean(), y - y.mean()
     norm = np.sqrt(np.dot(x, x) * np.dot(y, y))
     # differences of the order of the rounding error are no detail
@@ -220,11 +191,10 @@ def epi_gradient_ratio(case: Comparison) -> float:
     Below 1 where detail or speckle is smoothed, above where noise is added: it measures how much there is, not whether
     it is the same.
     """
-    reference, test = scene_gradient(case.reference), gradient(case.test_db)
-    total = np.hypot(reference.rows, reference.columns).sum()
-    if total <= 0:
+    before, after = (np.hypot(*gradient(image)).sum() for image in (case.reference, case))
+    if before <= 0:
         raise UndefinedMetric("the reference is constant")
-    return np.hypot(test.rows, test.columns).sum() / total
+    return after / before
 
 
 @_with_floor("epd_roa", "Neighbor ratio", "one", "amplitude", "Feng et al. 2011", (0, np.inf))
@@ -237,7 +207,7 @@ def epd_roa(case: Comparison) -> float:
     ----------
     Feng, Hou & Gong, IEEE Trans. Geosci. Remote Sens. 49(8), 2011 (edge-preservation degree by ratio of averages).
     """
-    reference, test = case.reference_intensity, case.test_intensity
+    reference, test = case.reference.intensity, case.intensity
     positive = case.valid & (reference > 0) & (test > 0)
     before, count = neighbor_ratios(reference, positive)
     after, _ = neighbor_ratios(test, positive)
@@ -252,9 +222,9 @@ def gradient_cosine(case: Comparison) -> float:
 
     Against a recorded scene it measures the waveform of the speckle: show it only with its noise floor.
     """
-    reference, test = scene_gradient(case.reference), gradient(case.test_db)
-    norms = [np.square(g.rows).sum() + np.square(g.columns).sum() for g in (reference, test)]
+    x, y = gradient(case.reference), gradient(case)
+    norms = [np.square(rows).sum() + np.square(columns).sum() for rows, columns in (x, y)]
     if min(norms) <= 0:
         raise UndefinedMetric("an image is constant")
-    product = (reference.rows * test.rows + reference.columns * test.columns).sum()
+    product = (x[0] * y[0] + x[1] * y[1]).sum()
     return np.clip(product / np.sqrt(norms[0] * norms[1]), -1, 1)

@@ -17,9 +17,8 @@ import numpy as np
 from sarlab.errors import MetricError
 from sarlab.metrics.columns import (
     Comparison,
-    Reference,
+    Image,
     UndefinedMetric,
-    checked_clip,
     define,
     once,
     raster,
@@ -223,28 +222,18 @@ def lossless_bpp(samples: Any, encode: Callable[[np.ndarray], bytes]) -> float:
     return 8 * len(encode(native)) / values.size
 
 
-def db_histogram(values: np.ndarray, clip: tuple[float, float]) -> np.ndarray:
-    """Counts of dB values (1-D, no NaN) in 256 bins over twice the clip range: the same bins for every codec and scene."""
-    low, high = checked_clip(clip)
+@once
+def histogram(image: Image, clip: tuple[float, float]) -> np.ndarray:
+    """Counts of dB values in 256 bins over twice the clip range: the same bins for every codec and scene."""
+    low, high = clip
     span = high - low
-    scaled = (values - (low - span / 2)) * (BINS / (2 * span))
+    scaled = (image.db[image.valid] - (low - span / 2)) * (BINS / (2 * span))
     return np.bincount(np.clip(scaled, 0, BINS - 1).astype(np.int64), minlength=BINS).astype(np.float64)
 
 
-@once
-def scene_histogram(reference: Reference, clip: tuple[float, float]) -> np.ndarray:
-    """Histogram of a scene."""
-    return db_histogram(reference.db[reference.valid], clip)
-
-
-@once
-def histograms(case: Comparison) -> tuple[np.ndarray, np.ndarray]:
-    """Histograms of reference and reconstruction in the bins of the clip range."""
-    return scene_histogram(case.reference, case.clip), db_histogram(case.test_db[case.valid], case.clip)
-
-
 def _shares(case: Comparison, pseudo_count: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    p, q = (counts + pseudo_count for counts in histograms(case))
+    """Shares of the bins in reference and reconstruction."""
+    p, q = (histogram(image, case.clip) + pseudo_count for image in (case.reference, case))
     return p / p.sum(), q / q.sum()
 
 

@@ -37,7 +37,7 @@ MS_SSIM_SIDE = 2 ** (len(WEIGHTS) - 1) * (2 * RADIUS + 1)
 def _clipped(case: Comparison) -> tuple[np.ndarray, np.ndarray, float]:
     """Valid samples of both images, clipped, and the width of the clip range in dB."""
     low, high = case.clip
-    return np.clip(case.reference_db[case.valid], low, high), np.clip(case.test_db[case.valid], low, high), high - low
+    return np.clip(case.reference.db[case.valid], low, high), np.clip(case.db[case.valid], low, high), high - low
 
 
 def _psnr(difference: np.ndarray, peak: float) -> float:
@@ -98,7 +98,7 @@ def psnr_intensity(case: Comparison) -> float:
 
 def _error(case: Comparison) -> np.ndarray:
     """Unclipped errors of the valid samples in dB."""
-    reference, test = case.reference_db[case.valid], case.test_db[case.valid]
+    reference, test = case.reference.db[case.valid], case.db[case.valid]
     require_finite(reference, test)
     return reference - test
 
@@ -124,10 +124,10 @@ def max_relative_error(case: Comparison) -> float:
 
     An error of ±e dB is a relative error of 10^(e/10) − 1 upwards and 1 − 10^(−e/10) downwards.
     """
-    positive = case.valid & (case.reference_db > -np.inf)
+    positive = case.valid & (case.reference.db > -np.inf)
     if not positive.any():
         raise UndefinedMetric("no sample of the reference is above zero")
-    return np.abs(np.expm1((case.test_db[positive] - case.reference_db[positive]) / DB_PER_NEPER)).max()
+    return np.abs(np.expm1((case.db[positive] - case.reference.db[positive]) / DB_PER_NEPER)).max()
 
 
 def ssim(case: Comparison) -> float:
@@ -147,7 +147,7 @@ def ssim(case: Comparison) -> float:
     inside = eroded(case.valid, RADIUS)
     if not inside.any():
         raise UndefinedMetric("no 11×11 window is free of invalid samples")
-    x, y = (fill_invalid(np.clip(image, low, high), case.valid) for image in (case.reference_db, case.test_db))
+    x, y = (fill_invalid(np.clip(image, low, high), case.valid) for image in (case.reference.db, case.db))
     _, local = structural_similarity(
         x, y, data_range=high - low, gaussian_weights=True, sigma=SIGMA, use_sample_covariance=False, full=True
     )
@@ -171,13 +171,13 @@ def ms_ssim(case: Comparison) -> float:
         raise UndefinedMetric("more than 1 % of the samples are invalid")
     x, y = (
         (fill_invalid(np.clip(image, low, high), case.valid) - low) / (high - low)
-        for image in (case.reference_db, case.test_db)
+        for image in (case.reference.db, case.db)
     )
     found = 1.0
     for scale, weight in enumerate(WEIGHTS, start=1):
         similarity, contrast = _one_scale(x, y)
         found *= max(similarity if scale == len(WEIGHTS) else contrast, 0.0) ** weight
-        x, y = _halved(x), _halved(y)
+        x, y = multilook(x, 2), multilook(y, 2)
     return found
 
 
@@ -196,12 +196,6 @@ def _one_scale(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     luminance = (2 * mean_x * mean_y + K1**2) / (mean_x**2 + mean_y**2 + K1**2)
     inside = slice(RADIUS, -RADIUS)
     return float((luminance * contrast).mean()), float(contrast[inside, inside].mean())
-
-
-def _halved(image: np.ndarray) -> np.ndarray:
-    """Means of 2×2 samples; an odd last row or column is left out."""
-    rows, columns = image.shape[0] // 2, image.shape[1] // 2
-    return image[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2).mean((1, 3))
 
 
 class ScaleError(NamedTuple):
@@ -234,7 +228,7 @@ def error_at_scale(case: Comparison, side: int) -> ScaleError:
     """
     if min(case.valid.shape) < side:
         raise UndefinedMetric(f"no {side}×{side} block fits into the image")
-    before, after = multilook(case.reference_intensity, side), multilook(case.test_intensity, side)
+    before, after = multilook(case.reference.intensity, side), multilook(case.intensity, side)
     held = ~np.isnan(before)
     if not held.any():
         raise UndefinedMetric(f"no {side}×{side} block is half valid")

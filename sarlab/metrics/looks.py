@@ -217,7 +217,7 @@ def scene_looks(reference: Reference) -> float:
 @once
 def case_window_looks(case: Comparison) -> WindowLooks:
     """ENL of the reconstruction in the windows of its reference."""
-    return window_looks(case.test_intensity, scene_windows(case.reference))
+    return window_looks(case.intensity, scene_windows(case.reference))
 
 
 _OLIVER = "Oliver & Quegan 2004, ch. 4"

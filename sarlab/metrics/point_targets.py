@@ -174,7 +174,7 @@ def _targets(reference: Reference) -> PointTargets:
 def detections(case: Comparison) -> tuple[float, float]:
     """Detections kept and invented, at the threshold of the reference."""
     targets = scene_targets(case.reference)
-    return kept_and_invented(targets.mask, detect(case.test_intensity, case.valid, targets.threshold))
+    return kept_and_invented(targets.mask, detect(case.intensity, case.valid, targets.threshold))
 
 
 @once
@@ -183,18 +183,18 @@ def peak_errors(case: Comparison) -> np.ndarray:
     from scipy.ndimage import maximum_filter
 
     rows, columns = _targets(case.reference).positions.T
-    test = np.where(case.valid, case.test_db, -np.inf)
+    test = np.where(case.valid, case.db, -np.inf)
     highest = maximum_filter(test, 3, mode="nearest")[rows, columns]
     if np.isinf(highest).any():
         raise UndefinedMetric("a target became an exact zero")
-    return highest - case.reference_db[rows, columns]
+    return highest - case.reference.db[rows, columns]
 
 
 @once
 def response_changes(case: Comparison) -> np.ndarray:
     """Change of relative width, PSLR (dB) and ISLR (dB), one row per cut, NaN without one: shape (cuts, 3)."""
     targets = _targets(case.reference)
-    changes = responses(case.test_intensity, targets.positions[:ANALYZED]) - targets.responses
+    changes = responses(case.intensity, targets.positions[:ANALYZED]) - targets.responses
     changes[..., 0] /= targets.responses[..., 0]
     return changes.reshape(-1, 3)
 

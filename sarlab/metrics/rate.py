@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -68,7 +67,7 @@ class BDDifference(NamedTuple):
     reason: str = ""
 
 
-def _curve(rate: Any, quality: Any, name: str, least: int) -> tuple[np.ndarray, np.ndarray]:
+def _curve(rate: Any, quality: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
     """log10 rate and quality, sorted by rate, without undefined points; checked to be monotone."""
     rate, quality = np.asarray(rate, np.float64).ravel(), np.asarray(quality, np.float64).ravel()
     if rate.size != quality.size:
@@ -76,8 +75,8 @@ def _curve(rate: Any, quality: Any, name: str, least: int) -> tuple[np.ndarray, 
     used = np.isfinite(rate) & np.isfinite(quality) & (rate > 0)
     logs, index = np.unique(np.log10(rate[used]), return_index=True)
     values = quality[used][index]
-    if logs.size < least:
-        raise UndefinedMetric(f"the {name} curve has {logs.size} points; at least {least} are needed")
+    if logs.size < LEAST_POINTS:
+        raise UndefinedMetric(f"the {name} curve has {logs.size} points; at least {LEAST_POINTS} are needed")
     steps = np.diff(values)
     if not ((steps > 0).all() or (steps < 0).all()):
         raise UndefinedMetric(f"the metric is not monotone in the rate on the {name} curve")
@@ -85,7 +84,7 @@ def _curve(rate: Any, quality: Any, name: str, least: int) -> tuple[np.ndarray, 
 
 
 def _overlap(
-    first: np.ndarray, second: np.ndarray, stated: tuple[float, float] | None, what: str, least: int
+    first: np.ndarray, second: np.ndarray, stated: tuple[float, float] | None, what: str
 ) -> tuple[float, float]:
     """Interval that both curves cover, within the stated one; checked to hold enough points of each."""
     low, high = max(first.min(), second.min()), min(first.max(), second.max())
@@ -102,21 +101,21 @@ def _overlap(
     for values, name in ((first, "anchor"), (second, "test")):
         # the nearest point beyond each end counts, since interpolation uses it
         inside = np.count_nonzero((values >= low) & (values <= high)) + (values < low).any() + (values > high).any()
-        if inside < least:
-            message = f"the {name} curve has {inside} points around the interval; at least {least} are needed"
+        if inside < LEAST_POINTS:
+            message = f"the {name} curve has {inside} points around the interval; at least {LEAST_POINTS} are needed"
             raise UndefinedMetric(message)
     return float(low), float(high)
 
 
 def _difference(
-    anchor: tuple[Any, Any], test: tuple[Any, Any], along: int, stated: tuple[float, float] | None, what: str, least: int,
-) -> BDDifference:  # fmt: skip
+    anchor: tuple[Any, Any], test: tuple[Any, Any], along: int, what: str, stated: tuple[float, float] | None = None
+) -> BDDifference:
     """Mean difference of two (rate, quality) curves, along log-rate (0) or quality (1)."""
     from scipy.interpolate import PchipInterpolator
 
     try:
-        curves = [_curve(*anchor, "anchor", least), _curve(*test, "test", least)]
-        low, high = _overlap(curves[0][along], curves[1][along], stated, what, least)
+        curves = [_curve(*anchor, "anchor"), _curve(*test, "test")]
+        low, high = _overlap(curves[0][along], curves[1][along], stated, what)
     except UndefinedMetric as undefined:
         return BDDifference(np.nan, np.nan, np.nan, str(undefined))
     means = []
@@ -128,8 +127,7 @@ def _difference(
 
 
 def bd_rate(
-    rate_anchor: Any, quality_anchor: Any, rate_test: Any, quality_test: Any, *,
-    interval: tuple[float, float] | None = None, least_points: int = LEAST_POINTS,
+    rate_anchor: Any, quality_anchor: Any, rate_test: Any, quality_test: Any, *, interval: tuple[float, float] | None = None
 ) -> BDDifference:  # fmt: skip
     """Mean difference in rate at equal quality, in percent: −10 means 10 % fewer bits than the anchor.
 
@@ -140,10 +138,8 @@ def bd_rate(
     quality_anchor, quality_test : array_like
         Any metric that is strictly monotone in the rate, rising or falling.
     interval : (low, high), optional
-        Range of the metric. Both curves must cover three quarters of it; what they do not share is left out. Default:
-        all that they share.
-    least_points : int
-        Least number of points of each curve in the interval, including the nearest beyond each end.
+        Range of the metric. Both curves must cover three quarters of it, with eight points each, including the nearest
+        beyond each end; what they do not share is left out. Default: all that they share.
 
     Returns
     -------
@@ -154,43 +150,31 @@ def bd_rate(
     ----------
     Bjøntegaard, ITU-T VCEG-M33, 2001; piecewise cubic interpolation as in VCEG-AE07 / ITU-T HSTP-VID-WPOM, 2020.
     """
-    curves = (rate_anchor, quality_anchor), (rate_test, quality_test)
-    found = _difference(*curves, 1, interval, "the metric", least_points)
+    found = _difference((rate_anchor, quality_anchor), (rate_test, quality_test), 1, "the metric", interval)
     return found._replace(value=100 * (10**found.value - 1))
 
 
-def bd_quality(
-    rate_anchor: Any, quality_anchor: Any, rate_test: Any, quality_test: Any, *,
-    interval: tuple[float, float] | None = None, least_points: int = LEAST_POINTS,
-) -> BDDifference:  # fmt: skip
-    """Mean difference of a metric at equal rate (BD-PSNR for PSNR), in its own unit, over log-rate.
-
-    Parameters and refusals as in `bd_rate`; `interval` is a range of rates, in their unit.
-    """
-    if interval is not None and not interval[0] > 0:
-        raise MetricError(f"an interval of rates must lie above 0, not {interval!r}")
-    stated = None if interval is None else (float(np.log10(interval[0])), float(np.log10(interval[1])))
-    curves = (rate_anchor, quality_anchor), (rate_test, quality_test)
-    found = _difference(*curves, 0, stated, "log-rate", least_points)
+def bd_quality(rate_anchor: Any, quality_anchor: Any, rate_test: Any, quality_test: Any) -> BDDifference:
+    """Mean difference of a metric at equal rate (BD-PSNR for PSNR), in its own unit, over log-rate, as in `bd_rate`."""
+    found = _difference((rate_anchor, quality_anchor), (rate_test, quality_test), 0, "log-rate")
     return found._replace(low=10**found.low, high=10**found.high)
 
 
 def bd_table(
-    rows: pd.DataFrame, *, anchor: str, metric: str = "psnr_db", rate: str = "bpp", codec: str = "codec",
-    scene: Sequence[str] = ("scene", "band"), acquisition: str = "acquisition", interval: tuple[float, float] | None = None,
+    rows: pd.DataFrame, *, anchor: str, metric: str = "psnr_db", rate: str = "bpp",
+    interval: tuple[float, float] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """BD-rate and BD-quality of every codec against an anchor: per scene, then the mean with its interval.
 
     Parameters
     ----------
     rows : pandas.DataFrame
-        Tidy: one row per codec, quality, scene and band.
+        One row per codec, quality, scene and band, in columns of these names except quality; ``band`` and
+        ``acquisition`` may be missing.
     anchor : str
         Name of the codec that the others are compared with.
-    metric, rate, codec, acquisition : str
+    metric, rate : str
         Names of columns.
-    scene : sequence of str
-        Columns that distinguish the curves of one codec; missing ones are ignored.
     interval : (low, high), optional
         Range of the metric for BD-rate.
 
@@ -203,17 +187,17 @@ def bd_table(
     """
     import pandas as pd
 
-    keys = [name for name in scene if name in rows.columns]
-    for column in (metric, rate, codec):
+    keys = [name for name in ("scene", "band") if name in rows.columns]
+    for column in (metric, rate, "codec"):
         if column not in rows.columns:
             raise MetricError(f"the table has no column '{column}'; it has {', '.join(map(str, rows.columns))}")
     if not keys:
-        raise MetricError(f"the table needs one of the columns {', '.join(scene)} to distinguish scenes")
-    if anchor not in set(rows[codec]):
-        raise MetricError(f"the anchor '{anchor}' is not in the table; it has {', '.join(sorted(set(rows[codec])))}")
-    anchors = dict(iter(rows[rows[codec] == anchor].groupby(keys, sort=True)))
+        raise MetricError("the table needs one of the columns scene, band to distinguish scenes")
+    if anchor not in set(rows["codec"]):
+        raise MetricError(f"the anchor '{anchor}' is not in the table; it has {', '.join(sorted(set(rows['codec'])))}")
+    anchors = dict(iter(rows[rows["codec"] == anchor].groupby(keys, sort=True)))
     table = []
-    for name, tested in rows.groupby(codec, sort=True):
+    for name, tested in rows.groupby("codec", sort=True):
         by_rate, by_quality, groups, reasons = [], [], [], []
         for key, curve in tested.groupby(keys, sort=True):
             if key not in anchors:
@@ -223,23 +207,18 @@ def bd_table(
             by_rate.append(bd_rate(*both, interval=interval))
             by_quality.append(bd_quality(*both))
             reasons += sorted({by_rate[-1].reason, by_quality[-1].reason} - {""})
-            groups.append(str(curve[acquisition].iloc[0]) if acquisition in curve.columns else "/".join(map(str, key)))
+            groups.append(str(curve["acquisition"].iloc[0]) if "acquisition" in curve else "/".join(map(str, key)))
         rates, qualities = (interval_of([one.value for one in found], groups) for found in (by_rate, by_quality))
         defined = [found for found in by_rate if np.isfinite(found.value)]
         if rates.n < 2:
             reasons.append("one acquisition gives no interval" if rates.n else "no value is defined")
+        counts = Counter(re.sub(r"has \d+ points", "has too few points", reason) for reason in reasons)
         table.append({
             "codec": name, "anchor": anchor, "metric": metric, "bd_rate_percent": rates.mean,
             "bd_rate_low": rates.low, "bd_rate_high": rates.high, "bd_quality": qualities.mean,
             "bd_quality_low": qualities.low, "bd_quality_high": qualities.high, "scenes": len(defined),
             "acquisitions": rates.n, "interval_low": min((found.low for found in defined), default=np.nan),
             "interval_high": max((found.high for found in defined), default=np.nan),
-            "reason": "; ".join(_counted(reasons)),
+            "reason": "; ".join(f"{text} ({n} scenes)" if n > 1 else text for text, n in sorted(counts.items())),
         })  # fmt: skip
     return pd.DataFrame(table)
-
-
-def _counted(reasons: Sequence[str]) -> list[str]:
-    """Each reason once, with the number of scenes if it holds on several."""
-    counts = Counter(re.sub(r"has \d+ points", "has too few points", reason) for reason in reasons)
-    return [text if count == 1 else f"{text} ({count} scenes)" for text, count in sorted(counts.items())]

@@ -119,7 +119,7 @@ def redraw(reference: Reference) -> Comparison:
 def ratio_image(case: Comparison) -> np.ndarray:
     """I / Î of linear intensity, shape (height, width); NaN where there is no sample or Î is zero."""
     with np.errstate(all="ignore"):
-        ratio = to_intensity(case.reference_db - case.test_db)
+        ratio = to_intensity(case.reference.db - case.db)
     ratio = np.where(np.isfinite(ratio), ratio, np.nan)
     if np.isnan(ratio).all():
         raise UndefinedMetric("the reconstruction is zero everywhere")

@@ -177,14 +177,14 @@ def scene_autocorrelation(reference: Reference) -> np.ndarray:
 def error_spectrum(case: Comparison) -> np.ndarray:
     """Welch spectrum of the error in dB."""
     with np.errstate(all="ignore"):
-        return welch_spectrum(case.test_db - case.reference_db)
+        return welch_spectrum(case.db - case.reference.db)
 
 
 @once
 def error_autocorrelation(case: Comparison) -> np.ndarray:
     """Autocorrelation of the error in dB, over the homogeneous windows of the scene."""
     with np.errstate(all="ignore"):
-        return window_autocorrelation(case.test_db - case.reference_db, scene_windows(case.reference))
+        return window_autocorrelation(case.db - case.reference.db, scene_windows(case.reference))
 
 
 @once

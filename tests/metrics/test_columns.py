@@ -84,7 +84,7 @@ def test_a_new_metric_is_one_function_and_one_registration(scene):
         "median_error_db", "Median |error|", unit="dB", better="lower", domain="dB", source="a user's own", group="own"
     )
     def median_error(case: Comparison) -> float:
-        return np.median(np.abs(case.test_db - case.reference_db)[case.valid])
+        return np.median(np.abs(case.db - case.reference.db)[case.valid])
 
     try:
         scores = score(*scene[:2], clip=CLIP)

@@ -13,7 +13,7 @@ from sarlab.metrics.edges import (
     epi_sattar,
     gradient_cosine,
     ratio_of_averages,
-    roa_edges,
+    scene_edges,
 )
 
 CLIP = (-25.0, 5.0)
@@ -110,7 +110,7 @@ def test_neighbor_ratio_leaves_zeros_out():
 def test_ratio_of_averages_against_a_plain_loop():
     image = speckle(3.0, (40, 50))
     image[20, 30] = np.nan
-    roa = ratio_of_averages(image)
+    roa = ratio_of_averages(Reference(db(image)))
     for row, column in ((10, 12), (3, 3), (36, 46), (25, 20)):
         window = image[row - 3 : row + 4, column - 3 : column + 4]
         assert roa.valid[row, column]
@@ -123,11 +123,11 @@ def test_ratio_of_averages_against_a_plain_loop():
 @pytest.mark.parametrize("looks", [1.0, 4.4, 16.0])
 def test_the_ratio_of_averages_of_speckle_and_of_a_step_is_known(looks):
     """A mean of 21 samples has 21·L looks, so the log-ratio of two has the variance 2·ψ′(21·L); a step shifts it."""
-    flat = ratio_of_averages(speckle(looks, (800, 800), 6))
+    flat = ratio_of_averages(Reference(db(speckle(looks, (800, 800), 6))))
     for component in (flat.rows, flat.columns):
         assert component[flat.valid].var() == pytest.approx(2 * polygamma(1, 21 * looks), rel=0.04)
         assert component[flat.valid].mean() == pytest.approx(0, abs=0.01)
-    step = ratio_of_averages(np.where(np.arange(40) < 20, 1.0, 6.0) * np.ones((40, 1)))
+    step = ratio_of_averages(Reference(db(np.where(np.arange(40) < 20, 1.0, 6.0) * np.ones((40, 1)))))
     # three samples on each side of the center: both sides pure at the step, one mixed two samples further
     assert step.columns[20, [19, 20]] == pytest.approx(np.log(6))
     assert step.columns[20, 21] == pytest.approx(np.log(6 / ((1 + 1 + 6) / 3)))
@@ -135,10 +135,10 @@ def test_the_ratio_of_averages_of_speckle_and_of_a_step_is_known(looks):
 
 
 def test_false_edges_on_speckle_are_rare_and_a_step_is_found():
-    assert np.mean(roa_edges(ratio_of_averages(speckle(4.4, (1000, 1000), 3)))) < 3e-3
+    assert np.mean(scene_edges(Reference(db(speckle(4.4, (1000, 1000), 3))))) < 3e-3
     image = speckle(4.4, (200, 200), 4)
     image[:, 100:] *= 4
-    edges = roa_edges(ratio_of_averages(image))
+    edges = scene_edges(Reference(db(image)))
     assert edges[5:-5, 99:101].mean() > 0.99
     assert edges[:, :90].mean() < 5e-3
 

@@ -70,17 +70,18 @@ def test_code_of_limits_is_that_of_the_bounds():
 
 
 def test_code_of_looks_and_edges_is_that_of_the_metrics(pair):
+    from sarlab.metrics import Reference
     from sarlab.metrics.edges import laplacian, ratio_of_averages
     from sarlab.metrics.looks import enl
 
     shown, _ = executed("looks_edges")
     intensity = 10 ** (pair[0] / 10)
     assert shown["enl"](intensity) == pytest.approx(float(enl(intensity, windows=[(0, 0, 96, 96)])), rel=1e-9)
-    known = ratio_of_averages(intensity)
+    known = ratio_of_averages(Reference(pair[0]))
     for axis, of_axis in enumerate((known.rows, known.columns)):
         ours = shown["edge_strength"](intensity, axis)
         assert ours[5:-5, 5:-5] == pytest.approx(of_axis[5:-5, 5:-5], abs=1e-9)
-    inside = np.corrcoef(*(laplacian(db) for db in pair))[0, 1]
+    inside = np.corrcoef(*(laplacian(Reference(db)) for db in pair))[0, 1]
     assert shown["laplacian_correlation"](*pair) == pytest.approx(inside, abs=0.02), "the border differs"
 
 

@@ -215,7 +215,7 @@ def equal_psnr_rows(item: Input) -> Iterator[dict[str, Any]]:
         for _, measured in measure(Task(name, item, {"": Goal("psnr", target)}), shown):
             yield {**measured, **known}
     try:
-        yield row("redraw", redraw(reference).test_db)
+        yield row("redraw", redraw(reference).db)
     except UndefinedMetric as error:
         yield {**item.columns, "target_db": target, "image": "redraw", "reason": str(error)}
 
