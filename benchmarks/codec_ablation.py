@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from sarlab.codec.block_model import FLAGGED, Tables
+from sarlab.codec.block_model import CLASSES, FLAGGED, PER_OCTAVE, UNIT, SmoothSpectrum, Tables
+from sarlab.codec.entropy import join, split
 from sarlab.codec.fit_tables import fit_tables, initial_tables
 from sarlab.codec.lapped import BLOCK, LappedModel
-from sarlab.codec.spectrum import CLASSES, PER_OCTAVE, UNIT, SmoothSpectrum
 from sarlab.codec.tiles import LAST_COLUMN, LAST_ROW
 from sarlab.codec.train_codec import FITTING_STATES, CodecPlan, gather, normalized
 from sarlab.codec.trellis import OFFSETS
@@ -69,12 +69,12 @@ class StaticProbabilities(LappedModel):
     """The size of a stream is the information of its decisions under the tables."""
 
     def quantize(self, y: np.ndarray, active: np.ndarray, quality: float, side: Any) -> Any:
-        tile, streams = super().quantize(y, active, quality, side), []
-        live = tile.latent.any((2, 3)) | (np.stack([self.classes(quality, side, b) for b in range(len(y))]) >= FLAGGED)
-        for decisions in self.decisions(tile.latent, live, active, quality, side):
+        latent, streams = super().quantize(y, active, quality, side)[0], []
+        live = latent.any((2, 3)) | (np.stack([self.classes(quality, side, b) for b in range(len(y))]) >= FLAGGED)
+        for decisions in self.decisions(latent, live, active, quality, side):
             one = np.where(decisions < 0, 0.5, self.tables.probabilities[decisions >> 17] / 65536)
             streams.append(bytes(round(-np.log2(np.where(decisions >> 16 & 1, one, 1 - one)).sum() / 8)))
-        return tile._replace(code=streams)
+        return latent, join(streams)
 
 
 class SeparateBands(LappedModel):
@@ -92,7 +92,9 @@ class Variant(NamedTuple):
 
     def model(self, tables: Tables, most: int = 256) -> LappedModel:
         tables = dataclasses.replace(tables, **self.changes)
-        return self.kind(tables, states=min(self.states, most), **ABOUT).with_weight(self.weight)
+        model = self.kind(tables, states=min(self.states, most), **ABOUT)
+        model._costs = model._costs._replace(weight=model._costs.weight * np.float32(self.weight))
+        return model
 
 
 VARIANTS = {
@@ -123,10 +125,10 @@ def curve(model: LappedModel, x: np.ndarray, valid: np.ndarray) -> np.ndarray:
     for quality in QUALITIES:
         data = model.fit_side([(y, active)], quality)
         side = model.parse_side(data, len(x))
-        tile = model.quantize(y, active, quality, side)
-        x_hat = model.synthesize(tile.latent, quality, side, WHOLE)[:, :height, :width]
+        latent, code = model.quantize(y, active, quality, side)
+        x_hat = model.synthesize(latent, quality, side, WHOLE)[:, :height, :width]
         errors = [np.square(a - b)[v].mean(dtype=float) for a, b, v in zip(x, x_hat, valid, strict=True)]
-        sizes = np.reshape([len(stream) for stream in tile.code], (2, -1)).sum(0) + len(data) / len(x)
+        sizes = np.reshape([len(stream) for stream in split(code, 2 * len(x))], (2, -1)).sum(0) + len(data) / len(x)
         points.append(np.stack([sizes, -10 * np.log10(errors)], 1))
     return np.stack(points, 1)
 

@@ -91,10 +91,9 @@ def scale(sides: list[int], codec: str, workers: int) -> list[dict[str, Any]]:
 
 def rates(paths: list[str], codec: str) -> list[dict[str, Any]]:
     """Wanted against real rates."""
-    from sarlab.codec.encode import Encoder
     from sarlab.codec.goals import Goal
     from sarlab.codec.model_store import model_path
-    from sarlab.codec.pieces import MemorySource
+    from sarlab.codec.stream import Encoder, MemorySource
     from sarlab.scenes.readers import read_scene
 
     rows = []

@@ -15,14 +15,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from sarlab.codec.container import VERSION, StreamReader, writing
-from sarlab.codec.decode import Decoder
-from sarlab.codec.encode import DEFAULT_TILE, Encoder
 from sarlab.codec.goals import Goal
+from sarlab.codec.lapped import PREVIEW
 from sarlab.codec.metadata import scene_fields
 from sarlab.codec.model_store import BUILT_IN, load_model, model_path
-from sarlab.codec.pieces import FileSource, MemorySource, Source, cache_limit
 from sarlab.codec.predictive import exact_quality
 from sarlab.codec.protocol import Availability, Capabilities, QualityScale
+from sarlab.codec.stream import DEFAULT_TILE, Decoder, Encoder, FileSource, MemorySource, Source, cache_limit
 from sarlab.codec.tiles import NOT_A_NUMBER, Window
 from sarlab.errors import CodecError, SarlabError
 from sarlab.scenes.quantity import polarization
@@ -186,11 +185,9 @@ def decompress(
 def _preview(
     reader: StreamReader, factor: int, model: str | Path | None, window: Sequence[int] | None, radiometric: bool
 ) -> Scene:
-    from sarlab.codec.preview import PREVIEW, preview
-
     if factor != PREVIEW or window or radiometric:
         raise CodecError(f"a preview has one sample for {PREVIEW}×{PREVIEW}, of the whole scene, without --radiometric")
-    return preview(reader, model=model)
+    return Decoder(reader, model=model).preview()
 
 
 def compress_file(

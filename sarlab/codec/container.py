@@ -97,7 +97,7 @@ class Header:
     nodata: float | None = None
     #: See `sarlab.codec.metadata.scene_metadata`.
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    #: Side information of the model, and curves that correct mean intensity (see `sarlab.codec.radiometry`).
+    #: Side information of the model, and curves that correct mean intensity (see `sarlab.codec.levels`).
     side: bytes = b""
     radiometry: bytes = b""
     #: Samples are coded as they are, not in dB.

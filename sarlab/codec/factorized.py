@@ -22,10 +22,9 @@ import torch
 from torch import Tensor, cat, nn
 from torch.nn.functional import gelu
 
-from sarlab.codec.block_model import BlockModel, Tables
+from sarlab.codec.block_model import FINE_STEP, BlockModel, ListedDeviations, Tables
 from sarlab.codec.lapped import LappedTransform, lapped_transform
-from sarlab.codec.spectrum import FINE_STEP, ListedDeviations
-from sarlab.codec.tile_model import Borders
+from sarlab.codec.tiles import Borders
 from sarlab.models.layers import zero_last_layer
 
 STRIDE, CHANNELS = 8, 64

@@ -11,8 +11,17 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from sarlab.codec import entropy
-from sarlab.codec.block_model import ACTIVITIES, CONTEXTS, FLAGGED, BlockModel, Tables, fine_step
-from sarlab.codec.spectrum import CLASSES, PER_OCTAVE, UNIT_CLASS
+from sarlab.codec.block_model import (
+    ACTIVITIES,
+    CLASSES,
+    CONTEXTS,
+    FLAGGED,
+    PER_OCTAVE,
+    UNIT_CLASS,
+    BlockModel,
+    Tables,
+    fine_step,
+)
 from sarlab.codec.trellis import OFFSETS
 
 ROUNDS = 4
@@ -95,9 +104,9 @@ class _Record:
     def add(self, model: BlockModel, y: np.ndarray, active: np.ndarray, quality: float) -> None:
         data = model.fit_side([(y, active)], quality)
         side = model.parse_side(data, len(y))
-        quantized = model.quantize(y, active, quality, side)
-        latent, fine = quantized.latent, fine_step(quality)
-        self.bytes += len(data) + int(quantized.bits / 8)
+        latent, code = model.quantize(y, active, quality, side)
+        fine = fine_step(quality)
+        self.bytes += len(data) + len(code)
         classes = np.stack([model.classes(quality, side, band) for band in range(len(y))])
         live = np.abs(latent).any((2, 3)) | (classes >= FLAGGED)
         for decisions in model.decisions(latent, live, active, quality, side):

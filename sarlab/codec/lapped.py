@@ -1,7 +1,7 @@
 """The default codec: a lapped transform, blocks of cosines that overlap their neighbors by half, orthonormal and without seams.
 
     x ──fold──▶ ──DCT-IV──▶ y ──/ step──▶ search ──▶ k ──▶ bytes
-    lapped      lapped            block_model, spectrum, trellis, entropy
+    lapped      lapped            block_model, trellis, entropy
 
 The transform is the modulated lapped transform (MLT, also MDCT or TDAC) of B×B frequencies per block. At each border between two
 blocks, samples at equal distances from the border are rotated into each other ("folded") by angles that follow from a sine window;
@@ -22,15 +22,14 @@ Malvar 1990; Princen & Bradley 1986.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from sarlab.codec.block_model import BlockModel
-from sarlab.codec.spectrum import Deviations, SmoothSpectrum
-from sarlab.codec.tile_model import Borders
-from sarlab.codec.tiles import LAST_COLUMN, LAST_ROW
+from sarlab.codec.block_model import BlockModel, SmoothSpectrum
+from sarlab.codec.tiles import LAST_COLUMN, LAST_ROW, Borders, blocks
 from sarlab.models.compiled import compiled
 
 
@@ -84,6 +83,36 @@ def places(size: int, length: int) -> np.ndarray:
     return ((2 * np.arange(length) + 1) * size) // (2 * length)
 
 
+def means_of(low: np.ndarray, channels: np.ndarray, extent: Sequence[int]) -> np.ndarray:
+    """Means of `PREVIEW`² samples of a scene of `extent` samples: float32, (bands, H, W) in whole blocks.
+
+    The lowest 4×4 frequencies of a block of 32×32 samples, scaled, are close to those of a block of 4×4 means. They are
+    given as `low`, (bands, channels, h, w), of the `channels` of a `LappedModel`.
+    """
+    size, last = BLOCK // PREVIEW, [(length - 1) % BLOCK + 1 for length in extent]
+    y = np.zeros((len(low), size * size, *low.shape[2:]), np.float32)
+    y[:, channels // BLOCK * size + channels % BLOCK] = low
+    y = y.reshape(len(y), size, size, *y.shape[2:]) / PREVIEW
+    for axis, length in enumerate(last):
+        # The last blocks have fewer samples, and their frequencies stand elsewhere.
+        lines = np.moveaxis(y, (1 + axis, 3 + axis), (0, 1))
+        short = blocks(length, PREVIEW)
+        old = places(BLOCK, length)
+        new = places(size, short)[: int((old < size).sum())]
+        moved = np.zeros_like(lines[:, -1])
+        moved[new] = lines[old[: len(new)], -1] * np.sqrt(short / length * PREVIEW)
+        lines[:, -1] = moved
+    transform = LappedTransform(size, *(blocks(length, PREVIEW) for length in last))
+    whole = (True, True, True, True)
+    x = np.stack([transform.inverse(band.reshape(size * size, *band.shape[2:]), whole) for band in y])
+    for axis, length in enumerate(last):
+        if length < size and extent[axis] > BLOCK:
+            # So few samples that their mean is no low frequency.
+            lines = np.moveaxis(x, 1 + axis, 0)
+            lines[blocks(extent[axis], PREVIEW) - 1] = lines[blocks(extent[axis], PREVIEW) - 2]
+    return x
+
+
 def _last_block(size: int, length: int) -> np.ndarray:
     """DCT-II of the first `length` samples of a block: (size, size), zero at frequencies that it does not have."""
     position, frequency = np.arange(length) + 0.5, np.arange(length)[:, None]
@@ -117,7 +146,7 @@ class LappedModel(BlockModel):
     """The lapped codec; see `BlockModel` for parameters."""
 
     block, channels, stride, analysis_reach, synthesis_reach = BLOCK, BLOCK**2, BLOCK, BLOCK // 2, 1
-    deviations: Deviations = SmoothSpectrum(BLOCK)
+    deviations = SmoothSpectrum(BLOCK)
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)

@@ -19,7 +19,7 @@ from sarlab.codec.block_model import Tables
 from sarlab.codec.entropy import checked_start
 from sarlab.codec.lapped import LappedModel
 from sarlab.codec.predictive import SIZE, PredictiveModel
-from sarlab.codec.tile_model import TileModel
+from sarlab.codec.tiles import TileModel
 from sarlab.errors import BitstreamError, CodecError, ModelError
 from sarlab.specs import canonical_json
 

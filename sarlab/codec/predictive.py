@@ -22,7 +22,7 @@ import numpy as np
 from sarlab.codec import entropy
 from sarlab.codec.goals import Goal
 from sarlab.codec.levels import WIDTH
-from sarlab.codec.tile_model import Borders, QuantizedTile, TileModel
+from sarlab.codec.tiles import Borders, TileModel
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.models.compiled import kernel
 
@@ -81,14 +81,14 @@ class PredictiveModel(TileModel):
         if side:
             raise BitstreamError("the side information is damaged: there is none in files of this kind")
 
-    def quantize(self, y: np.ndarray, active: np.ndarray, quality: float, side: None) -> QuantizedTile:
+    def quantize(self, y: np.ndarray, active: np.ndarray, quality: float, side: None) -> tuple[np.ndarray, bytes]:
         # In double precision: half a step more would break the bound.
         on_grid = np.rint(y.astype(np.float64) / self.step(quality))
         if np.abs(on_grid).max(initial=0) >= LARGEST:
             raise CodecError("the samples are too far apart for so small an error")
         latent = (on_grid * (active[:, None] & 1)).astype(np.int32)
         streams = [entropy.pack(self._decisions(plane[0], flags)) for plane, flags in zip(latent, active, strict=True)]
-        return QuantizedTile(latent, 8.0 * sum(map(len, streams)), streams)
+        return latent, entropy.join(streams)
 
     def _decisions(self, plane: np.ndarray, flags: np.ndarray) -> np.ndarray:
         # Differences have few digits more than the range of the samples.
@@ -96,9 +96,6 @@ class PredictiveModel(TileModel):
         coder = entropy.encoder(self._contexts(), entropy.room(plane.size, 64 * span + 64))
         self._code(coder, plane.astype(np.int64), flags)
         return entropy.listed(coder)
-
-    def encode(self, quantized: QuantizedTile, active: np.ndarray, quality: float, side: None) -> bytes:
-        return entropy.join(quantized.code)
 
     def decode(self, data: bytes, active: np.ndarray, quality: float, side: None) -> np.ndarray:
         latent = np.zeros((len(active), 1, *active.shape[1:]), np.int32)

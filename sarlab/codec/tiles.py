@@ -1,6 +1,6 @@
-"""The tiles of a scene: their grid, and the payload of one tile with its masks of missing and flat samples.
+"""The tiles of a scene: their grid, the models that code them, and the payload of one tile with its masks.
 
-    payload = flags, masks of missing samples, flat blocks, masks of NaN, latent of the active columns
+    payload = flags, masks of missing samples, flat blocks, masks of NaN, code of the active columns
 
 Tiles lie on a grid that begins at the first sample. The analysis of a tile reads a halo around it, clipped at the
 borders of the scene, where the transform extends the signal. So the latent of a tile is that of the whole scene; the
@@ -16,6 +16,7 @@ encoder marks the side, because coded samples of the neighboring tile are near.
 from __future__ import annotations
 
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,8 +24,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sarlab.codec import entropy
-from sarlab.codec.tile_model import Borders, QuantizedTile, TileModel
 from sarlab.errors import BitstreamError, CodecError
+
+#: (top, left, bottom, right): sides of a window that are borders of the scene.
+Borders = tuple[bool, bool, bool, bool]
 
 #: Neighboring tiles that are transformed together, because they share most of their halos.
 TILES_PER_RUN = 4
@@ -40,6 +43,65 @@ ALL_VALID, SHARED, SEPARATE = range(3)
 ACTIVE, LAST_ROW, LAST_COLUMN = 1, 2, 4
 #: Side of a flat block in samples.
 FLAT_UNIT = 8
+
+
+class TileModel(ABC):
+    """A model that codes tiles of any size.
+
+        x ──analyze──▶ y ──quantize──▶ latent and bytes ──decode──▶ latent ──synthesize──▶ x_hat
+
+    It is given the active latent columns as flags, see `active_flags`; all others are zero and cost nothing. Encoder and
+    decoder must agree on every bit of the latent, whose checksum the file holds, so `decode` may use integer arithmetic
+    only. The synthesis may use floats.
+    """
+
+    #: A file decodes with a model of the same name and hash only.
+    name: str
+    hash: bytes
+    #: Channels of the latent; samples per latent position and axis.
+    channels: int
+    stride: int
+    #: Samples around its own block that a latent position depends on; latent positions around its own that a sample needs.
+    analysis_reach: int
+    synthesis_reach: int
+    #: Range of quality.
+    lowest: float
+    highest: float
+
+    def for_scene(self, height: int, width: int) -> TileModel:
+        """Adapt the model to the size of a scene."""
+        return self
+
+    def with_effort(self, effort: str, weight: float = 1.0) -> TileModel:
+        """Adapt the time that encoding may take, and the weight of a bit against errors."""
+        return self
+
+    @abstractmethod
+    def analyze(self, x: np.ndarray, borders: Borders) -> np.ndarray:
+        """Transform normalized samples, (bands, H, W), to a latent: float32, (bands, channels, H/stride, W/stride)."""
+
+    @abstractmethod
+    def fit_side(self, sample: Sequence[tuple[np.ndarray, np.ndarray]], quality: float) -> bytes:
+        """Choose the side information of a file, given pairs (y, active) of a sample of the scene."""
+
+    @abstractmethod
+    def parse_side(self, side: bytes, bands: int) -> Any:
+        """Parse side information into the argument `side` of the methods below. Raises `BitstreamError`."""
+
+    @abstractmethod
+    def quantize(self, y: np.ndarray, active: np.ndarray, quality: float, side: Any) -> tuple[np.ndarray, bytes]:
+        """Quantize a latent, (bands, channels, h, w), to int32, and code it."""
+
+    @abstractmethod
+    def decode(self, data: bytes, active: np.ndarray, quality: float, side: Any) -> np.ndarray:
+        """Decode a latent: int32, (bands, channels, h, w), zero at columns that are not active."""
+
+    @abstractmethod
+    def synthesize(self, latent: np.ndarray, quality: float, side: Any, borders: Borders) -> np.ndarray:
+        """Reconstruct normalized samples: (bands, channels, h, w) → float32, (bands, h·stride, w·stride)."""
+
+
+# --- grid -------------------------------------------------------------------------------------------------------------
 
 
 class Window(NamedTuple):
@@ -189,80 +251,60 @@ def _around(part: np.ndarray, combine: np.ufunc) -> np.ndarray:
 
 
 def encode_tile(
-    model: TileModel, quantized: QuantizedTile, valid: np.ndarray, flat: np.ndarray | None, sides: int, borders: Borders,
-    quality: float, side: object, nan: np.ndarray | None = None,
-) -> tuple[bytes, int]:  # fmt: skip
-    """Code a tile: its payload, and the checksum of its latent.
+    model: TileModel, y: np.ndarray, kinds: np.ndarray, sides: int, borders: Borders, quality: float, side: Any
+) -> tuple[bytes, int]:
+    """Code a tile, given its latent, the kinds of its samples, (bands, H, W), and the active sides.
 
-    `quantized` has the active columns of these `sides`, which are ignored if all samples are coded. `valid` marks samples,
-    bool (bands, H, W), and `flat` blocks of `FLAT_UNIT` samples a side; None if the file has none.
+    Returns its payload, and the checksum of the quantized latent.
     """
+    active = active_flags(kinds == CODED, model.stride, sides, borders)
+    latent, code = np.zeros(y.shape, np.int32), b""
+    if (active & ACTIVE).any():
+        latent, code = model.quantize(y, active, quality, side)
+    valid, flat, nan = (kinds == CODED) | (kinds == FLAT), blocks_of(kinds == FLAT, FLAT_UNIT), kinds == NOT_A_NUMBER
     mode = ALL_VALID if valid.all() else SHARED if (valid == valid[0]).all() else SEPARATE
-    coded, some = valid, flat is not None and bool(flat.any())
-    streams = [] if mode == ALL_VALID else list(valid[:1] if mode == SHARED else valid)
-    if flat is not None and some:
-        coded = kinds_of(valid, flat) == CODED
-        streams += list(flat)
-    extra = nan is not None and bool(nan.any())
-    if nan is not None and extra:
-        streams += list(nan)
-    sides = 0 if coded.all() else sides
-    packed = b"".join(entropy.varint(len(data)) + data for data in map(entropy.pack_mask, streams))
-    head = bytes([mode | some << 2 | sides << 3 | extra << 7]) + packed
-    active = active_flags(coded, model.stride, sides, borders)
-    code = model.encode(quantized, active, quality, side) if (active & ACTIVE).any() else b""
-    return head + code, checksum(quantized.latent)
+    masks = [*valid[: (0, 1, len(valid))[mode]], *(flat if flat.any() else ()), *(nan if nan.any() else ())]
+    flags = mode | int(flat.any()) << 2 | sides << 3 | int(nan.any()) << 7
+    return bytes([flags]) + entropy.join([*map(entropy.pack_mask, masks), code]), checksum(latent)
 
 
 def decode_tile(
-    model: TileModel, payload: bytes, check: int, shape: tuple[int, int, int], borders: Borders, quality: float,
-    side: object, name: str,
+    model: TileModel, payload: bytes, shape: tuple[int, int, int], borders: Borders, quality: float, side: Any, **part: bool
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Decode a tile of `shape` (bands, H, W), given its checksum: its latent, and the kinds of its samples.
+    """Decode a tile of `shape` (bands, H, W): its latent (`part` selects what of it), and the kinds of its samples.
 
-    Raises
-    ------
-    BitstreamError
-        The payload is damaged, or decodes to a latent with another checksum; messages begin with `name`.
+    Raises `BitstreamError` if the payload is damaged; only the checksum of the latent finds wrong values.
     """
-    stride = model.stride
-    try:
-        kinds, sides, code = unpack_masks(payload, shape)
-        active = active_flags(kinds == CODED, stride, sides, borders)
-        if (active & ACTIVE).any():
-            latent = model.decode(code, active, quality, side)
-        else:
-            latent = model.no_latent(*active.shape)
-    except BitstreamError as error:
-        raise BitstreamError(f"{name}: {error}") from None
-    if checksum(latent) != check:
-        raise BitstreamError(f"{name}: the decoded latent is not the one that was coded: its checksum is wrong")
-    return latent, kinds
+    kinds, sides, code = unpack_masks(payload, shape)
+    active = active_flags(kinds == CODED, model.stride, sides, borders)
+    if (active & ACTIVE).any():
+        return model.decode(code, active, quality, side, **part), kinds
+    return np.zeros((shape[0], model.channels, *active.shape[1:]), np.int32), kinds
 
 
 def unpack_masks(payload: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarray, int, bytes]:
     """Kinds of the samples of a tile, sides that are active, and the code of its latent."""
     if not payload or first_mode(payload) > SEPARATE:
         raise BitstreamError("the payload is damaged: unknown flags")
-    mode, some, sides, rest = first_mode(payload), payload[0] >> 2 & 1, payload[0] >> 3 & 15, payload[1:]
+    flags, rest, bands = payload[0], payload[1:], shape[0]
 
-    def masks(count: int, size: tuple[int, ...]) -> list[np.ndarray]:
+    def masks(count: int, height: int, width: int) -> np.ndarray:
         nonlocal rest
         found = []
         for _ in range(count):
             data, rest = entropy.cut(rest)
-            found.append(entropy.unpack_mask(data, (size[0], size[1])))
-        return found
+            found.append(entropy.unpack_mask(data, (height, width)))
+        return np.stack(found)
 
-    valid, flat = np.ones(shape, bool), np.zeros((shape[0], *(blocks(n, FLAT_UNIT) for n in shape[1:])), bool)
-    if mode != ALL_VALID:
-        valid[:] = np.stack(masks(1 if mode == SHARED else shape[0], shape[1:]))
-    if some:
-        flat[:] = np.stack(masks(shape[0], flat.shape[1:]))
-    kinds = kinds_of(valid, flat)
-    if payload[0] >> 7:
-        kinds[~valid & np.stack(masks(shape[0], shape[1:]))] = NOT_A_NUMBER
-    return kinds, sides, rest
+    valid = np.ones(shape, bool)
+    if first_mode(payload) != ALL_VALID:
+        valid[:] = masks(1 if first_mode(payload) == SHARED else bands, *shape[1:])
+    kinds = valid.astype(np.uint8)
+    if flags >> 2 & 1:
+        kinds = kinds_of(valid, masks(bands, *(blocks(n, FLAT_UNIT) for n in shape[1:])))
+    if flags >> 7:
+        kinds[~valid & masks(bands, *shape[1:])] = NOT_A_NUMBER
+    return kinds, flags >> 3 & 15, rest
 
 
 def first_mode(payload: bytes) -> int:

@@ -16,14 +16,12 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 import sarlab
-from sarlab.codec import encode
+from sarlab.codec import stream
 from sarlab.codec.api import compress, compress_file, decompress, describe
 from sarlab.codec.container import StreamReader
-from sarlab.codec.decode import Decoder
-from sarlab.codec.encode import Encoder
 from sarlab.codec.goals import Goal
 from sarlab.codec.model_store import FOLDERS, known_codecs, load_model, model_path
-from sarlab.codec.pieces import MemorySource
+from sarlab.codec.stream import Decoder, Encoder, MemorySource
 from sarlab.errors import BitstreamError, CodecError, SarlabError
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.radiometry import to_db
@@ -167,9 +165,9 @@ def test_the_size_of_tiles_hardly_matters(wide, codec):
 
 def test_a_large_scene_goes_another_way_to_the_same_result(wide, codec, monkeypatch):
     small = decompress(compress(wide, codec=codec, quality=27, tile=128))
-    monkeypatch.setattr(encode, "SMALL", 0)
+    monkeypatch.setattr(stream, "SMALL", 0)
     with monkeypatch.context() as patch:
-        patch.setattr(encode, "sample_windows", lambda tiling: [tiling.checked()])
+        patch.setattr(stream, "sample_windows", lambda tiling: [tiling.checked()])
         assert np.array_equal(decompress(compress(wide, codec=codec, quality=27, tile=128)).data, small.data)
     large = compress(wide, codec=codec, quality=27, tile=128)
     data = compress(wide, codec=codec, bpp=0.7, tile=128)
@@ -253,9 +251,9 @@ def test_areas_of_one_sample_come_back_exactly_and_cost_nothing(amplitudes, code
 def test_zeros_that_no_sample_window_saw_are_exact(monkeypatch):
     data = np.random.default_rng(4).gamma(4, 0.25, (1, 1400, 1400)).astype(np.float32)
     data[0, 633:655, 1003:1021] = 0
-    looked = encode.sample_windows
-    monkeypatch.setattr(encode, "SMALL", 1 << 16)
-    monkeypatch.setattr(encode, "sample_windows", lambda tiling: looked(tiling)[:1])
+    looked = stream.sample_windows
+    monkeypatch.setattr(stream, "SMALL", 1 << 16)
+    monkeypatch.setattr(stream, "sample_windows", lambda tiling: looked(tiling)[:1])
     coded = compress(Scene(data, "intensity", ("x",)), quality=25)
     assert Decoder(StreamReader(coded)).header.flats == (0.0,)
     assert (decompress(coded).data[0, 640:648, 1008:1016] == 0).all()

@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sarlab.codec import entropy
-from sarlab.codec.block_model import FACTOR_UNIT, LARGEST_FACTOR, BlockModel, Side, Tables, fine_step
+from sarlab.codec.block_model import CLASSES, FACTOR_UNIT, LARGEST_FACTOR, UNIT, BlockModel, Side, Tables, fine_step
 from sarlab.codec.fit_tables import initial_tables
 from sarlab.codec.lapped import BLOCK, LappedModel
-from sarlab.codec.spectrum import CLASSES, UNIT
 from sarlab.codec.tiles import LAST_COLUMN, LAST_ROW
 from sarlab.codec.trellis import OFFSETS, STATES
 from sarlab.errors import BitstreamError
@@ -54,18 +53,16 @@ def test_tiles_come_back(bands, h, w, share, quality, states, seed, last):
     active, y = flags(bands, h, w, seed, share), 0.3 * colored(bands, h, w, seed)
     y *= (active[:, None] & coder.absent[:, None, None]) == 0
     side = coder.parse_side(coder.fit_side([(y, active)], quality), bands)
-    tile = coder.quantize(y, active, quality, side)
-    data = coder.encode(tile, active, quality, side)
-    assert (coder.decode(data, active, quality, side) == tile.latent).all()
-    assert (coder.decode(data + bytes(5), active, quality, side) == tile.latent).all()
-    assert not tile.latent.transpose(0, 2, 3, 1)[active & 1 == 0].any()
-    assert tile.bits == 8 * sum(map(len, tile.code))
+    latent, data = coder.quantize(y, active, quality, side)
+    assert (coder.decode(data, active, quality, side) == latent).all()
+    assert (coder.decode(data + bytes(5), active, quality, side) == latent).all()
+    assert not latent.transpose(0, 2, 3, 1)[active & 1 == 0].any()
     low = coder.decode(data, active, quality, side, low=True)
     part = coder.order[: coder.low]
-    assert (low[:, part] == tile.latent[:, part]).all()
+    assert (low[:, part] == latent[:, part]).all()
     assert not np.delete(low, part, 1).any()
     # Every coded value is a point of the quantizer of its state, and close to what was asked for.
-    error = np.abs(coder.reconstruct(tile.latent, quality, side) - y).transpose(0, 2, 3, 1)[active & 1 > 0]
+    error = np.abs(coder.reconstruct(latent, quality, side) - y).transpose(0, 2, 3, 1)[active & 1 > 0]
     assert error.max(initial=0) < 4.5 * fine_step(quality) * (1 if states > 1 else 1.1)
 
 
@@ -74,8 +71,8 @@ def test_sizes_are_the_information_of_the_decisions():
     coder = model()
     y, active = colored(2, 6, 6, 0), flags(2, 6, 6, 0, 1)
     side = coder.parse_side(coder.fit_side([(y, active)], 25), 2)
-    tile = coder.quantize(y, active, 25, side)
-    lists = list(coder.decisions(tile.latent, np.ones(y.shape[:2], bool), active, 25, side))
+    latent, _ = coder.quantize(y, active, 25, side)
+    lists = list(coder.decisions(latent, np.ones(y.shape[:2], bool), active, 25, side))
     assert len(lists) == 4
     contexts = coder.tables.contexts()
     for decisions in lists:
@@ -164,8 +161,8 @@ def test_white_noise_takes_what_theory_says(states, gain):
     y = np.random.default_rng(6).normal(0, 1, (1, BLOCK**2, 8, 8)).astype(np.float32)
     coder, active = model(states), flags(1, 8, 8, 0, 1)
     side = coder.parse_side(coder.fit_side([(y, active)], 26), 1)
-    tile = coder.quantize(y, active, 26, side)
-    error = np.square(coder.reconstruct(tile.latent, 26, side) - y).mean(dtype=float)
-    over = tile.bits / y.size + 0.5 * math.log2(error)
+    latent, data = coder.quantize(y, active, 26, side)
+    error = np.square(coder.reconstruct(latent, 26, side) - y).mean(dtype=float)
+    over = 8 * len(data) / y.size + 0.5 * math.log2(error)
     ideal = 0.5 * math.log2(math.pi * math.e / 6) - gain / 6.02
     assert ideal - 0.005 < over < ideal + 0.045

@@ -15,9 +15,9 @@ from make_golden import FILES, picked
 
 from sarlab.codec.api import compress, decompress, describe
 from sarlab.codec.container import BANDS, MODELS, StreamReader
-from sarlab.codec.decode import Decoder
 from sarlab.codec.metadata import KEYS
 from sarlab.codec.model_store import model_path
+from sarlab.codec.stream import Decoder
 from sarlab.scenes.scene import Scene
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.sarl"))
@@ -43,7 +43,7 @@ def compare(data, path, radiometric=False):
         for row in range(header["rows"]):
             for column in range(header["columns"]):
                 number = row * header["columns"] + column
-                part, _ = decoder._decoded((number, reader.payload(number)))
+                part, _ = decoder._tile((row, column), reader.payload(number))
                 top, left = (place * header["tile"] // stride for place in (row, column))
                 own = latent[:, :, top : top + part.shape[2], left : left + part.shape[3]]
                 assert (own == part).all()

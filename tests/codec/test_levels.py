@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sarlab.codec.levels import FEWEST_FLAT, WIDTH, Levels, fit_levels, native_levels
-from sarlab.codec.tiles import CODED, FLAT, MISSING, kinds_of
+from sarlab.codec.levels import FEWEST_FLAT, WIDTH, fit_levels, native_levels
+from sarlab.codec.tiles import CODED, FLAT
 from sarlab.scenes.scene import Scene
 
 
@@ -24,20 +24,18 @@ def speckled(quantity, seed=0, shape=(2, 40, 48)):
 def test_samples_come_back_around_a_center_at_their_mean(quantity):
     scene = speckled(quantity)
     levels = fit_levels([scene], True)
-    x, valid = levels.normalized(scene)
+    valid, (x, kinds) = scene.valid, levels.normalized(scene)
     assert x.dtype == np.float32
-    assert (valid == scene.valid).all()
+    assert (kinds == valid).all()
     assert not x[~valid].any()
     for band in range(2):
         assert abs(WIDTH * x[band][valid[band]].mean()) < 1 / 64
         assert x[band][valid[band]].std() == pytest.approx(8 / 30, rel=0.1)
         assert levels.centers[band] * 64 == round(levels.centers[band] * 64)
-    kinds = valid.astype(np.uint8)
     again = levels.restored(x, kinds)
     assert (np.isnan(again) == ~valid).all()
     assert np.allclose(again, scene.data, rtol=1e-5, atol=1e-5 if quantity == "db" else 0, equal_nan=True)
-    assert levels.stored_floors is None
-    assert levels.stored_flats is None
+    assert levels.floors is levels.flats is None
 
 
 @pytest.mark.parametrize(("quantity", "zero"), [("db", -np.inf), ("amplitude", 0), ("intensity", 0)])
@@ -47,14 +45,14 @@ def test_exact_zeros_survive_any_error_below_half_of_the_gap(quantity, zero):
     data[1, 5:9, ::5] = zero
     scene = scene.with_data(data, valid=None)
     levels = fit_levels([scene], True)
-    x, valid = levels.normalized(scene)
+    valid, (x, kinds) = scene.valid, levels.normalized(scene)
     gap = (20 if quantity == "amplitude" else 10) * np.log10(2)
     for error in (-0.49, 0.49):
-        again = levels.restored((x + error * gap / WIDTH).astype(np.float32), valid.astype(np.uint8))
+        again = levels.restored((x + error * gap / WIDTH).astype(np.float32), kinds)
         assert (again[1][valid[1]] == zero).sum() == (data[1] == zero).sum()
         assert ((again[1] == zero) == (data[1] == zero))[valid[1]].all()
-    assert np.isnan(levels.stored_floors[0])
-    assert np.isfinite(levels.stored_floors[1])
+    assert np.isnan(levels.floors[0])
+    assert np.isfinite(levels.floors[1])
 
 
 @given(st.integers(0, FEWEST_FLAT + 2), st.integers(0, 2), st.booleans())
@@ -70,25 +68,20 @@ def test_blocks_of_one_value_are_found_and_come_back_exactly(count, others, miss
             data[0, 8 * i, 8 * j] = np.nan
     scene = Scene(data, "intensity", ("x",))
     levels = fit_levels([scene], True)
+    x, kinds = levels.normalized(scene)
     if count < FEWEST_FLAT or missing:  # Blocks with gaps alone do not make a value flat.
-        assert levels.flat_blocks(scene) is None
+        assert levels.flats is None
+        assert (kinds == scene.valid).all()
         return
     assert levels.flats == (7.5,)
-    flat = levels.flat_blocks(scene)
-    assert flat.sum() == count
-    x, valid = levels.normalized(scene)
-    kinds = kinds_of(valid, flat)
+    assert ((kinds == FLAT) == (data == 7.5)).all()
     again = levels.restored(x + np.float32(0.3), kinds)
     assert (again[kinds == FLAT] == 7.5).all()
-    assert (kinds[~valid] == MISSING).all()
     assert abs(WIDTH * x[kinds == CODED].mean()) < 0.02  # Flat samples do not move the center.
 
 
 def test_native_levels_change_nothing():
     scene = replace(speckled("amplitude"), dtype="uint16")
     levels = native_levels(scene)
-    x, valid = levels.normalized(scene)
-    again = levels.restored(x, valid.astype(np.uint8))
+    again = levels.restored(*levels.normalized(scene))
     assert np.array_equal(again, scene.data, equal_nan=True)
-    assert levels.flat_blocks(scene) is None
-    assert isinstance(levels, Levels)

@@ -9,7 +9,7 @@ import pytest
 from sarlab.codec.api import compress, compress_file, decompress, decompress_file
 from sarlab.codec.container import StreamReader
 from sarlab.codec.goals import Goal
-from sarlab.codec.preview import preview
+from sarlab.codec.stream import Decoder
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.readers import read_scene
 from sarlab.scenes.scene import Georeference, Scene
@@ -62,7 +62,7 @@ def test_a_preview_reads_a_small_part_of_a_file_and_is_near_the_means(land, tmp_
     path.write_bytes(compress(land))
     counted = Counted(path)
     with StreamReader(counted) as reader:
-        small = preview(reader)
+        small = Decoder(reader).preview()
     assert counted.count < 0.12 * path.stat().st_size
     assert (small.shape, small.quantity) == ((1, 128, 128), "db")
     assert small.georeference.transform == (80.0, 0.0, 5e5, 0.0, -80.0, 4e6)

@@ -7,10 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sarlab.codec.levels import WIDTH
-
-from sarlab.codec.radiometry import CURVE_SIZE, FINEST, KNOTS, LEVEL_WINDOW, LevelCurve  # isort: skip
-from sarlab.codec.radiometry import correction, fit_curve, fit_curves, unpack_curves
+from sarlab.codec.levels import (
+    CURVE_SIZE,
+    FINEST,
+    KNOTS,
+    LEVEL_WINDOW,
+    WIDTH,
+    LevelCurve,
+    correction,
+    fit_curve,
+    fit_curves,
+    unpack_curves,
+)
 from sarlab.errors import BitstreamError
 
 

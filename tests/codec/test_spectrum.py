@@ -6,10 +6,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sarlab.codec.block_model import BlockModel, Side, fine_step
-
-from sarlab.codec.spectrum import CLASSES, FINE_STEP, KNOTS, PER_OCTAVE, QUALITY_UNIT, UNIT, UNIT_CLASS  # isort: skip
-from sarlab.codec.spectrum import ListedDeviations, SmoothSpectrum, step_units
+from sarlab.codec.block_model import (
+    CLASSES,
+    FINE_STEP,
+    KNOTS,
+    PER_OCTAVE,
+    QUALITY_UNIT,
+    UNIT,
+    UNIT_CLASS,
+    BlockModel,
+    ListedDeviations,
+    Side,
+    SmoothSpectrum,
+    fine_step,
+    step_units,
+)
 from sarlab.errors import BitstreamError
 
 STATE = SmoothSpectrum(32)

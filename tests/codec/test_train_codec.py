@@ -10,13 +10,12 @@ import pytest
 import torch
 
 from sarlab.codec.api import compress, decompress
-from sarlab.codec.block_model import ACTIVITIES, CONTEXTS, WEIGHT, fine_step
+from sarlab.codec.block_model import ACTIVITIES, CLASSES, CONTEXTS, PER_OCTAVE, UNIT_CLASS, WEIGHT, fine_step
 from sarlab.codec.entropy import SLOTS
 from sarlab.codec.fit_tables import fit_tables, initial_tables
 from sarlab.codec.lapped import BLOCK, LappedModel
 from sarlab.codec.model_store import BUILT_IN, load_model, model_path
 from sarlab.codec.predictive import SIZE, PredictiveModel
-from sarlab.codec.spectrum import CLASSES, PER_OCTAVE, UNIT_CLASS
 from sarlab.codec.train_codec import CodecPlan, gather, load_codec_plan, train_codec
 from sarlab.errors import PlanError
 from sarlab.models.storage import read_tensors
@@ -71,9 +70,9 @@ def test_fitted_tables_cost_less_than_gaussian_ones():
     for model in (make(initial_tables()), make(tables)):
         y, active = model.analyze(scenes[2], (True,) * 4), np.ones((1, 8, 8), np.uint8)
         side = model.parse_side(model.fit_side([(y, active)], 24.0), 1)
-        tile = model.quantize(y, active, 24.0, side)
-        error = np.square(model.reconstruct(tile.latent, 24.0, side) - y).mean()
-        costs.append(error / fine_step(24.0) ** 2 + WEIGHT * tile.bits / y.size)
+        latent, data = model.quantize(y, active, 24.0, side)
+        error = np.square(model.reconstruct(latent, 24.0, side) - y).mean()
+        costs.append(error / fine_step(24.0) ** 2 + WEIGHT * 8 * len(data) / y.size)
     assert costs[1] < 0.99 * costs[0]
 
 
@@ -101,7 +100,7 @@ def test_a_predictive_model_is_fitted(tmp_path, monkeypatch, speckled):
     samples = np.nan_to_num(speckled.data[:1, :90, 40:130] / 30)[:, None]
     active = np.ones(samples[0].shape, np.uint8)
     mine, untaught, shipped = (
-        model.quantize(samples, active, 64.0, None).bits
+        len(model.quantize(samples, active, 64.0, None)[1])
         for model in (load_model(path), even, load_model(model_path("predictive")))
     )
     assert mine < untaught

@@ -1,0 +1,601 @@
+"""The two directions of a file: encode a scene in bounded memory; decode it, a window of it, or a preview.
+
+    source ──▶ window ──analyze──▶ latent ──▶ payload of a tile ──▶ container ──▶ latent ──synthesize──▶ strip ──▶ scene
+
+A scene of up to `SMALL` samples is analyzed once and as a whole, and the search for a quality codes all of it. A larger
+scene is represented by windows of a fixed size, and analyzed piece by piece while it is written.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import Any, BinaryIO, NamedTuple, TypeVar
+
+import numpy as np
+
+from sarlab.codec.container import QUALITY_UNIT, Header, StreamReader, StreamWriter
+from sarlab.codec.entropy import varint
+from sarlab.codec.goals import SLOPES, Goal, OutOfReach, solve
+from sarlab.codec.lapped import BLOCK, PREVIEW, LappedModel, means_of
+from sarlab.codec.levels import CURVE_SIZE, Levels, correction, fit_curves, fit_levels, native_levels, unpack_curves
+from sarlab.codec.metadata import Cursor, scene_fields, scene_metadata
+from sarlab.codec.model_store import BUILT_IN, RATES, find_model, load_model
+from sarlab.codec.tiles import (
+    ALL_VALID,
+    CODED,
+    FILL_REACH,
+    FLAT,
+    MISSING,
+    NOT_A_NUMBER,
+    TileModel,
+    Tiling,
+    Window,
+    active_flags,
+    blocks,
+    blocks_of,
+    checksum,
+    decode_tile,
+    dilated,
+    encode_tile,
+    fill_invalid,
+    first_mode,
+)
+from sarlab.errors import BitstreamError, CodecError
+from sarlab.scenes.scene import Scene
+
+DEFAULT_TILE = 512
+#: Largest scene, in samples of all bands, that is analyzed as a whole.
+SMALL = 1 << 22
+#: Side of the sample windows of a larger scene, and their fewest and largest number.
+SAMPLE_SIDE, FEWEST_WINDOWS, MOST_WINDOWS = 192, 48, 256
+#: Tolerances of the search: octaves of rate, dB of PSNR.
+TOLERANCE = {"bpp": 0.008, "psnr": 0.02}
+#: A file whose rate is off by more than this share is made again, up to this number of times in all.
+RATE_TOLERANCE, MOST_TRIES = 0.012, 4
+#: MiB of blocks that GDAL may cache in a process; its own default is 5 % of the machine's memory.
+CACHE_MIB = 64
+#: Fate of the samples that `SceneFile.census` counts.
+CHANGES = {
+    "negative": "negative samples were replaced by the floor",
+    "infinite": "infinite samples become NaN",
+    "beyond float32": "samples beyond float32 become its largest number",
+}
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+
+# --- threads and sources ----------------------------------------------------------------------------------------------
+
+
+def threads(workers: int) -> int:
+    """Number of threads for `workers`; 0 stands for all processors that this process may use."""
+    if workers < 0:
+        raise CodecError(f"the number of workers must be positive (or 0 for all processors), not {workers}")
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    return workers or len(usable)
+
+
+def ordered(work: Callable[[J], R], jobs: Iterable[J], workers: int) -> Iterator[R]:
+    """Yield results in the order of `jobs`, which are drawn as needed: at most two ahead for each thread.
+
+    Threads share the cores well, because compiled code and NumPy do not hold the lock of the interpreter. With one worker,
+    everything runs in the calling thread.
+    """
+    if workers == 1:
+        yield from map(work, jobs)
+        return
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for job in jobs:
+                waiting.append(pool.submit(work, job))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+class MemorySource:
+    """A scene in memory that is read in windows, in its native quantity."""
+
+    def __init__(self, scene: Scene):
+        self.scene, self.shape, self.georeference = scene, scene.shape, scene.georeference
+        self.name = f"scene '{scene.name}'"
+
+    def read(self, window: Window) -> Scene:
+        return self.scene.window(*window)
+
+    def changed(self) -> list[str]:
+        """Nothing: what a scene holds comes back."""
+        return []
+
+    def close(self) -> None: ...
+
+
+class FileSource:
+    """A scene in a file, likewise; one thread reads at a time."""
+
+    def __init__(self, path: str | Path, quantity: str = "auto", **options: Any):
+        from sarlab.scenes.readers import open_scene
+
+        self._lock, self._limit = Lock(), nullcontext if str(path).lower().endswith(".npy") else cache_limit
+        with self._limit():
+            self.file = open_scene(path, quantity, allow_empty=True, **options)
+        self.shape, self.georeference, self.name = self.file.shape, self.file.georeference, self.file.text
+
+    def read(self, window: Window) -> Scene:
+        with self._lock, self._limit():
+            return self.file.read(window)
+
+    def changed(self) -> list[str]:
+        """Say which samples of the file do not come back as they are."""
+        with self._lock, self._limit():
+            counts = self.file.census()
+        return [f"{count} {CHANGES[kind]}" for kind, count in counts.items() if count]
+
+    def close(self) -> None:
+        self.file.close()
+
+
+@contextmanager
+def cache_limit() -> Iterator[None]:
+    """Keep the cache of GDAL small."""
+    import rasterio
+
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_MIB):
+        yield
+
+
+Source = MemorySource | FileSource
+
+
+# --- encoding ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """An analyzed window."""
+
+    window: Window
+    #: Samples covered by the latent positions in `y`: the window and its margin, rounded up to whole positions.
+    wide: Window
+    #: Latent before quantization: float32, shape (bands, channels, h, w).
+    y: np.ndarray
+    #: Normalized samples of the window: float32, shape (bands, H, W).
+    x: np.ndarray
+    #: Kinds of the samples of `outer`.
+    outer_kinds: np.ndarray
+    outer: Window
+    tiling: Tiling
+
+    def kinds(self, window: Window) -> np.ndarray:
+        """Kinds of samples: uint8, shape (bands, H, W)."""
+        return self.outer_kinds[window.inside(self.outer)]
+
+    def latent(self, window: Window) -> np.ndarray:
+        """Latent of a part that begins at a multiple of the stride."""
+        stride = self.tiling.stride
+        return self.y[window.blocks(stride).inside(self.wide.blocks(stride))]
+
+    def sides(self, window: Window) -> int:
+        """Borders of a tile beyond which the next row or column of blocks has coded samples, as bits."""
+        stride, coded = self.tiling.stride, self.outer_kinds == CODED
+        if coded[window.inside(self.outer)].all() or not coded.any():
+            return 0
+        near = np.asarray(blocks_of(coded, stride).any(0))
+        _, rows, columns = window.blocks(stride).inside(self.outer.blocks(stride))
+        tall, broad = (slice(max(0, s.start - 1), s.stop + 1) for s in (rows, columns))
+        beyond = (
+            near[max(0, rows.start - 1) : rows.start, broad],
+            near[rows.stop : rows.stop + 1, broad],
+            near[tall, max(0, columns.start - 1) : columns.start],
+            near[tall, columns.stop : columns.stop + 1],
+        )
+        return sum(int(part.any()) << bit for bit, part in enumerate(beyond))
+
+    def active(self, window: Window) -> np.ndarray:
+        """Flags of the latent columns of a tile."""
+        borders = window.borders(self.tiling.extent)
+        return active_flags(self.kinds(window) == CODED, self.tiling.stride, self.sides(window), borders)
+
+
+def analyze(source: Source, model: TileModel, levels: Levels, tiling: Tiling, window: Window, margin: int = 0) -> Piece:
+    """Read and analyze a window that begins at a multiple of the stride, and `margin` latent positions around it."""
+    extent, stride = tiling.extent, model.stride
+    reach = blocks(model.analysis_reach, stride) * stride
+    outer = window.grown(reach + blocks(FILL_REACH, stride) * stride + margin * stride, extent)
+    x, kinds = levels.normalized(source.read(outer))
+    coded, wide = kinds == CODED, window.grown(margin * stride, extent)
+    needed = wide.grown(reach, extent)
+    filled = fill_invalid(x, coded)[needed.inside(outer)]
+    padding = [(0, 0), *((0, -length % stride) for length in filled.shape[1:])]
+    y = model.analyze(np.pad(filled, padding, mode="edge"), needed.borders(extent))
+    if not coded.all():
+        # Columns far from coded samples are zero, even if the border of a tile makes some of them active.
+        near = dilated(blocks_of(coded, stride))
+        y = y * near[needed.blocks(stride).inside(outer.blocks(stride))][:, None]
+    y = y[wide.blocks(stride).inside(needed.blocks(stride))]
+    return Piece(window, wide, y, x[window.inside(outer)], kinds, outer, tiling)
+
+
+def sample_windows(tiling: Tiling) -> list[Window]:
+    """Choose windows spread over a scene, always the same ones."""
+    count = min(max(FEWEST_WINDOWS, tiling.height * tiling.width >> 20), MOST_WINDOWS)
+    places = []
+    for length, other in ((tiling.height, tiling.width), (tiling.width, tiling.height)):
+        side = min(SAMPLE_SIDE, length)
+        number = max(1, min(length // side, round((count * length / other) ** 0.5)))
+        # Irrational steps within each share keep the windows from aligning with a pattern of the scene.
+        shares = (np.arange(number) + (0.5 + np.arange(number) * 0.6180339887) % 1) / number
+        unit = tiling.stride
+        places.append([(int((length - side) * share) // unit * unit, side) for share in shares])
+    return [Window(row, column, height, width) for row, height in places[0] for column, width in places[1]]
+
+
+class Encoder:
+    """Encode one scene with one model, given by its file; see `sarlab.codec.api.compress` for the options."""
+
+    def __init__(
+        self, source: Source, model: Path, *, tile: int = DEFAULT_TILE, workers: int = 1, metadata: bool = True,
+        tags: bool = True, radiometric: bool = False, lossless: bool = False, exact: bool = False, effort: str = "default",
+    ):  # fmt: skip
+        bands, height, width = source.shape
+        self.samples, self.radiometric, self.effort = bands * height * width, radiometric, effort
+        self.whole, self.workers = self.samples <= SMALL, threads(workers)
+        self.model = load_model(model).for_scene(height, width).with_effort(effort)
+        self.tiling = tiling = Tiling(height, width, tile, self.model.stride)
+        windows = [tiling.checked()] if self.whole else sample_windows(tiling)
+        first = source.read(Window(0, 0, 1, 1))
+        looked = [source.read(window) for window in windows]
+        if lossless:
+            _check_whole(first, looked)
+        levels = native_levels(first) if lossless else fit_levels(looked, everything=self.whole)
+        del looked
+        self._analyze = partial(analyze, source, self.model, levels, tiling)
+        #: Analyzed pieces that represent the scene, and the parts of them that are coded on their own.
+        self.pieces = [self._analyze(window, 0 if self.whole else self.model.synthesis_reach) for window in windows]
+        self.parts: list[tuple[Piece, Window]] = [(piece, piece.window) for piece in self.pieces]
+        if self.whole:
+            self.parts = [(self.pieces[0], window) for run in tiling.runs() for window in run]
+        self.share = self.samples / sum(piece.x.size for piece in self.pieces)
+        self.coded = any((piece.kinds(piece.window) == CODED).any() for piece in self.pieces)
+        self._header = Header(
+            self.model.name, self.model.hash[:4], 0.0, source.shape, levels.bands, levels.centers, levels.quantity,
+            # A rounding to whole numbers would add to a bounded error.
+            "float32" if exact and not lossless else levels.dtype,
+            tile, first.native_bits, levels.floors, levels.flats, first.nodata,
+            scene_metadata(first, source.georeference, source.shape[1:], tags=tags) if metadata else {}, native=lossless,
+        )  # fmt: skip
+        self._headers: dict[float, Header] = {}
+        self._coded: dict[tuple[float, float], list[tuple[bytes, int]]] = {}
+        #: Factor on the weight of a bit against errors.
+        self.weight = 1.0
+        self._scores: dict[str, dict[float, float]] = {"bpp": {}, "psnr": {}}
+
+    def header(self, quality: float) -> Header:
+        """Header of the file at a quality, with room for the curves that correct mean intensity."""
+        if quality not in self._headers:
+            # From whole pieces, so that it does not depend on the size of tiles.
+            pairs = [(piece.latent(piece.window), piece.active(piece.window)) for piece in self.pieces]
+            room = bytes(CURVE_SIZE * self._header.shape[0]) if self.radiometric else b""
+            side = self.model.fit_side(pairs, quality)
+            self._headers[quality] = replace(self._header, quality=quality, side=side, radiometry=room)
+        return self._headers[quality]
+
+    def _costed(self, quality: float) -> tuple[TileModel, Any]:
+        """The model at the present weight of a bit, and the side information."""
+        side = self.model.parse_side(self.header(quality).side, self._header.shape[0])
+        return self.model if self.weight == 1 else self.model.with_effort(self.effort, self.weight), side
+
+    def _tiles(self, parts: Iterable[tuple[Piece, Window]], quality: float) -> list[tuple[bytes, int]]:
+        """Payloads of tiles, and the checksums of their latents."""
+        model, side = self._costed(quality)
+        return [
+            encode_tile(model, piece.latent(window), piece.kinds(window), piece.sides(window),
+                        window.borders(self.tiling.extent), quality, side)
+            for piece, window in parts
+        ]  # fmt: skip
+
+    def tiles(self, quality: float) -> list[tuple[bytes, int]]:
+        """The parts, coded."""
+        if (quality, self.weight) not in self._coded:
+            self._coded[quality, self.weight] = self._tiles(self.parts, quality)
+        return self._coded[quality, self.weight]
+
+    def bytes(self, quality: float) -> float:
+        """Size of the file: an estimate for a large scene."""
+        file, header = io.BytesIO(), self.header(quality)
+        if self.whole:
+            self._write(file, header)
+            return file.tell()
+        return StreamWriter(file, header).overhead + self.share * sum(
+            len(payload) for payload, _ in self.tiles(quality)
+        )
+
+    def psnr(self, quality: float) -> float:
+        """PSNR in dB of normalized samples, over the valid samples of the pieces; the peak is a normalized unit."""
+        squares, count = 0.0, 0
+        for x, x_hat, kinds, where in self._decoded(quality):
+            coded = kinds == CODED
+            squares += float(np.square(x[coded] - x_hat[where][coded], dtype=np.float64).sum())
+            count += int((coded | (kinds == FLAT)).sum())
+        return float("inf") if squares == 0 else -10 * math.log10(squares / max(count, 1))
+
+    def _decoded(self, quality: float) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, Any]]:
+        """Of each piece: samples, decoded samples with a margin, kinds, and the place of the samples in the decoded ones."""
+        model, side = self._costed(quality)
+        for piece in self.pieces:
+            latent, _ = model.quantize(piece.y, piece.active(piece.wide), quality, side)
+            x_hat = model.synthesize(latent, quality, side, piece.wide.borders(self.tiling.extent))
+            x_hat = x_hat[:, : piece.wide.height, : piece.wide.width]
+            yield piece.x, x_hat, piece.kinds(piece.window), piece.window.inside(piece.wide)
+
+    def find_quality(self, goal: Goal) -> float:
+        """Find the quality, a multiple of 1/256, at which the estimates meet `goal`. Raises a `CodecError` with the limit."""
+        low, high, name = self.model.lowest, self.model.highest, self.model.name
+        if goal.kind == "quality":
+            if not low <= goal.value <= high:
+                raise CodecError(f"quality {goal.value:g} is outside [{low:g}, {high:g}] of model '{name}'")
+            return round(goal.value * QUALITY_UNIT) / QUALITY_UNIT
+        if not self.coded:
+            return (low + high) / 2  # nothing to code: every quality gives the same file
+        grid = next((codec.grid for codec in BUILT_IN.values() if codec.model == name), BUILT_IN["lapped"].grid)
+        wanted, score, known = goal.value, self.psnr, grid
+        if goal.kind == "bpp":
+            wanted, known = math.log2(goal.value), RATES
+            score = lambda quality: math.log2(8 * self.bytes(quality) / self.samples)  # noqa: E731
+        try:
+            return solve(
+                score, wanted, [low, *grid, high], tolerance=TOLERANCE[goal.kind], slope=SLOPES[goal.kind],
+                start=float(np.interp(goal.value, known, range(1, len(grid) + 1))), step=1 / QUALITY_UNIT,
+                scores=self._scores[goal.kind],
+            )  # fmt: skip
+        except OutOfReach as end:
+            reached = goal.text(2**end.score if goal.kind == "bpp" else end.score)
+            raise CodecError(
+                f"{goal.text()} cannot be reached on this scene: the scale ends at quality {end.quality:g} with {reached}"
+            ) from None
+
+    def write(self, file: BinaryIO, goal: Goal) -> Header:
+        """Write the container that meets `goal` to a seekable binary file, and return its header."""
+        start, aim = file.tell(), goal
+        for _ in range(MOST_TRIES):
+            self.weight = 1.0
+            quality = self.find_quality(aim)
+            if goal.kind == "bpp" and self.coded:
+                self._tune(quality, aim.value)
+            file.seek(start)
+            file.truncate()
+            header = self.header(quality)
+            if self.radiometric:
+                sample = ((x, x_hat, kinds == CODED, where) for x, x_hat, kinds, where in self._decoded(quality))
+                header = replace(header, radiometry=fit_curves(sample))
+            self._write(file, header)
+            size, wanted = file.tell() - start, goal.value * self.samples / 8
+            if goal.kind != "bpp" or self.whole or not self.coded or abs(size / wanted - 1) <= RATE_TOLERANCE:
+                break
+            # An estimate is off by a factor that hardly depends on quality.
+            aim = Goal("bpp", goal.value * self.bytes(quality) / size)
+        return header
+
+    def _tune(self, quality: float, bpp: float) -> None:
+        """Tune the weight of a bit if no quality meets a rate: in a flat spectrum, classes of all channels change at once."""
+        wanted = bpp * self.samples / 8
+        if abs(self.bytes(quality) / wanted - 1) <= RATE_TOLERANCE / 2:
+            return
+
+        def score(octaves: float) -> float:
+            self.weight = 2.0**-octaves
+            return math.log2(self.bytes(quality))
+
+        try:
+            octaves = solve(
+                score, math.log2(wanted), (-2, 2), tolerance=TOLERANCE["bpp"] / 2, slope=0.5, resolution=0.01
+            )
+        except OutOfReach as end:
+            octaves = end.quality
+        self.weight = 2.0**-octaves
+
+    def _write(self, file: BinaryIO, header: Header) -> None:
+        def code(run: Sequence[Window]) -> list[tuple[bytes, int]]:
+            piece = self._analyze(run[0]._replace(width=sum(window.width for window in run)))
+            return self._tiles([(piece, window) for window in run], header.quality)
+
+        with StreamWriter(file, header) as writer:
+            runs = [self.tiles(header.quality)] if self.whole else ordered(code, self.tiling.runs(), self.workers)
+            for payload, check in (tile for run in runs for tile in run):
+                writer.append(payload, check)
+
+
+def _check_whole(first: Scene, windows: Sequence[Scene]) -> None:
+    """Refuse scenes that cannot be coded without loss."""
+    if not first.integer or first.quantity == "complex":
+        raise CodecError(
+            f"lossless coding takes whole numbers, and the samples are {first.quantity} of type {first.dtype}; bound the "
+            "error instead with --max-error-db"
+        )
+    largest = max(float(np.abs(window.data[window.valid]).max(initial=0)) for window in windows)
+    if largest >= 1 << 24:
+        raise CodecError(f"lossless coding takes whole numbers below 2^24, and the scene has {largest:.0f}")
+
+
+# --- decoding ---------------------------------------------------------------------------------------------------------
+
+
+class Part(NamedTuple):
+    """A window to synthesize: latent of the blocks of `wide`, in the smallest type, and kinds of the samples of `core`."""
+
+    core: Window
+    wide: Window
+    latent: np.ndarray
+    kinds: np.ndarray
+
+
+class Decoder:
+    """Decode one container; see `sarlab.codec.api.decompress` for the options."""
+
+    def __init__(
+        self, reader: StreamReader, *, workers: int = 1, model: str | Path | None = None, radiometric: bool = False
+    ):
+        self.reader, self.header, self._workers = reader, reader.header, threads(workers)
+        header = self.header
+        self._curves = unpack_curves(header.radiometry, header.shape[0]) if radiometric else ()
+        if radiometric and not self._curves:
+            raise CodecError(
+                f"{reader.name} holds no curves that correct mean intensity; compress it with --radiometric, "
+                "or decompress it without"
+            )
+        self.model = find_model(header.model, header.model_hash, model).for_scene(*header.shape[1:])
+        if not self.model.lowest <= header.quality <= self.model.highest:
+            raise BitstreamError(
+                f"{reader.name}: the header is damaged: model '{header.model}' has no quality {header.quality:g}"
+            )
+        self.side = self.model.parse_side(header.side, header.shape[0])
+        self.levels = Levels.of_header(header)
+        self.tiling = Tiling(header.shape[1], header.shape[2], header.tile, self.model.stride)
+        self.fields = scene_fields(header.metadata, header.shape)
+
+    def strips(self, window: Window) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
+        """Decode a window in pieces: their windows, native samples (NaN where invalid), and their kinds."""
+        return ordered(self._synthesized, self._parts(window), self._workers)
+
+    def _parts(self, window: Window) -> Iterator[Part]:
+        """Runs of tiles within a window, as soon as the tiles that they depend on are decoded."""
+        tiling, reach, stride = self.tiling, self.model.synthesis_reach, self.model.stride
+        rows, columns = tiling.tiles_of(window, reach)
+        places = [(row, column) for row in rows for column in columns]
+        payloads = ((place, self.reader.payload(place[0] * tiling.columns + place[1])) for place in places)
+        decoded = zip(places, ordered(lambda job: self._tile(*job), payloads, self._workers), strict=True)
+        tiles: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+        own_rows, own_columns = tiling.tiles_of(window)
+        for row in own_rows:
+            for run in tiling.runs(range(row, row + 1), own_columns):
+                core = run[0]._replace(width=sum(one.width for one in run)).overlap(window)
+                wide = core.blocks(stride).grown(reach, tiling.latent_shape)
+                needed = [(i, j) for i in tiling.tiles_of(core, reach)[0] for j in tiling.tiles_of(core, reach)[1]]
+                while not tiles.keys() >= set(needed):
+                    place, tile = next(decoded)
+                    tiles[place] = tile
+                found = [tiles[place] for place in needed]
+                kind = np.result_type(*(latent for latent, _ in found))
+                latent = np.zeros((*found[0][0].shape[:2], *wide[2:]), kind)
+                kinds = np.empty((self.header.shape[0], *core[2:]), np.uint8)
+                for place, (own, own_kinds) in zip(needed, found, strict=True):
+                    covered = tiling.window(*place)
+                    _paste(latent, wide, own, covered.blocks(stride))
+                    _paste(kinds, core, own_kinds, covered)
+                yield Part(core, Window(*(stride * length for length in wide)), latent, kinds)
+            first = tiling.tiles_of(tiling.window(min(row + 1, tiling.rows - 1), 0), reach)[0].start
+            for place in [place for place in tiles if place[0] < first]:
+                del tiles[place]
+
+    def _tile(self, place: tuple[int, int], payload: bytes, **part: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Decode the tile at (row, column): its latent in the smallest integer type, and the kinds of its samples."""
+        header, number, window = self.header, place[0] * self.tiling.columns + place[1], self.tiling.window(*place)
+        try:
+            latent, kinds = decode_tile(
+                self.model, payload, (header.shape[0], *window[2:]), window.borders(self.tiling.extent), header.quality,
+                self.side, **part,
+            )  # fmt: skip
+            if not part and checksum(latent) != self.reader.check(number):
+                raise BitstreamError("the decoded latent is not the one that was coded: its checksum is wrong")
+        except BitstreamError as error:
+            where = f"tile {number} (row {place[0]}, column {place[1]})"
+            raise BitstreamError(f"{self.reader.name}: {where}: {error}") from None
+        largest = max(int(latent.max(initial=0)), -int(latent.min(initial=0)))
+        return latent.astype(np.int8 if largest < 128 else np.int16 if largest < 1 << 15 else np.int32), kinds
+
+    def _synthesized(self, part: Part) -> tuple[Window, np.ndarray, np.ndarray]:
+        """Synthesize native samples of a window, NaN where missing; returns their kinds too."""
+        core, wide, latent, kinds = part
+        if not (kinds == CODED).any():
+            return core, self.levels.restored(np.zeros(kinds.shape, np.float32), kinds), kinds
+        x_hat = self.model.synthesize(latent, self.header.quality, self.side, wide.borders(self.tiling.extent))
+        # Blocks at the far borders may extend beyond the scene.
+        x_hat = x_hat[:, : self.tiling.height - wide.row, : self.tiling.width - wide.column]
+        if self._curves:
+            x_hat = x_hat + correction(x_hat, self._curves)
+        return core, self.levels.restored(x_hat[core.inside(wide)], kinds), kinds
+
+    @property
+    def may_be_invalid(self) -> bool:
+        """Some tile has missing samples; reads the beginning of every payload."""
+        reader = self.reader
+        return any(first_mode(reader.payload_start(tile, 1)) != ALL_VALID for tile in range(len(reader.lengths)))
+
+    def scene(self, window: Sequence[int] | None = None) -> Scene:
+        """Decode the scene, or a window of it."""
+        window = self.tiling.checked(window)
+        data = np.empty((self.header.shape[0], *window[2:]), np.float32)
+        nan = np.empty(data.shape, bool)
+        for place, part, kinds in self.strips(window):
+            data[place.inside(window)] = part
+            nan[place.inside(window)] = kinds == NOT_A_NUMBER
+        like = self.like()
+        moved = like.georeference.shifted(window[0], window[1]) if like.georeference else None
+        return like.with_data(data, valid=None, nan=nan, georeference=moved)
+
+    def like(self) -> Scene:
+        """Make a scene of one sample with the metadata of the whole."""
+        header = self.header
+        return Scene(
+            np.full((header.shape[0], 1, 1), np.nan, np.float32), header.quantity, header.bands,
+            native_bits=header.native_bits, nodata=header.nodata, dtype=header.dtype, **self.fields,
+        )  # fmt: skip
+
+    def preview(self) -> Scene:
+        """Decode a scene of the codec ``lapped`` at an eighth of its resolution, from the beginnings of its payloads.
+
+        Only those are read, so checksums are not verified. Of ceil(H / 8) × ceil(W / 8) samples, each is a low-passed mean of
+        decibels; NaN where all of 8×8 samples are missing.
+        """
+        model, tiling, (bands, *extent) = self.model, self.tiling, self.header.shape
+        if not isinstance(model, LappedModel):
+            raise CodecError(
+                f"{self.reader.name}: files of codec '{self.header.model}' have no preview; decompress without --preview"
+            )
+        low = model.order[: model.low]
+        kinds = np.empty((bands, *(blocks(length, PREVIEW) for length in extent)), np.uint8)
+        latent = np.zeros((bands, len(low), *tiling.latent_shape), np.int32)
+        for place in np.ndindex(tiling.rows, tiling.columns):
+            window, start = tiling.window(*place), self._low_part(place[0] * tiling.columns + place[1])
+            own, samples = self._tile(place, start, low=True)
+            _paste(latent, Window(0, 0, *tiling.latent_shape), own[:, low], window.blocks(BLOCK))
+            coded, flat = (blocks_of(samples == kind, PREVIEW) for kind in (CODED, FLAT))
+            small = np.where(coded, CODED, np.where(flat, FLAT, MISSING)).astype(np.uint8)
+            _paste(kinds, Window(0, 0, *kinds.shape[1:]), small, window.blocks(PREVIEW))
+        y_hat = model.reconstruct(latent, self.header.quality, self.side, low)
+        x_hat = means_of(y_hat, low, extent)[:, : kinds.shape[1], : kinds.shape[2]]
+        like = self.like()
+        reference = like.georeference.scaled(PREVIEW) if like.georeference else None
+        return like.with_data(self.levels.restored(x_hat, kinds), valid=None, georeference=reference)
+
+    def _low_part(self, tile: int) -> bytes:
+        """The beginning of a payload: masks, and the streams of the low part, each after its length."""
+        bands, data, end = self.header.shape[0], self.reader.payload_start(tile, 64), 1
+        masks, flats = (0, 1, bands, 0)[first_mode(data)], data[0] >> 2 & 1
+        for _ in range(masks + flats * bands + bands):
+            data = self.reader.payload_start(tile, end + 5) if end + 5 > len(data) else data
+            size = Cursor(data[end : end + 5].ljust(5, b"\0")).varint()
+            end += len(varint(size)) + size
+        return self.reader.payload_start(tile, end) if end > len(data) else data
+
+
+def _paste(target: np.ndarray, target_window: Window, part: np.ndarray, window: Window) -> None:
+    """Copy the overlap of two windows; the last two axes are rows and columns."""
+    shared = target_window.overlap(window)
+    if shared.height > 0 and shared.width > 0:
+        target[shared.inside(target_window)] = part[shared.inside(window)]
