@@ -10,7 +10,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +30,8 @@ DRIVERS = (
 SAMPLE = 512
 #: A large raster without overviews is sampled in this many pieces per axis, each of this side.
 _PIECES, _PIECE = 8, 64
+#: Files with more bands are refused: opening takes time for each, even of a file of a few bytes.
+MOST_BANDS = 4096
 #: Tags for what GeoTIFF cannot hold.
 CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG = "SARLAB_CRS_WKT2", "SARLAB_GCP_CRS_WKT2", "SARLAB_GCP_IDS"
 
@@ -353,7 +355,7 @@ def load_npy(path: Path) -> ArraySource:
     """Open an ``.npy`` file without loading it."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:  # of many kinds, by what is wrong with the header
         raise SceneError(f"{path}: not a readable .npy array of numbers ({first_line(error)})") from None
     if array.dtype.kind not in "iufc":
         raise SceneError(f"{path}: an array of type {array.dtype} is no image; save real or complex numbers")
@@ -370,16 +372,19 @@ class RasterSource:
     """Bands of a raster opened by GDAL."""
 
     def __init__(self, location: Location, dataset: Any = None):
-        from rasterio.enums import ColorInterp
-        from rasterio.errors import NotGeoreferencedWarning, RasterioError
+        from rasterio.errors import NotGeoreferencedWarning
 
         self._stack, self._text, self._gdal = ExitStack(), location.text, location.gdal
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), self._reading("not a readable image"):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            try:
-                file = self._file = dataset or self._stack.enter_context(open_raster(location.gdal))
-            except RasterioError as error:
-                raise SceneError(f"{location.text}: not a readable image ({self._reason(error)})") from None
+            self._file = dataset or self._stack.enter_context(open_raster(location.gdal))
+            self._describe(location)
+
+    def _describe(self, location: Location) -> None:
+        """Find out bands, masks, tags and georeference."""
+        from rasterio.enums import ColorInterp
+
+        file = self._file
         if file.count == 0:
             inner = file.subdatasets
             self.close()
@@ -388,6 +393,8 @@ class RasterSource:
                 f"{location.text}: the file has no bands of its own; give one of its subdatasets or files"
                 + f": {shown}" * bool(inner)
             )
+        if file.count > MOST_BANDS:
+            raise SceneError(f"{location.text}: {file.count} bands; files of up to {MOST_BANDS} bands are read")
         alphas = [i for i, color in enumerate(file.colorinterp, 1) if color == ColorInterp.alpha and file.count > 1]
         self._alpha = alphas[-1] if alphas else None
         if self._alpha:
@@ -406,12 +413,13 @@ class RasterSource:
 
     def _choose(self, numbers: list[int]) -> None:
         file = self._file
-        self._numbers, self.dtypes = numbers, [file.dtypes[number - 1] for number in numbers]
+        dtypes, values, masks = file.dtypes, file.nodatavals, file.mask_flag_enums  # each reads all bands
+        self._numbers, self.dtypes = numbers, [dtypes[number - 1] for number in numbers]
         self.shape, self.dtype = (len(numbers), file.height, file.width), self.dtypes[0]
-        nodata = [file.nodatavals[number - 1] for number in numbers]
+        nodata = [values[number - 1] for number in numbers]
         self.nodata = next((float(value) for value in nodata if value is not None), None)
         self.profile = read_profile(file, numbers, self._alpha)
-        flags = [file.mask_flag_enums[number - 1] for number in numbers]
+        flags = [masks[number - 1] for number in numbers]
         # NaN as nodata needs no mask of GDAL.
         self._masked = [
             any(flag.name == "per_dataset" for flag in of)
@@ -441,11 +449,9 @@ class RasterSource:
         return data[valid]
 
     def _load(self, **options: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        from rasterio.errors import RasterioError
-
         file = self._file
         one_band = {k: v[1:] if k == "out_shape" else v for k, v in options.items()}
-        try:
+        with self._reading("damaged or truncated image data"):
             raw = file.read(self._numbers, **options)
             mask = np.ones(raw.shape, bool)
             for band, number in enumerate(self._numbers):
@@ -453,12 +459,19 @@ class RasterSource:
                     mask[band] = file.read_masks(number, **one_band) > 0
             if self._alpha:
                 mask &= file.read(self._alpha, **one_band) > 0
-        except RasterioError as error:
-            raise SceneError(f"{self._text}: damaged or truncated image data ({self._reason(error)})") from None
         return decode_samples(raw, mask, self.profile, any(self._masked) or bool(self._alpha))
 
-    def _reason(self, error: BaseException) -> str:
-        return first_line(error).replace(self._gdal, Path(self._gdal).name)
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        """Turn errors of GDAL and rasterio into a `SceneError`."""
+        from rasterio._err import CPLE_BaseError
+        from rasterio.errors import RasterioError
+
+        try:
+            yield
+        except (RasterioError, CPLE_BaseError, UnicodeDecodeError) as error:
+            reason = first_line(error).replace(self._gdal, Path(self._gdal).name)
+            raise SceneError(f"{self._text}: {what} ({reason})") from None
 
     def close(self) -> None:
         self._stack.close()
