@@ -6,20 +6,18 @@ reconstructions and their errors, under one zoom and one corner. Without scripts
 
 from __future__ import annotations
 
+import base64
 import hashlib
-import html
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
-from sarlab.errors import ResultsError
 from sarlab.views import select
+from sarlab.views.page import asset, escaped, payload
 from sarlab.views.style import THEME, data_uri, name_of, number, ratio
 
 if TYPE_CHECKING:
@@ -29,14 +27,11 @@ if TYPE_CHECKING:
 LEVELS = 64
 #: Bytes above which a picture takes half the levels, so that a pair stays below 100 kB of page.
 BUDGET = 34_000
-
 #: How the picture is handled, for captions.
 HANDLING = (
     "Drag the border or give it the arrow keys. Click the picture, then turn the wheel, pinch, or press + and \u2212 to zoom; drag "
     "or use the arrow keys to move; press zero to see all of it again."
 )
-
-_ASSETS = Path(__file__).resolve().parents[1] / "assets" / "views"
 
 
 def encode(gray: np.ndarray, levels: int = LEVELS) -> bytes:
@@ -46,15 +41,11 @@ def encode(gray: np.ndarray, levels: int = LEVELS) -> bytes:
     """
     from PIL import Image
 
-    if gray.dtype != np.uint8 or gray.ndim != 2 or gray.size == 0:
-        raise ResultsError(f"a picture is a (height, width) array of uint8, not {gray.dtype} {gray.shape}")
-    while True:
-        coarse = np.round(np.round(gray * ((levels - 1) / 255)) * (255 / (levels - 1))).astype(np.uint8)
-        buffer = io.BytesIO()
-        Image.fromarray(coarse).convert("RGB").save(buffer, "WEBP", lossless=True, quality=60, method=4)
-        if len(buffer.getvalue()) <= BUDGET or levels <= 16:
-            return buffer.getvalue()
-        levels //= 2
+    coarse = np.round(np.round(gray * ((levels - 1) / 255)) * (255 / (levels - 1))).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(coarse).convert("RGB").save(buffer, "WEBP", lossless=True, quality=60, method=4)
+    data = buffer.getvalue()
+    return data if len(data) <= BUDGET or levels <= 16 else encode(gray, levels // 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +77,7 @@ class Variant:
         return f"{self.series} · {self.label}"
 
 
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """Any two of an original, its reconstructions and their errors.
 
@@ -97,27 +89,27 @@ class Comparison:
     clip : (low, high)
         In dB, what black and white mean in all pictures.
     title, caption : str
-    steps : sequence of str
-        Labels in the order of the buttons; default: as they come.
     first, left : int
         Which variant is on the right at first, and which on the left; `left` None is the original.
     """
 
-    def __init__(
-        self, original: np.ndarray, variants: Sequence[Variant], *, clip: tuple[float, float] = (0.0, 1.0), title: str = "",
-        caption: str = "", steps: Sequence[str] = (), first: int = 0, left: int | None = None,
-    ):  # fmt: skip
-        if not variants:
-            raise ResultsError("a comparison needs at least one reconstruction")
-        for variant in variants:
-            if variant.gray.shape != original.shape:
-                raise ResultsError(
-                    f"'{variant.label}' is {variant.gray.shape} and the original {original.shape}: shapes must agree"
-                )
-        self.original, self.variants, self.clip = original, tuple(variants), clip
-        self.title, self.caption, self.first, self.left = title, caption, first, left
-        self.steps = list(dict.fromkeys([*steps, *(variant.label for variant in variants)]))
-        self.series = list(dict.fromkeys(variant.series for variant in variants))
+    original: np.ndarray
+    variants: Sequence[Variant]
+    clip: tuple[float, float]
+    title: str
+    caption: str = ""
+    first: int = 0
+    left: int | None = None
+
+    @property
+    def steps(self) -> list[str]:
+        """Ratios, in the order of the buttons."""
+        return sorted({variant.label for variant in self.variants}, key=lambda text: float(text.rstrip("×")))
+
+    @property
+    def series(self) -> list[str]:
+        """Networks and codecs, in the order of the menus."""
+        return list(dict.fromkeys(variant.series for variant in self.variants))
 
     @property
     def span(self) -> float:
@@ -130,7 +122,7 @@ class Comparison:
         """The comparison in words."""
         facts = [", ".join(f"{name} {value}" for name, value in variant.facts.items()) for variant in self.variants]
         entries = (": ".join(filter(None, (v.title, fact))) for v, fact in zip(self.variants, facts, strict=True))
-        return f"{self.title or 'Original and reconstructions'}. {'; '.join(entries)}."
+        return f"{self.title}. {'; '.join(entries)}."
 
     @property
     def legend(self) -> str:
@@ -145,7 +137,7 @@ class Comparison:
         return f"<Comparison: {self.alt}>"
 
     def _repr_html_(self) -> str:
-        return f"<style>{_asset('compare.css')}</style>{self.markup()}<script>{_asset('compare.js')}</script>"
+        return f"<style>{asset('compare.css')}</style>{self.markup()}<script>{asset('compare.js')}</script>"
 
     def markup(self) -> str:
         """The figure without style and script."""
@@ -155,28 +147,26 @@ class Comparison:
         words = [f"Original, {height}×{width} pixels", *(f"Reconstruction: {v.title}" for v in self.variants)]
         layers = "".join(
             f'<div class="sl-layer"><img src="{data_uri(data, "image/webp")}" width="{width}" height="{height}" '
-            f'alt="{_text(alt)}"><span>{_text(alt)}</span></div>'
+            f'alt="{escaped(alt)}"><span>{escaped(alt)}</span></div>'
             for data, alt in zip(pictures, words, strict=True)
         )
         choices = "".join(
-            f'<label class="sl-choice"><input type="radio" name="{group}" value="{step}"><span>{_text(label)}</span></label>'
+            f'<label class="sl-choice"><input type="radio" name="{group}" value="{step}"><span>{escaped(label)}</span></label>'
             for step, label in enumerate(self.steps)
         )
-        table: list[list[int | None]] = [[None] * len(self.steps) for _ in self.series]
+        place = {(variant.series, variant.label): index for index, variant in enumerate(self.variants, start=1)}
+        table = [[place.get((series, step)) for step in self.steps] for series in self.series]
         facts = ""
         for index, variant in enumerate(self.variants, start=1):
-            table[self.series.index(variant.series)][self.steps.index(variant.label)] = index
-            rows = "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in variant.facts.items())
-            head = f'<div><dt class="sl-head">{_text(variant.title)}</dt><dd></dd></div>'
+            rows = "".join(f"<div><dt>{escaped(k)}</dt><dd>{escaped(v)}</dd></div>" for k, v in variant.facts.items())
+            head = f'<div><dt class="sl-head">{escaped(variant.title)}</dt><dd></dd></div>'
             facts += f'<dl class="sl-facts" data-of="{index}">{head}{rows}</dl>'
         labels = ["original", *(variant.written or variant.title for variant in self.variants)]
         data = {"labels": labels, "steps": self.steps, "table": table, "clip": list(self.clip), "span": self.span}
-        payload = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
         pane = '<div class="sl-pane"><canvas role="img"></canvas><span class="sl-tag" aria-hidden="true"></span></div>'
         return (
-            f'<figure class="sl-compare" role="group" aria-label="{_text(self.alt)}" style="{THEME}">'
-            + (f'<p class="sl-title">{_text(self.title)}</p>' if self.title else "")
-            + f'<fieldset class="sl-controls"{" hidden" if len(self.steps) == 1 else ""}><legend>ratio</legend>{choices}</fieldset>'
+            f'<figure class="sl-compare" role="group" aria-label="{escaped(self.alt)}" style="{THEME}">'
+            f'<p class="sl-title">{escaped(self.title)}</p><fieldset class="sl-controls"{" hidden" if len(self.steps) == 1 else ""}><legend>ratio</legend>{choices}</fieldset>'
             f'<div class="sl-sides">{self._side("left", self.left)}{self._side("right", self.first)}</div>'
             f'<div class="sl-row"><div><div class="sl-layers">{layers}</div>'
             '<div class="sl-stage" tabindex="0" role="group" aria-label="Pictures: plus and minus zoom, arrow keys move">'
@@ -188,8 +178,8 @@ class Comparison:
             '<button type="button" class="sl-whole">all of it</button>'
             '<label><input type="checkbox" class="sl-pair"> side by side</label></div></div>'
             f'<div class="sl-about" aria-live="polite">{facts}</div></div>'
-            f"<figcaption>{_text(' '.join(filter(None, (self.caption, self.legend, HANDLING))))}</figcaption>"
-            f'<script type="application/json">{payload}</script></figure>'
+            f"<figcaption>{escaped(' '.join(filter(None, (self.caption, self.legend, HANDLING))))}</figcaption>"
+            f"{payload(data)}</figure>"
         )
 
     def _side(self, name: str, variant: int | None) -> str:
@@ -202,7 +192,7 @@ class Comparison:
         )
         selects = " ".join(
             f'<select class="sl-{kind}" aria-label="{name}: {about}">'
-            + "".join(f'<option value="{i}"{" selected" * on}>{_text(text)}</option>' for i, text, on in options)
+            + "".join(f'<option value="{i}"{" selected" * on}>{escaped(text)}</option>' for i, text, on in options)
             + "</select>"
             for kind, about, options in menus
         )
@@ -210,15 +200,6 @@ class Comparison:
             f'<fieldset class="sl-controls sl-side"><legend>{name}</legend>{selects} '
             '<label><input type="checkbox" class="sl-error"> its error</label></fieldset>'
         )
-
-
-def _text(value: str) -> str:
-    return html.escape(str(value), quote=True)
-
-
-@cache
-def _asset(name: str) -> str:
-    return (_ASSETS / name).read_text(encoding="utf-8")
 
 
 #: Columns of a row → name, digits and unit of the facts beside a picture.
@@ -250,62 +231,54 @@ def pictures(
     scene, band : str
         Default: those of the pictures of the codecs, else the first.
     """
-    made, index = (
-        t.table("pictures", ["codec", "scene", "band", "picture"]),
-        t.table("examples", ["run_id", "scene", "kind"]),
-    )
-    made = made.dropna(subset=["picture"])
+    made = t.table("pictures", ["codec", "scene", "band", "picture"]).dropna(subset=["picture"])
+    index = t.table("examples", ["run_id", "scene", "band", "kind"])
     made = made[(made["scene"] == scene) & (made["band"] == band)] if scene else made
-    originals = made[made["codec"] == "original"]
-    variants: list[Variant] = []
-    if len(originals):
-        about = originals.iloc[0]
-        scene, band, corner = about["scene"], about["band"], (int(about["top"]), int(about["left"]))
-        gray = decode(about["picture"])
-        rows = made[made["codec"] != "original"]
-        for name in codecs if codecs is not None else rows["codec"].unique():
-            for _, row in rows[rows["codec"] == name].sort_values("target_value", ascending=False).iterrows():
-                step = 2.0 ** round(float(np.log2(about["native_bits"] / row["target_value"])))
-                variants.append(_variant(row, ratio(step), name_of(name), decode(row["picture"])))
+    detail = made[made["codec"] == "original"]
+    if len(detail):
+        scene, band = detail.iloc[0][["scene", "band"]]
     elif len(index):
         first = index[index["scene"] == scene] if scene else index
         scene, band = first["scene"].iloc[0], band or str(first["band"].iloc[-1])
-        corner = (0, 0)
-    index = index[(index["scene"] == scene) & (index["band"] == band)] if len(index) else index
-    if len(index):
-        about = index[index["kind"] == "original"].iloc[0]
-        whole = _read(t, about["file"])
-        rows = select.main_line(select.measured(t.runs, band=band))
-        rows = rows[(rows["scene"] == scene) & rows["run_id"].isin(index["run_id"])]
-        rows = rows.assign(series=select.network(rows)).drop_duplicates(["series", "dimension_ratio"])
-        top, start = (max(0, (side - DETAIL) // 2) for side in whole.shape)
-        if len(originals):
-            height, width = (int(originals.iloc[0][name]) for name in ("height", "width"))
-            top, start = (
-                corner[0] - max(0, (height - len(whole)) // 2),
-                corner[1] - max(0, (width - whole.shape[1]) // 2),
-            )
-        side = gray.shape[0] if len(originals) else min(DETAIL, *whole.shape)
-        if not len(originals):
-            gray = whole[top : top + side, start : start + side]
-        for name in networks if networks is not None else rows["series"].unique():
-            for _, row in rows[rows["series"] == name].sort_values("dimension_ratio").iterrows():
-                found = index[(index["run_id"] == row["run_id"]) & (index["kind"] == "reconstruction")].iloc[0]
-                cut = _read(t, found["file"])[top : top + side, start : start + side]
-                if cut.shape == gray.shape:
-                    variants.append(_variant(row, ratio(row["dimension_ratio"]), name, cut, " fewer values"))
+    index = index[(index["scene"] == scene) & (index["band"] == band)]
+    originals = pd.concat([detail, index[index["kind"] == "original"]])
+    if originals.empty:
+        return None
+    about, whole = originals.iloc[0], _read(t, originals.iloc[-1]["file"]) if len(index) else np.zeros((0, 0))
+    if len(detail):
+        gray = _decode(about["picture"])  # cut from the scene, of which the pictures of networks show the middle
+        margins = (
+            max(0, (int(about[side]) - n) // 2) for side, n in zip(("height", "width"), whole.shape, strict=True)
+        )
+        top, start = (int(about[edge]) - margin for edge, margin in zip(("top", "left"), margins, strict=True))
+    else:
+        side = min(DETAIL, *whole.shape)
+        top, start = (max(0, (n - DETAIL) // 2) for n in whole.shape)
+        gray = whole[top : top + side, start : start + side]
+    variants: list[Variant] = []
+    for name in codecs if codecs is not None else made["codec"].drop(detail.index).unique():
+        for _, row in made[made["codec"] == name].sort_values("target_value", ascending=False).iterrows():
+            step = 2.0 ** round(float(np.log2(about["native_bits"] / row["target_value"])))
+            variants.append(_variant(row, ratio(step), name_of(name), _decode(row["picture"])))
+    rows = select.main_line(select.measured(t.runs, band=band))
+    rows = (
+        rows[(rows["scene"] == scene) & rows["run_id"].isin(index["run_id"])] if len(rows) else rows.assign(run_id="")
+    )
+    rows = rows.assign(series=select.network(rows)).drop_duplicates(["series", "dimension_ratio"])
+    files = index[index["kind"] == "reconstruction"].set_index("run_id")["file"]
+    for name in networks if networks is not None else rows["series"].unique():
+        for _, row in rows[rows["series"] == name].sort_values("dimension_ratio").iterrows():
+            cut = _read(t, files[row["run_id"]])[top : top + len(gray), start : start + gray.shape[1]]
+            if cut.shape == gray.shape:
+                variants.append(_variant(row, ratio(row["dimension_ratio"]), name, cut, " fewer values"))
     if not variants:
         return None
-    names = list(dict.fromkeys(variant.series for variant in variants))
-    chosen = {end: name_of(name) if name else "" for end, name in (("left", left), ("right", right or names[0]))}
-    steps = sorted({variant.label for variant in variants}, key=lambda text: float(text.rstrip("×")))
-    place = {(variant.series, variant.label): i for i, variant in enumerate(variants)}
+    right, place = right or variants[0].series, {(v.series, v.label): i for i, v in enumerate(variants)}
     return Comparison(
-        gray, variants, clip=(float(about["clip_low"]), float(about["clip_high"])), steps=steps,
-        first=place.get((chosen["right"], ratio(at)), 0), left=place.get((chosen["left"], ratio(at))),
-        title=f"{scene}, band {band}",
-        caption=f"{gray.shape[0]}×{gray.shape[1]} pixels at full resolution; the numbers are those of the whole band. The ratio of a "
+        gray, variants, (float(about["clip_low"]), float(about["clip_high"])), f"{scene}, band {band}",
+        f"{gray.shape[0]}×{gray.shape[1]} pixels at full resolution; the numbers are those of the whole band. The ratio of a "
         "codec is that of its file to 16-bit samples, the ratio of a network that of values in to values of the latent.",
+        place.get((name_of(right), ratio(at)), 0), place.get((name_of(left), ratio(at))),
     )  # fmt: skip
 
 
@@ -321,10 +294,8 @@ def _variant(row: Any, step: str, series: str, gray: np.ndarray, suffix: str = "
     return Variant(step, gray, series, facts, written)
 
 
-def decode(text: str) -> np.ndarray:
+def _decode(text: str) -> np.ndarray:
     """Grays of a picture that a table holds as base64, shape (height, width)."""
-    import base64
-
     from PIL import Image
 
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("L"))

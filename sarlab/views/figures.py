@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as MatplotlibFigure
 
+#: Points up to which a line has markers.
+MOST_MARKERS = 40
 #: Windows that are drawn on pictures.
 YELLOW = "#ffd84d"
 #: Size of a panel in inches, and the width in pixels below which panels move to the next row: text stays above 9 px.
@@ -446,7 +448,7 @@ def _line(ax: Axes, line: pd.DataFrame, x: str, shown: Look) -> None:
     import seaborn
 
     thin = shown.width < 1
-    keywords = {**shown.line, "markersize": 3 if thin else 5}
+    keywords = {**shown.line, "markersize": 3 if thin else 5, **({} if len(line) <= MOST_MARKERS else {"marker": None})}
     seaborn.lineplot(line, x=x, y="mean", estimator=None, ax=ax, legend=False, zorder=2 if thin else 3, **keywords)
     barred = line.dropna(subset=["low", "high"])
     if len(barred):

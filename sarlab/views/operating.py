@@ -24,7 +24,7 @@ from sarlab.lab.operating_points import (
 )
 from sarlab.metrics import metrics
 from sarlab.views import select
-from sarlab.views.page import number
+from sarlab.views.page import number, payload
 from sarlab.views.style import name_of
 
 if TYPE_CHECKING:
@@ -83,12 +83,11 @@ def panel(t: Tables) -> HTML | None:
     )
     kinds = sorted({point.kind for point in points})
     boxes = "".join(f'<label><input type="checkbox" value="{kind}" checked> {kind}s</label>' for kind in kinds)
-    payload = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     return HTML(
         '<div class="sl-recommend"><form aria-label="Thresholds">'
         f"<fieldset><legend>Keep</legend>{fields}</fieldset><fieldset><legend>Among</legend>{boxes}</fieldset>"
         f"<fieldset><legend>Use cases of the guide</legend>{cases}</fieldset></form>"
-        f'<output aria-live="polite"></output><script type="application/json">{payload}</script></div>'
+        f'<output aria-live="polite"></output>{payload(data)}</div>'
     )
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +23,23 @@ __all__ = [
     "HTML", "Markdown", "columns_table", "compact", "downloads", "glue", "interval", "listing", "name_of", "note",
     "number", "provenance", "ratio", "significant", "span", "table",
 ]  # fmt: skip
+
+
+def escaped(value: object) -> str:
+    """Text of a value for elements and attributes."""
+    return html.escape(str(value), quote=True)
+
+
+def payload(data: object) -> str:
+    """Script element with data for the script of a page."""
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+    return f'<script type="application/json">{text}</script>'
+
+
+@cache
+def asset(name: str) -> str:
+    """Style or script of the pages, by the name of its file."""
+    return (Path(__file__).resolve().parents[1] / "assets" / "views" / name).read_text(encoding="utf-8")
 
 
 def provenance(manifest: Mapping[str, Any]) -> Markdown:

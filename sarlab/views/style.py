@@ -147,15 +147,22 @@ def look(series: str, kind: str = "", among: Sequence[str] = ()) -> Look:
     """
     known = LOOKS | OTHERS
     by_name = {name: key for key, (name, _, _) in known.items()}
-    key = series if series in known or series in by_name else series.partition(",")[0]
-    key = by_name.get(key, key)
+
+    def key_of(text: str) -> str:
+        text = text if text in known or text in by_name else text.partition(",")[0]
+        return by_name.get(text, text)
+
+    key = key_of(series)
     if key in known:
         _, color, marker = known[key]
         label = name_of(key) + series.removeprefix(key).removeprefix(name_of(key))
     else:
-        own = (i for i, name in enumerate(among) if series == name or series.startswith(f"{name},"))
+        taken = {known[other][1] for other in map(key_of, among) if other in known}
+        free = [color for color in (*SERIES, *MORE) if color not in taken] or SERIES
+        others = [name for name in among if key_of(name) not in known]
+        own = (i for i, name in enumerate(others) if series == name or series.startswith(f"{name},"))
         place = next(own, sum(map(ord, series)))
-        label, color, marker = series, (*SERIES, *MORE)[place % 19], MARKERS[place % len(MARKERS)]
+        label, color, marker = series, free[place % len(free)], MARKERS[place % len(MARKERS)]
     hollow = kind == "dashed" or "KLT start" in series
     width = {"thin": 0.6, "dotted": 0.9}.get(kind, 1.7)
     return Look(label, color, marker, hollow, width, {"dashed": DASHED, "dotted": DOTTED}.get(kind, CONTINUOUS))

@@ -5,11 +5,11 @@ import pytest
 
 @pytest.fixture(scope="session")
 def filled(synthetic, tmp_path_factory):
-    """Tables of a book with runs, histories and pictures."""
+    """Tables of a book with runs, histories, codecs, limits and pictures."""
     from sarlab.lab.results import tables
 
     root = tmp_path_factory.mktemp("filled")
-    synthetic.write(root)
+    synthetic.write(root, codecs=True)
     return tables(root)
 
 

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sarlab.errors import ResultsError
 from sarlab.scenes.radiometry import to_gray
-from sarlab.views.compare import LEVELS, Comparison, Variant, encode
+from sarlab.views.compare import LEVELS, Comparison, Variant, encode, pictures
 
 
 def speckled(side=240, looks=4.4, seed=0):
@@ -27,18 +26,15 @@ def test_pictures_are_off_by_half_a_level_at_most():
 
 
 def test_a_pair_of_the_most_speckled_kind_stays_below_100_kilobytes():
-    html = Comparison(speckled(looks=1), [Variant("16×", speckled(looks=1, seed=1), "plain")])._repr_html_()
-    assert len(html) <= 100_000
+    variant = Variant("16×", speckled(looks=1, seed=1), "plain")
+    assert len(Comparison(speckled(looks=1), [variant], (0, 1), "speckle")._repr_html_()) <= 100_000
 
 
 @pytest.fixture
 def comparison():
     facts = {"PSNR": "24.3 dB", "a <b>": "1 & 2"}
-    variants = [
-        Variant("8×", speckled(24, seed=1), "plain", facts),
-        Variant("16×", speckled(24, seed=2), "plain", facts),
-    ]
-    return Comparison(speckled(24), variants, title='a "scene"', caption="where from", first=1)
+    variants = [Variant(f"{n}×", speckled(24, seed=n), "plain", facts) for n in (8, 16)]
+    return Comparison(speckled(24), variants, (0.0, 1.0), 'a "scene"', "where from", first=1)
 
 
 class Elements(HTMLParser):
@@ -90,43 +86,41 @@ def test_pictures_in_the_page_are_those_that_were_given(comparison):
     assert all(np.abs(s.astype(int) - g).max() <= 3 for s, g in zip(stored, given, strict=True))
 
 
-def data(comparison):
-    """What the script of a comparison reads."""
-    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', comparison.markup())[1])
-
-
 def test_the_script_finds_every_picture_by_series_and_step():
-    steps = {"jpeg": ("1 bpp", "2 bpp"), "<b>": ("0.5 bpp", "1 bpp", "2 bpp")}
+    steps = {"jpeg": ("16×", "8×"), "<b>": ("32×", "16×", "8×")}
     variants = [
         Variant(step, speckled(24), series, {"PSNR": "30 dB"}, f"{series} {step}")
-        for series, rates in steps.items()
-        for step in rates
+        for series, ratios in steps.items()
+        for step in ratios
     ]
-    made = Comparison(speckled(24), variants, clip=(-25, 5), steps=["0.5 bpp", "1 bpp"], first=3, left=0)
-    found = data(made)
-    assert found["steps"] == ["0.5 bpp", "1 bpp", "2 bpp"]
-    assert found["table"] == [[None, 1, 2], [3, 4, 5]]
+    made = Comparison(speckled(24), variants, (-25, 5), "two codecs", first=3, left=0)
+    found = json.loads(re.search(r'<script type="application/json">(.*?)</script>', made.markup())[1])
+    assert found["steps"] == ["8×", "16×", "32×"]
+    assert found["table"] == [[2, 1, None], [5, 4, 3]]
     assert found["labels"] == ["original", *(v.written for v in variants)]
     assert (found["clip"], found["span"]) == ([-25, 5], 6)
     selected = re.findall(r"<option value=\"(\w*)\" selected>([^<]*)", made.markup())
-    assert selected == [("0", "jpeg"), ("1", "1 bpp"), ("1", "&lt;b&gt;"), ("1", "1 bpp")]
+    assert selected == [("0", "jpeg"), ("1", "16×"), ("1", "&lt;b&gt;"), ("1", "16×")]
     assert made.markup().count("<script") == 1, "a name with a bracket ends no script"
-
-
-def test_gray_levels_are_said(comparison):
-    assert "rounded to 0.48 dB" in Comparison(speckled(24), comparison.variants, clip=(-25, 5)).legend
+    assert "rounded to 0.48 dB" in made.legend
 
 
 def test_two_sliders_on_one_page_have_buttons_of_their_own(comparison):
-    other = Comparison(speckled(24, seed=5), comparison.variants)
+    other = Comparison(speckled(24, seed=5), comparison.variants, (0, 1), "other")
     groups = {re.search(r'type="radio" name="([^"]+)"', c.markup())[1] for c in (comparison, other)}
     assert len(groups) == 2
 
 
-def test_what_cannot_be_compared_is_refused():
-    with pytest.raises(ResultsError, match="at least one"):
-        Comparison(speckled(8), [])
-    with pytest.raises(ResultsError, match=r"\(8, 8\).*\(9, 9\)"):
-        Comparison(speckled(9), [Variant("x", speckled(8), "plain")])
-    with pytest.raises(ResultsError, match="float64"):
-        encode(np.zeros((4, 4)))
+def test_the_published_pictures_of_networks_show_the_place_that_the_codecs_show(filled):
+    """Made-up pictures: the detail is the upper left corner of a scene of which the networks' pictures are all."""
+    shown = pictures(filled, at=16)
+    assert shown.steps == ["4×", "8×", "16×", "32×", "64×"]
+    assert {"JPEG 2000", "lapped (sarlab)", "KLT", "residual, KLT start"} <= set(shown.series)
+    klt = next(v for v in shown.variants if v.series == "KLT" and v.label == "4×")
+    assert shown.original.shape == klt.gray.shape == (96, 96)
+    files = filled.table("examples").query("kind == 'reconstruction' and band == 'VV' and run_id.str.startswith('klt')")
+    whole = np.asarray(Image.open(filled.image(files["file"].iloc[0])))
+    assert (klt.gray == whole[:96, :96]).all(), "not another part of the scene"
+    alone = pictures(filled, codecs=(), networks=("KLT",), left="KLT", scene="mosaic-test", band="VH")
+    assert (alone.title, alone.series, alone.left) == ("mosaic-test, band VH", ["KLT"], 2)
+    assert alone.original.shape == (120, 120), "the middle"

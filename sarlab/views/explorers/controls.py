@@ -6,13 +6,14 @@ import functools
 import html
 import io
 import threading
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
+import pandas as pd
 
 from sarlab.errors import SarlabError
 from sarlab.metrics.fidelity import psnr
@@ -21,7 +22,8 @@ from sarlab.scenes.radiometry import Normalizer, fit_normalizers, to_db, to_gray
 from sarlab.scenes.scene import Scene
 from sarlab.specs import SceneSpec
 from sarlab.views import select
-from sarlab.views.style import MORE, SERIES, THEME, axes, look, name_of, style, to_svg
+from sarlab.views.figures import curves
+from sarlab.views.style import SIGNED, name_of
 
 #: Widths on the screen in pixels: a picture, and the column of controls and numbers. Two pictures beside the column fit
 #: into a notebook that shares 1280 pixels with the file browser.
@@ -64,56 +66,33 @@ class Picture(widgets.VBox):
 
 
 def signed(error: np.ndarray, limit: float) -> np.ndarray:
-    """Colors of a signed error: blue below, orange above, white at zero; (H, W) → (H, W, 3) uint8."""
-    share = np.clip(np.nan_to_num(np.asarray(error, np.float32)) / limit, -1, 1)[..., None]
-    white, low, high = (np.array(color, np.float32) for color in ((247, 247, 247), (45, 80, 160), (196, 80, 10)))
-    return np.round(white + np.abs(share) * (np.where(share < 0, low, high) - white)).astype(np.uint8)
+    """Colors of a signed error, those of the book: neutral at zero, full at ±`limit`; (H, W) → (H, W, 4) uint8."""
+    from matplotlib import colormaps
+
+    return colormaps[SIGNED](0.5 + 0.5 * np.nan_to_num(np.asarray(error) / limit), bytes=True)
 
 
 def numbers(state: State) -> str:
     """Table of a state as HTML; a state of states has a column for each. Columns of metrics get their label and unit."""
-    columns = state if state and all(isinstance(part, Mapping) for part in state.values()) else {"": state}
-    head = "".join(f"<th style='text-align:right'>{html.escape(name)}</th>" for name in columns)
-    body = ""
-    for name in dict.fromkeys(key for part in columns.values() for key in part):
-        values = (part.get(name, "") for part in columns.values())
-        texts = (v if isinstance(v, str) else "–" if v != v else f"{v:.4g}".replace("-", "−") for v in values)
-        cells = "".join(f"<td style='text-align:right'>{html.escape(text)}</td>" for text in texts)
-        body += f"<tr><td>{html.escape(select.label(name))}</td>{cells}</tr>"
+    nested = bool(state) and all(isinstance(part, Mapping) for part in state.values())
+    frame = pd.DataFrame(state if nested else {"": state}, dtype=object).rename(index=select.label)
     style = f"width:{COLUMN - 12}px;font-variant-numeric:tabular-nums;line-height:1.4"
-    return f"<table style='{style}'>{f'<tr><th></th>{head}</tr>' if len(columns) > 1 else ''}{body}</table>"
+    texts = frame.map(lambda v: v if isinstance(v, str) else "–" if v != v else f"{v:.4g}".replace("-", "−"))
+    return texts.to_html(header=nested, border=0, justify="right").replace("<table", f"<table style='{style}'", 1)
 
 
-def chart(series: Sequence[tuple[str, Any, Any]], *, x: str, y: str) -> str:
-    """Draw a series of (name, x values, y values) as inline SVG; `x` and `y` are names of the axes with their units.
-
-    Codecs have the color that they have in all figures, and short series have markers.
-    """
-    names = [name for name, _, _ in series]
-    with style():
-        figure, ax = axes(3.4, 2.3)
-        for name, a, b in series:
-            shown = look(name, among=names)
-            taken = {line.get_color() for line in ax.lines}
-            color = next(c for c in (shown.color, *SERIES, *MORE) if c not in taken)
-            line = replace(shown, color=color, marker=shown.marker if len(a) < 20 else "").line
-            ax.plot(a, b, **line, label=shown.label)
-        for low, high, widen in ((*ax.dataLim.intervalx, ax.set_xlim), (*ax.dataLim.intervaly, ax.set_ylim)):
-            if low == high:  # one point: an axis of its own size around it
-                widen(low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1))
-        ax.locator_params(nbins=5)
-        ax.set(xlabel=x, ylabel=y)
-        if len(series) > 1:
-            ax.legend(frameon=False).set_in_layout(False)
-    alt = f"{y} over {x}: {', '.join(names)}"
-    return f"<div style='{THEME}width:{COLUMN - 12}px'>{to_svg(figure, alt)}</div>"
+def chart(series: Mapping[str, tuple[Any, Any]], *, x: str, y: str) -> str:
+    """Draw each series of (x values, y values) as inline SVG; `x` and `y` are names of the axes with their units."""
+    rows = [pd.DataFrame({"series": name, x: a, "mean": b}) for name, (a, b) in series.items()]
+    drawn = curves(pd.concat(rows), x, y, "series", log=False)
+    return f"<div style='width:{COLUMN - 12}px'>{drawn._repr_html_()}</div>"
 
 
 class Ahead:
     """Results of `compute` by key, when asked for or ahead of that in a thread with a progress bar."""
 
     def __init__(self, compute: Callable[[Any], Any]):
-        self._compute, self.done, self._batch = compute, dict[Hashable, Any](), 0
+        self._compute, self.done = compute, dict[Hashable, Any]()
         self._thread: threading.Thread | None = None
         self.progress = widgets.IntProgress(description="computed", layout=widgets.Layout(width=f"{COLUMN - 12}px"))
 
@@ -126,25 +105,21 @@ class Ahead:
     def start(self, keys: Iterable[Hashable]) -> None:
         """Compute the results of `keys` in the background; an earlier batch stops after its current key."""
         wanted = [key for key in keys if key not in self.done]
-        self.stop()
         self.progress.max, self.progress.value = max(len(wanted), 1), 0
-        self._thread = threading.Thread(target=self._run, args=(wanted, self._batch), daemon=True)
-        self._thread.start()
 
-    def _run(self, wanted: list[Hashable], batch: int) -> None:
-        for count, key in enumerate(wanted, start=1):
-            if batch != self._batch:
-                return
-            try:
-                self.get(key)
-            except Exception:  # raised again when the result is asked for
-                continue
-            finally:
-                self.progress.value = count
+        def fill() -> None:
+            for count, key in enumerate(wanted, start=1):
+                if self._thread is threading.current_thread():
+                    with suppress(Exception):  # raised again when the result is asked for
+                        self.get(key)
+                    self.progress.value = count
+
+        self._thread = threading.Thread(target=fill, daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
         """Stop the batch after its current key."""
-        self._batch += 1
+        self._thread = None
 
     def wait(self, seconds: float | None = None) -> None:
         """Wait for the batch to end; for tests and scripts."""

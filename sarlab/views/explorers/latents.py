@@ -103,9 +103,8 @@ class LatentExplorer(NetworkExplorer):
             np.kron(plane, np.ones((8, 8), np.float32)), (middle - spread, middle + spread),
             f"channel {place}, the last is {len(self.order) - 1}",
         )  # fmt: skip
-        self.chart.value = chart(
-            [("spread", np.arange(len(self.order)), self.deviation)], x="channel, by spread", y="standard deviation"
-        )
+        spread = {"spread": (np.arange(len(self.order)), self.deviation)}
+        self.chart.value = chart(spread, x="channel, by spread", y="standard deviation")
         share = float(np.square(self.deviation[:kept]).sum() / np.square(self.deviation).sum())
         return {
             "psnr_db": self.subject.psnr(restored),
@@ -165,7 +164,7 @@ class QuantizerExplorer(NetworkExplorer):
         row = latent_columns(made, quantized, self.latent, tables, pixels=pixels, native_bits=native)
         widest = int(np.argmax(self.latent[0].flatten(1).std(1).numpy()))
         used, counts = np.unique(quantized.integers[0].flatten(1).numpy()[widest], return_counts=True)
-        self.chart.value = chart([("widest channel", used, counts)], x="level, widest channel", y="values at the level")
+        self.chart.value = chart({"widest channel": (used, counts)}, x="level, widest channel", y="values at the level")
         psnr, nan = self.subject.psnr(restored), float("nan")
         return {
             "fixed length (bits per pixel)": made.bits(self.latent.shape) / pixels,

@@ -142,10 +142,11 @@ class RateDistortionExplorer(CodecExplorer):
         self.pictures["residual"].show_error(db - subject.db, LIMIT)
         self.pictures["ratio"].show(subject.db - db, (-3.0, 3.0))
         self.windows.show((subject.db, db), subject.clip)
-        series = []
-        for name, cache in self.caches.items():
-            if points := [(n["bits per pixel"], n["psnr_db"]) for _, n in list(cache.done.values())]:
-                series.append((name, *np.array(sorted(points)).T))
+        states = {name: [found for _, found in list(cache.done.values())] for name, cache in self.caches.items()}
+        series = {
+            name: tuple([state[column] for state in done] for column in ("bits per pixel", "psnr_db"))
+            for name, done in states.items()
+        }
         self.chart.value = ui.chart(series, x="bits per pixel", y=select.label("psnr_db"))
         return found
 

@@ -52,9 +52,8 @@ class SpeckleExplorer(Explorer):
         centers = (edges[1:] + edges[:-1]) / 2
         z = centers / DB_PER_NEPER
         law = np.exp(looks * np.log(looks) + looks * z - looks * np.exp(z) - gammaln(looks)) / DB_PER_NEPER
-        self.chart.value = chart(
-            [("drawn", centers, counts), ("log-gamma law", centers, law)], x="speckle (dB)", y="density (per dB)"
-        )
+        series = {"drawn": (centers, counts), "log-gamma law": (centers, law)}
+        self.chart.value = chart(series, x="speckle (dB)", y="density (per dB)")
         return {
             "spread of the speckle (dB)": float(field_db.std()),
             "spread by the law (dB)": float(speckle_std(looks)),
