@@ -144,6 +144,7 @@ def from_db(scene: Scene, quantity: str | None = None) -> Scene:
         data = np.power(10.0, db / 20)
     else:
         data = intensity(db, "db") if quantity == "intensity" else db
+    data = np.minimum(data, np.finfo(np.float32).max)  # intensities of complex samples may exceed it
     return scene.with_data(data.astype(np.float32), quantity=quantity, tags=tags)
 
 

@@ -49,7 +49,7 @@ from sarlab.scenes.rasters import (
     load_npy,
     locate,
 )
-from sarlab.scenes.scene import FIELD_TAGS, QUANTITIES, Scene, Window, join_bands
+from sarlab.scenes.scene import FIELD_TAGS, QUANTITIES, Scene, Window, infinite_samples, join_bands
 
 #: Suffixes of the images in a folder.
 SUFFIXES = (".tif", ".tiff", ".npy", ".bin", ".img", ".vrt", ".jp2")
@@ -285,7 +285,7 @@ class SceneFile:
         samples = data[:, : new.shape[0], : new.shape[1]][valid[:, : new.shape[0], : new.shape[1]] & new]
         if self.quantity in ("amplitude", "intensity"):
             self._counts["negative"] += int((samples < 0).sum())
-        self._counts["infinite"] += int(np.isposinf(samples).sum())
+        self._counts["infinite"] += int(infinite_samples(samples).sum())
         self._counts["beyond float32"] += int((np.abs(samples) == np.finfo(np.float32).max).sum())
         blocks[:] = True
 
@@ -307,12 +307,11 @@ class SceneFile:
             first, second = data[::2], data[1::2]
             data = first + 1j * second if self.reading == "iq" else first * np.exp(1j * second)
             valid, nan = valid[::2] & valid[1::2], None if nan is None else nan[::2] | nan[1::2]
-        if not np.iscomplexobj(data):
-            infinite = valid & np.isposinf(data)
-            if infinite.any():
-                valid, nan = valid & ~infinite, None if nan is None else nan | infinite
-            if self._floor is not None and self.quantity in ("amplitude", "intensity"):
-                data = np.where(valid & (data < 0), np.float32(self._floor), data)
+        infinite = valid & infinite_samples(data)
+        if infinite.any():
+            valid, nan = valid & ~infinite, None if nan is None else nan | infinite
+        if self._floor is not None and self.quantity in ("amplitude", "intensity"):
+            data = np.where(valid & (data < 0), np.float32(self._floor), data)
         if window is None and not valid.any() and not self._allow_empty:
             raise _empty(self.text)
         if not valid.all():

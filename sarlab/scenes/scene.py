@@ -226,3 +226,8 @@ def join_bands(scenes: Sequence[Scene], bands: tuple[str, ...] = (), name: str =
         bands=bands or tuple(band for scene in scenes for band in scene.bands), name=name or scenes[0].name,
         profile=scenes[0].profile if len(scenes) == 1 else Profile.joined([s.profile for s in scenes]),
     )  # fmt: skip
+
+
+def infinite_samples(data: np.ndarray) -> np.ndarray:
+    """Mark infinite samples, which measure nothing; −∞ dB is an exact zero."""
+    return np.isinf(data) if np.iscomplexobj(data) else np.isposinf(data)
