@@ -19,7 +19,8 @@ from sarlab.codec.goals import Goal, Search
 from sarlab.errors import CodecError
 from sarlab.peers import codecs
 from sarlab.scenes.catalog import reference_normalizers
-from sarlab.scenes.readers import image_files, read_scene
+from sarlab.scenes.collection import image_files
+from sarlab.scenes.readers import read_scene
 from sarlab.scenes.scene import Scene
 
 RATES = np.geomspace(0.05, 4, 12)

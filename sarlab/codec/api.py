@@ -24,8 +24,7 @@ from sarlab.codec.protocol import Availability, Capabilities, QualityScale
 from sarlab.codec.stream import DEFAULT_TILE, Decoder, Encoder, FileSource, MemorySource, Source, cache_limit
 from sarlab.codec.tiles import NOT_A_NUMBER, Window
 from sarlab.errors import CodecError, SarlabError
-from sarlab.scenes.quantity import polarization
-from sarlab.scenes.scene import Scene
+from sarlab.scenes.scene import Scene, polarization
 
 DEFAULT_CODEC = "lapped"
 #: Codec of lossless files, and of those with a bound on the error.
@@ -265,7 +264,7 @@ def describe(source: str | Path | bytes) -> dict[str, Any]:
         "index_bytes": reader.index_bytes, "side_bytes": len(header.side), "bpp": 8 * reader.size / samples,
         "measured_cr": header.native_bits * samples / (8 * reader.size),
         **{key: metadata.get(key) for key in ("name", "looks", "spacing", "time", "tags")},
-        "polarizations": [polarization(band) for band in header.bands], "scales": list(profile.scales),
+        "polarizations": [polarization(band) or None for band in header.bands], "scales": list(profile.scales),
         "offsets": list(profile.offsets), "mask": profile.mask, "crs": place and (place.crs or place.gcps_crs),
         "transform": (place and place.has_transform and place.transform) or None,
         "control_points": len(place.gcps) if place else 0, "rpc": bool(place and place.rpc),

@@ -14,10 +14,8 @@ from typing import Any
 
 from sarlab.codec.entropy import varint
 from sarlab.errors import BitstreamError, CodecError
-from sarlab.scenes.profile import IDENTITY, Georeference, Profile
-from sarlab.scenes.quantity import acquisition_of, time_of
-from sarlab.scenes.rasters import numbered, pixel_spacing
-from sarlab.scenes.scene import Scene
+from sarlab.scenes.rasters import IDENTITY, Georeference, Profile
+from sarlab.scenes.scene import Scene, acquisition_of, time_of
 
 #: Largest metadata before deflation, in bytes; its deepest nesting, and most values in lists and maps.
 METADATA_LIMIT, METADATA_DEPTH, MOST_VALUES = 1 << 26, 16, 1 << 20
@@ -200,7 +198,7 @@ def scene_metadata(
         "name": name, "credit": scene.credit, "looks": scene.looks, "simulated": scene.simulated,
         "tags": dict(scene.tags) if tags else {}, "crs": _code(reference.crs), "transform": _packed(reference.transform),
         "gcps": [list(point[:5]) for point in reference.gcps], "gcps_crs": _code(reference.gcps_crs),
-        "gcps_ids": [] if numbered(reference.gcps) else [point[5] for point in reference.gcps], "rpc": dict(reference.rpc),
+        "gcps_ids": [] if reference.numbered else [point[5] for point in reference.gcps], "rpc": dict(reference.rpc),
         "scales": list(profile.scales), "offsets": list(profile.offsets), "units": list(profile.units),
         "colors": list(profile.colors), "mask": profile.mask,
         "band_tags": [[band, space, dict(found)] for band, space, found in profile.tags] if tags else [],
@@ -270,7 +268,7 @@ def _texts(values: Any) -> dict[str, str]:
 
 def _implied(name: str, reference: Georeference, extent: tuple[int, int]) -> dict[str, Any]:
     """Fields of a scene that follow from others."""
-    spacing = pixel_spacing(reference, *extent)
+    spacing = reference.spacing(*extent)
     return {
         "acquisition": acquisition_of(name) if name else "", "time": time_of(name, {}),
         "spacing": None if spacing is None else list(spacing),

@@ -580,7 +580,7 @@ class Decoder:
         y_hat = model.reconstruct(latent, self.header.quality, self.side, low)
         x_hat = means_of(y_hat, low, extent)[:, : kinds.shape[1], : kinds.shape[2]]
         like = self.like()
-        reference = like.georeference.scaled(PREVIEW) if like.georeference else None
+        reference = like.georeference.shifted(0, 0, PREVIEW) if like.georeference else None
         return like.with_data(self.levels.restored(x_hat, kinds), valid=None, georeference=reference)
 
     def _low_part(self, tile: int) -> bytes:

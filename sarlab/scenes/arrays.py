@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.scenes.profile import IDENTITY, Georeference, Profile
-from sarlab.scenes.rasters import ArraySource, encode_samples
+from sarlab.scenes.rasters import IDENTITY, ArraySource, Georeference, Profile, encode_samples
 
 if TYPE_CHECKING:
     import xarray
@@ -43,9 +42,7 @@ def source_of(array: Any) -> ArraySource:
     )  # fmt: skip
     others = {str(name): value for name, value in array.attrs.items() if name not in _KNOWN}
     tags = {name: value if isinstance(value, str) else json.dumps(value, default=str) for name, value in others.items()}
-    source = ArraySource(data, None if nodata is None else float(nodata), profile, tags)
-    source.georeference = _georeference(array)
-    return source
+    return ArraySource(data, None if nodata is None else float(nodata), profile, tags, _georeference(array))
 
 
 def _georeference(array: Any) -> Georeference | None:

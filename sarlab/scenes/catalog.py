@@ -33,10 +33,10 @@ import numpy as np
 from sarlab.errors import SceneError
 from sarlab.registry import Registry
 from sarlab.scenes import simulate
-from sarlab.scenes.collection import Collection, Record, read_collection
+from sarlab.scenes.collection import Collection, Record, find_scenes, read_collection
 from sarlab.scenes.radiometry import Normalizer, fit_normalizers
 from sarlab.scenes.rasters import first_line
-from sarlab.scenes.readers import find_scenes, read_scene
+from sarlab.scenes.readers import read_scene
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.simulate import simulated_split
 from sarlab.scenes.splits import ROLES, Split, cut_tests, split_scenes

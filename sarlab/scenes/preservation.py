@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.scenes.quantity import polarization
 from sarlab.scenes.readers import open_scene
-from sarlab.scenes.scene import Georeference
+from sarlab.scenes.scene import Georeference, polarization
 
 EXACTLY, EQUIVALENT, REFUSED = "exactly", "as an equivalent", "refused"
 #: What a property can be kept in: a compressed file, and the outputs of decompression.

@@ -17,15 +17,10 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.scenes.profile import Georeference, Profile
-from sarlab.scenes.quantity import ORDER, QUANTITY_TAG, polarization
-from sarlab.scenes.rasters import Location, RasterSource, has_header
+from sarlab.scenes.rasters import Location, RasterSource, Samples, has_header, is_auxiliary
+from sarlab.scenes.scene import FIELD_TAGS, Georeference, Profile, polarization, polarization_order
 
 _TABLES = {"sigma0": "sigmaNought", "gamma0": "gamma", "beta0": "betaNought"}
-#: Rasters in a BEAM-DIMAP folder that are no image of the product.
-_AUXILIARY = re.compile(
-    r"(?i)((lat|lon)(itude)?|elevation|dem|.*mask.*|.*angle.*|.*date.*|.*layover.*|.*shadow.*)(_.*)?$"
-)
 
 
 def open_product(location: Location, calibrate: str = "", denoise: bool = False) -> Any:
@@ -38,11 +33,11 @@ def open_product(location: Location, calibrate: str = "", denoise: bool = False)
         return _open_safe(path, location.text, calibrate, denoise, archive)
     folder = path.with_suffix(".data") if path.suffix.lower() == ".dim" else path
     files = [f for f in sorted(folder.glob("*")) if f.suffix in (".bin", ".img") and has_header(f)]
-    files = [f for f in files if not _AUXILIARY.fullmatch(f.stem)]
+    files = [f for f in files if not is_auxiliary(f.stem) and "date" not in f.stem.lower()]
     if not files:
         raise SceneError(f"{location.text}: no image with a header (.hdr) in {folder}")
     if folder.suffix.lower() == ".data":
-        files.sort(key=lambda f: ORDER.get(polarization(f.stem) or "", 9))
+        files.sort(key=lambda f: polarization_order(f.stem))
     return _joined(files, [f.stem for f in files], location.text)
 
 
@@ -69,7 +64,7 @@ class JoinedSource:
         first = sources[0]
         self._sources, self.dtype, self.nodata, self.tags = list(sources), first.dtype, first.nodata, dict(first.tags)
         self.shape = (sum(s.shape[0] for s in sources), *first.shape[1:])
-        self.georeference, self.spacing = first.georeference, first.spacing
+        self.georeference, self.dtypes = first.georeference, first.dtypes
         self.profile = Profile.joined([source.profile for source in sources], names)
 
     def select(self, bands: Sequence[int]) -> None:
@@ -77,7 +72,7 @@ class JoinedSource:
         self._sources, self.profile = [self._sources[band] for band in bands], self.profile.select(bands)
         self.shape = (len(bands), *self.shape[1:])
 
-    def read(self, row: int, column: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def read(self, row: int, column: int, rows: int, columns: int) -> Samples:
         data, valid, nan = zip(*(source.read(row, column, rows, columns) for source in self._sources), strict=True)
         known = [np.zeros_like(v) if n is None else n for v, n in zip(valid, nan, strict=True)]
         some = any(n is not None for n in nan)
@@ -114,7 +109,7 @@ def _open_safe(path: Path, text: str, calibrate: str, denoise: bool, archive: bo
     if len(found) < len(images):
         shown = ", ".join(Path(name).name for name in images)
         raise SceneError(f"{text}: the product has several swaths; give one of its images: {shown}")
-    names = sorted(found, key=lambda name: ORDER.get(name, 9))
+    names = sorted(found, key=polarization_order)
     kind = CalibratedSource if calibrate else JoinedSource
     source = _joined([files.gdal(found[name]) for name in names], names, text, kind)
     root = files.xml("", names[0])
@@ -237,14 +232,14 @@ class CalibratedSource(JoinedSource):
         self._tables = [Calibration.of(files, name, calibrate, denoise, text) for name in names]
         self.dtype = "float32"
         stated = calibrate + (", noise subtracted" if denoise else "")
-        self.tags |= {QUANTITY_TAG: "intensity", "SARLAB_CALIBRATION": stated}
+        self.tags |= {FIELD_TAGS["quantity"]: "intensity", "SARLAB_CALIBRATION": stated}
 
     def select(self, bands: Sequence[int]) -> None:
         """Keep some bands, given by index."""
         super().select(bands)
         self._tables = [self._tables[band] for band in bands]
 
-    def read(self, row: int, column: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def read(self, row: int, column: int, rows: int, columns: int) -> Samples:
         numbers, valid, nan = super().read(row, column, rows, columns)
         top, left = self.position
         r, c = np.arange(row + top, row + top + rows), np.arange(column + left, column + left + columns)

@@ -1,25 +1,19 @@
-"""Rasters and arrays: which files are opened, their georeference and other properties, and their samples by window.
-
-Files are untrusted: only the formats in `DRIVERS` are opened, addresses of other machines only on request, and a VRT may
-only refer to files in its own folder.
-"""
+"""Rasters and arrays: their georeference and other properties, and their samples by window."""
 
 from __future__ import annotations
 
 import json
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
-from xml.etree import ElementTree
 
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.scenes.profile import IDENTITY, Georeference, Profile
 
 #: Formats of GDAL that are opened; all others are refused.
 DRIVERS = (
@@ -35,13 +29,133 @@ MOST_BANDS = 4096
 #: Tags for what GeoTIFF cannot hold.
 CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG = "SARLAB_CRS_WKT2", "SARLAB_GCP_CRS_WKT2", "SARLAB_GCP_IDS"
 
-_REMOTE = re.compile(r"(https?|ftp|s3|gs|az|oss)://|/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)")
-_SUBDATASET = re.compile(r"(?i)[a-z][a-z0-9_]+[0-9a-z]:")
-_INSIDE = re.compile(r"(?i)(?P<file>.+\.(?P<kind>h5|hdf5|he5|nc|nc4|cdf))\"?:(?P<inner>/?/?[^:]+)$")
 #: Namespaces that describe the file and not the image.
 _STRUCTURE = {"IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "TIFF", "COLOR_PROFILE", ""}
 #: `update_tags` of rasterio has arguments of these names; tags of these names are written under others of equal length.
 _TAKEN = {"ns": "SARLAB_TAG_NS", "bidx": "SARLAB_TAG_BIDX"}
+#: Words in the names of rasters and bands that are no radar image.
+_AUXILIARY = re.compile(
+    r"(?i)((lat|lon)(itude|gitude)?|lia|elevation|dem|.*(angle|incidence|mask|layover|shadow).*)(_.*)?"
+)
+
+
+#: Transform of a raster that has none.
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Georeference:
+    """Position of the pixels on the ground: an affine transform, ground control points, rational polynomials (RPC).
+
+    Parameters
+    ----------
+    crs : str
+        Coordinate reference system of the transform as WKT; empty if unknown.
+    transform : tuple of 6 floats
+        Affine coefficients (a, b, c, d, e, f): x = a·column + b·row + c, y = d·column + e·row + f; `IDENTITY` for none.
+    gcps : tuple of (row, column, x, y, z, id)
+        Ground control points.
+    gcps_crs : str
+        Coordinate reference system of the control points as WKT.
+    rpc : mapping of str to str
+        Rational polynomial coefficients under the names that GDAL gives them.
+    """
+
+    crs: str = ""
+    transform: tuple[float, float, float, float, float, float] = IDENTITY
+    gcps: tuple[tuple[float, float, float, float, float, str], ...] = ()
+    gcps_crs: str = ""
+    rpc: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def has_transform(self) -> bool:
+        """False if only control points or RPC locate the pixels."""
+        return self.transform != IDENTITY
+
+    @property
+    def numbered(self) -> bool:
+        """The ids of the control points are 1, 2, 3 …, as GeoTIFF numbers them."""
+        return all(point[5] == str(number) for number, point in enumerate(self.gcps, 1))
+
+    def shifted(self, row: int, column: int, factor: float = 1.0) -> Georeference:
+        """Return the georeference of a window that begins at (`row`, `column`), in pixels `factor` times as large."""
+        a, b, c, d, e, f = self.transform
+        moved = (factor * a, factor * b, a * column + b * row + c, factor * d, factor * e, d * column + e * row + f)
+        rpc, middle = dict(self.rpc), 0.5 / factor - 0.5  # RPC count from the center of the first pixel
+        for name, offset in (("LINE_OFF", row), ("SAMP_OFF", column)):
+            if name in rpc and (offset or factor != 1):
+                rpc[name] = repr((float(rpc[name].split()[0]) - offset) / factor + middle)
+        for name in ("LINE_SCALE", "SAMP_SCALE"):
+            if name in rpc and factor != 1:
+                rpc[name] = repr(float(rpc[name].split()[0]) / factor)
+        return replace(
+            self, transform=moved if self.has_transform else IDENTITY, rpc=rpc,
+            gcps=tuple(((r - row) / factor, (k - column) / factor, x, y, z, name) for r, k, x, y, z, name in self.gcps),
+        )  # fmt: skip
+
+    def spacing(self, height: int, width: int) -> tuple[float, float] | None:
+        """Return the pixel spacing (row, column) in meters of a scene; None if the coordinate system does not state it."""
+        if not self.crs or not self.has_transform:
+            return None
+        from rasterio.crs import CRS
+        from rasterio.errors import CRSError
+
+        a, b, _, d, e, f = self.transform
+        row, column = float(np.hypot(b, e)), float(np.hypot(a, d))
+        with suppress(CRSError):  # a local system without a known unit
+            crs = CRS.from_wkt(self.crs)
+            if crs.is_geographic:
+                degree, latitude = 111_320.0, f + e * height / 2 + d * width / 2
+                return row * degree, column * degree * float(np.cos(np.radians(latitude)))
+            unit = float(crs.linear_units_factor[1])
+            return row * unit, column * unit
+        return None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Properties of a source file that no other field of its scene states; they come back when the scene is written.
+
+    Parameters
+    ----------
+    scales, offsets : tuple of float
+        One per band: value = scale · stored sample + offset. Empty if all are 1 and 0.
+    descriptions : tuple of str or None
+        One per band; None if they are the band names.
+    units, colors : tuple of str
+        Unit and color interpretation of each band; empty if the file states none.
+    tags : tuple of (band, namespace, mapping)
+        Tags of bands (counted from 1), and those of the file (band 0) in namespaces.
+    mask : {"", "mask", "alpha"}
+        Mask that the file has beside its bands.
+    """
+
+    scales: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
+    descriptions: tuple[str, ...] | None = None
+    units: tuple[str, ...] = ()
+    colors: tuple[str, ...] = ()
+    tags: tuple[tuple[int, str, Mapping[str, str]], ...] = ()
+    mask: str = ""
+
+    @classmethod
+    def joined(cls, profiles: Sequence[Profile], descriptions: tuple[str, ...] | None = None) -> Profile:
+        """Return the profile of several files of one band each as bands of one file."""
+        per_band: dict[str, Any] = {}
+        for name, default in (("scales", 1.0), ("offsets", 0.0), ("units", "")):
+            values = [getattr(profile, name) for profile in profiles]
+            per_band[name] = tuple((value or (default,))[0] for value in values) if any(values) else ()
+        tags = [entry for entry in profiles[0].tags if not entry[0]]
+        tags += [(number, space, tags) for number, p in enumerate(profiles, 1) for band, space, tags in p.tags if band]
+        return cls(**per_band, descriptions=descriptions, tags=tuple(tags), mask=profiles[0].mask)
+
+    def select(self, bands: Sequence[int]) -> Profile:
+        """Return the profile of some bands, given by index."""
+        names = ("scales", "offsets", "descriptions", "units", "colors")
+        per_band: dict[str, Any] = {n: tuple(v[band] for band in bands) for n in names if (v := getattr(self, n))}
+        place = {0: 0} | {band + 1: number for number, band in enumerate(bands, 1)}
+        tags = tuple((place[band], space, tags) for band, space, tags in self.tags if band in place)
+        return replace(self, **per_band, tags=tags)
 
 
 class Location(NamedTuple):
@@ -50,74 +164,6 @@ class Location(NamedTuple):
     text: str
     gdal: str
     path: Path
-
-
-def locate(given: str | Path, allow_remote: bool = False, allow_external: bool = False) -> Location:
-    """Find a raster by path, address, or name of a subdataset (``HDF5:file://inner``, ``file.h5:/inner``).
-
-    Raises
-    ------
-    SceneError
-        Nothing there; an address without `allow_remote`; a VRT that refers to missing files, or to files outside its
-        folder without `allow_external`.
-    """
-    text = str(given)
-    if _REMOTE.search(text):
-        if not allow_remote:
-            raise SceneError(f"{text}: an address of another machine; set allow_remote (--allow-remote) to read it")
-        return Location(text, text, Path(re.sub(r"^\w+:/+|[?#].*$", "", text)))
-    path = Path(text).expanduser()
-    inside = None if path.exists() else _INSIDE.match(text)
-    if inside:
-        driver = "NETCDF" if inside["kind"].lower() in ("nc", "nc4", "cdf") else "HDF5"
-        stated = re.match(r'(\w{4,}):"?', inside["file"])
-        file, driver = (inside["file"][stated.end() :], stated[1].upper()) if stated else (inside["file"], driver)
-        if not Path(file).exists() and not file.startswith("/vsi"):
-            raise SceneError(f"{text}: no such file as {file}")
-        inner = inside["inner"].lstrip("/")
-        slashes = "//" if driver == "HDF5" else ""
-        return Location(text, f'{driver}:"{file}":{slashes}{inner}', Path(file) / inner)
-    if text.startswith("/vsi") or (not path.exists() and _SUBDATASET.match(text)):
-        if text.lower().endswith(".vrt") and not allow_external:
-            raise SceneError(f"{text}: the sources of a VRT in an archive are not checked; set allow_external")
-        return Location(text, text, Path(re.sub(r'[:"]+', "/", text)))
-    if not path.exists():
-        raise SceneError(f"{text}: no such file; 'sarlab scenes' lists the scenes known by name")
-    if path.is_file() and path.stat().st_size == 0:
-        raise SceneError(f"{text}: the file is empty")
-    for name, file in _sources_of_vrt(path):
-        if not allow_external and (file is None or not file.is_relative_to(path.resolve().parent)):
-            raise SceneError(f"{text}: refers to {name} outside its folder; set allow_external (--allow-external)")
-        if file is not None and not file.exists():
-            raise SceneError(f"{text}: its source {name} is missing; put it there, or correct the VRT")
-    return Location(text, str(path.absolute()), path)
-
-
-def _sources_of_vrt(path: Path, depth: int = 0) -> Iterator[tuple[str, Path | None]]:
-    """Yield the sources that a VRT names, nested ones included; their path is None if they are no files."""
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        if b"<VRTDataset" not in file.read(4096):
-            return
-    try:
-        elements = list(ElementTree.parse(path).iter())
-    except ElementTree.ParseError as error:
-        raise SceneError(f"{path}: a damaged VRT ({error})") from None
-    for element in elements:
-        name = (element.text or "").strip()
-        if not name or not element.tag.endswith(("Filename", "SourceDataset", "FilePath")):
-            continue
-        inside = _INSIDE.match(name)
-        plain = re.sub(r'^\w{4,}:"?', "", inside["file"]) if inside else name
-        if plain.startswith(("/vsi", "<")) or _REMOTE.search(plain) or _SUBDATASET.match(plain):
-            yield name, None
-            continue
-        relative = element.get("relativeToVRT", element.get("relativetoVRT")) == "1"
-        source = ((path.parent / plain) if relative else Path(plain)).resolve()
-        yield name, source
-        if depth < 8 and source != path.resolve():
-            yield from _sources_of_vrt(source, depth + 1)
 
 
 def is_product(path: Path) -> bool:
@@ -134,6 +180,11 @@ def has_header(file: Path) -> bool:
     return file.with_name(file.name + ".hdr").exists() or file.with_suffix(".hdr").exists()
 
 
+def is_auxiliary(name: str) -> bool:
+    """Return True if the name of a raster or band tells that it is no radar image but an angle, a height, a mask …"""
+    return bool(_AUXILIARY.fullmatch(name))
+
+
 def open_raster(name: str) -> Any:
     """Open a raster by the name that GDAL gives it, with one of `DRIVERS`."""
     from rasterio._path import _parse_path
@@ -144,32 +195,41 @@ def open_raster(name: str) -> Any:
     return ensure_env_with_credentials(lambda name: DatasetReader(_parse_path(name), driver=list(DRIVERS)))(name)
 
 
+@contextmanager
+def unlocated() -> Iterator[None]:
+    """Silence the warning of rasterio about rasters without a georeference."""
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text."""
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def read_georeference(file: Any) -> tuple[Georeference | None, tuple[float, float] | None]:
-    """Return georeference and pixel spacing (row, column) in meters of an open dataset, each None if unknown."""
+def read_georeference(file: Any) -> Georeference | None:
+    """Return the georeference of an open dataset; None if it has none."""
     tags = file.tags()
-    crs = file.crs.to_wkt() if file.crs else _stated_crs(tags, CRS_TAG)
-    transform: Any = tuple(float(v) for v in tuple(file.transform)[:6])
     points, points_crs = file.gcps
     ids = [point.id for point in points]
     with suppress(ValueError, TypeError):
         stated = [str(name) for name in json.loads(tags.get(GCP_IDS_TAG, "[]"))]
         ids = stated if len(stated) == len(ids) else ids
+    transform: Any = tuple(float(v) for v in tuple(file.transform)[:6])
     coordinates = ((float(p.row), float(p.col), float(p.x), float(p.y), float(p.z or 0)) for p in points)
-    gcps = tuple((*values, name) for values, name in zip(coordinates, ids, strict=True))
-    gcps_crs = points_crs.to_wkt() if points and points_crs else _stated_crs(tags, GCP_CRS_TAG) if points else ""
-    reference = Georeference(crs, transform, gcps, gcps_crs, file.tags(ns="RPC"))
-    if not reference.has_transform:
-        if gcps or (file.crs and file.crs.is_geographic):
-            # A geographic system without a transform locates nothing; many programs write one.
-            reference = Georeference("", IDENTITY, gcps, gcps_crs, reference.rpc)
-        known = reference != Georeference()
-        return (reference if known else None), None
-    return reference, pixel_spacing(reference, file.height, file.width)
+    reference = Georeference(
+        file.crs.to_wkt() if file.crs else _stated_crs(tags, CRS_TAG), transform,
+        tuple((*values, name) for values, name in zip(coordinates, ids, strict=True)),
+        points_crs.to_wkt() if points and points_crs else _stated_crs(tags, GCP_CRS_TAG) if points else "",
+        file.tags(ns="RPC"),
+    )  # fmt: skip
+    if not reference.has_transform and (points or (file.crs and file.crs.is_geographic)):
+        # A geographic system without a transform locates nothing; many programs write one.
+        reference = replace(reference, crs="")
+    return None if reference == Georeference() else reference
 
 
 def _stated_crs(tags: dict[str, str], name: str) -> str:
@@ -180,30 +240,6 @@ def _stated_crs(tags: dict[str, str], name: str) -> str:
     with suppress(CRSError):
         return str(CRS.from_wkt(tags[name]).to_wkt()) if name in tags else ""
     return ""
-
-
-def pixel_spacing(reference: Georeference, height: int, width: int) -> tuple[float, float] | None:
-    """Return the spacing (row, column) in meters of a scene; None if its coordinate system does not state it."""
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
-
-    if not reference.crs or not reference.has_transform:
-        return None
-    a, b, _, d, e, f = reference.transform
-    row, column = float(np.hypot(b, e)), float(np.hypot(a, d))
-    with suppress(CRSError):  # a local system without a known unit
-        crs = CRS.from_wkt(reference.crs)
-        if crs.is_geographic:
-            degree, latitude = 111_320.0, f + e * height / 2 + d * width / 2
-            return row * degree, column * degree * float(np.cos(np.radians(latitude)))
-        unit = float(crs.linear_units_factor[1])
-        return row * unit, column * unit
-    return None
-
-
-def numbered(gcps: Sequence[tuple[Any, ...]]) -> bool:
-    """Return True if the ids of control points are 1, 2, 3 …, as GeoTIFF numbers them."""
-    return all(point[5] == str(number) for number, point in enumerate(gcps, 1))
 
 
 def read_profile(file: Any, numbers: list[int], alpha: int | None) -> Profile:
@@ -254,7 +290,7 @@ def geotiff_profile(reference: Georeference | None) -> tuple[dict[str, Any], dic
         options["gcps"] = [GroundControlPoint(r, k, x, y, z, id=name) for r, k, x, y, z, name in reference.gcps]
         # A GeoTIFF has one coordinate system, that of the control points.
         options["crs"] = points_crs or CRS()
-        if not numbered(reference.gcps):
+        if not reference.numbered:
             tags[GCP_IDS_TAG] = json.dumps([point[5] for point in reference.gcps])
     return options, tags
 
@@ -315,29 +351,33 @@ def rename_tags(path: Path, renamed: dict[str, str]) -> None:
 
 # --- samples
 
+#: Values (float32 or complex64), which of them are valid, and which are NaN in a file that marks nodata otherwise.
+Samples = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+
 
 class ArraySource:
     """Samples in memory or in a memory-mapped file, shape (bands, height, width)."""
 
-    georeference: Georeference | None = None
-    spacing = None
-
-    def __init__(self, array: Any, nodata: float | None = None, profile: Profile = Profile(), tags: Any = ()):  # noqa: B008
+    def __init__(
+        self, array: Any, nodata: float | None = None, profile: Profile = Profile(), tags: Any = (),
+        georeference: Georeference | None = None,
+    ):  # fmt: skip
         self._array, self.nodata, self.profile, self.tags = array, nodata, profile, dict(tags)
-        self.shape, self._bands = array.shape, list(range(len(array)))
+        self.shape, self._bands, self.georeference = array.shape, list(range(len(array))), georeference
         # Native byte order; the widest type of GDAL.
         name = array.dtype.newbyteorder("=").name
         self.dtype = {"float128": "float64", "complex256": "complex128", "float96": "float64"}.get(name, name)
+        self.dtypes = [self.dtype]
 
     def select(self, bands: Sequence[int]) -> None:
         """Keep some bands, given by index."""
         self._bands, self.profile = [self._bands[band] for band in bands], self.profile.select(bands)
         self.shape = (len(bands), *self.shape[1:])
 
-    def read(self, row: int, column: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def read(self, row: int, column: int, rows: int, columns: int) -> Samples:
         return self._load(slice(row, row + rows), slice(column, column + columns))
 
-    def _load(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def _load(self, rows: slice, columns: slice) -> Samples:
         raw = np.stack([np.asarray(self._array[band, rows, columns]) for band in self._bands])
         marked = self.nodata is not None and not np.isnan(self.nodata)
         return decode_samples(raw, raw != self.nodata if marked else np.ones(raw.shape, bool), self.profile, marked)
@@ -372,15 +412,12 @@ class RasterSource:
     """Bands of a raster opened by GDAL."""
 
     def __init__(self, location: Location, dataset: Any = None):
-        from rasterio.errors import NotGeoreferencedWarning
-
         self._stack, self._text, self._gdal = ExitStack(), location.text, location.gdal
-        with warnings.catch_warnings(), self._reading("not a readable image"):
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with unlocated(), self._reading("not a readable image"):
             self._file = dataset or self._stack.enter_context(open_raster(location.gdal))
-            self._describe(location)
+            self._describe()
 
-    def _describe(self, location: Location) -> None:
+    def _describe(self) -> None:
         """Find out bands, masks, tags and georeference."""
         from rasterio.enums import ColorInterp
 
@@ -390,40 +427,35 @@ class RasterSource:
             self.close()
             shown = ", ".join(inner[:6]) + (f" and {len(inner) - 6} more" if len(inner) > 6 else "")
             raise SceneError(
-                f"{location.text}: the file has no bands of its own; give one of its subdatasets or files"
+                f"{self._text}: the file has no bands of its own; give one of its subdatasets or files"
                 + f": {shown}" * bool(inner)
             )
         if file.count > MOST_BANDS:
-            raise SceneError(f"{location.text}: {file.count} bands; files of up to {MOST_BANDS} bands are read")
+            raise SceneError(f"{self._text}: {file.count} bands; files of up to {MOST_BANDS} bands are read")
         alphas = [i for i, color in enumerate(file.colorinterp, 1) if color == ColorInterp.alpha and file.count > 1]
         self._alpha = alphas[-1] if alphas else None
         if self._alpha:
-            self._check_alpha()
-        self._choose([number for number in range(1, file.count + 1) if number != self._alpha])
+            band = file.read(self._alpha, out_shape=(min(file.height, SAMPLE), min(file.width, SAMPLE)))
+            # A second polarization that a program marked as alpha is more likely than transparency.
+            self._alpha = None if np.unique(band).size > 2 else self._alpha
+        self._choose([number for number in file.indexes if number != self._alpha])
         # GDAL writes the other value by default, and how overviews were made; outputs have their own.
         kept = {"AREA_OR_POINT": "Point", "OVR_RESAMPLING_ALG": ""}
         self.tags = {k: v for k, v in file.tags().items() if kept.get(k, v) == v}
-        self.georeference, self.spacing = read_georeference(file)
-
-    def _check_alpha(self) -> None:
-        band = self._file.read(self._alpha, out_shape=(min(self._file.height, SAMPLE), min(self._file.width, SAMPLE)))
-        if np.unique(band).size > 2:
-            # A second polarization that a program marked as alpha is more likely than transparency.
-            self._alpha = None
+        self.georeference = read_georeference(file)
 
     def _choose(self, numbers: list[int]) -> None:
+        from rasterio.enums import MaskFlags
+
         file = self._file
-        dtypes, values, masks = file.dtypes, file.nodatavals, file.mask_flag_enums  # each reads all bands
-        self._numbers, self.dtypes = numbers, [dtypes[number - 1] for number in numbers]
-        self.shape, self.dtype = (len(numbers), file.height, file.width), self.dtypes[0]
-        nodata = [values[number - 1] for number in numbers]
+        properties = file.dtypes, file.nodatavals, file.mask_flag_enums  # each reads all bands
+        self.dtypes, nodata, flags = ([values[number - 1] for number in numbers] for values in properties)
+        self._numbers, self.shape, self.dtype = numbers, (len(numbers), file.height, file.width), self.dtypes[0]
         self.nodata = next((float(value) for value in nodata if value is not None), None)
         self.profile = read_profile(file, numbers, self._alpha)
-        flags = [masks[number - 1] for number in numbers]
         # NaN as nodata needs no mask of GDAL.
         self._masked = [
-            any(flag.name == "per_dataset" for flag in of)
-            or (not any(flag.name == "all_valid" for flag in of) and (value is None or not np.isnan(value)))
+            MaskFlags.per_dataset in of or (MaskFlags.all_valid not in of and (value is None or not np.isnan(value)))
             for of, value in zip(flags, nodata, strict=True)
         ]
 
@@ -431,7 +463,7 @@ class RasterSource:
         """Keep some bands, given by index."""
         self._choose([self._numbers[band] for band in bands])
 
-    def read(self, row: int, column: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def read(self, row: int, column: int, rows: int, columns: int) -> Samples:
         from rasterio.windows import Window as RasterWindow
 
         return self._load(window=RasterWindow(column, row, columns, rows))
@@ -448,7 +480,7 @@ class RasterSource:
         data, valid, _ = self._load(out_shape=(count, min(height, SAMPLE), min(width, SAMPLE)))
         return data[valid]
 
-    def _load(self, **options: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def _load(self, **options: Any) -> Samples:
         file = self._file
         one_band = {k: v[1:] if k == "out_shape" else v for k, v in options.items()}
         with self._reading("damaged or truncated image data"):
@@ -477,24 +509,21 @@ class RasterSource:
         self._stack.close()
 
 
-def decode_samples(
-    raw: np.ndarray, mask: np.ndarray, profile: Profile, marked: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Convert stored samples to values: float32 or complex64, which of them are valid, and which are NaN though not masked.
+def decode_samples(raw: np.ndarray, mask: np.ndarray, profile: Profile, marked: bool) -> Samples:
+    """Convert stored samples to values; those beyond float32 become its largest number.
 
-    Values beyond float32 become its largest number. The last mask is None where `marked` is False: no value marks nodata.
+    `mask` is that of GDAL. If `marked` is False, no value marks nodata, and the mask of NaN is None.
     """
-    nan = np.isnan(raw)
-    data = raw
+    nan, data = np.isnan(raw), raw
     if profile.scales:
-        shape = (-1, 1, 1)
-        data = raw * np.reshape(profile.scales, shape) + np.reshape(profile.offsets, shape)
+        scales, offsets = (np.reshape(values, (-1, 1, 1)) for values in (profile.scales, profile.offsets))
+        data = raw * scales + offsets
     if np.iscomplexobj(data):
         data = data.astype(np.complex64, copy=False)
     elif data.dtype.kind == "f" and data.dtype.itemsize > 4:
         top = np.finfo(np.float32).max
-        data = np.where(np.isfinite(data), np.clip(data, -top, top), data).astype(np.float32)
-    else:
+        data = np.where(np.isfinite(data), np.clip(data, -top, top), data)
+    if not np.iscomplexobj(data):
         data = data.astype(np.float32, copy=False)
     return data, mask & ~nan, mask & nan if marked and nan.any() else None
 

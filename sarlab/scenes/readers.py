@@ -1,70 +1,69 @@
-"""Read a scene, a window of it, or all scenes of a folder: GeoTIFF, ENVI and other rasters, ``.npy``, products, xarray.
+"""Read a scene, or a window of it: GeoTIFF, ENVI and other rasters, ``.npy``, products, xarray; decide its quantity.
 
     with open_scene("huge.tif") as file:
         for window in file.windows(2048):
             scene = file.read(window)
 
 Samples become float32 (or complex64), nodata becomes NaN, an exact zero stays a value. With ``quantity="auto"`` the rules
-of `sarlab.scenes.quantity.decide_quantity` are applied to samples from all over the file, never to the window alone.
+of `decide_quantity` are applied to samples from all over the file, never to the window alone.
+
+Files are untrusted: only the formats in `sarlab.scenes.rasters.DRIVERS` are opened, addresses of other machines only on
+request, and a VRT may only refer to files in its own folder.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 
 from sarlab.errors import SceneError
 from sarlab.scenes.arrays import source_of
-from sarlab.scenes.profile import Profile
-from sarlab.scenes.quantity import (
-    ORDER,
-    PAIRS,
-    QUANTITY_TAG,
-    SENTINEL1_GRD_LOOKS,
-    acquisition_of,
-    check_quantity,
-    decide_quantity,
-    is_sentinel1_detected,
-    polarization,
-    time_of,
-    without_polarization,
-)  # fmt: skip
 from sarlab.scenes.rasters import (
     CRS_TAG,
     GCP_CRS_TAG,
     GCP_IDS_TAG,
     Location,
+    Profile,
     RasterSource,
-    has_header,
+    is_auxiliary,
     is_product,
     load_npy,
-    locate,
 )
-from sarlab.scenes.scene import FIELD_TAGS, QUANTITIES, Scene, Window, infinite_samples, join_bands
-
-#: Suffixes of the images in a folder.
-SUFFIXES = (".tif", ".tiff", ".npy", ".bin", ".img", ".vrt", ".jp2")
-
-#: Words in the names of bands that are no radar image.
-_AUXILIARY = re.compile(
-    r"(?i)^(angle|.*inc(idence|_?angle|idenceangle).*|lia|.*look_?angle.*|elevation|dem|lat(itude)?|lon(gitude)?|.*mask|"
-    r".*layover.*|.*shadow.*)$"
+from sarlab.scenes.scene import (
+    FIELD_TAGS,
+    QUANTITIES,
+    Scene,
+    Window,
+    acquisition_of,
+    infinite_samples,
+    looks_of,
+    polarization,
+    time_of,
 )
 
+_REMOTE = re.compile(r"(https?|ftp|s3|gs|az|oss)://|/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)")
+_SUBDATASET = re.compile(r"(?i)[a-z][a-z0-9_]+[0-9a-z]:")
+_INSIDE = re.compile(r"(?i)(?P<file>.+\.(?P<kind>h5|hdf5|he5|nc|nc4|cdf))\"?:(?P<inner>/?/?[^:]+)$")
+#: Quantities of files whose real bands are the parts of complex samples.
+PAIRS = ("iq", "amplitude-phase")
 
-#: Side of the blocks in which samples are counted.
-_BLOCK = 8
-#: Of larger scenes only the central window of this side is used, so that a run fits into memory.
-LARGEST_SIDE = 4096
+_UNITS = {
+    "db": "db", "decibel": "db", "decibels": "db", "amplitude": "amplitude", "intensity": "intensity", "power": "intensity",
+}  # fmt: skip
+_WORDS = {
+    "db": "db", "decibel": "db", "amplitude": "amplitude", "amp": "amplitude", "magnitude": "amplitude", "gec": "amplitude",
+    "intensity": "intensity", "power": "intensity", "linear": "intensity",
+}  # fmt: skip
+#: Tags whose short values may name the quantity.
+_TELLING = re.compile(r"(?i)unit|quantity|calibrat|radiometr|description|name")
 
 
 def read_scene(source: Any, quantity: str = "auto", window: Window | None = None, **options: Any) -> Scene:
@@ -135,15 +134,14 @@ def open_scene(
 
 
 def _source(given: Any, calibrate: str, denoise: bool, remote: bool, external: bool) -> tuple[Any, Location]:
+    if hasattr(given, "dims") and hasattr(given, "attrs"):
+        return source_of(given), Location(f"array '{given.name or 'scene'}'", "", Path(str(given.name or "scene")))
+    if hasattr(given, "read_masks"):
+        location = Location(given.name, given.name, Path(given.name))
+        return RasterSource(location, given), location
     if not isinstance(given, (str, Path)):
-        if hasattr(given, "dims") and hasattr(given, "attrs"):
-            return source_of(given), Location(f"array '{given.name or 'scene'}'", "", Path(str(given.name or "scene")))
-        if hasattr(given, "read_masks"):
-            location = Location(given.name, given.name, Path(given.name))
-            return RasterSource(location, given), location
-        raise SceneError(
-            f"a scene is read from a path, a dataset of rasterio or an xarray.DataArray, not {type(given).__name__}"
-        )
+        kind = type(given).__name__
+        raise SceneError(f"a scene is read from a path, a dataset of rasterio or an xarray.DataArray, not {kind}")
     location = locate(given, remote, external)
     if is_product(location.path):
         from sarlab.scenes.products import open_product
@@ -152,14 +150,80 @@ def _source(given: Any, calibrate: str, denoise: bool, remote: bool, external: b
         if product is not None:
             return product, location
     if calibrate or denoise:
-        raise SceneError(
-            f"{given}: only Sentinel-1 products in SAFE format are calibrated here; give the .SAFE folder or .zip"
-        )
+        raise SceneError(f"{given}: only Sentinel-1 products (.SAFE folder or .zip) are calibrated here")
     if location.path.is_dir():
         raise SceneError(f"{given} is a folder, not an image; give one of its files")
     if location.path.suffix.lower() == ".npy" and location.path.exists():
         return load_npy(location.path), location
     return RasterSource(location), location
+
+
+def locate(given: str | Path, allow_remote: bool = False, allow_external: bool = False) -> Location:
+    """Find a raster by path, address, or name of a subdataset (``HDF5:file://inner``, ``file.h5:/inner``).
+
+    Raises
+    ------
+    SceneError
+        Nothing there; an address without `allow_remote`; a VRT that refers to missing files, or to files outside its
+        folder without `allow_external`.
+    """
+    text = str(given)
+    if _REMOTE.search(text):
+        if not allow_remote:
+            raise SceneError(f"{text}: an address of another machine; set allow_remote (--allow-remote) to read it")
+        return Location(text, text, Path(re.sub(r"^\w+:/+|[?#].*$", "", text)))
+    path = Path(text).expanduser()
+    inside = None if path.exists() else _INSIDE.match(text)
+    if inside:
+        driver = "NETCDF" if inside["kind"].lower() in ("nc", "nc4", "cdf") else "HDF5"
+        stated = re.match(r'(\w{4,}):"?', inside["file"])
+        file, driver = (inside["file"][stated.end() :], stated[1].upper()) if stated else (inside["file"], driver)
+        if not Path(file).exists() and not file.startswith("/vsi"):
+            raise SceneError(f"{text}: no such file as {file}")
+        inner = inside["inner"].lstrip("/")
+        slashes = "//" if driver == "HDF5" else ""
+        return Location(text, f'{driver}:"{file}":{slashes}{inner}', Path(file) / inner)
+    if text.startswith("/vsi") or (not path.exists() and _SUBDATASET.match(text)):
+        if text.lower().endswith(".vrt") and not allow_external:
+            raise SceneError(f"{text}: the sources of a VRT in an archive are not checked; set allow_external")
+        return Location(text, text, Path(re.sub(r'[:"]+', "/", text)))
+    if not path.exists():
+        raise SceneError(f"{text}: no such file; 'sarlab scenes' lists the scenes known by name")
+    if path.is_file() and path.stat().st_size == 0:
+        raise SceneError(f"{text}: the file is empty")
+    for name, file in _sources_of_vrt(path):
+        if not allow_external and (file is None or not file.is_relative_to(path.resolve().parent)):
+            raise SceneError(f"{text}: refers to {name} outside its folder; set allow_external (--allow-external)")
+        if file is not None and not file.exists():
+            raise SceneError(f"{text}: its source {name} is missing; put it there, or correct the VRT")
+    return Location(text, str(path.absolute()), path)
+
+
+def _sources_of_vrt(path: Path, depth: int = 0) -> Iterator[tuple[str, Path | None]]:
+    """Yield the sources that a VRT names, nested ones included; their path is None if they are no files."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        if b"<VRTDataset" not in file.read(4096):
+            return
+    try:
+        elements = list(ElementTree.parse(path).iter())
+    except ElementTree.ParseError as error:
+        raise SceneError(f"{path}: a damaged VRT ({error})") from None
+    for element in elements:
+        name = (element.text or "").strip()
+        if not name or not element.tag.endswith(("Filename", "SourceDataset", "FilePath")):
+            continue
+        inside = _INSIDE.match(name)
+        plain = re.sub(r'^\w{4,}:"?', "", inside["file"]) if inside else name
+        if plain.startswith(("/vsi", "<")) or _REMOTE.search(plain) or _SUBDATASET.match(plain):
+            yield name, None
+            continue
+        relative = element.get("relativeToVRT", element.get("relativetoVRT")) == "1"
+        source = ((path.parent / plain) if relative else Path(plain)).resolve()
+        yield name, source
+        if depth < 8 and source != path.resolve():
+            yield from _sources_of_vrt(source, depth + 1)
 
 
 class SceneFile:
@@ -179,41 +243,31 @@ class SceneFile:
             chosen = [_index(band, names, self.text) for band in bands]
             source.select(chosen)
             names = tuple(names[index] for index in chosen)
-        self.shape, self.dtype, self.nodata = source.shape, source.dtype, source.nodata
-        self.georeference, self.spacing, self.profile = source.georeference, source.spacing, source.profile
-        self.tags, self.bands = dict(source.tags), names
-        self._check_bands(bool(bands), set(getattr(source, "dtypes", ())))
+        self.shape, self.dtype, self.nodata, self.profile = source.shape, source.dtype, source.nodata, source.profile
+        self.georeference, self.tags, self.bands = source.georeference, dict(source.tags), names
+        self.spacing = self.georeference.spacing(*self.shape[1:]) if self.georeference else None
+        self._check_bands(bool(bands), sorted(set(source.dtypes)))
         self.quantity = self.reading = self._decide(quantity)
         if self.quantity in PAIRS:
             self._pair()
-        #: Blocks whose samples were counted, and the counts; no real sample of integers can change.
-        self._counted = np.zeros([-(-side // _BLOCK) for side in self.shape[1:]], bool)
-        self._counts = {"negative": 0, "infinite": 0, "beyond float32": 0}
-        whole = self.dtype.startswith(("int", "uint")) and floor is None and not self.profile.scales
-        self._counted[:] = whole or self.dtype.startswith("complex")
 
-    def _check_bands(self, chosen: bool, dtypes: set[str]) -> None:
+    def _check_bands(self, chosen: bool, dtypes: list[str]) -> None:
         if len(dtypes) > 1:
             raise SceneError(
-                f"{self.text}: bands of different types ({', '.join(sorted(dtypes))}); choose those of one type with bands "
-                "(--bands 1,2)"
+                f"{self.text}: bands of different types ({', '.join(dtypes)}); choose some with --bands 1,2"
             )
         if "palette" in self.profile.colors:
-            raise SceneError(
-                f"{self.text}: a band has a color table, so its samples are no radar image; convert it first"
-            )
-        extra = [band for band in self.bands if _AUXILIARY.match(band)]
+            raise SceneError(f"{self.text}: a band has a color table, so its samples are no radar image")
+        extra = [band for band in self.bands if is_auxiliary(band)]
         if 0 < len(extra) < len(self.bands) and not chosen:
             rest = ",".join(band for band in self.bands if band not in extra)
-            raise SceneError(
-                f"{self.text}: band {extra[0]} is no radar image; choose the others with bands (--bands {rest})"
-            )
+            raise SceneError(f"{self.text}: band {extra[0]} is no radar image; choose the others with --bands {rest}")
 
     def _decide(self, quantity: str) -> str:
         if quantity != "auto":
             return quantity
         sample = self._source.sample()
-        known = self._source.tags.get(QUANTITY_TAG) or self.dtype.startswith("complex")
+        known = self.tags.get(FIELD_TAGS["quantity"]) or self.dtype.startswith("complex")
         if sample.size == 0 and not known:
             if self._allow_empty:
                 return "db"
@@ -221,25 +275,18 @@ class SceneFile:
         hints = (*sorted({u for u in self.profile.units if u}), self.path.stem, *(d for d in self.bands if d))
         # Integers with a scale are real numbers in their unit.
         dtype = "float64" if self.profile.scales else self.dtype
-        return decide_quantity(self.text, dtype, sample, self._source.tags, hints, self.bands)
+        return decide_quantity(self.text, dtype, sample, self.tags, hints, self.bands)
 
     def _pair(self) -> None:
         """Let pairs of real bands be the bands of a complex scene."""
         count, height, width = self.shape
         if count % 2 or self.dtype.startswith("complex"):
-            raise SceneError(
-                f"{self.text}: {count} bands of {self.dtype} are no pairs of real bands; quantity '{self.quantity}' needs them"
-            )
-        names = [polarization(band) or "" for band in self.bands[::2]]
+            raise SceneError(f"{self.text}: {count} bands of {self.dtype} are no pairs of real bands")
+        names = [polarization(band) for band in self.bands[::2]]
         if len(set(names)) < len(names) or not all(names):
-            names = [f"band{i + 1}" for i in range(count // 2)]
-            names[:1] = [polarization(self.path.stem) or "band1"]
-        self.shape, self.bands, self.profile = (
-            (count // 2, height, width),
-            tuple(names),
-            Profile(mask=self.profile.mask),
-        )
-        self.quantity, self.dtype = "complex", "complex64"
+            names = [polarization(self.path.stem) or "band1", *(f"band{i + 2}" for i in range(count // 2 - 1))]
+        self.shape, self.bands = (count // 2, height, width), tuple(names)
+        self.quantity, self.dtype, self.profile = "complex", "complex64", Profile(mask=self.profile.mask)
 
     def __enter__(self) -> SceneFile:
         return self
@@ -259,35 +306,19 @@ class SceneFile:
                 yield row, column, min(size, height - row), min(size, width - column)
 
     def census(self) -> dict[str, int]:
-        """Count the samples of the whole file that do not come back as they are: negative, infinite, beyond float32.
+        """Count the samples of the file that do not come back as they are: negative, infinite, beyond float32.
 
-        Reads only what no window has read before.
+        This is a second pass over the file, except for integers, which only a floor changes.
         """
-        for row, column, height, width in self.windows(2048):
-            if not self._counted[_blocks(row, height), _blocks(column, width)].all():
-                data, valid, _ = self._source.read(row, column, height, width)
-                self._count(data, valid, row, column)
-        return dict(self._counts)
-
-    def _count(self, data: np.ndarray, valid: np.ndarray, row: int, column: int) -> None:
-        """Count the samples of the blocks that lie in a window as a whole, each block once."""
-        ends = row + data.shape[1], column + data.shape[2]
-        first = -(-row // _BLOCK), -(-column // _BLOCK)
-        last = [
-            -(-end // _BLOCK) if end == side else end // _BLOCK for end, side in zip(ends, self.shape[1:], strict=True)
-        ]
-        blocks = self._counted[first[0] : last[0], first[1] : last[1]]
-        if blocks.all():
-            return
-        inside = slice(first[0] * _BLOCK - row, None), slice(first[1] * _BLOCK - column, None)
-        data, valid = data[:, *inside], valid[:, *inside]
-        new = np.repeat(np.repeat(~blocks, _BLOCK, 0), _BLOCK, 1)[: data.shape[1], : data.shape[2]]
-        samples = data[:, : new.shape[0], : new.shape[1]][valid[:, : new.shape[0], : new.shape[1]] & new]
-        if self.quantity in ("amplitude", "intensity"):
-            self._counts["negative"] += int((samples < 0).sum())
-        self._counts["infinite"] += int(infinite_samples(samples).sum())
-        self._counts["beyond float32"] += int((np.abs(samples) == np.finfo(np.float32).max).sum())
-        blocks[:] = True
+        counts = {"negative": 0, "infinite": 0, "beyond float32": 0}
+        unchanged = self.dtype.startswith(("int", "uint")) and self._floor is None and not self.profile.scales
+        for window in [] if unchanged or self.dtype.startswith("complex") else self.windows(2048):
+            data, valid, _ = self._source.read(*window)
+            samples = data[valid]
+            counts["negative"] += int((samples < 0).sum()) if self.quantity in ("amplitude", "intensity") else 0
+            counts["infinite"] += int(infinite_samples(samples).sum())
+            counts["beyond float32"] += int((np.abs(samples) == np.finfo(np.float32).max).sum())
+        return counts
 
     def read(self, window: Window | None = None) -> Scene:
         """Read a window, or the whole scene.
@@ -302,7 +333,6 @@ class SceneFile:
         if row < 0 or column < 0 or rows < 1 or columns < 1 or row + rows > height or column + columns > width:
             raise SceneError(f"{self.text}: window {window} exceeds the scene of {height}×{width} pixels")
         data, valid, nan = self._source.read(row, column, rows, columns)
-        self._count(data, valid, row, column)
         if self.reading in PAIRS:
             first, second = data[::2], data[1::2]
             data = first + 1j * second if self.reading == "iq" else first * np.exp(1j * second)
@@ -321,28 +351,20 @@ class SceneFile:
         own = {name: tags.pop(tag, "") for name, tag in FIELD_TAGS.items()}
         for tag in (CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG):
             tags.pop(tag, None)
-        looks, bits = (
-            _number(own[name], name, most, self.text) for name, most in (("looks", np.inf), ("native_bits", 128))
-        )
+        looks, bits = (_number(own[name], name, most, self.text) for name, most in _MOST.items())
         return Scene(
             data, self.quantity, self.bands, name=own["name"] or _scene_name(self.path), valid=valid, nan=nan,
-            looks=looks or self._looks(), spacing=self.spacing, native_bits=int(bits or _native_bits(self.dtype)),
-            acquisition=own["acquisition"] or acquisition_of(self.path.resolve()),
+            looks=looks or (1.0 if self.quantity == "complex" else looks_of(self.path.resolve())), spacing=self.spacing,
+            native_bits=int(bits or _native_bits(self.dtype)), acquisition=own["acquisition"] or acquisition_of(self.path.resolve()),
             georeference=self.georeference.shifted(row, column) if self.georeference else None,
             nodata=self.nodata, dtype=self.dtype, tags=tags, profile=self.profile,
             time=own["time"] or time_of(self.path.resolve(), tags),
             simulated=own["simulated"] == "true", credit=own["credit"],
         )  # fmt: skip
 
-    def _looks(self) -> float | None:
-        if self.quantity == "complex":
-            return 1.0
-        return SENTINEL1_GRD_LOOKS if is_sentinel1_detected(self.path.resolve()) else None
 
-
-def _blocks(start: int, length: int) -> slice:
-    """Return the blocks that a window touches along one axis."""
-    return slice(start // _BLOCK, -(-(start + length) // _BLOCK))
+#: Largest values of the tags that are numbers.
+_MOST = {"looks": np.inf, "native_bits": 128}
 
 
 def _number(value: str, name: str, most: float, text: str) -> float | None:
@@ -393,115 +415,113 @@ def _band_names(path: Path, source: Any) -> tuple[str, ...]:
     return tuple(f"band{i + 1}" for i in range(count))
 
 
-# --- files and folders as lists of scenes
+# --- quantity
 
 
-@dataclass
-class FoundScenes:
-    """Scenes of a file or folder with and without a valid sample; empty and unreadable ones as (name, reason)."""
-
-    scenes: list[Scene] = field(default_factory=list)
-    empty: list[Scene] = field(default_factory=list)
-    excluded: list[tuple[str, str]] = field(default_factory=list)
-    note: str = ""
+def _words_of(name: str) -> list[str]:
+    """Split a file or band name into lower-case words at everything but letters and digits."""
+    return [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
 
 
-def find_scenes(path: str | Path, quantity: str = "auto") -> FoundScenes:
-    """Read a file, or all images in a folder and its subfolders.
+def decide_quantity(
+    name: str, dtype: str, sample: np.ndarray, tags: Mapping[str, str], hints: tuple[str, ...], bands: tuple[str, ...] = ()
+) -> str:  # fmt: skip
+    """Decide the quantity of a file that is read with quantity ``"auto"``.
 
-    Files of one folder whose names differ only in the polarization become the bands of one scene.
+    The first rule that applies decides: the tag written by this package; a complex sample type; the unit of the bands;
+    words in file names, band names and tags (``db``, ``amplitude``, ``gec``, ``intensity`` …) unless the values contradict
+    them; integers without negative values are amplitude, as detected products are delivered; real numbers between −200
+    and 100 of which at least half lie below −1 are dB. Amplitude and intensity are never guessed for real numbers, because
+    their values look alike.
+
+    `dtype` is real for integers with a scale; `sample` holds valid samples from all over the file, perhaps none; `hints` are
+    units, then file name and band names.
 
     Raises
     ------
     SceneError
-        A single file that is unusable; a folder without a usable image.
+        No rule applies.
     """
-    path = Path(path)
-    if not path.is_dir() or is_product(path):
-        scene, note = _read(path, quantity, allow_empty=False)
-        return FoundScenes([scene], note=note)
-    files = image_files(path)
-    if not files:
-        raise SceneError(f"{path}: the folder contains no image ({', '.join(SUFFIXES)})")
-    found = FoundScenes()
-    notes: list[str] = []
-    read: list[tuple[Path, Scene]] = []
-    for file in files:
-        try:
-            scene, note = _read(file, quantity, allow_empty=True)
-        except SceneError as error:
-            found.excluded.append((_unique_name(file, files), str(error).removeprefix(f"{file}: ")))
-            continue
-        read.append((file, replace(scene, name=_unique_name(file, files))))
-        notes += [note] if note else []
-    for scene in _join_polarizations(read):
-        if scene.valid.any():
-            found.scenes.append(scene)
-        else:
-            found.empty.append(scene)
-            found.excluded.append((scene.name, "every sample is nodata or NaN"))
-    if not found.scenes:
-        shown = "; ".join(f"{name}: {reason}" for name, reason in found.excluded[:3])
-        more = f" (and {len(found.excluded) - 3} more)" if len(found.excluded) > 3 else ""
-        raise SceneError(f"{path}: no usable scene in the folder: {shown}{more}")
-    found.note = " ".join(notes)
-    return found
+    stated = tags.get(FIELD_TAGS["quantity"], "").lower()
+    if stated in QUANTITIES:
+        return stated
+    if dtype.startswith("complex"):
+        return "complex"
+    integers = np.dtype(dtype).kind in "ui"
+    finite = sample[np.isfinite(sample)]
+    low, high = finite.min(initial=np.inf), finite.max(initial=-np.inf)
+    share = float(np.mean(finite < 0)) if finite.size else 0.0
+    _refuse_pairs(name, bands, integers, share)
+    telling = [value for tag, value in tags.items() if _TELLING.search(tag) and len(value) < 100]
+    words = {word for hint in (*hints, *telling) for word in _words_of(hint)}
+    # In the order of trust: units, then everything else.
+    units = {_UNITS[hint.lower()] for hint in hints if hint.lower() in _UNITS}
+    named = units or {_WORDS[word] for word in words if word in _WORDS}
+    minus = low < 0 or bool(np.isneginf(sample).any())
+    if named == {"db"} and integers and not (minus and low >= -200 and high <= 100):
+        raise SceneError(
+            f"{name}: its name or tags say dB, but the samples are integers from {low:g} to {high:g} without a scale; store "
+            "scale and offset in the file (gdal_edit.py -scale -offset), or set quantity 'amplitude' or 'intensity'"
+        )
+    # A few negative samples are left by noise subtraction; more contradict the name.
+    if len(named) == 1 and (named == {"db"} or share < 0.5):
+        return named.pop()
+    if integers and not minus:
+        return "amplitude"
+    if integers:
+        raise SceneError(
+            f"{name}: negative integers (lowest {low:g}) are neither amplitude nor intensity; set quantity 'db' for whole dB, "
+            "store the scale in the file for scaled dB, or set quantity 'iq' for pairs of bands I and Q"
+        )
+    if low >= -200 and high <= 100 and minus and (not finite.size or np.mean(finite < -1) >= 0.5):
+        return "db"
+    known = "look neither like dB nor like amplitude or intensity" if low < 0 else "may be amplitude, intensity or dB"
+    raise SceneError(
+        f"{name}: samples from {low:.4g} to {high:.4g} {known}; set quantity 'amplitude', 'intensity' or 'db'"
+    )
 
 
-def image_files(folder: Path) -> list[Path]:
-    """List the images and product folders in a folder and its subfolders, without hidden ones and ``.bin`` without header."""
-    found = [folder] if is_product(folder) else []
-    for file in [] if found else sorted(folder.iterdir()):
-        if file.name.startswith("."):
-            continue
-        if file.is_dir() and not is_product(file):
-            found += image_files(file)
-        elif file.is_dir() or (file.suffix.lower() in SUFFIXES and (file.suffix.lower() != ".bin" or has_header(file))):
-            found.append(file)
-    return sorted(found)
+def _refuse_pairs(name: str, bands: tuple[str, ...], integers: bool, share: float) -> None:
+    """Refuse bands that seem to be the parts of complex samples; `share` is that of negative samples."""
+    words = [set(_words_of(band)) for band in bands]
+    if len(bands) % 2 or not bands:
+        return
+    if any("phase" in w for w in words[1::2]):
+        kind, seem = "amplitude-phase", f"bands {bands[0]} and {bands[1]} seem to be amplitude and phase"
+    elif (words[0] & {"i", "real", "re"} and words[1] & {"q", "imag", "imaginary", "im"}) or (
+        integers and 0.2 < share < 0.8
+    ):
+        kind, seem = "iq", f"{len(bands)} bands with as many negative samples as positive seem to be I and Q"
+    else:
+        return
+    raise SceneError(f"{name}: {seem}; set quantity '{kind}'")
 
 
-def _read(path: Path, quantity: str, allow_empty: bool) -> tuple[Scene, str]:
-    with open_scene(path, quantity, allow_empty=allow_empty) as file:
-        _, height, width = file.shape
-        if height <= LARGEST_SIDE and width <= LARGEST_SIDE:
-            return file.read(), ""
-        rows, columns = min(height, LARGEST_SIDE), min(width, LARGEST_SIDE)
-        window = ((height - rows) // 2, (width - columns) // 2, rows, columns)
-        scene = file.read(window)
-        if not scene.valid.any() and not allow_empty:
-            raise SceneError(
-                f"{path}: every sample of the central {rows}×{columns} pixels is nodata; cut out a part with data"
-            )
-        return scene, f"Only the central {rows}×{columns} of the {height}×{width} pixels of {path.name} are used."
+def check_quantity(name: str, quantity: str, dtype: str, data: np.ndarray) -> None:
+    """Raise SceneError if the samples cannot be of the stated quantity.
 
-
-def _unique_name(file: Path, files: Sequence[Path]) -> str:
-    """Return the stem, preceded by as many folders as make it unique, and by one if it is only a polarization."""
-    parts = [*file.parts[:-1], file.stem]
-    others = [[*other.parts[:-1], other.stem] for other in files if other != file]
-    depth = 2 if polarization(file.stem) and len(file.stem) == 2 and len(parts) > 1 else 1
-    while depth < len(parts) and any(other[-depth:] == parts[-depth:] for other in others):
-        depth += 1
-    name = "-".join(part.strip("/\\") for part in parts[-depth:])
-    # Two files that differ only in their suffix.
-    clash = any(other[-depth:] == parts[-depth:] for other in others)
-    return name + file.suffix.replace(".", "-") if clash else name
-
-
-def _join_polarizations(read: Sequence[tuple[Path, Scene]]) -> list[Scene]:
-    groups: dict[tuple[object, ...], list[tuple[Path, Scene]]] = defaultdict(list)
-    for file, scene in read:
-        key: tuple[object, ...] = (file,)
-        if scene.shape[0] == 1 and polarization(file.stem):
-            key = (file.parent, without_polarization(file.stem), scene.shape, scene.quantity, scene.dtype)
-        groups[key].append((file, scene))
-    joined = []
-    for members in groups.values():
-        scenes = [s for _, s in sorted(members, key=lambda m: ORDER.get(polarization(m[0].stem) or "", 9))]
-        bands = [b for s in scenes for b in s.bands]
-        if len(scenes) == 1 or len(set(bands)) < len(bands):
-            joined += scenes
-            continue
-        joined.append(join_bands(scenes, tuple(bands), without_polarization(scenes[0].name)))
-    return joined
+    These are complex samples of a real quantity or the reverse, negative amplitude or intensity, and dB beyond ±400.
+    """
+    if np.iscomplexobj(data):
+        if quantity != "complex":
+            raise SceneError(f"{name}: complex samples are not {quantity}; use quantity 'complex' or 'auto'")
+        return
+    if quantity == "complex":
+        raise SceneError(
+            f"{name}: samples of type {dtype} are not complex; use quantity 'amplitude', 'intensity' or 'db', or for pairs of "
+            "real bands 'iq' or 'amplitude-phase'"
+        )
+    low, high = (function(data, where=~np.isinf(data), initial=0.0) for function in (np.nanmin, np.nanmax))
+    if quantity == "db" and (high > 400 or low < -400):
+        raise SceneError(
+            f"{name}: samples from {low:.4g} to {high:.4g} cannot be dB; use quantity 'amplitude' or 'intensity', or declare "
+            "a nodata value"
+        )
+    if quantity != "db" and np.nanmin(data, initial=0.0) < 0:
+        share, found = float(np.mean(data[~np.isnan(data)] < 0)), f"negative {quantity} ({np.nanmin(data):.4g})"
+        if share >= 0.5 and np.nanmin(data) < -1:
+            raise SceneError(f"{name}: {found} is impossible; the samples are probably in dB (quantity 'db')")
+        raise SceneError(
+            f"{name}: {share:.2%} of the samples are {found}; noise subtraction leaves such samples: set a floor to replace "
+            "them by (--floor 0)"
+        )

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.scenes.profile import Georeference, Profile
-from sarlab.scenes.quantity import QUANTITY_TAG, polarization
+from sarlab.scenes.rasters import Georeference, Profile
 
 QUANTITIES = ("complex", "amplitude", "intensity", "db")
 
 #: Tags for the fields of a scene that files cannot store otherwise.
-FIELD_TAGS = {"quantity": QUANTITY_TAG} | {
+FIELD_TAGS = {
     name: f"SARLAB_{name.upper()}"
-    for name in ("native_bits", "name", "looks", "acquisition", "time", "simulated", "credit")
+    for name in ("quantity", "native_bits", "name", "looks", "acquisition", "time", "simulated", "credit")
 }
 #: Tag of a scene in dB: its quantity before.
 NATIVE_TAG = "SARLAB_NATIVE_QUANTITY"
+#: Nominal number of looks of Sentinel-1 IW GRDH.
+SENTINEL1_GRD_LOOKS = 4.4
+
+_TIME = re.compile(r"(?<!\d)(20\d\d|19\d\d)-?([01]\d)-?([0-3]\d)(?:[T_t-]([0-2]\d)-?([0-5]\d)-?([0-5]\d))?(?!\d)")
+_PRODUCT = re.compile(
+    r"S1[A-D]_(?:IW|EW|S[1-6]|WV)_(?:GRD.|SLC_|GRD)_.*?\d{8}T\d{6}(?:_\d{8}T\d{6}_\d{6}_[0-9A-F]{6}_[0-9A-F]{4})?"
+)
+_CHIP = re.compile(r"^([A-Za-z-]+)_\d+_S1(?:Hand|Weak)?$")
+_POLARIZATION = re.compile(r"(?<![A-Za-z])(VV|VH|HH|HV)(?![A-Za-z])", re.IGNORECASE)
 
 #: (row, column, height, width) in pixels.
 Window = tuple[int, int, int, int]
@@ -103,9 +113,8 @@ class Scene:
 
     def __post_init__(self) -> None:
         if self.quantity not in QUANTITIES:
-            raise SceneError(
-                f"scene '{self.name}': unknown quantity '{self.quantity}'; use one of {', '.join(QUANTITIES)}"
-            )
+            known = ", ".join(QUANTITIES)
+            raise SceneError(f"scene '{self.name}': unknown quantity '{self.quantity}'; use one of {known}")
         data = np.asarray(self.data)
         if data.ndim != 3 or 0 in data.shape:
             raise SceneError(
@@ -156,11 +165,8 @@ class Scene:
             return self.dtype if self.dtype.startswith("complex") else "complex64"
         # Integers hold dB only if the file had them in dB.
         converted = self.quantity == "db" != self.tags.get(NATIVE_TAG, "db")
-        return (
-            self.dtype
-            if self.dtype.startswith("float") or (not self.dtype.startswith("complex") and not converted)
-            else "float32"
-        )
+        kept = self.dtype.startswith("float") or not (self.dtype.startswith("complex") or converted)
+        return self.dtype if kept else "float32"
 
     @property
     def packing(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
@@ -178,7 +184,7 @@ class Scene:
     @property
     def polarizations(self) -> tuple[str, ...]:
         """Polarization of each band; empty where the name of the band has none."""
-        return tuple(polarization(band) or "" for band in self.bands)
+        return tuple(map(polarization, self.bands))
 
     def with_data(self, data: np.ndarray, **changes: Any) -> Scene:
         """Return a copy with other samples; the masks are kept if the shape is unchanged and none is given."""
@@ -197,23 +203,19 @@ class Scene:
 
     def window(self, row: int, column: int, height: int, width: int) -> Scene:
         """Return a window as views of the samples, with its own georeference."""
-        rows, columns = slice(row, row + height), slice(column, column + width)
         moved = self.georeference.shifted(row, column) if self.georeference else None
-        nan = None if self.nan is None else self.nan[:, rows, columns]
-        return replace(
-            self, data=self.data[:, rows, columns], valid=self.valid[:, rows, columns], nan=nan, georeference=moved
-        )
+        return self._cut(np.s_[:, row : row + height, column : column + width], georeference=moved)
 
     def band(self, which: int | str) -> Scene:
         """Return a single band, by index or name."""
         if isinstance(which, str) and which not in self.bands:
             raise SceneError(f"scene '{self.name}' has no band '{which}'; it has {', '.join(self.bands)}")
         index = self.bands.index(which) if isinstance(which, str) else which
-        only = slice(index, index + 1)
-        return replace(
-            self, data=self.data[only], valid=self.valid[only], nan=None if self.nan is None else self.nan[only],
-            bands=(self.bands[index],), profile=self.profile.select([index]),
-        )  # fmt: skip
+        return self._cut(np.s_[index : index + 1], bands=(self.bands[index],), profile=self.profile.select([index]))
+
+    def _cut(self, index: Any, **changes: Any) -> Scene:
+        nan = None if self.nan is None else self.nan[index]
+        return replace(self, data=self.data[index], valid=self.valid[index], nan=nan, **changes)
 
 
 def join_bands(scenes: Sequence[Scene], bands: tuple[str, ...] = (), name: str = "") -> Scene:
@@ -231,3 +233,57 @@ def join_bands(scenes: Sequence[Scene], bands: tuple[str, ...] = (), name: str =
 def infinite_samples(data: np.ndarray) -> np.ndarray:
     """Mark infinite samples, which measure nothing; −∞ dB is an exact zero."""
     return np.isinf(data) if np.iscomplexobj(data) else np.isposinf(data)
+
+
+# --- fields that follow from names
+
+
+def polarization(name: str) -> str:
+    """Return ``"VV"``, ``"VH"``, ``"HH"`` or ``"HV"`` if a name contains exactly one of them, else ``""``."""
+    found = {match.upper() for match in _POLARIZATION.findall(name.replace("_", " "))}
+    return found.pop() if len(found) == 1 else ""
+
+
+def polarization_order(name: str) -> int:
+    """Return the place among the bands of a scene: VV, VH, HH, HV, others."""
+    return ["VV", "VH", "HH", "HV", polarization(name)].index(polarization(name))
+
+
+def without_polarization(name: str) -> str:
+    """Remove the polarization from a name: ``night_VV`` → ``night``."""
+    return re.sub(r"(?i)(^|[_\-. ]+)(vv|vh|hh|hv)(?=$|[_\-. ])", "", name).strip("_-. ")
+
+
+def acquisition_of(path: str | Path) -> str:
+    """Deduce the acquisition or event of a file from its path.
+
+    The first that applies: a Sentinel-1 product identifier in the name of the file or of a folder above it; the event of
+    a Sen1Floods11 chip (``Ghana_53713_S1Hand`` → ``Ghana``); the file name without its polarization.
+    """
+    path = Path(path)
+    for part in (path.stem, *(parent.name for parent in path.parents)):
+        match = _PRODUCT.search(part)
+        if match:
+            return match.group(0)
+    match = _CHIP.match(path.stem)
+    return match.group(1) if match else without_polarization(path.stem) or path.parent.name or path.stem
+
+
+def looks_of(path: Path) -> float | None:
+    """Return the nominal looks of a Sentinel-1 ground range detected product or a Sen1Floods11 chip; None of others."""
+    detected = re.match(r"S1.*_GRD", acquisition_of(path)) or re.match(r"S1[A-D]_.*grd", path.name)
+    return SENTINEL1_GRD_LOOKS if detected or _CHIP.match(path.stem) else None
+
+
+def time_of(path: str | Path, tags: Mapping[str, str]) -> str:
+    """Return the start of the acquisition in ISO 8601, from tags or else from the path; empty if unknown."""
+    stated = {name.lower(): value for name, value in tags.items()}
+    for name in ("acquisition_start_time", "acquisition_time", "start_time", "acquisition_datetime"):
+        if re.match(r"\d{4}-\d\d-\d\d", stated.get(name, "")):
+            return stated[name]
+    for part in (Path(path).name, *(parent.name for parent in Path(path).parents)):
+        match = _TIME.search(part)
+        if match:
+            day, clock = "-".join(match.groups()[:3]), ":".join(filter(None, match.groups()[3:]))
+            return f"{day}T{clock}" if clock else day
+    return ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -16,20 +15,19 @@ import numpy as np
 from sarlab.errors import SceneError
 from sarlab.files import replacing
 from sarlab.scenes.arrays import create_zarr, storage_of
-from sarlab.scenes.profile import Georeference
-from sarlab.scenes.rasters import encode_samples, first_line, geotiff_profile, rename_tags, write_profile
-from sarlab.scenes.scene import Scene
+from sarlab.scenes.rasters import encode_samples, first_line, geotiff_profile, rename_tags, unlocated, write_profile
+from sarlab.scenes.scene import Georeference, Scene
 
 
-def write_geotiff(scene: Scene, path: str | Path, cog: bool = False, *, dtype: str | None = None) -> None:
+def write_geotiff(scene: Scene, path: str | Path, cog: bool = False) -> None:
     """Write a scene to a file that `read_scene` reads back unchanged; options are those of `GeoTiffWriter`.
 
     Raises
     ------
     SceneError
-        The scene has invalid samples, but `dtype` has no NaN and the scene neither a nodata value nor a mask.
+        The scene has invalid samples, but its type has no NaN and it has neither a nodata value nor a mask.
     """
-    with GeoTiffWriter(path, scene, cog=cog, dtype=dtype) as writer:
+    with GeoTiffWriter(path, scene, cog=cog) as writer:
         writer.write(scene.data, 0, 0, scene.valid, scene.nan)
 
 
@@ -53,18 +51,14 @@ class GeoTiffWriter:
         Source of the metadata; may be a window of the scene if `shape` and `georeference` of the whole are given.
     cog : bool
         Cloud-optimized layout with overviews, converted from the finished file.
-    dtype : str, optional
-        Sample type; default `Scene.file_dtype`.
     """
 
     def __init__(
         self, path: str | Path, like: Scene, *, shape: tuple[int, int, int] | None = None,
-        georeference: Georeference | None = None, cog: bool = False, dtype: str | None = None,
+        georeference: Georeference | None = None, cog: bool = False,
     ):  # fmt: skip
         self.path, self.shape, self.cog = Path(path), shape or like.shape, cog
-        self.dtype = dtype or like.file_dtype
-        if self.dtype == "float16":  # not among the types of GDAL
-            self.dtype = "float32"
+        self.dtype = like.file_dtype.replace("float16", "float32")  # not among the types of GDAL
         if georeference is not None:
             like = replace(like, georeference=georeference)
         self._like, self.nodata = like, like.nodata
@@ -75,7 +69,7 @@ class GeoTiffWriter:
 
     def __enter__(self) -> GeoTiffWriter:
         import rasterio
-        from rasterio.errors import NotGeoreferencedWarning, RasterioError
+        from rasterio.errors import RasterioError
 
         if self.path.is_dir():
             raise SceneError(f"{self.path} is a folder; give the name of a file to write")
@@ -93,8 +87,7 @@ class GeoTiffWriter:
             # Everything goes into the file itself: no .aux.xml, no .msk.
             self._stack.enter_context(rasterio.Env(GDAL_PAM_ENABLED="NO", GDAL_TIFF_INTERNAL_MASK=True))
             options, tags = geotiff_profile(like.georeference)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with unlocated():
                 self._final = self._stack.enter_context(replacing(self.path))
                 self._plain = self._final
                 if self.cog:
@@ -153,20 +146,15 @@ class GeoTiffWriter:
 def _check_complete(path: Path) -> None:
     """Raise OSError if blocks of a TIFF lie beyond its end, because GDAL hides write errors that occur on closing."""
     import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
 
     size = path.stat().st_size
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        opened = rasterio.open(path)
-    with opened as file:
-        for band, (rows, columns) in enumerate(file.block_shapes, 1):
-            for row in range(-(-file.height // rows)):
-                for column in range(-(-file.width // columns)):
-                    names = (f"BLOCK_OFFSET_{column}_{row}", f"BLOCK_SIZE_{column}_{row}")
-                    place = [file.get_tag_item(name, "TIFF", band) for name in names]
-                    if None not in place and sum(map(int, place)) > size:
-                        raise OSError(f"truncated at {size} bytes; is the disk full?")
+    with unlocated(), rasterio.open(path) as file:
+        for band in file.indexes:
+            for (row, column), _ in file.block_windows(band):
+                names = (f"BLOCK_OFFSET_{column}_{row}", f"BLOCK_SIZE_{column}_{row}")
+                place = [file.get_tag_item(name, "TIFF", band) for name in names]
+                if None not in place and sum(map(int, place)) > size:
+                    raise OSError(f"truncated at {size} bytes; is the disk full?")
 
 
 class ArrayWriter:

@@ -154,7 +154,7 @@ def test_tables_of_other_kinds_are_refused(tmp_path):
 
 
 def test_huge_scenes_are_represented_by_their_middle_and_it_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("sarlab.scenes.readers.LARGEST_SIDE", 50)
+    monkeypatch.setattr("sarlab.scenes.collection.LARGEST_SIDE", 50)
     np.save(tmp_path / "large_VV.npy", speckled(shape=(64, 80)).data[0])
     said = []
     frame = rows_of(["sperr"], [tmp_path / "large_VV.npy"], [Goal("quality", 0)], quantity="db", notes=said.append)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sarlab.errors import SceneError
-from sarlab.scenes.readers import find_scenes
+from sarlab.scenes.collection import find_scenes
 from sarlab.scenes.splits import split_scenes
 
 
@@ -65,7 +65,7 @@ def test_different_sizes_and_different_folders_stay_apart(tmp_path):
 
 
 def test_a_huge_scene_is_represented_by_its_center(tmp_path, monkeypatch):
-    monkeypatch.setattr("sarlab.scenes.readers.LARGEST_SIDE", 64)
+    monkeypatch.setattr("sarlab.scenes.collection.LARGEST_SIDE", 64)
     np.save(tmp_path / "huge.npy", speckled(0, 100))
     found = find_scenes(tmp_path / "huge.npy")
     assert np.array_equal(found.scenes[0].data, speckled(0, 100)[:, 18:82, 18:82])

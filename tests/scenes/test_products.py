@@ -9,7 +9,7 @@ from rasterio.control import GroundControlPoint
 from scipy.interpolate import RegularGridInterpolator
 
 from sarlab.errors import SceneError
-from sarlab.scenes.quantity import time_of
+from sarlab.scenes.scene import time_of
 from sarlab.scenes.readers import open_scene, read_scene
 from sarlab.scenes.writers import write_geotiff
 

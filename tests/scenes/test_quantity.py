@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sarlab.errors import SceneError
-from sarlab.scenes.quantity import acquisition_of, polarization
+from sarlab.scenes.scene import acquisition_of, polarization
 from sarlab.scenes.readers import read_scene
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -84,8 +84,8 @@ def test_a_window_does_not_decide_the_quantity(write_raw):
 def test_names_contain_polarization_and_acquisition():
     assert polarization("S1A_IW_VV_x") == "VV"
     assert polarization("sar_hv") == "HV"
-    assert polarization("VV_VH") is None
-    assert polarization("survival") is None
+    assert polarization("VV_VH") == ""
+    assert polarization("survival") == ""
     product = "S1A_IW_GRDH_1SDV_20200607T010800_20200607T010825_032904_03CFBA_D457"
     assert acquisition_of(f"/data/{product}/VV.tif") == product
     assert acquisition_of("/data/Ghana_53713_S1Hand.tif") == acquisition_of("/x/Ghana_83483_S1Hand.tif") == "Ghana"

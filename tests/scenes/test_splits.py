@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sarlab.scenes.catalog import bigearthnet_split, load_split, reference_normalizers
 from sarlab.scenes.radiometry import Normalizer
-from sarlab.scenes.readers import find_scenes
+from sarlab.scenes.collection import find_scenes
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.splits import (
     blocks_with_guard,
