@@ -23,13 +23,14 @@ import numpy as np
 import pandas as pd
 
 from sarlab.codec.api import compress, compress_file, decompress, decompress_file
-from sarlab.codec.goals import Goal, Search, Trial
+from sarlab.codec.goals import Goal
 from sarlab.errors import SarlabError
 from sarlab.lab.results import environment, now, write_table
 from sarlab.metrics import Reference, score
 from sarlab.metrics.bounds import water_filling_curve
 from sarlab.metrics.columns import UndefinedMetric
 from sarlab.peers import codecs
+from sarlab.peers.search import Search, Trial
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.radiometry import fit_normalizers, to_db
 from sarlab.scenes.readers import read_scene

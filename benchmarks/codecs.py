@@ -1,6 +1,6 @@
 """Codecs on real files: default grids, reference points, speed.
 
-    python benchmarks/codecs.py calibrate PATH…    # qualities at twelve rates → GRIDS in sarlab/peers/band_codec.py
+    python benchmarks/codecs.py calibrate PATH…    # qualities at twelve rates → GRIDS in sarlab/peers.py
     python benchmarks/codecs.py reference PATH…    # rate at PSNR of pooled MSE, BD-rate against JPEG 2000
     python benchmarks/codecs.py speed PATH…        # encode and decode time at 0.5 bpp, one thread
 
@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sarlab.codec.goals import Goal, Search
+from sarlab.codec.goals import Goal
 from sarlab.errors import CodecError
 from sarlab.peers import codecs
+from sarlab.peers.search import Search
 from sarlab.scenes.catalog import reference_normalizers
 from sarlab.scenes.collection import image_files
 from sarlab.scenes.readers import read_scene

@@ -18,9 +18,8 @@ from sarlab.codec.container import VERSION, StreamReader, writing
 from sarlab.codec.goals import Goal
 from sarlab.codec.lapped import PREVIEW
 from sarlab.codec.metadata import scene_fields
-from sarlab.codec.model_store import BUILT_IN, load_model, model_path
+from sarlab.codec.model_store import model_path
 from sarlab.codec.predictive import exact_quality
-from sarlab.codec.protocol import Availability, Capabilities, QualityScale
 from sarlab.codec.stream import DEFAULT_TILE, Decoder, Encoder, FileSource, MemorySource, Source, cache_limit
 from sarlab.codec.tiles import NOT_A_NUMBER, Window
 from sarlab.errors import CodecError, SarlabError
@@ -286,40 +285,3 @@ def refuse_unwritable(target: str | Path) -> None:
             pass
     except OSError as error:
         raise SarlabError(f"{target} cannot be written ({error.strerror}); choose another folder") from None
-
-
-class LearnedCodec:
-    """A learned codec of this package, named as in `BUILT_IN`, behind the protocol.
-
-    Its files hold no names, tags or georeference, like those of the classical codecs, because their bytes are compared.
-    """
-
-    family = "learned"
-
-    def __init__(self, name: str):
-        codec = BUILT_IN[name]
-        self.name, self.domain = name, codec.domain
-        scale = QualityScale(codec.meaning, 0.0, 96.0, codec.grid)
-        self.capabilities = Capabilities(scale, bits=32, deterministic=True, trained=True)
-
-    def available(self) -> Availability:
-        """Check if the codec works here."""
-        try:
-            load_model(model_path(self.name))
-        except (SarlabError, ImportError) as error:
-            return Availability(False, str(error))
-        return Availability(True)
-
-    def version(self) -> str:
-        """Model and its hash, which determine the bytes."""
-        model = load_model(model_path(self.name))
-        return f"{model.name} {model.hash.hex()}"
-
-    def compress(self, scene: Scene, *, quality: float) -> bytes:
-        """Make a file without metadata; see `Codec.compress`."""
-        quality = self.capabilities.quality.checked(quality, self.name)
-        return compress(scene, codec=self.name, quality=quality, metadata=False, drop_phase=True)
-
-    def decompress(self, data: bytes) -> Scene:
-        """Decode a file; see `Codec.decompress`."""
-        return decompress(data)

@@ -51,7 +51,7 @@ from sarlab.codec.tiles import (
     first_mode,
 )
 from sarlab.errors import BitstreamError, CodecError
-from sarlab.scenes.scene import Scene
+from sarlab.scenes.scene import Scene, infinite_samples
 
 DEFAULT_TILE = 512
 #: Largest scene, in samples of all bands, that is analyzed as a whole.
@@ -112,6 +112,12 @@ class MemorySource:
     """A scene in memory that is read in windows, in its native quantity."""
 
     def __init__(self, scene: Scene):
+        infinite = infinite_samples(scene.data)
+        self._infinite = int(infinite.sum())
+        if self._infinite:
+            data = np.where(infinite, np.array(np.nan, scene.data.dtype), scene.data)
+            nan = None if scene.nan is None else scene.nan | infinite
+            scene = scene.with_data(data, valid=scene.valid & ~infinite, nan=nan)
         self.scene, self.shape, self.georeference = scene, scene.shape, scene.georeference
         self.name = f"scene '{scene.name}'"
 
@@ -119,8 +125,8 @@ class MemorySource:
         return self.scene.window(*window)
 
     def changed(self) -> list[str]:
-        """Nothing: what a scene holds comes back."""
-        return []
+        """Say which samples do not come back as they are."""
+        return [f"{self._infinite} {CHANGES['infinite']}"] if self._infinite else []
 
     def close(self) -> None: ...
 

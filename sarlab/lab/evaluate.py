@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
@@ -20,8 +21,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
-from sarlab.codec.goals import Goal, Search, Trial
+from sarlab.codec.goals import Goal
 from sarlab.errors import CodecError, ResultsError, SarlabError
 from sarlab.files import write_bytes
 from sarlab.lab.inputs import Clip, Input, Source, load_inputs
@@ -31,7 +33,8 @@ from sarlab.metrics import described, score
 from sarlab.metrics import metrics as known_metrics
 from sarlab.metrics.rate import bd_table, bits_per_pixel, measured_cr, measured_cr_lossless
 from sarlab.peers import codecs, usable
-from sarlab.peers.srlc import MAGIC, codestream_bytes
+from sarlab.peers.band_codec import MAGIC, codestream_bytes
+from sarlab.peers.search import Search, Trial
 from sarlab.scenes.radiometry import to_db
 from sarlab.scenes.splits import scene_duplicate_share
 from sarlab.specs import content_hash
@@ -61,22 +64,21 @@ ANCHORS, PSNR_INTERVAL, PSNR_TARGETS = ("jpeg2000", "hevc12"), (25.0, 40.0), "25
 def evaluate(
     names: Sequence[str], scenes: Sequence[Source], goals: Sequence[Goal] = (), *, quantity: str = "auto",
     bands: Sequence[str] | None = None, clip: Clip = None, metrics: Sequence[str] | None = None, workers: int = 0,
-    journal: Path | None = None, save_files: Path | None = None, progress: Callable[[int, int], None] | None = None,
-    notes: Callable[[str], None] | None = None,
+    journal: Path | None = None, save_files: Path | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Measure codecs on scenes: one row per codec, goal, scene and band.
 
     The default of `goals` is each codec's own grid of qualities. `scenes` to `clip` are those of `load_inputs`; `metrics` are
-    the only metric columns to compute; 0 `workers` are one per core; the folder `save_files` keeps the files. `progress` is
-    called with (finished rows, all rows), `notes` with remarks on the scenes. NaN has its reason in ``reason``.
+    the only metric columns to compute; 0 `workers` are one per core; the folder `save_files` keeps the files. NaN has its
+    reason in ``reason``. Scenes of which only a part is measured are a warning.
     """
     for name in names:
         usable(name)
     for name in metrics or ():
         known_metrics[name]
     items = load_inputs(scenes, quantity=quantity, bands=bands, clip=clip)
-    for note in dict.fromkeys(item.note for item in items if item.note and notes):
-        notes(note)  # type: ignore[misc]
+    for note in dict.fromkeys(item.note for item in items if item.note):
+        warnings.warn(note, stacklevel=2)
     chosen = None if metrics is None else tuple(metrics)
     kept, order, tasks = Journal(journal), list[str](), list[Task]()
     for item in items:
@@ -93,11 +95,9 @@ def evaluate(
     finished = len(order) - sum(len(task.goals) for task in tasks)
     count = min(workers or os.cpu_count() or 1, len(tasks))
     # rows of this process are kept one by one
-    for key, row in chain.from_iterable(in_processes(measured if count > 1 else measure, tasks, count)):
+    found = chain.from_iterable(in_processes(measured if count > 1 else measure, tasks, count))
+    for key, row in tqdm(found, total=len(order), initial=finished, unit="row", disable=None):
         kept.add(key, row)
-        finished += 1
-        if progress is not None:
-            progress(finished, len(order))
     # Whole numbers that may be missing: exact in every format.
     counts = dict.fromkeys(("bytes", "container_bytes", "lossless_bytes"), "Int64")
     frame = pd.DataFrame([kept.rows[key] for key in order]).astype(counts)
@@ -116,9 +116,7 @@ def read_rows(path: Path) -> pd.DataFrame:
             if not pd.api.types.is_numeric_dtype(frame[name]):
                 raise ResultsError(f"{path}: column {name} holds something else than numbers")
     except ResultsError as error:
-        raise ResultsError(
-            f"{error}; the rows that 'sarlab evaluate … --out rows.csv' writes are needed here"
-        ) from error
+        raise ResultsError(f"{error}; give a table that 'sarlab evaluate … --out rows.csv' wrote") from error
     return frame.assign(band=frame["band"].fillna(""))  # of files that name none
 
 
@@ -144,9 +142,7 @@ class Journal:
         try:
             lines = path.read_text(encoding="utf-8").splitlines() if path is not None and path.exists() else []
         except (OSError, UnicodeDecodeError) as error:
-            raise ResultsError(
-                f"{path}: the journal of an earlier evaluation is unreadable ({error}); delete it"
-            ) from error
+            raise ResultsError(f"{path}: unreadable journal of an earlier evaluation ({error}); delete it") from error
         for line in lines:
             try:
                 entry = json.loads(line)

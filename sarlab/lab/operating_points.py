@@ -43,7 +43,7 @@ USE_CASES = {
     "extreme": ("extreme constraint", 27.0, 32),
     "preview": ("preview, thumbnail", 24.0, 64),
 }
-#: Files are made to meet a value within what `sarlab.codec.goals` searches for: that counts as met.
+#: Files are made to meet a value within what `sarlab.peers.search` tolerates: that counts as met.
 TOLERANCE = {"psnr_db": 0.02}
 
 

@@ -1,50 +1,201 @@
-"""Base classes of the classical codecs: one band after the other through an image coder, in an ``.srlc`` container.
+"""Base class of the classical codecs: one band after the other through an image coder, in an ``.srlc`` container.
 
     Scene ─to_db─▶ band ─fill nodata─▶ Grid.codes ─▶ library ─▶ payload ┐
                      └──────────────── mask ──────────────────────────┴─▶ file
 
 The grid of integer codes spans the range of the band, so no bright target and no dark pixel is clipped. Its offset and
-step are side information of the file, and count.
+step are side information of the file, like all that an image format cannot hold, and count. Integers are little-endian;
+*varint* is LEB128.
+
+    "SRLC"  version u8  codec name (u8 length, ASCII)  samples u8  bands varint  height varint  width varint
+    per band:  name (u8 length, UTF-8)  kind u8  offset f32  step f32  mask (kind u8, varint length, bytes)
+               payload (varint length, bytes)
+    CRC-32 u32 of everything before it
+
+*samples* is the position in `QUANTITIES` plus four times that in `DTYPES`, the sample type of the source, which
+determines the floor of exact zeros. A mask is empty (all valid) or coded as in `sarlab.codec.entropy`.
+
+Kinds of a band: 0 coded by the codec; 1 constant, all valid samples are `offset`; 2 empty, no sample is valid; 3
+deflated integers (lossless codecs whose library failed its own round trip). A constant or empty band has no payload. So
+the memory that decoding allocates is bounded by the size of the payload or by `MAX_PIXELS`.
 """
 
 from __future__ import annotations
 
 import importlib
+import struct
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from sarlab.codec.protocol import Availability, Capabilities, quality_bound
+from sarlab.codec import entropy
+from sarlab.codec.container import StreamReader
+from sarlab.codec.entropy import varint
+from sarlab.codec.metadata import Cursor
 from sarlab.codec.tiles import fill_invalid
 from sarlab.errors import BitstreamError, CodecError, SarlabError
-from sarlab.peers import srlc
+from sarlab.peers.protocol import Availability, Capabilities
 from sarlab.scenes.radiometry import to_db
 from sarlab.scenes.scene import Scene
 
-#: Default qualities of each codec: Sentinel-1 VV from 0.05 to 4 bits per pixel, or as low as the codec goes. Made by
-#: ``python benchmarks/codecs.py calibrate``: medians over three scenes of the qualities at twelve rates. The lowest
-#: rate of JPEG is 0.06 bpp there, of WebP 0.10, of LERC 0.16; ZFP, whose bound is a power of two, starts at 1.4.
-GRIDS: dict[str, tuple[float, ...]] = {
-    "jpeg2000": (23.1, 23.7, 24.3, 25, 25.9, 27.6, 28.9, 30.8, 33, 36.8, 41.8, 49.2),
-    "htj2k": (7.5, 9.2, 10.8, 12.5, 14.4, 16.6, 19.1, 21.8, 24.8, 28.3, 32.9, 39.2),
-    "jpegxl": (4.4, 6.1, 13, 19.7, 28, 50.7, 66.7, 78.2, 85.8, 91.5, 96.3, 99),
-    "jpeg": (2.4, 3.7, 4.6, 5.9, 8, 11.2, 16.6, 26.9, 49, 74.5, 87.6, 94.7),
-    "jpeg12": (0.13, 0.21, 0.27, 0.34, 0.46, 0.65, 0.97, 1.6, 2.95, 5.9, 12.6, 31),
-    "webp": (0, 1, 2, 5, 11, 21, 39, 65, 81, 90, 97),
-    "avif": (6, 10, 16, 21, 27, 35, 42, 51, 60, 75, 87, 96),
-    "avif10": (2, 9, 15, 21, 28, 36, 44, 53, 63, 76, 86, 94),
-    "avif12": (6, 10, 13, 20, 27, 31, 39, 49, 59, 71, 84, 91),
-    "hevc12": (1.2, 4, 6.8, 10.1, 13.6, 18.2, 23.3, 29.5, 36.9, 45.2, 55, 68.6),
-    "vvc10": (14.2, 16.5, 18.5, 20.3, 22.4, 24.9, 27.5, 30.5, 34, 38.2, 43.5, 51.2),
-    "jpegls": (-20.6, -17.7, -17.4, -16.2, -14.9, -13.6, -12.1, -10, -6.1, 1.8, 8.1, 16.5),
-    "sz3": (-21.1, -17.7, -16.5, -14.7, -12.1, -9.9, -6.9, -3.1, 1.4, 7.2, 15.3),
-    "zfp": tuple(20 * np.log10(2.0) * octave for octave in range(-6, 5)),
-    "sperr": (-22.1, -20.7, -19.3, -17.7, -15.7, -13.3, -10.8, -8.1, -5.2, -1.2, 4.1, 12),
-    "lerc": (-25.8, -23.6, -22.7, -22.1, -21.5, -20.9, -19.6, -18.1, -16.6, -9.5, -3.6, 3.2),
-}
+MAGIC, VERSION = b"SRLC", 1
+QUANTITIES = ("db", "amplitude", "intensity")
+DTYPES = ("float32", "uint8", "uint16", "int16", "uint32", "int32", "float64")
+CODED, CONSTANT, EMPTY, DEFLATED = range(4)
+ALL_VALID, CODED_MASK = range(2)
+#: Largest band in samples; these codecs work on whole images.
+MAX_PIXELS = 2**29
+#: Most samples per byte of payload; a codestream that claims more is hostile.
+MAX_PIXELS_PER_BYTE = 2**17
 #: Samples of the finest integer grid: 16 bit.
 TOP_16 = 2**16 - 1
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Band:
+    """One band of a file."""
+
+    name: str
+    #: bool, shape (height, width).
+    valid: np.ndarray
+    #: `CODED`, `CONSTANT`, `EMPTY` or `DEFLATED`.
+    kind: int
+    #: Of the integer grid in dB.
+    offset: float = 0.0
+    step: float = 0.0
+    #: The codestream.
+    payload: bytes = b""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The contents of a file."""
+
+    codec: str
+    quantity: str
+    shape: tuple[int, int]
+    bands: tuple[Band, ...]
+    dtype: str = "float32"
+
+
+def pack(contents: Contents) -> bytes:
+    """Make the file."""
+    name = contents.codec.encode("ascii")
+    height, width = contents.shape
+    if height * width > MAX_PIXELS:
+        raise CodecError(f"a band of {height}×{width} samples is too large for a whole-image codec; cut it into tiles")
+    samples = QUANTITIES.index(contents.quantity)
+    if contents.dtype in DTYPES:
+        samples += 4 * DTYPES.index(contents.dtype)
+    out = bytearray(MAGIC + bytes([VERSION, len(name)]) + name + bytes([samples]))
+    out += varint(len(contents.bands)) + varint(height) + varint(width)
+    for band in contents.bands:
+        label = band.name.encode()[:255]
+        kind, mask = pack_mask(band.valid) if band.kind != EMPTY else (ALL_VALID, b"")
+        out += bytes([len(label)]) + label + bytes([band.kind]) + struct.pack("<ff", band.offset, band.step)
+        out += bytes([kind]) + varint(len(mask)) + mask + varint(len(band.payload)) + band.payload
+    return bytes(out + struct.pack("<I", zlib.crc32(out)))
+
+
+def unpack(data: bytes, codec: str | None = None) -> Contents:
+    """Parse a file; one of another codec than `codec` is refused.
+
+    Raises
+    ------
+    BitstreamError
+        Truncated, damaged, foreign, of a later version, or of impossible size.
+    """
+    if data[:4] != MAGIC:
+        raise BitstreamError("not a file of a classical codec of sarlab: it does not begin with SRLC")
+    if len(data) < 12 or zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
+        raise BitstreamError("the file is truncated or damaged: its checksum is wrong")
+    reader = Cursor(data[4:-4])
+    version = reader.take(1)[0]
+    if version != VERSION:
+        raise BitstreamError(f"the file has format version {version}, this sarlab reads {VERSION}; update sarlab")
+    name = reader.text(reader.take(1)[0])
+    if codec is not None and name != codec:
+        raise BitstreamError(f"the file was made by codec '{name}', not by '{codec}'; decode it with '{name}'")
+    dtype, quantity = divmod(reader.take(1)[0], 4)
+    if quantity >= len(QUANTITIES) or dtype >= len(DTYPES):
+        raise BitstreamError(f"unknown quantity {quantity} or sample type {dtype} in the header")
+    count, height, width = reader.varint(), reader.varint(), reader.varint()
+    if not (count and height and width) or height * width > MAX_PIXELS:
+        raise BitstreamError(f"impossible size in the header: {count} bands of {height}×{width}")
+    bands = tuple(_read_band(reader, (height, width)) for _ in range(count))
+    if reader.left:
+        raise BitstreamError(f"{reader.left} bytes too many after the last band")
+    return Contents(name, QUANTITIES[quantity], (height, width), bands, DTYPES[dtype])
+
+
+def _read_band(reader: Cursor, shape: tuple[int, int]) -> Band:
+    name, kind, (offset, step) = reader.text(reader.take(1)[0]), reader.take(1)[0], reader.unpack("ff")
+    mask_kind, mask, payload = reader.take(1)[0], reader.block(), reader.block()
+    if kind > DEFLATED:
+        raise BitstreamError(f"band '{name}': unknown kind {kind}")
+    if not (np.isfinite(offset) and np.isfinite(step)):
+        raise BitstreamError(f"band '{name}': offset {offset} and step {step} are not a grid")
+    if kind in (CODED, DEFLATED) and shape[0] * shape[1] > MAX_PIXELS_PER_BYTE * len(payload):
+        raise BitstreamError(f"band '{name}': {len(payload)} bytes cannot hold {shape[0]}×{shape[1]} samples")
+    valid = np.zeros(shape, bool) if kind == EMPTY else unpack_mask(mask_kind, mask, shape)
+    return Band(name, valid, kind, offset, step, payload)
+
+
+def pack_mask(valid: np.ndarray) -> tuple[int, bytes]:
+    """Code a mask as (kind, bytes)."""
+    if valid.all():
+        return ALL_VALID, b""
+    # Zeros at the end change nothing, and bound the size that a damaged file may claim.
+    return CODED_MASK, entropy.pack_mask(valid).ljust(-(-valid.size // MAX_PIXELS_PER_BYTE), b"\0")
+
+
+def unpack_mask(kind: int, data: bytes, shape: tuple[int, int]) -> np.ndarray:
+    """Decode what `pack_mask` wrote."""
+    if kind == ALL_VALID:
+        return np.ones(shape, bool)
+    if shape[0] * shape[1] > MAX_PIXELS_PER_BYTE * len(data):
+        raise BitstreamError(f"{len(data)} bytes cannot hold a mask of {shape[0]}×{shape[1]} samples")
+    if kind != CODED_MASK:
+        raise BitstreamError(f"unknown kind of mask {kind}")
+    return entropy.unpack_mask(data, shape)
+
+
+def codestream_bytes(data: bytes) -> int:
+    """Bytes of the codestreams in a file: without containers, metadata, masks and the index of tiles.
+
+    ``bpp`` counts whole files. In them, JPEG 2000 is a bare codestream, but HEVC and AV1 lie in boxes of several hundred
+    bytes. ``bpp_codestream`` counts no container for any codec. Parameter sets of HEVC and AV1 and the side information of
+    a model in the header count, since other codestreams begin with theirs.
+    """
+    if data.startswith(MAGIC):
+        return sum(_payload_bytes(band.payload) for band in unpack(data).bands)
+    with StreamReader(data) as reader:
+        return sum(reader.lengths) + len(reader.header.side) + len(reader.header.radiometry)
+
+
+def _payload_bytes(payload: bytes) -> int:
+    if payload.startswith(b"RIFF"):
+        return len(payload) - 20
+    if payload[4:8] not in (b"ftyp", b"JXL "):
+        return len(payload)
+    found, at = 0, 0
+    while at < len(payload):  # boxes of the ISO base media file format: length, type, content
+        length = int.from_bytes(payload[at : at + 4], "big") or len(payload) - at
+        found += length - 8 if payload[at + 4 : at + 8] in (b"mdat", b"jxlc") else 0
+        at += length
+    for name in (b"hvcC", b"av1C"):
+        box = payload.find(name)
+        found += int.from_bytes(payload[box - 4 : box], "big") - 8 if box > 0 else 0
+    return found
+
+
+# --- codecs -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -93,6 +244,11 @@ def filled(plane: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return out
 
 
+def narrow(codes: np.ndarray) -> np.ndarray:
+    """Codes below 2^16 as uint8 if they fit, or as uint16."""
+    return codes.astype(np.uint8 if codes.max() < 256 else np.uint16)
+
+
 def imagecodecs() -> Any:
     """Import the library of most of these codecs when it is first needed."""
     import imagecodecs as library
@@ -100,149 +256,111 @@ def imagecodecs() -> Any:
     return library
 
 
-def library_version(function: str) -> str:
-    """Versions of a library inside imagecodecs and of the wheel: ``openjpeg 2.5.4, imagecodecs 2026.3.6``."""
-    inner = getattr(imagecodecs(), f"{function}_version")()
-    return f"{inner.replace('-', ' ', 1)}, imagecodecs {imagecodecs().__version__}"
-
-
 class BandCodec:
-    """A codec that codes each band on its own; a subclass sets the attributes, `encode_band` and `decode_band`."""
+    """A codec that codes each band on its own.
 
-    name: str
-    family: str
-    domain: str
-    capabilities: Capabilities
+    Parameters
+    ----------
+    name, family, domain, capabilities
+        See `sarlab.peers.protocol.Codec`.
+    coder : str
+        Attribute of imagecodecs that states if its build has the coder (``"JPEG2K"``); empty for another library.
+    about : str
+        Description, whose first line is shown in tables.
+    encode : callable, optional
+        (library, samples (height, width), setting) → codestream.
+    decode : callable, optional
+        (library, codestream, shape) → samples.
+    """
+
     #: Package to import, and to install if it is missing.
-    package: str = "imagecodecs"
-    #: Attribute of imagecodecs that states if its build has the coder (``"JPEG2K"``); empty for another library.
-    coder: str = ""
+    package = distribution = "imagecodecs"
+
+    def __init__(
+        self, name: str, family: str, coder: str, domain: str, capabilities: Capabilities, about: str,
+        encode: Callable[[Any, np.ndarray, Any], bytes] | None = None,
+        decode: Callable[[Any, bytes, tuple[int, int]], np.ndarray] | None = None,
+    ):  # fmt: skip
+        self.name, self.family, self.coder, self.domain, self.capabilities = name, family, coder, domain, capabilities
+        self.__doc__, self._encode, self._decode = about, encode, decode
 
     def available(self) -> Availability:
         """Check if the codec works here."""
         try:
-            library = importlib.import_module(self.package)
+            lacking = self.lacking(importlib.import_module(self.package))
         except Exception as error:
-            return Availability(False, f"{self.package} cannot be imported ({error}); pip install {self.package}")
-        if self.coder and not getattr(getattr(library, self.coder, None), "available", False):
-            return Availability(False, f"this build of {self.package} {library.__version__} has no {self.coder}")
-        return Availability(True)
+            lacking = f"{self.package} cannot be imported ({error}); pip install {self.distribution}"
+        return Availability(not lacking, lacking)
+
+    def lacking(self, library: Any) -> str:
+        """Reason why the installed library cannot code; empty if it can."""
+        found = not self.coder or getattr(getattr(library, self.coder, None), "available", False)
+        return "" if found else f"this build of {self.package} {library.__version__} has no {self.coder}"
 
     def version(self) -> str:
-        """Version of the library that does the work."""
-        return library_version(self.coder.lower())
+        """Versions of the library inside imagecodecs and of the wheel: ``openjpeg 2.5.4, imagecodecs 2026.3.6``."""
+        inner = getattr(imagecodecs(), f"{self.coder.lower()}_version")()
+        return f"{inner.replace('-', ' ', 1)}, imagecodecs {imagecodecs().__version__}"
 
     def compress(self, scene: Scene, *, quality: float) -> bytes:
         """Make a file of a scene in dB; see `Codec.compress`."""
-        quality = self.capabilities.quality.checked(quality, self.name)
-        scene = to_db(scene)
-        bands = tuple(
-            self._band(name, plane, valid, quality)
-            for name, plane, valid in zip(scene.bands, scene.data, scene.valid, strict=True)
-        )
-        return srlc.pack(srlc.Contents(self.name, "db", scene.shape[1:], bands))
+        return self.packed(to_db(scene), self.capabilities.quality.checked(quality, self.name))
+
+    def packed(self, scene: Scene, quality: float, dtype: str = "float32") -> bytes:
+        """Make a file of a scene as it is."""
+        planes = zip(scene.bands, scene.data, scene.valid, strict=True)
+        bands = tuple(self.band(name, plane, valid, quality) for name, plane, valid in planes)
+        return pack(Contents(self.name, scene.quantity, scene.shape[1:], bands, dtype))
 
     def decompress(self, data: bytes) -> Scene:
         """Decode a file to dB; see `Codec.decompress`."""
-        contents = srlc.unpack(data, self.name)
+        contents = unpack(data, self.name)
         planes = []
         for band in contents.bands:
             try:
-                plane = self._plane(band, contents.shape)
+                plane = self.plane(band)
             except SarlabError:
                 raise
             except Exception as error:
                 raise BitstreamError(f"band '{band.name}' does not decode with {self.name}: {error}") from error
-            if plane.shape != contents.shape:
-                raise BitstreamError(f"band '{band.name}' decodes to {plane.shape}, the header says {contents.shape}")
             planes.append(np.where(band.valid, plane, np.float32(np.nan)))
         return Scene(
-            data=np.stack(planes).astype(np.float32, copy=False),
-            quantity=contents.quantity,
-            bands=tuple(band.name for band in contents.bands),
-            valid=np.stack([band.valid for band in contents.bands]),
-            dtype=contents.dtype,
-        )
+            np.stack(planes).astype(np.float32, copy=False), contents.quantity, tuple(b.name for b in contents.bands),
+            valid=np.stack([band.valid for band in contents.bands]), dtype=contents.dtype,
+        )  # fmt: skip
 
-    def _band(self, name: str, plane: np.ndarray, valid: np.ndarray, quality: float) -> srlc.Band:
+    def band(self, name: str, plane: np.ndarray, valid: np.ndarray, quality: float) -> Band:
+        """Code a band."""
         if not valid.any():
-            return srlc.Band(name, valid, srlc.EMPTY)
-        samples = plane[valid]
-        low, high = float(samples.min()), float(samples.max())
+            return Band(name, valid, EMPTY)
+        low, high = float(plane[valid].min()), float(plane[valid].max())
         if not (np.isfinite(low) and np.isfinite(high)):
             raise CodecError(f"band '{name}' has infinite samples; mark missing measurements with NaN")
         if low == high:
-            return srlc.Band(name, valid, srlc.CONSTANT, offset=low)
+            return Band(name, valid, CONSTANT, offset=low)
         grid, payload = self.encode_band(filled(plane, valid), quality)
-        return srlc.Band(name, valid, srlc.CODED, grid.offset, grid.step, payload)
+        return Band(name, valid, CODED, grid.offset, grid.step, payload)
 
-    def _plane(self, band: srlc.Band, shape: tuple[int, int]) -> np.ndarray:
-        if band.kind == srlc.EMPTY:
-            return np.full(shape, np.nan, np.float32)
-        if band.kind == srlc.CONSTANT:
-            return np.full(shape, band.offset, np.float32)
-        if band.kind != srlc.CODED:
+    def plane(self, band: Band) -> np.ndarray:
+        """Decode a band: float32, (height, width)."""
+        if band.kind == EMPTY:
+            return np.full(band.valid.shape, np.nan, np.float32)
+        if band.kind == CONSTANT:
+            return np.full(band.valid.shape, band.offset, np.float32)
+        if band.kind != CODED:
             raise BitstreamError(f"band '{band.name}': {self.name} has no kind {band.kind}")
-        return self.decode_band(band.payload, shape, Grid(band.offset, band.step))
+        return Grid(band.offset, band.step).values(self.decode(band.payload, band.valid.shape))
 
     def encode_band(self, plane: np.ndarray, quality: float) -> tuple[Grid, bytes]:
         """Code a (height, width) float32 band in dB, without NaN and not constant: its grid and payload."""
         raise NotImplementedError
 
-    def decode_band(self, payload: bytes, shape: tuple[int, int], grid: Grid) -> np.ndarray:
-        """Decode a payload to float32 dB."""
-        raise NotImplementedError
-
-
-class IntegerCodec(BandCodec):
-    """A codec of unsigned integers of `bits` bits, over which the range of the band in dB is spread.
-
-    A library whose quality has whole numbers only becomes continuous by a gain below 1: with fewer codes, one step of
-    its quantizer is more dB.
-    """
-
-    bits: int = 16
-
-    def setting(self, quality: float) -> tuple[float, float]:
-        """Split a quality into (level of the library, gain in (0, 1])."""
-        return quality, 1.0
-
-    def encode(self, codes: np.ndarray, level: float) -> bytes:
-        """Code (height, width) codes, uint8 or uint16, to a codestream."""
-        raise NotImplementedError
+    def encode(self, samples: np.ndarray, setting: Any) -> bytes:
+        """Code (height, width) samples to a codestream, with a setting of the library."""
+        assert self._encode is not None
+        return bytes(self._encode(importlib.import_module(self.package), np.ascontiguousarray(samples), setting))
 
     def decode(self, payload: bytes, shape: tuple[int, int]) -> np.ndarray:
-        """Decode a codestream to codes."""
-        raise NotImplementedError
-
-    def encode_band(self, plane: np.ndarray, quality: float) -> tuple[Grid, bytes]:
-        level, gain = self.setting(quality)
-        grid = Grid.spanning(plane, max(1, round((2**self.bits - 1) * gain)))
-        codes = grid.codes(plane).astype(np.uint8 if self.bits == 8 else np.uint16)
-        return grid, bytes(self.encode(np.ascontiguousarray(codes), level))
-
-    def decode_band(self, payload: bytes, shape: tuple[int, int], grid: Grid) -> np.ndarray:
-        return grid.values(np.asarray(self.decode(payload, shape)).reshape(shape))
-
-
-class BoundedCodec(BandCodec):
-    """A codec of floats with a guaranteed largest error in dB."""
-
-    def encode(self, plane: np.ndarray, bound: float) -> bytes:
-        """Code (height, width) float32 dB with an error of at most `bound`."""
-        raise NotImplementedError
-
-    def decode(self, payload: bytes, shape: tuple[int, int]) -> np.ndarray:
-        """Decode a codestream to float32 dB."""
-        raise NotImplementedError
-
-    def encode_band(self, plane: np.ndarray, quality: float) -> tuple[Grid, bytes]:
-        return Grid(0.0, 1.0), bytes(self.encode(np.ascontiguousarray(plane), quality_bound(quality)))
-
-    def decode_band(self, payload: bytes, shape: tuple[int, int], grid: Grid) -> np.ndarray:
-        return np.asarray(self.decode(payload, shape), np.float32).reshape(shape)
-
-
-def unit_steps(quality: float) -> int:
-    """Round `quality` up to a whole level."""
-    return int(np.ceil(quality - 1e-9))
+        """Decode a codestream to samples."""
+        assert self._decode is not None
+        return np.asarray(self._decode(importlib.import_module(self.package), payload, shape)).reshape(shape)

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sarlab.codec.protocol import Availability, Codec, bound_quality, quality_bound
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.peers import codec_table, codecs, usable
+from sarlab.peers.protocol import Availability, Codec, bound_quality, quality_bound
 from sarlab.scenes.radiometry import to_db
 from sarlab.scenes.scene import Scene
 
-ALL = [name for name in codecs if type(codecs[name]).__module__.startswith("sarlab.peers")]
+ALL = [name for name in codecs if codecs[name].family != "learned"]
 HERE = [name for name in ALL if codecs[name].available().ok]
 LOSSY = [name for name in HERE if not codecs[name].capabilities.lossless]
 BOUNDED = [name for name in HERE if codecs[name].capabilities.error_bounded]

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sarlab.codec.goals import Goal, Search
+from sarlab.codec.goals import Goal
 from sarlab.errors import CodecError
 from sarlab.lab.inputs import Input, measurable
 from sarlab.lab.studies import Context, available, correlation_of, despeckled, resumed, simulated_splits, study
@@ -30,6 +30,7 @@ from sarlab.metrics import Reference, UndefinedMetric, Window, metrics, score
 from sarlab.metrics.columns import once, scalar, to_intensity
 from sarlab.metrics.looks import enl, homogeneous_windows, local_looks, mode, window_looks
 from sarlab.peers import codecs
+from sarlab.peers.search import Search
 from sarlab.specs import content_hash
 
 CODECS, RATE_BPP = ("lapped", "jpeg2000"), 0.5

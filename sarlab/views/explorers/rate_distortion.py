@@ -12,12 +12,13 @@ import ipywidgets as widgets
 import numpy as np
 
 from sarlab.codec.api import DEFAULT_CODEC
-from sarlab.codec.goals import Goal, Search, Trial
+from sarlab.codec.goals import Goal
 from sarlab.errors import SarlabError
 from sarlab.metrics import Reference, score
 from sarlab.metrics.columns import DB_PER_NEPER
 from sarlab.metrics.looks import enl
 from sarlab.peers import codecs
+from sarlab.peers.search import Search, Trial
 from sarlab.views import select
 from sarlab.views.explorers import controls as ui
 from sarlab.views.explorers.controls import Ahead, Explorer, Picture, State, Subject, menu

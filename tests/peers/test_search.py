@@ -5,10 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sarlab.codec.goals import Goal, Search
-from sarlab.codec.protocol import Capabilities, QualityScale
+from sarlab.codec.goals import Goal
 from sarlab.errors import CodecError
 from sarlab.peers import codecs
+from sarlab.peers.protocol import Capabilities, QualityScale
+from sarlab.peers.search import Search
 from sarlab.scenes.scene import Scene
 
 CLIP = {"VV": (-25.0, 3.0)}
