@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.files import replacing
+from sarlab.files import replacing, temporary_prefix
 from sarlab.scenes.arrays import create_zarr, storage_of
 from sarlab.scenes.rasters import encode_samples, first_line, geotiff_profile, rename_tags, unlocated, write_profile
 from sarlab.scenes.scene import Georeference, Scene
@@ -198,8 +198,7 @@ class ArrayWriter:
 @contextmanager
 def _replacing_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; on success it takes the final name, on any error it disappears."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.stem[:80]}-", dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=temporary_prefix(path), dir=path.parent) as folder:
         yield Path(folder) / path.name
         if path.exists():
             path.rename(Path(folder) / "replaced")
