@@ -22,10 +22,9 @@ import pandas as pd
 
 from sarlab.codec.block_model import CLASSES, FLAGGED, PER_OCTAVE, UNIT, SmoothSpectrum, Tables
 from sarlab.codec.entropy import join, split
-from sarlab.codec.fit_tables import fit_tables, initial_tables
 from sarlab.codec.lapped import BLOCK, LappedModel
 from sarlab.codec.tiles import LAST_COLUMN, LAST_ROW
-from sarlab.codec.train_codec import FITTING_STATES, CodecPlan, gather, normalized
+from sarlab.codec.train_codec import FITTING_STATES, CodecPlan, fit_tables, gather, initial_tables, normalized
 from sarlab.codec.trellis import OFFSETS
 from sarlab.lab.results import write_table
 from sarlab.metrics.rate import bd_rate

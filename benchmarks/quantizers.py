@@ -168,7 +168,7 @@ def coded_bits(
         quantizer = build_quantizer(VARIANTS[name][0], channels)
         quantizer.calibrate(calibration)
         model = fit_latent_tables(quantizer, calibration)
-        coded = [encode_latent(quantizer, y, model) for y in latents]
+        coded = [encode_latent(quantizer.quantize(y), model) for y in latents]
         for y, data in zip(latents, coded, strict=True):
             expected = quantizer.rounded(y)
             for threads in (1, 2):
@@ -178,9 +178,9 @@ def coded_bits(
             torch.set_num_threads(1)
             pair = torch.cat([y, y.flip(-1)])
             apart = torch.cat([quantizer.rounded(y), quantizer.rounded(y.flip(-1))])
-            if not torch.equal(decode_latent(quantizer, encode_latent(quantizer, pair, model), model), apart):
+            if not torch.equal(decode_latent(quantizer, encode_latent(quantizer.quantize(pair), model), model), apart):
                 raise SystemExit(f"{name}: a batch of latents did not decode to what each of them does alone")
-        ideal = sum(ideal_bits(quantizer, y, model) for y in latents)
+        ideal = sum(ideal_bits(quantizer.quantize(y), model) for y in latents)
         rows[name] = {
             "packed": sum(quantizer.bits(y.shape) for y in latents) / values,
             "plug_in": sum(plug_in_bits(quantizer.quantize(y).integers[0]) for y in latents) / values,
@@ -200,7 +200,7 @@ def one_step(
         quantizer = build_quantizer(QuantizerSpec("affine", bits, granularity="tensor"), channels)
         quantizer.calibrate(calibration)
         model = fit_latent_tables(quantizer, calibration)
-        coded = 8 * sum(len(encode_latent(quantizer, y, model)) for y in latents) / values
+        coded = 8 * sum(len(encode_latent(quantizer.quantize(y), model)) for y in latents) / values
         points.append((coded, max(loss_of(quantizer.rounded), 1e-6)))
     x, loss = np.array(points).T
     if not x[0] <= BUDGET <= x[-1]:

@@ -45,22 +45,21 @@ class LatentTables:
         return entropy.contexts(self.probabilities, _CONFIDENCE)
 
 
-def fit_latent_tables(quantizer: Quantizer, latents: Tensor | Iterable[Tensor]) -> LatentTables:
+def fit_latent_tables(quantizer: Quantizer, latents: Iterable[Tensor]) -> LatentTables:
     """Learn the frequencies of each channel from training latents, each of shape (N, C, h, w)."""
-    batches = [latents] if isinstance(latents, Tensor) else list(latents)
-    if not batches:
+    found = [_planes(quantizer.quantize(batch)) for batch in latents]
+    if not found:
         raise CodecError("no latents to learn frequencies from; give at least one batch of training data")
-    planes = np.concatenate([_planes(quantizer.quantize(batch)) for batch in batches], axis=1)
+    planes = np.concatenate(found, axis=1)
     centers, size = np.median(planes, axis=1).astype(np.int64), len(planes) * _CONTEXTS
-    count, ones = entropy.tally(_listed(planes, LatentTables(centers, np.full(size, entropy.EVEN))), size).T
+    count, ones = entropy.tally(_decisions(planes, LatentTables(centers, np.full(size, entropy.EVEN))), size).T
     return LatentTables(centers, np.clip(np.rint(65536 * (ones + 0.5) / (count + 1)), 1, 65535).astype(np.int64))
 
 
-def encode_latent(quantizer: Quantizer, y: Tensor | Quantized, tables: LatentTables) -> bytes:
-    """Code a latent, (N, C, h, w) or quantized: shape, side information, range-coded values."""
-    quantized = quantizer.quantize(y) if isinstance(y, Tensor) else y
+def encode_latent(quantized: Quantized, tables: LatentTables) -> bytes:
+    """Code a quantized latent, (N, C, h, w): shape, side information, range-coded values."""
     n, _, h, w = quantized.integers.shape
-    return write_header(n, h, w) + _FORMAT + quantized.side + entropy.pack(_decisions(quantizer, quantized, tables))
+    return write_header(n, h, w) + _FORMAT + quantized.side + entropy.pack(_decisions(_planes(quantized), tables))
 
 
 def decode_latent(quantizer: Quantizer, data: bytes, tables: LatentTables, *, most_values: int = MOST_VALUES) -> Tensor:
@@ -91,12 +90,12 @@ def decode_latent(quantizer: Quantizer, data: bytes, tables: LatentTables, *, mo
     return quantizer.dequantize(quantizer.accepted(decoded))
 
 
-def ideal_bits(quantizer: Quantizer, y: Tensor | Quantized, tables: LatentTables) -> float:
+def ideal_bits(quantized: Quantized, tables: LatentTables) -> float:
     """Information in bits of a latent under the adaptive probabilities, without its shape and side information.
 
     `encode_latent` takes a few bytes more.
     """
-    decisions = _decisions(quantizer, quantizer.quantize(y) if isinstance(y, Tensor) else y, tables)
+    decisions = _decisions(_planes(quantized), tables)
     one = (decisions & 0xFFFF) / 65536
     return float(-np.log2(np.where(decisions >> 16 & 1, one, 1 - one)).sum())
 
@@ -105,14 +104,9 @@ def _planes(quantized: Quantized) -> np.ndarray:
     return quantized.integers.movedim(1, 0).flatten(1).cpu().numpy().astype(np.int64)
 
 
-def _decisions(quantizer: Quantizer, quantized: Quantized, tables: LatentTables) -> np.ndarray:
-    if len(tables.centers) != quantizer.channels:
-        raise CodecError("the frequencies do not fit the quantizer; fit them again")
-    return _listed(_planes(quantized), tables)
-
-
-def _listed(planes: np.ndarray, tables: LatentTables) -> np.ndarray:
-    """Decisions of all planes."""
+def _decisions(planes: np.ndarray, tables: LatentTables) -> np.ndarray:
+    if len(tables.centers) != len(planes):
+        raise CodecError("the frequencies do not fit the latent; fit them again")
     largest = np.abs(planes - tables.centers[:, None]).max(initial=0)
     coder = entropy.encoder(tables.contexts(), entropy.room(planes.size, largest))
     _code_planes(coder, planes, tables.centers, np.full(len(planes), 62))

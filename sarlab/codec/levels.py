@@ -31,6 +31,8 @@ _MOST_SAMPLES = 1 << 22
 _ASSUMED = -15.0
 #: dB per normalized unit: quality is an error on this scale, the same for all scenes.
 WIDTH = 30.0
+#: Samples of any quantity in float32 are closer than this to each other, in dB.
+MOST_DB = 2500.0
 #: Fewest blocks of one value that justify stating it in the header.
 FEWEST_FLAT = 4
 KNOTS = 8
@@ -81,6 +83,12 @@ class Levels:
         else:
             center = np.array(self.centers, np.float32)[:, None, None]
             x = np.where(scene.valid, (to_db(scene, self.zeros).data - center) / np.float32(WIDTH), np.float32(0))
+            farthest = float(np.abs(x).max()) * WIDTH
+            if not farthest < MOST_DB:
+                raise CodecError(
+                    f"scene '{scene.name}': a sample lies {farthest:.3g} dB from the mean, which no {scene.quantity} "
+                    "in float32 can; state the quantity of the samples with --quantity"
+                )
         kinds = scene.valid.view(np.uint8)
         if self.flats is not None:
             others = scene.valid & (scene.data != np.array(self.flats, np.float32)[:, None, None])

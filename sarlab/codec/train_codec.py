@@ -6,6 +6,9 @@ A lapped or predictive model has tables only. A factorized model has a transform
 each patch at a random quality, divided by R + a small offset so that every rate counts. λ is the one at which a uniform quantizer
 with the step of that quality is optimal. Bits are those of continuous densities. The analysis is a convolution with the basis
 functions; the transform is orthonormal, so training needs no inverse: errors of coefficients are errors of samples.
+
+Tables are fitted by coding the scenes at many qualities: what the coder met becomes the constants of the next round, in which the
+encoder also decides by the new costs. A few rounds suffice.
 """
 
 from __future__ import annotations
@@ -13,23 +16,34 @@ from __future__ import annotations
 import hashlib
 import math
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, cat, nn
-from torch.nn.functional import conv2d
+from torch import Tensor, cat
 
 from sarlab._version import __version__
-from sarlab.codec.factorized import CHANNELS, FRONTS, STRIDE, Correction, FactorizedModel, step_of
-from sarlab.codec.fit_tables import fit_tables
+from sarlab.codec import entropy
+from sarlab.codec.block_model import (
+    ACTIVITIES,
+    CLASSES,
+    CONTEXTS,
+    FLAGGED,
+    PER_OCTAVE,
+    UNIT_CLASS,
+    BlockModel,
+    Tables,
+    fine_step,
+)
+from sarlab.codec.factorized import FactorizedModel, FactorizedNetwork
 from sarlab.codec.lapped import LappedModel
 from sarlab.codec.levels import WIDTH
 from sarlab.codec.predictive import fit_start
 from sarlab.codec.tiles import fill_invalid
+from sarlab.codec.trellis import OFFSETS
 from sarlab.errors import PlanError
 from sarlab.models.data import Batch, Raster
 from sarlab.models.storage import History, write_tensors
@@ -42,14 +56,16 @@ FITTING_STATES = 8
 #: Bounds in dB at which the table of a predictive model is fitted.
 BOUNDS = (0.01, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
 KINDS = ("lapped", "factorized", "predictive")
-#: Weight of a bit against squared error in steps: 6.02 dB per bit at an error of step²/12.
-LAMBDA = 2 * math.log(2) / 12
-#: Smallest probability.
-LEAST = 1e-9
 #: Bits per sample that are added to the rate by which costs are divided.
 RATE_OFFSET = 0.3
 #: Qualities of the validation.
 VALIDATED = (16.0, 24.0, 32.0, 40.0)
+#: Rounds of fitting tables, and qualities at which scenes are coded: from far below to far above the useful ones.
+ROUNDS = 4
+QUALITIES = tuple(np.arange(14.0, 50.0, 2.5))
+#: Decisions that the former value of a probability weighs, share of the decisions of neighboring classes and of all activities, and
+#: fewest coefficients for a mean of their own.
+_INERTIA, _FROM_NEIGHBORS, _FROM_ACTIVITIES, _FEWEST = 2.0, 0.1, 0.02, 30
 #: Called with the number of finished steps and the loss.
 OnStep = Callable[[int, float], None]
 
@@ -83,8 +99,7 @@ class CodecPlan:
     threads: int = 1
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingScenes:
+class TrainingScenes(NamedTuple):
     """Normalized scenes of a plan: float32, (bands, H, W) each, without gaps, and the masks of their valid samples."""
 
     training: list[tuple[np.ndarray, np.ndarray]]
@@ -144,104 +159,107 @@ def normalized(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     return fill_invalid(np.where(scene.valid, x, np.float32(0)), scene.valid), scene.valid
 
 
-# --- networks ---------------------------------------------------------------------------------------------------------
+# --- tables -------------------------------------------------------------------------------------------------------------
 
 
-class FactorizedPrior(nn.Module):
-    """One learned density per channel: a mixture of zero-mean logistics of different widths."""
+def initial_tables() -> Tables:
+    """Tables for Gaussian coefficients, for a first round."""
+    from scipy.stats import norm
 
-    def __init__(self, channels: int, components: int = 3):
-        super().__init__()
-        self.log_deviation = nn.Parameter(torch.linspace(-0.7, 0.7, components).repeat(channels, 1))
-        self.logits = nn.Parameter(torch.zeros(channels, components))
-
-    def bits(self, y: Tensor, step: Tensor | float = 1.0, spread: Tensor | float = 1.0) -> Tensor:
-        """Bits of the intervals y ± step/2, shape (N, C, h, w); `spread` is a factor on all widths."""
-        total = y.new_zeros(())
-        weights = self.logits.softmax(1)
-        distance, half = y.abs() / spread, step / 2 / spread
-        for k in range(weights.shape[1]):
-            rate = (math.pi / math.sqrt(3) * torch.exp(-self.log_deviation[:, k]))[:, None, None]
-            inside = torch.sigmoid((half - distance) * rate) - torch.sigmoid((-half - distance) * rate)
-            total = total + weights[:, k, None, None] * inside
-        return -torch.log2(total.clamp_min(LEAST))
-
-
-class FactorizedNetwork(nn.Module):
-    """The learned parts: V, the correction, and the densities of the channels."""
-
-    basis: Tensor
-    start: Tensor
-    deviation: Tensor
-
-    def __init__(self, front: str, width: int):
-        super().__init__()
-        self.register_buffer("basis", torch.from_numpy(basis_functions(front)))
-        #: V is `start` times a rotation that is learned.
-        self.register_buffer("start", torch.eye(CHANNELS))
-        self.register_buffer("deviation", torch.ones(CHANNELS))
-        self.rotation = nn.Parameter(torch.zeros(CHANNELS, CHANNELS))
-        self.correction = Correction(width) if width else None
-        self.prior = FactorizedPrior(CHANNELS)
-
-    def mixing(self) -> Tensor:
-        """V: orthogonal, columns are the axes."""
-        return self.start @ torch.linalg.matrix_exp(self.rotation - self.rotation.T)
-
-    def analysis(self, x: Tensor) -> Tensor:
-        """Transform the whole blocks of rasters, (N, 1, H, W), to (N, 64, h, w)."""
-        return conv2d(x, (self.mixing().T @ self.basis.flatten(1)).reshape(self.basis.shape), stride=STRIDE)
-
-    @torch.no_grad()
-    def fit_linear(self, rasters: list[Tensor]) -> None:
-        """Start from the principal axes of normalized training rasters, (H, W) each, without NaN."""
-        self.start.copy_(torch.eye(CHANNELS))
-        y = cat([self.analysis(raster[None, None])[0].flatten(1).double() for raster in rasters], 1)
-        _, axes = torch.linalg.eigh(y @ y.T / y.shape[1])
-        axes = axes.flip(1)
-        axes = axes * torch.where(axes[axes.abs().argmax(0), torch.arange(CHANNELS)] < 0, -1.0, 1.0)
-        self.start.copy_(axes)
-        self.deviation.copy_((axes.T @ y).square().mean(1).sqrt().clamp_min(1e-6))
-        self.prior.log_deviation.add_(self.deviation.log()[:, None])
-        if self.correction is not None:
-            self.correction.deviation.copy_(self.deviation)
-
-    def costs(self, x: Tensor, quality: Tensor, noise: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute λD + R, R and D of patches, (N, 1, H, W): bits per sample and mean squared error.
-
-        With `noise`, the rate is that of the latent with uniform noise, and the distortion that of the rounded latent with a
-        straight-through gradient. Without, both are of the rounded latent, and V is fixed.
-        """
-        y, step = self.analysis(x), step_of(quality)[:, None, None, None]
-        y = y.detach() if noise is None else y
-        # The width of the densities adapts to the patch, as the contexts of a file adapt to its blocks.
-        spread = (y.abs().mean((2, 3), keepdim=True) + 0.3 * step) / (0.75 * self.deviation[:, None, None] + 0.3 * step)
-        with torch.no_grad():
-            rounded = self._rounded(y, step, spread)
-        shaken = rounded if noise is None else y + step * (torch.rand(y.shape, generator=noise) - 0.5)
-        rate = self.prior.bits(shaken, step, spread).sum(1).mean((1, 2)) / CHANNELS
-        y_hat = y + (rounded - y).detach()
-        if self.correction is not None:
-            y_hat = self.correction(y_hat, quality)
-        distortion = torch.square(y_hat - y).mean((1, 2, 3))
-        return distortion / (LAMBDA * step_of(quality) ** 2) + rate, rate, distortion
-
-    def _rounded(self, y: Tensor, step: Tensor, spread: Tensor) -> Tensor:
-        """Round to the nearest multiple of the step, or to the next one towards zero if that costs less."""
-        sign, magnitude = torch.sign(y), y.abs() / step
-        near = torch.round(magnitude)
-        below = (near - 1).clamp_min(0)
-        costs = [torch.square(magnitude - k) + LAMBDA * self.prior.bits(k * step, step, spread) for k in (near, below)]
-        return sign * step * torch.where(costs[1] < costs[0], below, near)
+    one = np.full((CLASSES, ACTIVITIES, 2, entropy.SLOTS), 0.5)
+    expected = np.empty(CLASSES)
+    ends = 2.0 * np.arange(400) + 1
+    for of_class in range(CLASSES):
+        deviation = 2 * 2 ** ((of_class + 0.5 - UNIT_CLASS) / PER_OCTAVE)
+        for quantizer in range(2):
+            limits = np.r_[0.0, ends - quantizer * (ends > 1) * 1.0]
+            limits[1] = 1.1 - 0.5 * quantizer
+            mass = np.maximum(np.diff(2 * norm.cdf(limits / deviation) - 1), 1e-12)
+            tail = np.cumsum(mass[::-1])[::-1]
+            one[of_class, :, quantizer, : entropy.UNARY] = tail[1 : entropy.UNARY + 1] / tail[: entropy.UNARY]
+            if quantizer == 0:
+                expected[of_class] = 256 * (mass * np.arange(len(mass))).sum()
+    rest = np.full(CLASSES + entropy.SLOTS, 0.5)
+    probabilities = np.clip(np.rint(65536 * np.r_[one.ravel(), rest]), 30, 65506).astype(np.int64)
+    return Tables(probabilities, np.maximum(expected, 1).astype(np.int64), np.zeros((CLASSES, 2, OFFSETS), np.float32))
 
 
-def basis_functions(front: str) -> np.ndarray:
-    """Basis functions of a transform away from the borders: float32, shape (64, 1, side, side)."""
-    blocks, reach, _ = FRONTS[front]
-    inner = slice(STRIDE - reach, 2 * STRIDE + reach)
-    impulses = np.zeros((CHANNELS, CHANNELS, 3, 3), np.float32)
-    impulses[np.arange(CHANNELS), np.arange(CHANNELS), 1, 1] = 1
-    return np.stack([blocks.inverse(y, (True, True, True, True))[None, inner, inner] for y in impulses])
+def fit_tables(
+    make: Callable[[Tables], BlockModel],
+    scenes: Sequence[np.ndarray],
+    *,
+    rounds: int = ROUNDS,
+    qualities: Iterable[float] = QUALITIES,
+    say: Callable[[str], None] = lambda text: None,
+) -> Tables:
+    """Learn the constants of the block models that `make` makes of tables: probabilities, expected magnitudes, reconstructions.
+
+    Scenes are normalized samples without gaps, float32, (bands, H, W); their sides are cut to multiples of the block. `say`
+    is called with a line after each round.
+    """
+    tables = initial_tables()
+    model, whole, latents = make(tables), (True, True, True, True), []
+    for scene in scenes:
+        rows, columns = (length - length % model.stride for length in scene.shape[1:])
+        latents.append(model.analyze(scene[:, :rows, :columns], whole))
+    for number in range(rounds):
+        model, record = make(tables), _Record()
+        for y in latents:
+            active = np.ones((len(y), *y.shape[2:]), np.uint8)
+            for quality in qualities:
+                record.add(model, y, active, float(quality))
+        tables = record.tables(tables)
+        say(f"round {number + 1} of {rounds}: {record.bytes} bytes")
+    return tables
+
+
+class _Record:
+    """What the coder met in one round."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._tally = np.zeros((Tables.SIZE, 2))
+        self._magnitude, self._count = np.zeros((2, CLASSES))
+        self._error, self._errors = np.zeros((2, CLASSES, 2, OFFSETS))
+
+    def add(self, model: BlockModel, y: np.ndarray, active: np.ndarray, quality: float) -> None:
+        data = model.fit_side([(y, active)], quality)
+        side = model.parse_side(data, len(y))
+        latent, code = model.quantize(y, active, quality, side)
+        fine = fine_step(quality)
+        self.bytes += len(data) + len(code)
+        classes = np.stack([model.classes(quality, side, band) for band in range(len(y))])
+        live = np.abs(latent).any((2, 3)) | (classes >= FLAGGED)
+        for decisions in model.decisions(latent, live, active, quality, side):
+            self._tally += entropy.tally(decisions, Tables.SIZE)
+        size, sign = np.abs(latent[live]), np.sign(latent[live])
+        quantizer, of_class = size & 1, np.broadcast_to(classes[live][:, None, None], size.shape)
+        k = (size + quantizer) >> 1
+        np.add.at(self._magnitude, classes[live], k.sum((1, 2)))
+        np.add.at(self._count, classes[live], latent[0, 0].size)
+        place = of_class, quantizer, np.clip(k, 1, OFFSETS) - 1
+        # How far the values lie beyond the points without offsets, in the direction of their sign.
+        beyond = (y - model.reconstruct(latent, quality, side))[live] * sign / fine + model.tables.offsets[place]
+        np.add.at(self._error, tuple(index[k > 0] for index in place), beyond[k > 0])
+        np.add.at(self._errors, tuple(index[k > 0] for index in place), 1)
+
+    def tables(self, former: Tables) -> Tables:
+        tally = self._tally[:CONTEXTS].reshape(CLASSES, ACTIVITIES, 2, entropy.SLOTS, 2)
+        pooled = tally.copy()
+        pooled[1:] += _FROM_NEIGHBORS * tally[:-1]
+        pooled[:-1] += _FROM_NEIGHBORS * tally[1:]
+        pooled += _FROM_ACTIVITIES * tally.sum(1, keepdims=True)
+        every = np.concatenate([pooled.reshape(-1, 2), self._tally[CONTEXTS:]])
+        before = former.probabilities / 65536
+        one = (every[:, 1] + _INERTIA * before) / (every[:, 0] + _INERTIA)
+        probabilities = np.clip(np.rint(65536 * one), 30, 65506).astype(np.int64)
+        mean = 256 * self._magnitude / np.maximum(self._count, 1)
+        expected = np.where(self._count > _FEWEST, np.maximum(mean, 1), former.expected).astype(np.int64)
+        offsets = np.where(self._errors > _FEWEST, self._error / np.maximum(self._errors, 1), 0).astype(np.float32)
+        return Tables(probabilities, expected, offsets)
+
+
+# --- networks -----------------------------------------------------------------------------------------------------------
 
 
 class CodecObjective(Objective):
@@ -278,9 +296,6 @@ class CodecObjective(Objective):
         return cat(found, 1).double() if found else torch.empty(3, 0)
 
 
-# --- training ---------------------------------------------------------------------------------------------------------
-
-
 def _train_network(
     plan: CodecPlan, data: TrainingScenes, on_step: OnStep, **options: Any
 ) -> tuple[dict[str, np.ndarray], History]:
@@ -291,13 +306,8 @@ def _train_network(
             torch.manual_seed(3 * plan.seed + 2)
             network = FactorizedNetwork(plan.front, plan.width)
         training, validation = (
-            [
-                Raster(torch.from_numpy(x), torch.from_numpy(m), WIDTH)
-                for s in scenes
-                for x, m in zip(*s, strict=True)
-                if m.any()
-            ]
-            for scenes in (data.training, data.validation)
+            [Raster(torch.from_numpy(x), torch.from_numpy(mask), WIDTH) for x, mask in bands if mask.any()]
+            for bands in ((band for scene in scenes for band in zip(*scene, strict=True)) for scenes in data[:2])
         )
         network.fit_linear([raster.values for raster in training])
         if plan.steps:

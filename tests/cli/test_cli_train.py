@@ -54,7 +54,7 @@ def test_missing_scenes_are_listed(plan, tmp_path, capsys, monkeypatch):
 
 
 def test_a_training_shows_its_progress(plan, tmp_path, capsys, monkeypatch):
-    from sarlab.codec.fit_tables import initial_tables
+    from sarlab.codec.train_codec import initial_tables
 
     monkeypatch.setattr("sarlab.codec.train_codec.fit_tables", lambda make, scenes, say: initial_tables())
     target = tmp_path / "small-1.safetensors"

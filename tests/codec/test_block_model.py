@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from sarlab.codec import entropy
 from sarlab.codec.block_model import CLASSES, FACTOR_UNIT, LARGEST_FACTOR, UNIT, BlockModel, Side, Tables, fine_step
-from sarlab.codec.fit_tables import initial_tables
 from sarlab.codec.lapped import BLOCK, LappedModel
 from sarlab.codec.tiles import LAST_COLUMN, LAST_ROW
+from sarlab.codec.train_codec import initial_tables
 from sarlab.codec.trellis import OFFSETS, STATES
 from sarlab.errors import BitstreamError
 

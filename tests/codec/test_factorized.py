@@ -6,10 +6,17 @@ import torch
 from scipy import stats
 
 from sarlab.codec.block_model import fine_step
-from sarlab.codec.factorized import FRONTS, FactorizedModel, step_of
-from sarlab.codec.fit_tables import initial_tables
+from sarlab.codec.factorized import (
+    FRONTS,
+    LAMBDA,
+    FactorizedModel,
+    FactorizedNetwork,
+    FactorizedPrior,
+    basis_functions,
+    step_of,
+)
 from sarlab.codec.model_store import load_model, model_path
-from sarlab.codec.train_codec import LAMBDA, FactorizedNetwork, FactorizedPrior, basis_functions
+from sarlab.codec.train_codec import initial_tables
 from sarlab.errors import ModelError
 
 WHOLE = (True, True, True, True)

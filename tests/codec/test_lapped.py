@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sarlab.codec.fit_tables import initial_tables
 from sarlab.codec.lapped import BLOCK, LappedModel, LappedTransform
+from sarlab.codec.train_codec import initial_tables
 
 sys.path.insert(0, str(Path(__file__).parent))
 from second_decoder import cosines

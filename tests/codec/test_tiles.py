@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 
-from sarlab.codec.fit_tables import initial_tables
 from sarlab.codec.lapped import BLOCK, LappedModel
 from sarlab.codec.tiles import (
     ACTIVE,
@@ -32,6 +31,7 @@ from sarlab.codec.tiles import (
     first_mode,
     kinds_of,
 )
+from sarlab.codec.train_codec import initial_tables
 from sarlab.errors import CodecError
 
 MODEL = LappedModel(initial_tables(), name="test-1", content_hash=bytes(8), states=4)

@@ -12,11 +12,10 @@ import torch
 from sarlab.codec.api import compress, decompress
 from sarlab.codec.block_model import ACTIVITIES, CLASSES, CONTEXTS, PER_OCTAVE, UNIT_CLASS, WEIGHT, fine_step
 from sarlab.codec.entropy import SLOTS
-from sarlab.codec.fit_tables import fit_tables, initial_tables
 from sarlab.codec.lapped import BLOCK, LappedModel
 from sarlab.codec.model_store import BUILT_IN, load_model, model_path
 from sarlab.codec.predictive import SIZE, PredictiveModel
-from sarlab.codec.train_codec import CodecPlan, gather, load_codec_plan, train_codec
+from sarlab.codec.train_codec import CodecPlan, fit_tables, gather, initial_tables, load_codec_plan, train_codec
 from sarlab.errors import PlanError
 from sarlab.models.storage import read_tensors
 
