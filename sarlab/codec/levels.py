@@ -21,7 +21,7 @@ from scipy.ndimage import uniform_filter
 
 from sarlab.codec.container import CENTER_UNIT, DTYPES, Header
 from sarlab.codec.tiles import CODED, FLAT, FLAT_UNIT, NOT_A_NUMBER, blocks_of, kinds_of
-from sarlab.errors import BitstreamError
+from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.radiometry import FLOOR_TAG, NATIVE_TAG, from_db, local_mean, to_db, zero_floor_db
 from sarlab.scenes.scene import Scene
 
@@ -86,8 +86,8 @@ class Levels:
             farthest = float(np.abs(x).max()) * WIDTH
             if not farthest < MOST_DB:
                 raise CodecError(
-                    f"scene '{scene.name}': a sample lies {farthest:.3g} dB from the mean, which no {scene.quantity} "
-                    "in float32 can; state the quantity of the samples with --quantity"
+                    f"scene '{scene.name}': a sample lies {farthest:.3g} dB from the mean of its band, too far for any radar; "
+                    "check the quantity of the samples (--quantity)"
                 )
         kinds = scene.valid.view(np.uint8)
         if self.flats is not None:
