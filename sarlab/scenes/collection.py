@@ -50,7 +50,7 @@ from sarlab.scenes.scene import (
     polarization_order,
     without_polarization,
 )
-from sarlab.scenes.splits import ROLES, Split, complete_normalizers
+from sarlab.scenes.splits import ROLES, Split, choose_normalizers
 
 _ROLES = ROLES[:3]
 #: Tag of a scene in dB: constant that was added to each band.
@@ -153,7 +153,7 @@ class Collection:
         empty = [role for role in _ROLES if not parts[role]]
         if empty:
             raise SceneError(f"'{self.name}' has no scene with the role {' and '.join(empty)}")
-        normalizers, origin = complete_normalizers(parts, ranges)
+        normalizers, origin = choose_normalizers(parts["train"], ranges, (*parts["validation"], *parts["test"]))
         return Split(
             tuple(parts["train"]), tuple(parts["validation"]), tuple(parts["test"]), (), normalizers,
             " ".join(text for text in (self._note(parts, missing), origin) if text),

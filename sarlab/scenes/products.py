@@ -25,12 +25,10 @@ _TABLES = {"sigma0": "sigmaNought", "gamma0": "gamma", "beta0": "betaNought"}
 
 def open_product(location: Location, calibrate: str = "", denoise: bool = False) -> Any:
     """Open a product (see `is_product`) as a source of samples; None if it is a zip of something else."""
-    path = location.path
-    if path.name == "manifest.safe":
-        path = path.parent
+    path = location.path.parent if location.path.name == "manifest.safe" else location.path
     archive = path.suffix.lower() == ".zip" and path.is_file()
     if path.suffix.upper() == ".SAFE" or archive or (path / "manifest.safe").exists():
-        return _open_safe(path, location.text, calibrate, denoise, archive)
+        return _open_safe(path, location.text, calibrate, denoise)
     folder = path.with_suffix(".data") if path.suffix.lower() == ".dim" else path
     files = [f for f in sorted(folder.glob("*")) if f.suffix in (".bin", ".img") and has_header(f)]
     files = [f for f in files if not is_auxiliary(f.stem) and "date" not in f.stem.lower()]
@@ -38,45 +36,44 @@ def open_product(location: Location, calibrate: str = "", denoise: bool = False)
         raise SceneError(f"{location.text}: no image with a header (.hdr) in {folder}")
     if folder.suffix.lower() == ".data":
         files.sort(key=lambda f: polarization_order(f.stem))
-    return _joined(files, [f.stem for f in files], location.text)
-
-
-def _joined(files: Sequence[Any], names: Sequence[str], text: str, kind: Any = None) -> Any:
-    """Open files of one size and type as the bands of one source."""
-    sources = [RasterSource(Location(str(file), str(file), Path(str(file)))) for file in files]
-    first = sources[0]
-    for file, source in zip(files, sources, strict=True):
-        if source.shape != (1, *first.shape[1:]) or source.dtype != first.dtype:
-            raise SceneError(
-                f"{text}: {file} has {source.shape[0]} band(s) of {source.shape[1]}×{source.shape[2]} samples of {source.dtype}, the first image "
-                f"{first.shape[1]}×{first.shape[2]} of {first.dtype}; give one of the files"
-            )
-    return (kind or JoinedSource)(sources, tuple(names))
+    return JoinedSource(files, [f.stem for f in files], location.text)
 
 
 class JoinedSource:
-    """The bands of several files of one size and type."""
+    """The bands of several files of one size and type; with `tables` of calibration they are intensity."""
 
     #: Row and column of the first pixel in the product.
     position = (0, 0)
 
-    def __init__(self, sources: Sequence[RasterSource], names: tuple[str, ...]):
-        first = sources[0]
-        self._sources, self.dtype, self.nodata, self.tags = list(sources), first.dtype, first.nodata, dict(first.tags)
-        self.shape = (sum(s.shape[0] for s in sources), *first.shape[1:])
-        self.georeference, self.dtypes = first.georeference, first.dtypes
-        self.profile = Profile.joined([source.profile for source in sources], names)
+    def __init__(self, files: Sequence[Any], names: Sequence[str], text: str, tables: Sequence[Calibration] = ()):
+        self._sources = [RasterSource(Location(str(file), str(file), Path(str(file)))) for file in files]
+        first, self._tables = self._sources[0], list(tables)
+        for file, source in zip(files, self._sources, strict=True):
+            if source.shape != (1, *first.shape[1:]) or source.dtype != first.dtype:
+                (count, height, width), (_, rows, columns) = source.shape, first.shape
+                raise SceneError(
+                    f"{text}: {file} has {count} band(s) of {height}×{width} samples of {source.dtype}, the first image "
+                    f"{rows}×{columns} of {first.dtype}; give one of the files"
+                )
+        self.dtype, self.nodata, self.tags = "float32" if tables else first.dtype, first.nodata, dict(first.tags)
+        self.shape, self.georeference, self.dtypes = (len(files), *first.shape[1:]), first.georeference, first.dtypes
+        self.profile = Profile.joined([source.profile for source in self._sources], tuple(names))
 
     def select(self, bands: Sequence[int]) -> None:
         """Keep some bands, given by index."""
         self._sources, self.profile = [self._sources[band] for band in bands], self.profile.select(bands)
+        self._tables = [self._tables[band] for band in bands] if self._tables else []
         self.shape = (len(bands), *self.shape[1:])
 
     def read(self, row: int, column: int, rows: int, columns: int) -> Samples:
         data, valid, nan = zip(*(source.read(row, column, rows, columns) for source in self._sources), strict=True)
-        known = [np.zeros_like(v) if n is None else n for v, n in zip(valid, nan, strict=True)]
-        some = any(n is not None for n in nan)
-        return np.concatenate(data), np.concatenate(valid), np.concatenate(known) if some else None
+        known = None
+        if any(n is not None for n in nan):
+            known = np.concatenate([np.zeros_like(v) if n is None else n for v, n in zip(valid, nan, strict=True)])
+        if self._tables:
+            r, c = np.arange(rows) + row + self.position[0], np.arange(columns) + column + self.position[1]
+            data = tuple(t.applied(plane, r, c) for plane, t in zip(data, self._tables, strict=True))
+        return np.concatenate(data), np.concatenate(valid), known
 
     def sample(self) -> np.ndarray:
         return np.concatenate([source.sample() for source in self._sources])
@@ -89,7 +86,7 @@ class JoinedSource:
 # --- Sentinel-1
 
 
-def _open_safe(path: Path, text: str, calibrate: str, denoise: bool, archive: bool) -> Any:
+def _open_safe(path: Path, text: str, calibrate: str, denoise: bool) -> JoinedSource | None:
     if calibrate and calibrate not in _TABLES:
         raise SceneError(f"{text}: unknown calibration '{calibrate}'; use {', '.join(_TABLES)}")
     if denoise and not calibrate:
@@ -97,12 +94,12 @@ def _open_safe(path: Path, text: str, calibrate: str, denoise: bool, archive: bo
             f"{text}: noise is subtracted from calibrated samples; set both (--calibrate sigma0 --denoise)"
         )
     try:
-        files = _Folder(path, archive)
+        files = _Folder(path)
     except BadZipFile as error:
         raise SceneError(f"{text}: a damaged archive ({error})") from None
     images = sorted(name for name in files.names if re.search(r"(^|/)measurement/[^/]+\.tiff?$", name))
     if not images:
-        if archive:
+        if path.is_file():
             return None
         raise SceneError(f"{text}: no image in its folder 'measurement'")
     found = {polarization(Path(name).stem.replace("-", " ")) or name: name for name in images}
@@ -110,22 +107,23 @@ def _open_safe(path: Path, text: str, calibrate: str, denoise: bool, archive: bo
         shown = ", ".join(Path(name).name for name in images)
         raise SceneError(f"{text}: the product has several swaths; give one of its images: {shown}")
     names = sorted(found, key=polarization_order)
-    kind = CalibratedSource if calibrate else JoinedSource
-    source = _joined([files.gdal(found[name]) for name in names], names, text, kind)
+    tables = [Calibration.of(files, name, calibrate, denoise, text) for name in names] if calibrate else []
+    source = JoinedSource([files.gdal(found[name]) for name in names], names, text, tables)
+    if tables:
+        stated = calibrate + (", noise subtracted" if denoise else "")
+        source.tags |= {FIELD_TAGS["quantity"]: "intensity", "SARLAB_CALIBRATION": stated}
     root = files.xml("", names[0])
     if root is not None:
         source.tags |= {"ACQUISITION_START_TIME": root.findtext("adsHeader/startTime") or ""}
         _locate(source, root)
-    if calibrate:
-        source.calibrate(files, names, calibrate, denoise, text)
     return source
 
 
 class _Folder:
     """The files of a product, in a folder or a zip."""
 
-    def __init__(self, path: Path, archive: bool):
-        self._path, self._zip = path, ZipFile(path) if archive else None
+    def __init__(self, path: Path):
+        self._path, self._zip = path, ZipFile(path) if path.is_file() else None
         self.names = self._zip.namelist() if self._zip else [f.relative_to(path).as_posix() for f in path.rglob("*")]
 
     def gdal(self, name: str) -> str:
@@ -202,17 +200,14 @@ class Calibration(NamedTuple):
         root = files.xml("noise", band) if denoise else None
         # Up to version 2.9 of the processor there was one kind of vectors.
         noise = Table.of(root, "noiseRangeVector", "noiseRangeLut") or Table.of(root, "noiseVector", "noiseLut")
-        for table, needed, what in ((gains, True, "calibration"), (noise, denoise, "noise")):
-            if table is None and needed:
-                raise SceneError(f"{text}: no {what} table of {band} in annotation/calibration")
-        assert gains is not None
+        if gains is None or (denoise and noise is None):
+            what = "calibration" if gains is None else "noise"
+            raise SceneError(f"{text}: no {what} table of {band} in annotation/calibration")
         return cls(gains, noise, () if root is None else tuple(root.iterfind(".//noiseAzimuthVector")))
 
-    def noise_at(self, rows: np.ndarray, columns: np.ndarray) -> Any:
-        """Return the noise at rows × columns; 0 if it is not subtracted."""
-        if self.noise is None:
-            return 0.0
-        noise = self.noise.at(rows, columns)
+    def applied(self, numbers: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Return the intensity of digital numbers at rows × columns, float32; exact zeros are outside the swath."""
+        noise: Any = 0.0 if self.noise is None else self.noise.at(rows, columns)
         for area in self.azimuth:
             first, last, left, right = (
                 int(area.findtext(f"{end}{what}", "-1"))
@@ -221,32 +216,5 @@ class Calibration(NamedTuple):
             inside = slice(*np.searchsorted(rows, [first, last + 1]))
             factors = np.interp(rows[inside], _numbers(area, "line"), _numbers(area, "noiseAzimuthLut"))
             noise[inside, slice(*np.searchsorted(columns, [left, right + 1]))] *= factors[:, None]
-        return noise
-
-
-class CalibratedSource(JoinedSource):
-    """The images of a SAFE product as calibrated intensity."""
-
-    def calibrate(self, files: _Folder, names: Sequence[str], calibrate: str, denoise: bool, text: str) -> None:
-        """Read the tables of each polarization."""
-        self._tables = [Calibration.of(files, name, calibrate, denoise, text) for name in names]
-        self.dtype = "float32"
-        stated = calibrate + (", noise subtracted" if denoise else "")
-        self.tags |= {FIELD_TAGS["quantity"]: "intensity", "SARLAB_CALIBRATION": stated}
-
-    def select(self, bands: Sequence[int]) -> None:
-        """Keep some bands, given by index."""
-        super().select(bands)
-        self._tables = [self._tables[band] for band in bands]
-
-    def read(self, row: int, column: int, rows: int, columns: int) -> Samples:
-        numbers, valid, nan = super().read(row, column, rows, columns)
-        top, left = self.position
-        r, c = np.arange(row + top, row + top + rows), np.arange(column + left, column + left + columns)
         power = np.square(np.abs(numbers).astype(np.float64))
-        values = [
-            # Exact zeros are outside the swath, where there is no noise either.
-            np.where(plane == 0, 0, (plane - tables.noise_at(r, c)) / tables.gains.at(r, c) ** 2)
-            for plane, tables in zip(power, self._tables, strict=True)
-        ]
-        return np.stack(values).astype(np.float32), valid, nan
+        return np.where(power == 0, 0, (power - noise) / self.gains.at(rows, columns) ** 2).astype(np.float32)

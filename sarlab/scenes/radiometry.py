@@ -176,7 +176,7 @@ class Normalizer:
         return values * self.width + self.low
 
 
-def fit_normalizer(samples_db: np.ndarray, percentiles: tuple[float, float] = (0.1, 99.9)) -> Normalizer:
+def fit_normalizer(samples_db: np.ndarray) -> Normalizer:
     """Fit a normalizer to training samples in dB, ignoring NaN and infinities.
 
     A range below 1 dB is widened to 1 dB, so that constant samples leave the map invertible.
@@ -186,22 +186,27 @@ def fit_normalizer(samples_db: np.ndarray, percentiles: tuple[float, float] = (0
     if samples.size == 0:
         raise SceneError("no valid sample to fit a normalizer to; the training scenes are all nodata")
     # Rounded, so that the recorded pair is the pair in use.
-    low, high = (round(float(p), 4) for p in np.percentile(samples, percentiles))
+    low, high = (round(float(p), 4) for p in np.percentile(samples, (0.1, 99.9)))
     if high - low < 1.0:
         middle = (low + high) / 2
         low, high = middle - 0.5, middle + 0.5
     return Normalizer(low, high)
 
 
-def fit_normalizers(scenes: Iterable[Scene], percentiles: tuple[float, float] = (0.1, 99.9)) -> dict[str, Normalizer]:
+def fit_normalizers(scenes: Iterable[Scene]) -> dict[str, Normalizer]:
     """Fit one normalizer per band name to all training scenes in dB."""
+    return {band: fit_normalizer(samples) for band, samples in pooled_bands(scenes).items()}
+
+
+def pooled_bands(scenes: Iterable[Scene]) -> dict[str, np.ndarray]:
+    """Return the valid samples of all scenes in dB by band name."""
     pooled: dict[str, list[np.ndarray]] = {}
     for scene in scenes:
         if scene.quantity != "db":
             raise SceneError(f"scene '{scene.name}': a normalizer is fitted to dB, not to {scene.quantity}; use to_db")
         for index, band in enumerate(scene.bands):
             pooled.setdefault(band, []).append(scene.data[index][scene.valid[index]])
-    return {band: fit_normalizer(np.concatenate(parts), percentiles) for band, parts in pooled.items()}
+    return {band: np.concatenate(parts) for band, parts in pooled.items()}
 
 
 def local_mean(values: np.ndarray, valid: np.ndarray, side: int) -> np.ndarray:

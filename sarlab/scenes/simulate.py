@@ -37,14 +37,11 @@ from sarlab.scenes.splits import Split
 CONTENTS = ("regions", "texture", "roads", "targets")
 
 #: Land classes: (mean dB, standard deviation of the log-texture in nepers, share of regions).
-_CLASSES = (
-    ("water", -20.0, 0.0, 0.15),
-    ("bare", -14.5, 0.0, 0.20),
-    ("crop", -11.5, 0.0, 0.25),
-    ("meadow", -10.0, 0.15, 0.10),
-    ("forest", -8.0, 0.25, 0.20),
-    ("urban", -4.0, 0.60, 0.10),
-)
+_CLASSES = {
+    "water": (-20.0, 0.0, 0.15), "bare": (-14.5, 0.0, 0.20), "crop": (-11.5, 0.0, 0.25),
+    "meadow": (-10.0, 0.15, 0.10), "forest": (-8.0, 0.25, 0.20), "urban": (-4.0, 0.60, 0.10),
+}  # fmt: skip
+_LEVELS, _TEXTURES, _SHARES = np.array(list(_CLASSES.values())).T
 _ROAD_DB = -18.0
 #: Speckle of up to this many integer looks is the mean of as many complex fields.
 _MOST_FIELDS = 16
@@ -96,10 +93,10 @@ def reflectivity(spec: SimulationSpec) -> Reflectivity:
     level = np.full(shape, -10.0)
     if "regions" in spec.content:
         offsets = generator.normal(0, 0.7, classes.size)
-        level = np.array([_CLASSES[c][1] for c in classes])[regions] + offsets[regions]
+        level = _LEVELS[classes][regions] + offsets[regions]
     background = np.power(10.0, level / 10)
     if "texture" in spec.content:
-        strength = np.array([_CLASSES[c][2] for c in classes])[regions]
+        strength = _TEXTURES[classes][regions]
         texture = gaussian_filter(generator.standard_normal(shape), 1.5, mode="reflect")
         texture /= max(texture.std(), 1e-12)
         # Unit mean: a log-normal field of log-variance s² has mean exp(s²/2).
@@ -115,8 +112,7 @@ def _regions(rows: np.ndarray, columns: np.ndarray, generator: np.random.Generat
     height, width = rows.shape
     count = max(3, round(height * width / 60**2))
     centers = generator.random((count, 2)) * (height, width)
-    shares = np.array([c[3] for c in _CLASSES])
-    classes = generator.choice(len(_CLASSES), count, p=shares / shares.sum())
+    classes = generator.choice(len(_CLASSES), count, p=_SHARES / _SHARES.sum())
     _, regions = cKDTree(centers).query(np.stack([rows.ravel(), columns.ravel()], -1))
     return regions.reshape(rows.shape), classes
 
@@ -265,26 +261,20 @@ def simulated_split(looks: float, correlation: float = 0.0) -> Split:
 
     Samples are rounded to 1/256 dB, so that the scenes are equal on machines whose math libraries differ in the last bit.
     """
-    parts: dict[str, list[Scene]] = {}
+    parts: dict[str, list[Scene]] = {role: [] for role in _ROLES}
     clean: dict[str, Scene] = {}
     for role, (side, seeds) in _ROLES.items():
-        parts[role] = []
         for number, seed in enumerate(seeds):
             name = f"{name_of(looks, correlation)}-{role}-{number}"
-            noisy, truth = simulate(SimulationSpec(side, side, looks, correlation, seed), name)
-            seen = "true" if role == "train" else "false"
-            parts[role].append(replace(_rounded(noisy), seen_in_training=seen))
-            clean[name] = replace(_rounded(truth), seen_in_training=seen)
+            noisy, clean[name] = (
+                replace(s.with_data(np.round(s.data * 256) / np.float32(256)), seen_in_training=str(role == "train").lower())
+                for s in simulate(SimulationSpec(side, side, looks, correlation, seed), name)
+            )  # fmt: skip
+            parts[role].append(noisy)
     kind = f"neighbors correlated by {correlation:g}" if correlation else "white"
     note = (
         f"Simulated: gamma speckle of {looks:g} looks ({kind}) over regions, texture, roads and point targets. Training, "
         "validation and test have different seeds. The clip range is that of their own training scenes."
     )
-    return Split(
-        tuple(parts["train"]), tuple(parts["validation"]), tuple(parts["test"]), (),
-        fit_normalizers(parts["train"]), note, clean=clean,
-    )  # fmt: skip
-
-
-def _rounded(scene: Scene) -> Scene:
-    return scene.with_data(np.round(scene.data * 256) / np.float32(256))
+    train, validation, test = (tuple(scenes) for scenes in parts.values())
+    return Split(train, validation, test, normalizers=fit_normalizers(train), note=note, clean=clean)

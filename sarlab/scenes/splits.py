@@ -9,11 +9,12 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.scenes.radiometry import Normalizer, fit_normalizer, stored_floors, to_db
+from sarlab.scenes.radiometry import Normalizer, fit_normalizer, pooled_bands, stored_floors, to_db
 from sarlab.scenes.scene import Scene, Window
 
 ROLES = ("train", "validation", "test", "independent")
@@ -26,12 +27,12 @@ MIN_ACQUISITIONS = 3
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Split:
-    """Scenes by role.
+    """Scenes by role, in dB.
 
     Attributes
     ----------
-    train, validation, test, independent : tuple of Scene
-        In dB. `independent` contains test scenes of other acquisitions if `test` shares one with `train`.
+    independent : tuple of Scene
+        Test scenes of other acquisitions if `test` shares one with `train`.
     normalizers : mapping of band name to Normalizer
         For network inputs; their range is also the clip range of PSNR.
     note : str
@@ -141,7 +142,7 @@ def split_scenes(
         parts, how = _by_acquisition(groups)
     else:
         parts, how = _by_blocks(scenes)
-    normalizers, ranges = complete_normalizers(parts, reference)
+    normalizers, ranges = choose_normalizers(parts["train"], reference, (*parts["validation"], *parts["test"]))
     test = [*parts["test"], *(s if s.quantity == "db" else to_db(s) for s in empty)]
     if excluded:
         listed = "; ".join(f"{name} ({reason})" for name, reason in excluded[:5])
@@ -166,19 +167,18 @@ def _by_acquisition(groups: Mapping[str, list[Scene]]) -> tuple[dict[str, list[S
     keys = {name: key(name) for name in groups}
     order = sorted(groups, key=lambda name: keys[name])
     pure = [name for name in order if not keys[name][0]]
-    tests = max(1, round(len(order) / 5))
-    validations = max(1, round(len(order) / 10))
     if len(pure) > 1:
         order.remove(pure[-1])
         order.append(pure[-1])
+    tests, validations = (max(1, round(len(order) / share)) for share in (5, 10))
     ends = tests, tests + validations
-    roles = {"test": order[: ends[0]], "validation": order[ends[0] : ends[1]], "train": order[ends[1] :]}
+    roles = {"train": order[ends[1] :], "validation": order[ends[0] : ends[1]], "test": order[: ends[0]]}
     parts: dict[str, list[Scene]] = {role: [] for role in ROLES}
     for role, names in roles.items():
         for name in sorted(names):
             seen = "true" if role == "train" else "false"
             parts[role] += [replace(scene, seen_in_training=seen) for scene in groups[name]]
-    listed = "; ".join(f"{role} {', '.join(sorted(roles[role]))}" for role in ("train", "validation", "test"))
+    listed = "; ".join(f"{role} {', '.join(sorted(names))}" for role, names in roles.items())
     return parts, f"Split by acquisition: {listed}. No test scene shares an acquisition with training."
 
 
@@ -188,7 +188,7 @@ def _by_blocks(scenes: Sequence[Scene]) -> tuple[dict[str, list[Scene]], str]:
     for scene in scenes:
         blocks = blocks_with_guard(*scene.shape[1:])
         windows = {role: scene.window(*getattr(blocks, role)) for role in ROLES[:3]}
-        separate = blocks.separate and all(part.valid.any() for part in windows.values())
+        separate = blocks.guard > 0 and all(part.valid.any() for part in windows.values())
         guards |= {blocks.guard} if separate else set()
         small += [] if separate else [scene.name]
         for role, part in windows.items():
@@ -209,8 +209,7 @@ def _by_blocks(scenes: Sequence[Scene]) -> tuple[dict[str, list[Scene]], str]:
     return parts, " ".join(texts)
 
 
-@dataclass(frozen=True)
-class Blocks:
+class Blocks(NamedTuple):
     """Contiguous parts of one scene with `guard` pixels between any two; 0 if all three are the whole scene."""
 
     train: Window
@@ -218,64 +217,41 @@ class Blocks:
     test: Window
     guard: int
 
-    @property
-    def separate(self) -> bool:
-        """False if training, validation and test are the same pixels."""
-        return self.guard > 0
 
-
-def blocks_with_guard(height: int, width: int, guard: int = 64) -> Blocks:
-    """Divide a scene into contiguous training, validation and test blocks with a guard between them.
+def blocks_with_guard(height: int, width: int) -> Blocks:
+    """Divide a scene into contiguous training, validation and test blocks with a guard of 64 pixels between them.
 
     If both sides have at least six guards, training takes 60 % of the longer one, and the rest is divided across it: 70 %
     test, 30 % validation. If only one side has, it is divided 60 : 15 : 25. If none has, the guard shrinks to a sixth of
     the shorter side (of the longer one for strips narrower than 60 pixels). Scenes below 12 pixels are not divided.
     """
     if width > height:
-        flipped = blocks_with_guard(width, height, guard)
-        train, validation, test = ((c, r, w, h) for r, c, h, w in (flipped.train, flipped.validation, flipped.test))
-        return Blocks(train, validation, test, flipped.guard)
+        *parts, guard = blocks_with_guard(width, height)
+        train, validation, test = ((c, r, w, h) for r, c, h, w in parts)
+        return Blocks(train, validation, test, guard)
+    whole = (0, 0, height, width)
     if height < 12:
-        whole = (0, 0, height, width)
         return Blocks(whole, whole, whole, 0)
-    if height < 6 * guard:
-        guard = width // 6 if width >= 60 else height // 6
+    guard = 64 if height >= 6 * 64 else width // 6 if width >= 60 else height // 6
     if width >= max(6 * guard, 60):
-        cut_row = round(0.6 * (height - guard))
-        top, rows = cut_row + guard, height - cut_row - guard
-        across = round(0.7 * (width - guard))
-        test, validation = (top, 0, rows, across), (top, across + guard, rows, width - across - guard)
-        return Blocks((0, 0, cut_row, width), validation, test, guard)
-    usable = height - 2 * guard
-    first = max(1, round(0.6 * usable))
-    second = max(1, round(0.15 * usable))
-    start = first + guard
-    end = start + second + guard
+        cut = round(0.6 * (height - guard))
+        top, rows, across = cut + guard, height - cut - guard, round(0.7 * (width - guard))
+        beside = (top, across + guard, rows, width - across - guard)
+        return Blocks((0, 0, cut, width), beside, (top, 0, rows, across), guard)
+    first, second = (max(1, round(share * (height - 2 * guard))) for share in (0.6, 0.15))
+    start, end = first + guard, first + second + 2 * guard
     return Blocks((0, 0, first, width), (start, 0, second, width), (end, 0, height - end, width), guard)
 
 
-def complete_normalizers(
-    parts: Mapping[str, Sequence[Scene]], reference: Mapping[str, Normalizer]
-) -> tuple[dict[str, Normalizer], str]:
-    """Choose the clip ranges of the bands of all roles: from the training scenes, of other bands from their first scene."""
-    normalizers, note = choose_normalizers(parts["train"], reference)
-    for scene in (s for role in ROLES for s in parts.get(role, ())):
-        for band in scene.bands:
-            if band not in normalizers:
-                normalizers |= choose_normalizers([scene.band(band)], reference)[0]
-                note += f" Band {band} occurs in no training scene."
-    return normalizers, note
-
-
 def choose_normalizers(
-    train: Sequence[Scene], reference: Mapping[str, Normalizer]
+    train: Sequence[Scene], reference: Mapping[str, Normalizer], others: Iterable[Scene] = ()
 ) -> tuple[dict[str, Normalizer], str]:
     """Choose the clip range of each band: that of the embedded training scenes, or its own.
 
     Bands named VV or VH whose median lies inside the embedded range are taken as calibrated backscatter and get that
     range, so that PSNR is comparable between scenes. Other polarizations, uncalibrated samples and other sensors get the
     0.1 and 99.9 percentiles of their own training samples. So do simulated scenes, because their theoretical limits
-    refer to their own distribution.
+    refer to their own distribution. Bands that only `others` have get the range of the first of these.
 
     Returns
     -------
@@ -283,28 +259,24 @@ def choose_normalizers(
     note : str
         Which range each band got, for readers.
     """
-    pooled: dict[str, list[np.ndarray]] = {}
     simulated = any(scene.simulated for scene in train)
-    for scene in train:
-        for index, band in enumerate(scene.bands):
-            pooled.setdefault(band, []).append(scene.data[index][scene.valid[index]])
     chosen, embedded, own = {}, [], []
-    for band, parts in pooled.items():
-        samples = np.concatenate(parts)
+    for band, samples in pooled_bands(train).items():
         known = reference.get(band)
-        if samples.size == 0:
-            if known is None:
-                continue
+        usual = known is not None and not simulated and samples.size and known.low <= np.median(samples) <= known.high
+        if known is not None and (usual or not samples.size):
             chosen[band] = known
-        elif known is not None and not simulated and known.low <= np.median(samples) <= known.high:
-            chosen[band] = known
-            embedded.append(band)
-        else:
+            embedded += [band] if usual else []
+        elif samples.size:
             chosen[band] = fit_normalizer(samples)
             own.append(f"{band} {chosen[band].low:.2f} to {chosen[band].high:.2f} dB")
-    texts = []
+    note = []
     if embedded:
-        texts.append(f"Clip range of {', '.join(embedded)}: that of the embedded Sentinel-1 training scenes.")
+        note.append(f"Clip range of {', '.join(embedded)}: that of the embedded Sentinel-1 training scenes.")
     if own:
-        texts.append(f"Clip range from the training part of this source: {'; '.join(own)}.")
-    return chosen, " ".join(texts)
+        note.append(f"Clip range from the training part of this source: {'; '.join(own)}.")
+    for scene in others:
+        for band in [band for band in scene.bands if band not in chosen]:
+            chosen |= choose_normalizers([scene.band(band)], reference)[0]
+            note.append(f"Band {band} occurs in no training scene.")
+    return chosen, " ".join(note)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sarlab.scenes.preservation import CONTAINERS, EQUIVALENT, EXACTLY, PROPERTIES, REFUSED, check, contract, losses
+from sarlab.scenes.preservation import EQUIVALENT, EXACTLY, OUTPUTS, PROPERTIES, REFUSED, check, contract, losses
 from sarlab.scenes.readers import read_scene
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -12,12 +12,11 @@ DN = np.random.default_rng(0).integers(1, 400, (2, 20, 30)).astype(np.uint16)
 
 
 def test_every_property_has_one_fate():
-    assert len({p.name for p in PROPERTIES}) == len(PROPERTIES)
-    assert {p.kept for p in PROPERTIES} == {EXACTLY, EQUIVALENT, REFUSED}
-    for entry in PROPERTIES:
-        assert set(entry.containers) <= set(CONTAINERS)
-        assert (entry.kept == REFUSED) == (not entry.containers)
-        assert f"| {entry.name} | {entry.kept} |" in contract()
+    assert {p.kept for p in PROPERTIES.values()} == {EXACTLY, EQUIVALENT, REFUSED}
+    for name, entry in PROPERTIES.items():
+        assert set(entry.outputs) <= set(OUTPUTS)
+        assert (entry.kept == REFUSED) == (not entry.outputs)
+        assert f"| {name} | {entry.kept} |" in contract()
 
 
 def test_a_file_is_checked_without_compressing_it(write_raw):

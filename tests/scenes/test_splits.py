@@ -145,7 +145,7 @@ def test_blocks_are_inside_disjoint_and_guarded(height, width):
         assert min(h, w) >= 1
         assert 0 <= row <= height - h
         assert 0 <= column <= width - w
-    if not blocks.separate:
+    if not blocks.guard:
         assert max(height, width) < 12
         return
     assert blocks.guard == 64 or max(height, width) < 384
