@@ -318,18 +318,14 @@ def count_layers(model: Autoencoder) -> int:
     return 1 if model.g_a is None else sum(isinstance(layer, nn.Conv2d) for layer in model.g_a.modules())
 
 
-def macs_per_pixel(model: Autoencoder | ModelSpec, *, part: str = "both") -> float:
+@lru_cache(maxsize=1024)
+def macs_per_pixel(spec: ModelSpec, *, part: str = "both") -> float:
     """Count multiply-accumulates per pixel of ``"analysis"``, ``"synthesis"`` or ``"both"``.
 
     Convolutions, matrix products and attention count; activations and sums do not, as is usual.
     """
     if part not in ("analysis", "synthesis", "both"):
         raise ModelError(f"part must be 'analysis', 'synthesis' or 'both', not {part!r}")
-    return _macs_per_pixel(model if isinstance(model, ModelSpec) else model.spec, part)
-
-
-@lru_cache(maxsize=1024)
-def _macs_per_pixel(spec: ModelSpec, part: str) -> float:
     # Eight latent positions per side fill the attention's windows, as a scene does.
     side = 8 * spec.spatial_reduction
     flops = 0

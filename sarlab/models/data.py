@@ -114,8 +114,7 @@ class TrainingData:
 
     def fit_klt(self, reduction: int, channels: int) -> KLTBasis:
         """Fit a KLT basis to the training rasters."""
-        rasters = self.training
-        return fit_klt([r.values for r in rasters], reduction, channels, masks=[r.mask for r in rasters])
+        return fit_klt(self.training, reduction, channels)
 
 
 def normalized_bands(scene: Any, normalizers: Mapping[str, Any], side: int | None = None) -> list[Raster]:
@@ -215,10 +214,7 @@ class KLTBasis:
     variances: np.ndarray
 
 
-def fit_klt(
-    images: Sequence[Tensor], reduction: int, channels: int, *, masks: Sequence[Tensor | None] | None = None,
-    generator: torch.Generator | None = None,
-) -> KLTBasis:  # fmt: skip
+def fit_klt(rasters: Sequence[Raster], reduction: int, channels: int) -> KLTBasis:
     """Fit the exact eigendecomposition of the patches' covariance.
 
     With fewer patches than samples per patch (r of 64 and more), the Gram matrix of the patches is decomposed instead,
@@ -226,22 +222,18 @@ def fit_klt(
 
     Parameters
     ----------
-    images : sequence of Tensor, shape (H, W)
-        Training rasters; those smaller than a patch are mirrored up to its size.
+    rasters : sequence of Raster
+        Those smaller than a patch are mirrored up to its size; patches with an invalid sample are left out.
     reduction, channels : int
         Side r of a patch; components to keep, at most r².
-    masks : sequence of Tensor of bool, shape (H, W), optional
-        True where a sample is valid; patches with an invalid sample are left out.
-    generator : torch.Generator, optional
-        Thins the patches if there are more than needed, and completes a basis. Default: seeded with 0.
 
     References: Karhunen 1947; Loève 1948; for the Gram form, Sirovich 1987 (method of snapshots).
     """
     size = reduction * reduction
     if channels > size:
         raise ModelError(f"a {reduction}×{reduction} patch has {size} components; latent_channels {channels} is more")
-    generator = generator or torch.Generator().manual_seed(0)
-    patches = _gather_patches(images, masks or [None] * len(images), reduction, generator)
+    generator = torch.Generator().manual_seed(0)
+    patches = _gather_patches(rasters, reduction, generator)
     mean = float(patches.mean())
     patches = patches - mean
     count = len(patches)
@@ -267,25 +259,21 @@ def _leading(matrix: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(values[::-1], 0.0), vectors[:, ::-1].copy()
 
 
-def _gather_patches(
-    images: Sequence[Tensor], masks: Sequence[Tensor | None], reduction: int, generator: torch.Generator
-) -> np.ndarray:
+def _gather_patches(rasters: Sequence[Raster], reduction: int, generator: torch.Generator) -> np.ndarray:
     """Overlapping valid patches as rows of a float64 matrix, (patches, r·r), thinned at random to a useful number."""
 
     def windows(image: Tensor) -> Tensor:
-        image = image.detach().cpu()
         image = mirror_pad(image, reduction) if min(image.shape) < reduction else image
         return image.unfold(0, reduction, 1).unfold(1, reduction, 1)
 
     size = reduction * reduction
     limit = max(LEAST_PATCHES, MOST_VALUES // size)
     found = []
-    for image, mask in zip(images, masks, strict=True):
-        views = windows(image)
-        if mask is None:
-            usable = torch.ones(views.shape[:2], dtype=torch.bool)
-        else:
-            usable = windows(mask.to(torch.uint8)).amin(dim=(2, 3)) > 0
+    for raster in rasters:
+        views = windows(raster.values)
+        usable = torch.ones(views.shape[:2], dtype=torch.bool)
+        if raster.mask is not None:
+            usable = windows(raster.mask.to(torch.uint8)).amin(dim=(2, 3)) > 0
         found.append((views, usable.nonzero()))
     total = sum(len(where) for _, where in found)
     if not total:

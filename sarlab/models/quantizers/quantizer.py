@@ -77,7 +77,7 @@ class Quantizer(nn.Module):
                 raise QuantizerError(f"unknown {name} '{value}' of quantizer '{spec.scheme}'; use {', '.join(known)}")
         self.spec = spec
         self.channels = channels
-        #: Source of the noise and share of completed steps, for `forward`; set by the training loop.
+        #: Source of the noise and share of completed steps, for `training_view`; set by the training loop.
         self.generator: torch.Generator = torch.Generator().manual_seed(0)
         self.progress = 0.0
 
@@ -105,7 +105,7 @@ class Quantizer(nn.Module):
         """Return the distance of neighboring levels at `y`, broadcastable to it."""
         raise NotImplementedError
 
-    def observe(self, y: Tensor, progress: float) -> None:
+    def observe(self, y: Tensor) -> None:
         """Update the ranges with a batch of training latents, shape (N, C, h, w), if they follow the training."""
 
     @property
@@ -129,13 +129,11 @@ class Quantizer(nn.Module):
     def forward(self, y: Tensor) -> Tensor:
         """Return the training view in training mode, else real rounding (or `y` itself before the calibration)."""
         if self.training:
-            return self.training_view(y, generator=self.generator, progress=self.progress)
+            return self.training_view(y)
         return self.rounded(y) if self.ready else y
 
-    def training_view(self, y: Tensor, *, generator: torch.Generator | None = None, progress: float = 0.0) -> Tensor:
+    def training_view(self, y: Tensor) -> Tensor:
         """Apply the differentiable stand-in for rounding that `spec.training` names.
-
-        Noise requires a generator; `progress` is the share of the training that is done, 0 to 1.
 
         References: Noise: Ballé, Laparra & Simoncelli 2017. Straight-through: Bengio, Léonard & Courville 2013.
         """
@@ -144,10 +142,10 @@ class Quantizer(nn.Module):
             return y
         if mode == "guide-noise":
             # The guide's `QuantizationNoise`: the step of a range of 1, usually several times too small for a latent.
-            return y + centered_uniform(y, _required(generator, mode)) / (2**self.spec.bits - 1)
-        self.observe(checked(y, self.channels), progress)
-        if mode == "noise" or (mode == "mixed" and progress < MIXED_SWITCH):
-            return self.noisy(y, _required(generator, mode))
+            return y + centered_uniform(y, self.generator) / (2**self.spec.bits - 1)
+        self.observe(checked(y, self.channels))
+        if mode == "noise" or (mode == "mixed" and self.progress < MIXED_SWITCH):
+            return self.noisy(y, self.generator)
         return self.straight_through(y)
 
     def noisy(self, y: Tensor, generator: torch.Generator) -> Tensor:
@@ -193,9 +191,7 @@ class Quantizer(nn.Module):
     @property
     def device(self) -> torch.device:
         """Device of the ranges; the CPU if there are none."""
-        for tensor in (*self.buffers(), *self.parameters()):
-            return tensor.device
-        return torch.device("cpu")
+        return next((tensor.device for tensor in (*self.buffers(), *self.parameters())), torch.device("cpu"))
 
 
 class CalibratedQuantizer(Quantizer):
@@ -232,7 +228,7 @@ class CalibratedQuantizer(Quantizer):
         self.follow(gather(latents, self.channels), 1.0)
         self.calibrated.fill_(True)
 
-    def observe(self, y: Tensor, progress: float) -> None:
+    def observe(self, y: Tensor) -> None:
         seen = int(self.observed)
         self.observed += 1
         if not self.ready:
@@ -291,12 +287,6 @@ def nonzero(step: Tensor) -> Tensor:
     return torch.where(step > 0, step, torch.ones_like(step))
 
 
-def _required(generator: torch.Generator | None, mode: str) -> torch.Generator:
-    if generator is None:
-        raise QuantizerError(f"training with '{mode}' draws noise: give a torch.Generator")
-    return generator
-
-
 # --- packing -----------------------------------------------------------------------------------------------------------
 
 
@@ -342,31 +332,25 @@ def packed_bytes(count: int, widths: Sequence[int]) -> int:
 def pack_bits(planes: np.ndarray, widths: Sequence[int]) -> bytes:
     """Pack integers (C, count), most significant bit first, row after row in `widths` bits (0 to 32) per value."""
     parts = [np.empty(0, np.uint8)]
-    whole = all(width % 8 == 0 for width in widths)
     for row, width in zip(planes, widths, strict=True):
         if len(row) and (int(row.min()) < 0 or int(row.max()) >> width):
             raise BitstreamError(f"values from {row.min()} to {row.max()} do not fit into {width} bits")
         octets = np.ascontiguousarray(row.astype(">u4")).view(np.uint8).reshape(-1, 4)
-        parts.append((octets[:, 4 - width // 8 :] if whole else np.unpackbits(octets, axis=1)[:, 32 - width :]).ravel())
-    joined = np.concatenate(parts)
-    return (joined if whole else np.packbits(joined)).tobytes()
+        parts.append(np.unpackbits(octets, axis=1)[:, 32 - width :].ravel())
+    return np.packbits(np.concatenate(parts)).tobytes()
 
 
 def unpack_bits(data: bytes, count: int, widths: Sequence[int]) -> np.ndarray:
     """Invert `pack_bits`: integers of shape (C, count), int64."""
     if len(data) != packed_bytes(count, widths):
         raise BitstreamError(f"{len(data)} packed bytes instead of {packed_bytes(count, widths)}; the data is damaged")
-    planes = np.zeros((len(widths), count), np.int64)
-    source = np.frombuffer(data, np.uint8)
-    whole = all(width % 8 == 0 for width in widths)
-    source, unit = (source, 4) if whole else (np.unpackbits(source), 32)
-    position = 0
+    planes, position = np.zeros((len(widths), count), np.int64), 0
+    bits = np.unpackbits(np.frombuffer(data, np.uint8))
     for row, width in zip(planes, widths, strict=True):
-        size = width // 8 if whole else width
-        padded = np.zeros((count, unit), np.uint8)
-        padded[:, unit - size :] = source[position : position + count * size].reshape(count, size)
-        position += count * size
-        row[:] = (padded if whole else np.packbits(padded, axis=1)).view(">u4")[:, 0]
+        padded = np.zeros((count, 32), np.uint8)
+        padded[:, 32 - width :] = bits[position : position + count * width].reshape(count, width)
+        row[:] = np.packbits(padded, axis=1).view(">u4")[:, 0]
+        position += count * width
     return planes
 
 

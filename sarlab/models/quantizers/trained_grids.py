@@ -109,9 +109,9 @@ class LearnedStepQuantizer(UniformQuantizer):
         self.shift = nn.Parameter(torch.zeros(groups))
         self._values = 1.0
 
-    def observe(self, y: Tensor, progress: float) -> None:
+    def observe(self, y: Tensor) -> None:
         self._values = y.numel() / len(self.log_step)
-        super().observe(y, progress)
+        super().observe(y)
 
     def grid(self) -> tuple[Tensor, Tensor, Tensor]:
         low, step, top = super().grid()

@@ -21,7 +21,13 @@ from torch import Tensor
 
 from sarlab.errors import QuantizerError
 from sarlab.models.compiled import advance, compiled
-from sarlab.models.quantizers.grids import REALLOCATE_EVERY, AllocatedQuantizer, fit_companded, thinned
+from sarlab.models.quantizers.grids import (
+    REALLOCATE_EVERY,
+    AllocatedQuantizer,
+    CompandedQuantizer,
+    fit_companded,
+    thinned,
+)
 from sarlab.models.quantizers.quantizer import Quantized, centered_uniform, nonzero, quantizers
 from sarlab.specs import QuantizerSpec
 
@@ -97,8 +103,7 @@ class TrellisQuantizer(AllocatedQuantizer):
         factors = [GAINS[min(bits, len(GAINS) - 1)] for bits in range(table.shape[1])]
         return table * torch.tensor(factors, dtype=table.dtype)
 
-    def fitted_error(self, values: Tensor, levels: Tensor) -> Tensor:
-        return fit_companded(values, levels, self.spec.calibration, coarse=True)[-1]
+    fitted_error = CompandedQuantizer.fitted_error
 
     def _quantize(self, y: Tensor) -> Quantized:
         self.require_ready()
