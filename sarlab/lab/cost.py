@@ -14,15 +14,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from sarlab.errors import SarlabError
 from sarlab.lab.machine import pick_device
-from sarlab.lab.runs import base_of, steps_of
+from sarlab.lab.runs import base_of, steps_of, trains
 from sarlab.models import memory
 from sarlab.models.autoencoders import construct, count_parameters, macs_per_pixel
 from sarlab.scenes.catalog import Split, load_split
@@ -30,8 +30,7 @@ from sarlab.specs import ModelSpec, RunSpec
 
 #: On a CPU, bytes that libraries take when the KLT or the first step runs (code, threads, scratch), per pixel of a batch
 #: (indices, copies in another order), and when attention is trained. Measured on networks of 0.4 to 3 million weights with
-#: malloc's own settings, which keep freed blocks. With MALLOC_TRIM_THRESHOLD_=65536, which Dask sets for workers that
-#: sarlab does not start, peaks are up to 20 % lower (attention: 887 instead of 1,030 to 1,110 MB).
+#: malloc's own settings; with those of workers that `dask worker` starts, peaks are up to 20 % lower.
 LIBRARY_BYTES, PIXEL_BYTES, ATTENTION_BYTES = 95e6, {"cpu": 40, "cuda": 12}, 150e6
 #: Copies of a training scene: the scene, its band normalized, and the flat copy that patches are cut from.
 COPIES = 3
@@ -45,13 +44,8 @@ def process_mb() -> float:
     probe = "import sarlab.lab.experiment; from sarlab.lab.machine import process_peak_mb; print(process_peak_mb())"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=300)
     if done.returncode:
-        raise SarlabError(f"a process to measure did not start: {done.stderr.strip()[-300:]}")
+        raise SarlabError(f"the process that measures memory did not start: {done.stderr.strip()[-300:]}")
     return float(done.stdout)
-
-
-def trains(spec: RunSpec) -> bool:
-    """True if a run takes optimizer steps of its own."""
-    return base_of(spec) is None and steps_of(spec) > 0
 
 
 def training_mb(spec: RunSpec, device: torch.device) -> float:
@@ -90,18 +84,7 @@ def largest_scene(split: Split) -> tuple[int, int]:
     return max((s.data.shape[1:] for s in (*split.test, *split.independent)), key=math.prod, default=(512, 512))
 
 
-def largest_batch(spec: RunSpec, split: Split, budget_mb: float, device: torch.device) -> int:
-    """Patches per training step that fit `budget_mb`; -1 for the KLT, which is not trained."""
-    if spec.model.architecture == "klt":
-        return -1
-    fixed = process_mb() + LIBRARY_BYTES / 1e6 if device.type == "cpu" else 0.0
-    data = 4e-6 * COPIES * sum(scene.data.size for scene in split.train)
-    left = 1e6 * (budget_mb - fixed - data)
-    return memory.largest_batch(spec.model, spec.train, left, bytes_a_pixel=PIXEL_BYTES[device.type])
-
-
-@dataclass(frozen=True)
-class Speed:
+class Speed(NamedTuple):
     """Measured seconds of a run without its training, and multiplications of forward passes per second, by `kind`."""
 
     overhead: float
@@ -173,7 +156,8 @@ def costs(
     """Cost of every network among `runs`, those that need most memory first.
 
     Peaks of memory are those of a training step, of analysis and synthesis of the largest test scene, and of a whole run;
-    ``largest_batch`` is -1 without `budget_mb`; ``seconds`` are those of all its runs, None without a `calibration`.
+    ``largest_batch`` is -1 without `budget_mb` and for the KLT, which is not trained; ``seconds`` are those of all its runs,
+    None without a `calibration`.
     """
     where = pick_device(device)
     speed = calibration(runs, device) if calibration is not None else Speed(math.nan, {})
@@ -182,12 +166,17 @@ def costs(
     for model in dict.fromkeys(spec.model for spec in runs):
         group = [spec for spec in runs if spec.model == model]
         spec = max(group, key=lambda s: training_mb(s, where) if base_of(s) is None else 0.0)
-        split, seconds = splits[spec.scenes], sum(speed.seconds(s) for s in group)
+        split, seconds, largest = splits[spec.scenes], sum(speed.seconds(s) for s in group), -1
+        if budget_mb is not None and model.architecture != "klt":
+            fixed = process_mb() + LIBRARY_BYTES / 1e6 if where.type == "cpu" else 0.0
+            data = 4e-6 * COPIES * sum(scene.data.size for scene in split.train)
+            left, pixel_bytes = 1e6 * (budget_mb - fixed - data), PIXEL_BYTES[where.type]
+            largest = memory.largest_batch(model, spec.train, left, bytes_a_pixel=pixel_bytes)
         found.append({
             "network": spec.label.rsplit("-", 2)[0], **asdict(model), "runs": len(group),
             "parameters": count_parameters(construct(model, 0)), "training_mb": training_mb(spec, where),
             "inference_mb": inference_mb(model, *largest_scene(split), where), "run_mb": run_mb(spec, split, where),
-            "largest_batch": -1 if budget_mb is None else largest_batch(spec, split, budget_mb, where),
+            "largest_batch": largest,
             "seconds": None if math.isnan(seconds) else seconds,
             "batch_size": spec.train.batch_size, "patch_size": spec.train.patch_size,
         })  # fmt: skip

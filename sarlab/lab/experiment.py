@@ -4,8 +4,8 @@
                                                                                       │
     runs/<run_id>/  weights.safetensors  rows.csv  history.csv  examples.npz  spec.json  manifest.json (last)
 
-The notebook `run_experiment` calls the same function and shows its outcome. Measuring gives a row per scene and band: at a
-fixed length, each value of the latent costs its bits; range coded under one table per channel, about its entropy.
+The notebook `run_experiment` calls the same function and shows its outcome. There is a row per scene and band. At a fixed
+length, each value of the latent costs its bits; range coded under one table per channel, about its entropy.
 """
 
 import hashlib
@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +26,7 @@ from sarlab.codec.latent_coding import LatentTables, encode_latent, fit_latent_t
 from sarlab.errors import ResultsError, SarlabError, TrainingError
 from sarlab.files import replacing, write_json
 from sarlab.lab import results, runs
-from sarlab.lab.inputs import Input, split_inputs
+from sarlab.lab.inputs import split_inputs
 from sarlab.lab.machine import device_name, peak_memory_mb, pick_device
 from sarlab.metrics import entropy, metrics, score
 from sarlab.metrics.columns import scalar
@@ -59,12 +58,12 @@ TRAINING_COSTS = (
 )  # fmt: skip
 #: Files of a complete run besides its manifest.
 FILES = ("spec.json", "rows.csv", "history.csv", "weights.safetensors", "quantizer.safetensors", "examples.npz")
-
 #: Side of the largest window of a scene that is kept for figures, in pixels.
 EXAMPLE_SIDE = 512
+#: Side of the image that speed is measured on, and seconds after which a measurement is not repeated.
+SPEED_SIDE, LONG_SECONDS = 512, 1.0
 #: Values of more bits than this are stored as they are: their low bits are noise to any table.
 MOST_CODED_BITS = 16
-
 #: "<scene>/<band>" → {"original", "reconstruction", "latent"}.
 Examples = dict[str, dict[str, np.ndarray]]
 
@@ -89,12 +88,13 @@ class OutOfTime(SarlabError):
 
 def run(
     spec: RunSpec, folder: str | Path, *, device: str = "auto", progress: Progress | None = None,
-    time_budget: float | None = None, overwrite: bool = False,
+    time_budget: float | None = None, overwrite: bool = False, wait: bool = False,
 ) -> Outcome:  # fmt: skip
     """Run an experiment, or load it if `folder` holds its complete result.
 
     A checkpoint in the folder is resumed. After `time_budget` seconds the training stops with a checkpoint and `OutOfTime`.
-    The result of another experiment is a `ResultsError` unless `overwrite`; a run that another process has is `Busy`.
+    The result of another experiment is a `ResultsError` unless `overwrite`. While another process runs the experiment, it
+    is `Busy`, or this one will `wait`.
     """
     folder, split = Path(folder), load_split(spec.scenes)
     digest = runs.run_hash(spec, split.digest)
@@ -105,19 +105,10 @@ def run(
         own, theirs = (f" ({text})" if text else "" for text in runs.distinctions([spec, other.spec]))
         message = f"{folder} holds the finished run {other.run_id}{theirs}, not {runs.run_id(spec, split.digest)}{own}"
         raise ResultsError(f"{message}; choose another folder, or pass overwrite=True to replace it")
-    with runs.hold(folder), cpu_threads(spec.train.threads):
+    with runs.hold(folder, wait=wait), cpu_threads(spec.train.threads):
         if runs.is_complete(folder, digest):  # by another process, just now
             return load(folder)
         return _run(spec, split, folder, pick_device(device), progress=progress, time_budget=time_budget)
-
-
-def wait_and_run(spec: RunSpec, folder: Path, **options: Any) -> Outcome:
-    """Run the experiment, waiting while another process runs it."""
-    while True:
-        try:
-            return run(spec, folder, **options)
-        except runs.Busy:
-            time.sleep(0.5)
 
 
 def _run(spec: RunSpec, split: Split, folder: Path, device: torch.device, **limits: Any) -> Outcome:
@@ -136,7 +127,7 @@ def _run(spec: RunSpec, split: Split, folder: Path, device: torch.device, **limi
     other = base or runs.start_of(spec)
     if other is not None:
         place = folder.parent / runs.run_id(other, split.digest)
-        wait_and_run(other, place, device=str(device), **limits)
+        run(other, place, device=str(device), wait=True, **limits)
         model.load_state_dict(leading_weights(load_network(place).state_dict(), model))
     if base is None:
         history, costs = fit(spec, model, quantizer, data, folder, device, **limits)
@@ -149,9 +140,11 @@ def _run(spec: RunSpec, split: Split, folder: Path, device: torch.device, **limi
     plain = build_quantizer(QuantizerSpec(), channels).to(device)
     rows, examples = measure(spec, split, model, quantizer, frequencies(quantizer, latents), klt, plain, device)
     name, digest = runs.run_id(spec, split.digest), runs.run_hash(spec, split.digest)
+    peak, (encode, decode) = peak_memory_mb(device), coding_seconds(model, device, SPEED_SIDE)
     common = {
         "run_id": name, "hash": digest, **costs, "training_scenes": len(learned.train), "layers": count_layers(model), "parameters": count_parameters(model),
-        "macs_per_pixel": macs_per_pixel(model), "peak_memory_mb": peak_memory_mb(device), **throughput(model, device),
+        "macs_per_pixel": macs_per_pixel(model.spec), "peak_memory_mb": peak,
+        "encode_mpx_per_s": SPEED_SIDE**2 / 1e6 / encode, "decode_mpx_per_s": SPEED_SIDE**2 / 1e6 / decode,
         "threads": spec.train.threads, "device": device_name(device),
     }  # fmt: skip
     rows = pd.concat([rows, pd.DataFrame(common, index=rows.index)], axis=1)
@@ -363,14 +356,14 @@ def latent_columns(
     widths = ((channel, width) for channel, width in enumerate(quantizer.widths) if width)
     used = [entropy.level_usage(symbols[:, channel : channel + 1], 1 << width).item() for channel, width in widths]
     row |= {
-        "ideal_bpp": (ideal_bits(quantizer, quantized, tables) + 8 * quantizer.side_bytes) / pixels,
+        "ideal_bpp": (ideal_bits(quantized, tables) + 8 * quantizer.side_bytes) / pixels,
         "latent_entropy": float(entropy.channel_entropies(symbols).mean()),
         "latent_pooled_entropy": float(scalar(entropy.pooled_entropy)(symbols)),
         "latent_joint_entropy": float(scalar(entropy.joint_entropy)(symbols)) / quantizer.channels,
         "latent_spatial_entropy": float(scalar(entropy.spatial_entropy_rate)(symbols)),
         "level_usage": float(np.mean(used)) if used else float("nan"),
     }
-    size = len(encode_latent(quantizer, quantized, tables))
+    size = len(encode_latent(quantized, tables))
     rates = {"coded_bpp": bits_per_pixel(size, pixels), "coded_cr": measured_cr(size, pixels, native_bits=native_bits)}
     return {**row, "coded_bytes": size, **rates}
 
@@ -387,28 +380,21 @@ def measure(
     for item in split_inputs(split):
         normalizer = Normalizer(*item.clip)
         done = reconstruct(model, item.scene, normalizer, quantizer, device, tables=tables)
-        reference = reconstruct(klt, item.scene, normalizer, plain, device)
-        rows.append(measure_band(item, done, reference))
+        linear = reconstruct(klt, item.scene, normalizer, plain, device)
+        scores, size = score(item.reference, done.reconstruction_db), done.original_db.size
+        gain = scores["psnr_db"] - score(item.reference, linear.reconstruction_db, columns=["psnr_db"])["psnr_db"]
+        if item.clean_db is None:
+            scores.reasons = {name: why for name, why in scores.reasons.items() if not metrics[name].needs_clean}
+        rows.append({
+            **item.columns, "bytes": done.payload_bytes, "bpp": bits_per_pixel(done.payload_bytes, size),
+            "measured_cr": measured_cr(done.payload_bytes, size, native_bits=item.scene.native_bits), **done.columns,
+            **scores, "gain_over_klt_db": gain, "reason": scores.reason,
+        })  # fmt: skip
         if item.split == "test":
             examples[f"{item.scene.name}/{item.name}"] = done.example()
     measured = {row["scene"] for row in rows}
     rows += [{"split": "test", "scene": name, "reason": why} for name, why in split.excluded if name not in measured]
     return pd.DataFrame([{**describe(spec), **row} for row in rows]), examples
-
-
-def measure_band(item: Input, done: Reconstruction, klt: Reconstruction) -> dict[str, Any]:
-    """Tidy row of one band in dB: origin, rate, all metrics, gain over the KLT."""
-    size, reference = done.original_db.size, item.reference
-    scores = score(reference, done.reconstruction_db)
-    row: dict[str, Any] = {
-        **item.columns, "bytes": done.payload_bytes, "bpp": bits_per_pixel(done.payload_bytes, size),
-        "measured_cr": measured_cr(done.payload_bytes, size, native_bits=item.scene.native_bits), **done.columns, **scores,
-    }  # fmt: skip
-    linear = score(reference, klt.reconstruction_db, columns=["psnr_db"])
-    row["gain_over_klt_db"] = row["psnr_db"] - linear["psnr_db"]
-    if item.clean_db is None:
-        scores.reasons = {name: why for name, why in scores.reasons.items() if not metrics[name].needs_clean}
-    return {**row, "reason": scores.reason}
 
 
 def describe(spec: RunSpec) -> dict[str, Any]:
@@ -427,20 +413,18 @@ def describe(spec: RunSpec) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def throughput(model: Autoencoder, device: torch.device, *, side: int = 512, repeats: int = 3) -> dict[str, float]:
-    """Median speed of analysis and synthesis on a `side`² image, in Mpixel/s."""
+def coding_seconds(model: Autoencoder, device: torch.device, side: int, repeats: int = 3) -> tuple[float, float]:
+    """Seconds of analysis and synthesis of a `side`² image: the least of some repetitions, as disturbances only add."""
     x = torch.rand((1, 1, side, side), generator=torch.Generator().manual_seed(0)).to(device)
     y = model.analysis(x)
-    calls = {"encode": lambda: model.analysis(x), "decode": lambda: model.synthesis(y, size=(side, side))}
-    seconds = {name: np.median([seconds_of(call, device) for _ in range(repeats)]) for name, call in calls.items()}
-    return {f"{name}_mpx_per_s": side * side / 1e6 / float(value) for name, value in seconds.items()}
-
-
-def seconds_of(call: Callable[[], Any], device: torch.device) -> float:
-    """Seconds of a call, until the device has finished."""
-    wait = partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
-    wait()
-    start = time.perf_counter()
-    call()
-    wait()
-    return time.perf_counter() - start
+    best = []
+    for call in (lambda: model.analysis(x), lambda: model.synthesis(y, size=(side, side))):
+        found: list[float] = []
+        while not found or (len(found) < repeats and found[-1] < LONG_SECONDS):
+            start = time.perf_counter()
+            call()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            found.append(time.perf_counter() - start)
+        best.append(min(found))
+    return best[0], best[1]

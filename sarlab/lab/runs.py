@@ -110,27 +110,21 @@ def find_plan(name: str | Path) -> Path:
     raise PlanError(f"unknown plan '{name}'; known: {', '.join(plan_names())}, or the path of a .toml file")
 
 
-def read_plan(path: Path) -> dict[str, Any]:
+def read_plan(path: Path, *, extended: bool = False) -> dict[str, Any]:
     """Tables of a plan file, laid over those of the plan that it extends."""
-    values = parse_plan(path)
-    other = values.pop("extends", None)
-    if other is None:
-        return values
-    sibling = path.with_name(f"{other}.toml")
-    base = parse_plan(sibling if sibling.is_file() else find_plan(f"{other}"))
-    if "extends" in base:
-        raise PlanError(f"plan {path.name}: '{other}' extends a plan itself; extend that one")
-    both = [part for part in _PARTS if part in base and part in values]
-    return {**base, **values, **{part: {**_table(base, part), **_table(values, part)} for part in both}}
-
-
-def parse_plan(path: Path) -> dict[str, Any]:
-    """Tables of one TOML file."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         what = "not valid TOML" if isinstance(error, tomllib.TOMLDecodeError) else "cannot be read"
         raise PlanError(f"plan {path}: {what} ({error})") from error
+    if (other := values.pop("extends", None)) is None:
+        return values
+    if extended:
+        raise PlanError(f"'{path.stem}' extends a plan itself; extend '{other}'")
+    sibling = path.with_name(f"{other}.toml")
+    base = read_plan(sibling if sibling.is_file() else find_plan(f"{other}"), extended=True)
+    both = [part for part in _PARTS if part in base and part in values]
+    return {**base, **values, **{part: {**_table(base, part), **_table(values, part)} for part in both}}
 
 
 def build_plan(name: str, values: Mapping[str, Any], *, scenes: str | None = None, quantity: str | None = None) -> Plan:
@@ -149,7 +143,7 @@ def build_plan(name: str, values: Mapping[str, Any], *, scenes: str | None = Non
             run = replace(run, scenes=replace(run.scenes, **given)) if given else run
             positions[runs.setdefault(run, len(runs))] = None
     if not runs:
-        raise PlanError("no runs: a list in its grid is empty")
+        raise PlanError("no runs: a list in the grid is empty")
     studies = values.get("studies", [])
     if not isinstance(studies, list) or not all(isinstance(item, str) for item in studies):
         raise PlanError("'studies' must be a list of names")
@@ -164,22 +158,18 @@ def _expand(defaults: Mapping[str, Any], experiment: Mapping[str, Any]) -> Itera
     axes: list[list[dict[tuple[str, str], Any]]] = []
     for part in _PARTS:
         for key, value in {**_table(defaults, part), **_table(experiment, part)}.items():
-            axes.append([{(part, key): item} for item in _listed(value)])
+            axes.append([{(part, key): item} for item in (value if isinstance(value, list) else [value])])
     latents = experiment.get("latent", [{}])
     if not isinstance(latents, list) or not all(isinstance(item, Mapping) for item in latents):
         raise PlanError("'latent' must be a list of tables such as {spatial_reduction = 16, latent_channels = 8}")
     axes.append([_latent(item) for item in latents])
-    seeds = _listed(experiment.get("seed", defaults.get("seed", 0)))
-    for *choices, seed in itertools.product(*axes, seeds):
+    seeds = experiment.get("seed", defaults.get("seed", 0))
+    for *choices, seed in itertools.product(*axes, seeds if isinstance(seeds, list) else [seeds]):
         values: dict[str, Any] = {part: {} for part in _PARTS}
         for choice in choices:
             for (part, key), value in choice.items():
                 values[part][key] = value
         yield RunSpec.from_dict({**values, "seed": seed})
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def _latent(item: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
@@ -266,6 +256,11 @@ def steps_of(spec: RunSpec) -> int:
     return max(1, spec.train.steps // FINE_TUNING) if start_of(spec) is not None else spec.train.steps
 
 
+def trains(spec: RunSpec) -> bool:
+    """True if a run takes optimizer steps of its own."""
+    return base_of(spec) is None and steps_of(spec) > 0
+
+
 @dataclass(frozen=True)
 class Job:
     """One run of a plan."""
@@ -293,11 +288,11 @@ class Busy(SarlabError):
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
+def hold(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold the lock of a run, or raise `Busy`; between machines, if the file system passes locks on, as NFS 4 does."""
     folder.mkdir(parents=True, exist_ok=True)
     # `is_held` takes it for a moment, which must not look like another run
-    lock = FileLock(folder / LOCK, timeout=0.2, poll_interval=0.02)
+    lock = FileLock(folder / LOCK, timeout=-1 if wait else 0.2, poll_interval=0.02)
     try:
         lock.acquire()
     except Timeout:
@@ -346,7 +341,7 @@ def damage_of(folder: Path) -> str:
         return f"{MANIFEST} is missing" if (folder / "rows.csv").is_file() else ""
     for name, entry in files.items():
         path = folder / name
-        if not path.is_file():
+        if not os.path.isfile(path):  # whatever the name
             return f"{name} is missing"
         if not isinstance(entry, dict) or path.stat().st_size != entry.get("bytes"):
             return f"{name} is cut off or was changed"

@@ -1,4 +1,4 @@
-"""Runs: what their hash covers, whose weights they take, locks that die with their holder, and the states of folders."""
+"""Plans expand and wrong ones are refused; what a run's hash covers, whose weights it takes, its lock and its states."""
 
 import json
 import os
@@ -11,22 +11,111 @@ import pytest
 
 from sarlab.errors import PlanError
 from sarlab.lab import runs
-from sarlab.lab.runs import base_of, build_plan, jobs_of, start_of, state_of, status, statuses, steps_of
-from sarlab.models.autoencoders import architectures
+from sarlab.lab.runs import base_of, build_plan, jobs_of, load_plan, start_of, status, statuses, steps_of
+from sarlab.models.autoencoders import architectures, macs_per_pixel
 from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec
+
+# --- plans -------------------------------------------------------------------------------------------------------------
+
+
+def test_grid_is_all_combinations_in_order():
+    latent = [{"latent_channels": 64, "train": {"steps": 7}}, {"spatial_reduction": 32, "latent_channels": 16}]
+    grid = {"name": "grid", "latent": latent, "model": {"architecture": ["plain", "residual"]}, "seed": [0, 1]}
+    plan = build_plan("p", {"train": {"steps": 5}, "experiment": [grid]})
+    found = [
+        (r.model.architecture, r.model.spatial_reduction, r.model.latent_channels, r.train.steps, r.seed)
+        for r in plan.runs
+    ]
+    shapes = [(16, 64, 7), (32, 16, 5)]
+    assert found == [(name, *shape, seed) for name in ("plain", "residual") for shape in shapes for seed in (0, 1)]
+    assert plan.labels["grid"] == tuple(range(8))
+
+
+def test_a_run_in_two_experiments_is_one_run():
+    plan = build_plan("p", {"experiment": [{"name": "a"}, {"name": "b", "seed": [0, 1]}]})
+    assert len(plan.runs) == 2
+    assert plan.labels == {"a": (0,), "b": (0, 1)}
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ({"experimnt": []}, "experimnt"), ({"train": {"stepz": 3}}, "stepz"), ({"train": {"steps": "many"}}, "steps"),
+        ({"model": {"latent_channels": -4}}, "latent_channels"), ({"model": {"spatial_reduction": 12}}, "power of two"),
+        ({"experiment": [{"model": {"architecture": []}}]}, "no runs"), ({"experiment": {}}, "list of tables"),
+        ({"train": 3}, "table"), ({"model": {"init": "magic"}}, "magic"), ({"train": {"patch_size": 100}}, "patch_size"),
+        ({"scenes": {"quantity": "volts"}}, "volts"), ({"seed": True}, "seed"), ({"experiment": [{"latent": [3]}]}, "latent"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(values, word):
+    with pytest.raises(PlanError, match=word):
+        build_plan("p", values)
+
+
+def test_scenes_can_be_replaced():
+    plan = build_plan("p", {}, scenes="mine.tif", quantity="db")
+    assert (plan.runs[0].scenes.source, plan.runs[0].scenes.quantity) == ("mine.tif", "db")
+
+
+@pytest.mark.parametrize("name", runs.plan_names())
+def test_every_plan_that_comes_along_loads_and_survives_json(name):
+    plan = load_plan(name)
+    assert plan.title != name
+    assert [RunSpec.from_dict(run.to_dict()) for run in plan.runs] == list(plan.runs) != []
+
+
+def test_a_plan_may_extend_another_and_broken_files_are_named(tmp_path):
+    texts = {
+        "one": 'title = "one"\nseed = [0, 1]\n[train]\nsteps = 7\nbatch_size = 4\n',
+        "two": 'extends = "one"\ntitle = "two"\n[train]\nbatch_size = 2\n',
+        "three": 'extends = "two"\n', "four": 'extends = "nowhere"\n', "five": "title = ",
+    }  # fmt: skip
+    for name, text in texts.items():
+        (tmp_path / f"{name}.toml").write_text(text)
+    plan = load_plan(tmp_path / "two.toml")
+    assert (plan.name, plan.title) == ("two", "two")
+    assert [(run.seed, run.train.steps, run.train.batch_size) for run in plan.runs] == [(0, 7, 2), (1, 7, 2)]
+    messages = {
+        "three": "'two' extends a plan itself; extend 'one'", "four": "unknown plan 'nowhere'; known: .*smoke",
+        "five": r"five\.toml.*not valid TOML",
+    }  # fmt: skip
+    for name, message in messages.items():
+        with pytest.raises(PlanError, match=message):
+            load_plan(tmp_path / f"{name}.toml")
+
+
+def test_the_report_plan_compares_equal_steps_and_multiplications():
+    plan = load_plan("report")
+    at = {label: [plan.runs[i] for i in positions] for label, positions in plan.labels.items()}
+    main = [run for name in ("plain", "residual", "attention") for run in at[f"{name} from scratch"]]
+    assert {run.seed for run in main} == {0, 1, 2}
+    for ratio in (4, 8, 16, 32):
+        alike = [run for run in main if run.model.dimension_ratio == ratio]
+        alike += at["shapes"] + at["depth"] + at["pyramid"] if ratio == 16 else []
+        assert {run.model.architecture for run in alike} == {"plain", "residual", "attention"}
+        assert len({run.train.steps for run in alike}) == 1
+        macs = [macs_per_pixel(run.model) for run in alike]
+        assert max(macs) / min(macs) < 1.08
+    assert {run.model.dimension_ratio for run in at["shapes"]} == {16}
+    assert {(run.train.loss, run.model.dimension_ratio) for run in at["losses"]} >= {("mse+ssim", 16), ("gamma", 64)}
+    # Quantizers after training take the weights of runs that the plan has anyway.
+    afterwards = [base_of(run) for run in at["from scratch, quantized"] + at["from the KLT, quantized"]]
+    assert set(afterwards) <= set(plan.runs)
+
+
+def test_the_quick_plan_trains_nothing_twice():
+    plan = load_plan("quick")
+    assert len(plan.runs) == 27
+    assert {base_of(run) for run in plan.runs} - {None} <= set(plan.runs)
+
 
 # --- identity ----------------------------------------------------------------------------------------------------------
 
 
-def test_path_of_the_scenes_does_not_count_but_their_content_does():
-    here, there = RunSpec(SceneSpec("a.tif", "db")), RunSpec(SceneSpec("b.tif", "auto"))
-    assert runs.run_hash(here, "d") == runs.run_hash(there, "d")
-    assert runs.run_hash(here, "d") != runs.run_hash(here, "e")
-
-
-def test_every_field_of_the_spec_and_the_version_count(monkeypatch):
-    spec = RunSpec()
-    hashes = {runs.run_hash(spec, "d"), runs.run_hash(replace(spec, seed=1), "d")}
+def test_content_of_the_scenes_every_field_and_the_version_count_but_no_path(monkeypatch):
+    spec = RunSpec(SceneSpec("a.tif", "db"))
+    assert runs.run_hash(spec, "d") == runs.run_hash(replace(spec, scenes=SceneSpec("b.tif", "auto")), "d")
+    hashes = {runs.run_hash(spec, "d"), runs.run_hash(spec, "e"), runs.run_hash(replace(spec, seed=1), "d")}
     changes = {
         "model": {"architecture": "residual", "init": "klt", "spatial_reduction": 32, "latent_channels": 3, "width": 5},
         "quantizer": {"bits": 16, "granularity": "tensor", "training": "ste"},
@@ -38,7 +127,7 @@ def test_every_field_of_the_spec_and_the_version_count(monkeypatch):
             hashes.add(runs.run_hash(changed, "d"))
     monkeypatch.setattr(runs, "EXPERIMENT_VERSION", runs.EXPERIMENT_VERSION + 1)
     hashes.add(runs.run_hash(spec, "d"))
-    assert len(hashes) == 3 + sum(map(len, changes.values()))
+    assert len(hashes) == 4 + sum(map(len, changes.values()))
 
 
 def test_a_users_architecture_counts_by_its_source(tmp_path, monkeypatch):
@@ -190,10 +279,7 @@ def test_every_state_is_told_with_what_is_known(mixed):
     assert {item["state"] for item in found} == set(runs.STATES)
     without_plan = statuses(mixed[0].folder.parent)
     assert {item["run_id"] for item in without_plan} == {*ids[:3], ids[4]}
-
-
-def test_a_foreign_hash_is_neither_complete_nor_damaged(mixed):
-    assert status(mixed[0].folder, wanted_hash="f" * 64)["state"] == "waiting"
+    assert status(mixed[0].folder, wanted_hash="f" * 64)["state"] == "waiting", "another run is not a damaged one"
 
 
 @pytest.mark.parametrize(
@@ -209,7 +295,7 @@ def test_a_foreign_hash_is_neither_complete_nor_damaged(mixed):
 def test_damaged_results_are_told_and_not_complete(tmp_path, damage, reason):
     (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
     (tmp_path / "manifest.json").write_text(json.dumps({"hash": "ab", "files": {"rows.csv": {"bytes": 8}}}))
-    assert state_of(tmp_path, "ab") == "complete"
+    assert runs.state_of(tmp_path, "ab") == "complete"
     damage(tmp_path)
     assert status(tmp_path, wanted_hash="ab")["state"] == "damaged"
     assert status(tmp_path)["reason"] == reason

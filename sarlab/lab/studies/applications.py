@@ -47,8 +47,6 @@ MEAN_SIDE, DETECTED = 9, 0.9
 SAME_GROUND = 0.3
 VERSION = 1
 
-Rows = list[dict[str, Any]]
-
 
 class Job(NamedTuple):
     """Files of one codec of a band, or, without a codec, its rows that have no file; `other` is its second date."""
@@ -56,13 +54,6 @@ class Job(NamedTuple):
     codec: str
     item: Input
     other: Input | None
-
-    @property
-    def key(self) -> str:
-        """Content hash of what decides the rows."""
-        version = codecs[self.codec].version() if self.codec else ""
-        other = self.other.digest if self.other else ""
-        return content_hash(VERSION, self.codec, version, self.item.digest, other, RATES_BPP)
 
 
 @study("applications", version=VERSION)
@@ -72,7 +63,11 @@ def applications(context: Context) -> pd.DataFrame:
     others = second_dates(items) | second_dates(trained)
     jobs = [Job(name, item, others.get(item)) for item in items for name in ("", *available(CODECS))]
     jobs += [Job("", item, others[item]) for item in trained if item in others]
-    return resumed(context, "applications", {job.key: job for job in jobs}, job_rows)
+    keyed = {}
+    for job in jobs:
+        version, other = codecs[job.codec].version() if job.codec else "", job.other.digest if job.other else ""
+        keyed[content_hash(VERSION, job.codec, version, job.item.digest, other, RATES_BPP)] = job
+    return resumed(context, "applications", keyed, job_rows)
 
 
 def second_dates(items: Iterable[Input]) -> dict[Input, Input]:
@@ -96,11 +91,21 @@ def likeness(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.corrcoef(means)[0, 1]) if valid.sum() > 1 else 0.0
 
 
-def job_rows(job: Job) -> Rows:
-    """Rows of a job."""
-    item, dates = job.item, Dates.of(job.item, job.other)
+def job_rows(job: Job) -> list[dict[str, Any]]:
+    """Rows of one codec at every rate, or of the original, of a redraw of both dates, and of the second date."""
+    item, dates, rows = job.item, Dates.of(job.item, job.other), list[dict[str, Any]]()
     if not job.codec:
-        return [*natural_rows(job, dates)]
+        rows.append(image_row(item, "original", item.db, METRICS, **dates.columns(item.db, dates.second.data[0])))
+        first, again = redrawn(item, item.db, seed=0), redrawn(item, (job.other or item).db, seed=2)
+        changes = dates.columns(first, again + known_changes(again.shape))
+        rows.append(image_row(item, "redraw", first, METRICS, **changes))
+        if job.other is not None:
+            valid = item.scene.valid & job.other.scene.valid
+            common = replace(
+                item, scene=replace(item.scene, valid=valid, data=np.where(valid, item.scene.data, np.nan))
+            )
+            rows.append(image_row(common, "second date", job.other.db, METRICS))
+        return rows
     codec = codecs[job.codec]
 
     def changes(decoded: np.ndarray, quality: float) -> dict[str, Any]:
@@ -109,19 +114,6 @@ def job_rows(job: Job) -> Rows:
 
     goals = {str(rate): Goal("bpp", rate) for rate in RATES_BPP}
     return [row for _, row in measure(Task(job.codec, item, goals, METRICS), changes)]
-
-
-def natural_rows(job: Job, dates: "Dates") -> Iterable[dict[str, Any]]:
-    """Rows of the original, of a redraw of both dates, and of the second date."""
-    item, second = job.item, dates.second.data[0]
-    yield image_row(item, "original", item.db, METRICS, **dates.columns(item.db, second))
-    first, again = redrawn(item, item.db, seed=0), redrawn(item, (job.other or item).db, seed=2)
-    changes = dates.columns(first, again + known_changes(again.shape))
-    yield image_row(item, "redraw", first, METRICS, **changes)
-    if job.other is not None:
-        valid = item.scene.valid & job.other.scene.valid
-        common = replace(item, scene=replace(item.scene, valid=valid, data=np.where(valid, item.scene.data, np.nan)))
-        yield image_row(common, "second date", job.other.db, METRICS)
 
 
 def redrawn(item: Input, db: np.ndarray, seed: int) -> np.ndarray:

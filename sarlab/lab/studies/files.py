@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,7 +39,6 @@ SIDE, LOOKS, CORRELATION = 1024, 4.4, 0.5
 TILES, SIDES, QUALITY = (128, 256, 512, 1024), (512, 2048, 4096), 28.0
 #: Side of a region that is decoded alone, and width of the strips along borders of tiles whose error is compared.
 REGION, SEAM = 256, 2
-T = TypeVar("T")
 
 
 @study("files", version=1)
@@ -55,8 +54,9 @@ def files(context: Context) -> pd.DataFrame:
             rows += [{"sweep": "tile", "image": "simulated product", **tiled(product, codec, tile)} for tile in TILES]
     for side in SIDES:
         with tempfile.TemporaryDirectory(prefix="sarlab-") as folder:
-            path = Path(folder) / "in.tif"
-            alone(write_image, (path, side))
+            path, scene = Path(folder) / "in.tif", simulated(side)
+            counts = np.rint(1500 * scene.data).clip(1, 65535).astype(np.float32)
+            write_geotiff(scene.with_data(counts, dtype="uint16"), path, dtype="uint16")
             rows += [alone(whole, (path, codec)) for codec in CODECS]
     return pd.DataFrame(rows).assign(device=device_name(torch.device("cpu")), threads=1)
 
@@ -70,7 +70,7 @@ def simulated(side: int) -> Scene:
     return Scene(large.astype(np.float32)[None], "amplitude", scene.bands, name="large")
 
 
-def timed(call: Callable[[], T]) -> tuple[T, float]:
+def timed(call: Callable[[], Any]) -> tuple[Any, float]:
     """Result and CPU seconds, which other work on the machine disturbs less than wall-clock time."""
     start = time.process_time()
     result = call()
@@ -130,13 +130,6 @@ def error(scene: Scene, decoded: Scene, where: np.ndarray | None = None) -> floa
     before, after = (to_db(s).data[0].astype(float) for s in (scene, decoded))
     known = scene.valid[0] if where is None else scene.valid[0] & where
     return float(np.sqrt(np.mean((before - after)[known] ** 2))) if known.any() else float("nan")
-
-
-def write_image(job: tuple[Path, int]) -> None:
-    """Write a product of that side as a GeoTIFF of 16 bits."""
-    scene = simulated(job[1])
-    counts = np.rint(1500 * scene.data).clip(1, 65535).astype(np.float32)
-    write_geotiff(scene.with_data(counts, dtype="uint16"), job[0], dtype="uint16")
 
 
 def whole(job: tuple[Path, str]) -> dict[str, Any]:

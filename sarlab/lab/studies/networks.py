@@ -1,7 +1,6 @@
 """Networks: seconds of coding and training, the value of a bit in the latent, and trainings that a grid of runs lacks.
 
-``cost`` times networks while one thing varies: pixels, compression ratio (channels of the latent) or width. Times are the
-least of some repetitions: disturbances only add.
+``cost`` times networks while one thing varies: pixels, compression ratio (channels of the latent) or width.
 
 ``latent_bits`` applies every quantizer to the KLT, the one transform that needs no training. A row states how much PSNR a
 quantizer loses against float32, and the size of its file at a fixed length and range-coded. Ranges, allocations and
@@ -15,7 +14,7 @@ frequencies are learned from training scenes.
     memory     images of 256×256 per step: peak of a separate process, compared with the estimate from shapes
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ import pandas as pd
 import torch
 
 from sarlab.lab.cost import training_mb
-from sarlab.lab.experiment import Reconstruction, describe, frequencies, reconstruct, seconds_of, training_latents
+from sarlab.lab.experiment import Reconstruction, coding_seconds, describe, frequencies, reconstruct, training_latents
 from sarlab.lab.inputs import Input, measurable
 from sarlab.lab.machine import device_name, pick_device, process_peak_mb
 from sarlab.lab.studies import Context, alone, resumed, study
@@ -41,10 +40,10 @@ from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec
 #: Sweeps of ``cost``: side of the image, latent channels at 16× per axis, channels of the first layer.
 SIDES, CHANNELS, COST_WIDTHS = (128, 256, 512, 1024), (64, 32, 16, 8, 4), (8, 16, 32, 64)
 ARCHITECTURES = ("plain", "residual", "attention")
-#: Network and training of all its other sweeps; repetitions of a measurement, which stops after one that takes long.
+#: Network and training of all its other sweeps, and repetitions of a measurement.
 COST_MODEL = ModelSpec("plain", 16, 16, "klt", width=16, depth=1)
 COST_TRAIN = TrainSpec(steps=3, batch_size=4, patch_size=128, validate_every=10**9)
-REPEATS, LONG_SECONDS = 5, 1.0
+REPEATS = 6
 #: (spatial_reduction, latent_channels) of the ratios 4 to 128, as in the plans.
 LATENTS = ((16, 64), (16, 32), (16, 16), (16, 8), (32, 16), (32, 8))
 #: (scheme, granularity, calibration) → bits, float32 first.
@@ -96,17 +95,14 @@ def cost(context: Context) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(device=device_name(device), threads=1)
 
 
-@torch.no_grad()
 def coding(spec: ModelSpec, side: int, data: TrainingData, device: torch.device) -> Row:
     """Seconds of analysis and synthesis of a `side`² image, with the size of the network."""
     model = build_model(spec, seed=0, klt=data.fit_klt).to(device).eval()
-    x = torch.rand((1, 1, side, side), generator=torch.Generator().manual_seed(0)).to(device)
-    y = model.analysis(x)
+    encode, decode = coding_seconds(model, device, side, REPEATS)
     return {
         "architecture": spec.architecture, "init": spec.init, "width": spec.width, "latent_channels": spec.latent_channels,
         "dimension_ratio": spec.dimension_ratio, "pixels": side * side, "parameters": count_parameters(model),
-        "macs_per_pixel": macs_per_pixel(spec), "encode_s": least(lambda: model.analysis(x), device),
-        "decode_s": least(lambda: model.synthesis(y, size=(side, side)), device),
+        "macs_per_pixel": macs_per_pixel(spec), "encode_s": encode, "decode_s": decode,
     }  # fmt: skip
 
 
@@ -116,14 +112,6 @@ def training_step(spec: ModelSpec, data: TrainingData, device: torch.device) -> 
     train(model, data, replace(COST_TRAIN, steps=1), seed=0, device=device)
     seconds = [train(model, data, COST_TRAIN, seed=turn, device=device).seconds / COST_TRAIN.steps for turn in range(3)]
     return {"step_s": min(seconds), "step_pixels": COST_TRAIN.batch_size * COST_TRAIN.patch_size**2}
-
-
-def least(call: Callable[[], Any], device: torch.device) -> float:
-    """Least seconds of some calls, after one that warms up."""
-    seconds = [seconds_of(call, device)]
-    while len(seconds) <= REPEATS and (len(seconds) == 1 or seconds[-1] <= LONG_SECONDS):
-        seconds.append(seconds_of(call, device))
-    return min(seconds[1:])
 
 
 def reconstructed(
