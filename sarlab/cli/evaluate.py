@@ -21,18 +21,19 @@ EXAMPLES = {
   sarlab evaluate --codecs jpeg2000,hevc12 --scenes chips/ --quantity db --psnr 25:40:11 --out rows.csv
   sarlab evaluate bd rows.csv --metric ssim --anchor jpeg2000    BD-rates of an existing table
 
-Values are lists (0.1,0.5,1) or first:last:how many (25:40:11). The default is each codec's own grid of qualities, from
-0.05 to 4 bpp. A PSNR is met within 0.02 dB and a rate within 1 %, if the scale of the codec allows it; a largest error is
-never exceeded. Metrics of applications (iou_water, cfar_kept, ...) are measured if --metrics names them. A journal next to the output keeps finished rows: repeat the command to compute what is missing.
+Values are lists (0.1,0.5,1) or first:last:count (25:40:11). The default is each codec's own grid of qualities, from 0.05
+to 4 bpp. A PSNR is met within 0.02 dB and a rate within 1 % where the codec's quality scale is fine enough; a largest error
+is never exceeded. Application metrics (iou_water, cfar_kept, ...) are computed only if --metrics names them. Finished rows
+are kept in a journal next to the output: repeat the command to compute the missing ones.
 """,
     "recommend": """\
   sarlab recommend --rows rows.csv --min psnr=30 --min epi_roa=0.9 --max bias_db=0.1 --max rmse_8x8_db=0.3
-  sarlab recommend --min iou_water=0.95 --max change_false_alarms_added=0.01    the application has to work
+  sarlab recommend --min iou_water=0.95 --max change_false_alarms_added=0.01    thresholds on applications
 
-Any column of the tables can have a threshold; if 0 is perfect, --max limits the magnitude. A threshold is met if the
-unfavorable end of the 95 % interval over acquisitions meets it on every band; with fewer than five acquisitions, if every
-scene does (a PSNR within 0.02 dB). Without --rows, the tables of the last report (_build/book) are read, or else the
-published ones. The exit status is 2 if nothing meets the thresholds.
+Any metric column can have a threshold. For metrics whose ideal is 0, --max limits the magnitude. A threshold is met if the
+unfavorable end of the 95 % interval over acquisitions meets it in every band, or, with fewer than five acquisitions, if
+every scene does (a PSNR within 0.02 dB). Without --rows, the tables of the last report (_build/book) are read, or else the
+published ones. Exit status 2 means that nothing meets the thresholds.
 """,
 }
 #: Columns of the printed summary besides codec, setting, band and number of scenes.
@@ -47,23 +48,23 @@ GOALS = {
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("table", nargs="*", metavar="bd ROWS", help="'bd' and a table of rows: only compare its codecs")
+    add("table", nargs="*", metavar="bd ROWS", help="'bd' and a table: only compare the codecs in it")
     add("--codecs", type=comma_separated, help="comma-separated names ('sarlab codecs' lists them), or all")
     add_options(parser, "--scenes", nargs="+", metavar="SCENE", help="files, folders or names of the catalog")
     add_options(parser, "--quantity", default="auto")
     add("--out", type=Path, metavar="FILE", help="table to write: .csv, .parquet or .json")
-    add("--bands", type=comma_separated, help="only these, comma-separated: VV")
+    add("--bands", type=comma_separated, help="comma-separated bands to measure, such as VV (default: all)")
     goals = parser.add_mutually_exclusive_group()
     for name, text in GOALS.items():
         goals.add_argument(f"--{name.replace('_', '-')}", metavar="VALUES", help=text)
-    add("--metrics", type=comma_separated, help="only these metric columns, comma-separated (faster)")
-    add("--clip", metavar="LOW,HIGH", help="clip range of PSNR in dB instead of the usual one")
+    add("--metrics", type=comma_separated, help="comma-separated metric columns to compute (default: all)")
+    add("--clip", metavar="LOW,HIGH", help="clip range of PSNR in dB (default: that of the band)")
     add("--save-files", type=Path, metavar="DIR", help="keep the compressed files")
     add_options(parser, "--workers")
-    add("--bd-rate", action="store_true", help="compare at matched PSNR and print the table")
+    add("--bd-rate", action="store_true", help="compare the codecs at matched PSNR and print the table")
     add("--metric", type=comma_separated, default="psnr_db", help="metrics of the BD table (default: psnr_db)")
-    add("--anchor", type=comma_separated, default="jpeg2000,hevc12", help="codecs that the others are compared with")
-    add("--interval", metavar="LOW,HIGH", help="range of the metric (default: 25,40 for psnr_db)")
+    add("--anchor", type=comma_separated, default="jpeg2000,hevc12", help="reference codecs (default: jpeg2000,hevc12)")
+    add("--interval", metavar="LOW,HIGH", help="range of the metric that is compared (default: 25,40 for psnr_db)")
     add_options(parser, "--json")
 
 
@@ -92,12 +93,11 @@ def run_evaluate(args: argparse.Namespace) -> int:
         args.codecs, args.scenes, goals, quantity=args.quantity, bands=args.bands, clip=pair(args.clip, "--clip"),
         metrics=args.metrics, workers=args.workers, save_files=args.save_files,
         journal=args.out and args.out.with_name(f".{args.out.name}.journal.jsonl"),
-        progress=print_progress if sys.stderr.isatty() else None, notes=lambda note: print(note, file=sys.stderr),
     )  # fmt: skip
     if args.out:
         write_table(rows, args.out)
         lacking = rows[rows["bpp"].isna()]
-        print(f"{args.out}: {len(rows)} rows, {len(lacking)} without figures", file=sys.stderr)
+        print(f"{args.out}: {len(rows)} rows, {len(lacking)} without measurements", file=sys.stderr)
         for scene, reason in lacking[["scene", "reason"]].drop_duplicates().itertuples(index=False):
             print(f"  {scene}: {reason}", file=sys.stderr)
         if len(lacking) < len(rows):
@@ -112,7 +112,7 @@ def summary(rows: pd.DataFrame, named: Sequence[str] = ()) -> str:
     """Means over scenes, one line per codec, setting and band: of the usual metrics, and of those that are `named`."""
     groups = rows.dropna(subset=["bpp"]).groupby(["codec", "target", "target_value", "band"], sort=False)
     if not len(groups):
-        return "no figures"
+        return "no measurements"
     means = groups[[name for name in dict.fromkeys([*SUMMARY, *named]) if name in rows]].mean()
     means.insert(0, "scenes", groups.size())
     return means.reset_index().to_string(index=False, max_rows=60, float_format="{:.4g}".format, na_rep="–")
@@ -136,11 +136,6 @@ def compare(rows: pd.DataFrame, args: argparse.Namespace, out: Path | None = Non
     return 0 if len(known) else 1
 
 
-def print_progress(done: int, total: int) -> None:
-    """Rewrite one line of standard error."""
-    print(f"\r{done} of {total} rows", end="\n" if done == total else "", file=sys.stderr, flush=True)
-
-
 def pair(text: str | None, option: str) -> tuple[float, float] | None:
     """Parse ``LOW,HIGH``."""
     if text is None:
@@ -156,13 +151,13 @@ def pair(text: str | None, option: str) -> tuple[float, float] | None:
 
 def add_recommend(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--min", action="append", default=[], metavar="METRIC=VALUE", help="at least; repeatable")
-    add("--max", action="append", default=[], metavar="METRIC=VALUE", help="at most; repeatable")
-    add("--use-case", choices=sorted(points.USE_CASES), help="the guide's threshold of PSNR for it")
-    add("--rows", type=Path, metavar="FILE", help="rows of 'sarlab evaluate' (CSV, Parquet or JSON)")
-    add("--book", type=Path, metavar="DIR", help="folder of a book with its results/")
-    add("--only", choices=("codecs", "networks"), help="only points of this kind")
-    add("--simulated", action="store_true", help="judge simulated scenes instead of recorded ones")
+    add("--min", action="append", default=[], metavar="METRIC=VALUE", help="lower limit of a metric; repeatable")
+    add("--max", action="append", default=[], metavar="METRIC=VALUE", help="upper limit of a metric; repeatable")
+    add("--use-case", choices=sorted(points.USE_CASES), help="the guide's PSNR threshold for a use case")
+    add("--rows", type=Path, metavar="FILE", help="table from 'sarlab evaluate' (CSV, Parquet or JSON)")
+    add("--book", type=Path, metavar="DIR", help="book whose results/ are read")
+    add("--only", choices=("codecs", "networks"), help="consider only points of this kind")
+    add("--simulated", action="store_true", help="use simulated scenes instead of recorded ones")
     add_options(parser, "--json")
 
 
@@ -187,7 +182,7 @@ def run_recommend(args: argparse.Namespace) -> int:
     measured = [point for point in measured if not args.only or f"{point.kind}s" == args.only]
     compared = points.whole(measured)
     if skipped := [point.name for point in measured if point not in compared]:
-        print(f"skipped, not measured on some of the scenes: {', '.join(skipped)}", file=sys.stderr)
+        print(f"skipped because some scenes were not measured: {', '.join(skipped)}", file=sys.stderr)
     found = points.recommend(compared, thresholds)
     show(args, found.to_dict(), recommendation(found, len(compared)))
     return 0 if found.chosen is not None else 2
@@ -206,14 +201,14 @@ def recommendation(found: points.Recommendation, count: int) -> str:
         lines += [f"Closest: {line(point)}; it misses {', '.join(point['misses'])}."]
     else:
         lines = [f"{line(point)} is the highest compression of {count} measured points that meets {wanted}."]
-    for name, key in (("keeps", "measured"), ("surely", "with_confidence"), ("loses", "lost")):
+    for name, key in (("keeps", "measured"), ("with confidence", "with_confidence"), ("loses", "lost")):
         lines += [f"  {name}: {', '.join(f'{k} {value:.3g}' for k, value in point[key].items())}"] if point[key] else []
     if found.chosen is not None:
-        lines.append(f"  use it: {point['command']}")
-        for name in ("further", "gentler"):
-            if step := report[f"one_step_{name}"]:
+        lines.append(f"  command: {point['command']}")
+        for name, key in (("more compression", "further"), ("less compression", "gentler")):
+            if step := report[f"one_step_{key}"]:
                 missed = f"misses {', '.join(step['misses'])}" if step["misses"] else "meets all"
                 lines.append(f"  {name}: {line(step)}, {missed}")
-        lines += [f"  between: {found.between}"] if found.between else []
+        lines += [f"  to measure between them: {found.between}"] if found.between else []
         lines.append(f"  measured on {found.chosen.certain}")
     return "\n".join(lines)

@@ -114,14 +114,14 @@ def read_rows(path: Path) -> pd.DataFrame:
             raise ResultsError(f"{path} has no column {', '.join(missing)}")
         for name in frame.columns.intersection(["target_value", *RATES, *known_metrics]):
             if not pd.api.types.is_numeric_dtype(frame[name]):
-                raise ResultsError(f"{path}: column {name} holds something else than numbers")
+                raise ResultsError(f"{path}: column {name} holds values that are not numbers")
     except ResultsError as error:
         raise ResultsError(f"{error}; give a table that 'sarlab evaluate … --out rows.csv' wrote") from error
     return frame.assign(band=frame["band"].fillna(""))  # of files that name none
 
 
 def parse_targets(kind: str, text: str) -> list[Goal]:
-    """Parse ``"0.1,0.5,1"`` or ``"25:40:11"`` (first, last, how many)."""
+    """Parse ``"0.1,0.5,1"`` or ``"25:40:11"`` (first, last, count)."""
     try:
         if ":" in text:
             first, last, count = text.split(":")
@@ -129,7 +129,7 @@ def parse_targets(kind: str, text: str) -> list[Goal]:
         else:
             values = [float(part) for part in text.split(",")]
     except ValueError:
-        raise CodecError(f"'{text}' is no list of numbers; write 0.1,0.5,1 or 25:40:11 (first:last:how many)") from None
+        raise CodecError(f"'{text}' is not a list of numbers; write 0.1,0.5,1 or 25:40:11 (first:last:count)") from None
     return [Goal(kind, value) for value in values]
 
 
@@ -281,7 +281,7 @@ def bd_rows(
             table.insert(0, "band", band)
             tables.append(table[table["codec"] != anchor])
     if not sum(map(len, tables)):
-        raise ResultsError("the table has no codec beside the anchor")
+        raise ResultsError("the table has no codec other than the anchor")
     result = pd.concat(tables, ignore_index=True)
     if not len(matched):
         result["reason"] = [f"not at matched PSNR{f'; {reason}' if reason else ''}" for reason in result["reason"]]

@@ -22,8 +22,8 @@ from sarlab.errors import ResultsError
 from sarlab.metrics import metrics
 from sarlab.metrics.intervals import LEAST_OBSERVATIONS, interval
 
-#: Metrics that a recommendation reports besides those it was asked for.
-TOLD = ("psnr_db", "epi_roa", "enl_ratio", "bias_db", "rmse_k8_db", "rmse_k32_db")
+#: Metrics that a recommendation reports besides those of the thresholds.
+REPORTED = ("psnr_db", "epi_roa", "enl_ratio", "bias_db", "rmse_k8_db", "rmse_k32_db")
 #: Losses: column → (words, whether the column counts what is kept, unit).
 LOST = {
     "rmse_db": ("error of a pixel", False, "dB"),
@@ -78,14 +78,14 @@ def parse_threshold(text: str, side: str, columns: Collection[str]) -> Threshold
     """Parse ``psnr=30``. Short names are allowed: ``psnr``, ``bias``, ``rmse_8x8_db``."""
     name, _, number = text.partition("=")
     if not re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*", number, re.IGNORECASE):
-        raise ResultsError(f"'{text}' is no threshold; write name=number, such as psnr=30")
+        raise ResultsError(f"'{text}' is not a threshold; write name=number, such as psnr=30")
     value, name = float(number), re.sub(r"_(\d+)x\1(?=_|$)", r"_k\1", name.strip())
     for candidate in (name, f"{name}_db"):
         if candidate in columns:
             return Threshold(candidate, side, value)
     measured = sorted(set(columns) & set(metrics))
     likely = [column for column in measured if column.startswith(name[:4])] or get_close_matches(name, measured)
-    hint = f"did you mean {', '.join(likely[:4])}" if likely else f"there are {', '.join(measured)}"
+    hint = f"did you mean {', '.join(likely[:4])}" if likely else f"known: {', '.join(measured)}"
     raise ResultsError(f"no column '{name}' in these results; {hint}")
 
 
@@ -165,8 +165,8 @@ class Point:
         counts = self.rows[["scene", "acquisition"]].nunique()
         counted = " of ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items())
         if counts["acquisition"] < LEAST_OBSERVATIONS:
-            return f"{counted}: too few for an interval, so the worst scene and band count"
-        return f"{counted}: the unfavorable end of the 95 % interval of the worst band counts"
+            return f"{counted}: too few for an interval: the worst scene and band decide"
+        return f"{counted}: the unfavorable end of the 95 % interval of the worst band decides"
 
 
 def operating_points(runs: pd.DataFrame, codecs: pd.DataFrame, *, simulated: bool = False) -> list[Point]:
@@ -217,8 +217,7 @@ def _codecs(rows: pd.DataFrame) -> Iterator[Point]:
         yield Point("codec", codec, name, command, group, group["bpp"])
 
 
-@dataclass(frozen=True, eq=False)
-class Recommendation:
+class Recommendation(NamedTuple):
     """The point of highest compression that meets all thresholds, if any, and the next points of its curve.
 
     `closest` is the point that misses fewest thresholds, and those by least.
@@ -254,7 +253,7 @@ class Recommendation:
     def _described(self, point: Point | None) -> dict[str, Any] | None:
         if point is None:
             return None
-        measured = {name: point.mean(name) for name in [*(limit.metric for limit in self.thresholds), *TOLD]}
+        measured = {name: point.mean(name) for name in [*(limit.metric for limit in self.thresholds), *REPORTED]}
         sure = {limit.metric: point.sure(limit) for limit in self.thresholds}
         figures = {"measured": measured, "with_confidence": sure, "lost": point.lost()}
         return {

@@ -146,13 +146,13 @@ def test_thresholds_have_short_names(text, column, value):
 def test_a_name_that_is_wrong_is_answered_with_those_that_are_right():
     with pytest.raises(ResultsError, match="did you mean epi_roa"):
         parse_threshold("api_roa=0.9", "min", ["psnr_db", "epi_roa", "scene"])
-    with pytest.raises(ResultsError, match=r"there are epi_roa, psnr_db$"):
+    with pytest.raises(ResultsError, match=r"known: epi_roa, psnr_db$"):
         parse_threshold("xyz=1", "min", ["psnr_db", "epi_roa", "scene"])
 
 
 @pytest.mark.parametrize("text", ["psnr", "psnr=", "psnr=high", "psnr=nan", "nothing=3"])
 def test_thresholds_that_mean_nothing_are_refused(text):
-    with pytest.raises(ResultsError, match=r"no threshold|no column"):
+    with pytest.raises(ResultsError, match=r"not a threshold|no column"):
         parse_threshold(text, "min", ["psnr_db"])
 
 
