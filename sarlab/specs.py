@@ -180,10 +180,8 @@ class TrainSpec:
         check_known(self, optimizer=("muon", "adam"), precision=("float32", "bfloat16"))
         check_known(self, curve=("dedicated", "nested", "progressive"))
         if (self.curve != "dedicated") != (self.first_channels > 0):
-            raise PlanError(
-                f"curve '{self.curve}' and first_channels {self.first_channels} do not fit: nested and progressive curves "
-                "begin with a number of channels, dedicated trainings have none"
-            )
+            raise PlanError(f"curve '{self.curve}' with first_channels {self.first_channels}: nested and progressive curves "
+                            "need first_channels, dedicated trainings have none")  # fmt: skip
         for name in ("batch_size", "patch_size", "validate_every", "threads"):
             if getattr(self, name) < 1:
                 raise PlanError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -212,7 +210,7 @@ class RunSpec:
             raise PlanError(f"patch_size {self.train.patch_size} is not a multiple of spatial_reduction {r}")
         first, channels, curve = self.train.first_channels, self.model.latent_channels, self.train.curve
         if first and (first % channels or (first // channels).bit_count() != 1):
-            raise PlanError(f"latent_channels {channels} is not {first} halved some times, as a {curve} curve has it")
+            raise PlanError(f"latent_channels of a {curve} curve must be {first} divided by a power of two, not {channels}")
         if first and self.quantizer.training != "none":
             raise PlanError(f"a {curve} curve is trained without quantizer; use training = 'none'")
 

@@ -15,28 +15,28 @@ from sarlab.errors import SarlabError
 #: Verb → (module of sarlab.cli, one line of help). The module has the functions `add_VERB(parser)`, `run_VERB(args) -> int`
 #: and the examples `EXAMPLES[VERB]`.
 VERBS: dict[str, tuple[str, str]] = {
-    "doctor": ("available", "check this installation, and say how to get what is missing"),
-    "scenes": ("available", "list the scenes of the catalog, or show one source in detail"),
+    "doctor": ("available", "check the installation and list what is missing"),
+    "scenes": ("available", "list the scene catalog, or show one source in detail"),
     "fetch": ("available", "download open scenes"),
     "codecs": ("available", "list the codecs and their capabilities"),
     "compress": ("codec", "compress an image of any size into a .sarl file"),
     "decompress": ("codec", "decode a .sarl file, or a window of it, into a GeoTIFF"),
     "info": ("codec", "describe a .sarl file"),
-    "train": ("codec", "train the model of a codec from its plan"),
+    "train": ("codec", "train a codec model from a plan"),
     "evaluate": ("evaluate", "measure codecs on scenes: bytes of real files and SAR metrics"),
     "recommend": ("evaluate", "find the highest measured compression that meets your thresholds"),
     "sweep": ("sweep", "run a plan: one experiment per architecture and compression ratio"),
     "status": ("sweep", "show the state of runs"),
     "cost": ("sweep", "estimate memory and time of a plan before it runs"),
     "report": ("sweep", "render finished runs as HTML"),
-    "publish": ("sweep", "put the finished runs of a plan into the book of a checkout"),
+    "publish": ("sweep", "add the finished runs of a plan to the book of a checkout"),
 }
 
 EPILOG = """
 examples:
   sarlab compress my.tif my.sarl --psnr 30
   sarlab evaluate --codecs lapped,jpeg2000 --scenes my.tif --quantity db --out mine.csv
-  sarlab recommend --rows mine.csv --min psnr=30     the highest compression of these files with 30 dB
+  sarlab recommend --rows mine.csv --min psnr=30     the highest compression with a PSNR of 30 dB
   sarlab sweep quick --scenes my.tif --quantity db   train networks on it; then 'sarlab report' with the same options
 
 'sarlab VERB --help' explains a verb.
@@ -44,17 +44,17 @@ examples:
 
 #: Options of several verbs, with their arguments for `argparse`.
 OPTIONS: dict[str, dict[str, Any]] = {
-    "--scenes": {"metavar": "NAME|PATH", "help": "scenes of the catalog, a file or a folder"},
+    "--scenes": {"metavar": "NAME|PATH", "help": "catalog name, file or folder that replaces the scenes of the plan"},
     "--quantity": {
         "choices": ("auto", "complex", "amplitude", "intensity", "db"),
-        "help": "quantity of the samples in files (default: from metadata, name or values)",
+        "help": "quantity of file samples (default: from metadata, file name or values)",
     },
     "--runs": {"type": Path, "default": Path("runs"), "metavar": "DIR", "help": "folder of runs (default: runs)"},
-    "--only": {"metavar": "PATTERN", "help": "only runs whose id contains PATTERN, or matches it: '*-c16-*'"},
+    "--only": {"metavar": "PATTERN", "help": "only runs whose id contains or matches PATTERN, such as '*-c16-*'"},
     "--device": {"default": "auto", "help": "auto (the GPU if there is one), cpu, cuda, cuda:1"},
     "--workers": {"type": int, "default": 0, "metavar": "N", "help": "processes (default: one per core)"},
     "--force": {"action": "store_true", "help": "replace an existing file"},
-    "--json": {"action": "store_true", "help": "print JSON, for scripts"},
+    "--json": {"action": "store_true", "help": "print JSON"},
 }
 
 
@@ -63,7 +63,7 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     layout = argparse.RawDescriptionHelpFormatter
     description = "How far can a SAR image be compressed, and what is lost?"
     parser = argparse.ArgumentParser("sarlab", description=description, epilog=EPILOG, formatter_class=layout)
-    parser.add_argument("--version", action="version", version=f"sarlab {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"sarlab {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     chosen = next((word for word in argv if not word.startswith("-")), None)
     for verb, (module, text) in VERBS.items():
@@ -113,7 +113,7 @@ def add_plan(parser: argparse.ArgumentParser, *names: str, **changes: Any) -> No
     """Add a plan, the scenes that replace those of the plan, and others of `OPTIONS`."""
     from sarlab.lab.runs import plan_names
 
-    words = f"a plan ({', '.join(plan_names())}) or the path of a .toml file"
+    words = f"name of a plan ({', '.join(plan_names())}) or path of a .toml file"
     parser.add_argument(changes.pop("name", "plan"), **{"help": words, **changes})
     add_options(parser, "--scenes", "--quantity", *names)
 

@@ -17,17 +17,18 @@ EXAMPLES = {
     "fetch": """\
   sarlab fetch sen1floods11
 
-Files are checked by hash and kept in the cache folder (set SARLAB_CACHE to use another).
+Files are verified by hash and kept in the cache folder (set SARLAB_CACHE to change it).
 """,
     "codecs": """\
   sarlab codecs hevc12
 
-Higher quality is always better. Error-bounded codecs guarantee a largest error of 10^(-quality/20) dB on every sample.
+Higher quality always means a better image. Error-bounded codecs keep the error of every sample within
+10^(-quality/20) dB.
 """,
     "doctor": """\
   sarlab doctor
 
-The exit status is 1 if something is missing that sarlab requires.
+Exit status 1 means that a required part is missing.
 """,
 }
 
@@ -35,11 +36,13 @@ The exit status is 1 if something is missing that sarlab requires.
 def add_scenes(parser: argparse.ArgumentParser) -> None:
     add_options(parser, "--json")
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
-    show = actions.add_parser("show", help="scenes, split, clip ranges and license of a source")
-    show.add_argument("name", metavar="NAME", help="name in the catalog, NAME:FOLDER of a collection, file or folder")
+    show = actions.add_parser("show", help="show scenes, split, clip ranges and license of a source")
+    show.add_argument("name", metavar="NAME", help="catalog name, NAME:FOLDER of a collection, file or folder")
     add_options(show, "--quantity", default="auto")
-    show.add_argument("--allow-missing", action="store_true", help="skip scenes of a collection without their files")
-    files = actions.add_parser("files", help="files of a collection, and which are missing")
+    show.add_argument(
+        "--allow-missing", action="store_true", help="skip scenes of a collection whose files are missing"
+    )
+    files = actions.add_parser("files", help="list the files of a collection and mark missing ones")
     files.add_argument("name", metavar="NAME", help="collection, NAME:FOLDER (default: SARLAB_DATA) or .toml file")
     for action in (show, files):
         add_options(action, "--json", default=argparse.SUPPRESS)
@@ -113,7 +116,7 @@ def collection_rows(name: str) -> list[dict[str, Any]]:
     collection = find_collection(name)
     if collection is None:
         known = [other for other in catalog_entries if isinstance(catalog_entries[other], CollectionEntry)]
-        raise SceneError(f"'{name}' is no collection; known: {', '.join(known)}, or the path of a .toml file")
+        raise SceneError(f"'{name}' is not a collection; known: {', '.join(known)}, or the path of a .toml file")
     rows = []
     for record in collection.records:
         row = _fields(record, "role", "name", "place", "land_cover", "mode", "looks", "license", "credit", "note")
@@ -168,12 +171,12 @@ def run_fetch(args: argparse.Namespace) -> int:
             print(f"sarlab: {error}", file=sys.stderr)
             failed += 1
     if failed:
-        raise SceneError(f"{failed} of the files could not be downloaded; the others are in the cache")
+        raise SceneError(f"{failed} files could not be downloaded; the others are in the cache")
     return 0
 
 
 def add_codecs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="*", metavar="CODEC", help="codecs to show in full (default: all, in short)")
+    parser.add_argument("names", nargs="*", metavar="CODEC", help="codecs to show in full (default: a summary of all)")
     add_options(parser, "--json")
 
 
@@ -198,6 +201,6 @@ def run_doctor(args: argparse.Namespace) -> int:
     rows = [finding._asdict() for finding in diagnose()]
     wrong = [row["name"] for row in rows if not row["ok"]]
     lines = [f"sarlab {__version__}", "", format_table(rows, "topic", "name", "state", "advice"), ""]
-    lines.append(f"wrong: {', '.join(wrong)}" if wrong else "all is well")
+    lines.append(f"problems: {', '.join(wrong)}" if wrong else "no problems found")
     show(args, {"sarlab": __version__, "findings": rows}, "\n".join(lines))
     return int(bool(wrong))

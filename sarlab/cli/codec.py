@@ -4,7 +4,6 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from sarlab.cli import OPTIONS, add_options, comma_separated, format_table, show
 from sarlab.errors import CodecError, SarlabError
@@ -14,17 +13,17 @@ EXAMPLES = {
   sarlab compress scene.tif scene.sarl --bpp 0.5                   half a bit per pixel and band, within 1.2 %
   sarlab compress S1A_IW_GRDH….SAFE s1.sarl --calibrate sigma0     a Sentinel-1 product, calibrated
   sarlab compress slc.tif slc.sarl --drop-phase --psnr 32          the intensity of a complex product
-  sarlab compress dn.tif dn.sarl --lossless                        whole numbers, restored exactly
+  sarlab compress dn.tif dn.sarl --lossless                        integers, restored exactly
   sarlab compress scene.tif scene.sarl --max-error-db 0.5          no sample is off by more than 0.5 dB
 
-IN is an image of any size. Georeference, nodata, masks, scale, band names and tags are kept exactly; --check tells. Quality
-sets the step of the quantizer, within a few dB of the PSNR with a peak of 30 dB (at high rates 1 to 2 dB above it): 19 gives
-a small file, 28 is usual, at 40 losses are hardly visible.
+Georeference, nodata, masks, scale, band names and tags are preserved exactly; --check lists them. The quality sets the
+quantization step. It is close to the PSNR for a peak of 30 dB (1 to 2 dB above it at high rates): 19 gives a small file, 28
+is typical, and at 40 losses are hardly visible.
 """,
     "decompress": """\
   sarlab decompress scene.sarl scene.tif
   sarlab decompress scene.sarl part.tif --window 1000 2000 512 512 --cog
-  sarlab decompress scene.sarl small.tif --preview 8               an eighth of the resolution; reads a small part of the file
+  sarlab decompress scene.sarl small.tif --preview 8               an eighth of the resolution, from a small part of the file
 """,
     "info": """\
   sarlab info scene.sarl --json
@@ -34,7 +33,7 @@ a small file, 28 is usual, at 40 losses are hardly visible.
                              train for 50 minutes; the same command resumes the training
   SARLAB_MODELS=. sarlab compress scene.tif scene.sarl --codec mine
 
-A plan names its scenes by catalog name or path; relative paths start at the working directory. The result depends on
+A plan names its scenes by catalog name or path; relative paths start in the working directory. The result depends on
 the plan, the data and the version of PyTorch.
 """,
 }
@@ -46,26 +45,39 @@ def add_compress(parser: argparse.ArgumentParser) -> None:
     add("target", metavar="OUT", type=Path, nargs="?", help="file to write")
     choices = (*OPTIONS["--quantity"]["choices"], "iq", "amplitude-phase")
     add_options(parser, "--quantity", default="auto", choices=choices)
-    add("--check", action="store_true", help="say what of IN comes back and what does not, and write nothing")
+    add("--check", action="store_true", help="list which properties of IN are preserved, and write nothing")
     add("--bands", type=comma_separated, default=(), metavar="A,B", help="names or numbers of the bands to keep")
-    add("--floor", type=float, metavar="F", help="replace negative amplitude or intensity by F instead of refusing it")
+    add(
+        "--floor",
+        type=float,
+        metavar="F",
+        help="replace negative amplitudes or intensities with F (default: refuse the file)",
+    )
     add("--calibrate", choices=("sigma0", "gamma0", "beta0"), default="", help="calibrate a Sentinel-1 SAFE product")
-    add("--denoise", action="store_true", help="subtract its noise; needs --calibrate")
-    add("--drop-phase", action="store_true", help="keep the intensity of complex samples, and lose their phase")
-    add("--no-tags", dest="tags", action="store_false", help="leave out the tags of file and bands")
-    add("--allow-remote", action="store_true", help="read addresses of other machines")
-    add("--allow-external", action="store_true", help="read a VRT that refers to files outside its folder")
+    add("--denoise", action="store_true", help="subtract the noise of the product; needs --calibrate")
+    add("--drop-phase", action="store_true", help="keep only the intensity of complex samples")
+    add("--no-tags", dest="tags", action="store_false", help="omit the tags of the file and its bands")
+    add("--allow-remote", action="store_true", help="allow reading from remote addresses")
+    add("--allow-external", action="store_true", help="allow a VRT to reference files outside its folder")
     add("--codec", metavar="CODEC", help="lapped (default), factorized, klt8, or a .safetensors file")
     add("--effort", choices=("fast", "default", "best"), default="default",
-        help="states of the trellis: 8, 64 or 256; more take longer and save about 1 %% each")  # fmt: skip
+        help="a trellis of 8, 64 or 256 states; each step takes longer and saves about 1 %%")  # fmt: skip
     goals = parser.add_mutually_exclusive_group()
-    goals.add_argument("--quality", type=float, metavar="Q", help="0 to 96 dB, higher is better (default: 28)")
+    goals.add_argument(
+        "--quality", type=float, metavar="Q", help="quality in dB, 0 to 96, higher is better (default: 28)"
+    )
     goals.add_argument("--bpp", type=float, metavar="B", help="bits per pixel and band of the whole file")
-    goals.add_argument("--psnr", type=float, metavar="P", help="PSNR in dB between dB images, within the clip range")
-    goals.add_argument("--max-error-db", type=float, metavar="E", help="bound of the error of every sample in dB")
-    goals.add_argument("--lossless", action="store_true", help="restore whole numbers exactly")
-    add("--tile", type=int, default=512, metavar="N", help="side of a tile: a multiple of 64 up to 1024 (default: 512)")
-    add("--radiometric", action="store_true", help="store 13 bytes per band for exact decompress --radiometric")
+    goals.add_argument("--psnr", type=float, metavar="P", help="PSNR in dB of the dB image within its clip range")
+    goals.add_argument("--max-error-db", type=float, metavar="E", help="largest error of any sample in dB")
+    goals.add_argument("--lossless", action="store_true", help="restore integer samples exactly")
+    add(
+        "--tile",
+        type=int,
+        default=512,
+        metavar="N",
+        help="tile side in pixels: a multiple of 64 up to 1024 (default: 512)",
+    )
+    add("--radiometric", action="store_true", help="store 13 bytes per band so that decompress --radiometric is exact")
     add_options(parser, "--workers", help="threads (default: one per core for a large scene)")
     add_options(parser, "--force", "--json")
 
@@ -81,9 +93,13 @@ def run_compress(args: argparse.Namespace) -> int:
         report = check(args.source, args.quantity, **reading)
         if not args.drop_phase and any(row["kept"] == "refused" for row in report["properties"]):
             report["refused"] = report["refused"] or f"{args.source}: {PHASE}"
-        return _show_check(args, report)
+        rows = format_table(report["properties"], "property", "value", "kept", "how") if report["properties"] else ""
+        counts = [f"{count} {kind} samples" for kind, count in report["counts"].items()]
+        refused = f"refused: {report['refused']}" if report["refused"] else ""
+        show(args, report, "\n".join(filter(None, [rows, *counts, refused])))
+        return int(bool(refused))
     if args.target is None:
-        raise CodecError("name the file to write, OUT, or give --check")
+        raise CodecError("give the output file OUT, or --check")
     _check_different(args)
     start = time.perf_counter()
     report = compress_file(
@@ -97,30 +113,16 @@ def run_compress(args: argparse.Namespace) -> int:
     return show(args, report, f"{args.target}: {rate.format(**report)}, quality {report['quality']:g}")
 
 
-def _show_check(args: argparse.Namespace, report: dict[str, Any]) -> int:
-    """Print what of a file comes back; the exit status is 1 if it would be refused."""
-    rows = format_table(report["properties"], "property", "value", "kept", "how") if report["properties"] else ""
-    counts = [f"{count} {kind} samples" for kind, count in report["counts"].items()]
-    refused = f"refused: {report['refused']}" if report["refused"] else ""
-    show(args, report, "\n".join(filter(None, [rows, *counts, refused])))
-    return int(bool(refused))
-
-
 def add_decompress(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("source", metavar="IN", type=Path, help="a .sarl file")
     add("target", metavar="OUT", type=Path, help="file to write: .tif, .zarr, or .npy for samples only")
-    add("--window", type=int, nargs=4, metavar=("ROW", "COL", "H", "W"), help="decode this part only, in pixels")
+    add("--window", type=int, nargs=4, metavar=("ROW", "COL", "H", "W"), help="decode only this window, in pixels")
     add("--cog", action="store_true", help="write a cloud-optimized GeoTIFF")
-    add(
-        "--preview",
-        type=int,
-        choices=(8,),
-        metavar="8",
-        help="decode an eighth of the resolution, from a small part of the file",
-    )
-    add("--radiometric", action="store_true", help="correct the mean intensity; costs a little PSNR")
-    add("--model", type=Path, metavar="FILE", help="weights of the model, if sarlab does not have them")
+    text = "decode an eighth of the resolution, from a small part of the file"
+    add("--preview", type=int, choices=(8,), metavar="8", help=text)
+    add("--radiometric", action="store_true", help="correct the mean intensity, at a small cost in PSNR")
+    add("--model", type=Path, metavar="FILE", help="model weights, if they do not come with sarlab")
     add_options(parser, "--workers", help="threads (default: one per core for a large scene)")
     add_options(parser, "--force", "--json")
 
@@ -158,7 +160,9 @@ def run_info(args: argparse.Namespace) -> int:
 
     report = describe(args.file)
     known = {**report, "count": len(report["bands"]), "names": ", ".join(report["bands"])}
-    centers = ", ".join(f"{center:.2f} dB" for center in report["centers_db"])
+    place = [(report["crs"] or "no coordinate system").split(",")[0] if report["transform"] else ""]
+    place += [f"{report['control_points']} control points"] if report["control_points"] else []
+    place += ["RPC"] if report["rpc"] else []
     lines = {
         "file": "{bytes} bytes (header {header_bytes}, of which tile index {index_bytes}, side information {side_bytes})",
         "format": "version {format_version}",
@@ -168,30 +172,22 @@ def run_info(args: argparse.Namespace) -> int:
         "rate": "{bpp:.4g} bits per pixel and band, {measured_cr:.3g} times smaller than at {native_bits} bit",
         "tiles": "{tiles} of {tile}×{tile}",
     }
-    lines = {name: text.format(**known) for name, text in lines.items()} | {
-        "centers": centers,
-        "georeference": _place(report),
-        "tags": ", ".join(report["tags"] or {}) or "none",
-    }
+    lines = {name: text.format(**known) for name, text in lines.items()}
+    lines["centers"] = ", ".join(f"{center:.2f} dB" for center in report["centers_db"])
+    lines["georeference"] = ", ".join(filter(None, place)) or "none"
+    lines["tags"] = ", ".join(report["tags"] or {}) or "none"
     return show(args, report, "\n".join([str(args.file), *(f"  {k:13s} {v}" for k, v in lines.items())]))
-
-
-def _place(report: dict[str, Any]) -> str:
-    found = [(report["crs"] or "no coordinate system").split(",")[0] if report["transform"] else ""]
-    found += [f"{report['control_points']} control points"] if report["control_points"] else []
-    found += ["RPC"] if report["rpc"] else []
-    return ", ".join(filter(None, found)) or "none"
 
 
 def add_train(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("plan", type=Path, metavar="PLAN", help="TOML file, like those in notebooks/plans/codecs")
+    add("plan", type=Path, metavar="PLAN", help="TOML file, such as those in notebooks/plans/codecs")
     add("--out", type=Path, metavar="FILE", help="model file (default: NAME.safetensors, in this folder)")
-    add("--allow-missing", action="store_true", help="train without the scenes that are missing")
-    add("--checkpoint", type=Path, metavar="FILE", help="file to resume from, written on interruption")
-    add("--seconds", type=float, help="stop after this time; needs --checkpoint")
+    add("--allow-missing", action="store_true", help="train without the missing scenes")
+    add("--checkpoint", type=Path, metavar="FILE", help="file that an interrupted training resumes from")
+    add("--seconds", type=float, help="stop after this many seconds; needs --checkpoint")
     add_options(parser, "--force")
-    add("--quiet", action="store_true", help="show no progress")
+    add("--quiet", action="store_true", help="do not show progress")
 
 
 def run_train(args: argparse.Namespace) -> int:
@@ -202,7 +198,7 @@ def run_train(args: argparse.Namespace) -> int:
     plan = load_codec_plan(args.plan)
     target = args.out or Path(f"{plan.name}.safetensors")
     if target.suffix != ".safetensors":
-        raise SarlabError(f"{target}: the file name of a model ends in .safetensors")
+        raise SarlabError(f"{target}: the name of a model file ends in .safetensors")
     if args.seconds is not None and args.checkpoint is None:
         raise SarlabError("--seconds needs --checkpoint; otherwise the training would be lost")
     refuse_existing(target, args.force)

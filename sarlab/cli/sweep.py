@@ -5,9 +5,9 @@ import fnmatch
 import importlib.util
 import sys
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
 from pathlib import Path
+from statistics import fmean
 
 from tqdm import tqdm
 
@@ -15,38 +15,38 @@ from sarlab.cli import add_options, add_plan, format_table, show
 from sarlab.errors import SarlabError
 from sarlab.lab import publish
 from sarlab.lab.results import book_root, read_record
-from sarlab.lab.runs import FAILURE, STATES, Job, Plan, jobs_of, load_plan, statuses
+from sarlab.lab.runs import FAILURE, STATES, Job, Plan, jobs_of, load_plan, statuses, trains
 from sarlab.lab.studies import StudyJob, study_jobs
-from sarlab.lab.sweep import ENGINES, NOTEBOOK, Finished, Settings, check_writable, execute, worker_count
+from sarlab.lab.sweep import ENGINES, Finished, Settings, check_writable, execute, worker_count
 
 EXAMPLES = {
     "sweep": """\
   sarlab sweep quick --scenes my.tif --quantity db    the default plan, on a scene of your own
   sarlab sweep full --only '*-r16-c16-*' --dry-run    time and memory of some runs
 
-Complete runs are not run again: interrupt with Ctrl-C and repeat the command to resume. Runs that failed are reported and
-left alone until --retry-failed. Exit status: 0, 1 if a run failed, 3 if the time budget left some, 130 after Ctrl-C.
+Finished runs are cached: interrupt with Ctrl-C and repeat the command to resume. Failed runs are reported and skipped until
+--retry-failed. Exit status: 0 on success, 1 if a run failed, 3 if the time budget ran out, 130 after Ctrl-C.
 """,
     "status": """\
-  sarlab status quick               the runs of a plan; without a plan every run below runs/
+  sarlab status quick               the runs of a plan; without a plan, every run in runs/
 
-States: complete; running; failed (--retry-failed runs it again); damaged (a file of the results is missing or cut off;
-the next sweep repairs it); interrupted (the next sweep continues from its checkpoint); waiting.
+States: complete; running; failed (repeat it with --retry-failed); damaged (a result file is missing or cut off; the next
+sweep repairs it); interrupted (the next sweep continues from its checkpoint); waiting.
 """,
     "cost": """\
-  sarlab cost quick --memory 2000   every network of the plan, and the largest batch that fits into 2000 MB
+  sarlab cost quick --memory 2000   every network of the plan, and the largest batch that fits in 2000 MB
 
-Memory is computed from shapes, time from a few timed steps of each kind of network. 'sarlab sweep PLAN --dry-run'
-estimates the wall time of several runs at once.
+Memory is computed from layer shapes, time from a few timed steps of each kind of network. 'sarlab sweep PLAN --dry-run'
+estimates the wall-clock time of parallel runs.
 """,
     "report": """\
-  sarlab report                     the runs of the quick plan below runs/ → _build/html/index.html
+  sarlab report                     the runs of the quick plan in runs/ → _build/html/index.html
 """,
     "publish": """\
   sarlab publish full               into the book of this checkout; 'make report' renders it
 
-All runs of the plan must be complete. One seed of each architecture and ratio gets a page as long as there is room, the
-others are rows. Only files that an earlier publication wrote are replaced or removed.
+All runs of the plan must be complete. One seed of each architecture and ratio gets a page while there is room; the others
+appear as rows. Only files from earlier publications are replaced or removed.
 """,
 }
 #: Details of the state of a run.
@@ -84,13 +84,14 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     add_plan(parser, "--runs", "--only")
     add("--engine", choices=ENGINES, default="dask", help="dask (default): worker processes; inline: this process")
     add("--scheduler", default="", metavar="ADDRESS", help="use this Dask cluster: tcp://host:8786")
-    add_options(parser, "--workers", type=positive, help="runs at a time (default: one per GPU, or as the cores allow)")
-    text = "execute the notebook of each run, for its page, or only its function (default: notebook with dask)"
+    text = "parallel runs (default: one per GPU, or as many as the cores allow)"
+    add_options(parser, "--workers", type=positive, help=text)
+    text = "execute the notebook of each run, which becomes its page (default: with dask)"
     add("--notebook", action=argparse.BooleanOptionalAction, default=None, help=text)
     add_options(parser, "--device")
-    add("--time-budget", type=float, metavar="SECONDS", help="stop cleanly after so many seconds")
-    add("--retry-failed", action="store_true", help="run failed runs again")
-    add("--dry-run", action="store_true", help="list the runs with their time and memory, and stop")
+    add("--time-budget", type=float, metavar="SECONDS", help="stop cleanly after this many seconds")
+    add("--retry-failed", action="store_true", help="repeat failed runs")
+    add("--dry-run", action="store_true", help="list the runs with their estimated time and memory, and stop")
 
 
 def positive(text: str) -> int:
@@ -105,20 +106,20 @@ def run_sweep(args: argparse.Namespace) -> int:
     plan, jobs = load(args)
     jobs = [job for job in jobs if matches(job.run_id, args.only)]
     if not jobs:
-        raise SarlabError(f"no run of plan '{plan.name}' has '{args.only}' in its id")
+        raise SarlabError(f"no run of plan '{plan.name}' matches '{args.only}'")
     studies = [] if args.only else study_jobs(plan.studies, plan.runs[0].scenes, args.runs)
     settings = settings_of(args)
     states = {job.run_id: job.state for job in jobs}
     skipped = [job for job in jobs if states[job.run_id] == "failed" and not args.retry_failed]
     todo = [job for job in jobs if states[job.run_id] != "complete" and job not in skipped]
     count = Counter(states.values())
-    more = f", {len(skipped)} failed before" if skipped else ""
+    more = f", {len(skipped)} failed earlier" if skipped else ""
     more += f", {count['damaged']} of them damaged" if count["damaged"] else ""
     more += f"; the whole plan takes {plan.takes}" if plan.takes and todo and not args.only else ""
     print(f"{plan.name}: {len(jobs)} runs, {count['complete']} complete, {len(todo)} to do{more}", flush=True)
     for job in skipped:
         reason = read_record(job.folder / FAILURE).get("message", "")
-        print(f"  failed  {job.run_id}: {reason} (--retry-failed runs it again)")
+        print(f"  failed  {job.run_id}: {reason} (repeat it with --retry-failed)")
     if args.dry_run:
         dry_run(todo, states, settings)
         for study in studies:
@@ -136,7 +137,12 @@ def run_sweep(args: argparse.Namespace) -> int:
         def report(item: Finished) -> None:
             ended.append(item)
             bar.update()
-            say(ending(item, len(ended), len(todo), time.monotonic() - start))
+            seconds = time.monotonic() - start
+            # a cluster that others started is as parallel as it has been so far
+            workers = (
+                sum(item.seconds for item in ended) / seconds if settings.scheduler else worker_count(todo, settings)
+            )
+            say(ending(ended, todo, max(1, workers), seconds))
 
         execute(todo, settings, report, say)
     failed = [item for item in ended if item.outcome == "failed"]
@@ -155,7 +161,7 @@ def run_sweep(args: argparse.Namespace) -> int:
 def settings_of(args: argparse.Namespace) -> Settings:
     """Settings of a sweep from the command line."""
     if args.scheduler and args.engine == "inline":
-        raise SarlabError("--scheduler names a Dask cluster; leave --engine inline out")
+        raise SarlabError("--scheduler cannot be combined with --engine inline")
     notebook = args.engine == "dask" if args.notebook is None else args.notebook
     if notebook and importlib.util.find_spec("papermill") is None:
         raise SarlabError("notebooks need papermill; run pip install 'sarlab[lab]', or add --no-notebook")
@@ -179,12 +185,21 @@ def dry_run(todo: list[Job], states: dict[str, str], settings: Settings) -> None
         print(f"about {duration(whole)} and {most:.0f} MB of memory, {workers} at a time (from a few timed steps)")
 
 
-def ending(item: Finished, count: int, total: int, seconds: float) -> str:
-    """Line for a run that has ended: the last of `count`, so many seconds after the sweep began."""
-    left = (
-        f"about {duration(seconds / count * (total - count))} left" if count < total else f"{duration(seconds)} in all"
-    )
-    return f"[{count}/{total}] {item.outcome:<11} {item.job.run_id:<38} {item.seconds:6.1f} s   {left}"
+def ending(ended: list[Finished], todo: list[Job], workers: float, seconds: float) -> str:
+    """Line for the run that ended last, so many seconds after the sweep began.
+
+    The time left follows from the mean time of runs that train and of those that do not, once both are known.
+    """
+    item, done, times = ended[-1], {item.job.run_id for item in ended}, defaultdict[bool, list[float]](list)
+    for other in ended:
+        times[trains(other.job.spec)].append(other.seconds)
+    waiting, left = [trains(job.spec) for job in todo if job.run_id not in done], ""
+    if not waiting:
+        left = f"{duration(seconds)} in all"
+    elif set(waiting) <= set(times):
+        left = f"about {duration(sum(fmean(times[kind]) for kind in waiting) / workers)} left"
+    line = f"[{len(ended)}/{len(todo)}] {item.outcome:<11} {item.job.run_id:<38} {item.seconds:6.1f} s   {left}"
+    return line.rstrip()
 
 
 def run_studies(studies: list[StudyJob], settings: Settings) -> int:
@@ -220,14 +235,14 @@ def run_status(args: argparse.Namespace) -> int:
         known = [text.format(**item) for name, text in DETAILS.items() if item.get(name) is not None]
         lines.append(f"  {item['state']:<12}{item['run_id']:<40}{', '.join(known)}".rstrip())
     counts = [f"{count} {state}" for state, count in totals.items() if count]
-    lines.append(", ".join(counts) or f"no runs below {args.runs}")
+    lines.append(", ".join(counts) or f"no runs in {args.runs}")
     return show(args, {"counts": totals, "runs": found}, "\n".join(lines))
 
 
 def add_cost(parser: argparse.ArgumentParser) -> None:
     add_plan(parser, "--device", nargs="?", default="quick")
-    parser.add_argument("--memory", type=float, metavar="MB", help="find the largest batch for so much memory")
-    parser.add_argument("--no-time", action="store_true", help="skip the calibration")
+    parser.add_argument("--memory", type=float, metavar="MB", help="find the largest batch that fits in this memory")
+    parser.add_argument("--no-time", action="store_true", help="skip the estimate of time")
     add_options(parser, "--json")
 
 
@@ -251,8 +266,10 @@ def run_cost(args: argparse.Namespace) -> int:
 
 def add_report(parser: argparse.ArgumentParser) -> None:
     add_plan(parser, "--runs", name="--plan", default="quick")
-    parser.add_argument("--out", type=Path, default=Path("_build"), metavar="DIR", help="default: _build")
-    parser.add_argument("--published", action="store_true", help="render the published tables as they are")
+    parser.add_argument(
+        "--out", type=Path, default=Path("_build"), metavar="DIR", help="output folder (default: _build)"
+    )
+    parser.add_argument("--published", action="store_true", help="render the published tables instead of runs")
 
 
 def run_report(args: argparse.Namespace) -> int:
@@ -262,7 +279,6 @@ def run_report(args: argparse.Namespace) -> int:
         book = publish.stage(args.out)
     else:
         plan, jobs = load(args)
-        render_missing_pages([job for job in jobs if job.state == "complete"])
         book = publish.stage(args.out)
         manifest = publish.publish(plan, jobs, book)
         missing = f", {manifest['missing']} missing" if manifest["missing"] else ""
@@ -273,27 +289,13 @@ def run_report(args: argparse.Namespace) -> int:
 
 def add_publish(parser: argparse.ArgumentParser) -> None:
     add_plan(parser, "--runs")
-    parser.add_argument("--book", type=Path, metavar="DIR", help="default: the book of this checkout")
+    parser.add_argument("--book", type=Path, metavar="DIR", help="folder of the book (default: that of this checkout)")
 
 
 def run_publish(args: argparse.Namespace) -> int:
-    """Check the plan and the book, render pages that are missing, publish."""
     plan, jobs = load(args)
     book = args.book or book_root()
-    publish.check_book(book)
-    check_writable(book, "--book")
-    publish.check_complete(plan.argument, jobs, study_jobs(plan.studies, plan.runs[0].scenes, args.runs))
-    render_missing_pages(publish.with_pages(jobs))
     manifest = publish.publish(plan, jobs, book, tracked=True)
     total = publish.folder_bytes(book / "results", book / "runs")
     print(f"{manifest['runs']} runs, {manifest['pages']} pages, {total / 1e6:.1f} MB in {book}")
     return 0
-
-
-def render_missing_pages(jobs: Sequence[Job]) -> None:
-    """Execute the notebooks of complete runs that have none; a `SarlabError` names the run whose notebook fails."""
-    bare = [job for job in jobs if not (job.folder / NOTEBOOK).is_file()]
-    settings = Settings("dask" if len(bare) > 1 else "inline", notebook=True)
-    for item in execute(bare, settings, lambda item: None):
-        if item.outcome != "complete":
-            raise SarlabError(f"the page of {item.job.run_id} could not be made: {item.message}")

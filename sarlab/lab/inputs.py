@@ -12,8 +12,8 @@ import numpy as np
 from sarlab.errors import SceneError
 from sarlab.metrics import Reference
 from sarlab.scenes.catalog import catalog_entries, embedded_scenes, load_scene, load_split, reference_normalizers
-from sarlab.scenes.radiometry import Normalizer, to_db
 from sarlab.scenes.collection import find_scenes, image_files
+from sarlab.scenes.radiometry import Normalizer, to_db
 from sarlab.scenes.readers import read_scene
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.splits import Split, choose_normalizers

@@ -92,7 +92,7 @@ def inherited(values: Mapping[str, str]) -> Iterator[None]:
 
 
 class Finding(NamedTuple):
-    """One line of the diagnosis: topic, name, state, whether it is all right, and what to do about it if it is not."""
+    """One line of the diagnosis: topic, name, state, True if there is no problem, and advice."""
 
     topic: str
     name: str
@@ -101,15 +101,15 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
-def diagnose(folder: Path | None = None) -> list[Finding]:
-    """Check machine, libraries, codecs, and the folder in which runs would be written (default: the working directory)."""
+def diagnose() -> list[Finding]:
+    """Check machine, libraries, codecs, and the working directory."""
     from sarlab.peers import codecs
 
     found = [*check_machine(), *check_packages()]
     for name in codecs:
         ok, reason = codecs[name].available()
         found.append(Finding("codecs", name, codecs[name].version() if ok else "not available", True, reason))
-    return found + check_folder(folder or Path.cwd())
+    return found + check_folder(Path.cwd())
 
 
 def check_machine() -> list[Finding]:

@@ -25,12 +25,12 @@ import numpy as np
 import pandas as pd
 
 from sarlab.errors import ResultsError
-from sarlab.files import write_json, write_text
+from sarlab.files import temporary_prefix, write_json, write_text
 from sarlab.lab import results
 from sarlab.lab.results import MANIFEST, read_manifest, read_record, read_table, shared_folder, write_table
 from sarlab.lab.runs import Job, Plan
 from sarlab.lab.studies import StudyJob, study_jobs
-from sarlab.lab.sweep import NOTEBOOK
+from sarlab.lab.sweep import NOTEBOOK, Settings, check_writable, execute
 from sarlab.scenes.catalog import catalog_entries, sentinel1
 from sarlab.scenes.radiometry import to_gray
 
@@ -46,18 +46,21 @@ _FOLDER = re.compile(r"(?<![\w.:/-])/(?:home|root|Users|tmp|work|var|mnt|data|sc
 def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = False) -> dict[str, Any]:
     """Write the results of complete runs into a book, which changes once all are prepared; return its manifest.
 
-    In the `tracked` report of the repository every run is complete, and the pages are those of `with_pages` that fit into
-    `ALL_BYTES`. Otherwise incomplete runs are skipped and counted.
+    Runs without a notebook execute it first. In the `tracked` report of the repository every run is complete, and the pages
+    are those of `with_pages` that fit into `ALL_BYTES`. Otherwise incomplete runs are skipped and counted.
     """
+    if not (book / "_toc.yml").is_file() or not (book / "chapters" / "runs.md").is_file():
+        raise ResultsError(f"{book} is not a book of sarlab; give the folder 'book' of a checkout")
+    check_writable(book, "--book")
+    studies = study_jobs(plan.studies, plan.runs[0].scenes, jobs[0].folder.parent)
+    if tracked:
+        check_complete(plan.argument, jobs, studies)
     complete = [job for job in jobs if job.state == "complete"]
     if not complete:
         raise ResultsError(f"no complete run of plan '{plan.name}'; run 'sarlab sweep {plan.argument}' first")
-    studies = study_jobs(plan.studies, plan.runs[0].scenes, complete[0].folder.parent)
-    if tracked:
-        check_complete(plan.argument, jobs, studies)
-    check_book(book)
     shown = with_pages(complete) if tracked else complete
-    with tempfile.TemporaryDirectory(prefix=".publish-", dir=book) as temporary:
+    execute_missing(shown)
+    with tempfile.TemporaryDirectory(prefix=temporary_prefix(book / "publish"), dir=book) as temporary:
         new = Path(temporary)
         runs, history = collect(plan, complete)
         tables = {"runs": runs, "history": history}
@@ -89,12 +92,6 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = Fals
         return _install(new, book, manifest)
 
 
-def check_book(book: Path) -> None:
-    """Refuse a folder that is no book of sarlab."""
-    if not (book / "_toc.yml").is_file() or not (book / "chapters" / "runs.md").is_file():
-        raise ResultsError(f"{book} is not a book of sarlab; name the folder 'book' of a checkout")
-
-
 def check_complete(plan: str, jobs: Sequence[Job], studies: Sequence[StudyJob]) -> None:
     """Refuse a plan with runs or studies that are missing or failed, naming them."""
     gaps = [f"{job.run_id} ({job.state})" for job in jobs if job.state != "complete"]
@@ -116,6 +113,15 @@ def with_pages(jobs: Sequence[Job]) -> list[Job]:
         if source in catalog_entries and catalog_entries[source].kind in ("embedded", "simulated", "collection"):
             first.setdefault((job.spec.model.architecture, job.spec.model.dimension_ratio), job)
     return sorted(first.values(), key=lambda job: abs(math.log2(job.spec.model.dimension_ratio / 16)))
+
+
+def execute_missing(jobs: Sequence[Job]) -> None:
+    """Execute the notebooks of complete runs that have none."""
+    bare = [job for job in jobs if not (job.folder / NOTEBOOK).is_file()]
+    settings = Settings("dask" if len(bare) > 1 else "inline", notebook=True)
+    for item in execute(bare, settings, lambda item: None):
+        if item.outcome != "complete":
+            raise ResultsError(f"the notebook of {item.job.run_id} failed: {item.message}")
 
 
 def owned(book: Path) -> set[str]:
@@ -204,7 +210,7 @@ def write_pages(jobs: Sequence[Job], folder: Path, room: float = math.inf) -> in
         page = clean_notebook(notebook, title=page_title(job), root=job.folder.parent)
         text = json.dumps(page, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
         if found := names_folder(text):
-            raise ResultsError(f"page {job.run_id} names a folder of this machine, so it is not published: {found}")
+            raise ResultsError(f"page {job.run_id} contains a local path and is not published: {found}")
         room -= len(text.encode())
         if room < 0:
             break
@@ -285,7 +291,7 @@ def render(book: Path, out: Path) -> Path:
         raise ResultsError(f"{target} exists and was not made by 'sarlab report'; choose another folder with --out")
     if (target / "index.html").is_file() and record.read_text(encoding="utf-8") == digest:
         return target / "index.html"
-    with tempfile.TemporaryDirectory(prefix=".render-", dir=out) as work:
+    with tempfile.TemporaryDirectory(prefix=temporary_prefix(out / "render"), dir=out) as work:
         options = ["--config", str(book / "_config.yml"), "--path-output", work, "-W", "-n", "--keep-going", "--all"]
         command = [sys.executable, "-c", BUILDER, "build", str(book), *options]
         settings = {"SARLAB_BOOK": str(book.resolve()), "PYDEVD_DISABLE_FILE_VALIDATION": "1", "NO_COLOR": "1"}

@@ -19,7 +19,6 @@ from sarlab.codec.goals import Goal
 from sarlab.errors import PlanError
 from sarlab.lab.evaluate import evaluate as evaluate_goals
 from sarlab.lab.inputs import load_inputs
-from sarlab.metrics import Reference
 from sarlab.metrics import score as score_band
 from sarlab.metrics.rate import bits_per_pixel
 from sarlab.scenes.catalog import catalog_entries, load_split, reference_normalizers, sentinel1
@@ -187,10 +186,9 @@ def score(scene: Scene, reconstruction: Scene, columns: Sequence[str] = COLUMNS)
     epi_roa    1.0
     dtype: float64
     """
-    decoded, scores = to_db(reconstruction), []
-    for item in load_inputs([scene]):
-        reference = Reference(item.db, clip=item.clip, looks=item.scene.looks)
-        scores.append(score_band(reference, decoded.band(item.scene.bands[0]).data[0], columns=columns))
+    decoded = to_db(reconstruction)
+    bands = load_inputs([scene])
+    scores = [score_band(band.reference, decoded.band(band.name).data[0], columns=columns) for band in bands]
     return pd.DataFrame(scores).mean(skipna=False)
 
 

@@ -65,7 +65,7 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
 def check_table_path(path: Path) -> None:
     """Refuse a path that no table can have."""
     if path.suffix.lower() not in SUFFIXES:
-        raise ResultsError(f"{path} is not a table of results; these end in {', '.join(SUFFIXES)}")
+        raise ResultsError(f"{path} is not a table of results; their names end in {', '.join(SUFFIXES)}")
     if path.is_dir():
         raise ResultsError(f"{path} is a folder; give the name of a file")
 
@@ -120,7 +120,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """Content of a JSON file; empty if it is missing, unreadable or no object."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -202,7 +202,9 @@ def book_root() -> Path:
     for folder in (place for parent in (here, *here.parents) for place in (parent, parent / "book")):
         if (folder / "_toc.yml").is_file():
             return folder
-    raise ResultsError("no book here: go to a checkout or the folder of a book, or set SARLAB_BOOK to that folder")
+    raise ResultsError(
+        "no book in this folder or above; change to a checkout, or set SARLAB_BOOK to the folder of a book"
+    )
 
 
 def tables(root: str | Path | None = None) -> Tables:

@@ -173,21 +173,14 @@ def note_failure(job: Job, record: dict[str, Any]) -> None:
 
 
 class NotebookFailed(SarlabError):
-    """A cell of an executed notebook raised, or its kernel died.
-
-    ``record`` has: cell (number among code cells), source (its first line), error, message, traceback.
-    """
+    """A cell of a notebook raised, or its kernel died: cell (among code cells), source, error, message, traceback."""
 
     def __init__(self, record: dict[str, Any]):
         self.record = record
-        super().__init__(f"cell {record['cell']} ({record['source']}): {record['error']}: {record['message']}")
 
 
-def execute_notebook(parameters: Mapping[str, Any], folder: Path) -> Path:
-    """Execute ``notebooks/run_experiment.py`` with `parameters` into ``folder/notebook.ipynb``.
-
-    If a cell raises, `NotebookFailed` leaves the partial notebook as ``failed.ipynb``. On Ctrl-C the kernel ends first.
-    """
+def execute_notebook(parameters: Mapping[str, Any], folder: Path) -> None:
+    """Execute ``notebooks/run_experiment.py`` into the folder; if a cell raises, ``failed.ipynb`` is what there is of it."""
     # In the main thread nbclient would answer Ctrl-C itself, by killing the kernel.
     with ThreadPoolExecutor(1) as pool, replacing(folder / NOTEBOOK) as temporary:
         execution = pool.submit(_papermill, dict(parameters), temporary)
@@ -202,7 +195,6 @@ def execute_notebook(parameters: Mapping[str, Any], folder: Path) -> Path:
                 interrupt_kernel(folder)
                 time.sleep(0.2)
             raise
-    return folder / NOTEBOOK
 
 
 def _papermill(parameters: dict[str, Any], target: Path) -> None:
@@ -296,15 +288,12 @@ def execute(
 
 
 class Queue:
-    """Jobs that wait, and those that have ended.
-
-    Jobs that take over weights come after those that train, so that no worker waits for another's training. Jobs that
-    another process holds come last.
-    """
+    """Jobs that wait, and those that have ended; jobs that another process holds come last."""
 
     def __init__(
         self, jobs: Sequence[Job], settings: Settings, report: Callable[[Finished], None], say: Callable[[str], None]
     ):
+        # Those that take over weights come after those that train, so that no worker waits for another's training.
         self.waiting = deque(sorted(jobs, key=lambda job: base_of(job.spec) is not None))
         self.ended: dict[str, Finished] = {}
         self.settings, self.report, self.say = settings, report, say
@@ -431,33 +420,27 @@ def _result(future: Future, job: Job, settings: Settings) -> Finished:
 @contextlib.contextmanager
 def _connected(jobs: Sequence[Job], settings: Settings) -> Iterator[Client]:
     """Client of the named scheduler, or of a cluster of processes on this machine that ends with the block."""
+    import dask
     import distributed
 
     with contextlib.ExitStack() as stack:
-        place = settings.scheduler or _local_cluster(jobs, settings, stack)
+        place: Any = settings.scheduler
+        if not place:
+            # Dask's own default makes malloc return memory at every step, which doubles the time of a training.
+            environment = thread_environment(threads_of(jobs))
+            stack.enter_context(inherited(environment))  # Dask sets them in this process too, and leaves them
+            with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}), _interrupts_blocked():
+                place = stack.enter_context(distributed.LocalCluster(
+                    n_workers=worker_count(jobs, settings), threads_per_worker=1, host="127.0.0.1", memory_limit=0,
+                    # encrypted, because anyone on this machine could send code to an open cluster
+                    security=distributed.Security.temporary(), dashboard_address="127.0.0.1:0",
+                    silence_logs=logging.CRITICAL, preload=[_PRELOAD],
+                ))  # fmt: skip
         try:
             client = distributed.Client(place, timeout=15, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             raise SarlabError(f"no Dask scheduler answers at {place} ({str(error).splitlines()[0]})") from None
         yield stack.enter_context(client)
-
-
-def _local_cluster(jobs: Sequence[Job], settings: Settings, stack: contextlib.ExitStack) -> Any:
-    """Start workers that `stack` closes, also if Ctrl-C waits for them to be started."""
-    import dask
-    import distributed
-
-    # Encrypted, because anyone on this machine could send code to an open cluster.
-    security = distributed.Security.temporary()
-    # Dask's own default makes malloc return memory at every step, which doubles the time of a training.
-    environment = thread_environment(threads_of(jobs))
-    stack.enter_context(inherited(environment))  # Dask sets them in this process too, and leaves them
-    with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}), _interrupts_blocked():
-        cluster = distributed.LocalCluster(
-            n_workers=worker_count(jobs, settings), threads_per_worker=1, processes=True, host="127.0.0.1", security=security,
-            dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=logging.CRITICAL, preload=[_PRELOAD],
-        )  # fmt: skip
-        return stack.enter_context(cluster)
 
 
 @contextlib.contextmanager
@@ -499,9 +482,11 @@ def _in_worker(job: Job, settings: Settings) -> Finished:  # pragma: no cover - 
     runs, device, name = job.folder.parent, settings.device, get_worker().name
     try:
         if not runs.is_dir():
-            raise SarlabError(f"this worker does not see {runs}; put the runs on a file system that all machines share")
+            raise SarlabError(
+                f"this worker cannot access {runs}; keep the runs on a file system that all machines share"
+            )
         if run_hash(job.spec, load_split(job.spec.scenes).digest) != job.hash:
-            raise SarlabError("this worker has another version of sarlab, or of the scenes, than the sweep")
+            raise SarlabError("this worker has another version of sarlab or of the scenes than the sweep")
     except SarlabError as error:
         return Finished(job, "failed", str(error))
     if device in ("auto", "cuda") and torch.cuda.is_available():

@@ -19,14 +19,7 @@ from sarlab.scenes.scene import Georeference, Scene
 from sarlab.scenes.writers import write_geotiff
 
 rasterio = pytest.importorskip("rasterio")
-UTM = (
-    'PROJCS["WGS 84 / UTM zone 33N",GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563,'
-    'AUTHORITY["EPSG","7030"]],AUTHORITY["EPSG","6326"]],PRIMEM["Greenwich",0,AUTHORITY["EPSG","8901"]],UNIT["degree",'
-    '0.0174532925199433,AUTHORITY["EPSG","9122"]],AUTHORITY["EPSG","4326"]],PROJECTION["Transverse_Mercator"],PARAMETER['
-    '"latitude_of_origin",0],PARAMETER["central_meridian",15],PARAMETER["scale_factor",0.9996],PARAMETER["false_easting",'
-    '500000],PARAMETER["false_northing",0],UNIT["metre",1,AUTHORITY["EPSG","9001"]],AXIS["Easting",EAST],AXIS["Northing",'
-    'NORTH],AUTHORITY["EPSG","32633"]]'
-)
+UTM = rasterio.crs.CRS.from_epsg(32633).to_wkt()
 
 
 def sarlab(*arguments):
@@ -231,18 +224,8 @@ def test_a_full_disk_leaves_nothing(image, tmp_path):
 def test_killed_half_way_there_is_no_file(tmp_path):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "big.npy", rng.gamma(4, 0.25, (6000, 6000)).astype(np.float32))
-    command = [
-        sys.executable,
-        "-m",
-        "sarlab",
-        "compress",
-        "big.npy",
-        "big.sarl",
-        "--quantity",
-        "intensity",
-        "--workers",
-        "1",
-    ]
+    options = ["--quantity", "intensity", "--workers", "1"]
+    command = [sys.executable, "-m", "sarlab", "compress", "big.npy", "big.sarl", *options]
     process = subprocess.Popen(command, cwd=tmp_path)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not any(p.stat().st_size > 100_000 for p in tmp_path.glob(".big-*")):

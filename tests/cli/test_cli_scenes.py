@@ -77,7 +77,7 @@ def test_files_of_a_collection_and_which_are_missing(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["scenes", "files", "bigearthnet"], "no collection; known: sentinel1, sentinel1-all"),
+        (["scenes", "files", "bigearthnet"], "not a collection; known: sentinel1, sentinel1-all"),
         (["scenes", "show", "sentinel1-all"], "28 of 28 files are missing"),
         (["scenes", "show", "nothing"], "no scenes named 'nothing'"),
         (["scenes", "show", "nowhere/x.tif"], "no such file or folder"),
@@ -94,23 +94,21 @@ def test_errors_are_one_sentence_without_a_traceback(argv, message, capsys):
     assert err.count("\n") == 1
 
 
-def test_fetch_goes_on_after_a_file_that_has_moved(monkeypatch, capsys):
-    def fake(self, file, *, progress):
+def test_fetch_goes_on_after_a_file_that_has_moved_and_stops_without_a_network(monkeypatch, capsys):
+    def moved(self, file, *, progress):
         if file.name.startswith("Ghana"):
             raise SceneError("the server refused the download")
         return file.name
 
-    monkeypatch.setattr(DownloadEntry, "fetch", fake)
+    def offline(self, file, *, progress):
+        raise NoNetworkError("cannot reach scenes.test")
+
+    monkeypatch.setattr(DownloadEntry, "fetch", moved)
     assert main(["fetch", "sen1floods11"]) == 1
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 6
-    assert "2 of the files could not be downloaded" in err
+    assert "2 files could not be downloaded" in err
 
-
-def test_fetch_stops_without_a_network(monkeypatch, capsys):
-    def fake(self, file, *, progress):
-        raise NoNetworkError("cannot reach scenes.test")
-
-    monkeypatch.setattr(DownloadEntry, "fetch", fake)
+    monkeypatch.setattr(DownloadEntry, "fetch", offline)
     assert main(["fetch", "all"]) == 1
     assert capsys.readouterr().err == "sarlab: error: cannot reach scenes.test\n"

@@ -73,6 +73,8 @@ def test_a_plan_of_the_working_directory_is_found_by_its_name(plan, tmp_path, mo
     assert capsys.readouterr().out == "mine: 2 runs, 2 complete, 0 to do\n"
     assert main(["status", "mine"]) == 0
     assert capsys.readouterr().out.endswith("2 complete\n")
+    assert main(["status", "--runs", "nowhere"]) == 0
+    assert capsys.readouterr().out == "no runs in nowhere\n"
     assert main(["sweep", "yours"]) == 1
     assert "or the path of a .toml file" in capsys.readouterr().err
 
@@ -107,7 +109,7 @@ def test_a_failed_run_is_told_and_the_others_go_on(plan, capsys):
     assert "Traceback" not in captured.err
     assert [job.state for job in jobs_of(load_plan(path), path.with_name("runs"))] == ["complete", "complete", "failed"]
     assert sweep(path) == 1
-    assert "1 failed before" in capsys.readouterr().out
+    assert "1 failed earlier" in capsys.readouterr().out
     assert sweep(path, "--retry-failed") == 1
     assert main(["status", str(path), "--runs", str(path.with_name("runs")), "--json"]) == 0
     found = json.loads(capsys.readouterr().out.partition("{")[2].join(["{", ""]))
@@ -264,10 +266,16 @@ def test_patterns_select_runs(tmp_path):
 
 
 def test_each_run_is_a_line_with_the_time_that_is_left(tmp_path):
-    first, second = jobs_of(build_plan("p", {"seed": [0, 1]}), tmp_path)
-    line = ending(Finished(first, "complete", "", 1.0), 1, 3, 375.0)
-    assert line == f"[1/3] complete    {first.run_id:<38}    1.0 s   about 12.5 min left"
-    assert ending(Finished(second, "failed", "", 2.0), 3, 3, 80.0).endswith("2.0 s   80 s in all")
+    plan = build_plan("p", {"model": {"architecture": ["klt", "plain"]}, "seed": [0, 1, 2]})
+    todo = jobs_of(plan, tmp_path)
+    ended = [Finished(todo[0], "complete", "", 1.0)]
+    assert ending(ended, todo, 2, 1.5) == f"[1/6] complete    {todo[0].run_id:<38}    1.0 s", (
+        "no training has ended yet"
+    )
+    ended.append(Finished(todo[3], "failed", "", 750.0))
+    assert ending(ended, todo, 2, 751).endswith("750.0 s   about 12.5 min left"), "two by two of 1 s and two of 750 s"
+    ended += [Finished(job, "complete", "", 2.0) for job in (*todo[1:3], *todo[4:])]
+    assert ending(ended, todo, 2, 80.0).endswith("2.0 s   80 s in all")
     assert [duration(seconds) for seconds in (40, 11520, float("nan"))] == ["40 s", "3.2 h", "unknown"]
 
 
@@ -280,11 +288,6 @@ def test_a_dry_run_tells_time_and_memory_and_runs_nothing(plan, capsys):
     assert plain.endswith(" MB")
     assert total.startswith("about ")
     assert not path.with_name("runs").exists()
-
-
-def test_an_empty_folder_has_no_runs(tmp_path, capsys):
-    assert main(["status", "--runs", str(tmp_path / "nowhere")]) == 0
-    assert "no runs below" in capsys.readouterr().out
 
 
 def test_no_module_needs_what_windows_lacks_to_be_imported():

@@ -67,23 +67,17 @@ def test_tables_images_and_pages_of_complete_runs(finished, book, tracked):
     after = contents_of(book)
     assert after.keys() == others | written | {"results/manifest.json"}
     assert all(after[name] == (BOOK / name).read_bytes() for name in others)
+    text = (book / "runs" / f"{jobs[1].run_id}.ipynb").read_text()
+    cells = json.loads(text)["cells"]
+    assert cells[0]["source"].startswith("# plain from KLT, 64× (16×16×4), seed 0")
+    assert len({cell["id"] for cell in cells}) == len(cells)
+    assert str(jobs[0].folder.parent) not in text
+    assert names_folder(text) == ""
+    assert len(text) < 600_000
     publish(plan, jobs, book, tracked=tracked)
     again = contents_of(book)
     del after["results/manifest.json"], again["results/manifest.json"]
     assert again == after, "publishing again changes nothing but the date"
-
-
-def test_pages_are_titled_and_free_of_this_machine(finished, book):
-    plan, jobs = finished
-    publish(plan, jobs[1:], book)
-    (path,) = (book / "runs").glob("*.ipynb")
-    text = path.read_text()
-    page = json.loads(text)
-    assert str(jobs[0].folder.parent) not in text
-    assert names_folder(text) == ""
-    assert page["cells"][0]["source"].startswith("# plain from KLT, 64× (16×16×4), seed 0")
-    assert len({cell["id"] for cell in page["cells"]}) == len(page["cells"])
-    assert len(text) < 600_000
 
 
 def test_files_that_no_publication_wrote_are_neither_replaced_nor_removed(finished, book):
@@ -131,16 +125,18 @@ def test_a_publication_that_was_killed_halfway_is_replaced_by_the_next(finished,
     assert [path.stem for path in (book / "runs").glob("*.ipynb")] == [jobs[0].run_id]
 
 
-def test_folders_that_are_no_book_are_refused(finished, tmp_path, monkeypatch, capsys):
+def test_folders_that_are_no_book_are_refused(finished, book, tmp_path, monkeypatch, capsys):
     plan, jobs = finished
-    with pytest.raises(ResultsError, match="name the folder 'book' of a checkout"):
+    with pytest.raises(ResultsError, match="give the folder 'book' of a checkout"):
         publish(plan, jobs, tmp_path / "new")
     assert not (tmp_path / "new").exists()
-    monkeypatch.chdir(tmp_path)
-    assert main(["publish", "smoke", "--runs", str(tmp_path)]) == 1
-    assert "no book here" in capsys.readouterr().err
     with pytest.raises(ResultsError, match="run 'sarlab sweep tiny' first"):
-        publish(plan, jobs_of(plan, tmp_path), tmp_path)
+        publish(plan, jobs_of(plan, tmp_path), book)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    shutil.rmtree(book)
+    assert main(["publish", "smoke", "--runs", str(tmp_path)]) == 1
+    assert "no book in this folder or above" in capsys.readouterr().err
 
 
 def test_a_report_replaces_no_folder_that_it_did_not_make(tmp_path, capsys):
@@ -198,7 +194,7 @@ def test_runs_on_downloads_and_on_files_of_the_user_have_no_page(tmp_path, sourc
     assert len(with_pages([replace(job, spec=spec)])) == shown
 
 
-def test_only_the_scenes_asked_for_are_pictured(finished, tmp_path):
+def test_only_the_scenes_asked_for_are_pictured_and_pages_stop_where_the_room_ends(finished, tmp_path):
     _, jobs = finished
     every = publishing.write_images(jobs, tmp_path / "every")
     one = every["scene"].iloc[0]
@@ -207,10 +203,6 @@ def test_only_the_scenes_asked_for_are_pictured(finished, tmp_path):
     assert some["file"].tolist() == every.loc[every["scene"] == one, "file"].tolist()
     assert publishing.write_images(jobs, tmp_path / "none", set()).empty
     assert not list((tmp_path / "none").iterdir())
-
-
-def test_pages_stop_where_the_room_ends(finished, tmp_path):
-    _, jobs = finished
     assert publishing.write_pages(jobs, tmp_path / "all") == 2
     first = (tmp_path / "all" / f"{jobs[0].run_id}.ipynb").stat().st_size
     assert publishing.write_pages(jobs, tmp_path / "some", first + 10) == 1
