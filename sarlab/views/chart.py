@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,9 +13,8 @@ import pandas as pd
 from sarlab.metrics import metrics
 from sarlab.metrics.intervals import interval
 from sarlab.views import select
-from sarlab.views.figures import swatch
-from sarlab.views.page import asset, escaped, payload
-from sarlab.views.style import DASHED, DOTTED, MUTED, THEME, VARIABLES, Look, look
+from sarlab.views.style import DASHED, DOTTED, MUTED, Look, look
+from sarlab.views.templates import render
 
 if TYPE_CHECKING:
     from sarlab.lab.results import Tables
@@ -60,7 +59,6 @@ FEATURED = (select.FLAGSHIP, "jpeg2000", "hevc12")
 #: Scenes have an entry of their own in the menu while the table has no more rows than this.
 MOST_ROWS = 2_000
 LIMIT, FLOOR = "Gaussian limit", "another pass"
-STILL = "<p>This chart is drawn by a script. Without one, the fixed figures of this page show the same curves.</p>"
 CAPTION = (
     "Point at a marker, or focus the plot and use the arrow keys, to read its values. Bars: 95 % interval over passes, or the "
     "range of fewer than five. Files of networks: latents of float32 as they are, quantized ones range coded. "
@@ -90,57 +88,27 @@ class Chart:
         return f"<Chart: {self.alt}>"
 
     def _repr_html_(self) -> str:
-        return f"<style>{asset('chart.css')}</style>{self.markup()}<script>{asset('chart.js')}</script>"
+        data, groups = self.data(), dict[str, list[tuple[int, Series]]]()
+        for i, one in enumerate(self.series):
+            groups.setdefault(one.group, []).append((i, one))
+        begun = [group for group, entries in groups.items() if any(one.on for _, one in entries)]
+        return render(
+            "chart", chart=self, data=data, caption=CAPTION, groups=groups, begun=begun, rest=[g for g in groups if g not in begun],
+            id="sl-" + hashlib.sha256(repr((self.title, data)).encode()).hexdigest()[:10], places=list(enumerate(self.places)),
+            bands=list(enumerate(self.bands)), x=[axis[:2] for axis in self.x], y=[axis[:2] for axis in self.y],
+        )  # fmt: skip
 
     def data(self) -> dict[str, Any]:
         """Content for the script."""
         series = [
             {
-                "name": one.look.label, "color": f"var({VARIABLES[one.look.color]}, {one.look.color})", "marker": one.look.marker,
-                "hollow": one.look.hollow, "width": one.look.width, "dash": one.look.dash, "bound": one.bound,
+                "name": one.look.label, "color": one.look.css, "marker": one.look.marker, "hollow": one.look.hollow,
+                "width": one.look.width, "dash": one.look.dash, "bound": one.bound,
                 "points": [[one.lines.get((place, band)) for band in self.bands] for place in self.places],
             }
             for one in self.series
         ]  # fmt: skip
         return {"x": [axis._asdict() for axis in self.x], "y": [axis._asdict() for axis in self.y], "series": series}
-
-    def markup(self) -> str:
-        """The figure without style and script."""
-        data = payload(self.data())
-        name = "sl-" + hashlib.sha256(data.encode() + self.title.encode()).hexdigest()[:10]
-        menus = _menu("where", "scenes", enumerate(self.places)) + _menu("band", "band", enumerate(self.bands))
-        axes = _menu("y", "upward", (axis[:2] for axis in self.y)) + _menu(
-            "x", "to the right", (axis[:2] for axis in self.x)
-        )
-        begun = list(dict.fromkeys(one.group for one in self.series if one.on))
-        rest = list(dict.fromkeys(one.group for one in self.series if one.group not in begun))
-        groups = "".join(map(self._buttons, begun))
-        if rest:
-            groups += f"<details><summary>{escaped('more: ' + '; '.join(rest))}</summary>{''.join(map(self._buttons, rest))}</details>"
-        return (
-            f'<figure class="sl-chart" id="{name}" role="group" aria-label="{escaped(self.alt)}" style="{THEME}">'
-            f'<p class="sl-title">{escaped(self.title)}</p><div class="sl-controls">{menus}</div>'
-            f'<div class="sl-controls">{axes}<label><input type="checkbox" name="log" checked> logarithmic</label></div>{groups}'
-            '<div class="sl-plot" tabindex="0" role="application" aria-roledescription="chart" '
-            'aria-label="Points of the chart: left and right arrow go along a line, up and down to another line">'
-            '<div class="sl-tip" hidden></div></div><output class="sl-said" aria-live="polite"></output>'
-            f'<p class="sl-absent"></p><div class="sl-still">{STILL}</div><figcaption>{escaped(CAPTION)}</figcaption>{data}</figure>'
-        )
-
-    def _buttons(self, group: str) -> str:
-        buttons = [
-            f'<button type="button" data-series="{i}" aria-pressed="{str(one.on).lower()}">{swatch(one.look)}'
-            f"{escaped(one.look.label)}</button>"
-            for i, one in enumerate(self.series) if one.group == group
-        ]  # fmt: skip
-        every = f'<button type="button" data-all aria-label="{escaped(group)}: all or none">all / none</button>'
-        buttons += [every] if len(buttons) > 2 else []
-        return f'<fieldset class="sl-controls"><legend>{escaped(group)}</legend>{"".join(buttons)}</fieldset>'
-
-
-def _menu(name: str, label: str, options: Iterable[tuple[Any, ...]]) -> str:
-    items = [f'<option value="{escaped(value)}">{escaped(text)}</option>' for value, text in options]
-    return f'<label{" hidden" * (len(items) < 2)}>{label} <select name="{name}">{"".join(items)}</select></label>'
 
 
 def interactive(t: Tables, *, networks: bool) -> Chart | None:

@@ -1,7 +1,7 @@
 """The guide's claims: for each a predicate that judges it from the tables of the book, and the table of the verdicts.
 
-A claim is a text with a predicate, a function of the tables that returns readings. `conclude` makes a verdict of them. It
-publishes none without satellite passes, and none on networks that have not all converged.
+A predicate returns readings, which `conclude` makes a verdict of. It publishes none without satellite passes, and none
+on networks that have not all converged.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ LEAST_SEEDS = 3
 
 
 class Evidence(NamedTuple):
-    """Observations behind a verdict: satellite passes (0 for arithmetic), seeds and steps of trainings (0 without), and whether all of
-    them converged."""
+    """Observations behind a verdict: satellite passes, seeds and steps of trainings, whether all converged; 0 where there are none."""
 
     passes: int = 0
     seeds: int = 0
@@ -47,10 +46,8 @@ class Evidence(NamedTuple):
     def of(cls, rows: pd.DataFrame, *, trained: bool = False) -> Evidence:
         """Evidence of rows of a table, which hold trained networks or not."""
         passes = int(select.passes(rows["acquisition"]).nunique()) if len(rows) else 0
-        if not trained:
-            return cls(passes)
-        steps = int(np.nan_to_num(select.numbers(rows, "steps").max()))
-        return cls(passes, rows["seed"].nunique(), steps, select.converged(rows))
+        steps = int(np.nan_to_num(select.numbers(rows, "steps").max())) if trained else 0
+        return cls(passes, rows["seed"].nunique(), steps, select.converged(rows)) if trained else cls(passes)
 
     def __str__(self) -> str:
         counts = ((self.passes, "pass", "passes"), (self.seeds, "seed", "seeds"))
@@ -85,20 +82,22 @@ class Verdict:
                 raise ResultsError(f"a verdict on trainings needs all of them converged: {self.measured}")
 
 
-def conclude(readings: Iterable[Reading], evidence: Evidence, measured: str = "", *, outcome: str = "") -> Verdict:
+def conclude(
+    readings: Iterable[Reading], evidence: Evidence | pd.DataFrame, measured: str = "", *, outcome: str = ""
+) -> Verdict:
     """Verdict on all readings of a claim together, or `outcome`; inconclusive on networks that have not converged.
 
-    `measured` is what the table shows; default: the first reading.
+    `evidence` may be rows of trained networks; `measured` is what the table shows, by default the first reading.
     """
     readings = tuple(reading for reading in readings if reading.outcome != UNMEASURED)
-    if not readings:
-        return unmeasured("the same networks in both variants")
-    measured, outcome = measured or readings[0].text, outcome or together([reading.outcome for reading in readings])
-    if not evidence.converged:
-        settle = f"not converged: trainings of {page.significant(settling_steps(evidence.steps))} steps would settle it"
-        return Verdict(OPEN, measured, readings, evidence, settle)
+    need(readings, "the same networks in both variants")
+    evidence = Evidence.of(evidence, trained=True) if isinstance(evidence, pd.DataFrame) else evidence
+    outcome = outcome or together([reading.outcome for reading in readings])
     settle = "; ".join(dict.fromkeys(r.settle for r in readings if r.settle)) if outcome == OPEN else ""
-    return Verdict(outcome, measured, readings, evidence, settle)
+    if not evidence.converged:
+        steps = page.significant(settling_steps(evidence.steps))
+        outcome, settle = OPEN, f"not converged: trainings of {steps} steps would settle it"
+    return Verdict(outcome, measured or readings[0].text, readings, evidence, settle)
 
 
 def together(outcomes: Sequence[str]) -> str:
@@ -109,11 +108,6 @@ def together(outcomes: Sequence[str]) -> str:
     return DEPENDS if {HELD, REFUTED} <= kinds or DEPENDS in kinds else OPEN
 
 
-def unmeasured(what: str) -> Verdict:
-    """Verdict where a plan lacks the measurement."""
-    return Verdict(UNMEASURED, f"needs {what}")
-
-
 class Claim(NamedTuple):
     """A claim: what the guide states, its number, the page that measures it, and the predicate."""
 
@@ -121,15 +115,32 @@ class Claim(NamedTuple):
     text: str
     guide: str
     page: str
-    judge: Callable[[Tables], Verdict]
+    predicate: Callable[[Tables], Verdict]
+
+    def judge(self, t: Tables) -> Verdict:
+        """Verdict on tables; "not measured" if they lack what the predicate needs."""
+        try:
+            return self.predicate(t)
+        except Missing as missing:
+            return Verdict(UNMEASURED, f"needs {missing}")
+
+
+class Missing(ResultsError):
+    """The tables lack what a claim needs."""
+
+
+def need(there: object, what: str) -> None:
+    """Stop judging a claim unless what it needs was measured."""
+    if not there:
+        raise Missing(what)
 
 
 claims: dict[int, Claim] = {}
 
 
-def claim(number: int, text: str, guide: str, page: str) -> Callable[[Callable[[Tables], Verdict]], Callable]:
-    """Register the decorated predicate as the judge of a claim."""
-    return lambda judge: claims.setdefault(number, Claim(number, text, guide, page, judge)).judge
+def claim(number: int, text: str, guide: str, page: str) -> Callable[[Callable[[Tables], Verdict]], Claim]:
+    """Register the decorated predicate under the number of its claim."""
+    return lambda predicate: claims.setdefault(number, Claim(number, text, guide, page, predicate))
 
 
 def verdicts(t: Tables) -> dict[int, Verdict]:
@@ -151,11 +162,11 @@ def networks(t: Tables, *, init: str = "scratch", quantized: bool = False, curve
     return rows
 
 
-def shares(values: Iterable[bool], text: str) -> Reading:
+def shares(values: bool | Iterable[bool], text: str) -> Reading:
     """Reading that holds at all of several places, at some or at none."""
-    values = list(values)
-    outcome = HELD if all(values) else DEPENDS if any(values) else REFUTED
-    return Reading(f"{text} ({sum(values)} of {len(values)})" if len(values) > 1 else text, outcome)
+    held = np.atleast_1d(np.asarray(values, bool))
+    outcome = HELD if held.all() else DEPENDS if held.any() else REFUTED
+    return Reading(f"{text} ({held.sum()} of {len(held)})" if len(held) > 1 else text, outcome)
 
 
 def compared(
@@ -211,21 +222,18 @@ def at_ratios(values: pd.Series, digits: int = 1) -> str:
 def psnr_over_ratio(t: Tables) -> Verdict:
     rows, readings = select.main_line(networks(t)), []
     curves = {name: best(rows, column).reindex([*GUIDE]).dropna() for column, name in DOMAINS.items()}
-    if len(curves["dB"]) < 3:
-        return unmeasured("networks from scratch at several ratios")
+    need(len(curves["dB"]) >= 3, "networks from scratch at several ratios")
     for name, curve in curves.items():
         near = (curve - curve.index.map(GUIDE)).abs() <= NEAR_DB
         outcome = HELD if near.all() else REFUTED if near.mean() < 0.5 else DEPENDS
-        if len(near):
-            readings.append(
-                Reading(f"PSNR in {name} within {NEAR_DB:g} dB at {near.sum()} of {len(near)} ratios", outcome)
-            )
+        text = f"PSNR in {name} within {NEAR_DB:g} dB at {near.sum()} of {len(near)} ratios"
+        readings += [Reading(text, outcome)] if len(near) else []
     missed = {reading.outcome for reading in readings} == {REFUTED}
     costs = -np.diff(curves["dB"]) / np.diff(np.log2(curves["dB"].index))
     knee = bool((costs[1:] > 1.5 * costs[:-1]).any())
-    readings.append(shares([knee], "a knee, where a doubling costs half as much again as the one before"))
+    readings.append(shares(knee, "a knee, where a doubling costs half as much again as the one before"))
     measured = f"{at_ratios(curves['dB'])} (dB); {number(costs.mean())} dB per doubling"
-    return conclude(readings, Evidence.of(rows, trained=True), measured, outcome=REFUTED if missed else "")
+    return conclude(readings, rows, measured, outcome=REFUTED if missed else "")
 
 
 @claim(17, "Each use case has a ratio and a quality.", "8× > 35 dB, 16× > 30, 32× > 27, 64× > 24", "operating_point")
@@ -237,24 +245,22 @@ def use_cases(t: Tables) -> Verdict:
         if len(curve):
             readings.append(shares(curve > curve.index.map(wanted), f"met with PSNR in {name}"))
             shown.append(f"in {name} {at_ratios(curve)}")
-    if not readings:
-        return unmeasured("networks from scratch at several ratios")
-    return conclude(readings, Evidence.of(rows, trained=True), f"PSNR (dB) {'; '.join(shown)}")
+    need(readings, "networks from scratch at several ratios")
+    return conclude(readings, rows, f"PSNR (dB) {'; '.join(shown)}")
 
 
 @claim(18, "8× may be the sweet spot.", "4→8× costs 1 dB, 8→16× costs 5 dB", "operating_point")
 def sweet_spot(t: Tables) -> Verdict:
     rows = select.main_line(networks(t))
     rows = rows[rows["dimension_ratio"].isin((4.0, 8.0, 16.0))]
-    if rows["dimension_ratio"].nunique() < 3:
-        return unmeasured("networks from scratch at 4×, 8× and 16×")
+    need(rows["dimension_ratio"].nunique() == 3, "networks from scratch at 4×, 8× and 16×")
     at = rows.pivot_table("psnr_db", ["architecture", "seed", "scene", "acquisition"], "dimension_ratio").dropna()
     first, second = at[4.0] - at[8.0], at[8.0] - at[16.0]
     both = pd.concat([(2 * first).rename("cost_db").reset_index(), second.rename("cost_db").reset_index()], keys=[1, 2])
     both, pair = both.reset_index(level=0, names="step"), ("architecture", "seed", "scene")
     excess = compared("second doubling minus twice the first", both, "step", 2, 1, "cost_db", pair=pair)
     measured = f"4→8× costs {number(first.mean())} dB, 8→16× costs {number(second.mean())} dB"
-    return conclude([excess], Evidence.of(rows, trained=True), measured)
+    return conclude([excess], rows, measured)
 
 
 @claim(2, "Speckle can be compressed; SAR compresses well.", "speckle high, structure low entropy", "scene_entropy")
@@ -264,24 +270,20 @@ def speckle_compresses(t: Tables) -> Verdict:
     fine, relative = (entropy[entropy["grid"] == name] for name in ("0.1 dB", "1/8 standard deviation"))
     files = files[files["correlation"] == 0]
     bits = relative.groupby("kind")["jpegls_bpp"].agg(["min", "max"]).reindex(["radar", "optical"])
-    if bits["min"].isna().any() or files.empty:
-        return unmeasured("the studies scene_entropy and reflectivity")
+    need(bits["min"].notna().all() and len(files), "the studies scene_entropy and reflectivity")
     single = fine[(fine["kind"] == "simulated") & (fine["looks"] == 1)]["jpegls_bpp"].mean()
     share = 1 - fine[fine["kind"] == "speckle-free"]["jpegls_bpp"].mean() / single
     recorded = files.groupby("scene")["rmse_clean_db"].max()  # of the mildest compression, which keeps all speckle
     closer = files[files["measured_cr"] >= 16].groupby("scene")["rmse_clean_db"].min() < recorded
-    cheaper = bool(bits["min"]["radar"] < bits["max"]["optical"])
     radar, optical = (page.span(bits.loc[kind], lambda v: number(v, 2)) for kind in bits.index)
+    lossless = f"lossless: {number(100 * share, 0)} % of the bits of a single-look scene are speckle"
+    equal = f"lossless at equal precision: radar takes {radar} bpp, optical images {optical} bpp"
     readings = [
         shares(closer, "lossy: 16× files can be closer to the speckle-free scene than the recorded image is"),
-        shares(
-            [bool(share < 0.5)], f"lossless: {number(100 * share, 0)} % of the bits of a single-look scene are speckle"
-        ),
-        shares([cheaper], f"lossless at equal precision: radar takes {radar} bpp, optical images {optical} bpp"),
-    ]
-    evidence = Evidence(
-        Evidence.of(entropy[entropy["kind"] == "radar"]).passes, other=f"{len(closer)} simulated scenes"
-    )
+        shares(share < 0.5, lossless), shares(bits["min"]["radar"] < bits["max"]["optical"], equal),
+    ]  # fmt: skip
+    passes = Evidence.of(entropy[entropy["kind"] == "radar"]).passes
+    evidence = Evidence(passes, other=f"{len(closer)} simulated scenes")
     return conclude(readings, evidence, "; ".join(reading.text for reading in readings[:2]))
 
 
@@ -290,8 +292,7 @@ def order_of_loss(t: Tables) -> Verdict:
     rows = select.main_line(networks(t))
     kinds, ends = ("edge", "target", "homogeneous", "texture"), ["lost_power_band8", "lost_power_band1"]
     columns = [*ends, "epi_roa", *(f"rmse_{kind}_db" for kind in kinds)]
-    if rows.empty or not set(columns) <= set(rows):
-        return unmeasured("networks from scratch with errors by frequency")
+    need(len(rows) and set(columns) <= set(rows), "networks from scratch with errors by frequency")
     lost = rows.groupby("dimension_ratio")[columns].mean().clip(upper=pd.Series(1.0, ends).reindex(columns), axis=1)
     structure, ground = (lost[[f"rmse_{kind}_db" for kind in part]].mean(axis=1) for part in (kinds[:2], kinds[2:]))
     readings = [
@@ -301,7 +302,7 @@ def order_of_loss(t: Tables) -> Verdict:
     ]
     fine, coarse = (at_ratios(100 * lost[end].iloc[[0, -1]], 0) for end in ends)
     measured = f"power lost at the finest detail: {fine} (%); at the coarsest: {coarse} (%)"
-    return conclude(readings, Evidence.of(rows, trained=True), measured)
+    return conclude(readings, rows, measured)
 
 
 @claim(5, "No codec beats R(D); networks approach it.", "a bound, no number", "limits")
@@ -309,22 +310,18 @@ def bound(t: Tables) -> Verdict:
     columns = ["correlation", "looks", "rmse_db", "bpp"]
     white = t.table("reflectivity", columns).query("correlation == 0").dropna(subset=columns)
     found = rates_over_limit(t.table("limits", ["limit", "scene", "band", "psnr_db", "bpp"]), t.codecs)
-    if found.empty or white.empty:
-        return unmeasured("codecs and limits of the same scenes")
+    need(len(found) and len(white), "codecs and limits of the same scenes")
     least = np.array([shannon_lower_bound(*row) for row in white[["rmse_db", "looks"]].to_numpy()])
     quotient = (white["bpp"] / least)[least >= LEAST_BPP].min()
     learned = set(t.codecs.loc[t.codecs["family"] == "learned", "codec"])
     means = found.groupby("codec")["log"].mean()
     chosen = means[means.index.isin(learned) | (not learned & set(means.index))].idxmin()
     point = select.means(found[found["codec"] == chosen], "log", "codec").iloc[0]
-    mean, low, high = (float(np.exp(point[end])) for end in ("mean", "low", "high"))
-    over = Interval(mean, low, high, int(point["n"]), str(point["kind"]))
+    over = Interval(*np.exp(point[["mean", "low", "high"]].astype(float)), int(point["n"]), str(point["kind"]))
     name = page.name_of(chosen)
     near = f"{name} takes {page.interval(over, 2)} times the rate of Gaussian water-filling; near: {NEAR_RATE:g}"
     theorem = f"a theorem; on simulated speckle no file takes less than {number(quotient, 2)} times the Shannon bound"
-    return conclude(
-        [shares([over.mean <= NEAR_RATE], near), shares([bool(quotient >= 1)], theorem)], Evidence.of(found)
-    )
+    return conclude([shares(over.mean <= NEAR_RATE, near), shares(quotient >= 1, theorem)], Evidence.of(found))
 
 
 def rates_over_limit(limits: pd.DataFrame, codecs: pd.DataFrame) -> pd.DataFrame:
@@ -368,8 +365,7 @@ def whole_range(t: Tables) -> Verdict:
     rows = networks(t, quantized=True).reindex(columns=[*t.runs.columns.union(["level_usage", "latent_entropy"])])
     rows = rows.assign(count=rows["pixels"] / rows["spatial_reduction"] ** 2, all="")
     rows = rows[rows["quantizer"].isin(("u8", "u8t")) & (rows["count"] >= LEVELS) & rows["level_usage"].notna()]
-    if rows.empty:
-        return unmeasured(f"{QUANTIZED} of 8 bits with at least {LEVELS} positions")
+    need(len(rows), f"{QUANTIZED} of 8 bits with at least {LEVELS} positions")
     reference = np.array([even(count) for count in rows["count"]]).T
     rows = rows.assign(levels=rows["level_usage"] / reference[0], entropy=rows["latent_entropy"] / reference[1])
     found = {name: select.means(rows, name, "all").iloc[0] for name in ("levels", "entropy")}
@@ -378,7 +374,7 @@ def whole_range(t: Tables) -> Verdict:
         for name, v in found.items()
     ]
     failed = REFUTED if REFUTED in {reading.outcome for reading in readings} else ""
-    return conclude(readings, Evidence.of(rows, trained=True), outcome=failed)
+    return conclude(readings, rows, outcome=failed)
 
 
 @claim(11, "Quantizing the latent costs little PSNR.", "float16 < 0.1 dB, int8 0.5–2 dB, int4 2–5 dB", "quantizers")
@@ -389,10 +385,9 @@ def losses(t: Tables) -> Verdict:
         loss = (
             rows[rows["bits"] == bits].groupby(["dimension_ratio", "granularity"])["loss_db"].mean()
             if len(rows)
-            else rows["bits"]
+            else ()
         )
-        if loss.empty:
-            return unmeasured(STUDY)
+        need(len(loss), STUDY)
         inside = loss.between(low, high)
         span = page.span(loss, lambda v: number(v, 3 if abs(v) < 0.1 else 2))
         outcome = HELD if inside.all() else DEPENDS if inside.any() else REFUTED
@@ -406,14 +401,14 @@ def as_written(t: Tables) -> Verdict:
     rows = latent_bits(t)
     guide = rows[rows["scheme"] == "guide"]
     wide, narrow = guide[guide["bits"] > 8], guide[guide["bits"] < 8]
-    if wide.empty or narrow.empty:
-        return unmeasured(STUDY)
+    need(len(wide) and len(narrow), STUDY)
     same = rows[(rows["scheme"] == "affine") & (rows["granularity"] == "tensor") & (rows["bits"] == wide["bits"].min())]
     stored, span = (8 * narrow["bytes"] / narrow["values"]).min(), page.span(wide["loss_db"], number)
-    works = bool(wide["loss_db"].min() <= same["loss_db"].max() + 1)
+    works = wide["loss_db"].min() <= same["loss_db"].max() + 1
+    least = narrow["bits"].min()
     readings = [
-        shares([works], f"above 8 bits it loses {span} dB"),
-        shares([bool(stored <= narrow["bits"].min() + 0.5)], f"{narrow['bits'].min():g} bits take {number(stored, 0)}"),
+        shares(works, f"above 8 bits it loses {span} dB"),
+        shares(stored <= least + 0.5, f"{least:g} bits take {number(stored, 0)}"),
     ]
     return conclude(readings, Evidence.of(guide), "; ".join(reading.text for reading in readings))
 
@@ -422,8 +417,7 @@ def as_written(t: Tables) -> Verdict:
 def noise_matches(t: Tables) -> Verdict:
     rows = latent_bits(t)
     ranges = rows.loc[rows["scheme"] == "float32", "latent_range"].dropna()
-    if ranges.empty:
-        return unmeasured(STUDY)
+    need(len(ranges), STUDY)
     measured = f"the true step is {page.span(ranges, number)} times that of the noise, which assumes a range of 1"
     return conclude([shares(ranges.between(0.8, 1.25), "steps agree within a quarter")], Evidence.of(rows), measured)
 
@@ -435,11 +429,8 @@ def total_ratio(t: Tables) -> Verdict:
     sizes = {"against float32": "nominal_cr", "file against 16-bit samples": "measured_cr", "range-coded": "coded_cr"}
     means = {name: select.numbers(rows, column).mean() for name, column in sizes.items()}
     means = {name: mean for name, mean in means.items() if np.isfinite(mean)}
-    if not means:
-        return unmeasured(QUANTIZED)
-    readings = [
-        shares([bool(np.isclose(mean, 64, rtol=0.05))], f"{name} {number(mean)}×") for name, mean in means.items()
-    ]
+    need(means, QUANTIZED)
+    readings = [shares(np.isclose(mean, 64, rtol=0.05), f"{name} {number(mean)}×") for name, mean in means.items()]
     return conclude(readings, Evidence.of(rows), ", ".join(reading.text for reading in readings))
 
 
@@ -456,8 +447,7 @@ def robust(t: Tables) -> Verdict:
     rows = rows.assign(loss_db=rows["unquantized"] - rows["psnr_db"], scheme=scheme)
     seen = rows[rows["quantizer_training"].isin(("noise", "ste", "mixed"))]
     after = rows[rows["quantizer_training"] == "none"].merge(seen[[*same, "scheme"]].drop_duplicates())
-    if after.empty:
-        return unmeasured("the same quantizer after training and in it")
+    need(len(after), "the same quantizer after training and in it")
     whole, rows, readings = after["loss_db"].mean(), pd.concat([after, seen]), []
     for kind in seen["quantizer_training"].unique():
         name, sides = "rounding" if kind == "ste" else kind, (rows, "quantizer_training", "none", kind, "loss_db")
@@ -466,7 +456,7 @@ def robust(t: Tables) -> Verdict:
             for limit in (ROBUST * whole, 0.0)
         ]
     measured = f"{'; '.join(reading.text for reading in readings[::2])} of {number(whole, 3)} dB"
-    return conclude(readings, Evidence.of(rows, trained=True), measured)
+    return conclude(readings, rows, measured)
 
 
 # --- claims about networks and their training ----------------------------------------------------------------------------
@@ -510,26 +500,24 @@ def budget(rows: pd.DataFrame) -> str:
 @claim(3, "Spend spatial resolution on edges, not on speckle.", "16×16, moderate channels", "latent_design")
 def resolution_for_edges(t: Tables) -> Verdict:
     rows = shapes(networks(t))
-    if rows["spatial_reduction"].nunique() < 2:
-        return unmeasured(SHAPES)
+    need(rows["spatial_reduction"].nunique() > 1, SHAPES)
     ends = rows["spatial_reduction"].min(), rows["spatial_reduction"].max()
     name = "one position per {:g}×{:g} against {:g}×{:g} pixels".format(*np.repeat(ends, 2))
     edges = compared(f"{name}: edges kept", rows, "spatial_reduction", *ends, "epi_roa")
     fine = compared("finest detail lost", rows, "spatial_reduction", *ends, "lost_power_band8", limit=-0.1)
-    return conclude([edges, fine], Evidence.of(rows, trained=True))
+    return conclude([edges, fine], rows)
 
 
 @claim(6, "16×16 latents suit SAR better than 8×8 with more channels.", "16×16 with 16 to 64 channels", "latent_design")
 def shape(t: Tables) -> Verdict:
     rows = shapes(networks(t))
-    if not {16, 32} <= set(rows["spatial_reduction"]):
-        return unmeasured(SHAPES)
+    need({16, 32} <= set(rows["spatial_reduction"]), SHAPES)
     readings = [
         compared("16×16×16 against 8×8×64: PSNR", rows, "spatial_reduction", 16, 32),
         compared("edges kept", rows, "spatial_reduction", 16, 32, "epi_roa"),
         compared("error at targets", rows, "spatial_reduction", 16, 32, "rmse_target_db", more=False),
     ]
-    return conclude(readings, Evidence.of(rows, trained=True))
+    return conclude(readings, rows)
 
 
 @claim(7, "Four to five layers are the right depth.", "4–5 layers", "architectures")
@@ -542,35 +530,30 @@ def depth(t: Tables) -> Verdict:
     rows = rows[rows["architecture"] == (counts.idxmax() if len(counts) else "")]
     right = rows["layers"].between(4, 5)
     others = sorted(rows.loc[~right, "layers"].unique())
-    if not right.any() or not others:
-        return unmeasured("one shape at several depths")
+    need(right.any() and others, "one shape at several depths")
     rows = rows.assign(layers=rows["layers"].where(~right, 4))
     readings = [compared(f"4 or 5 against {n:g} layers: PSNR", rows, "layers", 4, n, pair=PAIR) for n in others]
-    return conclude(readings, Evidence.of(rows, trained=True), "; ".join(reading.text for reading in readings))
+    return conclude(readings, rows, "; ".join(reading.text for reading in readings))
 
 
 @claim(8, "Residual blocks gain 2 dB, or double the ratio at equal quality.", "16×: 30 → 32 dB", "architectures")
 def residual_gain(t: Tables) -> Verdict:
     rows = select.main_line(networks(t))
     at = rows[(rows["dimension_ratio"] == 16) & rows["architecture"].isin(("plain", "residual"))]
-    twice = rows[
-        (rows["architecture"].astype(str) + rows["dimension_ratio"].map(" {:g}".format).astype(str)).isin(
-            ("plain 16", "residual 32")
-        )
-    ]
+    pairs = rows["architecture"].astype(str) + rows["dimension_ratio"].map(" {:g}".format).astype(str)
+    twice = rows[pairs.isin(("plain 16", "residual 32"))]
     sides = "architecture", "residual", "plain"
     gain = compared(f"{budget(at)}: PSNR", at, *sides, limit=TWO_DB)
     double = compared("at twice the ratio: PSNR", twice, *sides)
     outcome = HELD if double.outcome == HELD else ""
-    return conclude([gain, double], Evidence.of(pd.concat([at, twice]), trained=True), outcome=outcome)
+    return conclude([gain, double], pd.concat([at, twice]), outcome=outcome)
 
 
 @claim(9, "Attention preserves edges better, at little cost.", "no number", "architectures")
 def attention(t: Tables) -> Verdict:
     rows = select.main_line(networks(t))
     rows = rows[rows["architecture"].isin(("attention", "residual"))]
-    if rows["architecture"].nunique() < 2:
-        return unmeasured(SCRATCH)
+    need(rows["architecture"].nunique() == 2, SCRATCH)
     sides = "architecture", "attention", "residual"
     readings = [
         compared(f"{budget(rows)}: edges kept", rows, *sides, "epi_roa", pair=PAIR),
@@ -581,9 +564,9 @@ def attention(t: Tables) -> Verdict:
     macs = t.runs.groupby([*same, "architecture"])["macs_per_pixel"].first().unstack()
     if {"attention", "residual"} <= set(macs):
         added = 100 * (macs["attention"] / macs["residual"] - 1).mean()
-        readings.append(shares([added <= 25], f"{number(added, 0)} % more operations at equal width"))
+        readings.append(shares(added <= 25, f"{number(added, 0)} % more operations at equal width"))
     failed = REFUTED if readings[0].outcome == REFUTED else ""  # edges are what it is for
-    return conclude(readings, Evidence.of(rows, trained=True), outcome=failed)
+    return conclude(readings, rows, outcome=failed)
 
 
 @claim(10, "64 to 128 channels are a good start; wider overfits with little data.", "64–128 channels", "architectures")
@@ -592,14 +575,13 @@ def width(t: Tables) -> Verdict:
     rows = rows[(rows["sweep"] == "width") & rows["psnr_db"].notna() & (rows["split"] != "train")]
     rows = rows[rows["band"] == rows["band"].head(1).squeeze()]
     narrow = rows.loc[rows["width"] < 64, "width"].max()
-    if not (rows["width"] == 64).any() or not np.isfinite(narrow):
-        return unmeasured("the study trainings")
+    need((rows["width"] == 64).any() and np.isfinite(narrow), "the study trainings")
     every, one = (rows[rows["patches"] == kind] for kind in ("all", "one"))
     readings = [
         compared(f"64 against {narrow:g} channels, all patches: PSNR", every, "width", 64, narrow),
         compared("one patch: PSNR", one, "width", 64, narrow, more=False),
     ]
-    return conclude(readings, Evidence.of(rows, trained=True))
+    return conclude(readings, rows)
 
 
 @claim(15, "The memory formula, and batches of 16, 8 and 4.", "4, 2.5 and 1.5 GB", "scale")
@@ -607,12 +589,12 @@ def memory_formula(t: Tables) -> Verdict:
     own = [guide_memory(batch, 256 * 256, 5e6) for batch in STATED_GB]
     off = max(abs(gb / stated - 1) for gb, stated in zip(own, STATED_GB.values(), strict=True))
     shown = f"formula for the guide's example: {', '.join(number(gb, 2) for gb in own)} GB"
-    readings, rows = [shares([off < 0.15], shown)], peaks(t).sort_values("batch_size", ascending=False)
+    readings, rows = [shares(off < 0.15, shown)], peaks(t).sort_values("batch_size", ascending=False)
     if len(rows):
         used = (rows["peak_mb"] - rows["process_mb"]) / 1e3
         formula = [guide_memory(row.batch_size, row.patch_size**2, row.parameters) for row in rows.itertuples()]
         shown += f"; measured {', '.join(number(gb, 2) for gb in used)} GB"
-        readings.append(shares([bool((used / formula - 1).abs().max() < 0.15)], "peaks within 15 % of the formula"))
+        readings.append(shares((used / formula - 1).abs().max() < 0.15, "peaks within 15 % of the formula"))
     return conclude(readings, Evidence(other=f"arithmetic, {len(rows)} processes on a CPU (no CUDA memory)"), shown)
 
 
@@ -631,25 +613,22 @@ def guide_memory(batch: float, pixels: float, parameters: float) -> float:
 def stability(t: Tables) -> Verdict:
     rows = select.main_line(networks(t))
     keys = ["architecture", "dimension_ratio", "seed"]
-    if rows.empty:
-        return unmeasured(SCRATCH)
+    need(len(rows), SCRATCH)
     runs = rows.groupby(keys).agg(psnr=("psnr_db", "mean"), collapsed=("collapsed", "max")).reset_index()
     runs["high"] = runs["dimension_ratio"] >= HIGH
     spread = runs.groupby(["high", *keys[:2]])["psnr"].var().groupby("high").mean() ** 0.5
-    if spread.notna().sum() < 2:
-        return unmeasured("trainings of several seeds at several ratios")
+    need(spread.notna().sum() == 2, "trainings of several seeds at several ratios")
     lost = runs.groupby("high")["collapsed"].agg(["sum", "count", "mean"]).astype(float)
     counts = " and ".join("{:g} of {:g}".format(*lost.loc[high, ["sum", "count"]]) for high in (True, False))
     deviations = " and ".join(number(spread[high], 2) for high in (True, False))
-    collapse = Reading(
-        f"collapsed from 32× on and below: {counts}", HELD if lost["mean"][True] > lost["mean"][False] else REFUTED
-    )
-    readings = [collapse, shares([spread[True] > 2 * spread[False]], f"spread over seeds {deviations} dB")]
+    outcome = HELD if lost["mean"][True] > lost["mean"][False] else REFUTED
+    collapse = Reading(f"collapsed from 32× on and below: {counts}", outcome)
+    readings = [collapse, shares(spread[True] > 2 * spread[False], f"spread over seeds {deviations} dB")]
     warm = networks(t, curve="progressive")
     starts = pd.concat([rows.assign(start="own"), warm[warm["steps"] < warm["steps"].max()].assign(start="warm")])
     readings.append(compared("warm start: PSNR", starts, "start", "warm", "own", pair=(*keys, "scene")))
     outcome = HELD if collapse.outcome == HELD else together([reading.outcome for reading in readings[:2]])
-    return conclude(readings, Evidence.of(rows, trained=True), outcome=outcome)
+    return conclude(readings, rows, outcome=outcome)
 
 
 @claim(21, "A better architecture passes at twice the ratio.", "32×: 31 dB with residual", "architectures")
@@ -661,10 +640,10 @@ def twice_the_ratio(t: Tables) -> Verdict:
         if "plain" in reached and len(reached) > 1:
             ratios = f"{page.ratio(reached['plain'])} and {page.ratio(reached.max())}"
             text = f"{threshold:g} dB: plain and the best network reach {ratios}"
-            readings.append(shares([bool(reached.max() >= 2 * reached["plain"])], text))
+            readings.append(shares(reached.max() >= 2 * reached["plain"], text))
     twice = sum(reading.outcome == HELD for reading in readings)
     measured = f"twice the ratio at {twice} of {len(readings)} thresholds of PSNR"
-    return conclude(readings, Evidence.of(rows, trained=True), measured)
+    return conclude(readings, rows, measured)
 
 
 @claim(22, "A GPU of 8 GB is enough at batches of 8 to 16.", "8 GB", "scale")
@@ -674,10 +653,9 @@ def card(t: Tables) -> Verdict:
     known = {f"a run with batches of {batch:g}": peak for batch, peak in gb.items()}
     steps = [row for row in peaks(t).itertuples() if row.batch_size >= 8]
     known |= {f"a step of {row.batch_size:g} images of 256×256": row.peak_mb / 1e3 for row in steps}
-    if not known:
-        return unmeasured("trainings with batches of 8 or more")
+    need(known, "trainings with batches of 8 or more")
     devices = page.listing(dict.fromkeys(str(name) for name in runs["device"].dropna())) or "a CPU"
-    readings = [shares([peak < CARD_GB], f"{name}: {number(peak)} GB") for name, peak in known.items()]
+    readings = [shares(peak < CARD_GB, f"{name}: {number(peak)} GB") for name, peak in known.items()]
     measured = f"at most {number(max(known.values()))} GB"
     return conclude(readings, Evidence(other=f"peak memory of processes on {devices}"), measured)
 

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from sarlab.views import select
-from sarlab.views.page import asset, escaped, payload
-from sarlab.views.style import THEME, data_uri, name_of, number, ratio
+from sarlab.views.style import data_uri, name_of, number, ratio
+from sarlab.views.templates import render
 
 if TYPE_CHECKING:
     from sarlab.lab.results import Tables
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 LEVELS = 64
 #: Bytes above which a picture takes half the levels, so that a pair stays below 100 kB of page.
 BUDGET = 34_000
-#: How the picture is handled, for captions.
-HANDLING = (
-    "Drag the border or give it the arrow keys. Click the picture, then turn the wheel, pinch, or press + and \u2212 to zoom; drag "
-    "or use the arrow keys to move; press zero to see all of it again."
-)
 
 
 def encode(gray: np.ndarray, levels: int = LEVELS) -> bytes:
@@ -137,69 +132,18 @@ class Comparison:
         return f"<Comparison: {self.alt}>"
 
     def _repr_html_(self) -> str:
-        return f"<style>{asset('compare.css')}</style>{self.markup()}<script>{asset('compare.js')}</script>"
-
-    def markup(self) -> str:
-        """The figure without style and script."""
-        pictures = [encode(gray) for gray in (self.original, *(v.gray for v in self.variants))]
-        group = "sl-" + hashlib.sha256(b"".join(pictures) + self.title.encode()).hexdigest()[:10]
+        encoded = [encode(gray) for gray in (self.original, *(v.gray for v in self.variants))]
         height, width = self.original.shape
         words = [f"Original, {height}×{width} pixels", *(f"Reconstruction: {v.title}" for v in self.variants)]
-        layers = "".join(
-            f'<div class="sl-layer"><img src="{data_uri(data, "image/webp")}" width="{width}" height="{height}" '
-            f'alt="{escaped(alt)}"><span>{escaped(alt)}</span></div>'
-            for data, alt in zip(pictures, words, strict=True)
-        )
-        choices = "".join(
-            f'<label class="sl-choice"><input type="radio" name="{group}" value="{step}"><span>{escaped(label)}</span></label>'
-            for step, label in enumerate(self.steps)
-        )
+        pictures = [(data_uri(data, "image/webp"), alt) for data, alt in zip(encoded, words, strict=True)]
+        group = "sl-" + hashlib.sha256(b"".join(encoded) + self.title.encode()).hexdigest()[:10]
         place = {(variant.series, variant.label): index for index, variant in enumerate(self.variants, start=1)}
-        table = [[place.get((series, step)) for step in self.steps] for series in self.series]
-        facts = ""
-        for index, variant in enumerate(self.variants, start=1):
-            rows = "".join(f"<div><dt>{escaped(k)}</dt><dd>{escaped(v)}</dd></div>" for k, v in variant.facts.items())
-            head = f'<div><dt class="sl-head">{escaped(variant.title)}</dt><dd></dd></div>'
-            facts += f'<dl class="sl-facts" data-of="{index}">{head}{rows}</dl>'
-        labels = ["original", *(variant.written or variant.title for variant in self.variants)]
-        data = {"labels": labels, "steps": self.steps, "table": table, "clip": list(self.clip), "span": self.span}
-        pane = '<div class="sl-pane"><canvas role="img"></canvas><span class="sl-tag" aria-hidden="true"></span></div>'
-        return (
-            f'<figure class="sl-compare" role="group" aria-label="{escaped(self.alt)}" style="{THEME}">'
-            f'<p class="sl-title">{escaped(self.title)}</p><fieldset class="sl-controls"{" hidden" if len(self.steps) == 1 else ""}><legend>ratio</legend>{choices}</fieldset>'
-            f'<div class="sl-sides">{self._side("left", self.left)}{self._side("right", self.first)}</div>'
-            f'<div class="sl-row"><div><div class="sl-layers">{layers}</div>'
-            '<div class="sl-stage" tabindex="0" role="group" aria-label="Pictures: plus and minus zoom, arrow keys move">'
-            f'{pane}{pane}<span class="sl-divider"></span></div><div class="sl-tools"><input type="range" class="sl-border" '
-            'min="0" max="100" value="50" step="1" aria-label="Border between the left and the right picture">'
-            '<button type="button" class="sl-out" aria-label="Zoom out">\u2212</button>'
-            '<output class="sl-zoomed" aria-label="Zoom">1×</output>'
-            '<button type="button" class="sl-in" aria-label="Zoom in">+</button>'
-            '<button type="button" class="sl-whole">all of it</button>'
-            '<label><input type="checkbox" class="sl-pair"> side by side</label></div></div>'
-            f'<div class="sl-about" aria-live="polite">{facts}</div></div>'
-            f"<figcaption>{escaped(' '.join(filter(None, (self.caption, self.legend, HANDLING))))}</figcaption>"
-            f"{payload(data)}</figure>"
-        )
-
-    def _side(self, name: str, variant: int | None) -> str:
-        series = None if variant is None else self.variants[variant].series
-        step = self.variants[self.first if variant is None else variant].label
-        whats = [("", "original", False), *((i, one, one == series) for i, one in enumerate(self.series))]
-        menus = (
-            ("what", "picture", whats),
-            ("step", "ratio", [(i, one, one == step) for i, one in enumerate(self.steps)]),
-        )
-        selects = " ".join(
-            f'<select class="sl-{kind}" aria-label="{name}: {about}">'
-            + "".join(f'<option value="{i}"{" selected" * on}>{escaped(text)}</option>' for i, text, on in options)
-            + "</select>"
-            for kind, about, options in menus
-        )
-        return (
-            f'<fieldset class="sl-controls sl-side"><legend>{name}</legend>{selects} '
-            '<label><input type="checkbox" class="sl-error"> its error</label></fieldset>'
-        )
+        data = {
+            "labels": ["original", *(variant.written or variant.title for variant in self.variants)], "steps": self.steps,
+            "table": [[place.get((series, step)) for step in self.steps] for series in self.series],
+            "clip": list(self.clip), "span": self.span,
+        }  # fmt: skip
+        return render("compare", comparison=self, group=group, pictures=pictures, height=height, width=width, data=data)
 
 
 #: Columns of a row → name, digits and unit of the facts beside a picture.

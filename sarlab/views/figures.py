@@ -6,7 +6,6 @@ Each takes rows, averages them with `sarlab.views.select.means` (or draws the po
 
 from __future__ import annotations
 
-import html
 import io
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,8 +26,6 @@ from sarlab.views.style import (
     MUTED,
     PAPER,
     SIGNED,
-    THEME,
-    VARIABLES,
     Look,
     axes,
     look,
@@ -38,6 +35,7 @@ from sarlab.views.style import (
     style,
     to_svg,
 )
+from sarlab.views.templates import render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,23 +86,8 @@ class Figure:
         return f"<Figure: {self.alt}>"
 
     def _repr_html_(self) -> str:
-        if not (self.panels or self.caption):
-            return ""
-        grid = f"display:grid;gap:1rem 1.4rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,{self.narrowest}px),1fr))"
-        entry = '<span style="display:inline-flex;align-items:center;gap:.4em;white-space:nowrap">'
-        entries = "".join(f"{entry}{swatch(look)}{html.escape(look.label)}</span>" for look in self.key)
-        title = f'<p class="sl-title" style="margin:0 0 .6em;font-weight:600">{html.escape(self.title)}</p>'
-        key = f'<p class="sl-key" style="display:flex;flex-wrap:wrap;gap:.2em 1.1em;margin:0 0 .6em;font-size:.85em">{entries}</p>'
-        panels = "".join(f"<div>{to_svg(panel.drawing, panel.alt)}</div>" for panel in self.panels)
-        caption = (
-            '<figcaption style="margin:.6em 0 0;font-size:.85em;text-align:left;color:var(--sl-muted)">'
-            f"{html.escape(self.caption)}</figcaption>"
-        )
-        return (
-            f'<figure class="sl-figure" role="group" aria-label="{html.escape(self.title or self.alt, quote=True)}" '
-            f'style="{THEME}margin:1.2em 0;color:var(--sl-ink)">{title if self.title else ""}{key if self.key else ""}'
-            f'<div class="sl-panels" style="{grid}">{panels}</div>{caption if self.caption else ""}</figure>'
-        )
+        drawings = [to_svg(panel.drawing, panel.alt) for panel in self.panels]
+        return render("figure", figure=self, drawings=drawings) if drawings or self.caption else ""
 
     def save(self, path: str | Path) -> None:
         """Write all panels in one row on white paper, as PNG."""
@@ -121,29 +104,6 @@ class Figure:
         buffer = io.BytesIO()
         Image.fromarray(row).save(buffer, "PNG")
         write_bytes(path, buffer.getvalue())
-
-
-_SHAPES = {
-    "o": '<circle cx="14" cy="6" r="3.6"/>',
-    "s": '<rect x="10.6" y="2.6" width="6.8" height="6.8"/>',
-    "^": '<path d="M14 1.6 18 9.4H10z"/>',
-    "D": '<path d="M14 1.4 18.4 6 14 10.6 9.6 6z"/>',
-    "v": '<path d="M14 10.4 18 2.6H10z"/>',
-    "P": '<path d="M14 2V10M10 6H18" stroke-width="3"/>',
-    "X": '<path d="M11 3 17 9M17 3 11 9" stroke-width="2.6"/>',
-}
-
-
-def swatch(look: Look) -> str:
-    """Line and marker of a series as a small picture for a key."""
-    color = f"var({VARIABLES[look.color]},{look.color})" if look.color in VARIABLES else look.color
-    fill = "var(--sl-paper,#fefefe)" if look.hollow else color
-    dash = f' stroke-dasharray="{look.dash}"' if look.dash else ""
-    shape = _SHAPES.get(look.marker, "") if look.marker else ""
-    return (
-        f'<svg width="28" height="12" viewBox="0 0 28 12" aria-hidden="true" style="stroke:{color};fill:{fill};stroke-width:1.6">'
-        f'<path d="M1 6H27" stroke-width="{look.width}"{dash}/>{shape}</svg>'
-    )
 
 
 @contextmanager

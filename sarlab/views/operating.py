@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,8 +22,8 @@ from sarlab.lab.operating_points import (
 )
 from sarlab.metrics import metrics
 from sarlab.views import select
-from sarlab.views.page import number, payload
-from sarlab.views.style import name_of
+from sarlab.views.style import name_of, number
+from sarlab.views.templates import render
 
 if TYPE_CHECKING:
     from sarlab.lab.results import Tables
@@ -72,23 +70,8 @@ def panel(t: Tables) -> HTML | None:
         "points": [_packed(point) for point in points], "tolerance": TOLERANCE,
         "metrics": [{"name": n, "label": metrics[n].label, "unit": unit, "side": side} for n, side, _, unit, _ in OFFERED],
     }  # fmt: skip
-    fields = "".join(
-        f'<label>{html.escape(text)} <input type="number" step="any" inputmode="decimal" data-metric="{name}" '
-        f'data-side="{side}" value="{start:g}" aria-label="{html.escape(text)}{unit}">{unit}</label>'
-        for name, side, text, unit, start in OFFERED
-    )
-    cases = "".join(
-        f"<button type=\"button\" data-limits='{json.dumps({'psnr_db': f'{psnr:g}'})}'>{html.escape(name)}</button>"
-        for name, (_, psnr, _) in USE_CASES.items()
-    )
     kinds = sorted({point.kind for point in points})
-    boxes = "".join(f'<label><input type="checkbox" value="{kind}" checked> {kind}s</label>' for kind in kinds)
-    return HTML(
-        '<div class="sl-recommend"><form aria-label="Thresholds">'
-        f"<fieldset><legend>Keep</legend>{fields}</fieldset><fieldset><legend>Among</legend>{boxes}</fieldset>"
-        f"<fieldset><legend>Use cases of the guide</legend>{cases}</fieldset></form>"
-        f'<output aria-live="polite"></output>{payload(data)}</div>'
-    )
+    return HTML(render("recommend", data=data, offered=OFFERED, kinds=kinds, cases=USE_CASES))
 
 
 def _packed(point: Point) -> dict[str, object]:

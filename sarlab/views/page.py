@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +12,7 @@ import pandas as pd
 from IPython.display import HTML, Markdown
 
 from sarlab.views.style import compact, listing, name_of, number, ratio, significant, span
+from sarlab.views.templates import render
 
 if TYPE_CHECKING:
     from sarlab.lab.results import Tables
@@ -23,23 +21,6 @@ __all__ = [
     "HTML", "Markdown", "columns_table", "compact", "downloads", "glue", "interval", "listing", "name_of", "note",
     "number", "provenance", "ratio", "significant", "span", "table",
 ]  # fmt: skip
-
-
-def escaped(value: object) -> str:
-    """Text of a value for elements and attributes."""
-    return html.escape(str(value), quote=True)
-
-
-def payload(data: object) -> str:
-    """Script element with data for the script of a page."""
-    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
-    return f'<script type="application/json">{text}</script>'
-
-
-@cache
-def asset(name: str) -> str:
-    """Style or script of the pages, by the name of its file."""
-    return (Path(__file__).resolve().parents[1] / "assets" / "views" / name).read_text(encoding="utf-8")
 
 
 def provenance(manifest: Mapping[str, Any]) -> Markdown:
@@ -131,28 +112,9 @@ def table(
             return form(value)
         return number(value, form) if value is None or isinstance(value, (int, float, np.number)) else str(value)
 
-    sides = dict(zip(frame, ["left"] * left + ["right"] * (frame.shape[1] - left), strict=False))
-    head = "".join(f'<th scope="col" style="text-align:{side}">{column}</th>' for column, side in sides.items())
-    body = ""
-    for row in frame.itertuples(index=False):
-        cells = "".join(
-            f'<td{" class=sl-wrap" if column in wrap else ""} style="text-align:{side}">{text(column, value)}</td>'
-            for (column, side), value in zip(sides.items(), row, strict=True)
-        )
-        body += f"<tr>{cells}</tr>"
-    name = html.escape(caption, quote=True)
-    field = f'<p><input type="search" class="sl-search" aria-label="Filter: {name}" placeholder="filter: words or numbers" oninput="{_FILTER}"></p>'
-    return HTML(
-        f'{field if search else ""}<div class="sl-table{" sl-long" if search else ""}" role="region" aria-label="{name}" tabindex="0">'
-        f"<table><caption><span>{name}</span></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-#: Hides the rows of the table after the field that lack one of its words.
-_FILTER = (
-    "const w=this.value.toLowerCase().split(/\\s+/);for(const r of this.parentNode.nextElementSibling.querySelector('table').tBodies[0].rows)"
-    "r.hidden=!w.every(x=>r.textContent.toLowerCase().includes(x))"
-)
+    cells = [[text(*cell) for cell in zip(frame, row, strict=True)] for row in frame.itertuples(index=False)]
+    columns = list(frame)
+    return HTML(render("table", rows=cells, columns=columns, left=left, wrap=wrap, caption=caption, search=search))
 
 
 #: Group of metrics, in the order of the page, and what its columns describe.

@@ -31,8 +31,6 @@ TRAINING = [
     "architecture", "init", "spatial_reduction", "latent_channels", "width", "depth", "stem", "steps", "batch_size", "patch_size",
     "optimizer", "loss_name", "training_scenes", "curve", "seed",
 ]  # fmt: skip
-#: Columns that make a quantizer.
-QUANTIZER = ["quantizer", "bits", "granularity", "calibration", "quantizer_training"]
 
 _START = re.compile(r"^(S1[A-D])_.*?(\d{8}T\d{6})")
 #: Labels of columns that are no metrics.
@@ -74,18 +72,10 @@ def passes(acquisitions: pd.Series) -> pd.Series:
 
 
 def measured(rows: pd.DataFrame, *, split: str = "", band: str | None = "", simulated: bool = False) -> pd.DataFrame:
-    """Rows with a PSNR, of recorded scenes, one band, and a split.
+    """Select rows with a PSNR, of recorded (or `simulated`) scenes, one band and one split.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        ``t.runs``, ``t.codecs`` or a table with their columns; may be empty.
-    split : {"", "test", "independent"}
-        Default: all scenes. A table without the split gives all it has.
-    band : str or None
-        Default: the first band of the table; None for all bands.
-    simulated : bool
-        Rows of simulated scenes instead.
+    Without rows of the `split`, ``"test"`` or ``"independent"``, all are returned. `band` is by default the first of the
+    table, and None for all.
     """
     if "architecture" in rows and "curve" not in rows:
         rows = rows.assign(curve="dedicated")
@@ -109,7 +99,7 @@ def numbers(rows: pd.DataFrame, column: str) -> pd.Series:
 def means(
     rows: pd.DataFrame, y: str, by: str | Sequence[str], *, x: Sequence[str] = (), complete: bool = False
 ) -> pd.DataFrame:
-    """Mean of a column per group over passes, with its interval: what a marker, a title and a sentence share.
+    """Average a column per group over passes, with the interval: what a marker, a title and a sentence share.
 
     Parameters
     ----------
@@ -224,13 +214,10 @@ def main_line(runs: pd.DataFrame) -> pd.DataFrame:
     commonest width at a ratio.
     """
     rows, series = comparable(runs), ["architecture", "init"]
-    groups = {
-        "spatial_reduction": ["dimension_ratio"],
-        "depth": series,
-        "stem": series,
-        "width": [*series, "dimension_ratio"],
-    }
-    for column, among in groups.items():
+    groups = (
+        ("spatial_reduction", ["dimension_ratio"]), ("depth", series), ("stem", series), ("width", [*series, "dimension_ratio"]),
+    )  # fmt: skip
+    for column, among in groups:
         if column in rows and len(rows):
             usual = rows.groupby(among)[column].transform(lambda v: v.mode().iloc[0] if len(v.mode()) else np.nan)
             rows = rows[usual.isna() | (rows[column] == usual)]
@@ -238,7 +225,7 @@ def main_line(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def along(runs: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Runs that differ from the main line in one column alone, such as the steps or the loss, and the main line beside them.
+    """Runs of the main line and those that differ from it in one column alone, such as the steps or the loss.
 
     Only architectures, starts and ratios for which the column has several values are kept; quantized runs are not.
     """
@@ -257,15 +244,14 @@ def network(rows: pd.DataFrame) -> pd.Series:
 
 
 def converged(runs: pd.DataFrame) -> bool:
-    """True if there are trained networks and all of them converged; a table without the column counts as not converged."""
+    """True if there are trained networks and all of them converged."""
     trained = runs[runs["architecture"] != "klt"] if len(runs) else runs
     return len(trained) > 0 and bool(_flags(trained).all())
 
 
 def _flags(runs: pd.DataFrame) -> pd.Series:
     """Column ``converged`` as booleans; False where it is missing."""
-    known = runs.get("converged", pd.Series(index=runs.index, dtype=object))
-    return known.astype(str).str.lower().isin(("true", "1", "1.0"))
+    return runs.reindex(columns=["converged"])["converged"].astype(str).str.lower().isin(("true", "1", "1.0"))
 
 
 def trainings(runs: pd.DataFrame) -> pd.DataFrame:
@@ -285,69 +271,57 @@ def convergence(runs: pd.DataFrame) -> dict[str, Any]:
 
     rows = trainings(runs)
     done = _flags(rows)
-    steps = sorted({settling_steps(value) for value in numbers(rows[~done], "steps").dropna()})
-    return {"trainings": len(rows), "converged": int(done.sum()), "settled_by": steps}
+    steps = {settling_steps(value) for value in numbers(rows[~done], "steps").dropna()}
+    return {"trainings": len(rows), "converged": int(done.sum()), "settled_by": sorted(steps)}
 
 
-def against(
-    rows: pd.DataFrame, reference: pd.DataFrame, columns: Sequence[str], varied: Sequence[str], *,
-    by: Sequence[str] = (*TRAINING, *QUANTIZER),
-) -> pd.DataFrame:  # fmt: skip
-    """Rows with a reference that is the same run but for what was varied, on the same scene and band.
+def against(rows: pd.DataFrame, reference: pd.DataFrame, columns: Sequence[str], by: Sequence[str]) -> pd.DataFrame:
+    """Subtract from columns of rows those of the reference that agrees in the columns `by`, on the same scene and band.
 
-    Parameters
-    ----------
-    rows, reference : DataFrame
-    columns : sequence of str
-        To subtract: each gives ``<column>_gain``, the row minus its reference.
-    varied : sequence of str
-        Columns in which the two may differ; in all others of `by` they agree.
-    by : sequence of str
-        Columns that make a run.
+    Returns
+    -------
+    DataFrame
+        The rows that have a reference, with the difference of each column as ``<column>_gain``.
 
     Raises
     ------
     ValueError
         If a row has several references: their mean would mix what the comparison keeps apart.
     """
-    names = [f"{column}_gain" for column in columns]
     if rows.empty or reference.empty:
-        return rows.iloc[:0].assign(**dict.fromkeys(names, np.nan))
-    keys = [name for name in (*by, "scene", "band") if name not in varied and name in rows and name in reference]
+        return rows.iloc[:0].assign(**{f"{column}_gain": np.nan for column in columns})
+    keys = [name for name in (*by, "scene", "band") if name in rows and name in reference]
     if reference.duplicated(keys).any():
         raise ValueError(f"several references agree in {', '.join(keys)}")
     found = rows.merge(reference[[*keys, *columns]], on=keys, suffixes=("", "_reference"))
-    differences = {
-        name: numbers(found, c) - numbers(found, f"{c}_reference") for name, c in zip(names, columns, strict=True)
-    }
-    return found.assign(**differences)
+    return found.assign(**{f"{c}_gain": numbers(found, c) - numbers(found, f"{c}_reference") for c in columns})
 
 
-def bd_rates(rows: pd.DataFrame, *, anchor: str = ANCHOR, rate: str = "bpp", **options: Any) -> pd.DataFrame:
-    """Bjøntegaard difference in rate of every codec against `anchor`, in percent, over passes.
+def bd_rates(rows: pd.DataFrame, *, rate: str = "bpp", **options: Any) -> pd.DataFrame:
+    """Bjøntegaard difference in rate of every codec against `ANCHOR`, in percent, over passes.
 
     Parameters
     ----------
     rows : DataFrame
         Of one band.
-    anchor, rate : str
-        Codec, and column of the rate.
+    rate : str
+        Column of the rate.
     options
         As for `sarlab.metrics.rate.bd_table`; the default range is `BD_RANGE`.
 
     Returns
     -------
     DataFrame
-        ``codec``, ``mean``, ``low``, ``high``, ``n``, ``kind``, ``over``, ``scenes``, ``reason``, the smallest rate first.
+        ``codec`` and the columns of `means` with ``reason``, the smallest rate first.
     """
     from sarlab.metrics.rate import bd_table
 
     columns = ["codec", "mean", "low", "high", "n", "kind", "over", "scenes", "reason"]
-    if rows.empty or anchor not in set(rows["codec"]):
+    if rows.empty or ANCHOR not in set(rows["codec"]):
         return pd.DataFrame(columns=columns)
     rows = rows.assign(acquisition=passes(rows["acquisition"]))
-    found = bd_table(rows, anchor=anchor, rate=rate, **{"interval": BD_RANGE, **options})
+    found = bd_table(rows, anchor=ANCHOR, rate=rate, **{"interval": BD_RANGE, **options})
     names = {"bd_rate_percent": "mean", "bd_rate_low": "low", "bd_rate_high": "high", "acquisitions": "n"}
-    found = found[found["codec"] != anchor].rename(columns=names)
+    found = found[found["codec"] != ANCHOR].rename(columns=names)
     kind = np.where(found["low"].isna(), "", np.where(found["n"] < 5, "range", "95 %"))
     return found.assign(kind=kind, over="passes")[columns].sort_values("mean", ignore_index=True)

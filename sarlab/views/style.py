@@ -39,13 +39,6 @@ VARIABLES = {
     **{color: f"--sl-series-{index}" for index, color in enumerate((*SERIES, *MORE), start=1)},
 }  # fmt: skip
 
-#: Colors of the page around a figure: JupyterLab and the book name theirs differently, and a page that names none is light.
-THEME = (
-    "--sl-ink:var(--pst-color-text-base,var(--jp-content-font-color1,#1f2630));"
-    "--sl-muted:var(--pst-color-text-muted,var(--jp-content-font-color2,#5d6875));"
-    "--sl-paper:var(--pst-color-background,var(--jp-layout-color0,#fefefe));"
-)
-
 #: Codec or architecture → name for people, color, marker: the only place where a series gets its look.
 LOOKS: dict[str, tuple[str, str, str]] = {
     "lapped": ("lapped (sarlab)", VERMILION, "o"), "factorized": ("factorized (sarlab)", MORE[4], "v"),
@@ -118,6 +111,11 @@ class Look:
     hollow: bool = False
     width: float = 1.7
     dash: str = CONTINUOUS
+
+    @property
+    def css(self) -> str:
+        """Color in a page, which follows its theme."""
+        return f"var({VARIABLES[self.color]}, {self.color})"
 
     @property
     def line(self) -> dict[str, Any]:

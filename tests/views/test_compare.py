@@ -60,7 +60,7 @@ class Elements(HTMLParser):
 
 
 def test_markup_is_whole_and_every_control_has_a_name(comparison):
-    elements = Elements(comparison.markup())
+    elements = Elements(comparison._repr_html_())
     assert elements.open == []
     assert all(image["alt"] for image in elements.all("img"))
     assert len(elements.all("img")) == 3
@@ -80,7 +80,7 @@ def test_nothing_is_loaded_from_anywhere(comparison):
 def test_pictures_in_the_page_are_those_that_were_given(comparison):
     stored = [
         np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("L"))
-        for data in re.findall(r'src="data:image/webp;base64,([^"]*)"', comparison.markup())
+        for data in re.findall(r'src="data:image/webp;base64,([^"]*)"', comparison._repr_html_())
     ]
     given = [comparison.original, *(variant.gray for variant in comparison.variants)]
     assert all(np.abs(s.astype(int) - g).max() <= 3 for s, g in zip(stored, given, strict=True))
@@ -94,20 +94,20 @@ def test_the_script_finds_every_picture_by_series_and_step():
         for step in ratios
     ]
     made = Comparison(speckled(24), variants, (-25, 5), "two codecs", first=3, left=0)
-    found = json.loads(re.search(r'<script type="application/json">(.*?)</script>', made.markup())[1])
+    found = json.loads(re.search(r'<script type="application/json">(.*?)</script>', made._repr_html_())[1])
     assert found["steps"] == ["8×", "16×", "32×"]
     assert found["table"] == [[2, 1, None], [5, 4, 3]]
     assert found["labels"] == ["original", *(v.written for v in variants)]
     assert (found["clip"], found["span"]) == ([-25, 5], 6)
-    selected = re.findall(r"<option value=\"(\w*)\" selected>([^<]*)", made.markup())
+    selected = re.findall(r"<option value=\"(\w*)\" selected>([^<]*)", made._repr_html_())
     assert selected == [("0", "jpeg"), ("1", "16×"), ("1", "&lt;b&gt;"), ("1", "16×")]
-    assert made.markup().count("<script") == 1, "a name with a bracket ends no script"
+    assert made._repr_html_().count("<script") == 2, "a name with a bracket ends no script"
     assert "rounded to 0.48 dB" in made.legend
 
 
 def test_two_sliders_on_one_page_have_buttons_of_their_own(comparison):
     other = Comparison(speckled(24, seed=5), comparison.variants, (0, 1), "other")
-    groups = {re.search(r'type="radio" name="([^"]+)"', c.markup())[1] for c in (comparison, other)}
+    groups = {re.search(r'type="radio" name="([^"]+)"', c._repr_html_())[1] for c in (comparison, other)}
     assert len(groups) == 2
 
 
