@@ -174,18 +174,15 @@ def decompress(
     >>> sarlab.decompress(data, window=(100, 0, 64, 128))
     Scene('ben-33UUP-37-88', VV+VH, 64×128, db)
     """
+    _check_preview(preview, window, radiometric)
     with StreamReader(data) as reader:
-        if preview != 1:
-            return _preview(reader, preview, model, window, radiometric)
-        return Decoder(reader, workers=workers, model=model, radiometric=radiometric).scene(window)
+        decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric)
+        return decoder.scene(window) if preview == 1 else decoder.preview()
 
 
-def _preview(
-    reader: StreamReader, factor: int, model: str | Path | None, window: Sequence[int] | None, radiometric: bool
-) -> Scene:
-    if factor != PREVIEW or window or radiometric:
+def _check_preview(factor: int, window: Sequence[int] | None, radiometric: bool) -> None:
+    if factor != 1 and (factor != PREVIEW or window or radiometric):
         raise CodecError(f"a preview has one sample for {PREVIEW}×{PREVIEW}, of the whole scene, without --radiometric")
-    return Decoder(reader, model=model).preview()
 
 
 def compress_file(
@@ -218,15 +215,16 @@ def decompress_file(
     from sarlab.scenes.preservation import losses
     from sarlab.scenes.writers import open_writer
 
+    _check_preview(preview, window, radiometric)
     refuse_existing(target, force)
     masks = Path(target).suffix.lower() in (".tif", ".tiff")
     with StreamReader(source) as reader, cache_limit():
+        decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric)
         if preview != 1:
-            like = _preview(reader, preview, model, window, radiometric)
+            like = decoder.preview()
             part, reference, invalid = Window(0, 0, *like.shape[1:]), like.georeference, not like.valid.all()
             strips = iter([(part, like.data, np.zeros(like.shape, np.uint8))])
         else:
-            decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric)
             like, invalid = decoder.like(), decoder.may_be_invalid
             part = decoder.tiling.checked(window)
             reference = like.georeference.shifted(part.row, part.column) if like.georeference else None

@@ -25,17 +25,8 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from sarlab._version import __version__
-from sarlab.codec.metadata import (
-    Cursor,
-    as_number,
-    pack_block,
-    pack_metadata,
-    pack_name,
-    pack_value,
-    read_value,
-    unpack_metadata,
-    varint,
-)
+from sarlab.codec.entropy import Cursor, pack_block, pack_name, varint
+from sarlab.codec.metadata import as_number, pack_metadata, pack_value, read_value, unpack_metadata
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.files import replacing
 

@@ -19,8 +19,9 @@ Martin 1979 (range coder); Marpe, Schwarz & Wiegand 2003 (binary decisions in ad
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,6 +42,8 @@ _FAST, _SLOW = 700, 220
 _RATES = np.array([min(32767, int(65536 / (n + 1.6))) for n in range(256)], np.int64)
 #: Extremes of a probability, in 1/65536.
 _LEAST, _MOST = 24, 65536 - 24
+#: Most values in the lists and maps of a block of fields.
+MOST_VALUES = 1 << 20
 _TOP, _MASK = np.uint64(1 << 24), np.uint64(0xFFFFFFFF)
 
 
@@ -233,7 +236,7 @@ def _shift(low, out, written, pending, last):
     return written, 0, np.int64((low >> np.uint64(24)) & np.uint64(0xFF))
 
 
-# --- lists of numbers, masks, lengths ----------------------------------------------------------------------------------
+# --- lists of numbers, and masks --------------------------------------------------------------------------------------
 
 
 def pack_numbers(values: np.ndarray, contexts: np.ndarray) -> bytes:
@@ -290,18 +293,61 @@ def _code_mask(coder, mask):
             mask[i, j] = code_decision(coder, context, 1 if mask[i, j] else 0)
 
 
-def join(streams: Sequence[bytes]) -> bytes:
-    """Concatenate streams, all but the last one after their lengths."""
-    *first, last = streams
-    return b"".join([*(varint(len(stream)) + stream for stream in first), last])
+# --- fields -----------------------------------------------------------------------------------------------------------
 
 
-def split(data: bytes, count: int) -> Iterator[bytes]:
-    """Yield the streams of `join` one by one; the data need not reach beyond those that are used. Raises `BitstreamError`."""
-    for _ in range(count - 1):
-        stream, data = cut(data)
-        yield stream
-    yield data
+class Cursor:
+    """Read fields from bytes, never past their end."""
+
+    def __init__(self, data: bytes):
+        self.data, self.position, self.values_left = data, 0, MOST_VALUES
+
+    @property
+    def left(self) -> int:
+        return len(self.data) - self.position
+
+    def take(self, count: int) -> bytes:
+        if count > self.left:
+            raise BitstreamError(f"damaged: a field of {count} bytes with {self.left} bytes left")
+        self.position += count
+        return self.data[self.position - count : self.position]
+
+    def unpack(self, form: str) -> tuple[Any, ...]:
+        return struct.unpack(f"<{form}", self.take(struct.calcsize(f"<{form}")))
+
+    def varint(self, digits: int = 5) -> int:
+        value = 0
+        for shift in range(0, 7 * digits, 7):
+            byte = self.take(1)[0]
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value
+        raise BitstreamError("damaged: a count has too many digits")
+
+    def block(self) -> bytes:
+        return self.take(self.varint())
+
+    def text(self, count: int | None = None) -> str:
+        """UTF-8 of `count` bytes; by default the count is read first, as a varint."""
+        try:
+            return self.take(self.varint() if count is None else count).decode()
+        except UnicodeDecodeError:
+            raise BitstreamError("damaged: a name is not UTF-8") from None
+
+    def name(self, known: tuple[str, ...]) -> str:
+        """A name, or its place in a list of known ones, counted from 1."""
+        code = self.varint()
+        if code > len(known):
+            raise BitstreamError(f"damaged: no name has number {code}")
+        return known[code - 1] if code else self.text()
+
+
+def pack_block(data: bytes) -> bytes:
+    return varint(len(data)) + data
+
+
+def pack_name(value: str, known: tuple[str, ...]) -> bytes:
+    return varint(known.index(value) + 1) if value in known else b"\0" + pack_block(value.encode())
 
 
 def varint(value: int) -> bytes:
@@ -313,13 +359,14 @@ def varint(value: int) -> bytes:
     return bytes([*out, value])
 
 
-def cut(data: bytes) -> tuple[bytes, bytes]:
-    """Split `data` into a stream, whose length it begins with, and the rest. Raises `BitstreamError`."""
-    size = 0
-    for start, byte in enumerate(data[:5], 1):
-        size |= (byte & 127) << 7 * (start - 1)
-        if byte < 128 and start + size <= len(data):
-            return data[start : start + size], data[start + size :]
-        if byte < 128:
-            break
-    raise BitstreamError("the entropy-coded data is damaged: a stream is longer than the tile")
+def join(streams: Sequence[bytes]) -> bytes:
+    """Concatenate streams, all but the last one after their lengths."""
+    return b"".join([*map(pack_block, streams[:-1]), streams[-1]])
+
+
+def split(data: bytes, count: int) -> Iterator[bytes]:
+    """Yield the streams of `join` one by one; the data need not reach beyond those that are used. Raises `BitstreamError`."""
+    cursor = Cursor(data)
+    for _ in range(count - 1):
+        yield cursor.block()
+    yield cursor.take(cursor.left)

@@ -12,13 +12,13 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from sarlab.codec.entropy import varint
+from sarlab.codec.entropy import Cursor, pack_name, varint
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.rasters import IDENTITY, Georeference, Profile
 from sarlab.scenes.scene import Scene, acquisition_of, time_of
 
-#: Largest metadata before deflation, in bytes; its deepest nesting, and most values in lists and maps.
-METADATA_LIMIT, METADATA_DEPTH, MOST_VALUES = 1 << 26, 16, 1 << 20
+#: Largest metadata before deflation, in bytes, and its deepest nesting.
+METADATA_LIMIT, METADATA_DEPTH = 1 << 26, 16
 #: Keys with a number; others are texts. The order is part of the file format.
 KEYS = (
     "acquisition", "credit", "crs", "looks", "name", "simulated", "spacing", "tags", "transform", "place", "land_cover",
@@ -32,63 +32,6 @@ PIXELS = (*(k * 8.983152841195215e-05 for k in (1, 2, 3, 4)), 1 / 10800, 1 / 360
 #: Kinds of values: whole numbers; floats with 1 to 10 decimals; 8 bytes of a double; then the others.
 _DECIMALS, _DOUBLE, _TEXT, _LIST, _MAP, _CONSTANT = 10, 11, 12, 13, 14, 15
 _CONSTANTS = (None, False, True)
-
-
-# --- numbers and names ------------------------------------------------------------------------------------------------
-
-
-class Cursor:
-    """Read fields from bytes, never past their end."""
-
-    def __init__(self, data: bytes):
-        self.data, self.position, self.values_left = data, 0, MOST_VALUES
-
-    @property
-    def left(self) -> int:
-        return len(self.data) - self.position
-
-    def take(self, count: int) -> bytes:
-        if count > self.left:
-            raise BitstreamError(f"the header is damaged: a field of {count} bytes with {self.left} bytes left")
-        self.position += count
-        return self.data[self.position - count : self.position]
-
-    def unpack(self, form: str) -> tuple[Any, ...]:
-        return struct.unpack(f"<{form}", self.take(struct.calcsize(f"<{form}")))
-
-    def varint(self, digits: int = 5) -> int:
-        value = 0
-        for shift in range(0, 7 * digits, 7):
-            byte = self.take(1)[0]
-            value |= (byte & 127) << shift
-            if byte < 128:
-                return value
-        raise BitstreamError("the header is damaged: a count has too many digits")
-
-    def block(self) -> bytes:
-        return self.take(self.varint())
-
-    def text(self, count: int | None = None) -> str:
-        """UTF-8 of `count` bytes; by default the count is read first, as a varint."""
-        try:
-            return self.take(self.varint() if count is None else count).decode()
-        except UnicodeDecodeError:
-            raise BitstreamError("the header is damaged: a name is not UTF-8") from None
-
-    def name(self, known: tuple[str, ...]) -> str:
-        """A name, or its place in a list of known ones, counted from 1."""
-        code = self.varint()
-        if code > len(known):
-            raise BitstreamError(f"the header is damaged: no name has number {code}")
-        return known[code - 1] if code else self.text()
-
-
-def pack_block(data: bytes) -> bytes:
-    return varint(len(data)) + data
-
-
-def pack_name(value: str, known: tuple[str, ...]) -> bytes:
-    return varint(known.index(value) + 1) if value in known else b"\0" + pack_block(value.encode())
 
 
 # --- values and maps --------------------------------------------------------------------------------------------------

@@ -19,16 +19,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
 from sarlab.codec.container import QUALITY_UNIT, Header, StreamReader, StreamWriter
-from sarlab.codec.entropy import varint
+from sarlab.codec.entropy import Cursor, varint
 from sarlab.codec.goals import SLOPES, Goal, OutOfReach, solve
 from sarlab.codec.lapped import BLOCK, PREVIEW, LappedModel, means_of
 from sarlab.codec.levels import CURVE_SIZE, Levels, correction, fit_curves, fit_levels, native_levels, unpack_curves
-from sarlab.codec.metadata import Cursor, scene_fields, scene_metadata
+from sarlab.codec.metadata import scene_fields, scene_metadata
 from sarlab.codec.model_store import BUILT_IN, RATES, find_model, load_model
 from sarlab.codec.tiles import (
     ALL_VALID,
@@ -441,13 +441,8 @@ def _check_whole(first: Scene, windows: Sequence[Scene]) -> None:
 # --- decoding ---------------------------------------------------------------------------------------------------------
 
 
-class Part(NamedTuple):
-    """A window to synthesize: latent of the blocks of `wide`, in the smallest type, and kinds of the samples of `core`."""
-
-    core: Window
-    wide: Window
-    latent: np.ndarray
-    kinds: np.ndarray
+#: A window to synthesize; the window that its latent covers; latent in the smallest type; kinds of its own samples.
+Part = tuple[Window, Window, np.ndarray, np.ndarray]
 
 
 class Decoder:
@@ -503,7 +498,7 @@ class Decoder:
                     covered = tiling.window(*place)
                     _paste(latent, wide, own, covered.blocks(stride))
                     _paste(kinds, core, own_kinds, covered)
-                yield Part(core, Window(*(stride * length for length in wide)), latent, kinds)
+                yield core, Window(*(stride * length for length in wide)), latent, kinds
             first = tiling.tiles_of(tiling.window(min(row + 1, tiling.rows - 1), 0), reach)[0].start
             for place in [place for place in tiles if place[0] < first]:
                 del tiles[place]

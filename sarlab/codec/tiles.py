@@ -286,15 +286,11 @@ def unpack_masks(payload: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarra
     """Kinds of the samples of a tile, sides that are active, and the code of its latent."""
     if not payload or first_mode(payload) > SEPARATE:
         raise BitstreamError("the payload is damaged: unknown flags")
-    flags, rest, bands = payload[0], payload[1:], shape[0]
+    cursor, bands = entropy.Cursor(payload), shape[0]
+    flags = cursor.take(1)[0]
 
-    def masks(count: int, height: int, width: int) -> np.ndarray:
-        nonlocal rest
-        found = []
-        for _ in range(count):
-            data, rest = entropy.cut(rest)
-            found.append(entropy.unpack_mask(data, (height, width)))
-        return np.stack(found)
+    def masks(count: int, *size: int) -> np.ndarray:
+        return np.stack([entropy.unpack_mask(cursor.block(), size) for _ in range(count)])
 
     valid = np.ones(shape, bool)
     if first_mode(payload) != ALL_VALID:
@@ -304,7 +300,7 @@ def unpack_masks(payload: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarra
         kinds = kinds_of(valid, masks(bands, *(blocks(n, FLAT_UNIT) for n in shape[1:])))
     if flags >> 7:
         kinds[~valid & masks(bands, *shape[1:])] = NOT_A_NUMBER
-    return kinds, flags >> 3 & 15, rest
+    return kinds, flags >> 3 & 15, cursor.take(cursor.left)
 
 
 def first_mode(payload: bytes) -> int:

@@ -33,8 +33,7 @@ import numpy as np
 
 from sarlab.codec import entropy
 from sarlab.codec.container import StreamReader
-from sarlab.codec.entropy import varint
-from sarlab.codec.metadata import Cursor
+from sarlab.codec.entropy import Cursor, varint
 from sarlab.codec.tiles import fill_invalid
 from sarlab.errors import BitstreamError, CodecError, SarlabError
 from sarlab.peers.protocol import Availability, Capabilities

@@ -1,4 +1,4 @@
-"""Coding of blocks: whatever is quantized comes back, sizes are information, side information states what it should."""
+"""Coding of blocks: all that is quantized comes back, sizes are information, side information states spectra and factors."""
 
 import itertools
 import math
@@ -8,9 +8,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.interpolate import RegularGridInterpolator
 
+from sarlab.codec import block_model as bm
 from sarlab.codec import entropy
-from sarlab.codec.block_model import CLASSES, FACTOR_UNIT, LARGEST_FACTOR, UNIT, BlockModel, Side, Tables, fine_step
+from sarlab.codec.block_model import (
+    CLASSES,
+    FACTOR_UNIT,
+    KNOTS,
+    LARGEST_FACTOR,
+    QUALITY_UNIT,
+    UNIT,
+    BlockModel,
+    Side,
+    fine_step,
+)
 from sarlab.codec.lapped import BLOCK, LappedModel
 from sarlab.codec.tiles import LAST_COLUMN, LAST_ROW
 from sarlab.codec.train_codec import initial_tables
@@ -97,7 +110,7 @@ def test_a_stream_that_ends_early_is_given_up_early():
 
 def test_points_get_the_offset_of_their_quantizer_and_magnitude():
     offsets = np.random.default_rng(2).uniform(-0.3, 0.1, (CLASSES, 2, OFFSETS)).astype(np.float32)
-    coder = model(tables=Tables(TABLES.probabilities, TABLES.expected, offsets))
+    coder = model(tables=bm.Tables(TABLES.probabilities, TABLES.expected, offsets))
     points = np.arange(-9, 10)
     latent = np.zeros((2, BLOCK**2, 1, len(points)), np.int32)
     latent[:, :, 0] = points
@@ -133,14 +146,9 @@ def test_side_information_is_what_was_measured():
     assert np.abs(octaves[0] - np.log2(first.std((1, 2)))).max() < 0.45
     assert np.abs(octaves[1] - math.log2(0.1)).max() < 0.45
     assert len(coder.fit_side([(y, active)], 40)) < 140
-
-
-def test_nothing_to_measure_is_no_error():
-    coder = model()
-    y, active = colored(2, 2, 2, 0), flags(2, 2, 2, 0, 0)
-    side = coder.parse_side(coder.fit_side([(y, active)], 30), 2)
-    assert all((deviations < -80 * UNIT).all() for deviations in side.deviations)
-    assert not side.factors[1].any()
+    nothing = coder.parse_side(coder.fit_side([(y, 0 * active)], 40), 2)
+    assert all((deviations < -80 * UNIT).all() for deviations in nothing.deviations)
+    assert not nothing.factors[1].any()
 
 
 @given(st.binary(max_size=80), st.integers(1, 3))
@@ -166,3 +174,73 @@ def test_white_noise_takes_what_theory_says(states, gain):
     over = 8 * len(data) / y.size + 0.5 * math.log2(error)
     ideal = 0.5 * math.log2(math.pi * math.e / 6) - gain / 6.02
     assert ideal - 0.005 < over < ideal + 0.045
+
+
+# --- spectra ----------------------------------------------------------------------------------------------------------
+
+
+def octaves(parsed):
+    return parsed / (UNIT * bm.PER_OCTAVE)
+
+
+@pytest.mark.parametrize("size", [8, 16, 32])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_smooth_spectrum_comes_back(size, seed):
+    """A plane in the square root of frequency: knots are rounded to a quarter of an octave, and the surface lies within that."""
+    a, b, c = np.random.default_rng(seed).uniform(-3, 3, 3)
+    root = np.sqrt((np.arange(size) + 0.5) / size)
+    spectrum, wanted = bm.SmoothSpectrum(size), (a - 4 + b * root[:, None] + c * root).ravel()
+    found = octaves(spectrum.parse(spectrum.fit(4.0**wanted)))
+    assert np.abs(found - wanted).max() < 0.26
+    assert np.sqrt(np.mean(np.square(found - wanted))) < 0.1
+
+
+@given(hnp.arrays(np.int64, KNOTS * KNOTS, elements=st.integers(-9, 9)))
+@settings(max_examples=60, deadline=None)
+def test_the_surface_is_bilinear_between_its_knots(numbers):
+    """Against SciPy, from knots that are predicted from above and from the left."""
+    knots = np.zeros((KNOTS, KNOTS), int)
+    for (i, j), number in zip(np.ndindex(knots.shape), numbers, strict=True):
+        known = [*([knots[i - 1, j]] if i else []), *([knots[i, j - 1]] if j else [])]
+        knots[i, j] = number + (int(np.floor(np.mean(known))) if known else 0)
+    if np.abs(knots).max() > 96:
+        with pytest.raises(BitstreamError, match="damaged"):
+            bm.SmoothSpectrum(32).parse(numbers)
+        return
+    root = np.sqrt((np.arange(32) + 0.5) / 32)
+    place = np.clip((root - (1 / 128) ** 0.5) / (1 - (1 / 128) ** 0.5) * (KNOTS - 1), 0, None)
+    points = np.stack(np.meshgrid(place, place, indexing="ij"), -1)
+    expected = RegularGridInterpolator((np.arange(KNOTS),) * 2, knots.astype(float))(points).ravel()
+    steepest = max(np.abs(np.diff(knots, axis=axis)).max() for axis in (0, 1))
+    # Weights are rounded to 1/256, on both axes.
+    assert np.abs(bm.SmoothSpectrum(32).parse(numbers) / UNIT - expected).max() <= steepest / 256 + 1e-9
+
+
+@pytest.mark.parametrize(("deviations", "channels"), [(bm.SmoothSpectrum(32), 1024), (bm.ListedDeviations(64), 64)])
+def test_extremes_are_clipped_and_impossible_ones_refused(deviations, channels):
+    for power in (0.0, 1e-300, 1e300):
+        found = octaves(deviations.parse(deviations.fit(np.full(channels, power))))
+        assert np.abs(found).max() <= 24
+        assert (found < -20).all() if power < 1 else (found > 20).all()
+    numbers = np.zeros(deviations.count, np.int64)
+    for value in (97, -97, 2**31, -(2**31)):
+        numbers[0] = value
+        with pytest.raises(BitstreamError, match="the spectrum is damaged"):
+            deviations.parse(numbers)
+
+
+def test_listed_deviations_are_rounded_to_a_quarter_of_an_octave():
+    listed, wanted = bm.ListedDeviations(64), np.random.default_rng(0).uniform(-15, 3, 64)
+    assert np.abs(octaves(listed.parse(listed.fit(4.0**wanted))) - wanted).max() <= 0.125 + 1e-9
+
+
+@given(st.integers(-96 * UNIT, 96 * UNIT), st.integers(0, 96 * QUALITY_UNIT))
+@settings(max_examples=300)
+def test_steps_and_classes_in_integers_are_those_of_floating_point(deviation, quality):
+    step = 2 * 2.5 * 10 ** (-quality / QUALITY_UNIT / 20)
+    assert fine_step(quality / QUALITY_UNIT) == pytest.approx(step / 2)
+    assert octaves(bm.step_units(quality)) == pytest.approx(np.log2(step), abs=1e-4)
+    side = Side((np.array([deviation]),), (np.zeros(1),), 8)
+    (found,) = BlockModel.classes(quality / QUALITY_UNIT, side, 0)
+    exact = bm.UNIT_CLASS + bm.PER_OCTAVE * (octaves(deviation) - np.log2(step))
+    assert found == pytest.approx(np.clip(np.floor(exact), 0, CLASSES - 1)) or abs(exact - np.rint(exact)) < 1e-3

@@ -9,18 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sarlab.codec.entropy import MOST_VALUES, Cursor, varint
 from sarlab.codec.metadata import (
     KEYS,
     METADATA_LIMIT,
-    MOST_VALUES,
-    Cursor,
     pack_metadata,
     pack_value,
     read_value,
     scene_fields,
     scene_metadata,
     unpack_metadata,
-    varint,
 )
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.scene import Georeference, Scene

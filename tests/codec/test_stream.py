@@ -1,8 +1,10 @@
-"""Threads: results in order, few jobs in flight, errors that arrive."""
+"""Threads, pieces of scenes, and previews from a small part of a file."""
 
+import contextlib
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +13,18 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from forged import head_of, with_checksum
 
-from sarlab.codec.api import compress, decompress
+from sarlab.codec.api import compress, compress_file, decompress, decompress_file
+from sarlab.codec.container import StreamReader
+from sarlab.codec.goals import Goal
 from sarlab.codec.levels import fit_levels
 from sarlab.codec.model_store import load_model, model_path
-from sarlab.codec.stream import MemorySource, analyze, ordered, threads
+from sarlab.codec.stream import Decoder, MemorySource, analyze, ordered, threads
 from sarlab.codec.tiles import Tiling
 from sarlab.errors import BitstreamError, CodecError
-from sarlab.scenes.scene import Scene
+from sarlab.scenes.readers import read_scene
+from sarlab.scenes.scene import Georeference, Scene
+from sarlab.scenes.simulate import SimulationSpec, simulate
+from sarlab.scenes.writers import write_geotiff
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -52,9 +59,6 @@ def test_an_error_arrives_and_ends_the_work(count):
     with pytest.raises(ZeroDivisionError):
         list(ordered(work, range(1000), count))
     assert len(done) < 20
-
-
-def test_numbers_of_workers():
     assert threads(0) >= 1
     with pytest.raises(CodecError, match="must be positive"):
         threads(-1)
@@ -79,3 +83,104 @@ def test_a_latent_that_is_not_the_coded_one_is_refused(speckled):
     data[head_of(data)[1] - 1] ^= 1  # the last byte of the index: checksum of the latent
     with pytest.raises(BitstreamError, match=r"tile 0 \(row 0, column 0\): the decoded latent is not the one"):
         decompress(with_checksum(data))
+
+
+# --- previews ----------------------------------------------------------------------------------------------------------
+
+PLACE = Georeference("", (10.0, 0.0, 5e5, 0.0, -10.0, 4e6))
+
+
+@pytest.fixture(scope="module")
+def land():
+    """1024² samples of simulated land in dB."""
+    made = simulate(SimulationSpec(1024, 1024, 4.4, 0.5, seed=3, quantity="db"))[0]
+    return replace(made, georeference=PLACE)
+
+
+def means(scene):
+    """Means of blocks of 8×8 valid samples, and where there is one."""
+    bands, height, width = scene.shape
+    pad = ((0, 0), (0, -height % 8), (0, -width % 8))
+    blocks = [
+        np.pad(part, pad).reshape(bands, -(-height // 8), 8, -1, 8).sum((2, 4))
+        for part in (np.where(scene.valid, scene.data, 0).astype(float), scene.valid)
+    ]
+    return blocks[0] / np.maximum(blocks[1], 1), blocks[1] > 0
+
+
+def difference(small, scene):
+    """Root mean square difference from the means, and their standard deviation."""
+    expected, known = means(scene)
+    assert (small.valid == known).all()
+    return np.sqrt(np.square(small.data - expected)[known].mean()), expected[known].std()
+
+
+class Counted:
+    """A file that counts the bytes read."""
+
+    def __init__(self, path):
+        self.file, self.count = path.open("rb"), 0
+        self.seek, self.tell = self.file.seek, self.file.tell
+
+    def read(self, size):
+        data = self.file.read(size)
+        self.count += len(data)
+        return data
+
+
+def test_a_preview_reads_a_small_part_of_a_file_and_is_near_the_means(land, tmp_path):
+    path = tmp_path / "a.sarl"
+    path.write_bytes(compress(land))
+    counted = Counted(path)
+    with StreamReader(counted) as reader:
+        small = Decoder(reader).preview()
+    assert counted.count < 0.12 * path.stat().st_size
+    assert (small.shape, small.quantity) == ((1, 128, 128), "db")
+    assert small.georeference.transform == (80.0, 0.0, 5e5, 0.0, -80.0, 4e6)
+    off, spread = difference(small, land)
+    assert off < 0.35 * spread
+
+
+@pytest.mark.parametrize("shape", [(2, 203, 157), (1, 33, 8), (1, 1, 1), (1, 64, 97), (3, 40, 263)])
+@pytest.mark.parametrize("tile", [64, 512])
+def test_previews_of_any_size(land, shape, tile):
+    part = np.stack([land.data[0, 10 * band : 10 * band + shape[1], 5 : 5 + shape[2]] for band in range(shape[0])])
+    scene = Scene(part, "db", tuple("abc"[: shape[0]]))
+    small = decompress(compress(scene, quality=45, tile=tile), preview=8)
+    assert small.shape == (shape[0], -(-shape[1] // 8), -(-shape[2] // 8))
+    off, _ = difference(small, scene)
+    assert off < 0.5 * scene.data.std() + 0.1
+
+
+def test_masks_flat_areas_and_zeros(land, tmp_path):
+    data = 10 ** (land.data[:, :320, :256] / 10)
+    rows, columns = np.mgrid[:320, :256]
+    data[0][rows + columns < 150] = np.nan
+    data[0][rows > 256] = 0
+    scene = Scene(data, "intensity", ("VV",), dtype="float32", nodata=-1.0, georeference=PLACE)
+    coded = compress(scene, quality=36, tile=64)
+    small = decompress(coded, preview=8)
+    assert (small.valid == means(scene)[1]).all()
+    assert (small.data[:, 33:] == 0).all()
+    level = 10 * np.log10([small.data[0, 20:31].astype(float), means(scene)[0][0, 20:31]])
+    assert -3 < level[0].mean() - level[1].mean() < 0  # means of decibels lie below those of intensity
+    write_geotiff(scene, tmp_path / "in.tif")
+    compress_file(tmp_path / "in.tif", tmp_path / "a.sarl", quantity="intensity", goal=Goal("quality", 36), tile=64)
+    decompress_file(tmp_path / "a.sarl", tmp_path / "small.tif", preview=8)
+    written = read_scene(tmp_path / "small.tif", "intensity")
+    assert np.array_equal(written.data, small.data, equal_nan=True)
+    assert written.georeference == small.georeference
+
+
+def test_what_has_no_preview_is_refused(speckled):
+    with pytest.raises(CodecError, match="have no preview"):
+        decompress(compress(speckled, codec="klt8"), preview=8)
+    data = compress(speckled)
+    for options in ({"preview": 4}, {"preview": 8, "window": (0, 0, 8, 8)}, {"preview": 8, "radiometric": True}):
+        with pytest.raises(CodecError, match="a preview has one sample"):
+            decompress(data, **options)
+    for place in range(60, len(data) // 2, 97):
+        damaged = bytearray(data)
+        damaged[place] ^= 255
+        with contextlib.suppress(BitstreamError):
+            assert decompress(bytes(damaged), preview=8).shape == (2, 26, 20)
