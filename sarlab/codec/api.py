@@ -116,7 +116,8 @@ def _encode(
         if exact and (codec not in ("", EXACT_CODEC) or options.get("radiometric")):
             raise CodecError(f"{goal.text()} is for codec '{EXACT_CODEC}' alone, and without --radiometric")
         path = model_path(codec or (EXACT_CODEC if exact else DEFAULT_CODEC))
-        encoder = Encoder(source, path, lossless=goal.kind == "lossless", exact=exact, **options)
+        bound = goal.value if goal.kind == "max_error_db" else 0.0
+        encoder = Encoder(source, path, lossless=goal.kind == "lossless", bound=bound, **options)
         encoder.write(file, exact_quality(goal) if exact else goal)
         changed = source.changed()  # after the encoder has read, and so counted, the samples
         if changed:

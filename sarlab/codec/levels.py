@@ -33,6 +33,8 @@ _ASSUMED = -15.0
 WIDTH = 30.0
 #: Samples of any quantity in float32 are closer than this to each other, in dB.
 MOST_DB = 2500.0
+#: Level below the smallest positive sample of each quantity in float32, in dB.
+LEAST_DB = {"amplitude": -910.0, "intensity": -460.0, "complex": -910.0, "db": -1000.0}
 #: Fewest blocks of one value that justify stating it in the header.
 FEWEST_FLAT = 4
 KNOTS = 8
@@ -112,11 +114,12 @@ class Levels:
         return from_db(Scene(db, "db", bands, valid=valid, tags=tags), self.quantity).data
 
 
-def fit_levels(windows: Sequence[Scene], everything: bool) -> Levels:
+def fit_levels(windows: Sequence[Scene], everything: bool, bound: float = 0.0) -> Levels:
     """Determine the levels of a scene: each band is centered at the mean of its samples in dB, without the flat ones.
 
     `windows`, in the native quantity, begin at multiples of `FLAT_UNIT`. If they are not everything, exact zeros may occur
-    even if the windows have none: they get a floor, and blocks of zeros are flat unless another value is.
+    even if the windows have none: they get a floor, and blocks of zeros are flat unless another value is. With a bound on the
+    error in dB the floor is so low that zeros and other samples are told apart in spite of it.
     """
     first, zero = windows[0], -np.inf if windows[0].quantity == "db" else 0.0
     zeros, centers, floors = [], [], []
@@ -124,8 +127,12 @@ def fit_levels(windows: Sequence[Scene], everything: bool) -> Levels:
     for number, (band, flat) in enumerate(zip(first.bands, flats, strict=True)):
         samples = np.concatenate([window.data[number][window.valid[number]] for window in windows])
         possible = samples if everything else np.append(samples, np.array(zero, samples.dtype))
-        zeros.append(float(np.float32(zero_floor_db(_line(first, band, possible))[0])))
-        floors.append(zeros[-1] if (samples == zero).any() else float("nan"))
+        floor = zero_floor_db(_line(first, band, possible))[0]
+        if bound and not everything and not first.integer:
+            floor = LEAST_DB[first.quantity]
+        zeros.append(float(np.float32(floor - 4 * bound)))
+        seen = (samples == zero).any() or (bound and not everything)
+        floors.append(float(np.float32(floor - 2 * bound)) if seen else float("nan"))
         samples = samples[samples != flat]
         db = to_db(_line(first, band, samples), zeros[-1]).data.ravel()[:: -(-samples.size // _MOST_SAMPLES) or 1]
         center = float(db.mean(dtype=np.float64)) if samples.size else _ASSUMED

@@ -256,7 +256,7 @@ class Encoder:
 
     def __init__(
         self, source: Source, model: Path, *, tile: int = DEFAULT_TILE, workers: int = 1, metadata: bool = True,
-        tags: bool = True, radiometric: bool = False, lossless: bool = False, exact: bool = False, effort: str = "default",
+        tags: bool = True, radiometric: bool = False, lossless: bool = False, bound: float = 0.0, effort: str = "default",
     ):  # fmt: skip
         bands, height, width = source.shape
         self.samples, self.radiometric, self.effort = bands * height * width, radiometric, effort
@@ -268,7 +268,7 @@ class Encoder:
         looked = [source.read(window) for window in windows]
         if lossless:
             _check_whole(first, looked)
-        levels = native_levels(first) if lossless else fit_levels(looked, everything=self.whole)
+        levels = native_levels(first) if lossless else fit_levels(looked, self.whole, bound)
         del looked
         self._analyze = partial(analyze, source, self.model, levels, tiling)
         #: Analyzed pieces that represent the scene, and the parts of them that are coded on their own.
@@ -281,7 +281,7 @@ class Encoder:
         self._header = Header(
             self.model.name, self.model.hash[:4], 0.0, source.shape, levels.bands, levels.centers, levels.quantity,
             # A rounding to whole numbers would add to a bounded error.
-            "float32" if exact and not lossless else levels.dtype,
+            "float32" if bound else levels.dtype,
             tile, first.native_bits, levels.floors, levels.flats, first.nodata,
             scene_metadata(first, source.georeference, source.shape[1:], tags=tags) if metadata else {}, native=lossless,
         )  # fmt: skip
