@@ -46,10 +46,7 @@ def test_the_identity_is_perfect_and_a_constant_image_useless(reference):
     assert null["field_variance_error"] == pytest.approx(1)
     assert null["texture_contrast_error"] == pytest.approx(1)
     assert null["field_mean_error_db"] > 1
-
-
-def test_they_are_computed_only_if_named(reference):
-    assert not set(COLUMNS) & set(score(reference, reference.db))
+    assert not set(COLUMNS) & set(score(reference, reference.db)), "they are computed only if named"
 
 
 def test_iou_of_shifted_discs():
@@ -124,7 +121,7 @@ def test_fields_of_scaled_and_averaged_speckle():
     assert averaged["field_variance_error"] == pytest.approx(0.5, abs=0.05)
 
 
-def test_texture_errors_are_those_of_features_by_hand(reference):
+def test_texture_errors_are_those_of_features_by_hand():
     """Of a checkerboard and stripes, whose co-occurrence matrices are known."""
     rows, columns = np.mgrid[:64, :64]
     board, stripes = (np.where(pattern % 2, -10.0, -20.0) for pattern in (rows + columns, columns))

@@ -66,19 +66,6 @@ def test_a_reference_made_once_gives_the_same_scores(scene):
     assert dict(again) == dict(once)
 
 
-def test_chosen_columns_only(scene):
-    assert list(score(*scene[:2], clip=CLIP, columns=["ssim", "psnr_db"])) == ["ssim", "psnr_db"]
-    with pytest.raises(MetricError, match="unknown metric 'psrn'"):
-        score(*scene[:2], clip=CLIP, columns=["psrn"])
-
-
-def test_looks_of_the_scene_are_measured_where_they_are_not_given(scene):
-    recorded, test, _ = scene
-    with_looks = score(recorded, test, clip=CLIP, looks=4.4, columns=["epi_sattar_floor"])
-    measured = score(recorded, test, clip=CLIP, columns=["epi_sattar_floor"])
-    assert measured["epi_sattar_floor"] == pytest.approx(with_looks["epi_sattar_floor"], abs=0.05)
-
-
 def test_a_new_metric_is_one_function_and_one_registration(scene):
     @define(
         "median_error_db", "Median |error|", unit="dB", better="lower", domain="dB", source="a user's own", group="own"
@@ -96,17 +83,6 @@ def test_a_new_metric_is_one_function_and_one_registration(scene):
         metrics._items.pop("median_error_db")
 
 
-def test_direction_is_checked():
-    with pytest.raises(MetricError, match="better"):
-        Metric("x", "x", "1", "up", "", "", lambda case: 0.0)
-
-
-def test_undefined_survives_pickling_and_is_a_nan():
-    value = pickle.loads(pickle.dumps(Undefined("too small")))
-    assert math.isnan(value)
-    assert value.reason == "too small"
-
-
 def test_reasons_are_gathered_into_one_line(scene):
     scores = score(
         *scene[:2], clip=CLIP, columns=["psnr_db", "psnr_clean_db", "ssim_clean", "ms_ssim_clean", "rmse_clean_db"]
@@ -114,6 +90,9 @@ def test_reasons_are_gathered_into_one_line(scene):
     assert scores.reason == "no clean scene is known (psnr_clean_db, ssim_clean, ms_ssim_clean and 1 more)"
     empty = score(np.full((20, 20), np.nan), np.zeros((20, 20)), clip=CLIP)
     assert empty.reason == "the reference has no valid sample"
+    value = pickle.loads(pickle.dumps(Undefined("too small")))
+    assert math.isnan(value)
+    assert value.reason == "too small"
 
 
 def test_a_metric_without_a_value_is_remembered_as_such():
@@ -140,16 +119,12 @@ def assert_defined(scores):
         assert scores.reasons.get(name, "a reason").strip()
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (17, 1000), (64, 64), (200, 180)])
-@pytest.mark.parametrize("fill", [np.nan, -10.0, 0.0, -np.inf, 1e4])
-def test_constant_images_are_defined(shape, fill):
+@pytest.mark.parametrize("shape", [(1, 1), (17, 1000), (200, 180)])
+@pytest.mark.parametrize("fill", [np.nan, -10.0, -np.inf, 1e4])
+def test_constant_and_small_images_are_defined(shape, fill):
     image = np.full(shape, fill)
     assert_defined(score_all(image, image, clip=CLIP))
     assert_defined(score_all(image, image, clip=CLIP, looks=1.0, clean_db=image))
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 7), (17, 1000), (40, 40)])
-def test_small_images_are_defined(shape):
     x, noise = np.random.default_rng(3).normal(-10, 5, (2, *shape))
     assert_defined(score_all(x, x + noise / 5, clip=CLIP, looks=1.0, clean_db=x * 0 - 10))
 
@@ -198,6 +173,8 @@ def test_wrong_calls_are_refused(scene):
         (lambda: score(recorded * 1j, test, clip=CLIP), "complex"),
         (lambda: score(Reference(recorded, clip=CLIP), test, clip=CLIP), "Reference"),
         (lambda: score(Reference(recorded), test), "clip"),
+        (lambda: score(recorded, test, clip=CLIP, columns=["psrn"]), "unknown metric 'psrn'"),
+        (lambda: Metric("x", "x", "1", "up", "", "", lambda case: 0.0), "better"),
     ):
         with pytest.raises(MetricError, match=message):
             call()

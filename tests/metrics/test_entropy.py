@@ -50,56 +50,51 @@ def test_channels_of_known_entropy():
     symbols = np.stack([rng.integers(0, 4, (200, 200)), rng.integers(0, 2, (200, 200)), np.zeros((200, 200), int)])
     assert channel_entropies(symbols) == pytest.approx([2, 1, 0], abs=1e-3)
     assert joint_entropy(symbols) == pytest.approx(3, abs=1e-3)
+    assert joint_entropy(np.stack([symbols[0]] * 3)) == pytest.approx(channel_entropies(symbols)[0])
     assert level_usage(symbols, 4) == pytest.approx([1, 0.5, 0.25])
     assert list(dead_channels(symbols)) == [False, False, True]
-
-
-def test_joint_entropy_of_copies_is_that_of_one():
-    symbols = np.random.default_rng(2).integers(0, 8, (100, 100))
-    assert joint_entropy(np.stack([symbols] * 3)) == pytest.approx(channel_entropies(symbols[None])[0])
-
-
-def test_joint_entropy_of_too_few_samples_says_so():
-    symbols = np.random.default_rng(3).integers(0, 256, (16, 16, 16))
-    assert "distinct" in joint_entropy(symbols).reason
-
-
-def test_one_table_for_all_channels_costs_more():
-    symbols = np.stack([np.random.default_rng(4).integers(0, 2, (50, 50)) + 2 * k for k in range(4)])
-    assert pooled_entropy(symbols) == pytest.approx(3, abs=0.02)
-    assert channel_entropies(symbols).mean() == pytest.approx(1, abs=0.01)
+    assert list(dead_channels(symbols * np.array([1, 1.2e-3, 1]).reshape(3, 1, 1))) == [False, True, True]
+    # one table for all channels costs more than one for each
+    apart = np.stack([rng.integers(0, 2, (50, 50)) + 2 * k for k in range(4)])
+    assert pooled_entropy(apart) == pytest.approx(3, abs=0.02)
+    assert channel_entropies(apart).mean() == pytest.approx(1, abs=0.01)
 
 
 def test_entropy_rate_of_a_markov_chain():
     rng = np.random.default_rng(5)
-    flips = rng.random((200, 2000)) < 0.1
-    chain = np.cumsum(flips, axis=1) % 2
+    chain = np.cumsum(rng.random((200, 2000)) < 0.1, axis=1) % 2
     h = -(0.1 * np.log2(0.1) + 0.9 * np.log2(0.9))
     assert spatial_entropy_rate(chain[None]) == pytest.approx(h, abs=0.005)
     assert channel_entropies(chain[None])[0] == pytest.approx(1, abs=0.01)
-    assert "left" in spatial_entropy_rate(np.zeros((2, 8, 1), int)).reason
-    assert "pairs" in spatial_entropy_rate(rng.integers(0, 200, (1, 10, 10))).reason
 
 
 def test_effective_rank():
-    rng = np.random.default_rng(6)
-    independent = rng.standard_normal((8, 300, 300))
+    independent = np.random.default_rng(6).standard_normal((8, 300, 300))
     assert effective_rank(independent) == pytest.approx(8, rel=1e-3)
     assert effective_rank(np.stack([independent[0]] * 8)) == pytest.approx(1)
     assert effective_rank(independent * np.array([1, 1, 0, 0, 0, 0, 0, 0])[:, None, None]) == pytest.approx(2, rel=1e-3)
-    assert "no channel" in effective_rank(np.zeros((4, 5, 5))).reason
-    assert "one position" in effective_rank(np.zeros((4, 1, 1))).reason
 
 
-def test_images_are_pooled_and_wrong_latents_refused():
-    symbols = np.random.default_rng(7).integers(0, 4, (3, 2, 20, 20))
+def test_images_are_pooled_and_what_has_no_entropy_is_refused():
+    rng = np.random.default_rng(7)
+    symbols = rng.integers(0, 4, (3, 2, 20, 20))
     assert channel_entropies(symbols)[0] == pytest.approx(entropy_of_counts(np.bincount(symbols[:, 0].ravel())))
     assert channel_entropies(symbols.astype(float)) == pytest.approx(channel_entropies(symbols))
-    for wrong, message in ((np.zeros((4, 4)), "channels, height"), (np.full((1, 2, 2), 0.5), "integers")):
+    for call, message in (
+        (lambda: channel_entropies(np.zeros((4, 4))), "channels, height"),
+        (lambda: channel_entropies(np.full((1, 2, 2), 0.5)), "integers"),
+        (lambda: level_usage(symbols, 3), "levels"),
+        (lambda: zeroth_order_entropy(np.zeros((4, 4))), "integers"),
+        (lambda: lossless_bpp(symbols[0, 0] - 1, bytes), "65535"),
+        (lambda: quantize_db(np.zeros((2, 2)), step_db=0), "step_db"),
+    ):
         with pytest.raises(MetricError, match=message):
-            channel_entropies(wrong)
-    with pytest.raises(MetricError, match="levels"):
-        level_usage(symbols, 3)
+            call()
+    assert "distinct" in joint_entropy(rng.integers(0, 256, (16, 16, 16))).reason
+    assert "left" in spatial_entropy_rate(np.zeros((2, 8, 1), int)).reason
+    assert "pairs" in spatial_entropy_rate(rng.integers(0, 200, (1, 10, 10))).reason
+    assert "no channel" in effective_rank(np.zeros((4, 5, 5))).reason
+    assert "one position" in effective_rank(np.zeros((4, 1, 1))).reason
 
 
 @pytest.mark.parametrize("looks", [1.0, 4.4])
@@ -109,42 +104,33 @@ def test_finely_quantized_speckle_has_its_differential_entropy_less_log_step(loo
     assert zeroth_order_entropy(quantize_db(db, step_db=0.1)) == pytest.approx(expected, abs=0.02)
 
 
-def test_entropy_of_known_samples():
-    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    assert zeroth_order_entropy(levels) == pytest.approx(8 + 255 / (512 * np.log(2)))
-    assert zeroth_order_entropy(np.zeros((4, 4), np.uint16)) == 0
-    with pytest.raises(MetricError, match="integers"):
-        zeroth_order_entropy(np.zeros((4, 4)))
-
-
 def test_quantized_raster_is_within_half_a_step_and_marks_nodata():
     db = np.random.default_rng(1).normal(-10, 4, (50, 60))
     levels = quantize_db(db, step_db=0.25)
     assert levels.min() == 0
-    assert np.abs((levels - levels[0, 0]) * 0.25 - (db - db[0, 0])).max() <= 0.25
+    offset = db - levels * 0.25
+    assert np.ptp(offset) <= 0.25
     db[0, :5] = np.nan
-    levels = quantize_db(db, step_db=0.25)
-    assert (levels[0, :5] == 0).all()
-    assert levels[~np.isnan(db)].min() == 1
+    marked = quantize_db(db, step_db=0.25)
+    assert (marked[0, :5] == 0).all()
+    assert (marked[1:] - levels[1:] == marked[1:].min() - levels[1:].min()).all()
+    assert marked[~np.isnan(db)].min() == 1
 
 
-def test_lossless_rate_is_that_of_the_file():
+def test_entropy_and_lossless_rate_of_known_samples():
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    assert zeroth_order_entropy(levels) == pytest.approx(8 + 255 / (512 * np.log(2)))
+    assert zeroth_order_entropy(np.zeros((4, 4), np.uint16)) == 0
     samples = np.random.default_rng(2).integers(0, 4, (200, 200))
-    assert lossless_bpp(samples, lambda array: zlib.compress(array.tobytes(), 9)) == pytest.approx(
-        8 * len(zlib.compress(samples.astype(np.uint8).tobytes(), 9)) / 40_000
-    )
-    assert lossless_bpp(samples * 300, lambda array: array.tobytes()) == 16
-    with pytest.raises(MetricError, match="65535"):
-        lossless_bpp(samples - 1, bytes)
+    size = len(zlib.compress(samples.astype(np.uint8).tobytes(), 9))
+    assert lossless_bpp(samples, lambda array: zlib.compress(array.tobytes(), 9)) == pytest.approx(8 * size / 40_000)
+    for most, bits in ((255, 8), (256, 16), (65535, 16)):
+        assert lossless_bpp(np.array([[0, most]]), lambda array: array.tobytes()) == bits
 
 
-@pytest.fixture(scope="module")
-def images():
+def test_distances_against_scipy():
     rng = np.random.default_rng(0)
-    return rng.normal(-11, 3, (300, 300)), rng.normal(-10, 4, (300, 300))
-
-
-def test_against_scipy(images):
+    images = rng.normal(-11, 3, (300, 300)), rng.normal(-10, 4, (300, 300))
     case = compared(*images)
     first, second = histogram(case.reference, CLIP), histogram(case, CLIP)
     p, q = first / first.sum(), second / second.sum()
@@ -153,29 +139,25 @@ def test_against_scipy(images):
     assert hellinger(case) == pytest.approx(np.linalg.norm(np.sqrt(p) - np.sqrt(q)) / np.sqrt(2))
     exact = stats.wasserstein_distance(images[0].ravel(), images[1].ravel())
     assert wasserstein_db(case) == pytest.approx(exact, abs=0.02)
+    assert wasserstein_db(compared(images[0], images[0] + 0.8)) == pytest.approx(0.8, abs=0.02)
 
 
 def test_closed_forms_of_normal_distributions():
     rng = np.random.default_rng(1)
-    x, y = rng.normal(-11, 3, (2000, 1000)), rng.normal(-9, 3, (2000, 1000))
-    case = compared(x, y)
+    case = compared(rng.normal(-11, 3, (2000, 1000)), rng.normal(-9, 3, (2000, 1000)))
     assert kl_divergence(case) == pytest.approx(4 / 18 / np.log(2), rel=0.02)
     assert hellinger(case) == pytest.approx(np.sqrt(1 - np.exp(-4 / 72)), rel=0.02)
     assert wasserstein_db(case) == pytest.approx(2, rel=0.01)
-
-
-def test_a_shift_is_its_own_wasserstein_distance(images):
-    assert wasserstein_db(compared(images[0], images[0] + 0.8)) == pytest.approx(0.8, abs=0.02)
 
 
 def test_bins_are_fixed_by_the_clip_range_and_hold_everything():
     image = np.array([[-1000.0, -40.1, -39.9, 20.1, 400.0, -np.inf]])
     counts = histogram(compared(image, image), CLIP)
     assert (counts.size, counts.sum(), counts[0], counts[-1]) == (BINS, 6, 4, 2)
-
-
-def test_disjoint_distributions_reach_the_largest_values():
-    case = compared(np.full((50, 50), -20.0), np.full((50, 50), 0.0))
-    assert js_divergence(case) == pytest.approx(1)
-    assert hellinger(case) == pytest.approx(1)
-    assert np.isfinite(kl_divergence(case))
+    # a sample in the middle of each bin
+    each = -40 + 60 * (np.arange(BINS) + 0.5) / BINS
+    assert (histogram(compared(each[None], each[None]), CLIP) == 1).all()
+    disjoint = compared(np.full((50, 50), -20.0), np.full((50, 50), 0.0))
+    assert js_divergence(disjoint) == pytest.approx(1)
+    assert hellinger(disjoint) == pytest.approx(1)
+    assert np.isfinite(kl_divergence(disjoint))

@@ -40,28 +40,30 @@ def images():
     return reference, reference + rng.normal(0, 1.5, reference.shape)
 
 
-def test_psnr_closed_form():
-    reference = np.full((20, 30), -10.0)
-    assert psnr(reference, reference + 3, clip=CLIP) == pytest.approx(20 * np.log10(30 / 3))
-
-
-def test_psnr_and_rmse_clip_inside_only():
-    reference = np.array([[-40.0, 0.0, 20.0]])
-    case = compared(reference, np.array([[-30.0, 3.0, 9.0]]))
+def test_errors_of_known_samples_clip_inside_only():
+    case = compared(np.array([[-40.0, 0.0, 20.0]]), np.array([[-30.0, 3.0, 9.0]]))
     assert rmse_clipped_db(case) == pytest.approx(np.sqrt(9 / 3))
     assert rmse_db(case) == pytest.approx(np.sqrt((100 + 9 + 121) / 3))
     assert peak_error_db(case) == 11
-    assert reference[0, 0] == -40
+    reference = np.array([[-10.0, -20.0, -np.inf]])
+    assert max_relative_error(compared(reference, reference + 3)) == pytest.approx(10**0.3 - 1)
+    assert max_relative_error(compared(reference, reference - 3)) == pytest.approx(1 - 10**-0.3)
+    # an exact zero in dB is clipped, but has no unclipped error
+    case = compared(np.array([[-np.inf, -3.0]]), np.array([[-25.0, -3.0]]))
+    assert rmse_clipped_db(case) == 0
+    with pytest.raises(UndefinedMetric, match="floor"):
+        rmse_db(case)
 
 
 @given(st.integers(0, 2**31), st.floats(0.01, 8))
 @settings(max_examples=25, deadline=None)
-def test_rmse_is_psnr_in_other_words(seed, spread):
+def test_psnr_is_the_clipped_rmse_in_other_words(seed, spread):
     rng = np.random.default_rng(seed)
     reference = rng.normal(-10, 6, (9, 13))
     test = reference + rng.normal(0, spread, reference.shape)
-    expected = 30 * 10 ** (-psnr(reference, test, clip=CLIP) / 20)
-    assert rmse_clipped_db(compared(reference, test)) == pytest.approx(expected)
+    rmse = np.sqrt(np.mean((np.clip(reference, *CLIP) - np.clip(test, *CLIP)) ** 2))
+    assert psnr(reference, test, clip=CLIP) == pytest.approx(20 * np.log10(30 / rmse))
+    assert rmse_clipped_db(compared(reference, test)) == pytest.approx(rmse)
 
 
 @pytest.mark.parametrize(("function", "power"), [(psnr_amplitude, 20), (psnr_intensity, 10)])
@@ -74,21 +76,13 @@ def test_psnr_of_linear_data_is_scikit_images(images, function, power):
     assert function(compared(*images)) == pytest.approx(expected)
 
 
-def test_max_relative_error_of_a_db_step():
-    reference = np.array([[-10.0, -20.0, -np.inf]])
-    assert max_relative_error(compared(reference, reference + 3)) == pytest.approx(10**0.3 - 1)
-    assert max_relative_error(compared(reference, reference - 3)) == pytest.approx(1 - 10**-0.3)
-
-
 def test_ssim_is_scikit_images(images):
     from skimage.metrics import structural_similarity
 
     x, y = (np.clip(image, *CLIP) for image in images)
     expected = structural_similarity(x, y, data_range=30, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
     assert ssim(compared(*images)) == pytest.approx(expected, abs=1e-12)
-
-
-def test_ssim_ignores_what_lies_at_invalid_samples(images):
+    # what lies at invalid samples does not matter
     x, y = images[0].copy(), images[1].copy()
     x[:, 100:] = np.nan
     y[:, 100:] = 17
@@ -127,42 +121,39 @@ def test_ms_ssim_against_an_independent_implementation():
     expected = independent_ms_ssim((x - CLIP[0]) / 30, (y - CLIP[0]) / 30, 1.0)
     assert expected < 0.95
     assert ms_ssim(compared(x, y)) == pytest.approx(expected, abs=1e-4)
+    opposite = np.random.default_rng(1).normal(0, 2, (200, 200))
+    assert ms_ssim(compared(opposite - 10, -10 - opposite)) == 0
 
 
-@pytest.mark.parametrize("shape", [(176, 176), (179, 233), (256, 300)])
+@pytest.mark.parametrize("shape", [(176, 176), (179, 233)])
 def test_ms_ssim_against_torchmetrics(shape):
     torch = pytest.importorskip("torch")
     oracle = pytest.importorskip("torchmetrics.functional.image").multiscale_structural_similarity_index_measure
     rng = np.random.default_rng(9)
     x = np.cumsum(np.cumsum(rng.normal(size=shape), 0), 1)
     x = CLIP[0] + (x - x.min()) / np.ptp(x) * (CLIP[1] - CLIP[0])
-    for noise in (0.5, 3.0, 12.0):
+    for noise in (0.5, 12.0):
         y = np.clip(x + rng.normal(0, noise, shape), *CLIP)
-        tensors = [
-            torch.from_numpy(((i - CLIP[0]) / (CLIP[1] - CLIP[0])).astype(np.float32))[None, None] for i in (x, y)
-        ]
+        tensors = [torch.from_numpy(((i - CLIP[0]) / 30).astype(np.float32))[None, None] for i in (x, y)]
         assert ms_ssim(compared(x, y)) == pytest.approx(float(oracle(*tensors, data_range=1.0)), abs=2e-5)
 
 
-@pytest.mark.parametrize("side", [1, 160, 161, 175])
-def test_ms_ssim_of_small_images_says_why(images, side):
-    with pytest.raises(UndefinedMetric, match="176"):
-        ms_ssim(compared(images[0][:side], images[1][:side]))
+def test_images_too_small_or_too_holey_say_why(images):
+    small = compared(images[0][:175], images[1][:175])
     assert 0 < ms_ssim(compared(images[0][:176, :176], images[1][:176, :176])) < 1
-
-
-def test_ms_ssim_of_opposites_is_zero():
-    x = np.random.default_rng(1).normal(0, 2, (200, 200))
-    middle = (CLIP[0] + CLIP[1]) / 2
-    assert ms_ssim(compared(middle + x, middle - x)) == 0
-
-
-def test_equal_images():
-    image = np.random.default_rng(0).normal(-10, 3, (32, 32))
-    case = compared(image, image)
-    assert "infinite" in psnr(image, image, clip=CLIP).reason
-    assert rmse_db(case) == peak_error_db(case) == max_relative_error(case) == 0
-    assert ssim(case) == pytest.approx(1)
+    assert ssim(compared(images[0][:11, :11], images[1][:11, :11])) > 0
+    holey = images[0].copy()
+    holey[::9, ::9] = np.nan
+    with pytest.raises(UndefinedMetric, match="1 %"):
+        ms_ssim(compared(holey[:200], images[1]))
+    for function, case, message in (
+        (ms_ssim, small, "176"),
+        (ssim, compared(images[0][:10], images[1][:10]), "11 samples"),
+        (ssim, compared(holey, images[1]), "11×11"),
+        (lambda case: error_at_scale(case, 32), compared(np.zeros((17, 1000)), np.zeros((17, 1000))), "32×32"),
+    ):
+        with pytest.raises(UndefinedMetric, match=message):
+            function(case)
 
 
 def test_samples_missing_from_the_reconstruction_are_not_overlooked(images):
@@ -173,13 +164,7 @@ def test_samples_missing_from_the_reconstruction_are_not_overlooked(images):
     x = x.copy()
     x[3, 4] = np.nan
     assert np.isfinite(psnr(x, y, clip=CLIP))
-
-
-def test_exact_zero_in_db_is_clipped_but_has_no_unclipped_error():
-    case = compared(np.array([[-np.inf, -3.0]]), np.array([[-25.0, -3.0]]))
-    assert rmse_clipped_db(case) == 0
-    with pytest.raises(UndefinedMetric, match="floor"):
-        rmse_db(case)
+    assert "infinite" in psnr(x, x, clip=CLIP).reason
 
 
 @pytest.mark.parametrize("clip", [(3, 3), (5, -5), (np.nan, 3), None, 7, (-np.inf, 0)])
@@ -199,18 +184,9 @@ def test_speckle_averages_out_by_the_gamma_law(looks):
         expected = np.hypot(speckle_std(looks * side**2), bias_limit(looks * side**2))
         assert rmse == pytest.approx(expected, rel=0.03)
         assert bias == pytest.approx(bias_limit(looks * side**2), abs=0.02)
-
-
-def test_a_common_factor_is_a_plateau_of_bias():
-    reference = np.random.default_rng(0).normal(-10, 4, (128, 192))
-    for side in SCALES:
-        assert error_at_scale(compared(reference, reference + 0.18), side) == pytest.approx((0.18, 0.18))
-
-
-def test_one_sample_is_the_plain_rmse():
-    rng = np.random.default_rng(0)
-    case = compared(*rng.normal(-10, 4, (2, 33, 20)))
     assert error_at_scale(case, 1).rmse == pytest.approx(rmse_db(case))
+    for side in SCALES:
+        assert error_at_scale(compared(speckled, speckled + 0.18), side) == pytest.approx((0.18, 0.18))
 
 
 def test_multilook_against_a_loop_and_skimage():
@@ -218,8 +194,7 @@ def test_multilook_against_a_loop_and_skimage():
 
     image = np.random.default_rng(0).random((37, 50))
     np.testing.assert_allclose(multilook(image, 4), block_reduce(image[:36, :48], (4, 4), np.mean))
-    image[0:2, 0:4] = np.nan
-    image[4:8, 4:7] = np.nan
+    image[0:2, 0:4] = image[4:7, 4:7] = np.nan
     averaged = multilook(image, 4)
     assert averaged[0, 0] == pytest.approx(image[2:4, 0:4].mean())
     assert np.isnan(averaged[1, 1])
@@ -234,41 +209,28 @@ def test_columns_against_the_clean_scene_are_the_function():
     assert scores["rmse_k8_db"] == 0
 
 
-def test_blocks_that_do_not_fit_say_why():
-    image = np.zeros((17, 1000))
-    with pytest.raises(UndefinedMetric, match="32×32"):
-        error_at_scale(compared(image, image), 32)
-
-
 @pytest.fixture(scope="module")
 def field():
     rng = np.random.default_rng(0)
     return rng.standard_normal((500, 500)) + 1j * rng.standard_normal((500, 500))
 
 
-def test_sqnr_and_coherence_of_added_noise(field):
+def test_sqnr_and_coherence_of_noise_and_of_a_factor(field):
     rng = np.random.default_rng(1)
     noise = 0.1 * (rng.standard_normal(field.shape) + 1j * rng.standard_normal(field.shape))
     assert sqnr(field, field + noise) == pytest.approx(20, abs=0.05)
     assert coherence(field, field + noise) == pytest.approx(1 / np.sqrt(1.01), abs=1e-4)
-
-
-def test_sqnr_of_a_scale_error(field):
     assert sqnr(field, 0.9 * field) == pytest.approx(20)
     assert coherence(field, 0.9j * field) == pytest.approx(1)
     assert coherence(field, field[::-1]) < 0.02
 
 
-def test_phase_error_is_weighted_by_amplitude():
+def test_phase_error_is_weighted_by_amplitude_wraps_and_is_uniform_without_a_phase(field):
     z = np.array([[3.0, 1.0]], complex)
-    turned = z * np.exp(1j * np.array([[0.2, -0.5]]))
-    assert phase_rmse(z, turned) == pytest.approx(np.sqrt((3 * 0.04 + 0.25) / 4))
+    assert phase_rmse(z, z * np.exp(1j * np.array([[0.2, -0.5]]))) == pytest.approx(np.sqrt((3 * 0.04 + 0.25) / 4))
     assert phase_rmse(z, 7 * z) == pytest.approx(0)
-
-
-def test_phase_wraps_and_independent_phases_are_uniform(field):
     z = np.exp(1j * np.full((2, 2), 3.1))
-    assert phase_rmse(z, np.exp(-1j * np.full((2, 2), 3.1))) == pytest.approx(2 * np.pi - 6.2)
+    assert phase_rmse(z, z.conj()) == pytest.approx(2 * np.pi - 6.2)
     assert phase_rmse(field, field[::-1, ::-1]) == pytest.approx(np.pi / np.sqrt(3), rel=0.01)
     assert phase_rmse(field, 0 * field) == pytest.approx(np.pi / np.sqrt(3))
 

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 
 from sarlab.errors import MetricError
@@ -20,14 +18,11 @@ def test_the_interval_is_scipys_students_t(count):
     assert (found.n, found.kind) == (count, "95 %")
 
 
-def test_copies_of_one_acquisition_are_no_new_evidence():
+def test_scenes_of_one_acquisition_count_once():
+    assert interval([1, 1, 1, 5], ["a", "a", "a", "b"]) == (3, 1, 5, 2, "range")
     values = np.random.default_rng(1).normal(0, 1, 10)
     copies = interval(np.repeat(values, 20), np.repeat(np.arange(10), 20))
     assert copies[:4] == pytest.approx(interval(values, range(10))[:4])
-
-
-def test_scenes_of_one_acquisition_count_once():
-    assert interval([1, 1, 1, 5], ["a", "a", "a", "b"]) == (3, 1, 5, 2, "range")
 
 
 @pytest.mark.parametrize("groups", [5, 30])
@@ -50,14 +45,5 @@ def test_fewer_than_five_give_their_range_and_fewer_than_two_nothing():
     assert np.isnan(none[:3]).all()
     assert (none.n, none.kind) == (0, "")
     assert interval([1.0, np.nan, 4.0, np.inf], "abcd").n == 2
-
-
-@given(st.floats(-50, 50), st.integers(2, 9))
-def test_equal_values_have_an_interval_of_no_width(value, count):
-    found = interval([value] * count, range(count))
-    assert (found.low, found.high) == pytest.approx((value, value))
-
-
-def test_every_value_needs_its_group():
     with pytest.raises(MetricError, match="2 values but 1 groups"):
         interval([1.0, 2.0], ["a"])

@@ -11,7 +11,9 @@ from sarlab.metrics.looks import (
     enl_mode,
     enl_ratio,
     homogeneous_windows,
+    local_looks,
     looks_from_log_variance,
+    mode,
     window_looks,
 )
 
@@ -34,6 +36,7 @@ def test_looks_of_gamma_speckle(looks):
     assert enl_log_cumulant(case) == pytest.approx(looks, rel=0.025)
     # the mode of about 150 windows is coarser than their median
     assert enl_mode(case) == pytest.approx(looks, rel=0.06)
+    assert mode(local_looks(image)) == pytest.approx(looks, rel=0.15)
 
 
 def test_log_variance_inverts_the_trigamma_function():
@@ -42,20 +45,13 @@ def test_log_variance_inverts_the_trigamma_function():
     assert np.isnan(looks_from_log_variance(np.array([0.0, -1.0, np.nan, np.inf]))).all()
 
 
-def test_windows_of_different_means_are_not_pooled():
-    image = speckle(4.0)
-    image[:, 128:] *= 10
-    assert enl(image) == pytest.approx(4, rel=0.03)
-    pooled = image.mean() ** 2 / image.var()
-    assert pooled < 1.5
-
-
-def test_automatic_windows_leave_out_edges_and_texture():
+def test_automatic_windows_leave_out_edges_and_texture_and_are_not_pooled():
     rng = np.random.default_rng(2)
     image = speckle(16.0, (512, 512), 2)
     # K-distributed: gamma texture of order 2, constant over 4×4 samples
     image[:, 256:] *= np.kron(rng.gamma(2, 0.5, (128, 64)), np.ones((4, 4)))
     image[240:256, :256] *= 8
+    image[256:] *= 10
     windows = homogeneous_windows(image)
     calm = [w for w in windows if w.column + w.width <= 256 and not (w.row < 256 and w.row + w.height > 240)]
     assert len(calm) > 0.5 * 29 * 15
@@ -94,14 +90,13 @@ def test_given_windows_are_used_and_nodata_left_out():
 
 
 def test_ratio_uses_the_windows_of_the_original():
-    rng = np.random.default_rng(7)
     image = speckle(4.0)
     # averaging with an independent draw doubles the looks; the ratio is that of gamma(8) over gamma(4)
     better = (image + speckle(4.0, seed=11)) / 2
     assert enl_ratio(compared(image, better)) == pytest.approx(2, rel=0.05)
     assert enl_ratio(compared(image, 3 * image)) == pytest.approx(1)
     with pytest.raises(UndefinedMetric, match="infinite"):
-        enl_ratio(compared(image, np.full_like(image, rng.random())))
+        enl_ratio(compared(image, np.full_like(image, 0.3)))
 
 
 def test_a_constant_window_has_infinite_looks_and_the_median_says_why():
@@ -120,18 +115,10 @@ def test_windows_fit_the_fields():
     assert np.median(window_looks(fields, found).moments) == pytest.approx(8, rel=0.1)
     assert {window[2:] for window in homogeneous_windows(speckle(8.0))} == {(32, 32)}
     assert {window[2:] for window in homogeneous_windows(fields, 8)} == {(8, 8)}
-
-
-def test_small_images_use_small_windows():
-    assert all(w.height == 16 for w in homogeneous_windows(speckle(4.0, (17, 400))))
+    assert {window[2:] for window in homogeneous_windows(speckle(4.0, (17, 400)))} == {(16, 16)}
     assert homogeneous_windows(speckle(4.0, (15, 400))) == []
-
-
-def test_floors_and_heavy_texture_are_no_speckle():
-    """Below one look: a floor under many samples, as in products of eight bits."""
-    image = np.maximum(speckle(1.0) - 0.7, 1e-4)
-    assert homogeneous_windows(image) == []
-    assert "no homogeneous window" in enl(image).reason
+    # below one look: a floor under many samples, as in products of eight bits
+    assert homogeneous_windows(np.maximum(speckle(1.0) - 0.7, 1e-4)) == []
 
 
 def test_real_products_have_the_looks_that_were_measured_before(shared_data):

@@ -21,25 +21,19 @@ def test_impulse_response_of_sinc_squared():
     assert response.width == pytest.approx(0.8859 / bandwidth, rel=0.003)
     assert response.pslr == pytest.approx(-13.26, abs=0.05)
     assert response.islr == pytest.approx(-9.68, abs=0.15)
-
-
-def test_impulse_response_of_a_gaussian_has_its_width():
+    # a Gaussian off the grid
     x = np.arange(-16, 17)
     response = impulse_response(np.exp(-((x - 0.3) ** 2) / (2 * 1.5**2)))
     assert response.width == pytest.approx(2 * np.sqrt(2 * np.log(2)) * 1.5, rel=0.002)
 
 
-def test_false_alarms_are_rare():
+def test_false_alarms_are_rare_and_the_threshold_is_the_gamma_quantile_or_6_db():
+    from scipy.stats import gamma
+
     for looks in (1.0, 4.4):
         speckle = np.random.default_rng(0).gamma(looks, 1 / looks, (1024, 1024))
         # the ring of 360 samples is a noisy mean: a few more than the nominal 1e-7
         assert len(targets(speckle, looks).positions) <= 5
-
-
-def test_threshold_is_the_gamma_quantile_or_6_db():
-    from scipy.stats import gamma
-
-    for looks in (1.0, 4.4):
         assert gamma.sf(targets(np.ones((21, 21)), looks).threshold, looks, scale=1 / looks) == pytest.approx(1e-7)
     assert targets(np.ones((21, 21)), 64.0).threshold == pytest.approx(10**0.6)
 
