@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sarlab.cli import main
-from sarlab.codec import goals
 from sarlab.errors import ResultsError
 from sarlab.lab.operating_points import TOLERANCE, Threshold, operating_points, parse_threshold, recommend, whole
+from sarlab.peers import search
 
 
 def codec_rows(acquisitions=1, bands=("VV",), spread=0.0):
@@ -71,7 +71,7 @@ def test_few_acquisitions_are_judged_by_the_worst_scene_and_many_by_the_interval
 
 
 def test_a_file_made_to_meet_a_threshold_meets_it():
-    assert TOLERANCE["psnr_db"] == goals.TOLERANCE["psnr"], "no file is made more exactly than that"
+    assert TOLERANCE["psnr_db"] == search.TOLERANCE["psnr"], "no file is made more exactly than that"
     chosen = found([("psnr_db", "min", 27.0 + 0.9 * TOLERANCE["psnr_db"])]).chosen
     assert (chosen.series, chosen.bpp) == ("new", 1.0)
     assert found([("psnr_db", "min", 27.0 + 1.1 * TOLERANCE["psnr_db"])]).chosen.bpp == 2.0
