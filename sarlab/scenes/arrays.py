@@ -95,23 +95,24 @@ def attributes_of(scene: Any, packing: Any) -> tuple[dict[str, Any], dict[str, A
     if reference.has_transform:
         a, b, c, d, e, f = reference.transform
         mapping["GeoTransform"] = " ".join(repr(float(value)) for value in (c, a, b, f, d, e))
-    if reference.gcps:
-        features = []
-        for r, k, x, y, z, name in reference.gcps:
-            point = {"type": "Point", "coordinates": [x, y, z]}
-            features.append({"type": "Feature", "properties": {"id": name, "row": r, "col": k}, "geometry": point})
+    features = [
+        {"type": "Feature", "properties": {"id": name, "row": r, "col": k}, "geometry": {"type": "Point", "coordinates": [x, y, z]}}
+        for r, k, x, y, z, name in reference.gcps
+    ]  # fmt: skip
+    if features:
         mapping["gcps"] = json.dumps({"type": "FeatureCollection", "features": features})
     if reference.rpc:
         mapping["rpc"] = json.dumps(dict(reference.rpc))
     return attributes, mapping
 
 
-def axes(scene: Any, height: int, width: int) -> dict[str, np.ndarray]:
-    """Return the coordinates of the pixel centers; empty without an unrotated transform."""
+def axes(scene: Any, shape: tuple[int, int, int]) -> dict[str, np.ndarray]:
+    """Return the coordinates of bands and pixel centers; those of pixels only with an unrotated transform."""
     a, b, c, d, e, f = (scene.georeference or Georeference()).transform
+    numbers = {"band": np.arange(1, shape[0] + 1)}
     if b or d or not (scene.georeference and scene.georeference.has_transform):
-        return {}
-    return {"y": f + e * (np.arange(height) + 0.5), "x": c + a * (np.arange(width) + 0.5)}
+        return numbers
+    return numbers | {"y": f + e * (np.arange(shape[1]) + 0.5), "x": c + a * (np.arange(shape[2]) + 0.5)}
 
 
 def to_xarray(scene: Any) -> xarray.DataArray:
@@ -123,7 +124,7 @@ def to_xarray(scene: Any) -> xarray.DataArray:
         dtype, packing = "float32", None
     attributes, mapping = attributes_of(scene, packing)
     data = encode_samples(scene.data, scene.valid, dtype, scene.nodata, scene.name, nan=scene.nan, packing=packing)
-    coordinates = {"band": np.arange(1, len(scene.bands) + 1), **axes(scene, *scene.shape[1:])}
+    coordinates = axes(scene, scene.shape)
     array = xarray.DataArray(data, dims=("band", "y", "x"), coords=coordinates, name=scene.name, attrs=attributes)
     return array.assign_coords(spatial_ref=xarray.DataArray(0, attrs=mapping))
 
@@ -139,6 +140,6 @@ def create_zarr(path: Path, scene: Any, shape: tuple[int, int, int], dtype: str,
         attributes={**attributes, "coordinates": "spatial_ref"}, fill_value=scene.nodata if np.dtype(dtype).kind in "iu" else None,
     )  # fmt: skip
     group.create_array("spatial_ref", shape=(), dtype="int64", attributes=mapping, dimension_names=())
-    for name, values in {"band": np.arange(1, shape[0] + 1), **axes(scene, *shape[1:])}.items():
+    for name, values in axes(scene, shape).items():
         group.create_array(name, shape=values.shape, dtype=values.dtype, dimension_names=(name,))[:] = values
     return array

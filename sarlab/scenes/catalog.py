@@ -3,10 +3,9 @@
 `load_split` takes a name of the catalog, a file, a folder or a collection and returns the split that a run uses;
 `load_scene` returns a single scene. A collection lists scenes in a TOML file (see `sarlab.scenes.collection`).
 
-GeoTIFF files of seven places are shipped with the package, listed in ``assets/scenes/sentinel1.toml``. Two splits use them.
-``sentinel1`` holds out whole places and passes. ``bigearthnet`` contains the BigEarthNet patches alone; its test mosaic
-lies in another place than its training scenes but belongs to the same pass. Its training scenes define the clip ranges of
-VV and VH for all sources.
+GeoTIFF files of seven places are shipped with the package (``assets/scenes``). The split ``sentinel1`` holds out whole
+places and passes. ``bigearthnet`` contains the BigEarthNet patches alone; its test mosaic lies in another place than its
+training scenes but belongs to the same pass. Its training scenes define the clip ranges of VV and VH for all sources.
 
 Another kind of source is a small class and one registration::
 
@@ -85,7 +84,6 @@ def reference_normalizers() -> dict[str, Normalizer]:
     return dict(bigearthnet_split().normalizers)
 
 
-@lru_cache(maxsize=1)
 def load_optical_control() -> dict[str, np.ndarray]:
     """Load Sentinel-2 red and near infrared of the mosaic ben-33UUP-37-88, to compare radar and optical compressibility.
 
@@ -95,10 +93,7 @@ def load_optical_control() -> dict[str, np.ndarray]:
         ``"B04"`` and ``"B08"``: surface reflectance × 10000 at 10 m, 2017-06-13, one day after the radar image.
     """
     scene = read_scene(ASSETS / "optical_control.tif", "intensity")
-    planes = {band: plane.astype(np.uint16) for band, plane in zip(scene.bands, scene.data, strict=True)}
-    for plane in planes.values():
-        plane.flags.writeable = False
-    return planes
+    return {band: plane.astype(np.uint16) for band, plane in zip(scene.bands, scene.data, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -150,11 +145,9 @@ class CollectionEntry(Entry):
         return read_collection(self.path, base, {"sentinel1": sentinel1()})
 
     def available(self) -> bool:
-        """Return True if no file is missing."""
         return not self.collection().missing
 
     def split(self, quantity: str) -> Split:
-        """Return the split by place."""
         _check_db("collected", quantity)
         return self.collection().split(reference_normalizers())
 
@@ -162,13 +155,11 @@ class CollectionEntry(Entry):
 def find_collection(source: str) -> Collection | None:
     """Return a collection by name, ``NAME:FOLDER`` or path of a TOML file; None if `source` is none of these."""
     name, _, folder = source.partition(":")
-    entry = catalog_entries[name] if name in catalog_entries else None  # noqa: SIM401 (a registry has no get)
-    if isinstance(entry, CollectionEntry):
+    if name in catalog_entries and isinstance(entry := catalog_entries[name], CollectionEntry):
         return entry.collection(folder)
     path = Path(source).expanduser()
-    if path.suffix == ".toml" and path.is_file():
-        return read_collection(path, path.parent, {"sentinel1": sentinel1()})
-    return None
+    known = path.suffix == ".toml" and path.is_file()
+    return read_collection(path, path.parent, {"sentinel1": sentinel1()}) if known else None
 
 
 def _check_db(kind: str, quantity: str) -> None:
@@ -204,16 +195,12 @@ class DownloadEntry(Entry):
         return [f for f in self.files if f.name not in sizes or f.size not in (0, sizes[f.name])]
 
     def available(self) -> bool:
-        """Return True if all files are in the cache."""
         return not self.missing
 
     def split(self, quantity: str) -> Split:
-        """Return the split of the files in the cache."""
         if self.missing:
-            raise SceneError(
-                f"'{self.folder}' is not downloaded ({len(self.missing)} of {len(self.files)} files missing); "
-                f"run 'sarlab fetch {self.folder}'"
-            )
+            count = f"{len(self.missing)} of {len(self.files)} files missing"
+            raise SceneError(f"'{self.folder}' is not downloaded ({count}); run 'sarlab fetch {self.folder}'")
         found = find_scenes(cache_folder() / self.folder, self.quantity if quantity == "auto" else quantity)
         scenes = [replace(scene, credit=self.credit, looks=scene.looks or self.looks) for scene in found.scenes]
         return split_scenes(scenes, reference_normalizers(), found.excluded, found.empty, found.note)
@@ -241,8 +228,8 @@ class DownloadEntry(Entry):
             cache = pooch.create(folder, self.url, registry=registry, retry_if_failed=2)
             return Path(cache.fetch(file.name, progressbar=progress))
         except exceptions.RequestException as error:
-            unreachable = isinstance(error, (exceptions.ConnectionError, exceptions.Timeout))
-            if unreachable and not isinstance(error, exceptions.SSLError):
+            unreachable = exceptions.ConnectionError, exceptions.Timeout
+            if isinstance(error, unreachable) and not isinstance(error, exceptions.SSLError):
                 raise NoNetworkError(
                     f"{url}: cannot reach the server; {by_hand}, or use scenes that need no network ('bigearthnet', "
                     "'simulated-l4.4', your own files)"

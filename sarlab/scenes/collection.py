@@ -146,34 +146,26 @@ class Collection:
                 f"{', '.join(map(str, missing))}; set SARLAB_DATA to their folder or write '{self.name}:FOLDER', or set "
                 "allow_missing = true to go on without them"
             )
-        parts: dict[str, list[Scene]] = {role: [] for role in _ROLES}
-        for record in self.records:
-            if not record.missing:
-                parts[record.role].append(record.load(ranges))
+        usable = [record for record in self.records if not record.missing]
+        parts = {role: [record.load(ranges) for record in usable if record.role == role] for role in _ROLES}
         empty = [role for role in _ROLES if not parts[role]]
         if empty:
             raise SceneError(f"'{self.name}' has no scene with the role {' and '.join(empty)}")
-        normalizers, origin = choose_normalizers(parts["train"], ranges, (*parts["validation"], *parts["test"]))
-        return Split(
-            tuple(parts["train"]), tuple(parts["validation"]), tuple(parts["test"]), (), normalizers,
-            " ".join(text for text in (self._note(parts, missing), origin) if text),
-        )  # fmt: skip
-
-    def _note(self, parts: Mapping[str, Sequence[Scene]], missing: Sequence[Path]) -> str:
+        train, validation, test = parts.values()
+        normalizers, origin = choose_normalizers(train, ranges, (*validation, *test))
         listed = []
-        for role in _ROLES:
-            passes = {scene.acquisition for scene in parts[role]}
-            places = dict.fromkeys(scene.place for scene in parts[role])
+        for role, scenes in parts.items():
+            passes, places = {scene.acquisition for scene in scenes}, dict.fromkeys(scene.place for scene in scenes)
             listed.append(f"{role} {', '.join(places)} ({len(passes)} pass{'es' * (len(passes) != 1)})")
-        text = f"Split by place: {'; '.join(listed)}. No place and no pass is in two roles."
-        shifted = [record.name for record in self.records if not record.calibrated and not record.missing]
+        notes = [f"Split by place: {'; '.join(listed)}. No place and no pass is in two roles."]
+        shifted = [record.name for record in usable if not record.calibrated]
         if shifted:
-            text += f" Level unknown, median set to the middle of the clip range: {', '.join(shifted)}."
+            notes.append(f"Level unknown, median set to the middle of the clip range: {', '.join(shifted)}.")
         if missing:
-            text += (
-                f" Left out because their files are missing: {', '.join(r.name for r in self.records if r.missing)}."
-            )
-        return text
+            left = ", ".join(record.name for record in self.records if record.missing)
+            notes.append(f"Left out because their files are missing: {left}.")
+        note = " ".join(filter(None, (*notes, origin)))
+        return Split(tuple(train), tuple(validation), tuple(test), (), normalizers, note)
 
 
 def at_level(scene: Scene, ranges: Mapping[str, Normalizer], calibrated: bool, offset_db: float = 0.0) -> Scene:
@@ -258,13 +250,12 @@ def _check(path: Path, records: Sequence[Record]) -> None:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise SceneError(f"{path}: two scenes are named '{twice[0]}'")
-    for what in ("place", "acquisition"):
+    for word, key in (("place", "place"), ("pass", "acquisition")):
         roles: dict[str, str] = {}
         for record in records:
-            key = getattr(record, what)
-            if roles.setdefault(key, record.role) != record.role:
-                word = "pass" if what == "acquisition" else what
-                raise SceneError(f"{path}: {word} '{key}' has the roles {roles[key]} and {record.role}; give it one")
+            name = getattr(record, key)
+            if roles.setdefault(name, record.role) != record.role:
+                raise SceneError(f"{path}: {word} '{name}' has the roles {roles[name]} and {record.role}; give it one")
 
 
 # --- files and folders as lists of scenes
@@ -297,17 +288,16 @@ def find_scenes(path: str | Path, quantity: str = "auto") -> FoundScenes:
     files = image_files(path)
     if not files:
         raise SceneError(f"{path}: the folder contains no image ({', '.join(SUFFIXES)})")
-    found = FoundScenes()
-    notes: list[str] = []
-    read: list[tuple[Path, Scene]] = []
+    found, read = FoundScenes(), []
     for file in files:
+        name = _unique_name(file, files)
         try:
             scene, note = _read(file, quantity, allow_empty=True)
         except SceneError as error:
-            found.excluded.append((_unique_name(file, files), str(error).removeprefix(f"{file}: ")))
+            found.excluded.append((name, str(error).removeprefix(f"{file}: ")))
             continue
-        read.append((file, replace(scene, name=_unique_name(file, files))))
-        notes += [note] if note else []
+        read.append((file, replace(scene, name=name)))
+        found.note = f"{found.note} {note}".strip()
     for scene in _join_polarizations(read):
         if scene.valid.any():
             found.scenes.append(scene)
@@ -318,7 +308,6 @@ def find_scenes(path: str | Path, quantity: str = "auto") -> FoundScenes:
         shown = "; ".join(f"{name}: {reason}" for name, reason in found.excluded[:3])
         more = f" (and {len(found.excluded) - 3} more)" if len(found.excluded) > 3 else ""
         raise SceneError(f"{path}: no usable scene in the folder: {shown}{more}")
-    found.note = " ".join(notes)
     return found
 
 
@@ -338,14 +327,13 @@ def image_files(folder: Path) -> list[Path]:
 def _read(path: Path, quantity: str, allow_empty: bool) -> tuple[Scene, str]:
     with open_scene(path, quantity, allow_empty=allow_empty) as file:
         _, height, width = file.shape
-        if height <= LARGEST_SIDE and width <= LARGEST_SIDE:
-            return file.read(), ""
         rows, columns = min(height, LARGEST_SIDE), min(width, LARGEST_SIDE)
-        window = ((height - rows) // 2, (width - columns) // 2, rows, columns)
-        scene = file.read(window)
+        if (rows, columns) == (height, width):
+            return file.read(), ""
+        scene = file.read(((height - rows) // 2, (width - columns) // 2, rows, columns))
         if not scene.valid.any() and not allow_empty:
             raise SceneError(
-                f"{path}: every sample of the central {rows}×{columns} pixels is nodata; cut out a part with data"
+                f"{path}: every sample of the central {rows}×{columns} pixels is nodata; cut out another part"
             )
         return scene, f"Only the central {rows}×{columns} of the {height}×{width} pixels of {path.name} are used."
 
@@ -373,9 +361,7 @@ def _join_polarizations(read: Sequence[tuple[Path, Scene]]) -> list[Scene]:
     joined = []
     for members in groups.values():
         scenes = [s for _, s in sorted(members, key=lambda m: polarization_order(m[0].stem))]
-        bands = [b for s in scenes for b in s.bands]
-        if len(scenes) == 1 or len(set(bands)) < len(bands):
-            joined += scenes
-            continue
-        joined.append(join_bands(scenes, tuple(bands), without_polarization(scenes[0].name)))
+        bands = tuple(b for s in scenes for b in s.bands)
+        one = len(scenes) > 1 and len(set(bands)) == len(bands)
+        joined += [join_bands(scenes, bands, without_polarization(scenes[0].name))] if one else scenes
     return joined

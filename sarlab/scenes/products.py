@@ -60,7 +60,6 @@ class JoinedSource:
         self.profile = Profile.joined([source.profile for source in self._sources], tuple(names))
 
     def select(self, bands: Sequence[int]) -> None:
-        """Keep some bands, given by index."""
         self._sources, self.profile = [self._sources[band] for band in bands], self.profile.select(bands)
         self._tables = [self._tables[band] for band in bands] if self._tables else []
         self.shape = (len(bands), *self.shape[1:])

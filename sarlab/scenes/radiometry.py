@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.scenes.scene import NATIVE_TAG, Scene
+from sarlab.scenes.scene import NATIVE_TAG, QUANTITIES, Scene
 
 #: Tag of a scene in dB that makes the conversion back exact.
 FLOOR_TAG = "SARLAB_ZERO_FLOOR_DB"
@@ -32,16 +32,13 @@ _GAP_DB = {"amplitude": _AMPLITUDE_GAP, "complex": _AMPLITUDE_GAP, "intensity": 
 
 def intensity(data: np.ndarray, quantity: str) -> np.ndarray:
     """Convert samples of any quantity to linear intensity (float64); minus infinity dB becomes an exact zero."""
-    if quantity == "db":
-        return np.power(10.0, np.asarray(data, np.float64) / 10)
-    if quantity == "intensity":
-        return np.asarray(data, np.float64)
-    if quantity == "amplitude":
-        return np.square(np.asarray(data, np.float64))
     if quantity == "complex":
         data = np.asarray(data)
         return np.square(data.real.astype(np.float64)) + np.square(data.imag.astype(np.float64))
-    raise SceneError(f"unknown quantity '{quantity}'; use complex, amplitude, intensity or db")
+    values = np.asarray(data, np.float64)
+    if quantity == "amplitude":
+        return np.square(values)
+    return np.power(10.0, values / 10) if _checked(quantity) == "db" else values
 
 
 def decibels(data: np.ndarray, quantity: str) -> np.ndarray:
@@ -52,18 +49,21 @@ def decibels(data: np.ndarray, quantity: str) -> np.ndarray:
     SceneError
         Negative amplitude or intensity.
     """
-    if quantity == "db":
+    if _checked(quantity) == "db":
         return np.asarray(data, np.float64)
     if quantity == "complex":
-        data, factor = np.hypot(np.asarray(data).real.astype(np.float64), np.asarray(data).imag), 20.0
-    elif quantity in ("amplitude", "intensity"):
-        data, factor = np.asarray(data, np.float64), 20.0 if quantity == "amplitude" else 10.0
-    else:
-        raise SceneError(f"unknown quantity '{quantity}'; use complex, amplitude, intensity or db")
+        data = np.hypot(np.asarray(data).real.astype(np.float64), np.asarray(data).imag)
+    data = np.asarray(data, np.float64)
     if np.nanmin(data, initial=0.0) < 0:
         raise SceneError(f"negative {quantity} has no logarithm; the samples are probably in dB (quantity 'db')")
     with np.errstate(divide="ignore"):
-        return factor * np.log10(data)
+        return (10.0 if quantity == "intensity" else 20.0) * np.log10(data)
+
+
+def _checked(quantity: str) -> str:
+    if quantity not in QUANTITIES:
+        raise SceneError(f"unknown quantity '{quantity}'; use {', '.join(QUANTITIES)}")
+    return quantity
 
 
 def zero_floor_db(scene: Scene) -> tuple[float, ...]:
@@ -78,7 +78,7 @@ def zero_floor_db(scene: Scene) -> tuple[float, ...]:
         elif positive.size == 0 or (scene.integer and native != "db"):
             floors.append(-gap)
         else:
-            smallest = np.min(positive if scene.quantity == "db" else np.abs(positive))
+            smallest = positive.min() if scene.quantity == "db" else np.abs(positive).min()
             unit = "amplitude" if scene.quantity == "complex" else scene.quantity
             floors.append(float(decibels(smallest, unit) - gap))
     return tuple(floors)

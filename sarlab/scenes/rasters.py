@@ -30,7 +30,7 @@ MOST_BANDS = 4096
 CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG = "SARLAB_CRS_WKT2", "SARLAB_GCP_CRS_WKT2", "SARLAB_GCP_IDS"
 
 #: Namespaces that describe the file and not the image.
-_STRUCTURE = {"IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "TIFF", "COLOR_PROFILE", ""}
+_STRUCTURE = {"IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "TIFF", "COLOR_PROFILE"}
 #: `update_tags` of rasterio has arguments of these names; tags of these names are written under others of equal length.
 _TAKEN = {"ns": "SARLAB_TAG_NS", "bidx": "SARLAB_TAG_BIDX"}
 #: Words in the names of rasters and bands that are no radar image.
@@ -170,9 +170,8 @@ def is_product(path: Path) -> bool:
     """Return True if a folder is one product, or a file stands for one."""
     if not path.is_dir():
         return path.suffix.lower() in (".zip", ".dim") or path.name == "manifest.safe"
-    return path.suffix.lower() in (".safe", ".data") or any(
-        (path / n).exists() for n in ("manifest.safe", "config.txt")
-    )
+    inside = (path / "manifest.safe", path / "config.txt")
+    return path.suffix.lower() in (".safe", ".data") or any(file.exists() for file in inside)
 
 
 def has_header(file: Path) -> bool:
@@ -246,24 +245,19 @@ def read_profile(file: Any, numbers: list[int], alpha: int | None) -> Profile:
     """Collect the properties of some bands of an open dataset, given by number; `alpha` is the number of the mask band."""
     from rasterio.enums import MaskFlags
 
-    bands = [number - 1 for number in numbers]
     scaled = any(s != 1 for s in file.scales) or any(o != 0 for o in file.offsets)
-    units, colors = [u or "" for u in file.units], [c.name for c in file.colorinterp]
-    tags = []
-    for band in (0, *range(1, file.count + 1)):
-        for space in ([""] if band else []) + [n for n in file.tag_namespaces(band) if n not in _STRUCTURE]:
-            found = file.tags(band, ns=space or None)
-            if found:
-                tags.append((band, space, found))
-    flags = file.mask_flag_enums[bands[0]]
-    whole = Profile(
-        file.scales if scaled else (), file.offsets if scaled else (),
-        tuple(d or "" for d in file.descriptions), tuple(units) if any(units) else (), tuple(colors), tuple(tags),
-    )  # fmt: skip
-    chosen = whole.select(bands)
-    plain = chosen.colors == ("gray", *["undefined"] * (len(bands) - 1))
-    mask = "alpha" if alpha else "mask" * (MaskFlags.per_dataset in flags or not flags)
-    return replace(chosen, colors=() if plain else chosen.colors, mask=mask)
+    places = [(0, space) for space in file.tag_namespaces(0) if space]
+    places += [(band, space) for band in file.indexes for space in ("", *file.tag_namespaces(band))]
+    tags = [(band, space, file.tags(band, ns=space or None)) for band, space in places if space not in _STRUCTURE]
+    flags = file.mask_flag_enums[numbers[0] - 1]
+    profile = Profile(
+        file.scales if scaled else (), file.offsets if scaled else (), tuple(text or "" for text in file.descriptions),
+        tuple(unit or "" for unit in file.units) if any(file.units) else (), tuple(c.name for c in file.colorinterp),
+        tuple(entry for entry in tags if entry[2]),
+        "alpha" if alpha else "mask" * (MaskFlags.per_dataset in flags or not flags),
+    ).select([number - 1 for number in numbers])  # fmt: skip
+    plain = profile.colors == ("gray", *["undefined"] * (len(numbers) - 1))
+    return replace(profile, colors=()) if plain else profile
 
 
 def geotiff_profile(reference: Georeference | None) -> tuple[dict[str, Any], dict[str, str]]:
@@ -273,23 +267,19 @@ def geotiff_profile(reference: Georeference | None) -> tuple[dict[str, Any], dic
     from rasterio.crs import CRS
 
     options: dict[str, Any] = {}
-    tags: dict[str, str] = {}
     if reference is None:
-        return options, tags
+        return options, {}
+    found = {CRS_TAG: reference.crs, GCP_CRS_TAG: reference.gcps_crs}
+    systems = {tag: CRS.from_wkt(wkt) for tag, wkt in found.items() if wkt}
+    tags = {tag: found[tag] for tag, crs in systems.items() if not _fits_geotiff(crs)}
+    if CRS_TAG in systems and CRS_TAG not in tags:
+        options["crs"] = systems[CRS_TAG]
     if reference.has_transform:
         options["transform"] = Affine(*reference.transform)
-    for wkt, name, tag in ((reference.crs, "crs", CRS_TAG), (reference.gcps_crs, "gcps_crs", GCP_CRS_TAG)):
-        if wkt:
-            crs = CRS.from_wkt(wkt)
-            if _fits_geotiff(crs):
-                options[name] = crs
-            else:
-                tags[tag] = wkt
-    points_crs = options.pop("gcps_crs", None)
-    if reference.gcps and not reference.has_transform:
+    elif reference.gcps:
         options["gcps"] = [GroundControlPoint(r, k, x, y, z, id=name) for r, k, x, y, z, name in reference.gcps]
         # A GeoTIFF has one coordinate system, that of the control points.
-        options["crs"] = points_crs or CRS()
+        options["crs"] = CRS() if GCP_CRS_TAG in tags else systems.get(GCP_CRS_TAG, CRS())
         if not reference.numbered:
             tags[GCP_IDS_TAG] = json.dumps([point[5] for point in reference.gcps])
     return options, tags
@@ -370,7 +360,6 @@ class ArraySource:
         self.dtypes = [self.dtype]
 
     def select(self, bands: Sequence[int]) -> None:
-        """Keep some bands, given by index."""
         self._bands, self.profile = [self._bands[band] for band in bands], self.profile.select(bands)
         self.shape = (len(bands), *self.shape[1:])
 
@@ -460,7 +449,6 @@ class RasterSource:
         ]
 
     def select(self, bands: Sequence[int]) -> None:
-        """Keep some bands, given by index."""
         self._choose([self._numbers[band] for band in bands])
 
     def read(self, row: int, column: int, rows: int, columns: int) -> Samples:
@@ -539,30 +527,26 @@ def encode_samples(
     scale and offset per band, stored = (value − offset) / scale.
     """
     if dtype == "complex_int16":
-        parts = np.stack([data.real, data.imag], -1)
-        parts = np.clip(np.rint(np.where(valid[..., None], parts, 0)), -32768, 32767)
         if not valid.all() and not masked:
             raise SceneError(f"{name}: complex integers cannot mark nodata; write complex64")
-        return (parts[..., 0] + 1j * parts[..., 1]).astype(np.complex64)
+        parts = np.where(valid, data, 0).astype(np.complex64).view(np.float32)
+        return np.clip(np.rint(parts), -32768, 32767).view(np.complex64)
     if packing:
         scales, offsets = (np.reshape(values, (-1, 1, 1)) for values in packing)
         data = (np.where(valid, data, 0).astype(np.float64) - offsets) / scales
     if np.dtype(dtype).kind not in "iu":
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             values, filler = data.astype(dtype), np.array(np.nan if nodata is None else nodata).astype(dtype)
-        if nodata is not None and not np.isnan(nodata) and not masked:
-            # GDAL compares floats with a tolerance.
-            with np.errstate(over="ignore", invalid="ignore"):
+            if not np.isnan(filler) and not masked:
+                # GDAL compares floats with a tolerance.
                 near = valid & (np.abs(values - filler) <= 1e-6 * np.abs(filler))
-            if near.any():
-                values = np.where(near, filler * (1 - 4e-6) if nodata else np.finfo(np.float32).tiny, values).astype(
-                    dtype
-                )
+                beside = filler * (1 - 4e-6) if nodata else np.finfo(np.float32).tiny
+                values = np.where(near, beside, values).astype(dtype)
         values = values if valid.all() else np.where(valid, values, filler)
         return values if nan is None else np.where(nan, np.array(np.nan, dtype), values)
-    limits = np.iinfo(dtype)
     if not valid.all() and nodata is None and not masked:
         raise SceneError(f"{name}: {dtype} cannot mark nodata; give the scene a nodata value or write float32")
+    limits = np.iinfo(dtype)
     # The largest 64-bit integers are no float64.
     top = np.nextafter(float(limits.max), 0) if limits.bits == 64 else limits.max
     with np.errstate(invalid="ignore"):

@@ -16,9 +16,8 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from xml.etree import ElementTree
 
@@ -226,7 +225,7 @@ def _sources_of_vrt(path: Path, depth: int = 0) -> Iterator[tuple[str, Path | No
             yield from _sources_of_vrt(source, depth + 1)
 
 
-class SceneFile:
+class SceneFile(AbstractContextManager["SceneFile"]):
     """An open file whose windows are read as scenes, with `shape` (bands, height, width) and fields as those of `Scene`.
 
     `quantity` is as given or decided; `reading` how pairs of bands form complex samples.
@@ -288,14 +287,10 @@ class SceneFile:
         self.shape, self.bands = (count // 2, height, width), tuple(names)
         self.quantity, self.dtype, self.profile = "complex", "complex64", Profile(mask=self.profile.mask)
 
-    def __enter__(self) -> SceneFile:
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
         self._source.close()
 
     def windows(self, size: int) -> Iterator[Window]:
@@ -347,35 +342,28 @@ class SceneFile:
         if not valid.all():
             data = np.where(valid, data, np.array(np.nan, data.dtype))
         check_quantity(self.text, self.quantity, self.dtype, data)
-        tags = dict(self.tags)
+        tags = {name: text for name, text in self.tags.items() if name not in (CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG)}
         own = {name: tags.pop(tag, "") for name, tag in FIELD_TAGS.items()}
-        for tag in (CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG):
-            tags.pop(tag, None)
-        looks, bits = (_number(own[name], name, most, self.text) for name, most in _MOST.items())
+        looks, bits, path = self._number("looks"), self._number("native_bits", 128), self.path.resolve()
         return Scene(
             data, self.quantity, self.bands, name=own["name"] or _scene_name(self.path), valid=valid, nan=nan,
-            looks=looks or (1.0 if self.quantity == "complex" else looks_of(self.path.resolve())), spacing=self.spacing,
-            native_bits=int(bits or _native_bits(self.dtype)), acquisition=own["acquisition"] or acquisition_of(self.path.resolve()),
+            looks=looks or (1.0 if self.quantity == "complex" else looks_of(path)), spacing=self.spacing,
+            native_bits=int(bits or _native_bits(self.dtype)), acquisition=own["acquisition"] or acquisition_of(path),
             georeference=self.georeference.shifted(row, column) if self.georeference else None,
-            nodata=self.nodata, dtype=self.dtype, tags=tags, profile=self.profile,
-            time=own["time"] or time_of(self.path.resolve(), tags),
+            nodata=self.nodata, dtype=self.dtype, tags=tags, profile=self.profile, time=own["time"] or time_of(path, tags),
             simulated=own["simulated"] == "true", credit=own["credit"],
         )  # fmt: skip
 
-
-#: Largest values of the tags that are numbers.
-_MOST = {"looks": np.inf, "native_bits": 128}
-
-
-def _number(value: str, name: str, most: float, text: str) -> float | None:
-    """Parse a tag of this package, which another program may have changed."""
-    if not value:
+    def _number(self, name: str, most: float = np.inf) -> float | None:
+        """Parse a tag of this package, which another program may have changed."""
+        value = self.tags.get(FIELD_TAGS[name], "")
+        with suppress(ValueError):
+            if not value or 0 < float(value) <= most:
+                return float(value) if value else None
+        warnings.warn(
+            f"{self.text}: the tag {FIELD_TAGS[name]}={value!r} is no number above 0 and was ignored", stacklevel=3
+        )
         return None
-    with suppress(ValueError):
-        if 0 < float(value) <= most:
-            return float(value)
-    warnings.warn(f"{text}: the tag {FIELD_TAGS[name]}={value!r} is no number above 0 and was ignored", stacklevel=3)
-    return None
 
 
 def _index(band: str | int, names: Sequence[str], text: str) -> int:

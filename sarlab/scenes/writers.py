@@ -20,7 +20,7 @@ from sarlab.scenes.scene import Georeference, Scene
 
 
 def write_geotiff(scene: Scene, path: str | Path, cog: bool = False) -> None:
-    """Write a scene to a file that `read_scene` reads back unchanged; options are those of `GeoTiffWriter`.
+    """Write a scene to a file that `read_scene` reads back unchanged.
 
     Raises
     ------
@@ -41,31 +41,50 @@ def _undone_on(stack: ExitStack, path: Path, *failures: type[Exception]) -> Iter
         raise SceneError(f"{path}: cannot be written ({first_line(failure)})") from None
 
 
-class GeoTiffWriter:
+class _Writer:
     """Write a scene window by window; the file takes its name only when it is complete.
 
-    Parameters
-    ----------
-    path : str or Path
-    like : Scene
-        Source of the metadata; may be a window of the scene if `shape` and `georeference` of the whole are given.
-    cog : bool
-        Cloud-optimized layout with overviews, converted from the finished file.
+    `like` has the metadata; it may be a window of the scene if `shape` and `georeference` of the whole are given.
     """
+
+    dtype: str
+    _packing: Any = None
+    _mask = False
 
     def __init__(
         self, path: str | Path, like: Scene, *, shape: tuple[int, int, int] | None = None,
-        georeference: Georeference | None = None, cog: bool = False,
+        georeference: Georeference | None = None,
     ):  # fmt: skip
-        self.path, self.shape, self.cog = Path(path), shape or like.shape, cog
-        self.dtype = like.file_dtype.replace("float16", "float32")  # not among the types of GDAL
-        if georeference is not None:
-            like = replace(like, georeference=georeference)
-        self._like, self.nodata = like, like.nodata
+        self.path, self.shape, self.nodata, self._stack = Path(path), shape or like.shape, like.nodata, ExitStack()
+        self._like = like if georeference is None else replace(like, georeference=georeference)
+
+    def write(
+        self, data: np.ndarray, row: int, column: int, valid: np.ndarray | None = None, nan: np.ndarray | None = None
+    ) -> None:
+        """Write samples of shape (bands, rows, columns) at (`row`, `column`); NaN becomes nodata, but not where `nan`."""
+        bands, rows, columns = data.shape
+        if bands != self.shape[0] or row + rows > self.shape[1] or column + columns > self.shape[2]:
+            raise SceneError(f"{self.path}: samples {data.shape} at ({row}, {column}) exceed the scene {self.shape}")
+        valid = ~np.isnan(data) if valid is None else valid
+        encoded = encode_samples(
+            data, valid, self.dtype, self.nodata, str(self.path), nan=nan, masked=self._mask, packing=self._packing
+        )
+        self._put(encoded, row, column, valid if nan is None else valid | nan)
+
+    def _put(self, samples: np.ndarray, row: int, column: int, seen: np.ndarray) -> None:
+        """Write encoded samples; `seen` are those that a mask does not hide."""
+        raise NotImplementedError
+
+
+class GeoTiffWriter(_Writer):
+    """Write a GeoTIFF; with `cog` it gets a cloud-optimized layout with overviews, converted from the finished file."""
+
+    def __init__(self, path: str | Path, like: Scene, *, cog: bool = False, **options: Any):
+        super().__init__(path, like, **options)
+        self.cog, self.dtype = cog, like.file_dtype.replace("float16", "float32")  # not among the types of GDAL
         self._packing = like.packing if self.dtype == like.dtype else None
         self._mask = bool(like.profile.mask)
         self._alpha = like.profile.mask == "alpha" and self.dtype in ("uint8", "uint16")
-        self._stack = ExitStack()
 
     def __enter__(self) -> GeoTiffWriter:
         import rasterio
@@ -101,30 +120,18 @@ class GeoTiffWriter:
             self._file.update_tags(**tags, **like.own_tags)
         return self
 
-    def write(
-        self, data: np.ndarray, row: int, column: int, valid: np.ndarray | None = None, nan: np.ndarray | None = None
-    ) -> None:
-        """Write samples of shape (bands, rows, columns) at (`row`, `column`); NaN becomes nodata, but not where `nan`."""
+    def _put(self, samples: np.ndarray, row: int, column: int, seen: np.ndarray) -> None:
         from rasterio.errors import RasterioError
         from rasterio.windows import Window as RasterWindow
 
-        bands, rows, columns = data.shape
-        if bands != self.shape[0] or row + rows > self.shape[1] or column + columns > self.shape[2]:
-            raise SceneError(f"{self.path}: samples {data.shape} at ({row}, {column}) exceed the scene {self.shape}")
-        valid = ~np.isnan(data) if valid is None else valid
-        encoded = encode_samples(
-            data, valid, self.dtype, self.nodata, str(self.path), nan=nan, masked=self._mask,
-            packing=self._packing,
-        )  # fmt: skip
+        bands, rows, columns = samples.shape
         window = RasterWindow(column, row, columns, rows)
         try:
-            self._file.write(encoded, list(range(1, bands + 1)), window=window)
-            if self._mask:
-                seen = (valid if nan is None else valid | nan).any(0)
-                if self._alpha:
-                    self._file.write(seen.astype(self.dtype) * np.iinfo(self.dtype).max, bands + 1, window=window)
-                else:
-                    self._file.write_mask(seen, window=window)
+            self._file.write(samples, list(range(1, bands + 1)), window=window)
+            if self._alpha:
+                self._file.write(seen.any(0).astype(self.dtype) * np.iinfo(self.dtype).max, bands + 1, window=window)
+            elif self._mask:
+                self._file.write_mask(seen.any(0), window=window)
         except (RasterioError, OSError) as failure:
             raise SceneError(f"{self.path}: cannot be written ({first_line(failure)}); is the disk full?") from None
 
@@ -157,37 +164,22 @@ def _check_complete(path: Path) -> None:
                     raise OSError(f"truncated at {size} bytes; is the disk full?")
 
 
-class ArrayWriter:
-    """Write the samples of a scene window by window to ``.npy``, or to ``.zarr`` with attributes as those of rioxarray."""
-
-    def __init__(
-        self, path: str | Path, like: Scene, *, shape: tuple[int, int, int] | None = None, georeference: Georeference | None = None
-    ):  # fmt: skip
-        self.path, self.shape = Path(path), shape or like.shape
-        self._like = like if georeference is None else replace(like, georeference=georeference)
-        self.dtype, self._packing = storage_of(like, self.path.suffix == ".zarr")
-        self.nodata = like.nodata
-        self._stack = ExitStack()
+class ArrayWriter(_Writer):
+    """Write the samples of a scene to ``.npy``, or to ``.zarr`` with attributes as those of rioxarray."""
 
     def __enter__(self) -> ArrayWriter:
+        zarr = self.path.suffix == ".zarr"
+        self.dtype, self._packing = storage_of(self._like, zarr)
         with _undone_on(self._stack, self.path, OSError):
-            if self.path.suffix == ".zarr":
-                self._final = self._stack.enter_context(_replacing_folder(self.path))
-                self._array: Any = create_zarr(self._final, self._like, self.shape, self.dtype, self._packing)
+            final = self._stack.enter_context((_replacing_folder if zarr else replacing)(self.path))
+            if zarr:
+                self._array: Any = create_zarr(final, self._like, self.shape, self.dtype, self._packing)
             else:
-                self._final = self._stack.enter_context(replacing(self.path))
-                self._array = np.lib.format.open_memmap(self._final, "w+", np.dtype(self.dtype), self.shape)
+                self._array = np.lib.format.open_memmap(final, "w+", np.dtype(self.dtype), self.shape)
         return self
 
-    def write(
-        self, data: np.ndarray, row: int, column: int, valid: np.ndarray | None = None, nan: np.ndarray | None = None
-    ) -> None:
-        """Write samples of shape (bands, rows, columns) at (`row`, `column`)."""
-        valid = ~np.isnan(data) if valid is None else valid
-        place = (slice(None), slice(row, row + data.shape[1]), slice(column, column + data.shape[2]))
-        self._array[place] = encode_samples(
-            data, valid, self.dtype, self.nodata, str(self.path), nan=nan, packing=self._packing,
-        )  # fmt: skip
+    def _put(self, samples: np.ndarray, row: int, column: int, seen: np.ndarray) -> None:
+        self._array[:, row : row + samples.shape[1], column : column + samples.shape[2]] = samples
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if hasattr(self._array, "flush"):

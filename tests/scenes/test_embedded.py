@@ -265,5 +265,3 @@ def test_shared_arrays_cannot_be_changed():
     for name in ("ben-33UUP-37-88", "azores"):
         with pytest.raises(ValueError, match="read-only"):
             embedded_scenes()[name].data[0, 0, 0] = 1
-    with pytest.raises(ValueError, match="read-only"):
-        load_optical_control()["B04"][0, 0] = 1
