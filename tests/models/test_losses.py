@@ -21,27 +21,15 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", list(losses))
-def test_nothing_is_lost_where_nothing_differs(name):
-    x = noise(2, 1, 16, 16)
-    assert float(losses[name](x.clone(), batch_of(x))) == pytest.approx(0.0, abs=1e-6)
-
-
-@pytest.mark.parametrize("name", list(losses))
-def test_invalid_samples_carry_no_gradient(name):
+def test_equal_images_lose_nothing_and_invalid_samples_carry_no_gradient(name):
     x, mask = noise(2, 1, 16, 16), noise(2, 1, 16, 16, seed=1) > 0.3
+    assert float(losses[name](x.clone(), batch_of(x))) == pytest.approx(0.0, abs=1e-6)
     x_hat = noise(2, 1, 16, 16, seed=2).requires_grad_()
-    loss = losses[name](x_hat, batch_of(x, mask))
-    (gradient,) = torch.autograd.grad(loss, x_hat)
+    (gradient,) = torch.autograd.grad(losses[name](x_hat, batch_of(x, mask)), x_hat)
     assert torch.isfinite(gradient).all()
     assert float(gradient[~mask].abs().max()) == 0
     assert float(gradient[mask].abs().min()) > 0
-
-
-@pytest.mark.parametrize("name", list(losses))
-def test_a_batch_without_a_valid_sample_is_harmless(name):
-    x = noise(1, 1, 16, 16)
-    x_hat = noise(1, 1, 16, 16, seed=1).requires_grad_()
-    loss = losses[name](x_hat, batch_of(x, torch.zeros_like(x, dtype=torch.bool)))
+    loss = losses[name](x_hat, batch_of(x, torch.zeros_like(mask)))
     (gradient,) = torch.autograd.grad(loss, x_hat)
     assert float(loss.detach()) == pytest.approx(0.0, abs=1e-6)
     assert torch.isfinite(gradient).all()
