@@ -1,5 +1,7 @@
 """Settings and helpers of the scenes tests."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -74,24 +76,19 @@ def find_leaks():
 
     def leaks(split, records):
         known = {record.name: record for record in records}
-        scenes = list(split.roles())
-        boxes = [bounds(scene, known[scene.name]) for _, scene in scenes]
+        scenes = [(role, scene, bounds(scene, known[scene.name])) for role, scene in split.roles()]
         found = []
-        for i, (role, scene) in enumerate(scenes):
-            for j, (other_role, other) in enumerate(scenes[:i]):
-                if role == other_role:
-                    continue
-                names = (other.name, scene.name)
-                if scene.place == other.place or scene.acquisition == other.acquisition:
-                    found.append(("place or pass", *names))
-                if boxes[i] is not None and boxes[j] is not None:
-                    west, south, east, north = (np.array(pair) for pair in zip(boxes[i], boxes[j], strict=True))
-                    gap = max(west.max() - east.min(), south.max() - north.min())
-                    if gap < APART:
-                        found.append(("ground", *names))
-        pools = {role: [run_hashes(s) for r, s in scenes if r == role] for role in ("train", "validation", "test")}
-        pools = {role: np.unique(np.concatenate(parts)) for role, parts in pools.items()}
-        for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        for (role, scene, box), (other_role, other, other_box) in combinations(scenes, 2):
+            if role != other_role and (scene.place == other.place or scene.acquisition == other.acquisition):
+                found.append(("place or pass", scene.name, other.name))
+            if role != other_role and box and other_box:
+                (w1, s1, e1, n1), (w2, s2, e2, n2) = box, other_box
+                if max(w1 - e2, w2 - e1, s1 - n2, s2 - n1) < APART:
+                    found.append(("ground", scene.name, other.name))
+        pools = {
+            role: np.unique(np.concatenate([run_hashes(s) for r, s, _ in scenes if r == role])) for role, *_ in scenes
+        }
+        for one, other in combinations(pools, 2):
             shared = np.intersect1d(pools[one], pools[other], assume_unique=True)
             if shared.size:
                 found.append((f"{shared.size} runs of pixels", one, other))

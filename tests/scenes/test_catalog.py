@@ -1,4 +1,4 @@
-"""Scenes by name, and downloads from a server on this machine."""
+"""Scenes by name: the embedded ones against their originals, and downloads from a server on this machine."""
 
 import hashlib
 import socket
@@ -12,10 +12,12 @@ from types import SimpleNamespace
 import numpy as np
 import pooch
 import pytest
+import rasterio
 import requests
 
 from sarlab.errors import SceneError
 from sarlab.scenes.catalog import (
+    ASSETS,
     Download,
     DownloadEntry,
     Entry,
@@ -24,9 +26,16 @@ from sarlab.scenes.catalog import (
     cache_folder,
     catalog_entries,
     downloads,
+    embedded_scenes,
+    load_optical_control,
     load_scene,
     load_split,
+    reference_normalizers,
+    sentinel1,
 )
+from sarlab.scenes.radiometry import from_db
+from sarlab.scenes.readers import read_scene
+from sarlab.scenes.splits import scene_duplicate_share
 from sarlab.specs import SceneSpec
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8).tobytes()
@@ -104,6 +113,154 @@ load_optical_control()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == bigearthnet_split().digest
+
+
+# Embedded scenes
+
+
+def test_assets_are_small_and_licensed():
+    assert sum(file.stat().st_size for file in ASSETS.iterdir()) < 8e6
+    packed = {record.files[0].name for record in sentinel1().records}
+    assert {file.name for file in ASSETS.glob("*.tif")} == {"optical_control.tif", *packed}
+    text = (ASSETS / "CREDITS.md").read_text()
+    assert "modified Copernicus Sentinel data [2014–2024]" in text
+    for record in sentinel1().records:
+        assert (ASSETS / f"LICENSE-{record.license}.txt").is_file()
+        assert f"**{record.license}.**" in text
+        assert "contains modified Copernicus Sentinel data [20" in record.credit
+    for holder in ("Katsuto Shimizu", "AIRCentre", "Olivier D'Hondt"):
+        assert holder in text
+        assert holder in (ASSETS / "LICENSE-MIT.txt").read_text()
+
+
+@pytest.fixture(scope="module")
+def split():
+    return sentinel1().split(reference_normalizers())
+
+
+def test_the_split_holds_out_places_and_passes(split, find_leaks):
+    scenes = [scene for _, scene in split.roles()]
+    assert split.digest.startswith("926dd98dcb4e")
+    assert find_leaks(split, sentinel1().records) == []
+    assert len({scene.acquisition for scene in scenes}) >= 12
+    assert len({scene.place for scene in scenes}) >= 7
+    assert len({scene.acquisition for scene in split.test}) >= 6
+    assert {s.seen_in_training for s in split.train} == {"true"}
+    assert {s.seen_in_training for s in (*split.validation, *split.test)} == {"false"}
+    # Networks are tested on 256² pixels or more, codecs on 512² or more.
+    areas = {scene.name: scene.shape[1] * scene.shape[2] for scene in split.test}
+    assert min(areas.values()) >= 256**2
+    assert len({scene.acquisition for scene in split.test if areas[scene.name] >= 512**2}) >= 4
+
+
+def test_every_scene_is_described_and_lies_in_the_clip_range(split):
+    assert dict(split.normalizers) == reference_normalizers()
+    for _, scene in split.roles():
+        for name in ("place", "land_cover", "mode", "license", "credit", "acquisition", "looks"):
+            assert getattr(scene, name), (scene.name, name)
+        assert " " not in scene.land_cover
+        assert (scene.quantity, scene.dtype) == ("db", "float32")
+        for band, plane in zip(scene.bands, scene.data, strict=True):
+            low, high = split.normalizers[band].low, split.normalizers[band].high
+            assert low + 5 < np.nanmedian(plane) < high - 5
+            # The scene of unknown level has its median in the middle.
+            assert scene.name != "azores" or np.nanmedian(plane) == pytest.approx((low + high) / 2, abs=0.011)
+
+
+def original(raw, record):
+    """Raw samples of a scene in dB, NaN where there are none, and the error that packing may add."""
+    kind, last = record.name.split("-")[0], record.name.split("-")[-1]
+    if kind == "myanmar":
+        files = [rasterio.open(raw / "stacks" / "myanmar_30m" / f"{band}.tif") for band in ("vv", "vh")]
+        layers = [[t.startswith(record.acquisition) for t in file.descriptions].index(True) + 1 for file in files]
+        return np.stack([file.read(layer) / 100 for file, layer in zip(files, layers, strict=True)]), 2e-6
+    name, quantity, error = {
+        "morocco": (f"sentinel1_more/morocco_amp_{last}.tif", "amplitude", 0.01),
+        "azores": ("sentinel1_more/azores_slc_iw3_vv_cint16.tif", "complex", 0.01),
+        "belgian": ("sentinel1_more/belgian_coast_ships_grd_dn.tif", "amplitude", 1e-6),
+        "png": (f"stacks/png_rtc30_vh/{last}_vh.tif", "intensity", 0.01),
+    }[kind]
+    data = read_scene(raw / name, quantity).data
+    with np.errstate(divide="ignore"):
+        return (10 if quantity == "intensity" else 20) * np.log10(np.abs(data).astype(np.float64)), error
+
+
+def test_samples_match_the_originals(shared_data):
+    if not (shared_data / "stacks").is_dir():
+        pytest.skip(f"no raw scenes in {shared_data}")
+    for record in (record for record in sentinel1().records if not record.name.startswith("ben-")):
+        scene, packed = record.load(reference_normalizers()), read_scene(record.files[0], record.quantity)
+        db = packed.data if packed.quantity == "db" else 20 * np.log10(packed.data.astype(np.float64))
+        expected, most = original(shared_data, record)
+        zeros = np.isneginf(expected)
+        assert np.array_equal(scene.valid, ~np.isnan(expected)), record.name
+        assert np.abs(db - expected)[scene.valid & ~zeros].max() <= most + 1e-6, record.name
+        assert np.array_equal(from_db(scene, "intensity").data == 0, zeros), record.name
+        assert zeros.mean() == (pytest.approx(0.0031, abs=1e-4) if record.name == "azores" else 0)
+
+
+def test_patches_and_the_optical_control_match_the_originals(shared_data):
+    lmdb, load = pytest.importorskip("lmdb"), pytest.importorskip("safetensors.numpy").load
+    folder = shared_data / "bigearthnet_v2_s1"
+    if not (folder / "data.mdb").exists():
+        pytest.skip(f"no {folder}")
+    with lmdb.open(str(folder), readonly=True, lock=False).begin() as transaction:
+        patches = {key.decode(): load(bytes(value)) for key, value in transaction.cursor()}
+    worst, seen, control = 0.0, 0, load_optical_control()
+    assert [(b, plane.shape, plane.dtype) for b, plane in control.items()] == [
+        (b, (360, 240), np.uint16) for b in ("B04", "B08")
+    ]
+    for key, bands in patches.items():
+        *_, tile, column, row = key.split("_")
+        for scene in embedded_scenes().values():
+            _, own, c0, r0, *_ = (*scene.name.split("-"), "0", "0", "0")
+            if own != tile.removeprefix("T") or not scene.name.startswith("ben-"):
+                continue
+            y, x = (int(row) - int(r0)) * 120, (int(column) - int(c0)) * 120
+            if not (0 <= y < scene.shape[1] and 0 <= x < scene.shape[2]):
+                continue
+            if key.startswith(scene.tags["product"]):
+                planes = zip(scene.bands, scene.data[:, y : y + 120, x : x + 120], strict=True)
+                worst, seen = max(worst, *(np.abs(plane - bands[band]).max() for band, plane in planes)), seen + 1
+            elif scene.name == "ben-33UUP-37-88" and "20170613T101031" in key:
+                for band in control:
+                    assert np.array_equal(control[band][y : y + 120, x : x + 120], bands[band])
+                    seen += 1
+    assert seen == 24 + 2 * 6
+    assert 0 < worst <= 5 / 512 + 1e-6
+
+
+def test_the_bigearthnet_split_is_the_one_described():
+    split, main = bigearthnet_split(), "S1B_IW_GRDH_1SDV_20170612T165809"
+    (test,), (validation,) = split.test, split.validation
+    assert repr(split) == "Split(train=6, validation=1, test=1, independent=4, bands=VV+VH, digest=5fbe73ad0df4)"
+    assert (test.shape, validation.shape) == ((2, 360, 240), (2, 240, 240))
+    assert sum(s.shape[1] * s.shape[2] for s in split.train) == 10 * 120**2
+    assert sum(s.shape[1] * s.shape[2] for s in split.independent) == 4 * 120**2
+    assert {s.acquisition for s in (*split.train, validation, test)} == {main}
+    assert main not in {s.acquisition for s in split.independent}
+    assert "shares the acquisition" in split.note
+    for role, scene in split.roles():
+        assert scene.seen_in_training == ("true" if role == "train" else "false")
+        assert (scene.bands, scene.looks, scene.native_bits) == (("VV", "VH"), 4.4, 16)
+        assert scene.valid.all()
+        assert "Copernicus" in scene.credit
+        assert scene_duplicate_share(scene) < 0.03
+    for index, (band, clip) in enumerate(split.normalizers.items()):
+        samples = np.concatenate([s.data[index].ravel() for s in split.train])
+        assert split.train[0].bands[index] == band
+        assert (clip.low, clip.high) == pytest.approx(np.percentile(samples, [0.1, 99.9]), abs=1e-4)
+    with pytest.raises(ValueError, match="read-only"):
+        test.data[0, 0, 0] = 1
+
+
+def test_mosaics_have_no_seams():
+    """Differences across patch borders are like those beside them."""
+    for name, rows, columns in (("ben-33UUP-37-88", (120, 240), (120,)), ("ben-33UUP-27-55", (120, 240, 360, 480), ())):
+        data = embedded_scenes()[name].data
+        down, across = np.abs(np.diff(data, axis=1)), np.abs(np.diff(data, axis=2))
+        assert all(down[:, row - 1].mean() < 1.25 * down.mean() for row in rows)
+        assert all(across[:, :, column - 1].mean() < 1.25 * across.mean() for column in columns)
 
 
 # Downloads

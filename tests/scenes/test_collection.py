@@ -1,4 +1,4 @@
-"""Collections: the TOML file, the split by place, levels, missing files."""
+"""Collections: the TOML file, the split by place, levels, missing files; files and folders as lists of scenes."""
 
 import json
 from dataclasses import replace
@@ -8,9 +8,10 @@ import pytest
 
 from sarlab.errors import SceneError
 from sarlab.scenes.catalog import catalog_entries, find_collection, load_split, reference_normalizers, sentinel1
-from sarlab.scenes.collection import OFFSET_TAG, at_level, read_collection
+from sarlab.scenes.collection import OFFSET_TAG, at_level, find_scenes, read_collection
 from sarlab.scenes.radiometry import FLOOR_TAG, Normalizer, from_db, to_db
 from sarlab.scenes.scene import Scene
+from sarlab.scenes.splits import split_scenes
 from sarlab.specs import SceneSpec
 
 RANGES = {"VV": Normalizer(-25, 3), "VH": Normalizer(-31, -4)}
@@ -88,17 +89,12 @@ def test_missing_files_are_listed_and_left_out_on_request(mine):
         (', pass = "3"', "", "not a readable collection"),
         ("[[place]]", "[[place", "not a readable collection"),
         ("title", 'extends = ["nothing"]\ntitle', "not a readable collection"),
+        (THREE[THREE.index("[[place]]") :], "", "lists no scene"),
     ],
 )
 def test_faults_of_the_file_are_named(mine, old, new, message):
     mine.write_text(THREE.replace(old, new))
     with pytest.raises(SceneError, match=message):
-        read_collection(mine, mine.parent)
-
-
-def test_an_empty_collection_is_refused(mine):
-    mine.write_text('title = "Nothing"')
-    with pytest.raises(SceneError, match="lists no scene"):
         read_collection(mine, mine.parent)
 
 
@@ -116,9 +112,6 @@ def test_a_known_factor_is_added_and_an_unknown_one_replaced_by_the_median():
         assert set(json.loads(one.tags[FLOOR_TAG])) == {"VV", "HH"}
         assert np.array_equal(from_db(one).data == 0, digits == 0)
     assert at_level(scene, RANGES, True) is scene
-
-
-def test_levels_ignore_nodata():
     data = np.random.default_rng(2).normal(40, 2, (1, 50, 50)).astype(np.float32)
     data[:, :20] = np.nan
     moved = at_level(Scene(data, "db", ("VV",)), RANGES, False)
@@ -159,18 +152,14 @@ def test_the_collection_needs_a_folder(monkeypatch, tmp_path):
         load_split(SceneSpec("sentinel1-all", "amplitude", allow_missing=True))
 
 
-def test_the_collection_extends_the_embedded_scenes():
+def test_the_collection_extends_the_embedded_scenes_and_does_not_leak(shared_data, monkeypatch, find_leaks):
+    monkeypatch.setenv("SARLAB_DATA", str(shared_data))
     found = find_collection("sentinel1-all")
     assert found.records[: len(sentinel1().records)] == sentinel1().records
     assert len({record.acquisition for record in found.records}) >= 25
     for record in found.records:
         for name in ("land_cover", "mode", "license", "credit", "quantity", "looks"):
             assert getattr(record, name), (record.name, name)
-
-
-def test_the_collection_does_not_leak(shared_data, monkeypatch, find_leaks):
-    monkeypatch.setenv("SARLAB_DATA", str(shared_data))
-    found = find_collection("sentinel1-all")
     if found.missing:
         pytest.skip(f"{len(found.missing)} files are missing in {shared_data}")
     split = load_split(SceneSpec("sentinel1-all"))
@@ -178,3 +167,72 @@ def test_the_collection_does_not_leak(shared_data, monkeypatch, find_leaks):
     for band in ("VV", "VH"):
         assert len({scene.acquisition for scene in split.test if band in scene.bands}) >= 5
     assert dict(split.normalizers) == reference_normalizers()
+
+
+# Files and folders
+
+
+def speckled(seed, side=96):
+    return np.random.default_rng(seed).normal(-12, 2, (1, side, side)).astype(np.float32)
+
+
+def test_a_folder_sets_bad_files_aside_and_goes_on(tmp_path):
+    with pytest.raises(SceneError, match="contains no image"):
+        find_scenes(tmp_path)
+    np.save(tmp_path / "empty.npy", np.full((8, 8), np.nan, np.float32))
+    with pytest.raises(SceneError, match=r"no usable scene.*empty: every sample"):
+        find_scenes(tmp_path)
+    for i in range(3):
+        np.save(tmp_path / f"good{i}.npy", speckled(i))
+    np.save(tmp_path / "ambiguous.npy", np.abs(speckled(1)))
+    (tmp_path / "broken.tif").write_bytes(b"no image")
+    (tmp_path / "notes.txt").write_text("not looked at")
+    (tmp_path / ".hidden.npy").write_bytes(b"")
+    found = find_scenes(tmp_path)
+    assert [s.name for s in found.scenes] == ["good0", "good1", "good2"]
+    assert {name for name, _ in found.excluded} == {"empty", "ambiguous", "broken"}
+    assert [s.name for s in found.empty] == ["empty"]
+    split = split_scenes(found.scenes, {}, found.excluded, found.empty, found.note)
+    assert (split.reason("empty"), split.reason("good0")) == ("every sample is nodata or NaN", "")
+    assert "empty" in [s.name for s in split.test]
+    assert "Left out" in split.note
+    assert str(tmp_path) not in json.dumps(split.excluded)
+
+
+def test_polarizations_in_files_of_their_own_become_bands(tmp_path, shared_data):
+    for date in ("one", "two"):
+        (tmp_path / date).mkdir()
+        for i, band in enumerate(("VH", "VV")):
+            np.save(tmp_path / date / f"{band}.npy", speckled(i))
+    found = find_scenes(tmp_path).scenes
+    assert [(s.name, s.bands, s.acquisition) for s in found] == [(n, ("VV", "VH"), n) for n in ("one", "two")]
+    assert np.array_equal(found[0].data[0], speckled(1)[0])
+    found = find_scenes(shared_data / "ssl4eo_s1").scenes
+    assert [(s.bands, s.shape) for s in found] == [(("VV", "VH"), (2, 264, 264))] * 2
+    assert {s.acquisition[:25] for s in found} == {"S1A_IW_GRDH_1SDV_20200607", "S1A_IW_GRDH_1SDV_20200903"}
+
+
+def test_different_sizes_and_different_folders_stay_apart(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "image.npy", speckled(0))
+    np.save(tmp_path / "c_VV.npy", speckled(0, 20))
+    np.save(tmp_path / "c_VH.npy", speckled(0, 30))
+    assert [s.name for s in find_scenes(tmp_path).scenes] == ["a-image", "b-image", "c_VH", "c_VV"]
+
+
+def test_a_huge_scene_is_represented_by_its_center(tmp_path, monkeypatch):
+    monkeypatch.setattr("sarlab.scenes.collection.LARGEST_SIDE", 64)
+    np.save(tmp_path / "huge.npy", speckled(0, 100))
+    found = find_scenes(tmp_path / "huge.npy")
+    assert np.array_equal(found.scenes[0].data, speckled(0, 100)[:, 18:82, 18:82])
+    assert "central 64×64" in found.note
+
+
+def test_product_folders_in_a_folder_are_one_scene_each(shared_data, tmp_path):
+    safe = next((shared_data / "sentinel1_safe").glob("*.SAFE"))
+    (tmp_path / safe.name).symlink_to(safe)
+    np.save(tmp_path / "other.npy", speckled(0))
+    found = find_scenes(tmp_path).scenes
+    assert [(s.bands, s.shape) for s in found] == [(("VV", "VH"), (2, 1000, 1000)), (("band1",), (1, 96, 96))]
+    assert [s.bands for s in find_scenes(safe).scenes] == [("VV", "VH")]

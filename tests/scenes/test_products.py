@@ -9,7 +9,6 @@ from rasterio.control import GroundControlPoint
 from scipy.interpolate import RegularGridInterpolator
 
 from sarlab.errors import SceneError
-from sarlab.scenes.scene import time_of
 from sarlab.scenes.readers import open_scene, read_scene
 from sarlab.scenes.writers import write_geotiff
 
@@ -204,11 +203,3 @@ def test_pairs_of_bands_are_complex(write_raw):
     assert np.allclose(read_scene(path, "amplitude-phase").data[0], polar[0] * np.exp(1j * polar[1]), atol=1e-4)
     with pytest.raises(SceneError, match="no pairs of real bands"):
         read_scene(write_raw(polar[:1], "y.tif"), "iq")
-
-
-def test_time_from_tags_and_names():
-    assert time_of("/x/y.tif", {"ACQUISITION_START_TIME": "2020-01-02T03:04:05.6"}) == "2020-01-02T03:04:05.6"
-    assert time_of(f"/x/{NAME}.SAFE", {"TIFFTAG_DATETIME": "2021:01:01 00:00:00"}) == "2021-08-09T17:39:53"
-    assert time_of("/x/2023-06-23_UMBRA-06_GEC.tif", {}) == "2023-06-23"
-    assert time_of("/x/S1A__IW___A_20150309T173017_VV.tif", {}) == "2015-03-09T17:30:17"
-    assert time_of("/x/scene_12345678901234.tif", {}) == ""

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sarlab.scenes.catalog import bigearthnet_split, load_split, reference_normalizers
-from sarlab.scenes.radiometry import Normalizer
+from sarlab.scenes.catalog import load_split, reference_normalizers
 from sarlab.scenes.collection import find_scenes
+from sarlab.scenes.radiometry import Normalizer
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.splits import (
     blocks_with_guard,
@@ -39,19 +39,20 @@ def test_three_acquisitions_are_split_by_acquisition():
     scenes = [scene(i, f"s{i}", f"event {i // 2}") for i in range(10)]
     split = split_scenes(scenes, REFERENCE)
     check_no_acquisition_is_shared(split)
-    assert len(split.train) + len(split.validation) + len(split.test) == 10
-    assert {s.seen_in_training for s in split.train} == {"true"}
-    assert {s.seen_in_training for s in (*split.validation, *split.test)} == {"false"}
+    assert len([*split.roles()]) == 10
+    for role, one in split.roles():
+        assert one.seen_in_training == ("true" if role == "train" else "false")
     assert "by acquisition" in split.note
     again = split_scenes(scenes[::-1], REFERENCE)
     assert {s.name for s in again.test} == {s.name for s in split.test}
+    odd = Scene(speckled(9), "db", ("HH",), name="odd", acquisition="odd")
+    assert set(split_scenes([*scenes, odd], REFERENCE).normalizers) == {"VV", "HH"}
 
 
 def test_scenes_with_copied_pixels_are_not_for_testing():
-    names = [f"copy{i}" for i in range(5)]
     copied = [
-        Scene(np.repeat(speckled(i), 2, axis=2), "db", ("VV",), name=name, acquisition=name)
-        for i, name in enumerate(names)
+        Scene(np.repeat(speckled(i), 2, axis=2), "db", ("VV",), name=f"copy{i}", acquisition=f"copy{i}")
+        for i in range(5)
     ]
     pure = [scene(10 + i, f"pure{i}") for i in range(2)]
     split = split_scenes([*copied, *pure], REFERENCE)
@@ -67,9 +68,7 @@ def test_fewer_acquisitions_are_cut_into_guarded_blocks():
     assert "share the acquisition" in split.note
     values = [set(s.data.ravel().tolist()) for _, s in split.roles()]
     assert not values[0] & values[2]
-
-
-def test_two_scenes_of_one_event_are_one_acquisition():
+    # Two scenes of one event are one acquisition.
     split = split_scenes([scene(i, f"s{i}", f"event {i % 2}") for i in range(4)], REFERENCE)
     assert "contiguous blocks" in split.note
     assert len(split.train) == len(split.test) == 4
@@ -87,10 +86,13 @@ def test_scenes_too_small_or_too_empty_are_not_divided(data):
     assert split.test[0].shape == data.shape
 
 
-def test_strips_and_constant_scenes_work():
+def test_strips_constant_scenes_and_other_quantities_work():
     split = split_scenes([Scene(np.full((1, 17, 1000), 40.0), "db", ("VV",), name="flat")], REFERENCE)
     assert split.test[0].shape == (1, 17, 218)
     assert split.normalizers["VV"].width == 1
+    split = split_scenes([Scene(10 ** (speckled(0) / 10), "intensity", ("VV",), name="p")], REFERENCE)
+    assert {s.quantity for _, s in split.roles()} == {"db"}
+    assert split.normalizers["VV"] == REFERENCE["VV"]
 
 
 def test_calibrated_backscatter_takes_the_embedded_range_and_others_their_own():
@@ -109,13 +111,6 @@ def test_calibrated_backscatter_takes_the_embedded_range_and_others_their_own():
         assert "training part of this source" in note
 
 
-def test_a_band_that_no_training_scene_has_still_gets_a_range():
-    scenes = [scene(i, f"s{i}") for i in range(3)]
-    odd = Scene(speckled(9), "db", ("HH",), name="odd", acquisition="odd")
-    split = split_scenes([*scenes, odd], REFERENCE)
-    assert set(split.normalizers) == {"VV", "HH"}
-
-
 def test_the_digest_is_of_values_not_of_names_or_places():
     first = split_scenes([scene(0, "a")], REFERENCE)
     renamed = split_scenes([scene(0, "b")], REFERENCE)
@@ -125,13 +120,6 @@ def test_the_digest_is_of_values_not_of_names_or_places():
     assert first.digest == renamed.digest == split_digest(first)
     assert first.digest != other.digest
     assert first.digest != split_scenes([scene(0, "a")], {}).digest
-
-
-def test_other_quantities_come_out_in_decibels():
-    power = Scene(10 ** (speckled(0) / 10), "intensity", ("VV",), name="p")
-    split = split_scenes([power], REFERENCE)
-    assert {s.quantity for _, s in split.roles()} == {"db"}
-    assert split.normalizers["VV"] == REFERENCE["VV"]
 
 
 @given(st.integers(1, 700), st.integers(1, 700))
@@ -166,11 +154,6 @@ def test_duplicate_share():
     assert share([[1.0, np.nan, 1, 1]]) == 1
     assert np.isnan(share([[1.0]]))
     assert share(np.repeat(np.random.default_rng(0).normal(size=(5, 50)), 2, axis=1)) == pytest.approx(50 / 99)
-
-
-def test_a_split_prints_as_one_short_line():
-    counts = "train=6, validation=1, test=1, independent=4"
-    assert repr(bigearthnet_split()) == f"Split({counts}, bands=VV+VH, digest=5fbe73ad0df4)"
 
 
 def test_test_scenes_are_cut_to_their_middle_and_others_stay_whole():
