@@ -9,7 +9,7 @@
 # %% [markdown]
 # # One experiment
 #
-# One network, one compression ratio: trained on the training acquisition, measured on scenes it has never seen.
+# One network at one compression ratio, trained on the training acquisition and measured on scenes it has never seen.
 # `sarlab sweep` executes this notebook once per run of a plan. By hand, change the next cell and run all, or pass
 # parameters to papermill; a table may name some keys only, the others keep the defaults of the next cell:
 #
@@ -45,15 +45,15 @@ outcome = experiment.run(
 runpage.headline(outcome)
 
 # %% [markdown]
-# ## What comes back
+# ## Reconstruction
 #
-# Original, reconstruction and the error between them, with a zoom, on the test scene.
+# Original, reconstruction and their difference on the test scene, with a zoom.
 
 # %% tags=["hide-input"]
 runpage.show(outcome, "scene")
 
 # %% [markdown]
-# ## The numbers
+# ## Measurements
 #
 # PSNR is of dB values clipped to the stated range; bytes are those of the packed latent, without entropy coding.
 
@@ -81,7 +81,7 @@ runpage.show(outcome, "latent")
 runpage.show(outcome, "histogram")
 
 # %% [markdown]
-# ## What made it
+# ## Provenance
 
 # %% tags=["hide-input"]
 runpage.provenance(outcome)

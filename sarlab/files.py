@@ -1,4 +1,4 @@
-"""Writing files so that nothing half-written ever carries the final name."""
+"""Atomic writing of files: the final name never belongs to a partial file."""
 
 from __future__ import annotations
 
@@ -18,17 +18,9 @@ import psutil
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it takes the final name, on any error it disappears.
+    """Yield a temporary path with the suffix of `path`; on success it takes that name, on any error it disappears.
 
-    Parameters
-    ----------
-    path : str or Path
-        Final name. Its folder is created.
-
-    Yields
-    ------
-    Path
-        Write here. The suffix is that of `path`, because some writers choose the format by it.
+    The folder is created.
     """
     path = Path(path)
     handle, name = tempfile.mkstemp(prefix=temporary_prefix(path), suffix=f".tmp{path.suffix}", dir=path.parent)
@@ -56,16 +48,16 @@ def temporary_prefix(path: Path) -> str:
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write `data` under the final name in one step."""
+    """Write `data` atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` (UTF-8) under the final name in one step."""
+    """Write `text` (UTF-8) atomically."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON under the final name in one step."""
+    """Write `value` as indented JSON atomically."""
     write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=True) + "\n")

@@ -12,19 +12,10 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Objects of one kind by name.
+    """Objects of one `kind` (``"architecture"``, for messages) by name; unknown names raise `error`.
 
-    Packages add their own through an entry point of the registry's group, whose value is a module (or object) that
-    registers when it is imported.
-
-    Parameters
-    ----------
-    kind : str
-        What is registered, in words, for messages: ``"architecture"``.
-    group : str
-        Entry point group: ``"sarlab.architectures"``.
-    error : type of SarlabError
-        Raised for unknown names.
+    Packages add their own through an entry point of `group` (``"sarlab.architectures"``), whose value is a module (or
+    object) that registers when it is imported.
     """
 
     def __init__(self, kind: str, group: str, error: type[SarlabError] = SarlabError):
@@ -33,7 +24,7 @@ class Registry(Generic[T]):
         self._plugins_loaded = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that registers its argument under `name`; a second registration replaces nothing."""
+        """Return a decorator that registers its argument under `name`; a second one of that name is an error."""
 
         def decorate(item: T) -> T:
             if name in self._items and self._items[name] is not item:

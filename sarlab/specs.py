@@ -1,7 +1,7 @@
-"""The ground: what an experiment is, as frozen dataclasses, and the identity that follows from it.
+"""Specifications of experiments as frozen dataclasses, and content hashes.
 
-A `RunSpec` says everything that decides a result: scenes, model, quantizer, training and seed. Device and executor are
-not in it, because they must not change the result.
+A `RunSpec` has everything that decides a result: scenes, model, quantizer, training and seed. It excludes device and
+engine, which must not change the result.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any
 
 from sarlab.errors import PlanError
@@ -18,18 +18,18 @@ from sarlab.errors import PlanError
 
 @dataclass(frozen=True)
 class SceneSpec:
-    """Which scenes to train and test on.
+    """Scenes to train and test on.
 
     Parameters
     ----------
     source : str
         Name in the catalog (``sarlab scenes``), ``NAME:FOLDER`` for a collection, or the path of a file, folder or collection.
     quantity : {"auto", "complex", "amplitude", "intensity", "db"}
-        What the samples of a file are; ``"auto"`` takes what the catalog or the file itself says.
+        Quantity of the samples of a file; ``"auto"`` is that of the catalog or of the file itself.
     allow_missing : bool
-        Go on without those scenes of a collection whose files are missing.
+        Skip scenes of a collection whose files are missing.
     side : int
-        Cut larger test and independent scenes to their middle of so many pixels per side; 0 keeps them whole.
+        Side in pixels of the middle to which larger test and independent scenes are cut; 0 keeps them whole.
     """
 
     source: str = "bigearthnet"
@@ -84,13 +84,13 @@ class ModelSpec:
 
     @property
     def dimension_ratio(self) -> float:
-        """Values in over values out."""
+        """Input values per latent value."""
         return self.spatial_reduction**2 / self.latent_channels
 
 
 @dataclass(frozen=True)
 class QuantizerSpec:
-    """How a latent value becomes bits.
+    """Quantization of latent values.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class QuantizerSpec:
     granularity : {"tensor", "channel"}
     calibration : {"minmax", "percentile", "mse"}
     training : str
-        What training sees: ``"none"``, ``"noise"``, ``"ste"``, ``"mixed"`` …
+        Quantization during training: ``"none"``, ``"noise"``, ``"ste"``, ``"mixed"`` …
     """
 
     scheme: str = "float32"
@@ -126,12 +126,12 @@ class QuantizerSpec:
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """How a network is trained. Steps, not seconds: the same spec gives the same weights on the same device.
+    """Training of a network. Its length is in steps: the same spec gives the same weights on the same device.
 
     Parameters
     ----------
     steps, batch_size, patch_size : int
-        Optimizer steps; patches a step; side of a square patch in pixels.
+        Optimizer steps; patches per step; side of a square patch in pixels.
     optimizer : {"muon", "adam"}
         `sarlab.models.training.Muon`, or AdamW.
     learning_rate : float
@@ -210,7 +210,9 @@ class RunSpec:
             raise PlanError(f"patch_size {self.train.patch_size} is not a multiple of spatial_reduction {r}")
         first, channels, curve = self.train.first_channels, self.model.latent_channels, self.train.curve
         if first and (first % channels or (first // channels).bit_count() != 1):
-            raise PlanError(f"latent_channels of a {curve} curve must be {first} divided by a power of two, not {channels}")
+            raise PlanError(
+                f"latent_channels of a {curve} curve must be {first} divided by a power of two, not {channels}"
+            )
         if first and self.quantizer.training != "none":
             raise PlanError(f"a {curve} curve is trained without quantizer; use training = 'none'")
 
@@ -221,18 +223,7 @@ class RunSpec:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:
         """Build from a nested dictionary; unknown keys are a `PlanError` that names the known ones."""
-        parts = {"scenes": SceneSpec, "model": ModelSpec, "quantizer": QuantizerSpec, "train": TrainSpec}
-        built: dict[str, Any] = {}
-        if not isinstance(values, Mapping):
-            raise PlanError(f"a run needs a table of values, not {values!r}")
-        for key, value in values.items():
-            if key in parts:
-                built[key] = value if isinstance(value, parts[key]) else spec_from_dict(parts[key], value)
-            elif key == "seed":
-                built[key] = checked_type(cls, key, value, int)
-            else:
-                raise PlanError(f"unknown key '{key}' in a run; known: {', '.join([*parts, 'seed'])}")
-        return cls(**built)
+        return spec_from_dict(cls, values)
 
     @property
     def label(self) -> str:
@@ -251,28 +242,28 @@ def check_known(spec: Any, **known: tuple[str, ...]) -> None:
             raise PlanError(f"unknown {name} '{getattr(spec, name)}'; use {', '.join(values)}")
 
 
-def spec_from_dict(cls: type, values: Mapping[str, Any]) -> Any:
-    """Build a spec dataclass from a mapping with checked names and types."""
+def spec_from_dict(cls: type, values: Any) -> Any:
+    """Build a spec dataclass, and those within it, from a mapping; int → float and integral float → int are allowed."""
+    if isinstance(values, cls):
+        return values
     if not isinstance(values, Mapping):
         raise PlanError(f"{cls.__name__} needs a table of values, not {values!r}")
-    known = {f.name: f for f in fields(cls)}
-    built = {}
+    known = {f.name: f.default_factory if f.default is MISSING else type(f.default) for f in fields(cls)}
+    built: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:
             raise PlanError(f"unknown key '{key}' in {cls.__name__}; known: {', '.join(known)}")
-        built[key] = checked_type(cls, key, value, type(known[key].default))
+        wanted = known[key]
+        if is_dataclass(wanted):
+            value = spec_from_dict(wanted, value)
+        elif wanted is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        elif wanted is int and isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+            raise PlanError(f"{cls.__name__}.{key} must be {wanted.__name__}, not {value!r}")
+        built[key] = value
     return cls(**built)
-
-
-def checked_type(cls: type, key: str, value: Any, wanted: type) -> Any:
-    """Return `value` as `wanted`, allowing int → float and integral float → int, or raise `PlanError`."""
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if wanted is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-        raise PlanError(f"{cls.__name__}.{key} must be {wanted.__name__}, not {value!r}")
-    return value
 
 
 def canonical_json(value: Any) -> str:

@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "recommend": ("evaluate", "find the highest measured compression that meets your thresholds"),
     "sweep": ("sweep", "run a plan: one experiment per architecture and compression ratio"),
     "status": ("sweep", "show the state of runs"),
+    "reproduce": ("sweep", "repeat a finished run from its manifest and compare"),
     "cost": ("sweep", "estimate memory and time of a plan before it runs"),
     "report": ("sweep", "render finished runs as HTML"),
     "publish": ("sweep", "add the finished runs of a plan to the book of a checkout"),

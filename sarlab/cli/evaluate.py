@@ -36,7 +36,7 @@ every scene does (a PSNR within 0.02 dB). Without --rows, the tables of the last
 published ones. Exit status 2 means that nothing meets the thresholds.
 """,
 }
-#: Columns of the printed summary besides codec, setting, band and number of scenes.
+#: Columns of the printed summary after codec, setting, band and number of scenes.
 SUMMARY = ("bpp", "measured_cr", "psnr_db", "ssim", "epi_roa", "enl_ratio", "bias_db")
 #: Headings of columns of the printed comparison.
 HEADINGS = {"bd_rate_percent": "BD-rate (%)", "bd_rate_low": "from", "bd_rate_high": "to", "bd_quality": "BD"}
@@ -192,7 +192,7 @@ def recommendation(found: points.Recommendation, count: int) -> str:
     """Describe a recommendation among `count` points."""
 
     def line(point: Mapping[str, Any]) -> str:
-        return f"{point['name']}: {point['compression_ratio']:.1f}× ({point['bpp']:.3g} bit per pixel)"
+        return f"{point['name']} ({point['compression_ratio']:.1f}×, {point['bpp']:.3g} bits per pixel)"
 
     report = found.to_dict()
     point, wanted = report["recommended"] or report["closest"], ", ".join(report["thresholds"])
@@ -200,7 +200,9 @@ def recommendation(found: points.Recommendation, count: int) -> str:
         lines = [f"None of {count} measured points meets {wanted} with confidence."]
         lines += [f"Closest: {line(point)}; it misses {', '.join(point['misses'])}."]
     else:
-        lines = [f"{line(point)} is the highest compression of {count} measured points that meets {wanted}."]
+        lines = [
+            f"{line(point)} has the highest compression of the measured points that meet {wanted} ({count} compared)."
+        ]
     for name, key in (("keeps", "measured"), ("with confidence", "with_confidence"), ("loses", "lost")):
         lines += [f"  {name}: {', '.join(f'{k} {value:.3g}' for k, value in point[key].items())}"] if point[key] else []
     if found.chosen is not None:

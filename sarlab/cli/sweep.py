@@ -33,6 +33,12 @@ Finished runs are cached: interrupt with Ctrl-C and repeat the command to resume
 States: complete; running; failed (repeat it with --retry-failed); damaged (a result file is missing or cut off; the next
 sweep repairs it); interrupted (the next sweep continues from its checkpoint); waiting.
 """,
+    "reproduce": """\
+  sarlab reproduce runs/plain-r16-c16-f32-s0-1f3a9c
+
+On the same kind of machine a run repeats itself exactly; on another one arithmetic is ordered differently. The column
+'spread' is the standard deviation over the seeds of the run in the same folder. Exit status 1 beyond the tolerance.
+""",
     "cost": """\
   sarlab cost quick --memory 2000   every network of the plan, and the largest batch that fits in 2000 MB
 
@@ -186,7 +192,7 @@ def dry_run(todo: list[Job], states: dict[str, str], settings: Settings) -> None
 
 
 def ending(ended: list[Finished], todo: list[Job], workers: float, seconds: float) -> str:
-    """Line for the run that ended last, so many seconds after the sweep began.
+    """Line for the run that ended last, `seconds` after the sweep began.
 
     The time left follows from the mean time of runs that train and of those that do not, once both are known.
     """
@@ -237,6 +243,37 @@ def run_status(args: argparse.Namespace) -> int:
     counts = [f"{count} {state}" for state, count in totals.items() if count]
     lines.append(", ".join(counts) or f"no runs in {args.runs}")
     return show(args, {"counts": totals, "runs": found}, "\n".join(lines))
+
+
+def add_reproduce(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="folder of a finished run, such as runs/plain-r16-c16-f32-s0-1f3a9c")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.05,
+        metavar="DB",
+        help="largest difference of a metric in dB (default: %(default)s)",
+    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda … (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run_reproduce(args: argparse.Namespace) -> int:
+    """Repeat a run and print how far its metrics are from those recorded; exit status 1 if one in dB is too far."""
+    from sarlab.lab.experiment import reproduce
+    from sarlab.metrics import metrics
+
+    table = reproduce(args.run, device=args.device)
+    in_db = table["metric"].map(lambda name: name in metrics and metrics[name].unit == "dB")
+    largest = float(table.loc[in_db, "difference"].max())
+    same = largest <= args.tolerance
+    verdict = f"{'reproduced' if same else 'not reproduced'}: metrics in dB differ by at most {largest:.4g} dB (tolerance {args.tolerance:g})"
+    show(
+        args,
+        {"same": same, "largest_db": largest, "metrics": table.to_dict("records")},
+        f"{table.to_string(index=False)}\n{verdict}",
+    )
+    return 0 if same else 1
 
 
 def add_cost(parser: argparse.ArgumentParser) -> None:

@@ -84,7 +84,7 @@ def evaluate(
     for item in items:
         for name in dict.fromkeys(names):
             grid = [Goal("quality", quality) for quality in codecs[name].capabilities.quality.grid]
-            # An empty scene has one row that says so.
+            # An empty scene has one row with the reason.
             wanted = grid[:1] if item.reason else list(goals) or grid
             decides = (ROWS_VERSION, name, codecs[name].version())
             keyed = {content_hash(*decides, goal.kind, goal.value, item.digest, chosen): goal for goal in wanted}
@@ -105,7 +105,7 @@ def evaluate(
 
 
 def read_rows(path: Path) -> pd.DataFrame:
-    """Read a table of evaluated codecs; a `ResultsError` says what is needed instead of another file."""
+    """Read a table of evaluated codecs; the `ResultsError` for another file explains what is needed."""
     try:
         if not path.is_file():
             raise ResultsError(f"{path}: no such table")
@@ -263,7 +263,7 @@ def bd_rows(
 ) -> pd.DataFrame:  # fmt: skip
     """BD-rate and BD-quality of evaluated codecs against anchors, per band; anchors that are not in the table are skipped.
 
-    Rows at PSNR goals are used if there are any, else all rows, and the reason column says so. `metrics` are columns that
+    Rows at PSNR goals are used if there are any, else all rows, which the reason column notes. `metrics` are columns that
     are monotone in the rate. The default interval is 25 to 40 dB for ``psnr_db``, the range in common for others.
     """
     present = [anchor for anchor in anchors if anchor in set(rows["codec"])]

@@ -11,6 +11,7 @@ length, each value of the latent costs its bits; range coded under one table per
 import hashlib
 import math
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -56,7 +57,7 @@ Progress = Callable[[int, int, float], None]
 TRAINING_COSTS = (
     "train_seconds", "train_pixels_per_s", "pixels_seen", "collapsed", "best_step", "converged", "last_quarter_gain_db",
 )  # fmt: skip
-#: Files of a complete run besides its manifest.
+#: Files of a complete run, without its manifest.
 FILES = ("spec.json", "rows.csv", "history.csv", "weights.safetensors", "quantizer.safetensors", "examples.npz")
 #: Side of the largest window of a scene that is kept for figures, in pixels.
 EXAMPLE_SIDE = 512
@@ -428,3 +429,50 @@ def coding_seconds(model: Autoencoder, device: torch.device, side: int, repeats:
             found.append(time.perf_counter() - start)
         best.append(min(found))
     return best[0], best[1]
+
+
+def reproduce(folder: str | Path, *, device: str = "auto", progress: Progress | None = None) -> pd.DataFrame:
+    """Repeat a finished run from its manifest, with the runs that it depends on, and compare.
+
+    Returns
+    -------
+    DataFrame
+        A row per metric: ``recorded`` and ``repeated`` mean over scenes and bands, largest ``difference`` of a scene and
+        band, and ``spread``: standard deviation of the mean over the seeds of this run in the same folder of runs.
+
+    Raises
+    ------
+    ResultsError
+        The scenes are not those of the run.
+    """
+    old = load(folder)
+    digest = load_split(old.spec.scenes).digest
+    if digest != old.manifest["data"]["digest"]:
+        raise ResultsError(f"{folder}: the scenes of this run are not those of '{old.spec.scenes.source}' here and now")
+    with tempfile.TemporaryDirectory(prefix="sarlab-") as name:
+        new = run(old.spec, Path(name) / old.run_id, device=device, progress=progress)
+    key = ["scene", "band"]
+    first, second = (rows.set_index(key).select_dtypes("number") for rows in (old.rows, new.rows))
+    columns = [column for column in first if column in second and (column in metrics or column == "coded_bpp")]
+    twins = [
+        load(path.parent).rows
+        for path in sorted(Path(folder).resolve().parent.glob(f"*/{results.MANIFEST}"))
+        if _is_twin(path, old.spec)
+    ]
+    seeds = pd.DataFrame([rows[columns].mean() for rows in twins], columns=columns)
+    table = pd.DataFrame(
+        {
+            "recorded": first[columns].mean(), "repeated": second[columns].mean(),
+            "difference": (first[columns] - second[columns]).abs().max(), "spread": seeds.std(),
+        }
+    )  # fmt: skip
+    return table.rename_axis("metric").reset_index()
+
+
+def _is_twin(manifest: Path, spec: RunSpec) -> bool:
+    """Whether the run of a manifest is complete and differs from a specification in its seed at most."""
+    try:
+        other = RunSpec.from_dict(results.read_record(manifest)["spec"])
+    except (SarlabError, KeyError, TypeError):
+        return False
+    return replace(other, seed=spec.seed) == spec and runs.is_complete(manifest.parent)

@@ -31,7 +31,7 @@ class Input:
 
     The clip range in dB comes from the ``"embedded"`` training scenes, the ``"source"`` (its own percentiles) or the
     ``"user"``. `split` is the role in a split (empty for files), `clean_db` the speckle-free scene, if known. A `reason`
-    says why there will be no figures, a `note` that only the middle of a huge scene is used.
+    explains why nothing can be measured, a `note` that only the middle of a huge scene is used.
     """
 
     scene: Scene
@@ -54,7 +54,7 @@ class Input:
 
     @property
     def reference(self) -> Reference:
-        """The band as the reference of metrics; equal inputs share it as long as they come one after the other."""
+        """The band as the reference of metrics; equal consecutive inputs share it."""
         return _reference(self)
 
     @property
@@ -141,7 +141,7 @@ def _of_source(source: Source, quantity: str, clip: Clip) -> list[Input]:
         return _of_scenes([load_scene(name)], clip)
     if name not in catalog_entries and path.exists():
         return _of_path(path, quantity, clip)
-    return split_inputs(load_split(SceneSpec(name, quantity)), clip=clip)  # says what the catalog knows
+    return split_inputs(load_split(SceneSpec(name, quantity)), clip=clip)  # its error lists the catalog
 
 
 def _of_path(path: Path, quantity: str, clip: Clip) -> list[Input]:
@@ -156,7 +156,7 @@ def _of_path(path: Path, quantity: str, clip: Clip) -> list[Input]:
         return _of_scenes(scenes, clip)
     scenes = [*found.scenes, *found.empty]
     items = _of_scenes(scenes, clip)
-    for name, why in found.excluded:  # a file that could not be read is one row that says why
+    for name, why in found.excluded:  # a file that cannot be read is one row with the reason
         if name not in {scene.name for scene in scenes}:
             items.append(Input(Scene(np.full((1, 1, 1), np.nan, np.float32), "db", ("",), name=name), reason=why))
     return [replace(item, note=found.note) for item in items]

@@ -19,7 +19,7 @@ from sarlab.lab.results import processor
 if TYPE_CHECKING:
     import torch
 
-#: A report and its runs take about this much; the quick plan takes up to so much memory.
+#: Disk space of a report with its runs, and memory of the quick plan, in GB.
 FREE_GB, MEMORY_GB = 2.0, 4.0
 
 
@@ -54,7 +54,7 @@ def peak_memory_mb(device: "torch.device") -> float:
 
 def process_peak_mb() -> float:
     """Peak memory of this process in MB."""
-    # psutil knows it on Windows only, and what `resource` tells on Linux includes the peak of the parent process.
+    # psutil has it on Windows only, and on Linux `resource` includes the peak of the parent process.
     with contextlib.suppress(OSError):
         if found := re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text(encoding="ascii")):
             return int(found[1]) * 1024 / 1e6

@@ -145,7 +145,7 @@ class Point:
         return min(found) if not np.isnan(found).any() else float("nan")
 
     def sure(self, threshold: Threshold) -> float:
-        """Value of its metric that is met with confidence: at least so much, or at most."""
+        """Value of its metric that is met with confidence: a lower or an upper limit."""
         return threshold.value + (1 if threshold.side == "min" else -1) * self.margin(threshold)
 
     def missed(self, thresholds: Sequence[Threshold]) -> list[Threshold]:

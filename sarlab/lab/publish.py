@@ -4,7 +4,7 @@
                                                book/runs/<run_id>.ipynb
 
 The table of contents lists the pages of runs by a glob. The manifest ``results/manifest.json`` names every file that a
-publication wrote; the next one replaces these and nothing else.
+publication wrote; the next one replaces only these.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ from sarlab.scenes.radiometry import to_gray
 ALL_BYTES = 12_000_000
 #: Significant digits of the numbers in published tables; side of an example image in pixels, and its gray levels.
 DIGITS, IMAGE_SIDE, LEVELS = 5, 240, 64
-#: The builder; its module has no __main__ block, so "-m" would do nothing and succeed.
+#: The builder; its module has no __main__ block, so "-m" would succeed without doing anything.
 BUILDER = "from jupyter_book.cli.main import main; main()"
 _FOLDER = re.compile(r"(?<![\w.:/-])/(?:home|root|Users|tmp|work|var|mnt|data|scratch|opt)/[\w.-]+")
 
@@ -270,7 +270,7 @@ def stage(out: Path) -> Path:
     """Copy the sources of the book to ``out/book``, replacing an earlier copy only, and return that folder."""
     source, target = shared_folder("book"), out / "book"
     if target.exists():
-        # A book in a checkout has its configuration beside it, a copy has it inside.
+        # The configuration is next to the book of a checkout, and inside a copy.
         if not (target / "_config.yml").is_file():
             raise ResultsError(f"{target} exists and was not made by 'sarlab report'; choose another folder with --out")
         shutil.rmtree(target)

@@ -51,7 +51,7 @@ SUFFIXES = (".csv", ".parquet", ".json")
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV with 7 significant digits, Parquet or JSON, by suffix, in one step."""
+    """Write a table atomically as CSV with 7 significant digits, Parquet or JSON, by suffix."""
     check_table_path(path)
     with replacing(path) as temporary:
         if path.suffix.lower() == ".csv":

@@ -73,7 +73,7 @@ class Plan:
     """A named list of runs without repetition, in the order of the file.
 
     `labels` maps each experiment to the positions of its runs, `studies` are those of its report, `argument` is its name
-    on a command line, and `takes` says how long all of it takes.
+    on a command line, and `takes` its stated duration.
     """
 
     name: str
@@ -332,7 +332,7 @@ def describe_owner(folder: Path) -> str:
 
 
 def damage_of(folder: Path) -> str:
-    """Say which file of a run's results is missing or unreadable; empty if none is, or if there are no results."""
+    """Describe the first missing or unreadable file of a run's results; empty if all are sound, or if there are none."""
     manifest = read_manifest(folder)
     files = manifest.get("files", {})
     if not manifest or not isinstance(files, dict):
@@ -349,7 +349,7 @@ def damage_of(folder: Path) -> str:
 
 
 def is_complete(folder: Path, wanted_hash: str | None = None) -> bool:
-    """True if the run in `folder` finished, its hash is the wanted one, and all its files have their size."""
+    """True if the run in `folder` has finished with the wanted hash and all its files have their size."""
     manifest = read_manifest(folder)
     return bool(manifest) and wanted_hash in (None, manifest.get("hash")) and not damage_of(folder)
 
@@ -389,7 +389,7 @@ def status(folder: Path, run_id: str = "", wanted_hash: str | None = None) -> di
 
 
 def statuses(runs: Path, jobs: Sequence[Job] | None = None) -> list[dict[str, Any]]:
-    """Status of every job, or of every folder of a run below `runs`; ``differs`` tells runs of one label apart."""
+    """Status of every job, or of every folder of a run below `runs`; ``differs`` distinguishes runs of one label."""
     specs: dict[int, RunSpec] = {}
     if jobs is not None:
         found = [status(job.folder, job.run_id, job.hash) for job in jobs]

@@ -45,10 +45,10 @@ if TYPE_CHECKING:
 ENGINES = ("dask", "inline")
 #: The executed notebook in the folder of a run, and what a failed execution leaves.
 NOTEBOOK, FAILED_NOTEBOOK = "notebook.ipynb", "failed.ipynb"
-#: Further attempts at a job whose process died; seconds between looks at workers and at jobs of other processes, for
-#: trainings to write their checkpoints after Ctrl-C, and without any worker until the user is told.
+#: Further attempts at a job whose process died; seconds between checks of workers and of jobs of other processes, for
+#: trainings to write their checkpoints after Ctrl-C, and without any worker until a message.
 RETRIES, TICK, PATIENCE, WORKER_SECONDS = 3, 0.5, 30.0, 30.0
-#: Run by a worker when it starts: Ctrl-C in the terminal is for the driver, which tells the workers to stop.
+#: Run by a worker when it starts: Ctrl-C in the terminal is for the driver, which stops the workers.
 _PRELOAD = """
 import signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -65,7 +65,7 @@ _FATAL = {
 }
 #: Runs share PyTorch's threads and its device memory: one at a time in a process, however many threads call `run_job`.
 _one_at_a_time = threading.Lock()
-#: The job of this process with its sweep, and sweeps that were told to stop.
+#: The job of this process with its sweep, and the sweeps that were stopped.
 _running: list[tuple[Job, str]] = []
 _stopped: set[str] = set()
 #: Kernels of this process that were interrupted; a second interrupt would cut a training's last step in half.
@@ -78,7 +78,7 @@ class DiskError(SarlabError):
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings that all jobs of a sweep share, whose name tells sweeps on one cluster apart.
+    """Settings of a sweep; its name `sweep` distinguishes sweeps on one cluster.
 
     `notebook` executes the notebook of each run. 0 `workers` are one per GPU, or as many as the cores allow. Without the
     address of a `scheduler`, a local cluster is started. At the `deadline` of `time.time()`, training stops.
@@ -180,7 +180,7 @@ class NotebookFailed(SarlabError):
 
 
 def execute_notebook(parameters: Mapping[str, Any], folder: Path) -> None:
-    """Execute ``notebooks/run_experiment.py`` into the folder; if a cell raises, ``failed.ipynb`` is what there is of it."""
+    """Execute ``notebooks/run_experiment.py`` into the folder; if a cell raises, the partial notebook is ``failed.ipynb``."""
     # In the main thread nbclient would answer Ctrl-C itself, by killing the kernel.
     with ThreadPoolExecutor(1) as pool, replacing(folder / NOTEBOOK) as temporary:
         execution = pool.submit(_papermill, dict(parameters), temporary)
@@ -275,7 +275,7 @@ def check_writable(folder: Path, option: str = "--runs") -> None:
 def execute(
     jobs: Sequence[Job], settings: Settings, report: Callable[[Finished], None], say: Callable[[str], None] = print
 ) -> list[Finished]:
-    """Carry out `jobs`; `report` is called as each ends, `say` with messages about what is waited for.
+    """Carry out `jobs`; `report` is called as each ends, `say` with messages while it waits.
 
     Returns how they ended, without those for which no time was left. On Ctrl-C running jobs write their checkpoints first.
     """
@@ -352,7 +352,7 @@ def _run_on_dask(queue: Queue) -> None:
 
 
 def _drive(client: Client, queue: Queue, interrupted: Callable[[], bool]) -> None:
-    """Keep every worker busy until nothing waits, time is over or Ctrl-C was pressed."""
+    """Keep every worker busy until all jobs are done, time is over or Ctrl-C was pressed."""
     from distributed import wait
 
     settings = queue.settings
@@ -459,7 +459,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def worker_count(jobs: Sequence[Job], settings: Settings) -> int:
-    """Jobs at a time: as asked for, one per GPU, or as many as the cores allow; never more than there are jobs."""
+    """Parallel jobs: as stated, one per GPU, or as many as the cores allow; never more than there are jobs."""
     import torch
 
     if settings.engine == "inline":

@@ -157,7 +157,7 @@ def despeckled(item: Input) -> np.ndarray:
 
 
 def image_row(item: Input, name: str, image: np.ndarray, columns: Sequence[str], **further: Any) -> dict[str, Any]:
-    """Row of an image in dB that no codec made; its `name` stands in the column of codecs."""
+    """Row of an image in dB that no codec made; the column of codecs has its `name`."""
     (height, width), scores = image.shape, score(item.reference, image, columns=columns)
     about = {**item.columns, "codec": name, "family": "reference", "height": height, "width": width}
     return {**about, **scores, **further, "reason": scores.reason}

@@ -1,7 +1,6 @@
 """Codecs on real files: at matched PSNR, on simulated scenes of known reflectivity, and in pictures.
 
-Every codec is asked for the same PSNR values on every scene and band, as the protocol of Bjøntegaard differences
-requires. ``reflectivity`` adds two references: the recorded image itself, as if it were kept without loss, and a Lee
+Every codec has the same target PSNR values on every scene and band, as the protocol of Bjøntegaard differences requires. ``reflectivity`` adds two references: the recorded image itself, as if it were kept without loss, and a Lee
 filter of it, a despeckler that does not compress. ``pictures`` shows one detail by codecs at equal bytes.
 
 ``equal_psnr`` takes the PSNR of the perfectly despeckled scene as the common target. Reconstructions with an offset, blur
