@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import sarlab
-from sarlab.errors import PlanError, ResultsError
+from sarlab.errors import PlanError, SceneError
 from sarlab.lab import experiment
 from sarlab.models.autoencoders import load_model
 from sarlab.scenes.catalog import load_split
@@ -114,6 +114,8 @@ def test_impossible_settings_are_refused():
         sarlab.train(stepz=3)
     with pytest.raises(PlanError, match="nested"):
         sarlab.train(curve="nested", first_channels=32)
+    with pytest.raises(SceneError, match=r"my\.tif: no such file"):
+        sarlab.compress("my.tif")
 
 
 def test_a_line_per_codec_scene_and_band():

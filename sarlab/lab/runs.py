@@ -4,7 +4,7 @@ A plan has a title, scenes, and experiments. Each ``[[experiment]]`` is a grid: 
 ``quantizer`` or ``train`` (and ``seed``) may be a list, and the runs are all combinations. ``latent`` is a list of tables
 that set several keys together, because a shape and its channels make one point of the curve::
 
-    title = "Four ratios by three architectures"
+    title = "Two ratios by two architectures"
     studies = ["limits"]          # tables of the report that need no training
     [train]                       # defaults of every experiment
     steps = 300

@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import textwrap
+import tomllib
 from dataclasses import replace
 
 import pytest
@@ -29,6 +32,12 @@ def test_grid_is_all_combinations_in_order():
     shapes = [(16, 64, 7), (32, 16, 5)]
     assert found == [(name, *shape, seed) for name in ("plain", "residual") for shape in shapes for seed in (0, 1)]
     assert plan.labels["grid"] == tuple(range(8))
+
+
+def test_the_plan_of_the_docstring_is_one():
+    example = re.search(r"::\n\n((?:    .*\n)+)", runs.__doc__)[1]
+    plan = build_plan("p", tomllib.loads(textwrap.dedent(example)))
+    assert (plan.title, len(plan.runs), plan.studies) == ("Two ratios by two architectures", 12, ("limits",))
 
 
 def test_a_run_in_two_experiments_is_one_run():

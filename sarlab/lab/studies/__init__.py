@@ -115,8 +115,6 @@ class StudyJob:
 
 def study_jobs(names: Sequence[str], scenes: SceneSpec, runs: Path) -> list[StudyJob]:
     """Jobs of the named studies on `scenes`, kept below ``runs/studies``; unknown names are a `PlanError`."""
-    if not names:
-        return []
     digest, root = load_split(scenes).digest, runs.resolve() / "studies"
     hashes = {name: content_hash(name, digest, find_study(name).version, ROWS_VERSION) for name in names}
     return [StudyJob(name, scenes, digest, root) for name, digest in hashes.items()]
