@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import sarlab
-from sarlab.errors import PlanError, SceneError
+from sarlab.errors import PlanError, ResultsError, SceneError
 from sarlab.lab import experiment
 from sarlab.models.autoencoders import load_model
 from sarlab.scenes.catalog import load_split
