@@ -35,21 +35,26 @@ def test_every_page_is_built_and_nothing_else_is_missing(built):
     assert missing == []
 
 
-def test_pages_raise_no_error_ask_nothing_of_the_network_and_fit_a_phone(built, visit):
+def test_pages_are_light_and_quiet_ask_nothing_of_the_network_and_have_words_for_their_figures(built, visit):
     html, run = built
-    one = visit()
-    wide = {}
+    one, wide = visit(), {}
     for name in [*PAGES, run]:
         one.page.set_viewport_size({"width": 1280, "height": 900})
         one.open(html, name)
         one.page.wait_for_load_state("load")
         assert one.complaints == [], name
+        assert one.page.evaluate(WORDLESS) == 0, name
         one.page.set_viewport_size({"width": 390, "height": 800})
         width = one.page.evaluate("document.documentElement.scrollWidth")
-        if width > 391 and not name.startswith(("api/", "py-")):
-            wide[name] = width
+        if not name.startswith(("api/", "gen", "py-")):
+            assert (html / f"{name}.html").stat().st_size <= 1_000_000, name
+            wide |= {name: width} if width > 391 else {}
     assert one.outside == []
     assert wide == {}
+
+
+WORDLESS = """() => [...document.querySelectorAll("article img, article figure svg")].filter((e) =>
+    !(e.getAttribute("alt") || e.getAttribute("aria-label") || e.closest("[aria-hidden=true]"))).length"""
 
 
 def test_front_page_lists_every_chapter_with_its_question(built, visit):
@@ -72,19 +77,6 @@ def test_run_pages_are_shown_as_they_were_executed(built, visit):
     assert page.locator("article h1").inner_text().startswith("residual from KLT")
     assert page.locator("figure.sl-figure").count() == 2
     assert "ZeroDivisionError" not in page.content()
-
-
-def test_figures_have_words(built, visit):
-    html, run = built
-    one = visit()
-    for name in ("index", "chapters/scenes", "chapters/rate_distortion", "chapters/examples", "chapters/training", run):
-        page = one.open(html, name)
-        assert page.locator("article figure").count(), name
-        wordless = page.evaluate(
-            """() => [...document.querySelectorAll("article img, article figure svg")].filter((e) =>
-                !(e.getAttribute("alt") || e.getAttribute("aria-label") || e.closest("[aria-hidden=true]"))).length"""
-        )
-        assert wordless == 0, name
 
 
 def test_numbers_of_the_tables_are_on_the_pages(built, visit, synthetic):
@@ -168,13 +160,17 @@ def test_the_recommender_answers_without_a_kernel(built, visit):
     assert answer.inner_text()
 
 
-def test_without_scripts_the_pictures_stand_side_by_side(built, visit):
+def test_without_scripts_pictures_stand_side_by_side_and_the_chart_names_its_curves(built, visit):
     html, _ = built
     page = visit(java_script_enabled=False).open(html, "chapters/examples")
     pictures = page.locator(".sl-compare").nth(1).locator(".sl-layer img")
     assert pictures.count() == 1 + 4 * 3, "the original, and four networks at three ratios"
     assert all(pictures.nth(i).is_visible() for i in range(4))
     assert not page.locator(".sl-compare input[type=range]").first.is_visible()
+    page = visit(java_script_enabled=False).open(html, "chapters/codecs")
+    chart = page.locator(".sl-chart").first
+    assert "fixed figures of this page" in chart.locator(".sl-still").inner_text()
+    assert not chart.locator("select").first.is_visible()
 
 
 def test_search_finds_a_page_from_a_file(built, visit):
@@ -193,20 +189,16 @@ def test_search_finds_a_page_from_a_file(built, visit):
 def test_pages_fit_a_phone_and_can_be_read_in_both_modes(built, visit, scheme):
     html, run = built
     one = visit(viewport={"width": 360, "height": 740}, color_scheme=scheme)
-    for name in (
-        "index",
-        "chapters/scenes",
-        "chapters/rate_distortion",
-        "chapters/examples",
-        "chapters/runs",
-        "chapters/reproduce",
-        run,
-    ):
+    names = ("scenes", "rate_distortion", "examples", "runs", "reproduce", "codecs", "operating_point")
+    for name in ("index", *(f"chapters/{name}" for name in names), run):
         page = one.open(html, name)
+        for more in page.locator(".sl-chart details").all():
+            more.evaluate("e => { e.open = true; }")
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 361, f"{name} is {width} pixels wide"
-        faint = page.evaluate(CONTRAST)
-        assert faint == [], name
+        assert page.evaluate(CONTRAST) == [], name
+        assert page.evaluate("document.documentElement.dataset.theme") == scheme
+    assert one.complaints == []
 
 
 # Text whose color stands out less than 3:1 from the nearest background that is painted.
@@ -228,18 +220,14 @@ CONTRAST = """() => {
 
 def test_tables_can_be_downloaded_beside_the_pages(built, visit):
     html, _ = built
-    page = visit().open(html, "chapters/reproduce")
-    links = page.locator('a[href^="../results/"]')
-    named = {Path(links.nth(index).get_attribute("href")).stem for index in range(links.count())}
-    assert named >= {"runs", "history", "examples", "codecs", "limits", "pictures"}
-    for index in range(links.count()):
-        assert (html / "chapters" / links.nth(index).get_attribute("href")).resolve().is_file()
-
-
-def test_pages_stay_light(built):
-    html, run = built
-    for name in [*(page for page in PAGES if not page.startswith(("api/", "gen", "py-"))), run]:
-        assert (html / f"{name}.html").stat().st_size <= 1_000_000, name
+    for name, selector, tables in (
+        ("reproduce", 'a[href^="../results/"]', {"runs", "history", "examples", "codecs", "limits", "pictures"}),
+        ("codecs", "p.sl-data a", {"codecs", "pictures"}), ("examples", "p.sl-data a", {"examples", "runs"}),
+    ):  # fmt: skip
+        links = visit().open(html, f"chapters/{name}").locator(selector).all()
+        paths = [(html / "chapters" / link.get_attribute("href")).resolve() for link in links]
+        assert all(path.is_file() for path in paths)
+        assert tables <= {path.stem for path in paths}
 
 
 def test_an_edited_table_changes_the_page_at_the_next_build(tmp_path, synthetic):

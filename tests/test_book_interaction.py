@@ -291,41 +291,12 @@ def test_networks_stand_beside_codecs(built, visit):
 # --- around them ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_charts_and_pictures_fit_a_phone(built, visit, scheme):
-    one = visit(viewport={"width": 360, "height": 740}, color_scheme=scheme)
-    for name in ("chapters/codecs", "chapters/rate_distortion", "chapters/examples", "chapters/operating_point"):
-        page = one.open(built[0], name)
-        page.locator(".sl-chart, .sl-compare, .sl-recommend").first.scroll_into_view_if_needed()
-        for more in page.locator(".sl-chart details").all():
-            more.evaluate("e => { e.open = true; }")
-        assert page.evaluate("document.documentElement.scrollWidth") <= 361, name
-    assert page.evaluate("document.documentElement.dataset.theme") == scheme
-    assert one.complaints == []
-
-
-def test_without_scripts_the_chart_says_where_its_curves_are(built, visit):
-    page = visit(java_script_enabled=False).open(built[0], "chapters/codecs")
-    chart = page.locator(".sl-chart").first
-    assert "fixed figures of this page" in chart.locator(".sl-still").inner_text()
-    assert not chart.locator("select").first.is_visible()
-
-
-def test_chapters_end_with_links_to_the_tables_they_read(built, visit):
-    html, _ = built
-    for name, tables in (("codecs", {"codecs", "pictures"}), ("examples", {"examples", "runs"})):
-        links = visit().open(html, f"chapters/{name}").locator("p.sl-data a")
-        paths = [(html / "chapters" / link.get_attribute("href")).resolve() for link in links.all()]
-        assert all(path.is_file() for path in paths)
-        assert tables <= {path.stem for path in paths}
-
-
 def test_chapters_name_tables_that_there_are():
     plans = "".join(plan.read_text(encoding="utf-8") for plan in (BOOK.parent / "notebooks" / "plans").glob("*.toml"))
     for chapter in (BOOK / "chapters").glob("*.md"):
         text = chapter.read_text(encoding="utf-8")
         names = re.search(r"^tables: (.+)$", text, re.MULTILINE)
-        assert (names is not None) == ("tables()" in text and "downloads(" not in text), chapter.name
+        assert (names is not None) == ("tables()" in text and 'href="../results' not in text), chapter.name
         for name in names[1].split() if names else ():
             known = (BOOK / "results" / f"{name}.csv").is_file() or f'"{name}"' in plans  # a study
             assert known, (chapter.name, name)

@@ -56,14 +56,15 @@ METRICS = (
 DIGITS, END_DIGITS = 4, 3
 #: Codecs that are drawn beside the networks at first.
 FEATURED = (select.FLAGSHIP, "jpeg2000", "hevc12")
-#: Scenes have an entry of their own in the menu while the table has no more rows than this.
+#: Rows up to which scenes have an entry of their own in the menu of the codecs.
 MOST_ROWS = 2_000
 LIMIT, FLOOR = "Gaussian limit", "another pass"
 CAPTION = (
     "Point at a marker, or focus the plot and use the arrow keys, to read its values. Bars: 95 % interval over passes, or the "
     "range of fewer than five. Files of networks: latents of float32 as they are, quantized ones range coded. "
     "Gaussian limit: rate of an ideal code of a Gaussian source with the spectrum of the scene, for PSNR alone. "
-    "Another pass: agreement of edges that a second recording of the same ground would reach."
+    "Another pass: agreement of edges that a second recording of the same ground would reach. Means over scenes are those of equal "
+    "PSNR for codecs and of equal ratio for networks: compare the two on a single scene."
 )
 
 
@@ -117,8 +118,13 @@ def interactive(t: Tables, *, networks: bool) -> Chart | None:
     rows = pd.concat([part for part in (codecs, runs) if len(part)]) if len(codecs) or len(runs) else codecs
     if rows.empty:
         return None
-    places, bands = places_of(rows), [str(band) for band in rows["band"].dropna().unique()]
+    places, bands = (
+        places_of(rows, alone=networks or len(rows) <= MOST_ROWS),
+        [str(band) for band in rows["band"].dropna().unique()],
+    )
     columns = [name for name in METRICS if select.numbers(rows, name).notna().any()]
+    if networks:  # single scenes first
+        places = dict(sorted(places.items(), key=lambda place: len(place[1]) > 1))
     order = codecs.groupby("codec")["bpp"].mean().sort_values().index if len(codecs) else ()
     series = [
         Series(look(name), "codecs", _lines(codecs[codecs["codec"] == name], places, "target_value", "bpp", columns), not networks or name in FEATURED)
@@ -133,16 +139,15 @@ def interactive(t: Tables, *, networks: bool) -> Chart | None:
     return Chart(series, X if len(runs) else X[:2], y, list(places), bands, title)
 
 
-def places_of(rows: pd.DataFrame) -> dict[str, list[str]]:
-    """Entry of the menu → its scenes: the test scenes, the others together, and each scene alone where they are few."""
+def places_of(rows: pd.DataFrame, *, alone: bool) -> dict[str, list[str]]:
+    """Entry of the menu → its scenes: the test scenes, the others together, and each scene `alone`."""
     places = {}
     for split, name in (("test", "test scenes"), ("independent", "other passes")):
         scenes = [str(scene) for scene in rows.loc[rows["split"] == split, "scene"].unique()]
         if scenes:
             places[f"{name}, mean of {len(scenes)}" if len(scenes) > 1 else f"{name[:-1]}: {scenes[0]}"] = scenes
     places = places or {"all scenes": list(rows["scene"].unique())}
-    alone = {scene: [scene] for scenes in places.values() if len(scenes) > 1 for scene in scenes}
-    return places | (alone if len(rows) <= MOST_ROWS else {})
+    return places | {scene: [scene] for scenes in places.values() if alone and len(scenes) > 1 for scene in scenes}
 
 
 def _networks(

@@ -156,74 +156,68 @@ _FACTS = {
 DETAIL = 144
 
 
-def pictures(
-    t: Tables, *, codecs: Sequence[str] | None = None, networks: Sequence[str] | None = None, at: float = 16,
-    left: str = "", right: str = "", scene: str = "", band: str = "",
-) -> Comparison | None:  # fmt: skip
-    """Slider over the published pictures of codecs and networks on one scene, at the ratios that both were made for.
+def codecs(
+    t: Tables, names: Sequence[str] | None = None, *, at: float = 32, left: str = "", right: str = ""
+) -> Comparison | None:
+    """Compare the published pictures of codecs, by default all, on a detail of one scene.
 
-    Parameters
-    ----------
-    t : Tables
-    codecs, networks : sequence of str, optional
-        Names of codecs, and of `sarlab.views.select.network`, in the order of the menus; default: all. The ratio of a
-        codec is that of its file to the product's samples, the ratio of a network that of values.
-    at : float
-        Ratio at first.
-    left, right : str
-        Series at first; default: the original, and the first series.
-    scene, band : str
-        Default: those of the pictures of the codecs, else the first.
+    `at` is the ratio of a file to the product's samples at first; `left` and `right` are the codecs at first, by default
+    the original and the first codec.
     """
     made = t.table("pictures", ["codec", "scene", "band", "picture"]).dropna(subset=["picture"])
-    index = t.table("examples", ["run_id", "scene", "band", "kind"])
-    made = made[(made["scene"] == scene) & (made["band"] == band)] if scene else made
-    detail = made[made["codec"] == "original"]
-    if len(detail):
-        scene, band = detail.iloc[0][["scene", "band"]]
-    elif len(index):
-        first = index[index["scene"] == scene] if scene else index
-        scene, band = first["scene"].iloc[0], band or str(first["band"].iloc[-1])
-    index = index[(index["scene"] == scene) & (index["band"] == band)]
-    originals = pd.concat([detail, index[index["kind"] == "original"]])
-    if originals.empty:
+    if made.empty:
         return None
-    about, whole = originals.iloc[0], _read(t, originals.iloc[-1]["file"]) if len(index) else np.zeros((0, 0))
-    if len(detail):
-        gray = _decode(about["picture"])  # cut from the scene, of which the pictures of networks show the middle
-        margins = (
-            max(0, (int(about[side]) - n) // 2) for side, n in zip(("height", "width"), whole.shape, strict=True)
-        )
-        top, start = (int(about[edge]) - margin for edge, margin in zip(("top", "left"), margins, strict=True))
-    else:
-        side = min(DETAIL, *whole.shape)
-        top, start = (max(0, (n - DETAIL) // 2) for n in whole.shape)
-        gray = whole[top : top + side, start : start + side]
-    variants: list[Variant] = []
-    for name in codecs if codecs is not None else made["codec"].drop(detail.index).unique():
-        for _, row in made[made["codec"] == name].sort_values("target_value", ascending=False).iterrows():
-            step = 2.0 ** round(float(np.log2(about["native_bits"] / row["target_value"])))
+    original, variants = made[made["codec"] == "original"].iloc[0], []
+    made = made[made["codec"] != "original"].sort_values("target_value", ascending=False)
+    for name in made["codec"].unique() if names is None else names:
+        for _, row in made[made["codec"] == name].iterrows():
+            step = 2.0 ** round(float(np.log2(original["native_bits"] / row["target_value"])))
             variants.append(_variant(row, ratio(step), name_of(name), _decode(row["picture"])))
-    rows = select.main_line(select.measured(t.runs, band=band))
-    rows = (
-        rows[(rows["scene"] == scene) & rows["run_id"].isin(index["run_id"])] if len(rows) else rows.assign(run_id="")
-    )
-    rows = rows.assign(series=select.network(rows)).drop_duplicates(["series", "dimension_ratio"])
+    note = "The ratio of a codec is that of its file to 16-bit samples."
+    return _comparison(_decode(original["picture"]), variants, original, note, at, name_of(left), name_of(right))
+
+
+def networks(t: Tables, names: Sequence[str], *, at: float = 16, scene: str = "", band: str = "") -> Comparison | None:
+    """Compare the published pictures of networks, by names of `select.network`, on the middle of one scene.
+
+    `at` is the ratio of values at first. By default, scene and band are those of the pictures of the codecs where networks
+    have them, else the first.
+    """
+    index = t.table("examples", ["run_id", "scene", "band", "kind"])
+    usual = t.table("pictures", ["scene", "band"]).head(1)
+    for column, wanted in (
+        ("scene", [scene] if scene else usual["scene"]),
+        ("band", [band] if band else usual["band"]),
+    ):
+        index = index[index[column].isin(wanted if index[column].isin(wanted).any() else index[column].head(1))]
+    if index.empty:
+        return None
+    original = index[index["kind"] == "original"].iloc[0]
     files = index[index["kind"] == "reconstruction"].set_index("run_id")["file"]
-    for name in networks if networks is not None else rows["series"].unique():
-        for _, row in rows[rows["series"] == name].sort_values("dimension_ratio").iterrows():
-            cut = _read(t, files[row["run_id"]])[top : top + len(gray), start : start + gray.shape[1]]
-            if cut.shape == gray.shape:
-                variants.append(_variant(row, ratio(row["dimension_ratio"]), name, cut, " fewer values"))
+    rows = select.main_line(select.measured(t.runs, band=original["band"]))
+    rows = rows[(rows["scene"] == original["scene"]) & rows["run_id"].isin(files.index)]
+    rows = rows.assign(series=select.network(rows)).drop_duplicates(["series", "dimension_ratio"])
+    variants = [
+        _variant(row, ratio(row["dimension_ratio"]), name, _middle(t, files[row["run_id"]]), " fewer values")
+        for name in names
+        for _, row in rows[rows["series"] == name].sort_values("dimension_ratio").iterrows()
+    ]
+    note = "The ratio of a network is that of values in to values of the latent."
+    return _comparison(_middle(t, original["file"]), variants, original, note, at)
+
+
+def _comparison(
+    gray: np.ndarray, variants: Sequence[Variant], about: pd.Series, note: str, at: float, left: str = "", right: str = ""
+) -> Comparison | None:  # fmt: skip
     if not variants:
         return None
-    right, place = right or variants[0].series, {(v.series, v.label): i for i, v in enumerate(variants)}
-    return Comparison(
-        gray, variants, (float(about["clip_low"]), float(about["clip_high"])), f"{scene}, band {band}",
-        f"{gray.shape[0]}×{gray.shape[1]} pixels at full resolution; the numbers are those of the whole band. The ratio of a "
-        "codec is that of its file to 16-bit samples, the ratio of a network that of values in to values of the latent.",
-        place.get((name_of(right), ratio(at)), 0), place.get((name_of(left), ratio(at))),
-    )  # fmt: skip
+    place = {(variant.series, variant.label): i for i, variant in enumerate(variants)}
+    caption = (
+        f"{gray.shape[0]}×{gray.shape[1]} pixels at full resolution; the numbers are those of the whole band. {note}"
+    )
+    clip, title = (float(about["clip_low"]), float(about["clip_high"])), f"{about['scene']}, band {about['band']}"
+    first = place.get((right or variants[0].series, ratio(at)), 0)
+    return Comparison(gray, variants, clip, title, caption, first, place.get((left, ratio(at))))
 
 
 def _variant(row: Any, step: str, series: str, gray: np.ndarray, suffix: str = "") -> Variant:
@@ -245,9 +239,11 @@ def _decode(text: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("L"))
 
 
-def _read(t: Tables, file: str) -> np.ndarray:
-    """8-bit picture of ``results/images``."""
+def _middle(t: Tables, file: str) -> np.ndarray:
+    """Middle of an 8-bit picture of ``results/images``."""
     from PIL import Image
 
     with Image.open(t.image(str(file))) as image:
-        return np.asarray(image.convert("L"))
+        gray = np.asarray(image.convert("L"))
+    top, left = (max(0, (side - DETAIL) // 2) for side in gray.shape)
+    return gray[top : top + DETAIL, left : left + DETAIL]

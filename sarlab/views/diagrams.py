@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 #: Side of the image whose shapes are stated; height of a row in inches; modules that are drawn as one box, with their color.
 SIDE, STEP = 256, 0.36
 BLOCKS = {"ResidualBlock": ("residual block", GREEN), "WindowAttention": ("attention", VERMILION),
-          "SpaceToDepth": ("fold pixels", MUTED), "DepthToSpace": ("unfold pixels", MUTED)}  # fmt: skip
+          "PixelUnshuffle": ("fold pixels", MUTED), "PixelShuffle": ("unfold pixels", MUTED)}  # fmt: skip
 Box = tuple[str, str, str]
 
 

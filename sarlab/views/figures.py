@@ -186,6 +186,8 @@ def curves(
             _axis(ax, part[x], named[x], log=log)
             if log_y:
                 ax.set_yscale("log")
+                if (part["low"] <= 0).any():  # of an interval that no logarithm shows
+                    ax.set_ylim(bottom=part.loc[part["mean"] > 0, "mean"].min() / 2)
                 _plain_ticks(ax.yaxis)
             ax.set(ylabel=named[metric] if facet else "", ylim=limits)
         panels.append(Panel(drawing, f"{heading} over {named[x]}. {'; '.join(words)}."))
@@ -344,7 +346,8 @@ def images(
     panels = []
     for (name, _), array in zip(pictures, arrays, strict=True):
         height, width = array.shape
-        with panel(2.2, 2.2 * height / width + 0.3, name) as (drawing, ax):
+        side = max(2.2, narrowest / 80)  # in inches, so that the title is as large as text
+        with panel(side, side * height / width + 0.3, name) as (drawing, ax):
             ax.imshow(array, cmap=SIGNED if signed else GRAY, vmin=low, vmax=high)
             for position, (top, left, side) in enumerate(windows, start=1):
                 square = (left - 0.5, top - 0.5), side, side
@@ -440,13 +443,35 @@ def _axis(ax: Axes, values: pd.Series, name: str, *, log: bool) -> None:
     if log and len(known):
         ax.set_xscale("log", base=2)
         few = len(known) <= 4 or (len(known) <= 7 and np.allclose(known, 2.0 ** np.round(np.log2(known)), rtol=1e-6))
-        ticks = known if few else 2.0 ** np.arange(np.floor(np.log2(known[0])), np.ceil(np.log2(known[-1])) + 1)
-        ticks = ticks[:: 1 + len(ticks) // 9]
+        low, high = np.log2(known[0]), np.log2(known[-1])
+        ends = (np.ceil(low - 0.05), np.floor(high + 0.05)) if high - low > 2 else (np.floor(low), np.ceil(high))
+        ticks = known if few else 2.0 ** np.arange(ends[0], ends[1] + 1)
         form = ratio if "ratio" in name or "÷" in name else lambda t: f"{t:.3g}" if t < 1000 else f"{t:.0f}"
-        ax.set_xticks(ticks, [form(tick) for tick in ticks])
+        labels = [form(tick) for tick in ticks]
+        if few:
+            kept = _apart(np.log2(ticks), labels)
+        else:
+            kept = np.arange(0, len(ticks), max(1, int(np.ceil(_share(labels) * (len(ticks) - 1)))))
+        ax.set_xticks(ticks[kept], [labels[k] for k in kept])
         ax.minorticks_off()
     elif len(known) and len(known) <= 7:
-        ax.set_xticks(known, [f"{t:g}" for t in known])
+        labels = [f"{tick:g}" for tick in known]
+        kept = _apart(known, labels)
+        ax.set_xticks(known[kept], [labels[k] for k in kept])
+
+
+def _share(labels: Sequence[str]) -> float:
+    """Share of the axis that the longest of the labels of ticks takes."""
+    return 0.02 + 0.022 * max(map(len, labels))
+
+
+def _apart(places: np.ndarray, labels: Sequence[str]) -> list[int]:
+    """Indices of ticks without those whose labels would touch that of the one before."""
+    kept, least = [0], _share(labels) * (places[-1] - places[0])
+    for index, place in enumerate(places):
+        if place - places[kept[-1]] >= max(least, 1e-12):
+            kept.append(index)
+    return kept
 
 
 def _spoken(line: pd.DataFrame, x: str, digits: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -15,11 +14,11 @@ from sarlab.views.style import compact, listing, name_of, number, ratio, signifi
 from sarlab.views.templates import render
 
 if TYPE_CHECKING:
-    from sarlab.lab.results import Tables
+    pass
 
 __all__ = [
-    "HTML", "Markdown", "columns_table", "compact", "downloads", "glue", "interval", "listing", "name_of", "note",
-    "number", "provenance", "ratio", "significant", "span", "table",
+    "HTML", "Markdown", "compact", "glue", "interval", "listing", "name_of", "note", "number", "provenance", "ratio",
+    "significant", "span", "table",
 ]  # fmt: skip
 
 
@@ -115,45 +114,3 @@ def table(
     cells = [[text(*cell) for cell in zip(frame, row, strict=True)] for row in frame.itertuples(index=False)]
     columns = list(frame)
     return HTML(render("table", rows=cells, columns=columns, left=left, wrap=wrap, caption=caption, search=search))
-
-
-#: Group of metrics, in the order of the page, and what its columns describe.
-GROUP_NAMES = {
-    "fidelity": "fidelity to the recorded image", "aggregation": "error after averaging", "class": "error by kind of surface",
-    "frequency": "error by spatial frequency", "reflectivity": "fidelity to the speckle-free scene",
-    "looks": "equivalent number of looks", "bias": "radiometric bias", "edges": "edges", "ratio": "ratio image",
-    "distribution": "distribution of values", "targets": "point targets",
-}  # fmt: skip
-
-
-def columns_table(t: Tables) -> HTML:
-    """Tabulate unit, direction, domain and source of the metric columns, folded by group."""
-    from sarlab.metrics import metrics
-    from sarlab.metrics.columns import GROUPS
-
-    better = {"higher": "higher is better", "lower": "lower is better", "zero": "0 is perfect", "one": "1 is perfect"}
-    known = sorted((metrics[name] for name in metrics), key=lambda metric: metric.sequence)
-    parts = []
-    for group in GROUPS:
-        rows = pd.DataFrame([
-            {
-                "column": f"<code>{metric.name}</code>", "what": html.escape(metric.label), "unit": metric.unit.replace("1", "–"),
-                "direction": better[metric.better], "domain": html.escape(metric.domain), "source": html.escape(metric.source),
-            }
-            for metric in known if metric.group == group and (metric.name in t.runs or metric.name in t.codecs)
-        ])  # fmt: skip
-        if len(rows):
-            name = html.escape(GROUP_NAMES.get(group, group))
-            shown = table(rows, 0, left=6, wrap=["what", "domain", "source"], caption=f"Columns: {name}")
-            parts.append(f"<details><summary>{name} ({len(rows)})</summary>{shown.data}</details>")
-    return HTML("".join(parts))
-
-
-def downloads(t: Tables) -> HTML:
-    """List the tables of the book as links."""
-    items = "".join(
-        f'<li><a href="../results/{html.escape(file.name)}" download><code>{html.escape(file.name)}</code></a> '
-        f"({file.stat().st_size / 1000:.0f} kB)</li>"
-        for file in sorted((t.root / "results").glob("*.csv"))
-    )
-    return HTML(f"<ul>{items}</ul>")

@@ -36,13 +36,13 @@ _START = re.compile(r"^(S1[A-D])_.*?(\d{8}T\d{6})")
 #: Labels of columns that are no metrics.
 _LABELS = {
     "bpp": "bits per pixel of the file", "coded_bpp": "bits per pixel of the file", "rate": "bits per pixel of the file",
-    "measured_cr": "compression ratio of the file against the product's samples",
+    "measured_cr": "compression ratio to the product's samples",
     "measured_cr_lossless": "compression ratio against the best lossless file",
     "dimension_ratio": "values in ÷ values out", "gain_over_klt_db": "gain over the KLT (dB)",
     "steps": "training steps", "step": "training step", "train_seconds": "training time (s)",
     "validation_db": "validation PSNR (dB)", "encode_seconds": "encoding time (s)", "decode_seconds": "decoding time (s)",
     "epi_roa": "edges kept (1 = all)", "enl_ratio": "looks after ÷ before", "bias_db": "radiometric bias (dB)",
-    "rmse_k8_db": "error of 8×8 means (dB)", "rmse_k32_db": "error of 32×32 means (dB)",
+    "bias_brightness_worst_db": "largest bias of a brightness class (dB)", "rmse_k8_db": "error of 8×8 means (dB)", "rmse_k32_db": "error of 32×32 means (dB)",
 }  # fmt: skip
 
 

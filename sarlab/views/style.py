@@ -29,7 +29,7 @@ SERIES = (BLUE, VERMILION, GREEN, PURPLE, OCHRE)
 #: Further colors, so that no two codecs share one; `sarlab.css` has the dark variant of each.
 MORE = (
     "#7a4a32", "#0a7d8c", "#5b4bb7", "#5f6b2d", "#b3283a", "#2f4f8f", "#4d7c0f", "#be185d", "#475569", "#7b3fb5",
-    "#86720a", "#c2255c", "#6d5560", "#37705e",
+    "#86720a", "#c2255c", "#6d5560", "#37705e", "#8b1a8b",
 )  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -42,7 +42,7 @@ VARIABLES = {
 #: Codec or architecture → name for people, color, marker: the only place where a series gets its look.
 LOOKS: dict[str, tuple[str, str, str]] = {
     "lapped": ("lapped (sarlab)", VERMILION, "o"), "factorized": ("factorized (sarlab)", MORE[4], "v"),
-    "klt8": ("KLT 8×8 (sarlab)", MORE[3], "D"), "jpeg2000": ("JPEG 2000", BLUE, "s"), "htj2k": ("HTJ2K", MORE[5], "X"),
+    "klt8": ("KLT 8×8 (sarlab)", MORE[3], "D"), "predictive": ("predictive (sarlab)", MORE[14], "^"), "jpeg2000": ("JPEG 2000", BLUE, "s"), "htj2k": ("HTJ2K", MORE[5], "X"),
     "sperr": ("SPERR", MORE[6], "^"), "hevc12": ("HEVC 12 bit", GREEN, "^"), "vvc10": ("VVC 10 bit", MORE[13], "D"),
     "avif12": ("AVIF 12 bit", PURPLE, "P"), "webp": ("WebP", MORE[12], "v"), "jpegxl": ("JPEG XL", OCHRE, "D"),
     "jpeg": ("JPEG", MORE[0], "X"), "jpeg12": ("JPEG 12 bit", MORE[7], "s"), "jpegls": ("JPEG-LS near-lossless", MORE[1], "v"),

@@ -180,3 +180,11 @@ def test_sizes_of_one_configuration_agree_wherever_they_are_printed():
     for shown, column in zip(claim, ("nominal_cr", "measured_cr", "coded_cr"), strict=True):
         assert shown == pytest.approx(files[column], abs=0.1), column
     assert claim[:2] == pytest.approx([counted["8 of 32 bits"], counted["file"]], abs=0.1)
+
+
+def test_tables_about_the_tables_cover_metrics_and_files():
+    shown, _ = executed("reproduce")
+    columns = "".join(shown["parts"])
+    assert all(f"<code>{name}</code>" in columns for name in ("psnr_db", "ssim", "epi_roa", "bias_db"))
+    assert "nan" not in columns
+    assert {path.name for path in shown["files"]} == {path.name for path in (BOOK / "results").glob("*.csv")}

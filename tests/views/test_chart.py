@@ -61,12 +61,12 @@ def test_points_of_some_of_the_scenes_only_are_left_out():
     assert line["over"] == "range over 2 passes"
 
 
-def test_the_menu_has_the_means_first_and_few_scenes_alone(filled, monkeypatch):
+def test_the_menu_has_the_means_first_and_scenes_alone_if_asked(filled):
     rows = filled.codecs
-    assert list(places_of(rows)) == ["test scene: mosaic-test", "other passes, mean of 3", "patch-1", "patch-2", "patch-3"]  # fmt: skip
-    monkeypatch.setattr(chart, "MOST_ROWS", 10)
-    assert list(places_of(rows)) == ["test scene: mosaic-test", "other passes, mean of 3"]
-    assert list(places_of(rows.assign(split="else"))) == ["all scenes"]
+    means = ["test scene: mosaic-test", "other passes, mean of 3"]
+    assert list(places_of(rows, alone=True)) == [*means, "patch-1", "patch-2", "patch-3"]
+    assert list(places_of(rows, alone=False)) == means
+    assert list(places_of(rows.assign(split="else"), alone=False)) == ["all scenes"]
 
 
 def test_codecs_of_the_chart_have_the_numbers_of_the_table(filled, synthetic):

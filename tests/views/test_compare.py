@@ -11,18 +11,21 @@ import pytest
 from PIL import Image
 
 from sarlab.scenes.radiometry import to_gray
-from sarlab.views.compare import LEVELS, Comparison, Variant, encode, pictures
+from sarlab.views.compare import LEVELS, Comparison, Variant, codecs, encode, networks
 
 
 def speckled(side=240, looks=4.4, seed=0):
     return to_gray(10 * np.log10(np.random.default_rng(seed).gamma(looks, 1 / looks, (side, side))), (-15, 8))
 
 
+def decoded(data):
+    return np.asarray(Image.open(io.BytesIO(data)).convert("L")).astype(int)
+
+
 def test_pictures_are_off_by_half_a_level_at_most():
     gray = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    shown = np.asarray(Image.open(io.BytesIO(encode(gray))).convert("L")).astype(int)
-    assert np.abs(shown - gray).max() <= np.ceil(255 / (LEVELS - 1) / 2)
-    assert np.asarray(Image.open(io.BytesIO(encode(gray, 256))).convert("L")).tolist() == gray.tolist()
+    assert np.abs(decoded(encode(gray)) - gray).max() <= np.ceil(255 / (LEVELS - 1) / 2)
+    assert (decoded(encode(gray, 256)) == gray).all()
 
 
 def test_a_pair_of_the_most_speckled_kind_stays_below_100_kilobytes():
@@ -59,31 +62,22 @@ class Elements(HTMLParser):
         return [attributes for name, attributes in self.found if name == tag]
 
 
-def test_markup_is_whole_and_every_control_has_a_name(comparison):
-    elements = Elements(comparison._repr_html_())
+def test_markup_is_whole_every_control_has_a_name_and_pictures_are_those_that_were_given(comparison):
+    html = comparison._repr_html_()
+    elements = Elements(html)
     assert elements.open == []
-    assert all(image["alt"] for image in elements.all("img"))
     assert len(elements.all("img")) == 3
+    assert all(image["alt"] for image in elements.all("img"))
+    assert all(url.startswith("data:image/webp;base64,") for url in re.findall(r'src="([^"]*)"', html))
+    assert not re.search(r"https?://|@import|url\(", html), "nothing is loaded"
     inputs = elements.all("input")
     assert [i["type"] for i in inputs] == ["radio", "radio", "checkbox", "checkbox", "range", "checkbox"]
     assert inputs[4]["aria-label"]
     assert all(select["aria-label"] for select in elements.all("select"))
     assert elements.all("figure")[0]["aria-label"].startswith('a "scene". plain · 8×: PSNR 24.3 dB')
-
-
-def test_nothing_is_loaded_from_anywhere(comparison):
-    html = comparison._repr_html_()
-    assert all(url.startswith("data:image/webp;base64,") for url in re.findall(r'src="([^"]*)"', html))
-    assert not re.search(r"https?://|@import|url\(", html)
-
-
-def test_pictures_in_the_page_are_those_that_were_given(comparison):
-    stored = [
-        np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("L"))
-        for data in re.findall(r'src="data:image/webp;base64,([^"]*)"', comparison._repr_html_())
-    ]
     given = [comparison.original, *(variant.gray for variant in comparison.variants)]
-    assert all(np.abs(s.astype(int) - g).max() <= 3 for s, g in zip(stored, given, strict=True))
+    for data, gray in zip(re.findall(r'src="data:image/webp;base64,([^"]*)"', html), given, strict=True):
+        assert np.abs(decoded(base64.b64decode(data)) - gray).max() <= 3
 
 
 def test_the_script_finds_every_picture_by_series_and_step():
@@ -111,16 +105,13 @@ def test_two_sliders_on_one_page_have_buttons_of_their_own(comparison):
     assert len(groups) == 2
 
 
-def test_the_published_pictures_of_networks_show_the_place_that_the_codecs_show(filled):
-    """Made-up pictures: the detail is the upper left corner of a scene of which the networks' pictures are all."""
-    shown = pictures(filled, at=16)
-    assert shown.steps == ["4×", "8×", "16×", "32×", "64×"]
-    assert {"JPEG 2000", "lapped (sarlab)", "KLT", "residual, KLT start"} <= set(shown.series)
-    klt = next(v for v in shown.variants if v.series == "KLT" and v.label == "4×")
-    assert shown.original.shape == klt.gray.shape == (96, 96)
+def test_published_pictures_of_codecs_and_networks(filled):
+    shown = codecs(filled, left="jpeg2000", right="lapped")
+    assert (shown.series, shown.steps) == (["JPEG 2000", "lapped (sarlab)"], ["16×", "32×", "64×"])
+    assert [shown.variants[i].title for i in (shown.left, shown.first)] == ["JPEG 2000 · 32×", "lapped (sarlab) · 32×"]
+    shown = networks(filled, ["KLT", "residual, KLT start"])
+    assert (shown.title, shown.left, shown.steps) == ("mosaic-test, band VV", None, ["4×", "8×", "16×", "32×"])
     files = filled.table("examples").query("kind == 'reconstruction' and band == 'VV' and run_id.str.startswith('klt')")
     whole = np.asarray(Image.open(filled.image(files["file"].iloc[0])))
-    assert (klt.gray == whole[:96, :96]).all(), "not another part of the scene"
-    alone = pictures(filled, codecs=(), networks=("KLT",), left="KLT", scene="mosaic-test", band="VH")
-    assert (alone.title, alone.series, alone.left) == ("mosaic-test, band VH", ["KLT"], 2)
-    assert alone.original.shape == (120, 120), "the middle"
+    assert (shown.variants[0].gray == whole[:, 8:152]).all(), "the middle"
+    assert networks(filled, ["KLT"], scene="mosaic-test", band="VH").title == "mosaic-test, band VH"

@@ -47,10 +47,8 @@ def test_facets_average_only_their_own_scenes(synthetic):
 
 
 def test_points_show_their_values_with_intervals():
-    found = pd.DataFrame({
-        "codec": ["lapped", "jpeg"], "mean": [-25.0, 30.0], "low": [-27.0, 28.0], "high": [-23.0, 33.0], "n": 3, "kind": "range",
-        "over": "passes",
-    })  # fmt: skip
+    found = {"codec": ["lapped", "jpeg"], "mean": [-25.0, 30.0], "low": [-27.0, 28.0], "high": [-23.0, 33.0]}
+    found = pd.DataFrame(found).assign(n=3, kind="range", over="passes")
     figure = figures.points(found, "BD-rate", "codec", zero=True, unit=" %")
     assert "−25.0 % (−27.0 to −23.0)" in figure.alt
     assert figure.caption == "Bars: range of 3 passes."

@@ -34,12 +34,3 @@ def test_provenance_leaves_out_what_the_manifest_does_not_tell():
         assert part in shown
     assert "None" not in page.provenance({"plan": "quick"}).data
     assert page.provenance({}).data == ""
-
-
-def test_tables_about_the_tables_cover_metrics_and_files(filled):
-    columns, links = page.columns_table(filled).data, page.downloads(filled).data
-    assert all(f"<code>{name}</code>" in columns for name in ("psnr_db", "ssim", "epi_roa", "bias_db"))
-    assert "nan" not in columns
-    names = {path.name for path in (filled.root / "results").glob("*.csv")}
-    assert names
-    assert all(f'href="../results/{name}"' in links for name in names)

@@ -12,18 +12,15 @@ def history(levels):
     return pd.DataFrame({"step": steps, "loss": 0.1 / (1 + steps), "validation_db": levels, "gradient_norm": 0.5})
 
 
-def test_history_states_the_weights_that_were_best_on_validation():
+def test_histories_state_what_they_have():
     drawn = runpage.history(history([20.0, 24.0, 23.0]))
     assert len(drawn.panels) == 3
     assert "20.00 at 0" in drawn.panels[0].alt
     assert "23.00 at 100" in drawn.panels[0].alt
     assert drawn.caption == "Best on validation: step 50, 24.00 dB."
-
-
-def test_history_without_validation_shows_the_loss_and_a_closed_form_nothing():
-    drawn = runpage.history(history([np.nan, np.nan]))
-    assert "training loss" in drawn.alt
-    assert "validation" not in drawn.alt
+    without = runpage.history(history([np.nan, np.nan]))
+    assert "training loss" in without.alt
+    assert "validation" not in without.alt
     assert "closed form" in runpage.history(history([])).caption
 
 

@@ -100,14 +100,8 @@ def runs(**columns):
         "psnr_db": [30.0, 29.0, 27.0, 29.25], "converged": [True, True, True, False],
     })  # fmt: skip
     about = {
-        "architecture": "plain",
-        "init": "scratch",
-        "latent_channels": 16,
-        "steps": 800,
-        "seed": 0,
-        "scene": "a",
-        "band": "VV",
-    }
+        "architecture": "plain", "init": "scratch", "latent_channels": 16, "steps": 800, "seed": 0, "scene": "a", "band": "VV",
+    }  # fmt: skip
     return frame.assign(**about | columns)
 
 
@@ -137,13 +131,9 @@ def test_the_main_line_is_trained_for_squared_error():
 def test_a_line_along_one_column_has_runs_that_are_otherwise_those_of_the_main_line():
     about = {"spatial_reduction": 16, "dimension_ratio": 16, "depth": 0, "stem": "fold", "curve": "dedicated"}
     cases = [
-        (2000, 44, "mse", 32),
-        (2000, 44, "mse", 32),
-        (500, 44, "mse", 32),
-        (2000, 44, "gamma", 32),
-        (2000, 44, "mse", 4),
+        (2000, 44, "mse", 32), (2000, 44, "mse", 32), (500, 44, "mse", 32), (2000, 44, "gamma", 32), (2000, 44, "mse", 4),
         (500, 16, "mse", 32),
-    ]
+    ]  # fmt: skip
     table = pd.concat([
         runs(run_id=f"{index}", steps=steps, width=width, loss_name=loss, training_scenes=scenes, seed=index, **about)[:1]
         for index, (steps, width, loss, scenes) in enumerate(cases)
