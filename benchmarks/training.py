@@ -127,16 +127,8 @@ def obvious_network(model):
     import torch
     from torch import nn
 
-    from sarlab.models.layers import DepthToSpace, SpaceToDepth
-
     def plain(branch):
-        branch = copy.deepcopy(branch).to(memory_format=torch.contiguous_format)
-        for i, layer in enumerate(branch):
-            if isinstance(layer, SpaceToDepth):
-                branch[i] = nn.PixelUnshuffle(layer.side)
-            elif isinstance(layer, DepthToSpace):
-                branch[i] = nn.PixelShuffle(layer.side)
-        return branch
+        return copy.deepcopy(branch).to(memory_format=torch.contiguous_format)
 
     class Obvious(nn.Module):
         def __init__(self):

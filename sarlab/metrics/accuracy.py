@@ -1,4 +1,4 @@
-"""Radiometric accuracy: bias, added noise, looks lost; error and bias by class of ground.
+"""Radiometric accuracy: bias, added noise, looks lost; error and bias by structure and by brightness.
 
 Classes are derived from the original alone, so that every codec is judged on the same ones. Structure: homogeneous, edge,
 texture, point target. Brightness: quarters of the scene by a 25×25 mean of linear intensity; sorting single samples would

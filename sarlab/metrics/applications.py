@@ -1,7 +1,7 @@
 """Applications: maps, detections and statistics of the original, compared with those of a reconstruction.
 
 Everything that an application learns comes from the original: the threshold and the classifier of the water map, the
-number of looks of the detector, the fields. It is then applied to both images. These metrics are optional: name them.
+number of looks of the detector, the fields. It is then applied to both images. These metrics are optional: request them by name.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def despeckled(intensity: np.ndarray, valid: np.ndarray, looks: float) -> np.nda
 class WaterMapper(NamedTuple):
     """Water mapping learned from a scene: looks of its Lee filter, threshold and contrast in dB, weights of the classifier.
 
-    Without water, two kinds of land are told apart: see if the contrast is that of water, 6 dB or more.
+    In a scene without water it separates two kinds of land; water has a contrast of at least 6 dB.
     """
 
     looks: float
@@ -121,8 +121,8 @@ class WaterMapper(NamedTuple):
 def scene_water(reference: Reference) -> WaterMapper:
     """Learn to map the water of a scene.
 
-    The threshold is Otsu's of the despeckled scene in dB. The classifier is trained on the samples that are beyond the
-    mean of their class, as if somebody had drawn polygons where the class is certain.
+    The threshold is Otsu's of the despeckled scene in dB. The classifier is trained on the samples beyond the mean of
+    their class, like polygons drawn where the class is certain.
     """
     looks, valid = scene_looks(reference), reference.valid
     db, features = despeckled(reference.intensity, valid, looks), water_features(reference.intensity, valid)

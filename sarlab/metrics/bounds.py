@@ -1,4 +1,4 @@
-"""Limits: what no codec (or no codec of a kind) can do, and what despeckling alone scores.
+"""Limits: the best that any codec, or any codec of a kind, can do, and the score of despeckling alone.
 
 Speckle of L looks is a gamma factor of the intensity. In nepers (ln I) it has variance ψ′(L), in dB the standard deviation
 4.343·√ψ′(L). The first functions are closed forms of that.

@@ -179,7 +179,7 @@ class Window(NamedTuple):
 
 
 class Reference:
-    """The recorded scene, and whatever follows from it alone: make it once, score many reconstructions.
+    """A recorded scene and everything that depends on it alone: create it once, score many reconstructions.
 
     Parameters
     ----------

@@ -188,8 +188,7 @@ def epi_sattar(case: Comparison) -> float:
 def epi_gradient_ratio(case: Comparison) -> float:
     """Σ|∇x̂| / Σ|∇x| of dB values, forward differences.
 
-    Below 1 where detail or speckle is smoothed, above where noise is added: it measures how much there is, not whether
-    it is the same.
+    Below 1, detail or speckle was smoothed; above 1, noise was added. It measures the amount of detail, not its accuracy.
     """
     before, after = (np.hypot(*gradient(image)).sum() for image in (case.reference, case))
     if before <= 0:

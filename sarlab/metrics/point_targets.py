@@ -139,7 +139,7 @@ class PointTargets(NamedTuple):
 
 
 def kept_and_invented(reference: np.ndarray, test: np.ndarray) -> tuple[float, float]:
-    """Share of the reference's detections that the test has too, and detections of the test alone per one of them."""
+    """Share of the reference's detections that the test keeps; detections only in the test, per detection of the reference."""
     from scipy.ndimage import maximum_filter
 
     count = np.count_nonzero(reference)

@@ -189,10 +189,7 @@ def error_autocorrelation(case: Comparison) -> np.ndarray:
 
 @once
 def lost_power(case: Comparison) -> np.ndarray:
-    """Power of the error over power of the reference in each of `BANDS`: 0 nothing lost, 1 as a constant image has.
-
-    NaN where the reference has no power.
-    """
+    """Power of the error over that of the reference by band: 0 if nothing is lost, 1 for a constant image, NaN without any."""
     signal, lost = band_powers(scene_spectrum(case.reference)), band_powers(error_spectrum(case))
     with np.errstate(all="ignore"):
         # power of the order of the rounding error counts as none

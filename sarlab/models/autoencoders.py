@@ -1,4 +1,4 @@
-"""Fixed-latent autoencoders: the contract, the four architectures, and how networks are built, saved and loaded."""
+"""Fixed-latent autoencoders: interface, four architectures, building, saving and loading."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from sarlab.errors import ModelError, PlanError
 from sarlab.models.data import KLTBasis
 from sarlab.models.layers import (
-    DepthToSpace,
     LinearShortcut,
     PlainBlock,
     ResidualBlock,
-    SpaceToDepth,
     WindowAttention,
     activation,
     channels_last,
@@ -53,8 +51,7 @@ class Output(NamedTuple):
 class Autoencoder(nn.Module):
     """A fixed-latent network: analysis g_a to C channels at 1/r of the size, synthesis g_s back.
 
-    A subclass sets `g_a`, (N, 1, H, W) → (N, C, H/r, W/r), and `g_s`, its inverse direction, both for sizes that are
-    multiples of r. With ``init="klt"`` a linear path runs in parallel to both::
+    A subclass sets `g_a`, (N, 1, H, W) → (N, C, H/r, W/r), and `g_s`, which maps back; sizes are multiples of r. With ``init="klt"`` a linear path runs in parallel to both::
 
              ┌────── B ──────┐                      ┌────── Bᵀ ─────┐
         x ───┤               (+)── y ──[Q]── ŷ ─────┤               (+)── x̂
@@ -149,7 +146,7 @@ class KLT(Autoencoder):
 
         x ── conv r×r, stride r ── y ──[Q]── ŷ ── transposed conv r×r, stride r ── x̂
 
-    Of all linear codes with C values per patch it has the smallest mean squared error on the training patches.
+    Of all linear codes with C values per patch, it has the smallest mean squared error on the training patches.
     """
 
     @classmethod
@@ -187,8 +184,8 @@ class Plain(Autoencoder):
         for scale in [side] * folded + halvings(side, coarsest):
             wider = scale_channels(spec.width, scale)
             if folded and scale == side:
-                down += [SpaceToDepth(side), nn.Conv2d(side * side, wider, 3, padding=1)]
-                last = [nn.Conv2d(wider, side * side, 3, padding=1), DepthToSpace(side)]
+                down += [nn.PixelUnshuffle(side), nn.Conv2d(side * side, wider, 3, padding=1)]
+                last = [nn.Conv2d(wider, side * side, 3, padding=1), nn.PixelShuffle(side)]
             else:
                 down += [nn.Conv2d(channels, wider, 5, 2, 2)]
                 last = [nn.ConvTranspose2d(wider, channels, 4, 2, 1)]
@@ -263,7 +260,7 @@ def construct(spec: ModelSpec, seed: int) -> Autoencoder:
 class LoadedModel:
     """A network from a file, in evaluation mode, on the CPU.
 
-    `normalizers` maps each band to the dB that the network takes as 0 and 1; `provenance` holds notes of the writer.
+    `normalizers` maps each band to the dB that the network takes as 0 and 1; `provenance` holds the writer's notes.
     """
 
     model: Autoencoder
@@ -274,17 +271,14 @@ class LoadedModel:
 def save_model(
     path: Path, model: Autoencoder, *, normalizers: Mapping[str, Any] | None = None, provenance: Mapping[str, Any] | None = None
 ) -> None:  # fmt: skip
-    """Write a network's weights, with a Normalizer or (low, high) per band and JSON-compatible notes."""
-    ranges = {
-        band: [float(n.low), float(n.high)] if hasattr(n, "low") else [float(v) for v in n]
-        for band, n in (normalizers or {}).items()
-    }
+    """Write a network's weights, with a Normalizer per band and JSON-compatible notes."""
+    ranges = {band: [float(n.low), float(n.high)] for band, n in (normalizers or {}).items()}
     values = {"model": asdict(model.spec), "normalizers": ranges, "provenance": dict(provenance or {})}
     write_tensors(path, model.state_dict(), {"format": FORMAT} | values)
 
 
 def load_model(path: Path) -> LoadedModel:
-    """Read a network from a file, which is not trusted: anything wrong with it is a `ModelError`."""
+    """Read a network from an untrusted file; raise `ModelError` if anything is wrong with it."""
     tensors, values = read_tensors(path)
     if values.get("format") != FORMAT:
         raise ModelError(f"{path} has format {values.get('format')!r}; this version reads {FORMAT}")

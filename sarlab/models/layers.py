@@ -1,4 +1,4 @@
-"""Building blocks of the networks: linear path, patches, plain and residual blocks, window attention."""
+"""Building blocks of the networks: linear path, plain and residual blocks, window attention."""
 
 from __future__ import annotations
 
@@ -39,28 +39,6 @@ def from_patches(patches: Tensor, side: int) -> Tensor:
     """Inverse of `to_patches`."""
     n, h, w, _ = patches.shape
     return patches.reshape(n, h, w, side, side).permute(0, 1, 3, 2, 4).reshape(n, 1, h * side, w * side)
-
-
-class SpaceToDepth(nn.Module):
-    """`torch.nn.PixelUnshuffle` for one channel with a channels_last result."""
-
-    def __init__(self, side: int):
-        super().__init__()
-        self.side = side
-
-    def forward(self, x: Tensor) -> Tensor:
-        return to_patches(x, self.side).permute(0, 3, 1, 2)
-
-
-class DepthToSpace(nn.Module):
-    """`torch.nn.PixelShuffle` to one channel from a channels_last tensor."""
-
-    def __init__(self, side: int):
-        super().__init__()
-        self.side = side
-
-    def forward(self, x: Tensor) -> Tensor:
-        return from_patches(x.permute(0, 2, 3, 1), self.side)
 
 
 def full_precision(x: Tensor) -> AbstractContextManager:
@@ -168,7 +146,7 @@ class WindowAttention(nn.Module):
             outside = F.pad(bias.new_zeros(1, h, w, 1), padding, value=-1e4).reshape(rows, high, columns, wide)
             outside = outside.transpose(1, 2).reshape(rows * columns, 1, 1, high * wide)
             bias = (bias + outside).repeat(n, 1, 1, 1)
-        # Written out: for a bias that is learned PyTorch's function takes the same path, with checks that cost a third.
+        # Written out: with a learned bias, PyTorch's function takes the same path, plus checks that cost a third.
         scores = (query * query.shape[-1] ** -0.5) @ key.mT + bias
         out = scores.softmax(-1).to(value.dtype) @ value
         out = self.project(out.transpose(1, 2).flatten(2)).reshape(n, rows, columns, high, wide, channels)

@@ -138,7 +138,7 @@ class History:
 
     @property
     def collapsed(self) -> bool:
-        """Whether the network with the kept weights returns a constant."""
+        """True if the network with the kept weights returns a constant."""
         kept = [v.spread for v in self.validations if v.step == self.best_step]
         return bool(kept) and kept[-1] < COLLAPSED_BELOW
 
@@ -152,7 +152,7 @@ class History:
 
     @property
     def converged(self) -> bool | None:
-        """Whether the last quarter, in which the learning rate falls to 0, gained next to nothing; None if unknown."""
+        """True if the last quarter, in which the learning rate falls to 0, gained less than 0.05 dB; None if unknown."""
         gain = self.last_quarter_gain_db
         if self.collapsed:
             return False

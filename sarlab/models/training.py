@@ -28,7 +28,7 @@ from sarlab.models.storage import History, TrainingState, Validation, load_check
 from sarlab.registry import Registry
 from sarlab.specs import TrainSpec, content_hash
 
-#: Decay rates of Adam. Trainings are a few hundred steps, so spikes of the squared gradients must fade within some.
+#: Decay rates of Adam. Trainings take a few hundred steps, so spikes of the squared gradients must fade within twenty.
 BETAS = (0.9, 0.95)
 #: Steps between recorded losses.
 RECORD_EVERY = 10
@@ -41,11 +41,11 @@ Progress = Callable[[History, int], None]
 
 
 class Objective(nn.Module):
-    """What `fit` minimizes, as a module that holds everything learned."""
+    """Training objective: the module that `fit` minimizes, with everything learned in it."""
 
-    #: Sources of random numbers besides that of the patches, saved with checkpoints.
+    #: Random generators, saved with checkpoints; that of the patches belongs to `fit`.
     generators: dict[str, torch.Generator]
-    #: Whether to keep the averaged weights of the last step instead of those of the best validation.
+    #: Keep the averaged weights of the last step instead of those of the best validation.
     keeps_last = False
 
     def optimizer(self) -> torch.optim.Optimizer:
@@ -77,9 +77,9 @@ def fit(
     spec : TrainSpec
         Or another object with its fields ``steps`` to ``ema_decay``, ``validate_every`` and ``threads``.
     seed : int
-        Of the patches and their orientation.
+        Seed of the patches and their orientations.
     fingerprint : str
-        Hash of all that determines the result; guards the checkpoint.
+        Hash of everything that determines the result; a checkpoint with another one is refused.
     checkpoint : Path, optional
         File to resume from if it exists, and to write. An interrupted and resumed training ends with the same bits as
         an uninterrupted one (on a CPU, with the same number of threads).
@@ -107,7 +107,7 @@ def fit(
     history = state.history
     history.stopped = ""
     layer_norms: dict[str, float] = {}
-    looks = (three_quarters(spec.steps), spec.steps)
+    judged = (three_quarters(spec.steps), spec.steps)
 
     def validate() -> None:
         objective.eval()
@@ -137,7 +137,7 @@ def fit(
             loss = objective.loss(batch, step)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            validating = (step + 1) % spec.validate_every == 0 or step + 1 in looks
+            validating = (step + 1) % spec.validate_every == 0 or step + 1 in judged
             if validating:
                 layer_norms = gradient_norms(named)
             norm = clip_grad_norm_(parameters, spec.clip_norm or math.inf)
@@ -332,7 +332,7 @@ def nested_counts(channels: int) -> tuple[int, ...]:
 
 
 class NestedChannels(nn.Module):
-    """Latent hook of a nested training: sets all but some leading channels to zero.
+    """Latent hook of nested training: sets all but the leading channels to zero.
 
     ::
 
@@ -441,7 +441,7 @@ def mse_and_ssim(x_hat: Tensor, batch: Batch) -> Tensor:
 
 @losses.register("mse-edge")
 def edge_weighted_mse(x_hat: Tensor, batch: Batch) -> Tensor:
-    """Squared error of which half of the weight is proportional to the strength of edges in the original.
+    """Squared error with half of its weight proportional to the strength of edges in the original.
 
     The strength is the difference in dB between the means of adjacent windows, so that homogeneous speckle has the same
     strength everywhere, whatever its brightness. The weights of a batch have a mean of 1.
@@ -530,11 +530,7 @@ class Muon(torch.optim.AdamW):
     """
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def step(self) -> None:
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None or not is_matrix(parameter):
@@ -550,7 +546,6 @@ class Muon(torch.optim.AdamW):
                 parameter.add_(update.view(parameter.shape), alpha=-group["lr"] * scale)
                 parameter.grad = None  # AdamW skips it
         super().step()
-        return loss
 
 
 def is_matrix(parameter: Tensor) -> bool:

@@ -129,7 +129,6 @@ OWN = '''
 from torch import nn
 
 from sarlab.models.autoencoders import Autoencoder, architectures
-from sarlab.models.layers import DepthToSpace, SpaceToDepth
 
 
 @architectures.register("test-own")
@@ -139,8 +138,8 @@ class Perceptron(Autoencoder):
     def __init__(self, spec):
         super().__init__(spec)
         r, c, hidden = spec.spatial_reduction, spec.latent_channels, 8 * spec.width
-        self.g_a = nn.Sequential(SpaceToDepth(r), nn.Conv2d(r * r, hidden, 1), nn.ELU(), nn.Conv2d(hidden, c, 1))
-        self.g_s = nn.Sequential(nn.Conv2d(c, hidden, 1), nn.ELU(), nn.Conv2d(hidden, r * r, 1), DepthToSpace(r))
+        self.g_a = nn.Sequential(nn.PixelUnshuffle(r), nn.Conv2d(r * r, hidden, 1), nn.ELU(), nn.Conv2d(hidden, c, 1))
+        self.g_s = nn.Sequential(nn.Conv2d(c, hidden, 1), nn.ELU(), nn.Conv2d(hidden, r * r, 1), nn.PixelShuffle(r))
 '''
 
 
@@ -172,7 +171,7 @@ SAVED = ModelSpec("attention", 8, 4, "klt", width=4, stem="pyramid")
 
 @pytest.fixture
 def path(tmp_path):
-    ranges = {"VV": SimpleNamespace(low=-25.0, high=3.0), "VH": (-31.0, -3.5)}
+    ranges = {"VV": SimpleNamespace(low=-25.0, high=3.0), "VH": SimpleNamespace(low=-31.0, high=-3.5)}
     notes = {"run": "attention-r8", "psnr": float("nan")}
     save_model(tmp_path / "w.safetensors", construct(SAVED, 3), normalizers=ranges, provenance=notes)
     return tmp_path / "w.safetensors"

@@ -19,7 +19,7 @@ from sarlab.specs import QuantizerSpec, spec_from_dict
 TRAINING_VIEWS = ("none", "noise", "ste", "mixed", "guide-noise")
 #: Share of a ``"mixed"`` training with noise; the rest uses straight-through rounding.
 MIXED_SWITCH = 0.5
-#: In training, ranges follow each of the first batches, later every so many-th: latents change less by then.
+#: Ranges follow each of the first training batches, then one in `LATER`: latents change less by then.
 FIRST, LATER = 50, 5
 #: Weight of a batch in ranges that follow a training, at first and later.
 FIRST_SHARE, LATER_SHARE = 0.1, 0.2
@@ -110,11 +110,11 @@ class Quantizer(nn.Module):
 
     @property
     def ready(self) -> bool:
-        """Whether it can round; False before a required calibration."""
+        """False before a required calibration, without which it cannot round."""
         return True
 
     def accepted(self, quantized: Quantized) -> Quantized:
-        """Return `quantized` as read from a file; raise `BitstreamError` if no latent can have given it."""
+        """Return `quantized` as read from a file; raise `BitstreamError` if no latent can produce it."""
         return quantized
 
     def quantize(self, y: Tensor) -> Quantized:
@@ -123,7 +123,7 @@ class Quantizer(nn.Module):
             return self._quantize(checked(y, self.channels))
 
     def rounded(self, y: Tensor) -> Tensor:
-        """Return ŷ as a decoder gets it: real rounding, no gradient."""
+        """Return ŷ as the decoder reconstructs it: real rounding, no gradient."""
         return self.dequantize(self.quantize(y))
 
     def forward(self, y: Tensor) -> Tensor:
@@ -157,7 +157,7 @@ class Quantizer(nn.Module):
         return y + (self.rounded(y) - y).detach()
 
     def pack(self, y: Tensor | Quantized) -> bytes:
-        """Encode a latent (N, C, h, w): shape, side information, and each integer in exactly its bits."""
+        """Encode a latent (N, C, h, w): shape, side information, and each integer in the bits of its channel."""
         quantized = y if isinstance(y, Quantized) else self.quantize(y)
         n, _, h, w = quantized.integers.shape
         planes = quantized.integers.movedim(1, 0).reshape(self.channels, -1).cpu().numpy()

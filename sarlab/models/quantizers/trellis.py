@@ -202,11 +202,7 @@ def state_parities(bits):
 
 
 def _companded_levels(values: Tensor, counts: Tensor, calibration: str, most: int) -> Tensor:
-    """Starting levels for values (C, n): float64, shape (C, most).
-
-    They are equidistant in the coordinate of the best companded grid of as many bits, over its range or a little more.
-    A channel's last level is repeated to the end of the row.
-    """
+    """Starting levels, float64 (C, most): equidistant in the coordinate of the best companded grid of as many bits."""
     grid = fit_companded(values, torch.where(counts > 1, counts // 2, 1), calibration)[:4]
     mean, knee, low, high = (t.double()[:, None] for t in grid)
     top = (counts - 1)[:, None]
