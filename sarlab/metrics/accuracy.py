@@ -75,9 +75,7 @@ def added_radiometric_std_db(case: Comparison) -> float:
     σ/μ is that of Î − I, the median over homogeneous windows of the original. The formula is that of the radiometric
     resolution, 10·log10(1 + 1/√L), with which it compares.
 
-    References
-    ----------
-    Oliver & Quegan, Understanding Synthetic Aperture Radar Images, 2004, ch. 4 (radiometric resolution).
+    References: Oliver & Quegan, Understanding Synthetic Aperture Radar Images, 2004, ch. 4 (radiometric resolution).
     """
     return 10 * np.log10(1 + np.sqrt(added_variance(case)[0]))
 

@@ -55,9 +55,7 @@ def iou(first: np.ndarray, second: np.ndarray) -> float:
 def otsu_threshold(values: np.ndarray) -> float:
     """Threshold between two classes that maximizes the variance between their means.
 
-    References
-    ----------
-    Otsu, IEEE Trans. Syst. Man Cybern. 9(1), 1979.
+    References: Otsu, IEEE Trans. Syst. Man Cybern. 9(1), 1979.
     """
     from skimage.filters import threshold_otsu
 

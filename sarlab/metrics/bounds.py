@@ -309,9 +309,7 @@ class RatePoint(NamedTuple):
     gap: float
 
 
-def blahut_arimoto(
-    probability: Any, distortion: Any, slope: float, *, tolerance: float = 1e-6, iterations: int = 20_000
-) -> RatePoint:
+def blahut_arimoto(probability: Any, distortion: Any, slope: float, *, tolerance: float = 1e-6) -> RatePoint:
     """Find the point of R(D) of a discrete memoryless source where the slope −dR/dD is `slope`.
 
     Parameters
@@ -323,9 +321,7 @@ def blahut_arimoto(
     slope : float
         Bits per unit of distortion, > 0.
     tolerance : float
-        Bits; stop when the rate is known this well.
-    iterations : int
-        Largest number of iterations.
+        Bits; stop when the rate is known this well, or after 20,000 iterations.
     """
     p, d = np.asarray(probability, np.float64), np.asarray(distortion, np.float64)
     if p.ndim != 1 or d.ndim != 2 or len(p) != len(d):
@@ -339,7 +335,7 @@ def blahut_arimoto(
     weight = np.exp2(-slope * (d - d.min(axis=1, keepdims=True)))
     q = np.full(d.shape[1], 1 / d.shape[1])
     gap = np.inf
-    for _ in range(iterations):
+    for _ in range(20_000):
         growth = (p / (weight @ q)) @ weight
         # Blahut's bounds: the true rate at this slope lies between these two terms
         gap = np.log2(growth.max()) - float((q * growth) @ np.log2(np.maximum(growth, 1e-300)))

@@ -39,9 +39,7 @@ def entropy_of_counts(counts: np.ndarray) -> float:
 
     K of the `counts` are above zero, N is their sum. The correction matters for few samples.
 
-    References
-    ----------
-    Miller, Information Theory in Psychology, 1955; Paninski, Neural Computation 15(6), 2003.
+    References: Miller, Information Theory in Psychology, 1955; Paninski, Neural Computation 15(6), 2003.
     """
     counts = np.asarray(counts, np.float64).ravel()
     counts = counts[counts > 0]
@@ -155,9 +153,7 @@ def effective_rank(latent: Any) -> float:
     `latent` holds symbols or real values. The result is in [1, channels], and the number of channels if they are
     uncorrelated and of equal variance.
 
-    References
-    ----------
-    Roy & Vetterli, EUSIPCO 2007.
+    References: Roy & Vetterli, EUSIPCO 2007.
     """
     channels = _channels(latent, integer=False).astype(np.float64)
     flat = channels.reshape(channels.shape[0], -1)

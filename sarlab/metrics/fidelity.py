@@ -60,9 +60,7 @@ def psnr(reference_db: Any, test_db: Any, *, clip: tuple[float, float]) -> float
     clip : (low, high)
         In dB.
 
-    References
-    ----------
-    ISO/IEC 29170-1:2017 (PSNR); the clip range is this project's convention, recorded in every row.
+    References: ISO/IEC 29170-1:2017 (PSNR); the clip range is this project's convention, recorded in every row.
     """
     return psnr_db(Comparison(reference_db, test_db, clip=checked_clip(clip)))
 
@@ -135,9 +133,7 @@ def ssim(case: Comparison) -> float:
 
     It is averaged over the windows that lie inside the image and hold no invalid sample; undefined if there are none.
 
-    References
-    ----------
-    Wang, Bovik, Sheikh & Simoncelli, IEEE Trans. Image Process. 13(4), 2004.
+    References: Wang, Bovik, Sheikh & Simoncelli, IEEE Trans. Image Process. 13(4), 2004.
     """
     from skimage.metrics import structural_similarity
 
@@ -160,9 +156,7 @@ def ms_ssim(case: Comparison) -> float:
     Both sides must have 176 samples at least. Invalid samples are filled alike in both images, which raises the score a
     little; above 1 % of them it is undefined. Negative means of a scale count as 0.
 
-    References
-    ----------
-    Wang, Simoncelli & Bovik, Asilomar Conference on Signals, Systems and Computers, 2003.
+    References: Wang, Simoncelli & Bovik, Asilomar Conference on Signals, Systems and Computers, 2003.
     """
     low, high = case.clip
     if min(case.valid.shape) < MS_SSIM_SIDE:
@@ -296,9 +290,7 @@ def sqnr(reference: Any, test: Any) -> float:
 
     Images have the shape (height, width), here and in the next functions; NaN = nodata.
 
-    References
-    ----------
-    Kwok & Johnson, IEEE Trans. Geosci. Remote Sens. 27(4), 1989 (block adaptive quantization of SAR data).
+    References: Kwok & Johnson, IEEE Trans. Geosci. Remote Sens. 27(4), 1989 (block adaptive quantization of SAR data).
     """
     z, z_hat = _complex_pair(reference, test)
     signal, noise = _energy(z), _energy(z - z_hat)
@@ -313,9 +305,7 @@ def sqnr(reference: Any, test: Any) -> float:
 def coherence(reference: Any, test: Any) -> float:
     """Coherence |Σ z ẑ*| / √(Σ|z|² Σ|ẑ|²) of complex data; in [0, 1], blind to a common complex factor.
 
-    References
-    ----------
-    Bamler & Hartl, Inverse Problems 14(4), 1998.
+    References: Bamler & Hartl, Inverse Problems 14(4), 1998.
     """
     z, z_hat = _complex_pair(reference, test)
     norm = np.sqrt(_energy(z) * _energy(z_hat))

@@ -44,9 +44,7 @@ def interval(values: Iterable[Any], groups: Iterable[Any]) -> Interval:
     groups : array_like, shape (count,)
         Acquisition (or seed) of each value. Values of one group are not independent: their mean is one observation.
 
-    References
-    ----------
-    Student, "The probable error of a mean", Biometrika 6(1), 1908.
+    References: Student, "The probable error of a mean", Biometrika 6(1), 1908.
     """
     values, groups = np.asarray(values, np.float64).ravel().tolist(), list(groups)
     if len(values) != len(groups):

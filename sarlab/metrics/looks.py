@@ -37,10 +37,8 @@ class WindowLooks(NamedTuple):
 def looks_from_log_variance(variance: np.ndarray) -> np.ndarray:
     """Invert var(ln I) = ψ′(L) for gamma speckle, by Newton's method on ln L; NaN where the variance is not positive.
 
-    References
-    ----------
-    Nicolas, "Introduction aux statistiques de deuxième espèce", Traitement du Signal 19(3), 2002;
-    Anfinsen, Doulgeris & Eltoft, IEEE Trans. Geosci. Remote Sens. 47(11), 2009.
+    References: Nicolas, "Introduction aux statistiques de deuxième espèce", Traitement du Signal 19(3), 2002; Anfinsen,
+    Doulgeris & Eltoft, IEEE Trans. Geosci. Remote Sens. 47(11), 2009.
     """
     variance = np.asarray(variance, np.float64)
     with np.errstate(all="ignore"):
@@ -169,11 +167,12 @@ def mode(looks: np.ndarray) -> float:
     return float(np.exp(grid[density.argmax()]))
 
 
-def local_looks(intensity: np.ndarray, side: int = LOCAL_SIDE) -> np.ndarray:
-    """ENL mean² / variance of all disjoint `side`×`side` blocks without invalid samples, homogeneous or not: 1-D.
+def local_looks(intensity: np.ndarray) -> np.ndarray:
+    """ENL mean² / variance of all disjoint 9×9 blocks without invalid samples, homogeneous or not: 1-D.
 
     Their mode needs no windows, because most blocks of most scenes hold a single field.
     """
+    side = LOCAL_SIDE
     rows, columns = (length // side for length in intensity.shape)
     blocks = intensity[: rows * side, : columns * side].reshape(rows, side, columns, side)
     mean, variance = blocks.mean(axis=(1, 3)), blocks.var(axis=(1, 3), ddof=1)
@@ -188,9 +187,7 @@ def enl(intensity: Any, *, windows: Sequence[Sequence[int]] | None = None) -> fl
 
     `windows` are (row, column, height, width), by default the `homogeneous_windows` of this image.
 
-    References
-    ----------
-    Oliver & Quegan, Understanding Synthetic Aperture Radar Images, 2004, ch. 4; as in ESA SNAP and GAMMA.
+    References: Oliver & Quegan, Understanding Synthetic Aperture Radar Images, 2004, ch. 4; as in ESA SNAP and GAMMA.
     """
     values = raster(intensity, "intensity")
     return _median(window_looks(values, given_or_found(values, windows)).moments)

@@ -41,9 +41,7 @@ def cfar_threshold(looks: float, false_alarm: float) -> float:
 def exceeds(intensity: np.ndarray, valid: np.ndarray, threshold: float) -> np.ndarray:
     """Mask of the cells of linear `intensity` above `threshold` × the mean of a ring around them (cell-averaging CFAR).
 
-    References
-    ----------
-    Finn & Johnson, RCA Review 29, 1968.
+    References: Finn & Johnson, RCA Review 29, 1968.
     """
     from scipy.ndimage import uniform_filter
 
@@ -80,9 +78,7 @@ def impulse_response(profile: np.ndarray) -> ImpulseResponse:
     The target is in the middle of `profile`. The cut is interpolated 16 times by its Fourier transform; the main lobe
     ends at the first minimum on each side.
 
-    References
-    ----------
-    Cumming & Wong, Digital Processing of Synthetic Aperture Radar Data, 2005, ch. 2.
+    References: Cumming & Wong, Digital Processing of Synthetic Aperture Radar Data, 2005, ch. 2.
     """
     length = len(profile)
     transform = np.fft.rfft(profile)

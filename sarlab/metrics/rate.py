@@ -146,9 +146,8 @@ def bd_rate(
     BDDifference
         NaN with the reason for too few points, a metric that is not monotone, or disjoint ranges.
 
-    References
-    ----------
-    Bjøntegaard, ITU-T VCEG-M33, 2001; piecewise cubic interpolation as in VCEG-AE07 / ITU-T HSTP-VID-WPOM, 2020.
+    References: Bjøntegaard, ITU-T VCEG-M33, 2001; piecewise cubic interpolation as in VCEG-AE07 / ITU-T HSTP-VID-WPOM,
+    2020.
     """
     found = _difference((rate_anchor, quality_anchor), (rate_test, quality_test), 1, "the metric", interval)
     return found._replace(value=100 * (10**found.value - 1))

@@ -26,7 +26,7 @@ from sarlab.metrics.columns import (
     to_intensity,
 )
 from sarlab.metrics.looks import scene_looks, scene_window_looks, scene_windows, window_looks
-from sarlab.metrics.spectra import scene_autocorrelation, spectral_flatness, welch_spectrum
+from sarlab.metrics.spectra import LAGS, scene_autocorrelation, spectral_flatness, welch_spectrum
 
 #: Gray levels of the co-occurrence matrix, over ratios from 0 to `GRAY_TOP`.
 GRAY_LEVELS, GRAY_TOP = 32, 4.0
@@ -51,8 +51,8 @@ def scene_speckle(reference: Reference) -> Speckle:
     try:
         correlation = scene_autocorrelation(reference)
     except UndefinedMetric:
-        correlation = np.zeros((9, 9))
-        correlation[4, 4] = 1.0
+        correlation = np.zeros((2 * LAGS + 1, 2 * LAGS + 1))
+        correlation[LAGS, LAGS] = 1.0
     return Speckle(looks, correlation)
 
 
@@ -63,12 +63,11 @@ def draw_speckle(shape: tuple[int, int], speckle: Speckle, generator: np.random.
     the looks are exact, the correlation of dB values nearly so.
     """
     noise = generator.standard_normal(shape)
-    lags = speckle.autocorrelation.shape[0] // 2
-    if speckle.area > 1 and min(shape) > 2 * lags:
+    if speckle.area > 1 and min(shape) > 2 * LAGS:
         # tapered to zero at the largest lag: the transform of a truncated autocorrelation would be negative in places
-        taper = np.hanning(2 * lags + 3)[1:-1]
+        taper = np.hanning(2 * LAGS + 3)[1:-1]
         kernel = np.zeros(shape)
-        offsets = np.arange(-lags, lags + 1)
+        offsets = np.arange(-LAGS, LAGS + 1)
         kernel[np.ix_(offsets, offsets)] = speckle.autocorrelation * np.sqrt(np.outer(taper, taper))
         power = np.maximum(np.fft.rfft2(kernel).real, 0)
         noise = np.fft.irfft2(np.fft.rfft2(noise) * np.sqrt(power), shape)
@@ -79,18 +78,16 @@ def draw_speckle(shape: tuple[int, int], speckle: Speckle, generator: np.random.
     return np.interp(noise, grid, quantiles)
 
 
-def lee_filter(intensity: np.ndarray, valid: np.ndarray, looks: float, *, side: int = 7) -> np.ndarray:
-    """Estimate the reflectivity: local linear minimum-mean-square-error filter of linear intensity.
+def lee_filter(intensity: np.ndarray, valid: np.ndarray, looks: float) -> np.ndarray:
+    """Estimate the reflectivity: local linear minimum-mean-square-error filter of linear intensity over 7×7 samples.
 
-    References
-    ----------
-    Lee, IEEE Trans. Pattern Anal. Mach. Intell. 2(2), 1980.
+    References: Lee, IEEE Trans. Pattern Anal. Mach. Intell. 2(2), 1980.
     """
     from scipy.ndimage import uniform_filter
 
     filled = fill_invalid(intensity, valid)
-    mean = uniform_filter(filled, side, mode="reflect")
-    variance = np.maximum(uniform_filter(filled**2, side, mode="reflect") - mean**2, 0)
+    mean = uniform_filter(filled, 7, mode="reflect")
+    variance = np.maximum(uniform_filter(filled**2, 7, mode="reflect") - mean**2, 0)
     with np.errstate(all="ignore"):
         texture = np.maximum(variance - mean**2 / looks, 0) / (1 + 1 / looks)
         gain = np.where(variance > 0, texture / variance, 0.0)
@@ -144,9 +141,7 @@ def cooccurrence(levels: np.ndarray, valid: np.ndarray, count: int) -> np.ndarra
 def texture(matrix: np.ndarray, feature: str) -> float:
     """Feature of a co-occurrence matrix by its name in scikit-image: contrast, homogeneity, energy, correlation …
 
-    References
-    ----------
-    Haralick, Shanmugam & Dinstein, IEEE Trans. Syst. Man Cybern. 3(6), 1973.
+    References: Haralick, Shanmugam & Dinstein, IEEE Trans. Syst. Man Cybern. 3(6), 1973.
     """
     from skimage.feature import graycoprops
 
@@ -204,9 +199,7 @@ def m_index(case: Comparison) -> float:
     `structure_percent` of the ratio image (32 gray levels over 0 … 4; the mean over shuffles in closed form). Correlated
     speckle has structure of its own: compare codecs on one scene, not scenes.
 
-    References
-    ----------
-    Gómez, Ospina & Frery, Remote Sensing 9(4) 389, 2017.
+    References: Gómez, Ospina & Frery, Remote Sensing 9(4) 389, 2017.
     """
     ratio, windows = ratio_image(case), scene_windows(case.reference)
     looks, ratio_looks = scene_window_looks(case.reference).moments, window_looks(ratio, windows).moments

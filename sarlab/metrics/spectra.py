@@ -21,21 +21,20 @@ from sarlab.metrics.columns import (
 )
 from sarlab.metrics.looks import scene_windows
 
-#: Side of a Welch window in samples.
-WELCH_SIZE = 64
+#: Side of a Welch window in samples, even; largest lag of an autocorrelation.
+WELCH_SIZE, LAGS = 64, 4
 #: Edges of the bands of radial frequency, in cycles per sample; the corners above 0.5 belong to the last.
 BANDS = (0.0, 0.0625, 0.125, 0.1875, 0.25, 0.3125, 0.375, 0.4375, np.sqrt(0.5))
 
 
-def welch_spectrum(values: Any, *, size: int = WELCH_SIZE) -> np.ndarray:
-    """Estimate a power spectrum by Welch's method: `size`² Hann windows, half overlap, mean removed in each.
+def welch_spectrum(values: Any) -> np.ndarray:
+    """Estimate a power spectrum by Welch's method: 64×64 Hann windows, half overlap, mean removed in each.
 
-    Windows with an invalid sample (NaN) are left out, and so are rows and columns beyond the last whole window. The side
-    `size` of a window is even.
+    Windows with an invalid sample (NaN) are left out, and so are rows and columns beyond the last whole window.
 
     Returns
     -------
-    ndarray of float64, shape (size, size)
+    ndarray of float64, shape (64, 64)
         |DFT|² / Σw², averaged over windows, in the square of the unit of `values`; frequencies in the order of
         `numpy.fft.fftfreq`. Its mean is the mean variance within a (weighted) window.
 
@@ -44,11 +43,9 @@ def welch_spectrum(values: Any, *, size: int = WELCH_SIZE) -> np.ndarray:
     UndefinedMetric
         No window of valid samples fits.
 
-    References
-    ----------
-    Welch, IEEE Trans. Audio Electroacoust. 15(2), 1967.
+    References: Welch, IEEE Trans. Audio Electroacoust. 15(2), 1967.
     """
-    values = raster(values)
+    values, size = raster(values), WELCH_SIZE
     if min(values.shape) < size:
         raise UndefinedMetric(f"a side is below {size} samples, the window of the power spectrum")
     # periodic Hann: with half overlap the windows add up to a constant
@@ -89,9 +86,7 @@ def spectral_flatness(spectrum: np.ndarray) -> float:
 
     An average of K independent periodograms of white noise has exp(ψ(K)) / K, a little less than 1.
 
-    References
-    ----------
-    Gray & Markel, IEEE Trans. Acoust. Speech Signal Process. 22(3), 1974.
+    References: Gray & Markel, IEEE Trans. Acoust. Speech Signal Process. 22(3), 1974.
     """
     # removing the mean of each window empties the main lobe around zero frequency
     away = radial_frequency(len(spectrum)) > 2.5 / len(spectrum)
@@ -101,12 +96,13 @@ def spectral_flatness(spectrum: np.ndarray) -> float:
     return np.exp(np.log(np.maximum(power, 1e-300)).mean()) / power.mean()
 
 
-def window_autocorrelation(values: np.ndarray, windows: Sequence[Window], *, lags: int = 4) -> np.ndarray:
+def window_autocorrelation(values: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
     """Estimate the normalized autocorrelation within windows, mean removed in each, weighted by their energy.
 
-    Windows with an invalid sample, or a side not above `lags`, are left out. The result has shape (2·lags + 1,
-    2·lags + 1), is 1 at the center, and unbiased in the number of products at each lag.
+    Windows with an invalid sample, or a side not above 4, are left out. The result has shape (9, 9) for lags −4 … 4, is 1
+    at the center, and unbiased in the number of products at each lag.
     """
+    lags = LAGS
     total = np.zeros((2 * lags + 1, 2 * lags + 1))
     by_shape: dict[tuple[int, int], list[np.ndarray]] = {}
     for window in windows:
@@ -129,17 +125,14 @@ def window_autocorrelation(values: np.ndarray, windows: Sequence[Window], *, lag
     return total / center
 
 
-def autocorrelation_spectrum(autocorrelation: np.ndarray, size: int = WELCH_SIZE) -> np.ndarray:
-    """Power spectrum, shape (size, size), of an autocorrelation of few lags: tapered, at least a thousandth of its mean.
+def autocorrelation_spectrum(autocorrelation: np.ndarray) -> np.ndarray:
+    """Power spectrum, shape (64, 64), of an autocorrelation of few lags: tapered, at least a thousandth of its mean.
 
-    References
-    ----------
-    Blackman & Tukey, The Measurement of Power Spectra, 1958.
+    References: Blackman & Tukey, The Measurement of Power Spectra, 1958.
     """
-    lags = autocorrelation.shape[0] // 2
-    taper = np.hanning(2 * lags + 3)[1:-1]
-    padded = np.zeros((size, size))
-    offsets = np.arange(-lags, lags + 1)
+    taper = np.hanning(2 * LAGS + 3)[1:-1]
+    padded = np.zeros((WELCH_SIZE, WELCH_SIZE))
+    offsets = np.arange(-LAGS, LAGS + 1)
     padded[np.ix_(offsets, offsets)] = autocorrelation * np.outer(taper, taper)
     spectrum = np.fft.fft2(padded).real
     return np.maximum(spectrum, 1e-3 * spectrum.mean())
@@ -231,7 +224,7 @@ def residual_autocorrelation_error(case: Comparison) -> float:
     """
     speckle, residual = scene_autocorrelation(case.reference), error_autocorrelation(case)
     lags = np.ones(speckle.shape, bool)
-    lags[speckle.shape[0] // 2, speckle.shape[1] // 2] = False
+    lags[LAGS, LAGS] = False
     return np.sqrt(np.mean(np.square(residual - speckle)[lags]))
 
 

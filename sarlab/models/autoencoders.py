@@ -313,23 +313,13 @@ def count_layers(model: Autoencoder) -> int:
 
 
 @lru_cache(maxsize=1024)
-def macs_per_pixel(spec: ModelSpec, *, part: str = "both") -> float:
-    """Count multiply-accumulates per pixel of ``"analysis"``, ``"synthesis"`` or ``"both"``.
+def macs_per_pixel(spec: ModelSpec) -> float:
+    """Count multiply-accumulates per pixel of analysis and synthesis together.
 
     Convolutions, matrix products and attention count; activations and sums do not, as is usual.
     """
-    if part not in ("analysis", "synthesis", "both"):
-        raise ModelError(f"part must be 'analysis', 'synthesis' or 'both', not {part!r}")
     # Eight latent positions per side fill the attention's windows, as a scene does.
     side = 8 * spec.spatial_reduction
-    flops = 0
-    with torch.device("meta"), torch.no_grad():
-        model = construct(spec, 0).eval()
-        x = torch.zeros(1, 1, side, side)
-        y = torch.zeros(1, spec.latent_channels, 8, 8)
-        for name, call, argument in (("analysis", model.analysis, x), ("synthesis", model.synthesis, y)):
-            if part in (name, "both"):
-                with FlopCounterMode(display=False) as counter:
-                    call(argument)
-                flops += counter.get_total_flops()
-    return flops / 2 / side**2
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        construct(spec, 0).eval()(torch.zeros(1, 1, side, side))
+    return counter.get_total_flops() / 2 / side**2
