@@ -39,21 +39,28 @@ def data() -> TrainingData:
     return TrainingData.from_arrays([(0.5 + smooth).numpy()])
 
 
-@pytest.mark.parametrize("stem", ["fold", "pyramid"])
-@pytest.mark.parametrize("architecture", NETWORKS)
-@pytest.mark.parametrize("reduction", [2, 4, 16, 256])
-def test_latent_has_the_size_that_the_spec_says(architecture, stem, reduction):
-    model = construct(ModelSpec(architecture, reduction, 3, width=4, stem=stem), seed=0)
-    x = torch.rand(2, 1, 40, 300, generator=seeded())
-    out = model(x)
-    assert tuple(out.y.shape) == (2, *model.latent_shape(40, 300))
-    assert model.latent_shape(40, 300) == (3, -(-40 // reduction), -(-300 // reduction))
+@given(
+    st.integers(1, 70), st.integers(1, 70), st.sampled_from(NETWORKS), st.sampled_from(["fold", "pyramid"]),
+    st.sampled_from([2, 4, 16, 256]), st.sampled_from(["klt", "scratch"]),
+)  # fmt: skip
+@example(17, 1000, "attention", "fold", 16, "klt")
+@example(1, 1, "attention", "pyramid", 16, "scratch")
+@settings(max_examples=40, deadline=None)
+def test_any_size_has_a_latent_of_the_size_that_the_spec_says_and_comes_back(
+    height, width, architecture, stem, reduction, init
+):
+    model = construct(ModelSpec(architecture, reduction, 3, init, width=4, stem=stem), seed=0).eval()
+    x = torch.rand(2, 1, height, width, generator=seeded())
+    with torch.no_grad():
+        out = model(x)
+    assert model.latent_shape(height, width) == (3, -(-height // reduction), -(-width // reduction))
+    assert tuple(out.y.shape) == (2, *model.latent_shape(height, width))
     assert out.x_hat.shape == x.shape
     assert out.y_hat is out.y
 
 
 @pytest.mark.parametrize("architecture", NETWORKS)
-@pytest.mark.parametrize("reduction", [4, 16, 32])
+@pytest.mark.parametrize("reduction", [4, 16])
 @pytest.mark.parametrize("stem", ["fold", "pyramid"])
 def test_a_klt_start_is_the_klt(architecture, reduction, stem, data):
     spec = ModelSpec(architecture, reduction, 5, "klt", width=8, stem=stem)
@@ -74,16 +81,6 @@ def test_a_klt_start_can_be_left_in_both_directions(architecture, data):
     assert float(model.g_a[-1].weight.grad.abs().max()) > 0
     last = [m for m in model.g_s.modules() if isinstance(m, nn.Conv2d)][-1]
     assert float(last.weight.grad.abs().max()) > 0
-
-
-@given(st.integers(1, 70), st.integers(1, 70), st.sampled_from(NETWORKS))
-@example(17, 1000, "attention")
-@example(1, 1, "attention")
-@settings(max_examples=25, deadline=None)
-def test_any_size_comes_back_in_its_size(height, width, architecture):
-    model = construct(ModelSpec(architecture, 16, 4, "klt", width=4), seed=0).eval()
-    with torch.no_grad():
-        assert model(torch.rand(1, 1, height, width, generator=seeded())).x_hat.shape == (1, 1, height, width)
 
 
 def test_a_hook_stands_between_analysis_and_synthesis():

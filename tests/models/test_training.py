@@ -1,7 +1,8 @@
-"""Training: better than its start, the same bits after an interruption, blind to nodata; nested latents."""
+"""Training: better than its start, the same bits after an interruption, blind to nodata; nested latents, losses, Muon."""
 
 import itertools
 import json
+import math
 import os
 import signal
 from dataclasses import replace
@@ -14,9 +15,22 @@ from torch import nn
 from sarlab.errors import ModelError, TrainingError
 from sarlab.models import training
 from sarlab.models.autoencoders import Autoencoder, build_model
-from sarlab.models.data import TrainingData
+from sarlab.models.data import Batch, TrainingData
 from sarlab.models.storage import History, Validation
-from sarlab.models.training import NestedChannels, exchanged, leading_weights, schedule, train
+from sarlab.models.training import (
+    BIAS_WEIGHT,
+    SSIM_WEIGHT,
+    Muon,
+    NestedChannels,
+    exchanged,
+    is_matrix,
+    leading_weights,
+    losses,
+    orthogonalized,
+    schedule,
+    ssim,
+    train,
+)
 from sarlab.specs import ModelSpec, TrainSpec
 
 SPEC = TrainSpec(steps=24, batch_size=4, patch_size=32, warmup_steps=4, validate_every=8)
@@ -51,8 +65,9 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 @pytest.mark.parametrize("init", ["klt", "scratch"])
 def test_training_improves_on_its_start(init, data):
-    model = build(data, replace(MODEL, init=init))
+    model, state = build(data, replace(MODEL, init=init)), torch.get_rng_state()
     history = train(model, data, replace(SPEC, steps=60), seed=0)
+    assert torch.equal(torch.get_rng_state(), state)
     first, best = history.validations[0], min(history.validations, key=lambda v: v.loss)
     assert history.stopped == "finished"
     assert best.psnr_db > first.psnr_db + 0.3
@@ -71,19 +86,6 @@ def test_what_is_kept_is_the_best_on_validation(data, tmp_path):
     assert train(model, data, wild, seed=0, checkpoint=path).stopped == "diverged"
     assert not path.exists()
     assert same(start, weights(model))
-
-
-def test_equal_seeds_equal_bits(data):
-    results = []
-    for seed in (1, 1, 2):
-        model = build(data)
-        state = torch.get_rng_state()
-        history = train(model, data, SPEC, seed=seed)
-        assert torch.equal(torch.get_rng_state(), state)
-        results.append((weights(model), history.losses))
-    assert same(results[0][0], results[1][0])
-    assert results[0][1] == results[1][1]
-    assert results[0][1] != results[2][1]
 
 
 class Clock:
@@ -134,6 +136,7 @@ def test_continued_training_ends_with_the_same_bits(looks, data, tmp_path, monke
     for name in ("steps", "losses", "gradient_norms", "validations", "best_step", "steps_done", "pixels"):
         assert getattr(history, name) == getattr(expected, name), name
     assert hook.progress == other.progress == (SPEC.steps - 1) / SPEC.steps
+    assert train(build(data), data, SPEC, seed=4).losses != history.losses
     # A third call finds it finished.
     again = train(build(data), data, SPEC, seed=3, quantizer=NoisyHook(), checkpoint=path)
     assert again.to_dict() == history.to_dict()
@@ -340,3 +343,150 @@ def test_other_networks_lend_nothing(data):
             leading_weights(whole.state_dict(), build(data, other))
     with pytest.raises(ModelError, match="16 channels"):
         NestedChannels(16, seed=0)(torch.ones(1, 8, 2, 2))
+
+
+# --- losses, against closed forms -------------------------------------------------------------------------------------
+
+SPAN = 25.0
+
+
+def batch_of(x: torch.Tensor, mask: torch.Tensor | None = None) -> Batch:
+    return Batch(x, mask, torch.full((len(x), 1, 1, 1), SPAN))
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("name", list(losses))
+def test_equal_images_lose_nothing_and_invalid_samples_carry_no_gradient(name):
+    x, mask = noise(2, 1, 16, 16), noise(2, 1, 16, 16, seed=1) > 0.3
+    assert float(losses[name](x.clone(), batch_of(x))) == pytest.approx(0.0, abs=1e-6)
+    x_hat = noise(2, 1, 16, 16, seed=2).requires_grad_()
+    (gradient,) = torch.autograd.grad(losses[name](x_hat, batch_of(x, mask)), x_hat)
+    assert torch.isfinite(gradient).all()
+    assert float(gradient[~mask].abs().max()) == 0
+    assert float(gradient[mask].abs().min()) > 0
+    loss = losses[name](x_hat, batch_of(x, torch.zeros_like(mask)))
+    (gradient,) = torch.autograd.grad(loss, x_hat)
+    assert float(loss.detach()) == pytest.approx(0.0, abs=1e-6)
+    assert torch.isfinite(gradient).all()
+
+
+def test_squared_error_is_in_square_decibels():
+    x = noise(3, 1, 8, 8)
+    assert float(losses["mse"](x + 0.1, batch_of(x))) == pytest.approx((0.1 * SPAN) ** 2, rel=1e-5)
+    mask = torch.zeros_like(x, dtype=torch.bool)
+    mask[..., :2] = True
+    other = torch.where(mask, x + 0.2, 99.0)
+    assert float(losses["mse"](other, batch_of(x, mask))) == pytest.approx((0.2 * SPAN) ** 2, rel=1e-5)
+
+
+def test_bias_is_that_of_the_mean_intensity():
+    x = noise(1, 1, 16, 16)
+    constant = torch.full_like(x, float(x.mean()))
+    mean_db = 10 * np.log10(np.mean(10 ** (SPAN * (x.double().numpy() - 0.5) / 10)))
+    bias = (float(x.mean()) - 0.5) * SPAN - mean_db
+    extra = float(losses["mse+bias"](constant, batch_of(x)) - losses["mse"](constant, batch_of(x)))
+    assert bias < -1
+    assert extra == pytest.approx(BIAS_WEIGHT * bias**2, rel=1e-4)
+
+
+def test_gamma_loss_is_the_likelihood_of_speckle():
+    x, x_hat = noise(1, 1, 8, 8), noise(1, 1, 8, 8, seed=1)
+    intensity, mean = (10 ** (SPAN * v.double() / 10) for v in (x, x_hat))
+    expected = (torch.log(mean) + intensity / mean - torch.log(intensity) - 1).mean()
+    assert float(losses["gamma"](x_hat, batch_of(x))) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_gamma_loss_stays_finite_far_below_the_target():
+    x_hat = torch.full((1, 1, 4, 4), -40.0, requires_grad=True)
+    loss = losses["gamma"](x_hat, batch_of(torch.ones(1, 1, 4, 4)))
+    (gradient,) = torch.autograd.grad(loss, x_hat)
+    assert torch.isfinite(loss)
+    assert torch.isfinite(gradient).all()
+    # One slope from d = −8 on, and no jump there.
+    samples = [torch.tensor(d / (SPAN * math.log(10) / 10)).view(1, 1, 1, 1) for d in (-7.999, -8.001)]
+    ends = [losses["gamma"](sample, batch_of(torch.zeros(1, 1, 1, 1))) for sample in samples]
+    assert float(ends[1]) / float(ends[0]) == pytest.approx(1.0, abs=0.003)
+
+
+def test_ssim_is_that_of_the_metrics():
+    from sarlab.metrics.columns import Comparison
+    from sarlab.metrics.fidelity import ssim as metric
+
+    x, y = noise(1, 1, 48, 37), noise(1, 1, 48, 37, seed=1)
+    y = 0.7 * x + 0.3 * y
+    case = Comparison(*(SPAN * v[0, 0].double().numpy() for v in (x, y)), clip=(0.0, SPAN))
+    assert float(ssim(x, y)) == pytest.approx(metric(case), abs=1e-6)
+    batch = batch_of(x)
+    extra = float(losses["mse+ssim"](y, batch) - losses["mse"](y, batch))
+    assert extra == pytest.approx(SSIM_WEIGHT * (1 - metric(case)), rel=1e-4)
+
+
+def test_errors_at_an_edge_weigh_more():
+    x = torch.zeros(1, 1, 40, 40)
+    x[..., 20:] = 1.0
+    batch, weights = batch_of(x), []
+    for column in (5, 18, 20):
+        x_hat = x.clone()
+        x_hat[..., column] += 0.1
+        weights.append(float(losses["mse-edge"](x_hat, batch) / losses["mse"](x_hat, batch)))
+    # Between windows of 5 samples a step reads, from 5 columns before it on, 1, 2, 3, 4, 5, 5, … 1 fifths: 6 in all.
+    strength = [0.0, 4 / 5, 1.0]
+    assert weights == pytest.approx([0.5 + 0.5 * s / (6 / 40) for s in strength], rel=1e-4)
+    everywhere = losses["mse-edge"](x + 0.1, batch)
+    assert float(everywhere) == pytest.approx(float(losses["mse"](x + 0.1, batch)), rel=1e-4)
+
+
+# --- Muon, against torch.optim.Muon, AdamW and singular values --------------------------------------------------------
+
+
+def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("shape", [(8, 72), (72, 8), (24, 24)])
+def test_singular_values_become_about_one_and_singular_vectors_stay(shape):
+    u, _, v = torch.linalg.svd(gaussian(*shape), full_matrices=False)
+    found = orthogonalized(u @ torch.diag(torch.logspace(0, -1.5, min(shape))) @ v)
+    values = torch.diag(u.T @ found @ v.T)
+    assert values.min() > 0.6
+    assert values.max() < 1.25
+    torch.testing.assert_close(found, u @ torch.diag(values) @ v, rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        orthogonalized(1e-3 * gaussian(*shape)), orthogonalized(gaussian(*shape)), rtol=0, atol=1e-3
+    )
+
+
+def test_matrices_are_updated_as_by_pytorch_and_vectors_as_by_adamw():
+    ours = [torch.nn.Parameter(gaussian(6, 20)), torch.nn.Parameter(gaussian(6))]
+    theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
+    optimizers = [
+        Muon(ours, lr=0.02, betas=(0.9, 0.95), weight_decay=0.1),
+        torch.optim.Muon(theirs[:1], lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(theirs[1:], lr=0.02, betas=(0.9, 0.95), weight_decay=0.1),
+    ]
+    for step in range(5):
+        for parameters in (ours, theirs):
+            for parameter in parameters:
+                parameter.grad = gaussian(*parameter.shape, seed=step)
+        for optimizer in optimizers:
+            optimizer.step()
+    # PyTorch multiplies in bfloat16: its updates of 0.02 · 0.2 · √20 · 0.5 per entry have 2 to 3 digits.
+    torch.testing.assert_close(ours[0], theirs[0], rtol=0, atol=5e-4)
+    assert torch.equal(ours[1], theirs[1])
+
+
+def test_a_kernel_is_updated_as_the_flattened_matrix():
+    kernel = torch.nn.Parameter(gaussian(4, 3, 5, 5).contiguous(memory_format=torch.channels_last))
+    matrix = torch.nn.Parameter(kernel.detach().flatten(1).clone())
+    kernel.grad, matrix.grad = gaussian(4, 3, 5, 5, seed=1), gaussian(4, 3, 5, 5, seed=1).flatten(1)
+    for parameter in (kernel, matrix):
+        Muon([parameter], lr=0.1).step()
+    torch.testing.assert_close(kernel.detach().flatten(1), matrix.detach(), rtol=0, atol=1e-6)
+
+
+def test_vectors_and_positions_are_no_matrices():
+    shapes = {(5, 7): True, (5, 7, 3, 3): True, (7,): False, (): False, (1, 7, 1, 1): False, (4, 15, 15): False}
+    assert {shape: is_matrix(torch.zeros(shape)) for shape in shapes} == shapes
