@@ -140,7 +140,7 @@ def _source(scene: Any) -> Source:
 
 def decompress(
     data: bytes | str | Path, *, window: Sequence[int] | None = None, workers: int = 1, model: str | Path | None = None,
-    radiometric: bool = False, preview: int = 1,
+    radiometric: bool = False, preview: int = 1, any_size: bool = False,
 ) -> Scene:  # fmt: skip
     """Decompress a ``.sarl`` file.
 
@@ -157,6 +157,9 @@ def decompress(
         Correct the bias of mean intensity that decoding in dB leaves; costs a little PSNR.
     preview : {1, 8}
         8: decode an eighth of the resolution from a small part of the file, without window and correction.
+    any_size : bool
+        Accept more than 268 million samples from a file with less than a byte for 1024 of them: a scene that is nearly empty, or
+        a file that is made to exhaust the machine.
 
     Returns
     -------
@@ -177,7 +180,7 @@ def decompress(
     """
     _check_preview(preview, window, radiometric)
     with StreamReader(data) as reader:
-        decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric)
+        decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric, any_size=any_size)
         return decoder.scene(window) if preview == 1 else decoder.preview()
 
 
@@ -206,6 +209,7 @@ def compress_file(
 def decompress_file(
     source: str | Path, target: str | Path, *, window: Sequence[int] | None = None, workers: int = 0, cog: bool = False,
     model: str | Path | None = None, radiometric: bool = False, preview: int = 1, force: bool = False,
+    any_size: bool = False,
 ) -> list[str]:  # fmt: skip
     """Decompress a ``.sarl`` file of any size in bounded memory, to the format that the name of `target` ends in.
 
@@ -220,7 +224,7 @@ def decompress_file(
     refuse_existing(target, force)
     masks = Path(target).suffix.lower() in (".tif", ".tiff")
     with StreamReader(source) as reader, cache_limit():
-        decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric)
+        decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric, any_size=any_size)
         if preview != 1:
             like = decoder.preview()
             part, reference, invalid = Window(0, 0, *like.shape[1:]), like.georeference, not like.valid.all()

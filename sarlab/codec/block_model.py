@@ -269,18 +269,18 @@ class BlockModel(TileModel):
         numbers: list[np.ndarray] = []
         for band in range(sample[0][0].shape[0] if sample else 0):
             own = [(y, active, active[band] & 1 > 0) for y, active in sample]
-            y = _columns([y[band][:, mask] for y, _, mask in own])
-            # The first band predicts the others where it is coded.
-            first = _columns([y[0][:, mask] * (active[0][mask] & 1) for y, active, mask in own])
-            flags = _columns([active[band][None, mask] for _, active, mask in own]).astype(np.uint8)
-            present = (flags & self.absent[:, None]) == 0
+            y = _columns([y[band][:, mask] for y, _, mask in own]).astype(np.float64)
+            present = (_columns([active[band][None, mask] for _, active, mask in own]) & self.absent[:, None]) == 0
             if band:
+                # The first band predicts the others where it is coded.
+                first = _columns([y[0][:, mask] * (active[0][mask] & 1) for y, active, mask in own]).astype(np.float64)
                 step = 2 * fine_step(quality)
                 first = np.sign(first) * np.floor(np.abs(first) / step + 0.4) * step
                 factors = self._fit_factors(first, y)
                 numbers.append(factors)
                 y = y - first * (factors * FACTOR_UNIT)[self.zones][:, None]
-            numbers.append(self.deviations.fit(np.square(y * present).sum(1) / np.maximum(present.sum(1), 1)))
+            y *= present
+            numbers.append(self.deviations.fit(np.square(y, out=y).sum(1) / np.maximum(present.sum(1), 1)))
         values = np.concatenate(numbers) if numbers else np.zeros(0, np.int64)
         return bytes([self.states.bit_length() - 1]) + entropy.pack_numbers(
             values, self.tables.contexts()[-entropy.SLOTS :]
@@ -388,8 +388,7 @@ class BlockModel(TileModel):
 def _columns(parts: Sequence[np.ndarray]) -> np.ndarray:
     """Columns of all parts, at most `MOST_BLOCKS`; a column of zeros if there is none."""
     y = np.concatenate(parts, 1)
-    y = y[:, :: -(-y.shape[1] // MOST_BLOCKS) or 1]
-    return y.astype(np.float64) if y.size else np.zeros((len(y), 1))
+    return y[:, :: -(-y.shape[1] // MOST_BLOCKS) or 1] if y.size else np.zeros((len(y), 1), y.dtype)
 
 
 def step_units(quality: int) -> int:

@@ -54,6 +54,8 @@ from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.scene import Scene, infinite_samples
 
 DEFAULT_TILE = 512
+#: A file may declare this many samples, or so many for each of its bytes, unless a user allows more.
+FREE_SAMPLES, LIKELY_SAMPLES = 1 << 28, 1 << 10
 #: Largest scene, in samples of all bands, that is analyzed as a whole.
 SMALL = 1 << 22
 #: Side of the sample windows of a larger scene, and their fewest and largest number.
@@ -449,9 +451,10 @@ class Decoder:
     """Decode one container; see `sarlab.codec.api.decompress` for the options."""
 
     def __init__(
-        self, reader: StreamReader, *, workers: int = 1, model: str | Path | None = None, radiometric: bool = False
-    ):
-        self.reader, self.header, self._workers = reader, reader.header, threads(workers)
+        self, reader: StreamReader, *, workers: int = 1, model: str | Path | None = None, radiometric: bool = False,
+        any_size: bool = False,
+    ):  # fmt: skip
+        self.reader, self.header, self._workers, self._any_size = reader, reader.header, threads(workers), any_size
         header = self.header
         self._curves = unpack_curves(header.radiometry, header.shape[0]) if radiometric else ()
         if radiometric and not self._curves:
@@ -471,6 +474,12 @@ class Decoder:
 
     def strips(self, window: Window) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
         """Decode a window in pieces: their windows, native samples (NaN where invalid), and their kinds."""
+        samples = self.header.shape[0] * window.height * window.width
+        if samples > max(FREE_SAMPLES, LIKELY_SAMPLES * self.reader.size) and not self._any_size:
+            raise BitstreamError(
+                f"{self.reader.name}: {self.reader.size} bytes declare {samples} samples, as a file does that is made to exhaust "
+                "a machine; decode a window, or allow it with any_size (--any-size)"
+            )
         return ordered(self._synthesized, self._parts(window), self._workers)
 
     def _parts(self, window: Window) -> Iterator[Part]:

@@ -99,11 +99,12 @@ def search(y, coded, classes, activity, order, costs, path, latent):
     states, segments, steps = path.before.shape[0], (width + SEGMENT - 1) // SEGMENT, order.size * SEGMENT
     second, choices = np.empty((steps, states, LANES), np.bool_), np.zeros((steps, 4, LANES), np.int32)
     cost, totals = np.zeros((4, LANES), np.float32), np.empty((2, states, LANES), np.float32)
-    idle, at = np.zeros(LANES, np.bool_), np.empty(LANES, np.int64)
+    idle, (at, rows, left) = np.zeros(LANES, np.bool_), np.empty((3, LANES), np.int64)
     for first in range(0, height * segments, LANES):
         lanes = min(LANES, height * segments - first)
-        for state in range(states):
-            for lane in range(LANES):
+        for lane in range(LANES):
+            rows[lane], left[lane] = (first + lane) // segments, (first + lane) % segments * SEGMENT
+            for state in range(states):
                 totals[0, state, lane] = 0 if state == 0 else 1e30
         step = 0
         for number in range(order.size):
@@ -111,7 +112,7 @@ def search(y, coded, classes, activity, order, costs, path, latent):
             for n in range(SEGMENT):
                 now = step & 1
                 for lane in range(lanes):
-                    i, j = (first + lane) // segments, (first + lane) % segments * SEGMENT + n
+                    i, j = rows[lane], left[lane] + n
                     idle[lane] = j >= width or not coded[channel, i, j]
                     if idle[lane]:
                         for branch in range(4):
@@ -140,9 +141,9 @@ def search(y, coded, classes, activity, order, costs, path, latent):
                     at[lane] = state
         # All paths go back together, because what a step left lies together in memory.
         for step in range(steps - 1, -1, -1):
-            channel = order[step // SEGMENT]
+            channel, n = order[step // SEGMENT], step % SEGMENT
             for lane in range(lanes):
-                i, j = (first + lane) // segments, (first + lane) % segments * SEGMENT + step % SEGMENT
+                i, j = rows[lane], left[lane] + n
                 if j < width and coded[channel, i, j]:
                     parity = 1 if second[step, at[lane], lane] else 0
                     branch, at[lane] = path.branches[at[lane], parity], path.before[at[lane], parity]
@@ -154,33 +155,33 @@ def search(y, coded, classes, activity, order, costs, path, latent):
 @kernel
 def _choose(size, costs, of_class, activity, lane, step, cost, choices):
     """Find the best magnitude of each quantizer and parity, and its cost."""
-    of_zero = size * size
+    of_zero, bits, offsets = size * size, costs.bits[of_class, activity], costs.offsets[of_class]
     for branch in range(4):
         quantizer, parity = branch >> 1, branch & 1
         below = np.int32((size + np.float32(quantizer)) * np.float32(0.5))
         low = below if (below & 1) == parity else below - 1
         best, chosen = np.float32(1e30), 0
         if low > 0:
-            best, chosen = _cost(size, low, quantizer, costs, of_class, activity), low
+            best, chosen = _cost(size, low, quantizer, bits, offsets, costs.weight), low
         if low <= 2 and parity == 0:
-            together = of_zero + costs.weight * costs.bits[of_class, activity, quantizer, 0]
+            together = of_zero + costs.weight * bits[quantizer, 0]
             if together < best:
                 best, chosen = together, 0
         # The next magnitude of this parity lies four fine steps beyond; bits and error exclude it if it is the farther one.
         if low < 0 or np.float32(2 * low + 4 - quantizer) - size < np.float32(2.0):
-            together = _cost(size, low + 2, quantizer, costs, of_class, activity)
+            together = _cost(size, low + 2, quantizer, bits, offsets, costs.weight)
             if together < best:
                 best, chosen = together, low + 2
         cost[branch, lane], choices[step, branch, lane] = best, chosen
 
 
 @kernel
-def _cost(size, magnitude, quantizer, costs, of_class, activity):
+def _cost(size, magnitude, quantizer, bits, offsets, weight):
     """Squared error + λ·bits of a magnitude."""
-    point = np.float32(2 * magnitude - quantizer) + costs.offsets[of_class, quantizer, min(magnitude, OFFSETS) - 1]
-    bits = costs.bits[of_class, activity, quantizer, min(magnitude, COSTED - 1)]
+    point = np.float32(2 * magnitude - quantizer) + offsets[quantizer, min(magnitude, OFFSETS) - 1]
+    cost = bits[quantizer, min(magnitude, COSTED - 1)]
     beyond = magnitude // COSTED
     while beyond:
-        bits += _BITS_PER_OCTAVE
+        cost += _BITS_PER_OCTAVE
         beyond >>= 1
-    return (size - point) * (size - point) + costs.weight * bits
+    return (size - point) * (size - point) + weight * cost
