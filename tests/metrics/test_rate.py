@@ -48,8 +48,9 @@ def test_a_constant_factor_of_rate_and_a_constant_offset_of_quality_are_their_di
     # metrics that fall with the rate work alike; order and points without a value do not matter
     rmse = 30 * 10 ** (-q / 20)
     assert bd_rate(RATES, rmse, 0.85 * RATES, rmse).value == pytest.approx(-15)
-    rate, values = np.append(RATES, [5.0, np.nan])[::-1], np.append(q, [np.nan, 70.0])[::-1]
+    rate, values = np.append(RATES, [5.0, np.nan, 0.0])[::-1], np.append(q, [np.nan, 70.0, 20.0])[::-1]
     assert bd_rate(RATES, q, 0.85 * rate, values).value == pytest.approx(-15)
+    assert bd_rate(RATES[:8], q[:8], 0.85 * RATES[:8], q[:8]).value == pytest.approx(-15)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -72,7 +73,7 @@ def test_what_is_refused():
     q = quality(RATES)
     for arguments, message in (
         ((RATES[:7], q[:7], RATES, q), "7 points"),
-        ((RATES, q, RATES, q + 100), "share no range"),
+        ((RATES, q, RATES, q + q[-1] - q[0]), "share no range"),
         ((RATES, q, RATES, np.where(np.arange(10) == 4, 60, q)), "not monotone"),
         ((RATES, q, RATES, np.full(10, 30.0)), "not monotone"),
     ):
