@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -342,3 +342,78 @@ def fill_invalid(x: np.ndarray, valid: np.ndarray, neutral: float = 0.0) -> np.n
 
 def _halved(part: np.ndarray) -> np.ndarray:
     return part[:, 0::2, 0::2] + part[:, 0::2, 1::2] + part[:, 1::2, 0::2] + part[:, 1::2, 1::2]
+
+
+# --- analysis of windows -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """An analyzed window."""
+
+    window: Window
+    #: Samples covered by the latent positions in `y`: the window and its margin, rounded up to whole positions.
+    wide: Window
+    #: Latent before quantization: float32, shape (bands, channels, h, w).
+    y: np.ndarray
+    #: Normalized samples of the window: float32, shape (bands, H, W).
+    x: np.ndarray
+    #: Kinds of the samples of `outer`.
+    outer_kinds: np.ndarray
+    outer: Window
+    tiling: Tiling
+
+    def kinds(self, window: Window) -> np.ndarray:
+        """Kinds of samples: uint8, shape (bands, H, W)."""
+        return self.outer_kinds[window.inside(self.outer)]
+
+    def latent(self, window: Window) -> np.ndarray:
+        """Latent of a part that begins at a multiple of the stride."""
+        stride = self.tiling.stride
+        return self.y[window.blocks(stride).inside(self.wide.blocks(stride))]
+
+    def sides(self, window: Window) -> int:
+        """Borders of a tile beyond which the next row or column of blocks has coded samples, as bits."""
+        stride, coded = self.tiling.stride, self.outer_kinds == CODED
+        if coded[window.inside(self.outer)].all() or not coded.any():
+            return 0
+        near = np.asarray(blocks_of(coded, stride).any(0))
+        _, rows, columns = window.blocks(stride).inside(self.outer.blocks(stride))
+        tall, broad = (slice(max(0, s.start - 1), s.stop + 1) for s in (rows, columns))
+        beyond = (
+            near[max(0, rows.start - 1) : rows.start, broad],
+            near[rows.stop : rows.stop + 1, broad],
+            near[tall, max(0, columns.start - 1) : columns.start],
+            near[tall, columns.stop : columns.stop + 1],
+        )
+        return sum(int(part.any()) << bit for bit, part in enumerate(beyond))
+
+    def active(self, window: Window) -> np.ndarray:
+        """Flags of the latent columns of a tile."""
+        borders = window.borders(self.tiling.extent)
+        return active_flags(self.kinds(window) == CODED, self.tiling.stride, self.sides(window), borders)
+
+
+def analyze(
+    read: Callable[[Window], Any], normalized: Callable[[Any], tuple[np.ndarray, np.ndarray]], model: TileModel,
+    tiling: Tiling, window: Window, margin: int = 0,
+) -> Piece:  # fmt: skip
+    """Analyze a window that begins at a multiple of the stride, and `margin` latent positions around it.
+
+    `read` returns a window of the scene, and `normalized` its normalized samples and their kinds.
+    """
+    extent, stride = tiling.extent, model.stride
+    reach = blocks(model.analysis_reach, stride) * stride
+    outer = window.grown(reach + blocks(FILL_REACH, stride) * stride + margin * stride, extent)
+    x, kinds = normalized(read(outer))
+    coded, wide = kinds == CODED, window.grown(margin * stride, extent)
+    needed = wide.grown(reach, extent)
+    filled = fill_invalid(x, coded)[needed.inside(outer)]
+    padding = [(0, 0), *((0, -length % stride) for length in filled.shape[1:])]
+    y = model.analyze(np.pad(filled, padding, mode="edge"), needed.borders(extent))
+    if not coded.all():
+        # Columns far from coded samples are zero, even if the border of a tile makes some of them active.
+        near = dilated(blocks_of(coded, stride))
+        y = y * near[needed.blocks(stride).inside(outer.blocks(stride))][:, None]
+    y = y[wide.blocks(stride).inside(needed.blocks(stride))]
+    return Piece(window, wide, y, x[window.inside(outer)], kinds, outer, tiling)

@@ -18,8 +18,8 @@ from sarlab.codec.container import StreamReader
 from sarlab.codec.goals import Goal
 from sarlab.codec.levels import fit_levels
 from sarlab.codec.model_store import load_model, model_path
-from sarlab.codec.stream import Decoder, MemorySource, analyze, ordered, threads
-from sarlab.codec.tiles import Tiling
+from sarlab.codec.stream import Decoder, ordered, threads
+from sarlab.codec.tiles import Tiling, analyze
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.readers import read_scene
 from sarlab.scenes.scene import Georeference, Scene
@@ -70,10 +70,11 @@ def test_pieces_agree_with_the_whole_beside_missing_and_flat_samples(codec):
     data[:, :, :170], data[:, 250:, 200:] = 0, np.nan
     scene = Scene(data, "intensity", ("VV",))
     model = load_model(model_path(codec)).for_scene(400, 420)
-    tiling, levels, source = Tiling(400, 420, 64, model.stride), fit_levels([scene], True), MemorySource(scene)
-    whole = analyze(source, model, levels, tiling, tiling.checked())
+    tiling, levels = Tiling(400, 420, 64, model.stride), fit_levels([scene], True)
+    scene_window = lambda window: scene.window(*window)  # noqa: E731
+    whole = analyze(scene_window, levels.normalized, model, tiling, tiling.checked())
     for window in (window for run in tiling.runs() for window in run):
-        piece = analyze(source, model, levels, tiling, window)
+        piece = analyze(scene_window, levels.normalized, model, tiling, window)
         assert np.allclose(piece.latent(window), whole.latent(window), atol=1e-4)
         assert np.array_equal(piece.kinds(window), whole.kinds(window))
 
