@@ -51,7 +51,7 @@ def add_compress(parser: argparse.ArgumentParser) -> None:
         "--floor",
         type=float,
         metavar="F",
-        help="replace negative amplitudes or intensities with F (default: refuse the file)",
+        help="replace amplitudes or intensities below F with F; exact zeros stay (default: refuse negative ones)",
     )
     add("--calibrate", choices=("sigma0", "gamma0", "beta0"), default="", help="calibrate a Sentinel-1 SAFE product")
     add("--denoise", action="store_true", help="subtract the noise of the product; needs --calibrate")

@@ -66,7 +66,7 @@ RATE_TOLERANCE, MOST_TRIES = 0.012, 4
 CACHE_MIB = 64
 #: Fate of the samples that `SceneFile.census` counts.
 CHANGES = {
-    "negative": "negative samples were replaced by the floor",
+    "below the floor": "samples below the floor were replaced by it",
     "infinite": "infinite samples become NaN",
     "beyond float32": "samples beyond float32 become its largest number",
 }

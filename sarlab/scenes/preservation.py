@@ -68,7 +68,7 @@ _FIND: dict[str, Callable[[Any], str]] = {
     "tags": lambda f: f"{len(f.tags)} tags" if f.tags else "",
     "tags in namespaces": lambda f: _tags(f, True),
     "tags of bands": lambda f: _tags(f, False),
-    "polarization, time of acquisition": lambda f: " ".join(filter(None, (*map(polarization, f.bands), getattr(f, "time", "")))),
+    "polarization, time of acquisition": lambda f: " ".join(filter(None, (*map(polarization, f.bands), f.time))),
 }  # fmt: skip
 
 
@@ -95,8 +95,8 @@ def check(path: Any, quantity: str = "auto", **options: Any) -> dict[str, Any]:
                     report["properties"].append({"property": name, "value": value, "kept": kept, "how": how})
             report["counts"] = {kind: count for kind, count in file.census().items() if count}
             file.read((0, 0, min(64, file.shape[1]), min(64, file.shape[2])))
-            if report["counts"].get("negative") and options.get("floor") is None:
-                share = report["counts"]["negative"] / np.prod(file.shape)
+            if report["counts"].get("below the floor") and options.get("floor") is None:
+                share = report["counts"]["below the floor"] / np.prod(file.shape)
                 report["refused"] = f"{path}: {share:.2%} of the samples are negative; set a floor (--floor 0)"
     except SceneError as error:
         report["refused"] = str(error)

@@ -23,8 +23,8 @@ from sarlab.scenes.scene import FIELD_TAGS, Georeference, Profile, polarization,
 _TABLES = {"sigma0": "sigmaNought", "gamma0": "gamma", "beta0": "betaNought"}
 
 
-def open_product(location: Location, calibrate: str = "", denoise: bool = False) -> Any:
-    """Open a product (see `is_product`) as a source of samples; None if it is a zip of something else."""
+def open_product(location: Location, calibrate: str = "", denoise: bool = False) -> JoinedSource:
+    """Open a product (see `is_product`) as a source of samples."""
     path = location.path.parent if location.path.name == "manifest.safe" else location.path
     archive = path.suffix.lower() == ".zip" and path.is_file()
     if path.suffix.upper() == ".SAFE" or archive or (path / "manifest.safe").exists():
@@ -85,7 +85,7 @@ class JoinedSource:
 # --- Sentinel-1
 
 
-def _open_safe(path: Path, text: str, calibrate: str, denoise: bool) -> JoinedSource | None:
+def _open_safe(path: Path, text: str, calibrate: str, denoise: bool) -> JoinedSource:
     if calibrate and calibrate not in _TABLES:
         raise SceneError(f"{text}: unknown calibration '{calibrate}'; use {', '.join(_TABLES)}")
     if denoise and not calibrate:
@@ -98,9 +98,8 @@ def _open_safe(path: Path, text: str, calibrate: str, denoise: bool) -> JoinedSo
         raise SceneError(f"{text}: a damaged archive ({error})") from None
     images = sorted(name for name in files.names if re.search(r"(^|/)measurement/[^/]+\.tiff?$", name))
     if not images:
-        if path.is_file():
-            return None
-        raise SceneError(f"{text}: no image in its folder 'measurement'")
+        hint = f"; give an image in the archive as /vsizip/{path.absolute()}/NAME" if path.is_file() else ""
+        raise SceneError(f"{text}: no image in a folder 'measurement', so it is no Sentinel-1 product{hint}")
     found = {polarization(Path(name).stem.replace("-", " ")) or name: name for name in images}
     if len(found) < len(images):
         shown = ", ".join(Path(name).name for name in images)

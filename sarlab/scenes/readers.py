@@ -13,7 +13,6 @@ request, and a VRT may only refer to files in its own folder.
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -115,7 +114,8 @@ def open_scene(
     bands : sequence of str or int
         Names or numbers (from 1) of the bands to read; default all.
     floor : float, optional
-        Replace negative amplitude or intensity, which noise subtraction leaves, by this value instead of raising.
+        Replace amplitude or intensity below this value, which noise subtraction leaves, by it; exact zeros stay. By
+        default negative samples raise.
     calibrate : {"", "sigma0", "gamma0", "beta0"}
         Apply the calibration of a Sentinel-1 SAFE product; samples become intensity.
     denoise : bool
@@ -146,9 +146,7 @@ def _source(given: Any, calibrate: str, denoise: bool, remote: bool, external: b
     if is_product(location.path):
         from sarlab.scenes.products import open_product
 
-        product = open_product(location, calibrate, denoise)
-        if product is not None:
-            return product, location
+        return open_product(location, calibrate, denoise), location
     if calibrate or denoise:
         raise SceneError(f"{given}: only Sentinel-1 products (.SAFE folder or .zip) are calibrated here")
     if location.path.is_dir():
@@ -170,39 +168,41 @@ def locate(given: str | Path, allow_remote: bool = False, allow_external: bool =
     text = str(given)
     if _REMOTE.search(text):
         if not allow_remote:
-            raise SceneError(f"{text}: an address of another machine; set allow_remote (--allow-remote) to read it")
+            how = "; credentials are those of GDAL, such as AWS_NO_SIGN_REQUEST=YES" if "s3" in text[:7] else ""
+            raise SceneError(
+                f"{text}: an address of another machine; set allow_remote (--allow-remote) to read it{how}"
+            )
         return Location(text, text, Path(re.sub(r"^\w+:/+|[?#].*$", "", text)))
     path = Path(text).expanduser()
-    there = os.path.exists(path)  # whatever the length of its name
-    inside = None if there else _INSIDE.match(text)
+    inside = None if path.exists() else _INSIDE.match(text)
     if inside:
         driver = "NETCDF" if inside["kind"].lower() in ("nc", "nc4", "cdf") else "HDF5"
         stated = re.match(r'(\w{4,}):"?', inside["file"])
         file, driver = (inside["file"][stated.end() :], stated[1].upper()) if stated else (inside["file"], driver)
-        if not os.path.exists(file) and not file.startswith("/vsi"):
+        if not Path(file).exists() and not file.startswith("/vsi"):
             raise SceneError(f"{text}: no such file as {file}")
         inner = inside["inner"].lstrip("/")
         slashes = "//" if driver == "HDF5" else ""
         return Location(text, f'{driver}:"{file}":{slashes}{inner}', Path(file) / inner)
-    if text.startswith("/vsi") or (not there and _SUBDATASET.match(text)):
+    if text.startswith("/vsi") or (not path.exists() and _SUBDATASET.match(text)):
         if text.lower().endswith(".vrt") and not allow_external:
             raise SceneError(f"{text}: the sources of a VRT in an archive are not checked; set allow_external")
         return Location(text, text, Path(re.sub(r'[:"]+', "/", text)))
-    if not there:
+    if not path.exists():
         raise SceneError(f"{text}: no such file; 'sarlab scenes' lists the scenes known by name")
     if path.is_file() and path.stat().st_size == 0:
         raise SceneError(f"{text}: the file is empty")
     for name, file in _sources_of_vrt(path):
         if not allow_external and (file is None or not file.is_relative_to(path.resolve().parent)):
             raise SceneError(f"{text}: refers to {name} outside its folder; set allow_external (--allow-external)")
-        if file is not None and not os.path.exists(file):
+        if file is not None and not file.exists():
             raise SceneError(f"{text}: its source {name} is missing; put it there, or correct the VRT")
     return Location(text, str(path.absolute()), path)
 
 
 def _sources_of_vrt(path: Path, depth: int = 0) -> Iterator[tuple[str, Path | None]]:
     """Yield the sources that a VRT names, nested ones included; their path is None if they are no files."""
-    if not os.path.isfile(path):
+    if not path.is_file():
         return
     with path.open("rb") as file:
         if b"<VRTDataset" not in file.read(4096):
@@ -246,6 +246,7 @@ class SceneFile(AbstractContextManager["SceneFile"]):
             names = tuple(names[index] for index in chosen)
         self.shape, self.dtype, self.nodata, self.profile = source.shape, source.dtype, source.nodata, source.profile
         self.georeference, self.tags, self.bands = source.georeference, dict(source.tags), names
+        self.time = self.tags.get(FIELD_TAGS["time"]) or time_of(self.path.resolve(), self.tags)
         self.spacing = self.georeference.spacing(*self.shape[1:]) if self.georeference else None
         self._check_bands(bool(bands), sorted(set(source.dtypes)))
         self.quantity = self.reading = self._decide(quantity)
@@ -303,19 +304,24 @@ class SceneFile(AbstractContextManager["SceneFile"]):
                 yield row, column, min(size, height - row), min(size, width - column)
 
     def census(self) -> dict[str, int]:
-        """Count the samples of the file that do not come back as they are: negative, infinite, beyond float32.
+        """Count samples of the file that do not come back as they are: below the floor (or 0), infinite, beyond float32.
 
         This is a second pass over the file, except for integers, which only a floor changes.
         """
-        counts = {"negative": 0, "infinite": 0, "beyond float32": 0}
+        counts = {"below the floor": 0, "infinite": 0, "beyond float32": 0}
         unchanged = self.dtype.startswith(("int", "uint")) and self._floor is None and not self.profile.scales
         for window in [] if unchanged or self.dtype.startswith("complex") else self.windows(2048):
             data, valid, _ = self._source.read(*window)
             samples = data[valid]
-            counts["negative"] += int((samples < 0).sum()) if self.quantity in ("amplitude", "intensity") else 0
+            counts["below the floor"] += int(self._below_floor(samples).sum())
             counts["infinite"] += int(infinite_samples(samples).sum())
             counts["beyond float32"] += int((np.abs(samples) == np.finfo(np.float32).max).sum())
         return counts
+
+    def _below_floor(self, data: np.ndarray) -> np.ndarray:
+        """Mark amplitudes and intensities below the floor; exact zeros are outside the swath."""
+        linear = self.quantity in ("amplitude", "intensity")
+        return (data < (self._floor or 0)) & (data != 0) if linear else np.zeros(data.shape, bool)
 
     def read(self, window: Window | None = None) -> Scene:
         """Read a window, or the whole scene.
@@ -337,8 +343,8 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         infinite = valid & infinite_samples(data)
         if infinite.any():
             valid, nan = valid & ~infinite, None if nan is None else nan | infinite
-        if self._floor is not None and self.quantity in ("amplitude", "intensity"):
-            data = np.where(valid & (data < 0), np.float32(self._floor), data)
+        if self._floor is not None:
+            data = np.where(valid & self._below_floor(data), np.float32(self._floor), data)
         if window is None and not valid.any() and not self._allow_empty:
             raise _empty(self.text)
         if not valid.all():
@@ -352,7 +358,7 @@ class SceneFile(AbstractContextManager["SceneFile"]):
             looks=looks or (1.0 if self.quantity == "complex" else looks_of(path)), spacing=self.spacing,
             native_bits=int(bits or _native_bits(self.dtype)), acquisition=own["acquisition"] or acquisition_of(path),
             georeference=self.georeference.shifted(row, column) if self.georeference else None,
-            nodata=self.nodata, dtype=self.dtype, tags=tags, profile=self.profile, time=own["time"] or time_of(path, tags),
+            nodata=self.nodata, dtype=self.dtype, tags=tags, profile=self.profile, time=self.time,
             simulated=own["simulated"] == "true", credit=own["credit"],
         )  # fmt: skip
 

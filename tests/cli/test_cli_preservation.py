@@ -72,8 +72,8 @@ def test_bands_floor_and_tags(image, capsys, tmp_path):
     options = ["--bands", "VV,VH", "--floor", "0", "--quality", "40"]
     assert main(["compress", path, target, *options, "--json"]) == 0
     said = capsys.readouterr()
-    assert "5 negative samples" in said.err
-    assert json.loads(said.out)["changed"] == ["5 negative samples were replaced by the floor"]
+    assert "5 samples below the floor" in said.err
+    assert json.loads(said.out)["changed"] == ["5 samples below the floor were replaced by it"]
     assert main(["decompress", target, str(tmp_path / "y.tif")]) == 0
     again = read_scene(tmp_path / "y.tif")
     assert (again.bands, again.tags["note"]) == (("VV", "VH"), "kept")
@@ -105,7 +105,7 @@ def test_a_product_folder_keeps_its_control_points(shared_data, capsys, tmp_path
     safe = next((shared_data / "sentinel1_safe").glob("*.SAFE"))
     target = str(tmp_path / "x.sarl")
     assert main(["compress", str(safe), target, "--calibrate", "sigma0", "--denoise", "--floor", "0"]) == 0
-    assert "negative samples" in capsys.readouterr().err
+    assert "samples below the floor" in capsys.readouterr().err
     assert main(["decompress", target, str(tmp_path / "y.tif"), "--window", "100", "50", "64", "64"]) == 0
     with rasterio.open(tmp_path / "y.tif") as file, rasterio.open(safe / "manifest.safe") as product:
         assert len(file.gcps[0]) == 210

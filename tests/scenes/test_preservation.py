@@ -42,7 +42,7 @@ def test_refusals_and_counts(write_raw, tmp_path):
     image[0, :5], image[1, 0] = -0.1, np.inf
     path = write_raw(image, "noise_intensity.tif")
     report = check(path)
-    assert report["counts"] == {"negative": 5, "infinite": 1}
+    assert report["counts"] == {"below the floor": 5, "infinite": 1}
     assert "--floor 0" in report["refused"]
     assert check(path, floor=0.0)["refused"] is None
     assert "no such file" in check(tmp_path / "gone.tif")["refused"]

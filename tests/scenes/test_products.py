@@ -116,7 +116,7 @@ def test_noise_is_subtracted_with_its_variation_in_azimuth(safe):
     assert np.allclose(scene.data[0], expected, rtol=1e-5, atol=1e-9)
     with open_scene(safe, calibrate="sigma0", denoise=True, floor=0.0) as file:
         counts = file.census()
-    assert counts["negative"] == sum((d[:, 4:].astype(float) ** 2 < noise[:, 4:]).sum() for d in DN.values())
+    assert counts["below the floor"] == sum((d[:, 4:].astype(float) ** 2 < noise[:, 4:]).sum() for d in DN.values())
 
 
 def test_what_a_product_lacks_is_named(safe, tmp_path):

@@ -1,8 +1,11 @@
 """Properties of raster files, before and after, as GDAL reads them; files that are refused."""
 
+import multiprocessing
+import re
 import warnings
 import zipfile
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -312,17 +315,67 @@ def test_a_vrt_may_only_name_files_in_its_folder(write_raw, tmp_path):
         read_scene(folder / "x.vrt")
 
 
-def test_addresses_archives_subdatasets_and_other_formats(write_raw, tmp_path):
-    with pytest.raises(SceneError, match="allow-remote"):
-        read_scene("https://example.com/x.tif")
-    with pytest.raises(SceneError, match="allow-remote"):
-        read_scene("/vsis3/bucket/x.tif")
-    path = write_raw(DN)
+class Ranges(BaseHTTPRequestHandler):
+    """A server of one image, by range, at all addresses that end in its name."""
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        if not self.path.endswith("/x.tif"):
+            self.send_error(404)
+            return
+        found = re.match(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        first, last = (int(found[1]), int(found[2])) if found else (0, len(self.server.content))
+        part = self.server.content[first : last + 1]
+        self.send_response(206 if found else 200)
+        self.send_header("Content-Length", str(len(part)))
+        self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(self.server.content)}")
+        self.end_headers()
+        self.wfile.write(b"" if self.command == "HEAD" else part)
+
+    do_HEAD = do_GET
+
+
+def test_addresses_are_read_on_request(write_raw, monkeypatch):
+    for address in ("https://example.com/x.tif", "/vsis3/bucket/x.tif"):
+        with pytest.raises(SceneError, match="--allow-remote"):
+            read_scene(address)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Ranges)
+    server.content, place = write_raw(DN).read_bytes(), f"127.0.0.1:{server.server_port}"
+    # GDAL keeps the interpreter while it opens a file, so the server is a process.
+    process = multiprocessing.get_context("fork").Process(target=server.serve_forever, daemon=True)
+    process.start()
+    for name, value in {
+        "S3_ENDPOINT": place,
+        "HTTPS": "NO",
+        "VIRTUAL_HOSTING": "FALSE",
+        "NO_SIGN_REQUEST": "YES",
+    }.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    for address in (
+        f"http://{place}/a/x.tif",
+        f"/vsicurl/http://{place}/b/x.tif",
+        "s3://bucket/x.tif",
+        "/vsis3/other/x.tif",
+    ):
+        scene = read_scene(address, allow_remote=True)
+        assert (scene.name, scene.quantity) == ("x", "amplitude")
+        assert np.array_equal(scene.data[0], DN)
+    process.kill()
+    server.server_close()
+
+
+def test_archives_and_other_formats(write_raw, tmp_path):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
-        archive.write(path, "inner/x.tif")
+        archive.write(write_raw(DN), "inner/x.tif")
     scene = read_scene(f"/vsizip/{tmp_path}/x.zip/inner/x.tif")
     assert np.array_equal(scene.data[0], DN)
     assert scene.name == "x"
+    with pytest.raises(
+        SceneError, match=r"no Sentinel-1 product; give an image in the archive as /vsizip/.*x\.zip/NAME"
+    ):
+        read_scene(tmp_path / "x.zip")
     (tmp_path / "x.xyz").write_text("".join(f"{x} {y} 1\n" for y in range(3) for x in range(3)))
     with pytest.raises(SceneError, match="not a readable image"):
         read_scene(tmp_path / "x.xyz", "intensity")
@@ -339,6 +392,19 @@ def test_subdatasets_in_both_spellings(tmp_path):
         with rasterio.open(f'NETCDF:"{path}":VH') as file:
             assert np.array_equal(scene.data[0], file.read(1))
         assert (scene.bands, scene.name) == (("VH",), "x.nc-VH")
+    path = tmp_path / "x.h5"
+    with rasterio.open(path, "w", "BAG", width=50, height=40, count=1, dtype="float32") as file:  # HDF5 in groups
+        file.write(DB, 1)
+    with pytest.raises(SceneError, match=r"give one of its subdatasets.*://BAG_root/elevation"):
+        read_scene(path)
+    for name in (
+        f"HDF5:{path}://BAG_root/elevation",
+        f'HDF5:"{path}"://BAG_root/elevation',
+        f"{path}:/BAG_root/elevation",
+    ):
+        scene = read_scene(name, "db")
+        assert np.array_equal(scene.data[0], DB[::-1])
+        assert scene.name == "elevation"
     with pytest.raises(SceneError, match="no such file"):
         read_scene(tmp_path / "y.h5:/a/b")
 

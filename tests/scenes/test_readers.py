@@ -125,12 +125,16 @@ def test_lines_of_nan_stay_nan_and_a_scene_of_nan_is_refused(write_raw):
     assert not read_scene(path, allow_empty=True).valid.any()
 
 
-def test_samples_that_change_are_counted(tmp_path):
-    data = np.random.default_rng(0).random((2, 101, 2203), np.float32)
+@pytest.mark.parametrize("floor", [0, 0.25])
+def test_samples_that_change_are_counted(write_raw, floor):
+    data = np.random.default_rng(0).random((2, 101, 2203), np.float32) + 0.3
     data[0, 50, 60], data[1, 100, 2202], data[1, 35, 30], data[0, 0, 0] = np.inf, -1, -2, np.finfo("f4").max
-    np.save(tmp_path / "intensity.npy", data)
-    with open_scene(tmp_path / "intensity.npy", "intensity", floor=0) as file:
-        assert file.census() == {"negative": 2, "infinite": 1, "beyond float32": 1}
+    data[0, 5], data[1, 6, :9] = 0, 0.2
+    with open_scene(write_raw(data, "intensity.npy"), "intensity", floor=floor) as file:
+        assert file.census() == {"below the floor": 2 + 9 * (floor > 0), "infinite": 1, "beyond float32": 1}
+        read = file.read().data
+    assert (read[0, 5] == 0).all()
+    assert np.array_equal(read[1], np.maximum(data[1], floor))
 
 
 # Bad input
