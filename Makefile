@@ -12,7 +12,7 @@ quoted = '$(subst ','\'',$(1))'
 SWEEP = $(if $(SCENES),--scenes $(call quoted,$(SCENES))) $(if $(QUANTITY),--quantity $(QUANTITY)) --runs $(call quoted,$(RUNS))
 
 .DEFAULT_GOAL := help
-.PHONY: help book report lab test check-slow lint benchmarks clean install
+.PHONY: help book report lab test check-slow trust lint benchmarks clean install
 
 help: ## list every target
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ test: install ## run the tests (a few minutes)
 
 check-slow: install ## run the slow checks too
 	$(BIN)/python -m pytest -q -m slow
+
+trust: install ## the long tests of trust (an hour on two cores; resumes)
+	$(BIN)/python tests/trust/run.py
 
 lint: install ## style and types
 	$(BIN)/ruff check .

@@ -29,8 +29,9 @@ from sarlab.models.training import Muon
 
 #: Lagrange multipliers in bits per pixel per dB²; the first is trained from scratch, the others after the one named.
 MULTIPLIERS = {1.5: None, 5.0: 1.5, 15.0: 5.0, 0.5: 1.5, 0.15: 0.5}
-FIRST_STEPS, NEXT_STEPS, BATCH, SIDE = 2500, 1000, 8, 96
-N, M = 64, 160
+FIRST_STEPS, NEXT_STEPS, BATCH, SIDE = 3000, 800, 8, 96
+#: Channels inside and of the latent; the latent has more than the 256 samples of its blocks, as published for high rates.
+N, M = 64, 320
 NAME = "mean-scale hyperprior"
 
 

@@ -78,7 +78,7 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"sarlab: warning: {message}", file=sys.stderr)
+    print(f"sarlab: warning: {printable(str(message))}", file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning
             return args.run(args) or 0
     except SarlabError as error:
-        print(f"sarlab: error: {error}", file=sys.stderr)
+        print(f"sarlab: error: {printable(str(error))}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         sys.stderr.close()
@@ -126,8 +126,13 @@ def comma_separated(text: str) -> list[str]:
 
 def show(args: argparse.Namespace, value: Any, text: str) -> int:
     """Print a result as JSON if ``--json`` was given, else its text; the exit status is 0."""
-    print(json.dumps(value, indent=1, ensure_ascii=False) if args.json else text)
+    print(printable(json.dumps(value, indent=1, ensure_ascii=False) if args.json else text))
     return 0
+
+
+def printable(text: str) -> str:
+    """Show control characters, which names and tags of files may hold, instead of sending them to the terminal."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else f"\\u{ord(sign):04x}" for sign in text)
 
 
 def format_table(rows: Sequence[Mapping[str, Any]], *names: str) -> str:

@@ -123,6 +123,7 @@ def add_decompress(parser: argparse.ArgumentParser) -> None:
     add("--preview", type=int, choices=(8,), metavar="8", help=text)
     add("--radiometric", action="store_true", help="correct the mean intensity, at a small cost in PSNR")
     add("--model", type=Path, metavar="FILE", help="model weights, if they do not come with sarlab")
+    add("--any-size", action="store_true", help="also decode a file that declares far more samples than fit into it")
     add_options(parser, "--workers", help="threads (default: one per core for a large scene)")
     add_options(parser, "--force", "--json")
 
@@ -135,7 +136,7 @@ def run_decompress(args: argparse.Namespace) -> int:
     lost = decompress_file(
         args.source, args.target, window=tuple(args.window) if args.window else None, workers=args.workers,
         cog=args.cog, model=args.model, radiometric=args.radiometric, preview=args.preview or 1,
-        force=args.force,
+        force=args.force, any_size=args.any_size,
     )  # fmt: skip
     known = describe(args.source)
     height, width = args.window[2:] if args.window else (known["height"], known["width"])

@@ -113,7 +113,7 @@ def run_sweep(args: argparse.Namespace) -> int:
     jobs = [job for job in jobs if matches(job.run_id, args.only)]
     if not jobs:
         raise SarlabError(f"no run of plan '{plan.name}' matches '{args.only}'")
-    studies = [] if args.only else study_jobs(plan.studies, plan.runs[0].scenes, args.runs)
+    studies = study_jobs(plan.studies, plan.runs[0].scenes, args.runs) if plan.studies and not args.only else []
     settings = settings_of(args)
     states = {job.run_id: job.state for job in jobs}
     skipped = [job for job in jobs if states[job.run_id] == "failed" and not args.retry_failed]
@@ -246,33 +246,23 @@ def run_status(args: argparse.Namespace) -> int:
 
 
 def add_reproduce(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="folder of a finished run, such as runs/plain-r16-c16-f32-s0-1f3a9c")
-    parser.add_argument(
-        "--tolerance",
-        type=float,
-        default=0.05,
-        metavar="DB",
-        help="largest difference of a metric in dB (default: %(default)s)",
-    )
-    parser.add_argument("--device", default="auto", help="cpu, cuda … (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("folder", metavar="RUN", type=Path, help="folder of a finished run")
+    what = "largest difference of a metric in dB (default: %(default)s)"
+    parser.add_argument("--tolerance", type=float, default=0.05, metavar="DB", help=what)
+    add_options(parser, "--device", "--json")
 
 
 def run_reproduce(args: argparse.Namespace) -> int:
-    """Repeat a run and print how far its metrics are from those recorded; exit status 1 if one in dB is too far."""
+    """Repeat a run and print how far its metrics are from those recorded."""
     from sarlab.lab.experiment import reproduce
     from sarlab.metrics import metrics
 
-    table = reproduce(args.run, device=args.device)
-    in_db = table["metric"].map(lambda name: name in metrics and metrics[name].unit == "dB")
-    largest = float(table.loc[in_db, "difference"].max())
+    table = reproduce(args.folder, device=args.device)
+    largest = float(table.loc[[metrics[name].unit == "dB" for name in table["metric"]], "difference"].max())
     same = largest <= args.tolerance
-    verdict = f"{'reproduced' if same else 'not reproduced'}: metrics in dB differ by at most {largest:.4g} dB (tolerance {args.tolerance:g})"
-    show(
-        args,
-        {"same": same, "largest_db": largest, "metrics": table.to_dict("records")},
-        f"{table.to_string(index=False)}\n{verdict}",
-    )
+    verdict = f"metrics in dB differ by at most {largest:.3g} dB; the tolerance is {args.tolerance:g} dB"
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    show(args, {"reproduced": same, "largest_db": largest, "metrics": rows}, f"{format_table(rows)}\n{verdict}")
     return 0 if same else 1
 
 

@@ -453,7 +453,7 @@ def reproduce(folder: str | Path, *, device: str = "auto", progress: Progress | 
         new = run(old.spec, Path(name) / old.run_id, device=device, progress=progress)
     key = ["scene", "band"]
     first, second = (rows.set_index(key).select_dtypes("number") for rows in (old.rows, new.rows))
-    columns = [column for column in first if column in second and (column in metrics or column == "coded_bpp")]
+    columns = [column for column in first if column in second and column in metrics]
     twins = [
         load(path.parent).rows
         for path in sorted(Path(folder).resolve().parent.glob(f"*/{results.MANIFEST}"))
@@ -466,7 +466,7 @@ def reproduce(folder: str | Path, *, device: str = "auto", progress: Progress | 
             "difference": (first[columns] - second[columns]).abs().max(), "spread": seeds.std(),
         }
     )  # fmt: skip
-    return table.rename_axis("metric").reset_index()
+    return table.dropna(subset="difference").rename_axis("metric").reset_index()
 
 
 def _is_twin(manifest: Path, spec: RunSpec) -> bool:

@@ -46,6 +46,7 @@ TEXT = [
 #: Columns that are true or false, where missing values count as false, and those that are true, false or missing.
 FLAGS, OPTIONAL_FLAGS = ("simulated", "estimate", "collapsed", "correlated", "region_equal"), ("converged",)
 _TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 #: Formats of a table.
 SUFFIXES = (".csv", ".parquet", ".json")
 
@@ -55,11 +56,21 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     check_table_path(path)
     with replacing(path) as temporary:
         if path.suffix.lower() == ".csv":
-            frame.to_csv(temporary, index=False, float_format="%.7g", lineterminator="\n")
+            texts = {name: frame[name].map(_as_text, na_action="ignore") for name in TEXT if name in frame}
+            frame.assign(**texts).to_csv(temporary, index=False, float_format="%.7g", lineterminator="\n")
         elif path.suffix.lower() == ".json":
             frame.to_json(temporary, orient="records", indent=1)
         else:
             frame.to_parquet(temporary, index=False)
+
+
+def _as_text(value: Any) -> Any:
+    """A name that a spreadsheet would take for a formula, with an apostrophe in front; `read_table` removes it."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULA else value
+
+
+def _as_named(value: Any) -> Any:
+    return value[1:] if isinstance(value, str) and value[:1] == "'" and value[1:2] in _FORMULA else value
 
 
 def check_table_path(path: Path) -> None:
@@ -81,6 +92,7 @@ def read_table(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     try:
         if path.suffix.lower() == ".csv":
             frame = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), na_values=["nan", "NaN"], low_memory=False)
+            frame = frame.assign(**{name: frame[name].map(_as_named, na_action="ignore") for name in TEXT if name in frame})
         else:
             json_ = path.suffix.lower() == ".json"
             frame = pd.read_json(path, orient="records", dtype=False) if json_ else pd.read_parquet(path)

@@ -121,6 +121,8 @@ def read_plan(path: Path, *, extended: bool = False) -> dict[str, Any]:
         return values
     if extended:
         raise PlanError(f"'{path.stem}' extends a plan itself; extend '{other}'")
+    if not isinstance(other, str) or Path(other).name != other:
+        raise PlanError(f"plan {path.name}: extends = {other!r} is no name of a plan")
     sibling = path.with_name(f"{other}.toml")
     base = read_plan(sibling if sibling.is_file() else find_plan(f"{other}"), extended=True)
     both = [part for part in _PARTS if part in base and part in values]

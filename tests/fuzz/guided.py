@@ -1,0 +1,51 @@
+"""Coverage-guided fuzzing with atheris: python tests/fuzz/guided.py TARGET [-runs=N] [-max_total_time=SECONDS] [FOLDER]
+
+Where atheris installs, it mutates by the same structure as the harness, and keeps what reaches new code in FOLDER.
+"""
+
+import contextlib
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+sys.path.insert(0, str(Path(__file__).parent))
+# What Numba compiles must stay as it is.
+COMPILED = [
+    "sarlab.codec.entropy",
+    "sarlab.codec.block_model",
+    "sarlab.codec.trellis",
+    "sarlab.codec.predictive",
+    "sarlab.codec.latent_coding",
+    "sarlab.codec.lapped",
+]
+with atheris.instrument_imports(include=["sarlab"], exclude=COMPILED):
+    from targets import TARGETS
+
+    import sarlab.codec.api
+    import sarlab.lab.evaluate
+    import sarlab.scenes.readers  # noqa: F401
+    from sarlab.errors import SarlabError
+
+target = TARGETS[sys.argv.pop(1)]
+seeds = target.seeds()
+
+
+def mutate(data: bytes, most: int, seed: int) -> bytes:
+    rng = random.Random(seed)
+    return target.mutate(rng, data if len(data) > 8 else rng.choice(seeds))[:most]
+
+
+def examine(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(SarlabError):
+        target.run(data, Path(folder))
+
+
+atheris.Setup(
+    [sys.argv[0], "-max_len=65536", "-len_control=0", "-rss_limit_mb=4000", "-timeout=60", *sys.argv[1:]],
+    examine,
+    custom_mutator=mutate,
+)
+atheris.Fuzz()

@@ -1,0 +1,247 @@
+"""Any raster in, everything back: files of any type, mask, georeference and tags through compression, read by rasterio alone."""
+
+import contextlib
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rasterio.control import GroundControlPoint
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.transform import Affine
+
+import sarlab
+from sarlab.codec.api import compress_file, decompress_file, make_goal
+from sarlab.errors import SarlabError
+from sarlab.scenes.scene import Scene
+
+warnings.simplefilter("ignore", NotGeoreferencedWarning)
+#: Examples of each property: few in the tests, 10,000 in all by `make trust`.
+EXAMPLES = int(os.environ.get("SARLAB_EXAMPLES", "25"))
+EACH = settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=EXAMPLES < 100
+)
+
+FLOAT_MAX = float(np.finfo(np.float32).max)
+INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
+#: Samples that are hard for somebody: zeros, subnormals, infinities, numbers beyond float32, one target 60 dB up.
+ODD = (0.0, 1e-42, 1e-30, np.inf, 1e6, 1e300, 65504.0, np.nan)
+NODATA = (None, np.nan, 0.0, -9999.0, -1.7976931348623157e308, 255.0, 1e20, -32768.0)
+NAMES = st.text(
+    st.characters(codec="ascii", exclude_categories=("C",), exclude_characters="="), min_size=1, max_size=12
+)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("C",)), max_size=20)
+
+
+@st.composite
+def rasters(draw):
+    """Arguments of rasterio, samples, mask and metadata of a file with radar samples in amplitude or intensity, or dB."""
+    dtype = draw(st.sampled_from([*INTEGERS, "float32", "float64", "float32"]))
+    count, height, width = draw(st.integers(1, 3)), draw(st.integers(1, 70)), draw(st.integers(1, 70))
+    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
+    quantity = "amplitude" if dtype in INTEGERS else draw(st.sampled_from(("amplitude", "intensity", "db")))
+    data = rng.gamma(2.0, 20.0, (count, height, width))
+    data = np.where(np.arange(width) > draw(st.integers(0, 80)), data * 30, data)
+    if dtype in INTEGERS:
+        data = np.clip(np.rint(data), 0, np.iinfo(dtype).max)
+    elif quantity == "db":
+        data = 10 * np.log10(data) - 20
+    values = [0.0] if dtype in INTEGERS else [value for value in ODD if dtype == "float64" or value != 1e300]
+    for value in draw(st.lists(st.sampled_from(values), max_size=3)):
+        data[rng.integers(count), rng.integers(height), rng.integers(width)] = value
+    if draw(st.booleans()):
+        data[:, : draw(st.integers(0, height)), : draw(st.integers(0, width))] = (
+            0 if quantity != "db" else -np.inf * (dtype != "x")
+        )
+    data = data.astype(dtype)
+    fits = [
+        n
+        for n in NODATA
+        if n is None
+        or dtype == "float64"
+        or (not dtype.startswith("float") and n == n and np.iinfo(dtype).min <= n <= np.iinfo(dtype).max)
+        or (dtype == "float32" and not (abs(n) > FLOAT_MAX))
+    ]
+    nodata = draw(st.sampled_from(fits))
+    if nodata is not None:
+        data[:, draw(st.integers(0, height)) :, : draw(st.integers(0, width))] = nodata
+    mask = rng.random((height, width)) < 0.7 if nodata is None and draw(st.booleans()) else None
+    place = draw(st.sampled_from(("none", "transform", "points")))
+    options = {
+        "driver": "GTiff", "count": count, "height": height, "width": width, "dtype": dtype, "nodata": nodata,
+    }  # fmt: skip
+    if place == "transform":
+        a, rotation = draw(st.floats(0.1, 1e4)), draw(st.sampled_from((0.0, 0.0, 0.25)))
+        options |= {
+            "crs": f"EPSG:{draw(st.sampled_from((32633, 3857, 3031)))}",
+            "transform": Affine(a, rotation, 1e5, rotation, -a, 4e6),
+        }
+    points = (
+        [GroundControlPoint(r, c, 10 + c / 90, 50 - r / 90, 5.0) for r in (0, height) for c in (0, width)]
+        if place == "points"
+        else []
+    )
+    tags = draw(st.dictionaries(NAMES, TEXTS.filter(bool), max_size=3))
+    tags |= draw(
+        st.sampled_from(
+            ({}, {"ns": "x"}, {"bidx": "7"}, {"SARLAB_LOOKS": "abc"}, {"SARLAB_NATIVE_BITS": "-3"}, {"x": "<b>&amp;"})
+        )
+    )
+    names = draw(st.lists(TEXTS, min_size=count, max_size=count))
+    return options, data, quantity, mask, points, tags, names
+
+
+def write(path, example):
+    options, data, _, mask, points, tags, names = example
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **options) as file:
+        file.write(data)
+        file.descriptions = [name or None for name in names]
+        if points:
+            file.gcps = points, rasterio.crs.CRS.from_epsg(4326)
+        if mask is not None:
+            file.write_mask(mask)
+        for name, value in tags.items():
+            file.update_tags(**({name: value} if name not in ("ns", "bidx") else {}))
+
+
+def reading(path):
+    with rasterio.open(path) as file:
+        masks = file.read_masks() > 0
+        return {
+            "data": file.read(), "valid": masks, "dtype": file.dtypes[0], "nodata": file.nodata, "crs": file.crs, "transform": file.transform,
+            "gcps": [(g.row, g.col, g.x, g.y, g.z) for g in file.gcps[0]], "descriptions": file.descriptions,
+            "tags": {k: v for k, v in file.tags().items() if k != "AREA_OR_POINT" and not k.startswith("SARLAB_")},
+        }  # fmt: skip
+
+
+@contextlib.contextmanager
+def round_trip(example, **goal):
+    """The readings of a file before and after, or nothing if the file is refused with a sentence."""
+    with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder, quantity = Path(name), example[2]
+        write(folder / "a.tif", example)
+        try:
+            compress_file(folder / "a.tif", folder / "a.sarl", quantity=quantity, goal=make_goal(**goal), workers=1)
+        except SarlabError:
+            yield None
+            return
+        twice = folder / "again.sarl"
+        compress_file(folder / "a.tif", twice, quantity=quantity, goal=make_goal(**goal), workers=2)
+        assert twice.read_bytes() == (folder / "a.sarl").read_bytes(), "encoding twice makes two files"
+        decompress_file(folder / "a.sarl", folder / "b.tif", workers=1)
+        yield reading(folder / "a.tif"), reading(folder / "b.tif")
+
+
+def measured(values, found):
+    """Samples that hold a measurement."""
+    return found["valid"] & ~np.isnan(values) & ~np.isposinf(values)
+
+
+def assert_metadata(old, new):
+    for key in ("transform", "gcps", "descriptions", "tags"):
+        assert new[key] == old[key], key
+    assert (new["crs"] or None) == (old["crs"] or None)
+    both_nan = (
+        old["nodata"] is not None and np.isnan(old["nodata"]) and new["nodata"] is not None and np.isnan(new["nodata"])
+    )
+    assert both_nan or new["nodata"] == old["nodata"] or new["dtype"] != old["dtype"]
+
+
+@EACH
+@given(rasters())
+def test_metadata_and_masks_come_back(example):
+    with round_trip(example, quality=20.0) as found:
+        if found is None:
+            return
+        old, new = found
+        assert_metadata(old, new)
+        np.testing.assert_array_equal(
+            measured(new["data"].astype(float), new), measured(old["data"].astype(float), old)
+        )
+
+
+@EACH
+@given(rasters(), st.sampled_from((0.05, 0.5, 3.0)))
+def test_the_error_of_every_sample_is_bounded(example, bound):
+    if not example[0]["dtype"].startswith("float"):
+        return
+    with round_trip(example, max_error_db=bound) as found:
+        if found is None:
+            return
+        old, new = found
+        valid = measured(old["data"].astype(float), old)
+        a, b = old["data"].astype(float)[valid], new["data"].astype(float)[valid]
+        a = np.where(np.isfinite(a), np.clip(a, -FLOAT_MAX, FLOAT_MAX), a)
+        if example[2] != "db":
+            factor = 20 if example[2] == "amplitude" else 10
+            with np.errstate(divide="ignore"):
+                a, b = factor * np.log10(a), factor * np.log10(b)
+        zero = np.isneginf(a)
+        assert np.isneginf(b[zero]).all(), "a zero has become something else"
+        assert (np.abs(a[~zero] - b[~zero]) <= bound * (1 + 1e-6) + 1e-5 * (np.abs(a[~zero]) > 100)).all()
+
+
+@EACH
+@given(rasters())
+def test_integers_without_loss(example):
+    if example[0]["dtype"].startswith("float"):
+        return
+    with round_trip(example, lossless=True) as found:
+        if found is None:
+            return
+        old, new = found
+        assert_metadata(old, new)
+        assert new["dtype"] == old["dtype"]
+        np.testing.assert_array_equal(new["valid"], old["valid"])
+        np.testing.assert_array_equal(new["data"][new["valid"]], old["data"][old["valid"]])
+
+
+@EACH
+@given(
+    st.integers(0, 2**31),
+    st.sampled_from(("db", "amplitude", "intensity", "complex")),
+    st.sampled_from(({"quality": 24.0}, {"bpp": 1.0}, {"max_error_db": 1.0})),
+)
+def test_scenes_in_memory_of_any_values(seed, quantity, goal):
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(1, (4, 50, 50)))
+    data = rng.gamma(2, 20, shape) * 10.0 ** rng.choice([-40, -20, 0, 0, 0, 20, 36])
+    odd = rng.random(shape) < rng.choice([0, 0, 0.01, 0.5, 1])
+    data = np.where(odd, rng.choice(np.array(ODD), shape), data)
+    if quantity == "complex":
+        data = data * np.exp(2j * np.pi * rng.random(shape))
+    elif quantity == "db":
+        data = np.where(np.abs(data) < 1e30, data - 60, data)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        scene = Scene(data, quantity, tuple(f"b{i}" for i in range(shape[0])))
+        try:
+            stream = sarlab.compress(scene, drop_phase=True, **goal)
+        except SarlabError:
+            return
+        decoded = sarlab.decompress(stream)
+    infinite = np.isinf(scene.data) if quantity == "complex" else np.isposinf(scene.data)
+    np.testing.assert_array_equal(decoded.valid, scene.valid & ~infinite)
+    assert not np.isposinf(decoded.data).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("ns", "x"), ("bidx", "y"), ("SARLAB_LOOKS", "abc"), ("SARLAB_NATIVE_BITS", "abc")]
+)
+def test_tags_with_names_that_mean_something_else(name, value, tmp_path):
+    from sarlab.scenes.writers import write_geotiff
+
+    data = np.random.default_rng(0).gamma(1, 1, (1, 20, 20)).astype(np.float32)
+    write_geotiff(Scene(data, "intensity", ("VV",), tags={name: value}), tmp_path / "a.tif")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compress_file(tmp_path / "a.tif", tmp_path / "a.sarl", quantity="intensity")
+    decompress_file(tmp_path / "a.sarl", tmp_path / "b.tif")
+    if name in ("ns", "bidx"):
+        assert sarlab.scenes.readers.read_scene(tmp_path / "b.tif").tags[name] == value
