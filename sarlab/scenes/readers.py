@@ -13,6 +13,7 @@ request, and a VRT may only refer to files in its own folder.
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -174,35 +175,36 @@ def locate(given: str | Path, allow_remote: bool = False, allow_external: bool =
             )
         return Location(text, text, Path(re.sub(r"^\w+:/+|[?#].*$", "", text)))
     path = Path(text).expanduser()
-    inside = None if path.exists() else _INSIDE.match(text)
+    there = os.path.exists(path)  # whatever the length of its name
+    inside = None if there else _INSIDE.match(text)
     if inside:
         driver = "NETCDF" if inside["kind"].lower() in ("nc", "nc4", "cdf") else "HDF5"
         stated = re.match(r'(\w{4,}):"?', inside["file"])
         file, driver = (inside["file"][stated.end() :], stated[1].upper()) if stated else (inside["file"], driver)
-        if not Path(file).exists() and not file.startswith("/vsi"):
+        if not os.path.exists(file) and not file.startswith("/vsi"):
             raise SceneError(f"{text}: no such file as {file}")
         inner = inside["inner"].lstrip("/")
         slashes = "//" if driver == "HDF5" else ""
         return Location(text, f'{driver}:"{file}":{slashes}{inner}', Path(file) / inner)
-    if text.startswith("/vsi") or (not path.exists() and _SUBDATASET.match(text)):
+    if text.startswith("/vsi") or (not there and _SUBDATASET.match(text)):
         if text.lower().endswith(".vrt") and not allow_external:
             raise SceneError(f"{text}: the sources of a VRT in an archive are not checked; set allow_external")
         return Location(text, text, Path(re.sub(r'[:"]+', "/", text)))
-    if not path.exists():
+    if not there:
         raise SceneError(f"{text}: no such file; 'sarlab scenes' lists the scenes known by name")
     if path.is_file() and path.stat().st_size == 0:
         raise SceneError(f"{text}: the file is empty")
     for name, file in _sources_of_vrt(path):
         if not allow_external and (file is None or not file.is_relative_to(path.resolve().parent)):
             raise SceneError(f"{text}: refers to {name} outside its folder; set allow_external (--allow-external)")
-        if file is not None and not file.exists():
+        if file is not None and not os.path.exists(file):
             raise SceneError(f"{text}: its source {name} is missing; put it there, or correct the VRT")
     return Location(text, str(path.absolute()), path)
 
 
 def _sources_of_vrt(path: Path, depth: int = 0) -> Iterator[tuple[str, Path | None]]:
     """Yield the sources that a VRT names, nested ones included; their path is None if they are no files."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         return
     with path.open("rb") as file:
         if b"<VRTDataset" not in file.read(4096):
