@@ -289,8 +289,8 @@ def unpack_masks(payload: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarra
     cursor, bands = entropy.Cursor(payload), shape[0]
     flags = cursor.take(1)[0]
 
-    def masks(count: int, *size: int) -> np.ndarray:
-        return np.stack([entropy.unpack_mask(cursor.block(), size) for _ in range(count)])
+    def masks(count: int, height: int, width: int) -> np.ndarray:
+        return np.stack([entropy.unpack_mask(cursor.block(), (height, width)) for _ in range(count)])
 
     valid = np.ones(shape, bool)
     if first_mode(payload) != ALL_VALID:

@@ -14,17 +14,8 @@ from sarlab.scenes.scene import Georeference, Scene
 
 FOLDER = Path(__file__).parent / "golden"
 FIELDS = (
-    "format_version",
-    "model",
-    "model_hash",
-    "height",
-    "width",
-    "bands",
-    "quantity",
-    "quality",
-    "tags",
-    "transform",
-)
+    "format_version", "model", "model_hash", "height", "width", "bands", "quantity", "quality", "tags", "transform",
+)  # fmt: skip
 #: Samples that are compared with stored ones.
 PICKED = 97
 

@@ -12,10 +12,7 @@ from sarlab.codec.levels import (
     CURVE_SIZE,
     FEWEST_FLAT,
     FINEST,
-    KNOTS,
-    LEVEL_WINDOW,
     WIDTH,
-    LevelCurve,
     correction,
     fit_curve,
     fit_curves,
@@ -193,16 +190,3 @@ def test_speckle_that_is_decoded_as_its_mean_in_db():
     for band in range(2):
         at = coded[band]
         assert abs(bias(WIDTH * x[band][at], WIDTH * ground[band][at] + lifted[band][at])) < 0.01
-
-
-def test_levels_are_means_of_a_window_and_values_lie_on_lines_between_knots():
-    curve = LevelCurve(0, 7 * 128, np.arange(KNOTS) * 8)
-    assert curve(np.array([-1, 0, 0.5, 0.875, 2], np.float32)) == pytest.approx([0, 0, 0.8, 1.4, 1.4])
-    x_hat = np.zeros((1, 60, 60), np.float32)
-    x_hat[0, 30, 30] = LEVEL_WINDOW**2
-    curve = LevelCurve(0, 1024, np.arange(KNOTS) * 10)
-    lifted = correction(x_hat, [curve])[0] * WIDTH
-    inside = np.zeros((60, 60), bool)
-    inside[30 - LEVEL_WINDOW // 2 :, 30 - LEVEL_WINDOW // 2 :][:LEVEL_WINDOW, :LEVEL_WINDOW] = True
-    assert lifted[inside] == pytest.approx(70 / 40, rel=1e-4)
-    assert np.abs(lifted[~inside]).max() < 1e-4

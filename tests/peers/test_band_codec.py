@@ -57,27 +57,6 @@ def test_a_hole_in_a_ramp_is_filled_smoothly():
     assert max(jumps) < 10
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    rows=st.integers(1, 50), columns=st.integers(1, 50), kind=st.sampled_from(["scatter", "area", "line", "none", "all"]),
-    seed=st.integers(0, 2**31),
-)  # fmt: skip
-def test_masks_come_back(rows, columns, kind, seed):
-    generator = np.random.default_rng(seed)
-    valid = np.ones((rows, columns), bool)
-    if kind == "scatter":
-        valid = generator.random((rows, columns)) > 0.1
-    elif kind == "area":
-        valid[rows // 2 :] = False
-    elif kind == "line":
-        valid[np.arange(rows) % rows, np.arange(rows) % columns] = False
-    elif kind == "all":
-        valid[:] = False
-    method, data = band_codec.pack_mask(valid)
-    assert np.array_equal(band_codec.unpack_mask(method, data, valid.shape), valid)
-    assert bool(data) or valid.all()
-
-
 @pytest.mark.parametrize(("where", "most"), [(np.s_[100:500], 80), (np.s_[0, 0], 8), (np.s_[-1, -1], 50)])
 def test_large_masks_come_back_and_are_cheap(where, most):
     valid = np.ones((600, 700), bool)
