@@ -93,7 +93,7 @@ def checks(results: Path) -> list[tuple[str, str]]:
     at_one = {
         key: [along(rows["bpp"], rows[name], 1) for name in columns] for key, rows in test.groupby(["codec", "scene"])
     }
-    at_one = pd.DataFrame(at_one, columns).T
+    at_one = pd.DataFrame(at_one, columns).T.rename_axis(["codec", "scene"])
     reached = at_one["psnr_db"].unstack("scene").notna().all()
     at_one = at_one[at_one.index.get_level_values("scene").isin(reached.index[reached])].groupby("codec").mean()
     for codec in [name for name in names if name in at_one.index]:
@@ -114,7 +114,23 @@ def checks(results: Path) -> list[tuple[str, str]]:
         levels = [along(ratio, psnr, 8 * 2**k) for k in range(5)]
         costs = [shown(a - b, 2) if np.isfinite(a - b) else "–" for a, b in itertools.pairwise(levels)]
         found.append(("chapters/operating_point", f"{name} {' '.join(costs)}"))
-    return found + of_networks(runs) + of_files(results)
+    return found + against_jpeg2000(runs, test) + of_networks(runs) + of_files(results)
+
+
+def against_jpeg2000(runs: pd.DataFrame, codecs: pd.DataFrame) -> list[tuple[str, str]]:
+    """Files of the plain network at 4 bits and 8×, and those of JPEG 2000 at the same PSNR of the same scene."""
+    chosen = "architecture == 'plain' and init == 'scratch' and quantizer == 'u4' and dimension_ratio == 8 and split == 'test'"
+    files, parts = runs.query(chosen).query(f"band == '{codecs['band'].iloc[0]}'"), []
+    for scene, rows in files.groupby("scene"):
+        curve = codecs[(codecs["codec"] == "jpeg2000") & (codecs["scene"] == scene)].sort_values("psnr_db")
+        rate = np.interp(rows["psnr_db"], curve["psnr_db"], np.log2(curve["bpp"]), left=np.nan, right=np.nan)
+        parts.append(rows.assign(times=rows["coded_bpp"] / 2**rate).dropna(subset=["times"]))
+    if not parts:
+        return []
+    near = pd.concat(parts)
+    mean = [by_pass(near, name, ["architecture"]).mean() for name in ("coded_bpp", "psnr_db", "times")]
+    cells = f"{shown(mean[0], 2)} {shown(mean[1], 1)} {shown(mean[2], 2)} {near['scene'].nunique()}"
+    return [("chapters/rate_distortion", f"plain 4 bits 8× {cells}")]
 
 
 def of_networks(runs: pd.DataFrame) -> list[tuple[str, str]]:
@@ -167,26 +183,12 @@ def of_files(results: Path) -> list[tuple[str, str]]:
     return found
 
 
-def numbers(text: str) -> int:
-    """Count of the numbers in a text."""
-    return len(re.findall(r"\d[\d.]*", text))
-
-
-def missing(pages: Path, results: Path) -> list[str]:
-    """Numbers that the pages do not show."""
-    texts: dict[str, str] = {}
-    lost = []
-    for page, text in checks(results):
-        texts.setdefault(page, words(pages / f"{page}.html"))
-        if text not in texts[page]:
-            lost.append(f"{page}: {text}")
-    return lost
-
-
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     wanted = checks(folder / "results")
-    lost = missing(folder, folder / "results")
-    print("\n".join(f"{'missing' if f'{page}: {text}' in lost else 'found'}  {page}: {text}" for page, text in wanted))
-    print(f"{sum(numbers(text) for _, text in wanted)} numbers in {len(wanted)} places, {len(lost)} places missing")
+    texts = {page: words(folder / f"{page}.html") for page in dict(wanted)}
+    lost = [(page, text) for page, text in wanted if text not in texts[page]]
+    print("\n".join(f"{'missing' if pair in lost else 'found'}  {': '.join(pair)}" for pair in wanted))
+    count = sum(len(re.findall(r"\d[\d.]*", text)) for _, text in wanted)
+    print(f"{count} numbers in {len(wanted)} places, {len(lost)} places missing")
     sys.exit(bool(lost))

@@ -158,7 +158,7 @@ def networks(t: Tables, *, init: str = "scratch", quantized: bool = False, curve
         return rows
     rows = rows[(rows["architecture"] != "klt") & (rows["init"] == init) & ((rows["quantizer"] != "f32") == quantized)]
     for column, wanted, usual in (("curve", curve, "dedicated"), ("loss_name", "mse", "mse")):
-        rows = rows[rows[column].fillna(usual) == wanted] if column in rows else rows
+        rows = rows[rows[column].astype(object).fillna(usual) == wanted] if column in rows else rows
     return rows
 
 

@@ -212,11 +212,12 @@ def _comparison(
     if not variants:
         return None
     place = {(variant.series, variant.label): i for i, variant in enumerate(variants)}
+    usual = next((i for i, variant in enumerate(variants) if variant.label == ratio(at)), 0)
     caption = (
         f"{gray.shape[0]}×{gray.shape[1]} pixels at full resolution; the numbers are those of the whole band. {note}"
     )
     clip, title = (float(about["clip_low"]), float(about["clip_high"])), f"{about['scene']}, band {about['band']}"
-    first = place.get((right or variants[0].series, ratio(at)), 0)
+    first = place.get((right or variants[0].series, ratio(at)), usual)
     return Comparison(gray, variants, clip, title, caption, first, place.get((left, ratio(at))))
 
 

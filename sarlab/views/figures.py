@@ -57,25 +57,19 @@ class Panel:
     alt: str
 
 
+@dataclass(repr=False)
 class Figure:
     """Panels side by side where there is room and one below the other on a phone.
 
-    Parameters
-    ----------
-    panels : sequence of Panel
-    title, caption : str
-        What the reader is to see, as a sentence; and what is drawn: scenes, interval, conditions.
-    key : sequence of Look
-        Series that all panels share, explained once above them.
-    narrowest : int
-        Width in pixels below which panels move to the next row.
+    `title` is what the reader is to see, as a sentence, and `caption` what is drawn: scenes, interval, conditions. `key` explains
+    the series that all panels share, once above them. Panels narrower than `narrowest` pixels move to the next row.
     """
 
-    def __init__(
-        self, panels: Sequence[Panel], *, title: str = "", caption: str = "", key: Sequence[Look] = (), narrowest: int = 260
-    ):  # fmt: skip
-        self.panels, self.title, self.caption = tuple(panels), title, caption
-        self.key, self.narrowest = tuple(key), narrowest
+    panels: Sequence[Panel]
+    title: str = ""
+    caption: str = ""
+    key: Sequence[Look] = ()
+    narrowest: int = 260
 
     @property
     def alt(self) -> str:
@@ -135,28 +129,22 @@ def curves(
         One row per scene, band and operating point; or points with columns `x` and ``mean``, of `select.means` or of theory.
     x, y : str; y also a sequence of str
         Columns of the axes, averaged alike; each of `y` has a panel.
-    hue : str
-        Column of the series: codecs, architectures or names of `select.network`.
+    hue, facet : str
+        Columns of the series (codecs, architectures or names of `select.network`), and of the panels.
     at : str
         Column of the operating point whose rows are averaged; default: `x`.
     style, kinds : str, mapping
         Column of the variant of a series, and its value → ``""``, ``"dashed"``, ``"dotted"`` or ``"thin"``.
-    facet : str
-        Column whose values have a panel each.
     lines : mapping of str to float
         Label → height of a level line; or metric or value of `facet` → those of its panel.
     log, log_y : bool
         Logarithmic axes, to base 2 and 10; values of `y` that are not positive are not drawn then.
     complete : bool
         Leave out points that lack some of the scenes.
-    digits : int
-        Decimals in the description.
-    title, caption : str
-        `caption` is followed by the meaning of the bars.
     labels : mapping of str to str
         Column → label of its axis, where that of `select.label` does not fit.
-    limits : (low, high)
-        Of the vertical axis.
+    digits, title, caption, limits
+        Decimals in the description; texts, of which `caption` is followed by the meaning of the bars; ends of the vertical axis.
     """
     ready, metrics = "mean" in rows, [y] if isinstance(y, str) else list(y)
     if ready:
@@ -212,20 +200,13 @@ def points(
         Rows to average; or points with columns `by`, mean, low, high, n, kind and over, as of `select.bd_rates`.
     value : str
         Column to average; of points, the name of what they are.
-    by : str
-        Column of the rows of the figure, from the top.
-    hue : str
-        Column of the series within a row; default: each row has the color of its codec or architecture.
-    facet : str
-        Column whose values have a panel each.
-    zero : bool
-        Draw a line at zero, with signs on the axis.
-    log, sort : bool
-        Logarithmic axis; smallest mean at the top.
-    digits, unit
-        Of the values in the description.
-    title, caption, axis : str
-        `axis` is the label of the horizontal axis; default: that of the column.
+    by, hue, facet : str
+        Columns of the rows of the figure, from the top, of the series within a row, and of the panels. Without `hue` each row
+        has the color of its codec or architecture.
+    zero, log, sort : bool
+        Draw a line at zero, with signs on the axis; logarithmic axis; smallest mean at the top.
+    digits, unit, axis, title, caption
+        `digits` and `unit` are those of the description. `axis` labels the horizontal axis; default: as the column.
     """
     if not {"mean", "low", "high"} <= set(rows):
         rows = select.means(rows, value, [*filter(None, (by, hue, facet))])
@@ -288,16 +269,7 @@ def bars(
 
 
 def distribution(values: Mapping[str, Any], *, axis: str, title: str = "", caption: str = "") -> Figure:
-    """Draw the distribution of samples as outlines of histograms, one per series; NaN is left out.
-
-    Parameters
-    ----------
-    values : mapping of str to array_like
-        Series → samples.
-    axis : str
-        Name and unit of the samples.
-    title, caption : str
-    """
+    """Draw the distribution of samples as outlines of histograms, one per series of `values`, in the unit of `axis`."""
     import seaborn
 
     looks, words = {name: look(name, among=list(values)) for name in values}, []
@@ -329,11 +301,10 @@ def images(
         Values of black and white; default: 1st and 99th percentile of all pictures.
     signed : bool
         Errors: a color map that is white at zero, `clip` made symmetric.
-    unit, title, caption : str
     windows : sequence of (top, left, side)
         Squares to draw, numbered from 1, such as those of the number of looks.
-    narrowest : int
-        Width in pixels below which pictures move to the next row.
+    unit, title, caption, narrowest
+        `narrowest` is the width in pixels below which pictures move to the next row.
     """
     from matplotlib.patches import Rectangle
 
@@ -359,7 +330,7 @@ def images(
         mean, least, most = (significant(float(of(array))) for of in (np.nanmean, np.nanmin, np.nanmax))
         inside = f"mean {mean} {unit}, from {least} to {most} {unit}"
         panels.append(Panel(drawing, f"{name}: picture of {height} by {width} pixels{marked}; {inside}."))
-    shades = "Blue is below zero, orange above" if signed else "Black to white"
+    shades = "Violet is below zero, orange above" if signed else "Black to white"
     scale = f"{shades}: {number(low)} to {number(high)} {unit}."
     return Figure(panels, title=title, caption=f"{caption} {scale}".strip(), narrowest=narrowest)
 

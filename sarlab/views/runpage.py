@@ -23,15 +23,17 @@ COLUMNS = [
 
 
 def headline(outcome: Outcome) -> page.Markdown:
-    """Ratio, PSNR on the test scenes and gain over the KLT."""
+    """Ratio, PSNR on the test scenes by band, and gain over the KLT."""
     rows, first = outcome.rows[outcome.rows["split"] == "test"].dropna(subset=["psnr_db"]), outcome.rows.iloc[0]
-    values = ", ".join(f"{row.band} **{page.number(row.psnr_db, 2)} dB**" for row in rows.itertuples()) or "undefined"
-    gains = ", ".join(f"{row.band} {page.number(row.gain_over_klt_db, 2, sign=True)} dB" for row in rows.itertuples())
+    levels = "; ".join(
+        f"{band} {page.span(values, page.number)} dB" for band, values in rows.groupby("band")["psnr_db"]
+    )
+    gain = page.number(rows["gain_over_klt_db"].mean(), 2, sign=True)
     against = (
-        f" Difference from the KLT with the same latent: {gains}." if first.architecture != "klt" and gains else ""
+        f" It differs from the KLT with the same latent by {gain} dB on average." if first.architecture != "klt" else ""
     )
     return page.Markdown(
-        f"`{outcome.run_id}` has one latent value for {first.dimension_ratio:g} pixels. PSNR on test scenes: {values}.{against}"
+        f"`{outcome.run_id}` has one latent value for {first.dimension_ratio:g} pixels. PSNR on test scenes: {levels or '–'}.{against}"
     )
 
 
@@ -77,7 +79,7 @@ def pictures(original: np.ndarray, restored: np.ndarray, clip: tuple[float, floa
         panels += figures.images([("error", error[cut])], clip=(-size, size), signed=True).panels
     caption = (
         f"Above the scene, below the {DETAIL}×{DETAIL} pixels in its middle. Black to white: {page.number(clip[0])} to {page.number(clip[1])} dB. "
-        f"Error: blue too dark, orange too bright, full color at {page.number(size)} dB; root mean square {page.number(float(np.sqrt(np.nanmean(error**2))), 2)} dB."
+        f"Error: violet too dark, orange too bright, full color at {page.number(size)} dB; root mean square {page.number(float(np.sqrt(np.nanmean(error**2))), 2)} dB."
     )
     return Figure(panels, title=title, caption=caption, narrowest=165)
 

@@ -9,24 +9,7 @@ import pytest
 from sarlab.errors import ResultsError
 from sarlab.lab.results import HISTORY_COLUMNS, RUN_COLUMNS, Tables
 from sarlab.lab.results import tables as published
-from sarlab.views.claims import (
-    DEPENDS,
-    HELD,
-    OPEN,
-    OUTCOMES,
-    REFUTED,
-    UNMEASURED,
-    Evidence,
-    Verdict,
-    claims,
-    compared,
-    conclude,
-    even,
-    guide_memory,
-    overview,
-    shares,
-    verdicts,
-)  # fmt: skip
+from sarlab.views import claims
 
 LATENTS = {4: 64, 8: 32, 16: 16, 32: 8, 64: 4}
 
@@ -60,71 +43,72 @@ def tables(tmp_path, frame=None, **others):
 
 
 def judge(number, tmp_path, frame):
-    return claims[number].judge(tables(tmp_path, frame)).outcome
-
-
-def test_every_claim_is_there_once():
-    assert sorted(claims) == list(range(1, 23))
+    return claims.claims[number].judge(tables(tmp_path, frame)).outcome
 
 
 def test_without_measurements_nothing_is_judged(tmp_path):
-    found = verdicts(tables(tmp_path))
-    assert {number for number, verdict in found.items() if verdict.outcome != UNMEASURED} == {15}, "the arithmetic one"
+    found = claims.verdicts(tables(tmp_path))
+    assert {number for number, verdict in found.items() if verdict.outcome != claims.UNMEASURED} == {15}, (
+        "the arithmetic one"
+    )
 
 
-@pytest.mark.parametrize("evidence", [Evidence(), Evidence(3, 3, 100, converged=False)])
-@pytest.mark.parametrize("outcome", [HELD, REFUTED, DEPENDS])
+@pytest.mark.parametrize("evidence", [claims.Evidence(), claims.Evidence(3, 3, 100, converged=False)])
+@pytest.mark.parametrize("outcome", [claims.HELD, claims.REFUTED, claims.DEPENDS])
 def test_no_verdict_is_published_without_passes_or_on_networks_that_have_not_converged(evidence, outcome):
     with pytest.raises(ResultsError, match="verdict"):
-        Verdict(outcome, "1 dB", evidence=evidence)
+        claims.Verdict(outcome, "1 dB", evidence=evidence)
 
 
 def test_networks_that_have_not_converged_leave_every_claim_about_them_open(tmp_path):
     frame = runs(lambda a, r, s: 40 - 3 * np.log2(r) + 0.01 * s)
     frame.loc[frame["run_id"] == "residual-16-1", "converged"] = False
     for number in (1, 8, 9, 16, 17, 18, 21):
-        found = claims[number].judge(tables(tmp_path, frame))
-        assert found.outcome == OPEN, number
+        found = claims.claims[number].judge(tables(tmp_path, frame))
+        assert found.outcome == claims.OPEN, number
         assert "200 steps" in found.settle, "twice those of the trainings"
 
 
 def test_psnr_in_domains_that_disagree_depends(tmp_path):
     low, high = (lambda a, r, s: 20.0), (lambda a, r, s: 45.0)
     frame = runs(low).assign(psnr_amplitude=20.0, psnr_intensity=45.0)
-    assert judge(17, tmp_path, frame) == DEPENDS
-    assert judge(17, tmp_path, runs(low).assign(psnr_amplitude=20.0, psnr_intensity=20.0)) == REFUTED
-    assert judge(17, tmp_path, runs(high).assign(psnr_amplitude=45.0, psnr_intensity=45.0)) == HELD
+    assert judge(17, tmp_path, frame) == claims.DEPENDS
+    assert judge(17, tmp_path, runs(low).assign(psnr_amplitude=20.0, psnr_intensity=20.0)) == claims.REFUTED
+    assert judge(17, tmp_path, runs(high).assign(psnr_amplitude=45.0, psnr_intensity=45.0)) == claims.HELD
 
 
 def test_the_guides_own_curve_holds_and_one_12_db_lower_does_not(tmp_path):
     guide = {4: 45.0, 8: 44.0, 16: 35.0, 32: 30.0, 64: 25.0}
-    assert judge(18, tmp_path, runs(lambda a, r, s: guide[r])) == HELD
-    assert judge(18, tmp_path, runs(lambda a, r, s: 40 - 3 * np.log2(r) + 0.1 * s)) == REFUTED
-    assert judge(1, tmp_path, runs(lambda a, r, s: 55 - 5 * np.log2(r))) == DEPENDS, "its levels, without a knee"
-    assert judge(1, tmp_path, runs(lambda a, r, s: guide[r] - 12)) == REFUTED, "a knee of another curve saves nothing"
+    assert judge(18, tmp_path, runs(lambda a, r, s: guide[r])) == claims.HELD
+    assert judge(18, tmp_path, runs(lambda a, r, s: 40 - 3 * np.log2(r) + 0.1 * s)) == claims.REFUTED
+    assert judge(1, tmp_path, runs(lambda a, r, s: 55 - 5 * np.log2(r))) == claims.DEPENDS, "its levels, without a knee"
+    assert judge(1, tmp_path, runs(lambda a, r, s: guide[r] - 12)) == claims.REFUTED, (
+        "a knee of another curve saves nothing"
+    )
 
 
 @pytest.mark.parametrize(
-    ("gain", "seeds", "outcome"), [(2.2, 3, HELD), (0.1, 3, REFUTED), (1.5, 3, OPEN), (2.2, 2, OPEN)]
+    ("gain", "seeds", "outcome"),
+    [(2.2, 3, claims.HELD), (0.1, 3, claims.REFUTED), (1.5, 3, claims.OPEN), (2.2, 2, claims.OPEN)],
 )
 def test_a_gain_is_judged_by_its_interval_over_three_seeds(tmp_path, gain, seeds, outcome):
     frame = runs(
         lambda a, r, s: 40 - 3 * np.log2(r) + (gain + 0.1 * (s - 1) if a == "residual" else 0), seeds=range(seeds)
     )
-    assert claims[8].judge(tables(tmp_path, frame)).readings[0].outcome == outcome
+    assert claims.claims[8].judge(tables(tmp_path, frame)).readings[0].outcome == outcome
 
 
 def test_twice_the_ratio(tmp_path):
-    assert judge(21, tmp_path, runs(lambda a, r, s: 32 - 2 * np.log2(r))) == REFUTED
-    assert judge(21, tmp_path, runs(lambda a, r, s: 32 - 2 * np.log2(r) + 2.0 * (a == "residual"))) != REFUTED
+    assert judge(21, tmp_path, runs(lambda a, r, s: 32 - 2 * np.log2(r))) == claims.REFUTED
+    assert judge(21, tmp_path, runs(lambda a, r, s: 32 - 2 * np.log2(r) + 2.0 * (a == "residual"))) != claims.REFUTED
 
 
 def test_collapse_at_high_ratios_holds_the_claim(tmp_path):
     frame = runs(lambda a, r, s: 30 - np.log2(r) + 0.01 * s)
-    assert judge(16, tmp_path, frame) == REFUTED
+    assert judge(16, tmp_path, frame) == claims.REFUTED
     frame.loc[frame["run_id"] == "plain-32-1", "collapsed"] = True
-    assert judge(16, tmp_path, frame) == HELD
-    assert judge(16, tmp_path, runs(lambda a, r, s: 30.0, seeds=(0,))) == UNMEASURED
+    assert judge(16, tmp_path, frame) == claims.HELD
+    assert judge(16, tmp_path, runs(lambda a, r, s: 30.0, seeds=(0,))) == claims.UNMEASURED
 
 
 def test_training_with_the_quantizer_is_compared_with_the_same_quantizer_only(tmp_path):
@@ -132,28 +116,28 @@ def test_training_with_the_quantizer_is_compared_with_the_same_quantizer_only(tm
     after = plain.assign(quantizer="u4", bits=4, psnr_db=29.0)
     tensor = plain.assign(quantizer="u4t", bits=4, psnr_db=20.0)
     seen = plain.assign(quantizer="u4-noise", bits=4, quantizer_training="noise", psnr_db=29.6)
-    found = claims[20].judge(tables(tmp_path, pd.concat([plain, after, tensor, seen])))
-    assert found.outcome == HELD
+    found = claims.claims[20].judge(tables(tmp_path, pd.concat([plain, after, tensor, seen])))
+    assert found.outcome == claims.HELD
     assert "+0.600\xa0dB" in found.measured
     assert "of 1.000 dB" in found.measured, "per-tensor ranges lose more and are not averaged in"
 
 
 def test_memory(tmp_path):
     frame = runs(lambda a, r, s: 30.0)
-    assert judge(22, tmp_path, frame) == HELD
-    assert judge(22, tmp_path, frame.assign(peak_memory_mb=9000.0)) == REFUTED
+    assert judge(22, tmp_path, frame) == claims.HELD
+    assert judge(22, tmp_path, frame.assign(peak_memory_mb=9000.0)) == claims.REFUTED
     # 16 × 256² inputs, 5 M parameters at 4 bytes: 0.0042 + 0.02 + 0.64 + 0.04 GB
-    assert guide_memory(16, 256 * 256, 5e6) == pytest.approx(0.704, abs=0.001)
+    assert claims.guide_memory(16, 256 * 256, 5e6) == pytest.approx(0.704, abs=0.001)
 
 
 def test_values_spread_evenly_use_nearly_all_levels_and_bits():
-    usage, entropy = even(1_000_000)
+    usage, entropy = claims.even(1_000_000)
     assert usage == 1
     assert entropy == pytest.approx(8, abs=0.001)
-    assert even(256)[0] == pytest.approx(1 - (1 - 1 / 256) ** 256, abs=0.05)
+    assert claims.even(256)[0] == pytest.approx(1 - (1 - 1 / 256) ** 256, abs=0.05)
 
 
-@pytest.mark.parametrize(("factor", "outcome"), [(1.2, HELD), (2.0, DEPENDS)])
+@pytest.mark.parametrize(("factor", "outcome"), [(1.2, claims.HELD), (2.0, claims.DEPENDS)])
 def test_codecs_near_and_far_from_the_limit(tmp_path, factor, outcome):
     limits = pd.DataFrame(
         {"limit": "rwf", "scene": "a", "band": "VV", "psnr_db": [20.0, 25.0, 30.0], "bpp": [0.25, 0.5, 1.0]}
@@ -163,7 +147,7 @@ def test_codecs_near_and_far_from_the_limit(tmp_path, factor, outcome):
     codec = pd.DataFrame({"codec": "x", "family": "learned", "scene": "a", "band": "VV", "psnr_db": [25.0, 30.0]})
     codec = codec.assign(bpp=factor * np.array([0.5, 1.0]), acquisition="pass a")
     book = replace(tables(tmp_path, limits=limits, reflectivity=white), codecs=codec)
-    found = claims[5].judge(book)
+    found = claims.claims[5].judge(book)
     assert found.outcome == outcome
     assert f"{factor:.2f}" in found.measured
     assert "1.49 times the Shannon bound" in found.readings[1].text
@@ -175,36 +159,42 @@ def test_pairs_take_scenes_out_of_a_difference_and_slices_of_a_pass_are_one():
         "kind": ["a", "b"] * 9, "scene": np.repeat(range(9), 2), "seed": np.repeat([0, 1, 2], 6),
         "acquisition": np.repeat(passes * 3, 2), "psnr_db": 10.0 * np.repeat(range(9), 2) + [1, 0] * 9,
     })  # fmt: skip
-    found = compared("PSNR", rows, "kind", "a", "b")
-    assert found.outcome == HELD
+    found = claims.compared("PSNR", rows, "kind", "a", "b")
+    assert found.outcome == claims.HELD
     assert "+1.00\xa0dB (+1.00 to +1.00, range of 2 passes)" in found.text
-    assert compared("PSNR", rows, "kind", "a", "nobody").outcome == UNMEASURED
+    assert claims.compared("PSNR", rows, "kind", "a", "nobody").outcome == claims.UNMEASURED
 
 
 def test_readings_together():
-    found = conclude([shares([True], "a"), shares([False, False], "b"), shares([True, False], "c")], Evidence(3))
-    assert (found.outcome, [reading.outcome for reading in found.readings]) == (DEPENDS, [HELD, REFUTED, DEPENDS])
+    found = claims.conclude(
+        [claims.shares([True], "a"), claims.shares([False, False], "b"), claims.shares([True, False], "c")],
+        claims.Evidence(3),
+    )
+    assert (found.outcome, [reading.outcome for reading in found.readings]) == (
+        claims.DEPENDS,
+        [claims.HELD, claims.REFUTED, claims.DEPENDS],
+    )
 
 
 @pytest.mark.parametrize("ratio", LATENTS)
 def test_every_claim_is_judged_whatever_ratio_is_missing(tmp_path, ratio):
     rows = runs(lambda architecture, at, seed: 30 - 5 * np.log2(at / 4) + seed / 10)
     for frame in (rows[rows["dimension_ratio"] != ratio], rows[rows["dimension_ratio"] == ratio]):
-        assert {item.outcome for item in verdicts(tables(tmp_path, frame)).values()} <= set(OUTCOMES)
+        assert {item.outcome for item in claims.verdicts(tables(tmp_path, frame)).values()} <= set(claims.OUTCOMES)
 
 
 def test_published_verdicts_state_their_evidence():
-    found = verdicts(published())
-    assert len(found) == 22
+    found = claims.verdicts(published())
+    assert list(found) == list(range(1, 23))
     for number, verdict in found.items():
-        assert verdict.outcome == UNMEASURED or (verdict.measured and str(verdict.evidence)), number
-        assert verdict.outcome != OPEN or verdict.settle, number
-    shown = overview(found).data
+        assert verdict.outcome == claims.UNMEASURED or (verdict.measured and str(verdict.evidence)), number
+        assert verdict.outcome != claims.OPEN or verdict.settle, number
+    shown = claims.overview(found).data
     assert all(f'id="claim-{number}"' in shown for number in range(1, 23))
     assert "nan" not in shown.lower().split()
 
 
 def test_a_plan_without_networks_from_scratch_is_judged_too(tmp_path):
     frame = runs(lambda a, r, s: 30.0).assign(init="klt", quantizer="f16", bits=16)
-    found = verdicts(tables(tmp_path, frame))
-    assert {found[number].outcome for number in (1, 3, 6, 7, 8, 9, 16, 17, 18, 19, 21)} == {UNMEASURED}
+    found = claims.verdicts(tables(tmp_path, frame))
+    assert {found[number].outcome for number in (1, 3, 6, 7, 8, 9, 16, 17, 18, 19, 21)} == {claims.UNMEASURED}
