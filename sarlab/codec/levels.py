@@ -23,7 +23,7 @@ from sarlab.codec.container import CENTER_UNIT, DTYPES, Header
 from sarlab.codec.tiles import CODED, FLAT, FLAT_UNIT, NOT_A_NUMBER, blocks_of, kinds_of
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.radiometry import FLOOR_TAG, NATIVE_TAG, from_db, local_mean, to_db, zero_floor_db
-from sarlab.scenes.scene import Scene
+from sarlab.scenes.scene import Profile, Scene
 
 #: Most samples for a percentile.
 _MOST_SAMPLES = 1 << 22
@@ -68,20 +68,27 @@ class Levels:
     flats: tuple[float, ...] | None = None
     #: Normalized samples are the native ones.
     native: bool = False
+    #: Scales and offsets of native samples, which are then coded as the integers of the file.
+    packing: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     #: dB level that stands for exact zeros, those included that no window has shown.
     zeros: tuple[float, ...] | None = None
 
     @classmethod
-    def of_header(cls, header: Header) -> Levels:
-        """Levels of a file."""
+    def of_header(cls, header: Header, profile: Profile) -> Levels:
+        """Levels of a file whose metadata state a profile."""
+        packing = (profile.scales, profile.offsets) if header.native and profile.scales else None
         return cls(
-            header.bands, header.quantity, header.dtype, header.centers, header.floors, header.flats, header.native
-        )
+            header.bands, header.quantity, header.dtype, header.centers, header.floors, header.flats, header.native, packing,
+        )  # fmt: skip
 
     def normalized(self, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
         """Normalize a window: float32 samples, zero where invalid, and the kinds of samples."""
         if self.native:
-            x = np.where(scene.valid, scene.data, 0).astype(np.float32)
+            data = np.where(scene.valid, scene.data, 0)
+            if self.packing:
+                scales, offsets = (np.reshape(values, (-1, 1, 1)) for values in self.packing)
+                data = np.where(scene.valid, np.rint((data - offsets) / scales), 0)
+            x = data.astype(np.float32)
         else:
             center = np.array(self.centers, np.float32)[:, None, None]
             x = np.where(scene.valid, (to_db(scene, self.zeros).data - center) / np.float32(WIDTH), np.float32(0))
@@ -99,6 +106,9 @@ class Levels:
 
     def restored(self, x: np.ndarray, kinds: np.ndarray) -> np.ndarray:
         """Restore native float32 samples: NaN if missing, the flat value in flat blocks."""
+        if self.packing:
+            scales, offsets = (np.reshape(values, (-1, 1, 1)) for values in self.packing)
+            x = (x * scales + offsets).astype(np.float32)
         samples = np.where(kinds == CODED, x if self.native else self._from_db(x, kinds == CODED), np.float32(np.nan))
         for band, flat in enumerate(self.flats or ()):
             samples[band][kinds[band] == FLAT] = flat
@@ -149,7 +159,8 @@ def fit_levels(windows: Sequence[Scene], everything: bool, bound: float = 0.0) -
 
 def native_levels(first: Scene) -> Levels:
     """Levels of a scene whose samples are coded as they are."""
-    return Levels(first.bands, first.quantity, first.dtype, (0.0,) * len(first.bands), native=True)
+    centers = (0.0,) * len(first.bands)
+    return Levels(first.bands, first.quantity, first.dtype, centers, native=True, packing=first.packing)
 
 
 def _flat(windows: Sequence[Scene], band: int) -> float:

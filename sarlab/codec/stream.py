@@ -200,9 +200,9 @@ class Encoder:
         windows = [tiling.checked()] if self.whole else sample_windows(tiling)
         first = source.read(Window(0, 0, 1, 1))
         looked = [source.read(window) for window in windows]
-        if lossless:
-            _check_whole(first, looked)
         levels = native_levels(first) if lossless else fit_levels(looked, self.whole, bound)
+        if lossless:
+            _check_whole(first, looked, levels if metadata else replace(levels, packing=None))
         del looked
         self._analyze = partial(analyze, source.read, levels.normalized, self.model, tiling)
         #: Analyzed pieces that represent the scene, and the parts of them that are coded on their own.
@@ -360,16 +360,18 @@ class Encoder:
                 writer.append(payload, check)
 
 
-def _check_whole(first: Scene, windows: Sequence[Scene]) -> None:
-    """Refuse scenes that cannot be coded without loss."""
-    if not first.integer or first.quantity == "complex":
+def _check_whole(first: Scene, windows: Sequence[Scene], levels: Levels) -> None:
+    """Refuse scenes that cannot be coded without loss: their samples, or with scale and offset the integers of the file."""
+    scaled = bool(levels.packing) and first.dtype.startswith(("int", "uint"))
+    if not (first.integer or scaled) or first.quantity == "complex":
         raise CodecError(
             f"lossless coding takes whole numbers, and the samples are {first.quantity} of type {first.dtype}; bound the "
             "error instead with --max-error-db"
         )
-    largest = max(float(np.abs(window.data[window.valid]).max(initial=0)) for window in windows)
-    if largest >= 1 << 24:
-        raise CodecError(f"lossless coding takes whole numbers below 2^24, and the scene has {largest:.0f}")
+    bits = 22 if scaled else 24  # scaled samples are float32, whose rounding must stay below half a number
+    largest = max(float(np.abs(levels.normalized(window)[0]).max()) for window in windows)
+    if largest >= 1 << bits:
+        raise CodecError(f"lossless coding takes whole numbers below 2^{bits}, and the scene has {largest:.0f}")
 
 
 # --- decoding ---------------------------------------------------------------------------------------------------------
@@ -400,9 +402,9 @@ class Decoder:
                 f"{reader.name}: the header is damaged: model '{header.model}' has no quality {header.quality:g}"
             )
         self.side = self.model.parse_side(header.side, header.shape[0])
-        self.levels = Levels.of_header(header)
-        self.tiling = Tiling(header.shape[1], header.shape[2], header.tile, self.model.stride)
         self.fields = scene_fields(header.metadata, header.shape)
+        self.levels = Levels.of_header(header, self.fields["profile"])
+        self.tiling = Tiling(header.shape[1], header.shape[2], header.tile, self.model.stride)
 
     def strips(self, window: Window) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
         """Decode a window in pieces: their windows, native samples (NaN where invalid), and their kinds."""

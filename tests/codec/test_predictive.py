@@ -5,11 +5,12 @@ import time
 
 import numpy as np
 import pytest
+import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sarlab.codec.api import compress, decompress, describe
+from sarlab.codec.api import compress, compress_file, decompress, decompress_file, describe, make_goal
 from sarlab.codec.goals import Goal
 from sarlab.codec.model_store import load_model, model_path
 from sarlab.codec.predictive import LARGEST_BOUND, LEAST_BOUND, LOSSLESS, PredictiveModel, exact_quality
@@ -72,6 +73,21 @@ def test_whole_numbers_come_back_exactly(dtype, top):
     assert decompress(coded).dtype == dtype
     part = decompress(coded, window=(50, 40, 60, 100))
     assert np.array_equal(part.data, scene.data[:, 50:110, 40:140], equal_nan=True)
+
+
+def test_scaled_integers_come_back_exactly(tmp_path):
+    """The file has the same numbers, scale and offset, and masks the same, as GDAL reads both."""
+    numbers = np.random.default_rng(3).integers(-3000, 500, (2, 70, 90)).astype(np.int16)
+    numbers[0, :5], numbers[1, 7] = -32768, 0
+    options = {"width": 90, "height": 70, "count": 2, "dtype": "int16", "nodata": -32768}
+    with rasterio.open(tmp_path / "x_db.tif", "w", "GTiff", **options) as file:
+        file.write(numbers)
+        file.scales, file.offsets = (0.01, 0.02), (0.0, 7.5)
+    compress_file(tmp_path / "x_db.tif", tmp_path / "x.sarl", goal=make_goal(lossless=True))
+    decompress_file(tmp_path / "x.sarl", tmp_path / "y.tif")
+    with rasterio.open(tmp_path / "y.tif") as file:
+        assert np.array_equal(file.read(), numbers)
+        assert (file.scales, file.offsets, file.nodata) == ((0.01, 0.02), (0.0, 7.5), -32768)
 
 
 @pytest.mark.parametrize("bound", [0.02, 0.5, 3.0])
