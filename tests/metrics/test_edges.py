@@ -47,6 +47,9 @@ def test_gradient_ratio_and_cosine_of_scaled_images():
     noisy = Comparison(image, image + 2 * noise)
     assert gradient_cosine(noisy) == pytest.approx(1 / np.sqrt(5), abs=0.01)
     assert epi_gradient_ratio(noisy) == pytest.approx(np.sqrt(5), rel=0.01)
+    faint = Comparison(1e-6 * image, 1e-6 * (image + 2 * noise))
+    assert gradient_cosine(faint) == pytest.approx(gradient_cosine(noisy))
+    assert epi_gradient_ratio(faint) == pytest.approx(epi_gradient_ratio(noisy))
 
 
 def test_gradient_ratio_is_that_of_numpy_diff():
@@ -88,10 +91,10 @@ def test_neighbor_ratio_of_perfect_despeckling(looks):
     case = Comparison(recorded, np.zeros_like(recorded))
     assert epd_roa(case) == pytest.approx(expected, rel=0.02 if looks == 1 else 0.005)
     # zeros are left out
-    x = np.array([[-np.inf, 0.0, 20 * np.log10(2.0)], [0.0, 0.0, 0.0]])
-    # pairs of the reference without its zero: 1/2 across the first row, 1 and 1 across the second, 1 and 2 downwards
-    y = np.zeros_like(x)
-    assert epd_roa(Comparison(x, y)) == pytest.approx(5 / (0.5 + 1 + 1 + 1 + 2))
+    x = np.array([[0.0, 20 * np.log10(2.0), -np.inf, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    # pairs of the reference without its zero: 1/2 across the first row, three of 1 across the second, 1, 2 and 1 downwards
+    assert epd_roa(Comparison(x, np.zeros_like(x))) == pytest.approx(7 / (0.5 + 3 + 4))
+    assert epd_roa(Comparison(x[:1, :2], np.zeros((1, 2)))) == pytest.approx(2)
 
 
 def test_ratio_of_averages_against_a_plain_loop():

@@ -151,6 +151,7 @@ def test_images_too_small_or_too_holey_say_why(images):
         (ssim, compared(images[0][:10], images[1][:10]), "11 samples"),
         (ssim, compared(holey, images[1]), "11×11"),
         (lambda case: error_at_scale(case, 32), compared(np.zeros((17, 1000)), np.zeros((17, 1000))), "32×32"),
+        (lambda case: error_at_scale(case, 2), compared(np.full((4, 4), -np.inf), np.zeros((4, 4))), "zero"),
     ):
         with pytest.raises(UndefinedMetric, match=message):
             function(case)

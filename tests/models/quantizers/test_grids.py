@@ -107,6 +107,17 @@ def test_least_error_range_beats_every_shrunken_full_range(seed, levels, shape):
         assert found <= float(grid_error(values, low[None], high[None], count)) * 1.02
 
 
+@pytest.mark.parametrize("levels", [3, 5])
+def test_least_error_range_of_skewed_values_is_that_of_a_search_over_both_ends(levels):
+    values = torch.from_numpy(np.random.default_rng(0).gamma(0.7, size=(1, 800))).float()
+    count = torch.tensor([levels])
+    found = float(grid_error(values, *least_squares_ranges(values, count), count))
+    low, high = torch.linspace(values.min(), values.mean(), 40), torch.linspace(values.mean(), values.max(), 60)
+    low, high = torch.cartesian_prod(low, high).T
+    errors = grid_error(values.expand(len(low), -1), low, high, count.expand(len(low)))
+    assert found <= 1.005 * float(errors.min())
+
+
 @given(st.integers(0, 10_000), st.integers(0, 12))
 @settings(max_examples=80, deadline=None)
 def test_greedy_allocation_is_optimal_for_convex_distortions(seed, budget):
