@@ -40,7 +40,7 @@ import numpy as np
 
 from sarlab.errors import SceneError
 from sarlab.scenes.radiometry import FLOOR_TAG, Normalizer, stored_floors, to_db
-from sarlab.scenes.rasters import has_header, is_product
+from sarlab.scenes.rasters import has_header, is_auxiliary, is_product
 from sarlab.scenes.readers import open_scene, read_scene
 from sarlab.scenes.scene import (
     Profile,
@@ -291,6 +291,9 @@ def find_scenes(path: str | Path, quantity: str = "auto") -> FoundScenes:
     found, read = FoundScenes(), []
     for file in files:
         name = _unique_name(file, files)
+        if is_auxiliary(file.stem):
+            found.excluded.append((name, "no radar image by its name"))
+            continue
         try:
             scene, note = _read(file, quantity, allow_empty=True)
         except SceneError as error:

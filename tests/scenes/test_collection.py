@@ -186,11 +186,16 @@ def test_a_folder_sets_bad_files_aside_and_goes_on(tmp_path):
         np.save(tmp_path / f"good{i}.npy", speckled(i))
     np.save(tmp_path / "ambiguous.npy", np.abs(speckled(1)))
     (tmp_path / "broken.tif").write_bytes(b"no image")
+    for name in ("N00E010_20_linci", "S1_RTC30_ls_map", "OPERA_L2_RTC-S1_mask"):
+        np.save(tmp_path / f"{name}.npy", speckled(5))
     (tmp_path / "notes.txt").write_text("not looked at")
     (tmp_path / ".hidden.npy").write_bytes(b"")
     found = find_scenes(tmp_path)
     assert [s.name for s in found.scenes] == ["good0", "good1", "good2"]
-    assert {name for name, _ in found.excluded} == {"empty", "ambiguous", "broken"}
+    excluded = dict(found.excluded)
+    auxiliary = {name for name, reason in excluded.items() if reason == "no radar image by its name"}
+    assert auxiliary == {"N00E010_20_linci", "S1_RTC30_ls_map", "OPERA_L2_RTC-S1_mask"}
+    assert set(excluded) - auxiliary == {"empty", "ambiguous", "broken"}
     assert [s.name for s in found.empty] == ["empty"]
     split = split_scenes(found.scenes, {}, found.excluded, found.empty, found.note)
     assert (split.reason("empty"), split.reason("good0")) == ("every sample is nodata or NaN", "")
