@@ -6,6 +6,7 @@ number of looks of the detector, the fields. It is then applied to both images. 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -200,5 +201,5 @@ for _name, _label, _unit, _better, _range, _source, _compute in (
     *((f"texture_{name}_error", f"Relative error of texture {name}", "1", "lower", _POSITIVE, "Haralick et al. 1973",
        lambda c, name=name: texture_errors(c)[name]) for name in FEATURES),
 ):  # fmt: skip
-    _fields = {"group": "applications", "optional": True}
-    define(_name, _label, _unit, _better, "intensity", _source, valid_range=_range, **_fields)(_compute)
+    _define = partial(define, valid_range=_range, group="applications", optional=True)
+    _define(_name, _label, _unit, _better, "intensity", _source)(_compute)

@@ -322,24 +322,21 @@ class Metric:
 metrics: Registry[Metric] = Registry("metric", "sarlab.metrics", MetricError)
 
 
-def define(*description: Any, clean: str = "", **fields: Any) -> Callable[[Function], Function]:
-    """Decorate a function of a `Comparison` to register it as a metric.
+def define(
+    name: str, label: str, unit: str, better: str, domain: str, source: str, *, clean: str = "", **fields: Any
+) -> Callable[[Function], Function]:
+    """Decorate a function of a `Comparison` to register it as a metric; arguments are the fields of `Metric`.
 
-    Parameters
-    ----------
-    *description, **fields
-        Fields of `Metric`: name, label, unit, better, domain and source in this order, the others by name.
-    clean : str, optional
-        Name of a second column: the same metric against the speckle-free scene instead of the recorded one.
+    With the name of a second column `clean`, it is registered once more, against the speckle-free scene.
     """
 
     def decorate(compute: Function) -> Function:
-        metric = Metric(*description, compute=compute, **fields)
-        metrics.register(metric.name)(metric)
+        metric = Metric(name, label, unit, better, domain, source, compute, **fields)
+        metrics.register(name)(metric)
         if clean:
-            label, against = f"{metric.label} against clean", lambda case: compute(against_clean(case))
-            again = replace(metric, name=clean, label=label, compute=against, group="reflectivity", needs_clean=True)
-            metrics.register(clean)(again)
+            again: dict[str, Any] = {"group": "reflectivity", "needs_clean": True}
+            again |= {"name": clean, "label": f"{label} against clean"}
+            metrics.register(clean)(replace(metric, compute=lambda case: compute(against_clean(case)), **again))
         return compute
 
     return decorate

@@ -123,7 +123,7 @@ def _with_floor(
     """Decorate a metric to register it together with its noise floor; if `clean`, both also against the clean scene."""
 
     def register(name: str, label: str, compute: Callable, view: Callable, needs_clean: bool) -> None:
-        fields = {"valid_range": valid_range, "group": "edges", "needs_clean": needs_clean}
+        fields: dict[str, Any] = {"valid_range": valid_range, "group": "edges", "needs_clean": needs_clean}
         define(name, label, "1", better, domain, source, **fields)(lambda case: compute(view(case)))
         floor = define(f"{name}_floor", f"{label}: noise floor", "1", "lower", domain, source, **fields)
         floor(lambda case: compute(view(redraw(case.reference))))

@@ -261,8 +261,10 @@ for _compute, _label, _unit, _better, _domain, _range, _source, _clean in (
     (ssim, "SSIM", "1", "higher", _CLIPPED, (-1, 1), "Wang et al. 2004", "ssim_clean"),
     (ms_ssim, "MS-SSIM", "1", "higher", _CLIPPED, (0, 1), "Wang et al. 2003", "ms_ssim_clean"),
 ):
-    _fields = {"valid_range": _range, "group": "fidelity", "clean": _clean}
-    define(_compute.__name__, _label, _unit, _better, _domain, _source, **_fields)(_compute)
+    _define = define(
+        _compute.__name__, _label, _unit, _better, _domain, _source, clean=_clean, valid_range=_range, group="fidelity"
+    )
+    _define(_compute)
 
 
 def _complex_pair(reference: Any, test: Any) -> tuple[np.ndarray, np.ndarray]:

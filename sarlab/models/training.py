@@ -530,7 +530,11 @@ class Muon(torch.optim.AdamW):
     """
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None or not is_matrix(parameter):
@@ -546,6 +550,7 @@ class Muon(torch.optim.AdamW):
                 parameter.add_(update.view(parameter.shape), alpha=-group["lr"] * scale)
                 parameter.grad = None  # AdamW skips it
         super().step()
+        return loss
 
 
 def is_matrix(parameter: Tensor) -> bool:
