@@ -39,3 +39,7 @@ class PlanError(SarlabError):
 
 class ResultsError(SarlabError):
     """Results are missing, incomplete or made by something else."""
+
+
+class DiskError(SarlabError):
+    """The file system accepts no more data: no run can continue."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from sarlab.errors import DiskError
 
 
 @contextmanager
@@ -61,3 +64,15 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON atomically."""
     write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=True) + "\n")
+
+
+def check_writable(folder: Path, option: str = "--runs") -> None:
+    """Create `folder` and write a byte into it, or raise `DiskError`; `option` of the command line chooses the folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as trial:
+            trial.write(b"?")
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "free some space" if full else f"choose another folder with {option}"
+        raise DiskError(f"{folder}: cannot be written to ({error.strerror}); {advice}") from None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sarlab.cli import OPTIONS, add_options, comma_separated, format_table, show
 from sarlab.errors import CodecError, SarlabError
+from sarlab.files import check_writable
 
 EXAMPLES = {
     "compress": """\
@@ -193,7 +194,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
 
 def run_train(args: argparse.Namespace) -> int:
     """Train; returns 0 when finished, 3 if the time was up first."""
-    from sarlab.codec.api import refuse_existing, refuse_unwritable
+    from sarlab.codec.api import refuse_existing
     from sarlab.codec.train_codec import load_codec_plan
 
     plan = load_codec_plan(args.plan)
@@ -203,8 +204,9 @@ def run_train(args: argparse.Namespace) -> int:
     if args.seconds is not None and args.checkpoint is None:
         raise SarlabError("--seconds needs --checkpoint; otherwise the training would be lost")
     refuse_existing(target, args.force)
-    for path in filter(None, (target, args.checkpoint)):
-        refuse_unwritable(path)
+    check_writable(target.parent, "--out")
+    if args.checkpoint is not None:
+        check_writable(args.checkpoint.parent, "--checkpoint")
 
     from tqdm import tqdm
 

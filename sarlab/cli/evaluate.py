@@ -10,10 +10,10 @@ import pandas as pd
 
 from sarlab.cli import add_options, comma_separated, show
 from sarlab.errors import CodecError, ResultsError
+from sarlab.files import check_writable
 from sarlab.lab import operating_points as points
 from sarlab.lab.evaluate import PSNR_TARGETS, bd_rows, evaluate, parse_targets, read_rows
 from sarlab.lab.results import check_table_path, tables, write_table
-from sarlab.lab.sweep import check_writable
 from sarlab.peers import codecs
 
 EXAMPLES = {

@@ -13,11 +13,12 @@ from tqdm import tqdm
 
 from sarlab.cli import add_options, add_plan, format_table, show
 from sarlab.errors import SarlabError
+from sarlab.files import check_writable
 from sarlab.lab import publish
 from sarlab.lab.results import book_root, read_record
 from sarlab.lab.runs import FAILURE, STATES, Job, Plan, jobs_of, load_plan, statuses, trains
 from sarlab.lab.studies import StudyJob, study_jobs
-from sarlab.lab.sweep import ENGINES, Finished, Settings, check_writable, execute, worker_count
+from sarlab.lab.sweep import ENGINES, Finished, Settings, execute, worker_count
 
 EXAMPLES = {
     "sweep": """\

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -277,14 +276,3 @@ def refuse_existing(target: str | Path, force: bool) -> None:
     """Refuse to replace a file unless `force`."""
     if Path(target).exists() and not force:
         raise SarlabError(f"{target} exists already; choose another name, or replace it with --force")
-
-
-def refuse_unwritable(target: str | Path) -> None:
-    """Refuse a file that cannot be written, before the work for it begins."""
-    folder = Path(target).parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise SarlabError(f"{target} cannot be written ({error.strerror}); choose another folder") from None

@@ -25,12 +25,12 @@ import numpy as np
 import pandas as pd
 
 from sarlab.errors import ResultsError
-from sarlab.files import temporary_prefix, write_json, write_text
+from sarlab.files import check_writable, temporary_prefix, write_json, write_text
 from sarlab.lab import results
 from sarlab.lab.results import MANIFEST, read_manifest, read_record, read_table, shared_folder, write_table
 from sarlab.lab.runs import Job, Plan
 from sarlab.lab.studies import StudyJob, study_jobs
-from sarlab.lab.sweep import NOTEBOOK, Settings, check_writable, execute
+from sarlab.lab.sweep import NOTEBOOK, Settings, execute
 from sarlab.scenes.catalog import catalog_entries, sentinel1
 from sarlab.scenes.radiometry import to_gray
 

@@ -92,7 +92,9 @@ def read_table(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     try:
         if path.suffix.lower() == ".csv":
             frame = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), na_values=["nan", "NaN"], low_memory=False)
-            frame = frame.assign(**{name: frame[name].map(_as_named, na_action="ignore") for name in TEXT if name in frame})
+            frame = frame.assign(
+                **{name: frame[name].map(_as_named, na_action="ignore") for name in TEXT if name in frame}
+            )
         else:
             json_ = path.suffix.lower() == ".json"
             frame = pd.read_json(path, orient="records", dtype=False) if json_ else pd.read_parquet(path)

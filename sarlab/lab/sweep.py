@@ -17,7 +17,6 @@ import logging
 import os
 import re
 import signal
-import tempfile
 import threading
 import time
 import traceback
@@ -32,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from sarlab.errors import PlanError, SarlabError
+from sarlab.errors import DiskError, PlanError, SarlabError
 from sarlab.files import replacing, write_json
 from sarlab.lab.machine import cores, inherited, thread_environment
 from sarlab.lab.results import shared_folder
@@ -70,10 +69,6 @@ _running: list[tuple[Job, str]] = []
 _stopped: set[str] = set()
 #: Kernels of this process that were interrupted; a second interrupt would cut a training's last step in half.
 _interrupted: set[int] = set()
-
-
-class DiskError(SarlabError):
-    """The file system accepts no more data: no run can continue."""
 
 
 @dataclass(frozen=True)
@@ -258,18 +253,6 @@ def explain(message: str) -> str:
     sentence = _FATAL.get(int(found[1] or found[2])) if found else None
     path = re.search(r"'(/[^']+)'", message)
     return (f"{path[1]}: " if path else "") + sentence if sentence else ""
-
-
-def check_writable(folder: Path, option: str = "--runs") -> None:
-    """Create `folder` and write a byte into it, or raise `DiskError`; `option` of the command line chooses the folder."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as trial:
-            trial.write(b"?")
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        advice = "free some space" if full else f"choose another folder with {option}"
-        raise DiskError(f"{folder}: cannot be written to ({error.strerror}); {advice}") from None
 
 
 def execute(

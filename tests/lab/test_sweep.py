@@ -17,17 +17,16 @@ import jupytext
 import pandas as pd
 import pytest
 
-from sarlab.errors import SarlabError
+from sarlab.errors import DiskError, SarlabError
+from sarlab.files import check_writable
 from sarlab.lab import experiment, sweep
 from sarlab.lab.results import read_record, read_table, shared_folder
 from sarlab.lab.runs import FAILURE, base_of, hold, jobs_of, load_plan, owner_of
 from sarlab.lab.sweep import (
     FAILED_NOTEBOOK,
     NOTEBOOK,
-    DiskError,
     NotebookFailed,
     Settings,
-    check_writable,
     execute,
     explain,
     parameters_of,
