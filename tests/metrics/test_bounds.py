@@ -244,6 +244,7 @@ def test_what_is_refused():
         (lambda: reverse_water_filling([1.0], 0.0), MetricError, "above zero"),
         (lambda: reverse_water_filling([-1.0], 1.0), MetricError, "not negative"),
         (lambda: reverse_water_filling([1.0], 1.0, weights=[1, 2]), MetricError, "weights"),
+        (lambda: reverse_water_filling([1.0], 1.0, weights=[0]), MetricError, "weights"),
         (lambda: blahut_arimoto([0.5, 0.5], [[0, 1]], 1), MetricError, "row per source symbol"),
         (lambda: blahut_arimoto([-1, 2], hamming, 1), MetricError, "not negative"),
         (lambda: blahut_arimoto([0.5, 0.5], hamming, 0), MetricError, "slope"),

@@ -131,6 +131,14 @@ def test_fitting_never_makes_it_worse_and_few_values_do_not_scatter_levels():
     assert error(refined(values, start, counts, 12), unseen) < 1.05 * error(start, unseen)
 
 
+def test_values_more_than_half_a_step_beyond_the_levels_are_counted():
+    quantizer = ready(3, normal(1, 1, 32, 32))
+    ends = torch.stack([quantizer.low, quantizer.high]).view(1, 1, 1, 2)
+    away = quantizer.step_of(ends) * torch.tensor([-1.0, 1.0])
+    for share, count in ((0.45, 0), (0.55, 2)):
+        assert quantizer.quantize(ends + share * away).saturated == count
+
+
 def test_latents_beyond_float32_are_refused():
     with pytest.raises(QuantizerError, match="diverged"):
         ready(4, torch.tensor([-3.4e38, 3.4e38, 0.0, 1.0]).view(1, 1, 2, 2), "minmax")
