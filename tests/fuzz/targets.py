@@ -51,6 +51,10 @@ WORDS = (
 )
 
 
+#: What packing values says that no file can hold.
+IMPOSSIBLE = (SarlabError, ValueError, OverflowError, struct.error, AttributeError, TypeError, IndexError)
+
+
 def kept(name: str) -> list[bytes]:
     """Inputs that once failed."""
     return [path.read_bytes() for path in sorted((CORPUS / name).glob("*"))] if (CORPUS / name).is_dir() else []
@@ -102,7 +106,7 @@ def tree_mutated(rng, tree):
     while inner and rng.random() < 0.7:
         node = rng.choice(inner)
         inner = [
-            one for one in (node.values() if isinstance(node, dict) else node) if isinstance(one, (dict, list)) and one
+            one for one in (node.values() if isinstance(node, dict) else node) if one and isinstance(one, (dict, list))
         ]
     if not isinstance(node, (dict, list)) or not node:
         return value_of(rng)
@@ -136,11 +140,7 @@ def text_mutated(rng, text: str) -> str:
             return "".join(lines)
         case 3:
             at = rng.randrange(len(text) + 1)
-            return (
-                text[:at]
-                + rng.choice(("", "[", "]", "{", "}", '"', "'", ",", "\n", "<", "&", "=", ":", "\0", "€"))
-                + text[at + rng.randrange(3) :]
-            )
+            return text[:at] + rng.choice(["", *"[]{}\"',\n<&=:\0€"]) + text[at + rng.randrange(3) :]
     return bytes_mutated(rng, text.encode("utf-8", "ignore")).decode("utf-8", "ignore")
 
 
@@ -166,14 +166,8 @@ def rich() -> Scene:
     points = tuple(
         (float(r), float(c), 10.0 + c / 100, 50.0 + r / 100, 0.0, f"p{r}") for r in (0, 20, 40) for c in (0, 20)
     )
-    profile = Profile(
-        (1.0, 1.0),
-        (0.0, 0.0),
-        ("co", "cross"),
-        ("dB", "dB"),
-        ("gray", "undefined"),
-        ((1, "", {"gain": "2"}), (0, "ns", {"a": "b"})),
-    )
+    own = ((1, "", {"gain": "2"}), (0, "ns", {"a": "b"}))
+    profile = Profile((1.0, 1.0), (0.0, 0.0), ("co", "cross"), ("dB", "dB"), ("gray", "undefined"), own)
     return example(
         looks=4.4, spacing=(10.0, 10.0), tags={"mission": "none", "AREA_OR_POINT": "Area"}, profile=profile, credit="nobody",
         georeference=Georeference("", gcps=points, gcps_crs=CRS.from_epsg(4326).to_wkt(), rpc={"LINE_OFF": "1"}), simulated=True,
@@ -214,9 +208,7 @@ def stream_mutated(rng, data: bytes) -> bytes:
             payloads[tile] = rng.choice((bytes_mutated(rng, payloads[tile]), *payloads[:3]))
             return assembled(header.pack(), payloads)
         case 2:
-            with suppress(
-                SarlabError, ValueError, OverflowError, struct.error, AttributeError, TypeError, UnicodeEncodeError
-            ):
+            with suppress(*IMPOSSIBLE):
                 tree = tree_mutated(rng, dict(header.metadata))
                 deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
                 packed = pack_value(tree)
@@ -228,7 +220,7 @@ def stream_mutated(rng, data: bytes) -> bytes:
             part = rng.choice(("side", "radiometry"))
             return assembled(replace(header, **{part: bytes_mutated(rng, getattr(header, part))}).pack(), payloads)
         case 4:
-            with suppress(SarlabError, ValueError, OverflowError, struct.error, TypeError, IndexError):
+            with suppress(*IMPOSSIBLE):
                 return assembled(header_mutated(rng, header).pack(), payloads)
         case _:
             return assembled(bytes_mutated(rng, header.pack()), payloads)
@@ -238,23 +230,6 @@ def stream_mutated(rng, data: bytes) -> bytes:
 def header_mutated(rng, header: container.Header) -> container.Header:
     """Another value in one field of a header."""
     bands, height, width = header.shape
-    name = rng.choice(
-        (
-            "model",
-            "quality",
-            "shape",
-            "bands",
-            "centers",
-            "quantity",
-            "dtype",
-            "tile",
-            "native_bits",
-            "floors",
-            "flats",
-            "nodata",
-            "native",
-        )
-    )
     number = rng.choice(NUMBERS)
     new = {
         "model": rng.choice(container.MODELS), "quality": rng.choice((0.0, 1 / 256, 12.5, 96.0, 200.0, 255.99)),
@@ -264,6 +239,7 @@ def header_mutated(rng, header: container.Header) -> container.Header:
         "native_bits": rng.randrange(1, 129), "floors": (float(number),) * bands, "flats": (float(number),) * bands, "nodata": float(number),
         "native": not header.native,
     }  # fmt: skip
+    name = rng.choice([*new])
     return replace(header, **{name: new[name]})
 
 
@@ -367,50 +343,38 @@ def weights_run(data: bytes, folder: Path) -> int:
 # --- scenes -----------------------------------------------------------------------------------------------------------
 
 
+VRT = (
+    '<VRTDataset rasterXSize="20" rasterYSize="16"><VRTRasterBand dataType="Float32" band="1"><SimpleSource><SourceFilename '
+    'relativeToVRT="1">c.tif</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>'
+)
+
+
+def write(path: Path, array: np.ndarray, driver: str = "GTiff", **options) -> None:
+    """Write an array of 16×20 pixels with rasterio alone."""
+    import rasterio
+
+    with rasterio.open(path, "w", driver, width=20, height=16, count=len(array), dtype=array.dtype, **options) as file:
+        file.write(array)
+        if len(array) > 1:
+            file.scales, file.offsets = (0.01, 0.01), (-30.0, -30.0)
+            file.update_tags(SARLAB_LOOKS="4", SARLAB_NATIVE_BITS="16", SARLAB_QUANTITY="db")
+
+
 @functools.cache
 def rasters() -> list[bytes]:
     """Files behind the suffix that they have: ``tif:…``."""
-    import rasterio
-
     from sarlab.scenes.writers import write_geotiff
 
-    found = []
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder, tiled = Path(name), {"compress": "deflate", "tiled": True, "blockxsize": 16, "blockysize": 16}
         write_geotiff(rich(), folder / "a.tif")
         np.save(folder / "b.npy", example("intensity", ("VV",), (20, 20)).data)
-        with rasterio.open(folder / "c.tif", "w", "GTiff", width=20, height=16, count=1, dtype="complex64") as file:
-            file.write(np.ones((1, 16, 20), np.complex64) * (1 + 2j))
-        with rasterio.open(
-            folder / "d.tif",
-            "w",
-            "GTiff",
-            width=20,
-            height=16,
-            count=2,
-            dtype="uint16",
-            nodata=0,
-            compress="deflate",
-            tiled=True,
-            blockxsize=16,
-            blockysize=16,
-        ) as file:
-            file.write(np.arange(640, dtype=np.uint16).reshape(2, 16, 20))
-            file.scales, file.offsets = (0.01, 0.01), (-30.0, -30.0)
-            file.update_tags(SARLAB_LOOKS="4", SARLAB_NATIVE_BITS="16", SARLAB_QUANTITY="db")
-        with rasterio.open(folder / "e.img", "w", "ENVI", width=20, height=16, count=1, dtype="float32") as file:
-            file.write(np.ones((1, 16, 20), np.float32))
-        vrt = (
-            '<VRTDataset rasterXSize="20" rasterYSize="16"><VRTRasterBand dataType="Float32" band="1"><SimpleSource>'
-            '<SourceFilename relativeToVRT="1">c.tif</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>'
-        )
-        header = (folder / "e.hdr").read_bytes()
-        found += [
-            f"{suffix}:".encode() + (folder / file).read_bytes()
-            for suffix, file in (("tif", "a.tif"), ("npy", "b.npy"), ("tif", "c.tif"), ("tif", "d.tif"))
-        ]
-        found += [b"hdr:" + header, b"vrt:" + vrt.encode()]
-    return found + kept("scene")
+        write(folder / "c.tif", np.full((1, 16, 20), 1 + 2j, np.complex64))
+        write(folder / "d.tif", np.arange(640, dtype=np.uint16).reshape(2, 16, 20), nodata=0, **tiled)
+        write(folder / "e.img", np.ones((1, 16, 20), np.float32), "ENVI")
+        names = ("a.tif", "b.npy", "c.tif", "d.tif", "e.hdr")
+        found = [file[2:].encode() + b":" + (folder / file).read_bytes() for file in names]
+    return [*found, b"vrt:" + VRT.encode(), *kept("scene")]
 
 
 def raster_mutated(rng, data: bytes) -> bytes:
@@ -424,12 +388,8 @@ def raster_mutated(rng, data: bytes) -> bytes:
         if count and start + 2 + 12 * count <= len(body):
             at = start + 2 + 12 * rng.randrange(count)
             offset, length = rng.choice(((0, 2), (2, 2), (4, 4), (8, 4), (8, 2)))
-            new = rng.choice(
-                (
-                    rng.randbytes(length),
-                    (int(rng.choice(NUMBERS[:19])) & (1 << 8 * length) - 1).to_bytes(length, "little"),
-                )
-            )
+            number = int(rng.choice(NUMBERS[:19])) & (1 << 8 * length) - 1
+            new = rng.choice((rng.randbytes(length), number.to_bytes(length, "little")))
             return suffix + b":" + body[: at + offset] + new + body[at + offset + length :]
     if suffix == b"npy" and rng.random() < 0.6:
         size = int.from_bytes(body[8:10], "little")
@@ -445,17 +405,12 @@ def raster_run(data: bytes, folder: Path) -> int:
 
     suffix, _, body = data.partition(b":")
     path = folder / f"x.{suffix.decode()}"
+    path.write_bytes(body)
     if suffix == b"hdr":
-        (folder / "x.img").write_bytes(np.ones((16, 20), np.float32).tobytes())
-        path.write_bytes(body)
-        path = folder / "x.img"
-    else:
-        path.write_bytes(body)
-        if suffix == b"vrt":
-            import rasterio
-
-            with rasterio.open(folder / "c.tif", "w", "GTiff", width=20, height=16, count=1, dtype="float32") as file:
-                file.write(np.ones((1, 16, 20), np.float32))
+        path = path.with_suffix(".img")
+        path.write_bytes(bytes(4 * 16 * 20))
+    if suffix == b"vrt":
+        write(folder / "c.tif", np.ones((1, 16, 20), np.float32))
     samples = 0
     try:
         with open_scene(path, allow_empty=True) as file:
@@ -495,16 +450,9 @@ def plan_run(data: bytes, folder: Path) -> int:
 @functools.cache
 def tables() -> list[bytes]:
     book = Path(container.__file__).parents[2] / "book" / "results"
-    few = [
-        b"\n".join((book / f"{name}.csv").read_bytes().splitlines()[:12])
-        for name in ("runs", "codec_rates", "codecs")
-        if (book / f"{name}.csv").is_file()
-    ]
-    frozen = Path(__file__).parents[1] / "frozen" / "evaluate-patch.csv"
-    return [b"csv:" + one for one in [*few, b"\n".join(frozen.read_bytes().splitlines()[:20])]] + [
-        b'json:[{"codec":"x","bpp":1.0,"psnr_db":30.0}]',
-        *kept("table"),
-    ]
+    files = [book / "runs.csv", book / "codecs.csv", Path(__file__).parents[1] / "frozen" / "evaluate-patch.csv"]
+    found = [b"csv:" + b"\n".join(path.read_bytes().splitlines()[:12]) for path in files if path.is_file()]
+    return [*found, b'json:[{"codec":"x","bpp":1.0,"psnr_db":30.0}]', *kept("table")]
 
 
 def table_mutated(rng, data: bytes) -> bytes:
@@ -531,14 +479,9 @@ def table_run(data: bytes, folder: Path) -> int:
 @functools.cache
 def records() -> list[bytes]:
     values = {
-        "state": "finished",
-        "run_id": "klt-r8-c4-f32-s0-aaaaaa",
-        "hash": "a" * 64,
-        "spec": {"model": {"architecture": "klt"}},
-        "files": {"rows.csv": "0" * 64},
-        "error": {"type": "x", "message": "y"},
-        "progress": {"step": 3, "steps": 10, "seconds": 1.5},
-    }
+        "run_id": "klt-r8-c4-f32-s0-aaaaaa", "hash": "a" * 64, "spec": {"model": {"architecture": "klt"}}, "seconds": 1.5, "cell": 3,
+        "files": {"rows.csv": {"bytes": 20, "sha256": "0" * 64}}, "error": "x", "message": "y", "step": 3, "steps": 10,
+    }  # fmt: skip
     return [json.dumps(values).encode(), *kept("run")]
 
 
