@@ -317,7 +317,8 @@ def bound(t: Tables) -> Verdict:
     means = found.groupby("codec")["log"].mean()
     chosen = means[means.index.isin(learned) | (not learned & set(means.index))].idxmin()
     point = select.means(found[found["codec"] == chosen], "log", "codec").iloc[0]
-    over = Interval(*np.exp(point[["mean", "low", "high"]].astype(float)), int(point["n"]), str(point["kind"]))
+    mean, low, high = (float(np.exp(point[end])) for end in ("mean", "low", "high"))
+    over = Interval(mean, low, high, int(point["n"]), str(point["kind"]))
     name = page.name_of(chosen)
     near = f"{name} takes {page.interval(over, 2)} times the rate of Gaussian water-filling; near: {NEAR_RATE:g}"
     theorem = f"a theorem; on simulated speckle no file takes less than {number(quotient, 2)} times the Shannon bound"
@@ -382,12 +383,8 @@ def losses(t: Tables) -> Verdict:
     rows, readings = latent_bits(t), []
     rows = rows[(rows["scheme"] == "float16") | ((rows["scheme"] == "affine") & (rows["calibration"] == "minmax"))]
     for bits, (low, high) in GUIDE_DB.items():
-        loss = (
-            rows[rows["bits"] == bits].groupby(["dimension_ratio", "granularity"])["loss_db"].mean()
-            if len(rows)
-            else ()
-        )
-        need(len(loss), STUDY)
+        need((rows["bits"] == bits).any(), STUDY)
+        loss = rows[rows["bits"] == bits].groupby(["dimension_ratio", "granularity"])["loss_db"].mean()
         inside = loss.between(low, high)
         span = page.span(loss, lambda v: number(v, 3 if abs(v) < 0.1 else 2))
         outcome = HELD if inside.all() else DEPENDS if inside.any() else REFUTED

@@ -210,7 +210,8 @@ def points(
     """
     if not {"mean", "low", "high"} <= set(rows):
         rows = select.means(rows, value, [*filter(None, (by, hue, facet))])
-    found, seen, panels, label = rows.dropna(subset=["mean"]), {}, [], axis or select.label(value)
+    found, panels, label = rows.dropna(subset=["mean"]), [], axis or select.label(value)
+    seen: dict[str, Look] = {}
     if found.empty:
         return Figure([])
     among = _names(found, hue or by)
@@ -422,7 +423,7 @@ def _axis(ax: Axes, values: pd.Series, name: str, *, log: bool) -> None:
         if few:
             kept = _apart(np.log2(ticks), labels)
         else:
-            kept = np.arange(0, len(ticks), max(1, int(np.ceil(_share(labels) * (len(ticks) - 1)))))
+            kept = list(range(0, len(ticks), max(1, int(np.ceil(_share(labels) * (len(ticks) - 1))))))
         ax.set_xticks(ticks[kept], [labels[k] for k in kept])
         ax.minorticks_off()
     elif len(known) and len(known) <= 7:

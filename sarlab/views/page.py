@@ -109,7 +109,9 @@ def table(
         form = digits if isinstance(digits, int) else digits.get(column, 2)
         if callable(form):
             return form(value)
-        return number(value, form) if value is None or isinstance(value, (int, float, np.number)) else str(value)
+        if isinstance(value, (int, float, np.number)):
+            return number(float(value), form)
+        return "–" if value is None else str(value)
 
     cells = [[text(*cell) for cell in zip(frame, row, strict=True)] for row in frame.itertuples(index=False)]
     columns = list(frame)

@@ -237,7 +237,7 @@ def to_svg(figure: Figure, alt: str) -> str:
     text = _EMBEDDED.sub(lambda m: _shrunk(base64.b64decode(m[1])), text)
     text = _PATH.sub(lambda m: f' {m[1]}="{_DECIMALS.sub(lambda n: f"{float(n[0]):.2f}", m[2])}"', text)
     text = _unique_ids(text)
-    box = re.search(r'viewBox="([^"]+)"', text)[1]  # type: ignore[index]
+    box = re.findall(r'viewBox="([^"]+)"', text)[0]
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
         f'aria-label="{html.escape(alt, quote=True)}" viewBox="{box}" '
@@ -251,7 +251,7 @@ def _shrunk(png: bytes) -> str:
     from PIL import Image
 
     image = Image.open(io.BytesIO(png)).convert("RGBA")
-    opaque = image.getextrema()[3] == (255, 255)
+    opaque = image.getchannel("A").getextrema() == (255, 255)
     buffer = io.BytesIO()
     image.convert("RGB" if opaque else "RGBA").save(buffer, "WEBP", lossless=True, quality=80, method=4)
     return data_uri(buffer.getvalue(), "image/webp")

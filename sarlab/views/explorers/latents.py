@@ -103,8 +103,8 @@ class LatentExplorer(NetworkExplorer):
             np.kron(plane, np.ones((8, 8), np.float32)), (middle - spread, middle + spread),
             f"channel {place}, the last is {len(self.order) - 1}",
         )  # fmt: skip
-        spread = {"spread": (np.arange(len(self.order)), self.deviation)}
-        self.chart.value = chart(spread, x="channel, by spread", y="standard deviation")
+        deviations = {"spread": (np.arange(len(self.order)), self.deviation)}
+        self.chart.value = chart(deviations, x="channel, by spread", y="standard deviation")
         share = float(np.square(self.deviation[:kept]).sum() / np.square(self.deviation).sum())
         return {
             "psnr_db": self.subject.psnr(restored),

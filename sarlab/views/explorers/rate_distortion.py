@@ -145,7 +145,7 @@ class RateDistortionExplorer(CodecExplorer):
         self.windows.show((subject.db, db), subject.clip)
         states = {name: [found for _, found in list(cache.done.values())] for name, cache in self.caches.items()}
         series = {
-            name: tuple([state[column] for state in done] for column in ("bits per pixel", "psnr_db"))
+            name: ([state["bits per pixel"] for state in done], [state["psnr_db"] for state in done])
             for name, done in states.items()
         }
         self.chart.value = ui.chart(series, x="bits per pixel", y=select.label("psnr_db"))
