@@ -114,13 +114,13 @@ def fuzz(names: list[str], inputs: int, state: Path, *, seconds: float = float("
     state.mkdir(parents=True, exist_ok=True)
     record = state / "fuzz.json"
     done = json.loads(record.read_text()) if record.is_file() else {}
-    context, end = multiprocessing.get_context("fork"), time.monotonic() + seconds
+    context = multiprocessing.get_context("fork")
     for name in names:
         TARGETS[name].seeds()  # once, before the processes that share them
-        answers, share = (
-            Counter(done.get(name, {})),
-            time.monotonic() + (end - time.monotonic()) / (len(names) - names.index(name)),
-        )
+    end = time.monotonic() + seconds
+    for index, name in enumerate(names):
+        answers, now = Counter(done.get(name, {})), time.monotonic()
+        share = now + (end - now) / (len(names) - index)
         while sum(answers.values()) < inputs and time.monotonic() < share:
             first = sum(answers.values())
             ours, theirs = context.Pipe(duplex=False)
