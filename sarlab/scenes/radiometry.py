@@ -136,14 +136,12 @@ def from_db(scene: Scene, quantity: str | None = None) -> Scene:
         quantity = native if native in ("amplitude", "intensity", "db") else "intensity"
     if quantity not in ("amplitude", "intensity", "db"):
         raise SceneError(f"scene '{scene.name}': a scene in dB cannot become '{quantity}'; use amplitude or intensity")
-    db = np.asarray(scene.data, np.float64)
+    data = np.asarray(scene.data, np.float64)
     if floors is not None:
         limits = floors + _GAP_DB.get(native, _GAP_DB["db"]) / 2
-        db = np.where(db < limits[:, None, None], -np.inf, db)
-    if quantity == "amplitude":
-        data = np.power(10.0, db / 20)
-    else:
-        data = intensity(db, "db") if quantity == "intensity" else db
+        data = np.where(data < limits[:, None, None], -np.inf, data)
+    if quantity != "db":
+        data = np.power(10.0, data / (20 if quantity == "amplitude" else 10))
     data = np.minimum(data, np.finfo(np.float32).max)  # intensities of complex samples may exceed it
     return scene.with_data(data.astype(np.float32), quantity=quantity, tags=tags)
 

@@ -51,7 +51,9 @@ from sarlab.scenes.scene import (
 
 _REMOTE = re.compile(r"(https?|ftp|s3|gs|az|oss)://|/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)")
 _SUBDATASET = re.compile(r"(?i)[a-z][a-z0-9_]+[0-9a-z]:")
-_INSIDE = re.compile(r"(?i)(?P<file>.+\.(?P<kind>h5|hdf5|he5|nc|nc4|cdf))\"?:(?P<inner>/?/?[^:]+)$")
+_INSIDE = re.compile(
+    r"(?i)((?P<driver>\w{4,}):\"?)?(?P<file>.+\.(?P<kind>h5|hdf5|he5|nc|nc4|cdf))\"?:/{0,2}(?P<inner>[^:]+)$"
+)
 #: Quantities of files whose real bands are the parts of complex samples.
 PAIRS = ("iq", "amplitude-phase")
 
@@ -62,6 +64,7 @@ _WORDS = {
     "db": "db", "decibel": "db", "amplitude": "amplitude", "amp": "amplitude", "magnitude": "amplitude", "gec": "amplitude",
     "intensity": "intensity", "power": "intensity", "linear": "intensity",
 }  # fmt: skip
+_NOTHING = "every sample is nodata or NaN; there is nothing to compress"
 #: Tags whose short values may name the quantity.
 _TELLING = re.compile(r"(?i)unit|quantity|calibrat|radiometr|description|name")
 
@@ -178,12 +181,10 @@ def locate(given: str | Path, allow_remote: bool = False, allow_external: bool =
     there = os.path.exists(path)  # whatever the length of its name
     inside = None if there else _INSIDE.match(text)
     if inside:
-        driver = "NETCDF" if inside["kind"].lower() in ("nc", "nc4", "cdf") else "HDF5"
-        stated = re.match(r'(\w{4,}):"?', inside["file"])
-        file, driver = (inside["file"][stated.end() :], stated[1].upper()) if stated else (inside["file"], driver)
+        file, inner = inside["file"], inside["inner"].lstrip("/")
+        driver = (inside["driver"] or ("HDF5" if inside["kind"].lower().startswith("h") else "NETCDF")).upper()
         if not os.path.exists(file) and not file.startswith("/vsi"):
             raise SceneError(f"{text}: no such file as {file}")
-        inner = inside["inner"].lstrip("/")
         slashes = "//" if driver == "HDF5" else ""
         return Location(text, f'{driver}:"{file}":{slashes}{inner}', Path(file) / inner)
     if text.startswith("/vsi") or (not there and _SUBDATASET.match(text)):
@@ -218,7 +219,7 @@ def _sources_of_vrt(path: Path, depth: int = 0) -> Iterator[tuple[str, Path | No
         if not name or not element.tag.endswith(("Filename", "SourceDataset", "FilePath")):
             continue
         inside = _INSIDE.match(name)
-        plain = re.sub(r'^\w{4,}:"?', "", inside["file"]) if inside else name
+        plain = inside["file"] if inside else name
         if plain.startswith(("/vsi", "<")) or _REMOTE.search(plain) or _SUBDATASET.match(plain):
             yield name, None
             continue
@@ -275,7 +276,7 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         if sample.size == 0 and not known:
             if self._allow_empty:
                 return "db"
-            raise _empty(self.text)
+            raise SceneError(f"{self.text}: {_NOTHING}")
         hints = (*sorted({u for u in self.profile.units if u}), self.path.stem, *(d for d in self.bands if d))
         # Integers with a scale are real numbers in their unit.
         dtype = "float64" if self.profile.scales else self.dtype
@@ -348,7 +349,7 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         if self._floor is not None:
             data = np.where(valid & self._below_floor(data), np.float32(self._floor), data)
         if window is None and not valid.any() and not self._allow_empty:
-            raise _empty(self.text)
+            raise SceneError(f"{self.text}: {_NOTHING}")
         if not valid.all():
             data = np.where(valid, data, np.array(np.nan, data.dtype))
         check_quantity(self.text, self.quantity, self.dtype, data)
@@ -384,10 +385,6 @@ def _index(band: str | int, names: Sequence[str], text: str) -> int:
     raise SceneError(f"{text}: no band '{band}'; it has {', '.join(names[:8])} (or numbers from 1 to {len(names)})")
 
 
-def _empty(text: str) -> SceneError:
-    return SceneError(f"{text}: every sample is nodata or NaN; there is nothing to compress")
-
-
 def _scene_name(path: Path) -> str:
     """Return the stem of the file, preceded by its folder if the stem is only a polarization."""
     alone = polarization(path.stem) and len(path.stem) == 2
@@ -398,19 +395,18 @@ def _native_bits(dtype: str) -> int:
     """Return the bits per sample of the product; real floats are taken as derived from 16-bit products."""
     if dtype.startswith("complex"):
         return 32
-    kind = np.dtype(dtype)
-    return 8 * kind.itemsize if kind.kind in "iu" else 16
+    return 16 if dtype.startswith("float") else 8 * np.dtype(dtype).itemsize
 
 
 def _band_names(path: Path, source: Any) -> tuple[str, ...]:
     count = source.shape[0]
     names = [d.strip() for d in source.profile.descriptions or () if d.strip()]
-    if len(names) == count and len(set(names)) == count and not (count == 1 and names[0] == path.name):
+    if len(names) == len(set(names)) == count and names != [path.name]:
         return tuple(names)
-    if count == 1:
-        stated = next((v for k, v in source.tags.items() if k.lower() in ("polarization", "polarisation", "pol")), "")
-        return (polarization(path.stem) or polarization(stated) or "band1",)
-    return tuple(f"band{i + 1}" for i in range(count))
+    if count > 1:
+        return tuple(f"band{i + 1}" for i in range(count))
+    stated = next((v for k, v in source.tags.items() if k.lower() in ("polarization", "polarisation", "pol")), "")
+    return (polarization(path.stem) or polarization(stated) or "band1",)
 
 
 # --- quantity

@@ -199,11 +199,8 @@ def gaussian_field(shape: tuple[int, int], generator: np.random.Generator, corre
 
 def _gamma_from_gaussian(gaussian: np.ndarray, looks: float) -> np.ndarray:
     """Map standard normal samples to gamma samples of unit mean, each tail from its own side for precision."""
-    out = np.empty_like(gaussian)
-    upper = gaussian > 0
-    out[upper] = gammainccinv(looks, ndtr(-gaussian[upper])) / looks
-    out[~upper] = gammaincinv(looks, ndtr(gaussian[~upper])) / looks
-    return out
+    tail = ndtr(-np.abs(gaussian))
+    return np.where(gaussian > 0, gammainccinv(looks, tail), gammaincinv(looks, tail)) / looks
 
 
 @lru_cache(maxsize=64)

@@ -95,9 +95,8 @@ def cut_tests(split: Split, side: int) -> Split:
     """Cut test and independent scenes, and their clean versions, to the middle `side`² pixels at most."""
 
     def middle(scene: Scene) -> Scene:
-        shape = scene.shape[1:]
-        height, width = (min(side, length) for length in shape)
-        return scene.window((shape[0] - height) // 2, (shape[1] - width) // 2, height, width)
+        height, width = (min(side, length) for length in scene.shape[1:])
+        return scene.window((scene.shape[1] - height) // 2, (scene.shape[2] - width) // 2, height, width)
 
     test, independent = (tuple(map(middle, scenes)) for scenes in (split.test, split.independent))
     names = {scene.name for scene in (*test, *independent)}
