@@ -405,7 +405,7 @@ def as_written(t: Tables) -> Verdict:
     least = narrow["bits"].min()
     readings = [
         shares(works, f"above 8 bits it loses {span} dB"),
-        shares(stored <= least + 0.5, f"{least:g} bits take {number(stored, 0)}"),
+        shares(stored <= least + 0.5, f"{least:g} bits are stored in {number(stored, 0)}"),
     ]
     return conclude(readings, Evidence.of(guide), "; ".join(reading.text for reading in readings))
 

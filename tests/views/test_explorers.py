@@ -91,11 +91,12 @@ def trained(folder, **spec):
     """A finished run, as far as explorers look at it."""
     from sarlab.files import write_json
     from sarlab.models.autoencoders import build_model, save_model
+    from sarlab.scenes.radiometry import Normalizer
     from sarlab.specs import ModelSpec, RunSpec
 
     run = RunSpec(model=ModelSpec("plain", 16, 8, width=8), **spec)
     folder.mkdir(parents=True, exist_ok=True)
-    save_model(folder / "weights.safetensors", build_model(run.model, seed=0), normalizers={"VV": (-25.0, 0.0)})
+    save_model(folder / "weights.safetensors", build_model(run.model, seed=0), normalizers={"VV": Normalizer(-25.0, 0.0)})
     write_json(folder / "manifest.json", {"run_id": folder.name, "spec": run.to_dict()})
 
 
