@@ -22,8 +22,7 @@ Files are verified by hash and kept in the cache folder (set SARLAB_CACHE to cha
     "codecs": """\
   sarlab codecs hevc12
 
-Higher quality always means a better image. Error-bounded codecs keep the error of every sample within
-10^(-quality/20) dB.
+Higher quality means a better image. Error-bounded codecs keep the error of every sample within 10^(-quality/20) dB.
 """,
     "doctor": """\
   sarlab doctor

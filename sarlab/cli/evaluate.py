@@ -200,9 +200,7 @@ def recommendation(found: points.Recommendation, count: int) -> str:
         lines = [f"None of {count} measured points meets {wanted} with confidence."]
         lines += [f"Closest: {line(point)}; it misses {', '.join(point['misses'])}."]
     else:
-        lines = [
-            f"{line(point)} has the highest compression of the measured points that meet {wanted} ({count} compared)."
-        ]
+        lines = [f"{line(point)} has the highest compression of the points that meet {wanted} ({count} compared)."]
     for name, key in (("keeps", "measured"), ("with confidence", "with_confidence"), ("loses", "lost")):
         lines += [f"  {name}: {', '.join(f'{k} {value:.3g}' for k, value in point[key].items())}"] if point[key] else []
     if found.chosen is not None:

@@ -6,10 +6,9 @@ import importlib.util
 import sys
 import time
 from collections import Counter, defaultdict
+from functools import partial
 from pathlib import Path
 from statistics import fmean
-
-from tqdm import tqdm
 
 from sarlab.cli import add_options, add_plan, format_table, show
 from sarlab.errors import SarlabError
@@ -115,7 +114,13 @@ def run_sweep(args: argparse.Namespace) -> int:
     if not jobs:
         raise SarlabError(f"no run of plan '{plan.name}' matches '{args.only}'")
     studies = study_jobs(plan.studies, plan.runs[0].scenes, args.runs) if plan.studies and not args.only else []
-    settings = settings_of(args)
+    if args.scheduler and args.engine == "inline":
+        raise SarlabError("--scheduler cannot be combined with --engine inline")
+    notebook = args.engine == "dask" if args.notebook is None else args.notebook
+    if notebook and importlib.util.find_spec("papermill") is None:
+        raise SarlabError("notebooks need papermill; run pip install 'sarlab[lab]', or add --no-notebook")
+    deadline = None if args.time_budget is None else time.time() + args.time_budget
+    settings = Settings(args.engine, notebook, args.device, args.workers, args.scheduler, deadline)
     states = {job.run_id: job.state for job in jobs}
     skipped = [job for job in jobs if states[job.run_id] == "failed" and not args.retry_failed]
     todo = [job for job in jobs if states[job.run_id] != "complete" and job not in skipped]
@@ -135,23 +140,15 @@ def run_sweep(args: argparse.Namespace) -> int:
     if todo or not all(study.manifest for study in studies):
         check_writable(args.runs)
     ended, start = list[Finished](), time.monotonic()
-    with tqdm(total=len(todo), unit="run", file=sys.stdout, disable=None if todo else True, leave=False) as bar:
 
-        def say(text: str) -> None:
-            bar.write(text, file=sys.stdout)
-            sys.stdout.flush()
+    def report(item: Finished) -> None:
+        ended.append(item)
+        # a cluster that others started is as parallel as it has been so far
+        seconds, busy = time.monotonic() - start, sum(item.seconds for item in ended)
+        workers = max(1, busy / seconds if settings.scheduler else worker_count(todo, settings))
+        print(ending(ended, todo, workers, seconds), flush=True)
 
-        def report(item: Finished) -> None:
-            ended.append(item)
-            bar.update()
-            seconds = time.monotonic() - start
-            # a cluster that others started is as parallel as it has been so far
-            workers = (
-                sum(item.seconds for item in ended) / seconds if settings.scheduler else worker_count(todo, settings)
-            )
-            say(ending(ended, todo, max(1, workers), seconds))
-
-        execute(todo, settings, report, say)
+    execute(todo, settings, report, partial(print, flush=True))
     failed = [item for item in ended if item.outcome == "failed"]
     for item in failed:
         print(f"sarlab: error: {item.job.run_id}: {item.message}", file=sys.stderr)
@@ -163,17 +160,6 @@ def run_sweep(args: argparse.Namespace) -> int:
         print(f"{len(missing)} runs are left; repeat the command to resume")
         return 3
     return 0
-
-
-def settings_of(args: argparse.Namespace) -> Settings:
-    """Settings of a sweep from the command line."""
-    if args.scheduler and args.engine == "inline":
-        raise SarlabError("--scheduler cannot be combined with --engine inline")
-    notebook = args.engine == "dask" if args.notebook is None else args.notebook
-    if notebook and importlib.util.find_spec("papermill") is None:
-        raise SarlabError("notebooks need papermill; run pip install 'sarlab[lab]', or add --no-notebook")
-    deadline = None if args.time_budget is None else time.time() + args.time_budget
-    return Settings(args.engine, notebook, args.device, args.workers, args.scheduler, deadline)
 
 
 def dry_run(todo: list[Job], states: dict[str, str], settings: Settings) -> None:
@@ -193,20 +179,17 @@ def dry_run(todo: list[Job], states: dict[str, str], settings: Settings) -> None
 
 
 def ending(ended: list[Finished], todo: list[Job], workers: float, seconds: float) -> str:
-    """Line for the run that ended last, `seconds` after the sweep began.
-
-    The time left follows from the mean time of runs that train and of those that do not, once both are known.
-    """
+    """Line for the run that ended last, `seconds` after the sweep began, with the time left once it can be estimated."""
     item, done, times = ended[-1], {item.job.run_id for item in ended}, defaultdict[bool, list[float]](list)
     for other in ended:
-        times[trains(other.job.spec)].append(other.seconds)
+        times[trains(other.job.spec)].append(other.seconds)  # runs that train take longer
     waiting, left = [trains(job.spec) for job in todo if job.run_id not in done], ""
     if not waiting:
         left = f"{duration(seconds)} in all"
     elif set(waiting) <= set(times):
         left = f"about {duration(sum(fmean(times[kind]) for kind in waiting) / workers)} left"
-    line = f"[{len(ended)}/{len(todo)}] {item.outcome:<11} {item.job.run_id:<38} {item.seconds:6.1f} s   {left}"
-    return line.rstrip()
+    run = f"{item.outcome:<11} {item.job.run_id:<38} {item.seconds:6.1f} s"
+    return f"[{len(ended)}/{len(todo)}] {run}   {left}".rstrip()
 
 
 def run_studies(studies: list[StudyJob], settings: Settings) -> int:
@@ -294,9 +277,7 @@ def run_cost(args: argparse.Namespace) -> int:
 
 def add_report(parser: argparse.ArgumentParser) -> None:
     add_plan(parser, "--runs", name="--plan", default="quick")
-    parser.add_argument(
-        "--out", type=Path, default=Path("_build"), metavar="DIR", help="output folder (default: _build)"
-    )
+    parser.add_argument("--out", type=Path, default=Path("_build"), metavar="DIR", help="output (default: _build)")
     parser.add_argument("--published", action="store_true", help="render the published tables instead of runs")
 
 
