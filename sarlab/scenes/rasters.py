@@ -35,7 +35,7 @@ _STRUCTURE = {"IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "T
 _TAKEN = {"ns": "SARLAB_TAG_NS", "bidx": "SARLAB_TAG_BIDX"}
 #: Words in the names of rasters and bands that are no radar image.
 _AUXILIARY = re.compile(
-    r"(?i)((lat|lon)(itude|gitude)?|lia|elevation|dem|.*(angle|incidence|linci|inc_map|ls_map|mask|layover|shadow).*)(_.*)?"
+    r"(?i)((lat|lon)(itude|gitude)?|lia|elevation|dem|.*((?<![a-z])angle|(look|inc)angle|incidence|linci|inc_map|ls_map|mask|layover|shadow).*)(_.*)?"
 )
 
 

@@ -182,8 +182,8 @@ def test_a_folder_sets_bad_files_aside_and_goes_on(tmp_path):
     np.save(tmp_path / "empty.npy", np.full((8, 8), np.nan, np.float32))
     with pytest.raises(SceneError, match=r"no usable scene.*empty: every sample"):
         find_scenes(tmp_path)
-    for i in range(3):
-        np.save(tmp_path / f"good{i}.npy", speckled(i))
+    for i, name in enumerate(("good0", "good1", "good2", "mangle")):
+        np.save(tmp_path / f"{name}.npy", speckled(i))
     np.save(tmp_path / "ambiguous.npy", np.abs(speckled(1)))
     (tmp_path / "broken.tif").write_bytes(b"no image")
     for name in ("N00E010_20_linci", "S1_RTC30_ls_map", "OPERA_L2_RTC-S1_mask"):
@@ -191,7 +191,7 @@ def test_a_folder_sets_bad_files_aside_and_goes_on(tmp_path):
     (tmp_path / "notes.txt").write_text("not looked at")
     (tmp_path / ".hidden.npy").write_bytes(b"")
     found = find_scenes(tmp_path)
-    assert [s.name for s in found.scenes] == ["good0", "good1", "good2"]
+    assert [s.name for s in found.scenes] == ["good0", "good1", "good2", "mangle"]
     excluded = dict(found.excluded)
     auxiliary = {name for name, reason in excluded.items() if reason == "no radar image by its name"}
     assert auxiliary == {"N00E010_20_linci", "S1_RTC30_ls_map", "OPERA_L2_RTC-S1_mask"}
