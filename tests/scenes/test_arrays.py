@@ -64,17 +64,9 @@ def test_conventions_of_rioxarray(tmp_path):
 
 
 def test_control_points_scale_and_rpc_in_an_array():
-    place = Georeference(
-        gcps=((0.0, 0.0, 12.0, 45.0, 3.0, "a"), (9.0, 0.0, 12.0, 44.0, 3.0, "b")), gcps_crs=UTM, rpc={"LINE_OFF": "1"}
-    )
-    scene = Scene(
-        DN * 0.001,
-        "amplitude",
-        ("a", "b"),
-        dtype="uint16",
-        georeference=place,
-        profile=Profile((0.001,) * 2, (0.0,) * 2),
-    )
+    points = ((0.0, 0.0, 12.0, 45.0, 3.0, "a"), (9.0, 0.0, 12.0, 44.0, 3.0, "b"))
+    place, profile = Georeference(gcps=points, gcps_crs=UTM, rpc={"LINE_OFF": "1"}), Profile((0.001,) * 2, (0.0,) * 2)
+    scene = Scene(DN * 0.001, "amplitude", ("a", "b"), dtype="uint16", georeference=place, profile=profile)
     array = scene.to_xarray()
     assert np.array_equal(array.values, DN)
     again = read_scene(array)
@@ -84,14 +76,40 @@ def test_control_points_scale_and_rpc_in_an_array():
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".zarr"])
-def test_a_scale_of_each_band_becomes_floats(tmp_path, suffix):
-    profile = Profile((0.001, 0.5), (0.0, 0.0))
-    scene = Scene(DN * [[[0.001]], [[0.5]]], "amplitude", ("a", "b"), dtype="uint16", profile=profile)
-    with open_writer(tmp_path / f"x{suffix}", scene) as writer:
-        writer.write(scene.data, 0, 0)
-    again = np.load(tmp_path / "x.npy") if suffix == ".npy" else xarray.open_zarr(tmp_path / "x.zarr")["scene"].values
-    assert np.allclose(again, scene.data)
-    assert np.allclose(scene.to_xarray(), scene.data)
+def test_samples_written_by_window_come_back(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+
+    def stored():
+        return np.load(path) if suffix == ".npy" else xarray.open_zarr(path, mask_and_scale=False)["scene"]
+
+    # A scale of each band makes floats.
+    scaled = Scene(
+        DN * [[[0.001]], [[0.5]]], "amplitude", ("a", "b"), dtype="uint16", profile=Profile((0.001, 0.5), (0.0, 0.0))
+    )
+    with open_writer(path, scaled) as writer:
+        writer.write(scaled.data, 0, 0)
+    assert np.allclose(stored(), scaled.data)
+    assert np.allclose(scaled.to_xarray(), scaled.data)
+    scene = Scene(DN.astype(float), "amplitude", ("VV", "VH"), "x", dtype="uint16", georeference=PLACE, nodata=0.0)
+    for _ in range(2):
+        with open_writer(path, scene) as writer:
+            for row in (0, 8, 16):
+                part = scene.window(row, 0, min(8, 20 - row), 30)
+                writer.write(part.data, row, 0, part.valid)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert stored().dtype == np.uint16
+    assert np.array_equal(stored(), DN)
+    if suffix == ".zarr":
+        again = read_scene(stored())
+        assert np.array_equal(again.data, scene.data)
+        assert (again.georeference, again.bands, again.quantity, again.nodata) == (
+            PLACE,
+            ("VV", "VH"),
+            "amplitude",
+            0.0,
+        )
+    with pytest.raises(SceneError, match="must end in"):
+        open_writer(tmp_path / "x.png", scene)
 
 
 def test_arrays_that_are_no_image():
@@ -101,50 +119,15 @@ def test_arrays_that_are_no_image():
         read_scene([1, 2])
 
 
-def test_an_open_dataset_is_read_and_stays_open(write_raw):
-    path = write_raw(DN.astype("u2"), transform=Affine(*PLACE.transform), crs=UTM)
-    with rasterio.open(path) as file:
-        scene = read_scene(file)
-        assert not file.closed
-        assert np.array_equal(file.read(1), DN[0])
-    assert scene.georeference == PLACE
-    assert np.array_equal(scene.data, DN)
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".zarr"])
-def test_samples_written_by_window_come_back(tmp_path, suffix):
-    scene = Scene(DN.astype(float), "amplitude", ("VV", "VH"), "x", dtype="uint16", georeference=PLACE, nodata=0.0)
-    path = tmp_path / f"x{suffix}"
-    for _ in range(2):
-        with open_writer(path, scene) as writer:
-            for row in (0, 8, 16):
-                part = scene.window(row, 0, min(8, 20 - row), 30)
-                writer.write(part.data, row, 0, part.valid)
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
-    if suffix == ".npy":
-        array = np.load(path)
-        assert array.dtype == np.uint16
-        assert np.array_equal(array, DN)
-        return
-    pytest.importorskip("zarr")
-    opened = xarray.open_zarr(path, mask_and_scale=False)["scene"]
-    assert opened.dtype == np.uint16
-    again = read_scene(opened)
-    assert np.array_equal(again.data, scene.data)
-    assert (again.georeference, again.bands, again.quantity, again.nodata) == (PLACE, ("VV", "VH"), "amplitude", 0.0)
-    with pytest.raises(SceneError, match="must end in"):
-        open_writer(tmp_path / "x.png", scene)
-
-
-def test_arrays_and_datasets_are_compressed(write_raw):
+def test_arrays_and_open_datasets_are_read_and_compressed(write_raw):
     from sarlab.codec.api import compress, decompress
 
     path = write_raw(DN.astype("u2"), transform=Affine(*PLACE.transform), crs=UTM)
-    scene = read_scene(path)
     with rasterio.open(path) as file:
-        from_dataset = decompress(compress(file, quality=50))
+        scene, from_dataset = read_scene(file), decompress(compress(file, quality=50))
         assert not file.closed
+        assert np.array_equal(file.read(), scene.data)
     array = decompress(compress(scene.to_xarray(), quality=50)).to_xarray()
     assert np.array_equal(array, np.rint(from_dataset.data))
-    assert read_scene(array).georeference == from_dataset.georeference == PLACE
+    assert scene.georeference == read_scene(array).georeference == from_dataset.georeference == PLACE
     assert np.abs(20 * np.log10(array / DN)).mean() < 1
