@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import struct
 import zlib
 
@@ -30,15 +29,3 @@ def container(fields, entries, payloads=b""):
     head = fields + b"".join(entries)
     size = bytes([len(head) & 127 | 128, len(head) >> 7])
     return with_checksum(b"SARL\1" + bytes(4) + size + head + payloads)
-
-
-def damage_payload(data, lengths, rng):
-    """Damage the payloads of a container in place; lengths are at least 128 bytes."""
-    first = head_of(data)[1]
-    for _ in range(rng.integers(1, 4)):
-        data[rng.integers(first, len(data))] = rng.integers(256)
-    for tile, length in enumerate(lengths):
-        entry = first - 6 * (len(lengths) - tile) + 2
-        start = first + sum(lengths[:tile])
-        struct.pack_into("<H", data, entry, binascii.crc_hqx(bytes(data[start : start + length]), 0))
-    return with_checksum(data)

@@ -23,7 +23,7 @@ from sarlab.codec.container import (
 from sarlab.errors import BitstreamError, CodecError
 
 sys.path.insert(0, str(Path(__file__).parent))
-from forged import container, head_of, with_checksum
+from forged import container
 
 PLAIN = Header("lapped-1", b"1234", 27.0, (1, 512, 512), ("VV",), (-12.25,), "db", "float32", 512)
 
@@ -121,24 +121,6 @@ def test_sizes_that_the_input_does_not_justify_are_refused(changes, message):
     header = replace(PLAIN, **changes)
     with pytest.raises(BitstreamError, match=message):
         StreamReader(container(header.pack(), [bytes([8, 0, 0, 0, 0])], bytes(8)))
-
-
-def test_mutated_headers_with_right_checksums():
-    rng = np.random.default_rng(0)
-    data = packed(replace(PLAIN, metadata={"name": "x"}, side=b"side", radiometry=b"curve"))
-    first, survived = head_of(data)[1], 0
-    for _ in range(3000):
-        damaged = bytearray(data)
-        for _ in range(rng.integers(1, 4)):
-            damaged[rng.integers(9, first)] = rng.integers(256)
-        try:
-            with StreamReader(with_checksum(damaged)) as reader:
-                survived += 1
-                assert sum(reader.lengths) < len(data)
-                assert np.prod(reader.header.shape) <= SAMPLES_PER_BYTE * len(data)
-        except BitstreamError:
-            pass
-    assert survived > 100  # the checksum was put right, so the fields themselves were looked at
 
 
 @pytest.mark.parametrize(
