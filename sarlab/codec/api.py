@@ -157,7 +157,7 @@ def decompress(
     preview : {1, 8}
         8: decode an eighth of the resolution from a small part of the file, without window and correction.
     any_size : bool
-        Accept more than 268 million samples from a file with less than a byte for 1024 of them: a scene that is nearly empty, or
+        Accept more than a billion samples (2³⁰) from a file with less than a byte for 1024 of them: a scene that is nearly empty, or
         a file that is made to exhaust the machine.
 
     Returns

@@ -53,7 +53,7 @@ from sarlab.scenes.scene import Scene, infinite_samples
 
 DEFAULT_TILE = 512
 #: A file may declare this many samples, or so many for each of its bytes, unless a user allows more.
-FREE_SAMPLES, LIKELY_SAMPLES = 1 << 28, 1 << 10
+FREE_SAMPLES, LIKELY_SAMPLES = 1 << 30, 1 << 10
 #: Largest scene, in samples of all bands, that is analyzed as a whole.
 SMALL = 1 << 22
 #: Side of the sample windows of a larger scene, and their fewest and largest number.

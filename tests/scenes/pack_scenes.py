@@ -1,6 +1,6 @@
 """Pack the embedded scenes from the raw files; for development only, needs lmdb.
 
-    python tools/pack_scenes.py DATA sarlab/assets/scenes
+    python tests/scenes/pack_scenes.py DATA sarlab/assets/scenes
 
 Every scene becomes a GeoTIFF that any GIS opens: integers with a scale, compressed by DEFLATE with differences between
 neighbors. The steps of the dB values are 5/256 dB (BigEarthNet) and 0.02 dB, so no sample is off by more than 0.01 dB. A
