@@ -248,7 +248,9 @@ def spec_from_dict(cls: type, values: Any) -> Any:
         return values
     if not isinstance(values, Mapping):
         raise PlanError(f"{cls.__name__} needs a table of values, not {values!r}")
-    known = {f.name: f.default_factory if f.default is MISSING else type(f.default) for f in fields(cls)}
+    known: dict[str, Any] = {
+        f.name: type(f.default) if f.default is not MISSING else f.default_factory for f in fields(cls)
+    }
     built: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:

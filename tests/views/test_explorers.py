@@ -96,7 +96,9 @@ def trained(folder, **spec):
 
     run = RunSpec(model=ModelSpec("plain", 16, 8, width=8), **spec)
     folder.mkdir(parents=True, exist_ok=True)
-    save_model(folder / "weights.safetensors", build_model(run.model, seed=0), normalizers={"VV": Normalizer(-25.0, 0.0)})
+    save_model(
+        folder / "weights.safetensors", build_model(run.model, seed=0), normalizers={"VV": Normalizer(-25.0, 0.0)}
+    )
     write_json(folder / "manifest.json", {"run_id": folder.name, "spec": run.to_dict()})
 
 

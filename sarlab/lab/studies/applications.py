@@ -97,8 +97,8 @@ def job_rows(job: Job) -> list[dict[str, Any]]:
     if not job.codec:
         rows.append(image_row(item, "original", item.db, METRICS, **dates.columns(item.db, dates.second.data[0])))
         first, again = redrawn(item, item.db, seed=0), redrawn(item, (job.other or item).db, seed=2)
-        changes = dates.columns(first, again + known_changes(again.shape))
-        rows.append(image_row(item, "redraw", first, METRICS, **changes))
+        changed = dates.columns(first, again + known_changes(again.shape))
+        rows.append(image_row(item, "redraw", first, METRICS, **changed))
         if job.other is not None:
             valid = item.scene.valid & job.other.scene.valid
             common = replace(

@@ -56,7 +56,7 @@ def files(context: Context) -> pd.DataFrame:
         with tempfile.TemporaryDirectory(prefix="sarlab-") as folder:
             path, scene = Path(folder) / "in.tif", simulated(side)
             counts = np.rint(1500 * scene.data).clip(1, 65535).astype(np.float32)
-            write_geotiff(scene.with_data(counts, dtype="uint16"), path, dtype="uint16")
+            write_geotiff(scene.with_data(counts, dtype="uint16"), path)
             rows += [alone(whole, (path, codec)) for codec in CODECS]
     return pd.DataFrame(rows).assign(device=device_name(torch.device("cpu")), threads=1)
 
