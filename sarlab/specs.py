@@ -256,7 +256,7 @@ def spec_from_dict(cls: type, values: Any) -> Any:
         if key not in known:
             raise PlanError(f"unknown key '{key}' in {cls.__name__}; known: {', '.join(known)}")
         wanted = known[key]
-        if is_dataclass(wanted):
+        if isinstance(wanted, type) and is_dataclass(wanted):
             value = spec_from_dict(wanted, value)
         elif wanted is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
