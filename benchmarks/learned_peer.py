@@ -153,9 +153,9 @@ def measure(folder: Path, items: list[Item]) -> pd.DataFrame:
             padded = functional.pad(x, (0, -width % 64, 0, -height % 64), mode="replicate")
             x_hat, bits = model(padded)
             decoded = np.where(valid, x_hat[0, 0, :height, :width].numpy() * WIDTH + center, np.nan)
-            scores = score(Reference(samples, clip=item.clip), decoded, columns=("psnr_db", "rmse_db"))
+            scores = score(Reference(samples, clip=item.clip), decoded, columns=("psnr_db",))
             rows.append({**item.about, "codec": NAME, "target_value": multiplier, "quality": multiplier,
-                         "bytes": bits.item() / 8, "bpp": bits.item() / (height * width), **scores,
+                         "bytes": round(bits.item() / 8), "bpp": bits.item() / (height * width), **scores,
                          "reason": "rate estimated"})  # fmt: skip
     return pd.DataFrame(rows)
 
