@@ -673,4 +673,4 @@ def overview(found: dict[int, Verdict]) -> page.HTML:
             "the guide": text(item.guide), "measured": text(verdict.measured) + (details if readings else ""),
         })  # fmt: skip
     caption = "Claims of the guide and their verdicts, computed from the tables of this book"
-    return page.table(pd.DataFrame(rows), 0, left=4, wrap=list(rows[0]), caption=caption)
+    return page.table(pd.DataFrame(rows), 0, left=4, wrap=list(rows[0]), markup=list(rows[0]), caption=caption)

@@ -85,14 +85,14 @@ def note(text: str, unless: Any = False) -> Markdown | None:
 
 def table(
     frame: pd.DataFrame, digits: Mapping[str, int | Callable[[Any], str]] | int = 2, *, caption: str, left: int = 1,
-    wrap: Sequence[str] = (), search: bool = False,
+    wrap: Sequence[str] = (), search: bool = False, markup: Sequence[str] = (),
 ) -> HTML:  # fmt: skip
     """Table of a chapter: numbers on the right with a true minus sign, a dash for what is missing.
 
     Parameters
     ----------
     frame : DataFrame
-        Column names are the headers. Text may hold HTML.
+        Column names are the headers.
     digits : int or mapping of column to int or callable
         Decimals, or what turns a value into text.
     caption : str
@@ -103,6 +103,8 @@ def table(
         Columns whose text may be broken into several lines.
     search : bool
         A field above the table that hides the rows that lack one of the words typed, and a table of limited height.
+    markup : sequence of str
+        Columns whose text is HTML; that of others, which names of foreign scenes may stand in, is escaped.
     """
 
     def text(column: str, value: Any) -> str:
@@ -115,4 +117,8 @@ def table(
 
     cells = [[text(*cell) for cell in zip(frame, row, strict=True)] for row in frame.itertuples(index=False)]
     columns = list(frame)
-    return HTML(render("table", rows=cells, columns=columns, left=left, wrap=wrap, caption=caption, search=search))
+    return HTML(
+        render(
+            "table", rows=cells, columns=columns, left=left, wrap=wrap, caption=caption, search=search, markup=markup
+        )
+    )

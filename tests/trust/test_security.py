@@ -109,6 +109,14 @@ def test_names_are_text_in_a_picture():
     assert html.count("<script") == html.count("</script>") == 2
 
 
+def test_names_are_text_in_a_table():
+    from sarlab.views import page
+
+    html = page.table(pd.DataFrame({"scene": [NASTY], NASTY: [1.0]}), caption=NASTY).data
+    assert "<img src=x" not in html
+    assert "<b>x</b>" in page.table(pd.DataFrame({"a": ["<b>x</b>"]}), caption="", markup=["a"]).data
+
+
 def test_parameters_of_notebooks_are_values(tmp_path, monkeypatch):
     """A folder or a scene with quotes and code in its name is a text in the notebook that papermill runs."""
     import papermill.translators
