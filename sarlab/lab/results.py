@@ -92,9 +92,10 @@ def read_table(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     try:
         if path.suffix.lower() == ".csv":
             frame = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), na_values=["nan", "NaN"], low_memory=False)
-            frame = frame.assign(
-                **{name: frame[name].map(_as_named, na_action="ignore") for name in TEXT if name in frame}
-            )
+            if not isinstance(frame.index, pd.RangeIndex):
+                raise ValueError("its rows have more fields than its header")
+            named = {name: frame[name].map(_as_named, na_action="ignore") for name in TEXT if name in frame}
+            frame = frame.assign(**named)
         else:
             json_ = path.suffix.lower() == ".json"
             frame = pd.read_json(path, orient="records", dtype=False) if json_ else pd.read_parquet(path)
