@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import subprocess
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,15 +92,16 @@ def read_table(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         return typed(pd.DataFrame(columns=list(columns)))
     try:
         if path.suffix.lower() == ".csv":
-            frame = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), na_values=["nan", "NaN"], low_memory=False)
-            if not isinstance(frame.index, pd.RangeIndex):
-                raise ValueError("its rows have more fields than its header")
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that have more fields than the header
+                options = {"na_values": ["nan", "NaN"], "low_memory": False, "index_col": False}
+                frame = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), **options)
             named = {name: frame[name].map(_as_named, na_action="ignore") for name in TEXT if name in frame}
             frame = frame.assign(**named)
         else:
             json_ = path.suffix.lower() == ".json"
             frame = pd.read_json(path, orient="records", dtype=False) if json_ else pd.read_parquet(path)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, pd.errors.ParserWarning) as error:
         raise ResultsError(f"{path} is not a table of results ({str(error).splitlines()[0]})") from error
     return typed(frame.reindex(columns=list(dict.fromkeys([*frame.columns, *columns]))))
 
