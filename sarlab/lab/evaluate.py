@@ -112,9 +112,12 @@ def read_rows(path: Path) -> pd.DataFrame:
         frame = read_table(path)
         if missing := [column for column in NEEDED if column not in frame]:
             raise ResultsError(f"{path} has no column {', '.join(missing)}")
-        for name in frame.columns.intersection(["target_value", *RATES, *known_metrics]):
+        numbers = ["target_value", "quality", "native_bits", "pixels", *RATES, *known_metrics]
+        for name in frame.columns.intersection(numbers):
             if not pd.api.types.is_numeric_dtype(frame[name]):
                 raise ResultsError(f"{path}: column {name} holds values that are not numbers")
+            if name in ("bpp", "pixels") and (frame[name] <= 0).any():
+                raise ResultsError(f"{path}: column {name} holds values that are not positive")
     except ResultsError as error:
         raise ResultsError(f"{error}; give a table that 'sarlab evaluate … --out rows.csv' wrote") from error
     return frame.assign(band=frame["band"].fillna(""))  # of files that name none
