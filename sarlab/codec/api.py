@@ -229,8 +229,8 @@ def decompress_file(
             part, reference, invalid = Window(0, 0, *like.shape[1:]), like.georeference, not like.valid.all()
             strips = iter([(part, like.data, np.zeros(like.shape, np.uint8))])
         else:
+            part = decoder.window(window)
             like, invalid = decoder.like(), decoder.may_be_invalid
-            part = decoder.tiling.checked(window)
             reference = like.georeference.shifted(part.row, part.column) if like.georeference else None
             strips = decoder.strips(part)
         like = _markable(replace(like, name=Path(target).stem) if like.name == "scene" else like, invalid, masks)

@@ -406,14 +406,19 @@ class Decoder:
         self.levels = Levels.of_header(header, self.fields["profile"])
         self.tiling = Tiling(header.shape[1], header.shape[2], header.tile, self.model.stride)
 
-    def strips(self, window: Window) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
-        """Decode a window in pieces: their windows, native samples (NaN where invalid), and their kinds."""
+    def window(self, window: Sequence[int] | None = None) -> Window:
+        """Check a window, by default the whole scene, before any memory is taken for it."""
+        window = self.tiling.checked(window)
         samples = self.header.shape[0] * window.height * window.width
         if samples > max(FREE_SAMPLES, LIKELY_SAMPLES * self.reader.size) and not self._any_size:
             raise BitstreamError(
                 f"{self.reader.name}: {self.reader.size} bytes declare {samples} samples, as a file does that is made to exhaust "
                 "a machine; decode a window, or allow it with any_size (--any-size)"
             )
+        return window
+
+    def strips(self, window: Window) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
+        """Decode a window in pieces: their windows, native samples (NaN where invalid), and their kinds."""
         return ordered(self._synthesized, self._parts(window), self._workers)
 
     def _parts(self, window: Window) -> Iterator[Part]:
@@ -482,7 +487,7 @@ class Decoder:
 
     def scene(self, window: Sequence[int] | None = None) -> Scene:
         """Decode the scene, or a window of it."""
-        window = self.tiling.checked(window)
+        window = self.window(window)
         data = np.empty((self.header.shape[0], *window[2:]), np.float32)
         nan = np.empty(data.shape, bool)
         for place, part, kinds in self.strips(window):
