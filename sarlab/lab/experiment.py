@@ -454,12 +454,13 @@ def reproduce(folder: str | Path, *, device: str = "auto", progress: Progress | 
     key = ["scene", "band"]
     first, second = (rows.set_index(key).select_dtypes("number") for rows in (old.rows, new.rows))
     columns = [column for column in first if column in second and column in metrics]
+    others = ((path, runs.spec_of(path)) for path in sorted(Path(folder).resolve().parent.iterdir()))
     twins = [
-        load(path.parent).rows
-        for path in sorted(Path(folder).resolve().parent.glob(f"*/{results.MANIFEST}"))
-        if _is_twin(path, old.spec)
+        path
+        for path, spec in others
+        if spec and replace(spec, seed=old.spec.seed) == old.spec and runs.is_complete(path)
     ]
-    seeds = pd.DataFrame([rows[columns].mean() for rows in twins], columns=columns)
+    seeds = pd.DataFrame([load(path).rows[columns].mean() for path in twins], columns=columns)
     table = pd.DataFrame(
         {
             "recorded": first[columns].mean(), "repeated": second[columns].mean(),
@@ -467,12 +468,3 @@ def reproduce(folder: str | Path, *, device: str = "auto", progress: Progress | 
         }
     )  # fmt: skip
     return table.dropna(subset="difference").rename_axis("metric").reset_index()
-
-
-def _is_twin(manifest: Path, spec: RunSpec) -> bool:
-    """Whether the run of a manifest is complete and differs from a specification in its seed at most."""
-    try:
-        other = RunSpec.from_dict(results.read_record(manifest)["spec"])
-    except (SarlabError, KeyError, TypeError):
-        return False
-    return replace(other, seed=spec.seed) == spec and runs.is_complete(manifest.parent)

@@ -390,6 +390,13 @@ def status(folder: Path, run_id: str = "", wanted_hash: str | None = None) -> di
     return {name: value for name, value in known.items() if value is not None}
 
 
+def spec_of(folder: Path) -> RunSpec | None:
+    """Specification in the manifest of a run; None if the manifest is missing, damaged or of another version."""
+    with suppress(SarlabError, KeyError, TypeError):
+        return RunSpec.from_dict(read_manifest(folder)["spec"])
+    return None
+
+
 def statuses(runs: Path, jobs: Sequence[Job] | None = None) -> list[dict[str, Any]]:
     """Status of every job, or of every folder of a run below `runs`; ``differs`` distinguishes runs of one label."""
     specs: dict[int, RunSpec] = {}
@@ -399,10 +406,7 @@ def statuses(runs: Path, jobs: Sequence[Job] | None = None) -> list[dict[str, An
     else:
         folders = sorted({path.parent for mark in (MANIFEST, FAILURE, LOCK) for path in runs.glob(f"*/{mark}")})
         found = [status(folder) for folder in folders]
-        for index, folder in enumerate(folders):
-            # manifests may be missing, damaged or of another version
-            with suppress(SarlabError, KeyError, TypeError):
-                specs[index] = RunSpec.from_dict(read_manifest(folder)["spec"])
+        specs = {index: spec for index, folder in enumerate(folders) if (spec := spec_of(folder)) is not None}
     for index, text in zip(specs, distinctions(list(specs.values())), strict=True):
         found[index] |= {"differs": text} if text else {}
     return found
