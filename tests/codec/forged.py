@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import binascii
 import struct
 import zlib
+
+from sarlab.codec.entropy import varint
 
 
 def head_of(data):
@@ -18,7 +21,9 @@ def head_of(data):
 
 
 def with_checksum(data):
-    """The same bytes with the header's checksum put right."""
+    """The same bytes with the header's checksum put right, if there is room for one."""
+    if len(data) < 9:
+        return bytes(data)
     data = bytearray(data)
     struct.pack_into("<I", data, 5, zlib.crc32(data[9 : head_of(data)[1]]))
     return bytes(data)
@@ -27,5 +32,10 @@ def with_checksum(data):
 def container(fields, entries, payloads=b""):
     """A container of any fields and index entries (length as a varint, two checksums)."""
     head = fields + b"".join(entries)
-    size = bytes([len(head) & 127 | 128, len(head) >> 7])
-    return with_checksum(b"SARL\1" + bytes(4) + size + head + payloads)
+    return with_checksum(b"SARL\1" + bytes(4) + varint(len(head)) + head + payloads)
+
+
+def assembled(fields, payloads, check=0):
+    """A container of any fields and payloads with right checksums; `check` is that of every latent."""
+    entries = [varint(len(one)) + struct.pack("<HH", binascii.crc_hqx(one, 0), check) for one in payloads]
+    return container(fields, entries, b"".join(payloads))

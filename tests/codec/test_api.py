@@ -4,7 +4,6 @@ import io
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,9 +23,6 @@ from sarlab.scenes.catalog import load_split
 from sarlab.scenes.radiometry import to_db
 from sarlab.scenes.scene import Scene
 from sarlab.specs import SceneSpec
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 
 CODECS = ["lapped", "factorized", "klt8"]
 

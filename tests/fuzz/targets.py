@@ -8,6 +8,7 @@ import json
 import math
 import re
 import struct
+import sys
 import tempfile
 import zlib
 from contextlib import suppress
@@ -16,13 +17,15 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from assembled import assembled
 from harness import Target
 
 from sarlab.codec import container
 from sarlab.codec.metadata import pack_value
 from sarlab.errors import BitstreamError, SarlabError
 from sarlab.scenes.scene import Georeference, Profile, Scene
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "codec"))
+from forged import assembled, with_checksum
 
 CORPUS = Path(__file__).parent / "corpus"
 #: Scenes that declare more samples are decoded in part.
@@ -197,7 +200,7 @@ def stream_mutated(rng, data: bytes) -> bytes:
     try:
         reader = container.StreamReader(data)
     except SarlabError:
-        return rechecked(bytes_mutated(rng, data))
+        return with_checksum(bytes_mutated(rng, data))
     header, lengths = reader.header, reader.lengths
     payloads = [
         data[end - length : end] for length, end in zip(lengths, np.cumsum(lengths) + reader.header_bytes, strict=True)
@@ -224,7 +227,7 @@ def stream_mutated(rng, data: bytes) -> bytes:
                 return assembled(header_mutated(rng, header).pack(), payloads)
         case _:
             return assembled(bytes_mutated(rng, header.pack()), payloads)
-    return rechecked(bytes_mutated(rng, data))
+    return with_checksum(bytes_mutated(rng, data))
 
 
 def header_mutated(rng, header: container.Header) -> container.Header:
@@ -241,17 +244,6 @@ def header_mutated(rng, header: container.Header) -> container.Header:
     }  # fmt: skip
     name = rng.choice([*new])
     return replace(header, **{name: new[name]})
-
-
-def rechecked(data: bytes) -> bytes:
-    """The same bytes with the header's checksum put right, if there is a header."""
-    length, end = 0, 9
-    for shift in range(0, 35, 7):
-        byte = data[end] if end < len(data) else 0
-        length, end = length | (byte & 127) << shift, end + 1
-        if byte < 128:
-            break
-    return data if len(data) < end else data[:5] + struct.pack("<I", zlib.crc32(data[9 : end + length])) + data[9:]
 
 
 class AnyCheck(int):
