@@ -46,7 +46,7 @@ test: install ## run the tests (a few minutes)
 check-slow: install ## run the slow checks too
 	$(BIN)/python -m pytest -q -m slow
 
-trust: install ## the long tests of trust (an hour on two cores; resumes)
+trust: install ## the long tests behind TRUST.md (resumes after an interruption)
 	$(BIN)/python tests/trust/run.py
 
 lint: install ## style and types

@@ -1,6 +1,6 @@
 """A learned peer of the codecs: the mean-scale hyperprior, trained on the same scenes, with estimated rates.
 
-    SARLAB_DATA=FOLDER python benchmarks/learned_peer.py train --weights FOLDER       # hours on two cores; resumes
+    SARLAB_DATA=FOLDER python benchmarks/learned_peer.py train --weights FOLDER       # resumes after each network
     SARLAB_DATA=FOLDER python benchmarks/learned_peer.py measure --weights FOLDER --out book/results
 
 One network per Lagrange multiplier, as published (Minnen, Ballé, Toderici 2018): four convolutions of stride 2 with divisive

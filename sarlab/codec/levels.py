@@ -47,7 +47,7 @@ CURVE_SIZE = 5 + KNOTS
 #: Side of the window whose mean is the level of a place, in samples; that of the mean that tells classes of ground apart.
 LEVEL_WINDOW, GROUND_WINDOW = 25, 25
 _PACKING = struct.Struct(f"<hhB{KNOTS}b")
-#: Sums are kept by steps of this share of a knot's distance, and fitted in at most so many rounds, to so many dB.
+#: Histogram bins between two knots; most iterations of a fit; its tolerance in dB.
 _BINS, _ROUNDS, _SMALL = 64, 200, 1e-4
 #: dB by which the classes of ground may move a knot, and bias of a class that is left to it.
 _MOST_MOVED, _TOLERATED = 1.0, 0.05

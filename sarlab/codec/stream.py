@@ -52,7 +52,7 @@ from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.scene import Scene, infinite_samples
 
 DEFAULT_TILE = 512
-#: A file may declare this many samples, or so many for each of its bytes, unless a user allows more.
+#: Most samples that a file may declare, in all or per byte of its size, whichever is more; `any_size` lifts the limit.
 FREE_SAMPLES, LIKELY_SAMPLES = 1 << 30, 1 << 10
 #: Largest scene, in samples of all bands, that is analyzed as a whole.
 SMALL = 1 << 22
@@ -377,7 +377,7 @@ def _check_whole(first: Scene, windows: Sequence[Scene], levels: Levels) -> None
 # --- decoding ---------------------------------------------------------------------------------------------------------
 
 
-#: A window to synthesize; the window that its latent covers; latent in the smallest type; kinds of its own samples.
+#: Work for one synthesis: output window, window covered by the latent, latent in its smallest integer type, sample kinds.
 Part = tuple[Window, Window, np.ndarray, np.ndarray]
 
 

@@ -214,7 +214,7 @@ def fit_tables(
 
 
 class _Record:
-    """What the coder met in one round."""
+    """Statistics of one coding round, from which the next tables are computed."""
 
     def __init__(self) -> None:
         self.bytes = 0

@@ -259,7 +259,7 @@ def steps_of(spec: RunSpec) -> int:
 
 
 def trains(spec: RunSpec) -> bool:
-    """True if a run takes optimizer steps of its own."""
+    """Return True if a run trains its own weights by gradient steps."""
     return base_of(spec) is None and steps_of(spec) > 0
 
 

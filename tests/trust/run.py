@@ -1,4 +1,4 @@
-"""The long version of every test of trust: python tests/trust/run.py [--write]     (`make trust`; an hour on two cores)
+"""The long version of every test of trust: python tests/trust/run.py [--write]     (`make trust`)
 
 Two lanes run side by side. What is finished for this commit is not done again, and fuzzing goes on where it stopped. The table is
 printed, and with --write it replaces the one in TRUST.md.
