@@ -14,8 +14,7 @@ that set several keys together, because a shape and its channels make one point 
     seed = [0, 1, 2]
 
 ``train = { curve = "nested", first_channels = 64 }`` trains one network whose leading channels serve all its ratios, and
-``curve = "progressive"`` starts each ratio from the one before. ``extends = "full"`` starts from another plan and replaces
-what the file names: lists as a whole, tables key by key.
+``curve = "progressive"`` starts each ratio from the one before.
 
 Runs with the same hash have the same rows. The hash covers the specification, the content of the scenes and
 `EXPERIMENT_VERSION`; device and engine do not count. Some runs take over the weights of others:
@@ -93,10 +92,10 @@ def plan_names() -> list[str]:
 def load_plan(name: str | Path, *, scenes: str | None = None, quantity: str | None = None) -> Plan:
     """Read a plan by name (``quick``) or path (``my.toml``); `scenes` and `quantity` replace those of the plan."""
     path = find_plan(name)
-    values = read_plan(path)
     try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
         return replace(build_plan(path.stem, values, scenes=scenes, quantity=quantity), argument=shlex.quote(str(name)))
-    except PlanError as error:
+    except (OSError, ValueError, RecursionError, PlanError) as error:  # a ValueError is no TOML, or no UTF-8
         raise PlanError(f"plan {path.name}: {error}") from error
 
 
@@ -110,28 +109,9 @@ def find_plan(name: str | Path) -> Path:
     raise PlanError(f"unknown plan '{name}'; known: {', '.join(plan_names())}, or the path of a .toml file")
 
 
-def read_plan(path: Path, *, extended: bool = False) -> dict[str, Any]:
-    """Tables of a plan file, laid over those of the plan that it extends."""
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        what = "not valid TOML" if isinstance(error, tomllib.TOMLDecodeError) else "cannot be read"
-        raise PlanError(f"plan {path}: {what} ({error})") from error
-    if (other := values.pop("extends", None)) is None:
-        return values
-    if extended:
-        raise PlanError(f"'{path.stem}' extends a plan itself; extend '{other}'")
-    if not isinstance(other, str) or Path(other).name != other:
-        raise PlanError(f"plan {path.name}: extends = {other!r} is no name of a plan")
-    sibling = path.with_name(f"{other}.toml")
-    base = read_plan(sibling if sibling.is_file() else find_plan(f"{other}"), extended=True)
-    both = [part for part in _PARTS if part in base and part in values]
-    return {**base, **values, **{part: {**_table(base, part), **_table(values, part)} for part in both}}
-
-
 def build_plan(name: str, values: Mapping[str, Any], *, scenes: str | None = None, quantity: str | None = None) -> Plan:
     """Expand the tables of a plan file into runs; see the module's docstring for the format."""
-    _check_keys("the plan", values, {"title", "takes", "extends", "experiment", "seed", "studies", *_PARTS})
+    _check_keys("the plan", values, {"title", "takes", "experiment", "seed", "studies", *_PARTS})
     experiments = values.get("experiment", [{}])
     if not isinstance(experiments, list) or not experiments:
         raise PlanError("'experiment' must be a list of tables, written [[experiment]]")
@@ -157,32 +137,25 @@ def build_plan(name: str, values: Mapping[str, Any], *, scenes: str | None = Non
 def _expand(defaults: Mapping[str, Any], experiment: Mapping[str, Any]) -> Iterable[RunSpec]:
     """All combinations of one experiment's grid."""
     _check_keys("an experiment", experiment, {"name", "latent", "seed", *_PARTS})
-    axes: list[list[dict[tuple[str, str], Any]]] = []
+    axes: list[list[dict[str, dict[str, Any]]]] = []
     for part in _PARTS:
         for key, value in {**_table(defaults, part), **_table(experiment, part)}.items():
-            axes.append([{(part, key): item} for item in (value if isinstance(value, list) else [value])])
+            axes.append([{part: {key: item}} for item in (value if isinstance(value, list) else [value])])
     latents = experiment.get("latent", [{}])
     if not isinstance(latents, list) or not all(isinstance(item, Mapping) for item in latents):
         raise PlanError("'latent' must be a list of tables such as {spatial_reduction = 16, latent_channels = 8}")
     axes.append([_latent(item) for item in latents])
     seeds = experiment.get("seed", defaults.get("seed", 0))
     for *choices, seed in itertools.product(*axes, seeds if isinstance(seeds, list) else [seeds]):
-        values: dict[str, Any] = {part: {} for part in _PARTS}
-        for choice in choices:
-            for (part, key), value in choice.items():
-                values[part][key] = value
-        yield RunSpec.from_dict({**values, "seed": seed})
+        tables = {part: {key: v for choice in choices for key, v in choice.get(part, {}).items()} for part in _PARTS}
+        yield RunSpec.from_dict({**tables, "seed": seed})
 
 
-def _latent(item: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
+def _latent(item: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """One point of the curve: model keys, and with dots keys of other tables (``train.steps``)."""
-    choice: dict[tuple[str, str], Any] = {}
-    for key, value in item.items():
-        if key in _PARTS and isinstance(value, Mapping):
-            choice.update({(key, inner): v for inner, v in value.items()})
-        else:
-            choice["model", key] = value
-    return choice
+    tables = {part: dict(_table(item, part)) for part in _PARTS}
+    tables["model"] |= {key: value for key, value in item.items() if key not in _PARTS}
+    return tables
 
 
 def _table(values: Mapping[str, Any], part: str) -> Mapping[str, Any]:
@@ -373,11 +346,11 @@ def state_of(folder: Path, wanted_hash: str | None = None) -> str:
     return "damaged" if damage_of(folder) and not foreign else "waiting"
 
 
-def status(folder: Path, run_id: str = "", wanted_hash: str | None = None) -> dict[str, Any]:
+def status(folder: Path, wanted_hash: str | None = None) -> dict[str, Any]:
     """State of the run in `folder`, with its seconds, steps, holder, cell of the notebook or reason, if it has them."""
     state = state_of(folder, wanted_hash)
     failure, progress = read_record(folder / FAILURE), read_record(folder / PROGRESS)
-    known: dict[str, Any] = {"run_id": run_id or folder.name, "state": state}
+    known: dict[str, Any] = {"run_id": folder.name, "state": state}
     if state == "complete":
         known["seconds"] = read_manifest(folder).get("seconds")
     elif state == "damaged":
@@ -399,14 +372,12 @@ def spec_of(folder: Path) -> RunSpec | None:
 
 def statuses(runs: Path, jobs: Sequence[Job] | None = None) -> list[dict[str, Any]]:
     """Status of every job, or of every folder of a run below `runs`; ``differs`` distinguishes runs of one label."""
-    specs: dict[int, RunSpec] = {}
     if jobs is not None:
-        found = [status(job.folder, job.run_id, job.hash) for job in jobs]
-        specs = dict(enumerate(job.spec for job in jobs))
+        found = [(status(job.folder, job.hash), job.spec) for job in jobs]
     else:
         folders = sorted({path.parent for mark in (MANIFEST, FAILURE, LOCK) for path in runs.glob(f"*/{mark}")})
-        found = [status(folder) for folder in folders]
-        specs = {index: spec for index, folder in enumerate(folders) if (spec := spec_of(folder)) is not None}
-    for index, text in zip(specs, distinctions(list(specs.values())), strict=True):
-        found[index] |= {"differs": text} if text else {}
-    return found
+        found = [(status(folder), spec_of(folder)) for folder in folders]
+    known = [(item, spec) for item, spec in found if spec is not None]
+    for (item, _), text in zip(known, distinctions([spec for _, spec in known]), strict=True):
+        item |= {"differs": text} if text else {}
+    return [item for item, _ in found]
