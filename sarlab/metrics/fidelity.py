@@ -6,6 +6,7 @@ range (low, high) of the comparison, whose width W = high − low is the peak of
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -233,21 +234,13 @@ def error_at_scale(case: Comparison, side: int) -> ScaleError:
 
 
 for _side in SCALES:
-
-    def _rmse(case: Comparison, side: int = _side) -> float:
-        return error_at_scale(case, side).rmse
-
-    def _bias(case: Comparison, side: int = _side) -> float:
-        return error_at_scale(case, side).bias
-
-    _of = f"of {_side}×{_side} means"
-    _common = f"intensity, {_side}×{_side} means, then dB", "definition (multilooking)"
-    _clean, _any = f"rmse_clean_k{_side}_db" if _side > 1 else "", (-np.inf, np.inf)
-    define(f"rmse_k{_side}_db", f"RMSE {_of}", "dB", "lower", *_common, group="aggregation", clean=_clean)(_rmse)
-    _mean_error = define(
-        f"bias_k{_side}_db", f"Mean error {_of}", "dB", "zero", *_common, group="aggregation", valid_range=_any
-    )
-    _mean_error(_bias)
+    _means, _clean = f"{_side}×{_side} means", f"rmse_clean_k{_side}_db" if _side > 1 else ""
+    _scale = partial(define, unit="dB", source="definition (multilooking)", group="aggregation")
+    _scale = partial(_scale, domain=f"intensity, {_means}, then dB")
+    _rmse = _scale(f"rmse_k{_side}_db", f"RMSE of {_means}", better="lower", clean=_clean)
+    _rmse(lambda case, side=_side: error_at_scale(case, side).rmse)
+    _bias = _scale(f"bias_k{_side}_db", f"Mean error of {_means}", better="zero", valid_range=(-np.inf, np.inf))
+    _bias(lambda case, side=_side: error_at_scale(case, side).bias)
 
 _CLIPPED, _POSITIVE, _ISO = "dB of intensity, clipped", (0, np.inf), "ISO/IEC 29170-1"
 for _compute, _label, _unit, _better, _domain, _range, _source, _clean in (

@@ -7,6 +7,7 @@ given; windows of different means are never pooled.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -218,9 +219,10 @@ def case_window_looks(case: Comparison) -> WindowLooks:
 
 
 _OLIVER = "Oliver & Quegan 2004, ch. 4"
+_looks = partial(define, unit="1", domain="intensity", group="looks")
 
 
-@define("enl_windows", "Homogeneous windows", "1", "higher", "intensity", "this project", group="looks")
+@_looks("enl_windows", "Homogeneous windows", better="higher", source="this project")
 def enl_windows(case: Comparison) -> float:
     """Number of homogeneous windows of the scene."""
     try:
@@ -229,38 +231,30 @@ def enl_windows(case: Comparison) -> float:
         return 0
 
 
-@define("enl_reference", "ENL of the original", "1", "higher", "intensity", _OLIVER, group="looks")
+@_looks("enl_reference", "ENL of the original", better="higher", source=_OLIVER)
 def enl_reference(case: Comparison) -> float:
     """ENL of the original: median of mean² / variance over homogeneous windows."""
     return _median(scene_window_looks(case.reference).moments)
 
 
-@define("enl", "ENL", "1", "higher", "intensity", _OLIVER, group="looks")
+@_looks("enl", "ENL", better="higher", source=_OLIVER)
 def _enl(case: Comparison) -> float:
     return _median(case_window_looks(case).moments)
 
 
-@define("enl_mode", "ENL (mode)", "1", "higher", "intensity", _OLIVER, group="looks")
+@_looks("enl_mode", "ENL (mode)", better="higher", source=_OLIVER)
 def enl_mode(case: Comparison) -> float:
     """Mode of mean² / variance over homogeneous windows."""
     return mode(case_window_looks(case).moments)
 
 
-@define(
-    "enl_log_cumulant",
-    "ENL (log-cumulants)",
-    "1",
-    "higher",
-    "intensity",
-    "Nicolas 2002; Anfinsen et al. 2009",
-    group="looks",
-)
+@_looks("enl_log_cumulant", "ENL (log-cumulants)", better="higher", source="Nicolas 2002; Anfinsen et al. 2009")
 def enl_log_cumulant(case: Comparison) -> float:
     """ENL by log-cumulants, var(ln I) = ψ′(L): median over homogeneous windows."""
     return _median(case_window_looks(case).log_cumulants)
 
 
-@define("enl_ratio", "ENL ratio", "1", "one", "intensity", _OLIVER, group="looks")
+@_looks("enl_ratio", "ENL ratio", better="one", source=_OLIVER)
 def enl_ratio(case: Comparison) -> float:
     """ENL of the reconstruction over that of the original: median over identical windows.
 

@@ -10,6 +10,7 @@ rate the reconstruction approaches the recorded image and the variance goes to 0
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -161,37 +162,30 @@ def structure_percent(ratio: np.ndarray) -> float:
     return 100 * abs(before - texture(np.outer(share, share), "homogeneity")) / before
 
 
-_FRERY = "Gómez, Ospina & Frery 2017"
+_ratio = partial(define, unit="1", domain="intensity", source="Gómez, Ospina & Frery 2017", group="ratio")
 
 
-@define("ratio_mean", "Mean of the ratio image", "1", "one", "intensity", _FRERY, group="ratio")
+@_ratio("ratio_mean", "Mean of the ratio image", better="one")
 def ratio_mean(case: Comparison) -> float:
     """Mean of the ratio image I / Î over all valid samples."""
     return np.nanmean(ratio_image(case))
 
 
-@define("ratio_variance", "Variance of the ratio image", "1", "zero", "intensity", _FRERY, group="ratio")
+@_ratio("ratio_variance", "Variance of the ratio image", better="zero")
 def ratio_variance(case: Comparison) -> float:
     """Variance of the ratio image I / Î over all valid samples."""
     return np.nanvar(ratio_image(case))
 
 
-@define(
-    "ratio_whiteness",
-    "Whiteness of the ratio image",
-    "1",
-    "one",
-    "intensity",
-    "Gray & Markel 1974",
-    valid_range=(0, 1),
-    group="ratio",
+@_ratio(
+    "ratio_whiteness", "Whiteness of the ratio image", better="one", source="Gray & Markel 1974", valid_range=(0, 1)
 )
 def ratio_whiteness(case: Comparison) -> float:
     """Spectral flatness of the ratio image I / Î; 1 = white. Correlated speckle is not white itself."""
     return spectral_flatness(welch_spectrum(ratio_image(case)))
 
 
-@define("m_index", "M-index", "1", "lower", "intensity", _FRERY, group="ratio")
+@_ratio("m_index", "M-index", better="lower")
 def m_index(case: Comparison) -> float:
     """M-index of a despeckled image, the deviation of the ratio image from pure speckle; 0 is ideal.
 

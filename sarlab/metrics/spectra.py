@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -189,14 +190,12 @@ def lost_power(case: Comparison) -> np.ndarray:
         return np.where(signal > 1e-20, lost / signal, np.nan)
 
 
-_DB = "dB of intensity"
+_frequency = partial(define, domain="dB of intensity", group="frequency")
 
 for _band, (_low, _high) in enumerate(itertools.pairwise(BANDS)):
+    _label = f"Lost power, {_low:.3g} to {_high:.3g} cycles/sample"
 
-    @define(
-        f"lost_power_band{_band + 1}", f"Lost power, {_low:.3g} to {_high:.3g} cycles/sample", "1", "zero", _DB,
-        "Welch 1967", group="frequency",
-    )  # fmt: skip
+    @_frequency(f"lost_power_band{_band + 1}", _label, "1", "zero", source="Welch 1967")
     def _lost_power(case: Comparison, band: int = _band) -> float:
         share = lost_power(case)[band]
         if np.isnan(share):
@@ -204,18 +203,15 @@ for _band, (_low, _high) in enumerate(itertools.pairwise(BANDS)):
         return share
 
 
-@define(
-    "residual_whiteness", "Whiteness of the error", "1", "one", _DB, "Gray & Markel 1974", valid_range=(0, 1),
-    group="frequency",
-)  # fmt: skip
+@_frequency("residual_whiteness", "Whiteness of the error", "1", "one", source="Gray & Markel 1974", valid_range=(0, 1))
 def residual_whiteness(case: Comparison) -> float:
     """Spectral flatness of the error in dB; 1 = white."""
     return spectral_flatness(error_spectrum(case))
 
 
-@define(
-    "residual_autocorrelation_error", "Autocorrelation of the error vs. speckle", "1", "zero", _DB,
-    "this project", valid_range=(0, 2), group="frequency",
+@_frequency(
+    "residual_autocorrelation_error", "Autocorrelation of the error vs. speckle", "1", "zero", source="this project",
+    valid_range=(0, 2),
 )  # fmt: skip
 def residual_autocorrelation_error(case: Comparison) -> float:
     """RMS difference between the autocorrelations of error and speckle at lags up to 4; 0 if the error resembles speckle.
@@ -228,9 +224,9 @@ def residual_autocorrelation_error(case: Comparison) -> float:
     return np.sqrt(np.mean(np.square(residual - speckle)[lags]))
 
 
-@define(
-    "residual_spectrum_error_db", "Spectrum of the error vs. speckle", "dB", "zero", _DB,
-    "Blackman & Tukey 1958 (estimator); this project", group="frequency",
+@_frequency(
+    "residual_spectrum_error_db", "Spectrum of the error vs. speckle", "dB", "zero",
+    source="Blackman & Tukey 1958 (estimator); this project",
 )  # fmt: skip
 def residual_spectrum_error_db(case: Comparison) -> float:
     """Mean difference in dB between the spectra of error and speckle by band, both of unit power."""

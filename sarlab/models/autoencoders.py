@@ -20,10 +20,7 @@ from sarlab.models.layers import (
     ResidualBlock,
     WindowAttention,
     activation,
-    channels_last,
-    halvings,
     mirror_pad,
-    scale_channels,
     zero_last_layer,
 )
 from sarlab.models.storage import copy_tensors, read_tensors, write_tensors
@@ -64,6 +61,8 @@ class Autoencoder(nn.Module):
 
     g_a: nn.Module | None
     g_s: nn.Module | None
+    #: Whether every network has the linear path, whatever its ``init``.
+    always_linear = False
     #: Factor on the learning rate of the linear path: its weights are small and start at an optimum.
     linear_rate = 0.1
 
@@ -71,21 +70,8 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.spec = spec
         self.g_a = self.g_s = None
-        self.linear = LinearShortcut(spec.spatial_reduction, spec.latent_channels) if self.needs_klt(spec) else None
-
-    @classmethod
-    def needs_klt(cls, spec: ModelSpec) -> bool:
-        """Return whether a network of this spec has a linear path."""
-        return spec.init == "klt"
-
-    def start_from_klt(self, basis: KLTBasis) -> None:
-        """Set the linear path to `basis` and the last layers of g_a and g_s to zero."""
-        if self.linear is None:
-            raise ModelError(f"'{self.spec.architecture}' was built without a linear path; use init = 'klt'")
-        self.linear.load_basis(basis.vectors, basis.mean, basis.variances)
-        for branch in (self.g_a, self.g_s):
-            if branch is not None:
-                zero_last_layer(branch)
+        has_linear = self.always_linear or spec.init == "klt"
+        self.linear = LinearShortcut(spec.spatial_reduction, spec.latent_channels) if has_linear else None
 
     def analysis(self, x: Tensor) -> Tensor:
         """Compute the latent (N, C, ceil(H/r), ceil(W/r)) of a normalized raster (N, 1, H, W) without NaN."""
@@ -149,9 +135,7 @@ class KLT(Autoencoder):
     Of all linear codes with C values per patch, it has the smallest mean squared error on the training patches.
     """
 
-    @classmethod
-    def needs_klt(cls, spec: ModelSpec) -> bool:
-        return True
+    always_linear = True
 
 
 @architectures.register("plain")
@@ -181,8 +165,9 @@ class Plain(Autoencoder):
         down: list[nn.Module] = []
         up: list[nn.Module] = []
         channels = 1
-        for scale in [side] * folded + halvings(side, coarsest):
-            wider = scale_channels(spec.width, scale)
+        first = side if folded else 2
+        for scale in (2**k for k in range(coarsest.bit_length()) if 2**k >= first):
+            wider = spec.width * min(max(scale // 2, 1), 4)
             if folded and scale == side:
                 down += [nn.PixelUnshuffle(side), nn.Conv2d(side * side, wider, 3, padding=1)]
                 last = [nn.Conv2d(wider, side * side, 3, padding=1), nn.PixelShuffle(side)]
@@ -241,7 +226,11 @@ def build_model(
     if model.linear is not None:
         if klt is None:
             raise ModelError(f"'{spec.architecture}' starts from a KLT of training data; pass klt=data.fit_klt")
-        model.start_from_klt(klt(spec.spatial_reduction, spec.latent_channels) if callable(klt) else klt)
+        basis = klt(spec.spatial_reduction, spec.latent_channels) if callable(klt) else klt
+        model.linear.load_basis(basis.vectors, basis.mean, basis.variances)
+        for branch in (model.g_a, model.g_s):
+            if branch is not None:
+                zero_last_layer(branch)
     return model
 
 
@@ -253,7 +242,9 @@ def construct(spec: ModelSpec, seed: int) -> Autoencoder:
     # PyTorch's layers draw their weights from the global generator, so its state is saved and restored around them.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return channels_last(architectures[spec.architecture](spec))
+        model = architectures[spec.architecture](spec)
+    # The fastest order for convolutions on CPUs; PyTorch's overloads lack it.
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 @dataclass(frozen=True, eq=False)

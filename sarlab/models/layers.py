@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import AbstractContextManager, nullcontext
-from typing import TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-M = TypeVar("M", bound=nn.Module)
 
 
 def mirror_pad(x: Tensor, multiple: int) -> Tensor:
@@ -26,19 +22,6 @@ def mirror_pad(x: Tensor, multiple: int) -> Tensor:
             k = torch.arange(total, device=x.device) % (2 * n)
             x = x.index_select(axis, torch.where(k < n, k, 2 * n - 1 - k))
     return x
-
-
-def to_patches(x: Tensor, side: int) -> Tensor:
-    """Cut (N, 1, H, W) into non-overlapping patches, (N, H/side, W/side, side·side)."""
-    n, _, height, width = x.shape
-    h, w = height // side, width // side
-    return x.reshape(n, h, side, w, side).permute(0, 1, 3, 2, 4).reshape(n, h, w, side * side)
-
-
-def from_patches(patches: Tensor, side: int) -> Tensor:
-    """Inverse of `to_patches`."""
-    n, h, w, _ = patches.shape
-    return patches.reshape(n, h, w, side, side).permute(0, 1, 3, 2, 4).reshape(n, 1, h * side, w * side)
 
 
 def full_precision(x: Tensor) -> AbstractContextManager:
@@ -72,12 +55,15 @@ class LinearShortcut(nn.Module):
     def analysis(self, x: Tensor) -> Tensor:
         """(N, 1, H, W) → (N, C, H/r, W/r), in float32 even under autocast: its precision bounds the network's."""
         with full_precision(x):
-            return F.linear(to_patches(x.float() - self.mean, self.reduction), self.down).permute(0, 3, 1, 2)
+            x = F.pixel_unshuffle(x.float() - self.mean, self.reduction).permute(0, 2, 3, 1).contiguous()
+            return F.linear(x, self.down).permute(0, 3, 1, 2)
 
     def synthesis(self, y: Tensor) -> Tensor:
         """(N, C, h, w) → (N, 1, h·r, w·r)."""
         with full_precision(y):
-            return from_patches(y.float().permute(0, 2, 3, 1) @ self.up, self.reduction) + self.mean
+            x_hat = y.float().permute(0, 2, 3, 1) @ self.up
+            x_hat = F.pixel_shuffle(x_hat.permute(0, 3, 1, 2), self.reduction)
+            return x_hat + self.mean
 
 
 def activation() -> nn.Module:
@@ -169,18 +155,3 @@ def zero_last_layer(branch: nn.Module) -> None:
         nn.init.zeros_(layers[-1].weight)
         if layers[-1].bias is not None:
             nn.init.zeros_(layers[-1].bias)
-
-
-def channels_last(module: M) -> M:
-    """Move the weights of `module` to channels_last memory, the fastest order for convolutions on CPUs."""
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # PyTorch's overloads lack it
-
-
-def scale_channels(width: int, scale: int) -> int:
-    """Channels at a scale: `width` at 2, doubling up to 4·`width` at 8 and beyond."""
-    return width * min(max(scale // 2, 1), 4)
-
-
-def halvings(start: int, stop: int) -> list[int]:
-    """Scales after each halving of the size: 2·start, 4·start, … stop."""
-    return [start << k for k in range(1, int(math.log2(stop // start)) + 1)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sarlab.errors import BitstreamError, QuantizerError
 from sarlab.registry import Registry
-from sarlab.specs import QuantizerSpec, spec_from_dict
+from sarlab.specs import QuantizerSpec
 
 #: Stand-ins for rounding in training, the same names for every scheme.
 TRAINING_VIEWS = ("none", "noise", "ste", "mixed", "guide-noise")
@@ -185,7 +185,7 @@ class Quantizer(nn.Module):
         return 8 * (len(write_header(n, h, w)) + self.side_bytes + packed_bytes(n * h * w, self.widths))
 
     def config(self) -> dict[str, Any]:
-        """Return the JSON-compatible input of `quantizer_from_config`, which rebuilds it together with `state_dict`."""
+        """Return JSON-compatible arguments of `build_quantizer`, which rebuilds it together with `state_dict`."""
         return {"spec": dataclasses.asdict(self.spec), "channels": self.channels}
 
     @property
@@ -245,13 +245,6 @@ def build_quantizer(spec: QuantizerSpec, channels: int, *, seed: int = 0) -> Qua
     quantizer = quantizers[spec.scheme](spec, channels)
     quantizer.generator.manual_seed(seed)
     return quantizer
-
-
-def quantizer_from_config(config: Mapping[str, Any]) -> Quantizer:
-    """Build the quantizer of a saved `config`; load its state_dict afterwards."""
-    if set(config) != {"spec", "channels"} or not isinstance(config["channels"], int):
-        raise QuantizerError("a saved quantizer has a 'spec' and 'channels'; this one is damaged or of another version")
-    return build_quantizer(spec_from_dict(QuantizerSpec, config["spec"]), config["channels"])
 
 
 def checked(y: Tensor, channels: int) -> Tensor:
@@ -357,17 +350,28 @@ def unpack_bits(data: bytes, count: int, widths: Sequence[int]) -> np.ndarray:
 # --- floating-point formats --------------------------------------------------------------------------------------------
 
 
+#: Type, type of its bit pattern, bits of the significand with the hidden one, and exponent of the smallest step: for the
+#: longer exponents that of a normal number, since other devices' arithmetic does not keep subnormal ones.
+FORMATS = {
+    "float32": (torch.float32, torch.int32, 24, -126),
+    "float16": (torch.float16, torch.int16, 11, -24),
+    "bfloat16": (torch.bfloat16, torch.int16, 8, -126),
+}
+
+
+@quantizers.register("float32")
+@quantizers.register("float16")
+@quantizers.register("bfloat16")
 class FloatQuantizer(Quantizer):
-    """Rounding to a floating-point format, without calibration.
+    """Rounding to a floating-point format, without calibration: float32, IEEE 754 binary16, or the upper half of a float32.
 
     The integers are the bit patterns. Values beyond the largest finite one are set to it and counted.
     """
 
-    dtype: torch.dtype
-    pattern: torch.dtype
-    #: Bits of the significand, the hidden one included; exponent of the smallest step.
-    significand: int
-    smallest: int
+    def __init__(self, spec: QuantizerSpec, channels: int):
+        self.dtype, self.pattern, self.significand, self.smallest = FORMATS[spec.scheme]
+        self.scheme_bits = 8 * self.dtype.itemsize, 8 * self.dtype.itemsize
+        super().__init__(spec, channels)
 
     def _quantize(self, y: Tensor) -> Quantized:
         largest = torch.finfo(self.dtype).max
@@ -387,31 +391,3 @@ class FloatQuantizer(Quantizer):
     def step_of(self, y: Tensor) -> Tensor:
         exponent = torch.frexp(y.detach().float()).exponent - self.significand
         return torch.ldexp(torch.ones_like(y, dtype=torch.float32), exponent.clamp(min=self.smallest))
-
-
-@quantizers.register("float32")
-class Float32(FloatQuantizer):
-    """The latent as computed: 32 bits per value."""
-
-    scheme_bits = (32, 32)
-    dtype, pattern = torch.float32, torch.int32
-    # Steps of subnormal numbers are left out: other devices' arithmetic does not keep them.
-    significand, smallest = 24, -126
-
-
-@quantizers.register("float16")
-class Float16(FloatQuantizer):
-    """IEEE 754 binary16: 11 bits of significand, up to 65504."""
-
-    scheme_bits = (16, 16)
-    dtype, pattern = torch.float16, torch.int16
-    significand, smallest = 11, -24
-
-
-@quantizers.register("bfloat16")
-class BFloat16(FloatQuantizer):
-    """The upper half of a float32: its range, with 8 bits of significand."""
-
-    scheme_bits = (16, 16)
-    dtype, pattern = torch.bfloat16, torch.int16
-    significand, smallest = 8, -126
