@@ -78,8 +78,6 @@ def matches(run_id: str, only: str | None) -> bool:
 
 def duration(seconds: float) -> str:
     """Format a time: ``40 s``, ``12.5 min``, ``3.2 h``."""
-    if seconds != seconds:
-        return "unknown"
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
@@ -164,17 +162,21 @@ def run_sweep(args: argparse.Namespace) -> int:
 
 def dry_run(todo: list[Job], states: dict[str, str], settings: Settings) -> None:
     """Print every run with its state, and the time and memory of those that are to do."""
-    from sarlab.lab.cost import estimates, wall_seconds
+    costs, specs = dict[str, str](), [job.spec for job in todo]
+    if specs:
+        from sarlab.lab.cost import memory_mb, run_seconds, wall_seconds
 
-    found = estimates([job.spec for job in todo], settings.device) if todo else []
-    extra = settings.notebook * NOTEBOOK_SECONDS
-    costs = {job.run_id: (seconds + extra, mb) for job, (seconds, mb) in zip(todo, found, strict=True)}
-    for run_id, state in states.items():
-        cost = f"{duration(costs[run_id][0]):>10}{costs[run_id][1]:8.0f} MB" if run_id in costs else ""
-        print(f"  {state:<12}{run_id:<40}{cost}".rstrip())
-    if todo:
-        workers, (seconds, memory) = worker_count(todo, settings), zip(*costs.values(), strict=True)
+        extra, workers = settings.notebook * NOTEBOOK_SECONDS, worker_count(todo, settings)
+        seconds, memory = (
+            [one + extra for one in run_seconds(specs, settings.device)],
+            memory_mb(specs, settings.device),
+        )
         whole, most = wall_seconds(seconds, workers), sum(sorted(memory)[-workers:])
+        texts = [f"{duration(one):>10}{mb:8.0f} MB" for one, mb in zip(seconds, memory, strict=True)]
+        costs = {job.run_id: text for job, text in zip(todo, texts, strict=True)}
+    for run_id, state in states.items():
+        print(f"  {state:<12}{run_id:<40}{costs.get(run_id, '')}".rstrip())
+    if specs:
         print(f"about {duration(whole)} and {most:.0f} MB of memory, {workers} at a time (from a few timed steps)")
 
 
@@ -258,20 +260,19 @@ def add_cost(parser: argparse.ArgumentParser) -> None:
 
 
 def run_cost(args: argparse.Namespace) -> int:
-    from sarlab.lab.cost import calibrate, costs
+    from sarlab.lab.cost import costs, run_seconds
 
     if args.memory is not None and not args.memory > 0:
         raise SarlabError(f"--memory must be positive, not {args.memory:g}")
     plan = load_plan(args.plan, scenes=args.scenes, quantity=args.quantity)
-    rows = costs(plan.runs, args.device, budget_mb=args.memory, calibration=None if args.no_time else calibrate)
-    timed = not args.no_time
+    seconds = [] if args.no_time else run_seconds(plan.runs, args.device)
+    rows = costs(plan.runs, args.device, budget_mb=args.memory, seconds=seconds)
     shown = ["network", "width", "depth", "runs", "parameters", "training_mb", "inference_mb", "run_mb"]
-    shown += ["largest_batch"] * (args.memory is not None) + ["seconds"] * timed
+    shown += ["largest_batch"] * (args.memory is not None) + ["seconds"] * (not args.no_time)
     whole = [{key: round(row[key]) if isinstance(row[key], float) else row[key] for key in shown} for row in rows]
     lines = [f"{plan.name}: {len(plan.runs)} runs of {len(rows)} networks", format_table(whole)]
-    total = sum(row["seconds"] for row in rows if timed)
-    lines += [f"all runs one after the other: about {duration(total)}"] if timed else []
-    report = {"plan": plan.name, "seconds": total if timed else None, "networks": rows}
+    lines += [f"all runs one after the other: about {duration(sum(seconds))}"] if seconds else []
+    report = {"plan": plan.name, "seconds": sum(seconds) if seconds else None, "networks": rows}
     return show(args, report, "\n".join(lines))
 
 

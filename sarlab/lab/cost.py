@@ -13,18 +13,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from sarlab.errors import SarlabError
-from sarlab.lab.machine import pick_device
+from sarlab.lab import experiment
 from sarlab.lab.runs import base_of, steps_of, trains
 from sarlab.models import memory
-from sarlab.models.autoencoders import construct, count_parameters, macs_per_pixel
+from sarlab.models.autoencoders import build_model, construct, count_parameters, macs_per_pixel
+from sarlab.models.data import TrainingData
+from sarlab.models.training import cpu_threads, train
 from sarlab.scenes.catalog import Split, load_split
 from sarlab.specs import ModelSpec, RunSpec
 
@@ -41,7 +43,7 @@ CALIBRATION_SECONDS, TIMED_STEPS = 20.0, 3
 @functools.cache
 def process_mb() -> float:
     """Memory in MB of a process that has imported what a run needs, measured by starting one."""
-    probe = "import sarlab.lab.experiment; from sarlab.lab.machine import process_peak_mb; print(process_peak_mb())"
+    probe = "from sarlab.lab.experiment import process_peak_mb; print(process_peak_mb())"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=300)
     if done.returncode:
         raise SarlabError(f"the process that measures memory did not start: {done.stderr.strip()[-300:]}")
@@ -84,18 +86,6 @@ def largest_scene(split: Split) -> tuple[int, int]:
     return max((s.data.shape[1:] for s in (*split.test, *split.independent)), key=math.prod, default=(512, 512))
 
 
-class Speed(NamedTuple):
-    """Measured seconds of a run without its training, and multiplications of forward passes per second, by `kind`."""
-
-    overhead: float
-    rates: Mapping[tuple[str, ...], float]
-
-    def seconds(self, spec: RunSpec) -> float:
-        """Seconds of a run; NaN if nothing like it was measured. An unknown kind of network gets the median rate."""
-        rate = self.rates.get(kind(spec)) or statistics.median(self.rates.values() or [math.nan])
-        return self.overhead + (work(spec) / rate if work(spec) else 0.0)
-
-
 def kind(spec: RunSpec) -> tuple[str, ...]:
     """Runs of one kind train at one speed."""
     return spec.model.architecture, spec.model.init, spec.train.precision, str(spec.train.threads)
@@ -111,13 +101,11 @@ def work(spec: RunSpec) -> float:
         return 0.0
 
 
-def calibrate(runs: Sequence[RunSpec], device: str) -> Speed:
-    """Time a run without training, and a few steps of each kind of network in `runs`; takes about 20 s at most."""
-    from sarlab.lab import experiment
-    from sarlab.models.autoencoders import build_model
-    from sarlab.models.data import TrainingData
-    from sarlab.models.training import cpu_threads, train
+def run_seconds(runs: Sequence[RunSpec], device: str = "auto") -> list[float]:
+    """Seconds of each run, by timing one without training and a few steps of each kind of network; takes about 20 s.
 
+    Networks of a kind for which no time was left train at the median speed of the others.
+    """
     start, rates = time.monotonic(), dict[tuple[str, ...], float]()
     linear = replace(runs[0], model=replace(runs[0].model, architecture="klt", init="klt"))
     with tempfile.TemporaryDirectory(prefix="sarlab-") as folder:
@@ -126,47 +114,45 @@ def calibrate(runs: Sequence[RunSpec], device: str) -> Speed:
     data = TrainingData.from_split(load_split(runs[0].scenes))
     alone = TrainingData(data.training)
     for spec in {kind(spec): spec for spec in runs if work(spec)}.values():
-        if time.monotonic() - start > CALIBRATION_SECONDS:
+        if rates and time.monotonic() - start > CALIBRATION_SECONDS:
             break
         few = replace(spec.train, steps=TIMED_STEPS, validate_every=10**9, curve="dedicated", first_channels=0)
         with cpu_threads(spec.train.threads):
             model = build_model(spec.model, seed=0, klt=data.fit_klt)
-            train(model, alone, replace(few, steps=1), seed=0, device=pick_device(device))
-            seconds = train(model, alone, few, seed=0, device=pick_device(device)).seconds
+            train(model, alone, replace(few, steps=1), seed=0, device=experiment.pick_device(device))
+            seconds = train(model, alone, few, seed=0, device=experiment.pick_device(device)).seconds
         rates[kind(spec)] = work(replace(spec, train=few)) / seconds
-    return Speed(overhead, rates)
+    usual = statistics.median(rates.values() or [math.inf])
+    return [overhead + work(spec) / rates.get(kind(spec), usual) for spec in runs]
 
 
 def wall_seconds(seconds: Sequence[float], workers: int) -> float:
-    """Duration of jobs of so many seconds, `workers` at a time; NaN if one is unknown."""
-    whole = sum(seconds) / max(1, workers)
-    return whole if math.isnan(whole) else max([whole, *seconds])
+    """Duration of jobs of so many seconds, `workers` at a time."""
+    return max([sum(seconds) / max(1, workers), *seconds])
 
 
-def estimates(runs: Sequence[RunSpec], device: str) -> list[tuple[float, float]]:
-    """Seconds and MB of memory of each run, after a calibration."""
-    speed, splits = calibrate(runs, device), {spec.scenes: load_split(spec.scenes) for spec in runs}
-    return [(speed.seconds(spec), run_mb(spec, splits[spec.scenes], pick_device(device))) for spec in runs]
+def memory_mb(runs: Sequence[RunSpec], device: str) -> list[float]:
+    """Peak memory of each run in MB."""
+    splits = {scenes: load_split(scenes) for scenes in {spec.scenes for spec in runs}}
+    return [run_mb(spec, splits[spec.scenes], experiment.pick_device(device)) for spec in runs]
 
 
 def costs(
-    runs: Sequence[RunSpec], device: str = "auto", *, budget_mb: float | None = None,
-    calibration: Callable[[Sequence[RunSpec], str], Speed] | None = calibrate,
-) -> list[dict[str, Any]]:  # fmt: skip
+    runs: Sequence[RunSpec], device: str = "auto", *, budget_mb: float | None = None, seconds: Sequence[float] = ()
+) -> list[dict[str, Any]]:
     """Cost of every network among `runs`, those that need most memory first.
 
     Peaks of memory are those of a training step, of analysis and synthesis of the largest test scene, and of a whole run;
     ``largest_batch`` is -1 without `budget_mb` and for the KLT, which is not trained; ``seconds`` are those of all its runs,
-    None without a `calibration`.
+    from the `seconds` of each run, None without.
     """
-    where = pick_device(device)
-    speed = calibration(runs, device) if calibration is not None else Speed(math.nan, {})
+    where = experiment.pick_device(device)
     splits = {scenes: load_split(scenes) for scenes in {spec.scenes for spec in runs}}
     found = []
     for model in dict.fromkeys(spec.model for spec in runs):
         group = [spec for spec in runs if spec.model == model]
         spec = max(group, key=lambda s: training_mb(s, where) if base_of(s) is None else 0.0)
-        split, seconds, largest = splits[spec.scenes], sum(speed.seconds(s) for s in group), -1
+        split, largest = splits[spec.scenes], -1
         if budget_mb is not None and model.architecture != "klt":
             fixed = process_mb() + LIBRARY_BYTES / 1e6 if where.type == "cpu" else 0.0
             data = 4e-6 * COPIES * sum(scene.data.size for scene in split.train)
@@ -176,8 +162,7 @@ def costs(
             "network": spec.label.rsplit("-", 2)[0], **asdict(model), "runs": len(group),
             "parameters": count_parameters(construct(model, 0)), "training_mb": training_mb(spec, where),
             "inference_mb": inference_mb(model, *largest_scene(split), where), "run_mb": run_mb(spec, split, where),
-            "largest_batch": largest,
-            "seconds": None if math.isnan(seconds) else seconds,
-            "batch_size": spec.train.batch_size, "patch_size": spec.train.patch_size,
+            "largest_batch": largest, "batch_size": spec.train.batch_size, "patch_size": spec.train.patch_size,
+            "seconds": sum(s for s, run in zip(seconds, runs, strict=True) if run.model == model) if seconds else None,
         })  # fmt: skip
     return sorted(found, key=lambda cost: -cost["run_mb"])

@@ -8,8 +8,11 @@ The notebook `run_experiment` calls the same function and shows its outcome. The
 length, each value of the latent costs its bits; range coded under one table per channel, about its entropy.
 """
 
+import contextlib
 import hashlib
 import math
+import platform
+import re
 import sys
 import tempfile
 import time
@@ -20,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import psutil
 import torch
 from torch import Tensor
 
@@ -28,7 +32,6 @@ from sarlab.errors import ResultsError, SarlabError, TrainingError
 from sarlab.files import replacing, write_json
 from sarlab.lab import results, runs
 from sarlab.lab.inputs import split_inputs
-from sarlab.lab.machine import device_name, peak_memory_mb, pick_device
 from sarlab.metrics import entropy, metrics, score
 from sarlab.metrics.columns import scalar
 from sarlab.metrics.rate import bits_per_pixel, measured_cr
@@ -141,7 +144,8 @@ def _run(spec: RunSpec, split: Split, folder: Path, device: torch.device, **limi
     plain = build_quantizer(QuantizerSpec(), channels).to(device)
     rows, examples = measure(spec, split, model, quantizer, frequencies(quantizer, latents), klt, plain, device)
     name, digest = runs.run_id(spec, split.digest), runs.run_hash(spec, split.digest)
-    peak, (encode, decode) = peak_memory_mb(device), coding_seconds(model, device, SPEED_SIDE)
+    peak = torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else process_peak_mb()
+    encode, decode = coding_seconds(model, device, SPEED_SIDE)
     common = {
         "run_id": name, "hash": digest, **costs, "training_scenes": len(learned.train), "layers": count_layers(model), "parameters": count_parameters(model),
         "macs_per_pixel": macs_per_pixel(model.spec), "peak_memory_mb": peak,
@@ -154,6 +158,37 @@ def _run(spec: RunSpec, split: Split, folder: Path, device: torch.device, **limi
     about = {"device": device_name(device), "started": started, "seconds": round(time.perf_counter() - start, 2)}
     save(outcome, model, quantizer, split, about)
     return outcome
+
+
+def pick_device(name: str) -> torch.device:
+    """Device by name; ``"auto"`` is CUDA if there is a GPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SarlabError(f"unknown device '{name}'; use auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SarlabError("no CUDA device on this machine; use --device cpu or auto")
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """Name for tables: the GPU's, or the processor's."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else results.processor()
+
+
+def process_peak_mb() -> float:
+    """Peak memory of this process in MB."""
+    # psutil has it on Windows only, and on Linux `resource` includes the peak of the parent process.
+    with contextlib.suppress(OSError):
+        if found := re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text(encoding="ascii")):
+            return int(found[1]) * 1024 / 1e6
+    if hasattr(memory := psutil.Process().memory_info(), "peak_wset"):
+        return memory.peak_wset / 1e6
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024) / 1e6
 
 
 def training_part(split: Split, count: int) -> Split:

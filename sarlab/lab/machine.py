@@ -1,4 +1,4 @@
-"""The machine: device, memory, environment of child processes, and a check of the installation."""
+"""The machine: cores, threads of child processes, and a check of the installation."""
 
 import contextlib
 import importlib.metadata
@@ -9,60 +9,14 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import psutil
 
-from sarlab.errors import SarlabError
 from sarlab.lab.results import processor
-
-if TYPE_CHECKING:
-    import torch
 
 #: Disk space of a report with its runs, and memory of the quick plan, in GB.
 FREE_GB, MEMORY_GB = 2.0, 4.0
-
-
-def pick_device(name: str) -> "torch.device":
-    """Device by name; ``"auto"`` is CUDA if there is a GPU."""
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise SarlabError(f"unknown device '{name}'; use auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise SarlabError("no CUDA device on this machine; use --device cpu or auto")
-    return device
-
-
-def device_name(device: "torch.device") -> str:
-    """Name for tables: the GPU's, or the processor's."""
-    import torch
-
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
-
-
-def peak_memory_mb(device: "torch.device") -> float:
-    """Peak memory in MB: of the device's allocator on CUDA, of the process otherwise."""
-    import torch
-
-    return torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else process_peak_mb()
-
-
-def process_peak_mb() -> float:
-    """Peak memory of this process in MB."""
-    # psutil has it on Windows only, and on Linux `resource` includes the peak of the parent process.
-    with contextlib.suppress(OSError):
-        if found := re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text(encoding="ascii")):
-            return int(found[1]) * 1024 / 1e6
-    if hasattr(memory := psutil.Process().memory_info(), "peak_wset"):
-        return memory.peak_wset / 1e6
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024) / 1e6
 
 
 def cores() -> int:

@@ -109,7 +109,6 @@ def train(
     >>> model.save("residual.safetensors")
     """
     from sarlab.lab import experiment
-    from sarlab.lab.machine import pick_device
     from sarlab.models.autoencoders import build_model
     from sarlab.models.data import TrainingData
     from sarlab.models.training import train as fit
@@ -119,7 +118,7 @@ def train(
     given = {"init": "klt", **settings, **stated}
     of_model = {field.name for field in fields(ModelSpec)} & set(given)
     tables = {"model": {k: given[k] for k in of_model}, "train": {k: given[k] for k in set(given) - of_model}}
-    spec, device = RunSpec.from_dict({**tables, "seed": seed}), pick_device("auto")
+    spec, device = RunSpec.from_dict({**tables, "seed": seed}), experiment.pick_device("auto")
     if spec.train.curve != "dedicated":
         raise PlanError(f"a {spec.train.curve} curve takes several trainings: run it as a plan with 'sarlab sweep'")
     if isinstance(scenes, (str, Path)):

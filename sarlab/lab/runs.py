@@ -372,6 +372,7 @@ def spec_of(folder: Path) -> RunSpec | None:
 
 def statuses(runs: Path, jobs: Sequence[Job] | None = None) -> list[dict[str, Any]]:
     """Status of every job, or of every folder of a run below `runs`; ``differs`` distinguishes runs of one label."""
+    found: list[tuple[dict[str, Any], RunSpec | None]]
     if jobs is not None:
         found = [(status(job.folder, job.hash), job.spec) for job in jobs]
     else:

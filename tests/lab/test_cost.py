@@ -1,7 +1,6 @@
 """Costs before a run: counted bytes against closed forms, and peaks of real processes within 15 %."""
 
 import json
-import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,8 +21,7 @@ SMALL = ModelSpec("plain", 16, 16, "klt", width=8, depth=0)
 
 SCRIPT = """
 import json, sys, tempfile
-from sarlab.lab.experiment import run
-from sarlab.lab.machine import process_peak_mb
+from sarlab.lab.experiment import process_peak_mb, run
 from sarlab.specs import RunSpec
 run(RunSpec.from_dict(json.loads(sys.argv[1])), tempfile.mkdtemp() + "/run", device="cpu")
 print(process_peak_mb())
@@ -55,7 +53,7 @@ def test_networks_of_a_plan_are_listed_once():
         RunSpec(model=SMALL, train=TrainSpec(batch_size=2, patch_size=64), quantizer=quantizer)
         for quantizer in (QuantizerSpec(), QuantizerSpec("affine", 8))
     ]
-    (found,) = cost.costs(runs, "cpu", budget_mb=1000, calibration=None)
+    (found,) = cost.costs(runs, "cpu", budget_mb=1000)
     assert found["runs"] == 2
     assert found["parameters"] == count_parameters(construct(SMALL, 0))
     assert found["largest_batch"] > 2
@@ -67,30 +65,24 @@ def spec(architecture="plain", steps=100, seed=0, scenes=SCENES):
     return RunSpec(scenes, model, train=TrainSpec(steps=steps, batch_size=2, patch_size=32), seed=seed)
 
 
-def test_time_is_an_overhead_and_the_work_at_the_speed_of_the_kind_or_of_the_others():
-    rate = cost.work(spec(steps=10)) / 2.0
-    speed = cost.Speed(3.0, {cost.kind(spec()): rate})
-    assert speed.seconds(spec("klt")) == 3
-    assert speed.seconds(spec()) == pytest.approx(3 + 10 * 2)
-    assert speed.seconds(spec("attention")) == pytest.approx(3 + cost.work(spec("attention")) / rate)
-    assert math.isnan(cost.Speed(3.0, {}).seconds(spec()))
-    (found,) = cost.costs([spec(), spec(seed=1)], "cpu", calibration=lambda runs, device: speed)
-    assert found["seconds"] == pytest.approx(46)
-
-
-def test_a_calibration_times_a_run_without_training_and_steps_of_each_kind(tmp_path):
+def test_time_is_measured_by_a_run_without_training_and_by_steps_of_each_kind(tmp_path, monkeypatch):
     path = tmp_path / "small.npy"
     np.save(path, np.random.default_rng(0).normal(-10, 3, (160, 160)).astype(np.float32))
     scenes = SceneSpec(str(path), "db")
     impossible = RunSpec(scenes, ModelSpec("residual", depth=0))
-    speed = cost.calibrate([spec(scenes=scenes), spec(scenes=scenes, seed=1), impossible], "cpu")
-    assert speed.overhead > 0
-    assert list(speed.rates) == [cost.kind(spec())]
-    assert cost.work(impossible) == 0
+    runs = [spec("klt", scenes=scenes), spec(scenes=scenes), spec(scenes=scenes, steps=300, seed=1), impossible]
+    overhead, short, long, none = cost.run_seconds(runs, "cpu")
+    assert 0 < none == overhead < short
+    assert long - overhead == pytest.approx(3 * (short - overhead))
+    monkeypatch.setattr(cost, "CALIBRATION_SECONDS", 0)
+    wide = replace(runs[1], model=replace(SMALL, init="scratch", width=32))
+    first, other = cost.run_seconds([runs[1], wide], "cpu")
+    assert other > first, "more multiplications, at the speed of the only kind that was timed"
+    (found,) = cost.costs(runs[1:3], "cpu", seconds=[7.0, 16.0])
+    assert (found["seconds"], found["runs"]) == (23.0, 2)
 
 
 def test_jobs_side_by_side_take_the_time_of_all_or_of_the_longest():
     assert cost.wall_seconds([10, 10, 15], 1) == 35
     assert cost.wall_seconds([10, 10, 16], 2) == 18
     assert cost.wall_seconds([10, 10, 30], 3) == 30
-    assert math.isnan(cost.wall_seconds([10, math.nan], 2))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sarlab.errors import PlanError, ResultsError
+from sarlab.errors import PlanError, ResultsError, SarlabError
 from sarlab.lab import experiment
 from sarlab.lab.runs import run_id
 from sarlab.models import storage
@@ -76,6 +76,21 @@ def test_rows_say_whether_the_training_has_converged(tmp_path, monkeypatch):
             ["fold", "muon", "mse"]
         ]
     assert outcome.history.set_index("step").loc[4, "pixels_seen"] == 4 * 2 * 64 * 64
+
+
+def test_the_peak_of_a_process_grows_by_what_it_takes_and_stays():
+    before = experiment.process_peak_mb()
+    ballast = np.ones(100_000_000, np.uint8)
+    peak = experiment.process_peak_mb()
+    del ballast
+    assert experiment.process_peak_mb() == pytest.approx(peak, rel=0.01)
+    assert peak >= max(before * 0.99, 100)
+
+
+def test_unknown_devices_are_refused():
+    assert experiment.pick_device("cpu").type == "cpu"
+    with pytest.raises(SarlabError, match="unknown device 'gpu'"):
+        experiment.pick_device("gpu")
 
 
 def test_a_part_of_the_training_scenes_holds_the_smaller_parts():

@@ -1,30 +1,11 @@
-"""The machine: memory of this process, variables of children, and an honest check of the installation."""
+"""The machine: variables of children, and an honest check of the installation."""
 
 import importlib.metadata
 import json
 import os
 
-import numpy as np
-import pytest
-
 from sarlab.cli import main
-from sarlab.errors import SarlabError
 from sarlab.lab import machine
-
-
-def test_the_peak_of_a_process_grows_by_what_it_takes_and_stays():
-    before = machine.process_peak_mb()
-    ballast = np.ones(100_000_000, np.uint8)
-    peak = machine.process_peak_mb()
-    del ballast
-    assert machine.process_peak_mb() == pytest.approx(peak, rel=0.01)
-    assert peak >= max(before * 0.99, 100)
-
-
-def test_unknown_devices_are_refused():
-    assert machine.pick_device("cpu").type == "cpu"
-    with pytest.raises(SarlabError, match="unknown device 'gpu'"):
-        machine.pick_device("gpu")
 
 
 def test_variables_are_as_before_after_the_block(monkeypatch):

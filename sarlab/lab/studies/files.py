@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from sarlab.codec.api import compress_file, decompress, decompress_file
 from sarlab.codec.container import StreamReader
@@ -24,7 +23,8 @@ from sarlab.codec.goals import Goal
 from sarlab.codec.metadata import pack_metadata
 from sarlab.codec.model_store import model_path
 from sarlab.codec.stream import Encoder, MemorySource
-from sarlab.lab.machine import device_name, process_peak_mb
+from sarlab.lab.experiment import process_peak_mb
+from sarlab.lab.results import processor
 from sarlab.lab.studies import Context, alone, study
 from sarlab.models.training import cpu_threads
 from sarlab.scenes.radiometry import to_db
@@ -58,12 +58,13 @@ def files(context: Context) -> pd.DataFrame:
             counts = np.rint(1500 * scene.data).clip(1, 65535).astype(np.float32)
             write_geotiff(scene.with_data(counts, dtype="uint16"), path)
             rows += [alone(whole, (path, codec)) for codec in CODECS]
-    return pd.DataFrame(rows).assign(device=device_name(torch.device("cpu")), threads=1)
+    return pd.DataFrame(rows).assign(device=processor(), threads=1)
 
 
 def simulated(side: int) -> Scene:
     """Amplitudes of simulated land; beyond `SIDE` the same land mirrored, with a level that varies by row."""
-    scene, _ = simulate(SimulationSpec(SIDE, SIDE, LOOKS, CORRELATION, seed=3, quantity="amplitude"))
+    scene, _ = simulate(SimulationSpec(SIDE, SIDE, LOOKS, CORRELATION, seed=3))
+    scene = scene.with_data(np.sqrt(scene.data), quantity="amplitude")
     if side <= SIDE:
         return scene.window(0, 0, side, side)
     large = np.pad(scene.data[0], (0, side - SIDE), "symmetric") * (1 + 0.2 * np.sin(np.arange(side) / 700))[:, None]

@@ -23,9 +23,18 @@ import pandas as pd
 import torch
 
 from sarlab.lab.cost import training_mb
-from sarlab.lab.experiment import Reconstruction, coding_seconds, describe, frequencies, reconstruct, training_latents
+from sarlab.lab.experiment import (
+    Reconstruction,
+    coding_seconds,
+    describe,
+    device_name,
+    frequencies,
+    pick_device,
+    process_peak_mb,
+    reconstruct,
+    training_latents,
+)
 from sarlab.lab.inputs import Input, measurable
-from sarlab.lab.machine import device_name, pick_device, process_peak_mb
 from sarlab.lab.studies import Context, alone, resumed, study
 from sarlab.metrics.fidelity import psnr
 from sarlab.metrics.rate import bits_per_pixel, measured_cr
