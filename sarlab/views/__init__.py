@@ -1,1 +1,1 @@
-"""What is seen."""
+"""Figures, tables and interactive parts of pages, and the explorers of the notebooks."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 
 from sarlab.metrics import metrics
 from sarlab.metrics.intervals import interval
@@ -33,8 +33,7 @@ class Axis(NamedTuple):
 Line = dict[str, Any]
 
 
-@dataclass(frozen=True, eq=False)
-class Series:
+class Series(NamedTuple):
     """One line of the chart per place and band. `on`: drawn at first; `bound`: a limit, which does not decide the axes."""
 
     look: Look
@@ -68,60 +67,40 @@ CAPTION = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Chart:
-    """Series over chosen axes; the first of each menu is drawn at first. `places` and `bands` are the keys of the lines."""
-
-    series: Sequence[Series]
-    x: Sequence[Axis]
-    y: Sequence[Axis]
-    places: Sequence[str]
-    bands: Sequence[str]
-    title: str = ""
-
-    @property
-    def alt(self) -> str:
-        """The chart in words."""
-        names = ", ".join(one.look.label for one in self.series)
-        return f"{self.title}: {names}; {self.y[0].label} and others over {self.x[0].label} and others."
-
-    def __repr__(self) -> str:
-        return f"<Chart: {self.alt}>"
-
-    def _repr_html_(self) -> str:
-        data, groups = self.data(), dict[str, list[tuple[int, Series]]]()
-        for i, one in enumerate(self.series):
-            groups.setdefault(one.group, []).append((i, one))
-        begun = [group for group, entries in groups.items() if any(one.on for _, one in entries)]
-        return render(
-            "chart", chart=self, data=data, caption=CAPTION, groups=groups, begun=begun, rest=[g for g in groups if g not in begun],
-            id="sl-" + hashlib.sha256(repr((self.title, data)).encode()).hexdigest()[:10], places=list(enumerate(self.places)),
-            bands=list(enumerate(self.bands)), x=[axis[:2] for axis in self.x], y=[axis[:2] for axis in self.y],
-        )  # fmt: skip
-
-    def data(self) -> dict[str, Any]:
-        """Content for the script."""
-        series = [
-            {
-                "name": one.look.label, "color": one.look.css, "marker": one.look.marker, "hollow": one.look.hollow,
-                "width": one.look.width, "dash": one.look.dash, "bound": one.bound,
-                "points": [[one.lines.get((place, band)) for band in self.bands] for place in self.places],
-            }
-            for one in self.series
-        ]  # fmt: skip
-        return {"x": [axis._asdict() for axis in self.x], "y": [axis._asdict() for axis in self.y], "series": series}
+def chart(
+    series: Sequence[Series], x: Sequence[Axis], y: Sequence[Axis], places: Sequence[str], bands: Sequence[str], title: str
+) -> HTML:  # fmt: skip
+    """Chart of series over chosen axes, of which the first are drawn at first; `places` and `bands` are the keys of the lines."""
+    groups: dict[str, list[tuple[int, Series]]] = {}
+    for i, one in enumerate(series):
+        groups.setdefault(one.group, []).append((i, one))
+    begun = [group for group, entries in groups.items() if any(one.on for _, one in entries)]
+    packed = [
+        {
+            "name": one.look.label, "color": one.look.css, "marker": one.look.marker, "hollow": one.look.hollow,
+            "width": one.look.width, "dash": one.look.dash, "bound": one.bound,
+            "points": [[one.lines.get((place, band)) for band in bands] for place in places],
+        }
+        for one in series
+    ]  # fmt: skip
+    data = {"x": [axis._asdict() for axis in x], "y": [axis._asdict() for axis in y], "series": packed}
+    names = ", ".join(one.look.label for one in series)
+    return HTML(render(
+        "chart", title=title, alt=f"{title}: {names}; {y[0].label} and others over {x[0].label} and others.", data=data,
+        caption=CAPTION, groups=groups, begun=begun, rest=[group for group in groups if group not in begun],
+        id="sl-" + hashlib.sha256(repr((title, data)).encode()).hexdigest()[:10],
+        places=list(enumerate(places)), bands=list(enumerate(bands)), x=[axis[:2] for axis in x], y=[axis[:2] for axis in y],
+    ))  # fmt: skip
 
 
-def interactive(t: Tables, *, networks: bool) -> Chart | None:
-    """Chart of all codecs, or of the networks beside well-known codecs; the other series can be added."""
+def interactive(t: Tables, *, networks: bool) -> HTML | None:
+    """Chart of all codecs, or of the networks with well-known codecs; the other series can be added."""
     codecs, runs = select.measured(t.codecs, band=None), select.measured(t.runs, band=None)
     rows = pd.concat([part for part in (codecs, runs) if len(part)]) if len(codecs) or len(runs) else codecs
     if rows.empty:
         return None
-    places, bands = (
-        places_of(rows, alone=networks or len(rows) <= MOST_ROWS),
-        [str(band) for band in rows["band"].dropna().unique()],
-    )
+    places = places_of(rows, alone=networks or len(rows) <= MOST_ROWS)
+    bands = [str(band) for band in rows["band"].dropna().unique()]
     columns = [name for name in METRICS if select.numbers(rows, name).notna().any()]
     if networks:  # single scenes first
         places = dict(sorted(places.items(), key=lambda place: len(place[1]) > 1))
@@ -136,7 +115,7 @@ def interactive(t: Tables, *, networks: bool) -> Chart | None:
     series += _references(t.table("limits", ["limit", "scene", "band", "psnr_db", "bpp"]), rows, places, bands)
     y = [Axis(name, select.label(name), "", metrics[name].better) for name in columns]
     title = f"{'Networks and codecs' if networks else 'Codecs'} by any measure, on any scene"
-    return Chart(series, X if len(runs) else X[:2], y, list(places), bands, title)
+    return chart(series, X if len(runs) else X[:2], y, list(places), bands, title)
 
 
 def places_of(rows: pd.DataFrame, *, alone: bool) -> dict[str, list[str]]:
@@ -183,14 +162,10 @@ def _references(
             if np.isfinite(level := select.numbers(here, "epi_roa_floor").mean()):
                 ends = here["bpp"].agg(["min", "max"]).to_numpy(float)
                 floor[place, band] = _line({"bpp": ends, "cr": native / ends}, {"epi_roa": [level, level]})
-    looks = (
-        Look(LIMIT, MUTED, "", hollow=True, width=1.2, dash=DASHED),
-        Look(FLOOR, MUTED, "", width=1.0, dash=DOTTED),
-    )
+    dashed = Look(LIMIT, MUTED, "", hollow=True, width=1.2, dash=DASHED)
+    dotted = Look(FLOOR, MUTED, "", width=1.0, dash=DOTTED)
     return [
-        Series(shown, "references", lines, True, True)
-        for shown, lines in zip(looks, (limit, floor), strict=True)
-        if lines
+        Series(drawn, "references", lines, bound=True) for drawn, lines in ((dashed, limit), (dotted, floor)) if lines
     ]
 
 
@@ -203,7 +178,7 @@ def _lines(
 
 
 def line_of(rows: pd.DataFrame, key: str, rate: str, columns: Sequence[str]) -> Line:
-    """Means over passes at each value of `key`, with intervals; points that lack some of the scenes are left out."""
+    """Means over passes at each value of `key`, with intervals; points that lack some of the scenes are skipped."""
     columns = [name for name in columns if name in rows]
     groups = [group for _, group in rows.groupby(key) if group["scene"].nunique() == rows["scene"].nunique()]
     bpp = np.array([group[rate].mean() for group in groups])
@@ -212,25 +187,18 @@ def line_of(rows: pd.DataFrame, key: str, rate: str, columns: Sequence[str]) -> 
         x["ratio"] = np.array([group[key].iloc[0] for group in groups])
     over = select.passes(rows["acquisition"])
     found = {name: [interval(group[name], over[group.index]) for group in groups] for name in columns}
-    known = next((each for points in found.values() for each in points if each.kind), None)
-    mean, low, high = (
-        {name: [getattr(point, end) for point in points] for name, points in found.items()}
-        for end in ("mean", "low", "high")
-    )
+    known = next((point for points in found.values() for point in points if point.kind), None)
     kind = f"{'95 % interval' if known.kind == '95 %' else 'range'} over {known.n} passes" if known else ""
-    return _line(x, mean, low, high, kind)
+    ends = [{name: [point[i] for point in points] for name, points in found.items()} for i in range(3)]
+    return _line(x, *ends, kind)
 
 
 def _line(x: Mapping[str, Any], y: Mapping[str, Any], low: Any = (), high: Any = (), over: str = "") -> Line:
-    """Rounded values by axis, None for NaN; columns without any value are left out."""
+    parts = {"x": (x, DIGITS), "y": (y, DIGITS), "low": (low, END_DIGITS), "high": (high, END_DIGITS)}
+    return {**{part: _rounded(dict(columns), digits) for part, (columns, digits) in parts.items()}, "over": over}
 
-    def rounded(columns: Mapping[str, Any], digits: int) -> dict[str, list[float | None]]:
-        known = {name: np.asarray(values, float) for name, values in dict(columns).items()}
-        return {
-            name: [float(f"{v:.{digits}g}") if np.isfinite(v) else None for v in values]
-            for name, values in known.items()
-            if np.isfinite(values).any()
-        }
 
-    ends = {"low": rounded(low, END_DIGITS), "high": rounded(high, END_DIGITS)}
-    return {"x": rounded(x, DIGITS), "y": rounded(y, DIGITS), **ends, "over": over}
+def _rounded(columns: Mapping[str, Any], digits: int) -> dict[str, list[float | None]]:
+    """Values to so many significant digits, None for NaN; columns without any value are left out."""
+    known = {name: values for name in columns if np.isfinite(values := np.asarray(columns[name], float)).any()}
+    return {name: [float(f"{v:.{digits}g}") if np.isfinite(v) else None for v in known[name]] for name in known}

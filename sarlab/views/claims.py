@@ -9,7 +9,6 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -187,13 +186,13 @@ def compared(
     trainings = about[[name for name in keys if name not in ("scene", "band")]].astype(str).agg("/".join, axis=1)
     found = {"passes": interval(gap, select.passes(about["acquisition"])), "trainings": interval(gap, trainings)}
     over = max(found, key=lambda name: np.nan_to_num(found[name].high - found[name].low))
-    shown = SimpleNamespace(**{**found[over]._asdict(), "mean": found["passes"].mean}, over=over)
+    shown = {**found[over]._asdict(), "mean": found["passes"].mean, "over": over}
     unit = "dB" if metric.endswith("_db") else ""
     text = f"{text} {page.interval(shown, digits if unit else 3, unit=unit, sign=True)}"
     if about["seed"].nunique() < LEAST_SEEDS:
         return Reading(text, OPEN, f"trainings from {LEAST_SEEDS} seeds")
-    if shown.low > limit or shown.high < limit:
-        return Reading(text, HELD if (shown.low > limit) == more else REFUTED)
+    if shown["low"] > limit or shown["high"] < limit:
+        return Reading(text, HELD if (shown["low"] > limit) == more else REFUTED)
     return Reading(text, OPEN, "more passes and seeds: the interval contains the limit")
 
 

@@ -10,14 +10,14 @@ import base64
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 
 from sarlab.views import select
-from sarlab.views.style import data_uri, name_of, number, ratio
+from sarlab.views.style import name_of, number, ratio, webp
 from sarlab.views.templates import render
 
 if TYPE_CHECKING:
@@ -25,45 +25,29 @@ if TYPE_CHECKING:
 
 #: Gray levels of a picture in a page. 64 of them over 30 dB err by 0.14 dB (root mean square): less than the eye sees.
 LEVELS = 64
-#: Bytes above which a picture takes half the levels, so that a pair stays below 100 kB of page.
-BUDGET = 34_000
+#: Characters above which a picture takes half the levels, so that a pair stays below 100 kB of page.
+BUDGET = 45_000
 
 
-def encode(gray: np.ndarray, levels: int = LEVELS) -> bytes:
-    """Picture (height, width) of uint8 as lossless WebP of `levels` grays, halved down to 16 until it fits the budget.
+def encode(gray: np.ndarray, levels: int = LEVELS) -> str:
+    """Data URI of a picture (height, width) of uint8 in `levels` grays, halved down to 16 until it fits the budget.
 
     What is shown is not compressed a second time, only rounded.
     """
     from PIL import Image
 
     coarse = np.round(np.round(gray * ((levels - 1) / 255)) * (255 / (levels - 1))).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(coarse).convert("RGB").save(buffer, "WEBP", lossless=True, quality=60, method=4)
-    data = buffer.getvalue()
+    data = webp(Image.fromarray(coarse))
     return data if len(data) <= BUDGET or levels <= 16 else encode(gray, levels // 2)
 
 
-@dataclass(frozen=True, eq=False)
-class Variant:
-    """A reconstruction that the original is compared with.
-
-    Parameters
-    ----------
-    label : str
-        Ratio, on the buttons: ``"16×"``.
-    gray : ndarray of uint8, shape (height, width)
-    series : str
-        Network or codec: what stays the same from one label to the next.
-    facts : mapping of str to str
-        Shown beside the picture: quantity → value with unit.
-    written : str
-        On the picture, in a few words.
-    """
+class Variant(NamedTuple):
+    """A reconstruction: ratio, picture (height, width) of uint8, network or codec, facts with units, words on the picture."""
 
     label: str
     gray: np.ndarray
     series: str
-    facts: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = {}
     written: str = ""
 
     @property
@@ -72,8 +56,10 @@ class Variant:
         return f"{self.series} · {self.label}"
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+def slider(
+    original: np.ndarray, variants: Sequence[Variant], clip: tuple[float, float], title: str, caption: str = "",
+    right: int = 0, left: int | None = None,
+) -> HTML:  # fmt: skip
     """Any two of an original, its reconstructions and their errors.
 
     Parameters
@@ -84,66 +70,33 @@ class Comparison:
     clip : (low, high)
         In dB, what black and white mean in all pictures.
     title, caption : str
-    first, left : int
-        Which variant is on the right at first, and which on the left; `left` None is the original.
+    right, left : int
+        Variants that are shown at first; `left` None is the original.
     """
-
-    original: np.ndarray
-    variants: Sequence[Variant]
-    clip: tuple[float, float]
-    title: str
-    caption: str = ""
-    first: int = 0
-    left: int | None = None
-
-    @property
-    def steps(self) -> list[str]:
-        """Ratios, in the order of the buttons."""
-        return sorted({variant.label for variant in self.variants}, key=lambda text: float(text.rstrip("×")))
-
-    @property
-    def series(self) -> list[str]:
-        """Networks and codecs, in the order of the menus."""
-        return list(dict.fromkeys(variant.series for variant in self.variants))
-
-    @property
-    def span(self) -> float:
-        """Error in dB that has the full color: a fifth of the range of gray."""
-        low, high = self.clip
-        return float(max(round((high - low) / 5), 1))
-
-    @property
-    def alt(self) -> str:
-        """The comparison in words."""
-        facts = [", ".join(f"{name} {value}" for name, value in variant.facts.items()) for variant in self.variants]
-        entries = (": ".join(filter(None, (v.title, fact))) for v, fact in zip(self.variants, facts, strict=True))
-        return f"{self.title}. {'; '.join(entries)}."
-
-    @property
-    def legend(self) -> str:
-        """What gray and color mean, and how exact the pictures in the page are."""
-        low, high = self.clip
-        return (
-            f"Gray from {number(low)} to {number(high)} dB in every picture, rounded to {(high - low) / (LEVELS - 1):.2g} dB. "
-            f"Errors: white none, orange {self.span:g} dB or more too bright, violet as much too dark."
-        )
-
-    def __repr__(self) -> str:
-        return f"<Comparison: {self.alt}>"
-
-    def _repr_html_(self) -> str:
-        encoded = [encode(gray) for gray in (self.original, *(v.gray for v in self.variants))]
-        height, width = self.original.shape
-        words = [f"Original, {height}×{width} pixels", *(f"Reconstruction: {v.title}" for v in self.variants)]
-        pictures = [(data_uri(data, "image/webp"), alt) for data, alt in zip(encoded, words, strict=True)]
-        group = "sl-" + hashlib.sha256(b"".join(encoded) + self.title.encode()).hexdigest()[:10]
-        place = {(variant.series, variant.label): index for index, variant in enumerate(self.variants, start=1)}
-        data = {
-            "labels": ["original", *(variant.written or variant.title for variant in self.variants)], "steps": self.steps,
-            "table": [[place.get((series, step)) for step in self.steps] for series in self.series],
-            "clip": list(self.clip), "span": self.span,
-        }  # fmt: skip
-        return render("compare", comparison=self, group=group, pictures=pictures, height=height, width=width, data=data)
+    height, width = original.shape
+    words = [f"Original, {height}×{width} pixels", *(f"Reconstruction: {v.title}" for v in variants)]
+    encoded = [encode(gray) for gray in (original, *(v.gray for v in variants))]
+    steps = sorted({variant.label for variant in variants}, key=lambda text: float(text.rstrip("×")))
+    series = list(dict.fromkeys(variant.series for variant in variants))
+    place = {(variant.series, variant.label): index for index, variant in enumerate(variants, start=1)}
+    low, high = clip
+    span = float(max(round((high - low) / 5), 1))  # error in dB that has the full color
+    data = {
+        "labels": ["original", *(variant.written or variant.title for variant in variants)], "steps": steps,
+        "table": [[place.get((name, step)) for step in steps] for name in series], "clip": [low, high], "span": span,
+    }  # fmt: skip
+    facts = [", ".join(f"{name} {value}" for name, value in variant.facts.items()) for variant in variants]
+    alt = "; ".join(": ".join(filter(None, (v.title, fact))) for v, fact in zip(variants, facts, strict=True))
+    legend = (
+        f"Gray from {number(low)} to {number(high)} dB in every picture, rounded to {(high - low) / (LEVELS - 1):.2g} dB. "
+        f"Errors: white none, orange {span:g} dB or more too bright, violet as much too dark."
+    )
+    return HTML(render(
+        "compare", alt=f"{title}. {alt}.", title=title, caption=" ".join(filter(None, (caption, legend))), variants=variants,
+        series=series, steps=steps, right=variants[right], left=None if left is None else variants[left], data=data,
+        pictures=list(zip(encoded, words, strict=True)), height=height, width=width,
+        group="sl-" + hashlib.sha256("".join([*encoded, title]).encode()).hexdigest()[:10],
+    ))  # fmt: skip
 
 
 #: Columns of a row → name, digits and unit of the facts beside a picture.
@@ -158,7 +111,7 @@ DETAIL = 144
 
 def codecs(
     t: Tables, names: Sequence[str] | None = None, *, at: float = 32, left: str = "", right: str = ""
-) -> Comparison | None:
+) -> HTML | None:
     """Compare the published pictures of codecs, by default all, on a detail of one scene.
 
     `at` is the ratio of a file to the product's samples at first; `left` and `right` are the codecs at first, by default
@@ -174,21 +127,18 @@ def codecs(
             step = 2.0 ** round(float(np.log2(original["native_bits"] / row["target_value"])))
             variants.append(_variant(row, ratio(step), name_of(name), _decode(row["picture"])))
     note = "The ratio of a codec is that of its file to 16-bit samples."
-    return _comparison(_decode(original["picture"]), variants, original, note, at, name_of(left), name_of(right))
+    return _slider(_decode(original["picture"]), variants, original, note, at, name_of(left), name_of(right))
 
 
-def networks(t: Tables, names: Sequence[str], *, at: float = 16, scene: str = "", band: str = "") -> Comparison | None:
-    """Compare the published pictures of networks, by names of `select.network`, on the middle of one scene.
+def networks(t: Tables, names: Sequence[str], *, scene: str = "", band: str = "") -> HTML | None:
+    """Compare the published pictures of networks, by names of `select.network`, on the middle of one scene, at 16× at first.
 
-    `at` is the ratio of values at first. By default, scene and band are those of the pictures of the codecs where networks
-    have them, else the first.
+    By default, scene and band are those of the pictures of the codecs where networks have them, else the first.
     """
     index = t.table("examples", ["run_id", "scene", "band", "kind"])
     usual = t.table("pictures", ["scene", "band"]).head(1)
-    for column, wanted in (
-        ("scene", [scene] if scene else usual["scene"]),
-        ("band", [band] if band else usual["band"]),
-    ):
+    for column, asked in (("scene", scene), ("band", band)):
+        wanted = [asked] if asked else usual[column]
         index = index[index[column].isin(wanted if index[column].isin(wanted).any() else index[column].head(1))]
     if index.empty:
         return None
@@ -203,22 +153,21 @@ def networks(t: Tables, names: Sequence[str], *, at: float = 16, scene: str = ""
         for _, row in rows[rows["series"] == name].sort_values("dimension_ratio").iterrows()
     ]
     note = "The ratio of a network is that of values in to values of the latent."
-    return _comparison(_middle(t, original["file"]), variants, original, note, at)
+    return _slider(_middle(t, original["file"]), variants, original, note, 16)
 
 
-def _comparison(
+def _slider(
     gray: np.ndarray, variants: Sequence[Variant], about: pd.Series, note: str, at: float, left: str = "", right: str = ""
-) -> Comparison | None:  # fmt: skip
+) -> HTML | None:  # fmt: skip
     if not variants:
         return None
     place = {(variant.series, variant.label): i for i, variant in enumerate(variants)}
     usual = next((i for i, variant in enumerate(variants) if variant.label == ratio(at)), 0)
-    caption = (
-        f"{gray.shape[0]}×{gray.shape[1]} pixels at full resolution; the numbers are those of the whole band. {note}"
-    )
+    size = f"{gray.shape[0]}×{gray.shape[1]} pixels at full resolution"
     clip, title = (float(about["clip_low"]), float(about["clip_high"])), f"{about['scene']}, band {about['band']}"
     first = place.get((right or variants[0].series, ratio(at)), usual)
-    return Comparison(gray, variants, clip, title, caption, first, place.get((left, ratio(at))))
+    caption = f"{size}; the numbers are those of the whole band. {note}"
+    return slider(gray, variants, clip, title, caption, first, place.get((left, ratio(at))))
 
 
 def _variant(row: Any, step: str, series: str, gray: np.ndarray, suffix: str = "") -> Variant:
@@ -227,10 +176,8 @@ def _variant(row: Any, step: str, series: str, gray: np.ndarray, suffix: str = "
         for column, (name, digits, unit) in _FACTS.items()
         if column in row and np.isfinite(row[column])
     }
-    written = " · ".join(
-        (series, step + suffix, f"{number(float(row['bpp']), 2)} bpp", f"{number(float(row['psnr_db']), 1)} dB")
-    )
-    return Variant(step, gray, series, facts, written)
+    rate, psnr = f"{number(float(row['bpp']), 2)} bpp", f"{number(float(row['psnr_db']), 1)} dB"
+    return Variant(step, gray, series, facts, " · ".join((series, step + suffix, rate, psnr)))
 
 
 def _decode(text: str) -> np.ndarray:

@@ -6,28 +6,23 @@ Each takes rows, averages them with `sarlab.views.select.means` (or draws the po
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from sarlab.files import write_bytes
 from sarlab.views import select
 from sarlab.views.style import (
     BLUE,
     GRAY,
     INK,
     MUTED,
-    PAPER,
     SIGNED,
     Look,
-    axes,
     look,
     number,
     ratio,
@@ -83,32 +78,21 @@ class Figure:
         drawings = [to_svg(panel.drawing, panel.alt) for panel in self.panels]
         return render("figure", figure=self, drawings=drawings) if drawings or self.caption else ""
 
-    def save(self, path: str | Path) -> None:
-        """Write all panels in one row on white paper, as PNG."""
-        from PIL import Image
-
-        arrays = []
-        for panel in self.panels:
-            buffer = io.BytesIO()
-            with style():
-                panel.drawing.savefig(buffer, format="png", dpi=130, facecolor=PAPER)
-            arrays.append(np.asarray(Image.open(buffer).convert("RGB")))
-        height = max(map(len, arrays))
-        row = np.hstack([np.pad(a, ((0, height - len(a)), (0, 0), (0, 0)), constant_values=254) for a in arrays])
-        buffer = io.BytesIO()
-        Image.fromarray(row).save(buffer, "PNG")
-        write_bytes(path, buffer.getvalue())
-
 
 @contextmanager
 def panel(width: float = WIDTH, height: float = HEIGHT, title: str = "", note: str = "") -> Iterator[tuple[Any, Axes]]:
-    """Axes of one panel in the style of the book; text grows with the width, because wide panels are shown smaller."""
+    """Figure and axes of one panel in the style of the book, outside pyplot: nothing is shown or kept by accident.
+
+    Panels stay narrower than about five inches, and their text grows with the width: a phone scales them to its own width.
+    """
     import matplotlib
+    from matplotlib.figure import Figure as MatplotlibFigure
 
     size = 9.0 * max(1.0, width / 4.0)
     names = ("font.size", "axes.labelsize", "axes.titlesize", "xtick.labelsize", "ytick.labelsize")
     with style(), matplotlib.rc_context({name: size for name in names}):  # type: ignore[misc]
-        drawing, ax = axes(width, height)
+        drawing = MatplotlibFigure(figsize=(width, height), layout="constrained")
+        ax = drawing.subplots()
         ax.set_title(title)
         if note:
             ax.set_title(note, loc="right", fontweight="normal", color=MUTED)

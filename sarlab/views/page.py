@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 
+from sarlab.metrics.intervals import Interval
 from sarlab.views.style import compact, listing, name_of, number, ratio, significant, span
 from sarlab.views.templates import render
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "HTML", "Markdown", "compact", "glue", "interval", "listing", "name_of", "note", "number", "provenance", "ratio",
@@ -28,10 +25,8 @@ def provenance(manifest: Mapping[str, Any]) -> Markdown:
     devices = manifest.get("devices") or [str(e.get("device") or e.get("processor") or "") for e in environments]
     versions = [e.get("versions") or {} for e in environments]
     stacks = {", ".join(f"{n} {v[n]}" for n in ("sarlab", "python", "torch", "numpy") if n in v) for v in versions}
-    devices, commits = (
-        listing(dict.fromkeys(filter(None, devices))),
-        listing(sorted({str(e["commit"]) for e in environments if e.get("commit")})),
-    )
+    devices = listing(dict.fromkeys(filter(None, devices)))
+    commits = listing(sorted({str(e["commit"]) for e in environments if e.get("commit")}))
     missing = f", {manifest['missing']} not finished" if manifest.get("missing") else ""
     parts = [
         f"plan *{manifest['plan']}*" if manifest.get("plan") else "",
@@ -55,7 +50,7 @@ def interval(found: Any, digits: int = 1, *, unit: str = "", sign: bool = False,
 
     Parameters
     ----------
-    found : row of `sarlab.views.select.means`, table of which the first row counts, Interval, or None
+    found : row of `sarlab.views.select.means` or mapping like it, table of which the first row counts, Interval, or None
     digits : int
     unit : str
         Follows the mean.
@@ -65,16 +60,16 @@ def interval(found: Any, digits: int = 1, *, unit: str = "", sign: bool = False,
     """
     if isinstance(found, pd.DataFrame):
         found = found.iloc[0] if len(found) else None
-    if isinstance(found, pd.Series):
-        found = SimpleNamespace(**found)
-    if found is None or not np.isfinite(found.mean):
+    point = found._asdict() if isinstance(found, Interval) else {} if found is None else dict(found)
+    if not np.isfinite(point.get("mean", np.nan)):
         return "–"
-    mean = number(found.mean, digits, sign=sign) + (f"\u00a0{unit}" if unit else "")
-    if not found.kind:
-        return f"{mean} (one {'seed' if getattr(found, 'over', '') == 'seeds' else 'pass'})" if over else mean
-    ends = f"{number(found.low, digits, sign=sign)} to {number(found.high, digits, sign=sign)}"
-    kind = "95 % interval over" if found.kind == "95 %" else "range of"
-    return f"{mean} ({ends}, {kind} {found.n:.0f} {getattr(found, 'over', 'passes')})" if over else f"{mean} ({ends})"
+    mean = number(point["mean"], digits, sign=sign) + (f"\u00a0{unit}" if unit else "")
+    counted = point.get("over", "passes")
+    if not point["kind"]:
+        return f"{mean} (one {'seed' if counted == 'seeds' else 'pass'})" if over else mean
+    low, high = (number(point[end], digits, sign=sign) for end in ("low", "high"))
+    kind = "95 % interval over" if point["kind"] == "95 %" else "range of"
+    return f"{mean} ({low} to {high}, {kind} {point['n']:.0f} {counted})" if over else f"{mean} ({low} to {high})"
 
 
 def note(text: str, unless: Any = False) -> Markdown | None:
@@ -115,10 +110,6 @@ def table(
             return number(float(value), form)
         return "–" if value is None else str(value)
 
-    cells = [[text(*cell) for cell in zip(frame, row, strict=True)] for row in frame.itertuples(index=False)]
-    columns = list(frame)
-    return HTML(
-        render(
-            "table", rows=cells, columns=columns, left=left, wrap=wrap, caption=caption, search=search, markup=markup
-        )
-    )
+    rows = [[text(*cell) for cell in zip(frame, row, strict=True)] for row in frame.itertuples(index=False)]
+    options = {"left": left, "wrap": wrap, "caption": caption, "search": search, "markup": markup}
+    return HTML(render("table", rows=rows, columns=list(frame), **options))

@@ -13,7 +13,6 @@ from sarlab.views.figures import Figure, Panel
 if TYPE_CHECKING:
     from sarlab.lab.experiment import Outcome
 
-FIGURES = "figures"
 #: Side in pixels of the detail, and number of channels of a latent that are shown.
 DETAIL, CHANNELS = 128, 8
 #: Columns of the table of numbers.
@@ -25,47 +24,28 @@ COLUMNS = [
 def headline(outcome: Outcome) -> page.Markdown:
     """Ratio, PSNR on the test scenes by band, and gain over the KLT."""
     rows, first = outcome.rows[outcome.rows["split"] == "test"].dropna(subset=["psnr_db"]), outcome.rows.iloc[0]
-    levels = "; ".join(
-        f"{band} {page.span(values, page.number)} dB" for band, values in rows.groupby("band")["psnr_db"]
-    )
+    by_band = rows.groupby("band")["psnr_db"]
+    levels = "; ".join(f"{band} {page.span(values, page.number)} dB" for band, values in by_band)
     gain = page.number(rows["gain_over_klt_db"].mean(), 2, sign=True)
-    against = (
-        f" It differs from the KLT with the same latent by {gain} dB on average." if first.architecture != "klt" else ""
-    )
-    return page.Markdown(
-        f"`{outcome.run_id}` has one latent value for {first.dimension_ratio:g} pixels. PSNR on test scenes: {levels or '–'}.{against}"
-    )
+    size = f"`{outcome.run_id}` has one latent value for {first.dimension_ratio:g} pixels."
+    against = f" It differs from the KLT with the same latent by {gain} dB on average."
+    end = against if first.architecture != "klt" else ""
+    return page.Markdown(f"{size} PSNR on test scenes: {levels or '–'}.{end}")
 
 
 def show(outcome: Outcome, what: str) -> Figure:
-    """Draw one figure of a run and keep it as ``figures/<what>.png`` in its folder.
-
-    Parameters
-    ----------
-    outcome : Outcome
-        Of scenes with several bands the first is shown; the table has all.
-    what : {"scene", "history", "latent", "histogram"}
-    """
+    """Draw a figure of a run: ``"scene"``, ``"history"``, ``"latent"`` or ``"histogram"``; of several bands, the first."""
     if what == "history":
-        drawn = history(outcome.history)
-    else:
-        name, example = next(iter(outcome.examples.items()))
-        row = outcome.rows.set_index(outcome.rows["scene"] + "/" + outcome.rows["band"]).loc[name]
-        clip = (float(row["clip_low"]), float(row["clip_high"]))
-        original, restored, y = (example[part].astype("float32") for part in ("original", "reconstruction", "latent"))
-        if what == "latent":
-            drawn = latent(y)
-        elif what == "histogram":
-            series = {"original": original, "reconstruction": restored}
-            drawn = figures.distribution(series, axis="dB", title="Distribution of the samples", caption=name)
-        elif what == "scene":
-            drawn = pictures(original, restored, clip, title=name)
-        else:
-            raise ValueError(f"no figure '{what}'")
-    if drawn.panels:
-        (outcome.folder / FIGURES).mkdir(exist_ok=True)
-        drawn.save(outcome.folder / FIGURES / f"{what}.png")
-    return drawn
+        return history(outcome.history)
+    name, example = next(iter(outcome.examples.items()))
+    original, restored, y = (example[part].astype("float32") for part in ("original", "reconstruction", "latent"))
+    if what == "latent":
+        return latent(y)
+    if what == "histogram":
+        series = {"original": original, "reconstruction": restored}
+        return figures.distribution(series, axis="dB", title="Distribution of the samples", caption=name)
+    row = outcome.rows.set_index(outcome.rows["scene"] + "/" + outcome.rows["band"]).loc[name]
+    return pictures(original, restored, (float(row["clip_low"]), float(row["clip_high"])), title=name)
 
 
 def pictures(original: np.ndarray, restored: np.ndarray, clip: tuple[float, float], *, title: str = "") -> Figure:
@@ -77,9 +57,11 @@ def pictures(original: np.ndarray, restored: np.ndarray, clip: tuple[float, floa
     for cut in (np.s_[:, :], np.s_[top : top + DETAIL, left : left + DETAIL]):
         panels += figures.images([("original", original[cut]), ("reconstruction", restored[cut])], clip=clip).panels
         panels += figures.images([("error", error[cut])], clip=(-size, size), signed=True).panels
+    rms = page.number(float(np.sqrt(np.nanmean(error**2))), 2)
     caption = (
-        f"Above the scene, below the {DETAIL}×{DETAIL} pixels in its middle. Black to white: {page.number(clip[0])} to {page.number(clip[1])} dB. "
-        f"Error: violet too dark, orange too bright, full color at {page.number(size)} dB; root mean square {page.number(float(np.sqrt(np.nanmean(error**2))), 2)} dB."
+        f"Above the scene, below the {DETAIL}×{DETAIL} pixels in its middle. Black to white: {page.number(clip[0])} to "
+        f"{page.number(clip[1])} dB. Error: violet too dark, orange too bright, full color at {page.number(size)} dB; root "
+        f"mean square {rms} dB."
     )
     return Figure(panels, title=title, caption=caption, narrowest=165)
 
@@ -95,12 +77,10 @@ def history(rows: pd.DataFrame) -> Figure:
             panels += figures.curves(line, "step", column, "series", labels=labels, log=False, log_y=log).panels
     if not panels:
         return Figure([], caption="Nothing was trained: this transform follows from the data in closed form.")
-    best = rows.loc[rows["validation_db"].idxmax()] if rows["validation_db"].notna().any() else None
-    kept = (
-        ""
-        if best is None
-        else f"Best on validation: step {best['step']:.0f}, {page.number(best['validation_db'], 2)} dB."
-    )
+    kept = ""
+    if rows["validation_db"].notna().any():
+        best = rows.loc[rows["validation_db"].idxmax()]
+        kept = f"Best on validation: step {best['step']:.0f}, {page.number(best['validation_db'], 2)} dB."
     return Figure(panels, title="Training", caption=kept, narrowest=figures.NARROWEST)
 
 
@@ -111,11 +91,10 @@ def latent(y: np.ndarray) -> Figure:
     share = np.cumsum(variance[order]) / max(variance.sum(), 1e-30)
     needed, dead = int((share < 0.99).sum() + 1), int((variance <= 1e-6 * max(variance.max(), 1e-30)).sum())
     scaled = [(f"channel {k}", (y[k] - y[k].mean()) / max(float(y[k].std()), 1e-12)) for k in order[:CHANNELS]]
-    drawn = figures.images(
-        scaled, clip=(-2.5, 2.5), unit="standard deviations", title="Strongest channels of the latent"
-    )
-    drawn.caption = f"{needed} of {len(y)} channels have 99 % of the variance; {dead} are dead. Each channel in its own standard deviations, from −2.5 to 2.5."
-    return drawn
+    drawn = figures.images(scaled, clip=(-2.5, 2.5), unit="standard deviations")
+    counts = f"{needed} of {len(y)} channels have 99 % of the variance; {dead} are dead."
+    caption = f"{counts} Each channel in its own standard deviations, from −2.5 to 2.5."
+    return Figure(drawn.panels, title="Strongest channels of the latent", caption=caption, narrowest=drawn.narrowest)
 
 
 def table(outcome: Outcome) -> page.HTML:

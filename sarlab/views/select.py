@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sarlab.lab.results import settling_steps
 from sarlab.metrics import metrics
 from sarlab.metrics.intervals import interval
 
@@ -246,12 +247,11 @@ def network(rows: pd.DataFrame) -> pd.Series:
 def converged(runs: pd.DataFrame) -> bool:
     """True if there are trained networks and all of them converged."""
     trained = runs[runs["architecture"] != "klt"] if len(runs) else runs
-    return len(trained) > 0 and bool(_flags(trained).all())
+    return len(trained) > 0 and bool(_known_converged(trained).all())
 
 
-def _flags(runs: pd.DataFrame) -> pd.Series:
-    """Column ``converged`` as booleans; False where it is missing."""
-    return runs.reindex(columns=["converged"])["converged"].astype(str).str.lower().isin(("true", "1", "1.0"))
+def _known_converged(runs: pd.DataFrame) -> pd.Series:
+    return runs.reindex(columns=["converged"])["converged"].eq(True).fillna(False)
 
 
 def trainings(runs: pd.DataFrame) -> pd.DataFrame:
@@ -267,10 +267,8 @@ def trainings(runs: pd.DataFrame) -> pd.DataFrame:
 
 def convergence(runs: pd.DataFrame) -> dict[str, Any]:
     """Number of trainings of `runs` (``trainings``), how many converged, and the steps (``settled_by``) of the others that would tell."""
-    from sarlab.lab.results import settling_steps
-
     rows = trainings(runs)
-    done = _flags(rows)
+    done = _known_converged(rows)
     steps = {settling_steps(value) for value in numbers(rows[~done], "steps").dropna()}
     return {"trainings": len(rows), "converged": int(done.sum()), "settled_by": sorted(steps)}
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
 INK, MUTED, GRID, PAPER = "#1f2630", "#5d6875", "#dde3e9", "#fefefe"
 BLUE, VERMILION, GREEN, PURPLE, OCHRE = "#0b69b3", "#c4500a", "#00795c", "#a8478b", "#8a6500"
@@ -83,17 +83,6 @@ def style() -> Iterator[None]:
 
     with matplotlib.rc_context(_RC):
         yield
-
-
-def axes(width: float = 4.4, height: float = 3.1) -> tuple[Figure, Axes]:
-    """One styled axes in a figure of its own (inches), outside pyplot: nothing is shown or kept by accident.
-
-    Figures stay narrower than about five inches, because a phone scales them down to its own width.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots()
 
 
 #: Dashes of lines in SVG → those of matplotlib.
@@ -224,6 +213,8 @@ _COLOR = re.compile("|".join(VARIABLES), re.IGNORECASE)
 
 def to_svg(figure: Figure, alt: str) -> str:
     """Return a figure as inline SVG that scales with the page and follows its theme; `alt` describes it in words."""
+    from PIL import Image
+
     buffer = io.StringIO()
     with style():
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # the same text for the same figure
@@ -234,7 +225,7 @@ def to_svg(figure: Figure, alt: str) -> str:
     text = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", text)
     text = _FONT.sub(r"font: \1\2px var(--sl-font, system-ui, sans-serif)", text)
     text = _COLOR.sub(lambda m: f"var({VARIABLES[m[0].lower()]}, {m[0].lower()})", text)
-    text = _EMBEDDED.sub(lambda m: _shrunk(base64.b64decode(m[1])), text)
+    text = _EMBEDDED.sub(lambda m: webp(Image.open(io.BytesIO(base64.b64decode(m[1])))), text)
     text = _PATH.sub(lambda m: f' {m[1]}="{_DECIMALS.sub(lambda n: f"{float(n[0]):.2f}", m[2])}"', text)
     text = _unique_ids(text)
     box = re.findall(r'viewBox="([^"]+)"', text)[0]
@@ -246,20 +237,12 @@ def to_svg(figure: Figure, alt: str) -> str:
     return re.sub(r">\s+<", "><", re.sub(r"<svg[^>]*>", lambda _: head, text, count=1)).strip()
 
 
-def _shrunk(png: bytes) -> str:
-    """Data URI of an embedded raster as lossless WebP, without an alpha channel where it is opaque."""
-    from PIL import Image
-
-    image = Image.open(io.BytesIO(png)).convert("RGBA")
+def webp(image: Image) -> str:
+    """Data URI of a picture as lossless WebP, without an alpha channel where it is opaque."""
+    image, buffer = image.convert("RGBA"), io.BytesIO()
     opaque = image.getchannel("A").getextrema() == (255, 255)
-    buffer = io.BytesIO()
     image.convert("RGB" if opaque else "RGBA").save(buffer, "WEBP", lossless=True, quality=80, method=4)
-    return data_uri(buffer.getvalue(), "image/webp")
-
-
-def data_uri(data: bytes, kind: str) -> str:
-    """`data` as a data URI of MIME type `kind`."""
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _unique_ids(text: str) -> str:

@@ -2,21 +2,21 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from sarlab.lab.operating_points import Threshold, recommend
-from sarlab.lab.results import Tables
 from sarlab.views import chart, operating
-from sarlab.views.chart import Axis, Chart, Series, line_of, places_of
+from sarlab.views.chart import Axis, Series, line_of, places_of
 from sarlab.views.style import BLUE, DASHED, GREEN, Look
 
 
-def packed(html):
-    """What the script of a chart or panel reads."""
-    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', html)[1])
+def packed(shown):
+    """Data of the script of a chart or panel."""
+    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', shown.data)[1])
 
 
 def test_every_control_has_a_name_values_are_rounded_and_nothing_is_loaded():
@@ -34,9 +34,8 @@ def test_every_control_has_a_name_values_are_rounded_and_nothing_is_loaded():
         Series(Look("c", GREEN, "s", hollow=True, dash=DASHED), "limits", {}, on=False, bound=True),
     ]
     axes = [Axis("bpp", "bit per pixel")], [Axis("psnr_db", "PSNR (dB)", better="higher"), Axis("ssim", "SSIM")]
-    drawn = Chart(series, *axes, ["here", "there"], ["VV"], "Made up")
-    html = drawn._repr_html_()
-    first, second = packed(html)["series"]
+    drawn = chart.chart(series, *axes, ["here", "there"], ["VV"], "Made up")
+    html, (first, second) = drawn.data, packed(drawn)["series"]
     assert first["points"] == [[line], [None]]
     assert (first["color"], first["dash"], second["dash"]) == (f"var(--sl-series-1, {BLUE})", "", DASHED)
     assert re.findall(r'<button[^>]*aria-pressed="(\w+)"', html) == ["true", "false"]
@@ -70,7 +69,7 @@ def test_the_menu_has_the_means_first_and_scenes_alone_if_asked(filled):
 
 
 def test_codecs_of_the_chart_have_the_numbers_of_the_table(filled, synthetic):
-    data = packed(chart.interactive(filled, networks=False)._repr_html_())
+    data = packed(chart.interactive(filled, networks=False))
     assert [axis["name"] for axis in data["x"]] == ["bpp", "cr", "ratio"]
     by_name = {entry["name"]: entry for entry in data["series"]}
     assert next(iter(by_name)) == "lapped (sarlab)", "fewest bits first"
@@ -87,62 +86,44 @@ def test_codecs_of_the_chart_have_the_numbers_of_the_table(filled, synthetic):
     assert by_name[chart.LIMIT]["points"][0][0]["y"].keys() == {"psnr_db"}
 
 
-def test_networks_of_the_chart_have_the_numbers_of_the_runs(filled):
-    drawn = chart.interactive(filled, networks=True)
-    on = [one.look.label for one in drawn.series if one.on]
-    networks = {f"{name}{start}" for name in ("plain", "residual", "attention") for start in ("", ", KLT start")}
-    assert set(on) == {"KLT", *networks, "lapped (sarlab)", "HEVC 12 bit", "JPEG 2000", chart.LIMIT, chart.FLOOR}
-    rows = filled.runs.query("architecture == 'klt' and scene == 'mosaic-test' and band == 'VH'").sort_values("bpp")
-    line = next(one for one in drawn.series if one.look.label == "KLT").lines["test scene: mosaic-test", "VH"]
-    order = np.argsort(line["x"]["bpp"])
-    assert np.array(line["x"]["ratio"])[order] == pytest.approx(rows["dimension_ratio"])
-    assert np.array(line["y"]["psnr_db"])[order] == pytest.approx(rows["psnr_db"], rel=1e-3)
-
-
-def test_edges_are_held_against_their_noise_floor(filled):
+def test_networks_and_the_noise_floor_of_edges_have_the_numbers_of_the_tables(filled):
     codecs, runs = (
         rows.assign(epi_roa_floor=np.where(rows["scene"] == "mosaic-test", 0.7, 0.4))
         for rows in (filled.codecs, filled.runs)
     )
-    drawn = chart.interactive(Tables(filled.root, runs, filled.history, codecs, filled.manifest), networks=False)
-    floor = next(one for one in drawn.series if one.look.label == chart.FLOOR)
-    assert (floor.on, floor.bound) == (True, True)
-    line = floor.lines["test scene: mosaic-test", "VV"]
-    assert set(line["y"]) == {"epi_roa"}
-    assert line["y"]["epi_roa"] == pytest.approx([0.7, 0.7])
-    here = codecs[(codecs["scene"] == "mosaic-test") & (codecs["band"] == "VV")]
-    ends = min(here["bpp"].min(), filled.runs["bpp"].min()), max(here["bpp"].max(), filled.runs["bpp"].max())
-    assert line["x"]["bpp"] == pytest.approx(ends, rel=1e-3)
-    bare = Tables(filled.root, filled.runs.drop(columns="epi_roa_floor", errors="ignore"), filled.history,
-                  filled.codecs.drop(columns="epi_roa_floor", errors="ignore"), filled.manifest)  # fmt: skip
-    without = chart.interactive(bare, networks=False)
-    assert chart.FLOOR not in [one.look.label for one in without.series]
+    klt_start = runs[(runs["architecture"] == "residual") & (runs["init"] == "klt")]
+    coded = klt_start.assign(quantizer="a4", bits=4, coded_bpp=klt_start["bpp"] / 5, run_id=klt_start["run_id"] + "-a4")
+    shown = chart.interactive(replace(filled, runs=pd.concat([runs, coded]), codecs=codecs), networks=True)
+    every = {one["name"]: one for one in packed(shown)["series"]}
+    on = set(re.findall(r'aria-pressed="true">.*?</svg>([^<]*)<', shown.data, re.DOTALL))
+    networks = {f"{name}{start}" for name in ("plain", "residual", "attention") for start in ("", ", KLT start")}
+    assert on == {"KLT", *networks, "lapped (sarlab)", "HEVC 12 bit", "JPEG 2000", chart.LIMIT, chart.FLOOR}
 
+    here = runs.query("scene == 'mosaic-test' and band == 'VV'")
+    rows, line = here.query("architecture == 'klt'").sort_values("bpp"), every["KLT"]["points"][0][0]
+    order = np.argsort(line["x"]["bpp"])
+    assert np.array(line["x"]["ratio"])[order] == pytest.approx(rows["dimension_ratio"])
+    assert np.array(line["y"]["psnr_db"])[order] == pytest.approx(rows["psnr_db"], rel=1e-3)
+    rates = [every[f"residual, KLT start{end}"]["points"][0][0]["x"]["bpp"] for end in ("", ", a4")]
+    assert rates[1] == pytest.approx(np.array(rates[0]) / 5, rel=1e-3), "quantized networks at their coded rate"
 
-def test_quantized_networks_are_drawn_at_their_coded_rate(filled):
-    runs = filled.runs[(filled.runs["architecture"] == "residual") & (filled.runs["init"] == "klt")]
-    coded = runs.assign(quantizer="a4", bits=4, coded_bpp=runs["bpp"] / 5, run_id=runs["run_id"] + "-a4")
-    both = Tables(filled.root, pd.concat([filled.runs, coded]), filled.history, filled.codecs, filled.manifest)
-    series = {one.look.label: one for one in chart.interactive(both, networks=True).series}
-    quantized = series["residual, KLT start, a4"]
-    assert not quantized.on
-    place = ("test scene: mosaic-test", "VV")
-    rates = np.array(series["residual, KLT start"].lines[place]["x"]["bpp"])
-    assert quantized.lines[place]["x"]["bpp"] == pytest.approx(rates / 5, rel=1e-3)
+    floor = every[chart.FLOOR]
+    assert floor["bound"]
+    assert floor["points"][0][0]["y"] == {"epi_roa": [0.7, 0.7]}
+    rates = pd.concat(
+        [codecs.query("scene == 'mosaic-test' and band == 'VV'"), here, coded.loc[coded.index.isin(here.index)]]
+    )["bpp"]
+    assert floor["points"][0][0]["x"]["bpp"] == pytest.approx([rates.min(), rates.max()], rel=1e-3)
 
 
 def test_without_tables_there_is_no_chart_and_no_panel(empty):
-    assert (
-        chart.interactive(empty, networks=True)
-        is chart.interactive(empty, networks=False)
-        is operating.panel(empty)
-        is None
-    )
+    shown = (chart.interactive(empty, networks=True), chart.interactive(empty, networks=False), operating.panel(empty))
+    assert shown == (None, None, None)
 
 
 def test_points_of_the_panel_are_those_of_the_command_line(filled):
     points = operating.points_of(filled.runs, filled.codecs)
-    packed_points = packed(operating.panel(filled).data)["points"]
+    packed_points = packed(operating.panel(filled))["points"]
     assert [point["name"] for point in packed_points] == [point.name for point in points]
     chosen = recommend(points, [Threshold("psnr_db", "min", 30.0)]).chosen
     meets = [point for point in packed_points if point["bounds"].get("psnr_db", 0) >= 30 - 0.02]

@@ -5,7 +5,6 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from sarlab.views import figures, select, style
 from sarlab.views.figures import Figure, Panel
@@ -37,13 +36,6 @@ def test_styles_of_a_series_have_its_color_and_entries_of_their_own(codecs):
     labels = [one.label for one in figure.key]
     assert len(labels) == len(set(labels)) == 2 * codecs["codec"].nunique()
     assert len({one.color for one in figure.key}) == codecs["codec"].nunique()
-
-
-def test_facets_average_only_their_own_scenes(synthetic):
-    rows = select.measured(synthetic.codecs())
-    figure = figures.curves(rows, "bpp", "psnr_db", "codec", at="target_value", facet="split")
-    assert len(figure.panels) == 2
-    assert all(len(panel.drawing.axes[0].get_lines()) >= rows["codec"].nunique() for panel in figure.panels)
 
 
 def test_points_show_their_values_with_intervals():
@@ -103,23 +95,12 @@ def test_level_lines_of_a_metric_stay_in_its_panel(codecs):
     assert "original" not in figure.panels[1].alt
 
 
-# --- the class --------------------------------------------------------------------------------------------------------
-
-
-def one(alt="one panel"):
-    with style.style():
-        drawing, ax = style.axes(3.0, 2.0)
+def test_a_figure_is_described_and_follows_the_page_around():
+    with figures.panel() as (drawing, ax):
         ax.plot([0, 1], [0, 1], color=style.VERMILION)
-    return Panel(drawing, alt)
-
-
-@pytest.fixture
-def figure():
+    panels = [Panel(drawing, "one panel"), Panel(drawing, "second <panel>")]
     looks = [look("klt"), look("plain, KLT start")]
-    return Figure([one(), one("second <panel>")], title="A & B", caption="Where from.", key=looks)
-
-
-def test_a_figure_is_described_and_follows_the_page_around(figure):
+    figure = Figure(panels, title="A & B", caption="Where from.", key=looks)
     assert figure.alt == "A & B one panel second <panel>"
     html = figure._repr_html_()
     assert 'role="group" aria-label="A &amp; B"' in html
@@ -130,12 +111,3 @@ def test_a_figure_is_described_and_follows_the_page_around(figure):
     assert re.search(r"<svg width=\"28\"[^>]*fill:var\(--sl-paper", html), (
         "the marker of a KLT start is hollow in the key"
     )
-
-
-def test_a_file_holds_all_panels_on_white_paper(figure, tmp_path):
-    figure.save(tmp_path / "both.png")
-    Figure([one()]).save(tmp_path / "one.png")
-    image, single = (np.asarray(Image.open(tmp_path / name)) for name in ("both.png", "one.png"))
-    assert image.shape == (single.shape[0], 2 * single.shape[1], 3)
-    assert (image[0, 0] >= 250).all()
-    assert image.min() < 200

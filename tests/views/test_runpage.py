@@ -31,9 +31,9 @@ def test_a_latent_counts_the_channels_that_have_variance():
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (64, 16, 16), (3, 1, 40), (256, 1, 1)])
-def test_latents_of_any_shape(shape, tmp_path):
-    runpage.latent(np.random.default_rng(0).normal(size=shape)).save(tmp_path / "latent.png")
-    runpage.latent(np.zeros(shape)).save(tmp_path / "latent.png")
+def test_latents_of_any_shape(shape):
+    for y in (np.random.default_rng(0).normal(size=shape), np.zeros(shape)):
+        assert "nan" not in runpage.latent(y)._repr_html_().lower().split()
 
 
 def test_gaps_stay_out_of_the_error():

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sarlab.views import style
+from sarlab.peers import codecs
+from sarlab.views import figures, style
 from sarlab.views.style import compact, listing, number, ratio, significant, span, to_svg
 
 CSS = Path(__file__).resolve().parents[2] / "book" / "_static" / "sarlab.css"
@@ -42,6 +43,8 @@ def test_colors_stand_out_on_white_and_their_brighter_variants_on_dark_pages():
 def test_no_two_codecs_share_a_color():
     colors = [color for name, (_, color, _) in style.LOOKS.items() if name != "guide"]
     assert len(set(colors)) == len(colors)
+    lossy = [name for name in codecs if not codecs[name].capabilities.lossless]
+    assert len({style.look(name, among=lossy).color for name in lossy}) == len(lossy), "in one figure"
 
 
 @pytest.mark.parametrize(
@@ -65,9 +68,7 @@ def test_numbers_are_written_as_people_do(shown, expected):
 
 
 def drawing(raster=None):
-    with style.style():
-        figure, ax = style.axes()
-        ax.set_title("quantity (dB)")
+    with figures.panel(title="quantity (dB)") as (figure, ax):
         if raster is None:
             ax.plot([1, 2, 3], [3, 1, 2], color=style.BLUE, marker="o")
         else:
@@ -75,12 +76,8 @@ def drawing(raster=None):
     return figure
 
 
-@pytest.fixture(scope="module")
-def svg():
-    return to_svg(drawing(), 'a "quoted" <line>')
-
-
-def test_svg_is_well_formed_in_the_font_and_the_colors_of_the_page(svg):
+def test_svg_is_well_formed_in_the_font_and_the_colors_of_the_page():
+    svg = to_svg(drawing(), 'a "quoted" <line>')
     root = ET.fromstring(svg)
     assert (root.get("role"), root.get("aria-label")) == ("img", 'a "quoted" <line>')
     assert "quantity (dB)" in "".join(root.itertext())
@@ -92,8 +89,7 @@ def test_svg_is_well_formed_in_the_font_and_the_colors_of_the_page(svg):
         assert color not in svg or f"var({variable}, {color})" in svg
     assert f"var(--sl-series-1, {style.BLUE})" in svg
 
-
-def test_same_figure_same_text_and_identifiers_of_two_figures_differ(svg):
+    # the same figure gives the same text, and identifiers of two figures on one page differ
     other = to_svg(drawing(np.eye(8)), "x")
     assert to_svg(drawing(), 'a "quoted" <line>') == svg
     ids = [set(re.findall(r' id="([^"]+)"', text)) for text in (svg, other)]

@@ -49,8 +49,10 @@ class Picture(widgets.VBox):
         self._set(to_gray(db, clip), title)
 
     def show_error(self, error: np.ndarray, limit: float) -> None:
-        """Show a signed error in dB, saturated at ±`limit`."""
-        self._set(signed(error, limit), "")
+        """Show a signed error in dB in the colors of the book: neutral at zero, full at ±`limit`."""
+        from matplotlib import colormaps
+
+        self._set(colormaps[SIGNED](0.5 + 0.5 * np.nan_to_num(np.asarray(error) / limit), bytes=True), "")
 
     def blank(self, title: str = "") -> None:
         """Show an empty area."""
@@ -63,13 +65,6 @@ class Picture(widgets.VBox):
         Image.fromarray(gray).save(buffer, "PNG", compress_level=1)
         self.gray, self.image.value = gray, buffer.getvalue()
         self.title.value = f"<b>{html.escape(title or self.usual)}</b>"
-
-
-def signed(error: np.ndarray, limit: float) -> np.ndarray:
-    """Colors of a signed error, those of the book: neutral at zero, full at ±`limit`; (H, W) → (H, W, 4) uint8."""
-    from matplotlib import colormaps
-
-    return colormaps[SIGNED](0.5 + 0.5 * np.nan_to_num(np.asarray(error) / limit), bytes=True)
 
 
 def numbers(state: State) -> str:

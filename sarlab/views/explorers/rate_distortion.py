@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from sarlab.codec.api import DEFAULT_CODEC
 from sarlab.codec.goals import Goal
 from sarlab.errors import SarlabError
 from sarlab.metrics import Reference, score
-from sarlab.metrics.columns import DB_PER_NEPER
-from sarlab.metrics.looks import enl
+from sarlab.metrics.columns import DB_PER_NEPER, Window
+from sarlab.metrics.looks import window_looks
 from sarlab.peers import codecs
 from sarlab.peers.search import Search, Trial
 from sarlab.views import select
@@ -24,8 +23,6 @@ from sarlab.views.explorers import controls as ui
 from sarlab.views.explorers.controls import Ahead, Explorer, Picture, State, Subject, menu
 from sarlab.views.style import VERMILION, name_of
 
-#: Codecs that take longer than this, metrics and pictures included, are computed ahead, in seconds.
-SLOW = 0.4
 #: Columns of the report: quick ones.
 COLUMNS = ("psnr_db", "rmse_db", "bias_db", "epi_roa", "enl_ratio", "ratio_mean", "rmse_k8_db")
 #: Errors shown at full color, in dB.
@@ -119,7 +116,7 @@ class RateDistortionExplorer(CodecExplorer):
         return controls, pictures, (*scene, "codec")
 
     def load(self) -> None:
-        """Qualities of the codec; the files of slow codecs are made ahead of the slider."""
+        """Qualities of the codec; their files are made ahead of the slider."""
         super().load()
         codec, quality = self.controls["codec"].value, self.controls["quality"]
         grid = [float(q) for q in codecs[codec].capabilities.quality.grid]
@@ -127,12 +124,9 @@ class RateDistortionExplorer(CodecExplorer):
             if [value for _, value in quality.options] != grid:
                 quality.options = [(f"{q:g}", q) for q in grid]
                 quality.value = grid[len(grid) // 2]
-        begun = time.perf_counter()
         self.coded(codec, quality.value)
-        slow = time.perf_counter() - begun > SLOW
-        self.below.children = (self.windows.report, *((self.cache(codec).progress,) if slow else ()))
-        if slow:
-            self.cache(codec).start(sorted(grid, key=lambda q: abs(q - quality.value)))
+        self.below.children = (self.windows.report, self.cache(codec).progress)
+        self.cache(codec).start(sorted(grid, key=lambda q: abs(q - quality.value)))
 
     def show(self) -> State:
         """Show the result of the codec at the quality of the slider."""
@@ -143,12 +137,10 @@ class RateDistortionExplorer(CodecExplorer):
         self.pictures["residual"].show_error(db - subject.db, LIMIT)
         self.pictures["ratio"].show(subject.db - db, (-3.0, 3.0))
         self.windows.show((subject.db, db), subject.clip)
-        states = {name: [found for _, found in list(cache.done.values())] for name, cache in self.caches.items()}
-        series = {
-            name: ([state["bits per pixel"] for state in done], [state["psnr_db"] for state in done])
-            for name, done in states.items()
-        }
-        self.chart.value = ui.chart(series, x="bits per pixel", y=select.label("psnr_db"))
+        done = {name: [found for _, found in list(cache.done.values())] for name, cache in self.caches.items()}
+        axes = ("bits per pixel", "psnr_db")
+        series = {name: tuple([state[axis] for state in states] for axis in axes) for name, states in done.items()}
+        self.chart.value = ui.chart(series, x=axes[0], y=select.label(axes[1]))
         return found
 
 
@@ -317,16 +309,7 @@ class Windows(widgets.VBox):
             text = self.axes.text(left + 2, top + 2, str(number), color="white", fontsize=7, va="top")
             text.set_backgroundcolor(VERMILION)
             self._artists += [self.axes.add_patch(frame), text]
-            looks = (looks_in(image, (top, left, height, width)) for image in intensities)
+            looks = (window_looks(image, [Window(top, left, height, width)]).moments[0] for image in intensities)
             self.state[f"looks in window {number}"] = " → ".join(f"{value:.2f}" for value in looks)
         self.report.value = ui.numbers(self.state) if self.state else ""
         self.canvas.draw_idle()
-
-
-def looks_in(intensity: np.ndarray, window: tuple[int, int, int, int]) -> float:
-    """Equivalent number of looks in one window; NaN where it has none."""
-    top, left, height, width = window
-    part = intensity[top : top + height, left : left + width]
-    if not np.isfinite(part).any() or np.nanvar(part) == 0:
-        return float("nan")
-    return float(enl(part, windows=[(0, 0, *part.shape)]))
