@@ -15,7 +15,6 @@ import numpy as np
 
 from sarlab.codec.container import VERSION, StreamReader, writing
 from sarlab.codec.goals import Goal
-from sarlab.codec.lapped import PREVIEW
 from sarlab.codec.metadata import scene_fields
 from sarlab.codec.model_store import model_path
 from sarlab.codec.predictive import exact_quality
@@ -177,15 +176,9 @@ def decompress(
     >>> sarlab.decompress(data, window=(100, 0, 64, 128))
     Scene('ben-33UUP-37-88', VV+VH, 64×128, db)
     """
-    _check_preview(preview, window, radiometric)
+    options: dict[str, Any] = {"model": model, "radiometric": radiometric, "preview": preview, "any_size": any_size}
     with StreamReader(data) as reader:
-        decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric, any_size=any_size)
-        return decoder.scene(window) if preview == 1 else decoder.preview()
-
-
-def _check_preview(factor: int, window: Sequence[int] | None, radiometric: bool) -> None:
-    if factor != 1 and (factor != PREVIEW or window or radiometric):
-        raise CodecError(f"a preview has one sample for {PREVIEW}×{PREVIEW}, of the whole scene, without --radiometric")
+        return Decoder(reader, workers=workers, **options).scene(window)
 
 
 def compress_file(
@@ -207,8 +200,7 @@ def compress_file(
 
 def decompress_file(
     source: str | Path, target: str | Path, *, window: Sequence[int] | None = None, workers: int = 0, cog: bool = False,
-    model: str | Path | None = None, radiometric: bool = False, preview: int = 1, force: bool = False,
-    any_size: bool = False,
+    force: bool = False, **options: Any,
 ) -> list[str]:  # fmt: skip
     """Decompress a ``.sarl`` file of any size in bounded memory, to the format that the name of `target` ends in.
 
@@ -219,26 +211,19 @@ def decompress_file(
     from sarlab.scenes.preservation import losses
     from sarlab.scenes.writers import open_writer
 
-    _check_preview(preview, window, radiometric)
     refuse_existing(target, force)
     masks = Path(target).suffix.lower() in (".tif", ".tiff")
     with StreamReader(source) as reader, cache_limit():
-        decoder = Decoder(reader, workers=workers, model=model, radiometric=radiometric, any_size=any_size)
-        if preview != 1:
-            like = decoder.preview()
-            part, reference, invalid = Window(0, 0, *like.shape[1:]), like.georeference, not like.valid.all()
-            strips = iter([(part, like.data, np.zeros(like.shape, np.uint8))])
-        else:
-            part = decoder.window(window)
-            like, invalid = decoder.like(), decoder.may_be_invalid
-            reference = like.georeference.shifted(part.row, part.column) if like.georeference else None
-            strips = decoder.strips(part)
-        like = _markable(replace(like, name=Path(target).stem) if like.name == "scene" else like, invalid, masks)
-        shape = (len(like.bands), part.height, part.width)
-        with open_writer(target, like, shape=shape, georeference=reference, cog=cog) as writer:
-            for place, data, kinds in strips:
+        decoder = Decoder(reader, workers=workers, **options)
+        part = decoder.window(window)
+        like, whole = decoder.like(part), part.blocks(decoder.scale)
+        like = replace(like, name=Path(target).stem) if like.name == "scene" else like
+        like = _markable(like, decoder.may_be_invalid, masks)
+        shape = (len(like.bands), whole.height, whole.width)
+        with open_writer(target, like, shape=shape, georeference=like.georeference, cog=cog) as writer:
+            for place, data, kinds in decoder.strips(part):
                 nan = kinds == NOT_A_NUMBER
-                writer.write(data, place.row - part.row, place.column - part.column, nan=nan if nan.any() else None)
+                writer.write(data, place.row - whole.row, place.column - whole.column, nan=nan if nan.any() else None)
     lost = losses(like, target)
     if lost:
         warnings.warn(f"{target}: {Path(target).suffix} cannot hold the {', '.join(lost)}", stacklevel=2)

@@ -230,9 +230,8 @@ class BlockModel(TileModel):
     """
 
     lowest, highest = 0.0, 96.0
-    #: Channels in the order of coding, int64, and number of those in the low part.
+    #: Channels in the order of coding, int64; the first `low` of them are the low part.
     order: np.ndarray
-    low: int
     #: How a file holds the deviation of each channel.
     deviations: SmoothSpectrum | ListedDeviations
     #: Zone of each channel, for predicting bands: int64, shape (channels,).
@@ -369,16 +368,13 @@ class BlockModel(TileModel):
             for band, flags in enumerate(active)
         ]  # fmt: skip
 
-    def reconstruct(
-        self, latent: np.ndarray, quality: float, side: Side, channels: np.ndarray | slice = slice(None)
-    ) -> np.ndarray:
-        """Reconstruct the coefficients of a latent of some channels: float32, same shape."""
+    def reconstruct(self, latent: np.ndarray, quality: float, side: Side) -> np.ndarray:
+        """Reconstruct the coefficients of a latent: float32, same shape."""
         y_hat, fine = np.empty(latent.shape, np.float32), np.float32(fine_step(quality))
         for band, part in enumerate(latent):
-            classes = self.classes(quality, side, band)[channels]
-            _dequantize(part, classes, self.tables.offsets, fine, y_hat[band])
+            _dequantize(part, self.classes(quality, side, band), self.tables.offsets, fine, y_hat[band])
             if side.factors[band].any():
-                y_hat[band] += y_hat[0] * self._factors(side, band)[channels]
+                y_hat[band] += y_hat[0] * self._factors(side, band)
         return y_hat
 
     def _factors(self, side: Side, band: int) -> np.ndarray:

@@ -22,14 +22,13 @@ Malvar 1990; Princen & Bradley 1986.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from sarlab.codec.block_model import BlockModel, SmoothSpectrum
-from sarlab.codec.tiles import LAST_COLUMN, LAST_ROW, Borders, blocks
+from sarlab.codec.tiles import LAST_COLUMN, LAST_ROW, Borders
 from sarlab.models.compiled import compiled
 
 
@@ -83,36 +82,6 @@ def places(size: int, length: int) -> np.ndarray:
     return ((2 * np.arange(length) + 1) * size) // (2 * length)
 
 
-def means_of(low: np.ndarray, channels: np.ndarray, extent: Sequence[int]) -> np.ndarray:
-    """Means of `PREVIEW`² samples of a scene of `extent` samples: float32, (bands, H, W) in whole blocks.
-
-    The lowest 4×4 frequencies of a block of 32×32 samples, scaled, are close to those of a block of 4×4 means. They are
-    given as `low`, (bands, channels, h, w), of the `channels` of a `LappedModel`.
-    """
-    size, last = BLOCK // PREVIEW, [(length - 1) % BLOCK + 1 for length in extent]
-    y = np.zeros((len(low), size * size, *low.shape[2:]), np.float32)
-    y[:, channels // BLOCK * size + channels % BLOCK] = low
-    y = y.reshape(len(y), size, size, *y.shape[2:]) / PREVIEW
-    for axis, length in enumerate(last):
-        # The last blocks have fewer samples, and their frequencies stand elsewhere.
-        lines = np.moveaxis(y, (1 + axis, 3 + axis), (0, 1))
-        short = blocks(length, PREVIEW)
-        old = places(BLOCK, length)
-        new = places(size, short)[: int((old < size).sum())]
-        moved = np.zeros_like(lines[:, -1])
-        moved[new] = lines[old[: len(new)], -1] * np.sqrt(short / length * PREVIEW)
-        lines[:, -1] = moved
-    transform = LappedTransform(size, *(blocks(length, PREVIEW) for length in last))
-    whole = (True, True, True, True)
-    x = np.stack([transform.inverse(band.reshape(size * size, *band.shape[2:]), whole) for band in y])
-    for axis, length in enumerate(last):
-        if length < size and extent[axis] > BLOCK:
-            # So few samples that their mean is no low frequency.
-            lines = np.moveaxis(x, 1 + axis, 0)
-            lines[blocks(extent[axis], PREVIEW) - 1] = lines[blocks(extent[axis], PREVIEW) - 2]
-    return x
-
-
 def _last_block(size: int, length: int) -> np.ndarray:
     """DCT-II of the first `length` samples of a block: (size, size), zero at frequencies that it does not have."""
     position, frequency = np.arange(length) + 0.5, np.arange(length)[:, None]
@@ -138,8 +107,6 @@ lapped_transform = lru_cache(maxsize=8)(LappedTransform)
 BLOCK = 32
 #: Upper limits of the zones in which bands are predicted, as a share of the highest frequency.
 ZONES = np.array([0.04, 0.08, 0.13, 0.2, 0.3, 0.45, 0.7])
-#: A preview has one sample for this many along both axes: frequencies below are the low part.
-PREVIEW = 8
 
 
 class LappedModel(BlockModel):
@@ -150,7 +117,7 @@ class LappedModel(BlockModel):
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
-        size, edge = self.block, self.block // PREVIEW
+        size, edge = self.block, self.block // 8
         self._transform = lapped_transform(size, size, size)
         u, v = np.divmod(np.arange(size * size), size)
         self.order, self.low = np.lexsort((v, u, u + v, np.maximum(u, v) >= edge)), edge * edge

@@ -144,7 +144,7 @@ def fit_levels(windows: Sequence[Scene], everything: bool, bound: float = 0.0) -
         seen = (samples == zero).any() or (bound and not everything)
         floors.append(float(np.float32(floor - 2 * bound)) if seen else float("nan"))
         samples = samples[samples != flat]
-        db = to_db(_line(first, band, samples), zeros[-1]).data.ravel()[:: -(-samples.size // _MOST_SAMPLES) or 1]
+        db = to_db(_line(first, band, samples), zeros[-1:]).data.ravel()[:: -(-samples.size // _MOST_SAMPLES) or 1]
         center = float(db.mean(dtype=np.float64)) if samples.size else _ASSUMED
         centers.append(round(min(max(center, -500.0), 500.0) * CENTER_UNIT) / CENTER_UNIT)
     if not everything:

@@ -97,7 +97,7 @@ class PredictiveModel(TileModel):
         self._code(coder, plane.astype(np.int64), flags)
         return entropy.listed(coder)
 
-    def decode(self, data: bytes, active: np.ndarray, quality: float, side: None) -> np.ndarray:
+    def decode(self, data: bytes, active: np.ndarray, quality: float, side: None, low: bool = False) -> np.ndarray:
         latent = np.zeros((len(active), 1, *active.shape[1:]), np.int32)
         for own, flags, stream in zip(latent[:, 0], active, entropy.split(data, len(active)), strict=True):
             plane, coder = np.zeros(flags.shape, np.int64), entropy.decoder(self._contexts(), stream)

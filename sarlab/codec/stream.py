@@ -26,7 +26,6 @@ import numpy as np
 from sarlab.codec.container import QUALITY_UNIT, Header, StreamReader, StreamWriter
 from sarlab.codec.entropy import Cursor, varint
 from sarlab.codec.goals import SLOPES, Goal, OutOfReach, solve
-from sarlab.codec.lapped import BLOCK, PREVIEW, LappedModel, means_of
 from sarlab.codec.levels import CURVE_SIZE, Levels, correction, fit_curves, fit_levels, native_levels, unpack_curves
 from sarlab.codec.metadata import scene_fields, scene_metadata
 from sarlab.codec.model_store import BUILT_IN, RATES, find_model, load_model
@@ -34,19 +33,17 @@ from sarlab.codec.tiles import (
     ALL_VALID,
     CODED,
     FLAT,
-    MISSING,
     NOT_A_NUMBER,
     Piece,
     TileModel,
     Tiling,
     Window,
     analyze,
-    blocks,
-    blocks_of,
     checksum,
     decode_tile,
     encode_tile,
     first_mode,
+    reduced,
 )
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.scene import Scene, infinite_samples
@@ -62,6 +59,8 @@ SAMPLE_SIDE, FEWEST_WINDOWS, MOST_WINDOWS = 192, 48, 256
 TOLERANCE = {"bpp": 0.008, "psnr": 0.02}
 #: A file whose rate is off by more than this share is made again, up to this number of times in all.
 RATE_TOLERANCE, MOST_TRIES = 0.012, 4
+#: Side of the blocks of samples that a preview averages.
+PREVIEW = 8
 #: MiB of blocks that GDAL may cache in a process; its own default is 5 % of the machine's memory.
 CACHE_MIB = 64
 #: Fate of the samples that `SceneFile.census` counts.
@@ -386,17 +385,23 @@ class Decoder:
 
     def __init__(
         self, reader: StreamReader, *, workers: int = 1, model: str | Path | None = None, radiometric: bool = False,
-        any_size: bool = False,
+        preview: int = 1, any_size: bool = False,
     ):  # fmt: skip
         self.reader, self.header, self._workers, self._any_size = reader, reader.header, threads(workers), any_size
-        header = self.header
+        header, self.scale = self.header, preview
         self._curves = unpack_curves(header.radiometry, header.shape[0]) if radiometric else ()
+        if preview not in (1, PREVIEW) or (preview != 1 and radiometric):
+            raise CodecError(f"a preview has one sample for {PREVIEW}×{PREVIEW} and no --radiometric")
         if radiometric and not self._curves:
             raise CodecError(
                 f"{reader.name} holds no curves that correct mean intensity; compress it with --radiometric, "
                 "or decompress it without"
             )
         self.model = find_model(header.model, header.model_hash, model).for_scene(*header.shape[1:])
+        if preview != 1 and not self.model.low:
+            raise CodecError(
+                f"{reader.name}: files of model '{header.model}' have no preview; decompress without --preview"
+            )
         if not self.model.lowest <= header.quality <= self.model.highest:
             raise BitstreamError(
                 f"{reader.name}: the header is damaged: model '{header.model}' has no quality {header.quality:g}"
@@ -408,6 +413,8 @@ class Decoder:
 
     def window(self, window: Sequence[int] | None = None) -> Window:
         """Check a window, by default the whole scene, before any memory is taken for it."""
+        if window and self.scale != 1:
+            raise CodecError("a preview is of the whole scene; decompress without --window")
         window = self.tiling.checked(window)
         samples = self.header.shape[0] * window.height * window.width
         if samples > max(FREE_SAMPLES, LIKELY_SAMPLES * self.reader.size) and not self._any_size:
@@ -418,7 +425,7 @@ class Decoder:
         return window
 
     def strips(self, window: Window) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
-        """Decode a window in pieces: their windows, native samples (NaN where invalid), and their kinds."""
+        """Decode a window in pieces: their windows at this scale, native samples (NaN where invalid), and their kinds."""
         return ordered(self._synthesized, self._parts(window), self._workers)
 
     def _parts(self, window: Window) -> Iterator[Part]:
@@ -426,7 +433,8 @@ class Decoder:
         tiling, reach, stride = self.tiling, self.model.synthesis_reach, self.model.stride
         rows, columns = tiling.tiles_of(window, reach)
         places = [(row, column) for row in rows for column in columns]
-        payloads = ((place, self.reader.payload(place[0] * tiling.columns + place[1])) for place in places)
+        read = self.reader.payload if self.scale == 1 else self._low_part
+        payloads = ((place, read(place[0] * tiling.columns + place[1])) for place in places)
         decoded = zip(places, ordered(lambda job: self._tile(*job), payloads, self._workers), strict=True)
         tiles: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
         own_rows, own_columns = tiling.tiles_of(window)
@@ -451,15 +459,18 @@ class Decoder:
             for place in [place for place in tiles if place[0] < first]:
                 del tiles[place]
 
-    def _tile(self, place: tuple[int, int], payload: bytes, **part: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Decode the tile at (row, column): its latent in the smallest integer type, and the kinds of its samples."""
+    def _tile(self, place: tuple[int, int], payload: bytes) -> tuple[np.ndarray, np.ndarray]:
+        """Decode the tile at (row, column): its latent in the smallest integer type, and the kinds of its samples.
+
+        The checksum covers the whole latent, so that of a preview is not verified.
+        """
         header, number, window = self.header, place[0] * self.tiling.columns + place[1], self.tiling.window(*place)
         try:
             latent, kinds = decode_tile(
                 self.model, payload, (header.shape[0], *window[2:]), window.borders(self.tiling.extent), header.quality,
-                self.side, **part,
+                self.side, low=self.scale != 1,
             )  # fmt: skip
-            if not part and checksum(latent) != self.reader.check(number):
+            if self.scale == 1 and checksum(latent) != self.reader.check(number):
                 raise BitstreamError("the decoded latent is not the one that was coded: its checksum is wrong")
         except BitstreamError as error:
             where = f"tile {number} (row {place[0]}, column {place[1]})"
@@ -470,14 +481,17 @@ class Decoder:
     def _synthesized(self, part: Part) -> tuple[Window, np.ndarray, np.ndarray]:
         """Synthesize native samples of a window, NaN where missing; returns their kinds too."""
         core, wide, latent, kinds = part
-        if not (kinds == CODED).any():
-            return core, self.levels.restored(np.zeros(kinds.shape, np.float32), kinds), kinds
-        x_hat = self.model.synthesize(latent, self.header.quality, self.side, wide.borders(self.tiling.extent))
-        # Blocks at the far borders may extend beyond the scene.
-        x_hat = x_hat[:, : self.tiling.height - wide.row, : self.tiling.width - wide.column]
-        if self._curves:
-            x_hat = x_hat + correction(x_hat, self._curves)
-        return core, self.levels.restored(x_hat[core.inside(wide)], kinds), kinds
+        x = np.zeros(kinds.shape, np.float32)
+        if (kinds == CODED).any():
+            x_hat = self.model.synthesize(latent, self.header.quality, self.side, wide.borders(self.tiling.extent))
+            # Blocks at the far borders may extend beyond the scene.
+            x_hat = x_hat[:, : self.tiling.height - wide.row, : self.tiling.width - wide.column]
+            if self._curves:
+                x_hat = x_hat + correction(x_hat, self._curves)
+            x = x_hat[core.inside(wide)]
+        if self.scale != 1:
+            x, kinds = reduced(x, kinds, self.scale)
+        return core.blocks(self.scale), self.levels.restored(x, kinds), kinds
 
     @property
     def may_be_invalid(self) -> bool:
@@ -488,55 +502,29 @@ class Decoder:
     def scene(self, window: Sequence[int] | None = None) -> Scene:
         """Decode the scene, or a window of it."""
         window = self.window(window)
-        data = np.empty((self.header.shape[0], *window[2:]), np.float32)
+        whole = window.blocks(self.scale)
+        data = np.empty((self.header.shape[0], *whole[2:]), np.float32)
         nan = np.empty(data.shape, bool)
         for place, part, kinds in self.strips(window):
-            data[place.inside(window)] = part
-            nan[place.inside(window)] = kinds == NOT_A_NUMBER
-        like = self.like()
-        moved = like.georeference.shifted(window[0], window[1]) if like.georeference else None
-        return like.with_data(data, valid=None, nan=nan, georeference=moved)
+            data[place.inside(whole)] = part
+            nan[place.inside(whole)] = kinds == NOT_A_NUMBER
+        return self.like(window).with_data(data, valid=None, nan=nan)
 
-    def like(self) -> Scene:
-        """Make a scene of one sample with the metadata of the whole."""
-        header = self.header
+    def like(self, window: Window) -> Scene:
+        """Make a scene of one sample with the metadata of a window."""
+        header, reference = self.header, self.fields["georeference"]
+        moved = reference.shifted(window.row, window.column, self.scale) if reference else None
         return Scene(
             np.full((header.shape[0], 1, 1), np.nan, np.float32), header.quantity, header.bands,
-            native_bits=header.native_bits, nodata=header.nodata, dtype=header.dtype, **self.fields,
+            native_bits=header.native_bits, nodata=header.nodata, dtype=header.dtype,
+            **self.fields | {"georeference": moved},
         )  # fmt: skip
-
-    def preview(self) -> Scene:
-        """Decode a scene of the codec ``lapped`` at an eighth of its resolution, from the beginnings of its payloads.
-
-        Only those are read, so checksums are not verified. Of ceil(H / 8) × ceil(W / 8) samples, each is a low-passed mean of
-        decibels; NaN where all of 8×8 samples are missing.
-        """
-        model, tiling, (bands, *extent) = self.model, self.tiling, self.header.shape
-        if not isinstance(model, LappedModel):
-            raise CodecError(
-                f"{self.reader.name}: files of codec '{self.header.model}' have no preview; decompress without --preview"
-            )
-        low = model.order[: model.low]
-        kinds = np.empty((bands, *(blocks(length, PREVIEW) for length in extent)), np.uint8)
-        latent = np.zeros((bands, len(low), *tiling.latent_shape), np.int32)
-        for place in np.ndindex(tiling.rows, tiling.columns):
-            window, start = tiling.window(*place), self._low_part(place[0] * tiling.columns + place[1])
-            own, samples = self._tile(place, start, low=True)
-            _paste(latent, Window(0, 0, *tiling.latent_shape), own[:, low], window.blocks(BLOCK))
-            coded, flat = (blocks_of(samples == kind, PREVIEW) for kind in (CODED, FLAT))
-            small = np.where(coded, CODED, np.where(flat, FLAT, MISSING)).astype(np.uint8)
-            _paste(kinds, Window(0, 0, *kinds.shape[1:]), small, window.blocks(PREVIEW))
-        y_hat = model.reconstruct(latent, self.header.quality, self.side, low)
-        x_hat = means_of(y_hat, low, extent)[:, : kinds.shape[1], : kinds.shape[2]]
-        like = self.like()
-        reference = like.georeference.shifted(0, 0, PREVIEW) if like.georeference else None
-        return like.with_data(self.levels.restored(x_hat, kinds), valid=None, georeference=reference)
 
     def _low_part(self, tile: int) -> bytes:
         """The beginning of a payload: masks, and the streams of the low part, each after its length."""
         bands, data, end = self.header.shape[0], self.reader.payload_start(tile, 64), 1
-        masks, flats = (0, 1, bands, 0)[first_mode(data)], data[0] >> 2 & 1
-        for _ in range(masks + flats * bands + bands):
+        masks = (0, 1, bands, 0)[first_mode(data)] + bands * ((data[0] >> 2 & 1) + (data[0] >> 7))
+        for _ in range(masks + bands):
             data = self.reader.payload_start(tile, end + 5) if end + 5 > len(data) else data
             size = Cursor(data[end : end + 5].ljust(5, b"\0")).varint()
             end += len(varint(size)) + size

@@ -67,6 +67,8 @@ class TileModel(ABC):
     #: Range of quality.
     lowest: float
     highest: float
+    #: Number of channels whose streams begin a payload, of which a preview is made; 0 if there is no preview.
+    low: int = 0
 
     def for_scene(self, height: int, width: int) -> TileModel:
         """Adapt the model to the size of a scene."""
@@ -93,8 +95,8 @@ class TileModel(ABC):
         """Quantize a latent, (bands, channels, h, w), to int32, and code it."""
 
     @abstractmethod
-    def decode(self, data: bytes, active: np.ndarray, quality: float, side: Any) -> np.ndarray:
-        """Decode a latent: int32, (bands, channels, h, w), zero at columns that are not active."""
+    def decode(self, data: bytes, active: np.ndarray, quality: float, side: Any, low: bool = False) -> np.ndarray:
+        """Decode a latent, or its low part: int32, (bands, channels, h, w), zero at columns that are not active."""
 
     @abstractmethod
     def synthesize(self, latent: np.ndarray, quality: float, side: Any, borders: Borders) -> np.ndarray:
@@ -205,11 +207,24 @@ class Tiling:
 # --- payload of a tile ------------------------------------------------------------------------------------------------
 
 
+def _cut(part: np.ndarray, side: int) -> np.ndarray:
+    """Cut (bands, H, W) into blocks, (bands, h, side, w, side), with zeros beyond the last sample."""
+    bands, height, width = part.shape
+    padded = np.pad(part, ((0, 0), (0, -height % side), (0, -width % side)))
+    return padded.reshape(bands, blocks(height, side), side, blocks(width, side), side)
+
+
 def blocks_of(valid: np.ndarray, stride: int) -> np.ndarray:
     """Mark the blocks that have a valid sample: (bands, H, W) → (bands, h, w)."""
-    bands, height, width = valid.shape
-    padded = np.pad(valid, ((0, 0), (0, -height % stride), (0, -width % stride)))
-    return np.asarray(padded.reshape(bands, blocks(height, stride), stride, -1, stride).any((2, 4)))
+    return np.asarray(_cut(valid, stride).any((2, 4)))
+
+
+def reduced(x: np.ndarray, kinds: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Average the coded samples of each block; the block is coded if it has one, else flat, else missing."""
+    coded = kinds == CODED
+    total, count = (_cut(part, side).sum((2, 4)) for part in (np.where(coded, x, np.float32(0)), coded))
+    of_blocks = np.where(count > 0, CODED, np.where(blocks_of(kinds == FLAT, side), FLAT, MISSING))
+    return (total / np.maximum(count, 1)).astype(np.float32), of_blocks.astype(np.uint8)
 
 
 def kinds_of(valid: np.ndarray, flat: np.ndarray) -> np.ndarray:
@@ -269,16 +284,17 @@ def encode_tile(
 
 
 def decode_tile(
-    model: TileModel, payload: bytes, shape: tuple[int, int, int], borders: Borders, quality: float, side: Any, **part: bool
+    model: TileModel, payload: bytes, shape: tuple[int, int, int], borders: Borders, quality: float, side: Any,
+    low: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Decode a tile of `shape` (bands, H, W): its latent (`part` selects what of it), and the kinds of its samples.
+    """Decode a tile of `shape` (bands, H, W): its latent, or the low part of it, and the kinds of its samples.
 
     Raises `BitstreamError` if the payload is damaged; only the checksum of the latent finds wrong values.
     """
     kinds, sides, code = unpack_masks(payload, shape)
     active = active_flags(kinds == CODED, model.stride, sides, borders)
     if (active & ACTIVE).any():
-        return model.decode(code, active, quality, side, **part), kinds
+        return model.decode(code, active, quality, side, low), kinds
     return np.zeros((shape[0], model.channels, *active.shape[1:]), np.int32), kinds
 
 

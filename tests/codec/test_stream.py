@@ -1,9 +1,11 @@
 """Threads, pieces of scenes, and previews from a small part of a file."""
 
 import contextlib
+import math
 import sys
 import threading
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from forged import head_of, with_checksum
+from forged import assembled, head_of, with_checksum
 
 from sarlab.codec.api import compress, compress_file, decompress, decompress_file
 from sarlab.codec.container import StreamReader
@@ -21,6 +23,7 @@ from sarlab.codec.model_store import load_model, model_path
 from sarlab.codec.stream import Decoder, ordered, threads
 from sarlab.codec.tiles import Tiling, analyze
 from sarlab.errors import BitstreamError, CodecError
+from sarlab.scenes.radiometry import to_db
 from sarlab.scenes.readers import read_scene
 from sarlab.scenes.scene import Georeference, Scene
 from sarlab.scenes.simulate import SimulationSpec, simulate
@@ -94,7 +97,7 @@ PLACE = Georeference("", (10.0, 0.0, 5e5, 0.0, -10.0, 4e6))
 @pytest.fixture(scope="module")
 def land():
     """1024² samples of simulated land in dB."""
-    made = simulate(SimulationSpec(1024, 1024, 4.4, 0.5, seed=3, quantity="db"))[0]
+    made = to_db(simulate(SimulationSpec(1024, 1024, 4.4, 0.5, seed=3))[0])
     return replace(made, georeference=PLACE)
 
 
@@ -134,7 +137,7 @@ def test_a_preview_reads_a_small_part_of_a_file_and_is_near_the_means(land, tmp_
     path.write_bytes(compress(land))
     counted = Counted(path)
     with StreamReader(counted) as reader:
-        small = Decoder(reader).preview()
+        small = Decoder(reader, preview=8).scene()
     assert counted.count < 0.12 * path.stat().st_size
     assert (small.shape, small.quantity) == ((1, 128, 128), "db")
     assert small.georeference.transform == (80.0, 0.0, 5e5, 0.0, -80.0, 4e6)
@@ -142,15 +145,17 @@ def test_a_preview_reads_a_small_part_of_a_file_and_is_near_the_means(land, tmp_
     assert off < 0.35 * spread
 
 
+@pytest.mark.parametrize("codec", ["lapped", "klt8"])
 @pytest.mark.parametrize("shape", [(2, 203, 157), (1, 33, 8), (1, 1, 1), (1, 64, 97), (3, 40, 263)])
-@pytest.mark.parametrize("tile", [64, 512])
-def test_previews_of_any_size(land, shape, tile):
+def test_previews_of_any_size(land, shape, codec):
     part = np.stack([land.data[0, 10 * band : 10 * band + shape[1], 5 : 5 + shape[2]] for band in range(shape[0])])
     scene = Scene(part, "db", tuple("abc"[: shape[0]]))
-    small = decompress(compress(scene, quality=45, tile=tile), preview=8)
+    small, other = (decompress(compress(scene, codec=codec, quality=45, tile=tile), preview=8) for tile in (64, 512))
     assert small.shape == (shape[0], -(-shape[1] // 8), -(-shape[2] // 8))
     off, _ = difference(small, scene)
     assert off < 0.5 * scene.data.std() + 0.1
+    # Tiles are quantized on their own, which moves means by less than the step.
+    assert np.abs(small.data - other.data).max() < 0.5
 
 
 def test_masks_flat_areas_and_zeros(land, tmp_path):
@@ -163,6 +168,10 @@ def test_masks_flat_areas_and_zeros(land, tmp_path):
     small = decompress(coded, preview=8)
     assert (small.valid == means(scene)[1]).all()
     assert (small.data[:, 33:] == 0).all()
+    missing = scene.with_data(scene.data, valid=scene.valid, nan=~scene.valid & (columns < 70))
+    assert np.array_equal(
+        decompress(compress(missing, quality=36, tile=64), preview=8).data, small.data, equal_nan=True
+    )
     level = 10 * np.log10([small.data[0, 20:31].astype(float), means(scene)[0][0, 20:31]])
     assert -3 < level[0].mean() - level[1].mean() < 0  # means of decibels lie below those of intensity
     write_geotiff(scene, tmp_path / "in.tif")
@@ -173,12 +182,25 @@ def test_masks_flat_areas_and_zeros(land, tmp_path):
     assert written.georeference == small.georeference
 
 
+def test_previews_of_what_declares_a_huge_scene_are_refused_before_memory_is_taken(speckled, tmp_path):
+    header = replace(StreamReader(compress(speckled.band(0))).header, shape=(1, 1 << 14, 1 << 17), tile=1024)
+    (tmp_path / "a.sarl").write_bytes(
+        assembled(header.pack(), [bytes(header.least_payload(n)) for n in range(math.prod(header.grid))])
+    )
+    tracemalloc.start()
+    for decode in (decompress, lambda path, **how: decompress_file(path, tmp_path / "a.tif", **how)):
+        with pytest.raises(BitstreamError, match="any-size"):
+            decode(tmp_path / "a.sarl", preview=8)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    tracemalloc.stop()
+
+
 def test_what_has_no_preview_is_refused(speckled):
     with pytest.raises(CodecError, match="have no preview"):
-        decompress(compress(speckled, codec="klt8"), preview=8)
+        decompress(compress(speckled, max_error_db=2), preview=8)
     data = compress(speckled)
     for options in ({"preview": 4}, {"preview": 8, "window": (0, 0, 8, 8)}, {"preview": 8, "radiometric": True}):
-        with pytest.raises(CodecError, match="a preview has one sample"):
+        with pytest.raises(CodecError, match="a preview"):
             decompress(data, **options)
     for place in range(60, len(data) // 2, 97):
         damaged = bytearray(data)
