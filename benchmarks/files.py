@@ -29,8 +29,8 @@ def write_image(path: Path, side: int) -> None:
 
     from sarlab.scenes.simulate import SimulationSpec, simulate
 
-    scene, _ = simulate(SimulationSpec(1024, 1024, 4.4, 0.5, seed=3, quantity="amplitude"))
-    pattern = np.rint(1500 * scene.data[0]).clip(0, 65535).astype(np.uint16)
+    scene, _ = simulate(SimulationSpec(1024, 1024, 4.4, 0.5, seed=3))
+    pattern = np.rint(1500 * np.sqrt(scene.data[0])).clip(0, 65535).astype(np.uint16)
     pattern = np.block([[pattern, pattern[:, ::-1]], [pattern[::-1], pattern[::-1, ::-1]]])
     profile = {
         "driver": "GTiff", "width": side, "height": side, "count": 1, "dtype": "uint16", "tiled": True, "blockxsize": 512,

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -34,8 +34,6 @@ from sarlab.scenes.radiometry import fit_normalizers, to_db
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.splits import Split
 
-CONTENTS = ("regions", "texture", "roads", "targets")
-
 #: Land classes: (mean dB, standard deviation of the log-texture in nepers, share of regions).
 _CLASSES = {
     "water": (-20.0, 0.0, 0.15), "bare": (-14.5, 0.0, 0.20), "crop": (-11.5, 0.0, 0.25),
@@ -50,27 +48,13 @@ _HERMITE_TERMS = 60
 
 @dataclass(frozen=True)
 class SimulationSpec:
-    """Parameters of a simulated scene; without any of `CONTENTS` it is a homogeneous area of −10 dB.
-
-    For `looks` and `correlation` see `speckle`; `quantity` is ``"db"``, ``"intensity"`` or ``"amplitude"``.
-    """
+    """Parameters of a simulated scene; for `looks` and `correlation` see `speckle`."""
 
     height: int = 256
     width: int = 256
     looks: float = 4.4
     correlation: float = 0.0
     seed: int = 0
-    content: tuple[str, ...] = CONTENTS
-    quantity: str = "db"
-
-    def __post_init__(self) -> None:
-        if self.height < 1 or self.width < 1:
-            raise SceneError(f"a simulated scene needs at least one pixel, not {self.height}×{self.width}")
-        unknown = set(self.content) - set(CONTENTS)
-        if unknown:
-            raise SceneError(f"unknown content {', '.join(sorted(unknown))}; use {', '.join(CONTENTS)}")
-        if self.quantity not in ("db", "intensity", "amplitude"):
-            raise SceneError(f"unknown quantity '{self.quantity}' of a simulated scene; use db, intensity or amplitude")
 
 
 class Reflectivity(NamedTuple):
@@ -90,21 +74,15 @@ def reflectivity(spec: SimulationSpec) -> Reflectivity:
     shape = (spec.height, spec.width)
     rows, columns = np.mgrid[: spec.height, : spec.width].astype(float)
     regions, classes = _regions(rows, columns, generator)
-    level = np.full(shape, -10.0)
-    if "regions" in spec.content:
-        offsets = generator.normal(0, 0.7, classes.size)
-        level = _LEVELS[classes][regions] + offsets[regions]
-    background = np.power(10.0, level / 10)
-    if "texture" in spec.content:
-        strength = _TEXTURES[classes][regions]
-        texture = gaussian_filter(generator.standard_normal(shape), 1.5, mode="reflect")
-        texture /= max(texture.std(), 1e-12)
-        # Unit mean: a log-normal field of log-variance s² has mean exp(s²/2).
-        background = background * np.exp(strength * texture - np.square(strength) / 2)
-    if "roads" in spec.content:
-        background = np.where(_roads(rows, columns, generator), 10 ** (_ROAD_DB / 10), background)
-    targets = _targets(shape, spec.correlation, generator) if "targets" in spec.content else np.zeros(shape)
-    return Reflectivity(background, targets)
+    offsets = generator.normal(0, 0.7, classes.size)
+    background = np.power(10.0, (_LEVELS[classes][regions] + offsets[regions]) / 10)
+    strength = _TEXTURES[classes][regions]
+    texture = gaussian_filter(generator.standard_normal(shape), 1.5, mode="reflect")
+    texture /= max(texture.std(), 1e-12)
+    # Unit mean: a log-normal field of log-variance s² has mean exp(s²/2).
+    background = background * np.exp(strength * texture - np.square(strength) / 2)
+    background = np.where(_roads(rows, columns, generator), 10 ** (_ROAD_DB / 10), background)
+    return Reflectivity(background, _targets(shape, spec.correlation, generator))
 
 
 def _regions(rows: np.ndarray, columns: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -222,7 +200,7 @@ def _copula_correlation(looks: float, correlation: float) -> float:
 
 
 def simulate(spec: SimulationSpec, name: str = "") -> tuple[Scene, Scene]:
-    """Draw a scene with speckle, and the same scene without: of the same name, with infinite looks."""
+    """Draw a scene of intensity with speckle, and the same scene without: of the same name, with infinite looks."""
     truth = reflectivity(spec)
     field = speckle((spec.height, spec.width), spec.looks, np.random.default_rng([spec.seed, 1]), spec.correlation)
     name = name or f"{name_of(spec.looks, spec.correlation)}-s{spec.seed}"
@@ -231,14 +209,10 @@ def simulate(spec: SimulationSpec, name: str = "") -> tuple[Scene, Scene]:
         simulated=True, tags={"correlation": f"{spec.correlation:g}", "seed": str(spec.seed)},
     )  # fmt: skip
     noisy = Scene((truth.background * field + truth.targets)[None], "intensity", looks=spec.looks, **common)
-    clean = Scene(truth.intensity[None], "intensity", looks=float("inf"), **common)
-    if spec.quantity == "db":
-        return to_db(noisy), to_db(clean)
-    if spec.quantity == "amplitude":
-        noisy, clean = (s.with_data(np.sqrt(s.data), quantity="amplitude") for s in (noisy, clean))
-    return noisy, clean
+    return noisy, Scene(truth.intensity[None], "intensity", looks=float("inf"), **common)
 
 
+#: Side and seeds of the scenes of a split.
 _ROLES = {"train": (256, (100, 101, 102, 103)), "validation": (256, (200,)), "test": (320, (300, 301))}
 
 
@@ -264,8 +238,8 @@ def simulated_split(looks: float, correlation: float = 0.0) -> Split:
         for number, seed in enumerate(seeds):
             name = f"{name_of(looks, correlation)}-{role}-{number}"
             noisy, clean[name] = (
-                replace(s.with_data(np.round(s.data * 256) / np.float32(256)), seen_in_training=str(role == "train").lower())
-                for s in simulate(SimulationSpec(side, side, looks, correlation, seed), name)
+                s.with_data(np.round(s.data * 256) / np.float32(256), seen_in_training=str(role == "train").lower())
+                for s in map(to_db, simulate(SimulationSpec(side, side, looks, correlation, seed), name))
             )  # fmt: skip
             parts[role].append(noisy)
     kind = f"neighbors correlated by {correlation:g}" if correlation else "white"
