@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.scenes.scene import NATIVE_TAG, QUANTITIES, Scene
+from sarlab.scenes.scene import NATIVE_TAG, Scene
 
 #: Tag of a scene in dB that makes the conversion back exact.
 FLOOR_TAG = "SARLAB_ZERO_FLOOR_DB"
@@ -28,17 +28,6 @@ FLOOR_TAG = "SARLAB_ZERO_FLOOR_DB"
 #: dB between the floor and the smallest positive sample: a factor of two in amplitude or in intensity.
 _AMPLITUDE_GAP, _INTENSITY_GAP = 20 * math.log10(2), 10 * math.log10(2)
 _GAP_DB = {"amplitude": _AMPLITUDE_GAP, "complex": _AMPLITUDE_GAP, "intensity": _INTENSITY_GAP, "db": _INTENSITY_GAP}
-
-
-def intensity(data: np.ndarray, quantity: str) -> np.ndarray:
-    """Convert samples of any quantity to linear intensity (float64); minus infinity dB becomes an exact zero."""
-    if quantity == "complex":
-        data = np.asarray(data)
-        return np.square(data.real.astype(np.float64)) + np.square(data.imag.astype(np.float64))
-    values = np.asarray(data, np.float64)
-    if quantity == "amplitude":
-        return np.square(values)
-    return np.power(10.0, values / 10) if _checked(quantity) == "db" else values
 
 
 def decibels(data: np.ndarray, quantity: str) -> np.ndarray:
@@ -49,7 +38,7 @@ def decibels(data: np.ndarray, quantity: str) -> np.ndarray:
     SceneError
         Negative amplitude or intensity.
     """
-    if _checked(quantity) == "db":
+    if quantity == "db":
         return np.asarray(data, np.float64)
     if quantity == "complex":
         data = np.hypot(np.asarray(data).real.astype(np.float64), np.asarray(data).imag)
@@ -58,12 +47,6 @@ def decibels(data: np.ndarray, quantity: str) -> np.ndarray:
         raise SceneError(f"negative {quantity} has no logarithm; the samples are probably in dB (quantity 'db')")
     with np.errstate(divide="ignore"):
         return (10.0 if quantity == "intensity" else 20.0) * np.log10(data)
-
-
-def _checked(quantity: str) -> str:
-    if quantity not in QUANTITIES:
-        raise SceneError(f"unknown quantity '{quantity}'; use {', '.join(QUANTITIES)}")
-    return quantity
 
 
 def zero_floor_db(scene: Scene) -> tuple[float, ...]:
@@ -96,23 +79,19 @@ def stored_floors(scene: Scene) -> np.ndarray | None:
         raise SceneError(f"scene '{scene.name}': tag {FLOOR_TAG}={text!r} is no table of numbers; remove it") from None
 
 
-def to_db(scene: Scene, floor_db: Iterable[float] | float | None = None) -> Scene:
+def to_db(scene: Scene, floors: Sequence[float] | None = None) -> Scene:
     """Convert a scene to dB, with exact zeros on a floor and all other samples unclipped; the phase of a complex scene is lost.
 
-    Its tags keep the native quantity and, if there are zeros, the floor of each band: `floor_db`, by default `zero_floor_db`.
+    Its tags keep the native quantity and, if there are zeros, the floor of each band: `floors`, by default `zero_floor_db`.
     A product is converted window by window consistently only with given floors.
     """
-    if floor_db is None:
-        floors = zero_floor_db(scene)
-    else:
-        floors = tuple(float(f) for f in np.broadcast_to(np.asarray(floor_db, float), (scene.shape[0],)))
+    floors = zero_floor_db(scene) if floors is None else floors
     try:
         db = decibels(scene.data, scene.quantity)
     except SceneError as error:
         raise SceneError(f"scene '{scene.name}': {error}") from None
     zeros = np.isneginf(db)
-    tags = {**scene.tags}
-    tags.setdefault(NATIVE_TAG, scene.quantity)
+    tags = {**scene.tags, NATIVE_TAG: scene.tags.get(NATIVE_TAG, scene.quantity)}
     if zeros.any():
         db = np.where(zeros, np.asarray(floors)[:, None, None], db)
         # By band name, so that a single band of the scene still finds its own.
