@@ -148,29 +148,19 @@ def describe(name: str, quantity: str = "auto", allow_missing: bool = False) -> 
 
 
 def add_fetch(parser: argparse.ArgumentParser) -> None:
-    from sarlab.scenes.catalog import downloads
+    from sarlab.scenes.catalog import DOWNLOADS
 
-    parser.add_argument("names", nargs="+", metavar="NAME", help=f"{', '.join(downloads())}, or all")
+    parser.add_argument("names", nargs="+", metavar="NAME", help=f"{', '.join(DOWNLOADS)}, or all")
 
 
 def run_fetch(args: argparse.Namespace) -> int:
-    from sarlab.scenes.catalog import NoNetworkError, downloads
+    from sarlab.scenes.catalog import DOWNLOADS
 
-    known = downloads()
-    names = list(known) if "all" in args.names else args.names
-    if unknown := [name for name in names if name not in known]:
-        raise SceneError(f"no download named '{unknown[0]}'; known: {', '.join(known)}, all")
-    failed = 0
-    for entry, file in [(known[name], file) for name in names for file in known[name].files]:
-        try:
-            print(entry.fetch(file, progress=sys.stderr.isatty()))
-        except NoNetworkError:
-            raise
-        except SceneError as error:  # the other files may still be there
-            print(f"sarlab: {error}", file=sys.stderr)
-            failed += 1
-    if failed:
-        raise SceneError(f"{failed} files could not be downloaded; the others are in the cache")
+    names = list(DOWNLOADS) if "all" in args.names else args.names
+    if unknown := [name for name in names if name not in DOWNLOADS]:
+        raise SceneError(f"no download named '{unknown[0]}'; known: {', '.join(DOWNLOADS)}, all")
+    for entry, file in [(DOWNLOADS[name], file) for name in names for file in DOWNLOADS[name].files]:
+        print(entry.fetch(file, progress=sys.stderr.isatty()))
     return 0
 
 

@@ -6,14 +6,6 @@
 GeoTIFF files of seven places are shipped with the package (``assets/scenes``). The split ``sentinel1`` holds out whole
 places and passes. ``bigearthnet`` contains the BigEarthNet patches alone; its test mosaic lies in another place than its
 training scenes but belongs to the same pass. Its training scenes define the clip ranges of VV and VH for all sources.
-
-Another kind of source is a small class and one registration::
-
-    class Mine(Entry):
-        def split(self, quantity):
-            return split_scenes(...)
-
-    catalog_entries.register("mine")(Mine("embedded", "My scenes", "CC BY 4.0"))
 """
 
 from __future__ import annotations
@@ -21,16 +13,14 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.registry import Registry
 from sarlab.scenes import simulate
 from sarlab.scenes.collection import Collection, Record, find_scenes, read_collection
 from sarlab.scenes.radiometry import Normalizer, fit_normalizers
@@ -42,8 +32,8 @@ from sarlab.scenes.splits import ROLES, Split, cut_tests, split_scenes
 from sarlab.specs import SceneSpec
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets" / "scenes"
-#: Sources of the catalog other than simulated ones.
-_SOURCES = tomllib.loads((ASSETS / "catalog.toml").read_text(encoding="utf-8"))
+#: Names of the BigEarthNet scenes by role, and the note of their split.
+_BIGEARTHNET = tomllib.loads((ASSETS / "bigearthnet.toml").read_text(encoding="utf-8"))
 
 
 @lru_cache(maxsize=1)
@@ -68,15 +58,15 @@ def embedded_scenes() -> dict[str, Scene]:
 @lru_cache(maxsize=1)
 def bigearthnet_split() -> Split:
     """Return the split of the BigEarthNet scenes that the catalog states."""
-    records, stated = {record.name: record for record in sentinel1().records}, _SOURCES["bigearthnet"]
+    records = {record.name: record for record in sentinel1().records}
 
     def scenes(role: str) -> tuple[Scene, ...]:
-        found = [_load(records[f"ben-{name}"]) for name in stated[role]]
+        found = [_load(records[f"ben-{name}"]) for name in _BIGEARTHNET[role]]
         seen = "true" if role == "train" else "false"
         return tuple(replace(s, seen_in_training=seen, acquisition=s.tags["product"]) for s in found)
 
     train, validation, test, independent = map(scenes, ROLES)
-    return Split(train, validation, test, independent, fit_normalizers(train), stated["note"])
+    return Split(train, validation, test, independent, fit_normalizers(train), _BIGEARTHNET["note"])
 
 
 def reference_normalizers() -> dict[str, Normalizer]:
@@ -98,34 +88,28 @@ def load_optical_control() -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Entry:
-    """A source of scenes in the catalog: its kind (embedded, collection, simulated, download), and its nominal looks."""
+    """A source of scenes in the catalog: its kind (embedded, collection, simulated, download), nominal looks, and split."""
 
     kind: str
     title: str
     license: str
     credit: str = ""
     looks: float | None = None
+    make: Callable[[], Split] = bigearthnet_split
 
     def split(self, quantity: str) -> Split:
         """Return the split that a run uses."""
-        raise NotImplementedError
+        _check_db(self.kind, quantity)
+        return self.make()
 
     def available(self) -> bool:
         """Return True if the scenes can be loaded without a network."""
         return True
 
 
-#: Sources by name; other packages add theirs through the entry point group "sarlab.scenes".
-catalog_entries: Registry[Entry] = Registry("source of scenes", "sarlab.scenes", SceneError)
-
-
-@dataclass(frozen=True)
-class _Fixed(Entry):
-    make: Callable[[], Split] = bigearthnet_split
-
-    def split(self, quantity: str) -> Split:
-        _check_db(self.kind, quantity)
-        return self.make()
+def _check_db(kind: str, quantity: str) -> None:
+    if quantity not in ("auto", "db"):
+        raise SceneError(f"the {kind} scenes are in dB; use quantity 'auto' or 'db', not '{quantity}'")
 
 
 @dataclass(frozen=True)
@@ -155,44 +139,29 @@ class CollectionEntry(Entry):
 def find_collection(source: str) -> Collection | None:
     """Return a collection by name, ``NAME:FOLDER`` or path of a TOML file; None if `source` is none of these."""
     name, _, folder = source.partition(":")
-    if name in catalog_entries and isinstance(entry := catalog_entries[name], CollectionEntry):
+    entry, path = catalog_entries.get(name), Path(source).expanduser()
+    if isinstance(entry, CollectionEntry):
         return entry.collection(folder)
-    path = Path(source).expanduser()
     known = path.suffix == ".toml" and path.is_file()
     return read_collection(path, path.parent, {"sentinel1": sentinel1()}) if known else None
 
 
-def _check_db(kind: str, quantity: str) -> None:
-    if quantity not in ("auto", "db"):
-        raise SceneError(f"the {kind} scenes are in dB; use quantity 'auto' or 'db', not '{quantity}'")
-
-
-class NoNetworkError(SceneError):
-    """The server of a download cannot be reached."""
-
-
-class Download(NamedTuple):
-    """A file to download; size (in bytes) and hash are 0 and empty if unknown, and then accepted as they come."""
-
-    name: str
-    size: int = 0
-    sha256: str = ""
-
-
 @dataclass(frozen=True)
 class DownloadEntry(Entry):
-    """Scenes to download once into a `folder` of the cache; addresses are `url` and the name of the file."""
+    """Scenes to download once into a `folder` of the cache; addresses are `url` and the name of the file.
+
+    `files` are names with SHA-256; a file whose hash is empty is accepted as it comes.
+    """
 
     folder: str = ""
     quantity: str = "auto"
     url: str = ""
-    files: tuple[Download, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def missing(self) -> list[Download]:
-        """Files that are not in the cache, or have another size there."""
-        sizes = {path.name: path.stat().st_size for path in (cache_folder() / self.folder).glob("*") if path.is_file()}
-        return [f for f in self.files if f.name not in sizes or f.size not in (0, sizes[f.name])]
+    def missing(self) -> list[str]:
+        """Files that are not in the cache."""
+        return [name for name in self.files if not (cache_folder() / self.folder / name).is_file()]
 
     def available(self) -> bool:
         return not self.missing
@@ -205,38 +174,28 @@ class DownloadEntry(Entry):
         scenes = [replace(scene, credit=self.credit, looks=scene.looks or self.looks) for scene in found.scenes]
         return split_scenes(scenes, reference_normalizers(), found.excluded, found.empty, found.note)
 
-    def fetch(self, file: Download, *, progress: bool = True) -> Path:
+    def fetch(self, name: str, *, progress: bool = True) -> Path:
         """Return the path of a file in the cache; download it if it is missing or its hash is wrong.
 
         Raises
         ------
-        NoNetworkError
-            The server cannot be reached.
         SceneError
-            The server refuses, the transfer breaks off, the hash is wrong, or the cache cannot be written.
+            The server cannot be reached or refuses, the hash is wrong, or the cache cannot be written.
         """
         import pooch
-        from requests import exceptions
+        from requests.exceptions import RequestException
 
-        url, folder = self.url + file.name, cache_folder() / self.folder
-        if not url.startswith("https://"):
-            raise SceneError(f"{url}: downloads need an https:// address")
+        folder = cache_folder() / self.folder
         pooch.get_logger().setLevel("WARNING")
-        registry = {file.name: file.sha256 or None}
-        by_hand = f"download it by hand and put it at {folder / file.name}"
+        registry = {name: self.files[name] or None}
         try:
             cache = pooch.create(folder, self.url, registry=registry, retry_if_failed=2)
-            return Path(cache.fetch(file.name, progressbar=progress))
-        except exceptions.RequestException as error:
-            unreachable = exceptions.ConnectionError, exceptions.Timeout
-            if isinstance(error, unreachable) and not isinstance(error, exceptions.SSLError):
-                raise NoNetworkError(
-                    f"{url}: cannot reach the server; {by_hand}, or use scenes that need no network ('bigearthnet', "
-                    "'simulated-l4.4', your own files)"
-                ) from None
-            raise SceneError(f"{url}: the download failed ({first_line(error)}); try again, or {by_hand}") from None
-        except ValueError as error:
-            raise SceneError(f"{url}: {first_line(error)} Try again, or {by_hand}") from None
+            return Path(cache.fetch(name, progressbar=progress))
+        except (RequestException, ValueError) as error:
+            raise SceneError(
+                f"{self.url}{name}: the download failed ({first_line(error)}); try again, download it by hand and put it at "
+                f"{folder / name}, or use scenes that need no network ('bigearthnet', 'simulated-l4.4', your own files)"
+            ) from None
         except OSError as error:
             reason = error.strerror or error
             raise SceneError(f"{folder}: cannot be written ({reason}); set SARLAB_CACHE to another folder") from None
@@ -249,35 +208,28 @@ def cache_folder() -> Path:
     return Path(os.environ.get("SARLAB_CACHE") or pooch.os_cache("sarlab")).expanduser()
 
 
-def downloads() -> dict[str, DownloadEntry]:
-    """Return the sources that can be downloaded, by name."""
-    entries = {name: catalog_entries[name] for name in catalog_entries}
-    return {name: entry for name, entry in entries.items() if isinstance(entry, DownloadEntry)}
-
-
-def _register_sources() -> None:
-    for name, stated in _SOURCES.items():
-        about = {key: stated[key] for key in ("kind", "title", "license", "credit", "looks") if key in stated}
-        entry: Entry
-        if about["kind"] == "download":
-            files = tuple(Download(**file) for file in stated["files"])
-            entry = DownloadEntry(**about, folder=name, quantity=stated["quantity"], url=stated["url"], files=files)
+def _entries() -> Iterator[tuple[str, Entry]]:
+    for name, stated in tomllib.loads((ASSETS / "catalog.toml").read_text(encoding="utf-8")).items():
+        if stated["kind"] == "download":
+            yield name, DownloadEntry(**stated, folder=name)
         elif name == "bigearthnet":
-            entry = _Fixed(**about)
+            yield name, Entry(**stated)
         else:
-            folder = ASSETS if about["kind"] == "embedded" else ASSETS.parent / "collections"
-            entry = CollectionEntry(**about, path=folder / f"{name}.toml")
-        catalog_entries.register(name)(entry)
+            folder = ASSETS if stated["kind"] == "embedded" else ASSETS.parent / "collections"
+            yield name, CollectionEntry(**stated, path=folder / f"{name}.toml")
     for name, looks, correlation in simulate.catalog_names():
         kind = f"speckle correlated by {correlation:g}" if correlation else "white speckle"
         title, make = (
             f"{kind} of {looks:g} looks over a known reflectivity",
             partial(simulated_split, looks, correlation),
         )
-        catalog_entries.register(name)(_Fixed("simulated", title, "MIT", looks=looks, make=make))
+        yield name, Entry("simulated", title, "MIT", looks=looks, make=make)
 
 
-_register_sources()
+#: Sources of scenes by name.
+catalog_entries: dict[str, Entry] = dict(sorted(_entries()))
+#: Those of them to download.
+DOWNLOADS = {name: entry for name, entry in catalog_entries.items() if isinstance(entry, DownloadEntry)}
 
 
 def load_split(spec: SceneSpec) -> Split:
@@ -303,12 +255,10 @@ def load_split(spec: SceneSpec) -> Split:
     elif path.exists():
         found = find_scenes(path, spec.quantity)
         split = split_scenes(found.scenes, reference_normalizers(), found.excluded, found.empty, found.note)
-    elif "/" in spec.source or "." in spec.source:
-        raise SceneError(f"{spec.source}: no such file or folder; 'sarlab scenes' lists the scenes known by name")
     else:
-        known = list(catalog_entries)
-        hint = "".join(f"; did you mean '{close}'?" for close in difflib.get_close_matches(spec.source, known, 1))
-        raise SceneError(f"no scenes named '{spec.source}' and no such file; known: {', '.join(known)}{hint}")
+        close = difflib.get_close_matches(spec.source, catalog_entries, 1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(catalog_entries)}"
+        raise SceneError(f"no scenes named '{spec.source}' and no such file or folder; {hint}")
     return cut_tests(split, spec.side) if spec.side > 0 else split
 
 

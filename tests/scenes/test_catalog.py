@@ -18,14 +18,11 @@ import requests
 from sarlab.errors import SceneError
 from sarlab.scenes.catalog import (
     ASSETS,
-    Download,
+    DOWNLOADS,
     DownloadEntry,
-    Entry,
-    NoNetworkError,
     bigearthnet_split,
     cache_folder,
     catalog_entries,
-    downloads,
     embedded_scenes,
     load_optical_control,
     load_scene,
@@ -39,8 +36,10 @@ from sarlab.scenes.splits import scene_duplicate_share
 from sarlab.specs import SceneSpec
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8).tobytes()
-FILE = Download("scene.tif", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
-ENTRY = DownloadEntry("download", "A scene", "MIT", folder="mine", url="https://scenes.test/folder/", files=(FILE,))
+FILE, HASH = "scene.tif", hashlib.sha256(CONTENT).hexdigest()
+ENTRY = DownloadEntry(
+    "download", "A scene", "MIT", folder="mine", url="https://scenes.test/folder/", files={FILE: HASH}
+)
 
 
 @pytest.fixture(autouse=True)
@@ -49,15 +48,14 @@ def _cache(tmp_path, monkeypatch):
 
 
 def test_every_entry_of_the_catalog_is_described():
-    entries = {name: catalog_entries[name] for name in catalog_entries}
     known = "sentinel1 sentinel1-all bigearthnet simulated-l1 simulated-l4.4-correlated sen1floods11 umbra-tanna"
-    assert set(known.split()) <= set(entries)
-    assert {entry.kind for entry in entries.values()} == {"embedded", "collection", "simulated", "download"}
-    assert all(entry.title and entry.license for entry in entries.values())
-    for entry in downloads().values():
+    assert set(known.split()) <= set(catalog_entries)
+    assert {entry.kind for entry in catalog_entries.values()} == {"embedded", "collection", "simulated", "download"}
+    assert all(entry.title and entry.license for entry in catalog_entries.values())
+    for entry in DOWNLOADS.values():
         assert entry.credit
         assert entry.url.startswith("https://")
-    assert all(len(file.sha256) == 64 and file.size for file in downloads()["sen1floods11"].files)
+    assert all(len(digest) == 64 for digest in DOWNLOADS["sen1floods11"].files.values())
 
 
 def test_unknown_names_and_files_are_refused_with_a_hint():
@@ -80,19 +78,6 @@ def test_load_scene_by_name_source_and_file(tmp_path):
     assert load_scene("simulated-l1").simulated
     np.save(tmp_path / "mine.npy", np.full((9, 9), 3, np.uint8))
     assert load_scene(str(tmp_path / "mine.npy")).quantity == "amplitude"
-
-
-def test_your_own_source_is_one_registration():
-    class Mine(Entry):
-        def split(self, quantity):
-            return bigearthnet_split()
-
-    name = "test-your-own-source"
-    catalog_entries.register(name)(Mine("embedded", "mine", "MIT"))
-    try:
-        assert load_split(SceneSpec(name)).digest == bigearthnet_split().digest
-    finally:
-        del catalog_entries._items[name]
 
 
 def test_named_scenes_need_nothing_but_numpy_scipy_and_rasterio():
@@ -304,7 +289,6 @@ def test_a_file_is_downloaded_once_and_again_if_damaged(server, tmp_path):
     assert ENTRY.fetch(FILE) == path
     assert server.requests == 1
     path.write_bytes(b"damaged")
-    assert not ENTRY.available()
     assert ENTRY.fetch(FILE, progress=True).read_bytes() == CONTENT
 
 
@@ -334,14 +318,12 @@ def test_without_a_network_the_message_says_what_to_do(tmp_path, monkeypatch):
         unused.bind(("127.0.0.1", 0))
         entry = replace(ENTRY, url=f"https://127.0.0.1:{unused.getsockname()[1]}/")
     monkeypatch.setattr(pooch.core.time, "sleep", lambda seconds: None)
-    with pytest.raises(NoNetworkError, match=r"127\.0\.0\.1:.*cannot reach.*scene\.tif.*'bigearthnet'") as error:
+    with pytest.raises(SceneError, match=r"127\.0\.0\.1:.*refused.*scene\.tif.*'bigearthnet'") as error:
         entry.fetch(FILE, progress=False)
     assert "\n" not in str(error.value)
 
 
-def test_only_https_and_a_writable_cache(server, tmp_path, monkeypatch):
-    with pytest.raises(SceneError, match="https"):
-        replace(ENTRY, url="http://scenes.test/").fetch(FILE)
+def test_the_cache_must_be_writable(server, tmp_path, monkeypatch):
     (tmp_path / "mine").write_text("")
     with pytest.raises(SceneError, match="set SARLAB_CACHE"):
         ENTRY.fetch(FILE, progress=False)
@@ -355,9 +337,9 @@ def test_downloaded_chips_make_a_split(tmp_path, shared_data):
     if not folder.is_dir():
         pytest.skip(f"no {folder}")
     (tmp_path / "sen1floods11").mkdir()
-    for file in downloads()["sen1floods11"].files:
-        assert pooch.file_hash(str(folder / file.name)) == file.sha256
-        (tmp_path / "sen1floods11" / file.name).symlink_to(folder / file.name)
+    for name, digest in DOWNLOADS["sen1floods11"].files.items():
+        assert pooch.file_hash(str(folder / name)) == digest
+        (tmp_path / "sen1floods11" / name).symlink_to(folder / name)
     split = load_split(SceneSpec("sen1floods11"))
     assert len([*split.roles()]) == 8
     assert all("Sen1Floods11" in s.credit and s.looks == 4.4 for _, s in split.roles())
