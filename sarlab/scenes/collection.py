@@ -23,7 +23,7 @@ sides of the split, and no pass may be either.
 PSNR clips. Calibrated scenes keep their level, or get the constant `offset_db` if the factor of the product is known.
 Scenes with ``calibrated = false`` are shifted band by band such that their median lies in the middle of the clip range of
 their polarization. The clip range therefore has the same limits and width for all scenes of a table, whose PSNR can be
-compared. The tag ``SARLAB_LEVEL_OFFSET_DB`` of the scene records the constant.
+compared.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ import numpy as np
 from sarlab.errors import SceneError
 from sarlab.scenes.radiometry import FLOOR_TAG, Normalizer, stored_floors, to_db
 from sarlab.scenes.rasters import has_header, is_auxiliary, is_product
-from sarlab.scenes.readers import open_scene, read_scene
+from sarlab.scenes.readers import open_scene, read_scene, scene_name
 from sarlab.scenes.scene import (
     Profile,
     Scene,
@@ -53,8 +53,6 @@ from sarlab.scenes.scene import (
 from sarlab.scenes.splits import ROLES, Split, choose_normalizers
 
 _ROLES = ROLES[:3]
-#: Tag of a scene in dB: constant that was added to each band.
-OFFSET_TAG = "SARLAB_LEVEL_OFFSET_DB"
 #: Suffixes of the images in a folder.
 SUFFIXES = (".tif", ".tiff", ".npy", ".bin", ".img", ".vrt", ".jp2")
 #: Of larger scenes only the central window of this side is used, so that a run fits into memory.
@@ -174,11 +172,10 @@ def at_level(scene: Scene, ranges: Mapping[str, Normalizer], calibrated: bool, o
     for index, band in enumerate(scene.bands):
         if not calibrated and band in ranges:
             middle = (ranges[band].low + ranges[band].high) / 2
-            offsets[index] = round(middle - float(np.median(scene.data[index][scene.valid[index]])), 2)
+            offsets[index] = round(middle - float(np.nanmedian(scene.data[index])), 2)
     if not offsets.any():
         return scene
-    tags = dict(scene.tags) | {OFFSET_TAG: json.dumps(dict(zip(scene.bands, offsets.tolist(), strict=True)))}
-    floors = stored_floors(scene)
+    tags, floors = dict(scene.tags), stored_floors(scene)
     if floors is not None:
         moved = _shifted(floors, offsets)
         tags[FLOOR_TAG] = json.dumps({b: float(f) for b, f in zip(scene.bands, moved, strict=True) if np.isfinite(f)})
@@ -289,8 +286,7 @@ def find_scenes(path: str | Path, quantity: str = "auto") -> FoundScenes:
     if not files:
         raise SceneError(f"{path}: the folder contains no image ({', '.join(SUFFIXES)})")
     found, read = FoundScenes(), []
-    for file in files:
-        name = _unique_name(file, files)
+    for file, name in zip(files, _names(path, files), strict=True):
         if is_auxiliary(file.stem):
             found.excluded.append((name, "no radar image by its name"))
             continue
@@ -341,17 +337,15 @@ def _read(path: Path, quantity: str, allow_empty: bool) -> tuple[Scene, str]:
         return scene, f"Only the central {rows}×{columns} of the {height}×{width} pixels of {path.name} are used."
 
 
-def _unique_name(file: Path, files: Sequence[Path]) -> str:
-    """Return the stem, preceded by as many folders as make it unique, and by one if it is only a polarization."""
-    parts = [*file.parts[:-1], file.stem]
-    others = [[*other.parts[:-1], other.stem] for other in files if other != file]
-    depth = 2 if polarization(file.stem) and len(file.stem) == 2 and len(parts) > 1 else 1
-    while depth < len(parts) and any(other[-depth:] == parts[-depth:] for other in others):
-        depth += 1
-    name = "-".join(part.strip("/\\") for part in parts[-depth:])
-    # Two files that differ only in their suffix.
-    clash = any(other[-depth:] == parts[-depth:] for other in others)
-    return name + file.suffix.replace(".", "-") if clash else name
+def _names(folder: Path, files: Sequence[Path]) -> list[str]:
+    """Name scenes by their files: the first that is unique of `scene_name` and the path in the folder, without or with suffix."""
+    inner = [file.relative_to(folder) for file in files]
+    columns = [[scene_name(file) for file in files]]
+    columns += [["-".join(path.parts) for path in paths] for paths in ([path.with_suffix("") for path in inner], inner)]
+    return [
+        next((n for n, column in zip(row, columns, strict=True) if column.count(n) == 1), str(path))
+        for path, *row in zip(files, *columns, strict=True)
+    ]
 
 
 def _join_polarizations(read: Sequence[tuple[Path, Scene]]) -> list[Scene]:

@@ -357,7 +357,7 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         own = {name: tags.pop(tag, "") for name, tag in FIELD_TAGS.items()}
         looks, bits, path = self._number("looks"), self._number("native_bits", 128), self.path.resolve()
         return Scene(
-            data, self.quantity, self.bands, name=own["name"] or _scene_name(self.path), valid=valid, nan=nan,
+            data, self.quantity, self.bands, name=own["name"] or scene_name(self.path), valid=valid, nan=nan,
             looks=looks or (1.0 if self.quantity == "complex" else looks_of(path)), spacing=self.spacing,
             native_bits=int(bits or _native_bits(self.dtype)), acquisition=own["acquisition"] or acquisition_of(path),
             georeference=self.georeference.shifted(row, column) if self.georeference else None,
@@ -385,7 +385,7 @@ def _index(band: str | int, names: Sequence[str], text: str) -> int:
     raise SceneError(f"{text}: no band '{band}'; it has {', '.join(names[:8])} (or numbers from 1 to {len(names)})")
 
 
-def _scene_name(path: Path) -> str:
+def scene_name(path: Path) -> str:
     """Return the stem of the file, preceded by its folder if the stem is only a polarization."""
     alone = polarization(path.stem) and len(path.stem) == 2
     return f"{path.resolve().parent.name}-{path.stem}" if alone else path.stem

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -137,16 +135,11 @@ class Scene:
         object.__setattr__(self, "data", data)
         object.__setattr__(self, "valid", valid)
         object.__setattr__(self, "bands", tuple(self.bands))
-        object.__setattr__(self, "tags", MappingProxyType(dict(self.tags)))
+        object.__setattr__(self, "tags", dict(self.tags))
 
     def __repr__(self) -> str:
         _, height, width = self.shape
         return f"Scene('{self.name}', {'+'.join(self.bands)}, {height}×{width}, {self.quantity})"
-
-    def __reduce__(self) -> tuple[partial[Scene], tuple[()]]:
-        """Pickle the tags as a plain dictionary, because a mapping proxy cannot be pickled."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return partial(Scene, **{**values, "tags": dict(self.tags)}), ()
 
     @property
     def shape(self) -> tuple[int, int, int]:

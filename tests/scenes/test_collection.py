@@ -8,7 +8,7 @@ import pytest
 
 from sarlab.errors import SceneError
 from sarlab.scenes.catalog import catalog_entries, find_collection, load_split, reference_normalizers, sentinel1
-from sarlab.scenes.collection import OFFSET_TAG, at_level, find_scenes, read_collection
+from sarlab.scenes.collection import at_level, find_scenes, read_collection
 from sarlab.scenes.radiometry import FLOOR_TAG, Normalizer, from_db, to_db
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.splits import split_scenes
@@ -103,7 +103,6 @@ def test_a_known_factor_is_added_and_an_unknown_one_replaced_by_the_median():
     scene = to_db(Scene(digits, "amplitude", ("VV", "HH"), dtype="uint16"))
     known = at_level(scene, RANGES, True, -50.0)
     assert known.data == pytest.approx(scene.data - 50, abs=1e-5)
-    assert json.loads(known.tags[OFFSET_TAG]) == {"VV": -50.0, "HH": -50.0}
     assert known.dtype == "float32"
     unknown = at_level(scene, RANGES, False)
     assert np.median(unknown.data[0]) == pytest.approx(-11, abs=0.006)
@@ -223,7 +222,10 @@ def test_different_sizes_and_different_folders_stay_apart(tmp_path):
         np.save(tmp_path / folder / "image.npy", speckled(0))
     np.save(tmp_path / "c_VV.npy", speckled(0, 20))
     np.save(tmp_path / "c_VH.npy", speckled(0, 30))
-    assert [s.name for s in find_scenes(tmp_path).scenes] == ["a-image", "b-image", "c_VH", "c_VV"]
+    (tmp_path / "a" / "image.tif").write_bytes(b"no image")
+    found = find_scenes(tmp_path)
+    assert [s.name for s in found.scenes] == ["a-image.npy", "b-image", "c_VH", "c_VV"]
+    assert [name for name, _ in found.excluded] == ["a-image.tif"]
 
 
 def test_a_huge_scene_is_represented_by_its_center(tmp_path, monkeypatch):
