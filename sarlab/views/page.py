@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 
-from sarlab.metrics.intervals import Interval
 from sarlab.views.style import compact, listing, name_of, number, ratio, significant, span
 from sarlab.views.templates import render
 
@@ -50,7 +49,7 @@ def interval(found: Any, digits: int = 1, *, unit: str = "", sign: bool = False,
 
     Parameters
     ----------
-    found : row of `sarlab.views.select.means` or mapping like it, table of which the first row counts, Interval, or None
+    found : row of `sarlab.views.select.means` or mapping like it, table of which the first row counts, named tuple, or None
     digits : int
     unit : str
         Follows the mean.
@@ -60,7 +59,7 @@ def interval(found: Any, digits: int = 1, *, unit: str = "", sign: bool = False,
     """
     if isinstance(found, pd.DataFrame):
         found = found.iloc[0] if len(found) else None
-    point = found._asdict() if isinstance(found, Interval) else {} if found is None else dict(found)
+    point = found._asdict() if hasattr(found, "_asdict") else {} if found is None else dict(found)
     if not np.isfinite(point.get("mean", np.nan)):
         return "–"
     mean = number(point["mean"], digits, sign=sign) + (f"\u00a0{unit}" if unit else "")
