@@ -6,7 +6,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from sarlab.metrics import Comparison, Reference, UndefinedMetric, described, score
-from sarlab.metrics.applications import FEATURES, RIDGE, iou, otsu_threshold, scene_water, train_classifier
+from sarlab.metrics.applications import FEATURES, RIDGE, iou, scene_water, train_classifier
 from sarlab.metrics.point_targets import RING_CELLS, cfar_threshold, exceeds
 
 CLIP = (-25.0, 5.0)
@@ -59,20 +59,6 @@ def test_iou_of_shifted_discs():
         iou(np.zeros(3, bool), np.zeros(3, bool))
     shifted = score(Reference(lake(128), clip=CLIP, looks=16), lake(148), columns=["iou_water", "iou_water_classifier"])
     assert list(shifted.values()) == pytest.approx([expected, expected], abs=0.02)
-
-
-def test_otsu_maximizes_the_variance_between_the_classes():
-    values = np.concatenate([np.random.default_rng(1).normal(m, s, n) for m, s, n in ((-20, 1, 4000), (-8, 2, 9000))])
-
-    def between(threshold):
-        dark = values < threshold
-        return dark.mean() * (~dark).mean() * (values[dark].mean() - values[~dark].mean()) ** 2
-
-    candidates = np.linspace(-19, -9, 400)
-    found = otsu_threshold(values)
-    assert between(found) >= 0.999 * max(map(between, candidates))
-    with pytest.raises(UndefinedMetric, match="constant"):
-        otsu_threshold(np.ones(9))
 
 
 def test_the_classifier_minimizes_the_penalized_likelihood():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import laplace, uniform_filter
 from scipy.special import gamma as gamma_function
 from scipy.special import polygamma
 
@@ -50,20 +51,12 @@ def test_gradient_ratio_and_cosine_of_scaled_images():
     faint = Comparison(1e-6 * image, 1e-6 * (image + 2 * noise))
     assert gradient_cosine(faint) == pytest.approx(gradient_cosine(noisy))
     assert epi_gradient_ratio(faint) == pytest.approx(epi_gradient_ratio(noisy))
+    gradients = [np.hypot(np.diff(x, axis=0)[:, :-1], np.diff(x, axis=1)[:-1]) for x in (image, noise)]
+    expected = gradients[1].sum() / gradients[0].sum()
+    assert epi_gradient_ratio(Comparison(image, noise)) == pytest.approx(expected)
 
 
-def test_gradient_ratio_is_that_of_numpy_diff():
-    x, y = np.random.default_rng(1).standard_normal((2, 20, 31))
-
-    def total(image):
-        return np.hypot(np.diff(image, axis=0)[:, :-1], np.diff(image, axis=1)[:-1]).sum()
-
-    assert epi_gradient_ratio(Comparison(x, y)) == pytest.approx(total(y) / total(x))
-
-
-def test_sattar_is_scipys_laplacian_and_numpys_correlation():
-    from scipy.ndimage import laplace
-
+def test_sattar_is_scipys_laplacian_and_numpys_correlation_and_measures_speckle(clean):
     x = np.random.default_rng(2).standard_normal((40, 50))
     y = x + np.random.default_rng(3).standard_normal((40, 50))
     inner = (slice(1, -1), slice(1, -1))
@@ -71,16 +64,11 @@ def test_sattar_is_scipys_laplacian_and_numpys_correlation():
     assert epi_sattar(Comparison(x, y)) == pytest.approx(expected)
     x[:, 25:] = np.nan
     assert epi_sattar(Comparison(x, y)) == pytest.approx(epi_sattar(Comparison(x[:, :25], y[:, :25])))
-
-
-def test_sattar_against_the_recorded_image_measures_speckle(clean):
-    """A perfect clean image scores little against what was recorded, and 1 against the truth."""
-    names = ["epi_sattar", "epi_sattar_clean"]
-    for looks, most in ((1.0, 0.2), (4.4, 0.4)):
-        recorded = clean + db(speckle(looks))
-        scores = score(recorded, clean, clip=CLIP, looks=looks, clean_db=clean, columns=names)
-        assert 0 < scores["epi_sattar"] < most
-        assert scores["epi_sattar_clean"] == pytest.approx(1)
+    # a perfect clean image scores little against what was recorded, and 1 against the truth
+    reference = Reference(clean + db(speckle(4.4)), clip=CLIP, looks=4.4, clean_db=clean)
+    scores = score(reference, clean, columns=["epi_sattar", "epi_sattar_clean"])
+    assert 0 < scores["epi_sattar"] < 0.4
+    assert scores["epi_sattar_clean"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("looks", [1.0, 4.4, 16.0])
@@ -134,17 +122,14 @@ def test_false_edges_on_speckle_are_rare_and_a_step_is_found():
 
 
 def test_roa_agreement_falls_with_blur_and_turns_away_from_other_edges(clean):
-    from scipy.ndimage import uniform_filter
-
     recorded = clean + db(speckle(16.0))
     blurred = [epi_roa(Comparison(recorded, db(uniform_filter(10 ** (recorded / 10), k)))) for k in (3, 7, 15, 31)]
     assert all(a > b for a, b in zip([1.0, *blurred], blurred, strict=False))
     assert epi_roa(Comparison(recorded, recorded.T.copy())) < 0.5
     # strength half as large everywhere: Σ min / Σ max
     assert epi_roa(Comparison(recorded, 0.5 * recorded + 3)) == pytest.approx(0.5, abs=0.03)
-    for shape, message in (((30, 30), "no edge"), ((5, 30), "7×7")):
-        with pytest.raises(UndefinedMetric, match=message):
-            epi_roa(Comparison(np.zeros(shape), np.ones(shape)))
+    with pytest.raises(UndefinedMetric, match="no edge"):
+        epi_roa(Comparison(np.zeros((30, 30)), np.ones((30, 30))))
 
 
 @pytest.mark.parametrize("correlated", [False, True])
@@ -156,19 +141,12 @@ def test_the_noise_floor_is_the_score_of_another_acquisition(clean, correlated):
     first, second = (clean + db(draw(clean.shape, 4, rng, correlation=0.5 if correlated else 0.0)) for _ in range(2))
     names = [f"{n}{c}" for n in ("epi_roa", "epi_sattar") for c in ("", "_clean")]
     names += ["epi_gradient_ratio", "epd_roa", "gradient_cosine"]
-    floors = score(first, first, clip=CLIP, looks=4, clean_db=clean, columns=[f"{n}_floor" for n in names])
-    another = score(first, second, clip=CLIP, looks=4, clean_db=clean, columns=names)
+    scores = score(first, second, clip=CLIP, looks=4, clean_db=clean, columns=names + [f"{n}_floor" for n in names])
     for name in names:
-        assert floors[f"{name}_floor"] == pytest.approx(another[name], abs=0.04), name
-
-
-def test_without_the_clean_scene_the_floor_is_an_estimate_near_it(clean):
-    recorded = clean + db(speckle(4.4, seed=5))
+        assert scores[f"{name}_floor"] == pytest.approx(scores[name], abs=0.04), name
+    # without the clean scene the floor is an estimate near it, which depends on the seed
     names = ["epi_sattar_floor", "gradient_cosine_floor", "epi_gradient_ratio_floor"]
-    known = score(recorded, recorded, clip=CLIP, looks=4.4, clean_db=clean, columns=names)
-    estimated = score(recorded, recorded, clip=CLIP, looks=4.4, columns=names)
+    one, same, other = (score(Reference(first, looks=4, seed=k), first, columns=names) for k in (0, 0, 1))
+    assert dict(one) == dict(same) != dict(other)
     for name in names:
-        assert estimated[name] == pytest.approx(known[name], abs=0.08)
-    # the floor depends on the seed
-    one, same, other = (score(Reference(recorded, looks=4.4, seed=k), recorded, columns=names) for k in (0, 0, 1))
-    assert dict(one) == dict(same) == estimated != other
+        assert one[name] == pytest.approx(scores[name], abs=0.08)

@@ -1,6 +1,7 @@
 """Entropies of latents and scenes of known distribution; distances of histograms against SciPy and closed forms."""
 
 import zlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,115 +9,88 @@ from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
 from sarlab.errors import MetricError
-from sarlab.metrics import Comparison
+from sarlab.metrics import Comparison, entropy
 from sarlab.metrics.bounds import speckle_entropy
-from sarlab.metrics.entropy import (
-    BINS,
-    channel_entropies,
-    dead_channels,
-    effective_rank,
-    entropy_of_counts,
-    hellinger,
-    histogram,
-    joint_entropy,
-    js_divergence,
-    kl_divergence,
-    level_usage,
-    lossless_bpp,
-    pooled_entropy,
-    quantize_db,
-    spatial_entropy_rate,
-    wasserstein_db,
-    zeroth_order_entropy,
-)
 
 CLIP = (-25.0, 5.0)
-
-
-def compared(reference, test):
-    return Comparison(reference, test, clip=CLIP)
+compared = partial(Comparison, clip=CLIP)
 
 
 def test_entropy_of_counts_is_scipys_with_most_of_the_bias_taken_away():
     counts = np.array([5, 0, 3, 9, 1])
-    assert entropy_of_counts(counts) == pytest.approx(stats.entropy(counts, base=2) + 3 / (2 * 18 * np.log(2)))
+    assert entropy.entropy_of_counts(counts) == pytest.approx(stats.entropy(counts, base=2) + 3 / (2 * 18 * np.log(2)))
     draws = [np.bincount(d) for d in np.random.default_rng(0).integers(0, 16, (400, 60))]
     assert np.mean([stats.entropy(d, base=2) for d in draws]) < 4 - 0.15
-    assert np.mean([entropy_of_counts(d) for d in draws]) == pytest.approx(4, abs=0.03)
+    assert np.mean([entropy.entropy_of_counts(d) for d in draws]) == pytest.approx(4, abs=0.03)
 
 
 def test_channels_of_known_entropy():
     rng = np.random.default_rng(1)
     symbols = np.stack([rng.integers(0, 4, (200, 200)), rng.integers(0, 2, (200, 200)), np.zeros((200, 200), int)])
-    assert channel_entropies(symbols) == pytest.approx([2, 1, 0], abs=1e-3)
-    assert joint_entropy(symbols) == pytest.approx(3, abs=1e-3)
-    assert joint_entropy(np.stack([symbols[0]] * 3)) == pytest.approx(channel_entropies(symbols)[0])
-    assert level_usage(symbols, 4) == pytest.approx([1, 0.5, 0.25])
-    assert list(dead_channels(symbols)) == [False, False, True]
+    assert entropy.channel_entropies(symbols) == pytest.approx([2, 1, 0], abs=1e-3)
+    assert entropy.joint_entropy(symbols) == pytest.approx(3, abs=1e-3)
+    assert entropy.joint_entropy(np.stack([symbols[0]] * 3)) == pytest.approx(entropy.channel_entropies(symbols)[0])
+    assert entropy.level_usage(symbols, 4) == pytest.approx([1, 0.5, 0.25])
+    assert list(entropy.dead_channels(symbols)) == [False, False, True]
     scaled = rng.standard_normal((50, 50)) * np.array([1, 1.2e-3, 0.9e-3]).reshape(3, 1, 1)
-    assert list(dead_channels(scaled)) == [False, False, True]
+    assert list(entropy.dead_channels(scaled)) == [False, False, True]
     # one table for all channels costs more than one for each
     apart = np.stack([rng.integers(0, 2, (50, 50)) + 2 * k for k in range(4)])
-    assert pooled_entropy(apart) == pytest.approx(3, abs=0.02)
-    assert channel_entropies(apart).mean() == pytest.approx(1, abs=0.01)
+    assert entropy.pooled_entropy(apart) == pytest.approx(3, abs=0.02)
+    assert entropy.channel_entropies(apart).mean() == pytest.approx(1, abs=0.01)
 
 
-def test_entropy_rate_of_a_markov_chain():
-    rng = np.random.default_rng(5)
-    chain = np.cumsum(rng.random((200, 2000)) < 0.1, axis=1) % 2
+def test_entropy_rate_of_a_markov_chain_and_effective_rank():
+    chain = np.cumsum(np.random.default_rng(5).random((200, 2000)) < 0.1, axis=1) % 2
     h = -(0.1 * np.log2(0.1) + 0.9 * np.log2(0.9))
-    assert spatial_entropy_rate(chain[None]) == pytest.approx(h, abs=0.005)
-    assert channel_entropies(chain[None])[0] == pytest.approx(1, abs=0.01)
-
-
-def test_effective_rank():
+    assert entropy.spatial_entropy_rate(chain[None]) == pytest.approx(h, abs=0.005)
+    assert entropy.channel_entropies(chain[None])[0] == pytest.approx(1, abs=0.01)
     independent = np.random.default_rng(6).standard_normal((8, 300, 300))
-    assert effective_rank(independent) == pytest.approx(8, rel=1e-3)
-    assert effective_rank(np.stack([independent[0]] * 8)) == pytest.approx(1)
-    assert effective_rank(independent * np.array([1, 1, 0, 0, 0, 0, 0, 0])[:, None, None]) == pytest.approx(2, rel=1e-3)
+    assert entropy.effective_rank(independent) == pytest.approx(8, rel=1e-3)
+    assert entropy.effective_rank(np.stack([independent[0]] * 8)) == pytest.approx(1)
+    assert entropy.effective_rank(independent * np.array([1, 1, 0, 0, 0, 0, 0, 0])[:, None, None]) == pytest.approx(
+        2, rel=1e-3
+    )
 
 
 def test_images_are_pooled_and_what_has_no_entropy_is_refused():
     rng = np.random.default_rng(7)
     symbols = rng.integers(0, 4, (3, 2, 20, 20))
-    assert channel_entropies(symbols)[0] == pytest.approx(entropy_of_counts(np.bincount(symbols[:, 0].ravel())))
-    assert channel_entropies(symbols.astype(float)) == pytest.approx(channel_entropies(symbols))
+    assert entropy.channel_entropies(symbols)[0] == pytest.approx(
+        entropy.entropy_of_counts(np.bincount(symbols[:, 0].ravel()))
+    )
+    assert entropy.channel_entropies(symbols.astype(float)) == pytest.approx(entropy.channel_entropies(symbols))
     for call, message in (
-        (lambda: channel_entropies(np.zeros((4, 4))), "channels, height"),
-        (lambda: channel_entropies(np.zeros((1, 0, 4))), "channels, height"),
-        (lambda: channel_entropies(np.full((1, 2, 2), 0.5)), "integers"),
-        (lambda: entropy_of_counts([0, 0]), "no symbol"),
-        (lambda: level_usage(symbols, 3), "levels"),
-        (lambda: zeroth_order_entropy(np.zeros((4, 4))), "integers"),
-        (lambda: lossless_bpp(symbols[0, 0] - 1, bytes), "65535"),
-        (lambda: lossless_bpp(np.array([[0, 65536]]), bytes), "65535"),
-        (lambda: quantize_db(np.zeros((2, 2)), step_db=0), "step_db"),
+        (lambda: entropy.channel_entropies(np.zeros((4, 4))), "channels, height"),
+        (lambda: entropy.channel_entropies(np.zeros((1, 0, 4))), "channels, height"),
+        (lambda: entropy.channel_entropies(np.full((1, 2, 2), 0.5)), "integers"),
+        (lambda: entropy.entropy_of_counts([0, 0]), "no symbol"),
+        (lambda: entropy.level_usage(symbols, 3), "levels"),
+        (lambda: entropy.zeroth_order_entropy(np.zeros((4, 4))), "integers"),
+        (lambda: entropy.lossless_bpp(symbols[0, 0] - 1, bytes), "65535"),
+        (lambda: entropy.lossless_bpp(np.array([[0, 65536]]), bytes), "65535"),
+        (lambda: entropy.quantize_db(np.zeros((2, 2)), step_db=0), "step_db"),
     ):
         with pytest.raises(MetricError, match=message):
             call()
-    assert "distinct" in joint_entropy(np.arange(100).reshape(1, 10, 10) // 3).reason
-    assert np.isfinite(joint_entropy(np.arange(100).reshape(1, 10, 10) // 5))
-    assert "left" in spatial_entropy_rate(np.zeros((2, 8, 1), int)).reason
-    assert "pairs" in spatial_entropy_rate(rng.integers(0, 200, (1, 10, 10))).reason
-    assert "no channel" in effective_rank(np.zeros((4, 5, 5))).reason
-    assert "one position" in effective_rank(np.zeros((4, 1, 1))).reason
+    assert "distinct" in entropy.joint_entropy(np.arange(100).reshape(1, 10, 10) // 3).reason
+    assert np.isfinite(entropy.joint_entropy(np.arange(100).reshape(1, 10, 10) // 5))
+    assert "left" in entropy.spatial_entropy_rate(np.zeros((2, 8, 1), int)).reason
+    assert "pairs" in entropy.spatial_entropy_rate(rng.integers(0, 200, (1, 10, 10))).reason
+    assert "no channel" in entropy.effective_rank(np.zeros((4, 5, 5))).reason
+    assert "one position" in entropy.effective_rank(np.zeros((4, 1, 1))).reason
 
 
-@pytest.mark.parametrize("looks", [1.0, 4.4])
-def test_finely_quantized_speckle_has_its_differential_entropy_less_log_step(looks):
-    db = 10 * np.log10(np.random.default_rng(0).gamma(looks, 1 / looks, (1000, 1000)))
-    expected = (speckle_entropy(looks) + np.log(10 / np.log(10))) / np.log(2) - np.log2(0.1)
-    assert zeroth_order_entropy(quantize_db(db, step_db=0.1)) == pytest.approx(expected, abs=0.02)
-
-
-def test_quantized_raster_is_within_half_a_step_and_marks_nodata():
-    db = np.random.default_rng(1).normal(-10, 4, (50, 60))
-    levels = quantize_db(db, step_db=0.25)
+def test_quantized_decibels_are_within_half_a_step_mark_nodata_and_have_the_differential_entropy_less_log_step():
+    db = 10 * np.log10(np.random.default_rng(0).gamma(4.4, 1 / 4.4, (1000, 1000)))
+    expected = (speckle_entropy(4.4) + np.log(10 / np.log(10))) / np.log(2) - np.log2(0.1)
+    assert entropy.zeroth_order_entropy(entropy.quantize_db(db, step_db=0.1)) == pytest.approx(expected, abs=0.02)
+    levels = entropy.quantize_db(db, step_db=0.25)
     assert levels.min() == 0
     offset = db - levels * 0.25
     assert np.ptp(offset) <= 0.25
     db[0, :5] = np.nan
-    marked = quantize_db(db, step_db=0.25)
+    marked = entropy.quantize_db(db, step_db=0.25)
     assert (marked[0, :5] == 0).all()
     assert (marked[1:] - levels[1:] == marked[1:].min() - levels[1:].min()).all()
     assert marked[~np.isnan(db)].min() == 1
@@ -124,45 +98,44 @@ def test_quantized_raster_is_within_half_a_step_and_marks_nodata():
 
 def test_entropy_and_lossless_rate_of_known_samples():
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    assert zeroth_order_entropy(levels) == pytest.approx(8 + 255 / (512 * np.log(2)))
-    assert zeroth_order_entropy(np.zeros((4, 4), np.uint16)) == 0
+    assert entropy.zeroth_order_entropy(levels) == pytest.approx(8 + 255 / (512 * np.log(2)))
+    assert entropy.zeroth_order_entropy(np.zeros((4, 4), np.uint16)) == 0
     samples = np.random.default_rng(2).integers(0, 4, (200, 200))
     size = len(zlib.compress(samples.astype(np.uint8).tobytes(), 9))
-    assert lossless_bpp(samples, lambda array: zlib.compress(array.tobytes(), 9)) == pytest.approx(8 * size / 40_000)
+    assert entropy.lossless_bpp(samples, lambda array: zlib.compress(array.tobytes(), 9)) == pytest.approx(
+        8 * size / 40_000
+    )
     for most, bits in ((255, 8), (256, 16), (65535, 16)):
-        assert lossless_bpp(np.array([[0, most]]), lambda array: array.tobytes()) == bits
+        assert entropy.lossless_bpp(np.array([[0, most]]), lambda array: array.tobytes()) == bits
 
 
 def test_distances_against_scipy():
     rng = np.random.default_rng(0)
     images = rng.normal(-11, 3, (300, 300)), rng.normal(-10, 4, (300, 300))
     case = compared(*images)
-    first, second = histogram(case.reference, CLIP), histogram(case, CLIP)
+    first, second = entropy.histogram(case.reference, CLIP), entropy.histogram(case, CLIP)
     p, q = first / first.sum(), second / second.sum()
-    assert js_divergence(case) == pytest.approx(jensenshannon(p, q, base=2) ** 2)
-    assert kl_divergence(case) == pytest.approx(stats.entropy(first + 0.5, second + 0.5, base=2))
-    assert hellinger(case) == pytest.approx(np.linalg.norm(np.sqrt(p) - np.sqrt(q)) / np.sqrt(2))
+    assert entropy.js_divergence(case) == pytest.approx(jensenshannon(p, q, base=2) ** 2)
+    assert entropy.kl_divergence(case) == pytest.approx(stats.entropy(first + 0.5, second + 0.5, base=2))
+    assert entropy.hellinger(case) == pytest.approx(np.linalg.norm(np.sqrt(p) - np.sqrt(q)) / np.sqrt(2))
     exact = stats.wasserstein_distance(images[0].ravel(), images[1].ravel())
-    assert wasserstein_db(case) == pytest.approx(exact, abs=0.02)
-    assert wasserstein_db(compared(images[0], images[0] + 0.8)) == pytest.approx(0.8, abs=0.02)
-
-
-def test_closed_forms_of_normal_distributions():
-    rng = np.random.default_rng(1)
+    assert entropy.wasserstein_db(case) == pytest.approx(exact, abs=0.02)
+    assert entropy.wasserstein_db(compared(images[0], images[0] + 0.8)) == pytest.approx(0.8, abs=0.02)
+    # closed forms of normal distributions
     case = compared(rng.normal(-11, 3, (2000, 1000)), rng.normal(-9, 3, (2000, 1000)))
-    assert kl_divergence(case) == pytest.approx(4 / 18 / np.log(2), rel=0.02)
-    assert hellinger(case) == pytest.approx(np.sqrt(1 - np.exp(-4 / 72)), rel=0.02)
-    assert wasserstein_db(case) == pytest.approx(2, rel=0.01)
+    assert entropy.kl_divergence(case) == pytest.approx(4 / 18 / np.log(2), rel=0.02)
+    assert entropy.hellinger(case) == pytest.approx(np.sqrt(1 - np.exp(-4 / 72)), rel=0.02)
+    assert entropy.wasserstein_db(case) == pytest.approx(2, rel=0.01)
 
 
 def test_bins_are_fixed_by_the_clip_range_and_hold_everything():
     image = np.array([[-1000.0, -40.1, -39.9, 20.1, 400.0, -np.inf]])
-    counts = histogram(compared(image, image), CLIP)
-    assert (counts.size, counts.sum(), counts[0], counts[-1]) == (BINS, 6, 4, 2)
+    counts = entropy.histogram(compared(image, image), CLIP)
+    assert (counts.size, counts.sum(), counts[0], counts[-1]) == (entropy.BINS, 6, 4, 2)
     # a sample in the middle of each bin
-    each = -40 + 60 * (np.arange(BINS) + 0.5) / BINS
-    assert (histogram(compared(each[None], each[None]), CLIP) == 1).all()
+    each = -40 + 60 * (np.arange(entropy.BINS) + 0.5) / entropy.BINS
+    assert (entropy.histogram(compared(each[None], each[None]), CLIP) == 1).all()
     disjoint = compared(np.full((50, 50), -20.0), np.full((50, 50), 0.0))
-    assert js_divergence(disjoint) == pytest.approx(1)
-    assert hellinger(disjoint) == pytest.approx(1)
-    assert np.isfinite(kl_divergence(disjoint))
+    assert entropy.js_divergence(disjoint) == pytest.approx(1)
+    assert entropy.hellinger(disjoint) == pytest.approx(1)
+    assert np.isfinite(entropy.kl_divergence(disjoint))

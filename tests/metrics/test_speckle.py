@@ -31,13 +31,10 @@ def db(intensity):
     return 10 * np.log10(intensity)
 
 
-@pytest.mark.parametrize("looks", [0.8, 1.0, 4.4, 64.0])
-def test_white_speckle_follows_the_gamma_law(looks):
-    drawn = draw_speckle((300, 300), Speckle(looks, WHITE), np.random.default_rng(0))
-    assert stats.kstest(drawn.ravel(), "gamma", args=(looks, 0, 1 / looks)).pvalue > 1e-3
-
-
-def test_correlated_speckle_has_the_correlation_asked_for():
+def test_speckle_follows_the_gamma_law_and_has_the_correlation_asked_for():
+    for looks in (0.8, 1.0, 4.4, 64.0):
+        drawn = draw_speckle((300, 300), Speckle(looks, WHITE), np.random.default_rng(0))
+        assert stats.kstest(drawn.ravel(), "gamma", args=(looks, 0, 1 / looks)).pvalue > 1e-3
     d2 = np.add.outer(np.arange(-4, 5) ** 2, np.arange(-4, 5) ** 2)
     wanted = Speckle(4.0, 0.6**d2)
     drawn = draw_speckle((512, 512), wanted, np.random.default_rng(1))
@@ -47,18 +44,12 @@ def test_correlated_speckle_has_the_correlation_asked_for():
     assert measured[4, 5] == pytest.approx(0.6, abs=0.04)
     assert measured[5, 5] == pytest.approx(0.36, abs=0.04)
     np.testing.assert_allclose(measured, wanted.autocorrelation, atol=0.06)
-
-
-def test_speckle_of_a_scene_is_measured():
-    rng = np.random.default_rng(2)
-    white = rng.gamma(4.4, 1 / 4.4, (256, 256))
-    measured = scene_speckle(Reference(db(white), clip=(-25, 5)))
-    assert measured.looks == pytest.approx(4.4, rel=0.03)
-    assert measured.area == pytest.approx(1, abs=0.3)
-    assert scene_speckle(Reference(db(white), clip=(-25, 5), looks=5)).looks == 5
-    without_windows = scene_speckle(Reference(np.zeros((100, 100)), clip=(-25, 5), looks=3))
-    assert without_windows.looks == 3
-    assert without_windows.area == 1
+    # that of a scene is measured
+    measured = scene_speckle(Reference(db(drawn)))
+    assert measured.looks == pytest.approx(4, rel=0.1)
+    assert measured.autocorrelation[4, 5] == pytest.approx(0.6, abs=0.05)
+    without_windows = scene_speckle(Reference(np.zeros((100, 100)), looks=3))
+    assert (without_windows.looks, without_windows.area) == (3, 1)
 
 
 def test_lee_filter_smooths_speckle_and_keeps_an_isolated_target():
@@ -84,17 +75,8 @@ def test_ratio_of_ideal_estimates(looks):
     # the best estimate in squared dB is the mean of the dB values
     in_db = clean + 10 / np.log(10) * (digamma(looks) - np.log(looks))
     assert ratio_mean(Comparison(recorded, in_db)) == pytest.approx(looks * np.exp(-digamma(looks)), rel=0.01)
-
-
-def test_ratio_to_itself_and_to_zero():
-    image = np.random.default_rng(0).normal(-10, 3, (80, 80))
-    assert ratio_mean(Comparison(image, image)) == 1
-    assert ratio_variance(Comparison(image, image)) == 0
-    holed = image.copy()
-    holed[3, 4] = -np.inf
-    assert np.isnan(ratio_image(Comparison(image, holed))[3, 4])
-    with pytest.raises(UndefinedMetric, match="zero"):
-        ratio_mean(Comparison(image, np.full_like(image, -np.inf)))
+    in_db[3, 4] = -np.inf
+    assert np.isnan(ratio_image(Comparison(recorded, in_db))[3, 4])
 
 
 def test_cooccurrence_is_that_of_a_plain_loop():
