@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -27,36 +26,50 @@ def write_geotiff(scene: Scene, path: str | Path, cog: bool = False) -> None:
     SceneError
         The scene has invalid samples, but its type has no NaN and it has neither a nodata value nor a mask.
     """
-    with GeoTiffWriter(path, scene, cog=cog) as writer:
+    with open_writer(path, scene, cog=cog) as writer:
         writer.write(scene.data, 0, 0, scene.valid, scene.nan)
 
 
 @contextmanager
-def _undone_on(stack: ExitStack, path: Path, *failures: type[Exception]) -> Iterator[None]:
-    """Close `stack` on these failures, so that nothing half-written stays, and raise a `SceneError` that names the file."""
-    try:
-        yield
-    except failures as failure:
-        stack.__exit__(type(failure), failure, failure.__traceback__)
-        raise SceneError(f"{path}: cannot be written ({first_line(failure)})") from None
-
-
-class _Writer:
+def open_writer(
+    path: str | Path, like: Scene, *, shape: tuple[int, int, int] | None = None,
+    georeference: Georeference | None = None, cog: bool = False,
+) -> Iterator[Writer]:  # fmt: skip
     """Write a scene window by window; the file takes its name only when it is complete.
 
-    `like` has the metadata; it may be a window of the scene if `shape` and `georeference` of the whole are given.
+    Parameters
+    ----------
+    path : str or Path
+        Its suffix chooses the format: ``.tif``, ``.tiff``, ``.npy`` or ``.zarr``.
+    like : Scene
+        Metadata; may be a window of the scene if `shape` and `georeference` of the whole are given.
+    cog : bool
+        Write a GeoTIFF with cloud-optimized layout and overviews, converted from the finished file.
     """
+    path, shape = Path(path), shape or like.shape
+    suffix = path.suffix.lower()
+    if path.is_dir() and suffix != ".zarr":
+        raise SceneError(f"{path} is a folder; give the name of a file to write")
+    if suffix not in (".tif", ".tiff", ".npy", ".zarr"):
+        raise SceneError(f"{path}: the name of the file must end in .tif, .npy or .zarr, which chooses the format")
+    if cog and suffix in (".npy", ".zarr"):
+        raise SceneError(f"{path}: only a GeoTIFF can be cloud-optimized; leave out cog, or name the file .tif")
+    like = like if georeference is None else replace(like, georeference=georeference)
+    with _array(path, like, shape) if suffix in (".npy", ".zarr") else _geotiff(path, like, shape, cog) as writer:
+        yield writer
 
+
+@dataclass(frozen=True)
+class Writer:
+    """An output that `open_writer` made; `put` writes encoded samples and those that a mask does not hide."""
+
+    path: Path
+    shape: tuple[int, int, int]
+    put: Callable[[np.ndarray, int, int, np.ndarray], None]
     dtype: str
-    _packing: Any = None
-    _mask = False
-
-    def __init__(
-        self, path: str | Path, like: Scene, *, shape: tuple[int, int, int] | None = None,
-        georeference: Georeference | None = None,
-    ):  # fmt: skip
-        self.path, self.shape, self.nodata, self._stack = Path(path), shape or like.shape, like.nodata, ExitStack()
-        self._like = like if georeference is None else replace(like, georeference=georeference)
+    nodata: float | None
+    packing: tuple[Sequence[float], Sequence[float]] | None
+    masked: bool = False
 
     def write(
         self, data: np.ndarray, row: int, column: int, valid: np.ndarray | None = None, nan: np.ndarray | None = None
@@ -67,87 +80,71 @@ class _Writer:
             raise SceneError(f"{self.path}: samples {data.shape} at ({row}, {column}) exceed the scene {self.shape}")
         valid = ~np.isnan(data) if valid is None else valid
         encoded = encode_samples(
-            data, valid, self.dtype, self.nodata, str(self.path), nan=nan, masked=self._mask, packing=self._packing
+            data, valid, self.dtype, self.nodata, str(self.path), nan=nan, masked=self.masked, packing=self.packing
         )
-        self._put(encoded, row, column, valid if nan is None else valid | nan)
-
-    def _put(self, samples: np.ndarray, row: int, column: int, seen: np.ndarray) -> None:
-        """Write encoded samples; `seen` are those that a mask does not hide."""
-        raise NotImplementedError
+        with _named_errors(self.path, "; is the disk full?"):
+            self.put(encoded, row, column, valid if nan is None else valid | nan)
 
 
-class GeoTiffWriter(_Writer):
-    """Write a GeoTIFF; with `cog` it gets a cloud-optimized layout with overviews, converted from the finished file."""
+@contextmanager
+def _named_errors(path: Path, hint: str = "") -> Iterator[None]:
+    """Turn errors of the file system and of rasterio into a `SceneError` that names the file."""
+    from rasterio.errors import RasterioError
 
-    def __init__(self, path: str | Path, like: Scene, *, cog: bool = False, **options: Any):
-        super().__init__(path, like, **options)
-        self.cog, self.dtype = cog, like.file_dtype.replace("float16", "float32")  # not among the types of GDAL
-        self._packing = like.packing if self.dtype == like.dtype else None
-        self._mask = bool(like.profile.mask)
-        self._alpha = like.profile.mask == "alpha" and self.dtype in ("uint8", "uint16")
+    try:
+        yield
+    except (RasterioError, OSError, ValueError, TypeError) as failure:
+        raise SceneError(f"{path}: cannot be written ({first_line(failure)}){hint}") from None
 
-    def __enter__(self) -> GeoTiffWriter:
-        import rasterio
-        from rasterio.errors import RasterioError
 
-        if self.path.is_dir():
-            raise SceneError(f"{self.path} is a folder; give the name of a file to write")
-        bands, height, width = self.shape
-        like = self._like
-        profile: dict[str, Any] = {
-            "driver": "GTiff", "count": bands + self._alpha, "height": height, "width": width, "dtype": self.dtype,
-            "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer", "interleave": "band", "photometric": "minisblack",
-        }  # fmt: skip
-        if min(height, width) >= 512:
-            profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
-        if self.nodata is not None:
-            profile["nodata"] = self.nodata
-        with _undone_on(self._stack, self.path, RasterioError, OSError, ValueError, TypeError):
-            # Everything goes into the file itself: no .aux.xml, no .msk.
-            self._stack.enter_context(rasterio.Env(GDAL_PAM_ENABLED="NO", GDAL_TIFF_INTERNAL_MASK=True))
-            options, tags = geotiff_profile(like.georeference)
-            with unlocated():
-                self._final = self._stack.enter_context(replacing(self.path))
-                self._plain = self._final
-                if self.cog:
-                    self._plain = self._final.with_name(self._final.name + ".plain")
-                    self._stack.callback(self._plain.unlink, missing_ok=True)
-                self._file = self._stack.enter_context(rasterio.open(self._plain, "w", **profile, **options))
-            self._renamed = write_profile(self._file, like)
-            if self._packing:
-                self._file.scales = self._packing[0] + (1.0,) * self._alpha
-                self._file.offsets = self._packing[1] + (0.0,) * self._alpha
-            self._file.update_tags(**tags, **like.own_tags)
-        return self
+@contextmanager
+def _geotiff(path: Path, like: Scene, shape: tuple[int, int, int], cog: bool) -> Iterator[Writer]:
+    import rasterio
+    import rasterio.shutil
+    from rasterio.windows import Window as RasterWindow
 
-    def _put(self, samples: np.ndarray, row: int, column: int, seen: np.ndarray) -> None:
-        from rasterio.errors import RasterioError
-        from rasterio.windows import Window as RasterWindow
+    bands, height, width = shape
+    dtype = like.file_dtype.replace("float16", "float32")  # not among the types of GDAL
+    packing = like.packing if dtype == like.dtype else None
+    alpha = like.profile.mask == "alpha" and dtype in ("uint8", "uint16")
+    options: dict[str, Any] = {
+        "driver": "GTiff", "count": bands + alpha, "height": height, "width": width, "dtype": dtype, "compress": "deflate",
+        "zlevel": 1, "bigtiff": "if_safer", "interleave": "band", "photometric": "minisblack",
+    }  # fmt: skip
+    if min(height, width) >= 512:
+        options |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
+    if like.nodata is not None:
+        options["nodata"] = like.nodata
 
-        bands, rows, columns = samples.shape
-        window = RasterWindow(column, row, columns, rows)
-        try:
-            self._file.write(samples, list(range(1, bands + 1)), window=window)
-            if self._alpha:
-                self._file.write(seen.any(0).astype(self.dtype) * np.iinfo(self.dtype).max, bands + 1, window=window)
-            elif self._mask:
-                self._file.write_mask(seen.any(0), window=window)
-        except (RasterioError, OSError) as failure:
-            raise SceneError(f"{self.path}: cannot be written ({first_line(failure)}); is the disk full?") from None
+    def put(samples: np.ndarray, row: int, column: int, seen: np.ndarray) -> None:
+        window = RasterWindow(column, row, *samples.shape[:0:-1])
+        file.write(samples, list(range(1, bands + 1)), window=window)
+        if alpha:
+            file.write(seen.any(0).astype(dtype) * np.iinfo(dtype).max, bands + 1, window=window)
+        elif like.profile.mask:
+            file.write_mask(seen.any(0), window=window)
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        import rasterio.shutil
-        from rasterio.errors import RasterioError
-
-        with _undone_on(self._stack, self.path, RasterioError, OSError):
-            if kind is None:
-                self._file.close()
-                if self.cog:
-                    rasterio.shutil.copy(self._plain, self._final, driver="COG", compress="deflate", bigtiff="if_safer")
-                if self._renamed:
-                    rename_tags(self._final, self._renamed)
-                _check_complete(self._final)
-        self._stack.__exit__(kind, error, trace)
+    # Everything goes into the file itself: no .aux.xml, no .msk.
+    with ExitStack() as stack, rasterio.Env(GDAL_PAM_ENABLED="NO", GDAL_TIFF_INTERNAL_MASK=True):
+        with _named_errors(path), unlocated():
+            placed, tags = geotiff_profile(like.georeference)
+            final = plain = stack.enter_context(replacing(path))
+            if cog:
+                plain = final.with_name(final.name + ".plain")
+                stack.callback(plain.unlink, missing_ok=True)
+            file = stack.enter_context(rasterio.open(plain, "w", **options, **placed))
+            renamed = write_profile(file, like)
+            if packing:
+                file.scales, file.offsets = packing[0] + (1.0,) * alpha, packing[1] + (0.0,) * alpha
+            file.update_tags(**tags, **like.own_tags)
+        yield Writer(path, shape, put, dtype, like.nodata, packing, bool(like.profile.mask))
+        with _named_errors(path):
+            file.close()
+            if cog:
+                rasterio.shutil.copy(plain, final, driver="COG", compress="deflate", bigtiff="if_safer")
+            if renamed:
+                rename_tags(final, renamed)
+            _check_complete(final)
 
 
 def _check_complete(path: Path) -> None:
@@ -164,27 +161,25 @@ def _check_complete(path: Path) -> None:
                     raise OSError(f"truncated at {size} bytes; is the disk full?")
 
 
-class ArrayWriter(_Writer):
-    """Write the samples of a scene to ``.npy``, or to ``.zarr`` with attributes as those of rioxarray."""
+@contextmanager
+def _array(path: Path, like: Scene, shape: tuple[int, int, int]) -> Iterator[Writer]:
+    zarr = path.suffix.lower() == ".zarr"
+    dtype, packing = storage_of(like, zarr)
+    with ExitStack() as stack:
+        with _named_errors(path):
+            final = stack.enter_context((_replacing_folder if zarr else replacing)(path))
+            array: Any = (
+                create_zarr(final, like, shape, dtype, packing)
+                if zarr
+                else np.lib.format.open_memmap(final, "w+", np.dtype(dtype), shape)
+            )
 
-    def __enter__(self) -> ArrayWriter:
-        zarr = self.path.suffix == ".zarr"
-        self.dtype, self._packing = storage_of(self._like, zarr)
-        with _undone_on(self._stack, self.path, OSError):
-            final = self._stack.enter_context((_replacing_folder if zarr else replacing)(self.path))
-            if zarr:
-                self._array: Any = create_zarr(final, self._like, self.shape, self.dtype, self._packing)
-            else:
-                self._array = np.lib.format.open_memmap(final, "w+", np.dtype(self.dtype), self.shape)
-        return self
+        def put(samples: np.ndarray, row: int, column: int, seen: np.ndarray) -> None:
+            array[:, row : row + samples.shape[1], column : column + samples.shape[2]] = samples
 
-    def _put(self, samples: np.ndarray, row: int, column: int, seen: np.ndarray) -> None:
-        self._array[:, row : row + samples.shape[1], column : column + samples.shape[2]] = samples
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if hasattr(self._array, "flush"):
-            self._array.flush()
-        self._stack.__exit__(kind, error, trace)
+        yield Writer(path, shape, put, dtype, like.nodata, packing)
+        if not zarr:
+            array.flush()
 
 
 @contextmanager
@@ -195,15 +190,3 @@ def _replacing_folder(path: Path) -> Iterator[Path]:
         if path.exists():
             path.rename(Path(folder) / "replaced")
         (Path(folder) / path.name).rename(path)
-
-
-def open_writer(path: str | Path, like: Scene, *, cog: bool = False, **options: Any) -> GeoTiffWriter | ArrayWriter:
-    """Choose the writer by the suffix of the file: ``.tif``, ``.tiff``, ``.npy`` or ``.zarr``."""
-    suffix = Path(path).suffix.lower()
-    if suffix in (".npy", ".zarr"):
-        if cog:
-            raise SceneError(f"{path}: only a GeoTIFF can be cloud-optimized; leave out cog, or name the file .tif")
-        return ArrayWriter(path, like, **options)
-    if suffix not in (".tif", ".tiff"):
-        raise SceneError(f"{path}: the name of the file must end in .tif, .npy or .zarr, which chooses the format")
-    return GeoTiffWriter(path, like, cog=cog, **options)

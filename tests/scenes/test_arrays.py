@@ -108,8 +108,8 @@ def test_samples_written_by_window_come_back(tmp_path, suffix):
             "amplitude",
             0.0,
         )
-    with pytest.raises(SceneError, match="must end in"):
-        open_writer(tmp_path / "x.png", scene)
+    with pytest.raises(SceneError, match="must end in"), open_writer(tmp_path / "x.png", scene):
+        pass
 
 
 def test_arrays_that_are_no_image():

@@ -12,7 +12,7 @@ from sarlab.errors import SceneError
 from sarlab.scenes.radiometry import from_db, to_db
 from sarlab.scenes.readers import open_scene, read_scene
 from sarlab.scenes.scene import Georeference, Scene
-from sarlab.scenes.writers import GeoTiffWriter, write_geotiff
+from sarlab.scenes.writers import open_writer, write_geotiff
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -93,7 +93,7 @@ def test_a_scene_is_written_window_by_window(write_raw, tmp_path, cog):
     write_raw(image, "in.tif", transform=Affine(10, 0, 5e5, 0, -10, 6e6), crs="EPSG:32633")
     with open_scene(tmp_path / "in.tif") as source:
         options = {"shape": source.shape, "georeference": source.georeference, "cog": cog}
-        with GeoTiffWriter(tmp_path / "out.tif", source.read((0, 0, 1, 1)), **options) as writer:
+        with open_writer(tmp_path / "out.tif", source.read((0, 0, 1, 1)), **options) as writer:
             for row, column, height, width in source.windows(256):
                 part = source.read((row, column, height, width))
                 writer.write(part.data, row, column, part.valid)
@@ -109,10 +109,10 @@ def test_a_failed_or_interrupted_writer_leaves_nothing(tmp_path):
     path, scene = tmp_path / "x.tif", Scene(np.full((1, 3, 4), -9.0), "db", ("b",))
     with pytest.raises(SceneError, match="cannot mark nodata"):
         write_geotiff(Scene(np.array([[[1.0, np.nan]]]), "amplitude", ("b",), dtype="uint8"), path)
-    with pytest.raises(KeyboardInterrupt), GeoTiffWriter(path, scene) as writer:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), open_writer(path, scene) as writer:  # noqa: PT012
         writer.write(scene.data, 0, 0)
         raise KeyboardInterrupt
-    with pytest.raises(SceneError, match="exceed the scene"), GeoTiffWriter(path, scene) as writer:
+    with pytest.raises(SceneError, match="exceed the scene"), open_writer(path, scene) as writer:
         writer.write(scene.data, 1, 0)
     with pytest.raises(SceneError, match="is a folder"):
         write_geotiff(scene, tmp_path)
