@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sarlab.errors import SceneError
 from sarlab.scenes.rasters import IDENTITY, ArraySource, Georeference, Profile, encode_samples
 
 if TYPE_CHECKING:
@@ -20,16 +19,9 @@ _KNOWN = ("_FillValue", "missing_value", "scale_factor", "add_offset", "long_nam
 
 def source_of(array: Any) -> ArraySource:
     """Make a source of samples of an array of dimensions (band, y, x) or (y, x); Dask arrays are computed by window."""
-    if array.ndim not in (2, 3) or not array.size:
-        raise SceneError(f"array '{array.name}': dimensions {array.dims} are no image; use (band, y, x) or (y, x)")
-    if array.dtype.kind not in "iufc":
-        raise SceneError(
-            f"array '{array.name}': samples of type {array.dtype} are no image; use real or complex numbers"
-        )
-    data = array.data if array.ndim == 3 else array.data[None]
     attributes = {**array.encoding, **array.attrs}
     nodata = attributes.get("_FillValue", attributes.get("missing_value"))
-    names, count = array.attrs.get("long_name"), data.shape[0]
+    names, count = array.attrs.get("long_name"), array.shape[0] if array.ndim == 3 else 1
     names = [names] if isinstance(names, str) else list(names or ())
     units = array.attrs.get("units", "")
     # Scale and offset in the encoding were applied when the array was read.
@@ -42,7 +34,8 @@ def source_of(array: Any) -> ArraySource:
     )  # fmt: skip
     others = {str(name): value for name, value in array.attrs.items() if name not in _KNOWN}
     tags = {name: value if isinstance(value, str) else json.dumps(value, default=str) for name, value in others.items()}
-    return ArraySource(data, None if nodata is None else float(nodata), profile, tags, _georeference(array))
+    text, nodata = f"array '{array.name}'", None if nodata is None else float(nodata)
+    return ArraySource(text, array.data, nodata, profile, tags, _georeference(array) if array.ndim > 1 else None)
 
 
 def _georeference(array: Any) -> Georeference | None:

@@ -18,10 +18,6 @@ from sarlab.errors import SceneError
 from sarlab.scenes.readers import open_scene
 from sarlab.scenes.scene import Georeference, polarization
 
-EXACTLY, EQUIVALENT, REFUSED = "exactly", "as an equivalent", "refused"
-#: Outputs of decompression.
-OUTPUTS = (".tif", ".zarr", ".npy")
-
 
 class Property(NamedTuple):
     """How a property of a raster is kept, and the outputs that hold it."""

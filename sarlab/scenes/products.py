@@ -49,33 +49,29 @@ class JoinedSource:
         self._sources = [RasterSource(Location(str(file), str(file), Path(str(file)))) for file in files]
         first, self._tables = self._sources[0], list(tables)
         for file, source in zip(files, self._sources, strict=True):
-            if source.shape != (1, *first.shape[1:]) or source.dtype != first.dtype:
+            if source.shape != (1, *first.shape[1:]) or source.dtypes != first.dtypes:
                 (count, height, width), (_, rows, columns) = source.shape, first.shape
                 raise SceneError(
-                    f"{text}: {file} has {count} band(s) of {height}×{width} samples of {source.dtype}, the first image "
-                    f"{rows}×{columns} of {first.dtype}; give one of the files"
+                    f"{text}: {file} has {count} band(s) of {height}×{width} samples of {source.dtypes[0]}, the first "
+                    f"image {rows}×{columns} of {first.dtypes[0]}; give one of the files"
                 )
-        self.dtype, self.nodata, self.tags = "float32" if tables else first.dtype, first.nodata, dict(first.tags)
-        self.shape, self.georeference, self.dtypes = (len(files), *first.shape[1:]), first.georeference, first.dtypes
+        self.dtypes, self.nodata = (["float32"] if tables else first.dtypes) * len(files), first.nodata * len(files)
+        self.shape, self.georeference, self.tags = (len(files), *first.shape[1:]), first.georeference, dict(first.tags)
         self.profile = Profile.joined([source.profile for source in self._sources], tuple(names))
 
-    def select(self, bands: Sequence[int]) -> None:
-        self._sources, self.profile = [self._sources[band] for band in bands], self.profile.select(bands)
-        self._tables = [self._tables[band] for band in bands] if self._tables else []
-        self.shape = (len(bands), *self.shape[1:])
-
-    def read(self, row: int, column: int, rows: int, columns: int) -> Samples:
-        data, valid, nan = zip(*(source.read(row, column, rows, columns) for source in self._sources), strict=True)
+    def read(self, bands: Sequence[int], row: int, column: int, rows: int, columns: int) -> Samples:
+        found = (self._sources[band].read([0], row, column, rows, columns) for band in bands)
+        data, valid, nan = zip(*found, strict=True)
         known = None
         if any(n is not None for n in nan):
             known = np.concatenate([np.zeros_like(v) if n is None else n for v, n in zip(valid, nan, strict=True)])
         if self._tables:
             r, c = np.arange(rows) + row + self.position[0], np.arange(columns) + column + self.position[1]
-            data = tuple(t.applied(plane, r, c) for plane, t in zip(data, self._tables, strict=True))
+            data = tuple(self._tables[band].applied(plane, r, c) for plane, band in zip(data, bands, strict=True))
         return np.concatenate(data), np.concatenate(valid), known
 
-    def sample(self) -> np.ndarray:
-        return np.concatenate([source.sample() for source in self._sources])
+    def sample(self, bands: Sequence[int]) -> np.ndarray:
+        return np.concatenate([self._sources[band].sample([0]) for band in bands])
 
     def close(self) -> None:
         for source in self._sources:

@@ -346,34 +346,38 @@ Samples = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
 class ArraySource:
-    """Samples in memory or in a memory-mapped file, shape (bands, height, width)."""
+    """Samples in memory or in a memory-mapped file, shape (height, width) or (bands, height, width).
+
+    Every source has properties per band, reads a window of some bands, given by index, and samples them all over.
+    """
 
     def __init__(
-        self, array: Any, nodata: float | None = None, profile: Profile = Profile(), tags: Any = (),
+        self, text: str, array: Any, nodata: float | None = None, profile: Profile = Profile(), tags: Any = (),
         georeference: Georeference | None = None,
     ):  # fmt: skip
-        self._array, self.nodata, self.profile, self.tags = array, nodata, profile, dict(tags)
-        self.shape, self._bands, self.georeference = array.shape, list(range(len(array))), georeference
+        if array.dtype.kind not in "iufc":
+            raise SceneError(f"{text}: samples of type {array.dtype} are no image; use real or complex numbers")
+        if array.ndim not in (2, 3) or 0 in array.shape:
+            raise SceneError(f"{text}: shape {array.shape} is no image; use (height, width) or (bands, height, width)")
+        self._array = array if array.ndim == 3 else array[None]
+        self.profile, self.tags, self.georeference, self.shape = profile, dict(tags), georeference, self._array.shape
         # Native byte order; the widest type of GDAL.
         name = array.dtype.newbyteorder("=").name
-        self.dtype = {"float128": "float64", "complex256": "complex128", "float96": "float64"}.get(name, name)
-        self.dtypes = [self.dtype]
+        name = {"float128": "float64", "complex256": "complex128", "float96": "float64"}.get(name, name)
+        self.dtypes, self.nodata = [name] * self.shape[0], [nodata] * self.shape[0]
 
-    def select(self, bands: Sequence[int]) -> None:
-        self._bands, self.profile = [self._bands[band] for band in bands], self.profile.select(bands)
-        self.shape = (len(bands), *self.shape[1:])
+    def read(self, bands: Sequence[int], row: int, column: int, rows: int, columns: int) -> Samples:
+        return self._load(bands, slice(row, row + rows), slice(column, column + columns))
 
-    def read(self, row: int, column: int, rows: int, columns: int) -> Samples:
-        return self._load(slice(row, row + rows), slice(column, column + columns))
+    def _load(self, bands: Sequence[int], rows: slice, columns: slice) -> Samples:
+        raw, nodata = np.stack([np.asarray(self._array[band, rows, columns]) for band in bands]), self.nodata[0]
+        marked = nodata is not None and not np.isnan(nodata)
+        valid = raw != nodata if marked else np.ones(raw.shape, bool)
+        return decode_samples(raw, valid, self.profile.select(bands), marked)
 
-    def _load(self, rows: slice, columns: slice) -> Samples:
-        raw = np.stack([np.asarray(self._array[band, rows, columns]) for band in self._bands])
-        marked = self.nodata is not None and not np.isnan(self.nodata)
-        return decode_samples(raw, raw != self.nodata if marked else np.ones(raw.shape, bool), self.profile, marked)
-
-    def sample(self) -> np.ndarray:
+    def sample(self, bands: Sequence[int]) -> np.ndarray:
         rows, columns = (slice(None, None, max(1, side // SAMPLE)) for side in self.shape[1:])
-        data, valid, _ = self._load(rows, columns)
+        data, valid, _ = self._load(bands, rows, columns)
         return data[valid]
 
     def close(self) -> None:
@@ -386,15 +390,10 @@ def load_npy(path: Path) -> ArraySource:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # of many kinds, by what is wrong with the header
         raise SceneError(f"{path}: not a readable .npy array of numbers ({first_line(error)})") from None
-    if array.dtype.kind not in "iufc":
-        raise SceneError(f"{path}: an array of type {array.dtype} is no image; save real or complex numbers")
-    if array.ndim == 2:
-        array = array[None]
-    if array.ndim != 3 or 0 in array.shape:
-        raise SceneError(f"{path}: shape {array.shape} is no image; use (height, width) or (bands, height, width)")
-    if array.shape[2] <= 4 < array.shape[0]:
+    source = ArraySource(str(path), array)
+    if source.shape[2] <= 4 < source.shape[0]:
         raise SceneError(f"{path}: shape {array.shape} looks like (height, width, bands); move the bands to the front")
-    return ArraySource(array)
+    return source
 
 
 class RasterSource:
@@ -408,7 +407,7 @@ class RasterSource:
 
     def _describe(self) -> None:
         """Find out bands, masks, tags and georeference."""
-        from rasterio.enums import ColorInterp
+        from rasterio.enums import ColorInterp, MaskFlags
 
         file = self._file
         if file.count == 0:
@@ -427,59 +426,52 @@ class RasterSource:
             band = file.read(self._alpha, out_shape=(min(file.height, SAMPLE), min(file.width, SAMPLE)))
             # A second polarization that a program marked as alpha is more likely than transparency.
             self._alpha = None if np.unique(band).size > 2 else self._alpha
-        self._choose([number for number in file.indexes if number != self._alpha])
+        # Each of these properties reads all bands.
+        dtypes, nodata, flags = file.dtypes, file.nodatavals, file.mask_flag_enums
+        self._numbers = [number for number in file.indexes if number != self._alpha]
+        self.shape = (len(self._numbers), file.height, file.width)
+        self.dtypes = [dtypes[number - 1] for number in self._numbers]
+        self.nodata = [None if value is None else float(value) for value in (nodata[n - 1] for n in self._numbers)]
+        self.profile = read_profile(file, self._numbers, self._alpha)
+        # NaN as nodata needs no mask of GDAL.
+        self._masked = [
+            MaskFlags.per_dataset in of or (MaskFlags.all_valid not in of and (value is None or not np.isnan(value)))
+            for of, value in zip((flags[n - 1] for n in self._numbers), self.nodata, strict=True)
+        ]
         # GDAL writes the other value by default, and how overviews were made; outputs have their own.
         kept = {"AREA_OR_POINT": "Point", "OVR_RESAMPLING_ALG": ""}
         self.tags = {k: v for k, v in file.tags().items() if kept.get(k, v) == v}
         self.georeference = read_georeference(file)
 
-    def _choose(self, numbers: list[int]) -> None:
-        from rasterio.enums import MaskFlags
-
-        file = self._file
-        properties = file.dtypes, file.nodatavals, file.mask_flag_enums  # each reads all bands
-        self.dtypes, nodata, flags = ([values[number - 1] for number in numbers] for values in properties)
-        self._numbers, self.shape, self.dtype = numbers, (len(numbers), file.height, file.width), self.dtypes[0]
-        self.nodata = next((float(value) for value in nodata if value is not None), None)
-        self.profile = read_profile(file, numbers, self._alpha)
-        # NaN as nodata needs no mask of GDAL.
-        self._masked = [
-            MaskFlags.per_dataset in of or (MaskFlags.all_valid not in of and (value is None or not np.isnan(value)))
-            for of, value in zip(flags, nodata, strict=True)
-        ]
-
-    def select(self, bands: Sequence[int]) -> None:
-        self._choose([self._numbers[band] for band in bands])
-
-    def read(self, row: int, column: int, rows: int, columns: int) -> Samples:
+    def read(self, bands: Sequence[int], row: int, column: int, rows: int, columns: int) -> Samples:
         from rasterio.windows import Window as RasterWindow
 
-        return self._load(window=RasterWindow(column, row, columns, rows))
+        return self._load(bands, window=RasterWindow(column, row, columns, rows))
 
-    def sample(self) -> np.ndarray:
-        count, height, width = self.shape
+    def sample(self, bands: Sequence[int]) -> np.ndarray:
+        _, height, width = self.shape
         if not self._file.overviews(1) and max(height, width) > 4 * SAMPLE:
             # Without overviews GDAL would read the whole file.
             rows, columns = (np.linspace(0, max(n - _PIECE, 0), _PIECES).astype(int) for n in (height, width))
-            pieces = [self.read(r, c, min(_PIECE, height), min(_PIECE, width)) for r in rows for c in columns]
+            pieces = [self.read(bands, r, c, min(_PIECE, height), min(_PIECE, width)) for r in rows for c in columns]
             found = np.concatenate([data[valid] for data, valid, _ in pieces])
             if found.size:
                 return found
-        data, valid, _ = self._load(out_shape=(count, min(height, SAMPLE), min(width, SAMPLE)))
+        data, valid, _ = self._load(bands, out_shape=(len(bands), min(height, SAMPLE), min(width, SAMPLE)))
         return data[valid]
 
-    def _load(self, **options: Any) -> Samples:
-        file = self._file
+    def _load(self, bands: Sequence[int], **options: Any) -> Samples:
+        file, numbers, masked = self._file, [self._numbers[b] for b in bands], [self._masked[b] for b in bands]
         one_band = {k: v[1:] if k == "out_shape" else v for k, v in options.items()}
         with self._reading("damaged or truncated image data"):
-            raw = file.read(self._numbers, **options)
+            raw = file.read(numbers, **options)
             mask = np.ones(raw.shape, bool)
-            for band, number in enumerate(self._numbers):
-                if self._masked[band]:
+            for band, number in enumerate(numbers):
+                if masked[band]:
                     mask[band] = file.read_masks(number, **one_band) > 0
             if self._alpha:
                 mask &= file.read(self._alpha, **one_band) > 0
-        return decode_samples(raw, mask, self.profile, any(self._masked) or bool(self._alpha))
+        return decode_samples(raw, mask, self.profile.select(bands), any(masked) or bool(self._alpha))
 
     @contextmanager
     def _reading(self, what: str) -> Iterator[None]:

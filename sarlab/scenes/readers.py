@@ -57,11 +57,9 @@ _INSIDE = re.compile(
 #: Quantities of files whose real bands are the parts of complex samples.
 PAIRS = ("iq", "amplitude-phase")
 
-_UNITS = {
-    "db": "db", "decibel": "db", "decibels": "db", "amplitude": "amplitude", "intensity": "intensity", "power": "intensity",
-}  # fmt: skip
+#: Words in units, names and tags, and the quantity that they mean.
 _WORDS = {
-    "db": "db", "decibel": "db", "amplitude": "amplitude", "amp": "amplitude", "magnitude": "amplitude", "gec": "amplitude",
+    "db": "db", "decibel": "db", "decibels": "db", "amplitude": "amplitude", "amp": "amplitude", "magnitude": "amplitude", "gec": "amplitude",
     "intensity": "intensity", "power": "intensity", "linear": "intensity",
 }  # fmt: skip
 _NOTHING = "every sample is nodata or NaN; there is nothing to compress"
@@ -241,17 +239,19 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         bands: Sequence[str | int] = (), floor: float | None = None,
     ):  # fmt: skip
         self.path, self.text, self._source, self._allow_empty = location.path, location.text, source, allow_empty
-        self._floor = floor
-        names = _band_names(self.path, source)
-        if bands:
-            chosen = [_index(band, names, self.text) for band in bands]
-            source.select(chosen)
-            names = tuple(names[index] for index in chosen)
-        self.shape, self.dtype, self.nodata, self.profile = source.shape, source.dtype, source.nodata, source.profile
-        self.georeference, self.tags, self.bands = source.georeference, dict(source.tags), names
+        self._floor, names = floor, _band_names(self.path, source)
+        self._chosen = [_index(band, names, self.text) for band in bands] or list(range(len(names)))
+        self.shape, self.bands = (len(self._chosen), *source.shape[1:]), tuple(names[band] for band in self._chosen)
+        dtypes, nodata = ([values[band] for band in self._chosen] for values in (source.dtypes, source.nodata))
+        self.dtype, self.nodata = dtypes[0], next((value for value in nodata if value is not None), None)
+        self.georeference, self.tags, self.profile = (
+            source.georeference,
+            dict(source.tags),
+            source.profile.select(self._chosen),
+        )
         self.time = self.tags.get(FIELD_TAGS["time"]) or time_of(self.path.resolve(), self.tags)
         self.spacing = self.georeference.spacing(*self.shape[1:]) if self.georeference else None
-        self._check_bands(bool(bands), sorted(set(source.dtypes)))
+        self._check_bands(bool(bands), sorted(set(dtypes)))
         self.quantity = self.reading = self._decide(quantity)
         if self.quantity in PAIRS:
             self._pair()
@@ -271,7 +271,7 @@ class SceneFile(AbstractContextManager["SceneFile"]):
     def _decide(self, quantity: str) -> str:
         if quantity != "auto":
             return quantity
-        sample = self._source.sample()
+        sample = self._source.sample(self._chosen)
         known = self.tags.get(FIELD_TAGS["quantity"]) or self.dtype.startswith("complex")
         if sample.size == 0 and not known:
             if self._allow_empty:
@@ -314,7 +314,7 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         counts = {"below the floor": 0, "infinite": 0, "beyond float32": 0}
         unchanged = self.dtype.startswith(("int", "uint")) and self._floor is None and not self.profile.scales
         for window in [] if unchanged or self.dtype.startswith("complex") else self.windows(2048):
-            data, valid, _ = self._source.read(*window)
+            data, valid, _ = self._source.read(self._chosen, *window)
             samples = data[valid]
             counts["below the floor"] += int(self._below_floor(samples).sum())
             counts["infinite"] += int(infinite_samples(samples).sum())
@@ -338,7 +338,7 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         row, column, rows, columns = window or (0, 0, height, width)
         if row < 0 or column < 0 or rows < 1 or columns < 1 or row + rows > height or column + columns > width:
             raise SceneError(f"{self.text}: window {window} exceeds the scene of {height}×{width} pixels")
-        data, valid, nan = self._source.read(row, column, rows, columns)
+        data, valid, nan = self._source.read(self._chosen, row, column, rows, columns)
         if self.reading in PAIRS:
             first, second = data[::2], data[1::2]
             data = first + 1j * second if self.reading == "iq" else first * np.exp(1j * second)
@@ -449,7 +449,7 @@ def decide_quantity(
     telling = [value for tag, value in tags.items() if _TELLING.search(tag) and len(value) < 100]
     words = {word for hint in (*hints, *telling) for word in _words_of(hint)}
     # In the order of trust: units, then everything else.
-    units = {_UNITS[hint.lower()] for hint in hints if hint.lower() in _UNITS}
+    units = {_WORDS[hint.lower()] for hint in hints if hint.lower() in _WORDS}
     named = units or {_WORDS[word] for word in words if word in _WORDS}
     minus = low < 0 or bool(np.isneginf(sample).any())
     if named == {"db"} and integers and not (minus and low >= -200 and high <= 100):

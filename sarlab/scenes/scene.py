@@ -22,8 +22,6 @@ FIELD_TAGS = {
 }
 #: Tag of a scene in dB: its quantity before.
 NATIVE_TAG = "SARLAB_NATIVE_QUANTITY"
-#: Nominal number of looks of Sentinel-1 IW GRDH.
-SENTINEL1_GRD_LOOKS = 4.4
 
 _TIME = re.compile(r"(?<!\d)(20\d\d|19\d\d)-?([01]\d)-?([0-3]\d)(?:[T_t-]([0-2]\d)-?([0-5]\d)-?([0-5]\d))?(?!\d)")
 _PRODUCT = re.compile(
@@ -263,9 +261,9 @@ def acquisition_of(path: str | Path) -> str:
 
 
 def looks_of(path: Path) -> float | None:
-    """Return the nominal looks of a Sentinel-1 ground range detected product or a Sen1Floods11 chip; None of others."""
+    """Return the nominal looks of Sentinel-1 IW GRDH and of Sen1Floods11 chips, which are cut from it; None of others."""
     detected = re.match(r"S1.*_GRD", acquisition_of(path)) or re.match(r"S1[A-D]_.*grd", path.name)
-    return SENTINEL1_GRD_LOOKS if detected or _CHIP.match(path.stem) else None
+    return 4.4 if detected or _CHIP.match(path.stem) else None
 
 
 def time_of(path: str | Path, tags: Mapping[str, str]) -> str:

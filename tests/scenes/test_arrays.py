@@ -113,7 +113,7 @@ def test_samples_written_by_window_come_back(tmp_path, suffix):
 
 
 def test_arrays_that_are_no_image():
-    with pytest.raises(SceneError, match="dimensions"):
+    with pytest.raises(SceneError, match="is no image"):
         read_scene(xarray.DataArray(np.zeros(3), dims=("x",)))
     with pytest.raises(SceneError, match="not list"):
         read_scene([1, 2])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sarlab.scenes.preservation import EQUIVALENT, EXACTLY, OUTPUTS, PROPERTIES, REFUSED, check, contract, losses
+from sarlab.scenes.preservation import PROPERTIES, check, contract, losses
 from sarlab.scenes.readers import read_scene
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -12,10 +12,10 @@ DN = np.random.default_rng(0).integers(1, 400, (2, 20, 30)).astype(np.uint16)
 
 
 def test_every_property_has_one_fate():
-    assert {p.kept for p in PROPERTIES.values()} == {EXACTLY, EQUIVALENT, REFUSED}
+    assert {p.kept for p in PROPERTIES.values()} == {"exactly", "as an equivalent", "refused"}
     for name, entry in PROPERTIES.items():
-        assert set(entry.outputs) <= set(OUTPUTS)
-        assert (entry.kept == REFUSED) == (not entry.outputs)
+        assert set(entry.outputs) <= {".tif", ".zarr", ".npy"}
+        assert (entry.kept == "refused") == (not entry.outputs)
         assert f"| {name} | {entry.kept} |" in contract()
 
 
@@ -46,4 +46,4 @@ def test_refusals_and_counts(write_raw, tmp_path):
     assert "--floor 0" in report["refused"]
     assert check(path, floor=0.0)["refused"] is None
     assert "no such file" in check(tmp_path / "gone.tif")["refused"]
-    assert check(write_raw(image + 1j, "z.tif"))["properties"][2]["kept"] == REFUSED
+    assert check(write_raw(image + 1j, "z.tif"))["properties"][2]["kept"] == "refused"

@@ -172,10 +172,10 @@ def test_a_truncated_image_is_refused(write_raw):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((2, 2, 2, 2)), "is no image"),
-        (np.zeros((0, 4)), "is no image"),
+        (np.zeros((2, 2, 2, 2)), "no image"),
+        (np.zeros((0, 4)), "no image"),
         (np.zeros((200, 200, 3)), "move the bands to the front"),
-        (np.array([["a"]]), "is no image"),
+        (np.array([["a"]]), "no image"),
         (np.array([[{}]], object), r"not a readable \.npy"),
     ],
 )
