@@ -56,11 +56,11 @@ def main() -> None:
 def explorers():
     """(name, explorer, control → values) on a simulated scene of 512²."""
     from sarlab.scenes.radiometry import to_db
-    from sarlab.scenes.simulate import SimulationSpec, simulate
+    from sarlab.scenes.simulate import simulate
     from sarlab.views.explorers import latents, rate_distortion, speckle
     from sarlab.views.explorers.controls import subject_of
 
-    subject = subject_of(to_db(simulate(SimulationSpec(512, 512, 4.4))[0]))
+    subject = subject_of(to_db(simulate((512, 512))[0]))
     latents.subjects = lambda *_: {subject.name: subject}
     moves = {"looks": (1.0, 2.0, 8.0), "correlation": (0.3, 0.6), "seed": (1, 2, 3)}
     yield "speckle", speckle.SpeckleExplorer(512), moves

@@ -27,9 +27,9 @@ def write_image(path: Path, side: int) -> None:
     """Amplitude of simulated land, 16 bit, tiled GeoTIFF of side×side pixels, written by rows of tiles."""
     import rasterio
 
-    from sarlab.scenes.simulate import SimulationSpec, simulate
+    from sarlab.scenes.simulate import simulate
 
-    scene, _ = simulate(SimulationSpec(1024, 1024, 4.4, 0.5, seed=3))
+    scene, _ = simulate((1024, 1024), 4.4, 0.5, seed=3)
     pattern = np.rint(1500 * np.sqrt(scene.data[0])).clip(0, 65535).astype(np.uint16)
     pattern = np.block([[pattern, pattern[:, ::-1]], [pattern[::-1], pattern[::-1, ::-1]]])
     profile = {

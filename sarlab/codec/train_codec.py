@@ -135,12 +135,12 @@ def gather(plan: CodecPlan, allow_missing: bool = False) -> TrainingScenes:
     """Load the scenes of a plan. Raises `PlanError` or `SceneError` if scenes are missing."""
     from sarlab.scenes.catalog import load_split
     from sarlab.scenes.radiometry import to_db
-    from sarlab.scenes.simulate import SimulationSpec, simulate
+    from sarlab.scenes.simulate import simulate
 
     split, made = load_split(SceneSpec(plan.source, allow_missing=allow_missing)), []
     note = [f"train {scene.name}" for scene in split.train]
     for number, (looks, correlation) in enumerate(plan.simulated):
-        made.append(to_db(simulate(SimulationSpec(512, 512, looks, correlation, seed=plan.seed + number))[0]))
+        made.append(to_db(simulate((512, 512), looks, correlation, plan.seed + number)[0]))
         note.append(f"simulated {looks:g} looks, correlation {correlation:g}")
     training, validation = ([normalized(scene) for scene in part] for part in ([*split.train, *made], split.validation))
     if not training:

@@ -18,9 +18,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import fft
@@ -46,33 +44,13 @@ _MOST_FIELDS = 16
 _HERMITE_TERMS = 60
 
 
-@dataclass(frozen=True)
-class SimulationSpec:
-    """Parameters of a simulated scene; for `looks` and `correlation` see `speckle`."""
+def reflectivity(shape: tuple[int, int], seed: int = 0, correlation: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the linear intensity of a scene without speckle.
 
-    height: int = 256
-    width: int = 256
-    looks: float = 4.4
-    correlation: float = 0.0
-    seed: int = 0
-
-
-class Reflectivity(NamedTuple):
-    """Linear intensity without speckle: a background, to be multiplied by speckle, and point targets, to be added."""
-
-    background: np.ndarray
-    targets: np.ndarray
-
-    @property
-    def intensity(self) -> np.ndarray:
-        return self.background + self.targets
-
-
-def reflectivity(spec: SimulationSpec) -> Reflectivity:
-    """Draw the reflectivity of a scene; it does not depend on the looks, and only point targets on the correlation."""
-    generator = np.random.default_rng([spec.seed, 0])
-    shape = (spec.height, spec.width)
-    rows, columns = np.mgrid[: spec.height, : spec.width].astype(float)
+    Returns a background, to be multiplied by speckle, and point targets, to be added, which alone depend on the correlation.
+    """
+    generator = np.random.default_rng([seed, 0])
+    rows, columns = np.mgrid[: shape[0], : shape[1]].astype(float)
     regions, classes = _regions(rows, columns, generator)
     offsets = generator.normal(0, 0.7, classes.size)
     background = np.power(10.0, (_LEVELS[classes][regions] + offsets[regions]) / 10)
@@ -82,7 +60,7 @@ def reflectivity(spec: SimulationSpec) -> Reflectivity:
     # Unit mean: a log-normal field of log-variance s² has mean exp(s²/2).
     background = background * np.exp(strength * texture - np.square(strength) / 2)
     background = np.where(_roads(rows, columns, generator), 10 ** (_ROAD_DB / 10), background)
-    return Reflectivity(background, _targets(shape, spec.correlation, generator))
+    return background, _targets(shape, correlation, generator)
 
 
 def _regions(rows: np.ndarray, columns: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -199,17 +177,18 @@ def _copula_correlation(looks: float, correlation: float) -> float:
     return float(brentq(lambda r: np.sum(shares * r**orders) - correlation, 0.0, 1.0, xtol=1e-10))
 
 
-def simulate(spec: SimulationSpec, name: str = "") -> tuple[Scene, Scene]:
-    """Draw a scene of intensity with speckle, and the same scene without: of the same name, with infinite looks."""
-    truth = reflectivity(spec)
-    field = speckle((spec.height, spec.width), spec.looks, np.random.default_rng([spec.seed, 1]), spec.correlation)
-    name = name or f"{name_of(spec.looks, spec.correlation)}-s{spec.seed}"
-    common: dict[str, Any] = dict(
-        bands=("VV",), name=name, spacing=(10.0, 10.0), native_bits=16, acquisition=f"simulation seed {spec.seed}",
-        simulated=True, tags={"correlation": f"{spec.correlation:g}", "seed": str(spec.seed)},
+def simulate(
+    shape: tuple[int, int], looks: float = 4.4, correlation: float = 0.0, seed: int = 0, name: str = ""
+) -> tuple[Scene, Scene]:
+    """Draw a scene of intensity with `speckle`, and the same scene without: of the same name, with infinite looks."""
+    background, targets = reflectivity(shape, seed, correlation)
+    field = speckle(shape, looks, np.random.default_rng([seed, 1]), correlation)
+    noisy = Scene(
+        (background * field + targets)[None], "intensity", ("VV",), name or f"{name_of(looks, correlation)}-s{seed}",
+        looks=looks, spacing=(10.0, 10.0), native_bits=16, acquisition=f"simulation seed {seed}", simulated=True,
+        tags={"correlation": f"{correlation:g}", "seed": str(seed)},
     )  # fmt: skip
-    noisy = Scene((truth.background * field + truth.targets)[None], "intensity", looks=spec.looks, **common)
-    return noisy, Scene(truth.intensity[None], "intensity", looks=float("inf"), **common)
+    return noisy, noisy.with_data((background + targets)[None], looks=float("inf"))
 
 
 #: Side and seeds of the scenes of a split.
@@ -239,7 +218,7 @@ def simulated_split(looks: float, correlation: float = 0.0) -> Split:
             name = f"{name_of(looks, correlation)}-{role}-{number}"
             noisy, clean[name] = (
                 s.with_data(np.round(s.data * 256) / np.float32(256), seen_in_training=str(role == "train").lower())
-                for s in map(to_db, simulate(SimulationSpec(side, side, looks, correlation, seed), name))
+                for s in map(to_db, simulate((side, side), looks, correlation, seed, name))
             )  # fmt: skip
             parts[role].append(noisy)
     kind = f"neighbors correlated by {correlation:g}" if correlation else "white"

@@ -26,7 +26,7 @@ from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.radiometry import to_db
 from sarlab.scenes.readers import read_scene
 from sarlab.scenes.scene import Georeference, Scene
-from sarlab.scenes.simulate import SimulationSpec, simulate
+from sarlab.scenes.simulate import simulate
 from sarlab.scenes.writers import write_geotiff
 
 
@@ -97,7 +97,7 @@ PLACE = Georeference("", (10.0, 0.0, 5e5, 0.0, -10.0, 4e6))
 @pytest.fixture(scope="module")
 def land():
     """1024² samples of simulated land in dB."""
-    made = to_db(simulate(SimulationSpec(1024, 1024, 4.4, 0.5, seed=3))[0])
+    made = to_db(simulate((1024, 1024), 4.4, 0.5, seed=3)[0])
     return replace(made, georeference=PLACE)
 
 

@@ -7,7 +7,6 @@ from scipy.stats import gamma, kstest
 
 from sarlab.errors import SceneError
 from sarlab.scenes.simulate import (
-    SimulationSpec,
     gaussian_field,
     reflectivity,
     simulate,
@@ -17,43 +16,38 @@ from sarlab.scenes.simulate import (
 
 
 def test_the_ratio_to_the_clean_scene_is_speckle_of_the_looks_asked_for():
-    spec = SimulationSpec(256, 256, looks=4.4, seed=7)
-    targets = reflectivity(spec).targets
-    scene, clean = (one.data[0].astype(float) - targets for one in simulate(spec))
-    ratio = scene / clean
+    noisy, clean = simulate((256, 256), seed=7)
+    ratio = np.divide(*(one.data[0].astype(float) - reflectivity((256, 256), 7)[1] for one in (noisy, clean)))
     assert ratio.mean() == pytest.approx(1, abs=0.01)
     assert ratio.mean() ** 2 / ratio.var() == pytest.approx(4.4, rel=0.03)
-    noisy, clean = simulate(spec)
     assert (noisy.quantity, noisy.simulated, noisy.looks, clean.looks) == ("intensity", True, 4.4, float("inf"))
 
 
 def test_reflectivity_has_what_the_metrics_look_for():
-    spec = SimulationSpec(256, 256, seed=1)
-    truth = reflectivity(spec)
-    assert truth.intensity.shape == (256, 256)
-    assert (truth.intensity > 0).all()
-    assert truth.targets[truth.targets > 0].size == 7
-    assert (truth.targets[truth.targets > 0] >= 1 - 1e-9).all()
-    levels, counts = np.unique(truth.background, return_counts=True)
+    background, targets = reflectivity((256, 256), seed=1)
+    assert background.shape == targets.shape == (256, 256)
+    assert (background > 0).all()
+    assert targets[targets > 0].size == 7
+    assert (targets[targets > 0] >= 1 - 1e-9).all()
+    levels, counts = np.unique(background, return_counts=True)
     # Roads, and regions without texture, are exactly homogeneous; textured ones are not.
     roads = np.isclose(10 * np.log10(levels), -18)
-    assert 0 < counts[roads].sum() / truth.background.size < 0.2
+    assert 0 < counts[roads].sum() / background.size < 0.2
     assert (counts[~roads] > 100).sum() >= 5
     assert (counts == 1).sum() > 1000
 
 
 def test_correlation_changes_nothing_but_the_width_of_point_targets():
-    sharp = reflectivity(SimulationSpec(128, 128, looks=1, seed=2))
-    wide = reflectivity(SimulationSpec(128, 128, looks=64, seed=2, correlation=0.6))
-    assert np.array_equal(sharp.background, wide.background)
-    row, column = next(p for p in np.argwhere(sharp.targets) if (p > 8).all() and (p < 120).all())
-    assert wide.targets[row, column] == pytest.approx(sharp.targets[row, column], rel=1e-6)
-    assert wide.targets[row, column + 1] / wide.targets[row, column] == pytest.approx(0.6, abs=0.01)
+    (sharp, peaks), (wide, blurred) = (reflectivity((128, 128), 2, correlation) for correlation in (0.0, 0.6))
+    assert np.array_equal(sharp, wide)
+    row, column = next(p for p in np.argwhere(peaks) if (p > 8).all() and (p < 120).all())
+    assert blurred[row, column] == pytest.approx(peaks[row, column], rel=1e-6)
+    assert blurred[row, column + 1] / blurred[row, column] == pytest.approx(0.6, abs=0.01)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (17, 1000), (3, 2)])
 def test_tiny_scenes(shape):
-    scene, clean = simulate(SimulationSpec(*shape, correlation=0.5))
+    scene, clean = simulate(shape, correlation=0.5)
     assert scene.shape == clean.shape == (1, *shape)
     assert np.isfinite(scene.data).all()
 

@@ -29,7 +29,7 @@ from sarlab.lab.studies import Context, alone, study
 from sarlab.models.training import cpu_threads
 from sarlab.scenes.radiometry import to_db
 from sarlab.scenes.scene import Scene
-from sarlab.scenes.simulate import SimulationSpec, simulate
+from sarlab.scenes.simulate import simulate
 from sarlab.scenes.writers import write_geotiff
 
 CODECS, QUALITIES = ("lapped", "factorized"), (20.0, 24.0, 28.0, 32.0, 36.0, 40.0)
@@ -63,7 +63,7 @@ def files(context: Context) -> pd.DataFrame:
 
 def simulated(side: int) -> Scene:
     """Amplitudes of simulated land; beyond `SIDE` the same land mirrored, with a level that varies by row."""
-    scene, _ = simulate(SimulationSpec(SIDE, SIDE, LOOKS, CORRELATION, seed=3))
+    scene, _ = simulate((SIDE, SIDE), LOOKS, CORRELATION, seed=3)
     scene = scene.with_data(np.sqrt(scene.data), quantity="amplitude")
     if side <= SIDE:
         return scene.window(0, 0, side, side)
