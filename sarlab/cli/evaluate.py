@@ -168,8 +168,7 @@ def run_recommend(args: argparse.Namespace) -> int:
     else:
         staged = Path("_build/book")
         book = tables(args.book or (staged if (staged / "results").is_dir() else None))
-        runs, everything, applied = book.runs, book.table("codecs_all"), book.table("applications")
-        rows = everything if len(everything) else book.codecs
+        runs, rows, applied = book.runs, book.codecs, book.table("applications")
     columns = {*runs.columns, *rows.columns, *applied.columns}
     thresholds = [*points.use_case(args.use_case)] if args.use_case else []
     for side in ("min", "max"):

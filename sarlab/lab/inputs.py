@@ -12,9 +12,8 @@ import numpy as np
 from sarlab.errors import SceneError
 from sarlab.metrics import Reference
 from sarlab.scenes.catalog import catalog_entries, embedded_scenes, load_scene, load_split, reference_normalizers
-from sarlab.scenes.collection import find_scenes, image_files
+from sarlab.scenes.collection import find_scenes
 from sarlab.scenes.radiometry import Normalizer, to_db
-from sarlab.scenes.readers import read_scene
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.splits import Split, choose_normalizers
 from sarlab.specs import SceneSpec
@@ -145,15 +144,7 @@ def _of_source(source: Source, quantity: str, clip: Clip) -> list[Input]:
 
 
 def _of_path(path: Path, quantity: str, clip: Clip) -> list[Input]:
-    try:
-        found = find_scenes(path, quantity)
-    except SceneError:
-        # Nothing but nodata has rows too.
-        files = image_files(path) if path.is_dir() else [path]
-        scenes = [read_scene(file, quantity, allow_empty=True) for file in files]
-        if not scenes or any(scene.valid.any() for scene in scenes):
-            raise
-        return _of_scenes(scenes, clip)
+    found = find_scenes(path, quantity)
     scenes = [*found.scenes, *found.empty]
     items = _of_scenes(scenes, clip)
     for name, why in found.excluded:  # a file that cannot be read is one row with the reason

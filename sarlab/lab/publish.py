@@ -7,8 +7,6 @@ The table of contents lists the pages of runs by a glob. The manifest ``results/
 publication wrote; the next one replaces only these.
 """
 
-import hashlib
-import importlib.metadata
 import json
 import math
 import os
@@ -38,6 +36,8 @@ from sarlab.scenes.radiometry import to_gray
 ALL_BYTES = 12_000_000
 #: Significant digits of the numbers in published tables; side of an example image in pixels, and its gray levels.
 DIGITS, IMAGE_SIDE, LEVELS = 5, 240, 64
+#: File in the HTML of a book by which the next rendering knows that it may replace it.
+MARK = ".sarlab"
 #: The builder; its module has no __main__ block, so "-m" would succeed without doing anything.
 BUILDER = "from jupyter_book.cli.main import main; main()"
 _FOLDER = re.compile(r"(?<![\w.:/-])/(?:home|root|Users|tmp|work|var|mnt|data|scratch|opt)/[\w.-]+")
@@ -259,8 +259,6 @@ def clean_notebook(notebook: dict[str, Any], *, title: str, root: Path) -> dict[
             cell |= {"execution_count": None, "outputs": outputs}
             for output in outputs:
                 output |= {"execution_count": None} if "execution_count" in output else {}
-                for texts in (output, output.get("data", {})):
-                    texts |= {kind: "".join(text) for kind, text in texts.items() if kind.startswith("text")}
         cells.append(cell)
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return {**notebook, "cells": cells, "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}}}
@@ -281,16 +279,11 @@ def stage(out: Path) -> Path:
 
 
 def render(book: Path, out: Path) -> Path:
-    """Build the HTML of a staged book with warnings as errors, replace ``out/html`` in one step, and return its index.
-
-    Pages that were built from the very same book, package and libraries stay as they are.
-    """
+    """Build the HTML of a staged book with warnings as errors, replace ``out/html`` in one step, and return its index."""
     out.mkdir(parents=True, exist_ok=True)
-    target, record, digest = out / "html", out / "html.sha256", inputs_digest(book)
-    if target.exists() and not record.is_file():
+    target = out / "html"
+    if target.exists() and not (target / MARK).is_file():
         raise ResultsError(f"{target} exists and was not made by 'sarlab report'; choose another folder with --out")
-    if (target / "index.html").is_file() and record.read_text(encoding="utf-8") == digest:
-        return target / "index.html"
     with tempfile.TemporaryDirectory(prefix=temporary_prefix(out / "render"), dir=out) as work:
         options = ["--config", str(book / "_config.yml"), "--path-output", work, "-W", "-n", "--keep-going", "--all"]
         command = [sys.executable, "-c", BUILDER, "build", str(book), *options]
@@ -305,23 +298,8 @@ def render(book: Path, out: Path) -> Path:
             lines = output.strip().splitlines()
             causes = "\n".join([line for line in lines if re.search("WARNING|ERROR|Error:", line)][:25] or lines[-25:])
             raise ResultsError(f"the book could not be built (all of the output is in {log}):\n{causes}")
-        write_text(record, "")
+        (html / MARK).touch()
         if target.exists():
             target.rename(Path(work) / "old")
         html.rename(target)
-        write_text(record, digest)
     return target / "index.html"
-
-
-def inputs_digest(book: Path) -> str:
-    """Digest of all that the pages are made of, but the time of publication: book, package, notebooks, libraries."""
-    digest = hashlib.sha256()
-    for root in (book, results.PACKAGE, shared_folder("notebooks")):
-        for path in sorted(path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
-            content = path.read_bytes()
-            if path == book / "results" / MANIFEST:
-                content = json.dumps({**json.loads(content), "published": None}, sort_keys=True).encode()
-            digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode() + content)
-    versions = sorted(f"{item.name} {item.version}" for item in importlib.metadata.distributions())
-    digest.update("\n".join([sys.version, *versions]).encode())
-    return digest.hexdigest()

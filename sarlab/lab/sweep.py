@@ -64,8 +64,8 @@ _FATAL = {
 }
 #: Runs share PyTorch's threads and its device memory: one at a time in a process, however many threads call `run_job`.
 _one_at_a_time = threading.Lock()
-#: The job of this process with its sweep, and the sweeps that were stopped.
-_running: list[tuple[Job, str]] = []
+#: The job of this process by its sweep, and the sweeps that were stopped.
+_running: dict[str, Job] = {}
 _stopped: set[str] = set()
 #: Kernels of this process that were interrupted; a second interrupt would cut a training's last step in half.
 _interrupted: set[int] = set()
@@ -105,12 +105,9 @@ class Finished:
 def run_job(job: Job, settings: Settings) -> Finished:
     """Carry out one job in this process, whichever engine calls; a failure becomes a record in the folder of the run."""
     with _one_at_a_time:
-        start = time.monotonic()
-        _running[:] = [(job, settings.sweep)]
-        try:
-            record = _attempt(job, settings)
-        finally:
-            _running.clear()
+        start, _running[settings.sweep] = time.monotonic(), job
+        record = _attempt(job, settings)
+        _running.clear()
     outcome, message = "complete", ""
     if record:
         outcome = _OUTCOMES.get(record["error"], "failed")
@@ -127,17 +124,17 @@ def run_job(job: Job, settings: Settings) -> Finished:
 
 def _attempt(job: Job, settings: Settings) -> dict[str, Any]:
     """Run the notebook or the function; returns the record of an error, empty if there was none."""
+    from sarlab.lab import experiment
+
     for _ in range(RETRIES + 1):
         if settings.sweep in _stopped:
-            break
-        if (left := settings.time_left()) == 0.0:
-            return failure("OutOfTime", "no time was left to begin")
+            return failure("KeyboardInterrupt", "stopped")
         try:
+            if (left := settings.time_left()) == 0.0:
+                raise experiment.OutOfTime("no time was left to begin")
             if settings.notebook:
                 execute_notebook(parameters_of(job, settings), job.folder)
             else:
-                from sarlab.lab import experiment
-
                 experiment.run(job.spec, job.folder, device=settings.device, time_budget=left)
             return {}
         except NotebookFailed as failed:
@@ -145,8 +142,6 @@ def _attempt(job: Job, settings: Settings) -> dict[str, Any]:
                 return failed.record
         except (Exception, KeyboardInterrupt) as error:  # any failure of one run must leave the others going
             return failure(type(error).__name__, str(error)) | {"traceback": traceback.format_exc()}
-    if settings.sweep in _stopped:
-        return failure("KeyboardInterrupt", "stopped")
     return failure("DeadKernelError", f"its kernel was killed {RETRIES + 1} times; is there enough memory?")
 
 
@@ -158,7 +153,7 @@ def parameters_of(job: Job, settings: Settings) -> dict[str, Any]:
 
 def failure(error: str, message: str) -> dict[str, Any]:
     """Record of a failure outside of a notebook's cells."""
-    return {"cell": None, "source": "", "error": error, "message": message}
+    return {"cell": None, "error": error, "message": message}
 
 
 def note_failure(job: Job, record: dict[str, Any]) -> None:
@@ -168,7 +163,7 @@ def note_failure(job: Job, record: dict[str, Any]) -> None:
 
 
 class NotebookFailed(SarlabError):
-    """A cell of a notebook raised, or its kernel died: cell (among code cells), source, error, message, traceback."""
+    """A cell of a notebook raised, or its kernel died: cell (among code cells), error, message, traceback."""
 
     def __init__(self, record: dict[str, Any]):
         self.record = record
@@ -197,7 +192,6 @@ def _papermill(parameters: dict[str, Any], target: Path) -> None:
     import papermill
 
     template = jupytext.read(shared_folder("notebooks") / "run_experiment.py", fmt="py:percent")
-    template.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
     try:
         # A kernel that is shut down is interrupted, and would log that as an error. Everything is on disk by then.
         papermill.execute_notebook(
@@ -205,16 +199,14 @@ def _papermill(parameters: dict[str, Any], target: Path) -> None:
             extra_arguments=["--log-level=CRITICAL"],
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
-        source = next((line for line in error.source.splitlines() if line.strip()), "")
         texts = {"message": error.evalue, "traceback": "\n".join(error.traceback)}
         plain = {name: re.sub(r"\x1b\[[0-9;]*m", "", text) for name, text in texts.items()}  # without colors
-        raise NotebookFailed({"cell": error.exec_count, "source": source, "error": error.ename, **plain}) from None
+        raise NotebookFailed({"cell": error.exec_count, "error": error.ename, **plain}) from None
     except RuntimeError as error:
         # jupyter_client has no class of its own for kernels that die or hang while they start
         if "ernel" not in str(error):
             raise
-        record = {"cell": None, "source": "", "error": "DeadKernelError", "message": str(error)}
-        raise NotebookFailed(record) from None
+        raise NotebookFailed(failure("DeadKernelError", str(error))) from None
     # papermill stores its input, which is the whole notebook.
     notebook = json.loads(target.read_text(encoding="utf-8"))
     notebook["metadata"]["papermill"] |= {"input_path": "notebooks/run_experiment.py", "output_path": NOTEBOOK}
@@ -240,10 +232,9 @@ def stop(sweep: str) -> None:
     from sarlab.models.training import interrupt_all
 
     _stopped.add(sweep)
-    for job, of in list(_running):
-        if of == sweep:
-            interrupt_all()
-            interrupt_kernel(job.folder)
+    if job := _running.get(sweep):
+        interrupt_all()
+        interrupt_kernel(job.folder)
 
 
 def explain(message: str) -> str:

@@ -38,14 +38,6 @@ def test_inputs_from_the_catalog_carry_role_and_clean_scene():
     assert all(item.scene.bands == ("VV",) for item in embedded)
 
 
-def test_a_file_or_folder_of_nothing_but_nodata_has_rows(tmp_path):
-    np.save(tmp_path / "void_VV.npy", np.full((8, 8), np.nan, np.float32))
-    for source in (tmp_path, tmp_path / "void_VV.npy"):
-        (item,) = load_inputs([source], quantity="db")
-        assert "nodata" in item.reason
-        assert item.clip_source == "embedded"
-
-
 def test_a_file_that_is_no_image_is_a_row_beside_the_others(tmp_path):
     np.save(tmp_path / "good_VV.npy", speckled().data[0])
     (tmp_path / "bad.tif").write_bytes(b"not an image")

@@ -70,13 +70,6 @@ def short_list(context: Context) -> pd.DataFrame:
     return with_fixed_bytes(evaluated(context, "codecs", SHORT, [context.split], MATCHED))
 
 
-@study("codecs_all", version=1)
-def whole_list(context: Context) -> pd.DataFrame:
-    """Every lossy codec that this machine has, with all metrics."""
-    names = [name for name in codecs if not codecs[name].capabilities.lossless]
-    return with_fixed_bytes(evaluated(context, "codecs_all", names, [context.split], MATCHED))
-
-
 @study("protocol", version=1)
 def protocol(context: Context) -> pd.DataFrame:
     """JPEG 2000 at other operating points: between the matched PSNR values, at its own grid, at stated rates."""

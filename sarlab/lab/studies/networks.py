@@ -22,18 +22,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 import torch
 
+from sarlab.lab import experiment
 from sarlab.lab.cost import training_mb
-from sarlab.lab.experiment import (
-    Reconstruction,
-    coding_seconds,
-    describe,
-    device_name,
-    frequencies,
-    pick_device,
-    process_peak_mb,
-    reconstruct,
-    training_latents,
-)
 from sarlab.lab.inputs import Input, measurable
 from sarlab.lab.studies import Context, alone, resumed, study
 from sarlab.metrics.fidelity import psnr
@@ -90,7 +80,7 @@ Row = dict[str, Any]
 @study("cost", version=1)
 def cost(context: Context) -> pd.DataFrame:
     """One row per measurement: sweep, value, network, its size, and seconds of encoding, decoding and a training step."""
-    device, data = pick_device("auto"), TrainingData(TrainingData.from_split(context.split).training)
+    device, data = experiment.pick_device("auto"), TrainingData(TrainingData.from_split(context.split).training)
     rows: list[Row] = []
     with cpu_threads(1):
         for kept in (replace(COST_MODEL, architecture=architecture) for architecture in ARCHITECTURES):
@@ -101,13 +91,13 @@ def cost(context: Context) -> pd.DataFrame:
                 value = spec.dimension_ratio if sweep == "ratio" else spec.width
                 timed = {**coding(spec, SIDES[1], data, device), **training_step(spec, data, device)}
                 rows.append({"sweep": sweep, "value": value, **timed})
-    return pd.DataFrame(rows).assign(device=device_name(device), threads=1)
+    return pd.DataFrame(rows).assign(device=experiment.device_name(device), threads=1)
 
 
 def coding(spec: ModelSpec, side: int, data: TrainingData, device: torch.device) -> Row:
     """Seconds of analysis and synthesis of a `side`² image, with the size of the network."""
     model = build_model(spec, seed=0, klt=data.fit_klt).to(device).eval()
-    encode, decode = coding_seconds(model, device, side, REPEATS)
+    encode, decode = experiment.coding_seconds(model, device, side, REPEATS)
     return {
         "architecture": spec.architecture, "init": spec.init, "width": spec.width, "latent_channels": spec.latent_channels,
         "dimension_ratio": spec.dimension_ratio, "pixels": side * side, "parameters": count_parameters(model),
@@ -125,10 +115,10 @@ def training_step(spec: ModelSpec, data: TrainingData, device: torch.device) -> 
 
 def reconstructed(
     model: Autoencoder, quantizer: Quantizer, items: Iterable[Input], tables: Any = None
-) -> Iterator[tuple[Input, Reconstruction, float]]:
+) -> Iterator[tuple[Input, experiment.Reconstruction, float]]:
     """Reconstruction and PSNR of every band."""
     for item in items:
-        done = reconstruct(model, item.scene, Normalizer(*item.clip), quantizer, CPU, tables=tables)
+        done = experiment.reconstruct(model, item.scene, Normalizer(*item.clip), quantizer, CPU, tables=tables)
         yield item, done, float(psnr(done.original_db, done.reconstruction_db, clip=item.clip))
 
 
@@ -148,11 +138,11 @@ def ratio_rows(job: tuple[SceneSpec, int, int]) -> list[Row]:
     data, items = TrainingData.from_split(split), measurable(split, ["test"])
     spec = ModelSpec("klt", reduction, channels, "klt")
     model = build_model(spec, seed=0, klt=data.fit_klt).eval()
-    latents, best = training_latents(model, data, CPU), dict[Input, float]()
+    latents, best = experiment.training_latents(model, data, CPU), dict[Input, float]()
     for wanted in (QuantizerSpec(scheme, bits, *how) for (scheme, *how), widths in GRIDS.items() for bits in widths):
         quantizer = build_quantizer(wanted, channels)
         quantizer.calibrate(latents, synthesis=model.synthesis)
-        for item, done, found in reconstructed(model, quantizer, items, frequencies(quantizer, latents)):
+        for item, done, found in reconstructed(model, quantizer, items, experiment.frequencies(quantizer, latents)):
             pixels, size = done.original_db.size, done.payload_bytes
             rows.append({
                 "spatial_reduction": reduction, "latent_channels": channels, "dimension_ratio": spec.dimension_ratio,
@@ -178,8 +168,8 @@ class Training(NamedTuple):
     def columns(self) -> Row:
         """Columns that follow from the description alone."""
         return {
-            "sweep": self.sweep, "value": self.value, **describe(self.spec), "patches": self.patches, "threads": 1,
-            "macs_per_pixel": macs_per_pixel(self.spec.model), "device": device_name(CPU),
+            "sweep": self.sweep, "value": self.value, **experiment.describe(self.spec), "patches": self.patches, "threads": 1,
+            "macs_per_pixel": macs_per_pixel(self.spec.model), "device": experiment.device_name(CPU),
         }  # fmt: skip
 
 
@@ -237,9 +227,9 @@ def memory_row(batch: int) -> Row:
     data = TrainingData.from_arrays([torch.rand((256, 256), generator=torch.Generator().manual_seed(0)).numpy()])
     with cpu_threads(1):
         model = build_model(spec.model, seed=0, klt=data.fit_klt)
-        before = process_peak_mb()
+        before = experiment.process_peak_mb()
         train(model, data, settings, seed=0)
     return {
         **Training("memory", batch, spec).columns, "parameters": count_parameters(model), "process_mb": before,
-        "peak_mb": process_peak_mb(), "estimated_mb": training_mb(spec, CPU),
+        "peak_mb": experiment.process_peak_mb(), "estimated_mb": training_mb(spec, CPU),
     }  # fmt: skip
