@@ -140,6 +140,13 @@ def test_imports_inside_functions_are_few():
     assert inside <= 420
 
 
+def test_nothing_that_windows_lacks_is_imported_at_the_top():
+    for path in MODULES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = {alias.name for alias in node.names} if isinstance(node, ast.Import) else {getattr(node, "module", "")}
+            assert not names & {"fcntl", "resource", "pwd", "grp", "termios"}, path
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.py")), ids=lambda path: path.name)
 def test_notebooks_only_call(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))

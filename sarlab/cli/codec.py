@@ -32,12 +32,18 @@ is typical, and at 40 losses are hardly visible.
     "train": """\
   sarlab train plan.toml --out mine.safetensors --checkpoint mine.checkpoint --seconds 3000
                              train for 50 minutes; the same command resumes the training
-  SARLAB_MODELS=. sarlab compress scene.tif scene.sarl --codec mine
+  sarlab compress scene.tif scene.sarl --codec mine.safetensors
+  sarlab decompress scene.sarl scene.tif --model mine.safetensors
 
 A plan names its scenes by catalog name or path; relative paths start in the working directory. The result depends on
 the plan, the data and the version of PyTorch.
 """,
 }
+
+GOALS = {
+    "quality": "quality in dB, 0 to 96, higher is better (default: 28)", "bpp": "bits per pixel and band of the whole file",
+    "psnr": "PSNR in dB of the dB image within its clip range", "max_error_db": "largest error of any sample in dB",
+}  # fmt: skip
 
 
 def add_compress(parser: argparse.ArgumentParser) -> None:
@@ -48,12 +54,8 @@ def add_compress(parser: argparse.ArgumentParser) -> None:
     add_options(parser, "--quantity", default="auto", choices=choices)
     add("--check", action="store_true", help="list which properties of IN are preserved, and write nothing")
     add("--bands", type=comma_separated, default=(), metavar="A,B", help="names or numbers of the bands to keep")
-    add(
-        "--floor",
-        type=float,
-        metavar="F",
-        help="replace amplitudes or intensities below F with F; exact zeros stay (default: refuse negative ones)",
-    )
+    text = "replace amplitudes or intensities below F with F; exact zeros stay (default: refuse negative ones)"
+    add("--floor", type=float, metavar="F", help=text)
     add("--calibrate", choices=("sigma0", "gamma0", "beta0"), default="", help="calibrate a Sentinel-1 SAFE product")
     add("--denoise", action="store_true", help="subtract the noise of the product; needs --calibrate")
     add("--drop-phase", action="store_true", help="keep only the intensity of complex samples")
@@ -64,20 +66,11 @@ def add_compress(parser: argparse.ArgumentParser) -> None:
     add("--effort", choices=("fast", "default", "best"), default="default",
         help="a trellis of 8, 64 or 256 states; each step takes longer and saves about 1 %%")  # fmt: skip
     goals = parser.add_mutually_exclusive_group()
-    goals.add_argument(
-        "--quality", type=float, metavar="Q", help="quality in dB, 0 to 96, higher is better (default: 28)"
-    )
-    goals.add_argument("--bpp", type=float, metavar="B", help="bits per pixel and band of the whole file")
-    goals.add_argument("--psnr", type=float, metavar="P", help="PSNR in dB of the dB image within its clip range")
-    goals.add_argument("--max-error-db", type=float, metavar="E", help="largest error of any sample in dB")
+    for name, text in GOALS.items():
+        goals.add_argument(f"--{name.replace('_', '-')}", type=float, metavar="X", help=text)
     goals.add_argument("--lossless", action="store_true", help="restore integer samples exactly")
-    add(
-        "--tile",
-        type=int,
-        default=512,
-        metavar="N",
-        help="tile side in pixels: a multiple of 64 up to 1024 (default: 512)",
-    )
+    text = "tile side in pixels: a multiple of 64 up to 1024 (default: 512)"
+    add("--tile", type=int, default=512, metavar="N", help=text)
     add("--radiometric", action="store_true", help="store 13 bytes per band so that decompress --radiometric is exact")
     add_options(parser, "--workers", help="threads (default: one per core for a large scene)")
     add_options(parser, "--force", "--json")
@@ -216,17 +209,14 @@ def run_train(args: argparse.Namespace) -> int:
     steps = plan.steps
     with tqdm(total=steps, unit="step", disable=args.quiet or not steps, mininterval=1.0) as bar:
 
-        def on_step(step: int, loss: float) -> None:
-            bar.update(step - bar.n)
-            bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
-
         def report(history: History, steps: int) -> None:
             last = history.validations[-1]
+            bar.update(last.step - bar.n)
             bar.write(f"step {last.step}: validation cost {last.loss:.4f}, best {history.best_step}", file=sys.stderr)
 
         history = train_codec(
             plan, target, allow_missing=args.allow_missing, checkpoint=args.checkpoint, time_budget=args.seconds,
-            progress=None if args.quiet else report, on_step=on_step,
+            progress=None if args.quiet else report,
             say=lambda text: None if args.quiet else bar.write(text, file=sys.stderr),
         )  # fmt: skip
     if history.stopped != "finished":

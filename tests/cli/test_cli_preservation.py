@@ -118,8 +118,3 @@ def test_a_product_folder_keeps_its_control_points(shared_data, capsys, tmp_path
     report = json.loads(capsys.readouterr().out)
     assert (report["control_points"], report["time"]) == (210, "2022-06-12T17:33:29.384150")
     assert report["polarizations"] == ["VV", "VH"]
-
-
-def test_addresses_need_a_permission(capsys):
-    assert main(["compress", "https://example.com/x.tif", "x.sarl"]) == 1
-    assert "--allow-remote" in capsys.readouterr().err

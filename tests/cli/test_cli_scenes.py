@@ -74,26 +74,6 @@ def test_files_of_a_collection_and_which_are_missing(tmp_path, capsys):
     assert scenes["morocco-20230916"]["license"] == "MIT"
 
 
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        (["scenes", "files", "bigearthnet"], "not a collection; known: sentinel1, sentinel1-all"),
-        (["scenes", "show", "sentinel1-all"], "28 of 28 files are missing"),
-        (["scenes", "show", "nothing"], "no scenes named 'nothing'"),
-        (["scenes", "show", "nowhere/x.tif"], "no such file or folder"),
-        (["fetch", "nothing"], "no download named 'nothing'"),
-        (["scenes", "show", "sen1floods11"], "sarlab fetch sen1floods11"),
-    ],
-)
-def test_errors_are_one_sentence_without_a_traceback(argv, message, capsys):
-    assert main(argv) == 1
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("sarlab: error: ")
-    assert message in err
-    assert err.count("\n") == 1
-
-
 def test_fetch_stops_at_a_file_that_cannot_be_had(monkeypatch, capsys):
     def fetch(self, file, *, progress):
         if file.startswith("India"):

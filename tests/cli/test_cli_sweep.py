@@ -1,6 +1,5 @@
-"""``sarlab sweep``, ``status`` and ``cost``: a plan from end to end, interrupted, resumed, damaged and repaired."""
+"""``sarlab sweep``, ``status`` and ``cost``: a plan from end to end, odd scenes, interrupted, resumed, damaged and repaired."""
 
-import ast
 import json
 import os
 import signal
@@ -24,7 +23,6 @@ from sarlab.lab.sweep import Finished
 TIMING_COLUMNS = [
     "train_seconds", "train_pixels_per_s", "encode_mpx_per_s", "decode_mpx_per_s", "peak_memory_mb", "device",
 ]  # fmt: skip
-
 PLAN = """
 title = "Two runs of a second"
 [scenes]
@@ -45,15 +43,18 @@ architecture = {architectures}
 """
 
 
+def speckle(*shape, seed=0):
+    return 10 * np.log10(np.random.default_rng(seed).gamma(4.4, 1 / 4.4, shape)).astype(np.float32) - 10
+
+
 @pytest.fixture
 def plan(tmp_path):
     """Function that writes a plan on a small scene and returns its path."""
-    scene = tmp_path / "small scene.npy"
-    np.save(scene, 10 * np.log10(np.random.default_rng(0).gamma(4.4, 1 / 4.4, (160, 160))).astype(np.float32) - 10)
 
-    def write(name="mine.toml", *, steps=4, architectures='["klt", "plain"]', more=""):
-        path = tmp_path / name
-        path.write_text(PLAN.format(scene=scene, steps=steps, architectures=architectures) + more)
+    def write(scene=None, *, steps=4, architectures='["klt", "plain"]', more=""):
+        path, source = tmp_path / "mine.toml", tmp_path / "small scene.npy"
+        np.save(source, speckle(160, 160) if scene is None else scene)
+        path.write_text(PLAN.format(scene=source, steps=steps, architectures=architectures) + more)
         return path
 
     return write
@@ -63,42 +64,79 @@ def sweep(path, *arguments):
     return main(["sweep", str(path), "--runs", str(Path(path).with_name("runs")), "--engine", "inline", *arguments])
 
 
-def test_a_plan_of_the_working_directory_is_found_by_its_name(plan, tmp_path, monkeypatch, capsys):
-    plan()
-    monkeypatch.chdir(tmp_path)
-    assert main(["sweep", "mine", "--engine", "inline"]) == 0
-    out = capsys.readouterr().out
-    assert out.startswith("mine: 2 runs, 0 complete, 2 to do\n[1/2] complete ")
-    assert main(["sweep", "mine", "--engine", "inline"]) == 0
-    assert capsys.readouterr().out == "mine: 2 runs, 2 complete, 0 to do\n"
-    assert main(["status", "mine"]) == 0
-    assert capsys.readouterr().out.endswith("2 complete\n")
-    assert main(["status", "--runs", "nowhere"]) == 0
-    assert capsys.readouterr().out == "no runs in nowhere\n"
-    assert main(["sweep", "yours"]) == 1
-    assert "or the path of a .toml file" in capsys.readouterr().err
+def jobs(path, runs="runs"):
+    return jobs_of(load_plan(path), path.with_name(runs))
 
 
-def test_damaged_results_are_told_and_repaired(plan, capsys):
+def rows(found):
+    return pd.concat([read_table(job.folder / "rows.csv") for job in found]).drop(columns=TIMING_COLUMNS)
+
+
+def test_a_plan_from_its_name_to_damaged_and_repaired_results(plan, tmp_path, monkeypatch, capsys):
     path = plan()
-    assert sweep(path) == 0
-    klt, plain = jobs_of(load_plan(path), path.with_name("runs"))
-    expected = read_table(klt.folder / "rows.csv")
+    monkeypatch.chdir(tmp_path)
+
+    def said(*words):
+        assert main([*words]) == 0
+        return capsys.readouterr().out
+
+    command = ["sweep", "mine", "--engine", "inline"]
+    assert said("status", "--runs", "nowhere") == "no runs in nowhere\n"
+    first, *_, total = said(*command, "--dry-run", "--device", "cpu").splitlines()
+    assert (first, total[:6]) == ("mine: 2 runs, 0 complete, 2 to do", "about ")
+    assert not (tmp_path / "runs").exists()
+    assert said(*command).startswith("mine: 2 runs, 0 complete, 2 to do\n[1/2] complete ")
+    assert said(*command) == "mine: 2 runs, 2 complete, 0 to do\n"
+    expected, (klt, plain) = rows(jobs(path)), jobs(path)
     (klt.folder / "rows.csv").unlink()
-    manifest = (plain.folder / "manifest.json").read_text()
-    (plain.folder / "manifest.json").write_text(manifest[:100])
-    capsys.readouterr()
-    for arguments in ([str(path)], []):
-        assert main(["status", *arguments, "--runs", str(klt.folder.parent)]) == 0
-        out = capsys.readouterr().out
-        assert out.endswith("2 damaged\n")
-        assert "rows.csv is missing" in out
-        assert "manifest.json is unreadable" in out
+    (plain.folder / "manifest.json").write_text((plain.folder / "manifest.json").read_text()[:100])
+    for plan_or_all in (["mine"], []):
+        text = said("status", *plan_or_all)
+        assert text.endswith("2 damaged\n")
+        assert "rows.csv is missing" in text
+        assert "manifest.json is unreadable" in text
+    assert "2 of them damaged" in said(*command)
+    assert said("status", "mine").endswith("2 complete\n")
+    pd.testing.assert_frame_equal(rows(jobs(path)), expected)
+
+
+def lines_of_nan():
+    scene = speckle(200, 200)
+    scene[:, 90] = scene[140:143] = np.nan
+    return scene
+
+
+@pytest.mark.parametrize(
+    ("scene", "measured"),
+    [
+        (speckle(1, 1), False), (speckle(17, 1000), False), (speckle(129, 63), False), (lines_of_nan(), True),
+        (np.full((160, 160), -12.0, np.float32), False),
+    ],
+)  # fmt: skip
+def test_odd_shapes_lines_of_nan_and_constants_go_through_with_figures_or_reasons(plan, scene, measured):
+    path = plan(scene, steps=2)
     assert sweep(path) == 0
-    assert "2 of them damaged" in capsys.readouterr().out
-    assert [klt.state, plain.state] == ["complete"] * 2
-    found = read_table(klt.folder / "rows.csv")
-    pd.testing.assert_frame_equal(found.drop(columns=TIMING_COLUMNS), expected.drop(columns=TIMING_COLUMNS))
+    for job in jobs(path):
+        frame = read_table(job.folder / "rows.csv")
+        undefined = frame["psnr_db"].isna()
+        assert len(frame)
+        assert not (measured and undefined.any())
+        assert (frame.loc[undefined, "reason"].astype(str).str.len() > 3).all()
+
+
+def test_an_empty_scene_in_a_folder_is_a_row_with_its_reason(plan, tmp_path):
+    folder = tmp_path / "scenes"
+    folder.mkdir()
+    for index in range(4):
+        np.save(folder / f"scene{index}.npy", speckle(96, 96, seed=index))
+    np.save(folder / "void.npy", np.full((96, 96), np.nan, np.float32))
+    path = plan(steps=2, architectures='"klt"')
+    assert sweep(path, "--scenes", str(folder)) == 0
+    (frame,) = [read_table(found) for found in (tmp_path / "runs").glob("*/rows.csv")]
+    void = frame[frame["scene"].str.contains("void")]
+    assert void["psnr_db"].isna().tolist() == [True]
+    assert void["reason"].str.len().gt(3).all()
+    assert frame["psnr_db"].notna().any()
 
 
 def test_a_failed_run_is_told_and_the_others_go_on(plan, capsys):
@@ -107,30 +145,29 @@ def test_a_failed_run_is_told_and_the_others_go_on(plan, capsys):
     captured = capsys.readouterr()
     assert "nonsense" in captured.err
     assert "Traceback" not in captured.err
-    assert [job.state for job in jobs_of(load_plan(path), path.with_name("runs"))] == ["complete", "complete", "failed"]
+    assert [job.state for job in jobs(path)] == ["complete", "complete", "failed"]
     assert sweep(path) == 1
     assert "1 failed earlier" in capsys.readouterr().out
     assert sweep(path, "--retry-failed") == 1
+    capsys.readouterr()
     assert main(["status", str(path), "--runs", str(path.with_name("runs")), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out.partition("{")[2].join(["{", ""]))
+    found = json.loads(capsys.readouterr().out)
     assert found["counts"]["failed"] == 1
     assert "nonsense" in found["runs"][2]["reason"]
 
 
 def test_a_time_budget_stops_with_a_checkpoint_and_resumes_to_the_same_rows(plan, tmp_path):
     path = plan(steps=400, architectures='"plain"')
-    (job,) = jobs_of(load_plan(path), path.with_name("runs"))
     statuses = []
     while not statuses or statuses[-1] == 3:
         statuses.append(sweep(path, "--time-budget", "0.5"))
         assert len(statuses) < 60
     assert statuses[-1] == 0
     assert len(statuses) > 1
-    pieces = read_table(job.folder / "rows.csv")
-    job.folder.rename(tmp_path / "kept")
+    pieces = rows(jobs(path))
+    (tmp_path / "runs").rename(tmp_path / "kept")
     assert sweep(path) == 0
-    whole = read_table(job.folder / "rows.csv")
-    pd.testing.assert_frame_equal(pieces.drop(columns=TIMING_COLUMNS), whole.drop(columns=TIMING_COLUMNS))
+    pd.testing.assert_frame_equal(pieces, rows(jobs(path)))
 
 
 def kernels_of(process):
@@ -141,22 +178,16 @@ def kernels_of(process):
 @pytest.mark.parametrize(
     ("moment", "arguments"),
     [
-        ("workers start", []),
-        ("kernels start", []),
-        ("training", []),
-        ("training", ["--no-notebook"]),
-        ("training", ["--engine", "inline"]),
-        ("training", ["--engine", "inline", "--notebook"]),
+        ("workers start", []), ("kernels start", []), ("training", []), ("training", ["--no-notebook"]),
+        ("training", ["--engine", "inline"]), ("training", ["--engine", "inline", "--notebook"]),
     ],
-)
+)  # fmt: skip
 def test_the_first_ctrl_c_stops_in_order_and_the_next_sweep_resumes(plan, moment, arguments):
     path = plan(steps=2500, architectures='"plain"')
-    runs = path.with_name("runs")
-    (job,) = jobs_of(load_plan(path), runs)
-    command = [sys.executable, "-u", "-m", "sarlab", "sweep", str(path), "--runs", str(runs), *arguments]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    (job,) = jobs(path)
+    command = [sys.executable, "-u", "-m", "sarlab", "sweep", path, "--runs", path.with_name("runs"), *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(list(map(str, command)), start_new_session=True, **pipes)
     try:
         assert "1 to do" in process.stdout.readline()
         begun = {
@@ -183,55 +214,33 @@ def test_the_first_ctrl_c_stops_in_order_and_the_next_sweep_resumes(plan, moment
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [[], ["--no-notebook"], ["--engine", "inline"]])
+@pytest.mark.parametrize("arguments", [[], ["--no-notebook"]])
 def test_killed_drivers_and_two_at_once_end_with_every_row_once(plan, tmp_path, arguments):
+    """`tests/trust` kills sweeps of one process; here workers and kernels outlive the driver for a moment."""
     path, rng = plan(steps=300, more="[[experiment]]\nseed = [0, 1]\n"), np.random.default_rng(20)
     assert sweep(path) == 0
-    expected = pd.concat([read_table(job.folder / "rows.csv") for job in jobs_of(load_plan(path), tmp_path / "runs")])
-    runs = tmp_path / "others"
-    jobs = jobs_of(load_plan(path), runs)
-    command = [sys.executable, "-m", "sarlab", "sweep", str(path), "--runs", str(runs), *arguments]
+    expected, found = rows(jobs(path)), jobs(path, "others")
+    command = [sys.executable, "-m", "sarlab", "sweep", str(path), "--runs", str(tmp_path / "others"), *arguments]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     for _ in range(8):
         driver = subprocess.Popen(command, **quiet)
-        # from the first import to about the end of a run
         try:
-            driver.wait(timeout=float(rng.uniform(0.5, 14.0)))
+            driver.wait(timeout=float(rng.uniform(0.5, 14.0)))  # from the first import to about the end of a run
         except subprocess.TimeoutExpired:
             driver.kill()
         driver.communicate()
-        for job in jobs:
-            # never half a result under the final name
-            if job.state == "complete":
-                assert len(read_table(job.folder / "rows.csv")) == (expected["run_id"] == job.run_id).sum() > 0
     drivers = [subprocess.Popen(command, **quiet) for _ in range(2)]
     for driver in drivers:
         _, error = driver.communicate(timeout=300)
         assert driver.returncode == 0, error
-    assert {job.state for job in jobs} == {"complete"}
-    left = [
-        file.name for job in jobs for file in job.folder.glob("*") if file.name.startswith(("checkpoint", "progress"))
-    ]
-    assert left == []
-    rows = pd.concat([read_table(job.folder / "rows.csv") for job in jobs])
-    assert not rows.duplicated(["run_id", "scene", "band"]).any()
-    pd.testing.assert_frame_equal(rows.drop(columns=TIMING_COLUMNS), expected.drop(columns=TIMING_COLUMNS))
+    assert {job.state for job in found} == {"complete"}
+    files = [path.name for job in found for path in job.folder.iterdir()]
+    assert not [name for name in files if name.startswith(("checkpoint", "progress"))]
+    pd.testing.assert_frame_equal(rows(found), expected)
 
 
-def test_wrong_plans_are_one_sentence_before_anything_runs(plan, tmp_path, capsys):
-    bad = tmp_path / "bad.toml"
-    bad.write_text("[train]\nstepz = 3\n")
-    for path, word in ((bad, "stepz"), (plan(architectures='"transformer"'), "unknown architecture 'transformer'")):
-        assert sweep(path) == 1
-        error = capsys.readouterr().err.strip()
-        assert error.startswith("sarlab: error:")
-        assert word in error
-        assert "\n" not in error
-    assert not (tmp_path / "runs").exists()
-
-
-def test_options_reach_the_engine(plan, monkeypatch, capsys):
-    path = plan(more="")
+def test_options_reach_the_engine(plan, monkeypatch):
+    path = plan()
     path.write_text('studies = ["limits"]\n' + path.read_text())
     seen = []
     monkeypatch.setattr("sarlab.cli.sweep.execute", lambda jobs, settings, *report: seen.append(settings) or [])
@@ -244,11 +253,9 @@ def test_options_reach_the_engine(plan, monkeypatch, capsys):
     assert dask.scheduler == "tcp://x:1"
     assert [study.name for study in studies] == ["limits"]
     assert (inline.engine, inline.notebook, none) == ("inline", False, [])
-    assert main([*base, "--engine", "inline", "--scheduler", "tcp://x:1"]) == 1
     for text in ("0", "-1", "two"):
         with pytest.raises(SystemExit):
             main([*base, "--workers", text])
-    capsys.readouterr()
 
 
 @pytest.mark.parametrize(
@@ -262,35 +269,11 @@ def test_patterns_select_runs(pattern, expected):
 
 
 def test_each_run_is_a_line_with_the_time_that_is_left(tmp_path):
-    plan = build_plan("p", {"model": {"architecture": ["klt", "plain"]}, "seed": [0, 1, 2]})
-    todo = jobs_of(plan, tmp_path)
+    todo = jobs_of(build_plan("p", {"model": {"architecture": ["klt", "plain"]}, "seed": [0, 1, 2]}), tmp_path)
     ended = [Finished(todo[0], "complete", "", 1.0)]
-    assert ending(ended, todo, 2, 1.5) == f"[1/6] complete    {todo[0].run_id:<38}    1.0 s", (
-        "no training has ended yet"
-    )
+    assert ending(ended, todo, 2, 1.5) == f"[1/6] complete    {todo[0].run_id:<38}    1.0 s", "no training has ended"
     ended.append(Finished(todo[3], "failed", "", 750.0))
     assert ending(ended, todo, 2, 751).endswith("750.0 s   about 12.5 min left"), "two by two of 1 s and two of 750 s"
     ended += [Finished(job, "complete", "", 2.0) for job in (*todo[1:3], *todo[4:])]
     assert ending(ended, todo, 2, 80.0).endswith("2.0 s   80 s in all")
     assert [duration(seconds) for seconds in (40, 11520)] == ["40 s", "3.2 h"]
-
-
-def test_a_dry_run_tells_time_and_memory_and_runs_nothing(plan, capsys):
-    path = plan()
-    assert sweep(path, "--dry-run", "--device", "cpu") == 0
-    first, klt, plain, total = capsys.readouterr().out.splitlines()
-    assert first == "mine: 2 runs, 0 complete, 2 to do"
-    assert "waiting     klt-" in klt
-    assert plain.endswith(" MB")
-    assert total.startswith("about ")
-    assert not path.with_name("runs").exists()
-
-
-def test_no_module_needs_what_windows_lacks_to_be_imported():
-    import sarlab
-
-    for path in Path(sarlab.__file__).parent.rglob("*.py"):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module] if isinstance(node, ast.ImportFrom) else []
-            assert not {"fcntl", "resource", "pwd", "grp", "termios"} & set(names), path

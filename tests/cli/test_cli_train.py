@@ -31,28 +31,6 @@ def refused(capsys, *arguments):
     return capsys.readouterr().err
 
 
-def test_what_is_refused_before_training(plan, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("sarlab.codec.train_codec.train_codec", lambda *_, **__: pytest.fail("it trains"))
-    (tmp_path / "there.safetensors").write_bytes(b"x")
-    assert "ends in .safetensors" in refused(capsys, plan, "--out", tmp_path / "model.bin")
-    assert "--seconds needs --checkpoint" in refused(
-        capsys, plan, "--out", tmp_path / "m.safetensors", "--seconds", "5"
-    )
-    assert "exists already" in refused(capsys, plan, "--out", tmp_path / "there.safetensors")
-    assert "cannot be read" in refused(capsys, tmp_path / "none.toml")
-    # A folder that is a file stands for one that cannot be written: root may write into any folder.
-    for option in ("--out", "--checkpoint"):
-        assert "cannot be written" in refused(capsys, plan, option, plan / "m.safetensors")
-
-
-def test_missing_scenes_are_listed(plan, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("SARLAB_DATA", str(tmp_path))
-    plan.write_text(PLAN.replace("bigearthnet", "sentinel1-all"))
-    message = refused(capsys, plan, "--out", tmp_path / "m.safetensors")
-    assert "panama" in message.lower()
-    assert "allow_missing" in message
-
-
 def test_a_training_shows_its_progress(plan, tmp_path, capsys, monkeypatch):
     from sarlab.codec.train_codec import initial_tables
 

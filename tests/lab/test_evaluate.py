@@ -9,8 +9,7 @@ import pytest
 from sarlab.cli import main
 from sarlab.codec.goals import Goal
 from sarlab.errors import CodecError, ResultsError
-from sarlab.lab.evaluate import Journal, Search, bd_rows, evaluate, parse_targets, read_rows
-from sarlab.lab.results import write_table
+from sarlab.lab.evaluate import Journal, Search, bd_rows, evaluate, parse_targets
 from sarlab.peers import codecs
 from sarlab.scenes.catalog import reference_normalizers
 from sarlab.scenes.scene import Scene
@@ -136,16 +135,6 @@ def test_processes_give_the_rows_of_one_process(tmp_path):
     pd.testing.assert_frame_equal(one.drop(columns=TIMINGS), two.drop(columns=TIMINGS))
 
 
-def test_tables_of_other_kinds_are_refused(tmp_path):
-    with pytest.raises(ResultsError, match="end in"):
-        write_table(pd.DataFrame(), tmp_path / "rows.xlsx")
-    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ResultsError, match="no column codec"):
-        read_rows(tmp_path / "other.csv")
-    with pytest.raises(ResultsError, match="no such table"):
-        read_rows(tmp_path / "missing.csv")
-
-
 def test_huge_scenes_are_represented_by_their_middle_and_it_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr("sarlab.scenes.collection.LARGEST_SIDE", 50)
     np.save(tmp_path / "large_VV.npy", speckled(shape=(64, 80)).data[0])
@@ -243,35 +232,3 @@ def test_command_line_compares(tmp_path, capsys):
     assert "nan" not in printed.out.lower()
     assert "no BD-rate of sperr against jpeg2000 (VV, psnr_db): " in printed.err
     assert "at least 8 are needed" in printed.err
-
-
-@pytest.mark.parametrize(("option", "below"), [("--out", "rows.csv"), ("--save-files", "files")])
-def test_command_line_refuses_what_it_cannot_write_before_the_work(chips, tmp_path, capsys, monkeypatch, option, below):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setattr("sarlab.lab.evaluate.load_inputs", lambda *_, **__: pytest.fail("the work began"))
-    command = ["evaluate", "--codecs", "sperr", "--scenes", str(chips), "--out", str(tmp_path / "rows.csv")]
-    assert main([*command, option, str(tmp_path / "file" / below)]) == 1
-    error = capsys.readouterr().err.strip()
-    assert f"choose another folder with {option}" in error
-    assert "\n" not in error
-
-
-@pytest.mark.parametrize(
-    ("command", "message"),
-    [
-        ("evaluate", "needs --codecs"),
-        ("evaluate --codecs sperr --scenes bigearthnet", "needs --out"),
-        ("evaluate --codecs nope --scenes bigearthnet --out x.csv", "unknown codec"),
-        ("evaluate --codecs sperr --scenes bigearthnet --out x.txt", "end in"),
-        ("evaluate --codecs sperr --scenes nowhere/ --out x.csv", "nowhere"),
-        ("evaluate --codecs sperr --scenes bigearthnet --out x.csv --bpp much", "not a list"),
-        ("evaluate --codecs sperr --scenes bigearthnet --out x.csv --clip 5", "two numbers"),
-        ("evaluate --codecs sperr --scenes bigearthnet --out x.csv --metrics beauty", "beauty"),
-        ("evaluate bd", "not understood"), ("evaluate bd missing.csv", "no such table"), ("codecs nope", "unknown codec"),
-    ],
-)  # fmt: skip
-def test_command_line_says_what_is_wrong(command, message, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert main(command.split()) == 1
-    assert message in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []

@@ -181,17 +181,3 @@ def test_applications_are_thresholds_like_others(tmp_path, capsys):
     applied.drop(columns="psnr_db").to_csv(tmp_path / "mine.csv", index=False)
     assert main(["recommend", "--rows", str(tmp_path / "mine.csv"), "--min", "iou_water=0.85", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["recommended"]["bpp"] == 2.0
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [("missing.csv", None, "no such table"), ("README.md", "# A", "is not a table"), ("other.csv", "a\n1\n", "no column codec")],
-)  # fmt: skip
-def test_other_files_are_refused_with_what_is_needed(tmp_path, capsys, name, text, message):
-    if text is not None:
-        (tmp_path / name).write_text(text)
-    assert main(["recommend", "--rows", str(tmp_path / name), "--min", "psnr=1"]) == 1
-    error = capsys.readouterr().err
-    assert message in error
-    assert "sarlab evaluate" in error
-    assert "delete" not in error

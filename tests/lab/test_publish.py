@@ -150,18 +150,6 @@ def test_a_report_replaces_no_folder_that_it_did_not_make(tmp_path, capsys):
         publishing.render(stage(tmp_path / "new"), tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("verb", "message"),
-    [(["report", "--published", "--out"], "choose another folder with --out"), (["publish", "smoke", "--book"], "is not a book")],
-)  # fmt: skip
-def test_a_file_in_place_of_a_folder_is_refused_in_one_sentence(tmp_path, capsys, verb, message):
-    (tmp_path / "file").write_text("")
-    assert main([*verb, str(tmp_path / "file" / "below")]) == 1
-    error = capsys.readouterr().err.strip()
-    assert message in error
-    assert "\n" not in error
-
-
 def test_an_incomplete_plan_is_not_published(finished, book, capsys):
     _, jobs = finished
     more = build_plan("tiny", {**PLAN, "seed": [0, 1]})
