@@ -188,8 +188,8 @@ def _shifted(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     return (values.astype(np.float32).astype(np.float64) + offsets).astype(np.float32)
 
 
-#: Keys of a scene, or of a place for all its scenes.
-_KEYS = tuple(field.name for field in fields(Record))[5:]
+#: Keys of a scene, or of a place for all its scenes, that are fields of a record.
+_KEYS = [field.name for field in fields(Record) if field.name not in ("place", "acquisition", "files")]
 
 
 def read_collection(path: Path, folder: Path, extends: Mapping[str, Collection] | None = None) -> Collection:
@@ -208,51 +208,40 @@ def read_collection(path: Path, folder: Path, extends: Mapping[str, Collection] 
         title = values.pop("title", path.stem)
         records = [record for other in base for record in other.records]
         for place in values.pop("place", []):
-            records += _records(dict(place), folder)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise SceneError(f"{path}: not a readable collection ({type(error).__name__}: {error})") from None
-    except SceneError as error:
-        raise SceneError(f"{path}: {error}") from None
-    if values:
-        raise SceneError(f"{path}: unknown key '{next(iter(values))}'; known: title, extends, place")
-    if not records:
-        raise SceneError(f"{path}: the collection lists no scene; add a [[place]] with scenes")
-    _check(path, records)
+            records += [_record(place, scene, folder) for scene in place["scenes"]]
+        if values or not records:
+            raise ValueError("it needs places with scenes, and has no keys but title, extends, place")
+        _check(records)
+    except (OSError, ValueError, TypeError) as error:
+        raise SceneError(f"{path}: not a usable collection ({error})") from None
+    except KeyError as error:
+        raise SceneError(f"{path}: not a usable collection (there is no {error})") from None
     return Collection(path.stem, title, folder, tuple(records))
 
 
-def _records(place: dict[str, Any], folder: Path) -> list[Record]:
-    name, role, scenes = (place.pop(key) for key in ("name", "role", "scenes"))
-    if role not in _ROLES:
-        raise SceneError(f"place '{name}': unknown role '{role}'; use {', '.join(_ROLES)}")
-    records = []
-    for scene in scenes:
-        given = {**place, **scene}
-        own = given.pop("name")
-        files = given.pop("files", None) or [given.pop("file", f"{own}.tif")]
-        fixed = {"name": own, "acquisition": given.pop("pass"), "files": tuple(folder / file for file in files)}
-        unknown = set(given) - set(_KEYS)
-        if unknown:
-            known = ("name", "file", "files", "pass", *_KEYS)
-            raise SceneError(f"place '{name}': unknown key '{min(unknown)}'; known: {', '.join(known)}")
-        for key in ("bands", "spacing", "lonlat"):
-            if key in given:
-                given[key] = tuple(given[key])
-        records.append(Record(place=name, role=role, **fixed, **given))
-    return records
+def _record(place: Mapping[str, Any], scene: Mapping[str, Any], folder: Path) -> Record:
+    given = {**{key: value for key, value in place.items() if key not in ("name", "scenes")}, **scene}
+    files = tuple(folder / file for file in given.pop("files", None) or [given.pop("file", f"{given['name']}.tif")])
+    given |= {key: tuple(given[key]) for key in ("bands", "spacing", "lonlat") if key in given}
+    if unknown := set(given) - {*_KEYS, "pass"}:
+        known = ("name", "file", "files", "pass", *_KEYS[2:])
+        raise ValueError(f"place '{place['name']}': unknown key '{min(unknown)}'; known: {', '.join(known)}")
+    if given["role"] not in _ROLES:
+        raise ValueError(f"place '{place['name']}': unknown role '{given['role']}'; use {', '.join(_ROLES)}")
+    return Record(place=place["name"], acquisition=given.pop("pass"), files=files, **given)
 
 
-def _check(path: Path, records: Sequence[Record]) -> None:
+def _check(records: Sequence[Record]) -> None:
     names = [record.name for record in records]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise SceneError(f"{path}: two scenes are named '{twice[0]}'")
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two scenes are named '{name}'")
     for word, key in (("place", "place"), ("pass", "acquisition")):
         roles: dict[str, str] = {}
         for record in records:
             name = getattr(record, key)
             if roles.setdefault(name, record.role) != record.role:
-                raise SceneError(f"{path}: {word} '{name}' has the roles {roles[name]} and {record.role}; give it one")
+                raise ValueError(f"{word} '{name}' has the roles {roles[name]} and {record.role}; give it one")
 
 
 # --- files and folders as lists of scenes

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sarlab.errors import SceneError
 from sarlab.scenes.radiometry import Normalizer, fit_normalizer, pooled_bands, stored_floors, to_db
 from sarlab.scenes.scene import Scene, Window
 
@@ -56,8 +55,6 @@ class Split:
     clean: Mapping[str, Scene] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for role in ROLES:
-            object.__setattr__(self, role, tuple(getattr(self, role)))
         if not self.digest:
             object.__setattr__(self, "digest", split_digest(self))
 
@@ -130,26 +127,18 @@ def split_scenes(
     `reference` are the normalizers of the embedded training scenes (see `choose_normalizers`), `excluded` the names of
     unusable scenes with the reason. `empty` scenes, without a valid sample, become test scenes with NaN rows.
     """
-    if not scenes:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in excluded)
-        raise SceneError(f"no usable scene{': ' + reasons if reasons else ''}")
     scenes = [to_db(scene) for scene in scenes]
     groups: dict[str, list[Scene]] = defaultdict(list)
     for scene in scenes:
         groups[scene.acquisition].append(scene)
-    if len(groups) >= MIN_ACQUISITIONS:
-        parts, how = _by_acquisition(groups)
-    else:
-        parts, how = _by_blocks(scenes)
+    parts, how = _by_acquisition(groups) if len(groups) >= MIN_ACQUISITIONS else _by_blocks(scenes)
     normalizers, ranges = choose_normalizers(parts["train"], reference, (*parts["validation"], *parts["test"]))
-    test = [*parts["test"], *(s if s.quantity == "db" else to_db(s) for s in empty)]
     if excluded:
         listed = "; ".join(f"{name} ({reason})" for name, reason in excluded[:5])
         how += f" Left out: {listed}{f' and {len(excluded) - 5} more' if len(excluded) > 5 else ''}."
-    return Split(
-        tuple(parts["train"]), tuple(parts["validation"]), tuple(test), (), normalizers,
-        " ".join(text for text in (note, how, ranges) if text), excluded=tuple(excluded),
-    )  # fmt: skip
+    train, validation, test, _ = (tuple(part) for part in parts.values())
+    note = " ".join(filter(None, (note, how, ranges)))
+    return Split(train, validation, (*test, *map(to_db, empty)), (), normalizers, note, excluded=tuple(excluded))
 
 
 def _by_acquisition(groups: Mapping[str, list[Scene]]) -> tuple[dict[str, list[Scene]], str]:
@@ -164,7 +153,7 @@ def _by_acquisition(groups: Mapping[str, list[Scene]]) -> tuple[dict[str, list[S
         return bool(copied > DUPLICATES_LIMIT), hashlib.sha256(name.encode()).hexdigest()
 
     keys = {name: key(name) for name in groups}
-    order = sorted(groups, key=lambda name: keys[name])
+    order = sorted(groups, key=keys.__getitem__)
     pure = [name for name in order if not keys[name][0]]
     if len(pure) > 1:
         order.remove(pure[-1])

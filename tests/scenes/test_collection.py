@@ -80,16 +80,16 @@ def test_missing_files_are_listed_and_left_out_on_request(mine):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("title", "titel", "unknown key 'titel'"),
+        ("title", "titel", "no keys but title"),
         ('role = "test"', 'role = "exam"', "unknown role 'exam'"),
         ("calibrated", "calibrate", "unknown key 'calibrate'"),
         ('name = "c"', 'name = "b"', "two scenes are named 'b'"),
         ('name = "C"', 'name = "A"', "place 'A' has the roles train and test"),
         ('pass = "3"', 'pass = "1"', "pass '1' has the roles train and test"),
-        (', pass = "3"', "", "not a readable collection"),
-        ("[[place]]", "[[place", "not a readable collection"),
-        ("title", 'extends = ["nothing"]\ntitle', "not a readable collection"),
-        (THREE[THREE.index("[[place]]") :], "", "lists no scene"),
+        (', pass = "3"', "", "there is no 'pass'"),
+        ("[[place]]", "[[place", "not a usable collection"),
+        ("title", 'extends = ["nothing"]\ntitle', "not a usable collection"),
+        (THREE[THREE.index("[[place]]") :], "", "needs places with scenes"),
     ],
 )
 def test_faults_of_the_file_are_named(mine, old, new, message):
