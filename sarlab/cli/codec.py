@@ -211,6 +211,7 @@ def run_train(args: argparse.Namespace) -> int:
 
         def report(history: History, steps: int) -> None:
             last = history.validations[-1]
+            bar.set_postfix_str(f"loss {last.loss:.4f}", refresh=False)
             bar.update(last.step - bar.n)
             bar.write(f"step {last.step}: validation cost {last.loss:.4f}, best {history.best_step}", file=sys.stderr)
 

@@ -124,16 +124,12 @@ def _encode(
 
 
 def _source(scene: Any) -> Source:
-    if isinstance(scene, (str, Path)) or hasattr(scene, "read_masks") or hasattr(scene, "dims"):
-        return FileSource(scene)
-    if isinstance(scene, Scene):
-        return MemorySource(scene)
     if isinstance(scene, np.ndarray):
         raise CodecError(
             "an array does not state what its samples are; make a scene of it, of shape (bands, height, width): "
             "sarlab.scenes.scene.Scene(array, quantity='db', bands=('VV',))"
         )
-    raise CodecError(f"compress takes a scene or the path of an image, not {type(scene).__name__}")
+    return MemorySource(scene) if isinstance(scene, Scene) else FileSource(scene)
 
 
 def decompress(

@@ -2,7 +2,8 @@
 
     "SARL" version CRC length │ fields │ index │ payload of tile 0 │ payload of tile 1 │ …
 
-The header describes the file and the scene. The index holds the length and the checksums of each tile's payload.
+The header describes the file and the scene. The index holds the length of each tile's payload, its CRC-16
+(polynomial 0x1021, from 0), and the checksum of its latent.
 Payloads are opaque bytes to this module. All numbers are little-endian; counts are varints (7 bits per byte, lowest
 first). The chapter on the file format in the book specifies every field.
 
@@ -14,19 +15,19 @@ from __future__ import annotations
 
 import binascii
 import io
+import math
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 from sarlab._version import __version__
 from sarlab.codec.entropy import Cursor, pack_block, pack_name, varint
-from sarlab.codec.metadata import as_number, pack_metadata, pack_value, read_value, unpack_metadata
+from sarlab.codec.metadata import of_kind, pack_metadata, pack_value, read_value, unpack_metadata
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.files import replacing
 
@@ -105,13 +106,15 @@ class Header:
         height, width = (min(self.tile, length - place * self.tile) for place, length in places)
         return -(-self.shape[0] * height * width // SAMPLES_PER_BYTE)
 
+    @property
+    def overhead(self) -> int:
+        """Bytes before the first payload, for tiles of usual size."""
+        head = len(self.pack()) + _ENTRY * math.prod(self.grid)
+        return _PREFIX.size + len(varint(head)) + head
+
     def pack(self) -> bytes:
         """Fields between the prefix and the index."""
         quality, (bands, height, width) = round(self.quality * QUALITY_UNIT), self.shape
-        if not 0 <= quality < 1 << 16:
-            raise CodecError(f"quality {self.quality} cannot be stored; it must lie in [0, 256)")
-        if self.dtype not in DTYPES or self.quantity not in QUANTITIES:
-            raise CodecError(f"samples of type {self.dtype} in {self.quantity} cannot be stored")
         _check_sizes(self.shape, self.tile, self.native_bits, CodecError)
         metadata, deflated = pack_metadata(self.metadata)
         present = (self.side, metadata, deflated, self.floors, self.flats, self.nodata is not None, self.radiometry)
@@ -145,7 +148,7 @@ def unpack_header(cursor: Cursor) -> Header:
     names = tuple(cursor.name(BANDS) for _ in range(shape[0]))
     centers = tuple(center / CENTER_UNIT for center in cursor.unpack(f"{shape[0]}h"))
     floors, flats = (cursor.unpack(f"{shape[0]}f") if flags & bit else None for bit in (_FLOORS, _FLATS))
-    nodata = as_number(read_value(cursor)) if flags & _NODATA else None
+    nodata = of_kind(float, read_value(cursor)) if flags & _NODATA else None
     metadata = unpack_metadata(cursor.block(), bool(flags & _DEFLATED)) if flags & _METADATA else {}
     side, radiometry = (cursor.block() if flags & bit else b"" for bit in (_SIDE, _RADIOMETRY))
     return Header(
@@ -179,56 +182,28 @@ def writing(path: str | Path) -> Iterator[BinaryIO]:
         raise CodecError(f"{path} cannot be written ({error.strerror or error}); nothing was left behind") from None
 
 
-def payload_check(payload: bytes) -> int:
-    """CRC-16 of a payload (polynomial 0x1021, from 0)."""
-    return binascii.crc_hqx(payload, 0)
-
-
-class StreamWriter:
-    """Write a container tile by tile, in order, from the current position of a seekable file; a context manager."""
-
-    def __init__(self, file: BinaryIO, header: Header):
-        self._file, self._fields, self._header = file, header.pack(), header
-        self._count, self._entries = header.grid[0] * header.grid[1], list[bytes]()
-
-    @property
-    def overhead(self) -> int:
-        """Bytes before the first payload, for tiles of usual size."""
-        head = len(self._fields) + _ENTRY * self._count
-        return _PREFIX.size + len(varint(head)) + head
-
-    def __enter__(self) -> StreamWriter:
-        # The index has its final size when the last tile is known; payloads move up to it then.
-        self._start, self._room = self._file.tell(), _PREFIX.size + 5 + len(self._fields) + _LARGEST_ENTRY * self._count
-        self._file.write(bytes(self._room))
-        return self
-
-    def append(self, payload: bytes, check: int) -> None:
-        """Append the next tile: its payload and the 16-bit checksum of its latent."""
-        if len(self._entries) == self._count:
-            raise CodecError(f"the container has room for {self._count} tiles only")
+def write_container(file: BinaryIO, header: Header, tiles: Iterable[tuple[bytes, int]]) -> None:
+    """Write a container at the end of a seekable file; `tiles` are all payloads and the checksums of their latents, in order."""
+    fields, start, entries = header.pack(), file.tell(), []
+    # The index has its final size when the last tile is known; payloads move up to it then.
+    room = _PREFIX.size + 5 + len(fields) + _LARGEST_ENTRY * math.prod(header.grid)
+    file.write(bytes(room))
+    for number, (payload, check) in zip(range(math.prod(header.grid)), tiles, strict=True):
         # Decoders read zeros past the end, so trailing zeros change nothing.
-        payload = payload.ljust(self._header.least_payload(len(self._entries)), b"\0")
-        self._entries.append(varint(len(payload)) + struct.pack("<HH", payload_check(payload), check & 0xFFFF))
-        self._file.write(payload)
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is not None:
-            return
-        if len(self._entries) != self._count:
-            raise CodecError(f"{len(self._entries)} of {self._count} tiles were written")
-        file, end = self._file, self._file.tell()
-        checked = pack_block(b"".join([self._fields, *self._entries]))
-        surplus = self._room - _PREFIX.size - len(checked)
-        for place in range(self._start + self._room, end, 1 << 20):
-            file.seek(place)
-            part = file.read(min(1 << 20, end - place))
-            file.seek(place - surplus)
-            file.write(part)
-        file.truncate(end - surplus)
-        file.seek(self._start)
-        file.write(_PREFIX.pack(MAGIC, VERSION, zlib.crc32(checked)) + checked)
-        file.seek(end - surplus)
+        payload = payload.ljust(header.least_payload(number), b"\0")
+        entries.append(varint(len(payload)) + struct.pack("<HH", binascii.crc_hqx(payload, 0), check))
+        file.write(payload)
+    end, checked = file.tell(), pack_block(b"".join([fields, *entries]))
+    surplus = room - _PREFIX.size - len(checked)
+    for place in range(start + room, end, 1 << 20):
+        file.seek(place)
+        part = file.read(1 << 20)
+        file.seek(place - surplus)
+        file.write(part)
+    file.truncate(end - surplus)
+    file.seek(start)
+    file.write(_PREFIX.pack(MAGIC, VERSION, zlib.crc32(checked)) + checked)
+    file.seek(end - surplus)
 
 
 class StreamReader:
@@ -302,8 +277,7 @@ class StreamReader:
             raise BitstreamError("the header is damaged: its checksum is wrong")
         cursor = Cursor(head)
         self.header = header = unpack_header(cursor)
-        count = header.grid[0] * header.grid[1]
-        self.header_bytes, self.index_bytes = begin + length, cursor.left
+        self.header_bytes, self.index_bytes, count = begin + length, cursor.left, math.prod(header.grid)
         if count > cursor.left:
             raise BitstreamError(f"truncated: no room for the index of {count} tiles in {cursor.left} bytes")
         entries = [(cursor.varint(), *cursor.unpack("HH")) for _ in range(count)]
@@ -322,7 +296,7 @@ class StreamReader:
     def payload(self, tile: int) -> bytes:
         """Payload of a tile, after a check of its checksum."""
         data = self._at(self._offsets[tile], self.lengths[tile])
-        if payload_check(data) != self._checks[tile][0]:
+        if binascii.crc_hqx(data, 0) != self._checks[tile][0]:
             raise BitstreamError(f"{self.name}: tile {tile} is damaged: its checksum is wrong; others may be intact")
         return data
 

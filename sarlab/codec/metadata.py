@@ -29,6 +29,8 @@ KEYS = (
 #: Usual sides of pixels in degrees, which have a number: of grids of 10, 20, 30 and 40 m, and of a third, one and three
 #: seconds of arc.
 PIXELS = (*(k * 8.983152841195215e-05 for k in (1, 2, 3, 4)), 1 / 10800, 1 / 3600, 1 / 1200)
+#: Fields of a scene that are one value, of this kind.
+_PLAIN = {"name": str, "credit": str, "acquisition": str, "time": str, "looks": float, "simulated": bool}
 #: Kinds of values: whole numbers; floats with 1 to 10 decimals; 8 bytes of a double; then the others.
 _DECIMALS, _DOUBLE, _TEXT, _LIST, _MAP, _CONSTANT = 10, 11, 12, 13, 14, 15
 _CONSTANTS = (None, False, True)
@@ -156,57 +158,54 @@ def scene_metadata(
 def scene_fields(values: Mapping[str, Any], shape: tuple[int, int, int]) -> dict[str, Any]:
     """Turn stored metadata of a scene of (bands, height, width) into keyword arguments of `Scene`; every type is checked."""
     try:
-        texts = {k: _of(str, values[k]) for k in ("credit", "name") if k in values}
-        points = [[as_number(value) for value in point] for point in values.get("gcps", ())]
-        ids = [_of(str, name) for name in values.get("gcps_ids", ())] or [str(n + 1) for n in range(len(points))]
-        gcps = tuple((r, c, x, y, z, name) for (r, c, x, y, z), name in zip(points, ids, strict=True))
+        points = [_floats(point, 5) for point in values.get("gcps", ())]
+        ids = [of_kind(str, name) for name in values.get("gcps_ids", ())] or [str(n + 1) for n in range(len(points))]
         place = Georeference(
-            _system(values.get("crs", "")), _unpacked(values["transform"]) if "transform" in values else IDENTITY, gcps,
-            _system(values.get("gcps_crs", "")), _texts(values.get("rpc", {})),
+            _system(values.get("crs", "")), _unpacked(values["transform"]) if "transform" in values else IDENTITY,
+            tuple((*point, name) for point, name in zip(points, ids, strict=True)), _system(values.get("gcps_crs", "")),
+            _texts(values.get("rpc", {})),
         )  # fmt: skip
-        implied = _implied(texts.get("name", ""), place, shape[1:])
-        found = {key: values.get(key, implied[key]) for key in ("acquisition", "time", "spacing")}
-        spacing = None
-        if found["spacing"] is not None:
-            row, column = found["spacing"]
-            spacing = (as_number(row), as_number(column))
-        fields: dict[str, Any] = texts | {
-            "acquisition": _of(str, found["acquisition"]), "time": _of(str, found["time"]), "spacing": spacing,
+        known = _implied(of_kind(str, values.get("name", "")), place, shape[1:]) | dict(values)
+        return {key: of_kind(kind, known[key]) for key, kind in _PLAIN.items() if key in known} | {
+            "spacing": None if known["spacing"] is None else _floats(known["spacing"], 2),
             "tags": _texts(values.get("tags", {})), "profile": _profile(values, shape[0]),
             "georeference": None if place == Georeference() else place,
         }  # fmt: skip
-        if "looks" in values:
-            fields["looks"] = as_number(values["looks"])
-        if "simulated" in values:
-            fields["simulated"] = _of(bool, values["simulated"])
     except (TypeError, ValueError, KeyError, IndexError) as error:
         raise BitstreamError(f"the metadata has fields of a wrong type ({error})") from None
-    return fields
 
 
 def _profile(values: Mapping[str, Any], bands: int) -> Profile:
     """The profile of a scene, one entry per band where it has any."""
     stored = {key: values.get(key, []) for key in ("scales", "offsets", "units", "colors", "descriptions")}
     for key, one in stored.items():
-        if one and len(_of(list, one)) != bands:
+        if one and len(of_kind(list, one)) != bands:
             raise ValueError(f"{key}: {len(one)} entries for {bands} bands")
-    scales, offsets = ([as_number(v) for v in stored[key]] for key in ("scales", "offsets"))
+    scales, offsets = ([of_kind(float, v) for v in stored[key]] for key in ("scales", "offsets"))
     if not all(map(math.isfinite, (*scales, *offsets))) or 0 in scales or bool(scales) != bool(offsets):
         raise ValueError(f"scales {scales} and offsets {offsets}")
     if values.get("mask", "") not in ("", "mask", "alpha"):
         raise ValueError(f"unknown mask {values['mask']!r}")
     descriptions = None
     if "descriptions" in values:
-        descriptions = tuple(_of(str, text) for text in stored["descriptions"] or [""] * bands)
-    tags = tuple((_of(int, band), _of(str, space), _texts(found)) for band, space, found in values.get("band_tags", ()))
+        descriptions = tuple(of_kind(str, text) for text in stored["descriptions"] or [""] * bands)
+    tags = tuple(
+        (of_kind(int, band), of_kind(str, space), _texts(found)) for band, space, found in values.get("band_tags", ())
+    )
     if any(not 0 <= band <= bands for band, _, _ in tags):
         raise ValueError("tags of a band that does not exist")
-    units, colors = (tuple(_of(str, text) for text in stored[key]) for key in ("units", "colors"))
+    units, colors = (tuple(of_kind(str, text) for text in stored[key]) for key in ("units", "colors"))
     return Profile(tuple(scales), tuple(offsets), descriptions, units, colors, tags, values.get("mask", ""))
 
 
+def _floats(values: Any, count: int) -> Any:
+    if len(of_kind(list, values)) != count:
+        raise ValueError(f"{len(values)} numbers instead of {count}")
+    return tuple(of_kind(float, value) for value in values)
+
+
 def _texts(values: Any) -> dict[str, str]:
-    return {key: _of(str, value) for key, value in _of(dict, values).items()}
+    return {key: of_kind(str, value) for key, value in of_kind(dict, values).items()}
 
 
 def _implied(name: str, reference: Georeference, extent: tuple[int, int]) -> dict[str, Any]:
@@ -232,16 +231,13 @@ def _packed(transform: tuple[float, ...]) -> list[Any]:
     return [size, [column, row]] if (column * a, row * a) == (c, f) else [size, c, f]
 
 
-def _unpacked(stored: Any) -> tuple[float, float, float, float, float, float]:
+def _unpacked(stored: Any) -> Any:
     """Invert `_packed`."""
-    numbers = list(_of(list, stored))
-    if len(numbers) == 6:
-        a, b, c, d, e, f = map(as_number, numbers)
-        return a, b, c, d, e, f
-    size = as_number(numbers[0] if isinstance(numbers[0], float) else PIXELS[_of(int, numbers[0])])
-    if len(numbers) == 2:
-        numbers[1:] = [_of(int, number) * size for number in numbers[1]]
-    _, c, f = map(as_number, numbers)
+    if len(stored) == 6:
+        return _floats(stored, 6)
+    size, *origin = stored
+    size = size if type(size) is float else PIXELS[of_kind(int, size)]
+    c, f = (of_kind(int, number) * size for number in origin[0]) if len(origin) == 1 else _floats(origin, 2)
     return size, 0.0, c, 0.0, -size, f
 
 
@@ -260,8 +256,8 @@ def _code(wkt: str) -> int | str:
 
 
 def _system(stored: Any) -> str:
-    if isinstance(stored, bool) or not isinstance(stored, int):
-        return str(_of(str, stored))
+    if type(stored) is not int:
+        return str(of_kind(str, stored))
     from rasterio.crs import CRS
     from rasterio.errors import CRSError
 
@@ -271,13 +267,10 @@ def _system(stored: Any) -> str:
         raise ValueError(f"no coordinate system has EPSG code {stored}") from None
 
 
-def _of(kind: type, value: Any) -> Any:
-    if not isinstance(value, kind):
-        raise TypeError(f"{value!r} is not {kind.__name__}")
+def of_kind(kind: type, value: Any) -> Any:
+    """Return a value that was read, a whole number as a float if `kind` is that. Raises `BitstreamError` for another kind."""
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise BitstreamError(f"the header is damaged: {value!r} is not {kind.__name__}")
     return value
-
-
-def as_number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise BitstreamError(f"the header is damaged: {value!r} is not a number")
-    return float(value)

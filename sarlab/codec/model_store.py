@@ -1,10 +1,9 @@
-"""Models of codecs: their safetensors files, the built-in codecs, and the search for a model by codec name, path or hash."""
+"""Models of codecs: their safetensors files, and the codecs of this package."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,8 +23,6 @@ from sarlab.errors import BitstreamError, CodecError, ModelError
 from sarlab.specs import canonical_json
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets" / "weights"
-#: Environment variable with folders of further models, separated like PATH.
-FOLDERS = "SARLAB_MODELS"
 #: Key of the description in the header of a model's file.
 _ENTRY = "sarlab"
 
@@ -95,54 +92,30 @@ def content_digest(tensors: Mapping[str, Any], values: Mapping[str, Any]) -> byt
 
 
 def model_path(codec: str) -> Path:
-    """Find the file of a codec: by its name, by the name of a file in a folder of ``SARLAB_MODELS``, or by path."""
+    """Path of the model of a codec, by the name of the codec or by the path itself."""
+    if codec in BUILT_IN:
+        return ASSETS / f"{BUILT_IN[codec].model}.safetensors"
     if codec.endswith(".safetensors"):
-        path = Path(codec).expanduser()
-        if not path.is_file():
-            raise CodecError(f"{codec}: no such file; give the weights of a codec")
-        return path
-    name = BUILT_IN[codec].model if codec in BUILT_IN else codec
-    for path in (folder / f"{name}.safetensors" for folder in model_folders()):
-        if path.is_file():
-            return path
-    raise CodecError(
-        f"unknown codec '{codec}'; known: {', '.join(sorted(known_codecs()))}, or the path of a .safetensors file"
-    )
-
-
-def model_folders() -> list[Path]:
-    """Folders with models: the package's own, then those of ``SARLAB_MODELS``."""
-    return [ASSETS, *(Path(part).expanduser() for part in os.environ.get(FOLDERS, "").split(os.pathsep) if part)]
-
-
-def known_codecs() -> set[str]:
-    """Names that `model_path` accepts."""
-    return {*BUILT_IN, *(path.stem for folder in model_folders()[1:] for path in folder.glob("*.safetensors"))}
+        return Path(codec).expanduser()
+    raise CodecError(f"unknown codec '{codec}'; known: {', '.join(BUILT_IN)}, or the path of a .safetensors file")
 
 
 def find_model(name: str, model_hash: bytes, hint: str | Path | None = None) -> TileModel:
-    """Load the model that a header names; `hint` is its path if it is in none of the known folders.
+    """Load the model that a header names; `hint` is its path if it is not one of the package.
 
     Raises a `BitstreamError` with the remedy if there is none.
     """
-    paths = [Path(hint)] if hint else [folder / f"{name}.safetensors" for folder in model_folders()]
-    found = [path for path in paths if path.is_file()]
-    others = [] if hint else [path for folder in model_folders()[1:] for path in sorted(folder.glob("*.safetensors"))]
-    for path in [*found, *others]:
-        try:
-            model = load_model(path)
-        except ModelError:
-            if path in found:
-                raise
-        else:
-            if model.hash.startswith(model_hash):
-                return model
-    if not found:
+    known = hint or any(name == codec.model for codec in BUILT_IN.values())
+    path = Path(hint or ASSETS / f"{name}.safetensors")
+    if not known or not path.is_file():
         raise BitstreamError(
             f"the file needs model '{name}', which sarlab {__version__} does not have: install a version that has it, or "
-            f"put {name}.safetensors into a folder named in {FOLDERS}"
+            "name the file of the model (--model)"
         )
-    raise BitstreamError(
-        f"the file needs model '{name}' with hash {model_hash.hex()}, but {found[0]} has other weights: its hash is "
-        f"{load_model(found[0]).hash.hex()}"
-    )
+    model = load_model(path)
+    if not model.hash.startswith(model_hash):
+        raise BitstreamError(
+            f"the file needs model '{name}' with hash {model_hash.hex()}, but {path} has other weights: its hash is "
+            f"{model.hash.hex()}"
+        )
+    return model

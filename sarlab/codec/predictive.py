@@ -74,13 +74,6 @@ class PredictiveModel(TileModel):
     def analyze(self, x: np.ndarray, borders: Borders) -> np.ndarray:
         return x[:, None]
 
-    def fit_side(self, sample: Sequence[tuple[np.ndarray, np.ndarray]], quality: float) -> bytes:
-        return b""
-
-    def parse_side(self, side: bytes, bands: int) -> None:
-        if side:
-            raise BitstreamError("the side information is damaged: there is none in files of this kind")
-
     def quantize(self, y: np.ndarray, active: np.ndarray, quality: float, side: None) -> tuple[np.ndarray, bytes]:
         # In double precision: half a step more would break the bound.
         on_grid = np.rint(y.astype(np.float64) / self.step(quality))
@@ -93,21 +86,21 @@ class PredictiveModel(TileModel):
     def _decisions(self, plane: np.ndarray, flags: np.ndarray) -> np.ndarray:
         # Differences have few digits more than the range of the samples.
         span = int(plane.max(initial=0)) - int(plane.min(initial=0))
-        coder = entropy.encoder(self._contexts(), entropy.room(plane.size, 64 * span + 64))
+        coder = entropy.encoder(
+            entropy.contexts(self.probabilities, CONFIDENCE), entropy.room(plane.size, 64 * span + 64)
+        )
         self._code(coder, plane.astype(np.int64), flags)
         return entropy.listed(coder)
 
     def decode(self, data: bytes, active: np.ndarray, quality: float, side: None, low: bool = False) -> np.ndarray:
         latent = np.zeros((len(active), 1, *active.shape[1:]), np.int32)
         for own, flags, stream in zip(latent[:, 0], active, entropy.split(data, len(active)), strict=True):
-            plane, coder = np.zeros(flags.shape, np.int64), entropy.decoder(self._contexts(), stream)
+            coder = entropy.decoder(entropy.contexts(self.probabilities, CONFIDENCE), stream)
+            plane = np.zeros(flags.shape, np.int64)
             if not self._code(coder, plane, flags):
                 raise BitstreamError("the entropy-coded data is damaged")
             own[:] = plane * (flags & 1)
         return latent
-
-    def _contexts(self) -> np.ndarray:
-        return entropy.contexts(self.probabilities, CONFIDENCE)
 
     @staticmethod
     def _code(coder: entropy.Coder, plane: np.ndarray, flags: np.ndarray) -> bool:

@@ -17,16 +17,26 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from sarlab.codec.container import QUALITY_UNIT, Header, StreamReader, StreamWriter
+from sarlab.codec.container import QUALITY_UNIT, Header, StreamReader, write_container
 from sarlab.codec.entropy import Cursor, varint
 from sarlab.codec.goals import SLOPES, Goal, OutOfReach, solve
-from sarlab.codec.levels import CURVE_SIZE, Levels, correction, fit_curves, fit_levels, native_levels, unpack_curves
+from sarlab.codec.levels import (
+    CURVE_SIZE,
+    LEVEL_WINDOW,
+    Levels,
+    correction,
+    fit_curves,
+    fit_levels,
+    native_levels,
+    unpack_curves,
+)
 from sarlab.codec.metadata import scene_fields, scene_metadata
 from sarlab.codec.model_store import BUILT_IN, RATES, find_model, load_model
 from sarlab.codec.tiles import (
@@ -39,6 +49,7 @@ from sarlab.codec.tiles import (
     Tiling,
     Window,
     analyze,
+    blocks,
     checksum,
     decode_tile,
     encode_tile,
@@ -208,7 +219,7 @@ class Encoder:
         self.pieces = [self._analyze(window, 0 if self.whole else self.model.synthesis_reach) for window in windows]
         self.parts: list[tuple[Piece, Window]] = [(piece, piece.window) for piece in self.pieces]
         if self.whole:
-            self.parts = [(self.pieces[0], window) for run in tiling.runs() for window in run]
+            self.parts = [(self.pieces[0], window) for window in tiling.tiles()]
         self.share = self.samples / sum(piece.x.size for piece in self.pieces)
         self.coded = any((piece.kinds(piece.window) == CODED).any() for piece in self.pieces)
         self._header = Header(
@@ -260,9 +271,7 @@ class Encoder:
         if self.whole:
             self._write(file, header)
             return file.tell()
-        return StreamWriter(file, header).overhead + self.share * sum(
-            len(payload) for payload, _ in self.tiles(quality)
-        )
+        return header.overhead + self.share * sum(len(payload) for payload, _ in self.tiles(quality))
 
     def psnr(self, quality: float) -> float:
         """PSNR in dB of normalized samples, over the valid samples of the pieces; the peak is a normalized unit."""
@@ -349,14 +358,11 @@ class Encoder:
         self.weight = 2.0**-octaves
 
     def _write(self, file: BinaryIO, header: Header) -> None:
-        def code(run: Sequence[Window]) -> list[tuple[bytes, int]]:
-            piece = self._analyze(run[0]._replace(width=sum(window.width for window in run)))
-            return self._tiles([(piece, window) for window in run], header.quality)
+        def code(window: Window) -> tuple[bytes, int]:
+            return self._tiles([(self._analyze(window), window)], header.quality)[0]
 
-        with StreamWriter(file, header) as writer:
-            runs = [self.tiles(header.quality)] if self.whole else ordered(code, self.tiling.runs(), self.workers)
-            for payload, check in (tile for run in runs for tile in run):
-                writer.append(payload, check)
+        every = self.tiles(header.quality) if self.whole else ordered(code, self.tiling.tiles(), self.workers)
+        write_container(file, header, every)
 
 
 def _check_whole(first: Scene, windows: Sequence[Scene], levels: Levels) -> None:
@@ -410,6 +416,11 @@ class Decoder:
         self.fields = scene_fields(header.metadata, header.shape)
         self.levels = Levels.of_header(header, self.fields["profile"])
         self.tiling = Tiling(header.shape[1], header.shape[2], header.tile, self.model.stride)
+        self._reach = self.model.synthesis_reach
+        if (
+            self._curves and self.model.stride < LEVEL_WINDOW
+        ):  # larger blocks reach far enough for the mean around a sample
+            self._reach += blocks(LEVEL_WINDOW // 2, self.model.stride)
 
     def window(self, window: Sequence[int] | None = None) -> Window:
         """Check a window, by default the whole scene, before any memory is taken for it."""
@@ -429,35 +440,29 @@ class Decoder:
         return ordered(self._synthesized, self._parts(window), self._workers)
 
     def _parts(self, window: Window) -> Iterator[Part]:
-        """Runs of tiles within a window, as soon as the tiles that they depend on are decoded."""
-        tiling, reach, stride = self.tiling, self.model.synthesis_reach, self.model.stride
-        rows, columns = tiling.tiles_of(window, reach)
-        places = [(row, column) for row in rows for column in columns]
+        """Parts of a window, one per tile, as soon as the tiles that they depend on are decoded."""
+        tiling, reach, stride = self.tiling, self._reach, self.model.stride
+        places = list(product(*tiling.tiles_of(window, reach)))
         read = self.reader.payload if self.scale == 1 else self._low_part
         payloads = ((place, read(place[0] * tiling.columns + place[1])) for place in places)
         decoded = zip(places, ordered(lambda job: self._tile(*job), payloads, self._workers), strict=True)
         tiles: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
-        own_rows, own_columns = tiling.tiles_of(window)
-        for row in own_rows:
-            for run in tiling.runs(range(row, row + 1), own_columns):
-                core = run[0]._replace(width=sum(one.width for one in run)).overlap(window)
-                wide = core.blocks(stride).grown(reach, tiling.latent_shape)
-                needed = [(i, j) for i in tiling.tiles_of(core, reach)[0] for j in tiling.tiles_of(core, reach)[1]]
-                while not tiles.keys() >= set(needed):
-                    place, tile = next(decoded)
-                    tiles[place] = tile
-                found = [tiles[place] for place in needed]
-                kind = np.result_type(*(latent for latent, _ in found))
-                latent = np.zeros((*found[0][0].shape[:2], *wide[2:]), kind)
-                kinds = np.empty((self.header.shape[0], *core[2:]), np.uint8)
-                for place, (own, own_kinds) in zip(needed, found, strict=True):
-                    covered = tiling.window(*place)
-                    _paste(latent, wide, own, covered.blocks(stride))
-                    _paste(kinds, core, own_kinds, covered)
-                yield core, Window(*(stride * length for length in wide)), latent, kinds
-            first = tiling.tiles_of(tiling.window(min(row + 1, tiling.rows - 1), 0), reach)[0].start
-            for place in [place for place in tiles if place[0] < first]:
+        for row, column in product(*tiling.tiles_of(window)):
+            core = tiling.window(row, column).overlap(window)
+            wide = core.blocks(stride).grown(reach, tiling.latent_shape)
+            needed = list(product(*tiling.tiles_of(core, reach)))
+            for place in [place for place in tiles if place[0] < needed[0][0]]:
                 del tiles[place]
+            while not tiles.keys() >= set(needed):
+                tiles.update([next(decoded)])
+            found = [tiles[place] for place in needed]
+            latent = np.zeros((*found[0][0].shape[:2], *wide[2:]), np.result_type(*(own for own, _ in found)))
+            kinds = np.empty((self.header.shape[0], *core[2:]), np.uint8)
+            for place, (own, own_kinds) in zip(needed, found, strict=True):
+                covered = tiling.window(*place)
+                _paste(latent, wide, own, covered.blocks(stride))
+                _paste(kinds, core, own_kinds, covered)
+            yield core, Window(*(stride * length for length in wide)), latent, kinds
 
     def _tile(self, place: tuple[int, int], payload: bytes) -> tuple[np.ndarray, np.ndarray]:
         """Decode the tile at (row, column): its latent in the smallest integer type, and the kinds of its samples.

@@ -29,8 +29,6 @@ from sarlab.errors import BitstreamError, CodecError
 #: (top, left, bottom, right): sides of a window that are borders of the scene.
 Borders = tuple[bool, bool, bool, bool]
 
-#: Neighboring tiles that are transformed together, because they share most of their halos.
-TILES_PER_RUN = 4
 #: Samples around a place that determine what `fill_invalid` puts there.
 FILL_REACH = 16
 #: Sides of a tile, one bit each: first row, last row, first column, last column.
@@ -82,13 +80,14 @@ class TileModel(ABC):
     def analyze(self, x: np.ndarray, borders: Borders) -> np.ndarray:
         """Transform normalized samples, (bands, H, W), to a latent: float32, (bands, channels, H/stride, W/stride)."""
 
-    @abstractmethod
     def fit_side(self, sample: Sequence[tuple[np.ndarray, np.ndarray]], quality: float) -> bytes:
-        """Choose the side information of a file, given pairs (y, active) of a sample of the scene."""
+        """Choose the side information of a file, if there is any, given pairs (y, active) of a sample of the scene."""
+        return b""
 
-    @abstractmethod
     def parse_side(self, side: bytes, bands: int) -> Any:
         """Parse side information into the argument `side` of the methods below. Raises `BitstreamError`."""
+        if side:
+            raise BitstreamError("the side information is damaged: there is none in files of this kind")
 
     @abstractmethod
     def quantize(self, y: np.ndarray, active: np.ndarray, quality: float, side: Any) -> tuple[np.ndarray, bytes]:
@@ -182,12 +181,9 @@ class Tiling:
         top, left = row * self.tile, column * self.tile
         return Window(top, left, min(self.tile, self.height - top), min(self.tile, self.width - left))
 
-    def runs(self, rows: range | None = None, columns: range | None = None) -> Iterator[list[Window]]:
-        """Windows of the tiles in `rows` and `columns` (default: all), in runs of neighbors."""
-        for row in rows or range(self.rows):
-            every = [self.window(row, column) for column in columns or range(self.columns)]
-            for first in range(0, len(every), TILES_PER_RUN):
-                yield every[first : first + TILES_PER_RUN]
+    def tiles(self) -> Iterator[Window]:
+        """Windows of all tiles, row by row."""
+        return (self.window(*place) for place in np.ndindex(self.rows, self.columns))
 
     def tiles_of(self, window: Window, reach: int = 0) -> tuple[range, range]:
         """Rows and columns of the tiles with the latent of a window and of `reach` positions around it."""
@@ -211,7 +207,7 @@ def _cut(part: np.ndarray, side: int) -> np.ndarray:
     """Cut (bands, H, W) into blocks, (bands, h, side, w, side), with zeros beyond the last sample."""
     bands, height, width = part.shape
     padded = np.pad(part, ((0, 0), (0, -height % side), (0, -width % side)))
-    return padded.reshape(bands, blocks(height, side), side, blocks(width, side), side)
+    return padded.reshape(bands, blocks(height, side), side, -1, side)
 
 
 def blocks_of(valid: np.ndarray, stride: int) -> np.ndarray:
@@ -222,7 +218,7 @@ def blocks_of(valid: np.ndarray, stride: int) -> np.ndarray:
 def reduced(x: np.ndarray, kinds: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
     """Average the coded samples of each block; the block is coded if it has one, else flat, else missing."""
     coded = kinds == CODED
-    total, count = (_cut(part, side).sum((2, 4)) for part in (np.where(coded, x, np.float32(0)), coded))
+    total, count = (_cut(part, side).sum(2).sum(3) for part in (np.where(coded, x, np.float32(0)), coded))
     of_blocks = np.where(count > 0, CODED, np.where(blocks_of(kinds == FLAT, side), FLAT, MISSING))
     return (total / np.maximum(count, 1)).astype(np.float32), of_blocks.astype(np.uint8)
 
@@ -393,16 +389,10 @@ class Piece:
         stride, coded = self.tiling.stride, self.outer_kinds == CODED
         if coded[window.inside(self.outer)].all() or not coded.any():
             return 0
-        near = np.asarray(blocks_of(coded, stride).any(0))
+        near = np.pad(blocks_of(coded, stride).any(0, keepdims=True), ((0, 0), (1, 1), (1, 1)))
         _, rows, columns = window.blocks(stride).inside(self.outer.blocks(stride))
-        tall, broad = (slice(max(0, s.start - 1), s.stop + 1) for s in (rows, columns))
-        beyond = (
-            near[max(0, rows.start - 1) : rows.start, broad],
-            near[rows.stop : rows.stop + 1, broad],
-            near[tall, max(0, columns.start - 1) : columns.start],
-            near[tall, columns.stop : columns.stop + 1],
-        )
-        return sum(int(part.any()) << bit for bit, part in enumerate(beyond))
+        near = near[:, rows.start : rows.stop + 2, columns.start : columns.stop + 2]
+        return sum(int(near[side].any()) << bit for bit, side in enumerate(SIDES))
 
     def active(self, window: Window) -> np.ndarray:
         """Flags of the latent columns of a tile."""

@@ -66,8 +66,6 @@ QUALITIES = tuple(np.arange(14.0, 50.0, 2.5))
 #: Decisions that the former value of a probability weighs, share of the decisions of neighboring classes and of all activities, and
 #: fewest coefficients for a mean of their own.
 _INERTIA, _FROM_NEIGHBORS, _FROM_ACTIVITIES, _FEWEST = 2.0, 0.1, 0.02, 30
-#: Called with the number of finished steps and the loss.
-OnStep = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
@@ -265,9 +263,9 @@ class _Record:
 class CodecObjective(Objective):
     """Rate-distortion cost at random qualities, divided by the rate so that every rate counts."""
 
-    def __init__(self, network: FactorizedNetwork, plan: CodecPlan, held: Sequence[Raster], on_step: OnStep):
+    def __init__(self, network: FactorizedNetwork, plan: CodecPlan, held: Sequence[Raster]):
         super().__init__()
-        self.network, self.plan, self.held, self.on_step = network, plan, held, on_step
+        self.network, self.plan, self.held = network, plan, held
         self.generators = {"noise": torch.Generator().manual_seed(3 * plan.seed + 1)}
         self.hard_from = round(self.plan.steps * (1 - self.plan.hard_share))
         # Computed before a checkpoint is loaded, so every session divides costs by the same rates.
@@ -280,9 +278,7 @@ class CodecObjective(Objective):
         (low, high), noise = self.plan.quality, self.generators["noise"]
         quality = low + (high - low) * torch.rand(len(batch.x), generator=noise)
         cost, rate, _ = self.network.costs(batch.x, quality, None if step >= self.hard_from else noise)
-        loss = (cost / (rate.detach() + RATE_OFFSET)).mean()
-        self.on_step(step + 1, loss.item())
-        return loss
+        return (cost / (rate.detach() + RATE_OFFSET)).mean()
 
     def validate(self) -> tuple[float, float, float]:
         cost, _, distortion = self._validation()
@@ -296,9 +292,7 @@ class CodecObjective(Objective):
         return cat(found, 1).double() if found else torch.empty(3, 0)
 
 
-def _train_network(
-    plan: CodecPlan, data: TrainingScenes, on_step: OnStep, **options: Any
-) -> tuple[dict[str, np.ndarray], History]:
+def _train_network(plan: CodecPlan, data: TrainingScenes, **options: Any) -> tuple[dict[str, np.ndarray], History]:
     """Train the transform of a plan: its arrays in float16, as in a model's file. `options` are those of `fit`."""
     history = History(stopped="finished")
     with cpu_threads(plan.threads):
@@ -311,7 +305,7 @@ def _train_network(
         )
         network.fit_linear([raster.values for raster in training])
         if plan.steps:
-            objective = CodecObjective(network, plan, validation, on_step)
+            objective = CodecObjective(network, plan, validation)
             fingerprint = content_hash(asdict(plan), data.digest)
             history = fit(objective, training, plan, seed=3 * plan.seed, fingerprint=fingerprint, **options)
     with torch.no_grad():
@@ -320,18 +314,12 @@ def _train_network(
 
 
 def train_codec(
-    plan: CodecPlan,
-    target: Path,
-    *,
-    allow_missing: bool = False,
-    on_step: OnStep = lambda step, loss: None,
-    say: Callable[[str], None] = lambda text: None,
+    plan: CodecPlan, target: Path, *, allow_missing: bool = False, say: Callable[[str], None] = lambda text: None,
     **options: Any,
-) -> History:
+) -> History:  # fmt: skip
     """Train a model and write its file when the training is finished.
 
-    `on_step` is called with the number of finished steps and the loss, `say` with a line about the scenes and about each round of
-    fitting tables. `options` are ``checkpoint``, ``time_budget`` and ``progress`` of `sarlab.models.training.fit`; if the time ends
+    `say` is called with a line about the scenes and about each round of fitting tables. `options` are ``checkpoint``, ``time_budget`` and ``progress`` of `sarlab.models.training.fit`; if the time ends
     first, ``history.stopped`` is ``"time budget"`` and no file is written. Raises `PlanError` or `SceneError` if scenes of the plan are
     missing, unless `allow_missing`.
     """
@@ -346,7 +334,7 @@ def train_codec(
         tables = fit_tables(lambda tables: LappedModel(tables, states=FITTING_STATES, **about), samples, say=say)
         arrays = tables.arrays()
     else:
-        network, history = _train_network(plan, data, on_step, **options)
+        network, history = _train_network(plan, data, **options)
         if history.stopped != "finished":
             return history
         values |= {"front": plan.front, "width": plan.width}

@@ -1,6 +1,7 @@
 """The container: headers and payloads come back, and damaged input is refused."""
 
 import io
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,17 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sarlab.codec.container import (
-    DTYPES,
-    MODELS,
-    QUANTITIES,
-    SAMPLES_PER_BYTE,
-    Header,
-    StreamReader,
-    StreamWriter,
-    writing,
-)
-from sarlab.errors import BitstreamError, CodecError
+from sarlab.codec.container import DTYPES, MODELS, QUANTITIES, SAMPLES_PER_BYTE, Header, StreamReader, write_container
+from sarlab.errors import BitstreamError
 
 sys.path.insert(0, str(Path(__file__).parent))
 from forged import container
@@ -29,12 +21,8 @@ PLAIN = Header("lapped-1", b"1234", 27.0, (1, 512, 512), ("VV",), (-12.25,), "db
 
 
 def packed(header=PLAIN, payloads=None):
-    rows, columns = header.grid
-    file = io.BytesIO()
-    with StreamWriter(file, header) as writer:
-        for tile in range(rows * columns):
-            payload = b"payload" * 5 if payloads is None else payloads[tile]
-            writer.append(payload, tile)
+    file, count = io.BytesIO(), math.prod(header.grid)
+    write_container(file, header, zip(payloads or [b"payload" * 5] * count, range(count), strict=True))
     return file.getvalue()
 
 
@@ -121,24 +109,3 @@ def test_sizes_that_the_input_does_not_justify_are_refused(changes, message):
     header = replace(PLAIN, **changes)
     with pytest.raises(BitstreamError, match=message):
         StreamReader(container(header.pack(), [bytes([8, 0, 0, 0, 0])], bytes(8)))
-
-
-@pytest.mark.parametrize(
-    ("error", "seen", "message"),
-    [(ZeroDivisionError(), ZeroDivisionError, None), (KeyboardInterrupt(), KeyboardInterrupt, None),
-     (OSError(28, "No space left on device"), CodecError, "No space left")],
-)  # fmt: skip
-def test_nothing_is_left_where_writing_fails(tmp_path, error, seen, message):
-    (tmp_path / "out.sarl").write_bytes(b"what was there before")
-    with pytest.raises(seen, match=message), writing(tmp_path / "out.sarl") as file:  # noqa: PT012
-        file.write(b"half")
-        raise error
-    assert [path.name for path in tmp_path.iterdir()] == ["out.sarl"]
-    assert (tmp_path / "out.sarl").read_bytes() == b"what was there before"
-
-
-@pytest.mark.parametrize(("count", "message"), [(2, "room for 1"), (0, "0 of 1 tiles")])
-def test_too_many_and_too_few_tiles_are_refused(count, message):
-    with pytest.raises(CodecError, match=message), StreamWriter(io.BytesIO(), PLAIN) as writer:  # noqa: PT012
-        for _ in range(count):
-            writer.append(b"1234567890", 0)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from sarlab.codec.api import compress, decompress
 from sarlab.codec.block_model import WEIGHT, fine_step
@@ -17,7 +16,7 @@ from sarlab.codec.train_codec import CodecPlan, fit_tables, gather, initial_tabl
 from sarlab.errors import PlanError
 from sarlab.models.storage import read_tensors
 
-MODELS = [codec.model for codec in BUILT_IN.values()]
+MODELS = {codec.model: name for name, codec in BUILT_IN.items()}
 PLANS = sorted((Path(__file__).parents[2] / "notebooks" / "plans" / "codecs").glob("*.toml"))
 TINY = CodecPlan(
     "tiny-1", "factorized", "bigearthnet", width=4, steps=6, batch_size=2, patch_size=64, validate_every=3
@@ -34,8 +33,8 @@ def plain_tables(monkeypatch):
 def test_shipped_plans_are_valid_and_belong_to_shipped_models(path):
     plan = load_codec_plan(path)
     assert plan.name in MODELS
-    assert sum(model_path(name).stat().st_size for name in MODELS) < 1_000_000
-    _, values = read_tensors(model_path(plan.name))
+    assert sum(model_path(name).stat().st_size for name in BUILT_IN) < 1_000_000
+    _, values = read_tensors(model_path(MODELS[plan.name]))
     assert values["name"] == plan.name
     made_from = values["provenance"]["plan"]
     assert made_from == json.loads(json.dumps(asdict(plan)))
@@ -87,19 +86,6 @@ def test_a_predictive_model_is_fitted(tmp_path, monkeypatch, speckled):
     )
     assert mine < untaught
     assert mine < 1.01 * shipped
-
-
-def test_an_interrupted_training_ends_with_the_same_bits(tmp_path, plain_tables):
-    train_codec(TINY, tmp_path / "one.safetensors")
-    checkpoint = tmp_path / "state.safetensors"
-    for stops in range(100):
-        budget = (0.0, 0.02, 0.02, None)[min(stops, 3)]
-        done = train_codec(TINY, tmp_path / "two.safetensors", checkpoint=checkpoint, time_budget=budget)
-        if done.stopped == "finished":
-            break
-        assert not (tmp_path / "two.safetensors").exists()
-    one, two = (read_tensors(tmp_path / f"{name}.safetensors")[0] for name in ("one", "two"))
-    assert all(torch.equal(one[key], two[key]) for key in one)
 
 
 @pytest.mark.parametrize(
