@@ -50,21 +50,3 @@ def test_coefficients_are_products_with_windowed_cosines(size, h, w):
     assert np.abs(in_blocks(y, size) - expected).max() < 1e-5 * np.abs(expected).max()
     assert np.square(y, dtype=float).sum() == pytest.approx(np.square(x, dtype=float).sum(), rel=1e-6)
     assert np.abs(transform.inverse(y, WHOLE)[:height, :width] - x).max() < 1e-5
-
-
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("window", [(0, 0, 2, 3), (1, 2, 3, 3), (2, 0, 4, 6), (0, 3, 6, 3), (4, 4, 2, 2)])
-def test_a_window_with_a_margin_of_a_block_is_that_of_the_whole(size, window):
-    blocks, length = 6, 5 * size + 3
-    x, transform = padded(noise(length, length), size), made(size, length, length)
-    y = transform.forward(x, WHOLE)
-    top, left, rows, columns = window
-    outer = [max(top - 1, 0), max(left - 1, 0), min(top + rows + 1, blocks), min(left + columns + 1, blocks)]
-    around = (outer[0] == 0, outer[1] == 0, outer[2] == blocks, outer[3] == blocks)
-    part = transform.forward(x[size * outer[0] : size * outer[2], size * outer[1] : size * outer[3]], around)
-    part = part[:, top - outer[0] :, left - outer[1] :][:, :rows, :columns]
-    assert (part == y[:, top : top + rows, left : left + columns]).all()
-    back = transform.inverse(y[:, outer[0] : outer[2], outer[1] : outer[3]].copy(), around)
-    place = np.s_[size * top : size * (top + rows), size * left : size * (left + columns)]
-    inner = np.s_[size * (top - outer[0]) :, size * (left - outer[1]) :]
-    assert (back[inner][: size * rows, : size * columns] == transform.inverse(y, WHOLE)[place]).all()

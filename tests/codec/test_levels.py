@@ -1,27 +1,16 @@
 """Levels: native samples to normalized ones and back, exact zeros, flat areas, and the curves that make means exact."""
 
-import struct
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from sarlab.codec.levels import (
-    CURVE_SIZE,
-    FEWEST_FLAT,
-    FINEST,
     WIDTH,
     correction,
     fit_curve,
     fit_curves,
     fit_levels,
-    native_levels,
     unpack_curves,
 )
-from sarlab.codec.tiles import CODED, FLAT
-from sarlab.errors import BitstreamError
 from sarlab.scenes.scene import Scene
 
 
@@ -68,38 +57,6 @@ def test_exact_zeros_survive_any_error_below_half_of_the_gap(quantity, zero):
     assert np.isfinite(levels.floors[1])
 
 
-@given(st.integers(0, FEWEST_FLAT + 2), st.integers(0, 2), st.booleans())
-@settings(max_examples=40, deadline=None)
-def test_blocks_of_one_value_are_found_and_come_back_exactly(count, others, missing):
-    rng = np.random.default_rng(count)
-    data = rng.gamma(3, 1, (1, 64, 72)).astype(np.float32)
-    blocks = rng.permutation(72)[: count + others]
-    for number, block in enumerate(blocks):
-        i, j = divmod(block, 9)
-        data[0, 8 * i : 8 * i + 8, 8 * j : 8 * j + 8] = 7.5 if number < count else 9.25
-        if missing:
-            data[0, 8 * i, 8 * j] = np.nan
-    scene = Scene(data, "intensity", ("x",))
-    levels = fit_levels([scene], True)
-    x, kinds = levels.normalized(scene)
-    if count < FEWEST_FLAT or missing:  # Blocks with gaps alone do not make a value flat.
-        assert levels.flats is None
-        assert (kinds == scene.valid).all()
-        return
-    assert levels.flats == (7.5,)
-    assert ((kinds == FLAT) == (data == 7.5)).all()
-    again = levels.restored(x + np.float32(0.3), kinds)
-    assert (again[kinds == FLAT] == 7.5).all()
-    assert abs(WIDTH * x[kinds == CODED].mean()) < 0.02  # Flat samples do not move the center.
-
-
-def test_native_levels_change_nothing():
-    scene = replace(speckled("amplitude"), dtype="uint16")
-    levels = native_levels(scene)
-    again = levels.restored(*levels.normalized(scene))
-    assert np.array_equal(again, scene.data, equal_nan=True)
-
-
 # --- exact means -------------------------------------------------------------------------------------------------------
 
 
@@ -131,23 +88,6 @@ def test_means_become_those_of_the_original_at_every_level():
         assert abs(bias(original[part], corrected[part])) < 0.06
     (again,) = unpack_curves(curve.pack(), 1)
     assert np.array_equal(again(level), curve(level))
-
-
-@given(st.binary(min_size=2 * CURVE_SIZE, max_size=2 * CURVE_SIZE))
-def test_any_bytes_are_refused_or_a_finite_curve(data):
-    assert unpack_curves(b"", 3) == ()
-    with pytest.raises(BitstreamError, match="11 bytes of curves"):
-        unpack_curves(data[:11], 1)
-    try:
-        curves = unpack_curves(data, 2)
-    except BitstreamError:
-        fields = [struct.unpack("<hhB8b", data[at : at + CURVE_SIZE]) for at in (0, CURVE_SIZE)]
-        assert any(low >= high or fineness > FINEST for low, high, fineness, *_ in fields)
-        return
-    for curve in curves:
-        values = curve(np.linspace(-40, 40, 9, dtype=np.float32))
-        assert np.isfinite(values).all()
-        assert np.abs(values).max() <= 3.2 + 1e-6
 
 
 def test_means_of_ground_that_is_decoded_as_another_level():

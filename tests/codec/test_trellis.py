@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sarlab.codec.trellis import COSTED, LANES, OFFSETS, SEGMENT, STATES, Costs, search, trellis
+from sarlab.codec.trellis import COSTED, LANES, OFFSETS, SEGMENT, Costs, search, trellis
 
 NO_OFFSETS = np.zeros((1, 2, OFFSETS), np.float32)
 FREE = np.zeros((1, 1, 2, COSTED), np.float32)
@@ -34,17 +34,6 @@ def walk(integers, states):
         quantizers.append(state & 1)
         state = after[state][k & 1]
     return 2 * integers - np.array(quantizers) * np.sign(integers), np.array(quantizers)
-
-
-@pytest.mark.parametrize("states", STATES)
-def test_every_state_is_entered_once_by_each_parity(states):
-    after, before, branches = trellis(states)
-    for parity in range(2):
-        assert sorted(after[:, parity]) == list(range(states))
-        assert (before[after[:, parity], parity] == np.arange(states)).all()
-        assert (branches[after[:, parity], parity] == 2 * (np.arange(states) & 1) + parity).all()
-    if states > 1:
-        assert (after[:, 0] != after[:, 1]).all()
 
 
 #: Ungerboeck 1982, table I (amplitude modulation): squared free distance in squared steps of the fine grid.
@@ -99,24 +88,6 @@ def test_no_sequence_is_cheaper(y, states, weight, seed):
     assert cost(k) == pytest.approx(min(cost(np.array(s)) for s in itertools.product(*near)), abs=1e-3)
 
 
-@pytest.mark.parametrize("states", [4, 64])
-def test_paths_are_segments_of_rows_through_all_channels(states):
-    """Coefficients that are not coded leave the state as it is."""
-    rng = np.random.default_rng(1)
-    y = rng.normal(0, 4, (3, LANES + 3, 2 * SEGMENT + 1)).astype(np.float32)
-    coded = rng.random(y.shape) < 0.7
-    k, latent = quantized(y, states, coded=coded)
-    assert not k[~coded].any()
-    for row, left in itertools.product(range(y.shape[1]), range(0, y.shape[2], SEGMENT)):
-        path = np.s_[:, row, left : left + SEGMENT]
-        at = coded[path]
-        assert (latent[path][at] == walk(k[path][at], states)[0]).all()
-        alone = quantized(y[path][at][:, None, None], states)[1].ravel()
-        # Another path of the same cost: equal ones are told apart by rounding.
-        ours, theirs = (np.square(y[path][at] - part).sum() for part in (latent[path][at], alone))
-        assert ours == pytest.approx(theirs, abs=1e-3)
-
-
 @given(hnp.arrays(np.float32, st.integers(1, 70), elements=st.floats(-1e7, 1e7, width=32)))
 @settings(deadline=None)
 def test_any_value_has_a_point(y):
@@ -130,7 +101,7 @@ GAINS = {4: 0.99, 8: 1.09, 16: 1.16, 32: 1.22, 64: 1.27, 256: 1.33}
 
 @pytest.mark.parametrize("states", GAINS)
 def test_the_gain_at_high_rates_is_the_published_one(states):
-    y = np.random.default_rng(1).uniform(50, 300, (5000, 16, SEGMENT)).astype(np.float32)
+    y = np.random.default_rng(1).uniform(50, 300, (2500, LANES + 3, SEGMENT)).astype(np.float32)
     error = np.mean(np.square(y - quantized(y, states)[1]))
     # The uniform quantizer's error is (2²)/12.
     assert -10 * np.log10(3 * error) == pytest.approx(GAINS[states], abs=0.03)
