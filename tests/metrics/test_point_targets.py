@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import gamma
 
 from sarlab.metrics import Comparison, Reference, score
-from sarlab.metrics.point_targets import impulse_response, kept_and_invented, peak_errors, scene_targets
+from sarlab.metrics.point_targets import impulse_response, kept_and_invented, peak_errors, responses, scene_targets
 
 CLIP = (-25.0, 5.0)
 
@@ -66,11 +66,18 @@ def test_peaks_are_sought_one_sample_around_and_widths_compared_with_the_origina
     test[50, 50], test[51, 51] = 3.0, 8.5
     assert peak_errors(Comparison(recorded, test, looks=4)) == pytest.approx([-1.5])
     x = np.arange(128) - 64.0
-    grid = x[:, None] ** 2 + x**2
-
-    def spot(sigma):
-        return 10 * np.log10(100 * np.exp(-grid / (2 * sigma**2)) + 1e-3)
-
-    scores = score(spot(1.2), spot(1.8), clip=CLIP, looks=4, columns=["target_width_change", "target_peak_error_db"])
+    before, after = (
+        100 * np.exp(-((x[:, None] / down) ** 2 + (x / across) ** 2) / 2) + 1e-3
+        for down, across in ((1.2, 1.5), (1.8, 2.25))
+    )
+    scores = score(10 * np.log10(before), 10 * np.log10(after), clip=CLIP, looks=4)
     assert scores["target_width_change"] == pytest.approx(0.5, abs=0.01)
     assert scores["target_peak_error_db"] == pytest.approx(0, abs=1e-3)
+    cuts = [[impulse_response(cut) for cut in (image[48:81, 64], image[64, 48:81])] for image in (before, after)]
+    (found,), (rim,) = (responses(np.roll(before, k, axis=0), np.array([(64 + k, 64)])) for k in (0, 48))
+    assert found[:, 0] == pytest.approx([2.3548 * 1.2, 2.3548 * 1.5], rel=0.01)
+    assert found == pytest.approx(np.array(cuts[0]), nan_ok=True)
+    assert rim == pytest.approx(np.array([[np.nan] * 3, found[1]]), nan_ok=True)
+    changes = np.nanmedian(np.subtract(cuts[1], cuts[0]), axis=0)
+    found = [scores["target_pslr_change_db"], scores["target_islr_change_db"]]
+    assert found == pytest.approx(list(changes[1:]))

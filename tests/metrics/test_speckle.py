@@ -50,6 +50,7 @@ def test_speckle_follows_the_gamma_law_and_has_the_correlation_asked_for():
     assert measured.autocorrelation[4, 5] == pytest.approx(0.6, abs=0.05)
     without_windows = scene_speckle(Reference(np.zeros((100, 100)), looks=3))
     assert (without_windows.looks, without_windows.area) == (3, 1)
+    assert np.array_equal(without_windows.autocorrelation, WHITE)
 
 
 def test_lee_filter_smooths_speckle_and_keeps_an_isolated_target():
@@ -59,7 +60,10 @@ def test_lee_filter_smooths_speckle_and_keeps_an_isolated_target():
     filtered = lee_filter(intensity, np.ones(intensity.shape, bool), 4.0)
     assert filtered[:50, :50].var() < 0.15 * intensity[:50, :50].var()
     assert filtered.mean() == pytest.approx(intensity.mean(), rel=0.02)
-    assert filtered[64, 64] > 300
+    window = intensity[61:68, 61:68]
+    variance = (window.var() - window.mean() ** 2 / 4) / (1 + 1 / 4)
+    expected = window.mean() + variance / window.var() * (500 - window.mean())
+    assert filtered[64, 64] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("looks", [1.0, 4.4])
@@ -123,5 +127,11 @@ def test_m_index_ranks_ideal_before_blurred_before_nothing_done():
     blurred = m_index(Comparison(reference, db(uniform_filter(10 ** (recorded / 10), 9))))
     assert ideal < 1
     assert blurred > 5 * ideal
+    ratio, first_order = 10 ** ((recorded - clean) / 10), []
+    for row, column, height, width in windows:
+        before, after = (image[row : row + height, column : column + width] for image in (10 ** (recorded / 10), ratio))
+        looks, left = (samples.mean() ** 2 / samples.var() for samples in (before, after))
+        first_order.append((abs(looks - left) / looks + abs(1 - after.mean())) / 2)
+    assert ideal == pytest.approx(np.mean(first_order) + structure_percent(ratio))
     with np.errstate(all="ignore"), pytest.raises(UndefinedMetric, match="equal"):
         m_index(Comparison(reference, recorded))
