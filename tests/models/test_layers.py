@@ -5,9 +5,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn import functional as F
 
-from sarlab.models.layers import LinearShortcut, WindowAttention, from_patches, mirror_pad, to_patches
+from sarlab.models.layers import LinearShortcut, WindowAttention, mirror_pad
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -21,12 +20,6 @@ def test_mirroring_is_that_of_numpy(height, width, multiple):
     padded = mirror_pad(x, multiple)
     extra = [(0, -n % multiple) for n in (height, width)]
     np.testing.assert_array_equal(padded[0, 0].numpy(), np.pad(x[0, 0].numpy(), extra, mode="symmetric"))
-
-
-def test_patches_are_pixel_unshuffle():
-    x = torch.randn(2, 1, 24, 16, generator=seeded())
-    torch.testing.assert_close(to_patches(x, 8).movedim(-1, 1), F.pixel_unshuffle(x, 8), rtol=0, atol=0)
-    torch.testing.assert_close(from_patches(to_patches(x, 4), 4), x, rtol=0, atol=0)
 
 
 def test_the_linear_path_inverts_with_all_components():
@@ -67,11 +60,3 @@ def test_window_attention_is_attention_within_windows(h, w):
             parameter.copy_(torch.randn(parameter.shape, generator=seeded(parameter.numel())) * 0.5)
         x = torch.randn(1, 8, h, w, generator=seeded(3))
         torch.testing.assert_close(layer(x), attention_by_loops(layer, x), atol=2e-5, rtol=1e-4)
-
-
-def test_window_attention_starts_as_the_identity_and_learns():
-    layer = WindowAttention(12, window=4)
-    x = torch.randn(2, 12, 6, 5, generator=seeded())
-    torch.testing.assert_close(layer(x), x, rtol=0, atol=0)
-    layer(x).square().sum().backward()
-    assert float(layer.project.weight.grad.abs().sum()) > 0

@@ -1,8 +1,5 @@
 """Files of tensors: whole or not at all, and a hostile file gets a clear sentence."""
 
-import json
-import struct
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -38,17 +35,6 @@ def test_foreign_and_missing_files_are_named(tmp_path):
         save_file({"a": torch.zeros(2)}, tmp_path / "odd.safetensors", metadata={"sarlab": values})
         with pytest.raises(ModelError, match="damaged"):
             read_tensors(tmp_path / "odd.safetensors")
-
-
-def test_a_header_that_promises_too_much_is_refused(tmp_path):
-    for length, header in [
-        (2**62, b"{}"),
-        (200, json.dumps({"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}).encode().ljust(200)),
-    ]:
-        file = tmp_path / "bomb.safetensors"
-        file.write_bytes(struct.pack("<Q", length) + header)
-        with pytest.raises(ModelError, match="damaged"):
-            read_tensors(file)
 
 
 @given(st.data())

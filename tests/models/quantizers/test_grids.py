@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import ndtri
 
 from sarlab.errors import BitstreamError, QuantizerError
 from sarlab.models.quantizers import build_quantizer
@@ -70,27 +71,17 @@ def test_calibration_is_frozen_and_of_the_training_data():
 
 
 #: Step and error of the best uniform quantizer of a unit Gaussian, Max 1960, table II.
-MAX_1960 = {
-    2: (1.596, 0.3634),
-    4: (0.9957, 0.1188),
-    8: (0.5860, 0.03744),
-    16: (0.3352, 0.01154),
-    32: (0.1881, 0.003495),
-}
+MAX_1960 = {2: (1.596, 0.3634), 4: (0.9957, 0.1188), 8: (0.586, 0.03744), 16: (0.3352, 0.01154), 32: (0.1881, 0.003495)}
 
 
-@pytest.mark.parametrize("levels", MAX_1960)
-def test_least_error_range_of_a_gaussian_is_maxs(levels):
-    from scipy.special import ndtri
-
-    n = 50_000
-    values = torch.from_numpy(ndtri((np.arange(n) + 0.5) / n)).float()[None]
-    count = torch.tensor([levels])
-    low, high = least_squares_ranges(values, count)
-    step, error = MAX_1960[levels]
-    assert float(high - low) / (levels - 1) == pytest.approx(step, rel=0.01)
-    assert float(low + high) == pytest.approx(0, abs=0.02 * step)
-    assert float(grid_error(values, low, high, count)) == pytest.approx(error, rel=0.006)
+def test_least_error_range_of_a_gaussian_is_maxs():
+    n, levels = 50_000, torch.tensor(list(MAX_1960))
+    values = torch.from_numpy(ndtri((np.arange(n) + 0.5) / n)).float().expand(len(levels), -1)
+    low, high = least_squares_ranges(values, levels)
+    step, error = torch.tensor(list(MAX_1960.values())).T
+    torch.testing.assert_close((high - low) / (levels - 1), step, rtol=0.01, atol=0)
+    assert ((low + high).abs() < 0.02 * step).all()
+    torch.testing.assert_close(grid_error(values, low, high, levels).float(), error, rtol=0.006, atol=0)
 
 
 @given(st.integers(0, 200), st.sampled_from([2, 3, 5, 16, 64]), st.sampled_from(["normal", "laplace", "skewed"]))
@@ -135,22 +126,15 @@ def test_greedy_allocation_is_optimal_for_convex_distortions(seed, budget):
     assert distortion(bits) == pytest.approx(best, abs=1e-9)
 
 
-def test_allocation_gives_two_bits_at_once_where_one_is_worth_little():
+def test_allocation_gives_two_bits_at_once_where_one_is_worth_little_and_follows_reverse_water_filling():
     table = torch.tensor([[10.0, 9.5, 1.0, 0.9], [4.0, 2.0, 1.0, 0.5]])
-    assert allocate(table, 2).tolist() == [2, 0]
-    assert allocate(table, 3).tolist() == [2, 1]
-    assert allocate(table, 1).tolist() == [0, 1]
-
-
-def test_allocation_follows_reverse_water_filling():
+    assert [allocate(table, budget).tolist() for budget in (1, 2, 3)] == [[0, 1], [2, 0], [2, 1]]
     values = normal(1, 1, 4, 4096)[0, 0] * torch.tensor([16.0, 4.0, 1.0, 0.01])[:, None]
     quantizer = build_quantizer(QuantizerSpec("allocated", 4, calibration="mse"), 4)
     bits = allocate(quantizer.distortions(values), 16)
     # At high rate: half the logarithm of the variance, so two bits more for four times the scale; none below the water.
-    assert bits[0] - bits[1] in (2, 3)
-    assert bits[1] - bits[2] in (2, 3)
-    assert bits[3] == 0
-    assert int(bits.sum()) == 16
+    assert ((bits[:2] - bits[1:3] - 2.5).abs() < 1).all()
+    assert (int(bits[3]), int(bits.sum())) == (0, 16)
 
 
 @given(average=st.integers(1, 8), seed=st.integers(0, 50))
@@ -177,13 +161,10 @@ def test_channels_without_bits_become_their_mean():
     assert quantizer.quantize(moved).saturated == quantizer.quantize(y).saturated
 
 
-def test_gains_of_a_linear_synthesis_are_its_squared_column_norms():
+def test_gains_of_a_linear_synthesis_are_its_squared_column_norms_and_weigh_in_the_allocation():
     weights = torch.tensor([1.0, 3.0, 0.5])
     gains = synthesis_gains(lambda y: (y * weights.view(1, 3, 1, 1)).repeat(1, 1, 2, 1), normal(2, 3, 8, 8))
     assert torch.allclose(gains, 2 * weights.double() ** 2, rtol=1e-3)
-
-
-def test_allocation_sees_the_synthesis():
     y = normal(4, 2, 16, 16)
     quantizer = build_quantizer(QuantizerSpec("allocated", 4, calibration="mse"), 2)
     quantizer.calibrate(y, synthesis=lambda y: y * torch.tensor([16.0, 1.0]).view(1, 2, 1, 1))
@@ -218,20 +199,15 @@ def test_companding_helps_heavy_tails_and_costs_light_ones_nothing():
         assert errors[1] < factor * errors[0]
 
 
-def guides_formulas(latent: np.ndarray, bits: int) -> tuple[np.ndarray, np.float32, np.float32]:
-    """The guide's formulas before its cast: rounded values, lowest value and scale."""
-    vmin, vmax = latent.min(), latent.max()
-    scale = (2**bits - 1) / (vmax - vmin + 1e-10)
-    return ((latent - vmin) * scale).round(), vmin, scale
-
-
 @given(bits=st.integers(2, 16), seed=st.integers(0, 500), scale=st.sampled_from([1e-3, 1.0, 40.0]))
 @settings(max_examples=60, deadline=None)
 def test_the_guides_quantizer_is_its_code_and_wraps_around_above_8_bits(bits, seed, scale):
     y = normal(1, 3, 6, 5, seed=seed) * 3 * scale
     quantizer = build_quantizer(QuantizerSpec("guide", bits), 3)
-    rounded, vmin, factor = guides_formulas(y.numpy(), bits)
-    integers = (rounded.astype(np.int64) % 256).astype(np.uint8)
+    # The guide's formulas, and its cast.
+    latent, vmin = y.numpy(), y.numpy().min()
+    factor = (2**bits - 1) / (latent.max() - vmin + 1e-10)
+    integers = (((latent - vmin) * factor).round().astype(np.int64) % 256).astype(np.uint8)
     quantized = quantizer.quantize(y)
     assert np.array_equal(quantized.integers.numpy(), integers)
     restored = quantizer.dequantize(quantized)

@@ -26,7 +26,7 @@ def ready(bits: int, y: torch.Tensor, calibration: str = "mse", training: str = 
     return quantizer
 
 
-def test_free_distance_is_that_of_ungerboecks_code():
+def test_free_distance_is_that_of_ungerboecks_code_and_states_follow_the_bits():
     """Squared distance of two paths that part and meet again: at least 10 for 8 states (Ungerboeck 1982, table I)."""
     gap = {0: 0, 1: 1, 2: 4, 3: 1}  # squared distance of subsets that are so many apart, in distances of levels
     # Dijkstra over pairs of states, from every pair that a fork leads to.
@@ -47,9 +47,6 @@ def test_free_distance_is_that_of_ungerboecks_code():
             heapq.heappush(heap, (cost + step, NEXT[a][i], NEXT[b][j], start))
     # Two levels of one subset are 4 apart: parallel paths are at a squared distance of 16.
     assert min(least, 16) == 10
-
-
-def test_states_follow_the_bits():
     # 0 −1→ 1 −1→ 3 −0→ 7;  0 −0→ 0 −1→ 1 −0→ 2
     for bits, parities in (([1, 1, 0, 1], [0, 1, 1, 1]), ([0, 1, 0, 1], [0, 0, 1, 0])):
         assert state_parities(np.array(bits)).tolist() == parities
@@ -88,13 +85,6 @@ def test_error_of_a_gaussian_is_the_published_one(bits):
     assert found < 20 * bits * np.log10(2)
 
 
-def test_images_of_a_batch_are_coded_as_if_alone():
-    quantizer = ready(4, normal(4, 3, 16, 16))
-    y = normal(3, 3, 30, 20, seed=5)
-    apart = torch.cat([quantizer.rounded(image[None]) for image in y])
-    assert torch.equal(quantizer.rounded(y), apart)
-
-
 def test_a_channel_without_bits_is_its_mean_and_no_part_of_the_paths():
     scale = torch.tensor([10.0, 1e-4, 8.0]).view(1, 3, 1, 1)
     y = normal(2, 3, 16, 16) * scale
@@ -108,12 +98,12 @@ def test_a_channel_without_bits_is_its_mean_and_no_part_of_the_paths():
     assert quantizer.quantize(changed).saturated == quantizer.quantize(y).saturated
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e30])
-def test_scale_does_not_matter(scale):
-    train, y = normal(2, 2, 16, 16), normal(1, 2, 20, 20, seed=1)
-    plain, scaled = ready(4, train), ready(4, train * scale)
-    errors = [float((q.rounded(y * by) / by - y).square().mean()) for q, by in ((plain, 1.0), (scaled, scale))]
-    assert errors[1] == pytest.approx(errors[0], rel=0.02)
+def test_neither_scale_nor_other_images_matter():
+    train, y = normal(2, 2, 16, 16), normal(3, 2, 20, 20, seed=1)
+    scaled = {scale: ready(4, train * scale) for scale in (1.0, 1e-30, 1e30)}
+    errors = [float((q.rounded(y * scale) / scale - y).square().mean()) for scale, q in scaled.items()]
+    assert errors[1:] == pytest.approx([errors[0]] * 2, rel=0.02)
+    assert torch.equal(scaled[1].rounded(y), torch.cat([scaled[1].rounded(image[None]) for image in y]))
 
 
 def test_fitting_never_makes_it_worse_and_few_values_do_not_scatter_levels():
@@ -131,15 +121,12 @@ def test_fitting_never_makes_it_worse_and_few_values_do_not_scatter_levels():
     assert error(refined(values, start, counts, 12), unseen) < 1.05 * error(start, unseen)
 
 
-def test_values_more_than_half_a_step_beyond_the_levels_are_counted():
+def test_values_more_than_half_a_step_beyond_the_levels_are_counted_and_beyond_float32_refused():
     quantizer = ready(3, normal(1, 1, 32, 32))
     ends = torch.stack([quantizer.low, quantizer.high]).view(1, 1, 1, 2)
     away = quantizer.step_of(ends) * torch.tensor([-1.0, 1.0])
     for share, count in ((0.45, 0), (0.55, 2)):
         assert quantizer.quantize(ends + share * away).saturated == count
-
-
-def test_latents_beyond_float32_are_refused():
     with pytest.raises(QuantizerError, match="diverged"):
         ready(4, torch.tensor([-3.4e38, 3.4e38, 0.0, 1.0]).view(1, 1, 2, 2), "minmax")
 
