@@ -38,13 +38,6 @@ def test_inputs_from_the_catalog_carry_role_and_clean_scene():
     assert all(item.scene.bands == ("VV",) for item in embedded)
 
 
-def test_a_file_that_is_no_image_is_a_row_beside_the_others(tmp_path):
-    np.save(tmp_path / "good_VV.npy", speckled().data[0])
-    (tmp_path / "bad.tif").write_bytes(b"not an image")
-    items = load_inputs([tmp_path], quantity="db")
-    assert [bool(item.reason) for item in items] == [False, True]
-
-
 def test_inputs_that_do_not_exist_or_clash():
     with pytest.raises(SceneError):
         load_inputs(["no-such-scene"])
