@@ -171,6 +171,7 @@ VIEWS = ", ".join(
         ("sarlab.scenes.catalog", ["torch", "rasterio"]),
         ("sarlab.scenes.readers", ["torch", "rasterio"]),
         ("sarlab.metrics", ["torch", "torchmetrics", "rasterio"]),
+        ("sarlab.peers", ["torch", "imagecodecs", "PIL", "pillow_heif", "rasterio"]),
         (VIEWS, ["torch", "matplotlib", "seaborn", "PIL"]),
     ],
 )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sarlab.peers.images import jpeg_setting, jpegxl_distance
+from sarlab.peers.images import jpeg_setting
 
 
 def test_jpeg_quality_is_continuous_in_the_step():
@@ -12,10 +12,3 @@ def test_jpeg_quality_is_continuous_in_the_step():
         scale = 5000 / level if level < 50 else 200 - 2 * level
         wanted = 5000 / quality if quality < 50 else 200 - 2 * quality
         assert scale / gain == pytest.approx(wanted)
-
-
-def test_jpegxl_distances_at_the_joints_of_its_scale():
-    assert jpegxl_distance(100) == pytest.approx(0.1)
-    assert jpegxl_distance(90) == pytest.approx(1.0)
-    assert jpegxl_distance(0) == 25
-    assert jpegxl_distance(29.999) == pytest.approx(jpegxl_distance(30), abs=0.1)

@@ -1,17 +1,15 @@
 """Classical codecs: what goes in comes back, within what each promises, whatever the scene looks like."""
 
-import subprocess
 import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.peers import codec_table, codecs, usable
-from sarlab.peers.protocol import Availability, Codec, bound_quality, quality_bound
-from sarlab.scenes.radiometry import to_db
+from sarlab.peers.protocol import Codec, bound_quality, quality_bound
 from sarlab.scenes.scene import Scene
 
 ALL = [name for name in codecs if codecs[name].family != "learned"]
@@ -41,74 +39,36 @@ def middle(name):
     return grid[len(grid) // 2]
 
 
-def best(name):
-    return codecs[name].capabilities.quality.high
-
-
-def test_all_that_were_asked_for_are_listed():
+def test_all_that_were_asked_for_are_listed_with_long_grids_within_their_scales():
     wanted = {
         *("jpeg2000", "htj2k", "jpegxl", "hevc12", "vvc10", "avif", "avif10", "avif12", "webp", "jpeg", "jpeg12"),
         *("jpegls", "sz3", "zfp", "sperr", "lerc"),
         *("lossless-jpegls", "lossless-jpeg2000", "lossless-png", "lossless-zlib", "lossless-float32"),
     }
     assert wanted <= set(ALL)
-    assert all(isinstance(codecs[name], Codec) for name in ALL)
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_grids_are_long_and_within_the_scale(name):
-    scale = codecs[name].capabilities.quality
-    assert list(scale.grid) == sorted(set(scale.grid))
-    assert scale.low <= scale.grid[0]
-    assert scale.grid[-1] <= scale.high
-    assert len(scale.grid) >= 10 or codecs[name].capabilities.lossless
+    for codec in map(codecs.__getitem__, ALL):
+        scale = codec.capabilities.quality
+        assert isinstance(codec, Codec)
+        assert scale.low <= scale.grid[0] <= scale.grid[-1] <= scale.high
+        assert (np.diff(scale.grid) > 0).all()
+        assert len(scale.grid) >= 10 or codec.capabilities.lossless
 
 
 @pytest.mark.parametrize("name", HERE)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_any_size_comes_back_with_its_mask(name, shape):
-    plane = speckled(shape)
-    plane[0, 0] = np.nan
-    plane[shape[0] // 2, shape[1] // 3 :: 5] = np.nan
-    scene = scene_of(plane)
+    """A band with gaps, a constant one and an empty one."""
+    planes = np.stack([speckled(shape), np.full(shape, -7.25), np.full(shape, np.nan)])
+    planes[0, 0, 0] = np.nan
+    planes[0, shape[0] // 2, shape[1] // 3 :: 5] = np.nan
+    scene = scene_of(planes, bands=("VV", "VH", "HH"))
     data = codecs[name].compress(scene, quality=middle(name))
     assert codecs[name].compress(scene, quality=middle(name)) == data
     decoded = codecs[name].decompress(data)
-    assert decoded.shape == scene.shape
-    assert decoded.data.dtype == np.float32
+    assert (decoded.shape, decoded.bands, decoded.data.dtype) == (scene.shape, scene.bands, np.float32)
     assert np.array_equal(decoded.valid, scene.valid)
-    assert np.isfinite(decoded.data[decoded.valid]).all()
-    assert np.isnan(decoded.data[~decoded.valid]).all()
-
-
-@pytest.mark.parametrize("name", HERE)
-def test_constants_empty_bands_and_several_bands(name):
-    codec = codecs[name]
-    planes = np.stack([np.full((20, 30), -7.25), np.full((20, 30), np.nan), speckled((20, 30))]).astype(np.float32)
-    scene = scene_of(planes, bands=("VV", "VH", "HH"))
-    decoded = codec.decompress(codec.compress(scene, quality=middle(name)))
-    assert decoded.bands == ("VV", "VH", "HH")
-    assert (decoded.data[0] == np.float32(-7.25)).all()
-    assert np.isnan(decoded.data[1]).all()
-    assert np.isfinite(decoded.data[2]).all()
-    empty = codec.decompress(codec.compress(scene.band(1), quality=middle(name)))
-    assert np.isnan(empty.data).all()
-
-
-@pytest.mark.parametrize("name", HERE)
-def test_zeros_are_values_and_bright_targets_are_not_clipped(name):
-    amplitude = np.sqrt(10 ** (speckled((64, 64)) / 10)) * 200
-    amplitude[20, 20] = 60000.0
-    amplitude[40:44, 10:20] = 0
-    scene = scene_of(np.rint(amplitude), "amplitude", dtype="uint16")
-    reference = to_db(scene)
-    codec = codecs[name]
-    decoded = to_db(codec.decompress(codec.compress(scene, quality=best(name))))
-    assert decoded.valid.all()
-    error = np.abs(decoded.data[0] - reference.data[0])
-    # WebP has 220 codes for 102 dB here and ends at about that.
-    assert error[20, 20] < 2.0
-    assert error[41:43, 12:18].max() < 2.0
+    assert (np.isfinite(decoded.data) == decoded.valid).all()
+    assert (decoded.data[1] == np.float32(-7.25)).all()
 
 
 @pytest.mark.parametrize("name", LOSSY)
@@ -128,14 +88,8 @@ def test_more_quality_is_more_bytes_and_less_error(name):
 
 
 @pytest.mark.parametrize("name", BOUNDED)
+@given(st.integers(1, 40), st.integers(1, 40), st.floats(0.02, 8), st.integers(0, 2**31), st.integers(0, 4))
 @settings(max_examples=25, deadline=None)
-@given(
-    rows=st.integers(1, 40),
-    columns=st.integers(1, 40),
-    bound=st.floats(0.02, 8),
-    seed=st.integers(0, 2**31),
-    outliers=st.integers(0, 4),
-)
 def test_bounds_hold(name, rows, columns, bound, seed, outliers):
     generator = np.random.default_rng(seed)
     plane = speckled((rows, columns), seed)
@@ -148,10 +102,9 @@ def test_bounds_hold(name, rows, columns, bound, seed, outliers):
 
 
 @pytest.mark.parametrize("name", INTEGER_LOSSLESS)
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 8, 16]), st.integers(0, 2**31))
 @settings(max_examples=20, deadline=None)
-@given(
-    rows=st.integers(1, 40), columns=st.integers(1, 40), bits=st.sampled_from([1, 8, 16]), seed=st.integers(0, 2**31)
-)
+@example(rows=200, columns=1000, bits=16, seed=1)
 def test_lossless_integers_are_exact(name, rows, columns, bits, seed):
     # Full-entropy noise: the hardest case, on which libraries have failed.
     samples = np.random.default_rng(seed).integers(0, 2**bits, (rows, columns)).astype(np.float32)
@@ -159,12 +112,6 @@ def test_lossless_integers_are_exact(name, rows, columns, bits, seed):
     decoded = codecs[name].decompress(codecs[name].compress(scene, quality=0))
     assert decoded.quantity == "amplitude"
     assert np.array_equal(decoded.data, scene.data)
-
-
-def test_large_full_entropy_noise_is_lossless_in_jpegls():
-    samples = np.random.default_rng(1).integers(0, 65536, (200, 1000)).astype(np.float32)
-    codec = usable("lossless-jpegls")
-    assert np.array_equal(codec.decompress(codec.compress(scene_of(samples, "amplitude"), quality=0)).data[0], samples)
 
 
 @pytest.mark.parametrize("name", INTEGER_LOSSLESS)
@@ -221,28 +168,9 @@ def test_what_cannot_be_coded_or_decoded_is_refused():
 
 @pytest.mark.parametrize("name", ["jpeg2000", "avif", "hevc12", "vvc10"])
 def test_a_missing_library_is_the_reason(name, monkeypatch):
-    codec = codecs[name]
-    monkeypatch.setitem(sys.modules, codec.package, None)
-    found = codec.available()
-    assert found == Availability(False, found.reason)
-    assert "pip install" in found.reason
+    monkeypatch.setitem(sys.modules, codecs[name].package, None)
+    (row,) = codec_table([name])
+    assert not row["available"]
+    assert f"pip install {codecs[name].distribution}" in row["reason"]
     with pytest.raises(CodecError, match=name):
         usable(name)
-
-
-def test_nothing_heavy_is_imported_before_it_is_used():
-    script = (
-        "import sys; from sarlab.peers import codecs; list(codecs);"
-        "print([n for n in ('torch', 'imagecodecs', 'PIL', 'pillow_heif', 'rasterio') if n in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-def test_the_codec_table_says_why_one_is_missing(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    table = {row["name"]: row for row in codec_table()}
-    assert not table["hevc12"]["available"]
-    assert "pip install pillow-heif" in table["hevc12"]["reason"]
-    assert table["jpegls"]["error_bounded"]
-    assert table["lossless-png"]["lossless"]
