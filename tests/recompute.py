@@ -36,11 +36,6 @@ def shown(value: float, digits: int, sign: bool = False) -> str:
     return ("−" if value < 0 and float(rounded) else "+" if sign and float(rounded) else "") + rounded
 
 
-def times(value: float) -> str:
-    """A ratio as the report prints it."""
-    return f"{value:.0f}×" if abs(value - round(value)) < 0.05 else f"{value:.1f}×"
-
-
 def by_pass(rows: pd.DataFrame, column: str, by: list[str]) -> pd.Series:
     """Mean over passes of the mean of each pass: a name up to its day, and the half of that day."""
     start = rows["acquisition"].astype(str).str.extract(r"^(S1.)_.*?(\d{8})T(\d\d)")
@@ -51,10 +46,8 @@ def by_pass(rows: pd.DataFrame, column: str, by: list[str]) -> pd.Series:
 
 def along(x: pd.Series, y: pd.Series, wanted: float) -> float:
     """`y` where log2 of `x` is that of `wanted`."""
-    order = np.argsort(x.to_numpy())
-    return float(
-        np.interp(np.log2(wanted), np.log2(x.to_numpy()[order]), y.to_numpy()[order], left=np.nan, right=np.nan)
-    )
+    x, y = np.array(sorted(zip(np.log2(x), y, strict=True))).T
+    return float(np.interp(np.log2(wanted), x, y, left=np.nan, right=np.nan))
 
 
 def checks(results: Path) -> list[tuple[str, str]]:
@@ -86,34 +79,42 @@ def checks(results: Path) -> list[tuple[str, str]]:
         found.append(("index", f"{ratio}× {shown(values[0], 1)} {shown(values[1], 2)}"))
 
     # codecs at one bit per pixel, on the test scenes on which all of them reach it: PSNR, errors of 8×8 and 32×32 means
-    names = {
-        "jpeg2000": "JPEG 2000", "hevc12": "HEVC 12 bit", "jpeg": "JPEG", "avif12": "AVIF 12 bit", "jpegxl": "JPEG XL",
-    }  # fmt: skip
-    columns = ["psnr_db", "rmse_k8_db", "rmse_k32_db"]
-    at_one = {
-        key: [along(rows["bpp"], rows[name], 1) for name in columns] for key, rows in test.groupby(["codec", "scene"])
-    }
+    names = dict(jpeg2000="JPEG 2000", hevc12="HEVC 12 bit", jpeg="JPEG", avif12="AVIF 12 bit", jpegxl="JPEG XL")
+    columns, groups = ["psnr_db", "rmse_k8_db", "rmse_k32_db"], test.groupby(["codec", "scene"])
+    at_one = {key: [along(rows["bpp"], rows[name], 1) for name in columns] for key, rows in groups}
     at_one = pd.DataFrame(at_one, columns).T.rename_axis(["codec", "scene"])
     reached = at_one["psnr_db"].unstack("scene").notna().all()
     at_one = at_one[at_one.index.get_level_values("scene").isin(reached.index[reached])].groupby("codec").mean()
     for codec in [name for name in names if name in at_one.index]:
-        values = at_one.loc[codec]
+        psnr, *errors = at_one.loc[codec, columns]
         found.append(
-            (
-                "chapters/codecs",
-                f"{names[codec]} {shown(values['psnr_db'], 1)} {shown(values['rmse_k8_db'], 2)} {shown(values['rmse_k32_db'], 2)}",
-            )
+            ("chapters/codecs", " ".join([names[codec], shown(psnr, 1), *(shown(each, 2) for each in errors)]))
         )
 
     # what a doubling of the ratio costs
-    for codec, name in (("jpeg2000", "JPEG 2000"), ("hevc12", "HEVC 12 bit")):
+    for codec in ("jpeg2000", "hevc12"):
         rows = test[test["codec"] == codec]
         # a mean of fewer scenes is one of other scenes
         rows = rows[rows.groupby("target_value")["scene"].transform("nunique") == test["scene"].nunique()]
         ratio, psnr = by_pass(rows, "measured_cr", ["target_value"]), by_pass(rows, "psnr_db", ["target_value"])
         levels = [along(ratio, psnr, 8 * 2**k) for k in range(5)]
-        costs = [shown(a - b, 2) if np.isfinite(a - b) else "–" for a, b in itertools.pairwise(levels)]
-        found.append(("chapters/operating_point", f"{name} {' '.join(costs)}"))
+        costs = [shown(a - b, 2) for a, b in itertools.pairwise(levels)]
+        found.append(("chapters/operating_point", f"{names[codec]} {' '.join(costs)}"))
+
+    # image ÷ error at 24 dB, at the coarsest and the finest frequencies
+    rows = ours[ours["target_value"] == 24]
+    kept = [rows.assign(kept=-10 * np.log10(rows[f"lost_power_band{i}"].astype(float))) for i in (1, 8)]
+    coarse, fine = (shown(by_pass(each, "kept", ["codec"]).mean(), 1) for each in kept)
+    found.append(("chapters/fidelity", f"coarsest structure stands {coarse} dB above its error, the finest {fine} dB"))
+
+    # bits of the Gaussian reference at the PSNR of the files
+    limits = read(results, "limits").query("limit == 'rwf'")
+    limits = limits[limits["scene"].isin(test["scene"]) & limits["band"].isin(test["band"])]
+    limits = limits[limits.groupby("psnr_db")["scene"].transform("nunique") == limits["scene"].nunique()]
+    rate = by_pass(limits, "bpp", ["psnr_db"])
+    for codec, words_ in ((flagship, "reference is {} % of the bits of"), ("jpeg2000", "and {} % of those of")):
+        bpp, psnr = (by_pass(test[test["codec"] == codec], name, ["target_value"])[30] for name in ("bpp", "psnr_db"))
+        found.append(("chapters/limits", words_.format(shown(100 * np.interp(psnr, rate.index, rate) / bpp, 0))))
     return found + against_jpeg2000(runs, test) + of_networks(runs) + of_files(results)
 
 
@@ -143,28 +144,29 @@ def of_networks(runs: pd.DataFrame) -> list[tuple[str, str]]:
     keys = ["architecture", "init"]
     for column in [name for name in ("training_scenes", "steps") if name in trained]:
         trained = trained[trained[column] == trained.groupby([*keys, "dimension_ratio"])[column].transform("max")]
-    for among, column in (
-        (["dimension_ratio"], "spatial_reduction"),
-        *((keys, name) for name in ("stem", "width", "depth") if name in trained),
-    ):
+    alike = [(keys, name) for name in ("stem", "width", "depth") if name in trained]
+    for among, column in ((["dimension_ratio"], "spatial_reduction"), *alike):
         usual = trained.groupby(among)[column].transform(lambda v: v.mode().iloc[0] if len(v.mode()) else np.nan)
         trained = trained[usual.isna() | (trained[column] == usual)]
     found = []
     for ratio, limit in ((8, 35), (16, 30), (32, 27), (64, 24)):
         rows = trained[trained["dimension_ratio"] == ratio]
         if len(rows):
-            levels = [
-                by_pass(rows, name, ["architecture"]).max() for name in ("psnr_db", "psnr_amplitude", "psnr_intensity")
-            ]
+            domains = ("psnr_db", "psnr_amplitude", "psnr_intensity")
+            levels = [by_pass(rows, name, ["architecture"]).max() for name in domains]
             found.append(("chapters/operating_point", f"{ratio}×, {limit} dB {' '.join(shown(v, 1) for v in levels)}"))
     return found
 
 
 def of_files(results: Path) -> list[tuple[str, str]]:
-    """Overhead of files, bytes of their parts, memory of training steps."""
+    """Share of speckle in lossless bits, overhead of files, bytes of their parts, memory of training steps."""
+    rows = pd.read_csv(results / "scene_entropy.csv").query("grid == '0.1 dB' and correlation == correlation")
+    bits, white = rows[["jpegls_bpp", "jpeg2000_bpp"]].min(axis=1), rows["correlation"] == 0
+    free = bits[rows["kind"] == "speckle-free"].groupby(white).mean()
+    share = 100 * (1 - white.map(free) / bits)[rows["kind"] == "simulated"]
+    found = [("chapters/scene_entropy", f"Speckle takes {share.min():.0f} to {share.max():.0f} % of the lossless bits")]
     files = read(results, "files")
     quality = files[files["sweep"] == "quality"]
-    found = []
     for row in quality[quality["quality"] == 28].itertuples():
         parts = f"{row.header_bytes:.0f} {row.metadata_bytes:.0f} {row.index_bytes:.0f} {row.payload_bytes:.0f} {shown(8 * row.bytes / row.pixels, 2)}"
         found.append(("chapters/real_files", parts))

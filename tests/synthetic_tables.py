@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 
 from sarlab.lab.publish import owned
 from sarlab.lab.results import HISTORY_COLUMNS, RUN_COLUMNS
+from sarlab.metrics import metrics
 
 SCENES = (
     ("mosaic-test", "VV", "test", "2017-06-12-A"),
@@ -19,71 +21,71 @@ SCENES = (
     ("patch-3", "VV", "independent", "2017-09-20-D"),
 )
 LATENTS = ((16, 64), (16, 32), (16, 16), (16, 8))
+#: Columns that all tables of measurements share.
+ABOUT = {
+    "simulated": False, "looks": 4.4, "seen_in_training": "false", "native_bits": 16, "pixels": 86400, "clip_low": -22.0,
+    "clip_high": 8.0, "threads": 1, "reason": "",
+}  # fmt: skip
+#: Architecture, start and gain over the KLT.
+SERIES = (
+    ("klt", "klt", 0.0), ("plain", "scratch", -0.9), ("plain", "klt", 0.3), ("residual", "scratch", -0.4), ("residual", "klt", 0.55),
+    ("attention", "scratch", -0.2), ("attention", "klt", 0.65),
+)  # fmt: skip
+
+
+def crossed(*tables: pd.DataFrame) -> pd.DataFrame:
+    """All combinations of the rows of tables, those of the last fastest."""
+    return reduce(lambda left, right: left.merge(right, how="cross"), tables)
+
+
+def with_metrics(table: pd.DataFrame) -> pd.DataFrame:
+    """Add a column for every metric, one half everywhere."""
+    return pd.concat([table, pd.DataFrame(0.5, table.index, list(metrics))], axis=1)
+
+
+def scenes() -> pd.DataFrame:
+    """Scene, band, split and acquisition of `SCENES`."""
+    return pd.DataFrame(SCENES, columns=["scene", "band", "split", "acquisition"])
 
 
 def runs(latents=LATENTS) -> pd.DataFrame:
     """Rows of KLT and three architectures, from scratch and from the KLT, at each latent shape."""
-    from sarlab.metrics import metrics
-
-    rng = np.random.default_rng(3)
-    rows = []
-    series = [("klt", "klt", 0.0)] + [
-        (architecture, init, gain)
-        for architecture, extra in (("plain", 0.0), ("residual", 0.25), ("attention", 0.35))
-        for init, gain in (("scratch", -0.9 + 2 * extra), ("klt", 0.3 + extra))
-    ]
-    for reduction, channels in latents:
-        value = reduction**2 / channels
-        for architecture, init, gain in series:
-            run_id = (
-                f"{architecture}{'' if init == 'scratch' else '-klt'}-r{reduction}-c{channels}-f32-s0-{len(rows):06x}"
-            )
-            for scene, band, split, acquisition in SCENES:
-                base = 31.1 - 3.55 * np.log2(value / 4) + 0.12 * np.log2(value / 4) ** 2
-                base += {"VV": 0.0, "VH": -0.7}[band] + (rng.normal(0, 0.8) if split == "independent" else 0.0)
-                over = gain * (0.6 + 0.1 * np.log2(value))
-                rows.append(
-                    {
-                        **dict.fromkeys(metrics, 0.5), "run_id": run_id, "hash": f"{len(rows):064x}", "plan": "quick", "experiment": "architectures",
-                        "architecture": architecture, "init": init, "spatial_reduction": reduction,
-                        "latent_channels": channels, "width": 32, "depth": 1, "quantizer": "f16", "bits": 16,
-                        "steps": 0 if architecture == "klt" else 300, "batch_size": 8, "patch_size": 128, "seed": 0,
-                        "scene": scene, "band": band, "split": split, "acquisition": acquisition, "simulated": False,
-                        "looks": 4.4, "seen_in_training": "false", "dimension_ratio": value, "nominal_cr": 2 * value,
-                        "measured_cr": 0.97 * value, "bpp": 16.4 / value, "bytes": int(86400 * 2.05 / value),
-                        "native_bits": 16, "pixels": 86400, "clip_low": -22.0, "clip_high": 8.0,
-                        "psnr_db": base + over, "psnr_amplitude": base - 4 + over,
-                        "rmse_db": 30 * 10 ** (-(base + over) / 20), "ssim": 1 / (1 + np.exp(-(base + over - 24) / 3)),
-                        "ms_ssim": 0.9, "enl_reference": 4.6, "enl": 4.6 * (1 + np.log2(value) / 2),
-                        "enl_ratio": 1 + np.log2(value) / 2, "epi_roa": 1 - 0.07 * np.log2(value),
-                        "bias_db": -0.08 * np.log2(value), "gain_over_klt_db": 0.0 if architecture == "klt" else over,
-                        "parameters": 0 if architecture == "klt" else 420_000, "macs_per_pixel": 9_000 + 400 * channels,
-                        "train_seconds": 0 if architecture == "klt" else 41.0, "train_pixels_per_s": 1.2e6,
-                        "encode_mpx_per_s": 8.0, "decode_mpx_per_s": 6.0, "peak_memory_mb": 900, "threads": 1,
-                        "device": "test device", "reason": "", "converged": True, "last_quarter_gain_db": 0.01,
-                        "pixels_seen": 300 * 8 * 128**2,
-                    }
-                )  # fmt: skip
-    frame = pd.DataFrame(rows)
-    return frame.reindex(columns=[*RUN_COLUMNS, *[c for c in frame if c not in RUN_COLUMNS]])
+    networks = crossed(
+        pd.DataFrame(latents, columns=["spatial_reduction", "latent_channels"]),
+        pd.DataFrame(SERIES, columns=["architecture", "init", "gain"]),
+    )
+    names = networks["architecture"] + networks["init"].map({"scratch": "", "klt": "-klt"})
+    shape = "-r" + networks["spatial_reduction"].astype(str) + "-c" + networks["latent_channels"].astype(str)
+    networks["run_id"] = names + shape + "-f32-s0-" + networks.index.map("{:06x}".format)
+    table = crossed(networks, scenes())
+    value = table["spatial_reduction"] ** 2 / table["latent_channels"]
+    levels = np.log2(value)
+    noise = np.where(table["split"] == "independent", np.random.default_rng(3).normal(0, 0.8, len(table)), 0.0)
+    base = 31.1 - 3.55 * (levels - 2) + 0.12 * (levels - 2) ** 2 + table["band"].map({"VV": 0.0, "VH": -0.7}) + noise
+    over = table.pop("gain") * (0.6 + 0.1 * levels)
+    psnr, trained = base + over, table["architecture"] != "klt"
+    table = with_metrics(table).assign(
+        hash=table["run_id"], plan="quick", experiment="architectures", width=32, depth=1, quantizer="f16", bits=16,
+        steps=300 * trained, batch_size=8, patch_size=128, seed=0, dimension_ratio=value, nominal_cr=2 * value,
+        measured_cr=0.97 * value, bpp=16.4 / value, bytes=(86400 * 2.05 / value).astype(int), psnr_db=psnr, psnr_amplitude=psnr - 4,
+        rmse_db=30 * 10 ** (-psnr / 20), ssim=1 / (1 + np.exp(-(psnr - 24) / 3)), ms_ssim=0.9, enl_reference=4.6,
+        enl=4.6 * (1 + levels / 2), enl_ratio=1 + levels / 2, epi_roa=1 - 0.07 * levels, bias_db=-0.08 * levels,
+        gain_over_klt_db=over, parameters=420_000 * trained, macs_per_pixel=9_000 + 400 * table["latent_channels"],
+        train_seconds=41.0 * trained, train_pixels_per_s=1.2e6, encode_mpx_per_s=8.0, decode_mpx_per_s=6.0, peak_memory_mb=900,
+        device="test device", converged=True, last_quarter_gain_db=0.01, pixels_seen=300 * 8 * 128**2, **ABOUT,
+    )  # fmt: skip
+    return table.reindex(columns=[*RUN_COLUMNS, *[name for name in table if name not in RUN_COLUMNS]])
 
 
 def history(rows: pd.DataFrame) -> pd.DataFrame:
     """Training histories that end at the PSNR of the first row of each trained run."""
-    frames = []
-    for run_id, group in rows[rows["architecture"] != "klt"].groupby("run_id", sort=False):
-        step = np.arange(0, 301, 50)
-        level = group["psnr_db"].iloc[0] - 3 * np.exp(-step / 70)
-        frames.append(
-            pd.DataFrame(
-                {
-                    "run_id": run_id, "step": step, "loss": 0.02 * np.exp(-step / 90) + 0.003, "validation_db": level,
-                    "gradient_norm": 0.5 * np.exp(-step / 150), "learning_rate": 2e-3, "seconds": step / 8,
-                    "pixels_seen": step * 8 * 128**2,
-                }
-            )
-        )  # fmt: skip
-    return pd.concat(frames)[HISTORY_COLUMNS]
+    first = rows[rows["architecture"] != "klt"].drop_duplicates("run_id")[["run_id", "psnr_db"]]
+    table = first.merge(pd.DataFrame({"step": np.arange(0, 301, 50)}), how="cross")
+    step = table["step"]
+    return table.assign(
+        loss=0.02 * np.exp(-step / 90) + 0.003, validation_db=table["psnr_db"] - 3 * np.exp(-step / 70),
+        gradient_norm=0.5 * np.exp(-step / 150), learning_rate=2e-3, seconds=step / 8, pixels_seen=step * 8 * 128**2,
+    )[HISTORY_COLUMNS]  # fmt: skip
 
 
 def scene(seed: int = 0, shape: tuple[int, int] = (120, 160)) -> tuple[np.ndarray, np.ndarray]:
@@ -126,47 +128,22 @@ CODECS = {
 
 def codecs(targets=tuple(range(20, 43, 2))) -> pd.DataFrame:
     """Rows of codecs at matched PSNR whose bits differ by known factors; every other metric is one half."""
-    from sarlab.metrics import metrics
-
-    rows = []
-    for scene, band, split, acquisition in SCENES:
-        for codec, (family, share) in CODECS.items():
-            for target in targets:
-                bpp = share * 0.06 * 2 ** ((target - 20) / 4)
-                rows.append(
-                    {
-                        **dict.fromkeys(metrics, 0.5), "codec": codec, "family": family, "quality": 1.0, "target": "psnr",
-                        "target_value": target, "scene": scene, "band": band, "split": split, "acquisition": acquisition,
-                        "simulated": False, "looks": 4.4, "seen_in_training": "false", "native_bits": 16, "height": 360,
-                        "width": 240, "pixels": 86400, "bytes": int(bpp * 10800), "fixed_bytes": 40, "bpp": bpp,
-                        "bpp_content": bpp - 0.004, "measured_cr": 16 / bpp, "clip_low": -22.0, "clip_high": 8.0,
-                        "psnr_db": float(target), "ssim": target / 50, "epi_roa": target / 45, "bias_db": (target - 44) / 60,
-                        "rmse_k8_db": 12 / target, "encode_seconds": 0.02 * share, "decode_seconds": 0.01, "threads": 1,
-                        "codec_version": "1", "reason": "",
-                    }
-                )  # fmt: skip
-    return pd.DataFrame(rows)
+    kinds = pd.DataFrame([(name, *about) for name, about in CODECS.items()], columns=["codec", "family", "share"])
+    table = crossed(scenes(), kinds, pd.DataFrame({"target_value": targets}))
+    target, share = table["target_value"], table.pop("share")
+    bpp = share * 0.06 * 2 ** ((target - 20) / 4)
+    return with_metrics(table).assign(
+        quality=1.0, target="psnr", height=360, width=240, bytes=(bpp * 10800).astype(int), fixed_bytes=40, bpp=bpp,
+        bpp_content=bpp - 0.004, measured_cr=16 / bpp, psnr_db=target.astype(float), ssim=target / 50, epi_roa=target / 45,
+        bias_db=(target - 44) / 60, rmse_k8_db=12 / target, encode_seconds=0.02 * share, decode_seconds=0.01, codec_version="1", **ABOUT,
+    )  # fmt: skip
 
 
 def limits(rates=(0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, 4.0)) -> pd.DataFrame:
     """Limits at three quarters of the bits of the best codec."""
-    rows = []
-    for scene, band, split, acquisition in SCENES:
-        about = {
-            "scene": scene,
-            "band": band,
-            "split": split,
-            "acquisition": acquisition,
-            "simulated": False,
-            "looks": 4.4,
-        }
-        for limit, share in (("rwf", 0.56), ("scalar", 0.65)):
-            for bpp in rates:
-                psnr = 20 + 4 * np.log2(bpp / share / 0.06)
-                rows.append({**about, "limit": limit, "bpp": bpp, "psnr_db": psnr, "clip_low": -22.0, "clip_high": 8.0})
-        rows.append({**about, "limit": "speckle_floor", "psnr_db": 22.7})
-        rows.append({**about, "limit": "bias_limit", "bias_db": -0.51})
-    return pd.DataFrame(rows)
+    kinds = pd.DataFrame({"limit": ["rwf", "scalar"], "share": [0.56, 0.65]})
+    table = crossed(scenes(), kinds, pd.DataFrame({"bpp": rates}))
+    return table.assign(psnr_db=20 + 4 * np.log2(table["bpp"] / table.pop("share") / 0.06), **ABOUT)
 
 
 def codec_pictures(rates=(0.25, 0.5, 1.0)) -> pd.DataFrame:

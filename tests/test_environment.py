@@ -1,9 +1,8 @@
-"""What is said about installing in several places agrees."""
+"""Places that state how to install and run the package agree: pyproject, conda, constraints, Makefile, workflow, README."""
 
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -24,26 +23,13 @@ def normal(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def pip_section():
-    return next(entry["pip"] for entry in CONDA["dependencies"] if isinstance(entry, dict))
-
-
-def test_conda_takes_the_same_python():
+def test_conda_and_make_install_the_package_with_all_extras_and_the_constraints():
     python = next(e for e in CONDA["dependencies"] if isinstance(e, str) and e.startswith("python"))
     assert SpecifierSet(python.removeprefix("python")) == SpecifierSet(PROJECT["requires-python"])
-
-
-def test_conda_installs_the_package_with_all_extras_and_the_constraints():
-    assert "-c constraints.txt" in pip_section()
-    editable = next(entry for entry in pip_section() if entry.startswith("-e"))
-    extras = re.fullmatch(r"-e \.\[([a-z,]+)\]", editable)[1].split(",")
-    assert sorted(extras) == sorted(PROJECT["optional-dependencies"])
-    assert len(pip_section()) == 2, "every other requirement comes from pyproject.toml"
-
-
-def test_make_installs_the_same():
-    makefile = (ROOT / "Makefile").read_text()
+    by_pip = next(entry["pip"] for entry in CONDA["dependencies"] if isinstance(entry, dict))
     extras = ",".join(PROJECT["optional-dependencies"])
+    assert sorted(by_pip) == ["-c constraints.txt", f"-e .[{extras}]"], "all other requirements are in pyproject.toml"
+    makefile = (ROOT / "Makefile").read_text()
     assert re.search(rf"install .*-c constraints\.txt -e '\.\[{extras}\]'", makefile)
 
 
@@ -108,8 +94,7 @@ def test_the_workflow_builds_what_the_makefile_builds():
     assert all((ROOT / path.removesuffix("/**")).exists() for path in watched)
 
 
-def test_jupyterlab_opens_the_text_of_a_notebook_as_a_notebook_and_keeps_its_outputs_beside_it(tmp_path):
-    jupytext = pytest.importorskip("jupytext", reason="the lab extra is not installed")
+def test_jupyterlab_opens_the_text_of_a_notebook_as_a_notebook(tmp_path):
     pytest.importorskip("jupyterlab_server", reason="the lab extra is not installed")
     config = ROOT / "sarlab" / "assets" / "jupyter"
     assert str(config.relative_to(ROOT)) in (ROOT / "Makefile").read_text()
@@ -117,10 +102,3 @@ def test_jupyterlab_opens_the_text_of_a_notebook_as_a_notebook_and_keeps_its_out
     environment = {**os.environ, "JUPYTER_CONFIG_PATH": str(config), "JUPYTER_CONFIG_DIR": str(tmp_path)}
     shown = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert "'python': 'Jupytext Notebook'" in shown.stdout
-    copy = tmp_path / "explore_speckle.py"
-    shutil.copy(ROOT / "notebooks" / copy.name, copy)
-    shutil.copy(ROOT / "notebooks" / "jupytext.toml", tmp_path)
-    subprocess.run(
-        [sys.executable, "-m", "jupytext", "--sync", str(copy)], cwd=tmp_path, check=True, capture_output=True
-    )
-    assert len(jupytext.read(copy.with_suffix(".ipynb")).cells) == len(jupytext.read(copy).cells)

@@ -11,6 +11,8 @@ import pytest
 pytest.importorskip("ipywidgets", reason="ipywidgets is not installed")
 pytest.importorskip("ipympl", reason="ipympl is not installed")
 
+import ipywidgets as widgets
+
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.writers import write_geotiff
 from sarlab.views.explorers import latents, rate_distortion, speckle
@@ -151,6 +153,15 @@ def test_a_codec_is_shown_with_its_residual_and_the_windows_drawn(subject):
     assert not windows.state
     explorer.cache("jpeg2000").wait(60)
 
+    # in a notebook, nothing scrolls by itself, and two pictures fit beside the column of controls
+    boxes, open_boxes = [], [explorer.widget]
+    while open_boxes:
+        boxes.append(open_boxes.pop())
+        open_boxes += [child for child in boxes[-1].children if isinstance(child, widgets.Box)]
+    assert {box.layout.overflow for box in boxes} == {"visible"}
+    column = explorer.widget.children[0].layout.width
+    assert 2 * int(explorer.pictures["restored"].layout.width[:-2]) + int(column[:-2]) < 848
+
 
 def test_two_codecs_meet_at_one_rate_and_one_that_cannot_shows_nothing_else(subject):
     rates = rate_distortion.RATES
@@ -201,8 +212,6 @@ def test_a_scene_of_ones_own_keeps_codec_and_quality_or_is_refused_in_words(tmp_
 
 
 def test_controls_call_their_own_and_an_error_leaves_nothing_on_the_screen():
-    import ipywidgets as widgets
-
     class Counted(Explorer):
         def __init__(self):
             self.calls, controls = [], {name: widgets.IntText(0) for name in ("scene", "bits")}
@@ -230,39 +239,25 @@ def test_controls_call_their_own_and_an_error_leaves_nothing_on_the_screen():
     assert explorer.pictures["map"].title.value == "<b>map</b>"
 
 
-def test_nothing_of_an_explorer_scrolls_by_itself_and_all_of_it_is_narrower_than_a_notebook(subject):
-    import ipywidgets as widgets
-
-    explorer, boxes = rate_distortion.RateDistortionExplorer(subject=subject), []
-
-    def collect(box):
-        boxes.append(box)
-        for child in box.children:
-            if isinstance(child, widgets.Box):
-                collect(child)
-
-    collect(explorer.widget)
-    assert len(boxes) >= 6
-    assert {box.layout.overflow for box in boxes} == {"visible"}
-    assert 2 * int(explorer.pictures["restored"].layout.width[:-2]) + int(boxes[1].layout.width[:-2]) < 848
-
-
-def test_signed_errors_are_neutral_at_zero_and_saturate():
-    picture = Picture("error")
-    picture.show_error(np.array([[0.0, 5.0, 50.0, -5.0, np.nan]]), 5.0)
-    zero, most, beyond, least, missing = picture.gray[0, :, :3].astype(int)
-    assert np.ptp(zero) <= 5
-    assert (most == beyond).all()
-    assert (least != most).any()
-    assert (missing == zero).all()
-
-
-def test_tables_name_units_and_put_states_side_by_side():
+def test_tables_charts_and_errors_show_what_they_are_given():
     table = numbers({"left": {"psnr_db": 30.0, "bits": -1.0}, "right": {"psnr_db": float("nan"), "error": "no <file>"}})
     cells = [re.sub("<.*?>", " ", row).split() for row in table.split("</tr>")]
     assert cells[:2] == [["left", "right"], ["PSNR", "(dB)", "30", "–"]]
     assert cells[2:4] == [["bits", "−1", "–"], ["error", "–", "no", "&lt;file&gt;"]]
     assert "<thead>" not in numbers({"psnr_db": 30.0})
+
+    drawn = chart({"lapped": ([0.45], [29.9])}, x="x", y="y")
+    for anchor in ("middle", "end"):  # of the horizontal axis, of the vertical axis
+        ticks = re.findall(rf"text-anchor: {anchor};[^>]*>([−\d.]+)</text>", drawn)
+        assert len(set(ticks)) == len(ticks) >= 1, "one point"
+    assert "nan" not in chart({"a": ([1, 2], [np.nan, 2])}, x="x", y="y").lower()
+
+    picture = Picture("error")
+    picture.show_error(np.array([[0.0, 5.0, 50.0, -5.0, np.nan]]), 5.0)
+    zero, most, beyond, least, missing = picture.gray[0, :, :3].astype(int).tolist()
+    assert max(zero) - min(zero) <= 5, "neutral"
+    assert (most, missing) == (beyond, zero)
+    assert least != most
 
 
 def test_results_are_computed_once_and_ahead():
@@ -274,15 +269,6 @@ def test_results_are_computed_once_and_ahead():
     assert [ahead.get(key) for key in (1, 2, 3)] == [1, 4, 9]
     assert calls == [3, 1, 2]
     assert ahead.progress.value == 2
-
-
-def test_charts_of_one_point_have_different_ticks():
-    for series in ({"lapped": ([0.45], [29.9])}, {"a": ([0.0], [0.0])}):
-        drawn = chart(series, x="x", y="y")
-        for anchor in ("middle", "end"):  # of the horizontal axis, of the vertical axis
-            ticks = re.findall(rf"text-anchor: {anchor};[^>]*>([−\d.]+)</text>", drawn)
-            assert len(set(ticks)) == len(ticks) >= 1
-    assert "nan" not in chart({"a": ([1, 2], [np.nan, 2])}, x="x", y="y").lower()
 
 
 def test_the_notebooks_run_in_a_real_kernel(tmp_path, monkeypatch):

@@ -13,21 +13,20 @@ FIRST, SECOND, LATER = (
 
 
 def rows(values, acquisitions, **columns):
-    frame = pd.DataFrame(
-        {"psnr_db": values, "acquisition": acquisitions, "band": "VV", "split": "test", "simulated": False}
-    )
-    frame["scene"] = [f"scene {index}" for index in range(len(frame))]
-    return frame.assign(codec="lapped", family="learned", **columns)
+    frame = pd.DataFrame({"psnr_db": values, "acquisition": acquisitions, "codec": "lapped", "band": "VV"})
+    return frame.assign(**{"scene": frame.index.map("scene {}".format), **columns})
 
 
 def test_two_slices_of_a_pass_are_one_observation():
     assert select.passes(pd.Series([FIRST, SECOND, LATER])).nunique() == 2
     assert select.passes(pd.Series([FIRST, FIRST.replace("S1B", "S1A")])).nunique() == 2, "two satellites, two passes"
     point = select.means(rows([10.0, 20.0, 30.0], [FIRST, SECOND, LATER]), "psnr_db", "codec").iloc[0]
-    assert (point["mean"], point["n"], point["kind"]) == (22.5, 2, "range"), (
-        "(15 + 30) / 2, not the mean of three scenes"
-    )
-    assert (point["low"], point["high"]) == (15, 30)
+    assert tuple(point[["mean", "n", "kind", "low", "high"]]) == (22.5, 2, "range", 15, 30), "(15 + 30) / 2"
+    table = rows([30.0, 31.0], [FIRST, FIRST], seed=[0, 1]).assign(scene="one")
+    point = select.means(table, "psnr_db", "codec").iloc[0]
+    assert (point["n"], point["kind"], point["over"]) == (2, "range", "seeds"), "of one pass, the range of its seeds"
+    single = select.means(table[:1], "psnr_db", "codec")
+    assert (single["kind"].iloc[0], select.bars(single)) == ("", "One pass and one seed: no interval can be stated.")
 
 
 def test_five_passes_give_the_interval_of_student():
@@ -38,27 +37,14 @@ def test_five_passes_give_the_interval_of_student():
     assert select.bars(pd.DataFrame([point])) == "Bars: 95 % interval (Student) over 5 passes."
 
 
-def test_one_pass_has_the_range_of_its_seeds_and_one_seed_has_none():
-    table = rows([30.0, 31.0], [FIRST, FIRST], seed=[0, 1]).assign(scene="one")
-    point = select.means(table, "psnr_db", "codec").iloc[0]
-    assert (point["n"], point["kind"], point["over"]) == (2, "range", "seeds")
-    single = select.means(table[:1], "psnr_db", "codec")
-    assert single["kind"].iloc[0] == ""
-    assert "no interval" in select.bars(single)
-
-
-def test_points_that_lack_a_scene_are_dropped_where_means_must_be_of_the_same_scenes():
-    table = rows([30.0, 31.0, 40.0], [FIRST, LATER, FIRST], target_value=[30, 30, 40])
-    table["scene"] = ["a", "b", "a"]
+def test_means_must_be_of_the_same_scenes_if_asked_and_missing_columns_give_none():
+    table = rows([30.0, 31.0, 40.0], [FIRST, LATER, FIRST], target_value=[30, 30, 40], scene=["a", "b", "a"])
     assert len(select.means(table, "psnr_db", "target_value")) == 2
     assert list(select.means(table, "psnr_db", "target_value", complete=True)["target_value"]) == [30]
-
-
-def test_missing_tables_and_columns_give_empty_points():
     assert select.means(pd.DataFrame(), "psnr_db", "codec").empty
-    assert select.means(rows([1.0], [FIRST]), "no_such_metric", "codec").empty
+    assert select.means(table, "no_such_metric", "codec").empty
     assert select.measured(pd.DataFrame()).empty
-    assert np.isnan(select.numbers(rows([1.0], [FIRST]), "absent")).all()
+    assert np.isnan(select.numbers(table, "absent")).all()
 
 
 def test_curves_are_interpolated_over_the_logarithm_and_not_extrapolated():
@@ -74,22 +60,6 @@ def test_bd_rates_are_those_of_known_factors_over_passes(synthetic):
     assert found.loc["lapped", "mean"] == pytest.approx(-25, abs=0.1)
     assert found.loc["jpeg", "mean"] == pytest.approx(30, abs=0.1)
     assert found.loc["lapped", "n"] == codecs["acquisition"].nunique()
-
-
-def test_the_main_line_has_one_configuration_per_series_and_ratio(synthetic):
-    runs = select.measured(synthetic.runs(), split="test")
-    twice = pd.concat([runs, runs.assign(steps=5, run_id="shorter"), runs.assign(bits=4, run_id="coarser")])
-    line = select.main_line(twice)
-    assert not line["run_id"].isin(["shorter", "coarser"])[line["architecture"] != "klt"].any()
-    trained = line[line["architecture"] != "klt"]
-    assert not trained.duplicated(["architecture", "init", "dimension_ratio"]).any()
-
-
-def test_networks_count_as_converged_only_if_all_are_known_to_be(synthetic):
-    runs = synthetic.runs()
-    assert not select.converged(runs.drop(columns="converged")), "a table without the column"
-    assert select.converged(runs.assign(converged=True))
-    assert not select.converged(runs.assign(converged=["true"] * (len(runs) - 1) + ["false"]))
 
 
 def runs(**columns):
@@ -111,6 +81,8 @@ def test_runs_that_quantize_a_latent_are_not_trainings_of_their_own():
     assert len(select.trainings(nested)) == 1
     assert len(select.trainings(nested.assign(curve="dedicated"))) == 2
     assert select.convergence(runs()) == {"trainings": 2, "converged": 1, "settled_by": [1600]}
+    parts = (runs(), runs()[:3], runs()[:3].drop(columns="converged"))
+    assert [select.converged(part) for part in parts] == [False, True, False]
 
 
 def test_what_a_quantizer_in_training_brings_is_measured_against_the_same_quantizer_after_it():
@@ -120,12 +92,6 @@ def test_what_a_quantizer_in_training_brings_is_measured_against_the_same_quanti
     assert list(found["psnr_db_gain"]) == [0.25], "not against the mean of ranges per channel and per tensor"
     with pytest.raises(ValueError, match="several references"):
         select.against(rows[3:], rows[:3], ["psnr_db"], select.TRAINING)
-
-
-def test_the_main_line_is_trained_for_squared_error():
-    rows = pd.concat([runs(loss_name=name, psnr_db=value)[:1] for name, value in (("gamma", 20.0), ("mse", 30.0))])
-    rows = rows.assign(spatial_reduction=16, dimension_ratio=16, width=32, depth=1, stem=["pyramid", "fold"])
-    assert list(select.main_line(rows)["psnr_db"]) == [30.0]
 
 
 def test_a_line_along_one_column_has_runs_that_are_otherwise_those_of_the_main_line():
@@ -138,7 +104,8 @@ def test_a_line_along_one_column_has_runs_that_are_otherwise_those_of_the_main_l
         runs(run_id=f"{index}", steps=steps, width=width, loss_name=loss, training_scenes=scenes, seed=index, **about)[:1]
         for index, (steps, width, loss, scenes) in enumerate(cases)
     ])  # fmt: skip
-    assert list(select.main_line(table)["run_id"]) == ["0", "1"]
+    coarse = runs(steps=2000, width=32, loss_name="mse", training_scenes=44, seed=9, **about)[1:2]
+    assert list(select.main_line(pd.concat([table, coarse]))["run_id"]) == ["0", "1"], "unquantized, for squared error"
     assert list(select.along(table, "steps")["run_id"]) == ["0", "1", "2"]
     assert list(select.along(table, "loss_name")["run_id"]) == ["0", "1", "3"]
     assert list(select.along(table, "training_scenes")["run_id"]) == ["0", "1", "4"]
