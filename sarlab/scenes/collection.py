@@ -42,14 +42,7 @@ from sarlab.errors import SceneError
 from sarlab.scenes.radiometry import FLOOR_TAG, Normalizer, stored_floors, to_db
 from sarlab.scenes.rasters import has_header, is_auxiliary, is_product
 from sarlab.scenes.readers import open_scene, read_scene, scene_name
-from sarlab.scenes.scene import (
-    Profile,
-    Scene,
-    join_bands,
-    polarization,
-    polarization_order,
-    without_polarization,
-)
+from sarlab.scenes.scene import Profile, Scene, join_bands, polarization, polarization_order, without_polarization
 from sarlab.scenes.splits import ROLES, Split, choose_normalizers
 
 _ROLES = ROLES[:3]

@@ -50,12 +50,8 @@ def run_hashes(scene):
     weights = np.random.default_rng(0).integers(1, 2**62, RUN - 1, dtype=np.int64)
     data = np.nan_to_num(scene.data.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     steps = np.rint(np.diff(data, axis=2) / 0.01).astype(np.int64)
-    width = steps.shape[2] - RUN + 2
-    hashes, flat = np.zeros((*steps.shape[:2], width), np.int64), np.zeros((*steps.shape[:2], width), np.int8)
-    for index, weight in enumerate(weights):
-        part = steps[:, :, index : index + width]
-        hashes += weight * part
-        flat += part == 0
+    runs = np.lib.stride_tricks.sliding_window_view(steps, RUN - 1, 2)
+    hashes, flat = runs @ weights, (runs == 0).sum(-1)
     return np.unique(hashes[(hashes % 16 == 0) & (flat < RUN // 2)])
 
 

@@ -1,11 +1,11 @@
 """Properties of raster files, before and after, as GDAL reads them; files that are refused."""
 
 import multiprocessing
-import re
 import warnings
 import zipfile
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -300,65 +300,48 @@ def test_a_vrt_may_only_name_files_in_its_folder(write_raw, tmp_path):
     folder = tmp_path / "inner"
     folder.mkdir()
     write_raw(DN)
-    others = (tmp_path / "x.tif", "/vsicurl/http://example.com/x.tif", "http://a/b.tif")
-    for relative, name in ((1, "../x.tif"), *((0, other) for other in others)):
+    for relative, name in ((1, "../x.tif"), (0, tmp_path / "x.tif")):
         vrt(folder / "x.vrt", ("UInt16", name, "", relative))
-        with pytest.raises(SceneError, match="outside its folder"):
-            read_scene(folder / "x.vrt")
-    vrt(folder / "x.vrt", ("UInt16", "../x.tif"))
-    assert read_scene(folder / "x.vrt", allow_external=True).shape == (1, 40, 50)
-    vrt(folder / "outer.vrt", ("UInt16", "x.vrt"))
-    with pytest.raises(SceneError, match=r"\.\./x\.tif"):
-        read_scene(folder / "outer.vrt")
+        vrt(folder / "outer.vrt", ("UInt16", "x.vrt"))
+        for path in (folder / "x.vrt", folder / "outer.vrt"):
+            with pytest.raises(SceneError, match=r"refers to .*/x\.tif outside its folder"):
+                read_scene(path)
+            assert read_scene(path, allow_external=True).shape == (1, 40, 50)
     vrt(folder / "x.vrt", ("UInt16", "gone.tif"))
     with pytest.raises(SceneError, match=r"x\.vrt: its source gone\.tif is missing"):
         read_scene(folder / "x.vrt")
 
 
-class Ranges(BaseHTTPRequestHandler):
-    """A server of one image, by range, at all addresses that end in its name."""
-
-    def log_message(self, *args):
-        pass
-
-    def do_GET(self):
-        if not self.path.endswith("/x.tif"):
-            self.send_error(404)
-            return
-        found = re.match(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-        first, last = (int(found[1]), int(found[2])) if found else (0, len(self.server.content))
-        part = self.server.content[first : last + 1]
-        self.send_response(206 if found else 200)
-        self.send_header("Content-Length", str(len(part)))
-        self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(self.server.content)}")
-        self.end_headers()
-        self.wfile.write(b"" if self.command == "HEAD" else part)
-
-    do_HEAD = do_GET
-
-
-def test_addresses_are_read_on_request(write_raw, monkeypatch):
+def test_addresses_are_read_on_request(write_raw, tmp_path, monkeypatch):
     for address in ("https://example.com/x.tif", "/vsis3/bucket/x.tif"):
         with pytest.raises(SceneError, match="--allow-remote"):
             read_scene(address)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Ranges)
-    server.content, place = write_raw(DN).read_bytes(), f"127.0.0.1:{server.server_port}"
+    for folder in ("a", "b", "bucket", "other"):
+        (tmp_path / folder).mkdir()
+        content = write_raw(DN).read_bytes()
+        (tmp_path / folder / "x.tif").write_bytes(content)
+        (tmp_path / folder / "index.html").write_text(
+            f"<ListBucketResult><Contents><Key>x.tif</Key><Size>{len(content)}</Size></Contents></ListBucketResult>"
+        )
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path)))
     # GDAL keeps the interpreter while it opens a file, so the server is a process.
     process = multiprocessing.get_context("fork").Process(target=server.serve_forever, daemon=True)
     process.start()
-    for name, value in {
-        "S3_ENDPOINT": place,
-        "HTTPS": "NO",
-        "VIRTUAL_HOSTING": "FALSE",
-        "NO_SIGN_REQUEST": "YES",
-    }.items():
+    place = f"127.0.0.1:{server.server_port}"
+    for name, value in (
+        ("S3_ENDPOINT", place),
+        ("HTTPS", "NO"),
+        ("VIRTUAL_HOSTING", "FALSE"),
+        ("NO_SIGN_REQUEST", "YES"),
+    ):
         monkeypatch.setenv(f"AWS_{name}", value)
-    for address in (
+    addresses = (
         f"http://{place}/a/x.tif",
         f"/vsicurl/http://{place}/b/x.tif",
         "s3://bucket/x.tif",
         "/vsis3/other/x.tif",
-    ):
+    )
+    for address in addresses:
         scene = read_scene(address, allow_remote=True)
         assert (scene.name, scene.quantity) == ("x", "amplitude")
         assert np.array_equal(scene.data[0], DN)
@@ -383,25 +366,20 @@ def test_archives_and_other_formats(write_raw, tmp_path):
 
 def test_subdatasets_in_both_spellings(tmp_path):
     xarray = pytest.importorskip("xarray")
-    path = tmp_path / "x.nc"
-    xarray.Dataset({"VV": (("y", "x"), DB), "VH": (("y", "x"), DB - 7)}).to_netcdf(path, engine="scipy")
-    with pytest.raises(SceneError, match=r"(?i)give one of its subdatasets.*netcdf.*:VV"):
-        read_scene(path)
-    for name in (f"NETCDF:{path}:VH", f'NETCDF:"{path}":VH', f"{path}:/VH", f"{path}:VH"):
+    nc, h5 = tmp_path / "x.nc", tmp_path / "x.h5"
+    xarray.Dataset({"VV": (("y", "x"), DB), "VH": (("y", "x"), DB - 7)}).to_netcdf(nc, engine="scipy")
+    with rasterio.open(h5, "w", "BAG", width=50, height=40, count=1, dtype="float32") as file:  # HDF5 in groups
+        file.write(DB, 1)
+    for path, inner in ((nc, r"[Nn][Ee][Tt].*:VV"), (h5, "://BAG_root/elevation")):
+        with pytest.raises(SceneError, match=f"give one of its subdatasets.*{inner}"):
+            read_scene(path)
+    for name in (f"NETCDF:{nc}:VH", f'NETCDF:"{nc}":VH', f"{nc}:/VH", f"{nc}:VH"):
         scene = read_scene(name, "db")
-        with rasterio.open(f'NETCDF:"{path}":VH') as file:
+        with rasterio.open(f'NETCDF:"{nc}":VH') as file:
             assert np.array_equal(scene.data[0], file.read(1))
         assert (scene.bands, scene.name) == (("VH",), "x.nc-VH")
-    path = tmp_path / "x.h5"
-    with rasterio.open(path, "w", "BAG", width=50, height=40, count=1, dtype="float32") as file:  # HDF5 in groups
-        file.write(DB, 1)
-    with pytest.raises(SceneError, match=r"give one of its subdatasets.*://BAG_root/elevation"):
-        read_scene(path)
-    for name in (
-        f"HDF5:{path}://BAG_root/elevation",
-        f'HDF5:"{path}"://BAG_root/elevation',
-        f"{path}:/BAG_root/elevation",
-    ):
+    inner = "BAG_root/elevation"
+    for name in (f"HDF5:{h5}://{inner}", f'HDF5:"{h5}"://{inner}', f"{h5}:/{inner}"):
         scene = read_scene(name, "db")
         assert np.array_equal(scene.data[0], DB[::-1])
         assert scene.name == "elevation"
@@ -425,12 +403,6 @@ def test_tags_that_another_program_changed_are_ignored(write_raw):
     with pytest.warns(UserWarning, match="SARLAB_LOOKS='abc'"):
         scene = read_scene(path)
     assert (scene.looks, scene.native_bits) == (None, 16)
-
-
-def test_three_hundred_bands(write_raw, tmp_path):
-    first, second = returned(write_raw(np.stack([DB[:8, :8]] * 300)), tmp_path / "out" / "y.tif")
-    assert first == second
-    assert first["band_tags"] == [{}] * 300
 
 
 def test_bands_of_different_types_and_color_tables(write_raw, tmp_path):
