@@ -243,22 +243,15 @@ def test_more_bits_never_make_more_error_and_constant_channels_come_back_exactly
 
 @given(st.lists(st.floats(-6e4, 6e4, width=32), min_size=1, max_size=30))
 @settings(max_examples=60, deadline=None)
-def test_half_formats_are_numpys_and_the_rounded_upper_half(values):
+def test_float_formats_are_numpys_and_the_rounded_upper_half(values):
     y, exact = torch.tensor(values, dtype=torch.float32).view(1, 1, 1, -1), np.asarray(values, np.float32)
     bits = exact.view(np.uint32).astype(np.uint64)
     upper = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(">u2")
-    for scheme, expected in (("float16", exact.astype(np.float16).astype(">f2")), ("bfloat16", upper)):
-        quantizer = build_quantizer(QuantizerSpec(scheme, 16), 1)
-        assert quantizer.pack(y)[-2 * len(values) :] == expected.tobytes()
+    half = exact.astype(np.float16).astype(">f2")
+    for scheme, expected in (("float32", exact.astype(">f4")), ("float16", half), ("bfloat16", upper)):
+        quantizer = build_quantizer(QuantizerSpec(scheme, 8 * expected.itemsize), 1)
+        assert quantizer.pack(y)[-expected.nbytes :] == expected.tobytes()
         assert (torch.abs(quantizer.rounded(y) - y) <= quantizer.step_of(y) / 2).all()
-
-
-def test_float32_changes_nothing_and_float16_saturates():
-    y = torch.tensor([1e-40, -0.0, 3.4e38, 7e4, -7e4, 1 / 3]).view(1, 1, 2, 3)
-    exact, half = (build_quantizer(QuantizerSpec(*of), 1) for of in (("float32", 32), ("float16", 16)))
-    assert torch.equal(exact.unpack(exact.pack(y)), y)
-    assert half.quantize(y).saturated == 3
-    assert half.rounded(y).flatten()[2:5].tolist() == [65504.0, 65504.0, -65504.0]
 
 
 # --- training views ---------------------------------------------------------------------------------------------------
@@ -325,16 +318,3 @@ def test_ranges_follow_a_training():
     ratio = (quantizer.high - quantizer.low) / (own.high - own.low)
     assert (ratio > 0.6).all()
     assert (ratio < 1.15).all()
-
-
-@pytest.mark.parametrize("scheme", ["allocated", "trellis"])
-def test_a_training_resumed_from_its_state_sees_the_same_views(scheme):
-    spec = QuantizerSpec(scheme, 3, calibration="mse", training="ste")
-    batches = [normal(2, 3, 8, 8, seed=s) * torch.tensor([1 + s, 1.0, 0.1]).view(1, 3, 1, 1) for s in range(60)]
-    straight, first, second = (build_quantizer(spec, 3) for _ in range(3))
-    expected = [straight.training_view(y) for y in batches]
-    for y in batches[:31]:
-        first.training_view(y)
-    second.load_state_dict(first.state_dict())
-    for y, seen in zip(batches[31:], expected[31:], strict=True):
-        assert torch.equal(second.training_view(y), seen)
