@@ -5,8 +5,8 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from sarlab.metrics import Comparison, Reference, UndefinedMetric, described, score
-from sarlab.metrics.applications import FEATURES, RIDGE, iou, scene_water, train_classifier
+from sarlab.metrics import Reference, UndefinedMetric, described, score
+from sarlab.metrics.applications import FEATURES, RIDGE, iou, train_classifier
 from sarlab.metrics.point_targets import RING_CELLS, cfar_threshold, exceeds
 
 CLIP = (-25.0, 5.0)
@@ -88,15 +88,6 @@ def test_the_false_alarm_rate_of_the_detector_is_the_design_rate(looks):
     assert cfar_threshold(1.0, 1e-5) == pytest.approx(RING_CELLS * (1e-5 ** (-1 / RING_CELLS) - 1))
 
 
-def test_lost_and_invented_ships_are_counted():
-    sea = db(np.random.default_rng(5).gamma(64, 1 / 64, (200, 200))) - 20
-    sea[20::40, 20::40] = 3.0
-    test = sea.copy()
-    test[20, 20], test[100, 120] = -20, 3
-    scores = score(Reference(sea, clip=CLIP, looks=16), test, columns=["cfar_kept", "cfar_invented"])
-    assert list(scores.values()) == pytest.approx([24 / 25, 1 / 25])
-
-
 def test_fields_of_scaled_and_averaged_speckle():
     recorded, other = (np.random.default_rng(seed).gamma(4, 1 / 4, (256, 256)) for seed in (3, 4))
     scaled = score(Reference(db(recorded), clip=CLIP), db(1.25 * recorded), columns=COLUMNS)
@@ -117,12 +108,3 @@ def test_texture_errors_are_those_of_features_by_hand():
     assert found["texture_correlation_error"] == pytest.approx(1)
     # p of the board is ½ in two cells, of the stripes ¼ in four
     assert found["texture_energy_error"] == pytest.approx(1 - np.sqrt(4 / 16) / np.sqrt(2 / 4))
-
-
-def test_nodata_does_not_change_a_perfect_copy_and_scenes_without_two_classes_say_so():
-    recorded = lake(128)
-    recorded[:, 200:] = np.nan
-    assert score(Reference(recorded, clip=CLIP, looks=16), recorded, columns=COLUMNS)["iou_water"] == 1
-    flat = Comparison(np.full((64, 64), -10.0), np.full((64, 64), -10.0), clip=CLIP, looks=4)
-    with pytest.raises(UndefinedMetric, match="constant"):
-        scene_water(flat.reference)
