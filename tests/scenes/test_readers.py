@@ -1,16 +1,13 @@
 """Reading files: quantity, nodata, zeros, windows, bad input, real products."""
 
-import json
 
 import numpy as np
 import pytest
-import rasterio
 from rasterio.transform import Affine
 
 from sarlab.errors import SceneError
-from sarlab.scenes.radiometry import from_db, to_db
+from sarlab.scenes.radiometry import to_db
 from sarlab.scenes.readers import open_scene, read_scene
-from sarlab.scenes.writers import write_geotiff
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -207,20 +204,7 @@ def test_details_of_real_files(shared_data):
     assert (~scene.valid).mean() == pytest.approx(0.002, abs=0.0005)
     with pytest.raises(SceneError, match=r"Paraguay.*nodata"):
         read_scene(chips / "Paraguay_34417_S1Hand.tif")
-    capella = read_scene(shared_data / "spacenet6_capella_slc" / "sar_hh.tif")
-    assert json.loads(capella.tags["TIFFTAG_IMAGEDESCRIPTION"])["collect"]
-    with pytest.raises(SceneError, match="may be amplitude, intensity or dB"):
-        read_scene(shared_data / "airsar_despeckled" / "T33.bin")
-
-
-def test_umbra_amplitude_with_zeros_and_a_rotated_grid(shared_data, tmp_path):
-    path = shared_data / "umbra_mount_yasur" / "umbra_mount_yasur.tiff"
-    scene = read_scene(path)
-    assert scene.valid.all()
-    assert (scene.data == 0).mean() == pytest.approx(0.238, abs=0.001)
-    assert scene.spacing == pytest.approx((0.594, 0.594), abs=0.001)
-    assert scene.georeference.transform[1] != 0
-    write_geotiff(from_db(to_db(scene)), tmp_path / "x.tif")
-    with rasterio.open(path) as first, rasterio.open(tmp_path / "x.tif") as second:
-        assert np.array_equal(first.read(), second.read())
-        assert (first.transform, first.crs) == (second.transform, second.crs)
+    umbra = read_scene(shared_data / "umbra_mount_yasur" / "umbra_mount_yasur.tiff")
+    assert umbra.valid.all()
+    assert (umbra.data == 0).mean() == pytest.approx(0.238, abs=0.001)
+    assert umbra.spacing == pytest.approx((0.594, 0.594), abs=0.001)
