@@ -48,9 +48,11 @@ def weights(model: nn.Module) -> dict[str, list]:
 
 
 @pytest.mark.parametrize("init", ["klt", "scratch"])
-def test_training_improves_on_its_start(init, data):
+def test_training_improves_on_its_start_and_records_its_course(init, data):
     model, state = build(data, replace(MODEL, init=init)), torch.get_rng_state()
-    history = train(model, data, replace(SPEC, steps=60), seed=0)
+    seen = []
+    spec = replace(SPEC, steps=60, validate_every=20)
+    history = train(model, data, spec, seed=0, progress=lambda h, n: seen.append((h.steps_done, n)))
     assert torch.equal(torch.get_rng_state(), state)
     first, best = history.validations[0], min(history.validations, key=lambda v: v.loss)
     assert history.stopped == "finished"
@@ -58,6 +60,17 @@ def test_training_improves_on_its_start(init, data):
     assert history.best_step == best.step
     assert not history.collapsed
     assert not model.training
+    # what claims need
+    assert history.steps == [0, 10, 20, 30, 40, 50]
+    assert len(history.losses) == len(history.gradient_norms) == len(history.learning_rates) == 6
+    assert [v.step for v in history.validations] == [0, 20, 40, 45, 60]
+    assert seen == [(step, 60) for step in (0, 20, 40, 45, 60)]
+    assert history.pixels == 60 * 4 * 32 * 32
+    assert history.pixels_per_second == pytest.approx(history.pixels / history.seconds)
+    layers = history.validations[-1].gradient_norms
+    assert set(layers) == {f"model.{name.rpartition('.')[0]}" for name, _ in model.named_parameters()}
+    assert all(norm > 0 for norm in layers.values())
+    assert History.from_dict(json.loads(json.dumps(history.to_dict()))) == history
 
 
 def test_what_is_kept_is_the_best_on_validation(data, tmp_path):
@@ -163,23 +176,6 @@ def test_without_validation_the_last_average_is_kept(data):
     assert not history.collapsed
     assert np.isnan(history.last_quarter_gain_db)
     assert history.converged is None
-
-
-def test_history_records_what_claims_need(data):
-    model = build(data)
-    seen = []
-    history = train(model, data, SPEC, seed=0, progress=lambda h, n: seen.append((h.steps_done, n)))
-    assert history.steps == [0, 10, 20]
-    assert len(history.losses) == len(history.gradient_norms) == len(history.learning_rates) == 3
-    assert [v.step for v in history.validations] == [0, 8, 16, 18, 24]
-    assert seen == [(0, 24), (8, 24), (16, 24), (18, 24), (24, 24)]
-    assert history.pixels == 24 * 4 * 32 * 32
-    assert history.pixels_per_second == pytest.approx(history.pixels / history.seconds)
-    layers = history.validations[-1].gradient_norms
-    owners = {name.rpartition(".")[0] for name, _ in model.named_parameters()}
-    assert set(layers) == {f"model.{owner}" for owner in owners}
-    assert all(norm > 0 for norm in layers.values())
-    assert History.from_dict(json.loads(json.dumps(history.to_dict()))) == history
 
 
 @pytest.mark.parametrize(("last", "expected"), [(25.04, True), (25.06, False), (24.0, True), (np.nan, None)])
