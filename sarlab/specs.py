@@ -75,11 +75,7 @@ class ModelSpec:
         r = self.spatial_reduction
         if r < 2 or r > 256 or r & (r - 1):
             raise PlanError(f"spatial_reduction must be a power of two from 2 to 256, not {r}")
-        for name in ("latent_channels", "width"):
-            if getattr(self, name) < 1:
-                raise PlanError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.depth < 0:
-            raise PlanError(f"depth must not be negative, not {self.depth}")
+        check_least(self, latent_channels=1, width=1, depth=0)
         check_known(self, init=("scratch", "klt"), stem=("fold", "pyramid"))
 
     @property
@@ -182,12 +178,8 @@ class TrainSpec:
         if (self.curve != "dedicated") != (self.first_channels > 0):
             raise PlanError(f"curve '{self.curve}' with first_channels {self.first_channels}: nested and progressive curves "
                             "need first_channels, dedicated trainings have none")  # fmt: skip
-        for name in ("batch_size", "patch_size", "validate_every", "threads"):
-            if getattr(self, name) < 1:
-                raise PlanError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("steps", "warmup_steps", "learning_rate", "clip_norm", "weight_decay", "scenes"):
-            if getattr(self, name) < 0:
-                raise PlanError(f"{name} must not be negative, not {getattr(self, name)}")
+        check_least(self, batch_size=1, patch_size=1, validate_every=1, threads=1)
+        check_least(self, steps=0, warmup_steps=0, learning_rate=0, clip_norm=0, weight_decay=0, scenes=0)
         if not 0 <= self.ema_decay < 1:
             raise PlanError(f"ema_decay must lie in [0, 1), not {self.ema_decay}")
 
@@ -203,8 +195,7 @@ class RunSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise PlanError(f"seed must not be negative, not {self.seed}")
+        check_least(self, seed=0)
         r = self.model.spatial_reduction
         if self.train.patch_size % r:
             raise PlanError(f"patch_size {self.train.patch_size} is not a multiple of spatial_reduction {r}")
@@ -240,6 +231,13 @@ def check_known(spec: Any, **known: tuple[str, ...]) -> None:
     for name, values in known.items():
         if getattr(spec, name) not in values:
             raise PlanError(f"unknown {name} '{getattr(spec, name)}'; use {', '.join(values)}")
+
+
+def check_least(spec: Any, **least: float) -> None:
+    """Raise `PlanError` for the first field with a value below its least."""
+    for name, value in least.items():
+        if getattr(spec, name) < value:
+            raise PlanError(f"{name} must be at least {value}, not {getattr(spec, name)}")
 
 
 def spec_from_dict(cls: type, values: Any) -> Any:

@@ -211,34 +211,28 @@ def first_line(error: BaseException) -> str:
 
 def read_georeference(file: Any) -> Georeference | None:
     """Return the georeference of an open dataset; None if it has none."""
-    tags = file.tags()
-    points, points_crs = file.gcps
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    tags, (points, points_crs), stated = file.tags(), file.gcps, {}
+    for tag in (CRS_TAG, GCP_CRS_TAG):
+        with suppress(KeyError, CRSError):  # another program may have changed it
+            stated[tag] = CRS.from_wkt(tags[tag]).to_wkt()
     ids = [point.id for point in points]
     with suppress(ValueError, TypeError):
-        stated = [str(name) for name in json.loads(tags.get(GCP_IDS_TAG, "[]"))]
-        ids = stated if len(stated) == len(ids) else ids
+        named = [str(name) for name in json.loads(tags.get(GCP_IDS_TAG, "[]"))]
+        ids = named if len(named) == len(ids) else ids
     transform: Any = tuple(float(v) for v in tuple(file.transform)[:6])
     coordinates = ((float(p.row), float(p.col), float(p.x), float(p.y), float(p.z or 0)) for p in points)
     reference = Georeference(
-        file.crs.to_wkt() if file.crs else _stated_crs(tags, CRS_TAG), transform,
+        file.crs.to_wkt() if file.crs else stated.get(CRS_TAG, ""), transform,
         tuple((*values, name) for values, name in zip(coordinates, ids, strict=True)),
-        points_crs.to_wkt() if points and points_crs else _stated_crs(tags, GCP_CRS_TAG) if points else "",
-        file.tags(ns="RPC"),
+        (points_crs.to_wkt() if points_crs else stated.get(GCP_CRS_TAG, "")) if points else "", file.tags(ns="RPC"),
     )  # fmt: skip
     if not reference.has_transform and (points or (file.crs and file.crs.is_geographic)):
         # A geographic system without a transform locates nothing; many programs write one.
         reference = replace(reference, crs="")
     return None if reference == Georeference() else reference
-
-
-def _stated_crs(tags: dict[str, str], name: str) -> str:
-    """Return the coordinate system in a tag of this package; empty if another program made it unreadable."""
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
-
-    with suppress(CRSError):
-        return str(CRS.from_wkt(tags[name]).to_wkt()) if name in tags else ""
-    return ""
 
 
 def read_profile(file: Any, numbers: list[int], alpha: int | None) -> Profile:

@@ -9,7 +9,6 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -174,10 +173,10 @@ def _by_blocks(scenes: Sequence[Scene]) -> tuple[dict[str, list[Scene]], str]:
     parts: dict[str, list[Scene]] = {role: [] for role in ROLES}
     guards, small = set(), []
     for scene in scenes:
-        blocks = blocks_with_guard(*scene.shape[1:])
-        windows = {role: scene.window(*getattr(blocks, role)) for role in ROLES[:3]}
-        separate = blocks.guard > 0 and all(part.valid.any() for part in windows.values())
-        guards |= {blocks.guard} if separate else set()
+        *blocks, guard = blocks_with_guard(*scene.shape[1:])
+        windows = {role: scene.window(*block) for role, block in zip(ROLES, blocks, strict=False)}
+        separate = guard > 0 and all(part.valid.any() for part in windows.values())
+        guards |= {guard} if separate else set()
         small += [] if separate else [scene.name]
         for role, part in windows.items():
             used = replace(part, name=f"{scene.name}-{role}") if separate else scene
@@ -197,17 +196,10 @@ def _by_blocks(scenes: Sequence[Scene]) -> tuple[dict[str, list[Scene]], str]:
     return parts, " ".join(texts)
 
 
-class Blocks(NamedTuple):
-    """Contiguous parts of one scene with `guard` pixels between any two; 0 if all three are the whole scene."""
-
-    train: Window
-    validation: Window
-    test: Window
-    guard: int
-
-
-def blocks_with_guard(height: int, width: int) -> Blocks:
+def blocks_with_guard(height: int, width: int) -> tuple[Window, Window, Window, int]:
     """Divide a scene into contiguous training, validation and test blocks with a guard of 64 pixels between them.
+
+    Returns the blocks and the guard, which is 0 if all three are the whole scene.
 
     If both sides have at least six guards, training takes 60 % of the longer one, and the rest is divided across it: 70 %
     test, 30 % validation. If only one side has, it is divided 60 : 15 : 25. If none has, the guard shrinks to a sixth of
@@ -216,19 +208,19 @@ def blocks_with_guard(height: int, width: int) -> Blocks:
     if width > height:
         *parts, guard = blocks_with_guard(width, height)
         train, validation, test = ((c, r, w, h) for r, c, h, w in parts)
-        return Blocks(train, validation, test, guard)
+        return train, validation, test, guard
     whole = (0, 0, height, width)
     if height < 12:
-        return Blocks(whole, whole, whole, 0)
+        return whole, whole, whole, 0
     guard = 64 if height >= 6 * 64 else width // 6 if width >= 60 else height // 6
     if width >= max(6 * guard, 60):
         cut = round(0.6 * (height - guard))
         top, rows, across = cut + guard, height - cut - guard, round(0.7 * (width - guard))
         beside = (top, across + guard, rows, width - across - guard)
-        return Blocks((0, 0, cut, width), beside, (top, 0, rows, across), guard)
+        return (0, 0, cut, width), beside, (top, 0, rows, across), guard
     first, second = (max(1, round(share * (height - 2 * guard))) for share in (0.6, 0.15))
     start, end = first + guard, first + second + 2 * guard
-    return Blocks((0, 0, first, width), (start, 0, second, width), (end, 0, height - end, width), guard)
+    return (0, 0, first, width), (start, 0, second, width), (end, 0, height - end, width), guard
 
 
 def choose_normalizers(

@@ -1,6 +1,5 @@
 """Reading files: quantity, nodata, zeros, windows, bad input, real products."""
 
-
 import numpy as np
 import pytest
 from rasterio.transform import Affine
