@@ -223,7 +223,7 @@ class StreamReader:
         Truncated, damaged or foreign input; the message names it.
     """
 
-    def __init__(self, source: str | Path | bytes | BinaryIO):
+    def __init__(self, source: str | Path | bytes):
         self.name = str(source) if isinstance(source, (str, Path)) else "the stream"
         with ExitStack() as stack:
             if isinstance(source, (str, Path)):
@@ -232,9 +232,8 @@ class StreamReader:
                 except OSError as error:
                     raise BitstreamError(f"{source} cannot be read ({error.strerror})") from None
             else:
-                self._file = io.BytesIO(source) if isinstance(source, (bytes, bytearray, memoryview)) else source
-            self._start = self._file.tell()
-            self.size = self._file.seek(0, io.SEEK_END) - self._start
+                self._file = io.BytesIO(source)
+            self.size = self._file.seek(0, io.SEEK_END)
             try:
                 self._read_head()
             except BitstreamError as error:
@@ -248,7 +247,7 @@ class StreamReader:
         self._stack.close()
 
     def _at(self, offset: int, length: int) -> bytes:
-        self._file.seek(self._start + offset)
+        self._file.seek(offset)
         data = self._file.read(length)
         if len(data) != length:
             raise BitstreamError(f"truncated: {self.size} bytes end inside the data")

@@ -24,7 +24,7 @@ from torch import Tensor, cat, nn
 from torch.nn.functional import conv2d, gelu
 
 from sarlab.codec.block_model import FINE_STEP, BlockModel, ListedDeviations, Tables
-from sarlab.codec.lapped import LappedTransform, lapped_transform
+from sarlab.codec.lapped import LappedTransform
 from sarlab.codec.tiles import Borders
 from sarlab.models.layers import zero_last_layer
 
@@ -49,7 +49,7 @@ class PlainBlocks:
 
 #: Transforms by name, with the samples and the blocks that they depend on around a block.
 FRONTS: dict[str, tuple[LappedTransform | PlainBlocks, int, int]] = {
-    "lapped": (lapped_transform(STRIDE, STRIDE, STRIDE), STRIDE // 2, 1),
+    "lapped": (LappedTransform(STRIDE, STRIDE, STRIDE), STRIDE // 2, 1),
     "block": (PlainBlocks(), 0, 0),
 }
 

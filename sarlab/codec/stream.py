@@ -38,7 +38,7 @@ from sarlab.codec.levels import (
     unpack_curves,
 )
 from sarlab.codec.metadata import scene_fields, scene_metadata
-from sarlab.codec.model_store import BUILT_IN, RATES, find_model, load_model
+from sarlab.codec.model_store import QUALITIES, RATES, find_model, load_model
 from sarlab.codec.tiles import (
     ALL_VALID,
     CODED,
@@ -183,9 +183,9 @@ Source = MemorySource | FileSource
 
 def sample_windows(tiling: Tiling) -> list[Window]:
     """Choose windows spread over a scene, always the same ones."""
-    count = min(max(FEWEST_WINDOWS, tiling.height * tiling.width >> 20), MOST_WINDOWS)
+    count = min(max(FEWEST_WINDOWS, math.prod(tiling.extent) >> 20), MOST_WINDOWS)
     places = []
-    for length, other in ((tiling.height, tiling.width), (tiling.width, tiling.height)):
+    for length, other in (tiling.extent, tiling.extent[::-1]):
         side = min(SAMPLE_SIDE, length)
         number = max(1, min(length // side, round((count * length / other) ** 0.5)))
         # Irrational steps within each share keep the windows from aligning with a pattern of the scene.
@@ -300,15 +300,14 @@ class Encoder:
             return round(goal.value * QUALITY_UNIT) / QUALITY_UNIT
         if not self.coded:
             return (low + high) / 2  # nothing to code: every quality gives the same file
-        grid = next((codec.grid for codec in BUILT_IN.values() if codec.model == name), BUILT_IN["lapped"].grid)
-        wanted, score, known = goal.value, self.psnr, grid
+        wanted, score, known = goal.value, self.psnr, QUALITIES
         if goal.kind == "bpp":
             wanted, known = math.log2(goal.value), RATES
             score = lambda quality: math.log2(8 * self.bytes(quality) / self.samples)  # noqa: E731
         try:
             return solve(
-                score, wanted, [low, *grid, high], tolerance=TOLERANCE[goal.kind], slope=SLOPES[goal.kind],
-                start=float(np.interp(goal.value, known, range(1, len(grid) + 1))), step=1 / QUALITY_UNIT,
+                score, wanted, [low, *QUALITIES, high], tolerance=TOLERANCE[goal.kind], slope=SLOPES[goal.kind],
+                start=float(np.interp(goal.value, known, range(1, len(QUALITIES) + 1))), step=1 / QUALITY_UNIT,
                 scores=self._scores[goal.kind],
             )  # fmt: skip
         except OutOfReach as end:
@@ -490,7 +489,7 @@ class Decoder:
         if (kinds == CODED).any():
             x_hat = self.model.synthesize(latent, self.header.quality, self.side, wide.borders(self.tiling.extent))
             # Blocks at the far borders may extend beyond the scene.
-            x_hat = x_hat[:, : self.tiling.height - wide.row, : self.tiling.width - wide.column]
+            x_hat = x_hat[:, : self.header.shape[1] - wide.row, : self.header.shape[2] - wide.column]
             if self._curves:
                 x_hat = x_hat + correction(x_hat, self._curves)
             x = x_hat[core.inside(wide)]

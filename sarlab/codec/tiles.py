@@ -147,39 +147,19 @@ def blocks(length: int, unit: int) -> int:
     return -(-length // unit)
 
 
-@dataclass(frozen=True)
 class Tiling:
     """The grid of tiles of one scene: size of the scene, side of a tile, and samples per latent position."""
 
-    height: int
-    width: int
-    tile: int
-    stride: int
-
-    def __post_init__(self) -> None:
-        if self.tile % self.stride:
-            raise CodecError(f"a tile of {self.tile} samples is not a multiple of the model's stride {self.stride}")
-
-    @property
-    def rows(self) -> int:
-        return blocks(self.height, self.tile)
-
-    @property
-    def columns(self) -> int:
-        return blocks(self.width, self.tile)
-
-    @property
-    def extent(self) -> tuple[int, int]:
-        return self.height, self.width
-
-    @property
-    def latent_shape(self) -> tuple[int, int]:
-        """Latent positions of the scene along both axes."""
-        return blocks(self.height, self.stride), blocks(self.width, self.stride)
+    def __init__(self, height: int, width: int, tile: int, stride: int):
+        if tile % stride:
+            raise CodecError(f"a tile of {tile} samples is not a multiple of the model's stride {stride}")
+        self.extent, self.tile, self.stride = (height, width), tile, stride
+        self.rows, self.columns = blocks(height, tile), blocks(width, tile)
+        #: Latent positions of the scene along both axes.
+        self.latent_shape = blocks(height, stride), blocks(width, stride)
 
     def window(self, row: int, column: int) -> Window:
-        top, left = row * self.tile, column * self.tile
-        return Window(top, left, min(self.tile, self.height - top), min(self.tile, self.width - left))
+        return Window(row * self.tile, column * self.tile, self.tile, self.tile).overlap(Window(0, 0, *self.extent))
 
     def tiles(self) -> Iterator[Window]:
         """Windows of all tiles, row by row."""
@@ -194,9 +174,10 @@ class Tiling:
 
     def checked(self, window: Sequence[int] | None = None) -> Window:
         """Refuse a window that leaves the scene; None is the whole."""
-        row, column, height, width = window = Window(*(window or (0, 0, self.height, self.width)))
-        if min(row, column) < 0 or min(height, width) < 1 or row + height > self.height or column + width > self.width:
-            raise CodecError(f"{window} leaves the scene of {self.height}×{self.width} samples")
+        whole = Window(0, 0, *self.extent)
+        window = Window(*window) if window else whole
+        if min(window[2:]) < 1 or window.overlap(whole) != window:
+            raise CodecError(f"{window} leaves the scene of {whole.height}×{whole.width} samples")
         return window
 
 

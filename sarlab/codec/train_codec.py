@@ -38,7 +38,7 @@ from sarlab.codec.block_model import (
     Tables,
     fine_step,
 )
-from sarlab.codec.factorized import FactorizedModel, FactorizedNetwork
+from sarlab.codec.factorized import FRONTS, FactorizedModel, FactorizedNetwork
 from sarlab.codec.lapped import LappedModel
 from sarlab.codec.levels import WIDTH
 from sarlab.codec.predictive import fit_start
@@ -49,13 +49,12 @@ from sarlab.models.data import Batch, Raster
 from sarlab.models.storage import History, write_tensors
 from sarlab.models.training import Objective, cpu_threads, fit
 from sarlab.scenes.scene import Scene
-from sarlab.specs import SceneSpec, content_hash, spec_from_dict
+from sarlab.specs import SceneSpec, check_known, content_hash, spec_from_dict
 
 #: States of the trellis while the tables of a lapped model are fitted.
 FITTING_STATES = 8
 #: Bounds in dB at which the table of a predictive model is fitted.
 BOUNDS = (0.01, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
-KINDS = ("lapped", "factorized", "predictive")
 #: Bits per sample that are added to the rate by which costs are divided.
 RATE_OFFSET = 0.3
 #: Qualities of the validation.
@@ -72,7 +71,7 @@ _INERTIA, _FROM_NEIGHBORS, _FROM_ACTIVITIES, _FEWEST = 2.0, 0.1, 0.02, 30
 class CodecPlan:
     """Training plan of a codec model; the fields from `steps` on are settings of `sarlab.models.training.fit`."""
 
-    #: Name of the model, codec and revision: ``"lapped-1"``. Kind of model, one of `KINDS`.
+    #: Name of the model, codec and revision: ``"lapped-1"``. Kind: ``"lapped"``, ``"factorized"`` or ``"predictive"``.
     name: str = ""
     kind: str = "lapped"
     #: Source of training and validation scenes in the catalog; (looks, correlation) of simulated training scenes of 512² pixels.
@@ -95,6 +94,9 @@ class CodecPlan:
     ema_decay: float = 0.998
     validate_every: int = 250
     threads: int = 1
+
+    def __post_init__(self) -> None:
+        check_known(self, kind=("lapped", "factorized", "predictive"), front=tuple(FRONTS))
 
 
 class TrainingScenes(NamedTuple):
@@ -119,8 +121,6 @@ def load_codec_plan(path: Path) -> CodecPlan:
     plan: CodecPlan = spec_from_dict(CodecPlan, {key: _tuples(value) for key, value in values.items()})
     if not plan.name:
         raise PlanError(f"{path}: the plan of a codec needs a 'name'")
-    if plan.kind not in KINDS:
-        raise PlanError(f"{path}: kind '{plan.kind}' is unknown; use one of {', '.join(KINDS)}")
     return plan
 
 

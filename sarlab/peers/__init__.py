@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sarlab.codec.api import compress, decompress
-from sarlab.codec.model_store import BUILT_IN, load_model, model_path
+from sarlab.codec.model_store import BUILT_IN, QUALITIES, load_model, model_path
 from sarlab.errors import CodecError, SarlabError
 from sarlab.peers import bounded, images
 from sarlab.peers.protocol import Availability, Capabilities, Codec, QualityScale
@@ -26,7 +26,7 @@ class LearnedCodec:
     def __init__(self, name: str):
         codec = BUILT_IN[name]
         self.name, self.domain = name, codec.domain
-        scale = QualityScale(codec.meaning, 0.0, 96.0, codec.grid)
+        scale = QualityScale(codec.meaning, 0.0, 96.0, QUALITIES)
         self.capabilities = Capabilities(scale, bits=32, deterministic=True, trained=True)
 
     def available(self) -> Availability:

@@ -94,7 +94,7 @@ def test_a_predictive_model_is_fitted(tmp_path, monkeypatch, speckled):
         ("width = 3", "needs a 'name'"),
         ("name = 'a'\nwidht = 3", "unknown key 'widht'"),
         ("name = 'a'\nwidth = 'b'", "width must be int"),
-        ("name = 'a'\nkind = 'hyper'", "kind 'hyper' is unknown"),
+        ("name = 'a'\nkind = 'hyper'", "unknown kind 'hyper'"),
         ("name = 'a'\nstep = 3", "step"),
         ("name = ", "not valid TOML"),
     ],
