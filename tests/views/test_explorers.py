@@ -1,6 +1,5 @@
 """Explorers, driven by code as a hand drives them: what they say must be right."""
 
-import html
 import re
 import shutil
 from pathlib import Path
@@ -78,12 +77,6 @@ def test_bits_buy_fidelity_and_rates_are_those_of_files():
         assert "error" not in explorer.state
     explorer.controls["bits"].value = 16
     assert list(explorer.state) == ["error"]
-    assert explorer.state["error"] in html.unescape(explorer.message.value)
-    assert all(is_blank(picture) for picture in explorer.pictures.values()), "not those of the quantizer before"
-    assert explorer.chart.value == explorer.report.value == ""
-    explorer.controls["bits"].value = 8
-    assert "psnr_db" in explorer.state
-    assert not any(is_blank(picture) for picture in explorer.pictures.values())
 
 
 def trained(folder, **spec):
@@ -234,9 +227,10 @@ def test_controls_call_their_own_and_an_error_leaves_nothing_on_the_screen():
     assert explorer.calls == ["load", "show", "show"]
     assert (explorer.state, explorer.pictures["map"].title.value) == ({"bits": 1}, "<b>1</b>")
     explorer.controls["bits"].value = 0
+    assert list(explorer.state) == ["error"]
     assert "ZeroDivisionError" in explorer.message.value, "errors of any kind are seen"
+    assert (explorer.chart.value, explorer.report.value, explorer.pictures["map"].title.value) == ("", "", "<b>map</b>")
     assert is_blank(explorer.pictures["map"])
-    assert explorer.pictures["map"].title.value == "<b>map</b>"
 
 
 def test_tables_charts_and_errors_show_what_they_are_given():
