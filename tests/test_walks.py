@@ -84,7 +84,7 @@ def test_one_run_of_a_sweep(tmp_path, capsys):
     plan.write_text(PLAN)
     with Walk() as walk:
         assert main(["sweep", str(plan), "--engine", "inline", "--no-notebook", "--runs", str(tmp_path / "runs")]) == 0
-    enter("sarlab sweep, one run", walk, 33, capsys)  # goal 30
+    enter("sarlab sweep, one run", walk, 30, capsys)
 
 
 def test_a_row_of_a_table_reaches_its_figure(capsys):

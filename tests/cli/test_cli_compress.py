@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 
@@ -141,36 +140,9 @@ def test_what_exists_is_left_alone(image, tmp_path, capsys):
     assert "exists already" in refused(capsys, "decompress", target, tmp_path / "a.tif")
     sarlab("decompress", target, tmp_path / "a.tif", "--force")
     same_place(image, tmp_path / "a.tif")
-
-
-def test_a_truncated_file_leaves_nothing(image, tmp_path, capsys):
-    sarlab("compress", image, tmp_path / "a.sarl", "--codec", "klt8")
-    (tmp_path / "b.sarl").write_bytes((tmp_path / "a.sarl").read_bytes()[:-10])
-    assert "truncated" in refused(capsys, "decompress", tmp_path / "b.sarl", tmp_path / "b.tif")
+    target.write_bytes(target.read_bytes()[:-10])
+    assert "truncated" in refused(capsys, "decompress", target, tmp_path / "b.tif")
     assert not list(tmp_path.glob("*b*.tif"))
-
-
-def limited(size):
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-
-def run(*arguments, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "sarlab", *map(str, arguments)], capture_output=True, text=True, check=False, **options
-    )
-
-
-def test_a_full_disk_leaves_nothing(image, tmp_path):
-    done = run("compress", image, tmp_path / "a.sarl", "--codec", "klt8", preexec_fn=limited(700))
-    assert done.returncode == 1
-    assert "cannot be written" in done.stderr
-    assert [p.name for p in tmp_path.iterdir()] == ["in.tif"]
-    sarlab("compress", image, tmp_path / "a.sarl", "--codec", "klt8")
-    for size in (2000, 90_000):
-        done = run("decompress", tmp_path / "a.sarl", tmp_path / "b.tif", preexec_fn=limited(size))
-        assert done.returncode == 1, size
-        assert "cannot be written" in done.stderr
-        assert sorted(p.name for p in tmp_path.iterdir()) == ["a.sarl", "in.tif"]
 
 
 def peak_bytes(folder, side):

@@ -10,111 +10,99 @@ from sarlab.cli import main
 from sarlab.scenes.readers import read_scene
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-
 DN = np.random.default_rng(0).integers(1, 400, (3, 40, 50)).astype(np.uint16)
 
 
+def write(path, array, descriptions=None, tags=None, **options):
+    options = {
+        "dtype": array.dtype,
+        "width": array.shape[-1],
+        "height": array.shape[-2],
+        "count": len(array),
+        **options,
+    }
+    with rasterio.open(path, "w", "GTiff", **options) as file:
+        file.write(array)
+        if descriptions:
+            file.descriptions = descriptions
+        file.update_tags(**tags or {})
+        file.update_tags(1, **tags or {})
+
+
 @pytest.fixture
-def image(tmp_path):
-    def write(array, name="x.tif", descriptions=None, tags=None, **options):
-        array = array if array.ndim == 3 else array[None]
-        options = {"dtype": array.dtype, **options}
-        with rasterio.open(tmp_path / name, "w", "GTiff", width=50, height=40, count=len(array), **options) as file:
-            file.write(array)
-            if descriptions:
-                file.descriptions = descriptions
-            file.update_tags(**tags or {})
-            file.update_tags(1, **tags or {})
-        return str(tmp_path / name)
+def run(tmp_path, monkeypatch, capsys):
+    """Function of a command line and its exit status, in an empty folder: what it printed, and its errors."""
+    monkeypatch.chdir(tmp_path)
 
-    return write
+    def call(command, status=0):
+        assert main(command.split()) == status, capsys.readouterr().err
+        return tuple(capsys.readouterr())
+
+    return call
 
 
-def test_check_prints_the_contract_and_writes_nothing(image, capsys, tmp_path):
-    path = image(DN, descriptions=("VV", "VH", "HH"), nodata=0)
-    assert main(["compress", path, "--check"]) == 0
-    text = capsys.readouterr().out
+def test_check_prints_the_contract_and_writes_nothing(run, tmp_path):
+    write("x.tif", DN, ("VV", "VH", "HH"), nodata=0)
+    write("z.tif", (DN + 1j).astype("c8"))
+    text, _ = run("compress x.tif --check")
     assert "nodata value" in text
     assert "exactly" in text
-    assert main(["compress", path, "--check", "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
+    report = json.loads(run("compress x.tif --check --json")[0])
     assert {row["property"]: row["value"] for row in report["properties"]}["band descriptions"] == "VV/VH/HH"
-    assert main(["compress", image((DN + 1j).astype("c8"), "z.tif"), "--check"]) == 1
-    assert "--drop-phase" in capsys.readouterr().out
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.tif", "z.tif"]
-    assert main(["compress", path]) == 1
-    assert "--check" in capsys.readouterr().err
+    assert "--drop-phase" in run("compress z.tif --check", 1)[0]
+    assert "BAQ" in run("compress z.tif x.sarl", 1)[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.tif", "z.tif"]
+    run("compress z.tif x.sarl --drop-phase")
+    write("iq.tif", np.random.default_rng(1).normal(0, 60, (2, 40, 50)).astype("i2"))
+    assert "set quantity 'iq'" in run("compress iq.tif y.sarl", 1)[1]
+    run("compress iq.tif y.sarl --quantity iq --drop-phase")
 
 
-def test_a_phase_is_dropped_only_on_request(image, capsys, tmp_path):
-    path, target = image((DN + 1j).astype("c8")), str(tmp_path / "x.sarl")
-    assert main(["compress", path, target]) == 1
-    error = capsys.readouterr().err
-    assert path in error
-    assert "BAQ" in error
-    assert not (tmp_path / "x.sarl").exists()
-    assert main(["compress", path, target, "--drop-phase"]) == 0
-    iq = image(np.random.default_rng(1).normal(0, 60, (2, 40, 50)).astype("i2"), "iq.tif")
-    assert main(["compress", iq, target, "--force"]) == 1
-    assert "set quantity 'iq'" in capsys.readouterr().err
-    assert main(["compress", iq, target, "--force", "--quantity", "iq", "--drop-phase"]) == 0
-
-
-def test_bands_floor_and_tags(image, capsys, tmp_path):
+def test_bands_floor_and_tags(run):
     noisy = DN.astype("f4") * 0.01
     noisy[0, 0, :5], noisy[2] = -0.1, 38
-    path = image(noisy, "s_intensity.tif", ("VV", "VH", "angle"), {"note": "kept"})
-    target = str(tmp_path / "x.sarl")
-    assert main(["compress", path, target]) == 1
-    assert "--bands VV,VH" in capsys.readouterr().err
-    assert main(["compress", path, target, "--bands", "VV,VH"]) == 1
-    assert "--floor 0" in capsys.readouterr().err
-    options = ["--bands", "VV,VH", "--floor", "0", "--quality", "40"]
-    assert main(["compress", path, target, *options, "--json"]) == 0
-    said = capsys.readouterr()
-    assert "5 samples below the floor" in said.err
-    assert json.loads(said.out)["changed"] == ["5 samples below the floor were replaced by it"]
-    assert main(["decompress", target, str(tmp_path / "y.tif")]) == 0
-    again = read_scene(tmp_path / "y.tif")
+    write("s_intensity.tif", noisy, ("VV", "VH", "angle"), {"note": "kept"})
+    assert "--bands VV,VH" in run("compress s_intensity.tif x.sarl", 1)[1]
+    assert "--floor 0" in run("compress s_intensity.tif x.sarl --bands VV,VH", 1)[1]
+    command = "compress s_intensity.tif x.sarl --bands VV,VH --floor 0 --quality 40 --force"
+    out, error = run(f"{command} --json")
+    assert "5 samples below the floor" in error
+    assert json.loads(out)["changed"] == ["5 samples below the floor were replaced by it"]
+    run("decompress x.sarl y.tif")
+    again = read_scene("y.tif")
     assert (again.bands, again.tags["note"]) == (("VV", "VH"), "kept")
     assert (again.data[0, 0, :5] == 0).all()
     assert again.profile.tags[0][2] == {"note": "kept"}
-    assert main(["compress", path, target, *options, "--no-tags", "--force"]) == 0
-    assert main(["decompress", target, str(tmp_path / "y.tif"), "--force"]) == 0
-    assert "note" not in read_scene(tmp_path / "y.tif").tags
+    run(f"{command} --no-tags")
+    run("decompress x.sarl y.tif --force")
+    assert "note" not in read_scene("y.tif").tags
 
 
-def test_outputs_are_what_their_names_say(image, capsys, tmp_path):
-    path, target = image(DN, nodata=0, tags={"note": "kept"}), str(tmp_path / "x.sarl")
-    assert main(["compress", path, target, "--quality", "60"]) == 0
-    assert main(["decompress", target, str(tmp_path / "y.npy"), "--json"]) == 0
-    said = capsys.readouterr()
-    assert "y.npy: .npy cannot hold the nodata value" in said.err
-    array = np.load(tmp_path / "y.npy")
+def test_outputs_are_what_their_names_say(run):
+    write("x.tif", DN, nodata=0, tags={"note": "kept"})
+    run("compress x.tif x.sarl --quality 60")
+    assert "y.npy: .npy cannot hold the nodata value" in run("decompress x.sarl y.npy --json")[1]
+    array = np.load("y.npy")
     assert (array.dtype, array.shape) == (np.uint16, DN.shape)
     assert np.abs(20 * np.log10(array / DN)).max() < 2
+    assert ".tif, .npy or .zarr" in run("decompress x.sarl y.png", 1)[1]
     xarray = pytest.importorskip("xarray")
     pytest.importorskip("zarr")
-    assert main(["decompress", target, str(tmp_path / "y.zarr")]) == 0
-    assert np.array_equal(xarray.open_zarr(tmp_path / "y.zarr", mask_and_scale=False)["scene"], array)
-    assert main(["decompress", target, str(tmp_path / "y.png")]) == 1
-    assert ".tif, .npy or .zarr" in capsys.readouterr().err
+    run("decompress x.sarl y.zarr")
+    assert np.array_equal(xarray.open_zarr("y.zarr", mask_and_scale=False)["scene"], array)
 
 
-def test_a_product_folder_keeps_its_control_points(shared_data, capsys, tmp_path):
+def test_a_product_folder_keeps_its_control_points(run, shared_data):
     safe = next((shared_data / "sentinel1_safe").glob("*.SAFE"))
-    target = str(tmp_path / "x.sarl")
-    assert main(["compress", str(safe), target, "--calibrate", "sigma0", "--denoise", "--floor", "0"]) == 0
-    assert "samples below the floor" in capsys.readouterr().err
-    assert main(["decompress", target, str(tmp_path / "y.tif"), "--window", "100", "50", "64", "64"]) == 0
-    with rasterio.open(tmp_path / "y.tif") as file, rasterio.open(safe / "manifest.safe") as product:
-        assert len(file.gcps[0]) == 210
-        assert [(p.row + 4100, p.col + 4050, p.x, p.y, p.z) for p in file.gcps[0]] == [
-            (p.row, p.col, p.x, p.y, p.z) for p in product.gcps[0]
-        ]
-        assert file.gcps[1] == product.gcps[1]
-    capsys.readouterr()
-    assert main(["info", target, "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
+    assert "samples below the floor" in run(f"compress {safe} x.sarl --calibrate sigma0 --denoise --floor 0")[1]
+    run("decompress x.sarl y.tif --window 100 50 64 64")
+    with rasterio.open("y.tif") as file, rasterio.open(safe / "manifest.safe") as product:
+        ours, theirs = (
+            [(p.row + row, p.col + column, p.x, p.y, p.z) for p in source.gcps[0]]
+            for source, row, column in ((file, 4100, 4050), (product, 0, 0))
+        )
+        assert ours == theirs
+        assert (len(ours), file.gcps[1]) == (210, product.gcps[1])
+    report = json.loads(run("info x.sarl --json")[0])
     assert (report["control_points"], report["time"]) == (210, "2022-06-12T17:33:29.384150")
     assert report["polarizations"] == ["VV", "VH"]

@@ -67,11 +67,18 @@ def test_tables_images_and_pages_of_complete_runs(finished, book, tracked):
     after = contents_of(book)
     assert after.keys() == others | written | {"results/manifest.json"}
     assert all(after[name] == (BOOK / name).read_bytes() for name in others)
-    text = (book / "runs" / f"{jobs[1].run_id}.ipynb").read_text()
-    cells = json.loads(text)["cells"]
-    assert cells[0]["source"].startswith("# plain from KLT, 64× (16×16×4), seed 0")
-    assert len({cell["id"] for cell in cells}) == len(cells)
-    assert str(jobs[0].folder.parent) not in text
+    text, executed = ((folder / name).read_text() for folder, name in (
+        (book / "runs", f"{jobs[1].run_id}.ipynb"), (jobs[1].folder, "notebook.ipynb")
+    ))  # fmt: skip
+    page = json.loads(text)
+    assert page["cells"][0]["source"].startswith("# plain from KLT, 64× (16×16×4), seed 0")
+    assert [cell["id"] for cell in page["cells"]] == [f"cell-{index:02d}" for index in range(len(page["cells"]))]
+    for trace in (str(jobs[0].folder.parent), '"start_time"', "step 2 of 2, loss"):
+        assert trace in executed
+        assert trace not in text
+    assert "steps = 200" not in text, "the cell of default parameters"
+    assert {cell.get("execution_count") for cell in page["cells"]} == {None}
+    assert clean_notebook(page, title=page["cells"][0]["source"].splitlines()[0][2:], root=BOOK) == page
     assert names_folder(text) == ""
     assert len(text) < 600_000
     publish(plan, jobs, book, tracked=tracked)
@@ -102,58 +109,32 @@ def test_files_that_no_publication_wrote_are_neither_replaced_nor_removed(finish
     assert (book / "index.md").is_file()
 
 
-def test_a_publication_that_fails_leaves_the_book_as_it_was(finished, book, monkeypatch):
+def test_a_publication_that_fails_changes_nothing_and_one_that_was_killed_is_replaced(finished, book, monkeypatch):
     plan, jobs = finished
     before = contents_of(book)
     monkeypatch.setattr(publishing.results, "environment", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         publish(plan, jobs, book)
+    monkeypatch.undo()
     assert contents_of(book) == before
     assert not list(book.glob(".publish-*"))
-
-
-def test_a_publication_that_was_killed_halfway_is_replaced_by_the_next(finished, book, monkeypatch):
-    plan, jobs = finished
     monkeypatch.setattr(Path, "unlink", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         publish(plan, jobs, book)
     monkeypatch.undo()
     publish(plan, jobs[:1], book)
-    assert owned(book) == {
-        name for name in contents_of(book) if name.startswith(("results/", "runs/")) and (name in owned(BOOK) or jobs[0].run_id in name or "images/" in name)
-    }  # fmt: skip
     assert [path.stem for path in (book / "runs").glob("*.ipynb")] == [jobs[0].run_id]
+    assert {name for name in contents_of(book) if name.startswith("results/images")} <= owned(book)
 
 
-def test_folders_that_are_no_book_are_refused(finished, book, tmp_path, monkeypatch, capsys):
+def test_folders_that_are_no_book_and_incomplete_plans_are_refused(finished, book, tmp_path, capsys):
     plan, jobs = finished
+    more, before = build_plan("tiny", {**PLAN, "seed": [0, 1]}), contents_of(book)
     with pytest.raises(ResultsError, match="give the folder 'book' of a checkout"):
         publish(plan, jobs, tmp_path / "new")
     assert not (tmp_path / "new").exists()
     with pytest.raises(ResultsError, match="run 'sarlab sweep tiny' first"):
         publish(plan, jobs_of(plan, tmp_path), book)
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    shutil.rmtree(book)
-    assert main(["publish", "smoke", "--runs", str(tmp_path)]) == 1
-    assert "no book in this folder or above" in capsys.readouterr().err
-
-
-def test_a_report_replaces_no_folder_that_it_did_not_make(tmp_path, capsys):
-    shutil.copytree(BOOK, tmp_path / "book")
-    before = contents_of(tmp_path)
-    assert main(["report", "--published", "--out", str(tmp_path)]) == 1
-    assert "was not made by 'sarlab report'" in capsys.readouterr().err
-    assert contents_of(tmp_path) == before
-    (tmp_path / "html").mkdir()
-    with pytest.raises(ResultsError, match="was not made by"):
-        publishing.render(stage(tmp_path / "new"), tmp_path)
-
-
-def test_an_incomplete_plan_is_not_published(finished, book, capsys):
-    _, jobs = finished
-    more = build_plan("tiny", {**PLAN, "seed": [0, 1]})
-    before = contents_of(book)
     with pytest.raises(ResultsError, match=r"plan 'tiny' is not complete: .*-s1-\w+ \(waiting\)"):
         publish(more, jobs_of(more, jobs[0].folder.parent), book, tracked=True)
     assert main(["publish", "smoke", "--runs", str(book.parent), "--book", str(book)]) == 1
@@ -161,25 +142,28 @@ def test_an_incomplete_plan_is_not_published(finished, book, capsys):
     assert contents_of(book) == before
 
 
-def test_one_seed_of_each_architecture_and_ratio_has_a_page(tmp_path):
+def test_a_report_replaces_no_folder_that_it_did_not_make(tmp_path):
+    shutil.copytree(BOOK, tmp_path / "book")
+    before = contents_of(tmp_path)
+    with pytest.raises(ResultsError, match="was not made by 'sarlab report'"):
+        stage(tmp_path)
+    assert contents_of(tmp_path) == before
+    (tmp_path / "html").mkdir()
+    with pytest.raises(ResultsError, match="was not made by"):
+        publishing.render(stage(tmp_path / "new"), tmp_path)
+
+
+def test_one_seed_of_each_architecture_and_ratio_has_a_page_unless_its_scenes_are_downloads_or_files(tmp_path):
     grid = {"model": {"architecture": "plain", "latent_channels": [4, 16], "depth": [0, 1]}, "seed": [1, 0]}
     jobs = jobs_of(build_plan("grid", {**grid, "quantizer": {"scheme": "float16", "bits": [16]}}), tmp_path)
     jobs += jobs_of(build_plan("grid", grid), tmp_path)
     chosen = [(job.spec.model.latent_channels, job.spec.seed, job.spec.quantizer.bits) for job in with_pages(jobs)]
     assert chosen == [(16, 0, 32), (4, 0, 32)], "the ratio nearest to 16 first"
-
-
-@pytest.mark.parametrize(
-    ("source", "shown"),
-    [
-        ("bigearthnet", 1), ("simulated-l1", 1), ("sentinel1-all", 1),
-        ("sen1floods11", 0), ("umbra-tanna", 0), ("/data/mine.tif", 0),
-    ],
-)  # fmt: skip
-def test_runs_on_downloads_and_on_files_of_the_user_have_no_page(tmp_path, source, shown):
-    job = jobs_of(build_plan("tiny", PLAN), tmp_path)[0]
-    spec = replace(job.spec, scenes=replace(job.spec.scenes, source=source))
-    assert len(with_pages([replace(job, spec=spec)])) == shown
+    shown = []
+    for source in ("bigearthnet", "simulated-l1", "sentinel1-all", "sen1floods11", "umbra-tanna", "/data/mine.tif"):
+        spec = replace(jobs[0].spec, scenes=replace(jobs[0].spec.scenes, source=source))
+        shown += [source] * len(with_pages([replace(jobs[0], spec=spec)]))
+    assert shown == ["bigearthnet", "simulated-l1", "sentinel1-all"]
 
 
 def test_only_the_scenes_asked_for_are_pictured_and_pages_stop_where_the_room_ends(finished, tmp_path):
@@ -218,41 +202,3 @@ def test_published_tables_keep_whole_numbers_and_round_the_others():
     assert small["psnr_db"].isna().iloc[2]
     assert list(small["bytes"].head(2)) == [1411659.0, 3.0]
     assert list(small.columns) == list(table.columns)
-
-
-ROOT = Path("/home/somebody/work/runs")
-NOTEBOOK = {
-    "cells": [
-        {"cell_type": "markdown", "metadata": {}, "source": ["# One experiment\n", "\n", "Text"], "id": "q1"},
-        {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "seed = 0", "outputs": [], "execution_count": 1},
-        {
-            "cell_type": "code", "metadata": {"tags": ["injected-parameters"], "papermill": {"duration": 1.0}},
-            "source": f'# Parameters\nseed = 3\nfolder = "{ROOT}/a"\ndevice = "auto"\ntime_budget = 3.0',
-            "outputs": [], "execution_count": 2,
-        },
-        {
-            "cell_type": "code", "metadata": {"tags": ["hide-input"], "execution": {"iopub": "2026"}}, "source": "show()",
-            "outputs": [
-                {"output_type": "stream", "name": "stderr", "text": "step 1"},
-                {"output_type": "stream", "name": "stdout", "text": [f"in {ROOT}/a\n"]},
-                {"output_type": "execute_result", "execution_count": 9, "data": {"text/html": f"<p>{ROOT}</p>"}, "metadata": {}},
-            ],
-            "execution_count": 9,
-        },
-    ],
-    "metadata": {"papermill": {"output_path": str(ROOT)}}, "nbformat": 4, "nbformat_minor": 5,
-}  # fmt: skip
-
-
-def test_a_cleaned_notebook_is_titled_and_free_of_traces():
-    before = repr(NOTEBOOK)
-    page = clean_notebook(NOTEBOOK, title="plain, 16×", root=ROOT)
-    assert page["cells"][0]["source"].startswith("# plain, 16×\n\nText")
-    text = repr(page)
-    for trace in ("somebody", "papermill", "step 1", "seed = 0", "time_budget"):
-        assert trace not in text
-    assert "seed = 3" in text
-    assert page["cells"][-1]["outputs"][-1]["execution_count"] is None
-    assert [cell["id"] for cell in page["cells"]] == ["cell-00", "cell-01", "cell-02"]
-    assert clean_notebook(page, title="plain, 16×", root=ROOT) == page
-    assert repr(NOTEBOOK) == before

@@ -112,27 +112,6 @@ def test_one_patch_is_a_tenth_of_the_pixels_and_rows_name_what_was_learned(tmp_p
     assert rows["psnr_db"].between(0, 60).all()
 
 
-def test_a_study_that_was_interrupted_goes_on(tmp_path, monkeypatch):
-    few(monkeypatch, STEPS={4: (2,)})
-    monkeypatch.setattr(study, "BATCHES", (4, 8))
-    done = []
-
-    def memory_row(batch):
-        if len(done) == 1:
-            done.append(0)
-            raise KeyboardInterrupt
-        done.append(batch)
-        return {"sweep": "memory", "value": batch}
-
-    monkeypatch.setattr(study, "alone", lambda _, batch: memory_row(batch))
-    with pytest.raises(KeyboardInterrupt):
-        study.trainings(context(tmp_path))
-    monkeypatch.setattr(study, "training_rows", lambda *_: pytest.fail("trained again"))
-    rows = study.trainings(context(tmp_path))
-    assert done == [4, 0, 8]
-    assert set(rows["sweep"]) == {"steps", "memory"}
-
-
 def test_memory_counts_the_batch(monkeypatch):
     monkeypatch.setattr(study, "MEMORY_MODEL", ModelSpec("plain", 16, 4, "scratch", width=16, depth=0))
     row = study.memory_row(4)
