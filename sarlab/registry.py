@@ -50,8 +50,7 @@ class Registry(Generic[T]):
         return iter(sorted(self._items))
 
     def _load_plugins(self) -> None:
-        if self._plugins_loaded:
-            return
-        self._plugins_loaded = True
-        for entry in entry_points(group=self.group):
-            entry.load()
+        if not self._plugins_loaded:
+            self._plugins_loaded = True
+            for entry in entry_points(group=self.group):
+                entry.load()

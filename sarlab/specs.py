@@ -18,23 +18,15 @@ from sarlab.errors import PlanError
 
 @dataclass(frozen=True)
 class SceneSpec:
-    """Scenes to train and test on.
+    """Scenes to train and test on."""
 
-    Parameters
-    ----------
-    source : str
-        Name in the catalog (``sarlab scenes``), ``NAME:FOLDER`` for a collection, or the path of a file, folder or collection.
-    quantity : {"auto", "complex", "amplitude", "intensity", "db"}
-        Quantity of the samples of a file; ``"auto"`` is that of the catalog or of the file itself.
-    allow_missing : bool
-        Skip scenes of a collection whose files are missing.
-    side : int
-        Side in pixels of the middle to which larger test and independent scenes are cut; 0 keeps them whole.
-    """
-
+    #: Name in the catalog (``sarlab scenes``), ``NAME:FOLDER`` for a collection, or the path of a file, folder or collection.
     source: str = "bigearthnet"
+    #: Quantity of the samples of a file: complex, amplitude, intensity, db; ``"auto"`` is that of the catalog or of the file.
     quantity: str = "auto"
+    #: Skip scenes of a collection whose files are missing.
     allow_missing: bool = False
+    #: Side in pixels of the middle to which larger test and independent scenes are cut; 0 keeps them whole.
     side: int = 0
 
     def __post_init__(self) -> None:
@@ -43,32 +35,21 @@ class SceneSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A fixed-latent network.
+    """A fixed-latent network."""
 
-    Parameters
-    ----------
-    architecture : str
-        Name in the registry: ``"klt"``, ``"plain"``, ``"residual"``, ``"attention"`` or a user's own.
-    spatial_reduction : int
-        Per axis: 16 turns 256×256 into 16×16. A power of two from 2 to 256.
-    latent_channels : int
-        Channels of the latent.
-    init : {"scratch", "klt"}
-        Random start, or a linear path set from the data with the nonlinear branch starting at zero.
-    width : int
-        Channels of the first layer; later layers are multiples of it.
-    depth : int
-        Unstrided layers (or blocks) added at each scale.
-    stem : {"fold", "pyramid"}
-        First layers: fold blocks of pixels into channels, or halve the size step by step.
-    """
-
+    #: Name in the registry: ``"klt"``, ``"plain"``, ``"residual"``, ``"attention"`` or a user's own.
     architecture: str = "plain"
+    #: Per axis: 16 turns 256×256 into 16×16. A power of two from 2 to 256.
     spatial_reduction: int = 16
+    #: Channels of the latent.
     latent_channels: int = 16
+    #: Random start (scratch), or a linear path set from the data with the nonlinear branch starting at zero (klt).
     init: str = "scratch"
+    #: Channels of the first layer; later layers are multiples of it.
     width: int = 32
+    #: Unstrided layers (or blocks) added at each scale.
     depth: int = 1
+    #: First layers: fold blocks of pixels into channels (fold), or halve the size step by step (pyramid).
     stem: str = "fold"
 
     def __post_init__(self) -> None:
@@ -86,25 +67,17 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class QuantizerSpec:
-    """Quantization of latent values.
+    """Quantization of latent values."""
 
-    Parameters
-    ----------
-    scheme : str
-        Name in the registry of quantizers: ``"float32"``, ``"float16"``, ``"affine"`` …
-    bits : int
-        Bits per latent value (on average, where they are allocated over channels); 16 for ``"float16"`` and
-        ``"bfloat16"``, 32 for ``"float32"``.
-    granularity : {"tensor", "channel"}
-    calibration : {"minmax", "percentile", "mse"}
-    training : str
-        Quantization during training: ``"none"``, ``"noise"``, ``"ste"``, ``"mixed"`` …
-    """
-
+    #: Name in the registry of quantizers: ``"float32"``, ``"float16"``, ``"affine"`` …
     scheme: str = "float32"
+    #: Per latent value, on average if they are allocated over channels; 16 for float16 and bfloat16, 32 for float32.
     bits: int = 32
+    #: One range for the tensor, or one for each channel.
     granularity: str = "channel"
+    #: Choice of the range: minmax, percentile or mse.
     calibration: str = "minmax"
+    #: Quantization during training: ``"none"``, ``"noise"``, ``"ste"``, ``"mixed"`` …
     training: str = "none"
 
     def __post_init__(self) -> None:
@@ -122,53 +95,34 @@ class QuantizerSpec:
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """Training of a network. Its length is in steps: the same spec gives the same weights on the same device.
-
-    Parameters
-    ----------
-    steps, batch_size, patch_size : int
-        Optimizer steps; patches per step; side of a square patch in pixels.
-    optimizer : {"muon", "adam"}
-        `sarlab.models.training.Muon`, or AdamW.
-    learning_rate : float
-        Peak of the cosine schedule.
-    warmup_steps : int
-        Linear warm-up.
-    clip_norm : float
-        Largest gradient norm; 0 switches clipping off.
-    ema_decay : float
-        Decay of the averaged weights; 0 switches averaging off.
-    weight_decay : float
-    loss : str
-        Name in `sarlab.models.training.losses`.
-    precision : {"float32", "bfloat16"}
-    validate_every : int
-        Steps between validations; the best weights are kept.
-    threads : int
-        CPU threads of the run. Float sums depend on it, so it belongs to the spec.
-    scenes : int
-        Number of training scenes, evenly spaced in their order; 0 for all.
-    curve : {"dedicated", "nested", "progressive"}
-        How the ratios of a curve share trainings: not at all; by one training whose leading channels serve all; or by
-        starting each from the one with twice its channels.
-    first_channels : int
-        Latent channels of the training that a nested or progressive curve begins with.
-    """
+    """Training of a network. Its length is in steps: the same spec gives the same weights on the same device."""
 
     steps: int = 300
+    #: Patches per step, and their side in pixels.
     batch_size: int = 8
     patch_size: int = 128
+    #: `sarlab.models.training.Muon`, or AdamW (adam).
     optimizer: str = "muon"
+    #: Peak of the cosine schedule, after a linear warm-up.
     learning_rate: float = 2e-3
     warmup_steps: int = 50
+    #: Largest gradient norm; 0 switches clipping off.
     clip_norm: float = 0.0
+    #: Decay of the averaged weights; 0 switches averaging off.
     ema_decay: float = 0.99
     weight_decay: float = 0.0
+    #: Name in `sarlab.models.training.losses`.
     loss: str = "mse"
+    #: float32 or bfloat16.
     precision: str = "float32"
+    #: Steps between validations; the best weights are kept.
     validate_every: int = 50
+    #: CPU threads of the run. Float sums depend on it, so it belongs to the spec.
     threads: int = 1
+    #: Number of training scenes, evenly spaced in their order; 0 for all.
     scenes: int = 0
+    #: Sharing of trainings by the ratios of a curve: none (dedicated), one whose leading channels serve all (nested), or
+    #: each starts from the one with twice its channels (progressive); the first of these has `first_channels`.
     curve: str = "dedicated"
     first_channels: int = 0
 
@@ -176,8 +130,7 @@ class TrainSpec:
         check_known(self, optimizer=("muon", "adam"), precision=("float32", "bfloat16"))
         check_known(self, curve=("dedicated", "nested", "progressive"))
         if (self.curve != "dedicated") != (self.first_channels > 0):
-            raise PlanError(f"curve '{self.curve}' with first_channels {self.first_channels}: nested and progressive curves "
-                            "need first_channels, dedicated trainings have none")  # fmt: skip
+            raise PlanError(f"curve '{self.curve}' does not go with first_channels {self.first_channels}")
         check_least(self, batch_size=1, patch_size=1, validate_every=1, threads=1)
         check_least(self, steps=0, warmup_steps=0, learning_rate=0, clip_norm=0, weight_decay=0, scenes=0)
         if not 0 <= self.ema_decay < 1:
@@ -201,9 +154,7 @@ class RunSpec:
             raise PlanError(f"patch_size {self.train.patch_size} is not a multiple of spatial_reduction {r}")
         first, channels, curve = self.train.first_channels, self.model.latent_channels, self.train.curve
         if first and (first % channels or (first // channels).bit_count() != 1):
-            raise PlanError(
-                f"latent_channels of a {curve} curve must be {first} divided by a power of two, not {channels}"
-            )
+            raise PlanError(f"latent_channels must be {first} divided by a power of two, not {channels}")
         if first and self.quantizer.training != "none":
             raise PlanError(f"a {curve} curve is trained without quantizer; use training = 'none'")
 
@@ -246,14 +197,12 @@ def spec_from_dict(cls: type, values: Any) -> Any:
         return values
     if not isinstance(values, Mapping):
         raise PlanError(f"{cls.__name__} needs a table of values, not {values!r}")
-    known: dict[str, Any] = {
-        f.name: type(f.default) if f.default is not MISSING else f.default_factory for f in fields(cls)
-    }
+    known = {f.name: type(f.default) if f.default is not MISSING else f.default_factory for f in fields(cls)}
     built: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:
             raise PlanError(f"unknown key '{key}' in {cls.__name__}; known: {', '.join(known)}")
-        wanted = known[key]
+        wanted: Any = known[key]
         if isinstance(wanted, type) and is_dataclass(wanted):
             value = spec_from_dict(wanted, value)
         elif wanted is float and isinstance(value, int) and not isinstance(value, bool):

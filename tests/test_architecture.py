@@ -19,7 +19,7 @@ ALLOWED = {wing: set(WINGS[:i]) for i, wing in enumerate(WINGS)} | {"metrics": {
 #: Lines of each wing, docstrings included, on the way to the goal of the house; a wing may exceed its budget by a tenth. A
 #: budget goes down with its wing, never up.
 BUDGETS = {
-    "ground": 480,
+    "ground": 450,
     "scenes": 3350,
     "metrics": 3200,
     "models": 3000,

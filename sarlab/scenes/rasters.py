@@ -45,26 +45,16 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 @dataclass(frozen=True)
 class Georeference:
-    """Position of the pixels on the ground: an affine transform, ground control points, rational polynomials (RPC).
+    """Position of the pixels on the ground: an affine transform, ground control points, rational polynomials (RPC)."""
 
-    Parameters
-    ----------
-    crs : str
-        Coordinate reference system of the transform as WKT; empty if unknown.
-    transform : tuple of 6 floats
-        Affine coefficients (a, b, c, d, e, f): x = a·column + b·row + c, y = d·column + e·row + f; `IDENTITY` for none.
-    gcps : tuple of (row, column, x, y, z, id)
-        Ground control points.
-    gcps_crs : str
-        Coordinate reference system of the control points as WKT.
-    rpc : mapping of str to str
-        Rational polynomial coefficients under the names that GDAL gives them.
-    """
-
+    #: Coordinate reference system of the transform as WKT; empty if unknown.
     crs: str = ""
+    #: (a, b, c, d, e, f): x = a·column + b·row + c, y = d·column + e·row + f; `IDENTITY` for none.
     transform: tuple[float, float, float, float, float, float] = IDENTITY
+    #: Ground control points (row, column, x, y, z, id), and their coordinate reference system as WKT.
     gcps: tuple[tuple[float, float, float, float, float, str], ...] = ()
     gcps_crs: str = ""
+    #: Rational polynomial coefficients under the names that GDAL gives them.
     rpc: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -114,28 +104,19 @@ class Georeference:
 
 @dataclass(frozen=True)
 class Profile:
-    """Properties of a source file that no other field of its scene states; they come back when the scene is written.
+    """Properties of a source file that no other field of its scene states; they come back when the scene is written."""
 
-    Parameters
-    ----------
-    scales, offsets : tuple of float
-        One per band: value = scale · stored sample + offset. Empty if all are 1 and 0.
-    descriptions : tuple of str or None
-        One per band; None if they are the band names.
-    units, colors : tuple of str
-        Unit and color interpretation of each band; empty if the file states none.
-    tags : tuple of (band, namespace, mapping)
-        Tags of bands (counted from 1), and those of the file (band 0) in namespaces.
-    mask : {"", "mask", "alpha"}
-        Mask that the file has beside its bands.
-    """
-
+    #: One per band: value = scale · stored sample + offset. Empty if all are 1 and 0.
     scales: tuple[float, ...] = ()
     offsets: tuple[float, ...] = ()
+    #: One per band; None if they are the band names.
     descriptions: tuple[str, ...] | None = None
+    #: Unit and color interpretation of each band; empty if the file states none.
     units: tuple[str, ...] = ()
     colors: tuple[str, ...] = ()
+    #: (band, namespace, tags) of bands, counted from 1, and of namespaces of the file, band 0.
     tags: tuple[tuple[int, str, Mapping[str, str]], ...] = ()
+    #: Mask that the file has beside its bands: "", "mask" or "alpha".
     mask: str = ""
 
     @classmethod

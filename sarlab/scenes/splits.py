@@ -25,32 +25,22 @@ MIN_ACQUISITIONS = 3
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Split:
-    """Scenes by role, in dB.
-
-    Attributes
-    ----------
-    independent : tuple of Scene
-        Test scenes of other acquisitions if `test` shares one with `train`.
-    normalizers : mapping of band name to Normalizer
-        For network inputs; their range is also the clip range of PSNR.
-    note : str
-        How the split was made, for readers.
-    digest : str
-        SHA-256 of roles, samples and normalizers, independent of paths and names.
-    excluded : tuple of (name, reason)
-        Scenes whose rows are NaN, with the reason. Those that could be read are also in `test`.
-    clean : mapping of scene name to Scene
-        Speckle-free reflectivity of simulated scenes in dB.
-    """
+    """Scenes by role, in dB."""
 
     train: tuple[Scene, ...]
     validation: tuple[Scene, ...]
     test: tuple[Scene, ...]
+    #: Test scenes of other acquisitions if `test` shares one with `train`.
     independent: tuple[Scene, ...] = ()
+    #: By band, for network inputs; their range is also the clip range of PSNR.
     normalizers: Mapping[str, Normalizer] = field(default_factory=dict)
+    #: How the split was made, for readers.
     note: str = ""
+    #: SHA-256 of roles, samples and normalizers, independent of paths and names.
     digest: str = ""
+    #: (name, reason) of scenes whose rows are NaN. Those that could be read are also in `test`.
     excluded: tuple[tuple[str, str], ...] = ()
+    #: Speckle-free reflectivity of simulated scenes by name, in dB.
     clean: Mapping[str, Scene] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
