@@ -287,8 +287,7 @@ def find_scenes(path: str | Path, quantity: str = "auto") -> FoundScenes:
             found.excluded.append((scene.name, "every sample is nodata or NaN"))
     if not found.scenes:
         shown = "; ".join(f"{name}: {reason}" for name, reason in found.excluded[:3])
-        more = f" (and {len(found.excluded) - 3} more)" if len(found.excluded) > 3 else ""
-        raise SceneError(f"{path}: no usable scene in the folder: {shown}{more}")
+        raise SceneError(f"{path}: none of {len(found.excluded)} images in the folder is usable: {shown}")
     return found
 
 

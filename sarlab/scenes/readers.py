@@ -171,9 +171,7 @@ def locate(given: str | Path, allow_remote: bool = False, allow_external: bool =
     if _REMOTE.search(text):
         if not allow_remote:
             how = "; credentials are those of GDAL, such as AWS_NO_SIGN_REQUEST=YES" if "s3" in text[:7] else ""
-            raise SceneError(
-                f"{text}: an address of another machine; set allow_remote (--allow-remote) to read it{how}"
-            )
+            raise SceneError(f"{text}: an address of another machine; set allow_remote (--allow-remote){how}")
         return Location(text, text, Path(re.sub(r"^\w+:/+|[?#].*$", "", text)))
     path = Path(text).expanduser()
     there = os.path.exists(path)  # whatever the length of its name
@@ -244,10 +242,10 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         self.shape, self.bands = (len(self._chosen), *source.shape[1:]), tuple(names[band] for band in self._chosen)
         dtypes, nodata = ([values[band] for band in self._chosen] for values in (source.dtypes, source.nodata))
         self.dtype, self.nodata = dtypes[0], next((value for value in nodata if value is not None), None)
-        self.georeference, self.tags, self.profile = (
-            source.georeference,
-            dict(source.tags),
+        self.profile, self.georeference, self.tags = (
             source.profile.select(self._chosen),
+            source.georeference,
+            source.tags,
         )
         self.time = self.tags.get(FIELD_TAGS["time"]) or time_of(self.path.resolve(), self.tags)
         self.spacing = self.georeference.spacing(*self.shape[1:]) if self.georeference else None
@@ -258,9 +256,7 @@ class SceneFile(AbstractContextManager["SceneFile"]):
 
     def _check_bands(self, chosen: bool, dtypes: list[str]) -> None:
         if len(dtypes) > 1:
-            raise SceneError(
-                f"{self.text}: bands of different types ({', '.join(dtypes)}); choose some with --bands 1,2"
-            )
+            raise SceneError(f"{self.text}: bands of different types ({', '.join(dtypes)}); choose with --bands 1,2")
         if "palette" in self.profile.colors:
             raise SceneError(f"{self.text}: a band has a color table, so its samples are no radar image")
         extra = [band for band in self.bands if is_auxiliary(band)]
@@ -356,10 +352,12 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         tags = {name: text for name, text in self.tags.items() if name not in (CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG)}
         own = {name: tags.pop(tag, "") for name, tag in FIELD_TAGS.items()}
         looks, bits, path = self._number("looks"), self._number("native_bits", 128), self.path.resolve()
+        # Real numbers are taken as derived from 16-bit products.
+        usual = {"c": 32, "f": 16}.get(self.dtype[0]) or 8 * np.dtype(self.dtype).itemsize
         return Scene(
             data, self.quantity, self.bands, name=own["name"] or scene_name(self.path), valid=valid, nan=nan,
             looks=looks or (1.0 if self.quantity == "complex" else looks_of(path)), spacing=self.spacing,
-            native_bits=int(bits or _native_bits(self.dtype)), acquisition=own["acquisition"] or acquisition_of(path),
+            native_bits=int(bits or usual), acquisition=own["acquisition"] or acquisition_of(path),
             georeference=self.georeference.shifted(row, column) if self.georeference else None,
             nodata=self.nodata, dtype=self.dtype, tags=tags, profile=self.profile, time=self.time,
             simulated=own["simulated"] == "true", credit=own["credit"],
@@ -391,13 +389,6 @@ def scene_name(path: Path) -> str:
     return f"{path.resolve().parent.name}-{path.stem}" if alone else path.stem
 
 
-def _native_bits(dtype: str) -> int:
-    """Return the bits per sample of the product; real floats are taken as derived from 16-bit products."""
-    if dtype.startswith("complex"):
-        return 32
-    return 16 if dtype.startswith("float") else 8 * np.dtype(dtype).itemsize
-
-
 def _band_names(path: Path, source: Any) -> tuple[str, ...]:
     count = source.shape[0]
     names = [d.strip() for d in source.profile.descriptions or () if d.strip()]
@@ -420,21 +411,13 @@ def _words_of(name: str) -> list[str]:
 def decide_quantity(
     name: str, dtype: str, sample: np.ndarray, tags: Mapping[str, str], hints: tuple[str, ...], bands: tuple[str, ...] = ()
 ) -> str:  # fmt: skip
-    """Decide the quantity of a file that is read with quantity ``"auto"``.
+    """Decide the quantity of a file that is read with quantity ``"auto"``; raise SceneError if no rule applies.
 
     The first rule that applies decides: the tag written by this package; a complex sample type; the unit of the bands;
     words in file names, band names and tags (``db``, ``amplitude``, ``gec``, ``intensity`` …) unless the values contradict
     them; integers without negative values are amplitude, as detected products are delivered; real numbers between −200
     and 100 of which at least half lie below −1 are dB. Amplitude and intensity are never guessed for real numbers, because
-    their values look alike.
-
-    `dtype` is real for integers with a scale; `sample` holds valid samples from all over the file, perhaps none; `hints` are
-    units, then file name and band names.
-
-    Raises
-    ------
-    SceneError
-        No rule applies.
+    their values look alike. `sample` holds valid samples from all over the file; `hints` are units, file name, band names.
     """
     stated = tags.get(FIELD_TAGS["quantity"], "").lower()
     if stated in QUANTITIES:
