@@ -17,22 +17,29 @@ def codecs(synthetic):
 
 
 def test_curves_draw_the_means_and_say_them(codecs):
-    figure = figures.curves(codecs, "bpp", ["psnr_db", "rmse_k8_db"], "codec", at="target_value")
-    assert len(figure.panels) == 2
-    ax = figure.panels[0].drawing.axes[0]
+    lines = {"psnr_db": {"original": 31.5}, "everywhere": 1.0}
+    figure = figures.curves(codecs, "bpp", ["psnr_db", "rmse_k8_db"], "codec", at="target_value", lines=lines)
+    for panel, (inside, outside) in zip(
+        figure.panels, (("original at 31.50", "where"), ("where at 1.00", "orig")), strict=True
+    ):
+        assert inside in panel.alt
+        assert outside not in panel.alt, "level lines of a metric stay in its panel"
     points = select.means(codecs, "psnr_db", ["codec", "target_value"], x=["bpp"])
-    drawn = {tuple(np.round(line.get_ydata(), 6)) for line in ax.get_lines()}
+    drawn = {tuple(np.round(line.get_ydata(), 6)) for line in figure.panels[0].drawing.axes[0].get_lines()}
     for _, line in points.groupby("codec"):
         assert tuple(np.round(line.sort_values("bpp")["mean"], 6)) in drawn
     assert "JPEG 2000: 20.00 at 0.06" in figure.panels[0].alt
     assert {one.label for one in figure.key} == {look(codec).label for codec in codecs["codec"].unique()}
+    svg = figure._repr_html_()
+    wide = float(re.search(r'viewBox="0 0 ([\d.]+)', svg[svg.index('role="img"') :])[1])
+    smallest = min(float(size) for size in re.findall(r"font(?:-size)?: (?:\w+ )*([\d.]+)px", svg))
+    assert smallest * figures.NARROWEST / wide >= 9, "pixels, where a panel is narrowest"
 
 
 def test_styles_of_a_series_have_its_color_and_entries_of_their_own(codecs):
     rows = pd.concat([codecs.assign(bits="8 bits"), codecs.assign(bits="4 bits", psnr_db=codecs["psnr_db"] - 1)])
-    figure = figures.curves(
-        rows, "bpp", "psnr_db", "codec", at="target_value", style="bits", kinds={"4 bits": "dashed"}
-    )
+    kinds = {"4 bits": "dashed"}
+    figure = figures.curves(rows, "bpp", "psnr_db", "codec", at="target_value", style="bits", kinds=kinds)
     labels = [one.label for one in figure.key]
     assert len(labels) == len(set(labels)) == 2 * codecs["codec"].nunique()
     assert len({one.color for one in figure.key}) == codecs["codec"].nunique()
@@ -69,30 +76,11 @@ def test_bars_distributions_images_and_maps_have_words(codecs):
     assert "x: y 0.50" in figures.heat(pd.DataFrame({"y": [0.5]}, index=["x"])).alt
 
 
-def test_text_in_figures_is_at_least_nine_pixels_where_a_panel_is_narrowest(codecs):
-    figure = figures.curves(codecs, "bpp", "psnr_db", "codec", at="target_value")
-    svg = figure._repr_html_()
-    wide = float(re.search(r'viewBox="0 0 ([\d.]+)', svg[svg.index('role="img"') :])[1])
-    smallest = min(float(size) for size in re.findall(r"font(?:-size)?: (?:\w+ )*([\d.]+)px", svg))
-    assert smallest * figures.NARROWEST / wide >= 9
-
-
 def test_series_without_a_look_of_their_own_differ_within_a_figure():
     names = [f"{n}×" for n in (4, 8, 16, 32, 64, 128)]
     rows = pd.DataFrame([{"ratio": n, "x": x, "mean": x, "low": x, "high": x} for n in names for x in (1.0, 2.0)])
     drawn = figures.curves(rows.assign(kind="", n=1, over="passes"), "x", "psnr_db", "ratio")
     assert len({(each.color, each.marker) for each in drawn.key}) == len(names)
-
-
-def test_level_lines_of_a_metric_stay_in_its_panel(codecs):
-    figure = figures.curves(
-        codecs, "bpp", ["psnr_db", "rmse_k8_db"], "codec", at="target_value",
-        lines={"psnr_db": {"original": 31.5}, "everywhere": 1.0},
-    )  # fmt: skip
-    assert "original at 31.50" in figure.panels[0].alt
-    assert "everywhere" not in figure.panels[0].alt
-    assert "everywhere at 1.00" in figure.panels[1].alt
-    assert "original" not in figure.panels[1].alt
 
 
 def test_a_figure_is_described_and_follows_the_page_around():
@@ -108,6 +96,4 @@ def test_a_figure_is_described_and_follows_the_page_around():
     assert 'aria-label="second &lt;panel&gt;"' in html
     assert all(text in html for text in ("<figcaption", "Where from.", "plain, KLT start"))
     assert "--sl-ink:var(--pst-color-text-base,var(--jp-content-font-color1" in html
-    assert re.search(r"<svg width=\"28\"[^>]*fill:var\(--sl-paper", html), (
-        "the marker of a KLT start is hollow in the key"
-    )
+    assert re.search(r"<svg width=\"28\"[^>]*fill:var\(--sl-paper", html), "a KLT start is hollow in the key"
