@@ -133,7 +133,10 @@ def test_scalar_quantizer_of_a_gaussian():
     assert distortion == pytest.approx(0.01 / 12, rel=1e-3)
     expected = 0.5 * np.log2(2 * np.pi * np.e) - np.log2(0.1) + 0.01 / (24 * np.log(2))
     assert rate == pytest.approx(expected, abs=1e-5)
-    # beyond the table
+    # in the table, of other variance, and beyond it
+    for k in (1, len(table.rate) // 2, len(table.rate) - 2):
+        found = bounds.scalar_quantization(np.array([4.0]), 4 * table.slope[k], np.array([1.0]))
+        assert found == pytest.approx((table.rate[k], 4 * table.distortion[k]))
     rate, mse = bounds.scalar_quantization(np.array([1.0]), 1e-6, np.array([1.0]))
     assert mse == pytest.approx(1e-6 / (2 * np.log(2)))
     assert rate == pytest.approx(0.5 * np.log2(1 / mse) + bounds.SPACE_FILLING_LOSS)

@@ -49,7 +49,7 @@ def test_gradient_ratio_and_cosine_of_scaled_images():
 
 def test_sattar_is_scipys_laplacian_and_numpys_correlation_and_measures_speckle(clean):
     x = np.random.default_rng(2).standard_normal((40, 50))
-    y = x + np.random.default_rng(3).standard_normal((40, 50))
+    y = x + np.random.default_rng(3).standard_normal((40, 50)) + np.arange(50) ** 2
     inner = (slice(1, -1), slice(1, -1))
     expected = np.corrcoef(laplace(x)[inner].ravel(), laplace(y)[inner].ravel())[0, 1]
     assert edges.epi_sattar(Comparison(x, y)) == pytest.approx(expected)
@@ -73,6 +73,7 @@ def test_neighbor_ratio_of_perfect_despeckling(looks):
     x = np.array([[0.0, 20 * np.log10(2.0), -np.inf, 0.0], [0.0, 0.0, 0.0, 0.0]])
     # pairs of the reference without its zero: 1/2 across the first row, three of 1 across the second, 1, 2 and 1 downwards
     assert edges.epd_roa(Comparison(x, np.zeros_like(x))) == pytest.approx(7 / (0.5 + 3 + 4))
+    assert edges.epd_roa(Comparison(np.zeros_like(x), x)) == pytest.approx((0.5 + 3 + 4) / 7)
     assert edges.epd_roa(Comparison(x[:1, :2], np.zeros((1, 2)))) == pytest.approx(2)
 
 
@@ -101,6 +102,8 @@ def test_the_ratio_of_averages_of_speckle_and_of_a_step_is_known(looks):
     assert step.columns[20, [19, 20]] == pytest.approx(np.log(6))
     assert step.columns[20, 21] == pytest.approx(np.log(6 / ((1 + 1 + 6) / 3)))
     assert step.rows[20, 20] == 0
+    dark = edges.ratio_of_averages(Reference(np.where(np.arange(40) < 20, 0.0, -np.inf) * np.ones((40, 1))))
+    assert np.isfinite(dark.columns).all()
 
 
 def test_false_edges_on_speckle_are_rare_and_a_step_is_found():
