@@ -24,6 +24,7 @@ def write_raw(tmp_path):
         array = array[None] if array.ndim == 2 else array
         count, height, width = array.shape
         options.setdefault("dtype", array.dtype)
+        (tmp_path / f"{name}.msk").unlink(missing_ok=True)
         with rasterio.open(tmp_path / name, "w", "GTiff", width=width, height=height, count=count, **options) as file:
             file.write(array)
             file.update_tags(**tags or {})

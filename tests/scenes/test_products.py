@@ -15,14 +15,12 @@ from sarlab.scenes.writers import write_geotiff
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
 NAME = "S1A_IW_GRDH_1SDV_20210809T173953_20210809T174018_039156_049F13_6FF8"
-DN = {
-    band: np.random.default_rng(seed).integers(20, 400, (60, 90)).astype(np.uint16)
-    for seed, band in enumerate(("vv", "vh"))
-}
+RNG = np.random.default_rng(0)
+DN = {band: RNG.integers(20, 400, (60, 90)).astype(np.uint16) for band in ("vv", "vh")}
 LINES, PIXELS = np.array([0, 25, 70]), np.array([0, 40, 95])
 GAINS = {
-    name: 300 + 40 * i + np.add.outer(LINES, 2 * PIXELS).astype(float)
-    for i, name in enumerate(("sigmaNought", "gamma", "betaNought"))
+    name: 300.0 + gain + np.add.outer(LINES, 2 * PIXELS)
+    for name, gain in (("sigmaNought", 0), ("gamma", 40), ("betaNought", 80))
 }
 NOISE, FACTORS = 400 + np.add.outer(3 * LINES, PIXELS).astype(float), np.array([0.9, 1.2])
 
@@ -154,9 +152,8 @@ def test_a_cropped_product_as_delivered(shared_data):
 
 def envi(folder, name, image):
     folder.mkdir(exist_ok=True)
-    with rasterio.open(
-        folder / name, "w", "ENVI", width=image.shape[1], height=image.shape[0], count=1, dtype=image.dtype
-    ) as file:
+    height, width = image.shape
+    with rasterio.open(folder / name, "w", "ENVI", width=width, height=height, count=1, dtype=image.dtype) as file:
         file.write(image, 1)
 
 
@@ -180,8 +177,8 @@ def test_polsarpro_and_dimap_folders_are_scenes_without_their_auxiliary_rasters(
         envi(data, f"{name}.img", image)
     envi(data / "tie_point_grids", "latitude.img", image[:5, :5])
     (tmp_path / "S1.dim").write_text("<Dimap_Document/>")
-    assert read_scene(tmp_path / "S1.dim", "intensity").bands == ("Sigma0_VV", "Sigma0_VH")
-    assert read_scene(data, "intensity").polarizations == ("VV", "VH")
+    for path in (tmp_path / "S1.dim", data):
+        assert read_scene(path, "intensity").bands == ("Sigma0_VV", "Sigma0_VH")
     envi(data, "Sigma0_HH.img", image[:7])
     with pytest.raises(SceneError, match=r"1 band\(s\) of 7×40 samples of float32, the first image 30×40"):
         read_scene(data, "intensity")

@@ -107,30 +107,18 @@ def profiles(draw):
     return data, options, after, mask, RPC if place == "rpc" else {}, tags, band
 
 
-def write_profile(path, profile):
-    data, options, after, mask, rpc, tags, band = profile
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(
-        path, "w", "GTiff", width=17, height=12, count=len(data), **options
-    ) as file:  # fmt: skip
-        file.write(data)
-        for name, value in after.items():
-            setattr(file, name, value)
-        file.update_tags(**tags)
-        file.update_tags(1, **band)
-        if rpc:
-            file.update_tags(ns="RPC", **rpc)
-        if mask is not None:
-            file.write_mask(mask)
-
-
 @pytest.mark.parametrize("compressed", [False, True])
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(profiles())
-def test_a_profile_comes_back(tmp_path, compressed, profile):
+def test_a_profile_comes_back(write_raw, tmp_path, compressed, profile):
     from sarlab.codec.api import compress_file, decompress_file, make_goal
 
-    path, back, mask = tmp_path / "in.tif", tmp_path / "out" / "back.tif", profile[3]
-    write_profile(path, profile)
+    data, options, after, mask, rpc, tags, band = profile
+    path, back = write_raw(data, tags=tags, attributes=after, mask=mask, **options), tmp_path / "out" / "back.tif"
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(1, **band)
+        if rpc:
+            file.update_tags(ns="RPC", **rpc)
     if compressed:
         compress_file(path, tmp_path / "x.sarl", quantity="intensity", goal=make_goal(quality=50), force=True)
         decompress_file(tmp_path / "x.sarl", back, force=True)
@@ -232,18 +220,14 @@ def test_an_alpha_band_is_a_mask(write_raw, tmp_path, dtype):
     assert read_scene(path).shape[0] == 2
 
 
-def test_masks_beside_the_file_and_nodata_under_a_mask(tmp_path):
-    for internal in (True, False):
-        path = tmp_path / f"{internal}.tif"
-        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=internal), rasterio.open(
-            path, "w", "GTiff", width=50, height=40, count=2, dtype="uint16", nodata=0
-        ) as file:  # fmt: skip
-            file.write(np.stack([DN, np.where(HALF & (DN < 50), 0, DN)]))
-            file.write_mask(HALF)
-        first, second = returned(path, tmp_path / f"out-{internal}" / "y.tif")
-        assert first == second
-        # The mask decides: zeros inside it are values.
-        assert (read_scene(tmp_path / f"out-{internal}" / "y.tif").data[1] == 0).sum() == (HALF & (DN < 50)).sum()
+@pytest.mark.parametrize("internal", [True, False])
+def test_masks_beside_the_file_and_nodata_under_a_mask(write_raw, tmp_path, internal):
+    image = np.stack([DN, np.where(HALF & (DN < 50), 0, DN)])
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=internal):
+        first, second = returned(write_raw(image, nodata=0, mask=HALF), tmp_path / "out" / "y.tif")
+    assert first == second
+    # The mask decides: zeros inside it are values.
+    assert (read_scene(tmp_path / "out" / "y.tif").data[1] == 0).sum() == (HALF & (DN < 50)).sum()
 
 
 def test_nan_beside_nodata_and_measured_samples_near_it(write_raw, tmp_path):
