@@ -200,26 +200,20 @@ def test_a_folder_sets_bad_files_aside_and_goes_on(tmp_path):
     assert str(tmp_path) not in json.dumps(split.excluded)
 
 
-def test_polarizations_in_files_of_their_own_become_bands(tmp_path):
+def test_polarizations_in_files_of_their_own_become_bands_unless_sizes_differ(tmp_path):
     for date in ("one", "two"):
         (tmp_path / date).mkdir()
+        np.save(tmp_path / date / "image.npy", speckled(0))
         for i, band in enumerate(("VH", "VV")):
             np.save(tmp_path / date / f"{band}.npy", speckled(i))
-    found = find_scenes(tmp_path).scenes
-    assert [(s.name, s.bands, s.acquisition) for s in found] == [(n, ("VV", "VH"), n) for n in ("one", "two")]
-    assert np.array_equal(found[0].data[0], speckled(1)[0])
-
-
-def test_different_sizes_and_different_folders_stay_apart(tmp_path):
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        np.save(tmp_path / folder / "image.npy", speckled(0))
-    np.save(tmp_path / "c_VV.npy", speckled(0, 20))
-    np.save(tmp_path / "c_VH.npy", speckled(0, 30))
-    (tmp_path / "a" / "image.tif").write_bytes(b"no image")
+            np.save(tmp_path / f"c_{band}.npy", speckled(i, 20 + i))
+    (tmp_path / "one" / "image.tif").write_bytes(b"no image")
     found = find_scenes(tmp_path)
-    assert [s.name for s in found.scenes] == ["a-image.npy", "b-image", "c_VH", "c_VV"]
-    assert [name for name, _ in found.excluded] == ["a-image.tif"]
+    assert sorted(s.name for s in found.scenes) == ["c_VH", "c_VV", "one", "one-image.npy", "two", "two-image"]
+    assert [name for name, _ in found.excluded] == ["one-image.tif"]
+    one, two = (s for s in found.scenes if s.shape[0] == 2)
+    assert [(s.bands, s.acquisition) for s in (one, two)] == [(("VV", "VH"), n) for n in ("one", "two")]
+    assert np.array_equal(one.data[0], speckled(1)[0])
 
 
 def test_a_huge_scene_is_represented_by_its_center(tmp_path, monkeypatch):
