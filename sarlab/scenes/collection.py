@@ -107,7 +107,6 @@ class Collection:
     """Scenes by place (see the module's docstring); the files of collections that it extends lie in their own folders."""
 
     name: str
-    title: str
     folder: Path
     records: tuple[Record, ...]
 
@@ -198,7 +197,7 @@ def read_collection(path: Path, folder: Path, extends: Mapping[str, Collection] 
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         base = [(extends or {})[name] for name in values.pop("extends", [])]
-        title = values.pop("title", path.stem)
+        values.pop("title", None)  # for readers of the file
         records = [record for other in base for record in other.records]
         for place in values.pop("place", []):
             records += [_record(place, scene, folder) for scene in place["scenes"]]
@@ -209,7 +208,7 @@ def read_collection(path: Path, folder: Path, extends: Mapping[str, Collection] 
         raise SceneError(f"{path}: not a usable collection ({error})") from None
     except KeyError as error:
         raise SceneError(f"{path}: not a usable collection (there is no {error})") from None
-    return Collection(path.stem, title, folder, tuple(records))
+    return Collection(path.stem, folder, tuple(records))
 
 
 def _record(place: Mapping[str, Any], scene: Mapping[str, Any], folder: Path) -> Record:

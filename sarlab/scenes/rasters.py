@@ -401,17 +401,16 @@ class RasterSource:
             band = file.read(self._alpha, out_shape=(min(file.height, SAMPLE), min(file.width, SAMPLE)))
             # A second polarization that a program marked as alpha is more likely than transparency.
             self._alpha = None if np.unique(band).size > 2 else self._alpha
-        # Each of these properties reads all bands.
-        dtypes, nodata, flags = file.dtypes, file.nodatavals, file.mask_flag_enums
         self._numbers = [number for number in file.indexes if number != self._alpha]
         self.shape = (len(self._numbers), file.height, file.width)
-        self.dtypes = [dtypes[number - 1] for number in self._numbers]
-        self.nodata = [None if value is None else float(value) for value in (nodata[n - 1] for n in self._numbers)]
+        properties = file.dtypes, file.nodatavals, file.mask_flag_enums  # each reads all bands
+        self.dtypes, nodata, flags = ([values[number - 1] for number in self._numbers] for values in properties)
+        self.nodata = [None if value is None else float(value) for value in nodata]
         self.profile = read_profile(file, self._numbers, self._alpha)
         # NaN as nodata needs no mask of GDAL.
         self._masked = [
             MaskFlags.per_dataset in of or (MaskFlags.all_valid not in of and (value is None or not np.isnan(value)))
-            for of, value in zip((flags[n - 1] for n in self._numbers), self.nodata, strict=True)
+            for of, value in zip(flags, self.nodata, strict=True)
         ]
         # GDAL writes the other value by default, and how overviews were made; outputs have their own.
         kept = {"AREA_OR_POINT": "Point", "OVR_RESAMPLING_ALG": ""}

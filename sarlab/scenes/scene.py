@@ -172,11 +172,6 @@ class Scene:
         texts = {tag: "true" if value is True else str(value) for tag, value in values.items() if value}
         return texts | ({} if self.looks is None else {FIELD_TAGS["looks"]: repr(float(self.looks))})
 
-    @property
-    def polarizations(self) -> tuple[str, ...]:
-        """Polarization of each band; empty where the name of the band has none."""
-        return tuple(map(polarization, self.bands))
-
     def with_data(self, data: np.ndarray, **changes: Any) -> Scene:
         """Return a copy with other samples; the masks are kept if the shape is unchanged and none is given."""
         same = data.shape == self.data.shape

@@ -78,7 +78,6 @@ def zipped(folder):
 def test_both_polarizations_are_one_scene_with_control_points(safe, tmp_path, packed):
     scene = read_scene(zipped(safe) if packed else safe)
     assert (scene.bands, scene.quantity, scene.dtype, scene.name) == (("VV", "VH"), "amplitude", "uint16", NAME)
-    assert scene.polarizations == ("VV", "VH")
     assert (scene.acquisition, scene.time, scene.looks) == (NAME, "2021-08-09T17:39:53.123456", 4.4)
     assert np.array_equal(scene.data[1, :, 4:], DN["vh"][:, 4:])
     write_geotiff(scene, tmp_path / "back.tif")
