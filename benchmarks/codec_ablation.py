@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from sarlab.codec.block_model import CLASSES, FLAGGED, PER_OCTAVE, UNIT, SmoothSpectrum, Tables
+from sarlab.codec.block_model import CLASSES, FLAGGED, PER_OCTAVE, UNIT, Tables, smooth_spectrum
 from sarlab.codec.entropy import join, split
 from sarlab.codec.lapped import BLOCK, LappedModel
 from sarlab.codec.tiles import LAST_COLUMN, LAST_ROW
@@ -43,7 +43,7 @@ WHOLE = (True, True, True, True)
 
 class SmallBlocks(LappedModel):
     block, channels, stride, analysis_reach = 16, 256, 16, 8
-    deviations = SmoothSpectrum(16)
+    deviations = smooth_spectrum(16)
 
 
 class MeanSpectrum(LappedModel):

@@ -137,64 +137,55 @@ class Side:
     states: int
 
 
-class SmoothSpectrum:
-    """Deviations of the frequencies u·size + v of a lapped transform with blocks of `size` samples a side.
+class Deviations:
+    """Deviations of the channels of a band: their logarithm is given at the knots of a grid, and is bilinear in between.
 
-    Their logarithm is given at `KNOTS`×`KNOTS` points of the plane of frequencies, which lie closer at low frequencies, and is
-    bilinear in between. Each knot is coded as the difference from the mean of its neighbors above and to the left.
+    Each knot is coded as the difference from the mean of its neighbors above and to the left.
+
+    Parameters
+    ----------
+    rows, columns : ndarray of int64, shape (size, knots)
+        Interpolation weights of the channels along both axes of the grid; the sum of a row is `_WEIGHT`.
+    stiffness : float
+        Resistance of the fit against bends of the surface.
     """
 
-    count = KNOTS * KNOTS
-
-    def __init__(self, size: int):
-        root = np.sqrt((np.arange(size) + 0.5) / size)
-        place = np.interp(root, np.linspace(_LOWEST**0.5, 1, KNOTS), np.arange(KNOTS))
-        hats = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(KNOTS)))
-        #: Interpolation weights: int64, shape (size, KNOTS), rows of sum `_WEIGHT`.
-        self.size, self._weights = size, np.rint(_WEIGHT * hats).astype(np.int64)
+    def __init__(self, rows: np.ndarray, columns: np.ndarray, stiffness: float = 0.0):
+        self._axes, self._stiffness, self.count = (rows, columns), stiffness, rows.shape[1] * columns.shape[1]
 
     def fit(self, power: np.ndarray) -> np.ndarray:
         """Numbers for the mean power of each channel: (channels,) → int64, shape (count,)."""
-        weights, bends = self._weights / _WEIGHT, _STIFFNESS * np.diff(np.eye(KNOTS), 2, axis=0)
-        solver = np.linalg.solve(weights.T @ weights + bends.T @ bends, weights.T)
-        knots = _rounded(solver @ _classes(power).reshape(self.size, self.size) @ solver.T)
+        solvers = []
+        for weights in (axis / _WEIGHT for axis in self._axes):
+            bends = self._stiffness * np.diff(np.eye(weights.shape[1]), 2, axis=0)
+            solvers.append(np.linalg.solve(weights.T @ weights + bends.T @ bends, weights.T))
+        classes = 0.5 * PER_OCTAVE * np.log2(np.maximum(power, _FLOOR**2)).reshape(*map(len, self._axes))
+        knots = np.clip(np.rint(solvers[0] @ classes @ solvers[1].T), -_FARTHEST, _FARTHEST).astype(np.int64)
         return np.array([knots[place] - _predicted(knots, *place) for place in np.ndindex(knots.shape)], np.int64)
 
     def parse(self, numbers: np.ndarray) -> np.ndarray:
         """Logarithms of the deviations, in `UNIT` per class: int64, shape (channels,). Raises `BitstreamError`."""
-        knots = np.zeros((KNOTS, KNOTS), np.int64)
+        rows, columns = self._axes
+        knots = np.zeros((rows.shape[1], columns.shape[1]), np.int64)
         for place, number in zip(np.ndindex(knots.shape), numbers, strict=True):
-            knots[place] = _checked(_predicted(knots, *place) + number)
-        return (self._weights @ knots @ self._weights.T).ravel()
+            knots[place] = _predicted(knots, *place) + number
+            if abs(knots[place]) > _FARTHEST:
+                raise BitstreamError("the spectrum is damaged")
+        return (rows @ knots @ columns.T).ravel()
 
 
-class ListedDeviations:
-    """Deviations of channels that are sorted by importance: each number is the difference from the channel before."""
-
-    def __init__(self, channels: int):
-        self.count = channels
-
-    def fit(self, power: np.ndarray) -> np.ndarray:
-        """See `SmoothSpectrum`."""
-        return np.diff(_rounded(_classes(power)), prepend=0)
-
-    def parse(self, numbers: np.ndarray) -> np.ndarray:
-        """See `SmoothSpectrum`."""
-        return np.array([_checked(value) for value in np.cumsum(numbers)]) * UNIT
+def smooth_spectrum(size: int) -> Deviations:
+    """Deviations of the frequencies u·size + v of blocks of `size` samples a side: knots lie closer at low frequencies."""
+    root = np.sqrt((np.arange(size) + 0.5) / size)
+    place = np.interp(root, np.linspace(_LOWEST**0.5, 1, KNOTS), np.arange(KNOTS))
+    hats = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(KNOTS)))
+    weights = np.rint(_WEIGHT * hats).astype(np.int64)
+    return Deviations(weights, weights, _STIFFNESS)
 
 
-def _classes(power: np.ndarray) -> np.ndarray:
-    return 0.5 * PER_OCTAVE * np.log2(np.maximum(power, _FLOOR**2))
-
-
-def _rounded(classes: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(classes), -_FARTHEST, _FARTHEST).astype(np.int64)
-
-
-def _checked(value: int) -> int:
-    if abs(value) > _FARTHEST:
-        raise BitstreamError("the spectrum is damaged")
-    return value
+def listed_deviations(channels: int) -> Deviations:
+    """Deviations of channels in the order of importance, each a knot of a single row."""
+    return Deviations(np.full((1, 1), _WEIGHT), _WEIGHT * np.eye(channels, dtype=np.int64))
 
 
 def _predicted(knots: np.ndarray, row: int, column: int) -> int:
@@ -233,7 +224,7 @@ class BlockModel(TileModel):
     #: Channels in the order of coding, int64; the first `low` of them are the low part.
     order: np.ndarray
     #: How a file holds the deviation of each channel.
-    deviations: SmoothSpectrum | ListedDeviations
+    deviations: Deviations
     #: Zone of each channel, for predicting bands: int64, shape (channels,).
     zones: np.ndarray
     #: Flags (see `sarlab.codec.tiles.active_flags`) of the blocks at the borders of a scene that lack the channel: uint8.

@@ -254,8 +254,6 @@ class StreamReader:
         return data
 
     def _read_head(self) -> None:
-        if self.size == 0:
-            raise BitstreamError("empty, not a compressed scene")
         start = self._at(0, min(self.size, _PREFIX.size + 5))
         if start[:4] != MAGIC[: len(start)]:
             raise BitstreamError("not a compressed scene: it does not begin with 'SARL'")

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, cat, nn
 from torch.nn.functional import conv2d, gelu
 
-from sarlab.codec.block_model import FINE_STEP, BlockModel, ListedDeviations, Tables
+from sarlab.codec.block_model import FINE_STEP, BlockModel, Tables, listed_deviations
 from sarlab.codec.lapped import LappedTransform
 from sarlab.codec.tiles import Borders
 from sarlab.models.layers import zero_last_layer
@@ -86,7 +86,7 @@ class FactorizedModel(BlockModel):
     """A model with one of the `FRONTS`, V (`mixing`, replaced by the nearest orthogonal matrix), and perhaps a correction."""
 
     channels, stride, order, low = CHANNELS, STRIDE, np.arange(CHANNELS), 1
-    deviations = ListedDeviations(CHANNELS)
+    deviations = listed_deviations(CHANNELS)
     #: One zone for each of 8 groups of channels.
     zones, absent = np.arange(CHANNELS) // 8, np.zeros(CHANNELS, np.uint8)
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from sarlab.codec.block_model import BlockModel, SmoothSpectrum
+from sarlab.codec.block_model import BlockModel, smooth_spectrum
 from sarlab.codec.tiles import LAST_COLUMN, LAST_ROW, Borders
 from sarlab.models.compiled import compiled
 
@@ -109,7 +109,7 @@ class LappedModel(BlockModel):
     """The lapped codec; see `BlockModel` for parameters."""
 
     block, channels, stride, analysis_reach, synthesis_reach = BLOCK, BLOCK**2, BLOCK, BLOCK // 2, 1
-    deviations = SmoothSpectrum(BLOCK)
+    deviations = smooth_spectrum(BLOCK)
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)

@@ -40,10 +40,6 @@ class LatentTables:
     #: Start of its probabilities, in 1/65536: int64, shape (channels · contexts,).
     probabilities: np.ndarray
 
-    def contexts(self) -> np.ndarray:
-        """Contexts before anything is coded."""
-        return entropy.contexts(self.probabilities, _CONFIDENCE)
-
 
 def fit_latent_tables(quantizer: Quantizer, latents: Iterable[Tensor]) -> LatentTables:
     """Learn the frequencies of each channel from training latents, each of shape (N, C, h, w)."""
@@ -82,8 +78,8 @@ def decode_latent(quantizer: Quantizer, data: bytes, tables: LatentTables, *, mo
     if len(data) < body or data[start : start + 1] != _FORMAT:
         raise BitstreamError("coded latent: it is truncated, or of a format unknown to this version")
     planes = np.zeros((quantizer.channels, count), np.int64)
-    coder, widths = entropy.decoder(tables.contexts(), data[body:]), np.array(quantizer.widths, np.int64)
-    if not _code_planes(coder, planes, tables.centers, widths):
+    coder = entropy.decoder(entropy.contexts(tables.probabilities, _CONFIDENCE), data[body:])
+    if not _code_planes(coder, planes, tables.centers, np.array(quantizer.widths, np.int64)):
         raise BitstreamError("coded latent: it is damaged")
     integers = torch.from_numpy(planes).reshape(quantizer.channels, n, h, w).movedim(0, 1).contiguous()
     decoded = Quantized(integers.to(quantizer.device), side=data[start + 1 : body])
@@ -108,7 +104,7 @@ def _decisions(planes: np.ndarray, tables: LatentTables) -> np.ndarray:
     if len(tables.centers) != len(planes):
         raise CodecError("the frequencies do not fit the latent; fit them again")
     largest = np.abs(planes - tables.centers[:, None]).max(initial=0)
-    coder = entropy.encoder(tables.contexts(), entropy.room(planes.size, largest))
+    coder = entropy.encoder(entropy.contexts(tables.probabilities, _CONFIDENCE), entropy.room(planes.size, largest))
     _code_planes(coder, planes, tables.centers, np.full(len(planes), 62))
     return entropy.listed(coder)
 

@@ -177,25 +177,28 @@ def scene_fields(values: Mapping[str, Any], shape: tuple[int, int, int]) -> dict
 
 def _profile(values: Mapping[str, Any], bands: int) -> Profile:
     """The profile of a scene, one entry per band where it has any."""
-    stored = {key: values.get(key, []) for key in ("scales", "offsets", "units", "colors", "descriptions")}
-    for key, one in stored.items():
-        if one and len(of_kind(list, one)) != bands:
-            raise ValueError(f"{key}: {len(one)} entries for {bands} bands")
-    scales, offsets = ([of_kind(float, v) for v in stored[key]] for key in ("scales", "offsets"))
+
+    def each(key: str, kind: type) -> tuple[Any, ...]:
+        found = of_kind(list, values.get(key, []))
+        if found and len(found) != bands:
+            raise ValueError(f"{key}: {len(found)} entries for {bands} bands")
+        return tuple(of_kind(kind, value) for value in found)
+
+    scales, offsets = each("scales", float), each("offsets", float)
     if not all(map(math.isfinite, (*scales, *offsets))) or 0 in scales or bool(scales) != bool(offsets):
         raise ValueError(f"scales {scales} and offsets {offsets}")
     if values.get("mask", "") not in ("", "mask", "alpha"):
         raise ValueError(f"unknown mask {values['mask']!r}")
     descriptions = None
-    if "descriptions" in values:
-        descriptions = tuple(of_kind(str, text) for text in stored["descriptions"] or [""] * bands)
+    if "descriptions" in values:  # an empty text stands for as many empty ones
+        descriptions = each("descriptions", str) if values["descriptions"] else ("",) * bands
     tags = tuple(
         (of_kind(int, band), of_kind(str, space), _texts(found)) for band, space, found in values.get("band_tags", ())
     )
     if any(not 0 <= band <= bands for band, _, _ in tags):
         raise ValueError("tags of a band that does not exist")
-    units, colors = (tuple(of_kind(str, text) for text in stored[key]) for key in ("units", "colors"))
-    return Profile(tuple(scales), tuple(offsets), descriptions, units, colors, tags, values.get("mask", ""))
+    units, colors = each("units", str), each("colors", str)
+    return Profile(scales, offsets, descriptions, units, colors, tags, values.get("mask", ""))
 
 
 def _floats(values: Any, count: int) -> Any:

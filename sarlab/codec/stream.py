@@ -381,10 +381,6 @@ def _check_whole(first: Scene, windows: Sequence[Scene], levels: Levels) -> None
 # --- decoding ---------------------------------------------------------------------------------------------------------
 
 
-#: Work for one synthesis: output window, window covered by the latent, latent in its smallest integer type, sample kinds.
-Part = tuple[Window, Window, np.ndarray, np.ndarray]
-
-
 class Decoder:
     """Decode one container; see `sarlab.codec.api.decompress` for the options."""
 
@@ -438,8 +434,11 @@ class Decoder:
         """Decode a window in pieces: their windows at this scale, native samples (NaN where invalid), and their kinds."""
         return ordered(self._synthesized, self._parts(window), self._workers)
 
-    def _parts(self, window: Window) -> Iterator[Part]:
-        """Parts of a window, one per tile, as soon as the tiles that they depend on are decoded."""
+    def _parts(self, window: Window) -> Iterator[tuple[Window, Window, np.ndarray, np.ndarray]]:
+        """Parts of a window, one per tile, as soon as the tiles that they depend on are decoded.
+
+        Yields the part, the window that its latent covers, the latent in its smallest integer type, and the kinds of samples.
+        """
         tiling, reach, stride = self.tiling, self._reach, self.model.stride
         places = list(product(*tiling.tiles_of(window, reach)))
         read = self.reader.payload if self.scale == 1 else self._low_part
@@ -482,7 +481,9 @@ class Decoder:
         largest = max(int(latent.max(initial=0)), -int(latent.min(initial=0)))
         return latent.astype(np.int8 if largest < 128 else np.int16 if largest < 1 << 15 else np.int32), kinds
 
-    def _synthesized(self, part: Part) -> tuple[Window, np.ndarray, np.ndarray]:
+    def _synthesized(
+        self, part: tuple[Window, Window, np.ndarray, np.ndarray]
+    ) -> tuple[Window, np.ndarray, np.ndarray]:
         """Synthesize native samples of a window, NaN where missing; returns their kinds too."""
         core, wide, latent, kinds = part
         x = np.zeros(kinds.shape, np.float32)

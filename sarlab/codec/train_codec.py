@@ -16,8 +16,9 @@ from __future__ import annotations
 import hashlib
 import math
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,7 +62,7 @@ RATE_OFFSET = 0.3
 VALIDATED = (16.0, 24.0, 32.0, 40.0)
 #: Rounds of fitting tables, and qualities at which scenes are coded: from far below to far above the useful ones.
 ROUNDS = 4
-QUALITIES = tuple(np.arange(14.0, 50.0, 2.5))
+QUALITIES: Sequence[float] = tuple(np.arange(14.0, 50.0, 2.5))
 #: Decisions that the former value of a probability weighs, share of the decisions of neighboring classes and of all activities, and
 #: fewest coefficients for a mean of their own.
 _INERTIA, _FROM_NEIGHBORS, _FROM_ACTIVITIES, _FEWEST = 2.0, 0.1, 0.02, 30
@@ -165,96 +166,79 @@ def initial_tables() -> Tables:
     from scipy.stats import norm
 
     one = np.full((CLASSES, ACTIVITIES, 2, entropy.SLOTS), 0.5)
-    expected = np.empty(CLASSES)
+    deviations = 2 * 2 ** ((np.arange(CLASSES)[:, None] + 0.5 - UNIT_CLASS) / PER_OCTAVE)
     ends = 2.0 * np.arange(400) + 1
-    for of_class in range(CLASSES):
-        deviation = 2 * 2 ** ((of_class + 0.5 - UNIT_CLASS) / PER_OCTAVE)
-        for quantizer in range(2):
-            limits = np.r_[0.0, ends - quantizer * (ends > 1) * 1.0]
-            limits[1] = 1.1 - 0.5 * quantizer
-            mass = np.maximum(np.diff(2 * norm.cdf(limits / deviation) - 1), 1e-12)
-            tail = np.cumsum(mass[::-1])[::-1]
-            one[of_class, :, quantizer, : entropy.UNARY] = tail[1 : entropy.UNARY + 1] / tail[: entropy.UNARY]
-            if quantizer == 0:
-                expected[of_class] = 256 * (mass * np.arange(len(mass))).sum()
+    for quantizer in (1, 0):
+        limits = np.r_[0.0, ends - quantizer * (ends > 1) * 1.0]
+        limits[1] = 1.1 - 0.5 * quantizer
+        mass = np.maximum(np.diff(2 * norm.cdf(limits / deviations) - 1), 1e-12)
+        tail = np.cumsum(mass[:, ::-1], 1)[:, ::-1]
+        one[:, :, quantizer, : entropy.UNARY] = (tail[:, 1 : entropy.UNARY + 1] / tail[:, : entropy.UNARY])[:, None]
+    expected = 256 * (mass * np.arange(len(ends))).sum(1)  # of the plain quantizer
     rest = np.full(CLASSES + entropy.SLOTS, 0.5)
     probabilities = np.clip(np.rint(65536 * np.r_[one.ravel(), rest]), 30, 65506).astype(np.int64)
     return Tables(probabilities, np.maximum(expected, 1).astype(np.int64), np.zeros((CLASSES, 2, OFFSETS), np.float32))
 
 
 def fit_tables(
-    make: Callable[[Tables], BlockModel],
-    scenes: Sequence[np.ndarray],
-    *,
-    rounds: int = ROUNDS,
-    qualities: Iterable[float] = QUALITIES,
-    say: Callable[[str], None] = lambda text: None,
-) -> Tables:
+    make: Callable[[Tables], BlockModel], scenes: Sequence[np.ndarray], *, rounds: int = ROUNDS,
+    qualities: Sequence[float] = QUALITIES, say: Callable[[str], None] = lambda text: None,
+) -> Tables:  # fmt: skip
     """Learn the constants of the block models that `make` makes of tables: probabilities, expected magnitudes, reconstructions.
 
     Scenes are normalized samples without gaps, float32, (bands, H, W); their sides are cut to multiples of the block. `say`
     is called with a line after each round.
     """
     tables = initial_tables()
-    model, whole, latents = make(tables), (True, True, True, True), []
+    model, latents = make(tables), []
     for scene in scenes:
         rows, columns = (length - length % model.stride for length in scene.shape[1:])
-        latents.append(model.analyze(scene[:, :rows, :columns], whole))
+        latents.append(model.analyze(scene[:, :rows, :columns], (True, True, True, True)))
     for number in range(rounds):
-        model, record = make(tables), _Record()
-        for y in latents:
-            active = np.ones((len(y), *y.shape[2:]), np.uint8)
-            for quality in qualities:
-                record.add(model, y, active, float(quality))
-        tables = record.tables(tables)
-        say(f"round {number + 1} of {rounds}: {record.bytes} bytes")
+        tables, size = _coding_round(make(tables), latents, qualities)
+        say(f"round {number + 1} of {rounds}: {size} bytes")
     return tables
 
 
-class _Record:
-    """Statistics of one coding round, from which the next tables are computed."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self._tally = np.zeros((Tables.SIZE, 2))
-        self._magnitude, self._count = np.zeros((2, CLASSES))
-        self._error, self._errors = np.zeros((2, CLASSES, 2, OFFSETS))
-
-    def add(self, model: BlockModel, y: np.ndarray, active: np.ndarray, quality: float) -> None:
+def _coding_round(model: BlockModel, latents: Sequence[np.ndarray], qualities: Sequence[float]) -> tuple[Tables, int]:
+    """Code latents at all qualities; return tables that fit what occurred, and the bytes that it took."""
+    size, tally = 0, np.zeros((Tables.SIZE, 2))
+    magnitude, count = np.zeros((2, CLASSES))
+    error, errors = np.zeros((2, CLASSES, 2, OFFSETS))
+    for y, quality in product(latents, map(float, qualities)):
+        active = np.ones((len(y), *y.shape[2:]), np.uint8)
         data = model.fit_side([(y, active)], quality)
         side = model.parse_side(data, len(y))
         latent, code = model.quantize(y, active, quality, side)
-        fine = fine_step(quality)
-        self.bytes += len(data) + len(code)
+        size += len(data) + len(code)
         classes = np.stack([model.classes(quality, side, band) for band in range(len(y))])
         live = np.abs(latent).any((2, 3)) | (classes >= FLAGGED)
         for decisions in model.decisions(latent, live, active, quality, side):
-            self._tally += entropy.tally(decisions, Tables.SIZE)
-        size, sign = np.abs(latent[live]), np.sign(latent[live])
-        quantizer, of_class = size & 1, np.broadcast_to(classes[live][:, None, None], size.shape)
-        k = (size + quantizer) >> 1
-        np.add.at(self._magnitude, classes[live], k.sum((1, 2)))
-        np.add.at(self._count, classes[live], latent[0, 0].size)
+            tally += entropy.tally(decisions, Tables.SIZE)
+        fine, sign = np.abs(latent[live]), np.sign(latent[live])
+        quantizer, of_class = fine & 1, np.broadcast_to(classes[live][:, None, None], fine.shape)
+        k = (fine + quantizer) >> 1
+        np.add.at(magnitude, classes[live], k.sum((1, 2)))
+        np.add.at(count, classes[live], latent[0, 0].size)
         place = of_class, quantizer, np.clip(k, 1, OFFSETS) - 1
         # How far the values lie beyond the points without offsets, in the direction of their sign.
-        beyond = (y - model.reconstruct(latent, quality, side))[live] * sign / fine + model.tables.offsets[place]
-        np.add.at(self._error, tuple(index[k > 0] for index in place), beyond[k > 0])
-        np.add.at(self._errors, tuple(index[k > 0] for index in place), 1)
+        beyond = (y - model.reconstruct(latent, quality, side))[live] * sign / fine_step(quality)
+        beyond = beyond + model.tables.offsets[place]
+        np.add.at(error, tuple(index[k > 0] for index in place), beyond[k > 0])
+        np.add.at(errors, tuple(index[k > 0] for index in place), 1)
 
-    def tables(self, former: Tables) -> Tables:
-        tally = self._tally[:CONTEXTS].reshape(CLASSES, ACTIVITIES, 2, entropy.SLOTS, 2)
-        pooled = tally.copy()
-        pooled[1:] += _FROM_NEIGHBORS * tally[:-1]
-        pooled[:-1] += _FROM_NEIGHBORS * tally[1:]
-        pooled += _FROM_ACTIVITIES * tally.sum(1, keepdims=True)
-        every = np.concatenate([pooled.reshape(-1, 2), self._tally[CONTEXTS:]])
-        before = former.probabilities / 65536
-        one = (every[:, 1] + _INERTIA * before) / (every[:, 0] + _INERTIA)
-        probabilities = np.clip(np.rint(65536 * one), 30, 65506).astype(np.int64)
-        mean = 256 * self._magnitude / np.maximum(self._count, 1)
-        expected = np.where(self._count > _FEWEST, np.maximum(mean, 1), former.expected).astype(np.int64)
-        offsets = np.where(self._errors > _FEWEST, self._error / np.maximum(self._errors, 1), 0).astype(np.float32)
-        return Tables(probabilities, expected, offsets)
+    own = tally[:CONTEXTS].reshape(CLASSES, ACTIVITIES, 2, entropy.SLOTS, 2)
+    pooled = own.copy()
+    pooled[1:] += _FROM_NEIGHBORS * own[:-1]
+    pooled[:-1] += _FROM_NEIGHBORS * own[1:]
+    pooled += _FROM_ACTIVITIES * own.sum(1, keepdims=True)
+    every = np.concatenate([pooled.reshape(-1, 2), tally[CONTEXTS:]])
+    one = (every[:, 1] + _INERTIA * model.tables.probabilities / 65536) / (every[:, 0] + _INERTIA)
+    probabilities = np.clip(np.rint(65536 * one), 30, 65506).astype(np.int64)
+    mean = np.maximum(256 * magnitude / np.maximum(count, 1), 1)
+    expected = np.where(count > _FEWEST, mean, model.tables.expected).astype(np.int64)
+    offsets = np.where(errors > _FEWEST, error / np.maximum(errors, 1), 0).astype(np.float32)
+    return Tables(probabilities, expected, offsets), size
 
 
 # --- networks -----------------------------------------------------------------------------------------------------------

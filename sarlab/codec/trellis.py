@@ -127,18 +127,11 @@ def search(y, coded, classes, activity, order, costs, path, latent):
                             totals[1 - now, state, lane] = totals[now, state, lane]
                 if step & 63 == 63:  # keep the totals small
                     for lane in range(LANES):
-                        least = totals[1 - now, 0, lane]
-                        for state in range(1, states):
-                            least = min(least, totals[1 - now, state, lane])
-                        for state in range(states):
-                            totals[1 - now, state, lane] -= least
+                        totals[1 - now, :, lane] -= totals[1 - now, :, lane].min()
                 step += 1
         ends = step & 1
         for lane in range(lanes):
-            at[lane] = 0
-            for state in range(1, states):
-                if totals[ends, state, lane] < totals[ends, at[lane], lane]:
-                    at[lane] = state
+            at[lane] = np.argmin(totals[ends, :, lane])
         # All paths go back together, because what a step left lies together in memory.
         for step in range(steps - 1, -1, -1):
             channel, n = order[step // SEGMENT], step % SEGMENT

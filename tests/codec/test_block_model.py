@@ -105,13 +105,13 @@ def test_a_smooth_spectrum_comes_back(size, seed):
     """A plane in the square root of frequency: knots are rounded to a quarter of an octave, and the surface lies within that."""
     a, b, c = np.random.default_rng(seed).uniform(-3, 3, 3)
     root = np.sqrt((np.arange(size) + 0.5) / size)
-    spectrum, wanted = bm.SmoothSpectrum(size), (a - 4 + b * root[:, None] + c * root).ravel()
+    spectrum, wanted = bm.smooth_spectrum(size), (a - 4 + b * root[:, None] + c * root).ravel()
     found = octaves(spectrum.parse(spectrum.fit(4.0**wanted)))
     assert np.abs(found - wanted).max() < 0.26
     assert np.sqrt(np.mean(np.square(found - wanted))) < 0.1
 
 
-@pytest.mark.parametrize(("deviations", "channels"), [(bm.SmoothSpectrum(32), 1024), (bm.ListedDeviations(64), 64)])
+@pytest.mark.parametrize(("deviations", "channels"), [(bm.smooth_spectrum(32), 1024), (bm.listed_deviations(64), 64)])
 def test_extremes_are_clipped_and_impossible_ones_refused(deviations, channels):
     for power in (0.0, 1e-300, 1e300):
         found = octaves(deviations.parse(deviations.fit(np.full(channels, power))))
@@ -125,7 +125,7 @@ def test_extremes_are_clipped_and_impossible_ones_refused(deviations, channels):
 
 
 def test_listed_deviations_are_rounded_to_a_quarter_of_an_octave():
-    listed, wanted = bm.ListedDeviations(64), np.random.default_rng(0).uniform(-15, 3, 64)
+    listed, wanted = bm.listed_deviations(64), np.random.default_rng(0).uniform(-15, 3, 64)
     assert np.abs(octaves(listed.parse(listed.fit(4.0**wanted))) - wanted).max() <= 0.125 + 1e-9
 
 
