@@ -111,14 +111,11 @@ class Visit:
         self.complaints, self.outside = [], []
         self.page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", self.note)
+        local = ("file://", "data:", "blob:")
+        self.page.on("request", lambda sent: None if sent.url.startswith(local) else self.outside.append(sent.url))
 
-    def note(self, request):
-        if not request.url.startswith(("file://", "data:", "blob:")):
-            self.outside.append(request.url)
-
-    def open(self, folder, name, query=""):
-        self.page.goto((folder / f"{name}.html").as_uri() + query)
+    def open(self, folder, name):
+        self.page.goto((folder / f"{name}.html").as_uri())
         return self.page
 
 

@@ -13,13 +13,12 @@ from sarlab.lab.publish import owned
 from sarlab.lab.results import HISTORY_COLUMNS, RUN_COLUMNS
 from sarlab.metrics import metrics
 
-SCENES = (
-    ("mosaic-test", "VV", "test", "2017-06-12-A"),
-    ("mosaic-test", "VH", "test", "2017-06-12-A"),
-    ("patch-1", "VV", "independent", "2017-07-01-B"),
-    ("patch-2", "VV", "independent", "2017-08-13-C"),
-    ("patch-3", "VV", "independent", "2017-09-20-D"),
-)
+SCENES = pd.DataFrame(
+    [("mosaic-test", "VV", "test", "2017-06-12-A"), ("mosaic-test", "VH", "test", "2017-06-12-A"),
+     ("patch-1", "VV", "independent", "2017-07-01-B"), ("patch-2", "VV", "independent", "2017-08-13-C"),
+     ("patch-3", "VV", "independent", "2017-09-20-D")],
+    columns=["scene", "band", "split", "acquisition"],
+)  # fmt: skip
 LATENTS = ((16, 64), (16, 32), (16, 16), (16, 8))
 #: Columns that all tables of measurements share.
 ABOUT = {
@@ -43,11 +42,6 @@ def with_metrics(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([table, pd.DataFrame(0.5, table.index, list(metrics))], axis=1)
 
 
-def scenes() -> pd.DataFrame:
-    """Scene, band, split and acquisition of `SCENES`."""
-    return pd.DataFrame(SCENES, columns=["scene", "band", "split", "acquisition"])
-
-
 def runs(latents=LATENTS) -> pd.DataFrame:
     """Rows of KLT and three architectures, from scratch and from the KLT, at each latent shape."""
     networks = crossed(
@@ -57,7 +51,7 @@ def runs(latents=LATENTS) -> pd.DataFrame:
     names = networks["architecture"] + networks["init"].map({"scratch": "", "klt": "-klt"})
     shape = "-r" + networks["spatial_reduction"].astype(str) + "-c" + networks["latent_channels"].astype(str)
     networks["run_id"] = names + shape + "-f32-s0-" + networks.index.map("{:06x}".format)
-    table = crossed(networks, scenes())
+    table = crossed(networks, SCENES)
     value = table["spatial_reduction"] ** 2 / table["latent_channels"]
     levels = np.log2(value)
     noise = np.where(table["split"] == "independent", np.random.default_rng(3).normal(0, 0.8, len(table)), 0.0)
@@ -129,7 +123,7 @@ CODECS = {
 def codecs(targets=tuple(range(20, 43, 2))) -> pd.DataFrame:
     """Rows of codecs at matched PSNR whose bits differ by known factors; every other metric is one half."""
     kinds = pd.DataFrame([(name, *about) for name, about in CODECS.items()], columns=["codec", "family", "share"])
-    table = crossed(scenes(), kinds, pd.DataFrame({"target_value": targets}))
+    table = crossed(SCENES, kinds, pd.DataFrame({"target_value": targets}))
     target, share = table["target_value"], table.pop("share")
     bpp = share * 0.06 * 2 ** ((target - 20) / 4)
     return with_metrics(table).assign(
@@ -142,7 +136,7 @@ def codecs(targets=tuple(range(20, 43, 2))) -> pd.DataFrame:
 def limits(rates=(0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, 4.0)) -> pd.DataFrame:
     """Limits at three quarters of the bits of the best codec."""
     kinds = pd.DataFrame({"limit": ["rwf", "scalar"], "share": [0.56, 0.65]})
-    table = crossed(scenes(), kinds, pd.DataFrame({"bpp": rates}))
+    table = crossed(SCENES, kinds, pd.DataFrame({"bpp": rates}))
     return table.assign(psnr_db=20 + 4 * np.log2(table["bpp"] / table.pop("share") / 0.06), **ABOUT)
 
 
@@ -180,14 +174,10 @@ def write(root: Path, *, latents=LATENTS, codecs: bool = False) -> pd.DataFrame:
     if codecs:
         for name in ("codecs", "limits", "codec_pictures"):
             globals()[name]().to_csv(results / f"{name.removeprefix('codec_')}.csv", index=False)
-    machine = {
-        "device": "test device", "versions": {"python": "3.11", "torch": "2.13", "numpy": "2.4"}, "platform": "Linux",
-        "processor": "test processor", "commit": "0123456789ab",
-    }  # fmt: skip
+    machine = {"device": "test device", "versions": {"python": "3.11", "torch": "2.13"}, "commit": "0123456789ab"}
     manifest = {
-        "plan": "quick", "title": "Made up", "published": "2026-01-02T03:04:05Z", "runs": frame["run_id"].nunique(),
-        "missing": 0, "devices": ["test device"], "environments": [machine],
-        "data": [{"note": "The test mosaic shares the acquisition of the training scenes.", "credits": ["Credit: nobody."]}],
+        "plan": "quick", "published": "2026-01-02T03:04:05Z", "runs": frame["run_id"].nunique(), "environments": [machine],
+        "data": [{"note": "Scenes made up by formulas.", "credits": ["Credit: nobody."]}],
     }  # fmt: skip
     (results / "manifest.json").write_text(json.dumps(manifest))
     return frame

@@ -15,13 +15,10 @@ def test_layers_are_those_of_the_module_and_end_in_its_latent(architecture, stem
     model, down, up = diagrams.layers(spec)
     assert down[-1][1] == "16²×8"
     assert up[-1][1] == "256²×1"
+    words, plain, stages = [text for text, _, _ in down], architecture == "plain", 3 if stem == "pyramid" else 1
     outside = [m for m in construct(spec, 0).g_a if isinstance(m, torch.nn.Conv2d)]
-    assert [words for words, _, _ in down].count("residual block") == (
-        0 if architecture == "plain" else model.spec.depth * (3 if stem == "pyramid" else 1)
-    )
-    assert sum(words.startswith("conv") for words, _, _ in down) == len(outside) + (architecture == "plain") * (
-        3 if stem == "pyramid" else 1
-    )
+    assert words.count("residual block") == (0 if plain else model.spec.depth * stages)
+    assert sum(text.startswith("conv") for text in words) == len(outside) + plain * stages
 
 
 def test_a_diagram_says_in_words_what_it_draws():
