@@ -33,6 +33,8 @@ CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG = "SARLAB_CRS_WKT2", "SARLAB_GCP_CRS_WKT2", "S
 _STRUCTURE = {"IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "TIFF", "COLOR_PROFILE"}
 #: `update_tags` of rasterio has arguments of these names; tags of these names are written under others of equal length.
 _TAKEN = {"ns": "SARLAB_TAG_NS", "bidx": "SARLAB_TAG_BIDX"}
+#: Tag that becomes the item of a color interpretation, see `write_profile`.
+_COLOR = "SARLAB_COLOR_INTERPRETATION_OF_BAND"
 #: Words in the names of rasters and bands that are no radar image.
 _AUXILIARY = re.compile(
     r"(?i)((lat|lon)(itude|gitude)?|lia|elevation|dem|.*((?<![a-z])angle|(look|inc)angle|incidence|linci|inc_map|ls_map|mask|layover|shadow).*)(_.*)?"
@@ -287,6 +289,10 @@ def write_profile(file: Any, scene: Any) -> dict[str, str]:
         colors = profile.colors or ("gray", *["undefined"] * (bands - 1))
         file.colorinterp = [getattr(ColorInterp, name, ColorInterp.undefined) for name in (*colors, *["alpha"] * alpha)]
     renamed: dict[str, str] = {}
+    if profile.colors[:1] == ("undefined",):
+        # The first band is gray unless an item of the XML says otherwise, which rasterio cannot write.
+        file.update_tags(1, **{_COLOR: "Undefined"})
+        renamed[_COLOR] = 'COLORINTERP" role="colorinterp'
     everything = [(0, "", scene.tags), *profile.tags]
     if reference is not None and reference.rpc:
         everything.append((0, "RPC", reference.rpc))

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 
 from sarlab.errors import SceneError
@@ -196,14 +197,15 @@ def test_tags_of_any_name_and_namespace(write_raw, tmp_path):
         file.update_tags(1, ns="BAND", b="2")
         file.update_tags(ns="xml:XMP", **{"<x a": '"1">2</x>'})
     head = '<Metadata><MDI key="ns">x</MDI><MDI key="bidx">y</MDI></Metadata>'
-    inner = '<Metadata><MDI key="ns">z</MDI></Metadata><ColorInterp>Gray</ColorInterp>'
+    inner = '<Metadata><MDI key="ns">z</MDI></Metadata>'  # without a color interpretation, which is undefined
     vrt(tmp_path / "x.vrt", ("Float32", "x.tif", inner), head=head)
     for name in ("x.tif", "x.vrt"):
         first, second = returned(tmp_path / name, tmp_path / f"out-{name}" / "y.tif")
         assert first == second
     write_geotiff(read_scene(tmp_path / "x.vrt"), tmp_path / "cog.tif", cog=True)
     with rasterio.open(tmp_path / "cog.tif") as file:
-        assert (file.tags()["ns"], file.tags()["bidx"], file.tags(1)["ns"]) == ("x", "y", "z")
+        assert (file.tags()["ns"], file.tags()["bidx"], file.tags(1)) == ("x", "y", {"ns": "z"})
+        assert file.colorinterp == (ColorInterp.undefined,)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
