@@ -75,12 +75,9 @@ def reference_normalizers() -> dict[str, Normalizer]:
 
 
 def load_optical_control() -> dict[str, np.ndarray]:
-    """Load Sentinel-2 red and near infrared of the mosaic ben-33UUP-37-88, to compare radar and optical compressibility.
+    """Load Sentinel-2 red (B04) and near infrared (B08) of the mosaic ben-33UUP-37-88, one day after the radar image.
 
-    Returns
-    -------
-    dict of str to ndarray of uint16, shape (360, 240)
-        ``"B04"`` and ``"B08"``: surface reflectance × 10000 at 10 m, 2017-06-13, one day after the radar image.
+    Surface reflectance × 10000, uint16 (360, 240), to compare the compressibility of radar and optical images.
     """
     scene = read_scene(ASSETS / "optical_control.tif", "intensity")
     return {band: plane.astype(np.uint16) for band, plane in zip(scene.bands, scene.data, strict=True)}

@@ -94,11 +94,10 @@ class Record:
             scene = replace(scene, dtype="float32", nodata=None, nan=None, profile=Profile())
         if scene.quantity != "db" or np.isneginf(scene.data).any():
             scene = to_db(scene)
+        same = ("name", "looks", "acquisition", "place", "land_cover", "mode", "license", "credit")
         return replace(
-            at_level(scene, ranges, self.calibrated, self.offset_db), name=self.name, looks=self.looks,
-            spacing=self.spacing or scene.spacing, acquisition=self.acquisition, place=self.place,
-            land_cover=self.land_cover, mode=self.mode, license=self.license, credit=self.credit,
-            seen_in_training="true" if self.role == "train" else "false",
+            at_level(scene, ranges, self.calibrated, self.offset_db), **{name: getattr(self, name) for name in same},
+            spacing=self.spacing or scene.spacing, seen_in_training="true" if self.role == "train" else "false",
         )  # fmt: skip
 
 

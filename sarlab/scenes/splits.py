@@ -223,11 +223,7 @@ def choose_normalizers(
     0.1 and 99.9 percentiles of their own training samples. So do simulated scenes, because their theoretical limits
     refer to their own distribution. Bands that only `others` have get the range of the first of these.
 
-    Returns
-    -------
-    normalizers : dict of band name to Normalizer
-    note : str
-        Which range each band got, for readers.
+    Returns the normalizers by band name, and a note for readers that says which range each band got.
     """
     simulated = any(scene.simulated for scene in train)
     chosen, embedded, own = {}, [], []

@@ -51,8 +51,9 @@ def run_hashes(scene):
     weights = np.random.default_rng(0).integers(1, 2**62, RUN - 1, dtype=np.int64)
     data = np.nan_to_num(scene.data.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     steps = np.rint(np.diff(data, axis=2) / 0.01).astype(np.int64)
-    runs = np.lib.stride_tricks.sliding_window_view(steps, RUN - 1, 2)
-    hashes, flat = runs @ weights, (runs == 0).sum(-1)
+    parts = [steps[:, :, index : steps.shape[2] - RUN + 2 + index] for index in range(RUN - 1)]
+    hashes = sum(weight * part for weight, part in zip(weights, parts, strict=True))
+    flat = sum((part == 0).view(np.int8) for part in parts)
     return np.unique(hashes[(hashes % 16 == 0) & (flat < RUN // 2)])
 
 
