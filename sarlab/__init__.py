@@ -13,7 +13,7 @@ _PUBLIC = {
     "Scene": "sarlab.scenes.scene:Scene",
     "compress": "sarlab.codec.api:compress",
     "decompress": "sarlab.codec.api:decompress",
-    "evaluate": "sarlab.lab.quickstart:evaluate",
+    "evaluate": "sarlab.lab.evaluate:evaluate",
     "plot": "sarlab.views.plot",
     "quantize": "sarlab.lab.quickstart:quantize",
     "read": "sarlab.scenes.readers:read_scene",

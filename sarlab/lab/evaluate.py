@@ -36,7 +36,8 @@ from sarlab.peers import codecs, usable
 from sarlab.peers.band_codec import MAGIC, codestream_bytes
 from sarlab.peers.search import Search, Trial
 from sarlab.scenes.radiometry import to_db
-from sarlab.scenes.splits import scene_duplicate_share
+from sarlab.scenes.scene import Scene
+from sarlab.scenes.splits import Split, scene_duplicate_share
 from sarlab.specs import content_hash
 
 #: Raise by one when a change of the code changes the rows: journals and studies then compute them again.
@@ -62,21 +63,47 @@ ANCHORS, PSNR_INTERVAL, PSNR_TARGETS = ("jpeg2000", "hevc12"), (25.0, 40.0), "25
 
 
 def evaluate(
-    names: Sequence[str], scenes: Sequence[Source], goals: Sequence[Goal] = (), *, quantity: str = "auto",
-    bands: Sequence[str] | None = None, clip: Clip = None, metrics: Sequence[str] | None = None, workers: int = 0,
-    journal: Path | None = None, save_files: Path | None = None,
+    names: Sequence[str], scenes: Source | Sequence[Source] = "bigearthnet", goals: Sequence[Goal] = (), *,
+    bpp: Iterable[float] = (), psnr: Iterable[float] = (), quantity: str = "auto", bands: Sequence[str] | None = None,
+    clip: Clip = None, metrics: Sequence[str] | None = None, workers: int = 1, journal: Path | None = None,
+    save_files: Path | None = None,
 ) -> pd.DataFrame:  # fmt: skip
-    """Measure codecs on scenes: one row per codec, goal, scene and band.
+    """Measure codecs on real files; one row per codec, goal, scene and band.
 
-    The default of `goals` is each codec's own grid of qualities. `scenes` to `clip` are those of `load_inputs`; `metrics` are
-    the only metric columns to compute; 0 `workers` are one per core; the folder `save_files` keeps the files. NaN has its
-    reason in ``reason``. Scenes of which only a part is measured are a warning.
+    NaN has its reason in ``reason``. Scenes of which only a part is measured are a warning.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Codecs as ``sarlab codecs`` lists them.
+    scenes : str, path, Scene, Split or sequence of these
+        `quantity`, `bands` and `clip` are those of `sarlab.lab.inputs.load_inputs`.
+    goals, bpp, psnr
+        Goals of any kind, in bits per pixel, and of PSNR in dB. Default: each codec's own grid of qualities.
+    metrics : sequence of str
+        The only metric columns to compute.
+    workers : int
+        Processes; 0 for one per core.
+    journal, save_files : path
+        File that keeps finished rows for a second call, and folder that keeps the compressed files.
+
+    Examples
+    --------
+    >>> import sarlab
+    >>> scene = sarlab.scene("ben-33UUP-37-88").band("VV")
+    >>> rows = sarlab.evaluate(["jpeg2000"], scene, bpp=[0.25, 0.5], metrics=["psnr_db"])
+    >>> rows[["codec", "target", "target_value"]]
+          codec target  target_value
+    0  jpeg2000    bpp          0.25
+    1  jpeg2000    bpp          0.50
     """
+    goals = [*goals, *(Goal("bpp", value) for value in bpp), *(Goal("psnr", value) for value in psnr)]
+    given = [scenes] if isinstance(scenes, (str, Path, Scene, Split)) else scenes
     for name in names:
         usable(name)
     for name in metrics or ():
         known_metrics[name]
-    items = load_inputs(scenes, quantity=quantity, bands=bands, clip=clip)
+    items = load_inputs(given, quantity=quantity, bands=bands, clip=clip)
     for note in dict.fromkeys(item.note for item in items if item.note):
         warnings.warn(note, stacklevel=2)
     chosen = None if metrics is None else tuple(metrics)
@@ -85,7 +112,7 @@ def evaluate(
         for name in dict.fromkeys(names):
             grid = [Goal("quality", quality) for quality in codecs[name].capabilities.quality.grid]
             # An empty scene has one row with the reason.
-            wanted = grid[:1] if item.reason else list(goals) or grid
+            wanted = grid[:1] if item.reason else goals or grid
             decides = (ROWS_VERSION, name, codecs[name].version())
             keyed = {content_hash(*decides, goal.kind, goal.value, item.digest, chosen): goal for goal in wanted}
             order += keyed

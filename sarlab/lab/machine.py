@@ -68,27 +68,27 @@ def diagnose() -> list[Finding]:
 
 def check_machine() -> list[Finding]:
     """Python, processor, memory, GPU."""
-    version, memory = platform.python_version(), psutil.virtual_memory().total / 1e9
-    supported, enough = (3, 11) <= sys.version_info[:2] <= (3, 13), memory >= MEMORY_GB
-    advice = "" if enough else f"the quick plan takes up to {MEMORY_GB:g} GB; run it with --workers 1"
-    found = [
-        Finding("machine", "Python", version, supported, "" if supported else "use Python 3.11 to 3.13"),
-        Finding("machine", "processor", f"{processor()}, {cores()} cores"),
-        Finding("machine", "memory", f"{memory:.1f} GB", enough, advice),
-    ]
-    state, advice = "unknown without torch", ""
+    supported, memory = (3, 11) <= sys.version_info[:2] <= (3, 13), psutil.virtual_memory().total / 1e9
+    little = "" if memory >= MEMORY_GB else f"the quick plan takes up to {MEMORY_GB:g} GB; run it with --workers 1"
+    gpu, advice = "unknown without torch", ""
     with contextlib.suppress(ImportError):
         import torch
 
         if torch.cuda.is_available():
-            free, total = (size / 1e9 for size in torch.cuda.mem_get_info(0))
-            state = f"{torch.cuda.get_device_name(0)}, {free:.1f} of {total:.1f} GB free"
+            gpu = torch.cuda.get_device_name(0)
         elif torch.version.cuda is None:
-            state = "not used: this torch is a build for CPUs; only the plan 'full' needs a GPU"
+            gpu = "not used: this torch is a build for CPUs; only the plan 'full' needs a GPU"
         else:
-            state = f"none found, though torch is built for CUDA {torch.version.cuda}"
+            gpu = f"none found, though torch is built for CUDA {torch.version.cuda}"
             advice = f"install a driver for CUDA {torch.version.cuda}; 'nvidia-smi' shows the present one"
-    return [*found, Finding("machine", "GPU", state, True, advice)]
+    return [
+        Finding(
+            "machine", "Python", platform.python_version(), supported, "" if supported else "use Python 3.11 to 3.13"
+        ),
+        Finding("machine", "processor", f"{processor()}, {cores()} cores"),
+        Finding("machine", "memory", f"{memory:.1f} GB", not little, little),
+        Finding("machine", "GPU", gpu, True, advice),
+    ]
 
 
 def check_packages() -> list[Finding]:

@@ -64,7 +64,7 @@ def publish(plan: Plan, jobs: Sequence[Job], book: Path, *, tracked: bool = Fals
         new = Path(temporary)
         runs, history = collect(plan, complete)
         tables = {"runs": runs, "history": history}
-        tables |= {study.name: study.table() for study in studies if study.manifest}
+        tables |= {study.name: read_table(study.table_path) for study in studies if study.manifest}
         # A collection may hold scenes that are not part of the repository.
         limited = tracked and any(catalog_entries[job.spec.scenes.source].kind == "collection" for job in shown)
         embedded = {record.name for record in sentinel1().records} if limited else None

@@ -1,4 +1,4 @@
-"""First steps in memory: train a network, quantize its latent, score a scene, evaluate codecs.
+"""First steps in memory: train a network, quantize its latent, score a scene.
 
     scenes ──train──▶ TrainedNetwork ──quantize (with a scene)──▶ CodedScene ──score──▶ PSNR, SSIM, ENL, EPI …
 
@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sarlab.codec.goals import Goal
 from sarlab.errors import PlanError
-from sarlab.lab.evaluate import evaluate as evaluate_goals
 from sarlab.lab.inputs import load_inputs
 from sarlab.metrics import score as score_band
 from sarlab.metrics.rate import bits_per_pixel
@@ -189,35 +187,3 @@ def score(scene: Scene, reconstruction: Scene, columns: Sequence[str] = COLUMNS)
     bands = load_inputs([scene])
     scores = [score_band(band.reference, decoded.band(band.name).data[0], columns=columns) for band in bands]
     return pd.DataFrame(scores).mean(skipna=False)
-
-
-def evaluate(
-    codecs: Sequence[str], scenes: str | Path | Scene | Sequence[str | Path | Scene] = "bigearthnet", *,
-    bpp: Iterable[float] = (), psnr: Iterable[float] = (), workers: int = 1, **options: Any,
-) -> pd.DataFrame:  # fmt: skip
-    """Measure codecs on real files; one row per codec, goal, scene and band.
-
-    Parameters
-    ----------
-    codecs : sequence of str
-        As ``sarlab codecs`` lists them.
-    bpp, psnr : iterable of float
-        Goals: bits per pixel, PSNR in dB. Default: each codec's own grid of qualities.
-    workers : int
-        Processes; 0 for one per core.
-    **options
-        Other parameters of `sarlab.lab.evaluate.evaluate`, such as ``bands`` and ``metrics``.
-
-    Examples
-    --------
-    >>> import sarlab
-    >>> scene = sarlab.scene("ben-33UUP-37-88").band("VV")
-    >>> rows = sarlab.evaluate(["jpeg2000"], scene, bpp=[0.25, 0.5], metrics=["psnr_db"])
-    >>> rows[["codec", "target", "target_value"]]
-          codec target  target_value
-    0  jpeg2000    bpp          0.25
-    1  jpeg2000    bpp          0.50
-    """
-    given = [scenes] if isinstance(scenes, (str, Path, Scene)) else scenes
-    goals = [Goal("bpp", value) for value in bpp] + [Goal("psnr", value) for value in psnr]
-    return evaluate_goals(codecs, given, goals, workers=workers, **options)

@@ -247,8 +247,8 @@ class Job:
 
     @property
     def state(self) -> str:
-        """State of the run; see `state_of`."""
-        return state_of(self.folder, self.hash)
+        """State of the run; see `status`."""
+        return status(self.folder, self.hash)["state"]
 
 
 def jobs_of(plan: Plan, runs: Path) -> list[Job]:
@@ -329,38 +329,29 @@ def is_complete(folder: Path, wanted_hash: str | None = None) -> bool:
     return bool(manifest) and wanted_hash in (None, manifest.get("hash")) and not damage_of(folder)
 
 
-def state_of(folder: Path, wanted_hash: str | None = None) -> str:
-    """State of a run, one of `STATES`: while a process holds its lock it is running, with a checkpoint interrupted.
-
-    It is damaged if a file of its results is missing, cut off or unreadable; the next sweep computes them again.
-    """
-    if is_complete(folder, wanted_hash):
-        return "complete"
-    if is_held(folder):
-        return "running"
-    if (folder / FAILURE).is_file():
-        return "failed"
-    if any(folder.glob("checkpoint*")):
-        return "interrupted"
-    foreign = wanted_hash not in (None, read_manifest(folder).get("hash", wanted_hash))
-    return "damaged" if damage_of(folder) and not foreign else "waiting"
-
-
 def status(folder: Path, wanted_hash: str | None = None) -> dict[str, Any]:
-    """State of the run in `folder`, with its seconds, steps, holder, cell of the notebook or reason, if it has them."""
-    state = state_of(folder, wanted_hash)
-    failure, progress = read_record(folder / FAILURE), read_record(folder / PROGRESS)
-    known: dict[str, Any] = {"run_id": folder.name, "state": state}
-    if state == "complete":
-        known["seconds"] = read_manifest(folder).get("seconds")
-    elif state == "damaged":
-        known["reason"] = damage_of(folder)
-    elif state == "failed":
-        known |= {"cell": failure.get("cell"), "reason": f"{failure.get('error', '')}: {failure.get('message', '')}"}
+    """State of the run in `folder`, one of `STATES`, with what is known: seconds, steps, holder, cell or reason.
+
+    While a process holds its lock it is running, with a checkpoint interrupted. It is damaged if a file of its results is
+    missing, cut off or unreadable; the next sweep computes them again.
+    """
+    manifest, failure, progress = (read_record(folder / name) for name in (MANIFEST, FAILURE, PROGRESS))
+    steps = {name: progress.get(name) for name in ("step", "steps")}
+    foreign = wanted_hash not in (None, manifest.get("hash", wanted_hash))
+    if is_complete(folder, wanted_hash):
+        known = {"state": "complete", "seconds": manifest.get("seconds")}
+    elif is_held(folder):
+        known = {"state": "running", **steps, "holder": describe_owner(folder)}
+    elif (folder / FAILURE).is_file():
+        reason = f"{failure.get('error', '')}: {failure.get('message', '')}"
+        known = {"state": "failed", "cell": failure.get("cell"), "reason": reason}
+    elif any(folder.glob("checkpoint*")):
+        known = {"state": "interrupted", **steps}
+    elif (damage := damage_of(folder)) and not foreign:
+        known = {"state": "damaged", "reason": damage}
     else:
-        known |= {"step": progress.get("step"), "steps": progress.get("steps")}
-        known["holder"] = describe_owner(folder) if state == "running" else None
-    return {name: value for name, value in known.items() if value is not None}
+        known = {"state": "waiting", **steps}
+    return {"run_id": folder.name, **{name: value for name, value in known.items() if value is not None}}
 
 
 def spec_of(folder: Path) -> RunSpec | None:

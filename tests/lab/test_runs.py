@@ -269,7 +269,7 @@ def test_every_state_is_told_with_what_is_known(mixed):
 def test_damaged_results_are_told_and_not_complete(tmp_path, damage, reason):
     (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
     (tmp_path / "manifest.json").write_text(json.dumps({"hash": "ab", "files": {"rows.csv": {"bytes": 8}}}))
-    assert runs.state_of(tmp_path, "ab") == "complete"
+    assert status(tmp_path, "ab") == {"run_id": tmp_path.name, "state": "complete"}
     damage(tmp_path)
     assert status(tmp_path, "ab")["state"] == "damaged"
     assert status(tmp_path)["reason"] == reason

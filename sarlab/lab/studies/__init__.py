@@ -30,7 +30,7 @@ from sarlab.errors import PlanError
 from sarlab.files import write_json
 from sarlab.lab.evaluate import ROWS_VERSION, Journal, in_processes
 from sarlab.lab.inputs import Input
-from sarlab.lab.results import environment, now, read_record, read_table, write_table
+from sarlab.lab.results import environment, now, read_record, write_table
 from sarlab.metrics import score
 from sarlab.metrics.columns import DB_PER_NEPER
 from sarlab.metrics.speckle import lee_filter
@@ -99,10 +99,6 @@ class StudyJob:
         found, path = read_record(self.table_path.with_suffix(".json")), self.table_path
         complete = path.is_file() and found.get("bytes") == path.stat().st_size and found.get("hash") == self.hash
         return found if complete else {}
-
-    def table(self) -> pd.DataFrame:
-        """The finished table."""
-        return read_table(self.table_path)
 
     def run(self, workers: int) -> None:
         """Compute the table and keep it."""

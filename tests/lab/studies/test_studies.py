@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from sarlab.cli import main
+from sarlab.lab.results import read_table
 from sarlab.lab.studies import Study, studies, study_jobs
 from sarlab.specs import SceneSpec
 
@@ -27,7 +28,7 @@ def test_a_study_is_run_once_and_again_when_damaged(tmp_path, counted):
     assert not job.manifest
     job.run(workers=1)
     assert job.manifest["name"] == "counted"
-    assert list(job.table()["value"]) == [1.5]
+    assert list(read_table(job.table_path)["value"]) == [1.5]
     job.table_path.write_text("scene")
     assert not job.manifest
 
