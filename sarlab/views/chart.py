@@ -189,8 +189,8 @@ def line_of(rows: pd.DataFrame, key: str, rate: str, columns: Sequence[str]) -> 
     found = {name: [interval(group[name], over[group.index]) for group in groups] for name in columns}
     known = next((point for points in found.values() for point in points if point.kind), None)
     kind = f"{'95 % interval' if known.kind == '95 %' else 'range'} over {known.n} passes" if known else ""
-    ends = [{name: [point[i] for point in points] for name, points in found.items()} for i in range(3)]
-    return _line(x, *ends, kind)
+    mean, low, high = ({name: [point[i] for point in points] for name, points in found.items()} for i in range(3))
+    return _line(x, mean, low, high, kind)
 
 
 def _line(x: Mapping[str, Any], y: Mapping[str, Any], low: Any = (), high: Any = (), over: str = "") -> Line:

@@ -138,9 +138,9 @@ class RateDistortionExplorer(CodecExplorer):
         self.pictures["ratio"].show(subject.db - db, (-3.0, 3.0))
         self.windows.show((subject.db, db), subject.clip)
         done = {name: [found for _, found in list(cache.done.values())] for name, cache in self.caches.items()}
-        axes = ("bits per pixel", "psnr_db")
-        series = {name: tuple([state[axis] for state in states] for axis in axes) for name, states in done.items()}
-        self.chart.value = ui.chart(series, x=axes[0], y=select.label(axes[1]))
+        rate, psnr = "bits per pixel", "psnr_db"
+        series = {name: ([s[rate] for s in states], [s[psnr] for s in states]) for name, states in done.items()}
+        self.chart.value = ui.chart(series, x=rate, y=select.label(psnr))
         return found
 
 

@@ -18,7 +18,7 @@ CLIP = (-25.0, 5.0)
 
 @functools.lru_cache(maxsize=4)
 def _truth(side: int, seed: int, homogeneous: bool) -> np.ndarray:
-    truth = np.full((side, side), 0.1) if homogeneous else sum(reflectivity((side, side), seed))
+    truth = np.full((side, side), 0.1) if homogeneous else np.add(*reflectivity((side, side), seed))
     return truth.astype(np.float32)
 
 
