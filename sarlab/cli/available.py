@@ -38,9 +38,8 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser("show", help="show scenes, split, clip ranges and license of a source")
     show.add_argument("name", metavar="NAME", help="catalog name, NAME:FOLDER of a collection, file or folder")
     add_options(show, "--quantity", default="auto")
-    show.add_argument(
-        "--allow-missing", action="store_true", help="skip scenes of a collection whose files are missing"
-    )
+    text = "skip scenes of a collection whose files are missing"
+    show.add_argument("--allow-missing", action="store_true", help=text)
     files = actions.add_parser("files", help="list the files of a collection and mark missing ones")
     files.add_argument("name", metavar="NAME", help="collection, NAME:FOLDER (default: SARLAB_DATA) or .toml file")
     for action in (show, files):

@@ -89,20 +89,13 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     add("--engine", choices=ENGINES, default="dask", help="dask (default): worker processes; inline: this process")
     add("--scheduler", default="", metavar="ADDRESS", help="use this Dask cluster: tcp://host:8786")
     text = "parallel runs (default: one per GPU, or as many as the cores allow)"
-    add_options(parser, "--workers", type=positive, help=text)
+    add_options(parser, "--workers", help=text)
     text = "execute the notebook of each run, which becomes its page (default: with dask)"
     add("--notebook", action=argparse.BooleanOptionalAction, default=None, help=text)
     add_options(parser, "--device")
     add("--time-budget", type=float, metavar="SECONDS", help="stop cleanly after this many seconds")
     add("--retry-failed", action="store_true", help="repeat failed runs")
     add("--dry-run", action="store_true", help="list the runs with their estimated time and memory, and stop")
-
-
-def positive(text: str) -> int:
-    """Parse a whole number from 1."""
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return int(text)
 
 
 def run_sweep(args: argparse.Namespace) -> int:
