@@ -103,14 +103,9 @@ def table(tmp_path_factory):
     return found
 
 
-def test_files_have_equal_bytes_and_natural_rows_have_none(table):
-    coded = table.dropna(subset=["bytes"])
-    assert coded["bpp"].to_numpy() == pytest.approx(coded["target_value"].to_numpy(), rel=0.03)
+def test_more_bits_bring_every_application_nearer_to_the_original(table):
     assert set(table.loc[table["bytes"].isna(), "codec"]) == {"original", "redraw", "second date"}
     assert set(table["change_pair"].dropna()) == {"second date"}
-
-
-def test_more_bits_bring_every_application_nearer_to_the_original(table):
     low, high = (table[table["target_value"] == rate].set_index("scene") for rate in (0.5, 4.0))
     original = table[table["codec"] == "original"].set_index("scene")
     for name in (name for name in study.METRICS if name.startswith(("iou", "cfar_kept", "texture", "field"))):
