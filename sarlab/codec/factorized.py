@@ -129,12 +129,12 @@ class FactorizedModel(BlockModel):
 
 
 class FactorizedPrior(nn.Module):
-    """One learned density per channel: a mixture of zero-mean logistics of different widths."""
+    """One learned density per channel: a mixture of three zero-mean logistics of different widths."""
 
-    def __init__(self, channels: int, components: int = 3):
+    def __init__(self, channels: int):
         super().__init__()
-        self.log_deviation = nn.Parameter(torch.linspace(-0.7, 0.7, components).repeat(channels, 1))
-        self.logits = nn.Parameter(torch.zeros(channels, components))
+        self.log_deviation = nn.Parameter(torch.linspace(-0.7, 0.7, 3).repeat(channels, 1))
+        self.logits = nn.Parameter(torch.zeros(channels, 3))
 
     def bits(self, y: Tensor, step: Tensor | float = 1.0, spread: Tensor | float = 1.0) -> Tensor:
         """Bits of the intervals y ± step/2, shape (N, C, h, w); `spread` is a factor on all widths."""

@@ -22,6 +22,7 @@ Malvar 1990; Princen & Bradley 1986.
 from __future__ import annotations
 
 import copy
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,8 @@ def _angles(size: int, length: int) -> np.ndarray:
     return np.stack([np.cos(angle), np.sin(angle)])
 
 
+#: Transforms, made once.
+lapped_transform = lru_cache(maxsize=8)(LappedTransform)
 #: Side of a block in samples.
 BLOCK = 32
 #: Upper limits of the zones in which bands are predicted, as a share of the highest frequency.
@@ -114,7 +117,7 @@ class LappedModel(BlockModel):
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
         size, edge = self.block, self.block // 8
-        self._transform = LappedTransform(size, size, size)
+        self._transform = lapped_transform(size, size, size)
         u, v = np.divmod(np.arange(size * size), size)
         self.order, self.low = np.lexsort((v, u, u + v, np.maximum(u, v) >= edge)), edge * edge
         self.zones = np.searchsorted(ZONES, np.hypot(u + 0.5, v + 0.5) / size)
@@ -123,7 +126,7 @@ class LappedModel(BlockModel):
     def for_scene(self, height: int, width: int) -> LappedModel:
         size, adapted = self.block, copy.copy(self)
         last = [(length - 1) % size + 1 for length in (height, width)]
-        adapted._transform = LappedTransform(size, *last)
+        adapted._transform = lapped_transform(size, *last)
         rows, columns = (np.isin(np.arange(size), places(size, length), invert=True) for length in last)
         adapted.absent = (LAST_ROW * rows[:, None] | LAST_COLUMN * columns).astype(np.uint8).ravel()
         return adapted

@@ -44,19 +44,8 @@ def test_a_scene_comes_back(speckled, codec):
     data = sarlab.compress(speckled, codec=codec, quality=30)
     decoded = sarlab.decompress(data)
     assert (np.isnan(decoded.data) == np.isnan(speckled.data)).all()
-    for field in [
-        "quantity",
-        "bands",
-        "name",
-        "looks",
-        "spacing",
-        "native_bits",
-        "georeference",
-        "tags",
-        "dtype",
-        "nodata",
-    ]:
-        assert getattr(decoded, field) == getattr(speckled, field), field
+    names = ("quantity", "bands", "name", "looks", "spacing", "native_bits", "georeference", "tags", "dtype", "nodata")
+    assert [getattr(decoded, name) for name in names] == [getattr(speckled, name) for name in names]
     assert rms(decoded, speckled) < 1.4
     assert describe(data)["bpp"] < 1.3
     about = describe(compress(speckled, codec=codec, quality=30, metadata=False))
@@ -231,14 +220,6 @@ def test_constant_scenes_and_scenes_without_a_sample(codec, value):
         assert np.isnan(decompress(data).data).all()
 
 
-def test_nodata_costs_little(codec):
-    data = np.random.default_rng(5).normal(-10, 2, (1, 512, 512)).astype(np.float32)
-    half = data.copy()
-    half[:, :256] = np.nan
-    sizes = [len(compress(Scene(d, "db", ("VV",)), codec=codec, quality=30)) for d in (half[:, 256:], half)]
-    assert sizes[1] - sizes[0] < 0.03 * sizes[0] + 100
-
-
 def test_the_package_imports_neither_torch_nor_numpy_and_lapped_files_need_no_torch(tmp_path, speckled):
     (tmp_path / "a.sarl").write_bytes(compress(speckled))
     script = (
@@ -263,13 +244,9 @@ def test_models_by_path_and_unknown_ones(speckled, tmp_path, monkeypatch):
     with pytest.raises(BitstreamError, match=r"needs model 'klt8-1'.*install a version that has it"):
         decompress(data)
     mine.write_bytes(b"no weights")
-    for codec, message in (
-        (str(mine), "mine"),
-        ("mine", "unknown codec 'mine'"),
-        (str(tmp_path / "no.safetensors"), "no such"),
-    ):
+    for codec, message in ((mine, "mine"), ("mine", "unknown codec 'mine'"), (tmp_path / "no.safetensors", "no such")):
         with pytest.raises(SarlabError, match=message):
-            compress(speckled, codec=codec)
+            compress(speckled, codec=str(codec))
 
 
 def test_a_path_is_read(speckled, tmp_path):

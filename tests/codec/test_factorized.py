@@ -21,7 +21,6 @@ from sarlab.codec.train_codec import initial_tables
 from sarlab.errors import ModelError
 
 WHOLE = (True, True, True, True)
-TABLES = initial_tables()
 
 
 def correlated(count, side, seed=0):
@@ -29,23 +28,15 @@ def correlated(count, side, seed=0):
     return 0.3 * torch.nn.functional.avg_pool2d(noise, 3, 1)
 
 
-def fitted(front="lapped", width=0):
-    network = FactorizedNetwork(front, width)
+def fitted(front="lapped"):
+    network = FactorizedNetwork(front, 0)
     network.fit_linear(list(correlated(4, 64)[:, 0]))
     return network
 
 
-def model_of(network, front, width, mixing=None):
-    with torch.no_grad():
-        state = network.correction.state_dict() if width else {}
-        arrays = {"mixing": network.mixing() if mixing is None else mixing, **state}
-    values, arrays = {"front": front, "width": width}, {key: array.numpy() for key, array in arrays.items()}
-    return FactorizedModel.of(arrays, values, TABLES, name="test-1", content_hash=bytes(8))
-
-
 @pytest.mark.parametrize("spread", [1.0, 2.0])
 def test_probabilities_of_the_mixture_sum_to_one(spread):
-    prior = FactorizedPrior(2, components=4)
+    prior = FactorizedPrior(2)
     with torch.no_grad():
         prior.logits.normal_(generator=torch.Generator().manual_seed(0))
         prior.log_deviation += torch.tensor([0.4, 3.0]).log()[:, None]
@@ -70,12 +61,11 @@ def test_costs_weigh_bits_against_error():
 @pytest.mark.parametrize("front", FRONTS)
 def test_the_analysis_of_the_training_is_that_of_the_model(front):
     """A convolution with basis functions that are orthonormal, also to those of neighboring blocks."""
-    network = fitted(front)
-    model, x = model_of(network, front, 0), correlated(1, 64, 2)
-    y, margin = model.transform(x[0, 0].numpy(), WHOLE), int(front == "lapped")
-    inner = network.analysis(x[..., 8 * margin - 4 * margin : 64 - 4 * margin, 4 * margin : 64 - 4 * margin])[
-        0
-    ].detach()
+    network, x, margin = fitted(front), correlated(1, 64, 2), int(front == "lapped")
+    values, mixing = {"front": front, "width": 0}, network.mixing().detach().numpy()
+    model = FactorizedModel.of({"mixing": mixing}, values, initial_tables(), name="test-1", content_hash=bytes(8))
+    y, at = model.transform(x[0, 0].numpy(), WHOLE), slice(4 * margin, 64 - 4 * margin)
+    inner = network.analysis(x[..., at, at])[0].detach()
     assert np.abs(y[:, margin : 8 - margin, margin : 8 - margin] - inner.numpy()).max() < 1e-5
     assert np.square(y).sum() == pytest.approx(float(x.square().sum()), rel=1e-5)
     assert np.abs(model.inverse(y, 90.0, WHOLE) - x[0, 0].numpy()).max() < 1e-5
