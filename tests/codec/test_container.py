@@ -97,13 +97,9 @@ def test_a_damaged_tile_leaves_the_others_readable_and_padding_bounds_memory():
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [
-        ({"shape": (1, 1 << 23, 1 << 23)}, "no room for the index"),
-        ({"shape": (1, 5000, 5000)}, "no room for the index"),
-        ({"shape": (200, 512, 512), "bands": ("x",) * 200, "centers": (0.0,) * 200}, "too few for its size"),
-        ({"shape": (1, 1024, 1024), "tile": 1024}, "too few for its size"),
-    ],
-)
+    [({"shape": (1, 1 << 23, 1 << 23)}, "no room"), ({"shape": (1, 1024, 1024), "tile": 1024}, "too few for its size"),
+     ({"shape": (200, 512, 512), "bands": ("x",) * 200, "centers": (0.0,) * 200}, "too few for its size")],
+)  # fmt: skip
 def test_sizes_that_the_input_does_not_justify_are_refused(changes, message):
     """A file whose header claims something else than it has, checksum and all."""
     header = replace(PLAIN, **changes)

@@ -21,11 +21,7 @@ from sarlab.codec.metadata import (
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.scene import Georeference, Scene
 
-WKT = (
-    'GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563,AUTHORITY["EPSG","7030"]],'
-    'AUTHORITY["EPSG","6326"]],PRIMEM["Greenwich",0,AUTHORITY["EPSG","8901"]],UNIT["degree",0.0174532925199433,'
-    'AUTHORITY["EPSG","9122"]],AXIS["Latitude",NORTH],AXIS["Longitude",EAST],AUTHORITY["EPSG","4326"]]'
-)
+WKT = 'LOCAL_CS["a field",UNIT["metre",1]]'
 
 
 def scene(**fields):

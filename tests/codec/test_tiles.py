@@ -79,12 +79,9 @@ def test_any_tile_comes_back(kinds, flat_share, nan, height, width, sides, borde
     assert not np.delete(low, part, 1).any()
 
 
-def test_impossible_tilings_are_refused():
+def test_tiles_that_cut_blocks_are_refused():
     with pytest.raises(CodecError, match="not a multiple"):
         Tiling(100, 100, 48, 32)
-    for window in ((-1, 0, 5, 5), (0, 0, 0, 5), (90, 0, 11, 5), (0, 99, 1, 2)):
-        with pytest.raises(CodecError, match="leaves the scene"):
-            Tiling(100, 100, 64, 32).checked(window)
 
 
 def test_missing_samples_are_filled_from_near_ones_and_pieces_agree():
