@@ -39,7 +39,7 @@ A plan names its scenes by catalog name or path; relative paths start in the wor
 the plan, the data and the version of PyTorch.
 """,
 }
-
+#: Goals of a file, of which one can be given.
 GOALS = {
     "quality": "quality in dB, 0 to 96, higher is better (default: 28)", "bpp": "bits per pixel and band of the whole file",
     "psnr": "PSNR in dB of the dB image within its clip range", "max_error_db": "largest error of any sample in dB",

@@ -105,7 +105,8 @@ class Finished:
 def run_job(job: Job, settings: Settings) -> Finished:
     """Carry out one job in this process, whichever engine calls; a failure becomes a record in the folder of the run."""
     with _one_at_a_time:
-        start, _running[settings.sweep] = time.monotonic(), job
+        start = time.monotonic()
+        _running[settings.sweep] = job
         record = _attempt(job, settings)
         _running.clear()
     outcome, message = "complete", ""
