@@ -35,23 +35,8 @@ NUMBERS = (
     -(1 << 63), 0.0, -0.0, 0.5, 1e-300, 1e300, -1.8e308, math.inf, -math.inf, math.nan,
 )  # fmt: skip
 WORDS = (
-    "",
-    "a",
-    "VV",
-    "db",
-    "\0",
-    "\x1b[2J",
-    "=1+1",
-    "ä" * 300,
-    "../../x",
-    "1e999",
-    "nan",
-    "ns",
-    "bidx",
-    "EPSG:4326",
-    "</script>",
-    "\ud7ff",
-)
+    "", "a", "VV", "db", "\0", "\x1b[2J", "=1+1", "ä" * 300, "../../x", "1e999", "nan", "ns", "bidx", "EPSG:4326", "</script>", "\ud7ff",
+)  # fmt: skip
 
 
 #: What packing values says that no file can hold.

@@ -25,16 +25,8 @@ WINGS = ("codec", "scenes", "metrics")
 
 def harness(inputs, state, *targets):
     """Inputs and failures of fuzzing in words, from the state that the harness keeps."""
-    command = [
-        sys.executable,
-        "tests/fuzz/harness.py",
-        "--inputs",
-        str(inputs),
-        "--state",
-        str(STATE / state),
-        "--target",
-        *targets,
-    ]
+    options = ["--inputs", str(inputs), "--state", str(STATE / state), "--target", *targets]
+    command = [sys.executable, "tests/fuzz/harness.py", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     found = json.loads((STATE / state / "fuzz.json").read_text())
     count = sum(sum(found[name].values()) for name in targets)
@@ -77,7 +69,7 @@ LANES = (
         "Security": lambda: tests("", "tests/trust/test_security.py"),
         "Null codec, identity codec, reproduction": lambda: tests("", "tests/trust/test_science.py"),
         "Golden files, and a second decoder": lambda: tests("", "tests/codec/test_file_format.py"),
-        "No test pixel in training": lambda: tests("", "tests/scenes/test_embedded.py", "tests/scenes/test_splits.py"),
+        "No test pixel in training": lambda: tests("", "tests/scenes/test_catalog.py", "tests/scenes/test_collection.py"),
         "Lines run by tests": coverage,
     }
     | {f"Mutated input: {name}": lambda name=name, count=count: harness(count, name, name) for name, count in OTHERS.items()},

@@ -7,7 +7,6 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import pytest
 import rasterio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -229,19 +228,3 @@ def test_scenes_in_memory_of_any_values(seed, quantity, goal):
     infinite = np.isinf(scene.data) if quantity == "complex" else np.isposinf(scene.data)
     np.testing.assert_array_equal(decoded.valid, scene.valid & ~infinite)
     assert not np.isposinf(decoded.data).any()
-
-
-@pytest.mark.parametrize(
-    ("name", "value"), [("ns", "x"), ("bidx", "y"), ("SARLAB_LOOKS", "abc"), ("SARLAB_NATIVE_BITS", "abc")]
-)
-def test_tags_with_names_that_mean_something_else(name, value, tmp_path):
-    from sarlab.scenes.writers import write_geotiff
-
-    data = np.random.default_rng(0).gamma(1, 1, (1, 20, 20)).astype(np.float32)
-    write_geotiff(Scene(data, "intensity", ("VV",), tags={name: value}), tmp_path / "a.tif")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        compress_file(tmp_path / "a.tif", tmp_path / "a.sarl", quantity="intensity")
-    decompress_file(tmp_path / "a.sarl", tmp_path / "b.tif")
-    if name in ("ns", "bidx"):
-        assert sarlab.scenes.readers.read_scene(tmp_path / "b.tif").tags[name] == value
