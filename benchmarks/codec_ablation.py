@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from sarlab.codec.block_model import CLASSES, FLAGGED, PER_OCTAVE, UNIT, Tables, smooth_spectrum
+from sarlab.codec.block_model import CLASSES, FLAGGED, PER_OCTAVE, UNIT, Tables, initial_tables, smooth_spectrum
 from sarlab.codec.entropy import join, split
 from sarlab.codec.lapped import BLOCK, LappedModel
 from sarlab.codec.tiles import LAST_COLUMN, LAST_ROW
-from sarlab.codec.train_codec import FITTING_STATES, CodecPlan, fit_tables, gather, initial_tables, normalized
+from sarlab.codec.train_codec import FITTING_STATES, CodecPlan, fit_tables, gather, normalized
 from sarlab.codec.trellis import OFFSETS
 from sarlab.lab.results import write_table
 from sarlab.metrics.rate import bd_rate

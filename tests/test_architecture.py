@@ -22,7 +22,7 @@ BUDGETS = {
     "scenes": 3300,
     "metrics": 3200,
     "models": 3000,
-    "codec": 4600,
+    "codec": 4550,
     "peers": 1300,
     "lab": 4400,
     "views": 3500,

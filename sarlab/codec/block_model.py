@@ -127,6 +127,25 @@ class Tables:
         return np.stack(bits, -1).astype(np.float32)
 
 
+def initial_tables() -> Tables:
+    """Tables for Gaussian coefficients, for a first round."""
+    from scipy.stats import norm
+
+    one = np.full((CLASSES, ACTIVITIES, 2, entropy.SLOTS), 0.5)
+    deviations = 2 * 2 ** ((np.arange(CLASSES)[:, None] + 0.5 - UNIT_CLASS) / PER_OCTAVE)
+    ends = 2.0 * np.arange(400) + 1
+    for quantizer in (1, 0):
+        limits = np.r_[0.0, ends - quantizer * (ends > 1) * 1.0]
+        limits[1] = 1.1 - 0.5 * quantizer
+        mass = np.maximum(np.diff(2 * norm.cdf(limits / deviations) - 1), 1e-12)
+        tail = np.cumsum(mass[:, ::-1], 1)[:, ::-1]
+        one[:, :, quantizer, : entropy.UNARY] = (tail[:, 1 : entropy.UNARY + 1] / tail[:, : entropy.UNARY])[:, None]
+    expected = 256 * (mass * np.arange(len(ends))).sum(1)  # of the plain quantizer
+    rest = np.full(CLASSES + entropy.SLOTS, 0.5)
+    probabilities = np.clip(np.rint(65536 * np.r_[one.ravel(), rest]), 30, 65506).astype(np.int64)
+    return Tables(probabilities, np.maximum(expected, 1).astype(np.int64), np.zeros((CLASSES, 2, OFFSETS), np.float32))
+
+
 @dataclass(frozen=True, eq=False)
 class Side:
     """Side information of a file: of each band, the deviation of each channel (log2, in `UNIT` / `PER_OCTAVE` per octave), and the

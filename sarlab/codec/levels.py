@@ -81,6 +81,12 @@ class Levels:
             header.bands, header.quantity, header.dtype, header.centers, header.floors, header.flats, header.native, packing,
         )  # fmt: skip
 
+    @classmethod
+    def of_integers(cls, first: Scene) -> Levels:
+        """Levels of a scene whose samples are coded as they are."""
+        centers = (0.0,) * len(first.bands)
+        return cls(first.bands, first.quantity, first.dtype, centers, native=True, packing=first.packing)
+
     def normalized(self, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
         """Normalize a window: float32 samples, zero where invalid, and the kinds of samples."""
         if self.native:
@@ -155,12 +161,6 @@ def fit_levels(windows: Sequence[Scene], everything: bool, bound: float = 0.0) -
         None if all(map(isnan, floors)) else tuple(floors), None if all(map(isnan, flats)) else tuple(flats),
         zeros=tuple(zeros),
     )  # fmt: skip
-
-
-def native_levels(first: Scene) -> Levels:
-    """Levels of a scene whose samples are coded as they are."""
-    centers = (0.0,) * len(first.bands)
-    return Levels(first.bands, first.quantity, first.dtype, centers, native=True, packing=first.packing)
 
 
 def _flat(windows: Sequence[Scene], band: int) -> float:

@@ -27,16 +27,7 @@ import numpy as np
 from sarlab.codec.container import QUALITY_UNIT, Header, StreamReader, write_container
 from sarlab.codec.entropy import Cursor, varint
 from sarlab.codec.goals import SLOPES, Goal, OutOfReach, solve
-from sarlab.codec.levels import (
-    CURVE_SIZE,
-    LEVEL_WINDOW,
-    Levels,
-    correction,
-    fit_curves,
-    fit_levels,
-    native_levels,
-    unpack_curves,
-)
+from sarlab.codec.levels import CURVE_SIZE, LEVEL_WINDOW, Levels, correction, fit_curves, fit_levels, unpack_curves
 from sarlab.codec.metadata import scene_fields, scene_metadata
 from sarlab.codec.model_store import QUALITIES, RATES, find_model, load_model
 from sarlab.codec.tiles import (
@@ -210,7 +201,7 @@ class Encoder:
         windows = [tiling.checked()] if self.whole else sample_windows(tiling)
         first = source.read(Window(0, 0, 1, 1))
         looked = [source.read(window) for window in windows]
-        levels = native_levels(first) if lossless else fit_levels(looked, self.whole, bound)
+        levels = Levels.of_integers(first) if lossless else fit_levels(looked, self.whole, bound)
         if lossless:
             _check_whole(first, looked, levels if metadata else replace(levels, packing=None))
         del looked

@@ -28,17 +28,7 @@ from torch import Tensor, cat
 
 from sarlab._version import __version__
 from sarlab.codec import entropy
-from sarlab.codec.block_model import (
-    ACTIVITIES,
-    CLASSES,
-    CONTEXTS,
-    FLAGGED,
-    PER_OCTAVE,
-    UNIT_CLASS,
-    BlockModel,
-    Tables,
-    fine_step,
-)
+from sarlab.codec.block_model import CLASSES, CONTEXTS, FLAGGED, BlockModel, Tables, fine_step, initial_tables
 from sarlab.codec.factorized import FRONTS, FactorizedModel, FactorizedNetwork
 from sarlab.codec.lapped import LappedModel
 from sarlab.codec.levels import WIDTH
@@ -161,25 +151,6 @@ def normalized(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
 # --- tables -------------------------------------------------------------------------------------------------------------
 
 
-def initial_tables() -> Tables:
-    """Tables for Gaussian coefficients, for a first round."""
-    from scipy.stats import norm
-
-    one = np.full((CLASSES, ACTIVITIES, 2, entropy.SLOTS), 0.5)
-    deviations = 2 * 2 ** ((np.arange(CLASSES)[:, None] + 0.5 - UNIT_CLASS) / PER_OCTAVE)
-    ends = 2.0 * np.arange(400) + 1
-    for quantizer in (1, 0):
-        limits = np.r_[0.0, ends - quantizer * (ends > 1) * 1.0]
-        limits[1] = 1.1 - 0.5 * quantizer
-        mass = np.maximum(np.diff(2 * norm.cdf(limits / deviations) - 1), 1e-12)
-        tail = np.cumsum(mass[:, ::-1], 1)[:, ::-1]
-        one[:, :, quantizer, : entropy.UNARY] = (tail[:, 1 : entropy.UNARY + 1] / tail[:, : entropy.UNARY])[:, None]
-    expected = 256 * (mass * np.arange(len(ends))).sum(1)  # of the plain quantizer
-    rest = np.full(CLASSES + entropy.SLOTS, 0.5)
-    probabilities = np.clip(np.rint(65536 * np.r_[one.ravel(), rest]), 30, 65506).astype(np.int64)
-    return Tables(probabilities, np.maximum(expected, 1).astype(np.int64), np.zeros((CLASSES, 2, OFFSETS), np.float32))
-
-
 def fit_tables(
     make: Callable[[Tables], BlockModel], scenes: Sequence[np.ndarray], *, rounds: int = ROUNDS,
     qualities: Sequence[float] = QUALITIES, say: Callable[[str], None] = lambda text: None,
@@ -227,7 +198,7 @@ def _coding_round(model: BlockModel, latents: Sequence[np.ndarray], qualities: S
         np.add.at(error, tuple(index[k > 0] for index in place), beyond[k > 0])
         np.add.at(errors, tuple(index[k > 0] for index in place), 1)
 
-    own = tally[:CONTEXTS].reshape(CLASSES, ACTIVITIES, 2, entropy.SLOTS, 2)
+    own = tally[:CONTEXTS].reshape(CLASSES, -1, 2, entropy.SLOTS, 2)
     pooled = own.copy()
     pooled[1:] += _FROM_NEIGHBORS * own[:-1]
     pooled[:-1] += _FROM_NEIGHBORS * own[1:]

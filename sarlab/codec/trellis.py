@@ -123,8 +123,7 @@ def search(y, coded, classes, activity, order, costs, path, latent):
                 advance(cost, path.before, path.branches, totals, now, second, step)
                 for lane in range(lanes):
                     if idle[lane]:
-                        for state in range(states):
-                            totals[1 - now, state, lane] = totals[now, state, lane]
+                        totals[1 - now, :, lane] = totals[now, :, lane]
                 if step & 63 == 63:  # keep the totals small
                     for lane in range(LANES):
                         totals[1 - now, :, lane] -= totals[1 - now, :, lane].min()

@@ -1,7 +1,7 @@
 """``sarlab train``: what it shows, and that it stops and resumes."""
 
 from sarlab.cli import main
-from sarlab.codec.train_codec import initial_tables
+from sarlab.codec.block_model import initial_tables
 
 PLAN = """\
 name = "small-1"

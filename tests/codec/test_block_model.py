@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from sarlab.codec import block_model as bm
-from sarlab.codec.block_model import FACTOR_UNIT, UNIT, Side
+from sarlab.codec.block_model import FACTOR_UNIT, UNIT, Side, initial_tables
 from sarlab.codec.lapped import BLOCK, LappedModel
-from sarlab.codec.train_codec import initial_tables
 from sarlab.errors import BitstreamError
 
 

@@ -6,7 +6,7 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from sarlab.codec.block_model import fine_step
+from sarlab.codec.block_model import fine_step, initial_tables
 from sarlab.codec.factorized import (
     FRONTS,
     LAMBDA,
@@ -17,7 +17,6 @@ from sarlab.codec.factorized import (
     step_of,
 )
 from sarlab.codec.model_store import load_model, model_path
-from sarlab.codec.train_codec import initial_tables
 from sarlab.errors import ModelError
 
 WHOLE = (True, True, True, True)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 
-from sarlab.codec.block_model import fine_step
+from sarlab.codec.block_model import fine_step, initial_tables
 from sarlab.codec.lapped import BLOCK, LappedModel
 from sarlab.codec.tiles import (
     ACTIVE,
@@ -26,7 +26,6 @@ from sarlab.codec.tiles import (
     first_mode,
     kinds_of,
 )
-from sarlab.codec.train_codec import initial_tables
 from sarlab.codec.trellis import STATES
 from sarlab.errors import CodecError
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from sarlab.codec.api import compress, decompress
-from sarlab.codec.block_model import WEIGHT, fine_step
+from sarlab.codec.block_model import WEIGHT, fine_step, initial_tables
 from sarlab.codec.lapped import BLOCK, LappedModel
 from sarlab.codec.model_store import BUILT_IN, load_model, model_path
 from sarlab.codec.predictive import SIZE, PredictiveModel
-from sarlab.codec.train_codec import CodecPlan, fit_tables, gather, initial_tables, load_codec_plan, train_codec
+from sarlab.codec.train_codec import CodecPlan, fit_tables, gather, load_codec_plan, train_codec
 from sarlab.errors import PlanError
 from sarlab.models.storage import read_tensors
 
