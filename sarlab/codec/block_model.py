@@ -30,7 +30,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -402,8 +402,8 @@ def step_units(quality: int) -> int:
     return _STEP_ORIGIN - (quality * _STEP_SLOPE >> 16)
 
 
-def fine_step(quality: float) -> float:
-    """Fine step in normalized units."""
+def fine_step(quality: Any) -> Any:
+    """Fine step in normalized units, half of the step; of a number or of a tensor."""
     return FINE_STEP * 10 ** (-quality / 20)
 
 

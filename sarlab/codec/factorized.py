@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, cat, nn
 from torch.nn.functional import conv2d, gelu
 
-from sarlab.codec.block_model import FINE_STEP, BlockModel, Tables, listed_deviations
+from sarlab.codec.block_model import BlockModel, Tables, fine_step, listed_deviations
 from sarlab.codec.lapped import LappedTransform
 from sarlab.codec.tiles import Borders
 from sarlab.models.layers import zero_last_layer
@@ -74,12 +74,7 @@ class Correction(nn.Module):
         plane = ((quality - 32) / 16).expand(len(y_hat), 1, *y_hat.shape[2:])
         # Channels last is 1.5 times as fast on CPUs.
         features = cat([y_hat / self.deviation[:, None, None], plane], 1).contiguous(memory_format=torch.channels_last)
-        return y_hat + step_of(quality) * self.outer(gelu(self.inner(features)))
-
-
-def step_of(quality: Tensor) -> Tensor:
-    """Quantization step at a quality."""
-    return 2 * FINE_STEP * 10 ** (-quality / 20)
+        return y_hat + 2 * fine_step(quality) * self.outer(gelu(self.inner(features)))
 
 
 class FactorizedModel(BlockModel):
@@ -193,7 +188,7 @@ class FactorizedNetwork(nn.Module):
         With `noise`, the rate is that of the latent with uniform noise, and the distortion that of the rounded latent with a
         straight-through gradient. Without, both are of the rounded latent, and V is fixed.
         """
-        y, step = self.analysis(x), step_of(quality)[:, None, None, None]
+        y, step = self.analysis(x), 2 * fine_step(quality[:, None, None, None])
         y = y.detach() if noise is None else y
         # The width of the densities adapts to the patch, as the contexts of a file adapt to its blocks.
         spread = (y.abs().mean((2, 3), keepdim=True) + 0.3 * step) / (0.75 * self.deviation[:, None, None] + 0.3 * step)
@@ -205,7 +200,7 @@ class FactorizedNetwork(nn.Module):
         if self.correction is not None:
             y_hat = self.correction(y_hat, quality)
         distortion = torch.square(y_hat - y).mean((1, 2, 3))
-        return distortion / (LAMBDA * step_of(quality) ** 2) + rate, rate, distortion
+        return distortion / (LAMBDA * (2 * fine_step(quality)) ** 2) + rate, rate, distortion
 
     def _rounded(self, y: Tensor, step: Tensor, spread: Tensor) -> Tensor:
         """Round to the nearest multiple of the step, or to the next one towards zero if that costs less."""

@@ -221,6 +221,7 @@ class Encoder:
             scene_metadata(first, source.georeference, source.shape[1:], tags=tags) if metadata else {}, native=lossless,
         )  # fmt: skip
         self._headers: dict[float, Header] = {}
+        self._sides: dict[float, Any] = {}
         self._coded: dict[tuple[float, float], list[tuple[bytes, int]]] = {}
         #: Factor on the weight of a bit against errors.
         self.weight = 1.0
@@ -234,26 +235,26 @@ class Encoder:
             room = bytes(CURVE_SIZE * self._header.shape[0]) if self.radiometric else b""
             side = self.model.fit_side(pairs, quality)
             self._headers[quality] = replace(self._header, quality=quality, side=side, radiometry=room)
+            self._sides[quality] = self.model.parse_side(side, self._header.shape[0])
         return self._headers[quality]
 
     def _costed(self, quality: float) -> tuple[TileModel, Any]:
         """The model at the present weight of a bit, and the side information."""
-        side = self.model.parse_side(self.header(quality).side, self._header.shape[0])
-        return self.model if self.weight == 1 else self.model.with_effort(self.effort, self.weight), side
+        self.header(quality)
+        model = self.model if self.weight == 1 else self.model.with_effort(self.effort, self.weight)
+        return model, self._sides[quality]
 
-    def _tiles(self, parts: Iterable[tuple[Piece, Window]], quality: float) -> list[tuple[bytes, int]]:
-        """Payloads of tiles, and the checksums of their latents."""
-        model, side = self._costed(quality)
-        return [
-            encode_tile(model, piece.latent(window), piece.kinds(window), piece.sides(window),
-                        window.borders(self.tiling.extent), quality, side)
-            for piece, window in parts
-        ]  # fmt: skip
+    def _tile(self, piece: Piece, window: Window, quality: float) -> tuple[bytes, int]:
+        """Payload of a tile, and the checksum of its latent."""
+        (model, side), borders = self._costed(quality), window.borders(self.tiling.extent)
+        return encode_tile(
+            model, piece.latent(window), piece.kinds(window), piece.sides(window), borders, quality, side
+        )
 
     def tiles(self, quality: float) -> list[tuple[bytes, int]]:
         """The parts, coded."""
         if (quality, self.weight) not in self._coded:
-            self._coded[quality, self.weight] = self._tiles(self.parts, quality)
+            self._coded[quality, self.weight] = [self._tile(*part, quality) for part in self.parts]
         return self._coded[quality, self.weight]
 
     def bytes(self, quality: float) -> float:
@@ -349,7 +350,7 @@ class Encoder:
 
     def _write(self, file: BinaryIO, header: Header) -> None:
         def code(window: Window) -> tuple[bytes, int]:
-            return self._tiles([(self._analyze(window), window)], header.quality)[0]
+            return self._tile(self._analyze(window), window, header.quality)
 
         every = self.tiles(header.quality) if self.whole else ordered(code, self.tiling.tiles(), self.workers)
         write_container(file, header, every)
