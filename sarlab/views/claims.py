@@ -30,6 +30,8 @@ OUTCOMES = (HELD, REFUTED, DEPENDS, OPEN, UNMEASURED)
 MARKS = dict(zip(OUTCOMES, "✓✗◐?–", strict=True))
 #: Trainings from different seeds that a verdict about networks needs.
 LEAST_SEEDS = 3
+#: A difference in dB of less counts as none: a training that has converged may still gain as much.
+EQUAL_DB = 0.05
 
 
 class Evidence(NamedTuple):
@@ -175,7 +177,8 @@ def compared(
     """Reading that a metric at one value of a column exceeds that at another by more than `limit` (or less, if not `more`).
 
     Rows are paired by the columns `pair`. The difference counts with the wider of its intervals over passes and over
-    trainings; it decides if the whole interval is on one side of the limit and there are trainings from enough seeds.
+    trainings; it decides if the whole interval is on one side of the limit, or is equal to none (`EQUAL_DB`), and there
+    are trainings from enough seeds.
     """
     keys = [name for name in pair if name in rows]
     sides = [rows[rows[by] == value].drop_duplicates(keys).set_index(keys) for value in (first, second)]
@@ -191,6 +194,8 @@ def compared(
     text = f"{text} {page.interval(shown, digits if unit else 3, unit=unit, sign=True)}"
     if about["seed"].nunique() < LEAST_SEEDS:
         return Reading(text, OPEN, f"trainings from {LEAST_SEEDS} seeds")
+    if unit and not limit and -EQUAL_DB < shown["low"] and shown["high"] < EQUAL_DB:
+        return Reading(text, REFUTED)
     if shown["low"] > limit or shown["high"] < limit:
         return Reading(text, HELD if (shown["low"] > limit) == more else REFUTED)
     return Reading(text, OPEN, "more passes and seeds: the interval contains the limit")
@@ -556,8 +561,8 @@ def attention(t: Tables) -> Verdict:
         compared("error at edges", rows, *sides, "rmse_edge_db", pair=PAIR, more=False),
         compared("PSNR", rows, *sides, pair=PAIR),
     ]
-    same = ["dimension_ratio", "spatial_reduction", "width", "depth"]
-    macs = t.runs.groupby([*same, "architecture"])["macs_per_pixel"].first().unstack()
+    costs = t.table("cost", ["sweep", "value", "architecture", "macs_per_pixel"]).query("sweep == 'width'")
+    macs = costs.pivot_table("macs_per_pixel", "value", "architecture")
     if {"attention", "residual"} <= set(macs):
         added = 100 * (macs["attention"] / macs["residual"] - 1).mean()
         readings.append(shares(added <= 25, f"{number(added, 0)} % more operations at equal width"))

@@ -143,6 +143,13 @@ def test_pairs_take_scenes_out_of_a_difference_and_slices_of_a_pass_are_one():
     assert found.outcome == claims.HELD
     assert "+1.00\xa0dB (+1.00 to +1.00, range of 2 passes)" in found.text
     assert claims.compared("PSNR", rows, "kind", "a", "nobody").outcome == claims.UNMEASURED
+    for gaps, outcome in (
+        ([0.02], claims.REFUTED),
+        ([0.02, -0.02, 0.01], claims.REFUTED),
+        ([0.2, -0.2, 0.1], claims.OPEN),
+    ):
+        rows["psnr_db"] = [value for gap in gaps * (9 // len(gaps)) for value in (gap, 0.0)]
+        assert claims.compared("PSNR", rows, "kind", "a", "b").outcome == outcome, gaps
 
 
 def test_readings_together():

@@ -65,7 +65,9 @@ TRAIN = TrainSpec(
     steps=300, batch_size=4, patch_size=96, learning_rate=2e-3, warmup_steps=50, validate_every=100, precision="bfloat16",
 )  # fmt: skip
 #: Widths, each with the seeds it is trained from; latent channels → lengths in steps.
-WIDTHS, STEPS = {16: (0, 1), 32: (0, 1), 64: (0, 1)}, {16: (800, 1600), 64: (1500, 3000)}
+WIDTHS, STEPS = {16: (0, 1, 2), 32: (0, 1, 2), 64: (0, 1, 2)}, {16: (800, 1600), 64: (1500, 3000)}
+#: Widths are compared once they have learned what they can.
+WIDTH_TRAIN = replace(TRAIN, steps=6000, validate_every=500)
 #: Shapes of 1024 values for 256×256 pixels, with widths of equal multiplications, and the scenes they are trained on.
 POSITIONS = ((16, 4, 32), (32, 16, 19), (256, 1024, 18))
 POSITION_SCENES = SceneSpec("simulated-l4.4")
@@ -173,14 +175,15 @@ class Training(NamedTuple):
         }  # fmt: skip
 
 
-@study("trainings", version=2)
+@study("trainings", version=3)
 def trainings(context: Context) -> pd.DataFrame:
     """All sweeps, one training after the other, cheap ones first in each."""
     base, planned = RunSpec(context.scenes, MODEL, train=TRAIN), list[Training]()
     for width, seeds in WIDTHS.items():
         model = replace(MODEL, width=width)
         for patches, seed in product(("all", "one"), seeds):
-            planned.append(Training("width", width, replace(base, model=model, seed=seed), patches))
+            spec = replace(base, model=model, train=WIDTH_TRAIN, seed=seed)
+            planned.append(Training("width", width, spec, patches))
     for reduction, channels, width in POSITIONS:
         model = replace(MODEL, spatial_reduction=reduction, latent_channels=channels, width=width)
         planned.append(Training("positions", reduction, RunSpec(POSITION_SCENES, model, train=POSITION_TRAIN)))
@@ -212,7 +215,8 @@ def training_rows(item: Training) -> list[Row]:
     about = {
         **item.columns, "training_pixels": sum(raster.values.numel() for raster in data.training),
         "best_step": history.best_step, "collapsed": history.collapsed, "train_seconds": history.seconds,
-        "train_pixels_per_s": history.pixels_per_second,
+        "train_pixels_per_s": history.pixels_per_second, "converged": history.converged,
+        "last_quarter_gain_db": history.last_quarter_gain_db,
     }  # fmt: skip
     quantizer = build_quantizer(QuantizerSpec(), spec.model.latent_channels)
     bands = measurable(learned, ("train", "test", "independent"))
