@@ -11,15 +11,9 @@ from pathlib import Path
 
 import atheris
 
-sys.path.insert(0, str(Path(__file__).parent))
 # What Numba compiles must stay as it is.
 COMPILED = [
-    "sarlab.codec.entropy",
-    "sarlab.codec.block_model",
-    "sarlab.codec.trellis",
-    "sarlab.codec.predictive",
-    "sarlab.codec.latent_coding",
-    "sarlab.codec.lapped",
+    f"sarlab.codec.{name}" for name in ("entropy", "block_model", "trellis", "predictive", "latent_coding", "lapped")
 ]
 with atheris.instrument_imports(include=["sarlab"], exclude=COMPILED):
     from targets import TARGETS
@@ -30,12 +24,11 @@ with atheris.instrument_imports(include=["sarlab"], exclude=COMPILED):
     from sarlab.errors import SarlabError
 
 target = TARGETS[sys.argv.pop(1)]
-seeds = target.seeds()
 
 
 def mutate(data: bytes, most: int, seed: int) -> bytes:
     rng = random.Random(seed)
-    return target.mutate(rng, data if len(data) > 8 else rng.choice(seeds))[:most]
+    return target.mutate(rng, data if len(data) > 8 else rng.choice(target.seeds()))[:most]
 
 
 def examine(data: bytes) -> None:
@@ -43,9 +36,6 @@ def examine(data: bytes) -> None:
         target.run(data, Path(folder))
 
 
-atheris.Setup(
-    [sys.argv[0], "-max_len=65536", "-len_control=0", "-rss_limit_mb=4000", "-timeout=60", *sys.argv[1:]],
-    examine,
-    custom_mutator=mutate,
-)
+options = ["-max_len=65536", "-len_control=0", "-rss_limit_mb=4000", "-timeout=60"]
+atheris.Setup([sys.argv[0], *options, *sys.argv[1:]], examine, custom_mutator=mutate)
 atheris.Fuzz()

@@ -22,7 +22,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,10 +83,10 @@ def examine(target: Target, data: bytes, folder: Path) -> tuple[str, str]:
     return answer, wrong
 
 
-def input_of(target: Target, seeds: list[bytes], number: int) -> bytes:
+def input_of(target: Target, number: int) -> bytes:
     """Input `number` of a target: a seed with one to four mutations."""
     rng = random.Random(f"{target.name} {number}")
-    data = rng.choice(seeds)
+    data = rng.choice(target.seeds())
     for _ in range(rng.choice((1, 1, 2, 4))):
         data = target.mutate(rng, data)
     return data
@@ -99,12 +99,30 @@ def _work(name: str, first: int, last: int, scratch: Path, pipe) -> None:
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     target = TARGETS[name]
-    seeds = target.seeds()
     for number in range(first, last):
-        data = input_of(target, seeds, number)
-        pipe.send((number, None, None))
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
-            pipe.send((number, *examine(target, data, Path(folder))))
+            pipe.send(examine(target, input_of(target, number), Path(folder)))
+
+
+def answers_of(name: str, first: int, last: int, end: float) -> Iterator[tuple[str, str]]:
+    """Answers to inputs `first` to `last` from one process, as many as it gives before the time `end` and its own end."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    with tempfile.TemporaryDirectory() as scratch:
+        worker = context.Process(target=_work, args=(name, first, last, Path(scratch), theirs))
+        worker.start()
+        theirs.close()
+        number = first
+        with contextlib.suppress(EOFError):
+            while time.monotonic() < end and ours.poll(PATIENCE):
+                yield ours.recv()
+                number += 1
+        lost = number < last and time.monotonic() < end
+        worker.kill()
+        worker.join()
+        if lost:
+            still = worker.exitcode == -9
+            yield "", f"the process {f'stood still for {PATIENCE:.0f} s' if still else f'ended with {worker.exitcode}'}"
 
 
 def fuzz(names: list[str], inputs: int, state: Path, *, seconds: float = float("inf"), say=print) -> dict[str, Counter]:
@@ -114,71 +132,36 @@ def fuzz(names: list[str], inputs: int, state: Path, *, seconds: float = float("
     state.mkdir(parents=True, exist_ok=True)
     record = state / "fuzz.json"
     done = json.loads(record.read_text()) if record.is_file() else {}
-    context = multiprocessing.get_context("fork")
+    done |= {name: Counter(done.get(name, {})) for name in names}
     for name in names:
         TARGETS[name].seeds()  # once, before the processes that share them
     end = time.monotonic() + seconds
     for index, name in enumerate(names):
-        answers, now = Counter(done.get(name, {})), time.monotonic()
+        target, answers, now = TARGETS[name], done[name], time.monotonic()
         share = now + (end - now) / (len(names) - index)
-        while sum(answers.values()) < inputs and time.monotonic() < share:
-            first = sum(answers.values())
-            ours, theirs = context.Pipe(duplex=False)
-            with tempfile.TemporaryDirectory() as scratch:
-                worker = context.Process(
-                    target=_work, args=(name, first, min(first + BATCH, inputs), Path(scratch), theirs)
-                )
-                worker.start()
-                theirs.close()
-                current = None
-                with contextlib.suppress(EOFError):
-                    while time.monotonic() < share and ours.poll(PATIENCE):
-                        number, answer, wrong = ours.recv()
-                        current = None if answer else number
-                        if answer:
-                            answers["failed" if wrong else answer] += 1
-                            if wrong:
-                                _keep(state, TARGETS[name], number, wrong)
-                if time.monotonic() < share and current is not None:
-                    worker.kill()
-                    worker.join()
-                    answers["failed"] += 1
-                    ended = (
-                        f"ended with {worker.exitcode}"
-                        if worker.exitcode != -9
-                        else f"stood still for {PATIENCE:.0f} s"
-                    )
-                    _keep(state, TARGETS[name], current, f"the process {ended}")
-                worker.kill()
-                worker.join()
-            done[name] = dict(answers)
+        while (first := answers.total()) < inputs and time.monotonic() < share:
+            for number, (answer, wrong) in enumerate(answers_of(name, first, min(first + BATCH, inputs), share), first):
+                answers["failed" if wrong else answer] += 1
+                if wrong:
+                    folder = state / "failures" / name
+                    folder.mkdir(parents=True, exist_ok=True)
+                    (folder / f"{number}.bin").write_bytes(input_of(target, number))
+                    (folder / f"{number}.txt").write_text(wrong)
             record.write_text(json.dumps(done))
-            say(f"{name}: {sum(answers.values())} of {inputs} inputs, {answers['failed']} failed", flush=True)
-    return {name: Counter(done.get(name, {})) for name in names}
-
-
-def _keep(state: Path, target: Target, number: int, wrong: str) -> None:
-    folder = state / "failures" / target.name
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{number}.bin").write_bytes(input_of(target, target.seeds(), number))
-    (folder / f"{number}.txt").write_text(wrong)
+            say(f"{name}: {answers.total()} of {inputs} inputs, {answers['failed']} failed", flush=True)
+    return {name: done[name] for name in names}
 
 
 def main() -> int:
     from targets import TARGETS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--target", nargs="+", choices=TARGETS, default=[*TARGETS], metavar="NAME", help=", ".join(TARGETS)
-    )
-    parser.add_argument("--inputs", type=int, default=1000, help="inputs of each target (default %(default)s)")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="end after this time")
-    parser.add_argument(
-        "--state", type=Path, required=True, metavar="FOLDER", help="counts and failures; a later call goes on there"
-    )
-    parser.add_argument(
-        "--again", type=Path, nargs="+", metavar="FILE", help="examine these inputs of the one target instead"
-    )
+    add, names = parser.add_argument, ", ".join(TARGETS)
+    add("--target", nargs="+", choices=TARGETS, default=[*TARGETS], metavar="NAME", help=names)
+    add("--inputs", type=int, default=1000, help="inputs of each target (default %(default)s)")
+    add("--seconds", type=float, default=float("inf"), help="end after this time")
+    add("--state", type=Path, required=True, metavar="FOLDER", help="counts and failures; a later call goes on there")
+    add("--again", type=Path, nargs="+", metavar="FILE", help="examine these inputs of the one target instead")
     args = parser.parse_args()
     if args.again:
         for path in args.again:
@@ -187,11 +170,10 @@ def main() -> int:
         return 0
     answers = fuzz(args.target, args.inputs, args.state, seconds=args.seconds)
     for name, found in answers.items():
-        print(f"{name:12} {sum(found.values()):8} inputs  {dict(found.most_common())}")
+        print(f"{name:12} {found.total():8} inputs  {dict(found.most_common())}")
     return 1 if any(found["failed"] for found in answers.values()) else 0
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     sys.exit(main())

@@ -8,7 +8,6 @@ import json
 import math
 import re
 import struct
-import sys
 import tempfile
 import zlib
 from contextlib import suppress
@@ -17,6 +16,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+from forged import assembled, with_checksum
 from harness import Target
 
 from sarlab.codec import container
@@ -24,9 +24,7 @@ from sarlab.codec.metadata import pack_value
 from sarlab.errors import BitstreamError, SarlabError
 from sarlab.scenes.scene import Georeference, Profile, Scene
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "codec"))
-from forged import assembled, with_checksum
-
+ROOT = Path(container.__file__).parents[2]
 CORPUS = Path(__file__).parent / "corpus"
 #: Scenes that declare more samples are decoded in part.
 DECODED = 1 << 20
@@ -37,15 +35,13 @@ NUMBERS = (
 WORDS = (
     "", "a", "VV", "db", "\0", "\x1b[2J", "=1+1", "ä" * 300, "../../x", "1e999", "nan", "ns", "bidx", "EPSG:4326", "</script>", "\ud7ff",
 )  # fmt: skip
-
-
 #: What packing values says that no file can hold.
 IMPOSSIBLE = (SarlabError, ValueError, OverflowError, struct.error, AttributeError, TypeError, IndexError)
 
 
 def kept(name: str) -> list[bytes]:
     """Inputs that once failed."""
-    return [path.read_bytes() for path in sorted((CORPUS / name).glob("*"))] if (CORPUS / name).is_dir() else []
+    return [path.read_bytes() for path in sorted((CORPUS / name).glob("*"))]
 
 
 # --- mutations of bytes and of trees ----------------------------------------------------------------------------------
@@ -89,15 +85,17 @@ def value_of(rng, depth: int = 0):
 
 def tree_mutated(rng, tree):
     """Replace, remove, repeat or rename one node of a tree of maps and lists."""
+
+    def parents(nodes):
+        return [node for node in nodes if node and isinstance(node, (dict, list))]
+
     tree = copy.deepcopy(tree)
-    node, inner = tree, [tree] if isinstance(tree, (dict, list)) and tree else []
+    node, inner = tree, parents([tree])
+    if not inner:
+        return value_of(rng)
     while inner and rng.random() < 0.7:
         node = rng.choice(inner)
-        inner = [
-            one for one in (node.values() if isinstance(node, dict) else node) if one and isinstance(one, (dict, list))
-        ]
-    if not isinstance(node, (dict, list)) or not node:
-        return value_of(rng)
+        inner = parents(node.values() if isinstance(node, dict) else node)
     place = rng.choice([*node] if isinstance(node, dict) else range(len(node)))
     match rng.randrange(5):
         case 0:
@@ -135,11 +133,9 @@ def text_mutated(rng, text: str) -> str:
 # --- compressed scenes ------------------------------------------------------------------------------------------------
 
 
-def example(
-    quantity: str = "db", bands: tuple[str, ...] = ("VV", "VH"), shape=(40, 27), seed: int = 0, **fields
-) -> Scene:
+def example(quantity: str = "db", bands: tuple[str, ...] = ("VV", "VH"), shape=(40, 27), **fields) -> Scene:
     """A small scene of speckle with an edge, a target and missing samples."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     level = np.where(np.add(*np.mgrid[: shape[0], : shape[1]]) > shape[0], -8.0, -16.0)
     data = level + 10 * np.log10(rng.gamma(4.4, 1 / 4.4, (len(bands), *shape)))
     data[0, 5, 6:8], data[:, -9:, :8] = 14, np.nan
@@ -151,9 +147,8 @@ def rich() -> Scene:
     """An example with all metadata that a file can hold."""
     from rasterio.crs import CRS
 
-    points = tuple(
-        (float(r), float(c), 10.0 + c / 100, 50.0 + r / 100, 0.0, f"p{r}") for r in (0, 20, 40) for c in (0, 20)
-    )
+    grid = [(float(row), float(column)) for row in (0, 20, 40) for column in (0, 20)]
+    points = tuple((r, c, 10.0 + c / 100, 50.0 + r / 100, 0.0, f"p{r:.0f}") for r, c in grid)
     own = ((1, "", {"gain": "2"}), (0, "ns", {"a": "b"}))
     profile = Profile((1.0, 1.0), (0.0, 0.0), ("co", "cross"), ("dB", "dB"), ("gray", "undefined"), own)
     return example(
@@ -162,21 +157,19 @@ def rich() -> Scene:
     )  # fmt: skip
 
 
-@functools.cache
 def streams() -> list[bytes]:
     import sarlab
 
     flat = example("intensity", ("HH",), (64, 64))
     flat.data[:, :16], flat.data[:, :, 40:] = 0, 3.5
-    whole = Scene(
-        np.random.default_rng(1).poisson(40, (1, 24, 33)).astype(np.float32), "amplitude", ("VV",), dtype="uint16"
-    )
+    counts = np.random.default_rng(1).poisson(40, (1, 24, 33)).astype(np.float32)
+    whole = Scene(counts, "amplitude", ("VV",), dtype="uint16")
     mixed = example(bands=("VV", "VH", "odd"), nodata=-9999.0)
     mixed = replace(mixed, nan=np.isnan(mixed.data) & (np.arange(27) < 4))
     return [
         sarlab.compress(rich(), quality=30, radiometric=True), sarlab.compress(example(shape=(130, 70)), quality=20, tile=64),
         sarlab.compress(flat, quality=24), sarlab.compress(mixed, quality=12), sarlab.compress(whole, lossless=True),
-        sarlab.compress(rich(), max_error_db=1.0), sarlab.compress(example(), codec="klt8", quality=24), *kept("stream"),
+        sarlab.compress(rich(), max_error_db=1.0), sarlab.compress(example(), codec="klt8", quality=24),
     ]  # fmt: skip
 
 
@@ -186,10 +179,8 @@ def stream_mutated(rng, data: bytes) -> bytes:
         reader = container.StreamReader(data)
     except SarlabError:
         return with_checksum(bytes_mutated(rng, data))
-    header, lengths = reader.header, reader.lengths
-    payloads = [
-        data[end - length : end] for length, end in zip(lengths, np.cumsum(lengths) + reader.header_bytes, strict=True)
-    ]
+    header, ends = reader.header, reader.header_bytes + np.cumsum(reader.lengths)
+    payloads = [data[end - length : end] for length, end in zip(reader.lengths, ends, strict=True)]
     match rng.randrange(6):
         case 0 | 1:
             tile = rng.randrange(len(payloads))
@@ -197,11 +188,9 @@ def stream_mutated(rng, data: bytes) -> bytes:
             return assembled(header.pack(), payloads)
         case 2:
             with suppress(*IMPOSSIBLE):
-                tree = tree_mutated(rng, dict(header.metadata))
-                deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
-                packed = pack_value(tree)
+                packed = pack_value(tree_mutated(rng, dict(header.metadata)))
                 short = rng.random() < 0.3
-                packed = deflate.compress(packed) + deflate.flush() if short else packed
+                packed = zlib.compress(packed, 9, wbits=-15) if short else packed
                 with mock.patch.object(container, "pack_metadata", return_value=(packed or b"\0", short)):
                     return assembled(header.pack(), payloads)
         case 3:
@@ -231,18 +220,6 @@ def header_mutated(rng, header: container.Header) -> container.Header:
     return replace(header, **{name: new[name]})
 
 
-class AnyCheck(int):
-    """A checksum that equals every other: what lies behind those of latents is reached."""
-
-    def __eq__(self, _: object) -> bool:
-        return True
-
-    def __ne__(self, _: object) -> bool:
-        return False
-
-    __hash__ = int.__hash__
-
-
 def stream_run(data: bytes, folder: Path) -> int:
     """Describe and decode a stream as a whole, in part, to a file and as a preview."""
     from sarlab.codec.api import decompress, decompress_file, describe
@@ -252,7 +229,8 @@ def stream_run(data: bytes, folder: Path) -> int:
         described = describe(data)
         json.dumps(described)
         samples = len(described["bands"]) * described["height"] * described["width"]
-        with mock.patch.object(container.StreamReader, "check", return_value=AnyCheck()):
+        # what lies behind the checksums of latents is reached
+        with mock.patch.object(container.StreamReader, "check", return_value=mock.ANY):
             if samples > DECODED:
                 decompress(data, window=(0, 0, min(64, described["height"]), min(64, described["width"])))
                 samples = 0
@@ -273,10 +251,8 @@ def stream_run(data: bytes, folder: Path) -> int:
 # --- weights ----------------------------------------------------------------------------------------------------------
 
 
-@functools.cache
-def weights() -> list[bytes]:
-    folder = Path(container.__file__).parents[1] / "assets" / "weights"
-    return [path.read_bytes() for path in sorted(folder.glob("*.safetensors"))] + kept("weights")
+def files(pattern: str) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(ROOT.glob(pattern))]
 
 
 def weights_mutated(rng, data: bytes) -> bytes:
@@ -296,9 +272,8 @@ def weights_mutated(rng, data: bytes) -> bytes:
         case 2 if (named := [one for one in table if one != "__metadata__"]) and body:
             with suppress(TypeError, KeyError, ValueError):
                 start, end = table[rng.choice(named)]["data_offsets"]
-                part = rng.choice(
-                    (bytes_mutated(rng, body[start:end]), bytes([rng.choice((0, 127, 128, 255))]) * (end - start))
-                )
+                flat = bytes([rng.choice((0, 127, 128, 255))]) * (end - start)
+                part = rng.choice((bytes_mutated(rng, body[start:end]), flat))
                 body = body[:start] + part[: end - start].ljust(end - start, b"\0") + body[end:]
         case _:
             return bytes_mutated(rng, data)
@@ -337,7 +312,6 @@ def write(path: Path, array: np.ndarray, driver: str = "GTiff", **options) -> No
             file.update_tags(SARLAB_LOOKS="4", SARLAB_NATIVE_BITS="16", SARLAB_QUANTITY="db")
 
 
-@functools.cache
 def rasters() -> list[bytes]:
     """Files behind the suffix that they have: ``tif:…``."""
     from sarlab.scenes.writers import write_geotiff
@@ -351,14 +325,14 @@ def rasters() -> list[bytes]:
         write(folder / "e.img", np.ones((1, 16, 20), np.float32), "ENVI")
         names = ("a.tif", "b.npy", "c.tif", "d.tif", "e.hdr")
         found = [file[2:].encode() + b":" + (folder / file).read_bytes() for file in names]
-    return [*found, b"vrt:" + VRT.encode(), *kept("scene")]
+    return [*found, b"vrt:" + VRT.encode()]
 
 
 def raster_mutated(rng, data: bytes) -> bytes:
     """Mutate the entries of a TIFF directory, the header of an array, the words of a text, or any bytes."""
     suffix, _, body = data.partition(b":")
     if suffix in (b"hdr", b"vrt"):
-        return suffix + b":" + text_mutated(rng, body.decode("utf-8", "ignore")).encode("utf-8", "ignore")
+        return table_mutated(rng, data)
     if suffix == b"tif" and body[:4] == b"II*\0" and rng.random() < 0.7:
         start = int.from_bytes(body[4:8], "little")
         count = int.from_bytes(body[start : start + 2], "little")
@@ -405,12 +379,6 @@ def raster_run(data: bytes, folder: Path) -> int:
 # --- plans, tables, folders of runs -----------------------------------------------------------------------------------
 
 
-@functools.cache
-def plans() -> list[bytes]:
-    folder = Path(container.__file__).parents[2] / "notebooks" / "plans"
-    return [path.read_bytes() for path in sorted(folder.rglob("*.toml"))] + kept("plan")
-
-
 def text_bytes_mutated(rng, data: bytes) -> bytes:
     return text_mutated(rng, data.decode("utf-8", "ignore")).encode("utf-8", "ignore")
 
@@ -424,12 +392,10 @@ def plan_run(data: bytes, folder: Path) -> int:
     return 0
 
 
-@functools.cache
 def tables() -> list[bytes]:
-    book = Path(container.__file__).parents[2] / "book" / "results"
-    files = [book / "runs.csv", book / "codecs.csv", Path(__file__).parents[1] / "frozen" / "evaluate-patch.csv"]
-    found = [b"csv:" + b"\n".join(path.read_bytes().splitlines()[:12]) for path in files if path.is_file()]
-    return [*found, b'json:[{"codec":"x","bpp":1.0,"psnr_db":30.0}]', *kept("table")]
+    names = ("book/results/runs.csv", "book/results/codecs.csv", "tests/frozen/evaluate-patch.csv")
+    found = [b"csv:" + b"\n".join(table.splitlines()[:12]) for name in names for table in files(name)]
+    return [*found, b'json:[{"codec":"x","bpp":1.0,"psnr_db":30.0}]']
 
 
 def table_mutated(rng, data: bytes) -> bytes:
@@ -453,13 +419,12 @@ def table_run(data: bytes, folder: Path) -> int:
     return 0
 
 
-@functools.cache
 def records() -> list[bytes]:
     values = {
         "run_id": "klt-r8-c4-f32-s0-aaaaaa", "hash": "a" * 64, "spec": {"model": {"architecture": "klt"}}, "seconds": 1.5, "cell": 3,
         "files": {"rows.csv": {"bytes": 20, "sha256": "0" * 64}}, "error": "x", "message": "y", "step": 3, "steps": 10,
     }  # fmt: skip
-    return [json.dumps(values).encode(), *kept("run")]
+    return [json.dumps(values).encode()]
 
 
 def json_mutated(rng, data: bytes) -> bytes:
@@ -483,14 +448,21 @@ def run_run(data: bytes, folder: Path) -> int:
     return 0
 
 
-TARGETS = {
-    target.name: target
-    for target in (
-        Target("stream", streams, stream_mutated, stream_run),
-        Target("weights", weights, weights_mutated, weights_run),
-        Target("scene", rasters, raster_mutated, raster_run),
-        Target("plan", plans, text_bytes_mutated, plan_run),
-        Target("table", tables, table_mutated, table_run),
-        Target("run", records, json_mutated, run_run),
-    )
+#: Seeds, mutation and parser of each target.
+PARTS = {
+    "stream": (streams, stream_mutated, stream_run),
+    "weights": (lambda: files("sarlab/assets/weights/*.safetensors"), weights_mutated, weights_run),
+    "scene": (rasters, raster_mutated, raster_run),
+    "plan": (lambda: files("notebooks/plans/**/*.toml"), text_bytes_mutated, plan_run),
+    "table": (tables, table_mutated, table_run),
+    "run": (records, json_mutated, run_run),
 }
+
+
+@functools.cache
+def seeds(name: str) -> list[bytes]:
+    """Inputs to mutate: valid ones, and those that once failed."""
+    return PARTS[name][0]() + kept(name)
+
+
+TARGETS = {name: Target(name, functools.partial(seeds, name), *parts[1:]) for name, parts in PARTS.items()}
