@@ -13,11 +13,12 @@ settings.load_profile("sarlab")
 
 @pytest.fixture
 def write_raw(tmp_path):
-    """Function that writes an array as .npy, or as GeoTIFF by rasterio without this package."""
+    """Function that writes an array as .npy, or as an image by rasterio without this package."""
     import rasterio
 
-    def write(array, name="x.tif", *, tags=None, attributes=None, mask=None, **options):
+    def write(array, name="x.tif", *, driver="GTiff", tags=None, attributes=None, mask=None, **options):
         array = np.asarray(array)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         if name.endswith(".npy"):
             np.save(tmp_path / name, array)
             return tmp_path / name
@@ -25,7 +26,7 @@ def write_raw(tmp_path):
         count, height, width = array.shape
         options.setdefault("dtype", array.dtype)
         (tmp_path / f"{name}.msk").unlink(missing_ok=True)
-        with rasterio.open(tmp_path / name, "w", "GTiff", width=width, height=height, count=count, **options) as file:
+        with rasterio.open(tmp_path / name, "w", driver, width=width, height=height, count=count, **options) as file:
             file.write(array)
             file.update_tags(**tags or {})
             for attribute, value in (attributes or {}).items():

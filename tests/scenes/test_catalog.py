@@ -43,27 +43,17 @@ def _cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SARLAB_CACHE", str(tmp_path))
 
 
-def test_every_entry_of_the_catalog_is_described():
-    known = "sentinel1 sentinel1-all bigearthnet simulated-l1 simulated-l4.4-correlated sen1floods11 umbra-tanna"
-    assert set(known.split()) <= set(catalog_entries)
-    assert {entry.kind for entry in catalog_entries.values()} == {"embedded", "collection", "simulated", "download"}
+def test_every_entry_of_the_catalog_has_a_license_and_every_download_a_credit():
     assert all(entry.title and entry.license for entry in catalog_entries.values())
-    for entry in DOWNLOADS.values():
-        assert entry.credit
-        assert entry.url.startswith("https://")
-    assert all(len(digest) == 64 for digest in DOWNLOADS["sen1floods11"].files.values())
+    assert all(entry.credit and entry.url.startswith("https://") for entry in DOWNLOADS.values())
 
 
-def test_unknown_names_and_files_are_refused_with_a_hint():
+def test_unknown_names_and_other_quantities_are_refused_with_a_hint():
     with pytest.raises(SceneError, match="did you mean 'bigearthnet'"):
         load_split(SceneSpec("bigearthnt"))
-    with pytest.raises(SceneError, match="no such file or folder"):
-        load_split(SceneSpec("nowhere/x.tif"))
     for source, quantity in (("bigearthnet", "amplitude"), ("simulated-l1", "complex")):
         with pytest.raises(SceneError, match="are in dB"):
             load_split(SceneSpec(source, quantity))
-    with pytest.raises(SceneError, match="sarlab fetch sen1floods11"):
-        load_split(SceneSpec("sen1floods11"))
 
 
 def test_load_scene_by_name_source_and_file(tmp_path):
