@@ -37,7 +37,9 @@ def shown(value: float, digits: int, sign: bool = False) -> str:
 
 
 def by_pass(rows: pd.DataFrame, column: str, by: list[str]) -> pd.Series:
-    """Mean over passes of the mean of each pass: a name up to its day, and the half of that day."""
+    """Mean over passes of the mean of each pass (a name up to its day, and the half of that day); ratios as sizes."""
+    if "_cr" in column:
+        return 1 / by_pass(rows.assign(size=1 / rows[column]), "size", by)
     start = rows["acquisition"].astype(str).str.extract(r"^(S1.)_.*?(\d{8})T(\d\d)")
     orbit = (start[0] + start[1] + (start[2].astype(float) >= 12).astype(str)).fillna(rows["acquisition"])
     rows = rows.reindex(columns=[*by, column]).assign(orbit=orbit)

@@ -194,7 +194,7 @@ def compared(
     text = f"{text} {page.interval(shown, digits if unit else 3, unit=unit, sign=True)}"
     if about["seed"].nunique() < LEAST_SEEDS:
         return Reading(text, OPEN, f"trainings from {LEAST_SEEDS} seeds")
-    if unit and not limit and -EQUAL_DB < shown["low"] and shown["high"] < EQUAL_DB:
+    if unit and not limit and shown["low"] > -EQUAL_DB and shown["high"] < EQUAL_DB:
         return Reading(text, REFUTED)
     if shown["low"] > limit or shown["high"] < limit:
         return Reading(text, HELD if (shown["low"] > limit) == more else REFUTED)

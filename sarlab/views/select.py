@@ -102,6 +102,8 @@ def means(
 ) -> pd.DataFrame:
     """Average a column per group over passes, with the interval: what a marker, a title and a sentence share.
 
+    Compression ratios (columns with ``_cr``) are averaged as sizes: the ratio of all passes is that of their mean rate.
+
     Parameters
     ----------
     rows : DataFrame
@@ -124,7 +126,10 @@ def means(
     columns = [*by, *x, "mean", "low", "high", "n", "kind", "over", "scenes"]
     if rows.empty or y not in rows or any(name not in rows for name in by):
         return pd.DataFrame(columns=columns)
-    rows = rows.assign(**{name: numbers(rows, name) for name in (y, *x)}, _pass=passes(rows["acquisition"]))
+    power = {name: -1 if "_cr" in name else 1 for name in (y, *x)}
+    rows = rows.assign(
+        **{name: numbers(rows, name) ** power[name] for name in power}, _pass=passes(rows["acquisition"])
+    )
     rows = rows[np.isfinite(rows[y])]
     every, points = rows["scene"].nunique(), []
     for keys, group in rows.groupby(by, sort=False, observed=True):
@@ -134,7 +139,11 @@ def means(
         found, over = interval(group[y], group["_pass"]), "passes"
         if found.n == 1 and "seed" in group and (by_seed := interval(group[y], group["seed"])).n > 1:
             found, over = by_seed, "seeds"
-        along = [float(group.groupby("_pass")[name].mean().mean()) for name in x]
+        if power[y] < 0:
+            found = found._replace(
+                mean=1 / found.mean, low=1 / found.high, high=1 / found.low if found.low > 0 else np.inf
+            )
+        along = [float(group.groupby("_pass")[name].mean().mean()) ** power[name] for name in x]
         points.append((*keys, *along, *found, over, scenes))
     return pd.DataFrame(points, columns=columns)
 

@@ -110,3 +110,13 @@ def test_a_line_along_one_column_has_runs_that_are_otherwise_those_of_the_main_l
     assert list(select.along(table, "loss_name")["run_id"]) == ["0", "1", "3"]
     assert list(select.along(table, "training_scenes")["run_id"]) == ["0", "1", "4"]
     assert select.along(table[:2], "steps").empty
+
+
+def test_ratios_are_averaged_as_sizes():
+    rows = pd.DataFrame({
+        "codec": "a", "scene": list("abcdef"), "acquisition": list("abcdef"), "measured_cr": [8.0, 32.0] * 3, "bpp": [2.0, 0.5] * 3,
+    })  # fmt: skip
+    found = select.means(rows, "measured_cr", "codec", x=["bpp"]).iloc[0]
+    assert found["mean"] == pytest.approx(12.8) == 16 / found["bpp"]
+    assert found["low"] < 12.8 < found["high"]
+    assert select.means(rows, "bpp", "codec", x=["measured_cr"])["measured_cr"].item() == pytest.approx(12.8)
