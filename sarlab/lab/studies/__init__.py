@@ -16,7 +16,7 @@ The hash covers the scenes and the versions of study and rows.
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,12 +43,12 @@ from sarlab.specs import SceneSpec, content_hash
 
 @dataclass(frozen=True)
 class Context:
-    """Input of a study: scenes, processes it may use, and a folder for journals of long studies, so that they resume."""
+    """Input of a study: scenes, processes that it may use, and a file for finished rows, with which a long study resumes."""
 
     scenes: SceneSpec
     split: Split
     workers: int
-    folder: Path
+    journal: Path
 
 
 Compute = Callable[[Context], pd.DataFrame]
@@ -102,9 +102,10 @@ class StudyJob:
 
     def run(self, workers: int) -> None:
         """Compute the table and keep it."""
-        started = now()
-        context = Context(self.scenes, load_split(self.scenes), workers, self.root)
+        started, journal = now(), self.table_path.with_suffix(".journal")
+        context = Context(self.scenes, load_split(self.scenes), workers, journal)
         write_table(find_study(self.name).compute(context), self.table_path)
+        journal.unlink(missing_ok=True)
         record = {"name": self.name, "hash": self.hash, "bytes": self.table_path.stat().st_size, "started": started}
         write_json(self.table_path.with_suffix(".json"), {**record, "finished": now(), **environment()})
 
@@ -116,17 +117,14 @@ def study_jobs(names: Sequence[str], scenes: SceneSpec, runs: Path) -> list[Stud
     return [StudyJob(name, scenes, digest, root) for name, digest in hashes.items()]
 
 
-def resumed(context: Context, name: str, jobs: Mapping[str, Any], work: Callable[[Any], list[Any]]) -> pd.DataFrame:
-    """Rows of all jobs by key, computed in processes; a journal lets the study `name` resume."""
-    path = context.folder / f"{name}.journal"
-    journal = Journal(path)
-    missing = {key: job for key, job in jobs.items() if key not in journal.rows}
+def resumed(context: Context, jobs: Iterable[Any], work: Callable[[Any], list[Any]]) -> pd.DataFrame:
+    """Rows of all jobs, computed in processes; those in the journal of the study are finished."""
+    journal, keyed = Journal(context.journal), {repr(job): job for job in jobs}
+    missing = {key: job for key, job in keyed.items() if key not in journal.rows}
     found = in_processes(work, missing.values(), min(context.workers, len(missing)))
-    for key, rows in zip(missing, tqdm(found, name, len(missing), disable=None), strict=True):
+    for key, rows in zip(missing, tqdm(found, context.journal.stem, len(missing), disable=None), strict=True):
         journal.add(key, {"rows": rows})
-    table = pd.DataFrame([row for key in jobs for row in journal.rows[key]["rows"]])
-    path.unlink(missing_ok=True)
-    return table
+    return pd.DataFrame([row for key in keyed for row in journal.rows[key]["rows"]])
 
 
 def available(names: Sequence[str]) -> list[str]:

@@ -67,7 +67,7 @@ SIMULATED, TOLERANCE = "simulated-l4.4-correlated", 0.005
 @study("codecs", version=1)
 def short_list(context: Context) -> pd.DataFrame:
     """One codec of each kind, with all metrics."""
-    return with_fixed_bytes(evaluated(context, "codecs", SHORT, [context.split], MATCHED))
+    return with_fixed_bytes(evaluated(context, SHORT, [context.split], MATCHED))
 
 
 @study("protocol", version=1)
@@ -79,7 +79,7 @@ def protocol(context: Context) -> pd.DataFrame:
         **{("bpp", value): "rate" for value in RATES_BPP},
     }  # fmt: skip
     goals = [Goal(*point) for point in points]
-    rows = evaluated(context, "protocol", [ANCHOR], [context.split], goals, metrics=["psnr_db"])
+    rows = evaluated(context, [ANCHOR], [context.split], goals, metrics=["psnr_db"])
     named = [points.get((row.target, row.target_value), "") for row in rows.itertuples()]
     return with_fixed_bytes(rows.assign(points=named))
 
@@ -89,7 +89,7 @@ def reflectivity(context: Context) -> pd.DataFrame:
     """The first simulated test scene of every number of looks, with white and with correlated speckle."""
     splits = [(a, b, replace(s, test=s.test[:1], independent=(), digest="")) for a, b, s in simulated_splits()]
     scenes = [split for _, _, split in splits]
-    rows, parts = evaluated(context, "reflectivity", SIMULATED_CODECS, scenes, metrics=METRICS), []
+    rows, parts = evaluated(context, SIMULATED_CODECS, scenes, metrics=METRICS), []
     for looks, correlation, split in splits:
         others = [
             image_row(item, name, image, METRICS)
@@ -102,15 +102,12 @@ def reflectivity(context: Context) -> pd.DataFrame:
 
 
 def evaluated(
-    context: Context, name: str, names: Sequence[str], scenes: Sequence[Source], goals: Sequence[Goal] = (), **options: Any
-) -> pd.DataFrame:  # fmt: skip
-    """Rows of the available codecs among `names`; a journal lets the study `name` resume."""
+    context: Context, names: Sequence[str], scenes: Sequence[Source], goals: Sequence[Goal] = (), **options: Any
+) -> pd.DataFrame:
+    """Rows of the available codecs among `names`."""
     if not (known := available(names)):
         raise ResultsError(f"none of the codecs {', '.join(names)} is available; 'sarlab codecs' says why")
-    path = context.folder / f"{name}.journal"
-    rows = evaluate(known, scenes, goals, workers=context.workers, journal=path, **options)
-    path.unlink(missing_ok=True)
-    return rows
+    return evaluate(known, scenes, goals, workers=context.workers, journal=context.journal, **options)
 
 
 def with_fixed_bytes(rows: pd.DataFrame) -> pd.DataFrame:

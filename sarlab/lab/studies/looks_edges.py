@@ -31,25 +31,21 @@ from sarlab.metrics.columns import once, scalar, to_intensity
 from sarlab.metrics.looks import enl, homogeneous_windows, local_looks, mode, window_looks
 from sarlab.peers import codecs
 from sarlab.peers.search import Search
-from sarlab.specs import content_hash
 
 CODECS, RATE_BPP = ("lapped", "jpeg2000"), 0.5
 #: Sides of the automatic windows and of those by hand, and offsets of the grid, in samples.
 SIDES, BY_HAND, OFFSETS = (8, 16, 32, 64), (96, 64, 48, 32, 16), (0, 4, 8, 12)
 #: Variants of EPI that have a noise floor.
 EDGES = [name for name in metrics if f"{name}_floor" in metrics]
-VERSION = 1
 
 Row = dict[str, Any]
 
 
-@study("looks_edges", version=VERSION)
+@study("looks_edges", version=1)
 def looks_edges(context: Context) -> pd.DataFrame:
     """Rows of the first simulated test scene of every number of looks, and of all test and independent scenes."""
     simulated = [measurable(split, ["test"])[0] for *_, split in simulated_splits()]
-    items = {item.digest: item for item in [*simulated, *measurable(context.split)]}
-    jobs = {content_hash(VERSION, digest, RATE_BPP): item for digest, item in items.items()}
-    return resumed(context, "looks_edges", jobs, band_rows)
+    return resumed(context, [*simulated, *measurable(context.split)], band_rows)
 
 
 @once

@@ -34,7 +34,7 @@ from sarlab.models.quantizers import Quantizer, build_quantizer
 from sarlab.models.training import cpu_threads, train
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.radiometry import Normalizer
-from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec, content_hash
+from sarlab.specs import ModelSpec, QuantizerSpec, RunSpec, SceneSpec, TrainSpec
 
 #: Sweeps of ``cost``: side of the image, latent channels at 16× per axis, channels of the first layer.
 SIDES, CHANNELS, COST_WIDTHS = (128, 256, 512, 1024), (64, 32, 16, 8, 4), (8, 16, 32, 64)
@@ -127,8 +127,7 @@ def reconstructed(
 @study("latent_bits", version=1)
 def latent_bits(context: Context) -> pd.DataFrame:
     """One row per ratio, quantizer, and band of each test scene."""
-    jobs = {content_hash(context.split.digest, latent): (context.scenes, *latent) for latent in LATENTS}
-    return resumed(context, "latent_bits", jobs, ratio_rows)
+    return resumed(context, [(context.scenes, *latent) for latent in LATENTS], ratio_rows)
 
 
 @torch.no_grad()
@@ -192,9 +191,7 @@ def trainings(context: Context) -> pd.DataFrame:
         for steps in lengths:
             longer = replace(TRAIN, steps=steps, validate_every=max(1, steps // 8))
             planned.append(Training("steps", steps, replace(base, model=model, train=longer)))
-    jobs: dict[str, Any] = {content_hash(repr(item), load_split(item.spec.scenes).digest): item for item in planned}
-    jobs |= {content_hash("memory", batch): batch for batch in BATCHES}
-    return resumed(replace(context, workers=1), "trainings", jobs, job_rows)
+    return resumed(replace(context, workers=1), [*planned, *BATCHES], job_rows)
 
 
 def job_rows(job: Training | int) -> list[Row]:

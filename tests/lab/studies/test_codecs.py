@@ -26,7 +26,7 @@ def test_pictures_differ_from_the_original_as_their_metrics_say(tmp_path, monkey
         pytest.skip(codecs["jpeg2000"].available().reason)
     monkeypatch.setattr(study, "PICTURE_CODECS", ("jpeg2000", "jpeg", "no such codec"))
     monkeypatch.setattr(study, "PICTURE_RATES", (0.001, 0.5, 2.0))
-    table = study.pictures(Context(SCENES, load_split(SCENES), 1, tmp_path))
+    table = study.pictures(Context(SCENES, load_split(SCENES), 1, tmp_path / "journal"))
     assert table["reason"].str.contains("cannot reach").sum() == table["picture"].isna().sum() == 2
     scene = load_split(SCENES).test[0].band(0)
     original = table[table["codec"] == "original"].iloc[0]
@@ -58,7 +58,7 @@ def test_the_protocol_tells_its_operating_points_apart(tmp_path, monkeypatch):
         return rows.assign(codec=names[0], bytes=500, bpp=1.0, pixels=4096, height=64, width=64)
 
     monkeypatch.setattr(study, "evaluate", evaluated)
-    rows = study.protocol(Context(SceneSpec(), None, 1, tmp_path))
+    rows = study.protocol(Context(SceneSpec(), None, 1, tmp_path / "journal"))
     found = {name: set(zip(part["target"], part["target_value"], strict=True)) for name, part in rows.groupby("points")}
     named = {"matched": ("psnr", "PSNR_DB"), "between": ("psnr", "BETWEEN_DB"), "rate": ("bpp", "RATES_BPP")}
     expected = {name: {(kind, v) for v in getattr(study, values)} for name, (kind, values) in named.items()}

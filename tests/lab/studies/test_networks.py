@@ -17,7 +17,7 @@ SCENES = SceneSpec("bigearthnet")
 
 
 def context(tmp_path):
-    return Context(SCENES, load_split(SCENES), 1, tmp_path)
+    return Context(SCENES, load_split(SCENES), 1, tmp_path / "journal")
 
 
 def test_every_sweep_is_measured_for_every_architecture(monkeypatch, tmp_path):

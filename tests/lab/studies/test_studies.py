@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from sarlab.cli import main
+from sarlab.lab.evaluate import Journal
 from sarlab.lab.results import read_table
 from sarlab.lab.studies import Study, studies, study_jobs
 from sarlab.specs import SceneSpec
@@ -17,6 +18,7 @@ def counted(monkeypatch):
 
     def count(context):
         calls.append(context)
+        Journal(context.journal).add("key", {})
         return pd.DataFrame({"scene": [scene.name for scene in context.split.test], "value": 1.5})
 
     monkeypatch.setitem(studies._items, "counted", Study(count, version=1))
@@ -28,6 +30,7 @@ def test_a_study_is_run_once_and_again_when_damaged(tmp_path, counted):
     assert not job.manifest
     job.run(workers=1)
     assert job.manifest["name"] == "counted"
+    assert not counted[0].journal.exists()
     assert list(read_table(job.table_path)["value"]) == [1.5]
     job.table_path.write_text("scene")
     assert not job.manifest
