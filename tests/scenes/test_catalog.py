@@ -14,18 +14,8 @@ import rasterio
 import requests
 
 from sarlab.errors import SceneError
-from sarlab.scenes.catalog import (
-    ASSETS,
-    DOWNLOADS,
-    DownloadEntry,
-    bigearthnet_split,
-    cache_folder,
-    catalog_entries,
-    load_scene,
-    load_split,
-    reference_normalizers,
-    sentinel1,
-)
+from sarlab.scenes import catalog
+from sarlab.scenes.catalog import DOWNLOADS, DownloadEntry, load_scene, load_split, reference_normalizers, sentinel1
 from sarlab.scenes.radiometry import from_db
 from sarlab.scenes.readers import read_scene
 from sarlab.scenes.splits import scene_duplicate_share
@@ -44,7 +34,7 @@ def _cache(tmp_path, monkeypatch):
 
 
 def test_every_entry_of_the_catalog_has_a_license_and_every_download_a_credit():
-    assert all(entry.title and entry.license for entry in catalog_entries.values())
+    assert all(entry.title and entry.license for entry in catalog.catalog_entries.values())
     assert all(entry.credit and entry.url.startswith("https://") for entry in DOWNLOADS.values())
 
 
@@ -70,18 +60,18 @@ def test_load_scene_by_name_source_and_file(tmp_path):
 
 
 def test_assets_are_small_and_licensed():
-    assert sum(file.stat().st_size for file in ASSETS.iterdir()) < 8e6
+    assert sum(file.stat().st_size for file in catalog.ASSETS.iterdir()) < 8e6
     packed = {record.files[0].name for record in sentinel1().records}
-    assert {file.name for file in ASSETS.glob("*.tif")} == {"optical_control.tif", *packed}
-    text = (ASSETS / "CREDITS.md").read_text()
+    assert {file.name for file in catalog.ASSETS.glob("*.tif")} == {"optical_control.tif", *packed}
+    text = (catalog.ASSETS / "CREDITS.md").read_text()
     assert "modified Copernicus Sentinel data [2014–2024]" in text
     for record in sentinel1().records:
-        assert (ASSETS / f"LICENSE-{record.license}.txt").is_file()
+        assert (catalog.ASSETS / f"LICENSE-{record.license}.txt").is_file()
         assert f"**{record.license}.**" in text
         assert "contains modified Copernicus Sentinel data [20" in record.credit
     for holder in ("Katsuto Shimizu", "AIRCentre", "Olivier D'Hondt"):
         assert holder in text
-        assert holder in (ASSETS / "LICENSE-MIT.txt").read_text()
+        assert holder in (catalog.ASSETS / "LICENSE-MIT.txt").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +135,7 @@ def test_samples_match_the_originals(shared_data):
 
 
 def test_the_bigearthnet_split_is_the_one_described():
-    split, main = bigearthnet_split(), "S1B_IW_GRDH_1SDV_20170612T165809"
+    split, main = catalog.bigearthnet_split(), "S1B_IW_GRDH_1SDV_20170612T165809"
     (test,), (validation,) = split.test, split.validation
     assert repr(split) == "Split(train=6, validation=1, test=1, independent=4, bands=VV+VH, digest=5fbe73ad0df4)"
     assert {s.acquisition for s in (*split.train, validation, test)} == {main}
@@ -235,7 +225,7 @@ def test_without_a_network_or_a_writable_cache_the_message_says_what_to_do(tmp_p
     with pytest.raises(SceneError, match="set SARLAB_CACHE"):
         replace(ENTRY, folder="full").fetch(FILE, progress=False)
     monkeypatch.delenv("SARLAB_CACHE")
-    assert cache_folder().name == "sarlab"
+    assert catalog.cache_folder().name == "sarlab"
 
 
 def test_downloaded_chips_make_a_split(tmp_path, shared_data):

@@ -115,7 +115,8 @@ def test_a_profile_comes_back(write_raw, tmp_path, compressed, profile):
     from sarlab.codec.api import compress_file, decompress_file, make_goal
 
     data, options, after, mask, rpc, tags, band = profile
-    path, back = write_raw(data, tags=tags, attributes=after, mask=mask, **options), tmp_path / "out" / "back.tif"
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=len(data) == 1):
+        path, back = write_raw(data, tags=tags, attributes=after, mask=mask, **options), tmp_path / "out" / "back.tif"
     with rasterio.open(path, "r+") as file:
         file.update_tags(1, **band)
         if rpc:
@@ -222,16 +223,6 @@ def test_an_alpha_band_is_a_mask(write_raw, tmp_path, dtype):
     assert read_scene(path).shape[0] == 2
 
 
-@pytest.mark.parametrize("internal", [True, False])
-def test_masks_beside_the_file_and_nodata_under_a_mask(write_raw, tmp_path, internal):
-    image = np.stack([DN, np.where(HALF & (DN < 50), 0, DN)])
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=internal):
-        first, second = returned(write_raw(image, nodata=0, mask=HALF), tmp_path / "out" / "y.tif")
-    assert first == second
-    # The mask decides: zeros inside it are values.
-    assert (read_scene(tmp_path / "out" / "y.tif").data[1] == 0).sum() == (HALF & (DN < 50)).sum()
-
-
 def test_nan_beside_nodata_and_measured_samples_near_it(write_raw, tmp_path):
     image = DB.copy()
     image[:5], image[10, :9], image[20, 20] = -9999, np.nan, np.nextafter(np.float32(-9999), np.float32(0))
@@ -314,20 +305,11 @@ def test_addresses_are_read_on_request(write_raw, tmp_path, monkeypatch):
     process = multiprocessing.get_context("fork").Process(target=server.serve_forever, daemon=True)
     process.start()
     place = f"127.0.0.1:{server.server_port}"
-    for name, value in (
-        ("S3_ENDPOINT", place),
-        ("HTTPS", "NO"),
-        ("VIRTUAL_HOSTING", "FALSE"),
-        ("NO_SIGN_REQUEST", "YES"),
-    ):
+    settings = {"S3_ENDPOINT": place, "HTTPS": "NO", "VIRTUAL_HOSTING": "FALSE", "NO_SIGN_REQUEST": "YES"}
+    for name, value in settings.items():
         monkeypatch.setenv(f"AWS_{name}", value)
-    addresses = (
-        f"http://{place}/a/x.tif",
-        f"/vsicurl/http://{place}/b/x.tif",
-        "s3://bucket/x.tif",
-        "/vsis3/other/x.tif",
-    )
-    for address in addresses:
+    web = f"http://{place}/a/x.tif", f"/vsicurl/http://{place}/b/x.tif"
+    for address in (*web, "s3://bucket/x.tif", "/vsis3/other/x.tif"):
         scene = read_scene(address, allow_remote=True)
         assert (scene.name, scene.quantity) == ("x", "amplitude")
         assert np.array_equal(scene.data[0], DN)
