@@ -1,7 +1,11 @@
-"""``sarlab train``: what it shows, and that it stops and resumes."""
+"""``sarlab train``: what it shows, that it stops and resumes, and that the outcome is a codec."""
+
+import numpy as np
 
 from sarlab.cli import main
+from sarlab.codec.api import compress, decompress, describe
 from sarlab.codec.block_model import initial_tables
+from sarlab.scenes.scene import Scene
 
 PLAN = """\
 name = "small-1"
@@ -30,4 +34,6 @@ def test_a_training_stops_in_time_and_resumes_with_its_progress(tmp_path, capsys
     assert shown.out.strip() == target.name
     assert "train ben-" in shown.err
     assert "step 3: validation cost " in shown.err
-    assert target.exists()
+    data = compress(Scene(np.eye(99)[None], "db", ("VV",)), codec=str(target), quality=25)
+    assert describe(data)["model"] == "small-1"
+    assert decompress(data, model=target).shape == (1, 99, 99)

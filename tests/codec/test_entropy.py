@@ -1,19 +1,14 @@
 """The adaptive range coder: anything comes back, sizes are those of information theory, damage ends."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+import second_decoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sarlab.codec import entropy
 from sarlab.errors import BitstreamError
-
-sys.path.insert(0, str(Path(__file__).parent))
-import second_decoder
 
 LARGEST = 2**33 + 2
 integers = st.lists(

@@ -2,14 +2,11 @@
 
 import json
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 import second_decoder
 from make_golden import FILES, picked
 

@@ -1,15 +1,10 @@
 """The lapped transform: against windowed cosines in closed form, and orthonormal."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from second_decoder import cosines
 
 from sarlab.codec.lapped import LappedTransform
-
-sys.path.insert(0, str(Path(__file__).parent))
-from second_decoder import cosines
 
 WHOLE = (True, True, True, True)
 

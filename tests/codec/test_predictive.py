@@ -1,7 +1,6 @@
 """Lossless files and files with a bound on every error."""
 
 import numpy as np
-import pytest
 import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +9,6 @@ from sarlab.codec.api import compress, compress_file, decompress_file, make_goal
 from sarlab.codec.goals import Goal
 from sarlab.codec.model_store import load_model, model_path
 from sarlab.codec.predictive import LARGEST_BOUND, LEAST_BOUND, LOSSLESS, PredictiveModel, exact_quality
-from sarlab.errors import CodecError
 from sarlab.scenes.scene import Scene
 
 MODEL = load_model(model_path("predictive"))
@@ -69,15 +67,6 @@ def test_speckle_within_a_bound_costs_what_a_uniform_quantizer_does():
     share = np.unique(np.rint(data), return_counts=True)[1] / data.size
     ideal = -(share * np.log2(share)).sum()
     assert 8 * len(coded) / data.size < 1.05 * ideal + 0.02
-
-
-@pytest.mark.parametrize(
-    "goal", [{"max_error_db": 0}, {"max_error_db": 1e-4}, {"max_error_db": 1e3}, {"max_error_db": 1.0, "lossless": True},
-             {"max_error_db": 1.0, "codec": "lapped"}, {"lossless": True, "radiometric": True}, {"lossless": True}],
-)  # fmt: skip
-def test_impossible_goals_are_refused(speckled, goal):
-    with pytest.raises(CodecError):
-        compress(speckled, **goal)
 
 
 def test_a_bound_becomes_a_quality_that_keeps_it():

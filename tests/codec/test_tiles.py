@@ -3,31 +3,15 @@
 import zlib
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 
+from sarlab.codec import tiles
 from sarlab.codec.block_model import fine_step, initial_tables
 from sarlab.codec.lapped import BLOCK, LappedModel
-from sarlab.codec.tiles import (
-    ACTIVE,
-    CODED,
-    FILL_REACH,
-    FLAT,
-    FLAT_UNIT,
-    MISSING,
-    NOT_A_NUMBER,
-    Tiling,
-    active_flags,
-    decode_tile,
-    encode_tile,
-    fill_invalid,
-    first_mode,
-    kinds_of,
-)
+from sarlab.codec.tiles import CODED, FILL_REACH, FLAT, FLAT_UNIT, MISSING, NOT_A_NUMBER, fill_invalid
 from sarlab.codec.trellis import STATES
-from sarlab.errors import CodecError
 
 masks = st.sampled_from(["valid", "missing", "scattered", "half", "one"])
 
@@ -53,34 +37,29 @@ def test_any_tile_comes_back(kinds, flat_share, nan, height, width, sides, borde
     rng = np.random.default_rng(seed)
     valid = np.stack([mask(kind, (height, width), rng) for kind in kinds])
     flat = rng.random((len(kinds), -(-height // 8), -(-width // 8))) < flat_share
-    kinds = kinds_of(valid, flat)
+    kinds = tiles.kinds_of(valid, flat)
     for band, i, j in np.ndindex(valid.shape):
         assert kinds[band, i, j] == ((FLAT if flat[band, i // 8, j // 8] else CODED) if valid[band, i, j] else MISSING)
     kinds[~valid & (rng.random(valid.shape) < 0.5 * nan)] = NOT_A_NUMBER
 
     model = LappedModel(initial_tables(), name="test-1", content_hash=bytes(8), states=states).for_scene(height, width)
-    active = active_flags(kinds == CODED, BLOCK, sides, borders)
-    exists = (active[:, None] & ACTIVE > 0) & ((active[:, None] & model.absent[:, None, None]) == 0)
+    active = tiles.active_flags(kinds == CODED, BLOCK, sides, borders)
+    exists = (active[:, None] & tiles.ACTIVE > 0) & ((active[:, None] & model.absent[:, None, None]) == 0)
     y = (rng.normal(0, 0.2, exists.shape) * exists).astype(np.float32)
     side = model.parse_side(model.fit_side([(y, active)], quality), len(kinds))
-    payload, check = encode_tile(model, y, kinds, sides, borders, quality, side)
+    payload, check = tiles.encode_tile(model, y, kinds, sides, borders, quality, side)
     about = kinds.shape, borders, quality, side
-    latent, samples = decode_tile(model, payload, *about)
+    latent, samples = tiles.decode_tile(model, payload, *about)
     assert check == zlib.crc32(latent.astype("<i4").tobytes()) & 0xFFFF
     assert (samples == kinds).all()
-    assert first_mode(payload) == (0 if valid.all() else 1 if (valid == valid[0]).all() else 2)
+    assert tiles.first_mode(payload) == (0 if valid.all() else 1 if (valid == valid[0]).all() else 2)
     # Every coded value is a point of the quantizer of its state, and close to what was asked for.
     error = np.abs(model.reconstruct(latent, quality, side) - y)[exists]
     assert error.max(initial=0) < 4.5 * fine_step(quality) * (1 if states > 1 else 1.1)
     assert not latent[~exists].any()
-    low, part = decode_tile(model, payload + bytes(5), *about, low=True)[0], model.order[: model.low]
+    low, part = tiles.decode_tile(model, payload + bytes(5), *about, low=True)[0], model.order[: model.low]
     assert (low[:, part] == latent[:, part]).all()
     assert not np.delete(low, part, 1).any()
-
-
-def test_tiles_that_cut_blocks_are_refused():
-    with pytest.raises(CodecError, match="not a multiple"):
-        Tiling(100, 100, 48, 32)
 
 
 def test_missing_samples_are_filled_from_near_ones_and_pieces_agree():

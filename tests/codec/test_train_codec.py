@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sarlab.codec.api import compress, decompress
 from sarlab.codec.block_model import WEIGHT, fine_step, initial_tables
 from sarlab.codec.lapped import BLOCK, LappedModel
 from sarlab.codec.model_store import BUILT_IN, load_model, model_path
@@ -18,15 +17,7 @@ from sarlab.models.storage import read_tensors
 
 MODELS = {codec.model: name for name, codec in BUILT_IN.items()}
 PLANS = sorted((Path(__file__).parents[2] / "notebooks" / "plans" / "codecs").glob("*.toml"))
-TINY = CodecPlan(
-    "tiny-1", "factorized", "bigearthnet", width=4, steps=6, batch_size=2, patch_size=64, validate_every=3
-)  # fmt: skip
-
-
-@pytest.fixture
-def plain_tables(monkeypatch):
-    """Fitting tables takes ten seconds; these tests need the loop, not the tables."""
-    monkeypatch.setattr("sarlab.codec.train_codec.fit_tables", lambda make, scenes, say: initial_tables())
+TINY = CodecPlan("tiny-1", "factorized", "bigearthnet")
 
 
 @pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
@@ -63,14 +54,6 @@ class Plain(LappedModel):
     def transform(self, x, borders):
         h, w = (length // BLOCK for length in x.shape)
         return x.reshape(h, BLOCK, w, BLOCK).transpose(1, 3, 0, 2).reshape(BLOCK**2, h, w)
-
-
-def test_training_makes_a_codec(tmp_path, plain_tables, speckled):
-    path = tmp_path / "tiny.safetensors"
-    history = train_codec(TINY, path)
-    assert (history.stopped, history.steps_done) == ("finished", 6)
-    assert load_model(path).name == "tiny-1"
-    assert decompress(compress(speckled, codec=str(path), quality=25), model=path).shape == speckled.shape
 
 
 def test_a_predictive_model_is_fitted(tmp_path, monkeypatch, speckled):
