@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,18 +54,15 @@ def coverage():
     for wing in WINGS:
         totals = [entry["summary"] for name, entry in files.items() if f"sarlab/{wing}/" in name]
         shares[wing] = sum(t["covered_lines"] for t in totals) / sum(t["num_statements"] for t in totals)
-    return min(shares.values()) >= 0.9, ", ".join(
-        f"{wing} {share:.1%}" for wing, share in shares.items()
-    ) + f" ({text})"
+    text = f"{', '.join(f'{wing} {share:.1%}' for wing, share in shares.items())} ({text})"
+    return min(shares.values()) >= 0.9, text
 
 
 LANES = (
     {"Mutated .sarl streams": lambda: harness(STREAMS, "streams", "stream")},
     {
         "Round trips of any raster": lambda: tests(f"{4 * EXAMPLES:,} examples, ", "tests/trust/test_round_trips.py", SARLAB_EXAMPLES=str(EXAMPLES)),
-        "Commands killed at random, full disk, damaged results": lambda: tests(
-            f"{5 * KILLS + KILLS // 4} kills, ", "tests/trust/test_faults.py", SARLAB_KILLS=str(KILLS)
-        ),
+        "Commands killed at random, full disk, damaged results": lambda: tests(f"{5 * KILLS + KILLS // 4} kills, ", "tests/trust/test_faults.py", SARLAB_KILLS=str(KILLS)),
         "Same bytes on other threads and instructions": lambda: tests("", "tests/trust/test_determinism.py"),
         "Security": lambda: tests("", "tests/trust/test_security.py"),
         "Null codec, identity codec, reproduction": lambda: tests("", "tests/trust/test_science.py"),
@@ -76,21 +74,20 @@ LANES = (
 )  # fmt: skip
 
 
+def commit():
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
 def table(results):
     lines = ["| what | measured | minutes |", "|---|---|---|"]
     for name in (name for lane in LANES for name in lane if name in results):
         entry = results[name]
-        lines.append(
-            f"| {name} | {'' if entry['fine'] else '**failed:** '}{entry['text']} | {entry['seconds'] / 60:.1f} |"
-        )
-    when = f"{datetime.date.today()}, commit {commit()}, {platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    return "\n".join([*lines, "", when])
-
-
-def commit():
-    return subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
+        text = f"{'' if entry['fine'] else '**failed:** '}{entry['text']}"
+        lines.append(f"| {name} | {text} | {entry['seconds'] / 60:.1f} |")
+    machine, python = platform.processor() or platform.machine(), platform.python_version()
+    where = f"{datetime.date.today()}, commit {commit()}, {machine}, {os.cpu_count()} cores, Python {python}"
+    return "\n".join([*lines, "", where])
 
 
 def main():
@@ -112,23 +109,14 @@ def main():
                 record.write_text(json.dumps(results, indent=1))
                 print(f"{name}: {text}{'' if fine else '   FAILED'}", flush=True)
 
-    threads = [threading.Thread(target=work, args=(lane,)) for lane in LANES]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(len(LANES)) as pool:
+        list(pool.map(work, LANES))
     text = table(results)
     print(f"\n{text}")
     if args.write:
         page = ROOT / "book" / "chapters" / "trust.md"
-        page.write_text(
-            re.sub(
-                r"(<!-- measured -->\n).*(<!-- end -->)",
-                lambda m: f"{m[1]}\n{text}\n\n{m[2]}",
-                page.read_text(),
-                flags=re.S,
-            )
-        )
+        before, _, rest = page.read_text().partition("<!-- measured -->\n")
+        page.write_text(f"{before}<!-- measured -->\n\n{text}\n\n<!-- end -->{rest.partition('<!-- end -->')[2]}")
     return 0 if all(entry["fine"] for entry in results.values()) else 1
 
 
