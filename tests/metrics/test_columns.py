@@ -28,7 +28,7 @@ def scene():
     return recorded, recorded + rng.normal(0, 0.7, clean.shape), clean
 
 
-def test_every_column_is_described_inside_its_range_and_perfect_for_an_equal_image(scene):
+def test_every_column_is_described_and_inside_its_range(scene):
     recorded, test, clean = scene
     scores = score_all(recorded, test, clip=CLIP, looks=4.4, clean_db=clean)
     assert set(scores) == set(metrics)
@@ -39,13 +39,8 @@ def test_every_column_is_described_inside_its_range_and_perfect_for_an_equal_ima
         assert metric.group in GROUPS
         low, high = metric.valid_range
         assert low <= scores[metric.name] <= high, metric
-    # an equal image is perfect, and a reference made once gives the same scores
+    # a reference made once gives the same scores
     reference = Reference(recorded, clip=CLIP, looks=4.4, clean_db=clean)
-    equal, perfect = score_all(reference, recorded), {"zero": 0, "lower": 0, "one": 1}
-    for metric in described():
-        value, stochastic = equal[metric.name], metric.name.endswith(("_floor", "whiteness"))
-        if metric.better in perfect and not (metric.needs_clean or stochastic or math.isnan(value)):
-            assert value == pytest.approx(perfect[metric.better], abs=1e-9), metric.name
     assert dict(score_all(reference, test)) == dict(scores)
 
 
