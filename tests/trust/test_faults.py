@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -21,10 +22,13 @@ from sarlab.scenes.writers import write_geotiff
 #: Kills of each command: few in the tests, 200 in all by `make trust`.
 KILLS = int(os.environ.get("SARLAB_KILLS", "2"))
 BOOK = Path(__file__).parents[2] / "book"
+#: A training of some seconds.
 TRAINING = 'name = "small-1"\nkind = "factorized"\nsource = "bigearthnet"\nwidth = 4\nsteps = 6\nbatch_size = 1\npatch_size = 64\nvalidate_every = 3\nthreads = 1\n'
 PLAN = (Path(__file__).parent / "tiny.toml").read_text()
-#: Columns of rows that are times.
+SWEEP = ["sweep", "tiny.toml", "--runs", "runs", "--engine", "inline", "--no-notebook"]
+#: Columns of rows that are times, and that of a training in the file of its weights.
 TIMES = ["train_seconds", "train_pixels_per_s", "encode_mpx_per_s", "decode_mpx_per_s", "peak_memory_mb"]
+SECONDS = re.compile(rb'\\"seconds\\": [\d.]+')
 
 
 def start(folder, *arguments, **options):
@@ -71,51 +75,48 @@ def timed(folder, *command):
     return time.monotonic() - begin
 
 
-@pytest.mark.parametrize(
-    "target", ["a.sarl", *(pytest.param(name, marks=pytest.mark.slow) for name in ("b.tif", "b.zarr"))]
-)
-def test_compress_and_decompress_killed(target, tmp_path):
+def litter(folder):
+    return [name for name in os.listdir(folder) if name.startswith(".")]
+
+
+#: File or folder that a command writes → the command.
+KILLED = {
+    "b.sarl": ["compress", "a.tif", "b.sarl"],
+    "b.tif": ["decompress", "a.sarl", "b.tif"],
+    "b.zarr": ["decompress", "a.sarl", "b.zarr"],
+    "m.safetensors": ["train", "plan.toml", "--out", "m.safetensors", "--checkpoint", "m.checkpoint", "--quiet"],
+}
+
+
+@pytest.mark.parametrize("name", ["b.sarl", *(pytest.param(n, marks=pytest.mark.slow) for n in [*KILLED][1:])])
+def test_compression_decompression_and_training_killed(name, tmp_path):
+    """What stands under the final name is whole; a training goes on to the same weights."""
     scene(tmp_path)
-    if target != "a.sarl":
-        run(tmp_path, "compress", "a.tif", "a.sarl")
-    command = ["compress", "a.tif", target] if target == "a.sarl" else ["decompress", "a.sarl", target]
-    (tmp_path / "whole").mkdir()
-    seconds = timed(tmp_path, *command)
-    (tmp_path / target).rename(tmp_path / "whole" / target)
-
-    def content(path):
-        return {name: (path / name).read_bytes() for name in files(path)} if path.is_dir() else path.read_bytes()
-
-    def check():
-        if (tmp_path / target).exists():
-            assert content(tmp_path / target) == content(tmp_path / "whole" / target)
-            shutil.rmtree(tmp_path / target) if (tmp_path / target).is_dir() else (tmp_path / target).unlink()
-
-    kill_at_random(tmp_path, command, 1.1 * seconds, check, KILLS)
-    timed(tmp_path, *command)
-    check()
-    assert [one for one in os.listdir(tmp_path) if one.startswith(".")] == []
-
-
-@pytest.mark.slow
-def test_a_training_killed_goes_on_to_the_same_weights(tmp_path):
     (tmp_path / "plan.toml").write_text(TRAINING)
-    command = ["train", "plan.toml", "--out", "m.safetensors", "--checkpoint", "m.checkpoint", "--quiet"]
-    seconds = timed(tmp_path, *command)
-    wanted = (tmp_path / "m.safetensors").read_bytes()
-    (tmp_path / "m.safetensors").unlink()
-    (tmp_path / "m.checkpoint").unlink(missing_ok=True)
+    if name.startswith("b."):
+        run(tmp_path, "compress", "a.tif", "a.sarl")
+    target, whole = tmp_path / name, tmp_path / "whole"
+
+    def finished():
+        """Take away what a command that came to its end has written: its content."""
+        target.rename(whole / name)
+        (tmp_path / "m.checkpoint").unlink(missing_ok=True)
+        content = {file: SECONDS.sub(b"", (whole / file).read_bytes()) for file in files(whole)}
+        shutil.rmtree(whole)
+        whole.mkdir()
+        return content
 
     def check():
-        if (tmp_path / "m.safetensors").exists():
-            assert (tmp_path / "m.safetensors").read_bytes() == wanted
-            (tmp_path / "m.safetensors").unlink()
-            (tmp_path / "m.checkpoint").unlink(missing_ok=True)
+        if target.exists():
+            assert finished() == wanted
 
-    kill_at_random(tmp_path, command, seconds, check, max(1, KILLS // 4))
-    timed(tmp_path, *command)
-    assert (tmp_path / "m.safetensors").read_bytes() == wanted
-    assert [one for one in os.listdir(tmp_path) if one.startswith(".")] == []
+    whole.mkdir()
+    seconds = timed(tmp_path, *KILLED[name])
+    wanted = finished()
+    kill_at_random(tmp_path, KILLED[name], 1.1 * seconds, check, KILLS if name.startswith("b.") else max(1, KILLS // 4))
+    timed(tmp_path, *KILLED[name])
+    assert finished() == wanted
+    assert litter(tmp_path) == []
 
 
 def rows_of(runs):
@@ -123,38 +124,47 @@ def rows_of(runs):
     return pd.concat(tables, ignore_index=True).to_csv(index=False)
 
 
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """(folder with a finished sweep, seconds that it took)."""
+    folder = tmp_path_factory.mktemp("swept")
+    (folder / "tiny.toml").write_text(PLAN)
+    return folder, timed(folder, *SWEEP)
+
+
 @pytest.mark.slow
-def test_a_sweep_and_a_publication_killed(tmp_path):
+def test_a_sweep_and_a_publication_killed(swept, tmp_path):
+    from sarlab.lab.runs import is_complete
+
+    done, seconds = swept[0] / "runs", swept[1]
     (tmp_path / "tiny.toml").write_text(PLAN)
-    sweep = ["sweep", "tiny.toml", "--runs", "runs", "--engine", "inline", "--no-notebook"]
-    seconds = timed(tmp_path, *sweep)
-    wanted = rows_of(tmp_path / "runs")
-    finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/manifest.json")}
-    shutil.copytree(tmp_path / "runs", tmp_path / "done")
-    shutil.rmtree(tmp_path / "runs")
+    runs = [tmp_path / path.parent.relative_to(swept[0]) for path in done.glob("*/manifest.json")]
     complete = {}
 
     def check():
         """What is complete stays so: no run is computed twice."""
-        from sarlab.lab.runs import is_complete
-
         for path, stamp in complete.items():
             assert path.stat().st_mtime_ns == stamp, "finished work was done again"
-        complete.update({path: path.stat().st_mtime_ns for path in finished if is_complete(path.parent)})
+        finished = [run / "manifest.json" for run in runs if is_complete(run)]
+        complete.update({path: path.stat().st_mtime_ns for path in finished})
 
-    kill_at_random(tmp_path, sweep, seconds, check, KILLS)
-    timed(tmp_path, *sweep)
-    assert rows_of(tmp_path / "runs") == wanted
-    assert files(tmp_path / "runs") == files(tmp_path / "done")
+    kill_at_random(tmp_path, SWEEP, seconds, check, KILLS)
+    timed(tmp_path, *SWEEP)
+    assert rows_of(tmp_path / "runs") == rows_of(done)
+    assert files(tmp_path / "runs") == files(done)
 
     book = tmp_path / "book"
     shutil.copytree(BOOK, book, ignore=shutil.ignore_patterns("runs", "results"))
     publish = ["publish", "tiny.toml", "--runs", "runs", "--book", str(book)]
+
+    def published():
+        return {name: (book / name).read_bytes() for name in files(book) if not name.endswith("manifest.json")}
+
     seconds = timed(tmp_path, *publish)
-    published = {name: (book / name).read_bytes() for name in files(book) if not name.endswith("manifest.json")}
+    wanted = published()
     kill_at_random(tmp_path, publish, seconds, lambda: None, KILLS)
     timed(tmp_path, *publish)
-    assert {name: (book / name).read_bytes() for name in files(book) if not name.endswith("manifest.json")} == published
+    assert published() == wanted
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
@@ -209,32 +219,27 @@ def test_two_writers_of_one_file(tmp_path):
     run(tmp_path, "compress", "a.tif", "c.sarl", "--quality", "20")
     run(tmp_path, "compress", "a.tif", "d.sarl", "--quality", "30")
     assert (tmp_path / "a.sarl").read_bytes() in [(tmp_path / name).read_bytes() for name in ("c.sarl", "d.sarl")]
-    assert [one for one in os.listdir(tmp_path) if one.startswith(".")] == []
+    assert litter(tmp_path) == []
 
 
 @pytest.mark.slow
-def test_results_that_were_damaged_are_made_again_and_dates_do_not_matter(tmp_path):
+def test_results_that_were_damaged_are_made_again_and_dates_do_not_matter(swept, tmp_path):
     """A file of a finished run that is cut off: the sweep says so and repairs it, with the same rows."""
-    (tmp_path / "tiny.toml").write_text(PLAN)
-    sweep = ["sweep", "tiny.toml", "--runs", "runs", "--engine", "inline", "--no-notebook"]
-    timed(tmp_path, *sweep)
+    shutil.copytree(swept[0], tmp_path, dirs_exist_ok=True)
     wanted = rows_of(tmp_path / "runs")
     folder = next((tmp_path / "runs").glob("plain*"))
-    names = [
-        path.name
-        for path in folder.iterdir()
-        if path.is_file() and path.name in json.loads((folder / "manifest.json").read_text())["files"]
-    ]
+    stated = json.loads((folder / "manifest.json").read_text())["files"]
+    names = [path.name for path in folder.iterdir() if path.is_file() and path.name in stated]
     for name in ("manifest.json", *random.Random(1).sample(names, min(KILLS, len(names)))):
         content = (folder / name).read_bytes()
         (folder / name).write_bytes(content[: len(content) // 2])
         code, said = run(tmp_path, "status", "--runs", "runs", "--json")
         assert code == 0
         assert any(one["state"] == "damaged" for one in json.loads(said)["runs"]), name
-        timed(tmp_path, *sweep)
+        timed(tmp_path, *SWEEP)
         assert rows_of(tmp_path / "runs") == wanted
     stamps = {path: number % 2 * 4e9 for number, path in enumerate(sorted((tmp_path / "runs").rglob("*.*")))}
     for path, stamp in stamps.items():
         os.utime(path, (stamp, stamp))
-    timed(tmp_path, *sweep)
+    timed(tmp_path, *SWEEP)
     assert {path: path.stat().st_mtime for path in stamps} == stamps, "a clock that jumps makes nothing incomplete"
