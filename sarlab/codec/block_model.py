@@ -291,9 +291,8 @@ class BlockModel(TileModel):
             y *= present
             numbers.append(self.deviations.fit(np.square(y, out=y).sum(1) / np.maximum(present.sum(1), 1)))
         values = np.concatenate(numbers) if numbers else np.zeros(0, np.int64)
-        return bytes([self.states.bit_length() - 1]) + entropy.pack_numbers(
-            values, self.tables.contexts()[-entropy.SLOTS :]
-        )
+        contexts = self.tables.contexts()[-entropy.SLOTS :]
+        return bytes([self.states.bit_length() - 1]) + entropy.pack_numbers(values, contexts)
 
     def _fit_factors(self, first: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Least-squares factors of the zones, in `FACTOR_UNIT`."""
@@ -306,9 +305,8 @@ class BlockModel(TileModel):
         zones, count = int(self.zones.max()) + 1, self.deviations.count
         if not side or 1 << side[0] not in STATES:
             raise BitstreamError("the side information is damaged: no such trellis")
-        values = entropy.unpack_numbers(
-            side[1:], bands * count + (bands - 1) * zones, self.tables.contexts()[-entropy.SLOTS :]
-        )
+        contexts = self.tables.contexts()[-entropy.SLOTS :]
+        values = entropy.unpack_numbers(side[1:], bands * count + (bands - 1) * zones, contexts)
         # The first band has no factors.
         rows = np.concatenate([np.zeros(zones, np.int64), values]).reshape(bands, zones + count)
         if np.abs(rows[:, :zones]).max() > LARGEST_FACTOR:

@@ -261,9 +261,7 @@ class StreamReader:
             raise BitstreamError(f"truncated: {self.size} bytes are too few for a header")
         _, version, checksum = _PREFIX.unpack_from(start)
         if version != VERSION:
-            raise BitstreamError(
-                f"file format version {version}, but sarlab {__version__} reads version {VERSION} only"
-            )
+            raise BitstreamError(f"file format version {version}; sarlab {__version__} reads version {VERSION} only")
         cursor = Cursor(start[_PREFIX.size :])
         length = cursor.varint()
         begin = _PREFIX.size + cursor.position

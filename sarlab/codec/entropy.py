@@ -81,9 +81,8 @@ def encoder(contexts: np.ndarray, room: int) -> Coder:
 def decoder(contexts: np.ndarray, data: bytes) -> Coder:
     """Return a decoder. Its contexts change."""
     code = int.from_bytes(data[:4].ljust(4, b"\0"), "big")
-    return Coder(
-        np.array([code, _MASK, 4, 0], np.uint64), np.frombuffer(data, np.uint8), np.empty(0, np.int64), contexts
-    )
+    state = np.array([code, _MASK, 4, 0], np.uint64)
+    return Coder(state, np.frombuffer(data, np.uint8), np.empty(0, np.int64), contexts)
 
 
 def listed(coder: Coder) -> np.ndarray:

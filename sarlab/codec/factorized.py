@@ -98,16 +98,15 @@ class FactorizedModel(BlockModel):
         cls, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any], tables: Tables | None = None, **about: Any
     ) -> FactorizedModel:
         """Make a model from the arrays and the description in its file, by default with the tables in it."""
-        if arrays["mixing"].shape != (CHANNELS, CHANNELS):
+        mixing = arrays["mixing"].astype(np.float32)
+        if mixing.shape != (CHANNELS, CHANNELS):
             raise ValueError("wrong mixing of channels")
         correction = Correction(values["width"]) if values["width"] else None
         if correction is not None:
             state = {key: torch.from_numpy(arrays[key].astype(np.float32)) for key in correction.state_dict()}
             correction.load_state_dict(state)
             correction.eval().requires_grad_(False)
-        return cls(
-            tables or Tables.of(arrays), values["front"], arrays["mixing"].astype(np.float32), correction, **about
-        )
+        return cls(tables or Tables.of(arrays), values["front"], mixing, correction, **about)
 
     def transform(self, x: np.ndarray, borders: Borders) -> np.ndarray:
         return np.tensordot(self._axes.T, self._blocks.forward(np.asarray(x, np.float32), borders), 1)

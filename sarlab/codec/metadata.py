@@ -192,9 +192,8 @@ def _profile(values: Mapping[str, Any], bands: int) -> Profile:
     descriptions = None
     if "descriptions" in values:  # an empty text stands for as many empty ones
         descriptions = each("descriptions", str) if values["descriptions"] else ("",) * bands
-    tags = tuple(
-        (of_kind(int, band), of_kind(str, space), _texts(found)) for band, space, found in values.get("band_tags", ())
-    )
+    stated = values.get("band_tags", ())
+    tags = tuple((of_kind(int, band), of_kind(str, space), _texts(found)) for band, space, found in stated)
     if any(not 0 <= band <= bands for band, _, _ in tags):
         raise ValueError("tags of a band that does not exist")
     units, colors = each("units", str), each("colors", str)

@@ -86,9 +86,8 @@ class PredictiveModel(TileModel):
     def _decisions(self, plane: np.ndarray, flags: np.ndarray) -> np.ndarray:
         # Differences have few digits more than the range of the samples.
         span = int(plane.max(initial=0)) - int(plane.min(initial=0))
-        coder = entropy.encoder(
-            entropy.contexts(self.probabilities, CONFIDENCE), entropy.room(plane.size, 64 * span + 64)
-        )
+        room = entropy.room(plane.size, 64 * span + 64)
+        coder = entropy.encoder(entropy.contexts(self.probabilities, CONFIDENCE), room)
         self._code(coder, plane.astype(np.int64), flags)
         return entropy.listed(coder)
 

@@ -247,9 +247,8 @@ class Encoder:
     def _tile(self, piece: Piece, window: Window, quality: float) -> tuple[bytes, int]:
         """Payload of a tile, and the checksum of its latent."""
         (model, side), borders = self._costed(quality), window.borders(self.tiling.extent)
-        return encode_tile(
-            model, piece.latent(window), piece.kinds(window), piece.sides(window), borders, quality, side
-        )
+        parts = piece.latent(window), piece.kinds(window), piece.sides(window)
+        return encode_tile(model, *parts, borders, quality, side)
 
     def tiles(self, quality: float) -> list[tuple[bytes, int]]:
         """The parts, coded."""
@@ -392,9 +391,7 @@ class Decoder:
             )
         self.model = find_model(header.model, header.model_hash, model).for_scene(*header.shape[1:])
         if preview != 1 and not self.model.low:
-            raise CodecError(
-                f"{reader.name}: files of model '{header.model}' have no preview; decompress without --preview"
-            )
+            raise CodecError(f"{reader.name}: files of model '{header.model}' have no preview; leave out --preview")
         if not self.model.lowest <= header.quality <= self.model.highest:
             raise BitstreamError(
                 f"{reader.name}: the header is damaged: model '{header.model}' has no quality {header.quality:g}"

@@ -216,11 +216,8 @@ def _entries() -> Iterator[tuple[str, Entry]]:
             yield name, CollectionEntry(**stated, path=folder / f"{name}.toml")
     for name, looks, correlation in simulate.catalog_names():
         kind = f"speckle correlated by {correlation:g}" if correlation else "white speckle"
-        title, make = (
-            f"{kind} of {looks:g} looks over a known reflectivity",
-            partial(simulated_split, looks, correlation),
-        )
-        yield name, Entry("simulated", title, "MIT", looks=looks, make=make)
+        title = f"{kind} of {looks:g} looks over a known reflectivity"
+        yield name, Entry("simulated", title, "MIT", looks=looks, make=partial(simulated_split, looks, correlation))
 
 
 #: Sources of scenes by name.

@@ -310,9 +310,7 @@ def _read(path: Path, quantity: str, allow_empty: bool) -> tuple[Scene, str]:
             return file.read(), ""
         scene = file.read(((height - rows) // 2, (width - columns) // 2, rows, columns))
         if not scene.valid.any() and not allow_empty:
-            raise SceneError(
-                f"{path}: every sample of the central {rows}×{columns} pixels is nodata; cut out another part"
-            )
+            raise SceneError(f"{path}: every sample of the central {rows}×{columns} pixels is nodata; cut another part")
         return scene, f"Only the central {rows}×{columns} of the {height}×{width} pixels of {path.name} are used."
 
 

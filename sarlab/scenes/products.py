@@ -85,9 +85,7 @@ def _open_safe(path: Path, text: str, calibrate: str, denoise: bool) -> JoinedSo
     if calibrate and calibrate not in _TABLES:
         raise SceneError(f"{text}: unknown calibration '{calibrate}'; use {', '.join(_TABLES)}")
     if denoise and not calibrate:
-        raise SceneError(
-            f"{text}: noise is subtracted from calibrated samples; set both (--calibrate sigma0 --denoise)"
-        )
+        raise SceneError(f"{text}: noise is subtracted from calibrated samples; set --calibrate sigma0 --denoise")
     try:
         files = _Folder(path)
     except BadZipFile as error:

@@ -242,11 +242,8 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         self.shape, self.bands = (len(self._chosen), *source.shape[1:]), tuple(names[band] for band in self._chosen)
         dtypes, nodata = ([values[band] for band in self._chosen] for values in (source.dtypes, source.nodata))
         self.dtype, self.nodata = dtypes[0], next((value for value in nodata if value is not None), None)
-        self.profile, self.georeference, self.tags = (
-            source.profile.select(self._chosen),
-            source.georeference,
-            source.tags,
-        )
+        self.profile = source.profile.select(self._chosen)
+        self.georeference, self.tags = source.georeference, source.tags
         self.time = self.tags.get(FIELD_TAGS["time"]) or time_of(self.path.resolve(), self.tags)
         self.spacing = self.georeference.spacing(*self.shape[1:]) if self.georeference else None
         self._check_bands(bool(bands), sorted(set(dtypes)))
@@ -369,9 +366,7 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         with suppress(ValueError):
             if not value or 0 < float(value) <= most:
                 return float(value) if value else None
-        warnings.warn(
-            f"{self.text}: the tag {FIELD_TAGS[name]}={value!r} is no number above 0 and was ignored", stacklevel=3
-        )
+        warnings.warn(f"{self.text}: the tag {FIELD_TAGS[name]}={value!r} is ignored: no positive number", stacklevel=3)
         return None
 
 
@@ -463,11 +458,10 @@ def _refuse_pairs(name: str, bands: tuple[str, ...], integers: bool, share: floa
     words = [set(_words_of(band)) for band in bands]
     if len(bands) % 2 or not bands:
         return
+    parts = words[0] & {"i", "real", "re"} and words[1] & {"q", "imag", "imaginary", "im"}
     if any("phase" in w for w in words[1::2]):
         kind, seem = "amplitude-phase", f"bands {bands[0]} and {bands[1]} seem to be amplitude and phase"
-    elif (words[0] & {"i", "real", "re"} and words[1] & {"q", "imag", "imaginary", "im"}) or (
-        integers and 0.2 < share < 0.8
-    ):
+    elif parts or (integers and 0.2 < share < 0.8):
         kind, seem = "iq", f"{len(bands)} bands with as many negative samples as positive seem to be I and Q"
     else:
         return

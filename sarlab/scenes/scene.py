@@ -113,13 +113,9 @@ class Scene:
             raise SceneError(f"scene '{self.name}': unknown quantity '{self.quantity}'; use one of {known}")
         data = np.asarray(self.data)
         if data.ndim != 3 or 0 in data.shape:
-            raise SceneError(
-                f"scene '{self.name}': data must be (bands, height, width) and not empty, not {data.shape}"
-            )
+            raise SceneError(f"scene '{self.name}': data must be (bands, height, width), not empty, not {data.shape}")
         if len(self.bands) != data.shape[0]:
-            raise SceneError(
-                f"scene '{self.name}': {data.shape[0]} bands of data but {len(self.bands)} names {self.bands}"
-            )
+            raise SceneError(f"scene '{self.name}': {data.shape[0]} bands but {len(self.bands)} names {self.bands}")
         data = data.astype(np.complex64 if self.quantity == "complex" else np.float32, copy=False)
         valid = ~np.isnan(data) if self.valid is None else np.asarray(self.valid, bool) & ~np.isnan(data)
         if valid.shape != data.shape:
