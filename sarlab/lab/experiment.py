@@ -68,13 +68,13 @@ EXAMPLE_SIDE = 512
 SPEED_SIDE, LONG_SECONDS = 512, 1.0
 #: Values of more bits than this are stored as they are: their low bits are noise to any table.
 MOST_CODED_BITS = 16
-#: "<scene>/<band>" → {"original", "reconstruction", "latent"}.
-Examples = dict[str, dict[str, np.ndarray]]
+#: Arrays by ``"<scene>/<band>/<part>"``; the parts are original, reconstruction and latent.
+Examples = dict[str, np.ndarray]
 
 
 @dataclass
 class Outcome:
-    """Result of an experiment, with one row per scene and band, and examples by ``"<scene>/<band>"``."""
+    """Result of an experiment, with one row per scene and band."""
 
     spec: RunSpec
     run_id: str
@@ -273,8 +273,7 @@ def save(outcome: Outcome, model: Autoencoder, quantizer: Quantizer, split: Spli
     if quantizer.state_dict():
         write_tensors(folder / "quantizer.safetensors", quantizer.state_dict(), quantizer.config())
     with replacing(folder / "examples.npz") as temporary:
-        parts = {f"{name}/{part}": array for name, kept in outcome.examples.items() for part, array in kept.items()}
-        np.savez_compressed(temporary, **parts)  # type: ignore[arg-type]
+        np.savez_compressed(temporary, **outcome.examples)  # type: ignore[arg-type]
     files = {name: (folder / name).read_bytes() for name in sorted(FILES) if (folder / name).is_file()}
     outcome.manifest = {
         "run_id": outcome.run_id, "hash": outcome.hash, "label": spec.label, "spec": spec.to_dict(),
@@ -294,11 +293,8 @@ def load(folder: str | Path) -> Outcome:
     folder = Path(folder)
     if not (manifest := results.read_manifest(folder)):
         raise SarlabError(f"{folder}: no complete run here; run 'sarlab sweep PLAN' first")
-    examples: Examples = {}
     with np.load(folder / "examples.npz", allow_pickle=False) as stored:
-        for key in stored.files:
-            name, _, part = key.rpartition("/")
-            examples.setdefault(name, {})[part] = stored[key]
+        examples = dict(stored)
     rows, history = results.read_table(folder / "rows.csv"), results.read_table(folder / "history.csv")
     spec = RunSpec.from_dict(manifest["spec"])
     return Outcome(spec, manifest["run_id"], manifest["hash"], rows, history, examples, folder, manifest)
@@ -412,7 +408,7 @@ def measure(
 
     The KLT with the same latent and `plain`, a quantizer that changes nothing, are the reference of ``gain_over_klt_db``.
     """
-    rows, examples = [], {}
+    rows, examples = [], Examples()
     for item in split_inputs(split):
         normalizer = Normalizer(*item.clip)
         done = reconstruct(model, item.scene, normalizer, quantizer, device, tables=tables)
@@ -427,7 +423,7 @@ def measure(
             **scores, "gain_over_klt_db": gain, "reason": scores.reason,
         })  # fmt: skip
         if item.split == "test":
-            examples[f"{item.scene.name}/{item.name}"] = done.example()
+            examples |= {f"{item.scene.name}/{item.name}/{part}": array for part, array in done.example().items()}
     measured = {row["scene"] for row in rows}
     rows += [{"split": "test", "scene": name, "reason": why} for name, why in split.excluded if name not in measured]
     return pd.DataFrame([{**describe(spec), **row} for row in rows]), examples

@@ -156,10 +156,9 @@ def _install(new: Path, book: Path, manifest: dict[str, Any]) -> dict[str, Any]:
 
 def collect(plan: Plan, jobs: Sequence[Job]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows and validated histories of complete runs, in the order of the plan."""
-    experiment_of = {plan.runs[i]: label for label, positions in reversed(list(plan.labels.items())) for i in positions}
-    rows, histories = [], []
+    experiments, rows, histories = dict(zip(plan.runs, plan.experiments, strict=True)), [], []
     for job in jobs:
-        about = {"plan": plan.name, "experiment": experiment_of.get(job.spec, "")}
+        about = {"plan": plan.name, "experiment": experiments[job.spec]}
         rows.append(read_table(job.folder / "rows.csv").assign(**about))
         histories.append(read_table(job.folder / "history.csv").assign(run_id=job.run_id))
     history = pd.concat(histories, ignore_index=True)

@@ -219,9 +219,7 @@ def book_root() -> Path:
     for folder in (place for parent in (here, *here.parents) for place in (parent, parent / "book")):
         if (folder / "_toc.yml").is_file():
             return folder
-    raise ResultsError(
-        "no book in this folder or above; change to a checkout, or set SARLAB_BOOK to the folder of a book"
-    )
+    raise ResultsError("no book in this folder or above; change to a checkout, or set SARLAB_BOOK to a book's folder")
 
 
 def tables(root: str | Path | None = None) -> Tables:

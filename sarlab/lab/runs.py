@@ -42,7 +42,7 @@ import shlex
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +71,14 @@ _PARTS = ("scenes", "model", "quantizer", "train")
 class Plan:
     """A named list of runs without repetition, in the order of the file.
 
-    `labels` maps each experiment to the positions of its runs, `studies` are those of its report, `argument` is its name
-    on a command line, and `takes` its stated duration.
+    `experiments` has the first experiment that each run is in, `studies` are those of its report, `argument` is its name on a
+    command line, and `takes` its stated duration.
     """
 
     name: str
     title: str
     runs: tuple[RunSpec, ...]
-    labels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    experiments: tuple[str, ...] = ()
     studies: tuple[str, ...] = ()
     argument: str = ""
     takes: str = ""
@@ -117,21 +117,18 @@ def build_plan(name: str, values: Mapping[str, Any], *, scenes: str | None = Non
         raise PlanError("'experiment' must be a list of tables, written [[experiment]]")
     given: dict[str, Any] = {} if scenes is None else {"source": scenes, "side": 0}  # a user's scenes are not cut
     given |= {} if quantity is None else {"quantity": quantity}
-    runs: dict[RunSpec, int] = {}
-    labels: dict[str, dict[int, None]] = {}
+    runs: dict[RunSpec, str] = {}
     for index, experiment in enumerate(experiments, 1):
-        positions = labels.setdefault(str(experiment.get("name", f"experiment-{index}")), {})
         for run in _expand(values, experiment):
-            run = replace(run, scenes=replace(run.scenes, **given)) if given else run
-            positions[runs.setdefault(run, len(runs))] = None
+            run = replace(run, scenes=replace(run.scenes, **given))
+            runs.setdefault(run, str(experiment.get("name", f"experiment-{index}")))
     if not runs:
         raise PlanError("no runs: a list in the grid is empty")
     studies = values.get("studies", [])
     if not isinstance(studies, list) or not all(isinstance(item, str) for item in studies):
         raise PlanError("'studies' must be a list of names")
-    found = {label: tuple(positions) for label, positions in labels.items() if positions}
     title, takes = str(values.get("title", name)), str(values.get("takes", ""))
-    return Plan(name, title, tuple(runs), found, tuple(studies), name, takes)
+    return Plan(name, title, tuple(runs), tuple(runs.values()), tuple(studies), name, takes)
 
 
 def _expand(defaults: Mapping[str, Any], experiment: Mapping[str, Any]) -> Iterable[RunSpec]:

@@ -37,8 +37,9 @@ def show(outcome: Outcome, what: str) -> Figure:
     """Draw a figure of a run: ``"scene"``, ``"history"``, ``"latent"`` or ``"histogram"``; of several bands, the first."""
     if what == "history":
         return history(outcome.history)
-    name, example = next(iter(outcome.examples.items()))
-    original, restored, y = (example[part].astype("float32") for part in ("original", "reconstruction", "latent"))
+    name, _, _ = next(iter(outcome.examples)).rpartition("/")
+    parts = (outcome.examples[f"{name}/{part}"] for part in ("original", "reconstruction", "latent"))
+    original, restored, y = (part.astype("float32") for part in parts)
     if what == "latent":
         return latent(y)
     if what == "histogram":

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import tomllib
+from collections import defaultdict
 from dataclasses import replace
 
 import pytest
@@ -30,7 +31,7 @@ def test_grid_is_all_combinations_in_order():
     ]
     shapes = [(16, 64, 7), (32, 16, 5)]
     assert found == [(name, *shape, seed) for name in ("plain", "residual") for shape in shapes for seed in (0, 1)]
-    assert plan.labels["grid"] == tuple(range(8))
+    assert plan.experiments == ("grid",) * 8
 
 
 def test_the_plan_of_the_docstring_is_one():
@@ -44,7 +45,7 @@ def test_a_run_in_two_experiments_is_one_run_and_scenes_can_be_replaced():
         "p", {"experiment": [{"name": "a"}, {"name": "b", "seed": [0, 1]}]}, scenes="x.tif", quantity="db"
     )
     assert {(run.scenes.source, run.scenes.quantity) for run in plan.runs} == {("x.tif", "db")}
-    assert (len(plan.runs), plan.labels) == (2, {"a": (0,), "b": (0, 1)})
+    assert (len(plan.runs), plan.experiments) == (2, ("a", "b"))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,9 @@ def test_broken_files_are_named(tmp_path, content, message):
 
 def test_the_report_plan_compares_equal_steps_and_multiplications():
     plan = load_plan("report")
-    at = {label: [plan.runs[i] for i in positions] for label, positions in plan.labels.items()}
+    at = defaultdict(list)
+    for run, experiment in zip(plan.runs, plan.experiments, strict=True):
+        at[experiment].append(run)
     main = [run for name in ("plain", "residual", "attention") for run in at[f"{name} from scratch"]]
     assert {run.seed for run in main} == {0, 1, 2}
     for ratio in (4, 8, 16, 32):

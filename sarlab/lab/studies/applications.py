@@ -95,10 +95,8 @@ def job_rows(job: Job) -> list[dict[str, Any]]:
         rows.append(image_row(item, "redraw", first, METRICS, **changed))
         if job.other is not None:
             valid = item.scene.valid & job.other.scene.valid
-            common = replace(
-                item, scene=replace(item.scene, valid=valid, data=np.where(valid, item.scene.data, np.nan))
-            )
-            rows.append(image_row(common, "second date", job.other.db, METRICS))
+            common = replace(item.scene, valid=valid, data=np.where(valid, item.scene.data, np.nan))
+            rows.append(image_row(replace(item, scene=common), "second date", job.other.db, METRICS))
         return rows
     codec = codecs[job.codec]
 
