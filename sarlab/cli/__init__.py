@@ -59,6 +59,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+#: Goals of a compressed file.
+GOALS = {
+    "quality": "quality of the codec, higher is better", "bpp": "bits per pixel and band of the whole file",
+    "psnr": "PSNR in dB of the dB image within its clip range", "max_error_db": "largest error of any sample in dB",
+}  # fmt: skip
+
+
 def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """Parser with every verb listed and the arguments of the chosen one loaded."""
     layout = argparse.RawDescriptionHelpFormatter
@@ -108,6 +115,14 @@ def add_options(parser: argparse.ArgumentParser, *names: str, **changes: Any) ->
     """Add some of `OPTIONS` to a parser, with changes to all of them."""
     for name in names:
         parser.add_argument(name, **{**OPTIONS[name], **changes})
+
+
+def add_goals(parser: argparse.ArgumentParser, **changes: Any) -> Any:
+    """Add an option per goal, of which one can be given; returns the group."""
+    group = parser.add_mutually_exclusive_group()
+    for name, text in GOALS.items():
+        group.add_argument(f"--{name.replace('_', '-')}", help=text, **changes)
+    return group
 
 
 def add_plan(parser: argparse.ArgumentParser, *names: str, **changes: Any) -> None:

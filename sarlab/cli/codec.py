@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from sarlab.cli import OPTIONS, add_options, comma_separated, format_table, show
+from sarlab.cli import OPTIONS, add_goals, add_options, comma_separated, format_table, show
 from sarlab.errors import CodecError, SarlabError
 from sarlab.files import check_writable
 
@@ -17,9 +17,9 @@ EXAMPLES = {
   sarlab compress dn.tif dn.sarl --lossless                        integers, restored exactly
   sarlab compress scene.tif scene.sarl --max-error-db 0.5          no sample is off by more than 0.5 dB
 
-Georeference, nodata, masks, scale, band names and tags are preserved exactly; --check lists them. The quality sets the
-quantization step. It is close to the PSNR for a peak of 30 dB (1 to 2 dB above it at high rates): 19 gives a small file, 28
-is typical, and at 40 losses are hardly visible.
+Georeference, nodata, masks, scale, band names and tags are preserved exactly; --check lists them. The quality, 0 to 96 dB,
+sets the quantization step. It is close to the PSNR for a peak of 30 dB (1 to 2 dB above it at high rates): 19 gives a small
+file, 28 is the default, and at 40 losses are hardly visible.
 """,
     "decompress": """\
   sarlab decompress scene.sarl scene.tif
@@ -39,11 +39,6 @@ A plan names its scenes by catalog name or path; relative paths start in the wor
 the plan, the data and the version of PyTorch.
 """,
 }
-#: Goals of a file, of which one can be given.
-GOALS = {
-    "quality": "quality in dB, 0 to 96, higher is better (default: 28)", "bpp": "bits per pixel and band of the whole file",
-    "psnr": "PSNR in dB of the dB image within its clip range", "max_error_db": "largest error of any sample in dB",
-}  # fmt: skip
 
 
 def add_compress(parser: argparse.ArgumentParser) -> None:
@@ -65,9 +60,7 @@ def add_compress(parser: argparse.ArgumentParser) -> None:
     add("--codec", metavar="CODEC", help="lapped (default), factorized, klt8, or a .safetensors file")
     add("--effort", choices=("fast", "default", "best"), default="default",
         help="a trellis of 8, 64 or 256 states; each step takes longer and saves about 1 %%")  # fmt: skip
-    goals = parser.add_mutually_exclusive_group()
-    for name, text in GOALS.items():
-        goals.add_argument(f"--{name.replace('_', '-')}", type=float, metavar="X", help=text)
+    goals = add_goals(parser, type=float, metavar="X")
     goals.add_argument("--lossless", action="store_true", help="restore integer samples exactly")
     text = "tile side in pixels: a multiple of 64 up to 1024 (default: 512)"
     add("--tile", type=int, default=512, metavar="N", help=text)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from sarlab.cli import add_options, comma_separated, show
+from sarlab.cli import GOALS, add_goals, add_options, comma_separated, show
 from sarlab.errors import CodecError, ResultsError
 from sarlab.files import check_writable
 from sarlab.lab import operating_points as points
-from sarlab.lab.evaluate import PSNR_TARGETS, bd_rows, evaluate, parse_targets, read_rows
+from sarlab.lab.evaluate import bd_rows, evaluate, parse_targets, read_rows
 from sarlab.lab.results import check_table_path, tables, write_table
 from sarlab.peers import codecs
 
@@ -40,10 +40,6 @@ published ones. Exit status 2 means that nothing meets the thresholds.
 SUMMARY = ("bpp", "measured_cr", "psnr_db", "ssim", "epi_roa", "enl_ratio", "bias_db")
 #: Headings of columns of the printed comparison.
 HEADINGS = {"bd_rate_percent": "BD-rate (%)", "bd_rate_low": "from", "bd_rate_high": "to", "bd_quality": "BD"}
-GOALS = {
-    "quality": "native qualities of the codec (higher is better)", "bpp": "bits per pixel and band of the whole file",
-    "psnr": "PSNR in dB over the clip range", "max_error_db": "largest error of any sample in dB",
-}  # fmt: skip
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -54,14 +50,11 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     add_options(parser, "--quantity", default="auto")
     add("--out", type=Path, metavar="FILE", help="table to write: .csv, .parquet or .json")
     add("--bands", type=comma_separated, help="comma-separated bands to measure, such as VV (default: all)")
-    goals = parser.add_mutually_exclusive_group()
-    for name, text in GOALS.items():
-        goals.add_argument(f"--{name.replace('_', '-')}", metavar="VALUES", help=text)
+    add_goals(parser, metavar="VALUES")
     add("--metrics", type=comma_separated, help="comma-separated metric columns to compute (default: all)")
     add("--clip", metavar="LOW,HIGH", help="clip range of PSNR in dB (default: that of the band)")
     add("--save-files", type=Path, metavar="DIR", help="keep the compressed files")
     add_options(parser, "--workers")
-    add("--bd-rate", action="store_true", help="compare the codecs at matched PSNR and print the table")
     add("--metric", type=comma_separated, default="psnr_db", help="metrics of the BD table (default: psnr_db)")
     add("--anchor", type=comma_separated, default="jpeg2000,hevc12", help="reference codecs (default: jpeg2000,hevc12)")
     add("--interval", metavar="LOW,HIGH", help="range of the metric that is compared (default: 25,40 for psnr_db)")
@@ -72,7 +65,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     if args.table:
         if args.table[0] != "bd" or len(args.table) != 2:
             raise CodecError(f"'{' '.join(args.table)}' is not understood; write 'sarlab evaluate bd rows.csv'")
-        return compare(read_rows(Path(args.table[1])), args, args.out)
+        return compare(read_rows(Path(args.table[1])), args)
     if not args.codecs or not args.scenes:
         raise CodecError("evaluate needs --codecs and --scenes; 'sarlab evaluate --help' shows examples")
     if not args.out and not args.json:
@@ -81,8 +74,6 @@ def run_evaluate(args: argparse.Namespace) -> int:
         args.codecs = [name for name in codecs if codecs[name].available().ok]
         for name in sorted(set(codecs) - set(args.codecs)):
             print(f"skipped: {name} ({codecs[name].available().reason})", file=sys.stderr)
-    if args.bd_rate and not any(getattr(args, kind) for kind in GOALS):
-        args.psnr = PSNR_TARGETS
     goals = [goal for kind in GOALS if getattr(args, kind) for goal in parse_targets(kind, getattr(args, kind))]
     if args.out:
         check_table_path(args.out)
@@ -102,8 +93,6 @@ def run_evaluate(args: argparse.Namespace) -> int:
             print(f"  {scene}: {reason}", file=sys.stderr)
         if len(lacking) < len(rows):
             print(f"choose an operating point: sarlab recommend --rows {args.out} --min psnr=30", file=sys.stderr)
-    if args.bd_rate:
-        return compare(rows, args)
     print(rows.to_json(orient="records", indent=1) if args.json else summary(rows, args.metrics or ()))
     return 0
 
@@ -118,12 +107,12 @@ def summary(rows: pd.DataFrame, named: Sequence[str] = ()) -> str:
     return means.reset_index().to_string(index=False, max_rows=60, float_format="{:.4g}".format, na_rep="–")
 
 
-def compare(rows: pd.DataFrame, args: argparse.Namespace, out: Path | None = None) -> int:
+def compare(rows: pd.DataFrame, args: argparse.Namespace) -> int:
     """Print the BD table; pairs without a BD-rate are listed with the reason, and fail if there are no others."""
     interval = pair(args.interval, "--interval")
     table = bd_rows(rows, metrics=args.metric, anchors=args.anchor, interval=interval)
-    if out:
-        write_table(table, out)
+    if args.out:
+        write_table(table, args.out)
     known = table[table["bd_rate_percent"].notna()]
     if args.json:
         print(table.to_json(orient="records", indent=1))

@@ -157,14 +157,14 @@ def dry_run(todo: list[Job], states: dict[str, str], settings: Settings) -> None
     """Print every run with its state, and the time and memory of those that are to do."""
     costs, total = dict[str, str](), ""
     if todo:
-        from sarlab.lab.cost import memory_mb, run_seconds, wall_seconds
+        from sarlab.lab.cost import memory_mb, run_seconds
 
         specs, workers = [job.spec for job in todo], worker_count(todo, settings)
         memory = memory_mb(specs, settings.device)
         seconds = [one + settings.notebook * NOTEBOOK_SECONDS for one in run_seconds(specs, settings.device)]
         for job, time_, mb in zip(todo, seconds, memory, strict=True):
             costs[job.run_id] = f"{duration(time_):>10}{mb:8.0f} MB"
-        whole, most = wall_seconds(seconds, workers), sum(sorted(memory)[-workers:])
+        whole, most = max(sum(seconds) / workers, *seconds), sum(sorted(memory)[-workers:])
         total = f"about {duration(whole)} and {most:.0f} MB of memory, {workers} at a time (from a few timed steps)\n"
     for run_id, state in states.items():
         print(f"  {state:<12}{run_id:<40}{costs.get(run_id, '')}".rstrip())

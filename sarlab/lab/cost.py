@@ -126,11 +126,6 @@ def run_seconds(runs: Sequence[RunSpec], device: str = "auto") -> list[float]:
     return [overhead + work(spec) / rates.get(kind(spec), usual) for spec in runs]
 
 
-def wall_seconds(seconds: Sequence[float], workers: int) -> float:
-    """Duration of jobs of so many seconds, `workers` at a time."""
-    return max([sum(seconds) / max(1, workers), *seconds])
-
-
 def memory_mb(runs: Sequence[RunSpec], device: str) -> list[float]:
     """Peak memory of each run in MB."""
     splits = {scenes: load_split(scenes) for scenes in {spec.scenes for spec in runs}}

@@ -58,8 +58,8 @@ NEEDED = ("codec", "scene", "band", "target", "target_value", "bpp")
 LOSSLESS = ("lossless-jpegls", "lossless-jpeg2000")
 #: Suffixes of saved files: classical codecs, and those with a container of their own.
 SUFFIXES = (".srlc", ".sarl")
-#: Codecs that the others are compared with; PSNR interval and goals of the protocol for Sentinel-1 (W about 28 to 30 dB).
-ANCHORS, PSNR_INTERVAL, PSNR_TARGETS = ("jpeg2000", "hevc12"), (25.0, 40.0), "25:40:11"
+#: Codecs that the others are compared with, and the PSNR interval of the protocol for Sentinel-1 (W about 28 to 30 dB).
+ANCHORS, PSNR_INTERVAL = ("jpeg2000", "hevc12"), (25.0, 40.0)
 
 
 def evaluate(

@@ -57,13 +57,10 @@ class Finding(NamedTuple):
 
 def diagnose() -> list[Finding]:
     """Check machine, libraries, codecs, and the working directory."""
-    from sarlab.peers import codecs
+    from sarlab.peers import codec_table
 
-    found = [*check_machine(), *check_packages()]
-    for name in codecs:
-        ok, reason = codecs[name].available()
-        found.append(Finding("codecs", name, codecs[name].version() if ok else "not available", True, reason))
-    return found + check_folder(Path.cwd())
+    codecs = [Finding("codecs", c["name"], c["version"] or "not available", True, c["reason"]) for c in codec_table()]
+    return [*check_machine(), *check_packages(), *codecs, *check_folder(Path.cwd())]
 
 
 def check_machine() -> list[Finding]:
@@ -81,10 +78,9 @@ def check_machine() -> list[Finding]:
         else:
             gpu = f"none found, though torch is built for CUDA {torch.version.cuda}"
             advice = f"install a driver for CUDA {torch.version.cuda}; 'nvidia-smi' shows the present one"
+    python = "" if supported else "use Python 3.11 to 3.13"
     return [
-        Finding(
-            "machine", "Python", platform.python_version(), supported, "" if supported else "use Python 3.11 to 3.13"
-        ),
+        Finding("machine", "Python", platform.python_version(), supported, python),
         Finding("machine", "processor", f"{processor()}, {cores()} cores"),
         Finding("machine", "memory", f"{memory:.1f} GB", not little, little),
         Finding("machine", "GPU", gpu, True, advice),

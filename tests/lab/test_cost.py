@@ -80,9 +80,3 @@ def test_time_is_measured_by_a_run_without_training_and_by_steps_of_each_kind(tm
     assert other > first, "more multiplications, at the speed of the only kind that was timed"
     (found,) = cost.costs(runs[1:3], "cpu", seconds=[7.0, 16.0])
     assert (found["seconds"], found["runs"]) == (23.0, 2)
-
-
-def test_jobs_side_by_side_take_the_time_of_all_or_of_the_longest():
-    assert cost.wall_seconds([10, 10, 15], 1) == 35
-    assert cost.wall_seconds([10, 10, 16], 2) == 18
-    assert cost.wall_seconds([10, 10, 30], 3) == 30

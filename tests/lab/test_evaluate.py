@@ -166,7 +166,9 @@ def test_the_command_line_writes_and_compares(tmp_path, capsys):
     assert main([*command, "--psnr", "30"]) == 0
     assert out.read_text() == before
     capsys.readouterr()
-    assert main([*command, "--bd-rate", "--json"]) == 0
+    assert main([*command, "--psnr", "25:40:11"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "bd", str(out), "--json"]) == 0
     (table,) = json.loads(capsys.readouterr().out)
     assert (table["codec"], table["anchor"]) == ("sperr", "jpeg2000")
     assert np.isfinite(table["bd_rate_percent"])
