@@ -1,7 +1,5 @@
 """Damaged containers whose checksums are put right, as an attacker would."""
 
-from __future__ import annotations
-
 import binascii
 import struct
 import zlib

@@ -79,8 +79,7 @@ def test_every_single_flipped_bit_is_noticed():
 
 
 def test_payloads_are_padded_to_what_their_samples_may_take():
-    header = replace(PLAIN, shape=(1, 1024, 512))
-    with StreamReader(packed(header, [b"", b"x"])) as reader:
+    with StreamReader(packed(replace(PLAIN, shape=(1, 1024, 512)), [b"", b"x"])) as reader:
         assert reader.payload(0) == bytes(512 * 512 // SAMPLES_PER_BYTE)
         assert reader.payload(1)[:1] == b"x"
 

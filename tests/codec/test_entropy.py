@@ -106,11 +106,6 @@ def test_scattered_samples_cost_their_entropy(share):
     assert len(entropy.pack_mask(mask)) < 1.08 * ideal + 60
 
 
-@given(st.lists(st.binary(max_size=300), max_size=5), st.binary(max_size=9))
-def test_streams_behind_each_other_are_cut_apart(streams, rest):
-    assert list(entropy.split(entropy.join([*streams, rest]), len(streams) + 1)) == [*streams, rest]
-
-
 @pytest.mark.parametrize("data", [b"", b"\x80", b"\x05abcd", b"\xff\xff\xff\xff\xff\x01abc", b"\x80\x80\x80\x80\x80\0"])
 def test_impossible_lengths_are_refused(data):
     with pytest.raises(BitstreamError, match="damaged: a"):

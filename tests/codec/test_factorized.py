@@ -7,14 +7,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from sarlab.codec.block_model import fine_step, initial_tables
-from sarlab.codec.factorized import (
-    FRONTS,
-    LAMBDA,
-    FactorizedModel,
-    FactorizedNetwork,
-    FactorizedPrior,
-    basis_functions,
-)
+from sarlab.codec.factorized import FRONTS, LAMBDA, FactorizedModel, FactorizedNetwork, FactorizedPrior, basis_functions
 from sarlab.codec.model_store import load_model, model_path
 from sarlab.errors import ModelError
 

@@ -77,8 +77,6 @@ def test_a_predictive_model_is_fitted(tmp_path, monkeypatch, speckled):
      ("name = 'a'\nwidth = 'b'", "width must be int"), ("name = 'a'\nkind = 'hyper'", "unknown kind 'hyper'")],
 )  # fmt: skip
 def test_wrong_plans_are_refused(tmp_path, text, message):
-    with pytest.raises(PlanError, match=r"plan\.toml cannot be read"):
-        load_codec_plan(tmp_path / "plan.toml")
     (tmp_path / "plan.toml").write_text(text)
     with pytest.raises(PlanError, match=message):
         load_codec_plan(tmp_path / "plan.toml")
