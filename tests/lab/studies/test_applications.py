@@ -58,12 +58,7 @@ def test_second_dates_are_other_acquisitions_of_the_same_ground():
     rng = np.random.default_rng(2)
     ground = np.repeat(np.repeat(rng.normal(-12, 4, (6, 6)), 16, axis=0), 16, axis=1)
     a, b, c = (item(name, ground + rng.normal(0, 2, ground.shape)) for name in "abc")
-    alone = [
-        item("d", ground, place="there"),
-        item("e", ground, band="VH"),
-        item("f", ground[:50]),
-        item("g", ground, place=""),
-    ]
+    alone = [item("d", ground, "there"), item("e", ground, band="VH"), item("f", ground[:50]), item("g", ground, "")]
     assert study.second_dates([a, b, c, *alone]) == {a: b, b: c, c: a}
     elsewhere = item("b", np.rot90(ground))
     assert study.second_dates([a, elsewhere]) == {}

@@ -41,13 +41,8 @@ def test_every_sweep_is_measured_for_every_architecture(monkeypatch, tmp_path):
 def table(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setattr(study, "LATENTS", ((16, 8),))
-    grids = {
-        ("float32", "channel"): (32,),
-        ("affine", "channel"): (4, 8),
-        ("affine", "tensor"): (8,),
-        ("guide", "tensor"): (10,),
-    }
-    patch.setattr(study, "GRIDS", {(*of, "minmax"): bits for of, bits in grids.items()})
+    grids = {"float32 channel": (32,), "affine channel": (4, 8), "affine tensor": (8,), "guide tensor": (10,)}
+    patch.setattr(study, "GRIDS", {(*of.split(), "minmax"): bits for of, bits in grids.items()})
     found = study.latent_bits(context(tmp_path_factory.mktemp("runs")))
     patch.undo()
     return found
@@ -83,18 +78,8 @@ def test_bits_are_those_of_files(table):
     assert coded["u8t"] < coded["u8"]
 
 
-def few(monkeypatch, **sweeps):
-    """Two steps of tiny networks; only the sweeps that are given."""
-    monkeypatch.setattr(study, "TRAIN", replace(study.TRAIN, steps=2, batch_size=1, patch_size=32, validate_every=2))
-    monkeypatch.setattr(study, "MODEL", ModelSpec("plain", 16, 4, "scratch", width=4, depth=0))
-    for name, value in {"WIDTHS": {}, "STEPS": {}, "POSITIONS": (), "BATCHES": (), **sweeps}.items():
-        monkeypatch.setattr(study, name, value)
-
-
 def test_shapes_have_equal_values_and_multiplications():
-    specs = [
-        replace(study.MODEL, spatial_reduction=r, latent_channels=c, width=w) for r, c, w in study.POSITIONS
-    ]  # fmt: skip
+    specs = [replace(study.MODEL, spatial_reduction=r, latent_channels=c, width=w) for r, c, w in study.POSITIONS]
     assert len({spec.dimension_ratio for spec in specs}) == 1
     macs = np.array([macs_per_pixel(spec) for spec in specs])
     assert macs.max() / macs.min() < 1.05
@@ -102,7 +87,10 @@ def test_shapes_have_equal_values_and_multiplications():
 
 
 def test_one_patch_is_a_tenth_of_the_pixels_and_rows_name_what_was_learned(tmp_path, monkeypatch):
-    few(monkeypatch, WIDTHS={4: (0,)})
+    monkeypatch.setattr(study, "TRAIN", replace(study.TRAIN, steps=2, batch_size=1, patch_size=32, validate_every=2))
+    monkeypatch.setattr(study, "MODEL", ModelSpec("plain", 16, 4, "scratch", width=4, depth=0))
+    for name, value in {"WIDTHS": {4: (0,)}, "STEPS": {}, "POSITIONS": (), "BATCHES": ()}.items():
+        monkeypatch.setattr(study, name, value)
     rows = study.trainings(context(tmp_path))
     assert set(rows["split"]) == {"train", "test", "independent"}
     pixels = rows.groupby("patches")["training_pixels"].first()
