@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from draws import normal, uniform
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -21,14 +22,9 @@ from sarlab.specs import ModelSpec, TrainSpec
 NETWORKS = ("plain", "residual", "attention")
 
 
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 @pytest.fixture(scope="module")
 def data() -> TrainingData:
-    rng = torch.randn(160, 160, generator=seeded())
-    smooth = nn.functional.avg_pool2d(rng[None, None], 9, 1)[0, 0]
+    smooth = nn.functional.avg_pool2d(normal(1, 1, 160, 160), 9, 1)[0, 0]
     return TrainingData.from_arrays([(0.5 + smooth).numpy()])
 
 
@@ -43,7 +39,7 @@ def test_any_size_has_a_latent_of_the_size_that_the_spec_says_and_comes_back(
     height, width, architecture, stem, reduction, init
 ):
     model = construct(ModelSpec(architecture, reduction, 3, init, width=4, stem=stem), seed=0).eval()
-    x = torch.rand(2, 1, height, width, generator=seeded())
+    x = uniform(2, 1, height, width)
     with torch.no_grad():
         out = model(x)
     assert model.latent_shape(height, width) == (3, -(-height // reduction), -(-width // reduction))
@@ -63,7 +59,7 @@ def test_a_klt_start_is_the_klt(architecture, reduction, stem, data):
     spec = ModelSpec(architecture, reduction, 5, "klt", width=8, stem=stem)
     model = build_model(spec, seed=1, klt=data.fit_klt).eval()
     klt = build_model(ModelSpec("klt", reduction, 5), seed=0, klt=data.fit_klt)
-    x = torch.rand(1, 1, 50, 67, generator=seeded(2))
+    x = uniform(1, 1, 50, 67, seed=2)
     with torch.no_grad():
         ours, theirs = model(x), klt(x)
     torch.testing.assert_close(ours.x_hat, theirs.x_hat, rtol=0, atol=0)
@@ -133,7 +129,7 @@ def test_a_users_own_architecture_is_one_file_behind_an_entry_point(data, tmp_pa
     monkeypatch.setattr(architectures, "_plugins_loaded", False)
     try:
         klt = build_model(ModelSpec("klt", 8, 4), seed=0, klt=data.fit_klt)
-        x = torch.rand(1, 1, 24, 24, generator=seeded())
+        x = uniform(1, 1, 24, 24)
         model = build_model(ModelSpec("test-own", 8, 4, "klt", width=4), seed=0, klt=data.fit_klt)
         torch.testing.assert_close(model(x).x_hat, klt(x).x_hat, rtol=0, atol=0)
         assert train(model, data, TrainSpec(steps=3, batch_size=2, patch_size=32), seed=0).stopped == "finished"
@@ -159,7 +155,7 @@ def test_what_goes_in_comes_out(path):
     assert loaded.model.spec == SAVED
     assert loaded.normalizers == {"VV": (-25.0, 3.0), "VH": (-31.0, -3.5)}
     assert loaded.provenance == {"run": "attention-r8", "psnr": None}
-    x = torch.rand(1, 1, 20, 30, generator=torch.Generator().manual_seed(0))
+    x = uniform(1, 1, 20, 30)
     model = construct(SAVED, 3).eval()
     with torch.no_grad():
         assert torch.equal(loaded.model(x).x_hat, model(x).x_hat)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from draws import seeded
 
 from sarlab.errors import ModelError, TrainingError
 from sarlab.models.autoencoders import build_model
@@ -14,10 +15,6 @@ from sarlab.scenes.scene import Scene
 from sarlab.specs import ModelSpec
 
 CPU = torch.device("cpu")
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def test_patches_are_all_windows_in_all_orientations_equally_often():

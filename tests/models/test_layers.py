@@ -3,20 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from draws import normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sarlab.models.layers import WindowAttention, mirror_pad
 
 
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 2, 4, 8, 16, 32]))
 @settings(max_examples=60, deadline=None)
 def test_mirroring_is_that_of_numpy(height, width, multiple):
-    x = torch.randn(1, 1, height, width, generator=seeded())
+    x = normal(1, 1, height, width)
     padded = mirror_pad(x, multiple)
     extra = [(0, -n % multiple) for n in (height, width)]
     np.testing.assert_array_equal(padded[0, 0].numpy(), np.pad(x[0, 0].numpy(), extra, mode="symmetric"))
@@ -49,6 +46,6 @@ def test_window_attention_is_attention_within_windows(h, w):
     layer = WindowAttention(8, window=4)
     with torch.no_grad():
         for parameter in layer.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=seeded(parameter.numel())) * 0.5)
-        x = torch.randn(1, 8, h, w, generator=seeded(3))
+            parameter.copy_(normal(*parameter.shape, seed=parameter.numel()) * 0.5)
+        x = normal(1, 8, h, w, seed=3)
         torch.testing.assert_close(layer(x), attention_by_loops(layer, x), atol=2e-5, rtol=1e-4)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from draws import normal, uniform
 from torch import nn
 
 from sarlab.errors import ModelError, TrainingError
@@ -255,9 +256,9 @@ def test_a_slice_computes_what_zeros_compute(architecture, init, channels, data)
     whole = build(data, spec).eval()
     part = build(data, replace(spec, latent_channels=channels)).eval()
     for tensor in whole.parameters():  # the last layers of a KLT start are zero, which would prove nothing
-        tensor.data.add_(0.02 * torch.randn(tensor.shape, generator=torch.Generator().manual_seed(tensor.numel())))
+        tensor.data.add_(0.02 * normal(*tensor.shape, seed=tensor.numel()))
     part.load_state_dict(leading_weights(whole.state_dict(), part))
-    x = torch.rand(2, 1, 40, 64, generator=torch.Generator().manual_seed(3))
+    x = uniform(2, 1, 40, 64, seed=3)
     with torch.no_grad():
         y = whole.analysis(x)
         assert torch.allclose(part.analysis(x), y[:, :channels], atol=1e-5)
@@ -284,19 +285,11 @@ def batch_of(x: torch.Tensor, mask: torch.Tensor | None = None) -> Batch:
     return Batch(x, mask, torch.full((len(x), 1, 1, 1), SPAN))
 
 
-def noise(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
 @pytest.mark.parametrize("name", list(losses))
 def test_equal_images_lose_nothing_and_invalid_samples_carry_no_gradient(name):
-    x, mask = noise(2, 1, 16, 16), noise(2, 1, 16, 16, seed=1) > 0.3
+    x, mask = uniform(2, 1, 16, 16), uniform(2, 1, 16, 16, seed=1) > 0.3
     assert float(losses[name](x.clone(), batch_of(x))) == pytest.approx(0.0, abs=1e-6)
-    x_hat = noise(2, 1, 16, 16, seed=2).requires_grad_()
+    x_hat = uniform(2, 1, 16, 16, seed=2).requires_grad_()
     (gradient,) = torch.autograd.grad(losses[name](x_hat, batch_of(x, mask)), x_hat)
     assert torch.isfinite(gradient).all()
     assert float(gradient[~mask].abs().max()) == 0
@@ -308,7 +301,7 @@ def test_equal_images_lose_nothing_and_invalid_samples_carry_no_gradient(name):
 
 
 def test_squared_error_is_in_square_decibels_and_bias_that_of_the_mean_intensity():
-    x = noise(1, 1, 16, 16)
+    x = uniform(1, 1, 16, 16)
     mask = torch.arange(16) < 4
     other = torch.where(mask, x + 0.2, 99.0)
     assert float(losses["mse"](other, batch_of(x, mask.expand(x.shape)))) == pytest.approx((0.2 * SPAN) ** 2, rel=1e-5)
@@ -321,7 +314,7 @@ def test_squared_error_is_in_square_decibels_and_bias_that_of_the_mean_intensity
 
 
 def test_gamma_loss_is_the_likelihood_of_speckle_and_finite_far_below_the_target():
-    x, x_hat = noise(1, 1, 8, 8), noise(1, 1, 8, 8, seed=1)
+    x, x_hat = uniform(1, 1, 8, 8), uniform(1, 1, 8, 8, seed=1)
     intensity, mean = (10 ** (SPAN * v.double() / 10) for v in (x, x_hat))
     expected = (torch.log(mean) + intensity / mean - torch.log(intensity) - 1).mean()
     assert float(losses["gamma"](x_hat, batch_of(x))) == pytest.approx(float(expected), rel=1e-5)
@@ -336,7 +329,7 @@ def test_ssim_is_that_of_the_metrics():
     from sarlab.metrics.columns import Comparison
     from sarlab.metrics.fidelity import ssim as metric
 
-    x, y = noise(1, 1, 48, 37), noise(1, 1, 48, 37, seed=1)
+    x, y = uniform(1, 1, 48, 37), uniform(1, 1, 48, 37, seed=1)
     y = 0.7 * x + 0.3 * y
     case = Comparison(*(SPAN * v[0, 0].double().numpy() for v in (x, y)), clip=(0.0, SPAN))
     assert float(ssim(x, y)) == pytest.approx(metric(case), abs=1e-6)
@@ -365,7 +358,7 @@ def test_errors_at_an_edge_weigh_more():
 
 @pytest.mark.parametrize("shape", [(8, 72), (72, 8), (24, 24)])
 def test_singular_values_become_about_one_and_singular_vectors_stay(shape):
-    u, _, v = torch.linalg.svd(gaussian(*shape), full_matrices=False)
+    u, _, v = torch.linalg.svd(normal(*shape), full_matrices=False)
     found = training.orthogonalized(u @ torch.diag(torch.logspace(0, -1.5, min(shape))) @ v)
     values = torch.diag(u.T @ found @ v.T)
     assert values.min() > 0.6
@@ -374,7 +367,7 @@ def test_singular_values_become_about_one_and_singular_vectors_stay(shape):
 
 
 def test_matrices_are_updated_as_by_pytorch_and_vectors_as_by_adamw():
-    ours = [torch.nn.Parameter(gaussian(6, 20)), torch.nn.Parameter(gaussian(6))]
+    ours = [torch.nn.Parameter(normal(6, 20)), torch.nn.Parameter(normal(6))]
     theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
     optimizers = [
         Muon(ours, lr=0.02, betas=(0.9, 0.95), weight_decay=0.1),
@@ -384,16 +377,16 @@ def test_matrices_are_updated_as_by_pytorch_and_vectors_as_by_adamw():
     for step in range(5):
         for parameters in (ours, theirs):
             for parameter in parameters:
-                parameter.grad = gaussian(*parameter.shape, seed=step)
+                parameter.grad = normal(*parameter.shape, seed=step)
         for optimizer in optimizers:
             optimizer.step()
     # PyTorch multiplies in bfloat16: its updates of 0.02 · 0.2 · √20 · 0.5 per entry have 2 to 3 digits.
     torch.testing.assert_close(ours[0], theirs[0], rtol=0, atol=5e-4)
     assert torch.equal(ours[1], theirs[1])
     # a kernel is updated as the flattened matrix; vectors and positions are no matrices
-    kernel = torch.nn.Parameter(gaussian(4, 3, 5, 5).contiguous(memory_format=torch.channels_last))
+    kernel = torch.nn.Parameter(normal(4, 3, 5, 5).contiguous(memory_format=torch.channels_last))
     matrix = torch.nn.Parameter(kernel.detach().flatten(1).clone())
-    kernel.grad, matrix.grad = gaussian(4, 3, 5, 5, seed=1), gaussian(4, 3, 5, 5, seed=1).flatten(1)
+    kernel.grad, matrix.grad = normal(4, 3, 5, 5, seed=1), normal(4, 3, 5, 5, seed=1).flatten(1)
     for parameter in (kernel, matrix):
         Muon([parameter], lr=0.1).step()
     torch.testing.assert_close(kernel.detach().flatten(1), matrix.detach(), rtol=0, atol=1e-6)

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from draws import normal, ready, uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,20 +32,10 @@ SCHEMES = [
 ]  # fmt: skip
 
 
-def normal(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
 def latent(*shape: int, seed: int = 0) -> torch.Tensor:
     """Gaussian latent whose channels differ in scale and mean."""
     scale = torch.logspace(1, -2, shape[1]).view(1, -1, 1, 1)
     return normal(*shape, seed=seed) * scale + scale.flip(1)
-
-
-def ready(scheme: str, bits: int, y: torch.Tensor, **options: str):
-    quantizer = build_quantizer(QuantizerSpec(scheme, bits, **options), y.shape[1])
-    quantizer.calibrate(y)
-    return quantizer
 
 
 def view(quantizer, y: torch.Tensor, seed: int = 0, progress: float = 0.0) -> torch.Tensor:
@@ -228,6 +219,19 @@ def test_more_bits_never_make_more_error_and_constant_channels_come_back_exactly
         assert quantizer.quantize(y + 1).saturated == 16 * sum(width > 0 for width in quantizer.widths)
 
 
+@pytest.mark.parametrize("scheme", ["allocated", "trellis"])
+def test_channels_without_bits_become_their_mean_and_change_no_other(scheme):
+    y = normal(2, 3, 16, 16) * torch.tensor([10.0, 1e-4, 8.0]).view(1, 3, 1, 1) + 5
+    quantizer = ready(scheme, 2, y, calibration="mse")
+    assert quantizer.widths[1] == 0
+    restored = quantizer.unpack(quantizer.pack(y))
+    assert torch.allclose(restored[:, 1], y[:, 1].mean(), atol=1e-6)
+    changed = y.clone()
+    changed[:, 1] = 1e6
+    assert torch.equal(quantizer.quantize(changed).integers, quantizer.quantize(y).integers)
+    assert quantizer.quantize(changed).saturated == quantizer.quantize(y).saturated
+
+
 @given(st.lists(st.floats(-6e4, 6e4, width=32), min_size=1, max_size=30))
 @settings(max_examples=60, deadline=None)
 def test_float_formats_are_numpys_and_the_rounded_upper_half(values):
@@ -248,17 +252,24 @@ def test_float_formats_are_numpys_and_the_rounded_upper_half(values):
 @pytest.mark.parametrize(("scheme", "bits"), SCHEMES)
 def test_every_view_is_finite_and_differentiable(scheme, bits, training):
     y = normal(2, 3, 8, 8).requires_grad_()
-    seen = view(build_quantizer(QuantizerSpec(scheme, bits, training=training), 3), y, progress=0.3)
+    quantizer, twin = (build_quantizer(QuantizerSpec(scheme, bits, training=training), 3, seed=5) for _ in range(2))
+    seen = view(quantizer, y, seed=5, progress=0.3)
     assert seen.shape == y.shape
     (gradient,) = torch.autograd.grad(seen.sum(), y)
     assert torch.isfinite(seen).all()
     assert float(gradient.abs().sum()) > 0
     assert (seen is y) == (training == "none")
+    # in training a quantizer shows this view, in evaluation it rounds
+    twin.progress = 0.3
+    assert torch.equal(twin(y), seen)
+    if training != "none":
+        twin.calibrate(y.detach())
+        assert torch.equal(twin.eval()(y.detach()), twin.rounded(y.detach()))
 
 
 @pytest.mark.parametrize(("scheme", "bits"), [case for case in SCHEMES if case[0] not in ("fsq", "trellis")])
 def test_noise_is_as_wide_as_the_true_step(scheme, bits):
-    y = torch.rand((8, 2, 32, 32), generator=torch.Generator().manual_seed(1)) - 0.5
+    y = uniform(8, 2, 32, 32, seed=1) - 0.5
     y *= torch.tensor([1.0, 7.0]).view(1, 2, 1, 1)
     quantizer = ready(scheme, bits, y, training="noise")
     step = quantizer.step_of(y).detach()
@@ -287,14 +298,6 @@ def test_straight_through_shows_real_rounding_and_mixed_only_later(scheme, bits)
         seen = view(quantizer, y, progress=progress)
         quantizer.load_state_dict(before)
         assert torch.allclose(seen, quantizer.rounded(y), atol=1e-5) is rounded
-
-
-def test_forward_is_the_training_view_in_training_and_rounding_in_evaluation():
-    y = normal(2, 2, 8, 8)
-    quantizer = build_quantizer(QuantizerSpec("affine", 4, training="noise"), 2, seed=5)
-    twin = build_quantizer(QuantizerSpec("affine", 4, training="noise"), 2)
-    assert torch.equal(quantizer(y), view(twin, y, 5))
-    assert torch.equal(quantizer.eval()(y), quantizer.rounded(y))
 
 
 def test_ranges_follow_a_training():

@@ -3,22 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from draws import normal, ready
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sarlab.models.quantizers import build_quantizer
 from sarlab.models.quantizers.trained_grids import RATE
-from sarlab.specs import QuantizerSpec
-
-
-def normal(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def ready(scheme: str, bits: int, y: torch.Tensor, **options: str):
-    quantizer = build_quantizer(QuantizerSpec(scheme, bits, **options), y.shape[1])
-    quantizer.calibrate(y)
-    return quantizer
 
 
 @given(st.integers(0, 100), st.sampled_from([2, 3, 4, 8]), st.floats(-2, 2), st.floats(-2, 2))
