@@ -1,6 +1,5 @@
 """Fixtures that several wings share: scenes beside the checkout, made-up tables, the built book and a browser to read it."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -47,11 +46,9 @@ ARGUMENTS = [
 @pytest.fixture(scope="session")
 def synthetic():
     """The module that makes up tables."""
-    path = Path(__file__).with_name("synthetic_tables.py")
-    spec = importlib.util.spec_from_file_location("synthetic_tables", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    import synthetic_tables
+
+    return synthetic_tables
 
 
 def run_page(book, run_id):

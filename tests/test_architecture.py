@@ -15,21 +15,10 @@ WINGS = ["scenes", "metrics", "models", "codec", "peers", "lab", "views", "cli"]
 GROUND = ["_version", "errors", "files", "registry", "specs"]
 #: What a wing may import besides the ground and itself. Metrics measure scenes, not models.
 ALLOWED = {wing: set(WINGS[:i]) for i, wing in enumerate(WINGS)} | {"metrics": {"scenes"}}
-#: Lines of each wing, docstrings included, on the way to the goal of the house; a wing may exceed its budget by a tenth. A
-#: budget goes down with its wing, never up.
-BUDGETS = {
-    "ground": 450,
-    "scenes": 3300,
-    "metrics": 3200,
-    "models": 3000,
-    "codec": 4550,
-    "peers": 1300,
-    "lab": 4400,
-    "views": 3500,
-    "cli": 1050,
-}
-#: The same, where every wing shall end.
-GOAL = BUDGETS | {"ground": 450, "scenes": 3200, "codec": 4500, "lab": 4200, "views": 3500, "cli": 1000}
+#: Lines of each wing, docstrings included; a wing may exceed its budget by a tenth. A budget goes down with its wing, never up.
+BUDGETS = dict(
+    ground=450, scenes=3300, metrics=3200, models=3000, codec=4550, peers=1300, lab=4400, views=3500, cli=1050
+)  # fmt: skip
 #: Modules of the whole package.
 MOST_MODULES = 120
 
@@ -90,12 +79,11 @@ def test_data_flows_one_way():
 
 def test_no_circles():
     """Also none that an import inside a function hides; a package may import its own modules."""
-    graph = {
-        name: {
-            other for other in imports if not f"{other}.".startswith(f"{name}.") and not name.startswith(f"{other}.")
-        }
-        for name, imports in GRAPH.items()
-    }
+
+    def inside(name, other):
+        return f"{other}.".startswith(f"{name}.") or name.startswith(f"{other}.")
+
+    graph = {name: {other for other in imports if not inside(name, other)} for name, imports in GRAPH.items()}
     assert set(TopologicalSorter(graph).static_order()) >= set(GRAPH)  # raises an error that shows a circle
 
 
@@ -103,7 +91,7 @@ def test_wings_keep_their_budgets():
     lines = dict.fromkeys(BUDGETS, 0)
     for name, path in NAMES.items():
         lines[wing_of(name)] += len(path.read_text(encoding="utf-8").splitlines())
-    table = "\n".join(f"{wing:11} {lines[wing]:6} of {BUDGETS[wing]:6}, goal {GOAL[wing]}" for wing in lines)
+    table = "\n".join(f"{wing:11} {lines[wing]:6} of {BUDGETS[wing]:6}" for wing in lines)
     print(f"\n{table}\n{'all':11} {sum(lines.values()):6} in {len(MODULES)} modules")
     over = [wing for wing in BUDGETS if lines[wing] > 1.1 * BUDGETS[wing]]
     assert not over, f"over budget: {', '.join(over)}\n{table}"
@@ -123,10 +111,9 @@ def test_imports_inside_functions_are_few():
 def test_nothing_that_windows_lacks_is_imported_at_the_top():
     for path, tree in TREES.items():
         for node in tree.body:
-            names = (
-                {alias.name for alias in node.names} if isinstance(node, ast.Import) else {getattr(node, "module", "")}
-            )
-            assert not names & {"fcntl", "resource", "pwd", "grp", "termios"}, path
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {getattr(node, "module", None), *(alias.name for alias in node.names)}
+                assert not names & {"fcntl", "resource", "pwd", "grp", "termios"}, path
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.py")), ids=lambda path: path.name)
@@ -141,7 +128,7 @@ def test_notebooks_only_call(path):
 
 #: All modules of the views but the page of a run, which is written where it was trained, and the explorers.
 VIEWS = ", ".join(
-    f"sarlab.views.{path.stem}" for path in (PACKAGE / "views").glob("[!_]*.py") if path.stem != "runpage"
+    name for name in NAMES if name.startswith("sarlab.views.") and name.count(".") == 2 and "runpage" not in name
 )
 
 

@@ -1,10 +1,11 @@
 """What a reader can do in the built book: every control by pointer, touch and keyboard, offline and without a complaint."""
 
-import importlib.util
 import io
 import json
 import re
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -269,9 +270,7 @@ def test_values_are_told_to_pointer_and_keyboard(page, chart, synthetic):
 def test_the_picture_for_the_readme_is_small_and_shows_three_things(built, browser):
     from PIL import Image
 
-    spec = importlib.util.spec_from_file_location("picture", BOOK / "picture.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = SimpleNamespace(**runpy.run_path(str(BOOK / "picture.py")))
     shots = script.shots(browser, built[0])
     data = script.small(script.compose(*shots))
     assert len(data) <= script.MOST
