@@ -102,6 +102,11 @@ class Finished:
     seconds: float = 0.0
 
 
+#: Functions that are told how a job ended, and why the sweep waits.
+Report = Callable[[Finished], None]
+Say = Callable[[str], None]
+
+
 def run_job(job: Job, settings: Settings) -> Finished:
     """Carry out one job in this process, whichever engine calls; a failure becomes a record in the folder of the run."""
     with _one_at_a_time:
@@ -127,23 +132,19 @@ def _attempt(job: Job, settings: Settings) -> dict[str, Any]:
     """Run the notebook or the function; returns the record of an error, empty if there was none."""
     from sarlab.lab import experiment
 
-    for _ in range(RETRIES + 1):
+    try:
         if settings.sweep in _stopped:
-            return failure("KeyboardInterrupt", "stopped")
-        try:
-            if (left := settings.time_left()) == 0.0:
-                raise experiment.OutOfTime("no time was left to begin")
-            if settings.notebook:
-                execute_notebook(parameters_of(job, settings), job.folder)
-            else:
-                experiment.run(job.spec, job.folder, device=settings.device, time_budget=left)
-            return {}
-        except NotebookFailed as failed:
-            if failed.record["error"] != "DeadKernelError":
-                return failed.record
-        except (Exception, KeyboardInterrupt) as error:  # any failure of one run must leave the others going
-            return failure(type(error).__name__, str(error)) | {"traceback": traceback.format_exc()}
-    return failure("DeadKernelError", f"its kernel was killed {RETRIES + 1} times; is there enough memory?")
+            raise KeyboardInterrupt
+        if (left := settings.time_left()) == 0.0:
+            raise experiment.OutOfTime("no time was left to begin")
+        if settings.notebook:
+            execute_notebook(parameters_of(job, settings), job.folder)
+        else:
+            experiment.run(job.spec, job.folder, device=settings.device, time_budget=left)
+    except (Exception, KeyboardInterrupt) as error:  # any failure of one run must leave the others going
+        # a kernel that had not begun when the sweep was stopped has died
+        return failure(KeyboardInterrupt() if settings.sweep in _stopped else error)
+    return {}
 
 
 def parameters_of(job: Job, settings: Settings) -> dict[str, Any]:
@@ -152,9 +153,15 @@ def parameters_of(job: Job, settings: Settings) -> dict[str, Any]:
     return found if settings.deadline is None else {**found, "time_budget": settings.time_left()}
 
 
-def failure(error: str, message: str) -> dict[str, Any]:
-    """Record of a failure outside of a notebook's cells."""
-    return {"cell": None, "error": error, "message": message}
+def failure(error: Any) -> dict[str, Any]:
+    """Record of an exception; papermill's is that of an error in a cell, with its number among the code cells."""
+    if hasattr(error, "ename"):
+        cell, kind, message, lines = error.exec_count, error.ename, error.evalue, error.traceback
+    else:
+        cell, kind, message, lines = None, type(error).__name__, str(error), traceback.format_exception(error)
+    texts = {"message": message, "traceback": "\n".join(lines)}
+    plain = {name: re.sub(r"\x1b\[[0-9;]*m", "", text) for name, text in texts.items()}  # without colors
+    return {"cell": cell, "error": kind, **plain}
 
 
 def note_failure(job: Job, record: dict[str, Any]) -> None:
@@ -163,55 +170,33 @@ def note_failure(job: Job, record: dict[str, Any]) -> None:
         write_json(job.folder / FAILURE, record)
 
 
-class NotebookFailed(SarlabError):
-    """A cell of a notebook raised, or its kernel died: cell (among code cells), error, message, traceback."""
-
-    def __init__(self, record: dict[str, Any]):
-        self.record = record
-
-
 def execute_notebook(parameters: Mapping[str, Any], folder: Path) -> None:
     """Execute ``notebooks/run_experiment.py`` into the folder; if a cell raises, the partial notebook is ``failed.ipynb``."""
+    import jupytext
+    import papermill
+
+    template = jupytext.read(shared_folder("notebooks") / "run_experiment.py", fmt="py:percent")
     # In the main thread nbclient would answer Ctrl-C itself, by killing the kernel.
     with ThreadPoolExecutor(1) as pool, replacing(folder / NOTEBOOK) as temporary:
-        execution = pool.submit(_papermill, dict(parameters), temporary)
+        # A kernel that is shut down is interrupted, and would log that as an error. Everything is on disk by then.
+        execution = pool.submit(
+            papermill.execute_notebook, template, str(temporary), parameters=dict(parameters), progress_bar=False,
+            shutdown_kernel="immediate", extra_arguments=["--log-level=CRITICAL"],
+        )  # fmt: skip
         try:
             execution.result()
-        except NotebookFailed as failure:
-            if failure.record["cell"] is not None:
-                temporary.replace(folder / FAILED_NOTEBOOK)
+        except papermill.PapermillExecutionError:
+            temporary.replace(folder / FAILED_NOTEBOOK)
             raise
         except KeyboardInterrupt:
             while not execution.done():
                 interrupt_kernel(folder)
                 time.sleep(0.2)
             raise
-
-
-def _papermill(parameters: dict[str, Any], target: Path) -> None:
-    import jupytext
-    import papermill
-
-    template = jupytext.read(shared_folder("notebooks") / "run_experiment.py", fmt="py:percent")
-    try:
-        # A kernel that is shut down is interrupted, and would log that as an error. Everything is on disk by then.
-        papermill.execute_notebook(
-            template, str(target), parameters=parameters, progress_bar=False, shutdown_kernel="immediate",
-            extra_arguments=["--log-level=CRITICAL"],
-        )  # fmt: skip
-    except papermill.PapermillExecutionError as error:
-        texts = {"message": error.evalue, "traceback": "\n".join(error.traceback)}
-        plain = {name: re.sub(r"\x1b\[[0-9;]*m", "", text) for name, text in texts.items()}  # without colors
-        raise NotebookFailed({"cell": error.exec_count, "error": error.ename, **plain}) from None
-    except RuntimeError as error:
-        # jupyter_client has no class of its own for kernels that die or hang while they start
-        if "ernel" not in str(error):
-            raise
-        raise NotebookFailed(failure("DeadKernelError", str(error))) from None
-    # papermill stores its input, which is the whole notebook.
-    notebook = json.loads(target.read_text(encoding="utf-8"))
-    notebook["metadata"]["papermill"] |= {"input_path": "notebooks/run_experiment.py", "output_path": NOTEBOOK}
-    target.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        # papermill stores its input, which is the whole notebook.
+        notebook = json.loads(temporary.read_text(encoding="utf-8"))
+        notebook["metadata"]["papermill"] |= {"input_path": "notebooks/run_experiment.py", "output_path": NOTEBOOK}
+        temporary.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def interrupt_kernel(folder: Path) -> None:
@@ -247,9 +232,7 @@ def explain(message: str) -> str:
     return (f"{path[1]}: " if path else "") + sentence if sentence else ""
 
 
-def execute(
-    jobs: Sequence[Job], settings: Settings, report: Callable[[Finished], None], say: Callable[[str], None] = print
-) -> list[Finished]:
+def execute(jobs: Sequence[Job], settings: Settings, report: Report, say: Say = print) -> list[Finished]:
     """Carry out `jobs`; `report` is called as each ends, `say` with messages while it waits.
 
     Returns how they ended, without those for which no time was left. On Ctrl-C running jobs write their checkpoints first.
@@ -265,9 +248,7 @@ def execute(
 class Queue:
     """Jobs that wait, and those that have ended; jobs that another process holds come last."""
 
-    def __init__(
-        self, jobs: Sequence[Job], settings: Settings, report: Callable[[Finished], None], say: Callable[[str], None]
-    ):
+    def __init__(self, jobs: Sequence[Job], settings: Settings, report: Report, say: Say):
         # Those that take over weights come after those that train, so that no worker waits for another's training.
         self.waiting = deque(sorted(jobs, key=lambda job: base_of(job.spec) is not None))
         self.ended: dict[str, Finished] = {}
@@ -385,11 +366,11 @@ def _result(future: Future, job: Job, settings: Settings) -> Finished:
     error = future.exception()
     if isinstance(error, ImportError):
         raise SarlabError(f"a worker of {settings.scheduler or 'the local cluster'} cannot import sarlab: {error}")
-    kind, message = type(error).__name__, str(error)
-    if kind == "KilledWorker":
-        message = f"its worker was killed {RETRIES + 1} times; is there enough memory?"
-    note_failure(job, failure(kind, message))
-    return Finished(job, "failed", f"{kind}: {message}")
+    record = failure(error)
+    if record["error"] == "KilledWorker":
+        record["message"] = f"its worker was killed {RETRIES + 1} times; is there enough memory?"
+    note_failure(job, record)
+    return Finished(job, "failed", f"{record['error']}: {record['message']}")
 
 
 @contextlib.contextmanager
@@ -457,9 +438,7 @@ def _in_worker(job: Job, settings: Settings) -> Finished:  # pragma: no cover - 
     runs, device, name = job.folder.parent, settings.device, get_worker().name
     try:
         if not runs.is_dir():
-            raise SarlabError(
-                f"this worker cannot access {runs}; keep the runs on a file system that all machines share"
-            )
+            raise SarlabError(f"this worker cannot access {runs}; keep the runs on a shared file system")
         if run_hash(job.spec, load_split(job.spec.scenes).digest) != job.hash:
             raise SarlabError("this worker has another version of sarlab or of the scenes than the sweep")
     except SarlabError as error:

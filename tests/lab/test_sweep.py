@@ -15,29 +15,16 @@ from unittest.mock import Mock, patch
 
 import jupytext
 import pandas as pd
+import papermill
 import pytest
 
 from sarlab.errors import DiskError, SarlabError
 from sarlab.lab import experiment, sweep
 from sarlab.lab.results import read_record, read_table, shared_folder
 from sarlab.lab.runs import FAILURE, base_of, hold, jobs_of, load_plan, owner_of
-from sarlab.lab.sweep import (
-    FAILED_NOTEBOOK,
-    NOTEBOOK,
-    NotebookFailed,
-    Settings,
-    execute,
-    explain,
-    parameters_of,
-    run_job,
-)
+from sarlab.lab.sweep import Settings, execute, run_job
 
 distributed = pytest.importorskip("distributed")
-
-#: Columns whose values depend on the machine, not on the specification.
-TIMING_COLUMNS = [
-    "train_seconds", "train_pixels_per_s", "encode_mpx_per_s", "decode_mpx_per_s", "peak_memory_mb", "device",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +43,9 @@ def on_cluster(cluster):
 
 
 def rows_of(jobs):
-    frames = [read_table(job.folder / "rows.csv") for job in jobs]
-    return pd.concat(frames, ignore_index=True).drop(columns=TIMING_COLUMNS)
+    """Rows of finished jobs, without the columns that depend on the machine."""
+    table = pd.concat([read_table(job.folder / "rows.csv") for job in jobs], ignore_index=True)
+    return table.drop(columns=table.filter(regex="_seconds$|_per_s$|^peak_memory_mb$|^device$"))
 
 
 def test_every_engine_and_kind_of_job_gives_the_same_rows(cluster, on_cluster, tiny, tmp_path):
@@ -87,15 +75,14 @@ def test_a_worker_that_differs_from_the_driver_refuses(on_cluster, tiny, tmp_pat
     assert "another version of sarlab" in item.message
 
 
-def kill_workers_of(jobs):
-    """Thread that kills the process of each job once, as soon as its training has begun."""
+def kill_worker_of(job):
+    """Thread that kills the process of a job as soon as its training has begun."""
 
     def kill():
-        for job in jobs:
-            deadline = time.monotonic() + 60
-            while not (job.folder / "progress.json").exists() and time.monotonic() < deadline:
-                time.sleep(0.02)
-            os.kill(owner_of(job.folder)[0], signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while not (job.folder / "progress.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(owner_of(job.folder)[0], signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -104,13 +91,13 @@ def kill_workers_of(jobs):
 
 def test_a_killed_worker_is_replaced_and_after_too_many_only_its_run_has_failed(cluster, on_cluster, tiny, tmp_path):
     first, second = tiny(tmp_path, steps=300, seed=[0, 1])
-    killer = kill_workers_of([first])
+    killer = kill_worker_of(first)
     (item,) = execute([first], on_cluster, print)
     killer.join()
     assert item.outcome == "complete"
     assert owner_of(first.folder)[0] != os.getpid()
     before, cluster.scheduler.allowed_failures = cluster.scheduler.allowed_failures, 0
-    killer = kill_workers_of([second])
+    killer = kill_worker_of(second)
     found = execute([second, *tiny(tmp_path)[:1]], on_cluster, print)
     killer.join()
     cluster.scheduler.allowed_failures = before
@@ -228,7 +215,7 @@ def test_parameters_of_a_job_are_those_of_the_notebook(tiny, tmp_path):
     template = jupytext.read(shared_folder("notebooks") / "run_experiment.py", fmt="py:percent")
     (cell,) = (cell.source for cell in template.cells if "parameters" in cell.metadata.get("tags", []))
     known = set(re.findall(r"^(\w+) = ", cell, re.MULTILINE))
-    assert set(parameters_of(tiny(tmp_path)[0], Settings(deadline=0.0))) <= known
+    assert set(sweep.parameters_of(tiny(tmp_path)[0], Settings(deadline=0.0))) <= known
 
 
 def test_a_failing_cell_is_recorded_and_leaves_the_partial_notebook(tiny, tmp_path):
@@ -240,8 +227,8 @@ def test_a_failing_cell_is_recorded_and_leaves_the_partial_notebook(tiny, tmp_pa
     assert (record["cell"], record["error"]) == (3, "ModelError")
     assert "nonsense" in record["message"]
     assert "\x1b" not in record["traceback"]
-    assert (job.folder / FAILED_NOTEBOOK).is_file()
-    assert not (job.folder / NOTEBOOK).exists()
+    assert (job.folder / sweep.FAILED_NOTEBOOK).is_file()
+    assert not (job.folder / sweep.NOTEBOOK).exists()
 
 
 def test_a_process_has_one_run_at_a_time_whatever_its_threads(tiny, tmp_path, monkeypatch):
@@ -266,7 +253,7 @@ def test_a_process_has_one_run_at_a_time_whatever_its_threads(tiny, tmp_path, mo
     [
         (ValueError("no such thing"), "failed", True),
         (experiment.OutOfTime("stopped"), "out of time", False),
-        (NotebookFailed({"cell": 2, "source": "x", "error": "Busy", "message": "m"}), "busy", False),
+        (papermill.PapermillExecutionError(3, 2, "x", "Busy", "m", []), "busy", False),
         (KeyboardInterrupt(), "interrupted", False),
     ],
 )
@@ -289,18 +276,6 @@ def test_a_stopped_sweep_begins_no_job_and_others_do(tiny, tmp_path, monkeypatch
     assert run_job(job, Settings(deadline=time.time() - 1)).outcome == "out of time"
 
 
-def test_a_kernel_that_dies_is_replaced_until_it_was_too_often(tiny, tmp_path, monkeypatch):
-    job = tiny(tmp_path)[0]
-
-    dead = NotebookFailed(sweep.failure("DeadKernelError", "died"))
-    started = Mock(side_effect=[dead] * 5 + [None])
-    monkeypatch.setattr(sweep, "execute_notebook", started)
-    item = run_job(job, Settings(notebook=True))
-    assert (item.outcome, started.call_count, job.state) == ("failed", sweep.RETRIES + 1, "failed")
-    assert "killed 4 times" in item.message
-    assert run_job(job, Settings(notebook=True)).outcome == "complete"
-
-
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
@@ -312,5 +287,5 @@ def test_a_kernel_that_dies_is_replaced_until_it_was_too_often(tiny, tmp_path, m
     ],
 )
 def test_disk_errors_are_explained_and_nothing_else_is(message, expected):
-    assert explain(message).startswith(expected)
-    assert bool(explain(message)) == bool(expected)
+    assert sweep.explain(message).startswith(expected)
+    assert bool(sweep.explain(message)) == bool(expected)
