@@ -52,12 +52,13 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     add("--bands", type=comma_separated, help="comma-separated bands to measure, such as VV (default: all)")
     add_goals(parser, metavar="VALUES")
     add("--metrics", type=comma_separated, help="comma-separated metric columns to compute (default: all)")
-    add("--clip", metavar="LOW,HIGH", help="clip range of PSNR in dB (default: that of the band)")
+    ends: dict[str, Any] = {"type": float, "nargs": 2, "metavar": ("LOW", "HIGH")}
+    add("--clip", **ends, help="clip range of PSNR in dB (default: that of the band)")
     add("--save-files", type=Path, metavar="DIR", help="keep the compressed files")
     add_options(parser, "--workers")
     add("--metric", type=comma_separated, default="psnr_db", help="metrics of the BD table (default: psnr_db)")
     add("--anchor", type=comma_separated, default="jpeg2000,hevc12", help="reference codecs (default: jpeg2000,hevc12)")
-    add("--interval", metavar="LOW,HIGH", help="range of the metric that is compared (default: 25,40 for psnr_db)")
+    add("--interval", **ends, help="range of the metric that is compared (default: 25 40 for psnr_db)")
     add_options(parser, "--json")
 
 
@@ -81,7 +82,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     if args.save_files:
         check_writable(args.save_files, "--save-files")
     rows = evaluate(
-        args.codecs, args.scenes, goals, quantity=args.quantity, bands=args.bands, clip=pair(args.clip, "--clip"),
+        args.codecs, args.scenes, goals, quantity=args.quantity, bands=args.bands, clip=args.clip,
         metrics=args.metrics, workers=args.workers, save_files=args.save_files,
         journal=args.out and args.out.with_name(f".{args.out.name}.journal.jsonl"),
     )  # fmt: skip
@@ -109,8 +110,7 @@ def summary(rows: pd.DataFrame, named: Sequence[str] = ()) -> str:
 
 def compare(rows: pd.DataFrame, args: argparse.Namespace) -> int:
     """Print the BD table; pairs without a BD-rate are listed with the reason, and fail if there are no others."""
-    interval = pair(args.interval, "--interval")
-    table = bd_rows(rows, metrics=args.metric, anchors=args.anchor, interval=interval)
+    table = bd_rows(rows, metrics=args.metric, anchors=args.anchor, interval=args.interval)
     if args.out:
         write_table(table, args.out)
     known = table[table["bd_rate_percent"].notna()]
@@ -123,19 +123,6 @@ def compare(rows: pd.DataFrame, args: argparse.Namespace) -> int:
         pairing = f"{row.codec} against {row.anchor} ({row.band}, {row.metric})"
         print(f"no BD-rate of {pairing}: {row.reason}", file=sys.stderr)
     return 0 if len(known) else 1
-
-
-def pair(text: str | None, option: str) -> tuple[float, float] | None:
-    """Parse ``LOW,HIGH``."""
-    if text is None:
-        return None
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        raise CodecError(f"{option} needs two numbers, LOW,HIGH, not '{text}'") from None
-    if not low < high:
-        raise CodecError(f"{option}: {low:g} is not below {high:g}")
-    return low, high
 
 
 def add_recommend(parser: argparse.ArgumentParser) -> None:

@@ -485,17 +485,10 @@ def reproduce(folder: str | Path, *, device: str = "auto", progress: Progress | 
     key = ["scene", "band"]
     first, second = (rows.set_index(key).select_dtypes("number") for rows in (old.rows, new.rows))
     columns = [column for column in first if column in second and column in metrics]
-    others = ((path, runs.spec_of(path)) for path in sorted(Path(folder).resolve().parent.iterdir()))
-    twins = [
-        path
-        for path, spec in others
-        if spec and replace(spec, seed=old.spec.seed) == old.spec and runs.is_complete(path)
-    ]
+    complete = [path for path in sorted(Path(folder).resolve().parent.iterdir()) if runs.is_complete(path)]
+    twins = [path for path in complete if (s := runs.spec_of(path)) and replace(s, seed=old.spec.seed) == old.spec]
     seeds = pd.DataFrame([load(path).rows[columns].mean() for path in twins], columns=columns)
-    table = pd.DataFrame(
-        {
-            "recorded": first[columns].mean(), "repeated": second[columns].mean(),
-            "difference": (first[columns] - second[columns]).abs().max(), "spread": seeds.std(),
-        }
-    )  # fmt: skip
+    difference = (first[columns] - second[columns]).abs().max()
+    means = {"recorded": first[columns].mean(), "repeated": second[columns].mean()}
+    table = pd.DataFrame({**means, "difference": difference, "spread": seeds.std()})
     return table.dropna(subset="difference").rename_axis("metric").reset_index()

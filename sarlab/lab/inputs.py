@@ -169,9 +169,9 @@ def _bands(scene: Scene, normalizers: Mapping[str, Normalizer], clip: Clip) -> I
         stated = clip.get(name) if isinstance(clip, Mapping) else clip
         # An empty scene has the convention of its polarization too.
         normalizer = normalizers.get(name) or known.get(name)
+        source = "embedded" if normalizer == known.get(name) else "source"
         if stated is not None:
-            item = replace(item, clip=(float(stated[0]), float(stated[1])), clip_source="user")
-        elif normalizer is not None:
-            source = "embedded" if normalizer == known.get(name) else "source"
+            normalizer, source = Normalizer(*map(float, stated)), "user"
+        if normalizer is not None:
             item = replace(item, clip=(normalizer.low, normalizer.high), clip_source=source)
         yield item
