@@ -4,18 +4,15 @@ import numpy as np
 import pytest
 
 from sarlab.metrics import Comparison, Reference, UndefinedMetric, accuracy, score
+from sarlab.metrics.applications import to_db
 
 CLIP = (-25.0, 5.0)
 
 
-def db(intensity):
-    return 10 * np.log10(intensity)
-
-
 def test_bias_is_the_ratio_of_sums_not_the_mean_of_db():
-    reference = db(np.array([[1.0, 3.0]]))
-    assert accuracy.bias_db(Comparison(reference, db(np.array([[2.0, 6.0]])))) == pytest.approx(10 * np.log10(2))
-    assert accuracy.bias_db(Comparison(reference, db(np.array([[3.0, 1.0]])))) == pytest.approx(0)
+    reference = to_db(np.array([[1.0, 3.0]]))
+    assert accuracy.bias_db(Comparison(reference, to_db(np.array([[2.0, 6.0]])))) == pytest.approx(10 * np.log10(2))
+    assert accuracy.bias_db(Comparison(reference, to_db(np.array([[3.0, 1.0]])))) == pytest.approx(0)
     zeros = np.full((3, 3), -np.inf)
     for image in (zeros, np.zeros((3, 3))):
         with pytest.raises(UndefinedMetric, match="zero"):
@@ -27,11 +24,11 @@ def test_added_noise_of_known_variance():
     intensity = 5 * rng.gamma(100, 1 / 100, (256, 256))
     windows = [(0, 0, 128, 128), (128, 0, 128, 128), (0, 128, 128, 128), (128, 128, 128, 128)]
     noisy = intensity + 5 * 0.05 * rng.standard_normal(intensity.shape)
-    case = Comparison(db(intensity), db(noisy), windows=windows)
+    case = Comparison(to_db(intensity), to_db(noisy), windows=windows)
     assert accuracy.added_radiometric_std_db(case) == pytest.approx(10 * np.log10(1.05), rel=0.02)
     # 1/L = 0.01 grows by 0.0025
     assert accuracy.equivalent_looks_lost(case) == pytest.approx(100 - 80, rel=0.1)
-    same = Comparison(db(intensity), db(intensity), windows=windows)
+    same = Comparison(to_db(intensity), to_db(intensity), windows=windows)
     assert accuracy.added_radiometric_std_db(same) == accuracy.equivalent_looks_lost(same) == 0
 
 
@@ -48,16 +45,12 @@ def ground():
 
 def test_structure_is_found_where_it_is(ground):
     classes = accuracy.scene_structure(Reference(ground, looks=16))
-    share = {name: np.mean(classes == index) for index, name in enumerate(accuracy.STRUCTURE)}
-    assert np.mean(classes[20:100, 10:50] == accuracy.STRUCTURE.index("homogeneous")) > 0.97
-    assert np.mean(classes[127:129, 20:140] == accuracy.STRUCTURE.index("edge")) > 0.97
-    textured = classes[20:-20, 190:246]
-    assert (
-        np.mean((textured == accuracy.STRUCTURE.index("texture")) | (textured == accuracy.STRUCTURE.index("edge")))
-        > 0.9
-    )
-    assert (classes[59:62, 59:62] == accuracy.STRUCTURE.index("target")).all()
-    assert sum(share.values()) == pytest.approx(1)
+    found = np.array(accuracy.STRUCTURE)[classes]
+    assert np.mean(found[20:100, 10:50] == "homogeneous") > 0.97
+    assert np.mean(found[127:129, 20:140] == "edge") > 0.97
+    assert np.isin(found[20:-20, 190:246], ("texture", "edge")).mean() > 0.9
+    assert (found[59:62, 59:62] == "target").all()
+    assert (classes >= 0).all()
     holed = np.where(np.arange(256)[:, None] < 10, np.nan, ground)
     for classes in (accuracy.scene_structure, accuracy.scene_brightness):
         assert ((classes(Reference(holed, looks=16)) == -1) == np.isnan(holed)).all()

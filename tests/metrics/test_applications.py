@@ -6,15 +6,11 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from sarlab.metrics import Reference, UndefinedMetric, described, score
-from sarlab.metrics.applications import FEATURES, RIDGE, iou, train_classifier
+from sarlab.metrics.applications import FEATURES, RIDGE, iou, to_db, train_classifier
 from sarlab.metrics.point_targets import RING_CELLS, cfar_threshold, exceeds
 
 CLIP = (-25.0, 5.0)
 COLUMNS = [metric.name for metric in described() if metric.group == "applications"]
-
-
-def db(intensity):
-    return 10 * np.log10(intensity)
 
 
 def disc(column, shape=(256, 256), radius=50):
@@ -25,7 +21,7 @@ def disc(column, shape=(256, 256), radius=50):
 def lake(column, looks=16.0, seed=0):
     """A lake of 10 dB contrast in dB, with a ship every 40 samples."""
     image = np.where(disc(column), -20.0, -10.0)
-    image += db(np.random.default_rng(seed).gamma(looks, 1 / looks, image.shape))
+    image += to_db(np.random.default_rng(seed).gamma(looks, 1 / looks, image.shape))
     image[20::40, 20::40] = 3.0
     return image
 
@@ -41,7 +37,7 @@ def test_the_identity_is_perfect_and_a_constant_image_useless(reference):
     assert copy.pop("water_share") == pytest.approx(disc(128).mean(), rel=0.02)
     assert copy.pop("water_contrast_db") == pytest.approx(10, abs=0.5)
     assert copy == {name: pytest.approx(float(name.startswith(("iou", "cfar_kept"))), abs=1e-12) for name in copy}
-    null = score(reference, np.full(reference.db.shape, db(reference.intensity.mean())), columns=COLUMNS)
+    null = score(reference, np.full(reference.db.shape, to_db(reference.intensity.mean())), columns=COLUMNS)
     assert null["iou_water"] == null["iou_water_classifier"] == null["cfar_kept"] == null["cfar_invented"] == 0
     assert null["field_variance_error"] == pytest.approx(1)
     assert null["texture_contrast_error"] == pytest.approx(1)
@@ -90,11 +86,11 @@ def test_the_false_alarm_rate_of_the_detector_is_the_design_rate(looks):
 
 def test_fields_of_scaled_and_averaged_speckle():
     recorded, other = (np.random.default_rng(seed).gamma(4, 1 / 4, (256, 256)) for seed in (3, 4))
-    scaled = score(Reference(db(recorded), clip=CLIP), db(1.25 * recorded), columns=COLUMNS)
-    assert scaled["field_mean_error_db"] == pytest.approx(db(1.25))
+    scaled = score(Reference(to_db(recorded), clip=CLIP), to_db(1.25 * recorded), columns=COLUMNS)
+    assert scaled["field_mean_error_db"] == pytest.approx(to_db(1.25))
     assert scaled["field_variance_error"] == pytest.approx(0, abs=1e-9)
     # the mean with an independent draw has half the variance
-    averaged = score(Reference(db(recorded), clip=CLIP), db((recorded + other) / 2), columns=COLUMNS)
+    averaged = score(Reference(to_db(recorded), clip=CLIP), to_db((recorded + other) / 2), columns=COLUMNS)
     assert averaged["field_variance_error"] == pytest.approx(0.5, abs=0.05)
 
 

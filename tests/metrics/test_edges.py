@@ -7,12 +7,9 @@ from scipy.special import gamma as gamma_function
 from scipy.special import polygamma
 
 from sarlab.metrics import Comparison, Reference, UndefinedMetric, edges, score
+from sarlab.metrics.applications import to_db
 
 CLIP = (-25.0, 5.0)
-
-
-def db(intensity):
-    return 10 * np.log10(intensity)
 
 
 def speckle(looks, shape=(256, 256), seed=0):
@@ -56,7 +53,7 @@ def test_sattar_is_scipys_laplacian_and_numpys_correlation_and_measures_speckle(
     x[:, 25:] = np.nan
     assert edges.epi_sattar(Comparison(x, y)) == pytest.approx(edges.epi_sattar(Comparison(x[:, :25], y[:, :25])))
     # a perfect clean image scores little against what was recorded, and 1 against the truth
-    reference = Reference(clean + db(speckle(4.4)), clip=CLIP, looks=4.4, clean_db=clean)
+    reference = Reference(clean + to_db(speckle(4.4)), clip=CLIP, looks=4.4, clean_db=clean)
     scores = score(reference, clean, columns=["epi_sattar", "epi_sattar_clean"])
     assert 0 < scores["epi_sattar"] < 0.4
     assert scores["epi_sattar_clean"] == pytest.approx(1)
@@ -65,7 +62,7 @@ def test_sattar_is_scipys_laplacian_and_numpys_correlation_and_measures_speckle(
 @pytest.mark.parametrize("looks", [1.0, 4.4, 16.0])
 def test_neighbor_ratio_of_perfect_despeckling(looks):
     """E[a]·E[1/a] of an L-look amplitude is Γ(L + ½)·Γ(L − ½) / Γ(L)²; a constant image has 1."""
-    recorded = db(speckle(looks, (1500, 1500)))
+    recorded = to_db(speckle(looks, (1500, 1500)))
     expected = gamma_function(looks) ** 2 / (gamma_function(looks + 0.5) * gamma_function(looks - 0.5))
     case = Comparison(recorded, np.zeros_like(recorded))
     assert edges.epd_roa(case) == pytest.approx(expected, rel=0.02 if looks == 1 else 0.005)
@@ -80,7 +77,7 @@ def test_neighbor_ratio_of_perfect_despeckling(looks):
 def test_ratio_of_averages_against_a_plain_loop():
     image = speckle(3.0, (40, 50))
     image[20, 30] = np.nan
-    roa = edges.ratio_of_averages(Reference(db(image)))
+    roa = edges.ratio_of_averages(Reference(to_db(image)))
     for row, column in ((10, 12), (3, 3), (36, 46), (25, 20)):
         window = image[row - 3 : row + 4, column - 3 : column + 4]
         assert roa.valid[row, column]
@@ -93,11 +90,11 @@ def test_ratio_of_averages_against_a_plain_loop():
 @pytest.mark.parametrize("looks", [1.0, 4.4, 16.0])
 def test_the_ratio_of_averages_of_speckle_and_of_a_step_is_known(looks):
     """A mean of 21 samples has 21·L looks, so the log-ratio of two has the variance 2·ψ′(21·L); a step shifts it."""
-    flat = edges.ratio_of_averages(Reference(db(speckle(looks, (800, 800), 6))))
+    flat = edges.ratio_of_averages(Reference(to_db(speckle(looks, (800, 800), 6))))
     for component in (flat.rows, flat.columns):
         assert component[flat.valid].var() == pytest.approx(2 * polygamma(1, 21 * looks), rel=0.04)
         assert component[flat.valid].mean() == pytest.approx(0, abs=0.01)
-    step = edges.ratio_of_averages(Reference(db(np.where(np.arange(40) < 20, 1.0, 6.0) * np.ones((40, 1)))))
+    step = edges.ratio_of_averages(Reference(to_db(np.where(np.arange(40) < 20, 1.0, 6.0) * np.ones((40, 1)))))
     # three samples on each side of the center: both sides pure at the step, one mixed two samples further
     assert step.columns[20, [19, 20]] == pytest.approx(np.log(6))
     assert step.columns[20, 21] == pytest.approx(np.log(6 / ((1 + 1 + 6) / 3)))
@@ -107,17 +104,17 @@ def test_the_ratio_of_averages_of_speckle_and_of_a_step_is_known(looks):
 
 
 def test_false_edges_on_speckle_are_rare_and_a_step_is_found():
-    assert np.mean(edges.scene_edges(Reference(db(speckle(4.4, (1000, 1000), 3))))) < 3e-3
+    assert np.mean(edges.scene_edges(Reference(to_db(speckle(4.4, (1000, 1000), 3))))) < 3e-3
     image = speckle(4.4, (200, 200), 4)
     image[:, 100:] *= 4
-    found = edges.scene_edges(Reference(db(image)))
+    found = edges.scene_edges(Reference(to_db(image)))
     assert found[5:-5, 99:101].mean() > 0.99
     assert found[:, :90].mean() < 5e-3
 
 
 def test_roa_agreement_falls_with_blur_and_turns_away_from_other_edges(clean):
-    recorded = clean + db(speckle(16.0))
-    images = [db(uniform_filter(10 ** (recorded / 10), side)) for side in (3, 7, 15, 31)]
+    recorded = clean + to_db(speckle(16.0))
+    images = [to_db(uniform_filter(10 ** (recorded / 10), side)) for side in (3, 7, 15, 31)]
     blurred = [edges.epi_roa(Comparison(recorded, image)) for image in images]
     assert all(a > b for a, b in zip([1.0, *blurred], blurred, strict=False))
     assert edges.epi_roa(Comparison(recorded, recorded.T.copy())) < 0.5
@@ -133,7 +130,7 @@ def test_the_noise_floor_is_the_score_of_another_acquisition(clean, correlated):
     from sarlab.scenes.simulate import speckle as draw
 
     rng = np.random.default_rng(8)
-    first, second = (clean + db(draw(clean.shape, 4, rng, correlation=0.5 if correlated else 0.0)) for _ in range(2))
+    first, second = (clean + to_db(draw(clean.shape, 4, rng, correlation=0.5 if correlated else 0.0)) for _ in range(2))
     names = [f"{n}{c}" for n in ("epi_roa", "epi_sattar") for c in ("", "_clean")]
     names += ["epi_gradient_ratio", "epd_roa", "gradient_cosine"]
     scores = score(first, second, clip=CLIP, looks=4, clean_db=clean, columns=names + [f"{n}_floor" for n in names])

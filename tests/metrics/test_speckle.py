@@ -6,15 +6,12 @@ from scipy import stats
 from scipy.special import digamma
 
 from sarlab.metrics import Comparison, Reference, UndefinedMetric, Window, speckle
+from sarlab.metrics.applications import to_db
 from sarlab.metrics.columns import DB_PER_NEPER
 from sarlab.metrics.spectra import window_autocorrelation
 
 WHITE = np.zeros((9, 9))
 WHITE[4, 4] = 1
-
-
-def db(intensity):
-    return 10 * np.log10(intensity)
 
 
 def test_speckle_follows_the_gamma_law_and_has_the_correlation_asked_for():
@@ -31,7 +28,7 @@ def test_speckle_follows_the_gamma_law_and_has_the_correlation_asked_for():
     assert measured[5, 5] == pytest.approx(0.36, abs=0.04)
     np.testing.assert_allclose(measured, wanted.autocorrelation, atol=0.06)
     # that of a scene is measured
-    measured = speckle.scene_speckle(Reference(db(drawn)))
+    measured = speckle.scene_speckle(Reference(to_db(drawn)))
     assert measured.looks == pytest.approx(4, rel=0.1)
     assert measured.autocorrelation[4, 5] == pytest.approx(0.6, abs=0.05)
     without_windows = speckle.scene_speckle(Reference(np.zeros((100, 100)), looks=3))
@@ -56,7 +53,7 @@ def test_lee_filter_smooths_speckle_and_keeps_an_isolated_target():
 def test_ratio_of_ideal_estimates(looks):
     rng = np.random.default_rng(0)
     clean = np.tile(np.linspace(-20, 0, 700), (700, 1))
-    recorded = clean + db(rng.gamma(looks, 1 / looks, clean.shape))
+    recorded = clean + to_db(rng.gamma(looks, 1 / looks, clean.shape))
     ideal = Comparison(recorded, clean)
     assert speckle.ratio_mean(ideal) == pytest.approx(1, abs=0.01)
     assert speckle.ratio_variance(ideal) == pytest.approx(1 / looks, rel=0.02)
@@ -94,9 +91,8 @@ def test_structure_is_measured_against_the_mean_over_shuffles():
 
     shuffles = [homogeneity(rng.permutation(ratio.ravel()).reshape(ratio.shape)) for _ in range(60)]
     expected = 100 * (homogeneity(ratio) - np.mean(shuffles)) / homogeneity(ratio)
-    assert speckle.structure_percent(ratio) == pytest.approx(
-        expected, abs=400 * np.std(shuffles) / homogeneity(ratio) / 7
-    )
+    tolerance = 400 * np.std(shuffles) / homogeneity(ratio) / 7
+    assert speckle.structure_percent(ratio) == pytest.approx(expected, abs=tolerance)
     assert speckle.structure_percent(rng.gamma(4, 1 / 4, (400, 400))) < 1
 
 
@@ -107,11 +103,11 @@ def test_m_index_ranks_ideal_before_blurred_before_nothing_done():
     clean = np.full((256, 256), -12.0)
     clean[:, ::32] = -3
     clean[100:150, 100:150] = -5
-    recorded = clean + db(rng.gamma(4, 1 / 4, clean.shape))
+    recorded = clean + to_db(rng.gamma(4, 1 / 4, clean.shape))
     windows = [(160, 2, 80, 29), (20, 34, 60, 29), (170, 100, 60, 28)]
     reference = Reference(recorded, windows=windows)
     ideal = speckle.m_index(Comparison(reference, clean))
-    blurred = speckle.m_index(Comparison(reference, db(uniform_filter(10 ** (recorded / 10), 9))))
+    blurred = speckle.m_index(Comparison(reference, to_db(uniform_filter(10 ** (recorded / 10), 9))))
     assert ideal < 1
     assert blurred > 5 * ideal
     ratio, first_order = 10 ** ((recorded - clean) / 10), []
