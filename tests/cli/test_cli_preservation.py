@@ -14,13 +14,8 @@ DN = np.random.default_rng(0).integers(1, 400, (3, 40, 50)).astype(np.uint16)
 
 
 def write(path, array, descriptions=None, tags=None, **options):
-    options = {
-        "dtype": array.dtype,
-        "width": array.shape[-1],
-        "height": array.shape[-2],
-        "count": len(array),
-        **options,
-    }
+    count, height, width = array.shape
+    options = {"dtype": array.dtype, "width": width, "height": height, "count": count, **options}
     with rasterio.open(path, "w", "GTiff", **options) as file:
         file.write(array)
         if descriptions:

@@ -3,20 +3,12 @@
 import numpy as np
 import pytest
 
-from sarlab.scenes.preservation import PROPERTIES, check, contract, losses
+from sarlab.scenes.preservation import check, losses
 from sarlab.scenes.readers import read_scene
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
 DN = np.random.default_rng(0).integers(1, 400, (2, 20, 30)).astype(np.uint16)
-
-
-def test_every_property_has_one_fate():
-    assert {p.kept for p in PROPERTIES.values()} == {"exactly", "as an equivalent", "refused"}
-    for name, entry in PROPERTIES.items():
-        assert set(entry.outputs) <= {".tif", ".zarr", ".npy"}
-        assert (entry.kept == "refused") == (not entry.outputs)
-        assert f"| {name} | {entry.kept} |" in contract()
 
 
 def test_losses_are_what_an_output_cannot_hold(write_raw):

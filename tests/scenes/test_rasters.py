@@ -1,7 +1,6 @@
 """Properties of raster files, before and after, as GDAL reads them; files that are refused."""
 
 import multiprocessing
-import warnings
 import zipfile
 from dataclasses import replace
 from functools import partial
@@ -13,6 +12,7 @@ import rasterio
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from raster_facts import facts
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
@@ -30,20 +30,6 @@ ROTATED = Affine(-0.346, 0.2915, 366317.96, 0.2915, 0.346, 130406.04)
 DN = np.random.default_rng(0).integers(1, 400, (40, 50)).astype(np.uint16)
 DB = np.random.default_rng(1).normal(-12, 3, (40, 50)).astype(np.float32)
 HALF = np.add.outer(np.arange(40), np.arange(50)) > 30
-
-
-def facts(path):
-    """What GDAL says of a file, other than its samples."""
-    with warnings.catch_warnings(), rasterio.open(path) as file:
-        return {
-            "dtypes": file.dtypes, "nodata": str(file.nodata), "crs": file.crs, "transform": file.transform,
-            "gcps": [p.asdict() for p in file.gcps[0]], "gcps_crs": file.gcps[1], "rpcs": file.tags(ns="RPC"),
-            "scales": file.scales, "offsets": file.offsets, "descriptions": file.descriptions, "units": file.units,
-            "colors": file.colorinterp, "flags": file.mask_flag_enums, "masks": file.read_masks().tolist(),
-            "tags": {k: v for k, v in file.tags().items() if not k.startswith("SARLAB_")},
-            "band_tags": [file.tags(i) for i in file.indexes],
-            "spaces": {n: file.tags(ns=n) for n in file.tag_namespaces() if n not in ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS")},
-        }  # fmt: skip
 
 
 def returned(path, target, quantity="auto", **options):
