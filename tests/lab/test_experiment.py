@@ -50,12 +50,10 @@ def test_a_finished_run_is_loaded_and_another_one_does_not_replace_it(tmp_path):
     assert experiment.run(first.spec, tmp_path).run_id == first.run_id
     assert (tmp_path / "manifest.json").stat().st_mtime_ns == written
     other = replace(first.spec, train=replace(LINEAR.train, threads=2))
-    with pytest.raises(ResultsError) as refused:
+    with pytest.raises(
+        ResultsError, match=rf"finished run {first.run_id} \(threads=1\).*\(threads=2\).*overwrite=True"
+    ):
         experiment.run(other, tmp_path)
-    message = str(refused.value)
-    assert f"finished run {first.run_id} (threads=1)" in message
-    assert "(threads=2)" in message
-    assert "overwrite=True" in message
     assert experiment.load(tmp_path).hash == first.hash
     replaced = experiment.run(LINEAR, tmp_path, overwrite=True)
     assert experiment.load(tmp_path).hash == replaced.hash != first.hash
@@ -72,19 +70,8 @@ def test_rows_say_whether_the_training_has_converged(tmp_path, monkeypatch):
         assert (rows["converged"] == (gain < 0.05)).all()
         assert (rows["pixels_seen"] == 8 * 2 * 64 * 64).all()
         assert (rows[["layers", "training_scenes"]] == [2, 1]).all(axis=None)
-        assert rows[["stem", "optimizer", "loss_name"]].drop_duplicates().to_numpy().tolist() == [
-            ["fold", "muon", "mse"]
-        ]
+        assert (rows[["stem", "optimizer", "loss_name"]] == ["fold", "muon", "mse"]).all(axis=None)
     assert outcome.history.set_index("step").loc[4, "pixels_seen"] == 4 * 2 * 64 * 64
-
-
-def test_the_peak_of_a_process_grows_by_what_it_takes_and_stays():
-    before = experiment.process_peak_mb()
-    ballast = np.ones(100_000_000, np.uint8)
-    peak = experiment.process_peak_mb()
-    del ballast
-    assert experiment.process_peak_mb() == pytest.approx(peak, rel=0.01)
-    assert peak >= max(before * 0.99, 100)
 
 
 def test_unknown_devices_are_refused():
@@ -179,17 +166,14 @@ def test_a_progressive_run_starts_where_the_one_before_ended(tmp_path, monkeypat
 
 def test_values_outside_the_training_range_are_counted_and_32_bits_have_no_entropy():
     y = torch.linspace(-1, 1, 64).reshape(1, 1, 8, 8)
-    quantizer, whole = build_quantizer(FOUR, 1), build_quantizer(QuantizerSpec(), 1)
-    quantizer.calibrate(y)
-    row, plain = (
-        experiment.latent_columns(
-            q, q.quantize(3 * y), 3 * y, experiment.frequencies(q, [y]), pixels=64, native_bits=16
-        )
-        for q in (quantizer, whole)
-    )
-    assert row["saturated_share"] == pytest.approx(2 / 3, abs=0.1)
-    assert "latent_entropy" in row
-    assert "latent_entropy" not in plain
+    rows = []
+    for spec in (FOUR, QuantizerSpec()):
+        quantizer = build_quantizer(spec, 1)
+        quantizer.calibrate(y)
+        tables, size = experiment.frequencies(quantizer, [y]), {"pixels": 64, "native_bits": 16}
+        rows.append(experiment.latent_columns(quantizer, quantizer.quantize(3 * y), 3 * y, tables, **size))
+    assert rows[0]["saturated_share"] == pytest.approx(2 / 3, abs=0.1)
+    assert ["latent_entropy" in row for row in rows] == [True, False]
 
 
 # --- parameters of the notebook ---------------------------------------------------------------------------------------
