@@ -1,5 +1,8 @@
 """Tables made up by formulas, shared by the tests of the views."""
 
+import json
+import re
+
 import pytest
 
 
@@ -19,3 +22,9 @@ def empty(tmp_path_factory):
     from sarlab.lab.results import tables
 
     return tables(tmp_path_factory.mktemp("empty"))
+
+
+@pytest.fixture(scope="session")
+def packed():
+    """Function that reads the data of the script of a chart, a panel or a slider."""
+    return lambda shown: json.loads(re.search(r'<script type="application/json">(.*?)</script>', shown.data)[1])

@@ -1,6 +1,5 @@
 """Charts: the numbers in the page are those of the tables, with their intervals; every control has a name."""
 
-import json
 import re
 from dataclasses import replace
 
@@ -9,17 +8,12 @@ import pandas as pd
 import pytest
 
 from sarlab.lab.operating_points import Threshold, recommend
-from sarlab.views import chart, operating
+from sarlab.views import chart, compare, operating
 from sarlab.views.chart import Axis, Series, line_of, places_of
 from sarlab.views.style import BLUE, DASHED, GREEN, Look
 
 
-def packed(shown):
-    """Data of the script of a chart or panel."""
-    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', shown.data)[1])
-
-
-def test_a_line_has_rounded_means_over_passes_of_points_with_all_scenes():
+def test_a_line_has_rounded_means_over_passes_of_points_with_all_scenes(packed):
     rows = pd.DataFrame({
         "scene": ["a", "b", "a", "b", "a"], "target": [20, 20, 30, 30, 40], "bpp": [0.25, 0.75, 1, 1, 2], "native_bits": 16,
         "psnr_db": [29.12345, 31, np.nan, np.nan, 40],
@@ -51,7 +45,7 @@ def test_the_menu_has_the_means_first_and_scenes_alone_if_asked(filled):
     assert list(places_of(rows.assign(split="else"), alone=False)) == ["all scenes"]
 
 
-def test_codecs_of_the_chart_have_the_numbers_of_the_table(filled, synthetic):
+def test_codecs_of_the_chart_have_the_numbers_of_the_table(filled, synthetic, packed):
     data = packed(chart.interactive(filled, networks=False))
     assert [axis["name"] for axis in data["x"]] == ["bpp", "cr", "ratio"]
     by_name = {entry["name"]: entry for entry in data["series"]}
@@ -69,7 +63,7 @@ def test_codecs_of_the_chart_have_the_numbers_of_the_table(filled, synthetic):
     assert by_name[chart.LIMIT]["points"][0][0]["y"].keys() == {"psnr_db"}
 
 
-def test_networks_and_the_noise_floor_of_edges_have_the_numbers_of_the_tables(filled):
+def test_networks_and_the_noise_floor_of_edges_have_the_numbers_of_the_tables(filled, packed):
     codecs, runs = (
         rows.assign(epi_roa_floor=np.where(rows["scene"] == "mosaic-test", 0.7, 0.4))
         for rows in (filled.codecs, filled.runs)
@@ -99,12 +93,12 @@ def test_networks_and_the_noise_floor_of_edges_have_the_numbers_of_the_tables(fi
     assert floor["points"][0][0]["x"]["bpp"] == pytest.approx([rates.min(), rates.max()], rel=1e-3)
 
 
-def test_without_tables_there_is_no_chart_and_no_panel(empty):
-    shown = (chart.interactive(empty, networks=True), chart.interactive(empty, networks=False), operating.panel(empty))
-    assert shown == (None, None, None)
+def test_without_tables_there_is_no_chart_no_panel_and_no_slider(empty):
+    charts = [chart.interactive(empty, networks=networks) for networks in (True, False)]
+    assert {*charts, operating.panel(empty), compare.codecs(empty), compare.networks(empty, ["KLT"])} == {None}
 
 
-def test_points_of_the_panel_are_those_of_the_command_line(filled):
+def test_points_of_the_panel_are_those_of_the_command_line(filled, packed):
     points = operating.points_of(filled.runs, filled.codecs)
     packed_points = packed(operating.panel(filled))["points"]
     assert [point["name"] for point in packed_points] == [point.name for point in points]

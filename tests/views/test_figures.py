@@ -19,11 +19,8 @@ def codecs(synthetic):
 def test_curves_draw_the_means_and_say_them(codecs):
     lines = {"psnr_db": {"original": 31.5}, "everywhere": 1.0}
     figure = figures.curves(codecs, "bpp", ["psnr_db", "rmse_k8_db"], "codec", at="target_value", lines=lines)
-    for panel, (inside, outside) in zip(
-        figure.panels, (("original at 31.50", "where"), ("where at 1.00", "orig")), strict=True
-    ):
-        assert inside in panel.alt
-        assert outside not in panel.alt, "level lines of a metric stay in its panel"
+    for text, panels in (("original at 31.50", [True, False]), ("where at 1.00", [False, True])):
+        assert [text in panel.alt for panel in figure.panels] == panels, "level lines of a metric stay in its panel"
     points = select.means(codecs, "psnr_db", ["codec", "target_value"], x=["bpp"])
     drawn = {tuple(np.round(line.get_ydata(), 6)) for line in figure.panels[0].drawing.axes[0].get_lines()}
     for _, line in points.groupby("codec"):

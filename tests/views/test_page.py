@@ -9,9 +9,7 @@ from sarlab.views import page
 
 
 def test_intervals_say_what_they_are_over_and_missing_values_are_dashes():
-    point = pd.DataFrame(
-        {"mean": [-0.2], "low": [-0.3], "high": [-0.1], "n": [4], "kind": ["range"], "over": ["passes"]}
-    )
+    point = pd.DataFrame([{"mean": -0.2, "low": -0.3, "high": -0.1, "n": 4, "kind": "range", "over": "passes"}])
     assert page.interval(point, 1, unit="dB") == "−0.2\u00a0dB (−0.3 to −0.1, range of 4 passes)"
     rows = (point.iloc[0], next(point.itertuples()), dict(point.iloc[0]))
     assert {page.interval(row, over=False) for row in rows} == {"−0.2 (−0.3 to −0.1)"}
