@@ -143,13 +143,3 @@ def test_a_small_file_that_declares_a_huge_scene_is_refused(tmp_path, capsys, mo
     assert not (tmp_path / "a.tif").exists()
     assert main(["info", str(tmp_path / "a.sarl")]) == 0
     assert decompress(data, window=(0, 0, 64, 64)).shape == (1, 64, 64), "a window of it may be decoded"
-
-
-def test_arrays_that_hold_objects_are_not_unpickled(tmp_path):
-    class Trap:
-        def __reduce__(self):
-            return pytest.fail, ("it was unpickled",)
-
-    np.save(tmp_path / "a.npy", np.array([Trap()], object), allow_pickle=True)
-    with pytest.raises(SceneError):
-        read_scene(tmp_path / "a.npy")
