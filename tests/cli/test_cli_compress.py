@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from raster_facts import facts
+from raster_files import facts
 
 from sarlab.cli import main
 from sarlab.codec.api import describe

@@ -5,23 +5,13 @@ import json
 import numpy as np
 import pytest
 import rasterio
+from raster_files import write
 
 from sarlab.cli import main
 from sarlab.scenes.readers import read_scene
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 DN = np.random.default_rng(0).integers(1, 400, (3, 40, 50)).astype(np.uint16)
-
-
-def write(path, array, descriptions=None, tags=None, **options):
-    count, height, width = array.shape
-    options = {"dtype": array.dtype, "width": width, "height": height, "count": count, **options}
-    with rasterio.open(path, "w", "GTiff", **options) as file:
-        file.write(array)
-        if descriptions:
-            file.descriptions = descriptions
-        file.update_tags(**tags or {})
-        file.update_tags(1, **tags or {})
 
 
 @pytest.fixture
@@ -37,7 +27,7 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 def test_check_prints_the_contract_and_writes_nothing(run, tmp_path):
-    write("x.tif", DN, ("VV", "VH", "HH"), nodata=0)
+    write("x.tif", DN, attributes={"descriptions": ("VV", "VH", "HH")}, nodata=0)
     write("z.tif", (DN + 1j).astype("c8"))
     text, _ = run("compress x.tif --check")
     assert "nodata value" in text
@@ -56,7 +46,8 @@ def test_check_prints_the_contract_and_writes_nothing(run, tmp_path):
 def test_bands_floor_and_tags(run):
     noisy = DN.astype("f4") * 0.01
     noisy[0, 0, :5], noisy[2] = -0.1, 38
-    write("s_intensity.tif", noisy, ("VV", "VH", "angle"), {"note": "kept"})
+    names, note = {"descriptions": ("VV", "VH", "angle")}, {"note": "kept"}
+    write("s_intensity.tif", noisy, attributes=names, tags=note, band_tags=note)
     assert "--bands VV,VH" in run("compress s_intensity.tif x.sarl", 1)[1]
     assert "--floor 0" in run("compress s_intensity.tif x.sarl --bands VV,VH", 1)[1]
     command = "compress s_intensity.tif x.sarl --bands VV,VH --floor 0 --quality 40 --force"

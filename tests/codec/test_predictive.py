@@ -4,6 +4,7 @@ import numpy as np
 import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from raster_files import write
 
 from sarlab.codec.api import compress, compress_file, decompress_file, make_goal
 from sarlab.codec.goals import Goal
@@ -48,10 +49,8 @@ def test_scaled_integers_come_back_exactly(tmp_path):
     """The file has the same numbers, scale and offset, and masks the same, as GDAL reads both."""
     numbers = np.random.default_rng(3).integers(-3000, 500, (2, 70, 90)).astype(np.int16)
     numbers[0, :5], numbers[1, 7] = -32768, 0
-    options = {"width": 90, "height": 70, "count": 2, "dtype": "int16", "nodata": -32768}
-    with rasterio.open(tmp_path / "x_db.tif", "w", "GTiff", **options) as file:
-        file.write(numbers)
-        file.scales, file.offsets = (0.01, 0.02), (0.0, 7.5)
+    packing = {"scales": (0.01, 0.02), "offsets": (0.0, 7.5)}
+    write(tmp_path / "x_db.tif", numbers, nodata=-32768, attributes=packing)
     compress_file(tmp_path / "x_db.tif", tmp_path / "x.sarl", goal=make_goal(lossless=True))
     decompress_file(tmp_path / "x.sarl", tmp_path / "y.tif")
     with rasterio.open(tmp_path / "y.tif") as file:

@@ -4,6 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import raster_files
 from hypothesis import settings
 
 # Wall-clock deadlines fail on a busy machine.
@@ -13,27 +14,10 @@ settings.load_profile("sarlab")
 
 @pytest.fixture
 def write_raw(tmp_path):
-    """Function that writes an array as .npy, or as an image by rasterio without this package."""
-    import rasterio
+    """Function that writes a file into the folder of the test; returns its path."""
 
-    def write(array, name="x.tif", *, driver="GTiff", tags=None, attributes=None, mask=None, **options):
-        array = np.asarray(array)
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        if name.endswith(".npy"):
-            np.save(tmp_path / name, array)
-            return tmp_path / name
-        array = array[None] if array.ndim == 2 else array
-        count, height, width = array.shape
-        options.setdefault("dtype", array.dtype)
-        (tmp_path / f"{name}.msk").unlink(missing_ok=True)
-        with rasterio.open(tmp_path / name, "w", driver, width=width, height=height, count=count, **options) as file:
-            file.write(array)
-            file.update_tags(**tags or {})
-            for attribute, value in (attributes or {}).items():
-                setattr(file, attribute, value)
-            if mask is not None:
-                file.write_mask(mask)
-        return tmp_path / name
+    def write(array, name="x.tif", **options):
+        return raster_files.write(tmp_path / name, array, **options)
 
     return write
 
@@ -60,13 +44,13 @@ def run_hashes(scene):
 
 def bounds(scene, record):
     """West, south, east and north of a scene in degrees, from its georeference or its stated position; None if unknown."""
+    from rasterio.transform import Affine, array_bounds
     from rasterio.warp import transform_bounds
 
     if scene.georeference is None or not scene.georeference.crs:
         return None if record.lonlat is None else (*record.lonlat, *record.lonlat)
-    a, _, c, _, e, f = scene.georeference.transform
-    _, height, width = scene.shape
-    return transform_bounds(scene.georeference.crs, "EPSG:4326", c, f + e * height, c + a * width, f)
+    inside = array_bounds(*scene.shape[1:], Affine(*scene.georeference.transform))
+    return transform_bounds(scene.georeference.crs, "EPSG:4326", *inside)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import rasterio
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from raster_facts import facts
+from raster_files import facts
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
@@ -68,14 +68,12 @@ DTYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int64", "uint64", "floa
 
 @st.composite
 def profiles(draw):
-    """A file: samples, options of rasterio for it, and what is set afterwards."""
+    """Arguments of a file: samples, options, attributes that are set afterwards, mask."""
     dtype = draw(st.sampled_from(DTYPES))
     count, kind = draw(st.integers(1, 3)), np.dtype(dtype).kind
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     data = rng.integers(1, 100, (count, 12, 17)).astype(dtype)
-    options, after = {"dtype": dtype}, {}
     nodata = draw(st.sampled_from([None, 0, 7, *([np.nan, -9999.0, float(np.finfo("f4").min)] if kind == "f" else [])]))
-    options |= {} if nodata is None else {"nodata": nodata}
     masked = draw(st.booleans())
     if nodata is not None and not (masked and nodata < 0):
         data[:, :3] = nodata
@@ -83,15 +81,20 @@ def profiles(draw):
         data[:, 5, 5:9] = np.nan
     mask = rng.random((12, 17)) > 0.3 if masked else None
     place = draw(st.sampled_from(["none", *TRANSFORMS, "gcps", "rpc", "no transform"]))
-    options |= {"transform": TRANSFORMS[place], "crs": UTM} if place in TRANSFORMS else {}
-    options |= {"crs": UTM} if place == "no transform" else {}
-    after |= {"gcps": (POINTS, CRS.from_epsg(4326))} if place == "gcps" else {}
+    options = {
+        "dtype": dtype,
+        "nodata": nodata,
+        "transform": TRANSFORMS.get(place),
+        "rpc": RPC if place == "rpc" else {},
+    }
+    options["crs"] = UTM if place in (*TRANSFORMS, "no transform") else None
+    after = {"gcps": (POINTS, CRS.from_epsg(4326))} if place == "gcps" else {}
     after |= {"scales": (0.25,) * count, "offsets": (0.5,) * count} if draw(st.booleans()) else {}
     after |= {"units": ("m",) * count} if draw(st.booleans()) else {}
     after |= {"descriptions": [f"date {i}" for i in range(count)]} if draw(st.booleans()) else {}
-    tags = draw(st.dictionaries(WORDS.map(lambda t: f"t{t}"), TEXTS, max_size=3))
-    band = draw(st.dictionaries(WORDS.map(lambda t: f"b{t}"), TEXTS, max_size=2))
-    return data, options, after, mask, RPC if place == "rpc" else {}, tags, band
+    options["tags"] = draw(st.dictionaries(WORDS.map(lambda t: f"t{t}"), TEXTS, max_size=3))
+    options["band_tags"] = draw(st.dictionaries(WORDS.map(lambda t: f"b{t}"), TEXTS, max_size=2))
+    return data, options, after, mask
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -100,13 +103,9 @@ def profiles(draw):
 def test_a_profile_comes_back(write_raw, tmp_path, compressed, profile):
     from sarlab.codec.api import compress_file, decompress_file, make_goal
 
-    data, options, after, mask, rpc, tags, band = profile
+    data, options, after, mask = profile
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=len(data) == 1):
-        path, back = write_raw(data, tags=tags, attributes=after, mask=mask, **options), tmp_path / "out" / "back.tif"
-    with rasterio.open(path, "r+") as file:
-        file.update_tags(1, **band)
-        if rpc:
-            file.update_tags(ns="RPC", **rpc)
+        path, back = write_raw(data, attributes=after, mask=mask, **options), tmp_path / "out" / "back.tif"
     if compressed:
         compress_file(path, tmp_path / "x.sarl", quantity="intensity", goal=make_goal(quality=50), force=True)
         decompress_file(tmp_path / "x.sarl", back, force=True)
