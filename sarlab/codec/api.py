@@ -117,8 +117,7 @@ def _encode(
         bound = goal.value if goal.kind == "max_error_db" else 0.0
         encoder = Encoder(source, path, lossless=goal.kind == "lossless", bound=bound, **options)
         encoder.write(file, exact_quality(goal) if exact else goal)
-        changed = source.changed()  # after the encoder has read, and so counted, the samples
-        if changed:
+        if changed := source.changed():  # after the encoder has read, and so counted, the samples
             warnings.warn(f"{source.name}: {'; '.join(changed)}", stacklevel=3)
     return changed
 

@@ -321,7 +321,7 @@ class BlockModel(TileModel):
         return np.clip(octaves + UNIT_CLASS, 0, CLASSES - 1)
 
     def quantize(self, y: np.ndarray, active: np.ndarray, quality: float, side: Side) -> tuple[np.ndarray, bytes]:
-        latent, live = np.zeros(y.shape, np.int32), np.zeros(y.shape[:2], bool)
+        latent, live, graph = np.zeros(y.shape, np.int32), np.zeros(y.shape[:2], bool), trellis(side.states)
         for band, coded in enumerate(self._bands(active, quality, side)):
             scaled = y[band]
             if side.factors[band].any():
@@ -332,9 +332,7 @@ class BlockModel(TileModel):
             magnitudes = (np.abs(scaled) * np.float32(0.5) + np.float32(0.35)).astype(np.int32)
             activity = np.zeros(scaled.shape, np.uint8)
             _find_activities(coded, order, magnitudes, activity)
-            search(
-                scaled, coded.present, coded.classes, activity, order, self._costs, trellis(side.states), latent[band]
-            )
+            search(scaled, coded.present, coded.classes, activity, order, self._costs, graph, latent[band])
         return latent, entropy.join([*map(entropy.pack, self.decisions(latent, live, active, quality, side))])
 
     def decisions(

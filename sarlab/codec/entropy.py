@@ -283,10 +283,8 @@ def _code_mask(coder, mask):
     for i in range(height):
         for j in range(width):
             left, above = mask[i, max(j - 1, 0)] if j else False, mask[i - 1, j] if i else False
-            before, after = (
-                mask[i - 1, j - 1] if i and j else above,
-                mask[i - 1, j + 1] if i and j + 1 < width else above,
-            )
+            before = mask[i - 1, j - 1] if i and j else above
+            after = mask[i - 1, j + 1] if i and j + 1 < width else above
             far = (mask[i, j - 2] if j > 1 else left), (mask[i - 2, j] if i > 1 else above)
             context = left + 2 * above + 4 * before + 8 * after + 16 * far[0] + 32 * far[1]
             mask[i, j] = code_decision(coder, context, 1 if mask[i, j] else 0)

@@ -100,10 +100,8 @@ class Levels:
             x = np.where(scene.valid, (to_db(scene, self.zeros).data - center) / np.float32(WIDTH), np.float32(0))
             farthest = float(np.abs(x).max()) * WIDTH
             if not farthest < MOST_DB:
-                raise CodecError(
-                    f"scene '{scene.name}': a sample lies {farthest:.3g} dB from the mean of its band, too far for any radar; "
-                    "check the quantity of the samples (--quantity)"
-                )
+                sample = f"a sample lies {farthest:.3g} dB from the mean of its band"
+                raise CodecError(f"scene '{scene.name}': {sample}; check the quantity of the samples (--quantity)")
         kinds = scene.valid.view(np.uint8)
         if self.flats is not None:
             others = scene.valid & (scene.data != np.array(self.flats, np.float32)[:, None, None])
@@ -309,10 +307,8 @@ def _sums(
     position = place[0] + place[1].astype(np.float64)
     count, width = int(classes.max()) + 1, _BINS * (KNOTS - 1)
     at = classes.astype(np.int64) * width + np.minimum((position * _BINS).astype(np.int64), width - 1)
-    wanted, found, moment = (
-        np.bincount(at, weight, count * width).reshape(count, width)
-        for weight in (original, decoded, decoded * position)
-    )
+    weights = original, decoded, decoded * position
+    wanted, found, moment = (np.bincount(at, weight, count * width).reshape(count, width) for weight in weights)
     total = found.sum(0)
     center = np.where(total > 0, moment.sum(0) / np.where(total > 0, total, 1), np.arange(width) / _BINS)
     return wanted, found, np.maximum(0, 1 - np.abs(center[:, None] - np.arange(KNOTS)))

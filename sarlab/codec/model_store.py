@@ -113,8 +113,6 @@ def find_model(name: str, model_hash: bytes, hint: str | Path | None = None) -> 
         )
     model = load_model(path)
     if not model.hash.startswith(model_hash):
-        raise BitstreamError(
-            f"the file needs model '{name}' with hash {model_hash.hex()}, but {path} has other weights: its hash is "
-            f"{model.hash.hex()}"
-        )
+        hashes = f"hash {model.hash.hex()} instead of {model_hash.hex()}"
+        raise BitstreamError(f"the file needs model '{name}', but {path} has other weights ({hashes})")
     return model

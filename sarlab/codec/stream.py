@@ -303,9 +303,8 @@ class Encoder:
             )  # fmt: skip
         except OutOfReach as end:
             reached = goal.text(2**end.score if goal.kind == "bpp" else end.score)
-            raise CodecError(
-                f"{goal.text()} cannot be reached on this scene: the scale ends at quality {end.quality:g} with {reached}"
-            ) from None
+            last = f"quality {end.quality:g}, the last one, gives {reached}"
+            raise CodecError(f"{goal.text()} cannot be reached on this scene: {last}") from None
 
     def write(self, file: BinaryIO, goal: Goal) -> Header:
         """Write the container that meets `goal` to a seekable binary file, and return its header."""
@@ -385,10 +384,7 @@ class Decoder:
         if preview not in (1, PREVIEW) or (preview != 1 and radiometric):
             raise CodecError(f"a preview has one sample for {PREVIEW}×{PREVIEW} and no --radiometric")
         if radiometric and not self._curves:
-            raise CodecError(
-                f"{reader.name} holds no curves that correct mean intensity; compress it with --radiometric, "
-                "or decompress it without"
-            )
+            raise CodecError(f"{reader.name} was compressed without --radiometric; decompress it without, too")
         self.model = find_model(header.model, header.model_hash, model).for_scene(*header.shape[1:])
         if preview != 1 and not self.model.low:
             raise CodecError(f"{reader.name}: files of model '{header.model}' have no preview; leave out --preview")
