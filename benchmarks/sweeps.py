@@ -52,7 +52,7 @@ def workers(count: int, steps: int) -> dict[str, float]:
     import dask
     import distributed
 
-    from sarlab.lab.machine import thread_environment
+    from sarlab.lab.machine import inherited_threads
     from sarlab.lab.results import read_manifest
     from sarlab.lab.runs import jobs_of
     from sarlab.lab.sweep import Settings, execute
@@ -61,7 +61,8 @@ def workers(count: int, steps: int) -> dict[str, float]:
     for number in (1, 2):
         jobs = jobs_of(plan_of(count, steps), Path(f"workers-{number}"))
         with (
-            dask.config.set({"distributed.nanny.pre-spawn-environ": thread_environment(1)}),
+            inherited_threads(1) as environment,
+            dask.config.set({"distributed.nanny.pre-spawn-environ": environment}),
             distributed.LocalCluster(
                 n_workers=number, threads_per_worker=1, memory_limit=0, silence_logs=50
             ) as cluster,

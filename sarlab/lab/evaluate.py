@@ -9,7 +9,6 @@ everything that decides them: a second call computes only what is missing.
 
 import json
 import multiprocessing
-import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from sarlab.codec.goals import Goal
 from sarlab.errors import CodecError, ResultsError, SarlabError
 from sarlab.files import write_bytes
 from sarlab.lab.inputs import Clip, Input, Source, load_inputs
-from sarlab.lab.machine import inherited, thread_environment
+from sarlab.lab.machine import cores, inherited_threads
 from sarlab.lab.results import order_columns, read_table
 from sarlab.metrics import described, score
 from sarlab.metrics import metrics as known_metrics
@@ -120,7 +119,7 @@ def evaluate(
             if missing:
                 tasks.append(Task(name, item, missing, chosen, save_files))
     finished = len(order) - sum(len(task.goals) for task in tasks)
-    count = min(workers or os.cpu_count() or 1, len(tasks))
+    count = min(workers or cores(), len(tasks))
     # rows of this process are kept one by one
     found = chain.from_iterable(in_processes(measured if count > 1 else measure, tasks, count))
     for key, row in tqdm(found, total=len(order), initial=finished, unit="row", disable=None):
@@ -212,7 +211,7 @@ def in_processes(work: Callable[[Any], Any], jobs: Iterable[Any], count: int) ->
         yield from map(work, jobs)
         return
     spawn = multiprocessing.get_context("spawn")
-    with inherited(thread_environment(1)), ProcessPoolExecutor(count, spawn) as pool:
+    with inherited_threads(1), ProcessPoolExecutor(count, spawn) as pool:
         yield from pool.map(work, jobs)
 
 

@@ -7,7 +7,7 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,18 +25,14 @@ def cores() -> int:
     return len(affinity()) if affinity else os.cpu_count() or 1
 
 
-def thread_environment(threads: int) -> dict[str, str]:
-    """Environment variables that give the libraries of NumPy `threads` threads."""
-    return dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
-
-
 @contextlib.contextmanager
-def inherited(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for processes that are started inside the block."""
+def inherited_threads(threads: int) -> Iterator[dict[str, str]]:
+    """Give the libraries of NumPy `threads` threads in processes started inside the block; yields the variables for it."""
+    values = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
-        yield
+        yield values
     finally:
         for name, value in before.items():
             if value is None:

@@ -33,7 +33,7 @@ import psutil
 
 from sarlab.errors import DiskError, PlanError, SarlabError
 from sarlab.files import replacing, write_json
-from sarlab.lab.machine import cores, inherited, thread_environment
+from sarlab.lab.machine import cores, inherited_threads
 from sarlab.lab.results import shared_folder
 from sarlab.lab.runs import FAILURE, Job, base_of, describe_owner, is_held, owner_of, run_hash
 from sarlab.scenes.catalog import load_split
@@ -383,8 +383,8 @@ def _connected(jobs: Sequence[Job], settings: Settings) -> Iterator[Client]:
         place: Any = settings.scheduler
         if not place:
             # Dask's own default makes malloc return memory at every step, which doubles the time of a training.
-            environment = thread_environment(threads_of(jobs))
-            stack.enter_context(inherited(environment))  # Dask sets them in this process too, and leaves them
+            # Dask sets them in this process too, and leaves them.
+            environment = stack.enter_context(inherited_threads(threads_of(jobs)))
             with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}), _interrupts_blocked():
                 place = stack.enter_context(distributed.LocalCluster(
                     n_workers=worker_count(jobs, settings), threads_per_worker=1, host="127.0.0.1", memory_limit=0,

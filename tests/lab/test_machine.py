@@ -11,7 +11,7 @@ from sarlab.lab import machine
 def test_variables_are_as_before_after_the_block(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    with machine.inherited(machine.thread_environment(2)):
+    with machine.inherited_threads(2):
         assert (os.environ["OMP_NUM_THREADS"], os.environ["MKL_NUM_THREADS"]) == ("2", "2")
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert "MKL_NUM_THREADS" not in os.environ
