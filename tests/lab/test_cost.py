@@ -48,24 +48,14 @@ def test_peak_of_a_run_is_estimated_within_15_percent(model, batch):
     assert cost.run_mb(spec, load_split(SceneSpec()), CPU) == pytest.approx(peak, rel=0.15)
 
 
-def test_networks_of_a_plan_are_listed_once():
-    runs = [
-        RunSpec(model=SMALL, train=TrainSpec(batch_size=2, patch_size=64), quantizer=quantizer)
-        for quantizer in (QuantizerSpec(), QuantizerSpec("affine", 8))
-    ]
-    (found,) = cost.costs(runs, "cpu", budget_mb=1000)
-    assert found["runs"] == 2
-    assert found["parameters"] == count_parameters(construct(SMALL, 0))
-    assert found["largest_batch"] > 2
-    assert found["run_mb"] > cost.process_mb() > 50
-
-
 def spec(architecture="plain", steps=100, seed=0, scenes=SCENES):
     model = replace(SMALL, architecture=architecture)
     return RunSpec(scenes, model, train=TrainSpec(steps=steps, batch_size=2, patch_size=32), seed=seed)
 
 
-def test_time_is_measured_by_a_run_without_training_and_by_steps_of_each_kind(tmp_path, monkeypatch):
+def test_time_is_measured_by_a_run_without_training_and_steps_of_each_kind_and_networks_are_listed_once(
+    tmp_path, monkeypatch
+):
     path = tmp_path / "small.npy"
     np.save(path, np.random.default_rng(0).normal(-10, 3, (160, 160)).astype(np.float32))
     scenes = SceneSpec(str(path), "db")
@@ -78,5 +68,9 @@ def test_time_is_measured_by_a_run_without_training_and_by_steps_of_each_kind(tm
     wide = replace(runs[1], model=replace(SMALL, init="scratch", width=32))
     first, other = cost.run_seconds([runs[1], wide], "cpu")
     assert other > first, "more multiplications, at the speed of the only kind that was timed"
-    (found,) = cost.costs(runs[1:3], "cpu", seconds=[7.0, 16.0])
-    assert (found["seconds"], found["runs"]) == (23.0, 2)
+    quantized = replace(runs[1], quantizer=QuantizerSpec("affine", 8))
+    (found,) = cost.costs([runs[1], quantized], "cpu", budget_mb=1000, seconds=[7.0, 16.0])
+    assert (found["seconds"], found["runs"]) == (23.0, 2), "one network, listed once"
+    assert found["parameters"] == count_parameters(construct(SMALL, 0))
+    assert found["largest_batch"] > 2
+    assert found["run_mb"] > cost.process_mb() > 50
