@@ -12,15 +12,12 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
 CONSTRAINTS = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.strip() and line[0] != "#"]
-
-
-def normal(name):
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def test_conda_and_make_install_the_package_with_all_extras_and_the_constraints():
@@ -45,11 +42,11 @@ def test_make_passes_paths_with_spaces_and_quotes_as_one_word():
 
 
 def test_constraints_pin_every_requirement_within_its_range_and_name_no_address():
-    pinned = {normal(name): version for name, _, version in (line.partition("==") for line in CONSTRAINTS)}
+    pinned = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in CONSTRAINTS)}
     listed = [*PROJECT["dependencies"], *(r for extra in PROJECT["optional-dependencies"].values() for r in extra)]
     for requirement in map(Requirement, listed):
-        assert normal(requirement.name) in pinned, requirement.name
-        version = pinned[normal(requirement.name)]
+        assert canonicalize_name(requirement.name) in pinned, requirement.name
+        version = pinned[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(version), f"{requirement} but {version} is pinned"
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line) for line in CONSTRAINTS)
 

@@ -51,10 +51,8 @@ def test_against_the_bjontegaard_package(seed):
     anchor, test = (np.sort(rng.uniform(0.05, 3, 15)) for _ in range(2))
     q_anchor = quality(anchor) + rng.uniform(0, 0.02, 15).cumsum()
     q_test = quality(test * 1.2) + rng.uniform(0, 0.02, 15).cumsum()
-    curves, common = (
-        (anchor, q_anchor, test, q_test),
-        dict(method="pchip", require_matching_points=False, min_overlap=0),
-    )
+    curves = anchor, q_anchor, test, q_test
+    common = {"method": "pchip", "require_matching_points": False, "min_overlap": 0}
     for ours, theirs in ((bd_rate, bjontegaard.bd_rate), (bd_quality, bjontegaard.bd_psnr)):
         assert ours(*curves).value == pytest.approx(theirs(*curves, **common), abs=1e-6)
 

@@ -60,11 +60,13 @@ def kill_at_random(folder, command, seconds, check, number):
         check()
 
 
-def scene(folder):
-    rng = np.random.default_rng(0)
-    data = rng.gamma(4, 0.25, (1, 700, 800)).astype(np.float32)
+@pytest.fixture(autouse=True)
+def image(tmp_path):
+    """The scene of all commands."""
+    data = np.random.default_rng(0).gamma(4, 0.25, (1, 700, 800)).astype(np.float32)
     data[:, :90] = np.nan
-    write_geotiff(Scene(data, "intensity", ("VV",), "a"), folder / "a.tif")
+    write_geotiff(Scene(data, "intensity", ("VV",), "a"), tmp_path / "a.tif")
+    return tmp_path / "a.tif"
 
 
 def timed(folder, *command):
@@ -91,7 +93,6 @@ KILLED = {
 @pytest.mark.parametrize("name", ["b.sarl", *(pytest.param(n, marks=pytest.mark.slow) for n in [*KILLED][1:])])
 def test_compression_decompression_and_training_killed(name, tmp_path):
     """What stands under the final name is whole; a training goes on to the same weights."""
-    scene(tmp_path)
     (tmp_path / "plan.toml").write_text(TRAINING)
     if name.startswith("b."):
         run(tmp_path, "compress", "a.tif", "a.sarl")
@@ -170,7 +171,6 @@ def test_a_sweep_and_a_publication_killed(swept, tmp_path):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 def test_a_full_disk(tmp_path):
     """Every command says so, leaves nothing half-written, and works once there is room."""
-    scene(tmp_path)
     run(tmp_path, "compress", "a.tif", "a.sarl")
     small = tmp_path / "small"
     small.mkdir()
@@ -194,16 +194,15 @@ def test_a_full_disk(tmp_path):
         subprocess.run(["umount", str(small)], check=True)
 
 
-def test_an_input_that_changes_while_it_is_read(tmp_path):
+def test_an_input_that_changes_while_it_is_read(image, tmp_path):
     """A file that is cut off in the middle of compression is an error, not a shorter scene."""
-    scene(tmp_path)
-    data = (tmp_path / "a.tif").read_bytes()
+    data = image.read_bytes()
     for share in (0.3, 0.7):
         process = start(tmp_path, "compress", "a.tif", "a.sarl", "--workers", "1")
         time.sleep(share)
-        (tmp_path / "a.tif").write_bytes(data[: len(data) // 3])
+        image.write_bytes(data[: len(data) // 3])
         said = process.communicate()[0]
-        (tmp_path / "a.tif").write_bytes(data)
+        image.write_bytes(data)
         if process.returncode:
             assert "Traceback" not in said, said
             assert not (tmp_path / "a.sarl").exists()
@@ -211,14 +210,14 @@ def test_an_input_that_changes_while_it_is_read(tmp_path):
 
 
 def test_two_writers_of_one_file(tmp_path):
-    scene(tmp_path)
-    both = [start(tmp_path, "compress", "a.tif", "a.sarl", "--force", "--quality", quality) for quality in ("20", "30")]
+    qualities = ("20", "30")
+    both = [start(tmp_path, "compress", "a.tif", "a.sarl", "--force", "--quality", quality) for quality in qualities]
     for process in both:
         said = process.communicate()[0]
         assert process.returncode == 0, said
-    run(tmp_path, "compress", "a.tif", "c.sarl", "--quality", "20")
-    run(tmp_path, "compress", "a.tif", "d.sarl", "--quality", "30")
-    assert (tmp_path / "a.sarl").read_bytes() in [(tmp_path / name).read_bytes() for name in ("c.sarl", "d.sarl")]
+    for quality in qualities:
+        run(tmp_path, "compress", "a.tif", f"{quality}.sarl", "--quality", quality)
+    assert (tmp_path / "a.sarl").read_bytes() in [(tmp_path / f"{each}.sarl").read_bytes() for each in qualities]
     assert litter(tmp_path) == []
 
 
