@@ -19,11 +19,3 @@ def test_layers_are_those_of_the_module_and_end_in_its_latent(architecture, stem
     outside = [m for m in construct(spec, 0).g_a if isinstance(m, torch.nn.Conv2d)]
     assert words.count("residual block") == (0 if plain else model.spec.depth * stages)
     assert sum(text.startswith("conv") for text in words) == len(outside) + plain * stages
-
-
-def test_a_diagram_says_in_words_what_it_draws():
-    drawn = diagrams.networks([ModelSpec("residual", 16, 16, "klt", width=8), ModelSpec("klt", 16, 16, "klt")])
-    assert "residual block to 32²×32" in drawn.panels[0].alt
-    assert "linear path" in drawn.panels[0].alt
-    assert "Analysis: conv 16×16 ↓16 to 16²×16" in drawn.panels[1].alt
-    assert diagrams.chain([("transform", "coefficients")]).panels[0].alt.endswith("transform: coefficients.")

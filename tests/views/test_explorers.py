@@ -15,7 +15,7 @@ import ipywidgets as widgets
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.writers import write_geotiff
 from sarlab.views.explorers import latents, rate_distortion, speckle
-from sarlab.views.explorers.controls import Ahead, Explorer, Picture, chart, numbers, subject_of
+from sarlab.views.explorers.controls import Explorer, Picture, chart, numbers, subject_of
 
 SIDE = 160
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -164,6 +164,7 @@ def test_two_codecs_meet_at_one_rate_and_one_that_cannot_shows_nothing_else(subj
     for side in ("left", "right"):
         cache = explorer.cache(explorer.controls[side].value)
         cache.wait(120)
+        assert cache.progress.value == cache.progress.max
         assert explorer.state[side]["bits per pixel"] == pytest.approx(rates[-1], rel=0.06)
         assert rates[0] in cache.done
     explorer.controls["left"].value = "lerc"
@@ -252,17 +253,6 @@ def test_tables_charts_and_errors_show_what_they_are_given():
     assert max(zero) - min(zero) <= 5, "neutral"
     assert (most, missing) == (beyond, zero)
     assert least != most
-
-
-def test_results_are_computed_once_and_ahead():
-    calls = []
-    ahead = Ahead(lambda key: calls.append(key) or key * key)
-    assert ahead.get(3) == 9
-    ahead.start([1, 2, 3])
-    ahead.wait(10)
-    assert [ahead.get(key) for key in (1, 2, 3)] == [1, 4, 9]
-    assert calls == [3, 1, 2]
-    assert ahead.progress.value == 2
 
 
 def test_the_notebooks_run_in_a_real_kernel(tmp_path, monkeypatch):
