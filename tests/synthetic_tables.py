@@ -82,13 +82,12 @@ def history(rows: pd.DataFrame) -> pd.DataFrame:
     )[HISTORY_COLUMNS]  # fmt: skip
 
 
-def scene(seed: int = 0, shape: tuple[int, int] = (120, 160)) -> tuple[np.ndarray, np.ndarray]:
-    """(recorded, clean) in dB: fields, a bright building, speckle of 4.4 looks."""
-    rng = np.random.default_rng(seed)
-    rows, columns = np.mgrid[: shape[0], : shape[1]]
+def scene(seed: int = 0) -> np.ndarray:
+    """A scene in dB: fields, a bright building, speckle of 4.4 looks, (120, 160)."""
+    rows, columns = np.mgrid[:120, :160]
     clean = -12.0 + 3 * ((rows // 30 + columns // 40) % 2) + 2 * np.sin(columns / 17)
     clean[50:60, 70:84] = 2.0
-    return clean + 10 * np.log10(rng.gamma(4.4, 1 / 4.4, shape)), clean
+    return clean + 10 * np.log10(np.random.default_rng(seed).gamma(4.4, 1 / 4.4, clean.shape))
 
 
 def pictures(root: Path, rows: pd.DataFrame) -> pd.DataFrame:
@@ -100,7 +99,7 @@ def pictures(root: Path, rows: pd.DataFrame) -> pd.DataFrame:
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for (name, band), group in rows[rows["split"] == "test"].groupby(["scene", "band"], sort=False):
-        recorded, _ = scene(seed=len(band) + ord(band[1]))
+        recorded = scene(seed=len(band) + ord(band[1]))
         for row in group.itertuples():
             restored = gaussian_filter(recorded, 0.3 * np.sqrt(row.dimension_ratio))
             for kind, image in (("original", recorded), ("reconstruction", restored)):
@@ -145,7 +144,7 @@ def codec_pictures(rates=(0.25, 0.5, 1.0)) -> pd.DataFrame:
     from sarlab.lab.studies.codecs import picture
 
     clip = (-22.0, 8.0)
-    recorded = scene()[0][:96, :96]
+    recorded = scene()[:96, :96]
     about = {
         "scene": "mosaic-test", "band": "VV", "simulated": False, "native_bits": 16, "height": 120, "width": 160,
         "top": 0, "left": 0, "clip_low": clip[0], "clip_high": clip[1],

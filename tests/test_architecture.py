@@ -98,16 +98,6 @@ def test_wings_keep_their_budgets():
     assert len(MODULES) <= MOST_MODULES
 
 
-def test_imports_inside_functions_are_few():
-    """They defer what is heavy (torch, rasterio, pandas, matplotlib …) and hide no arrow: the tests above see them too."""
-    inside = 0
-    for tree in TREES.values():
-        top = {id(node) for node in tree.body}
-        inside += sum(isinstance(n, ast.Import | ast.ImportFrom) and id(n) not in top for n in ast.walk(tree))
-    print(f"\n{inside} imports inside functions")
-    assert inside <= 420
-
-
 def test_nothing_that_windows_lacks_is_imported_at_the_top():
     for path, tree in TREES.items():
         for node in tree.body:
