@@ -115,9 +115,3 @@ def test_table_of_another_metric_and_of_a_missing_curve():
     assert "c/VV lacks the anchor" in row.reason
     assert "one acquisition" in row.reason
     assert np.isnan(row.bd_rate_low)
-    # a reason of many scenes is told once
-    table = rows()
-    table = table[~(table.scene.isin(["a", "b"]) & (table.bpp > table.scene.map({"a": 0.5, "b": 1.0}).fillna(9)))]
-    reason = bd_table(table, anchor="anchor").set_index("codec").loc["ours", "reason"]
-    assert reason.startswith("one acquisition gives no interval; the anchor curve has too few points; at least 8")
-    assert reason.endswith("(2 scenes)")
