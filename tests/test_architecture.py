@@ -17,7 +17,7 @@ GROUND = ["_version", "errors", "files", "registry", "specs"]
 ALLOWED = {wing: set(WINGS[:i]) for i, wing in enumerate(WINGS)} | {"metrics": {"scenes"}}
 #: Lines of each wing, docstrings included; a wing may exceed its budget by a tenth. A budget goes down with its wing, never up.
 BUDGETS = dict(
-    ground=450, scenes=3300, metrics=3200, models=3000, codec=4550, peers=1300, lab=4400, views=3500, cli=1050
+    ground=450, scenes=3200, metrics=3200, models=3000, codec=4500, peers=1300, lab=4200, views=3500, cli=1000
 )  # fmt: skip
 #: Modules of the whole package.
 MOST_MODULES = 120
@@ -92,7 +92,10 @@ def test_wings_keep_their_budgets():
     for name, path in NAMES.items():
         lines[wing_of(name)] += len(path.read_text(encoding="utf-8").splitlines())
     table = "\n".join(f"{wing:11} {lines[wing]:6} of {BUDGETS[wing]:6}" for wing in lines)
-    print(f"\n{table}\n{'all':11} {sum(lines.values()):6} in {len(MODULES)} modules")
+    inside = sum(
+        isinstance(n, ast.Import | ast.ImportFrom) and n.col_offset > 0 for t in TREES.values() for n in ast.walk(t)
+    )
+    print(f"\n{table}\n{'all':11} {sum(lines.values()):6} in {len(MODULES)} modules, {inside} imports inside functions")
     over = [wing for wing in BUDGETS if lines[wing] > 1.1 * BUDGETS[wing]]
     assert not over, f"over budget: {', '.join(over)}\n{table}"
     assert len(MODULES) <= MOST_MODULES
