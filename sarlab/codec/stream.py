@@ -55,6 +55,8 @@ DEFAULT_TILE = 512
 FREE_SAMPLES, LIKELY_SAMPLES = 1 << 30, 1 << 10
 #: Largest scene, in samples of all bands, that is analyzed as a whole.
 SMALL = 1 << 22
+#: Largest file, likewise, that is read at once; windows of larger ones are read as needed, up to three times.
+AT_ONCE = 1 << 24
 #: Side of the sample windows of a larger scene, and their fewest and largest number.
 SAMPLE_SIDE, FEWEST_WINDOWS, MOST_WINDOWS = 192, 48, 256
 #: Tolerances of the search: octaves of rate, dB of PSNR.
@@ -142,10 +144,14 @@ class FileSource:
         with self._limit():
             self.file = open_scene(path, quantity, allow_empty=True, **options)
         self.shape, self.georeference, self.name = self.file.shape, self.file.georeference, self.file.text
+        self._scene: Scene | None = None
 
     def read(self, window: Window) -> Scene:
         with self._lock, self._limit():
-            return self.file.read(window)
+            if math.prod(self.shape) > AT_ONCE:
+                return self.file.read(window)
+            self._scene = self._scene or self.file.read()
+        return self._scene.window(*window)
 
     def changed(self) -> list[str]:
         """Say which samples of the file do not come back as they are."""
