@@ -15,6 +15,9 @@ from typing import Any
 
 from sarlab.errors import PlanError
 
+#: A training has converged if its last quarter gains less than this.
+CONVERGED_BELOW_DB = 0.05
+
 
 @dataclass(frozen=True)
 class SceneSpec:

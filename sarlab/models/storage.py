@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from sarlab.errors import ModelError, SarlabError, TrainingError
 from sarlab.files import replacing
+from sarlab.specs import CONVERGED_BELOW_DB
 
 #: Key of the JSON text in the header.
 ENTRY = "sarlab"
 #: Standard deviation of the output relative to the input below which a network has collapsed to a constant.
 COLLAPSED_BELOW = 0.02
-#: A training has converged if its last quarter gains less than this; shorter ones gain too little in any quarter to tell.
-CONVERGED_BELOW_DB, LEAST_STEPS = 0.05, 100
+#: Steps below which a training gains too little in any quarter to tell whether it has converged.
+LEAST_STEPS = 100
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:

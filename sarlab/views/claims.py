@@ -19,6 +19,7 @@ from sarlab.lab.operating_points import USE_CASES
 from sarlab.lab.results import settling_steps
 from sarlab.metrics.bounds import shannon_lower_bound
 from sarlab.metrics.intervals import Interval, interval
+from sarlab.specs import CONVERGED_BELOW_DB
 from sarlab.views import page, select
 from sarlab.views.page import number
 
@@ -30,8 +31,6 @@ OUTCOMES = (HELD, REFUTED, DEPENDS, OPEN, UNMEASURED)
 MARKS = dict(zip(OUTCOMES, "✓✗◐?–", strict=True))
 #: Trainings from different seeds that a verdict about networks needs.
 LEAST_SEEDS = 3
-#: A difference in dB of less counts as none: a training that has converged may still gain as much.
-EQUAL_DB = 0.05
 
 
 class Evidence(NamedTuple):
@@ -177,8 +176,8 @@ def compared(
     """Reading that a metric at one value of a column exceeds that at another by more than `limit` (or less, if not `more`).
 
     Rows are paired by the columns `pair`. The difference counts with the wider of its intervals over passes and over
-    trainings; it decides if the whole interval is on one side of the limit, or is equal to none (`EQUAL_DB`), and there
-    are trainings from enough seeds.
+    trainings; it decides if the whole interval is on one side of the limit and there are trainings from enough seeds. A
+    difference in dB within what a converged training may still gain counts as none.
     """
     keys = [name for name in pair if name in rows]
     sides = [rows[rows[by] == value].drop_duplicates(keys).set_index(keys) for value in (first, second)]
@@ -194,7 +193,7 @@ def compared(
     text = f"{text} {page.interval(shown, digits if unit else 3, unit=unit, sign=True)}"
     if about["seed"].nunique() < LEAST_SEEDS:
         return Reading(text, OPEN, f"trainings from {LEAST_SEEDS} seeds")
-    if unit and not limit and shown["low"] > -EQUAL_DB and shown["high"] < EQUAL_DB:
+    if unit and not limit and max(-shown["low"], shown["high"]) < CONVERGED_BELOW_DB:
         return Reading(text, REFUTED)
     if shown["low"] > limit or shown["high"] < limit:
         return Reading(text, HELD if (shown["low"] > limit) == more else REFUTED)
