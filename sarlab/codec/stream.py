@@ -403,9 +403,8 @@ class Decoder:
         self.levels = Levels.of_header(header, self.fields["profile"])
         self.tiling = Tiling(header.shape[1], header.shape[2], header.tile, self.model.stride)
         self._reach = self.model.synthesis_reach
-        if (
-            self._curves and self.model.stride < LEVEL_WINDOW
-        ):  # larger blocks reach far enough for the mean around a sample
+        # Larger blocks reach far enough for the mean around a sample.
+        if self._curves and self.model.stride < LEVEL_WINDOW:
             self._reach += blocks(LEVEL_WINDOW // 2, self.model.stride)
 
     def window(self, window: Sequence[int] | None = None) -> Window:

@@ -199,6 +199,6 @@ def _line(x: Mapping[str, Any], y: Mapping[str, Any], low: Any = (), high: Any =
 
 
 def _rounded(columns: Mapping[str, Any], digits: int) -> dict[str, list[float | None]]:
-    """Values to so many significant digits, None for NaN; columns without any value are left out."""
+    """Round values to significant digits, with None for NaN, and leave out columns without a value."""
     known = {name: values for name in columns if np.isfinite(values := np.asarray(columns[name], float)).any()}
     return {name: [float(f"{v:.{digits}g}") if np.isfinite(v) else None for v in known[name]] for name in known}

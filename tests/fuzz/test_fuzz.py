@@ -40,7 +40,7 @@ def test_the_harness_notices_what_it_is_for(tmp_path, monkeypatch):
             while time.process_time() < end:
                 pass
         if data == b"big":
-            mmap.mmap(-1, 60_000_000).write(b"x" * 60_000_000)  # pages that nobody has freed before
+            mmap.mmap(-1, 60_000_000).write(b"x" * 60_000_000)  # fresh pages, not some that were freed before
         if data == b"end":
             os._exit(3)
         return 0

@@ -59,7 +59,7 @@ def test_every_band_has_to_meet_a_threshold():
     rows.loc[rows["band"] == "VH", "psnr_db"] -= 3
     points = operating_points(pd.DataFrame(), rows.assign(epi_roa=np.nan))
     assert recommend(points, [Threshold("psnr_db", "min", 26.5)]).chosen.bpp == 2.0
-    assert recommend(points, [Threshold("epi_roa", "min", 0.1)]).chosen is None, "nobody measured it"
+    assert recommend(points, [Threshold("epi_roa", "min", 0.1)]).chosen is None, "no point has that metric"
 
 
 def test_few_acquisitions_are_judged_by_the_worst_scene_and_many_by_the_interval():

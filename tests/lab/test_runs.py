@@ -214,7 +214,7 @@ def test_a_lock_excludes_other_processes_names_its_holder_and_dies_with_it(tmp_p
         holder.wait()
         assert not runs.is_held(tmp_path / "a")
         assert looker.stdout.readline() == "looking\n"
-        for _ in range(50):  # a look at a lock keeps nobody from taking it
+        for _ in range(50):  # asking whether a lock is held must not keep another process from taking it
             with runs.hold(tmp_path / "b"):
                 assert runs.owner_of(tmp_path / "b")[0] == os.getpid()
     finally:

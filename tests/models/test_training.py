@@ -97,7 +97,7 @@ def test_continued_training_ends_with_the_same_bits(looks, scheme, data, tmp_pat
     path = tmp_path / "checkpoint.safetensors"
     model, other = build(data), quantizer()
     with monkeypatch.context() as patched:
-        # A clock by which it runs out of time after so many looks.
+        # A clock that lets the time run out after a given number of readings.
         clock = itertools.chain([0.0] * (looks - 1), itertools.repeat(1e9))
         patched.setattr(training, "perf_counter", clock.__next__)
         history = train(model, data, SPEC, seed=3, quantizer=other, checkpoint=path, time_budget=1e6)
