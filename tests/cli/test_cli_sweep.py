@@ -1,5 +1,6 @@
 """``sarlab sweep``, ``status`` and ``cost``: a plan from end to end, odd scenes, interrupted, resumed, damaged and repaired."""
 
+import contextlib
 import json
 import os
 import signal
@@ -170,7 +171,11 @@ def test_a_time_budget_stops_with_a_checkpoint_and_resumes_to_the_same_rows(plan
 
 def kernels_of(process):
     children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if any("ipykernel" in part for part in child.cmdline())]
+    found = []
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since it was listed
+            found += [child] if any("ipykernel" in part for part in child.cmdline()) else []
+    return found
 
 
 @pytest.mark.parametrize(
