@@ -385,6 +385,8 @@ def _connected(jobs: Sequence[Job], settings: Settings) -> Iterator[Client]:
             # Dask's own default makes malloc return memory at every step, which doubles the time of a training.
             # Dask sets them in this process too, and leaves them.
             environment = stack.enter_context(inherited_threads(threads_of(jobs)))
+            # Dask gives up a worker that is not back 15 s after its process died, or dies again at that moment.
+            stack.enter_context(dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"}))
             with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}), _interrupts_blocked():
                 place = stack.enter_context(distributed.LocalCluster(
                     n_workers=worker_count(jobs, settings), threads_per_worker=1, host="127.0.0.1", memory_limit=0,

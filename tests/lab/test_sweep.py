@@ -24,14 +24,15 @@ from sarlab.lab.results import read_record, read_table, shared_folder
 from sarlab.lab.runs import FAILURE, base_of, hold, jobs_of, load_plan, owner_of
 from sarlab.lab.sweep import Settings, execute, run_job
 
-distributed = pytest.importorskip("distributed")
+dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
 
 
 @pytest.fixture(scope="module")
 def cluster():
     """One worker process with four threads, as `dask worker` starts it on four cores."""
     # Dask leaves variables for its workers in os.environ, one of which changes how much memory later processes take.
-    with patch.dict(os.environ), distributed.LocalCluster(
+    lasting = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"})
+    with patch.dict(os.environ), lasting, distributed.LocalCluster(
         n_workers=1, threads_per_worker=4, dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=50, preload=[sweep._PRELOAD]
     ) as running:  # fmt: skip
         yield running
