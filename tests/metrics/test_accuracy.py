@@ -5,6 +5,7 @@ import pytest
 
 from sarlab.metrics import Comparison, Reference, UndefinedMetric, accuracy, score
 from sarlab.metrics.applications import to_db
+from sarlab.metrics.speckle import scene_speckle
 
 CLIP = (-25.0, 5.0)
 
@@ -13,10 +14,10 @@ def test_bias_is_the_ratio_of_sums_not_the_mean_of_db():
     reference = to_db(np.array([[1.0, 3.0]]))
     assert accuracy.bias_db(Comparison(reference, to_db(np.array([[2.0, 6.0]])))) == pytest.approx(10 * np.log10(2))
     assert accuracy.bias_db(Comparison(reference, to_db(np.array([[3.0, 1.0]])))) == pytest.approx(0)
-    zeros = np.full((3, 3), -np.inf)
-    for image in (zeros, np.zeros((3, 3))):
+    zeros, ones = np.full((3, 3), -np.inf), np.zeros((3, 3))
+    for images in ((zeros, zeros), (ones, zeros), (zeros, ones)):
         with pytest.raises(UndefinedMetric, match="zero"):
-            accuracy.bias_db(Comparison(image, zeros))
+            accuracy.bias_db(Comparison(*images))
 
 
 def test_added_noise_of_known_variance():
@@ -44,12 +45,18 @@ def ground():
 
 
 def test_structure_is_found_where_it_is(ground):
-    classes = accuracy.scene_structure(Reference(ground, looks=16))
+    reference = Reference(ground, looks=16)
+    classes = accuracy.scene_structure(reference)
     found = np.array(accuracy.STRUCTURE)[classes]
     assert np.mean(found[20:100, 10:50] == "homogeneous") > 0.97
     assert np.mean(found[127:129, 20:140] == "edge") > 0.97
     assert np.isin(found[20:-20, 190:246], ("texture", "edge")).mean() > 0.9
     assert (found[59:62, 59:62] == "target").all()
+    assert not (found[57:64, 58] == "target").any()
+    most = (1 + 3 * np.sqrt(2 * (1 + 1 / 16) * scene_speckle(reference).area / 15**2)) / 16
+    for row, column in np.argwhere((classes[7:-7, 7:-7] % 2 == 0) & (np.arange(242) % 5 == 0)) + 7:
+        window = reference.intensity[row - 7 : row + 8, column - 7 : column + 8]
+        assert (found[row, column] == "texture") == (window.var() / window.mean() ** 2 > most)
     assert (classes >= 0).all()
     holed = np.where(np.arange(256)[:, None] < 10, np.nan, ground)
     for classes in (accuracy.scene_structure, accuracy.scene_brightness):
@@ -74,6 +81,9 @@ def test_brightness_classes_are_of_means_not_of_single_samples_whose_bias_is_not
     first, second = 10 * np.log10(rng.gamma(4.4, 1 / 4.4, (2, 512, 512)))
     # by single samples the bias of some class would be above 2 dB
     assert score(first, second, clip=CLIP, columns=["bias_brightness_worst_db"])["bias_brightness_worst_db"] < 0.15
+    means = np.lib.stride_tricks.sliding_window_view(10 ** (first / 10), (25, 25)).mean(axis=(2, 3)).ravel()
+    classes = accuracy.scene_brightness(Reference(first))[12:-12, 12:-12].ravel()
+    assert (np.diff(classes[np.argsort(means)].astype(int)) >= 0).all()
     # quarters from dark to bright
     ramp = np.tile(np.linspace(-20, 0, 400), (100, 1))
     classes = accuracy.scene_brightness(Reference(ramp))

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import uniform_filter
 from scipy.optimize import minimize
 from scipy.special import expit
 
 from sarlab.metrics import Reference, UndefinedMetric, described, score
-from sarlab.metrics.applications import FEATURES, RIDGE, iou, to_db, train_classifier
-from sarlab.metrics.point_targets import RING_CELLS, cfar_threshold, exceeds
+from sarlab.metrics.applications import FEATURES, RIDGE, WaterMapper, iou, to_db, train_classifier
+from sarlab.metrics.speckle import lee_filter
 
 CLIP = (-25.0, 5.0)
 COLUMNS = [metric.name for metric in described() if metric.group == "applications"]
@@ -57,6 +58,13 @@ def test_iou_of_shifted_discs():
     assert list(shifted.values()) == pytest.approx([expected, expected], abs=0.02)
 
 
+def test_maps_are_below_the_threshold_and_above_even_odds(reference):
+    everywhere, weights = np.ones(reference.db.shape, bool), np.array([-1.0, 0, 0, 0, -14.0])
+    maps = WaterMapper(4.0, -15.0, 10.0, weights)(reference.intensity, everywhere)
+    assert (maps[0] == (to_db(lee_filter(reference.intensity, everywhere, 4.0)) < -15).ravel()).all()
+    assert (maps[1] == (to_db(uniform_filter(reference.intensity, 3)) < -14).ravel()).all()
+
+
 def test_the_classifier_minimizes_the_penalized_likelihood():
     rng = np.random.default_rng(2)
     x = rng.normal(size=(400, 2))
@@ -73,15 +81,6 @@ def test_the_classifier_minimizes_the_penalized_likelihood():
     separable = train_classifier(x, x[:, 0] > 0)
     assert np.isfinite(separable).all()
     assert np.mean((x @ separable[:2] + separable[2] > 0) == (x[:, 0] > 0)) > 0.97
-
-
-@pytest.mark.parametrize("looks", [1.0, 4.4, 16.0])
-def test_the_false_alarm_rate_of_the_detector_is_the_design_rate(looks):
-    speckle = np.random.default_rng(0).gamma(looks, 1 / looks, (1500, 1500))
-    for rate in (1e-2, 1e-3):
-        found = exceeds(speckle, np.ones(speckle.shape, bool), cfar_threshold(looks, rate)).mean()
-        assert found == pytest.approx(rate, rel=5 / np.sqrt(rate * speckle.size))
-    assert cfar_threshold(1.0, 1e-5) == pytest.approx(RING_CELLS * (1e-5 ** (-1 / RING_CELLS) - 1))
 
 
 def test_fields_of_scaled_and_averaged_speckle():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sarlab.errors import MetricError
 from sarlab.metrics import Comparison, Metric, Reference, Undefined, UndefinedMetric, define, described, metrics, score
-from sarlab.metrics.columns import GROUPS, once
+from sarlab.metrics.columns import GROUPS, Window, eroded, fill_invalid, once
 
 CLIP = (-25.0, 5.0)
 #: Every metric, the optional ones too.
@@ -42,6 +42,7 @@ def test_every_column_is_described_and_inside_its_range(scene):
     # a reference made once gives the same scores
     reference = Reference(recorded, clip=CLIP, looks=4.4, clean_db=clean)
     assert dict(score_all(reference, test)) == dict(scores)
+    assert scores["rmse_clean_db"] == score(clean, test, clip=CLIP)["rmse_db"]
 
 
 def test_a_new_metric_is_one_function_and_one_registration(scene):
@@ -81,6 +82,15 @@ def test_reasons_are_gathered_into_one_line(scene):
         with pytest.raises(UndefinedMetric, match="never"):
             undefined(reference)
     assert len(calls) == 1
+
+
+def test_windows_of_valid_samples_are_those_of_a_plain_view():
+    image = np.random.default_rng(2).normal(size=(13, 17))
+    for valid in (image > -1.8, image < 9):
+        expected = np.pad(np.lib.stride_tricks.sliding_window_view(valid, (5, 5)).all(axis=(2, 3)), 2)
+        assert (eroded(valid, 2) == expected).all()
+        assert (fill_invalid(image, valid) == np.where(valid, image, image[valid].mean())).all()
+    assert (image[Window(2, 3, 4, 5).slices] == image[2:6, 3:8]).all()
 
 
 def assert_defined(scores):
@@ -135,12 +145,13 @@ def test_wrong_calls_are_refused(scene):
         (lambda: score(np.empty((0, 3)), np.empty((0, 3)), clip=CLIP), "empty"),
         (lambda: score(recorded, test, clip=CLIP, looks=0), "looks"),
         (lambda: score(recorded, test, clip=CLIP, clean_db=test[:3]), "clean"),
-        (lambda: score(recorded, test, clip=CLIP, windows=[(190, 0, 32, 32)]), "window"),
+        *((lambda place=place: Reference(recorded, windows=[place]), "window")
+          for place in ((190, 0, 32, 32), (0, 190, 32, 32), (-1, 0, 9, 9), (0, -1, 9, 9), (0, 0, 0, 9), (0, 0, 9, 0))),
         (lambda: score(recorded * 1j, test, clip=CLIP), "complex"),
         (lambda: score(Reference(recorded, clip=CLIP), test, clip=CLIP), "Reference"),
         (lambda: score(Reference(recorded), test), "clip"),
         (lambda: score(recorded, test, clip=CLIP, columns=["psrn"]), "unknown metric 'psrn'"),
         (lambda: Metric("x", "x", "1", "up", "", "", lambda case: 0.0), "better"),
-    ):
+    ):  # fmt: skip
         with pytest.raises(MetricError, match=message):
             call()

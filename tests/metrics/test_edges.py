@@ -51,7 +51,8 @@ def test_sattar_is_scipys_laplacian_and_numpys_correlation_and_measures_speckle(
     expected = np.corrcoef(laplace(x)[inner].ravel(), laplace(y)[inner].ravel())[0, 1]
     assert edges.epi_sattar(Comparison(x, y)) == pytest.approx(expected)
     x[:, 25:] = np.nan
-    assert edges.epi_sattar(Comparison(x, y)) == pytest.approx(edges.epi_sattar(Comparison(x[:, :25], y[:, :25])))
+    for measure in (edges.epi_sattar, edges.epi_gradient_ratio, edges.gradient_cosine, edges.epd_roa):
+        assert measure(Comparison(x, y)) == pytest.approx(measure(Comparison(x[:, :25], y[:, :25])))
     # a perfect clean image scores little against what was recorded, and 1 against the truth
     reference = Reference(clean + to_db(speckle(4.4)), clip=CLIP, looks=4.4, clean_db=clean)
     scores = score(reference, clean, columns=["epi_sattar", "epi_sattar_clean"])
@@ -120,8 +121,17 @@ def test_roa_agreement_falls_with_blur_and_turns_away_from_other_edges(clean):
     assert edges.epi_roa(Comparison(recorded, recorded.T.copy())) < 0.5
     # strength half as large everywhere: Σ min / Σ max
     assert edges.epi_roa(Comparison(recorded, 0.5 * recorded + 3)) == pytest.approx(0.5, abs=0.03)
-    with pytest.raises(UndefinedMetric, match="no edge"):
-        edges.epi_roa(Comparison(np.zeros((30, 30)), np.ones((30, 30))))
+    # an edge has at least 1 dB
+    weak, strong = (np.where(np.arange(30) < 15, 0.0, height) * np.ones((30, 1)) for height in (0.98, 1.02))
+    assert edges.epi_roa(Comparison(strong, strong)) == 1
+    for measure, before, after, message in (
+        (edges.epi_roa, weak, strong, "no edge"),
+        (edges.epi_gradient_ratio, 0 * weak, strong, "constant"),
+        (edges.gradient_cosine, strong, 0 * weak, "constant"),
+        (edges.epi_sattar, strong, 0 * weak, "constant"),
+    ):
+        with pytest.raises(UndefinedMetric, match=message):
+            measure(Comparison(before, after))
 
 
 @pytest.mark.parametrize("correlated", [False, True])

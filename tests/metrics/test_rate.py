@@ -74,8 +74,11 @@ def test_what_is_refused():
     assert "less than 75%" in bd_rate(RATES, q, RATES, q, interval=(20, 80)).reason
     with pytest.raises(MetricError, match="rates but"):
         bd_rate(RATES, q[:5], RATES, q)
-    with pytest.raises(MetricError, match="interval"):
-        bd_rate(RATES, q, RATES, q, interval=(40, 30))
+    for stated in ((q[0], q[5]), (q[4], q[9])):
+        assert "7 points around the interval" in bd_rate(RATES, q, RATES, q, interval=stated).reason
+    for stated in ((40, 30), (40, 40)):
+        with pytest.raises(MetricError, match="interval"):
+            bd_rate(RATES, q, RATES, q, interval=stated)
     with pytest.raises(MetricError, match="no column 'vmaf'"):
         bd_table(rows(), anchor="anchor", metric="vmaf")
     with pytest.raises(MetricError, match="jpeg3000"):
