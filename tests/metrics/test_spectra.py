@@ -46,8 +46,8 @@ def test_flatness_of_averaged_white_periodograms(count):
 
 
 def test_autocorrelation_is_that_of_a_plain_loop():
-    image = np.random.default_rng(4).standard_normal((60, 60))
-    windows = [Window(0, 0, 20, 20), Window(30, 10, 25, 18)]
+    image = np.random.default_rng(4).standard_normal((60, 60)) + np.arange(60) / 10
+    windows = [Window(0, 0, 20, 20), Window(30, 10, 25, 18), Window(10, 40, 20, 20)]
     total = np.zeros((9, 9))
     for window in windows:
         tile = image[window.slices] - image[window.slices].mean()
@@ -112,3 +112,6 @@ def test_spectrum_of_an_autocorrelation_and_spectrum_error_of_a_known_tilt():
     total = 1 + 2 * power[:4].sum() / power.sum()
     expected = 5 * np.log10(3 / total) + 5 * np.log10(total)
     assert spectra.spectrum_error(flat, tilted) == pytest.approx(expected)
+    for pair in ((flat, 0 * flat), (0 * flat, flat)):
+        with pytest.raises(UndefinedMetric, match="no power"):
+            spectra.spectrum_error(*pair)
