@@ -11,8 +11,12 @@ was trained or tuned on any of them, except that a crop of the Umbra scene besid
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import os
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,9 +25,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from files import watched, write_image
 
 from sarlab.codec.api import compress, compress_file, decompress, decompress_file
 from sarlab.codec.goals import Goal
+from sarlab.codec.model_store import model_path
 from sarlab.errors import SarlabError
 from sarlab.lab.results import environment, now, write_table
 from sarlab.metrics import Reference, score
@@ -43,13 +49,15 @@ OURS, BEST, CORRECTED = "lapped", "lapped --effort best", "lapped --radiometric"
 NAMES = ("jpeg2000", "hevc12", OURS, "factorized", "klt8")
 #: Targets: BD-rate is taken between 25 and 40 dB, the others reach from about 0.03 to 4 bpp.
 PSNR_DB = tuple(float(value) for value in range(20, 45, 2))
-RATES_BPP = (0.06, 0.125, 0.25, 0.5, 1.0, 2.0)
+RATES_BPP = (0.06, 0.09, 0.125, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 2.0)
 #: Measures besides PSNR, at equal bytes.
 FIDELITY = (
     "psnr_db", "ssim", "epi_roa", "rmse_k8_db", "rmse_k32_db", "bias_db", "bias_brightness_worst_db", "enl_ratio",
 )  # fmt: skip
 #: Scenes from this side on give the headline figures.
 LARGE = 512
+#: Side of the scene whose memory is measured.
+HUGE = 20_000
 MOST_TRIES = 5
 
 
@@ -211,6 +219,50 @@ def speed() -> Iterator[dict[str, Any]]:
                "processor": environment()["processor"], "load": os.getloadavg()[0], "date": now()}  # fmt: skip
 
 
+def sizes() -> Iterator[dict[str, Any]]:
+    """Bytes of lossless files against JPEG 2000, of the header and of the model; seconds and memory of commands of the shell."""
+    products = [
+        *(FOLDER / "sentinel1_safe").glob("*/measurement/*-vh-*.tiff"),
+        FOLDER / "umbra_mount_yasur/umbra_mount_yasur.tiff",
+    ]
+    for path in (path for path in products if path.is_file()):
+        whole = read_scene(path)
+        scene = dataclasses.replace(whole, data=whole.data[:, :1024, :1024], valid=whole.valid[:, :1024, :1024])
+        peer = len(
+            codecs["lossless-jpeg2000"].compress(scene, quality=codecs["lossless-jpeg2000"].capabilities.quality.high)
+        )
+        yield {
+            "measure": "lossless bytes",
+            "item": path.stem,
+            "value": len(compress(scene, lossless=True, metadata=False)),
+            "peer": peer,
+        }
+    yield {"measure": "model bytes", "item": OURS, "value": model_path(OURS).stat().st_size}
+    with tempfile.TemporaryDirectory() as folder:
+        image, packed, back = (Path(folder) / name for name in ("in.tif", "x.sarl", "out.tif"))
+        command = [sys.executable, "-m", "sarlab"]
+        for path in sorted((FOLDER / "sentinel1_grd_chips").glob("*.tif")):
+            done = subprocess.run(
+                [*command, "compress", path, packed, "--bands", "VV", "--force", "--json"], capture_output=True
+            )
+            if not done.returncode:  # one chip has no valid sample
+                info, item = json.loads(done.stdout), f"{path.stem}, VV"
+                yield {"measure": "header bytes", "item": item, "value": info["header_bytes"] - info["side_bytes"]}
+                yield {"measure": "spectrum bytes", "item": item, "value": info["side_bytes"]}
+                seconds = watched([*command, "compress", str(path), str(packed), "--bands", "VV", "--force"])[0]
+                yield {"measure": "seconds of the command", "item": item, "value": seconds}
+        write_image(image, HUGE)
+        commands = {
+            "compress": ["compress", str(image), str(packed), "--force", "--quality", "24"],
+            "decompress": ["decompress", str(packed), str(back)],
+        }
+        for name, options in commands.items():
+            seconds, peak = watched([*command, *options])
+            about = {"item": f"{name} {HUGE}×{HUGE}", "processor": environment()["processor"], "cores": os.cpu_count()}
+            yield {"measure": "peak MB", "value": peak / 1e6, **about}
+            yield {"measure": "seconds", "value": seconds, **about}
+
+
 def _cpu_seconds() -> float:
     return sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
 
@@ -219,7 +271,7 @@ def available(names: tuple[str, ...]) -> list[str]:
     return [name for name in names if codecs[name].available().ok]
 
 
-PARTS = {"rates": rates, "limits": limits, "fidelity": fidelity, "speed": speed}
+PARTS = {"rates": rates, "limits": limits, "fidelity": fidelity, "speed": speed, "sizes": sizes}
 
 
 def main() -> None:
