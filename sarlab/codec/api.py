@@ -30,6 +30,7 @@ PHASE = (
     "a .sarl file keeps the intensity and drops the phase; set drop_phase (--drop-phase) to go on, or keep the phase with "
     "block-adaptive quantization (BAQ, FDBAQ) or a lossless complex GeoTIFF"
 )
+ZEROS = "single zeros are coded within the error, because their places would take more than half of the file"
 #: About half a bit per pixel on Sentinel-1.
 DEFAULT_QUALITY = 28.0
 
@@ -114,10 +115,12 @@ def _encode(
         if exact and (codec not in ("", EXACT_CODEC) or options.get("radiometric")):
             raise CodecError(f"{goal.text()} is for codec '{EXACT_CODEC}' alone, and without --radiometric")
         path = model_path(codec or (EXACT_CODEC if exact else DEFAULT_CODEC))
-        bound = goal.value if goal.kind == "max_error_db" else 0.0
-        encoder = Encoder(source, path, lossless=goal.kind == "lossless", bound=bound, **options)
+        stated = {"max_error_db": "bound", "bpp": "rate"}.get(goal.kind)
+        options |= {stated: goal.value} if stated else {}
+        encoder = Encoder(source, path, lossless=goal.kind == "lossless", **options)
         encoder.write(file, exact_quality(goal) if exact else goal)
-        if changed := source.changed():  # after the encoder has read, and so counted, the samples
+        changed = source.changed() + ([ZEROS] if encoder.levels.floors else [])
+        if changed:
             warnings.warn(f"{source.name}: {'; '.join(changed)}", stacklevel=3)
     return changed
 

@@ -20,7 +20,8 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from sarlab.codec.container import CENTER_UNIT, DTYPES, Header
-from sarlab.codec.tiles import CODED, FLAT, FLAT_UNIT, NOT_A_NUMBER, blocks_of, kinds_of
+from sarlab.codec.entropy import pack_mask
+from sarlab.codec.tiles import CODED, FLAT, FLAT_UNIT, NOT_A_NUMBER, ZERO, blocks_of, kinds_of
 from sarlab.errors import BitstreamError, CodecError
 from sarlab.scenes.radiometry import FLOOR_TAG, NATIVE_TAG, from_db, local_mean, to_db, zero_floor_db
 from sarlab.scenes.scene import Profile, Scene
@@ -33,10 +34,10 @@ _ASSUMED = -15.0
 WIDTH = 30.0
 #: Samples of any quantity in float32 are closer than this to each other, in dB.
 MOST_DB = 2500.0
-#: Level below the smallest positive sample of each quantity in float32, in dB.
-LEAST_DB = {"amplitude": -910.0, "intensity": -460.0, "complex": -910.0, "db": -1000.0}
 #: Fewest blocks of one value that justify stating it in the header.
 FEWEST_FLAT = 4
+#: Largest share of a file for the places of exact zeros; below it, marking them costs less than coding their level.
+MOST_FOR_ZEROS = 0.5
 KNOTS = 8
 #: Limits between dark, dim, light and bright ground, as shares of the samples.
 QUARTERS = (0.25, 0.5, 0.75)
@@ -63,15 +64,14 @@ class Levels:
     dtype: str
     #: dB level that becomes zero.
     centers: tuple[float, ...]
-    #: dB level near which samples are restored to exact zeros; native value of flat blocks. NaN for bands without them.
+    #: dB level near which samples are restored to exact zeros, if zeros are not marked; native value of flat blocks, NaN for bands
+    #: without them.
     floors: tuple[float, ...] | None = None
     flats: tuple[float, ...] | None = None
     #: Normalized samples are the native ones.
     native: bool = False
     #: Scales and offsets of native samples, which are then coded as the integers of the file.
     packing: tuple[tuple[float, ...], tuple[float, ...]] | None = None
-    #: dB level that stands for exact zeros, those included that no window has shown.
-    zeros: tuple[float, ...] | None = None
 
     @classmethod
     def of_header(cls, header: Header, profile: Profile) -> Levels:
@@ -88,7 +88,8 @@ class Levels:
         return cls(first.bands, first.quantity, first.dtype, centers, native=True, packing=first.packing)
 
     def normalized(self, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-        """Normalize a window: float32 samples, zero where invalid, and the kinds of samples."""
+        """Normalize a window: float32 samples, zero where invalid or marked as zeros, and the kinds of samples."""
+        zeros = np.zeros((), bool) if self.native or self.floors else _zeros(scene)
         if self.native:
             data = np.where(scene.valid, scene.data, 0)
             if self.packing:
@@ -97,7 +98,8 @@ class Levels:
             x = data.astype(np.float32)
         else:
             center = np.array(self.centers, np.float32)[:, None, None]
-            x = np.where(scene.valid, (to_db(scene, self.zeros).data - center) / np.float32(WIDTH), np.float32(0))
+            db = to_db(scene, self.floors or self.centers).data
+            x = np.where(scene.valid & ~zeros, (db - center) / np.float32(WIDTH), np.float32(0))
             farthest = float(np.abs(x).max()) * WIDTH
             if not farthest < MOST_DB:
                 sample = f"a sample lies {farthest:.3g} dB from the mean of its band"
@@ -106,16 +108,19 @@ class Levels:
         if self.flats is not None:
             others = scene.valid & (scene.data != np.array(self.flats, np.float32)[:, None, None])
             kinds = kinds_of(scene.valid, blocks_of(scene.valid, FLAT_UNIT) & ~blocks_of(others, FLAT_UNIT))
+        if zeros.any():
+            kinds = np.where(zeros & (kinds == CODED), np.uint8(ZERO), kinds)
         return x, kinds if scene.nan is None else np.where(scene.nan, np.uint8(NOT_A_NUMBER), kinds)
 
     def restored(self, x: np.ndarray, kinds: np.ndarray) -> np.ndarray:
-        """Restore native float32 samples: NaN if missing, the flat value in flat blocks."""
+        """Restore native float32 samples: NaN if missing, the flat value in flat blocks, exact zeros."""
         if self.packing:
             scales, offsets = (np.reshape(values, (-1, 1, 1)) for values in self.packing)
             x = (x * scales + offsets).astype(np.float32)
         samples = np.where(kinds == CODED, x if self.native else self._from_db(x, kinds == CODED), np.float32(np.nan))
         for band, flat in enumerate(self.flats or ()):
             samples[band][kinds[band] == FLAT] = flat
+        samples[kinds == ZERO] = -np.inf if self.quantity == "db" else 0
         return samples
 
     def _from_db(self, x: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -128,27 +133,24 @@ class Levels:
         return from_db(Scene(db, "db", bands, valid=valid, tags=tags), self.quantity).data
 
 
-def fit_levels(windows: Sequence[Scene], everything: bool, bound: float = 0.0) -> Levels:
-    """Determine the levels of a scene: each band is centered at the mean of its samples in dB, without the flat ones.
+def fit_levels(windows: Sequence[Scene], everything: bool, rate: float = np.inf) -> Levels:
+    """Determine the levels of a scene: each band is centered at the mean of its samples in dB, without flat ones and marked zeros.
 
     `windows`, in the native quantity, begin at multiples of `FLAT_UNIT`. If they are not everything, exact zeros may occur
-    even if the windows have none: they get a floor, and blocks of zeros are flat unless another value is. With a bound on the
-    error in dB the floor is so low that zeros and other samples are told apart in spite of it.
+    even if the windows have none: blocks of them are flat unless another value is. If marking the zeros would take more than
+    `MOST_FOR_ZEROS` of a rate, in bits per sample, they are coded at a floor, and come back within the error.
     """
     first, zero = windows[0], -np.inf if windows[0].quantity == "db" else 0.0
-    zeros, centers, floors = [], [], []
+    centers, floors = [], []
     flats = [_flat(windows, band) for band in range(len(first.bands))]
+    size = sum(len(pack_mask(mask)) for window in windows for mask in _zeros(window) if mask.any() and not mask.all())
+    marked = 8 * size <= MOST_FOR_ZEROS * rate * sum(window.data.size for window in windows)
     for number, (band, flat) in enumerate(zip(first.bands, flats, strict=True)):
         samples = np.concatenate([window.data[number][window.valid[number]] for window in windows])
-        possible = samples if everything else np.append(samples, np.array(zero, samples.dtype))
-        floor = zero_floor_db(_line(first, band, possible))[0]
-        if bound and not everything and not first.integer:
-            floor = LEAST_DB[first.quantity]
-        zeros.append(float(np.float32(floor - 4 * bound)))
-        seen = (samples == zero).any() or (bound and not everything)
-        floors.append(float(np.float32(floor - 2 * bound)) if seen else float("nan"))
-        samples = samples[samples != flat]
-        db = to_db(_line(first, band, samples), zeros[-1:]).data.ravel()[:: -(-samples.size // _MOST_SAMPLES) or 1]
+        # A zero that no window shows needs a floor, too.
+        floors += zero_floor_db(_line(first, band, np.append(samples, np.array(zero, samples.dtype))))
+        samples = samples[(samples != flat) & ~(marked & (samples == zero))]
+        db = to_db(_line(first, band, samples), floors[-1:]).data.ravel()[:: -(-samples.size // _MOST_SAMPLES) or 1]
         center = float(db.mean(dtype=np.float64)) if samples.size else _ASSUMED
         centers.append(round(min(max(center, -500.0), 500.0) * CENTER_UNIT) / CENTER_UNIT)
     if not everything:
@@ -156,9 +158,14 @@ def fit_levels(windows: Sequence[Scene], everything: bool, bound: float = 0.0) -
     return Levels(
         first.bands, "intensity" if first.quantity == "complex" else first.quantity,
         first.dtype if first.dtype in DTYPES else "float32", tuple(centers),
-        None if all(map(isnan, floors)) else tuple(floors), None if all(map(isnan, flats)) else tuple(flats),
-        zeros=tuple(zeros),
+        None if marked else tuple(float(np.float32(floor)) for floor in floors),
+        None if all(map(isnan, flats)) else tuple(flats),
     )  # fmt: skip
+
+
+def _zeros(scene: Scene) -> np.ndarray:
+    """Mark the exact zeros of a scene."""
+    return scene.data == (-np.inf if scene.quantity == "db" else 0)
 
 
 def _flat(windows: Sequence[Scene], band: int) -> float:

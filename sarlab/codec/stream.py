@@ -33,7 +33,6 @@ from sarlab.codec.model_store import QUALITIES, RATES, find_model, load_model
 from sarlab.codec.tiles import (
     ALL_VALID,
     CODED,
-    FLAT,
     NOT_A_NUMBER,
     Piece,
     TileModel,
@@ -45,6 +44,7 @@ from sarlab.codec.tiles import (
     decode_tile,
     encode_tile,
     first_mode,
+    measured,
     reduced,
 )
 from sarlab.errors import BitstreamError, CodecError
@@ -197,7 +197,8 @@ class Encoder:
 
     def __init__(
         self, source: Source, model: Path, *, tile: int = DEFAULT_TILE, workers: int = 1, metadata: bool = True,
-        tags: bool = True, radiometric: bool = False, lossless: bool = False, bound: float = 0.0, effort: str = "default",
+        tags: bool = True, radiometric: bool = False, lossless: bool = False, bound: float = 0.0, rate: float = math.inf,
+        effort: str = "default",
     ):  # fmt: skip
         bands, height, width = source.shape
         self.samples, self.radiometric, self.effort = bands * height * width, radiometric, effort
@@ -207,7 +208,7 @@ class Encoder:
         windows = [tiling.checked()] if self.whole else sample_windows(tiling)
         first = source.read(Window(0, 0, 1, 1))
         looked = [source.read(window) for window in windows]
-        levels = Levels.of_integers(first) if lossless else fit_levels(looked, self.whole, bound)
+        self.levels = levels = Levels.of_integers(first) if lossless else fit_levels(looked, self.whole, rate)
         if lossless:
             _check_whole(first, looked, levels if metadata else replace(levels, packing=None))
         del looked
@@ -276,7 +277,7 @@ class Encoder:
         for x, x_hat, kinds, where in self._decoded(quality):
             coded = kinds == CODED
             squares += float(np.square(x[coded] - x_hat[where][coded], dtype=np.float64).sum())
-            count += int((coded | (kinds == FLAT)).sum())
+            count += int(measured(kinds).sum())
         return float("inf") if squares == 0 else -10 * math.log10(squares / max(count, 1))
 
     def _decoded(self, quality: float) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, Any]]:

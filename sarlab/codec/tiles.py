@@ -1,13 +1,14 @@
 """The tiles of a scene: their grid, the models that code them, and the payload of one tile with its masks.
 
-    payload = flags, masks of missing samples, flat blocks, masks of NaN, code of the active columns
+    payload = flags, masks of missing samples, flat blocks, masks of NaN and zeros, code of the active columns
 
 Tiles lie on a grid that begins at the first sample. The analysis of a tile reads a halo around it, clipped at the
 borders of the scene, where the transform extends the signal. So the latent of a tile is that of the whole scene; the
 synthesis reads the latent of neighboring tiles likewise. There are no seams.
 
 A file may have *flat* blocks, whose valid samples all have the value stated in the header: exact zeros around a swath,
-a saturated area. They are marked, and decoded exactly. A sample that is neither missing nor in a flat block is *coded*.
+a saturated area. They are marked, and decoded exactly. So are exact zeros elsewhere, one by one. All other samples that
+are not missing are *coded*.
 Latents far from coded samples are not sent: a latent column is *active* if a coded sample lies in its own block of
 samples or in one of the eight blocks around it within the tile. Blocks along a side of the tile are also active if the
 encoder marks the side, because coded samples of the neighboring tile are near.
@@ -33,8 +34,9 @@ Borders = tuple[bool, bool, bool, bool]
 FILL_REACH = 16
 #: Sides of a tile, one bit each: first row, last row, first column, last column.
 SIDES = (np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1])
-#: Kinds of samples; those that are NaN in a file that marks missing ones by a value or a mask are a kind of their own.
-MISSING, CODED, FLAT, NOT_A_NUMBER = range(4)
+#: Kinds of samples. NaN in a file that marks missing samples by a value or a mask, and zeros outside flat blocks, are kinds of
+#: their own.
+MISSING, CODED, FLAT, NOT_A_NUMBER, ZERO = range(5)
 #: Modes of masks: none, one for all bands, one for each band.
 ALL_VALID, SHARED, SEPARATE = range(3)
 #: Flags of latent columns.
@@ -197,10 +199,11 @@ def blocks_of(valid: np.ndarray, stride: int) -> np.ndarray:
 
 
 def reduced(x: np.ndarray, kinds: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Average the coded samples of each block; the block is coded if it has one, else flat, else missing."""
+    """Average the coded samples of each block; the block is coded if it has one, else flat, else zero, else missing."""
     coded = kinds == CODED
     total, count = (_cut(part, side).sum(2).sum(3) for part in (np.where(coded, x, np.float32(0)), coded))
-    of_blocks = np.where(count > 0, CODED, np.where(blocks_of(kinds == FLAT, side), FLAT, MISSING))
+    found = [count > 0, *(blocks_of(kinds == kind, side) for kind in (FLAT, ZERO))]
+    of_blocks = np.select(found, (CODED, FLAT, ZERO), MISSING)
     return (total / np.maximum(count, 1)).astype(np.float32), of_blocks.astype(np.uint8)
 
 
@@ -210,6 +213,11 @@ def kinds_of(valid: np.ndarray, flat: np.ndarray) -> np.ndarray:
     if flat.any():
         kinds <<= flat.repeat(FLAT_UNIT, 1).repeat(FLAT_UNIT, 2)[:, : valid.shape[1], : valid.shape[2]]
     return kinds
+
+
+def measured(kinds: np.ndarray) -> np.ndarray:
+    """Mark the samples that are not missing."""
+    return (kinds != MISSING) & (kinds != NOT_A_NUMBER)
 
 
 def active_flags(coded: np.ndarray, stride: int, sides: int, borders: Borders) -> np.ndarray:
@@ -253,10 +261,12 @@ def encode_tile(
     latent, code = np.zeros(y.shape, np.int32), b""
     if (active & ACTIVE).any():
         latent, code = model.quantize(y, active, quality, side)
-    valid, flat, nan = (kinds == CODED) | (kinds == FLAT), blocks_of(kinds == FLAT, FLAT_UNIT), kinds == NOT_A_NUMBER
+    valid, flat, marked = measured(kinds), blocks_of(kinds == FLAT, FLAT_UNIT), kinds >= NOT_A_NUMBER
+    if (kinds == ZERO).any():
+        marked = marked | (kinds == FLAT)  # bits there mean nothing, and whole areas cost fewer
     mode = ALL_VALID if valid.all() else SHARED if (valid == valid[0]).all() else SEPARATE
-    masks = [*valid[: (0, 1, len(valid))[mode]], *(flat if flat.any() else ()), *(nan if nan.any() else ())]
-    flags = mode | int(flat.any()) << 2 | sides << 3 | int(nan.any()) << 7
+    masks = [*valid[: (0, 1, len(valid))[mode]], *(flat if flat.any() else ()), *(marked if marked.any() else ())]
+    flags = mode | int(flat.any()) << 2 | sides << 3 | int(marked.any()) << 7
     return bytes([flags]) + entropy.join([*map(entropy.pack_mask, masks), code]), checksum(latent)
 
 
@@ -292,7 +302,9 @@ def unpack_masks(payload: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarra
     if flags >> 2 & 1:
         kinds = kinds_of(valid, masks(bands, *(blocks(n, FLAT_UNIT) for n in shape[1:])))
     if flags >> 7:
-        kinds[~valid & masks(bands, *shape[1:])] = NOT_A_NUMBER
+        marked = masks(bands, *shape[1:])
+        kinds[marked & (kinds == CODED)] = ZERO
+        kinds[marked & ~valid] = NOT_A_NUMBER
     return kinds, flags >> 3 & 15, cursor.take(cursor.left)
 
 

@@ -53,6 +53,7 @@ def counts() -> Scene:
 FILES = {
     "lapped": (scene, {"codec": "lapped", "quality": 31.3, "radiometric": True}),
     "lapped-flat": (swath, {"codec": "lapped", "quality": 31.3, "effort": "fast"}),
+    "lapped-zeros": (swath, {"codec": "lapped", "quality": 24}),
     "factorized": (scene, {"codec": "factorized", "quality": 31.3}),
     "klt8": (scene, {"codec": "klt8", "quality": 31.3}),
     "predictive": (scene, {"max_error_db": 2.0}),

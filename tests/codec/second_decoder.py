@@ -203,16 +203,17 @@ CODES = {4: (5, 2), 8: (11, 4), 16: (19, 4), 32: (37, 8), 64: (67, 20), 128: (15
 
 
 def masks_of(f, bands, height, width):
-    """Valid samples, samples in flat blocks, and the sides of a tile whose blocks are active."""
-    flags, valid, flat = f.take(1)[0], np.ones((bands, height, width), bool), np.zeros((bands, height, width), bool)
+    """Valid samples, samples in flat blocks, marked zeros, and the sides of a tile whose blocks are active."""
+    flags, (valid, flat, marked) = f.take(1)[0], np.zeros((3, bands, height, width), bool)
+    valid[:] = True
     if flags & 3:
         valid[:] = np.stack([mask_of(f.block(), height, width) for _ in range(1 if flags & 3 == 1 else bands)])
     for band in range(bands if flags & 4 else 0):
         blocks = mask_of(f.block(), -(-height // 8), -(-width // 8))
         flat[band] = np.kron(blocks, np.ones((8, 8), bool))[:height, :width]
-    for _ in range(bands * (flags >> 7)):
-        f.block()  # which of the missing samples are NaN in the file
-    return valid, flat & valid, flags >> 3 & 15
+    for band in range(bands * (flags >> 7)):
+        marked[band] = mask_of(f.block(), height, width)  # missing samples among them are NaN in the file
+    return valid, flat & valid, marked & valid & ~flat, flags >> 3 & 15
 
 
 def active_of(coded, block, sides):
@@ -365,7 +366,7 @@ def decode(data, path, keys, radiometric=False):
     block, height, width = model.block, h["height"], h["width"]
     lh, lw = -(-height // block), -(-width // block)
     latent = np.zeros((h["bands"], len(model.order), lh, lw), int)
-    valid, flats = np.zeros((2, h["bands"], height, width), bool)
+    valid, flats, zeros = np.zeros((3, h["bands"], height, width), bool)
     absent, channel = np.zeros(latent.shape[1:], bool), np.arange(len(model.order))
     if model.kind == "lapped":  # smaller blocks at the bottom and at the right
         absent[:, -1] |= ~np.isin(channel // block, places(block, height - block * (lh - 1)))[:, None]
@@ -376,8 +377,8 @@ def decode(data, path, keys, radiometric=False):
         row, column = (h["tile"] * place for place in divmod(number, h["columns"]))
         area = np.s_[:, row : min(height, row + h["tile"]), column : min(width, column + h["tile"])]
         f, top, left = Fields(payload), row // block, column // block
-        valid[area], flats[area], sides = masks_of(f, *valid[area].shape)
-        active = active_of((valid & ~flats)[area], block, sides)
+        valid[area], flats[area], zeros[area], sides = masks_of(f, *valid[area].shape)
+        active = active_of((valid & ~flats & ~zeros)[area], block, sides)
         place = np.s_[..., top : top + active.shape[1], left : left + active.shape[2]]
         latent[place] = latent_of(f, model, active, absent[place], states, classes)
         assert zlib.crc32(latent[place].astype("<i4").tobytes()) & 0xFFFF == check
@@ -390,7 +391,7 @@ def decode(data, path, keys, radiometric=False):
         db = 30 * x + h["centers"][band]
         if radiometric:
             db += corrected(x, h["curves"][13 * band : 13 * band + 13])
-        zero = db < h["floors"][band] + (20 if h["quantity"] == 1 else 10) * np.log10(2) / 2
+        zero = zeros[band] | (db < h["floors"][band] + (20 if h["quantity"] == 1 else 10) * np.log10(2) / 2)
         samples[band] = db if h["native"] else (db, 10 ** (db / 20), 10 ** (db / 10))[h["quantity"]]
         samples[band][zero] = (-np.inf, 0, 0)[h["quantity"]]
         if h["flats"]:

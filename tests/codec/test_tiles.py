@@ -10,7 +10,7 @@ from scipy.ndimage import binary_dilation
 from sarlab.codec import tiles
 from sarlab.codec.block_model import fine_step, initial_tables
 from sarlab.codec.lapped import BLOCK, LappedModel
-from sarlab.codec.tiles import CODED, FILL_REACH, FLAT, FLAT_UNIT, MISSING, NOT_A_NUMBER, fill_invalid
+from sarlab.codec.tiles import CODED, FILL_REACH, FLAT, FLAT_UNIT, MISSING, NOT_A_NUMBER, ZERO, fill_invalid
 from sarlab.codec.trellis import STATES
 
 masks = st.sampled_from(["valid", "missing", "scattered", "half", "one"])
@@ -40,7 +40,9 @@ def test_any_tile_comes_back(kinds, flat_share, nan, height, width, sides, borde
     kinds = tiles.kinds_of(valid, flat)
     for band, i, j in np.ndindex(valid.shape):
         assert kinds[band, i, j] == ((FLAT if flat[band, i // 8, j // 8] else CODED) if valid[band, i, j] else MISSING)
-    kinds[~valid & (rng.random(valid.shape) < 0.5 * nan)] = NOT_A_NUMBER
+    marked = rng.random(valid.shape) < 0.5 * nan
+    kinds[marked & ~valid] = NOT_A_NUMBER
+    kinds[marked & (kinds == CODED)] = ZERO
 
     model = LappedModel(initial_tables(), name="test-1", content_hash=bytes(8), states=states).for_scene(height, width)
     active = tiles.active_flags(kinds == CODED, BLOCK, sides, borders)
