@@ -148,7 +148,7 @@ class FileSource:
 
     def read(self, window: Window) -> Scene:
         with self._lock, self._limit():
-            if math.prod(self.shape) > AT_ONCE:
+            if math.prod(self.shape) > AT_ONCE or self._limit is nullcontext:  # a mapped array is in memory already
                 return self.file.read(window)
             self._scene = self._scene or self.file.read()
         return self._scene.window(*window)
