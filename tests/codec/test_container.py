@@ -10,22 +10,48 @@ from forged import container
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sarlab.codec.container import DTYPES, MODELS, QUANTITIES, SAMPLES_PER_BYTE, Header, StreamReader, write_container
-from sarlab.errors import BitstreamError
+from sarlab.codec.container import DTYPES, MODELS, QUANTITIES, Header, StreamReader, unpack_header, write_container
+from sarlab.codec.entropy import Cursor
+from sarlab.errors import BitstreamError, CodecError
 
 PLAIN = Header("lapped-1", b"1234", 27.0, (1, 512, 512), ("VV",), (-12.25,), "db", "float32", 512)
 
 
 def packed(header=PLAIN, payloads=None):
-    file, count = io.BytesIO(), math.prod(header.grid)
+    file, count = io.BytesIO(b"before"), math.prod(header.grid)
+    file.seek(6)
     write_container(file, header, zip(payloads or [b"payload" * 5] * count, range(count), strict=True))
-    return file.getvalue()
+    assert (file.getvalue()[:6], file.tell()) == (b"before", len(file.getvalue()))
+    return file.getvalue()[6:]
 
 
 def test_a_plain_header_is_small():
     with StreamReader(packed()) as reader:
         assert reader.header == PLAIN
         assert (reader.header_bytes, reader.index_bytes) == (32, 5)
+    header = replace(PLAIN, shape=(1, 1500, 700))
+    with StreamReader(packed(header, [bytes(20_000)] * 6)) as reader:
+        assert (reader.header_bytes, reader.index_bytes) == (header.overhead, 6 * 7)
+    large = np.random.default_rng(0).bytes(3 << 20)
+    with StreamReader(packed(payloads=[large])) as reader:
+        assert (reader.payload(0), reader.payload_start(0, 9)) == (large, large[:9])
+
+
+@pytest.mark.parametrize(
+    ("field", "fine", "impossible"),
+    [("tile", (64, 1024), (0, 32, 96, 1088)), ("native_bits", (1, 128), (0, 129)),
+     ("shape", ((1, 1, 2**24 - 1), (1, 2**24 - 1, 1)), ((1, 1, 2**24), (1, 2**24, 1), (1, 0, 1), (1, 1, 0))),
+     ("shape", ((2**16 - 1, 1, 1),), ((2**16, 1, 1), (0, 1, 1)))],
+)  # fmt: skip
+def test_sizes_up_to_their_limits_come_back_and_others_are_refused(field, fine, impossible):
+    for value in (*fine, *impossible):
+        count = value[0] if field == "shape" else 1
+        header = replace(PLAIN, **{field: value, "bands": ("VV",) * count, "centers": (0.0,) * count})
+        if value in fine:
+            assert unpack_header(Cursor(header.pack())) == header
+        else:
+            with pytest.raises(CodecError, match="impossible"):
+                header.pack()
 
 
 names = st.text(max_size=12) | st.sampled_from(["VV", "VH", "band1"])
@@ -80,7 +106,7 @@ def test_every_single_flipped_bit_is_noticed():
 
 def test_payloads_are_padded_to_what_their_samples_may_take():
     with StreamReader(packed(replace(PLAIN, shape=(1, 1024, 512)), [b"", b"x"])) as reader:
-        assert reader.payload(0) == bytes(512 * 512 // SAMPLES_PER_BYTE)
+        assert reader.payload(0) == bytes(512 * 512 // 2**15)
         assert reader.payload(1)[:1] == b"x"
 
 
