@@ -80,10 +80,7 @@ def test_brightness_classes_are_of_means_not_of_single_samples_whose_bias_is_not
     # by single samples the bias of some class would be above 2 dB
     assert score(first, second, clip=CLIP, columns=["bias_brightness_worst_db"])["bias_brightness_worst_db"] < 0.15
     means = np.lib.stride_tricks.sliding_window_view(10 ** (first / 10), (25, 25)).mean(axis=(2, 3)).ravel()
-    classes = accuracy.scene_brightness(Reference(first))[12:-12, 12:-12].ravel()
-    assert (np.diff(classes[np.argsort(means)].astype(int)) >= 0).all()
     # quarters from dark to bright
-    ramp = np.tile(np.linspace(-20, 0, 400), (100, 1))
-    classes = accuracy.scene_brightness(Reference(ramp))
-    assert [np.mean(classes == k) for k in range(accuracy.BRIGHTNESS)] == pytest.approx([0.25] * 4, abs=0.01)
-    assert (np.diff(classes[50].astype(int)) >= 0).all()
+    classes = accuracy.scene_brightness(Reference(first))
+    assert (np.bincount(classes.ravel()) == classes.size / 4).all()
+    assert (np.diff(classes[12:-12, 12:-12].ravel()[np.argsort(means)].astype(int)) >= 0).all()
