@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from sarlab.codec import metadata
 from sarlab.codec.entropy import MOST_VALUES, Cursor, varint
 from sarlab.codec.metadata import pack_metadata, scene_fields, scene_metadata, unpack_metadata
 from sarlab.errors import BitstreamError, CodecError
+from sarlab.scenes.rasters import Profile
 from sarlab.scenes.scene import Georeference, Scene
 
 
@@ -38,6 +40,41 @@ def test_any_transform_comes_back_to_the_bit(transform):
     assert np.array_equal(again, transform, equal_nan=True)
 
 
+@pytest.mark.parametrize("descriptions", [None, ("", ""), ("first", "")])
+@pytest.mark.parametrize("name", ["scene", "Ghana_53713_S1Hand", "S1A_IW_GRDH_1SDV_20200102T030405"])
+@pytest.mark.parametrize("ids", [("a", "2"), ("1", "2")])
+def test_everything_else_of_a_scene_comes_back(descriptions, name, ids):
+    points, tags = (
+        ((0.0, 1.0, 2.0, 3.0, 4.0, ids[0]), (5.0, 6.0, 7.0, 8.0, 9.0, ids[1])),
+        ((0, "IMD", {"a": "b"}), (2, "", {})),
+    )
+    full = Scene(
+        np.zeros((2, 3, 4)), "db", ("VV", "VH"), name, looks=4.4, spacing=(10.0, 20.0), credit="someone", simulated=True,
+        tags={"k": "v"}, georeference=Georeference("", gcps=points, gcps_crs='LOCAL_CS["x"]', rpc={"LINE_OFF": "5"}),
+        profile=Profile((2.0, 0.5), (1.0, 0.0), descriptions, ("m", ""), ("gray", "alpha"), tags, "alpha"),
+    )  # fmt: skip
+    for changes in ({}, {"acquisition": "pass", "time": "2020-01-01"}, {"profile": Profile(), "tags": {}}):
+        scene = replace(full, **changes)
+        stored = scene_metadata(scene)
+        again = replace(full, **scene_fields(unpack_metadata(*pack_metadata(stored)), full.shape))
+        assert {name: getattr(again, name) for name in scene_fields(stored, full.shape)}.items() <= vars(scene).items()
+    assert not {"tags", "band_tags"} & set(scene_metadata(full, tags=False))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"scales": [1.0], "offsets": [1.0, 1.0]}, {"scales": [0.0, 1.0], "offsets": [1.0, 1.0]}, {"scales": [1.0, 1.0]},
+     {"scales": [math.inf, 1.0], "offsets": [1.0, 1.0]}, {"mask": "x"}, {"units": ["m"]}, {"descriptions": ["a"]},
+     {"band_tags": [[3, "", {}]]}, {"band_tags": [[-1, "", {}]]}, {"gcps": [[1, 2, 3, 4]]}, {"crs": -1}, {"crs": None},
+     {"gcps": [[1, 2, 3, 4, 5]], "gcps_ids": ["a", "b"]}, {"spacing": [1.0]}, {"tags": {"a": 1}}, {"name": 1},
+     {"looks": "x"}, {"simulated": 1}, {"rpc": {"a": 1.0}}, {"transform": [1.0, 2.0]}, {"transform": [99, [1, 2]]}],
+    ids=str,
+)  # fmt: skip
+def test_fields_of_a_wrong_type_are_refused(values):
+    with pytest.raises(BitstreamError):
+        scene_fields(values, (2, 2, 2))
+
+
 @given(st.floats(allow_nan=False) | st.decimals(-(10**8), 10**8, places=4).map(float))
 def test_numbers_come_back_to_the_bit_in_nine_bytes_at_most(value):
     data = metadata.pack_value(value)
@@ -45,6 +82,8 @@ def test_numbers_come_back_to_the_bit_in_nine_bytes_at_most(value):
     assert (again, math.copysign(1, again), type(again)) == (value, math.copysign(1, value), float)
     assert len(data) <= 9
     assert len(metadata.pack_value(10.0)) == 2
+    for whole in (2**64 - 1, 1 - 2**64):
+        assert metadata.read_value(Cursor(metadata.pack_value(whole))) == whole
 
 
 def test_bombs_are_not_inflated():
@@ -53,7 +92,11 @@ def test_bombs_are_not_inflated():
     assert len(bomb) < 100_000
     with pytest.raises(BitstreamError, match="wrong length"):
         unpack_metadata(bomb, True)
-    for tags in ({"a": "b" * (metadata.METADATA_LIMIT + 1)}, [None] * (MOST_VALUES + 1)):
+    deep = [[]]
+    for _ in range(metadata.METADATA_DEPTH - 2):
+        deep = [deep]
+    assert unpack_metadata(*pack_metadata({"tags": deep[0]})) == {"tags": deep[0]}
+    for tags in ({"a": "b" * (metadata.METADATA_LIMIT + 1)}, [None] * (MOST_VALUES + 1), [deep]):
         with pytest.raises(CodecError, match="remove some"):
             pack_metadata({"tags": tags})
     many = b"\x1e\x08" + varint(13 + 16 * (MOST_VALUES + 1)) + bytes([15]) * (MOST_VALUES + 1)
