@@ -40,18 +40,14 @@ def test_a_plain_header_is_small():
 @pytest.mark.parametrize(
     ("field", "fine", "impossible"),
     [("tile", (64, 1024), (0, 32, 96, 1088)), ("native_bits", (1, 128), (0, 129)),
-     ("shape", ((1, 1, 2**24 - 1), (1, 2**24 - 1, 1)), ((1, 1, 2**24), (1, 2**24, 1), (1, 0, 1), (1, 1, 0))),
-     ("shape", ((2**16 - 1, 1, 1),), ((2**16, 1, 1), (0, 1, 1)))],
+     ("shape", ((1, 1, 2**24 - 1), (1, 2**24 - 1, 1)), ((1, 1, 2**24), (1, 2**24, 1), (1, 0, 1), (1, 1, 0), (2**16, 1, 1)))],
 )  # fmt: skip
 def test_sizes_up_to_their_limits_come_back_and_others_are_refused(field, fine, impossible):
-    for value in (*fine, *impossible):
-        count = value[0] if field == "shape" else 1
-        header = replace(PLAIN, **{field: value, "bands": ("VV",) * count, "centers": (0.0,) * count})
-        if value in fine:
-            assert unpack_header(Cursor(header.pack())) == header
-        else:
-            with pytest.raises(CodecError, match="impossible"):
-                header.pack()
+    for header in (replace(PLAIN, **{field: value}) for value in fine):
+        assert unpack_header(Cursor(header.pack())) == header
+    for header in (replace(PLAIN, **{field: value}) for value in impossible):
+        with pytest.raises(CodecError, match="impossible"):
+            header.pack()
 
 
 names = st.text(max_size=12) | st.sampled_from(["VV", "VH", "band1"])

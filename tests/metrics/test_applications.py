@@ -59,10 +59,16 @@ def test_iou_of_shifted_discs():
 
 
 def test_maps_are_below_the_threshold_and_above_even_odds(reference):
-    everywhere, weights = np.ones(reference.db.shape, bool), np.array([-1.0, 0, 0, 0, -14.0])
-    maps = WaterMapper(4.0, -15.0, 10.0, weights)(reference.intensity, everywhere)
-    assert (maps[0] == (to_db(lee_filter(reference.intensity, everywhere, 4.0)) < -15).ravel()).all()
-    assert (maps[1] == (to_db(uniform_filter(reference.intensity, 3)) < -14).ravel()).all()
+    intensity, everywhere = reference.intensity, np.ones(reference.db.shape, bool)
+    square, mean = uniform_filter(reference.db**2, 7), uniform_filter(reference.db, 7)
+    features = (
+        *(to_db(uniform_filter(intensity, side)) for side in (3, 7, 15)),
+        np.sqrt(np.maximum(square - mean**2, 0)),
+    )
+    weights = np.array([-1.0, 0.5, -0.4, 0.3, -14.0])
+    maps = WaterMapper(4.0, -15.0, 10.0, weights)(intensity, everywhere)
+    assert (maps[0] == (to_db(lee_filter(intensity, everywhere, 4.0)) < -15).ravel()).all()
+    assert (maps[1] == (np.tensordot(weights[:4], features, 1) > 14).ravel()).all()
 
 
 def test_the_classifier_minimizes_the_penalized_likelihood():
