@@ -36,15 +36,12 @@ def test_gradient_ratio_and_cosine_of_scaled_images():
     noisy = Comparison(image, image + 2 * noise)
     assert edges.gradient_cosine(noisy) == pytest.approx(1 / np.sqrt(5), abs=0.01)
     assert edges.epi_gradient_ratio(noisy) == pytest.approx(np.sqrt(5), rel=0.01)
-    faint = Comparison(1e-6 * image, 1e-6 * (image + 2 * noise))
-    assert edges.gradient_cosine(faint) == pytest.approx(edges.gradient_cosine(noisy))
-    assert edges.epi_gradient_ratio(faint) == pytest.approx(edges.epi_gradient_ratio(noisy))
     gradients = [np.hypot(np.diff(x, axis=0)[:, :-1], np.diff(x, axis=1)[:-1]) for x in (image, noise)]
     expected = gradients[1].sum() / gradients[0].sum()
     assert edges.epi_gradient_ratio(Comparison(image, noise)) == pytest.approx(expected)
 
 
-def test_sattar_is_scipys_laplacian_and_numpys_correlation_and_measures_speckle(clean):
+def test_sattar_is_scipys_laplacian_and_numpys_correlation_and_missing_samples_are_left_out():
     x = np.random.default_rng(2).standard_normal((40, 50))
     y = x + np.random.default_rng(3).standard_normal((40, 50)) + np.arange(50) ** 2
     inner = (slice(1, -1), slice(1, -1))
@@ -53,11 +50,6 @@ def test_sattar_is_scipys_laplacian_and_numpys_correlation_and_measures_speckle(
     x[:, 25:] = np.nan
     for measure in (edges.epi_sattar, edges.epi_gradient_ratio, edges.gradient_cosine, edges.epd_roa):
         assert measure(Comparison(x, y)) == pytest.approx(measure(Comparison(x[:, :25], y[:, :25])))
-    # a perfect clean image scores little against what was recorded, and 1 against the truth
-    reference = Reference(clean + to_db(speckle(4.4)), clip=CLIP, looks=4.4, clean_db=clean)
-    scores = score(reference, clean, columns=["epi_sattar", "epi_sattar_clean"])
-    assert 0 < scores["epi_sattar"] < 0.4
-    assert scores["epi_sattar_clean"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("looks", [1.0, 4.4, 16.0])
@@ -124,14 +116,11 @@ def test_roa_agreement_falls_with_blur_and_turns_away_from_other_edges(clean):
     # an edge has at least 1 dB
     weak, strong = (np.where(np.arange(30) < 15, 0.0, height) * np.ones((30, 1)) for height in (0.98, 1.02))
     assert edges.epi_roa(Comparison(strong, strong)) == 1
-    for measure, before, after, message in (
-        (edges.epi_roa, weak, strong, "no edge"),
-        (edges.epi_gradient_ratio, 0 * weak, strong, "constant"),
-        (edges.gradient_cosine, strong, 0 * weak, "constant"),
-        (edges.epi_sattar, strong, 0 * weak, "constant"),
-    ):
-        with pytest.raises(UndefinedMetric, match=message):
-            measure(Comparison(before, after))
+    with pytest.raises(UndefinedMetric, match="no edge"):
+        edges.epi_roa(Comparison(weak, strong))
+    for measure in (edges.epi_gradient_ratio, edges.gradient_cosine, edges.epi_sattar):
+        with pytest.raises(UndefinedMetric, match="constant"):
+            measure(Comparison(0 * weak, strong))
 
 
 @pytest.mark.parametrize("correlated", [False, True])
