@@ -1,6 +1,8 @@
 """The container: headers and payloads come back, and damaged input is refused."""
 
+import contextlib
 import io
+import itertools
 import math
 from dataclasses import replace
 
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sarlab.codec.container import DTYPES, MODELS, QUANTITIES, Header, StreamReader, unpack_header, write_container
-from sarlab.codec.entropy import Cursor
+from sarlab.codec.entropy import Cursor, varint
 from sarlab.errors import BitstreamError, CodecError
 
 PLAIN = Header("lapped-1", b"1234", 27.0, (1, 512, 512), ("VV",), (-12.25,), "db", "float32", 512)
@@ -48,6 +50,17 @@ def test_sizes_up_to_their_limits_come_back_and_others_are_refused(field, fine, 
     for header in (replace(PLAIN, **{field: value}) for value in impossible):
         with pytest.raises(CodecError, match="impossible"):
             header.pack()
+
+
+def test_unknown_kinds_of_samples_and_flags_are_refused():
+    fields, known = PLAIN.pack(), []
+    for kind in range(64):
+        with contextlib.suppress(BitstreamError):
+            header = unpack_header(Cursor(fields[:13] + bytes([kind]) + fields[14:]))
+            known.append((header.dtype, header.quantity))
+    assert known == [*itertools.product(DTYPES, QUANTITIES)]
+    with pytest.raises(BitstreamError, match="flags"):
+        unpack_header(Cursor(varint(1 << 8) + fields[1:]))
 
 
 names = st.text(max_size=12) | st.sampled_from(["VV", "VH", "band1"])
