@@ -138,6 +138,7 @@ def test_wild_values_are_defined(seed, rows, columns):
 
 def test_wrong_calls_are_refused(scene):
     recorded, test, _ = scene
+    assert Reference(recorded, windows=[(168, 168, 32, 32)]).windows == [(168, 168, 32, 32)]
     for call, message in (
         (lambda: score(recorded, test), "clip"),
         (lambda: score(recorded[None], test[None], clip=CLIP), "height, width"),

@@ -102,9 +102,7 @@ def test_structure_is_measured_against_the_mean_over_shuffles():
     assert speckle.structure_percent(rng.gamma(4, 1 / 4, (400, 400))) < 1
 
 
-def test_m_index_ranks_ideal_before_blurred_before_nothing_done():
-    from scipy.ndimage import uniform_filter
-
+def test_m_index_is_the_mean_of_the_first_order_and_the_structure():
     rng = np.random.default_rng(3)
     clean = np.full((256, 256), -12.0)
     clean[:, ::32] = -3
@@ -113,9 +111,7 @@ def test_m_index_ranks_ideal_before_blurred_before_nothing_done():
     windows = [(160, 2, 80, 29), (20, 34, 60, 29), (170, 100, 60, 28)]
     reference = Reference(recorded, windows=windows)
     ideal = speckle.m_index(Comparison(reference, clean))
-    blurred = speckle.m_index(Comparison(reference, to_db(uniform_filter(10 ** (recorded / 10), 9))))
     assert ideal < 1
-    assert blurred > 5 * ideal
     ratio, first_order = 10 ** ((recorded - clean) / 10), []
     for row, column, height, width in windows:
         before, after = (image[row : row + height, column : column + width] for image in (10 ** (recorded / 10), ratio))

@@ -64,20 +64,13 @@ def test_autocorrelation_is_that_of_a_plain_loop():
         spectra.window_autocorrelation(np.full((40, 40), np.nan), [Window(0, 0, 32, 32)])
 
 
-def test_power_is_lost_alike_by_a_factor_and_at_high_frequencies_only_by_a_low_pass():
+def test_power_is_lost_alike_in_all_bands_by_a_factor():
     reference = np.random.default_rng(2).standard_normal((512, 512))
     spectrum = spectra.welch_spectrum(reference)
     assert pytest.approx([*np.arange(8) / 16, 0.5**0.5]) == spectra.BANDS
     assert spectra.band_powers(spectrum).sum() == pytest.approx(spectrum.mean() - spectrum[0, 0] / spectrum.size)
     np.testing.assert_allclose(spectra.lost_power(Comparison(reference, 0.7 * reference)), 0.09, rtol=1e-9)
     np.testing.assert_allclose(spectra.lost_power(Comparison(reference, np.full_like(reference, -3))), 1.0, rtol=1e-9)
-    frequency = np.hypot(np.fft.fftfreq(512)[:, None], np.fft.fftfreq(512)[None])
-    low = np.fft.ifft2(np.where(frequency < 0.25, np.fft.fft2(reference), 0)).real
-    lost = spectra.lost_power(Comparison(reference, low))
-    # a Hann window of 64 samples smears over two of its bins, 0.03 cycles a sample
-    assert lost[:3].max() < 0.01
-    assert lost[3] < 0.2
-    assert lost[5:].min() > 0.99
 
 
 def test_an_error_like_the_speckle_itself_is_told_from_a_white_one():
