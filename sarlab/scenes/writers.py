@@ -94,7 +94,10 @@ def _named_errors(path: Path, hint: str = "") -> Iterator[None]:
     try:
         yield
     except (RasterioError, OSError, ValueError, TypeError) as failure:
-        raise SceneError(f"{path}: cannot be written ({first_line(failure)}){hint}") from None
+        reason = getattr(failure, "strerror", None) or first_line(
+            failure
+        )  # other texts of OSError name a temporary file
+        raise SceneError(f"{path}: cannot be written ({reason}){hint}") from None
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Commands that are killed at any moment, run out of room, or meet damaged files: no wrong result, nothing half-written, no litter."""
 
 import contextlib
+import ctypes
 import json
 import os
 import random
@@ -192,6 +193,37 @@ def test_a_full_disk(tmp_path):
         assert run(tmp_path, "compress", "a.tif", "small/a.sarl")[0] == 0
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+def without_rights_of_root():
+    """Drop the capabilities by which root writes and reads everything (`man 7 capabilities`)."""
+    for capability in (1, 2):
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="capabilities are those of Linux")
+def test_a_folder_that_may_not_be_written(tmp_path):
+    """Every command says so in one sentence that names what it wanted to write, and leaves nothing."""
+    run(tmp_path, "compress", "a.tif", "a.sarl")
+    (tmp_path / "small.toml").write_text(TRAINING)
+    before = files(tmp_path)
+    tmp_path.chmod(0o555)
+    try:
+        for target, *command in (
+            ("b.sarl", "compress", "a.tif", "b.sarl"), *((f"b{end}", "decompress", "a.sarl", f"b{end}") for end in (".tif", ".npy")),
+            (".", "train", "small.toml", "--out", "b.safetensors"), ("runs", "sweep", "smoke", "--runs", "runs"),
+            (".", "evaluate", "--scenes", "a.tif", "--codecs", "lapped", "--bpp", "1", "--out", "rows.csv"),
+            ("site", "report", "--published", "--out", "site"),
+        ):  # fmt: skip
+            code, said = run(tmp_path, *command, preexec_fn=without_rights_of_root)
+            assert code == 1, (command, said)
+            assert re.search(
+                rf"^sarlab: error: {target}:? cannot be written .*Permission denied", said, re.MULTILINE
+            ), said
+            assert "Traceback" not in said, said
+            assert files(tmp_path) == before, command
+    finally:
+        tmp_path.chmod(0o755)
 
 
 def test_an_input_that_changes_while_it_is_read(image, tmp_path):
