@@ -16,20 +16,7 @@ import numpy as np
 import pandas as pd
 
 from sarlab.views import select
-from sarlab.views.style import (
-    BLUE,
-    GRAY,
-    INK,
-    MUTED,
-    SIGNED,
-    Look,
-    look,
-    number,
-    ratio,
-    significant,
-    style,
-    to_svg,
-)
+from sarlab.views.style import BLUE, GRAY, INK, MUTED, SIGNED, Look, look, number, ratio, significant, style, to_svg
 from sarlab.views.templates import render
 
 if TYPE_CHECKING:
@@ -335,6 +322,7 @@ def heat(
     with panel(0.7 + wide + 0.6 * frame.shape[1], height) as (drawing, ax):
         seaborn.heatmap(frame.astype(float), annot=texts, fmt="", cbar=False, ax=ax, linewidths=0.6, cmap="cividis")
         ax.set(xlabel=columns, ylabel=rows)
+        ax.grid(visible=False)
         ax.tick_params(axis="y", rotation=0)
         ax.tick_params(axis="x", rotation=90 if upright else 0)
     words = "; ".join(f"{name}: {', '.join(f'{c} {v}' for c, v in line.items())}" for name, line in texts.iterrows())
@@ -378,14 +366,18 @@ def _line(ax: Axes, line: pd.DataFrame, x: str, shown: Look) -> None:
 
 
 def _levels(ax: Axes, lines: Mapping[str, float], words: list[str]) -> None:
-    """Labeled level lines; the label of one that lies close below another is on the left."""
+    """Labeled level lines: names stand where fewer points are; that of one close below another, at the other end."""
     heights = {name: height for name, height in lines.items() if np.isfinite(height)}
+    ends = [np.concatenate([line.get_ydata()[cut] for line in ax.lines] or [[]]) for cut in (np.s_[:3], np.s_[-3:])]
     for height in heights.values():
         ax.axhline(height, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
     low, high = ax.get_ylim()
     for name, height in heights.items():
         words.append(f"level line {name} at {number(height, 2)}")
-        left = any(0 < other - height < 0.1 * (high - low) for other in heights.values())
+        room = 0.1 * (high - low)
+        first, last = (np.sum((end > height) & (end < height + room)) for end in ends)
+        near = [other > height for other in heights.values() if 0 < abs(other - height) < room]
+        left = any(near) if near else first < last
         ax.annotate(
             name, (0 if left else 1, height), (2 if left else -2, 2), xycoords=("axes fraction", "data"),
             textcoords="offset points", ha="left" if left else "right", va="bottom", color=MUTED,
@@ -407,7 +399,7 @@ def _axis(ax: Axes, values: pd.Series, name: str, *, log: bool) -> None:
         if few:
             kept = _apart(np.log2(ticks), labels)
         else:
-            kept = list(range(0, len(ticks), max(1, int(np.ceil(_share(labels) * (len(ticks) - 1))))))
+            kept = list(range(0, len(ticks), max(1, int(np.ceil(_share(labels) * (high - low))))))
         ax.set_xticks(ticks[kept], [labels[k] for k in kept])
         ax.minorticks_off()
     elif len(known) and len(known) <= 7:
