@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from sarlab.errors import ResultsError
 from sarlab.metrics import metrics
 from sarlab.scenes.radiometry import to_db
 from sarlab.scenes.scene import Scene
-from sarlab.views.style import GRAY, MARKERS, SERIES, style
+from sarlab.views.style import ANY_PAGE, GRAY, MARKERS, SERIES, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,8 +44,8 @@ def rate_distortion(rows: pd.DataFrame, quality: str = "psnr_db") -> Axes:
         raise ResultsError(f"the rows have no column {', '.join(missing)}")
     codecs = list(dict.fromkeys(rows["codec"]))
     # Outside the style, which would undo the interactive mode that the first figure of a notebook switches on.
-    figure = plt.figure(figsize=(6, 4), layout="constrained", facecolor="white")
-    with style():
+    figure = plt.figure(figsize=(4.6, 3.3), layout="constrained", facecolor="none")
+    with style(ANY_PAGE):
         ax = figure.subplots()
         seaborn.lineplot(
             rows.dropna(subset=["bpp", quality]), x="bpp", y=quality, ax=ax,
@@ -57,7 +58,7 @@ def rate_distortion(rows: pd.DataFrame, quality: str = "psnr_db") -> Axes:
     ax.set_xlabel("bits per pixel")
     label = f"{metrics[quality].label} ({metrics[quality].unit})" if quality in metrics else quality
     ax.set_ylabel(label.removesuffix(" (1)"))
-    ax.legend(title=None, frameon=False)
+    ax.legend(title=None, frameon=False, labelcolor=ANY_PAGE)
     return ax
 
 
@@ -71,10 +72,12 @@ def pictures(scenes: Mapping[str, Scene], low: float, high: float) -> np.ndarray
     """
     import matplotlib.pyplot as plt
 
-    height = 0.3 + 2.2 * max(scene.shape[1] / scene.shape[2] for scene in scenes.values())
-    figure = plt.figure(figsize=(2.2 * len(scenes), height), layout="constrained", facecolor="white")
-    with style():
-        axes = figure.subplots(1, len(scenes), squeeze=False)[0]
+    columns = min(len(scenes), 2)  # text stays legible on a phone
+    rows = math.ceil(len(scenes) / columns)
+    height = 0.3 + 2.3 * max(scene.shape[1] / scene.shape[2] for scene in scenes.values())
+    figure = plt.figure(figsize=(2.3 * columns, rows * height), layout="constrained", facecolor="none")
+    with style(ANY_PAGE):
+        axes = np.array([figure.add_subplot(rows, columns, place + 1) for place in range(len(scenes))])
         for ax, (title, scene) in zip(axes, scenes.items(), strict=True):
             ax.imshow(to_db(scene).data[0], cmap=GRAY, vmin=low, vmax=high)
             ax.set_title(title)

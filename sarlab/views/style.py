@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 INK, MUTED, GRID, PAPER = "#1f2630", "#5d6875", "#dde3e9", "#fefefe"
+#: Text of pictures that cannot follow the theme of a page: legible on white and on black.
+ANY_PAGE = "#7a8591"
 BLUE, VERMILION, GREEN, PURPLE, OCHRE = "#0b69b3", "#c4500a", "#00795c", "#a8478b", "#8a6500"
 SERIES = (BLUE, VERMILION, GREEN, PURPLE, OCHRE)
 #: Further colors, so that no two codecs share one; `sarlab.css` has the dark variant of each.
@@ -56,7 +58,7 @@ OTHERS: dict[str, tuple[str, str, str]] = {
     "edges": ("edges", GREEN, "^"), "point targets": ("point targets", VERMILION, "s"),
     "recorded": ("recorded image", INK, ""), "clean": ("scene without speckle", GREEN, "D"), "lee": ("Lee filter", PURPLE, "^"),
     "original": ("original", INK, "o"), "redraw": ("new speckle", MUTED, "D"), "second date": ("second date", GREEN, "s"),
-    "rwf": ("Gaussian reference", INK, ""), "scalar": ("same, scalar quantizers", MUTED, ""),
+    "rwf": ("Gaussian reference", INK, ""), "scalar": ("ideal scalar quantizers", MUTED, ""),
     "shannon": ("Shannon lower bound of the speckle", INK, ""), "intensity": ("intensity", GREEN, "^"),
     "dB": ("dB", BLUE, "o"), "amplitude": ("amplitude", VERMILION, "s"),
 }  # fmt: skip
@@ -77,11 +79,12 @@ _RC: dict[Any, Any] = {
 
 
 @contextmanager
-def style() -> Iterator[None]:
-    """Draw within this context; figures keep their look when they are saved outside of it."""
+def style(text: str = "") -> Iterator[None]:
+    """Draw within this context, with all text in one color if given; figures keep their look when saved outside of it."""
     import matplotlib
 
-    with matplotlib.rc_context(_RC):
+    names = ("text.color", "axes.labelcolor", "axes.titlecolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    with matplotlib.rc_context(_RC | (dict.fromkeys(names, text) if text else {})):
         yield
 
 
