@@ -81,7 +81,7 @@ def table(
     frame: pd.DataFrame, digits: Mapping[str, int | Callable[[Any], str]] | int = 2, *, caption: str, left: int = 1,
     wrap: Sequence[str] = (), search: bool = False, markup: Sequence[str] = (),
 ) -> HTML:  # fmt: skip
-    """Table of a chapter: numbers on the right with a true minus sign, a dash for what is missing.
+    """Table of a chapter: numbers on the right with a true minus sign, a dash for what is missing; without rows, nothing.
 
     Parameters
     ----------
@@ -109,6 +109,8 @@ def table(
             return number(float(value), form)
         return "–" if value is None else str(value)
 
+    if frame.empty:
+        return HTML("")
     rows = [[text(*cell) for cell in zip(frame, row, strict=True)] for row in frame.itertuples(index=False)]
     options = {"left": left, "wrap": wrap, "caption": caption, "search": search, "markup": markup}
     return HTML(render("table", rows=rows, columns=list(frame), **options))
