@@ -195,7 +195,7 @@ def ticks(chart):
 
 def test_series_are_switched_on_and_off(page, chart):
     drawn = chart.locator(".sl-series")
-    assert drawn.count() == 4 + 1, "all codecs and the Gaussian limit at first"
+    assert drawn.count() == 4 + 1, "all codecs and the Gaussian reference at first"
     assert chart.locator(".sl-end").first.text_content() == "lapped (sarlab)", "labels at the lines, the best first"
     button = chart.locator("button", has_text="JPEG 2000")
     button.click()

@@ -57,11 +57,11 @@ DIGITS, END_DIGITS = 4, 3
 FEATURED = (select.FLAGSHIP, "jpeg2000", "hevc12")
 #: Rows up to which scenes have an entry of their own in the menu of the codecs.
 MOST_ROWS = 2_000
-LIMIT, FLOOR = "Gaussian limit", "another pass"
+LIMIT, FLOOR = "Gaussian reference", "another pass"
 CAPTION = (
     "Point at a marker, or focus the plot and use the arrow keys, to read its values. Bars: 95 % interval over passes, or the "
     "range of fewer than five. Files of networks: latents of float32 as they are, quantized ones range coded. "
-    "Gaussian limit: rate of an ideal code of a Gaussian source with the spectrum of the scene, for PSNR alone. "
+    "Gaussian reference: rate of an ideal code of a Gaussian source with the spectrum of the scene, for PSNR alone. "
     "Another pass: agreement of edges that a second recording of the same ground would reach. Means over scenes are those of equal "
     "PSNR for codecs and of equal ratio for networks: compare the two on a single scene."
 )
@@ -149,7 +149,7 @@ def _networks(
 def _references(
     limits: pd.DataFrame, rows: pd.DataFrame, places: Mapping[str, Sequence[str]], bands: Sequence[str]
 ) -> list[Series]:
-    """The Gaussian limit of each place, and the agreement of edges that another pass would reach."""
+    """The Gaussian reference of each place, and the agreement of edges that another pass would reach."""
     native, limit, floor = select.numbers(rows, "native_bits").mean(), {}, {}
     for place, scenes in places.items():
         for band in bands:

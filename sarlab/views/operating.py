@@ -82,6 +82,6 @@ def _packed(point: Point) -> dict[str, object]:
             bounds[name], means[name] = round(bound if side == "min" else -bound, 5), round(point.mean(name), 5)
     lost = [f"{name.partition(' (')[0]} {number(value, 2 if 'dB' in name else 0)} {name[name.rfind('(') + 1 : -1]}" for name, value in point.lost().items()]  # fmt: skip
     return {
-        "kind": point.kind, "series": point.series, "name": point.name, "command": point.command, "cr": round(point.cr, 3),
+        "kind": point.kind, "series": point.series, "name": point.name.replace(point.series, name_of(point.series)), "command": point.command, "cr": round(point.cr, 3),
         "bpp": round(point.bpp, 5), "bounds": bounds, "means": means, "certain": point.certain.replace("acquisitions", "passes").replace("acquisition", "pass"), "lost": lost,
     }  # fmt: skip

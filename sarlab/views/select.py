@@ -158,7 +158,7 @@ def bars(points: pd.DataFrame) -> str:
         parts.append(f"{'95 % interval (Student) over' if kind == '95 %' else 'range of'} {count} {over}")
     if parts:
         return f"Bars: {'; '.join(sorted(parts))}."
-    return "One pass and one seed: no interval can be stated." if len(points) else ""
+    return "Each value is of one pass and one seed: no interval." if len(points) else ""
 
 
 def where(rows: pd.DataFrame) -> str:

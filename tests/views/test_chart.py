@@ -101,7 +101,7 @@ def test_without_tables_there_is_no_chart_no_panel_and_no_slider(empty):
 def test_points_of_the_panel_are_those_of_the_command_line(filled, packed):
     points = operating.points_of(filled.runs, filled.codecs)
     packed_points = packed(operating.panel(filled))["points"]
-    assert [point["name"] for point in packed_points] == [point.name for point in points]
+    assert [(point["command"], point["cr"]) for point in packed_points] == [(p.command, round(p.cr, 3)) for p in points]
     chosen = recommend(points, [Threshold("psnr_db", "min", 30.0)]).chosen
     meets = [point for point in packed_points if point["bounds"].get("psnr_db", 0) >= 30 - 0.02]
     assert max(point["cr"] for point in meets) == pytest.approx(chosen.cr, abs=0.001)

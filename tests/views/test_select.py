@@ -26,7 +26,7 @@ def test_two_slices_of_a_pass_are_one_observation():
     point = select.means(table, "psnr_db", "codec").iloc[0]
     assert (point["n"], point["kind"], point["over"]) == (2, "range", "seeds"), "of one pass, the range of its seeds"
     single = select.means(table[:1], "psnr_db", "codec")
-    assert (single["kind"].iloc[0], select.bars(single)) == ("", "One pass and one seed: no interval can be stated.")
+    assert (single["kind"].iloc[0], select.bars(single)) == ("", "Each value is of one pass and one seed: no interval.")
 
 
 def test_five_passes_give_the_interval_of_student():
