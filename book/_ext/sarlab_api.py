@@ -106,6 +106,8 @@ def inline_as_rst(line: str) -> str:
 
 def process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Rewrite a docstring in place, before its sections are parsed."""
+    if what in ("attribute", "data", "property") and lines:  # napoleon takes words before a colon for a type
+        lines[0] = lines[0].replace(": ", " – ")
     lines[:] = as_rst(lines)
 
 
