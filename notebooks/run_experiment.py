@@ -9,7 +9,7 @@
 # %% [markdown]
 # # One experiment
 #
-# One network at one compression ratio, trained on the training acquisition and measured on scenes it has never seen.
+# One network at one compression ratio, trained on the training scenes and measured on scenes it has never seen.
 # `sarlab sweep` executes this notebook once per run of a plan. By hand, change the next cell and run all, or pass
 # parameters to papermill; a table may name some keys only, the others keep the defaults of the next cell:
 #

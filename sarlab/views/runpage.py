@@ -44,7 +44,7 @@ def show(outcome: Outcome, what: str) -> Figure:
         return latent(y)
     if what == "histogram":
         series = {"original": original, "reconstruction": restored}
-        return figures.distribution(series, axis="dB", title="Distribution of the samples", caption=name)
+        return figures.distribution(series, axis="dB", title="Histograms of original and reconstruction", caption=name)
     row = outcome.rows.set_index(outcome.rows["scene"] + "/" + outcome.rows["band"]).loc[name]
     return pictures(original, restored, (float(row["clip_low"]), float(row["clip_high"])), title=name)
 
@@ -82,7 +82,7 @@ def history(rows: pd.DataFrame) -> Figure:
     if rows["validation_db"].notna().any():
         best = rows.loc[rows["validation_db"].idxmax()]
         kept = f"Best on validation: step {best['step']:.0f}, {page.number(best['validation_db'], 2)} dB."
-    return Figure(panels, title="Training", caption=kept, narrowest=figures.NARROWEST)
+    return Figure(panels, title="Quality, loss and gradients over the steps", caption=kept, narrowest=figures.NARROWEST)
 
 
 def latent(y: np.ndarray) -> Figure:
@@ -114,4 +114,4 @@ def provenance(outcome: Outcome) -> page.HTML:
         "training time (s)": page.number(row.get("train_seconds", np.nan)), "converged": row.get("converged"),
     }  # fmt: skip
     frame = pd.DataFrame({"what": list(entries), "value": [str(value) for value in entries.values()]})
-    return page.table(frame, caption="What made it", left=2, wrap=["value"])
+    return page.table(frame, caption="Specification, machine and versions", left=2, wrap=["value"])
