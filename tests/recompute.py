@@ -99,7 +99,7 @@ def checks(results: Path) -> list[tuple[str, str]]:
         # a mean of fewer scenes is one of other scenes
         rows = rows[rows.groupby("target_value")["scene"].transform("nunique") == test["scene"].nunique()]
         ratio, psnr = by_pass(rows, "measured_cr", ["target_value"]), by_pass(rows, "psnr_db", ["target_value"])
-        levels = [along(ratio, psnr, 8 * 2**k) for k in range(3)]
+        levels = [along(ratio, psnr, 4 * 2**k) for k in range(4)]
         costs = [shown(a - b, 2) for a, b in itertools.pairwise(levels)]
         found.append(("chapters/operating_point", f"{names[codec]} {' '.join(costs)}"))
 
