@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sarlab.errors import MetricError
-from sarlab.metrics import Comparison, Undefined, UndefinedMetric, fidelity, score
+from sarlab.metrics import Comparison, UndefinedMetric, fidelity, score
 from sarlab.metrics.bounds import bias_limit, speckle_std
 
 CLIP = (-25.0, 5.0)
@@ -97,7 +97,6 @@ def test_images_too_small_or_too_holey_say_why(images):
 def test_missing_samples_are_not_overlooked_and_impossible_clip_ranges_refused(images):
     x, y = images[0], images[1].copy()
     y[3, 4] = np.nan
-    assert isinstance(fidelity.psnr(x, y, clip=CLIP), Undefined)
     assert "no value at 1 samples" in fidelity.psnr(x, y, clip=CLIP).reason
     x = x.copy()
     x[3, 4] = np.nan

@@ -21,7 +21,6 @@ def test_welch_spectrum_is_that_of_a_plain_loop():
             tile = image[row : row + 64, column : column + 64]
             if not np.isnan(tile).any():
                 power.append(np.abs(np.fft.fft2((tile - tile.mean()) * taper)) ** 2 / (taper**2).sum())
-    assert len(power) == 3 * 4 - 1
     np.testing.assert_allclose(spectra.welch_spectrum(image), np.mean(power, axis=0), rtol=1e-9, atol=1e-12)
     image = np.random.default_rng(1).normal(0, 2, (512, 512))
     # the mean that is removed takes some noise along: about one part in a thousand
