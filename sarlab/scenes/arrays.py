@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sarlab.errors import SceneError
 from sarlab.scenes.rasters import IDENTITY, ArraySource, Georeference, Profile, encode_samples
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ _KNOWN = ("_FillValue", "missing_value", "scale_factor", "add_offset", "long_nam
 
 def source_of(array: Any) -> ArraySource:
     """Make a source of samples of an array of dimensions (band, y, x) or (y, x); Dask arrays are computed by window."""
+    if {"x", "y"} <= {*array.dims} and array.dims[-2:] != ("y", "x"):
+        raise SceneError(f"array '{array.name}': its dimensions are {array.dims}; transpose them to (…, 'y', 'x')")
     attributes = {**array.encoding, **array.attrs}
     nodata = attributes.get("_FillValue", attributes.get("missing_value"))
     names, count = array.attrs.get("long_name"), array.shape[0] if array.ndim == 3 else 1
@@ -89,7 +92,10 @@ def attributes_of(scene: Any, packing: Any) -> tuple[dict[str, Any], dict[str, A
         a, b, c, d, e, f = reference.transform
         mapping["GeoTransform"] = " ".join(repr(float(value)) for value in (c, a, b, f, d, e))
     features = [
-        {"type": "Feature", "properties": {"id": name, "row": r, "col": k}, "geometry": {"type": "Point", "coordinates": [x, y, z]}}
+        {
+            "type": "Feature", "properties": {"id": name, "info": "", "row": r, "col": k},
+            "geometry": {"type": "Point", "coordinates": [x, y, z]},
+        }
         for r, k, x, y, z, name in reference.gcps
     ]  # fmt: skip
     if features:

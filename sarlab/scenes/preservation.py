@@ -50,7 +50,7 @@ _FIND: dict[str, Callable[[Any], str]] = {
     "sample type": lambda f: f.dtype,
     "phase of complex samples": lambda f: f.dtype if f.quantity == "complex" else "",
     "scale and offset": lambda f: ", ".join(f"×{scale:g} + {offset:g}" for scale, offset in _packings(f)),
-    "nodata value": lambda f: "" if f.nodata is None else f"{f.nodata:g}",
+    "nodata value": lambda f: "" if f.nodata is None else ", ".join(getattr(f, "nodata_values", (f"{f.nodata:g}",))),
     "mask": lambda f: "mask" if f.profile.mask == "mask" else "",
     "alpha band": lambda f: "alpha" if f.profile.mask == "alpha" else "",
     "transform": lambda f: f"{_place(f).transform}" if _place(f).has_transform else "",

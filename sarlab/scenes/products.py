@@ -17,7 +17,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.scenes.rasters import Location, RasterSource, Samples, has_header, is_auxiliary
+from sarlab.scenes.rasters import ArraySource, Location, RasterSource, Samples, has_header, is_auxiliary
 from sarlab.scenes.scene import FIELD_TAGS, Georeference, Profile, polarization, polarization_order
 
 _TABLES = {"sigma0": "sigmaNought", "gamma0": "gamma", "beta0": "betaNought"}
@@ -30,7 +30,9 @@ def open_product(location: Location, calibrate: str = "", denoise: bool = False)
     if path.suffix.upper() == ".SAFE" or archive or (path / "manifest.safe").exists():
         return _open_safe(path, location.text, calibrate, denoise)
     folder = path.with_suffix(".data") if path.suffix.lower() == ".dim" else path
-    files = [f for f in sorted(folder.glob("*")) if f.suffix in (".bin", ".img") and has_header(f)]
+    files = [
+        f for f in sorted(folder.glob("*")) if f.suffix in (".bin", ".img") and (has_header(f) or _config(f).exists())
+    ]
     files = [f for f in files if not is_auxiliary(f.stem) and "date" not in f.stem.lower()]
     if not files:
         raise SceneError(f"{location.text}: no image with a header (.hdr) in {folder}")
@@ -46,7 +48,7 @@ class JoinedSource:
     position = (0, 0)
 
     def __init__(self, files: Sequence[Any], names: Sequence[str], text: str, tables: Sequence[Calibration] = ()):
-        self._sources = [RasterSource(Location(str(file), str(file), Path(str(file)))) for file in files]
+        self._sources = [_opened(file) for file in files]
         first, self._tables = self._sources[0], list(tables)
         for file, source in zip(files, self._sources, strict=True):
             if source.shape != (1, *first.shape[1:]) or source.dtypes != first.dtypes:
@@ -76,6 +78,24 @@ class JoinedSource:
     def close(self) -> None:
         for source in self._sources:
             source.close()
+
+
+def _config(file: Path) -> Path:
+    return file.with_name("config.txt")
+
+
+def _opened(file: Any) -> RasterSource | ArraySource:
+    """Open an image; PolSARpro states the size of those without a header in ``config.txt``."""
+    path = Path(str(file))
+    if path.suffix != ".bin" or has_header(path):
+        return RasterSource(Location(str(file), str(file), path))
+    rows, columns, *_ = *map(int, re.findall(r"N(?:row|col)\s+(\d+)", _config(path).read_text(errors="replace"))), 0, 0
+    dtype = {4 * rows * columns: "<f4", 8 * rows * columns: "<c8"}.get(path.stat().st_size)
+    if dtype is None:
+        raise SceneError(
+            f"{file}: the size is not that of {rows}×{columns} samples, as config.txt states; add a header (.hdr)"
+        )
+    return ArraySource(str(file), np.memmap(path, dtype, "r", shape=(rows, columns)))
 
 
 # --- Sentinel-1

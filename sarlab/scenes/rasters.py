@@ -384,7 +384,19 @@ class RasterSource:
         self._stack, self._text, self._gdal = ExitStack(), location.text, location.gdal
         with unlocated(), self._reading("not a readable image"):
             self._file = dataset or self._stack.enter_context(open_raster(location.gdal))
+            if not dataset and self._file.driver == "HDF5Image" and read_georeference(self._file) is None:
+                self._find_coordinates()
             self._describe()
+
+    def _find_coordinates(self) -> None:
+        """Read an image in HDF5 by the netCDF driver if that one finds coordinates, as in products of NISAR."""
+        from rasterio.errors import RasterioIOError
+
+        with suppress(RasterioIOError):  # not everything in HDF5 is netCDF
+            other = self._stack.enter_context(
+                open_raster(self._gdal.replace("HDF5", "NETCDF", 1).replace('"://', '":/'))
+            )
+            self._file = self._file if other.transform.is_identity else other
 
     def _describe(self) -> None:
         """Find out bands, masks, tags and georeference."""
@@ -461,7 +473,7 @@ class RasterSource:
 
         try:
             yield
-        except (RasterioError, CPLE_BaseError, UnicodeDecodeError) as error:
+        except (RasterioError, CPLE_BaseError, UnicodeError) as error:
             reason = first_line(error).replace(self._gdal, Path(self._gdal).name)
             raise SceneError(f"{self._text}: {what} ({reason})") from None
 

@@ -18,6 +18,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -31,7 +32,6 @@ from sarlab.scenes.rasters import (
     GCP_CRS_TAG,
     GCP_IDS_TAG,
     Location,
-    Profile,
     RasterSource,
     is_auxiliary,
     is_product,
@@ -63,6 +63,8 @@ _WORDS = {
     "intensity": "intensity", "power": "intensity", "linear": "intensity",
 }  # fmt: skip
 _NOTHING = "every sample is nodata or NaN; there is nothing to compress"
+#: Bands of a covariance or coherency matrix that may be negative.
+_OFF_DIAGONAL = re.compile(r"(?i)[ct]\d\d_(real|imag)")
 #: Tags whose short values may name the quantity.
 _TELLING = re.compile(r"(?i)unit|quantity|calibrat|radiometr|description|name")
 
@@ -136,6 +138,8 @@ def open_scene(
 
 
 def _source(given: Any, calibrate: str, denoise: bool, remote: bool, external: bool) -> tuple[Any, Location]:
+    if hasattr(given, "data_vars"):
+        raise SceneError(f"a dataset of xarray holds several arrays; give one of them: {', '.join(map(str, given))}")
     if hasattr(given, "dims") and hasattr(given, "attrs"):
         return source_of(given), Location(f"array '{given.name or 'scene'}'", "", Path(str(given.name or "scene")))
     if hasattr(given, "read_masks"):
@@ -167,7 +171,8 @@ def locate(given: str | Path, allow_remote: bool = False, allow_external: bool =
         Nothing there; an address without `allow_remote`; a VRT that refers to missing files, or to files outside its
         folder without `allow_external`.
     """
-    text = str(given)
+    archive = re.fullmatch(r"(?i)/vsizip/(.+?\.zip)(/[^/]+\.safe)?/?", str(given))
+    text = archive[1] if archive else str(given)
     if _REMOTE.search(text):
         if not allow_remote:
             how = "; credentials are those of GDAL, such as AWS_NO_SIGN_REQUEST=YES" if "s3" in text[:7] else ""
@@ -236,12 +241,15 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         self, location: Location, source: Any, quantity: str, allow_empty: bool,
         bands: Sequence[str | int] = (), floor: float | None = None,
     ):  # fmt: skip
-        self.path, self.text, self._source, self._allow_empty = location.path, location.text, source, allow_empty
+        # Names of files need not be text.
+        self.path = Path(os.fsencode(location.path).decode(errors="replace"))
+        self.text, self._source, self._allow_empty = location.text, source, allow_empty
         self._floor, names = floor, _band_names(self.path, source)
         self._chosen = [_index(band, names, self.text) for band in bands] or list(range(len(names)))
         self.shape, self.bands = (len(self._chosen), *source.shape[1:]), tuple(names[band] for band in self._chosen)
         dtypes, nodata = ([values[band] for band in self._chosen] for values in (source.dtypes, source.nodata))
         self.dtype, self.nodata = dtypes[0], next((value for value in nodata if value is not None), None)
+        self.nodata_values = tuple(dict.fromkeys(f"{value:g}" for value in nodata if value is not None))
         self.profile = source.profile.select(self._chosen)
         self.georeference, self.tags = source.georeference, source.tags
         self.time = self.tags.get(FIELD_TAGS["time"]) or time_of(self.path.resolve(), self.tags)
@@ -256,7 +264,7 @@ class SceneFile(AbstractContextManager["SceneFile"]):
             raise SceneError(f"{self.text}: bands of different types ({', '.join(dtypes)}); choose with --bands 1,2")
         if "palette" in self.profile.colors:
             raise SceneError(f"{self.text}: a band has a color table, so its samples are no radar image")
-        extra = [band for band in self.bands if is_auxiliary(band)]
+        extra = [band for band in self.bands if is_auxiliary(band) or _OFF_DIAGONAL.fullmatch(band)]
         if 0 < len(extra) < len(self.bands) and not chosen:
             rest = ",".join(band for band in self.bands if band not in extra)
             raise SceneError(f"{self.text}: band {extra[0]} is no radar image; choose the others with --bands {rest}")
@@ -284,7 +292,9 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         if len(set(names)) < len(names) or not all(names):
             names = [polarization(self.path.stem) or "band1", *(f"band{i + 2}" for i in range(count // 2 - 1))]
         self.shape, self.bands = (count // 2, height, width), tuple(names)
-        self.quantity, self.dtype, self.profile = "complex", "complex64", Profile(mask=self.profile.mask)
+        kept = self.profile.select(range(0, count, 2))
+        self.profile = replace(kept, scales=(), offsets=(), descriptions=None, units=(), colors=())
+        self.quantity, self.dtype = "complex", "complex64"
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -451,8 +461,9 @@ def decide_quantity(
     if low >= -200 and high <= 100 and minus and (not finite.size or np.mean(finite < -1) >= 0.5):
         return "db"
     known = "look neither like dB nor like amplitude or intensity" if low < 0 else "may be amplitude, intensity or dB"
+    pairs = ", or for pairs of bands 'iq' or 'amplitude-phase'" if bands and len(bands) % 2 == 0 and low < 0 else ""
     raise SceneError(
-        f"{name}: samples from {low:.4g} to {high:.4g} {known}; set quantity 'amplitude', 'intensity' or 'db'"
+        f"{name}: samples from {low:.4g} to {high:.4g} {known}; set quantity 'amplitude', 'intensity' or 'db'{pairs}"
     )
 
 
@@ -493,9 +504,10 @@ def check_quantity(name: str, quantity: str, dtype: str, data: np.ndarray) -> No
         )
     if quantity != "db" and np.nanmin(data, initial=0.0) < 0:
         share, found = float(np.mean(data[~np.isnan(data)] < 0)), f"negative {quantity} ({np.nanmin(data):.4g})"
-        if share >= 0.5 and np.nanmin(data) < -1:
+        if share >= 0.7 and -200 <= np.nanmin(data) < -1:
             raise SceneError(f"{name}: {found} is impossible; the samples are probably in dB (quantity 'db')")
+        kind = ", or quantity 'iq' for pairs of bands I and Q" if share > 0.2 else ""
         raise SceneError(
             f"{name}: {share:.2%} of the samples are {found}; noise subtraction leaves such samples: set a floor to replace "
-            "them by (--floor 0)"
+            f"them by (--floor 0){kind}"
         )

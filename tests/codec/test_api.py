@@ -204,6 +204,16 @@ def test_zeros_that_no_sample_window_saw_are_exact(monkeypatch):
     assert np.array_equal(decompress(coded).data == 0, data == 0)
 
 
+def test_zeros_whose_places_would_fill_the_file_are_announced():
+    rng = np.random.default_rng(2)
+    data = rng.gamma(4, 0.25, (1, 96, 96)) * (rng.random((1, 96, 96)) < 0.7)
+    scene = Scene(data, "amplitude", ("x",))
+    with pytest.warns(UserWarning, match="zeros are coded within the error.*more than half of the file"):
+        coded = compress(scene, bpp=0.9)
+    assert StreamReader(coded).header.floors
+    assert np.array_equal(decompress(compress(scene, bpp=2.5)).data == 0, data == 0)
+
+
 def test_complex_scenes_keep_their_intensity(codec):
     rng = np.random.default_rng(3)
     data = (rng.normal(size=(2, 60, 50)) + 1j * rng.normal(size=(2, 60, 50))).astype(np.complex64) * 100

@@ -112,6 +112,15 @@ def test_arrays_that_are_no_image():
         read_scene([1, 2])
 
 
+def test_what_is_no_array_of_an_image_is_named():
+    xarray = pytest.importorskip("xarray")
+    array = xarray.DataArray(np.zeros((3, 4, 2)), dims=("y", "x", "time"), name="VV")
+    with pytest.raises(SceneError, match=r"'VV': its dimensions are .*; transpose them"):
+        read_scene(array, "db")
+    with pytest.raises(SceneError, match="several arrays; give one of them: VV"):
+        read_scene(array.to_dataset(), "db")
+
+
 def test_open_datasets_are_read_and_stay_open(write_raw):
     with rasterio.open(write_raw(DN.astype("u2"), transform=Affine(*PLACE.transform), crs=UTM)) as file:
         scene = read_scene(file)

@@ -69,9 +69,9 @@ def zipped(folder):
     return target
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_both_polarizations_are_one_scene(safe, packed):
-    scene = read_scene(zipped(safe) if packed else safe)
+@pytest.mark.parametrize("name", ["", "{}", "/vsizip/{}", "/vsizip/{}/{}.SAFE"])
+def test_both_polarizations_are_one_scene(safe, name):
+    scene = read_scene(name.format(zipped(safe), NAME) if name else safe)
     assert (scene.bands, scene.quantity, scene.dtype, scene.name) == (("VV", "VH"), "amplitude", "uint16", NAME)
     assert (scene.acquisition, scene.time, scene.looks) == (NAME, "2021-08-09T17:39:53.123456", 4.4)
     assert np.array_equal(scene.data[1, :, 4:], DN["vh"][:, 4:])
@@ -150,10 +150,19 @@ def test_polsarpro_and_dimap_folders_are_scenes_without_their_auxiliary_rasters(
     image = np.random.default_rng(0).gamma(4, 1, (30, 40)).astype(np.float32)
     for name in ("C11", "C22", "C33"):
         write_raw(image, f"C3/{name}.bin", driver="ENVI")
+    for size in ("Nrow\n30\n", "Nrow\n30\n---------\nNcol\n40\n"):
+        (tmp_path / "C3" / "config.txt").write_text(size)
+        scene = read_scene(tmp_path / "C3", "intensity")
+        assert (scene.bands, scene.shape) == (("C11", "C22", "C33"), (3, 30, 40))
+        assert np.array_equal(scene.data[2], image)
+        for header in (tmp_path / "C3").glob("*.hdr"):  # then the sizes are those of the text
+            header.unlink()
+    (tmp_path / "C3" / "C12_imag.bin").write_bytes((-image).tobytes())
+    with pytest.raises(SceneError, match="band C12_imag is no radar image; choose the others with --bands C11,C22,C33"):
+        read_scene(tmp_path / "C3", "intensity")
     (tmp_path / "C3" / "config.txt").write_text("Nrow\n30\n")
-    scene = read_scene(tmp_path / "C3", "intensity")
-    assert (scene.bands, scene.shape) == (("C11", "C22", "C33"), (3, 30, 40))
-    assert np.array_equal(scene.data[2], image)
+    with pytest.raises(SceneError, match=r"C11\.bin: the size is not that of 30×0 samples.*add a header"):
+        read_scene(tmp_path / "C3", "intensity")
     names = "Sigma0_VH Sigma0_VV incidenceAngleFromEllipsoid layover_shadow_mask elevation latitude"
     for name in names.split():
         write_raw(image, f"S1.data/{name}.img", driver="ENVI")
@@ -172,10 +181,18 @@ def test_pairs_of_bands_are_complex(write_raw):
     path = write_raw(parts, "GF3_HH_iq.tif")
     with pytest.raises(SceneError, match="set quantity 'iq'"):
         read_scene(path)
+    with pytest.raises(SceneError, match=r"set a floor .* or quantity 'iq' for pairs of bands I and Q"):
+        read_scene(path, "amplitude")
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(ns="MISSION", x="y")
+        file.update_tags(1, gain="3")
     scene = read_scene(path, "iq")
     assert (scene.quantity, scene.bands, scene.looks) == ("complex", ("HH",), 1.0)
     assert np.array_equal(scene.data[0], parts[0] + 1j * parts[1])
+    assert set(map(str, scene.profile.tags)) == {"(0, 'MISSION', {'x': 'y'})", "(1, '', {'gain': '3'})"}
     polar = np.stack([np.abs(parts[0]), rng.uniform(-np.pi, np.pi, (20, 30))]).astype(np.float32)
+    with pytest.raises(SceneError, match="or for pairs of bands 'iq' or 'amplitude-phase'"):
+        read_scene(write_raw(polar, "z.tif"))
     path = write_raw(polar, "x.tif", attributes={"descriptions": ("amplitude", "phase")})
     with pytest.raises(SceneError, match="set quantity 'amplitude-phase'"):
         read_scene(path)

@@ -1,14 +1,18 @@
 """Properties of raster files, before and after, as GDAL reads them; files that are refused."""
 
 import multiprocessing
+import os
+import sys
 import zipfile
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +22,8 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 
+from sarlab.codec.api import compress, decompress
+from sarlab.codec.stream import FileSource
 from sarlab.errors import SceneError
 from sarlab.scenes.rasters import Georeference
 from sarlab.scenes.readers import read_scene
@@ -233,6 +239,8 @@ def test_nodata_of_each_band_and_out_of_the_range_of_the_type(tmp_path, write_ra
     first, second = returned(path, tmp_path / "out" / "y.tif")
     assert first["masks"] == second["masks"]
     assert 0 in first["masks"][1][5]
+    said = f"the nodata value {DN[0, 0]} of a band stands for {DN[5, 5] + 1} of others, too"
+    assert FileSource(path).changed() == [said]
 
 
 LOW, ZEROS = np.where(np.arange(50) < 6, np.finfo("f4").min, DB), np.where(np.arange(50) < 5, 0, DN + 2j)
@@ -335,6 +343,30 @@ def test_subdatasets_in_both_spellings(tmp_path):
         assert scene.name == "elevation"
     with pytest.raises(SceneError, match="no such file"):
         read_scene(tmp_path / "y.h5:/a/b")
+
+
+def test_coordinates_in_hdf5_are_found(write_raw, tmp_path):
+    """As in products of NISAR: the HDF5 driver of GDAL reads the samples, and only its netCDF driver the coordinates."""
+    source, path = write_raw(DB, crs=UTM, transform=Affine(20, 0, 5e5, 0, -20, 5e6)), tmp_path / "x.h5"
+    rasterio.shutil.copy(source, path.with_suffix(".nc"), driver="netCDF", FORMAT="NC4")
+    path.with_suffix(".nc").rename(path)
+    with rasterio.open(f'HDF5:"{path}"://Band1') as samples, rasterio.open(f'NETCDF:"{path}":Band1') as placed:
+        assert samples.crs is None
+        for name in (f"HDF5:{path}://Band1", f"{path}:/Band1"):
+            scene = read_scene(name, "db")
+            assert np.array_equal(scene.data[0], DB)
+            assert scene.georeference.transform == (20, 0, 5e5, 0, -20, 5e6)
+            assert CRS.from_wkt(scene.georeference.crs) == placed.crs == UTM
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are any bytes on Linux only")
+def test_names_that_are_no_text(write_raw, tmp_path):
+    name = os.fsdecode(bytes(tmp_path) + b"/VV\xff_db")
+    os.replace(write_raw(DB), f"{name}.tif")
+    np.save(f"{name}.npy", DB)
+    with pytest.raises(SceneError, match="not a readable image"):
+        read_scene(f"{name}.tif")
+    assert decompress(compress(Path(f"{name}.npy"))).name == "VV\ufffd_db"
 
 
 def test_bands_are_chosen_and_angles_are_refused(write_raw):
