@@ -138,9 +138,10 @@ def test_wild_values_are_defined(seed, rows, columns):
 
 def test_wrong_calls_are_refused(scene):
     recorded, test, _ = scene
-    assert Reference(recorded, windows=[(168, 168, 32, 32)]).windows == [(168, 168, 32, 32)]
+    assert Reference(recorded, windows=[(199, 0, 1, 200)]).windows == [(199, 0, 1, 200)]
     for call, message in (
         (lambda: score(recorded, test), "clip"),
+        *((lambda clip=clip: Reference(recorded, clip=clip), "clip") for clip in ((3, 3), (5, -5), (np.nan, 3), 7, (-9, np.inf))),
         (lambda: score(recorded[None], test[None], clip=CLIP), "height, width"),
         (lambda: score(recorded, test[:5], clip=CLIP), "shape"),
         (lambda: score(np.empty((0, 3)), np.empty((0, 3)), clip=CLIP), "empty"),

