@@ -76,14 +76,21 @@ class Georeference:
         rpc, middle = dict(self.rpc), 0.5 / factor - 0.5  # RPC count from the center of the first pixel
         for name, offset in (("LINE_OFF", row), ("SAMP_OFF", column)):
             if name in rpc and (offset or factor != 1):
-                rpc[name] = repr((float(rpc[name].split()[0]) - offset) / factor + middle)
+                rpc[name] = repr((self._rpc_number(name) - offset) / factor + middle)
         for name in ("LINE_SCALE", "SAMP_SCALE"):
             if name in rpc and factor != 1:
-                rpc[name] = repr(float(rpc[name].split()[0]) / factor)
+                rpc[name] = repr(self._rpc_number(name) / factor)
         return replace(
             self, transform=moved if self.has_transform else IDENTITY, rpc=rpc,
             gcps=tuple(((r - row) / factor, (k - column) / factor, x, y, z, name) for r, k, x, y, z, name in self.gcps),
         )  # fmt: skip
+
+    def _rpc_number(self, name: str) -> float:
+        """A coefficient, without the unit that may follow it."""
+        try:
+            return float(self.rpc[name].split()[0])
+        except (ValueError, IndexError):
+            raise SceneError(f"the RPC are damaged: {name} is {self.rpc[name]!r}, not a number") from None
 
     def spacing(self, height: int, width: int) -> tuple[float, float] | None:
         """Return the pixel spacing (row, column) in meters of a scene; None if the coordinate system does not state it."""
