@@ -58,6 +58,14 @@ def coverage():
     return min(shares.values()) >= 0.9, text
 
 
+def mutants():
+    """Share of small faults in a sample that the tests notice."""
+    command = [sys.executable, "tests/trust/mutants.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    (STATE / "mutants.log").write_text(done.stdout + done.stderr)
+    return done.returncode == 0, (done.stdout or "none was tried").splitlines()[-1]
+
+
 LANES = (
     {"Mutated .sarl streams": lambda: harness(STREAMS, "streams", "stream")},
     {
@@ -69,6 +77,7 @@ LANES = (
         "Golden files, and a second decoder": lambda: tests("", "tests/codec/test_file_format.py"),
         "No test pixel in training": lambda: tests("", "tests/scenes/test_catalog.py", "tests/scenes/test_collection.py"),
         "Lines run by tests": coverage,
+        "Mutants of metrics and container killed": mutants,
     }
     | {f"Mutated input: {name}": lambda name=name, count=count: harness(count, name, name) for name, count in OTHERS.items()},
 )  # fmt: skip
