@@ -83,6 +83,17 @@ def test_code_of_limits_and_entropy_is_that_of_the_metrics():
     assert corrected == pytest.approx(float(zeroth_order_entropy(levels)), rel=1e-9)
 
 
+def test_code_of_codecs_is_that_of_bd_rates():
+    from sarlab.metrics.rate import bd_rate
+
+    psnr = np.arange(22.0, 44, 2)
+    curves = [
+        pd.DataFrame({"psnr_db": psnr, "bpp": scale * psnr**power}) for scale, power in ((1e-3, 2.1), (4e-4, 2.3))
+    ]
+    known = bd_rate(*(curve[name] for curve in curves for name in ("bpp", "psnr_db")), interval=(25, 40))
+    assert functions("codecs")["bd_rate"](*curves) == pytest.approx(known.value, rel=1e-9)
+
+
 def test_code_of_looks_and_edges_is_that_of_the_metrics(pair):
     from sarlab.metrics import Reference
     from sarlab.metrics.edges import laplacian, ratio_of_averages
