@@ -10,7 +10,6 @@ at low rates, where ground that was dark is not decoded as dark.
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from sarlab.codec.container import CENTER_UNIT, DTYPES, Header
 from sarlab.codec.entropy import pack_mask
 from sarlab.codec.tiles import CODED, FLAT, FLAT_UNIT, NOT_A_NUMBER, ZERO, blocks_of, kinds_of
 from sarlab.errors import BitstreamError, CodecError
-from sarlab.scenes.radiometry import FLOOR_TAG, NATIVE_TAG, from_db, local_mean, to_db, zero_floor_db
+from sarlab.scenes.radiometry import NATIVE_TAG, from_db, local_mean, to_db, zero_floor_db
 from sarlab.scenes.scene import Profile, Scene
 
 #: Most samples for a percentile.
@@ -126,11 +125,8 @@ class Levels:
     def _from_db(self, x: np.ndarray, valid: np.ndarray) -> np.ndarray:
         center = np.array(self.centers, np.float32)[:, None, None]
         db = np.where(valid, x * np.float32(WIDTH) + center, np.float32(np.nan))
-        # Numbers instead of names, because `from_db` finds floors by band name and names may be equal.
-        bands, tags = tuple(str(band) for band in range(len(self.bands))), {NATIVE_TAG: self.quantity}
-        if self.floors:
-            tags[FLOOR_TAG] = json.dumps({b: f for b, f in zip(bands, self.floors, strict=True) if not isnan(f)})
-        return from_db(Scene(db, "db", bands, valid=valid, tags=tags), self.quantity).data
+        scene = Scene(db, "db", self.bands, valid=valid, tags={NATIVE_TAG: self.quantity})
+        return from_db(scene, self.quantity, self.floors).data
 
 
 def fit_levels(windows: Sequence[Scene], everything: bool, rate: float = np.inf) -> Levels:
@@ -141,17 +137,21 @@ def fit_levels(windows: Sequence[Scene], everything: bool, rate: float = np.inf)
     `MOST_FOR_ZEROS` of a rate, in bits per sample, they are coded at a floor, and come back within the error.
     """
     first, zero = windows[0], -np.inf if windows[0].quantity == "db" else 0.0
-    centers, floors = [], []
+    centers: list[float] = []
+    floors: list[float] = []
     flats = [_flat(windows, band) for band in range(len(first.bands))]
     size = sum(len(pack_mask(mask)) for window in windows for mask in _zeros(window) if mask.any() and not mask.all())
     marked = 8 * size <= MOST_FOR_ZEROS * rate * sum(window.data.size for window in windows)
-    for number, (band, flat) in enumerate(zip(first.bands, flats, strict=True)):
-        samples = np.concatenate([window.data[number][window.valid[number]] for window in windows])
-        # A zero that no window shows needs a floor, too.
-        floors += zero_floor_db(_line(first, band, np.append(samples, np.array(zero, samples.dtype))))
-        samples = samples[(samples != flat) & ~(marked & (samples == zero))]
-        db = to_db(_line(first, band, samples), floors[-1:]).data.ravel()[:: -(-samples.size // _MOST_SAMPLES) or 1]
-        center = float(db.mean(dtype=np.float64)) if samples.size else _ASSUMED
+    for number, flat in enumerate(flats):
+        # One zero more, because one that no window shows needs a floor, too.
+        valid = [window.data[number][window.valid[number]] for window in windows]
+        samples = np.concatenate([np.array([zero], first.data.dtype), *valid])
+        line = first.band(number).with_data(samples[None, None], valid=None)
+        floors += zero_floor_db(line)
+        used = ((line.data != flat) & ~(marked & _zeros(line)))[..., 1:]
+        db = to_db(line, floors[-1:]).data[..., 1:][used]
+        db = db[:: -(-db.size // _MOST_SAMPLES) or 1]
+        center = float(db.mean(dtype=np.float64)) if db.size else _ASSUMED
         centers.append(round(min(max(center, -500.0), 500.0) * CENTER_UNIT) / CENTER_UNIT)
     if not everything:
         flats = [zero if isnan(flat) else flat for flat in flats]
@@ -183,14 +183,6 @@ def _flat(windows: Sequence[Scene], band: int) -> float:
     if len(values) and counts.max() >= FEWEST_FLAT:
         return float(values[np.argmax(counts)])
     return float("nan")
-
-
-def _line(like: Scene, band: str, samples: np.ndarray) -> Scene:
-    """Make a scene of one row from valid samples of a band."""
-    data = samples[None, None] if samples.size else np.full((1, 1, 1), np.nan, samples.dtype)
-    dtype = like.dtype if like.integer else "float32"
-    tags = {key: value for key, value in like.tags.items() if key == NATIVE_TAG}
-    return Scene(data, like.quantity, (band,), like.name, dtype=dtype, tags=tags)
 
 
 # --- exact means -------------------------------------------------------------------------------------------------------

@@ -100,24 +100,25 @@ def to_db(scene: Scene, floors: Sequence[float] | None = None) -> Scene:
     return scene.with_data(db.astype(np.float32), quantity="db", tags=tags)
 
 
-def from_db(scene: Scene, quantity: str | None = None) -> Scene:
+def from_db(scene: Scene, quantity: str | None = None, floors: Sequence[float] | None = None) -> Scene:
     """Convert a scene back from dB: the inverse of `to_db`, exact zeros included, not rounded.
 
-    The default of `quantity` is that before `to_db`, and intensity if that was complex or is not recorded.
+    The default of `quantity` is that before `to_db`, and intensity if that was complex or is not recorded; that of `floors`
+    those in the tags.
     """
     if scene.quantity != "db":
         raise SceneError(f"scene '{scene.name}': from_db needs a scene in dB, not in {scene.quantity}")
     tags = dict(scene.tags)
     native = tags.pop(NATIVE_TAG, "")
-    floors = stored_floors(scene)
+    limits = stored_floors(scene) if floors is None else np.array(floors)
     tags.pop(FLOOR_TAG, None)
     if quantity is None:
         quantity = native if native in ("amplitude", "intensity", "db") else "intensity"
     if quantity not in ("amplitude", "intensity", "db"):
         raise SceneError(f"scene '{scene.name}': a scene in dB cannot become '{quantity}'; use amplitude or intensity")
     data = np.asarray(scene.data, np.float64)
-    if floors is not None:
-        limits = floors + _GAP_DB.get(native, _GAP_DB["db"]) / 2
+    if limits is not None:
+        limits = limits + _GAP_DB.get(native, _GAP_DB["db"]) / 2
         data = np.where(data < limits[:, None, None], -np.inf, data)
     if quantity != "db":
         data = np.power(10.0, data / (20 if quantity == "amplitude" else 10))
