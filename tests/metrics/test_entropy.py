@@ -58,18 +58,22 @@ def test_images_are_pooled_and_what_has_no_entropy_is_refused():
     for call, message in (
         (lambda: entropy.channel_entropies(np.zeros((4, 4))), "channels, height"),
         (lambda: entropy.channel_entropies(np.zeros((1, 0, 4))), "channels, height"),
-        (lambda: entropy.channel_entropies(np.full((1, 2, 2), 0.5)), "integers"),
+        *((lambda measure=measure: measure(np.full((1, 2, 2), 0.5)), "integers") for measure in (
+            entropy.channel_entropies, entropy.joint_entropy, entropy.pooled_entropy, entropy.spatial_entropy_rate,
+            partial(entropy.level_usage, levels=4))),
         (lambda: entropy.entropy_of_counts([0, 0]), "no symbol"),
         (lambda: entropy.level_usage(symbols, 3), "levels"),
         (lambda: entropy.zeroth_order_entropy(np.zeros((4, 4))), "integers"),
         (lambda: entropy.lossless_bpp(symbols[0, 0] - 1, bytes), "65535"),
         (lambda: entropy.lossless_bpp(np.array([[0, 65536]]), bytes), "65535"),
         (lambda: entropy.quantize_db(np.zeros((2, 2)), step_db=0), "step_db"),
-    ):
+    ):  # fmt: skip
         with pytest.raises(MetricError, match=message):
             call()
     assert "distinct" in entropy.joint_entropy(np.arange(100).reshape(1, 10, 10) // 3).reason
-    assert np.isfinite(entropy.joint_entropy(np.arange(100).reshape(1, 10, 10) // 5))
+    assert np.isfinite(entropy.joint_entropy(np.arange(100).reshape(1, 10, 10) // 4))
+    assert np.isfinite(entropy.spatial_entropy_rate(np.arange(101).reshape(1, 1, 101) % 25))
+    assert entropy.joint_entropy(symbols[:1, :, :1, :1]) == entropy.spatial_entropy_rate(np.zeros((1, 1, 2), int)) == 0
     assert "left" in entropy.spatial_entropy_rate(np.zeros((2, 8, 1), int)).reason
     assert "pairs" in entropy.spatial_entropy_rate(rng.integers(0, 200, (1, 10, 10))).reason
     assert "no channel" in entropy.effective_rank(np.zeros((4, 5, 5))).reason
