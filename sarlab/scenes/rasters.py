@@ -399,10 +399,10 @@ class RasterSource:
         """Read an image in HDF5 by the netCDF driver if that one finds coordinates, as in products of NISAR."""
         from rasterio.errors import RasterioIOError
 
-        with suppress(RasterioIOError):  # not everything in HDF5 is netCDF
-            other = self._stack.enter_context(
-                open_raster(self._gdal.replace("HDF5", "NETCDF", 1).replace('"://', '":/'))
-            )
+        name = self._gdal.replace("HDF5", "NETCDF", 1).replace('"://', '":/')
+        with suppress(RasterioIOError):  # not everything in HDF5 is netCDF, and float16 cannot be read
+            other = self._stack.enter_context(open_raster(name))
+            other.read(1, window=((0, 1), (0, 1)))
             self._file = self._file if other.transform.is_identity else other
 
     def _describe(self) -> None:
