@@ -33,7 +33,14 @@ def test_a_system_with_a_code_takes_few_bytes(code):
     assert scene_fields(scene_metadata(other), other.shape)["georeference"] == other.georeference
 
 
-@given(st.tuples(*[st.floats() | st.sampled_from([0.0, -0.0, 10.0])] * 6))
+counts = st.integers(-(10**6), 10**6) | st.floats(-1e3, 1e3)
+square = st.builds(
+    lambda size, *place: (size, 0.0, place[0] * size, 0.0, -size, place[1] * size),
+    st.sampled_from([*metadata.PIXELS, 10.0, 1 / 3]), counts, counts,
+)  # fmt: skip
+
+
+@given(square | st.tuples(*[st.floats() | st.sampled_from([0.0, -0.0, 10.0])] * 6))
 def test_any_transform_comes_back_to_the_bit(transform):
     full = scene(georeference=Georeference("", transform))
     again = scene_fields(unpack_metadata(*pack_metadata(scene_metadata(full))), full.shape)["georeference"].transform

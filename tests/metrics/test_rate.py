@@ -92,7 +92,8 @@ def rows(scenes=SCENES):
     curves = []
     for scene, event, factor in scenes:
         for codec, scale in (("anchor", 1.0), ("ours", factor)):
-            curve = pd.DataFrame({"bpp": scale * RATES, "psnr_db": quality(RATES), "ssim": 1 - np.exp(-RATES)})
+            values = quality(RATES) + (scene == "b")
+            curve = pd.DataFrame({"bpp": scale * RATES, "psnr_db": values, "ssim": 1 - np.exp(-RATES)})
             curves.append(curve.assign(codec=codec, scene=scene, band="VV", acquisition=event))
     return pd.concat(curves)
 
@@ -102,6 +103,8 @@ def test_table_is_per_scene_then_the_mean_over_acquisitions():
     # acquisitions of −15 and −30 %: too few for more than their range
     found = table.loc["ours", ["bd_rate_percent", "bd_rate_low", "bd_rate_high", "scenes", "acquisitions"]]
     assert list(found) == pytest.approx([-22.5, -30, -15, 3, 2])
+    widest = list(table.loc["ours", ["interval_low", "interval_high"]])
+    assert widest == pytest.approx([quality(RATES[0]), quality(RATES[-1]) + 1])
     assert table.loc["anchor", "bd_rate_percent"] == pytest.approx(0)
     assert table.loc["ours", "reason"] == ""
     factors = np.linspace(0.7, 0.95, 6)
