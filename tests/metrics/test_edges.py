@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.ndimage import laplace, uniform_filter
+from scipy.ndimage import laplace
 from scipy.special import gamma as gamma_function
 from scipy.special import polygamma
 
@@ -36,9 +36,6 @@ def test_gradient_ratio_and_cosine_of_scaled_images():
     noisy = Comparison(image, image + 2 * noise)
     assert edges.gradient_cosine(noisy) == pytest.approx(1 / np.sqrt(5), abs=0.01)
     assert edges.epi_gradient_ratio(noisy) == pytest.approx(np.sqrt(5), rel=0.01)
-    gradients = [np.hypot(np.diff(x, axis=0)[:, :-1], np.diff(x, axis=1)[:-1]) for x in (image, noise)]
-    expected = gradients[1].sum() / gradients[0].sum()
-    assert edges.epi_gradient_ratio(Comparison(image, noise)) == pytest.approx(expected)
 
 
 def test_sattar_is_scipys_laplacian_and_numpys_correlation_and_missing_samples_are_left_out():
@@ -105,11 +102,8 @@ def test_false_edges_on_speckle_are_rare_and_a_step_is_found():
     assert found[:, :90].mean() < 5e-3
 
 
-def test_roa_agreement_falls_with_blur_and_turns_away_from_other_edges(clean):
+def test_roa_agreement_is_the_share_of_strength_and_turns_away_from_other_edges(clean):
     recorded = clean + to_db(speckle(16.0))
-    images = [to_db(uniform_filter(10 ** (recorded / 10), side)) for side in (3, 7, 15, 31)]
-    blurred = [edges.epi_roa(Comparison(recorded, image)) for image in images]
-    assert all(a > b for a, b in zip([1.0, *blurred], blurred, strict=False))
     assert edges.epi_roa(Comparison(recorded, recorded.T.copy())) < 0.5
     # strength half as large everywhere: Σ min / Σ max
     assert edges.epi_roa(Comparison(recorded, 0.5 * recorded + 3)) == pytest.approx(0.5, abs=0.03)
