@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 INK, MUTED, GRID, PAPER = "#1f2630", "#5d6875", "#dde3e9", "#fefefe"
 #: Text of pictures that cannot follow the theme of a page: legible on white and on black.
-ANY_PAGE = "#7a8591"
+ANY_PAGE = "#828d99"
 BLUE, VERMILION, GREEN, PURPLE, OCHRE = "#0b69b3", "#c4500a", "#00795c", "#a8478b", "#8a6500"
 SERIES = (BLUE, VERMILION, GREEN, PURPLE, OCHRE)
 #: Further colors, so that no two codecs share one; `sarlab.css` has the dark variant of each.
@@ -83,8 +83,16 @@ def style(text: str = "") -> Iterator[None]:
     """Draw within this context, with all text in one color if given; figures keep their look when saved outside of it."""
     import matplotlib
 
-    names = ("text.color", "axes.labelcolor", "axes.titlecolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    with matplotlib.rc_context(_RC | (dict.fromkeys(names, text) if text else {})):
+    names = (
+        "text.color",
+        "axes.labelcolor",
+        "axes.titlecolor",
+        "axes.edgecolor",
+        "xtick.color",
+        "ytick.color",
+        "grid.color",
+    )
+    with matplotlib.rc_context(_RC | ({**dict.fromkeys(names, text), "grid.alpha": 0.3} if text else {})):
         yield
 
 
