@@ -83,16 +83,9 @@ def style(text: str = "") -> Iterator[None]:
     """Draw within this context, with all text in one color if given; figures keep their look when saved outside of it."""
     import matplotlib
 
-    names = (
-        "text.color",
-        "axes.labelcolor",
-        "axes.titlecolor",
-        "axes.edgecolor",
-        "xtick.color",
-        "ytick.color",
-        "grid.color",
-    )
-    with matplotlib.rc_context(_RC | ({**dict.fromkeys(names, text), "grid.alpha": 0.3} if text else {})):
+    names = ("text.color", "axes.labelcolor", "axes.titlecolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    plain = {**dict.fromkeys(names, text), "grid.color": text, "grid.alpha": 0.3} if text else {}
+    with matplotlib.rc_context(_RC | plain):
         yield
 
 
