@@ -75,6 +75,7 @@ def test_everything_else_of_a_scene_comes_back(name):
 def test_fields_of_a_wrong_type_are_refused(values):
     with pytest.raises(BitstreamError):
         scene_fields(values, (2, 2, 2))
+    assert scene_fields({"spacing": [10, 20.5]}, (2, 2, 2))["spacing"] == (10.0, 20.5)
 
 
 @given(st.floats(allow_nan=False) | st.decimals(-(10**8), 10**8, places=4).map(float))
