@@ -25,6 +25,8 @@ def test_rates_and_ratios_count_bands_and_the_whole_file():
     for byte_count in (0, -1, float("nan")):
         with pytest.raises(MetricError, match="byte_count"):
             bits_per_pixel(byte_count, 100)
+        with pytest.raises(MetricError, match="lossless_bytes"):
+            measured_cr_lossless(1024, byte_count)
 
 
 def test_a_constant_factor_of_rate_and_a_constant_offset_of_quality_are_their_differences():
