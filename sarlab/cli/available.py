@@ -78,25 +78,24 @@ def _fields(item: Any, *names: str) -> dict[str, Any]:
 
 def catalog_rows() -> list[dict[str, Any]]:
     """Return a row per source of the catalog; numbers are None for sources that are not available."""
-    from sarlab.scenes.catalog import CollectionEntry, catalog_entries
+    from sarlab.scenes.catalog import available, catalog_entries, find_collection, load_split
     from sarlab.scenes.splits import ROLES, scene_duplicate_share
 
     rows = []
     for name in catalog_entries:
         entry = catalog_entries[name]
         row = {"name": name, **_fields(entry, "kind", "title", "looks", "license", "credit")}
-        row["at_hand"] = entry.available()
+        row["at_hand"] = available(name)
         row |= dict.fromkeys(("scenes", "pixels", "bands", "split", "duplicate_share", "places", "passes", "files"))
         row |= {"files_present": None, "available": "yes" if row["at_hand"] else f"sarlab fetch {name}"}
-        if isinstance(entry, CollectionEntry):
-            found = entry.collection()
+        if found := find_collection(name):
             row["places"] = len({record.place for record in found.records})
             row["passes"] = len({record.acquisition for record in found.records})
             row["files"], row["files_present"] = len(found.files), len(found.files) - len(found.missing)
             if found.missing:
                 row["available"] = f"{row['files_present']} of {row['files']} files (SARLAB_DATA)"
         if row["at_hand"]:
-            split = entry.split("auto")
+            split = load_split(SceneSpec(name))
             scenes = [scene for _, scene in split.roles() if scene.valid.any()]
             row["scenes"] = len(scenes)
             row["pixels"] = sum(scene.shape[1] * scene.shape[2] for scene in scenes)
@@ -109,11 +108,11 @@ def catalog_rows() -> list[dict[str, Any]]:
 
 def collection_rows(name: str) -> list[dict[str, Any]]:
     """Return a row per scene of a collection, whether its files are present or not."""
-    from sarlab.scenes.catalog import CollectionEntry, catalog_entries, find_collection
+    from sarlab.scenes.catalog import catalog_entries, find_collection
 
     collection = find_collection(name)
     if collection is None:
-        known = [other for other in catalog_entries if isinstance(catalog_entries[other], CollectionEntry)]
+        known = filter(find_collection, catalog_entries)
         raise SceneError(f"'{name}' is not a collection; known: {', '.join(known)}, or the path of a .toml file")
     rows = []
     for record in collection.records:

@@ -19,7 +19,7 @@ from sarlab.errors import PlanError
 from sarlab.lab.inputs import load_inputs
 from sarlab.metrics import score as score_band
 from sarlab.metrics.rate import bits_per_pixel
-from sarlab.scenes.catalog import catalog_entries, load_split, reference_normalizers, sentinel1
+from sarlab.scenes.catalog import available, catalog_entries, load_split, reference_normalizers, sentinel1
 from sarlab.scenes.radiometry import Normalizer, from_db, to_db
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.splits import Split, choose_normalizers
@@ -78,8 +78,7 @@ def scene_names() -> list[str]:
     >>> [name for name in sarlab.scene_names() if name.startswith("png")]
     ['png-20240123', 'png-20240522']
     """
-    known = (name for name in catalog_entries if catalog_entries[name].available())
-    return [*(record.name for record in sentinel1().records), *known]
+    return [*(record.name for record in sentinel1().records), *filter(available, catalog_entries)]
 
 
 def train(

@@ -85,62 +85,34 @@ def load_optical_control() -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Entry:
-    """A source of scenes in the catalog: its kind (embedded, collection, simulated, download), nominal looks, and split."""
+    """A source of scenes in the catalog: its kind (embedded, collection, simulated, download) and nominal looks."""
 
     kind: str
     title: str
     license: str
     credit: str = ""
     looks: float | None = None
-    make: Callable[[], Split] = bigearthnet_split
-
-    def split(self, quantity: str) -> Split:
-        """Return the split that a run uses."""
-        _check_db(self.kind, quantity)
-        return self.make()
-
-    def available(self) -> bool:
-        """Return True if the scenes can be loaded without a network."""
-        return True
-
-
-def _check_db(kind: str, quantity: str) -> None:
-    if quantity not in ("auto", "db"):
-        raise SceneError(f"the {kind} scenes are in dB; use quantity 'auto' or 'db', not '{quantity}'")
-
-
-@dataclass(frozen=True)
-class CollectionEntry(Entry):
-    """Scenes listed in a TOML file of the package.
-
-    If embedded, the files lie beside it; otherwise in the folder that ``SARLAB_DATA`` or the source ``NAME:FOLDER`` names.
-    """
-
-    path: Path = Path()
-
-    def collection(self, folder: str | Path | None = None) -> Collection:
-        """Return the collection with its files in a folder, by default ``SARLAB_DATA``."""
-        if self.kind == "embedded":
-            return sentinel1()
-        base = Path(folder or os.environ.get("SARLAB_DATA") or "$SARLAB_DATA").expanduser()
-        return read_collection(self.path, base, {"sentinel1": sentinel1()})
-
-    def available(self) -> bool:
-        return not self.collection().missing
-
-    def split(self, quantity: str) -> Split:
-        _check_db("collected", quantity)
-        return self.collection().split(reference_normalizers())
+    #: Makes the split of scenes that are neither a collection nor downloaded.
+    make: Callable[[], Split] | None = None
 
 
 def find_collection(source: str) -> Collection | None:
-    """Return a collection by name, ``NAME:FOLDER`` or path of a TOML file; None if `source` is none of these."""
+    """Return a collection by name, ``NAME:FOLDER`` or path of a TOML file; None if `source` is none of these.
+
+    The files of a collection of the package lie in that folder, by default ``SARLAB_DATA``, unless they are embedded.
+    """
     name, _, folder = source.partition(":")
-    entry, path = catalog_entries.get(name), Path(source).expanduser()
-    if isinstance(entry, CollectionEntry):
-        return entry.collection(folder)
-    known = path.suffix == ".toml" and path.is_file()
-    return read_collection(path, path.parent, {"sentinel1": sentinel1()}) if known else None
+    path, entry = Path(source).expanduser(), catalog_entries.get(name)
+    if name == "sentinel1":
+        return sentinel1()
+    if entry and entry.kind == "collection":
+        path = ASSETS.parent / "collections" / f"{name}.toml"
+        base = Path(folder or os.environ.get("SARLAB_DATA") or "$SARLAB_DATA").expanduser()
+    elif path.suffix == ".toml" and path.is_file():
+        base = path.parent
+    else:
+        return None
+    return read_collection(path, base, {"sentinel1": sentinel1()})
 
 
 @dataclass(frozen=True)
@@ -159,9 +131,6 @@ class DownloadEntry(Entry):
     def missing(self) -> list[str]:
         """Files that are not in the cache."""
         return [name for name in self.files if not (cache_folder() / self.folder / name).is_file()]
-
-    def available(self) -> bool:
-        return not self.missing
 
     def split(self, quantity: str) -> Split:
         if self.missing:
@@ -209,11 +178,8 @@ def _entries() -> Iterator[tuple[str, Entry]]:
     for name, stated in tomllib.loads((ASSETS / "catalog.toml").read_text(encoding="utf-8")).items():
         if stated["kind"] == "download":
             yield name, DownloadEntry(**stated, folder=name)
-        elif name == "bigearthnet":
-            yield name, Entry(**stated)
         else:
-            folder = ASSETS if stated["kind"] == "embedded" else ASSETS.parent / "collections"
-            yield name, CollectionEntry(**stated, path=folder / f"{name}.toml")
+            yield name, Entry(**stated, make=bigearthnet_split if name == "bigearthnet" else None)
     for name, looks, correlation in simulate.catalog_names():
         kind = f"speckle correlated by {correlation:g}" if correlation else "white speckle"
         title = f"{kind} of {looks:g} looks over a known reflectivity"
@@ -224,6 +190,12 @@ def _entries() -> Iterator[tuple[str, Entry]]:
 catalog_entries: dict[str, Entry] = dict(sorted(_entries()))
 #: Those of them to download.
 DOWNLOADS = {name: entry for name, entry in catalog_entries.items() if isinstance(entry, DownloadEntry)}
+
+
+def available(name: str) -> bool:
+    """Return True if the scenes of a source of the catalog can be loaded without a network."""
+    found = DOWNLOADS.get(name) or find_collection(name)
+    return not (found and found.missing)
 
 
 def load_split(spec: SceneSpec) -> Split:
@@ -241,11 +213,16 @@ def load_split(spec: SceneSpec) -> Split:
         Unknown name, missing file, or nothing usable in it.
     """
     collection, path = find_collection(spec.source), Path(spec.source).expanduser()
-    if collection is not None:
-        _check_db("collected", spec.quantity)
-        split = collection.split(reference_normalizers(), spec.allow_missing)
-    elif spec.source in catalog_entries:
-        split = catalog_entries[spec.source].split(spec.quantity)
+    entry = catalog_entries.get(spec.source)
+    kind, make = (entry.kind, entry.make) if entry else ("", None)
+    if collection:
+        kind, make = "collected", partial(collection.split, reference_normalizers(), spec.allow_missing)
+    if make:
+        if spec.quantity not in ("auto", "db"):
+            raise SceneError(f"the {kind} scenes are in dB; use quantity 'auto' or 'db', not '{spec.quantity}'")
+        split = make()
+    elif isinstance(entry, DownloadEntry):
+        split = entry.split(spec.quantity)
     elif path.exists():
         found = find_scenes(path, spec.quantity)
         split = split_scenes(found.scenes, reference_normalizers(), found.excluded, found.empty, found.note)

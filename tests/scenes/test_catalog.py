@@ -184,11 +184,11 @@ def server(monkeypatch):
 
 
 def test_a_file_is_downloaded_once_and_again_if_it_is_damaged_or_the_server_fails(server, tmp_path):
-    assert not ENTRY.available()
+    assert ENTRY.missing
     path = ENTRY.fetch(FILE, progress=False)
     assert path.read_bytes() == CONTENT
     assert list((tmp_path / "mine").iterdir()) == [path]
-    assert ENTRY.available()
+    assert not ENTRY.missing
     assert ENTRY.fetch(FILE) == path
     assert server.requests == 1
     path.write_bytes(b"damaged")

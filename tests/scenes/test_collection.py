@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sarlab.errors import SceneError
-from sarlab.scenes.catalog import catalog_entries, find_collection, load_split, reference_normalizers, sentinel1
+from sarlab.scenes.catalog import available, find_collection, load_split, reference_normalizers, sentinel1
 from sarlab.scenes.collection import Record, at_level, find_scenes, read_collection
 from sarlab.scenes.radiometry import FLOOR_TAG, Normalizer, from_db, to_db
 from sarlab.scenes.scene import Scene
@@ -139,7 +139,7 @@ def test_the_collection_needs_a_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("SARLAB_DATA", raising=False)
     with pytest.raises(SceneError, match=f"missing in {tmp_path}"):
         load_split(SceneSpec(f"sentinel1-all:{tmp_path}"))
-    assert not catalog_entries["sentinel1-all"].available()
+    assert not available("sentinel1-all")
     split = load_split(SceneSpec("sentinel1-all", allow_missing=True))
     assert split.digest == load_split(SceneSpec("sentinel1")).digest
     with pytest.raises(SceneError, match="are in dB"):
