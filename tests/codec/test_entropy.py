@@ -106,6 +106,15 @@ def test_scattered_samples_cost_their_entropy(share):
     assert len(entropy.pack_mask(mask)) < 1.08 * ideal + 60
 
 
+def test_streams_are_split_again_and_probabilities_are_checked():
+    parts = [b"", b"ab", bytes(200)]
+    assert [*entropy.split(entropy.join(parts), 3)] == parts
+    assert entropy.checked_start(np.array([1, 65535], np.uint16), 2).tolist() == [1, 65535]
+    for wrong in ([0, 1], [1, 65536], [1]):
+        with pytest.raises(ValueError, match="probabilities"):
+            entropy.checked_start(np.array(wrong), 2)
+
+
 @pytest.mark.parametrize("data", [b"", b"\x80", b"\x05abcd", b"\xff\xff\xff\xff\xff\x01abc", b"\x80\x80\x80\x80\x80\0"])
 def test_impossible_lengths_are_refused(data):
     with pytest.raises(BitstreamError, match="damaged: a"):
