@@ -323,7 +323,7 @@ def bound(t: Tables) -> Verdict:
     mean, low, high = (float(np.exp(point[end])) for end in ("mean", "low", "high"))
     over = Interval(mean, low, high, int(point["n"]), str(point["kind"]))
     name = page.name_of(chosen)
-    near = f"{name} takes {page.interval(over, 2)} times the rate of Gaussian water-filling; near: {NEAR_RATE:g}"
+    near = f"{name} takes {page.interval(over, 2)} times the rate of Gaussian water-filling (near: ≤ {NEAR_RATE:g})"
     theorem = f"a theorem; on simulated speckle no file takes less than {number(quotient, 2)} times the Shannon bound"
     return conclude([shares(over.mean <= NEAR_RATE, near), shares(quotient >= 1, theorem)], Evidence.of(found))
 
