@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from sarlab.metrics import Reference, UndefinedMetric, described, score
-from sarlab.metrics.applications import FEATURES, RIDGE, WaterMapper, iou, to_db, train_classifier
+from sarlab.metrics.applications import FEATURES, RIDGE, WaterMapper, iou, texture_features, to_db, train_classifier
 from sarlab.metrics.speckle import lee_filter
 
 CLIP = (-25.0, 5.0)
@@ -104,6 +104,8 @@ def test_texture_errors_are_those_of_features_by_hand():
     rows, columns = np.mgrid[:64, :64]
     board, stripes = (np.where(pattern % 2, -10.0, -20.0) for pattern in (rows + columns, columns))
     found = score(Reference(board, clip=CLIP), stripes, columns=[f"texture_{name}_error" for name in FEATURES])
+    # 32 gray levels over 30 dB: −10 dB is 16, −20 dB is 5
+    assert texture_features(Reference(board), CLIP)["contrast"] == pytest.approx((16 - 5) ** 2)
     # every pair of the board differs by a contrast c²; of the stripes, half of them; correlations are −1 and 0
     assert found["texture_contrast_error"] == pytest.approx(0.5)
     assert found["texture_correlation_error"] == pytest.approx(1)
