@@ -174,6 +174,7 @@ def test_what_is_refused():
         (lambda: bounds.water_filling_curve(np.zeros((30, 30)), clip=(0, 1)), UndefinedMetric, "64"),
         (lambda: bounds.water_filling_curve([], clip=(0, 1)), MetricError, "at least one"),
         (lambda: bounds.reverse_water_filling([1.0], 0.0), MetricError, "above zero"),
+        (lambda: bounds.reverse_water_filling([1.0], [1.0, np.inf]), MetricError, "above zero"),
         (lambda: bounds.reverse_water_filling([-1.0], 1.0), MetricError, "not negative"),
         (lambda: bounds.reverse_water_filling([1.0], 1.0, weights=[1, 2]), MetricError, "weights"),
         (lambda: bounds.reverse_water_filling([1.0], 1.0, weights=[0]), MetricError, "weights"),

@@ -17,7 +17,7 @@ def test_impulse_response_of_sinc_squared():
     """3 dB width 0.8859 / bandwidth, highest sidelobe −13.26 dB; ISLR over the cut by quadrature."""
     bandwidth = 0.4
     x = np.arange(-128, 129)
-    response = point_targets.impulse_response(np.sinc(bandwidth * x) ** 2)
+    response = point_targets.impulse_response(7 * np.sinc(bandwidth * x) ** 2)
     assert response.width == pytest.approx(0.8859 / bandwidth, rel=0.003)
     assert response.pslr == pytest.approx(-13.26, abs=0.05)
     assert response.islr == pytest.approx(-9.68, abs=0.15)
@@ -105,6 +105,8 @@ def test_peaks_are_sought_one_sample_around_and_widths_compared_with_the_origina
     assert found[:, 0] == pytest.approx([2.3548 * 1.2, 2.3548 * 1.5], rel=0.01)
     assert found == pytest.approx(np.array(cuts[0]), nan_ok=True)
     assert rim == pytest.approx(np.array([[np.nan] * 3, found[1]]), nan_ok=True)
+    before[64, 70] = np.nan
+    assert np.isnan(point_targets.responses(before, np.array([(64, 64)]))[0]).tolist() == [[False] * 3, [True] * 3]
     changes = np.nanmedian(np.subtract(cuts[1], cuts[0]), axis=0)
     found = [scores["target_pslr_change_db"], scores["target_islr_change_db"]]
     assert found == pytest.approx(list(changes[1:]))
