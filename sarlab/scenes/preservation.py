@@ -6,7 +6,6 @@ output cannot hold, and the book prints it.
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -69,18 +68,10 @@ _FIND: dict[str, Callable[[Any], str]] = {
 
 
 def check(path: Any, quantity: str = "auto", **options: Any) -> dict[str, Any]:
-    """Apply the contract to a file without compressing it.
+    """Apply the contract to a file, opened as `sarlab.scenes.readers.open_scene` does, without compressing it.
 
-    Parameters
-    ----------
-    path, quantity, **options
-        See `sarlab.scenes.readers.open_scene`.
-
-    Returns
-    -------
-    dict
-        ``"file"``; ``"refused"``: the reason, or None; ``"properties"``: a list of ``property``, ``value``, ``kept`` and
-        ``how``; ``"counts"``: samples that do not come back as they are, by kind.
+    Returns ``"file"``; ``"refused"``: the reason, or None; ``"properties"``: a list of ``property``, ``value``, ``kept`` and
+    ``how``; ``"counts"``: samples that do not come back as they are, by kind.
     """
     report: dict[str, Any] = {"file": str(path), "refused": None, "properties": [], "counts": {}}
     try:
@@ -102,20 +93,10 @@ def check(path: Any, quantity: str = "auto", **options: Any) -> dict[str, Any]:
 def losses(scene: Any, target: str | Path) -> list[str]:
     """Name the properties of a scene that the output of a file name cannot hold."""
     suffix = Path(target).suffix.lower().replace(".tiff", ".tif")
-    lost = [name for name, find in _FIND.items() if PROPERTIES[name].outputs and find(scene)]
-    lost = [name for name in lost if suffix not in PROPERTIES[name].outputs]
+    lost = [n for n, find in _FIND.items() if (held := PROPERTIES[n].outputs) and suffix not in held and find(scene)]
     place = _place(scene)
     if suffix == ".tif" and place.gcps and place.has_transform:
         lost.append("ground control points")
     if suffix == ".zarr" and len(_packings(scene)) > 1:
         lost.append("scale and offset")
     return lost
-
-
-def contract() -> str:
-    """Return the contract as a table in Markdown, for the book."""
-    rows = ["| property | kept | how | outputs that hold it |", "|---|---|---|---|"]
-    for name, (kept, how, outputs) in PROPERTIES.items():
-        how = re.sub(r"--[\w-]+", r"`\g<0>`", how)  # as code, two hyphens stay two
-        rows.append(f"| {name} | {kept} | {how} | {', '.join(f'`{c}`' for c in outputs)} |")
-    return "\n".join(rows)
