@@ -1,8 +1,5 @@
 """Catalog of scenes by name: embedded, collected, simulated, downloaded, and your own.
 
-`load_split` takes a name of the catalog, a file, a folder or a collection and returns the split that a run uses;
-`load_scene` returns a single scene. A collection lists scenes in a TOML file (see `sarlab.scenes.collection`).
-
 GeoTIFF files of seven places are shipped with the package (``assets/scenes``). The split ``sentinel1`` holds out whole
 places and passes. ``bigearthnet`` contains the BigEarthNet patches alone; its test mosaic lies in another place than its
 training scenes but belongs to the same pass. Its training scenes define the clip ranges of VV and VH for all sources.
@@ -28,7 +25,7 @@ from sarlab.scenes.rasters import first_line
 from sarlab.scenes.readers import read_scene
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.simulate import simulated_split
-from sarlab.scenes.splits import ROLES, Split, cut_tests, split_scenes
+from sarlab.scenes.splits import ROLES, FoundScenes, Split, cut_tests, split_scenes
 from sarlab.specs import SceneSpec
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets" / "scenes"
@@ -62,7 +59,7 @@ def bigearthnet_split() -> Split:
 
     def scenes(role: str) -> tuple[Scene, ...]:
         found = [_load(records[f"ben-{name}"]) for name in _BIGEARTHNET[role]]
-        seen = "true" if role == "train" else "false"
+        seen = str(role == "train").lower()
         return tuple(replace(s, seen_in_training=seen, acquisition=s.tags["product"]) for s in found)
 
     train, validation, test, independent = map(scenes, ROLES)
@@ -132,30 +129,24 @@ class DownloadEntry(Entry):
         """Files that are not in the cache."""
         return [name for name in self.files if not (cache_folder() / self.folder / name).is_file()]
 
-    def split(self, quantity: str) -> Split:
+    def find(self, quantity: str) -> FoundScenes:
+        """Read the scenes in the cache."""
         if self.missing:
             count = f"{len(self.missing)} of {len(self.files)} files missing"
             raise SceneError(f"'{self.folder}' is not downloaded ({count}); run 'sarlab fetch {self.folder}'")
         found = find_scenes(cache_folder() / self.folder, self.quantity if quantity == "auto" else quantity)
-        scenes = [replace(scene, credit=self.credit, looks=scene.looks or self.looks) for scene in found.scenes]
-        return split_scenes(scenes, reference_normalizers(), found.excluded, found.empty, found.note)
+        found.scenes = [replace(scene, credit=self.credit, looks=scene.looks or self.looks) for scene in found.scenes]
+        return found
 
     def fetch(self, name: str, *, progress: bool = True) -> Path:
-        """Return the path of a file in the cache; download it if it is missing or its hash is wrong.
-
-        Raises
-        ------
-        SceneError
-            The server cannot be reached or refuses, the hash is wrong, or the cache cannot be written.
-        """
+        """Return the path of a file in the cache; download it if it is missing or its hash is wrong."""
         import pooch
         from requests.exceptions import RequestException
 
         folder = cache_folder() / self.folder
         pooch.get_logger().setLevel("WARNING")
-        registry = {name: self.files[name] or None}
         try:
-            cache = pooch.create(folder, self.url, registry=registry, retry_if_failed=2)
+            cache = pooch.create(folder, self.url, registry={name: self.files[name] or None}, retry_if_failed=2)
             return Path(cache.fetch(name, progressbar=progress))
         except (RequestException, ValueError) as error:
             raise SceneError(
@@ -201,16 +192,8 @@ def available(name: str) -> bool:
 def load_split(spec: SceneSpec) -> Split:
     """Load the scenes of a run by role.
 
-    Parameters
-    ----------
-    spec : SceneSpec
-        `source` is a name of the catalog, ``NAME:FOLDER`` for a collection with its files in that folder, or the path of a
-        file, a folder or your own collection (``.toml``, with files relative to it).
-
-    Raises
-    ------
-    SceneError
-        Unknown name, missing file, or nothing usable in it.
+    Its source is a name of the catalog, ``NAME:FOLDER`` for a collection with its files in that folder, or the path of a
+    file, a folder or your own collection (``.toml``, with files relative to it).
     """
     collection, path = find_collection(spec.source), Path(spec.source).expanduser()
     entry = catalog_entries.get(spec.source)
@@ -222,10 +205,9 @@ def load_split(spec: SceneSpec) -> Split:
             raise SceneError(f"the {kind} scenes are in dB; use quantity 'auto' or 'db', not '{spec.quantity}'")
         split = make()
     elif isinstance(entry, DownloadEntry):
-        split = entry.split(spec.quantity)
+        split = split_scenes(entry.find(spec.quantity), reference_normalizers())
     elif path.exists():
-        found = find_scenes(path, spec.quantity)
-        split = split_scenes(found.scenes, reference_normalizers(), found.excluded, found.empty, found.note)
+        split = split_scenes(find_scenes(path, spec.quantity), reference_normalizers())
     else:
         close = difflib.get_close_matches(spec.source, catalog_entries, 1)
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(catalog_entries)}"
@@ -234,12 +216,7 @@ def load_split(spec: SceneSpec) -> Split:
 
 
 def load_scene(name: str, quantity: str = "auto") -> Scene:
-    """Load a single scene: an embedded scene, the first test scene of a source, or a file.
-
-    Returns
-    -------
-    Scene
-        In dB, except for a file, which keeps its quantity.
+    """Load an embedded scene or the first test scene of a source, in dB, or a file, which keeps its quantity.
 
     Examples
     --------
@@ -247,12 +224,10 @@ def load_scene(name: str, quantity: str = "auto") -> Scene:
     >>> sarlab.scene("ben-33UUP-37-88")
     Scene('ben-33UUP-37-88', VV+VH, 360×240, db)
     """
-    scenes = embedded_scenes()
-    if name in scenes:
-        return scenes[name]
+    if scene := embedded_scenes().get(name):
+        return scene
     path = Path(name).expanduser()
     if name not in catalog_entries and path.is_file():
         return read_scene(path, quantity)
     split = load_split(SceneSpec(name, quantity))
-    reasons = dict(split.excluded)
-    return next((scene for scene in split.test if scene.name not in reasons), split.test[0])
+    return next((scene for scene in split.test if not split.reason(scene.name)), split.test[0])

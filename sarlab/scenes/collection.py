@@ -19,11 +19,10 @@ Every key of a place except its name and role may stand in a scene instead. A pl
 sides of the split, and no pass may be either.
 
 **Level.** Products have different levels: sigma nought lies near −12 dB, the digital numbers of an uncalibrated product
-60 dB above. A constant in dB is a calibration factor and no content, so it must decide neither what a network sees nor what
-PSNR clips. Calibrated scenes keep their level, or get the constant `offset_db` if the factor of the product is known.
-Scenes with ``calibrated = false`` are shifted band by band such that their median lies in the middle of the clip range of
-their polarization. The clip range therefore has the same limits and width for all scenes of a table, whose PSNR can be
-compared.
+60 dB above. Such a factor is no content, so it must decide neither what a network sees nor what PSNR clips. Calibrated
+scenes keep their level, or get the constant `offset_db` if the factor of the product is known. Scenes with ``calibrated =
+false`` are shifted band by band such that their median lies in the middle of the clip range of their polarization. So the
+PSNR of all scenes of a table can be compared.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ import json
 import tomllib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ from sarlab.scenes.radiometry import FLOOR_TAG, Normalizer, stored_floors, to_db
 from sarlab.scenes.rasters import has_header, is_auxiliary, is_product
 from sarlab.scenes.readers import open_scene, read_scene, scene_name
 from sarlab.scenes.scene import Profile, Scene, join_bands, polarization, polarization_order, without_polarization
-from sarlab.scenes.splits import ROLES, Split, choose_normalizers
+from sarlab.scenes.splits import ROLES, FoundScenes, Split, choose_normalizers
 
 _ROLES = ROLES[:3]
 #: Suffixes of the images in a folder.
@@ -121,13 +120,7 @@ class Collection:
         return [file.relative_to(self.folder) for file in self.files if not file.is_file()]
 
     def split(self, ranges: Mapping[str, Normalizer], allow_missing: bool = False) -> Split:
-        """Load the scenes by role, with clip ranges by polarization; `allow_missing` leaves out those without files.
-
-        Raises
-        ------
-        SceneError
-            Files are missing, or no scene of some role is left.
-        """
+        """Load the scenes by role, with clip ranges by polarization; `allow_missing` leaves out those without files."""
         missing = self.missing
         if missing and not allow_missing:
             raise SceneError(
@@ -186,12 +179,8 @@ _KEYS = [field.name for field in fields(Record) if field.name not in ("place", "
 def read_collection(path: Path, folder: Path, extends: Mapping[str, Collection] | None = None) -> Collection:
     """Read a collection from a TOML file, whose stem is its name; files are relative to `folder`.
 
-    `extends` are collections that the file may name under ``extends`` to include their scenes.
-
-    Raises
-    ------
-    SceneError
-        Not a TOML file, unknown or missing keys, a name given twice, a place or a pass in two roles.
+    `extends` are collections that the file may name under ``extends`` to include their scenes. Unknown and missing keys,
+    names given twice, and places or passes in two roles are refused.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -203,10 +192,9 @@ def read_collection(path: Path, folder: Path, extends: Mapping[str, Collection] 
         if values or not records:
             raise ValueError("it needs places with scenes, and has no keys but title, extends, place")
         _check(records)
-    except (OSError, ValueError, TypeError) as error:
-        raise SceneError(f"{path}: not a usable collection ({error})") from None
-    except KeyError as error:
-        raise SceneError(f"{path}: not a usable collection (there is no {error})") from None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = f"there is no {error}" if isinstance(error, KeyError) else error
+        raise SceneError(f"{path}: not a usable collection ({reason})") from None
     return Collection(path.stem, folder, tuple(records))
 
 
@@ -238,25 +226,10 @@ def _check(records: Sequence[Record]) -> None:
 # --- files and folders as lists of scenes
 
 
-@dataclass
-class FoundScenes:
-    """Scenes of a file or folder with and without a valid sample; empty and unreadable ones as (name, reason)."""
-
-    scenes: list[Scene] = field(default_factory=list)
-    empty: list[Scene] = field(default_factory=list)
-    excluded: list[tuple[str, str]] = field(default_factory=list)
-    note: str = ""
-
-
 def find_scenes(path: str | Path, quantity: str = "auto") -> FoundScenes:
     """Read a file, or all images in a folder and its subfolders.
 
-    Files of one folder whose names differ only in the polarization become the bands of one scene.
-
-    Raises
-    ------
-    SceneError
-        A single file that is unusable; a folder without a usable image.
+    Files of a folder whose names differ only in the polarization become the bands of one scene. One must be usable.
     """
     path = Path(path)
     if not path.is_dir() or is_product(path):
@@ -291,8 +264,8 @@ def find_scenes(path: str | Path, quantity: str = "auto") -> FoundScenes:
 
 def image_files(folder: Path) -> list[Path]:
     """List the images and product folders in a folder and its subfolders, without hidden ones and ``.bin`` without header."""
-    found = [folder] if is_product(folder) else []
-    for file in [] if found else sorted(folder.iterdir()):
+    found: list[Path] = []
+    for file in folder.iterdir():
         if file.name.startswith("."):
             continue
         if file.is_dir() and not is_product(file):

@@ -124,7 +124,6 @@ def speckle(
     if correlation == 0:
         return generator.gamma(looks, 1 / looks, shape)
     if float(looks).is_integer() and looks <= _MOST_FIELDS:
-        # The correlation of the intensity is the square of that of the complex field.
         parts = (gaussian_field(shape, generator, np.sqrt(correlation)) for _ in range(2 * int(looks)))
         squares = (np.square(part / np.sqrt(2)) for part in parts)
         return sum(real + imaginary for real, imaginary in zip(squares, squares, strict=True)) / looks

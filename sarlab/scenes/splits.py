@@ -53,9 +53,7 @@ class Split:
 
     def roles(self) -> Iterable[tuple[str, Scene]]:
         """Iterate over all scenes with their roles."""
-        for role in ROLES:
-            for scene in getattr(self, role):
-                yield role, scene
+        return ((role, scene) for role in ROLES for scene in getattr(self, role))
 
     def reason(self, name: str) -> str:
         """Return why the rows of a scene are NaN; empty if they are not."""
@@ -107,16 +105,23 @@ def scene_duplicate_share(scene: Scene) -> float:
     return float(np.mean(shares)) if shares else float("nan")
 
 
-def split_scenes(
-    scenes: Sequence[Scene], reference: Mapping[str, Normalizer], excluded: Sequence[tuple[str, str]] = (),
-    empty: Sequence[Scene] = (), note: str = "",
-) -> Split:  # fmt: skip
+@dataclass
+class FoundScenes:
+    """Scenes of a file or folder with and without a valid sample; empty and unreadable ones as (name, reason)."""
+
+    scenes: list[Scene] = field(default_factory=list)
+    empty: list[Scene] = field(default_factory=list)
+    excluded: list[tuple[str, str]] = field(default_factory=list)
+    note: str = ""
+
+
+def split_scenes(found: FoundScenes, reference: Mapping[str, Normalizer]) -> Split:
     """Split scenes of any quantity by acquisition if there are at least three, else into blocks with a guard.
 
-    `reference` are the normalizers of the embedded training scenes (see `choose_normalizers`), `excluded` the names of
-    unusable scenes with the reason. `empty` scenes, without a valid sample, become test scenes with NaN rows.
+    `reference` are the normalizers of the embedded training scenes (see `choose_normalizers`). Empty scenes become test
+    scenes with NaN rows.
     """
-    scenes = [to_db(scene) for scene in scenes]
+    scenes, excluded = [to_db(scene) for scene in found.scenes], found.excluded
     groups: dict[str, list[Scene]] = defaultdict(list)
     for scene in scenes:
         groups[scene.acquisition].append(scene)
@@ -125,9 +130,9 @@ def split_scenes(
     if excluded:
         listed = "; ".join(f"{name} ({reason})" for name, reason in excluded[:5])
         how += f" Left out: {listed}{f' and {len(excluded) - 5} more' if len(excluded) > 5 else ''}."
-    train, validation, test, _ = (tuple(part) for part in parts.values())
-    note = " ".join(filter(None, (note, how, ranges)))
-    return Split(train, validation, (*test, *map(to_db, empty)), (), normalizers, note, excluded=tuple(excluded))
+    train, validation, test = (tuple(part) for part in parts.values())
+    note = " ".join(filter(None, (found.note, how, ranges)))
+    return Split(train, validation, (*test, *map(to_db, found.empty)), (), normalizers, note, excluded=tuple(excluded))
 
 
 def _by_acquisition(groups: Mapping[str, list[Scene]]) -> tuple[dict[str, list[Scene]], str]:
@@ -150,21 +155,20 @@ def _by_acquisition(groups: Mapping[str, list[Scene]]) -> tuple[dict[str, list[S
     tests, validations = (max(1, round(len(order) / share)) for share in (5, 10))
     ends = tests, tests + validations
     roles = {"train": order[ends[1] :], "validation": order[ends[0] : ends[1]], "test": order[: ends[0]]}
-    parts: dict[str, list[Scene]] = {role: [] for role in ROLES}
+    parts: dict[str, list[Scene]] = {}
     for role, names in roles.items():
-        for name in sorted(names):
-            seen = "true" if role == "train" else "false"
-            parts[role] += [replace(scene, seen_in_training=seen) for scene in groups[name]]
+        scenes = [scene for name in sorted(names) for scene in groups[name]]
+        parts[role] = [replace(scene, seen_in_training=str(role == "train").lower()) for scene in scenes]
     listed = "; ".join(f"{role} {', '.join(sorted(names))}" for role, names in roles.items())
     return parts, f"Split by acquisition: {listed}. No test scene shares an acquisition with training."
 
 
 def _by_blocks(scenes: Sequence[Scene]) -> tuple[dict[str, list[Scene]], str]:
-    parts: dict[str, list[Scene]] = {role: [] for role in ROLES}
+    parts: dict[str, list[Scene]] = {role: [] for role in ROLES[:3]}
     guards, small = set(), []
     for scene in scenes:
         *blocks, guard = blocks_with_guard(*scene.shape[1:])
-        windows = {role: scene.window(*block) for role, block in zip(ROLES, blocks, strict=False)}
+        windows = {role: scene.window(*block) for role, block in zip(parts, blocks, strict=True)}
         separate = guard > 0 and all(part.valid.any() for part in windows.values())
         guards |= {guard} if separate else set()
         small += [] if separate else [scene.name]
@@ -173,7 +177,7 @@ def _by_blocks(scenes: Sequence[Scene]) -> tuple[dict[str, list[Scene]], str]:
             parts[role].append(replace(used, seen_in_training="false" if separate and role != "train" else "true"))
     texts = []
     if guards:
-        shown = " or ".join(str(g) for g in sorted(guards))
+        shown = " or ".join(map(str, sorted(guards)))
         texts.append(
             f"Fewer than {MIN_ACQUISITIONS} acquisitions: split into contiguous blocks with a guard of {shown} pixels; "
             "test and training share the acquisition."

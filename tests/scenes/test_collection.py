@@ -191,7 +191,7 @@ def test_a_folder_sets_bad_files_aside_and_goes_on(tmp_path):
     assert auxiliary == {"N00E010_20_linci", "S1_RTC30_ls_map", "OPERA_L2_RTC-S1_mask"}
     assert set(excluded) - auxiliary == {"empty", "ambiguous", "broken"}
     assert [s.name for s in found.empty] == ["empty"]
-    split = split_scenes(found.scenes, {}, found.excluded, found.empty, found.note)
+    split = split_scenes(found, {})
     assert (split.reason("empty"), split.reason("good0")) == ("every sample is nodata or NaN", "")
     assert "empty" in [s.name for s in split.test]
     assert "Left out" in split.note

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.radiometry import Normalizer
 from sarlab.scenes.scene import Scene
-from sarlab.scenes.splits import blocks_with_guard, choose_normalizers, scene_duplicate_share, split_scenes
+from sarlab.scenes.splits import FoundScenes, blocks_with_guard, choose_normalizers, scene_duplicate_share, split_scenes
 from sarlab.specs import SceneSpec
 
 REFERENCE = {"VV": Normalizer(-25, 3), "VH": Normalizer(-31, -4)}
@@ -24,7 +24,7 @@ def scene(seed, name, acquisition="", **options):
 
 def test_three_acquisitions_are_split_by_acquisition():
     scenes = [scene(i, f"s{i}", f"event {i // 2}") for i in range(10)]
-    split = split_scenes(scenes, REFERENCE)
+    split = split_scenes(FoundScenes(scenes), REFERENCE)
     events = [{s.acquisition for s in getattr(split, role)} for role in ("train", "validation", "test")]
     assert all(events)
     assert len(set().union(*events)) == sum(map(len, events))
@@ -32,10 +32,10 @@ def test_three_acquisitions_are_split_by_acquisition():
         assert one.seen_in_training == ("true" if role == "train" else "false")
     assert len([*split.roles()]) == 10
     assert "by acquisition" in split.note
-    again = split_scenes(scenes[::-1], REFERENCE)
+    again = split_scenes(FoundScenes(scenes[::-1]), REFERENCE)
     assert {s.name for s in again.test} == {s.name for s in split.test}
     odd = Scene(speckled(9), "db", ("HH",), name="odd", acquisition="odd")
-    assert set(split_scenes([*scenes, odd], REFERENCE).normalizers) == {"VV", "HH"}
+    assert set(split_scenes(FoundScenes([*scenes, odd]), REFERENCE).normalizers) == {"VV", "HH"}
 
 
 def test_scenes_with_copied_pixels_are_not_for_testing():
@@ -44,21 +44,21 @@ def test_scenes_with_copied_pixels_are_not_for_testing():
         for i in range(5)
     ]
     pure = [scene(10 + i, f"pure{i}") for i in range(2)]
-    split = split_scenes([*copied, *pure], REFERENCE)
+    split = split_scenes(FoundScenes([*copied, *pure]), REFERENCE)
     assert [s.name[:4] for s in split.test] == ["pure"]
     assert any(s.name.startswith("pure") for s in split.train)
 
 
 def test_fewer_acquisitions_are_cut_into_guarded_blocks():
     image = -np.arange(512 * 512, dtype=np.float32).reshape(1, 512, 512) / 2**14
-    split = split_scenes([Scene(image, "db", ("VV",), name="one", acquisition="one")], REFERENCE)
+    split = split_scenes(FoundScenes([Scene(image, "db", ("VV",), name="one", acquisition="one")]), REFERENCE)
     assert [s.name for _, s in split.roles()] == ["one-train", "one-validation", "one-test"]
     assert "guard of 64 pixels" in split.note
     assert "share the acquisition" in split.note
     values = [set(s.data.ravel().tolist()) for _, s in split.roles()]
     assert not values[0] & values[2]
     # Two scenes of one event are one acquisition.
-    split = split_scenes([scene(i, f"s{i}", f"event {i % 2}") for i in range(4)], REFERENCE)
+    split = split_scenes(FoundScenes([scene(i, f"s{i}", f"event {i % 2}") for i in range(4)]), REFERENCE)
     assert "contiguous blocks" in split.note
     assert len(split.train) == len(split.test) == 4
 
@@ -69,17 +69,17 @@ HALF_EMPTY[:, 200:] = np.nan
 
 @pytest.mark.parametrize("data", [speckled(0)[:, :1, :1], speckled(0)[:, :5, :5], speckled(0)[:, :11, :3], HALF_EMPTY])
 def test_scenes_too_small_or_too_empty_are_not_divided(data):
-    split = split_scenes([Scene(data, "db", ("VV",))], REFERENCE)
+    split = split_scenes(FoundScenes([Scene(data, "db", ("VV",))]), REFERENCE)
     assert "too small (or too empty)" in split.note
     assert split.test[0].seen_in_training == "true"
     assert split.test[0].shape == data.shape
 
 
 def test_a_constant_strip_and_another_quantity():
-    split = split_scenes([Scene(np.full((1, 17, 1000), 40.0), "db", ("VV",), name="flat")], REFERENCE)
+    split = split_scenes(FoundScenes([Scene(np.full((1, 17, 1000), 40.0), "db", ("VV",), name="flat")]), REFERENCE)
     assert split.test[0].shape == (1, 17, 218)
     assert split.normalizers["VV"].width == 1
-    split = split_scenes([Scene(10 ** (speckled(0) / 10), "intensity", ("VV",), name="p")], REFERENCE)
+    split = split_scenes(FoundScenes([Scene(10 ** (speckled(0) / 10), "intensity", ("VV",), name="p")]), REFERENCE)
     assert {s.quantity for _, s in split.roles()} == {"db"}
     assert split.normalizers["VV"] == REFERENCE["VV"]
 
@@ -94,11 +94,14 @@ def test_calibrated_backscatter_takes_the_embedded_range_and_others_their_own():
 
 
 def test_the_digest_is_of_values_not_of_names_or_places():
-    first, renamed = (split_scenes([scene(0, name)], REFERENCE) for name in "ab")
+    first, renamed = (split_scenes(FoundScenes([scene(0, name)]), REFERENCE) for name in "ab")
     assert first.digest == renamed.digest
     changed = scene(0, "a")
     changed.data[0, 0, 0] += 0.01
-    assert first.digest not in (split_scenes([changed], REFERENCE).digest, split_scenes([scene(0, "a")], {}).digest)
+    assert first.digest not in (
+        split_scenes(FoundScenes([changed]), REFERENCE).digest,
+        split_scenes(FoundScenes([scene(0, "a")]), {}).digest,
+    )
 
 
 @given(st.integers(1, 700), st.integers(1, 700))
