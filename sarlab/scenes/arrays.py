@@ -123,8 +123,7 @@ def to_xarray(scene: Any) -> xarray.DataArray:
         dtype, packing = "float32", None
     attributes, mapping = attributes_of(scene, packing)
     data = encode_samples(scene.data, scene.valid, dtype, scene.nodata, scene.name, nan=scene.nan, packing=packing)
-    coordinates = axes(scene, scene.shape)
-    array = xarray.DataArray(data, dims=("band", "y", "x"), coords=coordinates, name=scene.name, attrs=attributes)
+    array = xarray.DataArray(data, axes(scene, scene.shape), ("band", "y", "x"), scene.name, attributes)
     return array.assign_coords(spatial_ref=xarray.DataArray(0, attrs=mapping))
 
 

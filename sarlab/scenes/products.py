@@ -17,7 +17,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.scenes.rasters import ArraySource, Location, RasterSource, Samples, has_header, is_auxiliary
+from sarlab.scenes.rasters import ArraySource, Location, RasterSource, Samples, has_header, is_auxiliary, joined
 from sarlab.scenes.scene import FIELD_TAGS, Georeference, Profile, polarization, polarization_order
 
 _TABLES = {"sigma0": "sigmaNought", "gamma0": "gamma", "beta0": "betaNought"}
@@ -30,9 +30,8 @@ def open_product(location: Location, calibrate: str = "", denoise: bool = False)
     if path.suffix.upper() == ".SAFE" or archive or (path / "manifest.safe").exists():
         return _open_safe(path, location.text, calibrate, denoise)
     folder = path.with_suffix(".data") if path.suffix.lower() == ".dim" else path
-    files = [
-        f for f in sorted(folder.glob("*")) if f.suffix in (".bin", ".img") and (has_header(f) or _config(f).exists())
-    ]
+    files = [f for f in sorted(folder.glob("*")) if f.suffix in (".bin", ".img")]
+    files = [f for f in files if has_header(f) or f.with_name("config.txt").exists()]
     files = [f for f in files if not is_auxiliary(f.stem) and "date" not in f.stem.lower()]
     if not files:
         raise SceneError(f"{location.text}: no image with a header (.hdr) in {folder}")
@@ -62,15 +61,11 @@ class JoinedSource:
         self.profile = Profile.joined([source.profile for source in self._sources], tuple(names))
 
     def read(self, bands: Sequence[int], row: int, column: int, rows: int, columns: int) -> Samples:
-        found = (self._sources[band].read([0], row, column, rows, columns) for band in bands)
-        data, valid, nan = zip(*found, strict=True)
-        known = None
-        if any(n is not None for n in nan):
-            known = np.concatenate([np.zeros_like(v) if n is None else n for v, n in zip(valid, nan, strict=True)])
+        data, valid, nan = joined(self._sources[band].read([0], row, column, rows, columns) for band in bands)
         if self._tables:
             r, c = np.arange(rows) + row + self.position[0], np.arange(columns) + column + self.position[1]
-            data = tuple(self._tables[band].applied(plane, r, c) for plane, band in zip(data, bands, strict=True))
-        return np.concatenate(data), np.concatenate(valid), known
+            data = np.stack([self._tables[band].applied(plane, r, c) for plane, band in zip(data, bands, strict=True)])
+        return data, valid, nan
 
     def sample(self, bands: Sequence[int]) -> np.ndarray:
         return np.concatenate([self._sources[band].sample([0]) for band in bands])
@@ -80,21 +75,17 @@ class JoinedSource:
             source.close()
 
 
-def _config(file: Path) -> Path:
-    return file.with_name("config.txt")
-
-
 def _opened(file: Any) -> RasterSource | ArraySource:
     """Open an image; PolSARpro states the size of those without a header in ``config.txt``."""
     path = Path(str(file))
     if path.suffix != ".bin" or has_header(path):
         return RasterSource(Location(str(file), str(file), path))
-    rows, columns, *_ = *map(int, re.findall(r"N(?:row|col)\s+(\d+)", _config(path).read_text(errors="replace"))), 0, 0
+    config = path.with_name("config.txt").read_text(errors="replace")
+    rows, columns, *_ = *map(int, re.findall(r"N(?:row|col)\s+(\d+)", config)), 0, 0
     dtype = {4 * rows * columns: "<f4", 8 * rows * columns: "<c8"}.get(path.stat().st_size)
     if dtype is None:
-        raise SceneError(
-            f"{file}: the size is not that of {rows}×{columns} samples, as config.txt states; add a header (.hdr)"
-        )
+        stated = f"{rows}×{columns} samples, as config.txt states"
+        raise SceneError(f"{file}: the size is not that of {stated}; add a header (.hdr)")
     return ArraySource(str(file), np.memmap(path, dtype, "r", shape=(rows, columns)))
 
 

@@ -25,19 +25,14 @@ from sarlab.scenes.scene import NATIVE_TAG, Scene
 #: Tag of a scene in dB that makes the conversion back exact.
 FLOOR_TAG = "SARLAB_ZERO_FLOOR_DB"
 
-#: dB between the floor and the smallest positive sample: a factor of two in amplitude or in intensity.
-_AMPLITUDE_GAP, _INTENSITY_GAP = 20 * math.log10(2), 10 * math.log10(2)
-_GAP_DB = {"amplitude": _AMPLITUDE_GAP, "complex": _AMPLITUDE_GAP, "intensity": _INTENSITY_GAP, "db": _INTENSITY_GAP}
+#: dB per factor of ten.
+_DECADE = {"amplitude": 20, "complex": 20, "intensity": 10, "db": 10}
+#: Decades between the floor and the smallest positive sample: a factor of two in amplitude or in intensity.
+_GAP = math.log10(2)
 
 
 def decibels(data: np.ndarray, quantity: str) -> np.ndarray:
-    """Convert samples of any quantity to dB (float64); exact zeros become minus infinity.
-
-    Raises
-    ------
-    SceneError
-        Negative amplitude or intensity.
-    """
+    """Convert samples of any quantity to dB (float64); exact zeros become minus infinity, negative samples are refused."""
     if quantity == "db":
         return np.asarray(data, np.float64)
     if quantity == "complex":
@@ -46,13 +41,13 @@ def decibels(data: np.ndarray, quantity: str) -> np.ndarray:
     if np.nanmin(data, initial=0.0) < 0:
         raise SceneError(f"negative {quantity} has no logarithm; the samples are probably in dB (quantity 'db')")
     with np.errstate(divide="ignore"):
-        return (10.0 if quantity == "intensity" else 20.0) * np.log10(data)
+        return _DECADE[quantity] * np.log10(data)
 
 
 def zero_floor_db(scene: Scene) -> tuple[float, ...]:
     """Return the floor for exact zeros of each band in dB (see the module's docstring); NaN for a band without zeros."""
     native = scene.tags.get(NATIVE_TAG, scene.quantity)
-    zero, gap = -np.inf if scene.quantity == "db" else 0, _GAP_DB[native]
+    zero, gap = -np.inf if scene.quantity == "db" else 0, _DECADE[native] * _GAP
     floors = []
     for samples, valid in zip(scene.data, scene.valid, strict=True):
         positive = samples[valid & (samples != zero)]
@@ -62,8 +57,7 @@ def zero_floor_db(scene: Scene) -> tuple[float, ...]:
             floors.append(-gap)
         else:
             smallest = positive.min() if scene.quantity == "db" else np.abs(positive).min()
-            unit = "amplitude" if scene.quantity == "complex" else scene.quantity
-            floors.append(float(decibels(smallest, unit) - gap))
+            floors.append(float(decibels(smallest, scene.quantity) - gap))
     return tuple(floors)
 
 
@@ -118,10 +112,10 @@ def from_db(scene: Scene, quantity: str | None = None, floors: Sequence[float] |
         raise SceneError(f"scene '{scene.name}': a scene in dB cannot become '{quantity}'; use amplitude or intensity")
     data = np.asarray(scene.data, np.float64)
     if limits is not None:
-        limits = limits + _GAP_DB.get(native, _GAP_DB["db"]) / 2
+        limits = limits + _DECADE.get(native, 10) * _GAP / 2
         data = np.where(data < limits[:, None, None], -np.inf, data)
     if quantity != "db":
-        data = np.power(10.0, data / (20 if quantity == "amplitude" else 10))
+        data = np.power(10.0, data / _DECADE[quantity])
     data = np.minimum(data, np.finfo(np.float32).max)  # intensities of complex samples may exceed it
     return scene.with_data(data.astype(np.float32), quantity=quantity, tags=tags)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -39,8 +39,6 @@ _COLOR = "SARLAB_COLOR_INTERPRETATION_OF_BAND"
 _AUXILIARY = re.compile(
     r"(?i)((lat|lon)(itude|gitude)?|lia|elevation|dem|.*((?<![a-z])angle|(look|inc)angle|incidence|linci|inc_map|ls_map|mask|layover|shadow).*)(_.*)?"
 )
-
-
 #: Transform of a raster that has none.
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -250,14 +248,12 @@ def geotiff_profile(reference: Georeference | None) -> tuple[dict[str, Any], dic
     from rasterio.control import GroundControlPoint
     from rasterio.crs import CRS
 
-    options: dict[str, Any] = {}
     if reference is None:
-        return options, {}
+        return {}, {}
     found = {CRS_TAG: reference.crs, GCP_CRS_TAG: reference.gcps_crs}
     systems = {tag: CRS.from_wkt(wkt) for tag, wkt in found.items() if wkt}
     tags = {tag: found[tag] for tag, crs in systems.items() if not _fits_geotiff(crs)}
-    if CRS_TAG in systems and CRS_TAG not in tags:
-        options["crs"] = systems[CRS_TAG]
+    options: dict[str, Any] = {"crs": systems.get(CRS_TAG) if CRS_TAG not in tags else None}
     if reference.has_transform:
         options["transform"] = Affine(*reference.transform)
     elif reference.gcps:
@@ -275,8 +271,7 @@ def _fits_geotiff(crs: Any) -> bool:
 
     with suppress(Exception), rasterio.Env(GDAL_PAM_ENABLED="NO"), rasterio.MemoryFile() as memory:
         options = {"dtype": "uint8", "transform": rasterio.Affine(2, 0, 0, 0, -2, 0), "crs": crs}
-        with memory.open(driver="GTiff", width=1, height=1, count=1, **options):
-            pass
+        memory.open(driver="GTiff", width=1, height=1, count=1, **options).close()
         with memory.open() as again:
             return bool(again.crs == crs)
     return False
@@ -320,11 +315,9 @@ def rename_tags(path: Path, renamed: dict[str, str]) -> None:
 
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
         for written, name in renamed.items():
-            old = f'name="{written}"'.encode()
-            place = data.find(old)
-            while place >= 0:
-                data[place : place + len(old)] = f'name="{name}"'.encode().ljust(len(old))
-                place = data.find(old)
+            old, new = f'name="{written}"'.encode(), f'name="{name}"'.encode()
+            for start in [found.start() for found in re.finditer(old, data)]:
+                data[start : start + len(old)] = new.ljust(len(old))
 
 
 # --- samples
@@ -399,11 +392,15 @@ class RasterSource:
         """Read an image in HDF5 by the netCDF driver if that one finds coordinates, as in products of NISAR."""
         from rasterio.errors import RasterioIOError
 
-        name = self._gdal.replace("HDF5", "NETCDF", 1).replace('"://', '":/')
-        with suppress(RasterioIOError):  # not everything in HDF5 is netCDF, and float16 cannot be read
+        name, located = self._gdal.replace("HDF5", "NETCDF", 1).replace('"://', '":/'), False
+        try:
             other = self._stack.enter_context(open_raster(name))
+            located = not other.transform.is_identity
             other.read(1, window=((0, 1), (0, 1)))
-            self._file = self._file if other.transform.is_identity else other
+            self._file = other if located else self._file
+        except RasterioIOError:  # not everything in HDF5 is netCDF, and float16 cannot be read
+            if located:
+                warnings.warn(f"{self._text}: GDAL reads its samples alone; the coordinates are lost", stacklevel=2)
 
     def _describe(self) -> None:
         """Find out bands, masks, tags and georeference."""
@@ -412,7 +409,6 @@ class RasterSource:
         file = self._file
         if file.count == 0:
             inner = file.subdatasets
-            self.close()
             shown = ", ".join(inner[:6]) + (f" and {len(inner) - 6} more" if len(inner) > 6 else "")
             raise SceneError(
                 f"{self._text}: the file has no bands of its own; give one of its subdatasets or files"
@@ -497,14 +493,19 @@ def decode_samples(raw: np.ndarray, mask: np.ndarray, profile: Profile, marked: 
     if profile.scales:
         scales, offsets = (np.reshape(values, (-1, 1, 1)) for values in (profile.scales, profile.offsets))
         data = raw * scales + offsets
-    if np.iscomplexobj(data):
-        data = data.astype(np.complex64, copy=False)
-    elif data.dtype.kind == "f" and data.dtype.itemsize > 4:
+    if data.dtype.kind == "f" and data.dtype.itemsize > 4:
         top = np.finfo(np.float32).max
         data = np.where(np.isfinite(data), np.clip(data, -top, top), data)
-    if not np.iscomplexobj(data):
-        data = data.astype(np.float32, copy=False)
+    data = data.astype(np.complex64 if np.iscomplexobj(data) else np.float32, copy=False)
     return data, mask & ~nan, mask & nan if marked and nan.any() else None
+
+
+def joined(parts: Iterable[Samples]) -> Samples:
+    """Stack samples of one size as bands."""
+    data, valid, nan = zip(*parts, strict=True)
+    masks = [np.zeros_like(v) if n is None else n for v, n in zip(valid, nan, strict=True)]
+    known = None if all(n is None for n in nan) else np.concatenate(masks)
+    return np.concatenate(data), np.concatenate(valid), known
 
 
 def encode_samples(

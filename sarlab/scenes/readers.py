@@ -72,23 +72,19 @@ _TELLING = re.compile(r"(?i)unit|quantity|calibrat|radiometr|description|name")
 def read_scene(source: Any, quantity: str = "auto", window: Window | None = None, **options: Any) -> Scene:
     """Read a scene, or a window of it.
 
+    A missing file, no image, a wrong or undecidable quantity, and no valid sample raise `SceneError`.
+
     Parameters
     ----------
     source : str, Path, dataset of rasterio, or xarray.DataArray
-        GeoTIFF, COG, any other raster in `sarlab.scenes.rasters.DRIVERS`, a subdataset, a product folder (SAFE, PolSARpro,
-        BEAM-DIMAP), ``.npy`` of shape (height, width) or (bands, height, width); an open dataset; or an array with the
-        conventions of rioxarray.
+        A raster in one of `sarlab.scenes.rasters.DRIVERS`, a subdataset, a product folder (SAFE, PolSARpro, BEAM-DIMAP),
+        ``.npy`` of shape (height, width) or (bands, height, width), or an array with the conventions of rioxarray.
     quantity : {"auto", "complex", "amplitude", "intensity", "db", "iq", "amplitude-phase"}
         Unit of the samples. With the last two, pairs of real bands become the bands of a complex scene.
     window : (row, column, height, width), optional
         In pixels; default the whole scene.
     **options
         See `open_scene`.
-
-    Raises
-    ------
-    SceneError
-        Missing file, not an image, wrong or undecidable quantity, no valid sample.
 
     Examples
     --------
@@ -165,11 +161,7 @@ def _source(given: Any, calibrate: str, denoise: bool, remote: bool, external: b
 def locate(given: str | Path, allow_remote: bool = False, allow_external: bool = False) -> Location:
     """Find a raster by path, address, or name of a subdataset (``HDF5:file://inner``, ``file.h5:/inner``).
 
-    Raises
-    ------
-    SceneError
-        Nothing there; an address without `allow_remote`; a VRT that refers to missing files, or to files outside its
-        folder without `allow_external`.
+    Addresses need `allow_remote`, and a VRT that refers to files outside its folder needs `allow_external`.
     """
     archive = re.fullmatch(r"(?i)/vsizip/(.+?\.zip)(/[^/]+\.safe)?/?", str(given))
     text = archive[1] if archive else str(given)
@@ -180,8 +172,7 @@ def locate(given: str | Path, allow_remote: bool = False, allow_external: bool =
         return Location(text, text, Path(re.sub(r"^\w+:/+|[?#].*$", "", text)))
     path = Path(text).expanduser()
     there = os.path.exists(path)  # whatever the length of its name
-    inside = None if there else _INSIDE.match(text)
-    if inside:
+    if not there and (inside := _INSIDE.match(text)):
         file, inner = inside["file"], inside["inner"].lstrip("/")
         driver = (inside["driver"] or ("HDF5" if inside["kind"].lower().startswith("h") else "NETCDF")).upper()
         if not os.path.exists(file) and not file.startswith("/vsi"):
@@ -333,13 +324,7 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         return (data < (self._floor or 0)) & (data != 0) if linear else np.zeros(data.shape, bool)
 
     def read(self, window: Window | None = None) -> Scene:
-        """Read a window, or the whole scene.
-
-        Raises
-        ------
-        SceneError
-            A window outside the scene; samples that contradict the quantity; a whole scene without a valid sample.
-        """
+        """Read a window, or the whole scene, which needs a valid sample; refuse samples that contradict the quantity."""
         _, height, width = self.shape
         row, column, rows, columns = window or (0, 0, height, width)
         if row < 0 or column < 0 or rows < 1 or columns < 1 or row + rows > height or column + columns > width:
@@ -496,15 +481,18 @@ def check_quantity(name: str, quantity: str, dtype: str, data: np.ndarray) -> No
             f"{name}: samples of type {dtype} are not complex; use quantity 'amplitude', 'intensity' or 'db', or for pairs of "
             "real bands 'iq' or 'amplitude-phase'"
         )
-    low, high = (function(data, where=~np.isinf(data), initial=0.0) for function in (np.nanmin, np.nanmax))
-    if quantity == "db" and (high > 400 or low < -400):
-        raise SceneError(
-            f"{name}: samples from {low:.4g} to {high:.4g} cannot be dB; use quantity 'amplitude' or 'intensity', or declare "
-            "a nodata value"
-        )
-    if quantity != "db" and np.nanmin(data, initial=0.0) < 0:
-        share, found = float(np.mean(data[~np.isnan(data)] < 0)), f"negative {quantity} ({np.nanmin(data):.4g})"
-        if share >= 0.7 and -200 <= np.nanmin(data) < -1:
+    if quantity == "db":
+        low, high = (function(data, where=~np.isinf(data), initial=0.0) for function in (np.nanmin, np.nanmax))
+        if high > 400 or low < -400:
+            raise SceneError(
+                f"{name}: samples from {low:.4g} to {high:.4g} cannot be dB; use quantity 'amplitude' or 'intensity', or "
+                "declare a nodata value"
+            )
+        return
+    lowest = np.nanmin(data, initial=0.0)
+    if lowest < 0:
+        share, found = float(np.mean(data[~np.isnan(data)] < 0)), f"negative {quantity} ({lowest:.4g})"
+        if share >= 0.7 and -200 <= lowest < -1:
             raise SceneError(f"{name}: {found} is impossible; the samples are probably in dB (quantity 'db')")
         kind = ", or quantity 'iq' for pairs of bands I and Q" if share > 0.2 else ""
         raise SceneError(

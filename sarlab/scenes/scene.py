@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.scenes.rasters import Georeference, Profile
+from sarlab.scenes.rasters import Georeference, Profile, joined
 
 QUANTITIES = ("complex", "amplitude", "intensity", "db")
 
@@ -170,12 +170,9 @@ class Scene:
 
     def with_data(self, data: np.ndarray, **changes: Any) -> Scene:
         """Return a copy with other samples; the masks are kept if the shape is unchanged and none is given."""
-        same = data.shape == self.data.shape
-        if "valid" not in changes:
-            changes |= {"valid": self.valid if same else None, "nan": self.nan if same else None}
-        else:
-            changes.setdefault("nan", None)
-        return replace(self, data=data, **changes)
+        same = data.shape == self.data.shape and "valid" not in changes
+        masks = {"valid": self.valid, "nan": self.nan} if same else {"valid": None, "nan": None}
+        return replace(self, data=data, **masks | changes)
 
     def to_xarray(self) -> Any:
         """Return the scene as an `xarray.DataArray` with the conventions of rioxarray."""
@@ -202,14 +199,11 @@ class Scene:
 
 def join_bands(scenes: Sequence[Scene], bands: tuple[str, ...] = (), name: str = "") -> Scene:
     """Return co-registered scenes as the bands of one, with the properties of the first."""
-    nan = None
-    if any(scene.nan is not None for scene in scenes):
-        nan = np.concatenate([np.zeros(s.shape, bool) if s.nan is None else s.nan for s in scenes])
-    return replace(
-        scenes[0], data=np.concatenate([s.data for s in scenes]), valid=np.concatenate([s.valid for s in scenes]), nan=nan,
-        bands=bands or tuple(band for scene in scenes for band in scene.bands), name=name or scenes[0].name,
-        profile=scenes[0].profile if len(scenes) == 1 else Profile.joined([s.profile for s in scenes]),
-    )  # fmt: skip
+    data, valid, nan = joined((scene.data, scene.valid, scene.nan) for scene in scenes)
+    profile = scenes[0].profile if len(scenes) == 1 else Profile.joined([scene.profile for scene in scenes])
+    bands = bands or tuple(band for scene in scenes for band in scene.bands)
+    name = name or scenes[0].name
+    return replace(scenes[0], data=data, valid=valid, nan=nan, bands=bands, name=name, profile=profile)
 
 
 def infinite_samples(data: np.ndarray) -> np.ndarray:
@@ -244,9 +238,8 @@ def acquisition_of(path: str | Path) -> str:
     """
     path = Path(path)
     for part in (path.stem, *(parent.name for parent in path.parents)):
-        match = _PRODUCT.search(part)
-        if match:
-            return match.group(0)
+        if match := _PRODUCT.search(part):
+            return match[0]
     match = _CHIP.match(path.stem)
     return match.group(1) if match else without_polarization(path.stem) or path.parent.name or path.stem
 
@@ -264,8 +257,7 @@ def time_of(path: str | Path, tags: Mapping[str, str]) -> str:
         if re.match(r"\d{4}-\d\d-\d\d", stated.get(name, "")):
             return stated[name]
     for part in (Path(path).name, *(parent.name for parent in Path(path).parents)):
-        match = _TIME.search(part)
-        if match:
+        if match := _TIME.search(part):
             day, clock = "-".join(match.groups()[:3]), ":".join(filter(None, match.groups()[3:]))
             return f"{day}T{clock}" if clock else day
     return ""

@@ -21,10 +21,7 @@ from sarlab.scenes.scene import Georeference, Scene
 def write_geotiff(scene: Scene, path: str | Path, cog: bool = False) -> None:
     """Write a scene to a file that `read_scene` reads back unchanged.
 
-    Raises
-    ------
-    SceneError
-        The scene has invalid samples, but its type has no NaN and it has neither a nodata value nor a mask.
+    Invalid samples need a type with NaN, a nodata value or a mask.
     """
     with open_writer(path, scene, cog=cog) as writer:
         writer.write(scene.data, 0, 0, scene.valid, scene.nan)
@@ -94,9 +91,8 @@ def _named_errors(path: Path, hint: str = "") -> Iterator[None]:
     try:
         yield
     except (RasterioError, OSError, ValueError, TypeError) as failure:
-        reason = getattr(failure, "strerror", None) or first_line(
-            failure
-        )  # other texts of OSError name a temporary file
+        # Other texts of OSError name a temporary file.
+        reason = getattr(failure, "strerror", None) or first_line(failure)
         raise SceneError(f"{path}: cannot be written ({reason}){hint}") from None
 
 
@@ -111,13 +107,11 @@ def _geotiff(path: Path, like: Scene, shape: tuple[int, int, int], cog: bool) ->
     packing = like.packing if dtype == like.dtype else None
     alpha = like.profile.mask == "alpha" and dtype in ("uint8", "uint16")
     options: dict[str, Any] = {
-        "driver": "GTiff", "count": bands + alpha, "height": height, "width": width, "dtype": dtype, "compress": "deflate",
-        "zlevel": 1, "bigtiff": "if_safer", "interleave": "band", "photometric": "minisblack",
+        "driver": "GTiff", "count": bands + alpha, "height": height, "width": width, "dtype": dtype, "nodata": like.nodata,
+        "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer", "interleave": "band", "photometric": "minisblack",
     }  # fmt: skip
     if min(height, width) >= 512:
         options |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
-    if like.nodata is not None:
-        options["nodata"] = like.nodata
 
     def put(samples: np.ndarray, row: int, column: int, seen: np.ndarray) -> None:
         window = RasterWindow(column, row, *samples.shape[:0:-1])
@@ -158,8 +152,7 @@ def _check_complete(path: Path) -> None:
     with unlocated(), rasterio.open(path) as file:
         for band in file.indexes:
             for (row, column), _ in file.block_windows(band):
-                names = (f"BLOCK_OFFSET_{column}_{row}", f"BLOCK_SIZE_{column}_{row}")
-                place = [file.get_tag_item(name, "TIFF", band) for name in names]
+                place = [file.get_tag_item(f"BLOCK_{n}_{column}_{row}", "TIFF", band) for n in ("OFFSET", "SIZE")]
                 if None not in place and sum(map(int, place)) > size:
                     raise OSError(f"truncated at {size} bytes; is the disk full?")
 
@@ -171,11 +164,11 @@ def _array(path: Path, like: Scene, shape: tuple[int, int, int]) -> Iterator[Wri
     with ExitStack() as stack:
         with _named_errors(path):
             final = stack.enter_context((_replacing_folder if zarr else replacing)(path))
-            array: Any = (
-                create_zarr(final, like, shape, dtype, packing)
-                if zarr
-                else np.lib.format.open_memmap(final, "w+", np.dtype(dtype), shape)
-            )
+            array: Any
+            if zarr:
+                array = create_zarr(final, like, shape, dtype, packing)
+            else:
+                array = np.lib.format.open_memmap(final, "w+", np.dtype(dtype), shape)
 
         def put(samples: np.ndarray, row: int, column: int, seen: np.ndarray) -> None:
             array[:, row : row + samples.shape[1], column : column + samples.shape[2]] = samples
