@@ -67,7 +67,7 @@ def compress(
         At most one. Quality sets the step, within a few dB of the PSNR: above it at high rates. bpp counts the whole file, per pixel and
         band, and is met within 1.2 %. psnr is that of samples in dB with a peak of 30 dB: a root mean square error of
         30·10^(−psnr/20) dB. max_error_db bounds the error of every valid sample; decoded samples are floats. Lossless
-        takes whole numbers.
+        takes whole numbers. A goal that cannot be reached raises `CodecError`.
     tile : int
         Side of a tile in samples: a multiple of 64 up to 1024. Windows are decoded by tiles.
     workers : int
@@ -82,11 +82,6 @@ def compress(
         What encoding may cost: 8, 64 or 256 states of the trellis.
     drop_phase : bool
         Accept a complex scene, whose phase is lost.
-
-    Raises
-    ------
-    CodecError
-        Unknown codec; a goal that cannot be reached; a complex scene without `drop_phase`.
 
     Examples
     --------
@@ -143,6 +138,7 @@ def decompress(
     Parameters
     ----------
     data : bytes or path
+        Damaged, truncated, foreign or unknown input raises `BitstreamError`.
     window : (row, column, height, width), optional
         Decode this part only; no more tiles are read than it needs.
     workers : int
@@ -161,11 +157,6 @@ def decompress(
     -------
     Scene
         float32 samples in the quantity of the original (intensity of a complex one), NaN where it had no measurement.
-
-    Raises
-    ------
-    BitstreamError
-        Damaged, truncated, foreign or unknown input.
 
     Examples
     --------

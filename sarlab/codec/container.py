@@ -20,8 +20,9 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -206,8 +207,10 @@ def write_container(file: BinaryIO, header: Header, tiles: Iterable[tuple[bytes,
     file.seek(end - surplus)
 
 
-class StreamReader:
+class StreamReader(AbstractContextManager["StreamReader"]):
     """Read a container: header and index at once, payloads one by one; a context manager.
+
+    Truncated, damaged and foreign input raises a `BitstreamError` that names it.
 
     Attributes
     ----------
@@ -216,11 +219,6 @@ class StreamReader:
         Bytes of the whole container, of everything before the first payload, and of the index in it.
     lengths : list of int
         Bytes of each tile's payload.
-
-    Raises
-    ------
-    BitstreamError
-        Truncated, damaged or foreign input; the message names it.
     """
 
     def __init__(self, source: str | Path | bytes):
@@ -239,9 +237,6 @@ class StreamReader:
             except BitstreamError as error:
                 raise BitstreamError(f"{self.name}: {error}") from None
             self._stack = stack.pop_all()
-
-    def __enter__(self) -> StreamReader:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
@@ -279,9 +274,8 @@ class StreamReader:
         if cursor.left:
             raise BitstreamError(f"the header is damaged: {cursor.left} bytes too many")
         self.lengths, self._checks = [entry[0] for entry in entries], [entry[1:] for entry in entries]
-        self._offsets = [self.header_bytes]
+        self._offsets = list(accumulate(self.lengths, initial=self.header_bytes))
         for tile, size in enumerate(self.lengths):
-            self._offsets.append(self._offsets[-1] + size)
             if size < header.least_payload(tile):
                 raise BitstreamError(f"tile {tile} has {size} bytes, too few for its size: the header is damaged")
         if self._offsets[-1] != self.size:

@@ -43,12 +43,12 @@ class Goal:
         return KINDS[self.kind].format(self.value if value is None else value)
 
 
+@dataclass(eq=False)
 class OutOfReach(Exception):
     """The scale of qualities ends before the goal; carries its end and the score there."""
 
-    def __init__(self, quality: float, score: float):
-        super().__init__(quality, score)
-        self.quality, self.score = quality, score
+    quality: float
+    score: float
 
 
 def solve(

@@ -61,15 +61,8 @@ def encode_latent(quantized: Quantized, tables: LatentTables) -> bytes:
 def decode_latent(quantizer: Quantizer, data: bytes, tables: LatentTables, *, most_values: int = MOST_VALUES) -> Tensor:
     """Decode what `encode_latent` wrote with the same tables: float32, shape (N, C, h, w).
 
-    Parameters
-    ----------
-    most_values : int
-        Largest latent: a few damaged bytes could ask for any size.
-
-    Raises
-    ------
-    BitstreamError
-        Truncated, damaged or too large. Only a separate checksum detects wrong values.
+    Raises `BitstreamError` if it is truncated, damaged, or of more than `most_values`, because a few damaged bytes could ask
+    for any size. Only a separate checksum detects wrong values.
     """
     (n, h, w), start = read_header(data)
     count, body = n * h * w, start + 1 + quantizer.side_bytes

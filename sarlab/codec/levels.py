@@ -177,9 +177,8 @@ def _flat(windows: Sequence[Scene], band: int) -> float:
         first = blocks[:, :1, :, :1]
         found.append(first.ravel()[(blocks == first).all((1, 3)).ravel()])
     values, counts = np.unique(np.concatenate(found), return_counts=True)
-    values, counts = values[np.isreal(values)].real, counts[np.isreal(values)]
     if windows[0].quantity == "complex":
-        values, counts = values[values == 0], counts[values == 0]
+        values, counts = values[values == 0].real, counts[values == 0]
     if len(values) and counts.max() >= FEWEST_FLAT:
         return float(values[np.argmax(counts)])
     return float("nan")
