@@ -183,7 +183,9 @@ def link_tables(app: Sphinx, page: str, source: list[str]) -> None:
     folder = Path(app.srcdir) / "results"
     files = [path for name in names if (path := folder / f"{name}.csv").is_file()]
     if foreign := [name for name in names if name in app.sarlab_published]:  # type: ignore[attr-defined]
-        which = f"the tables {', '.join(foreign[:-1])} and {foreign[-1]}" if len(foreign) > 1 else f"the table {foreign[0]}"
+        which = (
+            f"the tables {', '.join(foreign[:-1])} and {foreign[-1]}" if len(foreign) > 1 else f"the table {foreign[0]}"
+        )
         note = f":::{{note}}\nThis plan did not measure {which}. The published values are shown: those of sarlab's own scenes.\n:::\n\n"
         head = re.search(r"^# .+\n\n(?:\*\*[^*]+\*\*\n\n)?", source[0], re.MULTILINE)
         if head:
