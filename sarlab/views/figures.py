@@ -368,8 +368,8 @@ def _line(ax: Axes, line: pd.DataFrame, x: str, shown: Look) -> None:
 def _levels(ax: Axes, lines: Mapping[str, float], words: list[str]) -> None:
     """Labeled level lines: names stand where fewer points are; that of one close below another, at the other end."""
     heights = {name: height for name, height in lines.items() if np.isfinite(height)}
-    heights_of = [np.asarray(line.get_ydata()) for line in ax.lines] or [np.empty(0)]
-    ends = [np.concatenate([line[cut] for line in heights_of]) for cut in (np.s_[:3], np.s_[-3:])]
+    drawn = [np.asarray(line.get_ydata()) for line in ax.lines] or [np.empty(0)]
+    ends = [np.concatenate([line[cut] for line in drawn]) for cut in (np.s_[:3], np.s_[-3:])]
     for height in heights.values():
         ax.axhline(height, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
     low, high = ax.get_ylim()
