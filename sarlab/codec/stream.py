@@ -224,8 +224,8 @@ class Encoder:
         self.coded = any((piece.kinds(piece.window) == CODED).any() for piece in self.pieces)
         self._header = Header(
             self.model.name, self.model.hash[:4], 0.0, source.shape, levels.bands, levels.centers, levels.quantity,
-            # A rounding to whole numbers would add to a bounded error.
-            "float32" if bound else levels.dtype,
+            # A rounding to whole numbers, or to float16, would add to a bounded error.
+            "float32" if bound and levels.dtype != "float64" else levels.dtype,
             tile, first.native_bits, levels.floors, levels.flats, first.nodata,
             scene_metadata(first, source.georeference, source.shape[1:], tags=tags) if metadata else {}, native=lossless,
         )  # fmt: skip

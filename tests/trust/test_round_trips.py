@@ -144,7 +144,7 @@ def test_the_error_of_every_sample_is_bounded(example, bound):
     if found := round_trip(example, max_error_db=bound):
         valid = measured(found[0])
         a, b = (one["data"].astype(float)[valid] for one in found)
-        a = np.where(np.isfinite(a), np.clip(a, -FLOAT_MAX, FLOAT_MAX), a)
+        a = np.where(np.isfinite(a), np.clip(a, -FLOAT_MAX, FLOAT_MAX), a).astype(np.float32).astype(float)
         if example[2] != "db":
             factor = 20 if example[2] == "amplitude" else 10
             with np.errstate(divide="ignore"):
