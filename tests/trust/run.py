@@ -67,7 +67,9 @@ def mutants():
 
 
 LANES = (
-    {"Mutated .sarl streams": lambda: harness(STREAMS, "streams", "stream")},
+    {"Mutated .sarl streams": lambda: harness(STREAMS, "streams", "stream")}
+    | {f"Mutated input: {name}": lambda name=name, count=count: harness(count, name, name) for name, count in OTHERS.items()}
+    | {"Lines run by tests": coverage, "Mutants of metrics and container killed": mutants},
     {
         "Round trips of any raster": lambda: tests(f"{4 * EXAMPLES:,} examples, ", "tests/trust/test_round_trips.py", SARLAB_EXAMPLES=str(EXAMPLES)),
         "Commands killed at random, full disk, damaged results": lambda: tests(f"{5 * KILLS + KILLS // 4} kills, ", "tests/trust/test_faults.py", SARLAB_KILLS=str(KILLS)),
@@ -76,10 +78,7 @@ LANES = (
         "Null codec, identity codec, reproduction": lambda: tests("", "tests/trust/test_science.py"),
         "Golden files, and a second decoder": lambda: tests("", "tests/codec/test_file_format.py"),
         "No test pixel in training": lambda: tests("", "tests/scenes/test_catalog.py", "tests/scenes/test_collection.py"),
-        "Lines run by tests": coverage,
-        "Mutants of metrics and container killed": mutants,
-    }
-    | {f"Mutated input: {name}": lambda name=name, count=count: harness(count, name, name) for name, count in OTHERS.items()},
+    },
 )  # fmt: skip
 
 
