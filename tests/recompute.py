@@ -1,6 +1,6 @@
-"""Recompute numbers of the report from its tables, with pandas and nothing of the package, and find them on the built pages.
+"""Recompute numbers of the report from its tables, with pandas and nothing of the package, and find them on built pages:
 
-    python tests/recompute.py _build/html          # prints each number with the text around it; exit status 1 if one is missing
+python tests/recompute.py _build/html          # prints each number with the text around it; exit status 1 if one is missing
 """
 
 import html

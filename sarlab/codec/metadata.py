@@ -230,7 +230,7 @@ def _packed(transform: tuple[float, ...]) -> list[Any]:
         return [a, c, f]
     size = PIXELS.index(a) if a in PIXELS else a
     column, row = (round(value / a) if abs(value / a) < 1 << 53 else 0 for value in (c, f))
-    return [size, [column, row]] if (column * a, row * a) == (c, f) else [size, c, f]
+    return [size, [column, row]] if str((column * a, row * a)) == str((c, f)) else [size, c, f]
 
 
 def _unpacked(stored: Any) -> Any:

@@ -50,6 +50,8 @@ _TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 #: Formats of a table.
 SUFFIXES = (".csv", ".parquet", ".json")
+#: Most columns of a table.
+MOST_COLUMNS = 4096
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
@@ -92,6 +94,10 @@ def read_table(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         return typed(pd.DataFrame(columns=list(columns)))
     try:
         if path.suffix.lower() == ".csv":
+            with path.open("rb") as file:
+                # pandas would take minutes to tell equal names apart
+                if file.readline(1 << 20).count(b",") >= MOST_COLUMNS:
+                    raise ValueError(f"its first line has more than {MOST_COLUMNS} fields")
             with warnings.catch_warnings():
                 warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that have more fields than the header
                 options = {"na_values": ["nan", "NaN"], "low_memory": False, "index_col": False}
