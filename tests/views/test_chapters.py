@@ -43,7 +43,8 @@ def execute(path, root):
             exec(compile(cell, path.name, "exec"), names)
             shown = eval(compile(ast.Expression(last.value), path.name, "eval"), names) if last else None
             text = shown._repr_html_() if hasattr(shown, "_repr_html_") else str(shown)
-            assert "nan" not in re.sub(r"<(script|style).*?</\1>|<[^>]*>", "", text, flags=re.DOTALL).lower().split()
+            assert "nan" not in re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL).split()
+            assert not re.search(r">\s*NaN\s*<", text), "a number that is missing is a dash; prose may speak of NaN"
     return names
 
 
