@@ -140,8 +140,8 @@ def fit_levels(windows: Sequence[Scene], everything: bool, rate: float = np.inf)
     centers: list[float] = []
     floors: list[float] = []
     flats = [_flat(windows, band) for band in range(len(first.bands))]
-    size = sum(len(pack_mask(mask)) for window in windows for mask in _zeros(window) if mask.any() and not mask.all())
-    marked = 8 * size <= MOST_FOR_ZEROS * rate * sum(window.data.size for window in windows)
+    sizes = (len(pack_mask(mask)) for window in windows for mask in _zeros(window) if mask.any() and not mask.all())
+    marked = np.isinf(rate) or 8 * sum(sizes) <= MOST_FOR_ZEROS * rate * sum(window.data.size for window in windows)
     for number, flat in enumerate(flats):
         # One zero more, because one that no window shows needs a floor, too.
         valid = [window.data[number][window.valid[number]] for window in windows]
