@@ -25,10 +25,10 @@ def test_a_stream_that_ends_early_is_given_up_early():
     """Zeros behind the end are no license to decode a whole tile of them, if decoding them takes bits."""
     coder, active = model(), flags(1, 32, 32)
     side = Side((np.full(BLOCK**2, 90 * UNIT),), (np.zeros(8, np.int64),), 8)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(BitstreamError):
         coder.decode(bytes([1, 255, 255]), active, 96, side)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_side_information_is_what_was_measured():

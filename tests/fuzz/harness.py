@@ -76,10 +76,13 @@ def examine(target: Target, data: bytes, folder: Path) -> tuple[str, str]:
             raise
         answer, wrong = type(error).__name__, "".join(traceback.format_exception(error)[-3:])
     cpu, memory = time.process_time() - cpu, peak_memory() - memory
+    spent = []
     if cpu > CPU + CPU_PER_SAMPLE * samples:
-        wrong = wrong or f"{cpu:.1f} s for {len(data)} bytes that declare {samples} samples"
+        spent.append(f"{cpu:.1f} s")
     if memory > MEMORY + MEMORY_PER_SAMPLE * samples + MEMORY_PER_BYTE * len(data):
-        wrong = wrong or f"{memory / 1e6:.0f} MB for {len(data)} bytes that declare {samples} samples"
+        spent.append(f"{memory / 1e6:.0f} MB")
+    if spent:
+        wrong = wrong or f"{', '.join(spent)} for {len(data)} bytes that declare {samples} samples"
     return answer, wrong
 
 
