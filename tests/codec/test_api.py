@@ -80,7 +80,7 @@ def test_rates_and_psnrs_are_met(real, codec):
      ({"bpp": -1.0}, "above zero"), ({"bpp": float("nan")}, "must be a number"), ({"quality": 97.0}, "outside"),
      ({"quality": 20, "bpp": 1.0}, "give one of"), ({"max_error_db": 1.0, "lossless": True}, "give one of"),
      ({"max_error_db": 0}, "above zero"), ({"max_error_db": 1e-4}, "outside"), ({"max_error_db": 1e3}, "outside"),
-     ({"max_error_db": 1.0, "codec": "lapped"}, "for codec 'predictive' alone"), ({"lossless": True}, "takes whole numbers"),
+     ({"max_error_db": 1.0, "codec": "lapped"}, "of codec 'predictive' only"), ({"codec": "predictive"}, "no default quality"), ({"lossless": True}, "takes whole numbers"),
      ({"lossless": True, "radiometric": True}, "without --radiometric")],
 )  # fmt: skip
 def test_goals_that_are_impossible_or_out_of_reach_are_refused(speckled, goal, message):
@@ -92,7 +92,7 @@ def test_goals_that_are_impossible_or_out_of_reach_are_refused(speckled, goal, m
     st.sampled_from([1, 2, 5]), st.integers(40, 130), st.integers(40, 130), st.floats(-1.5, 1.5),
     st.sampled_from(["white", "smooth", "gaps"]), st.integers(0, 99),
 )  # fmt: skip
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_rates_of_small_scenes_and_flat_spectra_are_met(bands, height, width, octaves, kind, seed):
     rng = np.random.default_rng(seed)
     data = rng.normal(-12, 4, (bands, height, width))
@@ -101,8 +101,9 @@ def test_rates_of_small_scenes_and_flat_spectra_are_met(bands, height, width, oc
     if kind == "gaps":
         data[:, np.add.outer(np.arange(height), 2 * np.arange(width)) < height] = np.nan
     scene = Scene(data.astype(np.float32), "db", tuple("abcde"[:bands]))
-    data = compress(scene, bpp=2**octaves, metadata=False)
-    assert 8 * len(data) / scene.data.size == pytest.approx(2**octaves, rel=0.012)
+    wanted = scene.data.size * 2**octaves / 8
+    # All streams of a tiny file may change at once.
+    assert len(compress(scene, bpp=2**octaves, metadata=False)) == pytest.approx(wanted, rel=0.012, abs=8)
 
 
 def test_size_follows_the_estimate_and_a_rate_takes_few_probes(speckled, monkeypatch):
@@ -171,7 +172,7 @@ def tiled(request):
 
 
 @given(st.integers(0, 202), st.integers(0, 156), st.integers(1, 203), st.integers(1, 157), st.booleans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_any_window_is_that_of_the_whole(tiled, row, column, height, width, radiometric):
     window = row, column, min(height, 203 - row), min(width, 157 - column)
     part, expected = decompress(tiled[0], window=window, radiometric=radiometric), tiled[1][radiometric].window(*window)

@@ -83,7 +83,7 @@ def headers(draw):
 
 
 @given(headers(), st.integers(0, 99))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_header_comes_back(header, seed):
     rng, count = np.random.default_rng(seed), header.grid[0] * header.grid[1]
     payloads = [rng.bytes(rng.integers(0, 60)).ljust(header.least_payload(i), b"\1") for i in range(count)]

@@ -39,7 +39,7 @@ def assert_comes_back(decisions):
 
 
 @given(st.lists(st.tuples(st.integers(24, 65512) | st.sampled_from([24, 65512]), st.booleans()), max_size=300))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_decisions_come_back(decisions):
     assert_comes_back([probability | bit << 16 for probability, bit in decisions])
 
@@ -62,7 +62,7 @@ def test_a_carry_runs_through_a_thousand_bytes(above):
 
 
 @given(integers, st.integers(1, 65535), st.integers(0, 255))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_numbers_come_back_in_both_decoders(values, start, count):
     data = entropy.pack_numbers(np.array(values, np.int64), fresh(start, count))
     assert entropy.unpack_numbers(data, len(values), fresh(start, count)).tolist() == values
@@ -71,7 +71,7 @@ def test_numbers_come_back_in_both_decoders(values, start, count):
 
 
 @given(integers)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_there_is_room_for_all_decisions_and_sizes_are_their_information(values):
     room = entropy.room(len(values), max(map(abs, values), default=0))
     coder = entropy.encoder(fresh(), room + 1000)
@@ -86,7 +86,7 @@ def test_there_is_room_for_all_decisions_and_sizes_are_their_information(values)
 
 
 @given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24)))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_mask_comes_back_in_both_decoders(mask):
     data = entropy.pack_mask(mask)
     assert (entropy.unpack_mask(data, mask.shape) == mask).all()

@@ -35,7 +35,7 @@ KINDS = ["constant", "noise", "ramp", "spikes", "extremes", "checkers"]
     kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=2), height=st.integers(1, 40), width=st.integers(1, 40),
     share=st.sampled_from([0, 0.5, 1]), seed=st.integers(0, 99),
 )  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_integers_come_back(kinds, height, width, share, seed):
     y = np.stack([plane_of(kind, (height, width), seed) for kind in kinds])[:, None].astype(np.float32)
     active = (np.random.default_rng(seed).random((len(kinds), height, width)) < share).astype(np.uint8)

@@ -32,7 +32,7 @@ def mask(kind, shape, rng):
     height=st.integers(1, 70), width=st.integers(1, 70), sides=st.integers(0, 15), borders=st.tuples(*[st.booleans()] * 4),
     quality=st.floats(0, 96), states=st.sampled_from(STATES[:5]), seed=st.integers(0, 99),
 )  # fmt: skip
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_any_tile_comes_back(kinds, flat_share, nan, height, width, sides, borders, quality, states, seed):
     rng = np.random.default_rng(seed)
     valid = np.stack([mask(kind, (height, width), rng) for kind in kinds])

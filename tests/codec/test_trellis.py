@@ -39,7 +39,7 @@ def walk(integers, states):
     hnp.arrays(np.float32, st.integers(1, 4), elements=st.floats(-5, 5, width=32)),
     st.sampled_from([1, 4, 8]), st.sampled_from([0.0, 0.26]), st.integers(0, 100),
 )  # fmt: skip
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_sequence_is_cheaper(y, states, weight, seed):
     """Against all sequences of integers near the values, with costs that grow with the magnitude."""
     rng = np.random.default_rng(seed)
@@ -59,7 +59,6 @@ def test_no_sequence_is_cheaper(y, states, weight, seed):
 
 
 @given(hnp.arrays(np.float32, st.integers(1, 70), elements=st.floats(-1e7, 1e7, width=32)))
-@settings(deadline=None)
 def test_any_value_has_a_point(y):
     points = quantized(y[:, None, None], 8, 0.26)[1].ravel()
     assert (np.abs(y - points) <= 4 + 1e-6 * np.abs(y)).all()

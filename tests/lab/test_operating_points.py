@@ -112,7 +112,7 @@ def test_networks_and_codecs_compete_by_coded_bytes():
     assert operating_points(rows.assign(coded_bpp=0.25), codec_rows())[0].cr == 64
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(limit=st.floats(15, 50), step=st.floats(0, 10), bias=st.floats(0.01, 0.3))
 def test_stricter_thresholds_never_compress_further(limit, step, bias):
     points = operating_points(pd.DataFrame(), codec_rows(acquisitions=3, spread=0.3))

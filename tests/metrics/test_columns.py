@@ -127,7 +127,7 @@ def test_images_with_nodata_are_defined_and_blind_to_what_lies_there(share):
 
 
 @given(st.integers(0, 2**31), st.integers(1, 40), st.integers(1, 40))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_wild_values_are_defined(seed, rows, columns):
     rng = np.random.default_rng(seed)
     wild = np.array([np.nan, -np.inf, -1e5, -300.0, -30.0, -10.0, 0.0, 20.0, 400.0, 1e5])

@@ -11,7 +11,7 @@ from sarlab.models.layers import WindowAttention, mirror_pad
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 2, 4, 8, 16, 32]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_mirroring_is_that_of_numpy(height, width, multiple):
     x = normal(1, 1, height, width)
     padded = mirror_pad(x, multiple)

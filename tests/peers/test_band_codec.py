@@ -17,7 +17,7 @@ from sarlab.peers.band_codec import Grid, filled
     st.floats(-300, 300, width=32), st.floats(2.0**-20, 400, width=32), st.sampled_from([1, 255, 1023, 4095, 65535]),
     st.integers(0, 2**31),
 )  # fmt: skip
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_grid_clips_nothing_and_rounds_to_half_a_step(low, span, top, seed):
     plane = np.float32(low) + np.float32(span) * np.random.default_rng(seed).random((5, 7), np.float32)
     if plane.min() == plane.max():
@@ -32,7 +32,7 @@ def test_grid_clips_nothing_and_rounds_to_half_a_step(low, span, top, seed):
     assert np.float32(grid.offset) == grid.offset
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows=st.integers(1, 40), columns=st.integers(1, 40), share=st.floats(0, 1), seed=st.integers(0, 2**31))
 def test_filled_samples_lie_between_the_valid_ones(rows, columns, share, seed):
     generator = np.random.default_rng(seed)

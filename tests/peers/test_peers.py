@@ -89,7 +89,7 @@ def test_more_quality_is_more_bytes_and_less_error(name):
 
 @pytest.mark.parametrize("name", BOUNDED)
 @given(st.integers(1, 40), st.integers(1, 40), st.floats(0.02, 8), st.integers(0, 2**31), st.integers(0, 4))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_bounds_hold(name, rows, columns, bound, seed, outliers):
     generator = np.random.default_rng(seed)
     plane = speckled((rows, columns), seed)
@@ -103,7 +103,7 @@ def test_bounds_hold(name, rows, columns, bound, seed, outliers):
 
 @pytest.mark.parametrize("name", INTEGER_LOSSLESS)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 8, 16]), st.integers(0, 2**31))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @example(rows=200, columns=1000, bits=16, seed=1)
 def test_lossless_integers_are_exact(name, rows, columns, bits, seed):
     # Full-entropy noise: the hardest case, on which libraries have failed.

@@ -5,11 +5,6 @@ from itertools import combinations
 import numpy as np
 import pytest
 import raster_files
-from hypothesis import settings
-
-# Wall-clock deadlines fail on a busy machine.
-settings.register_profile("sarlab", deadline=None)
-settings.load_profile("sarlab")
 
 
 @pytest.fixture

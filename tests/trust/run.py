@@ -48,7 +48,7 @@ def coverage():
     """Lines of the wings that their tests run; compiled code is not seen, and not counted."""
     report = STATE / "coverage.json"
     options = [part for wing in WINGS for part in (f"--cov=sarlab.{wing}", f"tests/{wing}")]
-    _, text = tests("", *options, f"--cov-report=json:{report}", "-m", "not slow", "-n", "1")
+    _, text = tests("", *options, f"--cov-report=json:{report}", "-m", "not slow", "-n", "1", SARLAB_NEW_EXAMPLES="1")
     files = json.loads(report.read_text())["files"]
     shares = {}
     for wing in WINGS:
@@ -71,7 +71,7 @@ LANES = (
     | {f"Mutated input: {name}": lambda name=name, count=count: harness(count, name, name) for name, count in OTHERS.items()}
     | {"Lines run by tests": coverage, "Mutants of metrics and container killed": mutants},
     {
-        "Round trips of any raster": lambda: tests(f"{4 * EXAMPLES:,} examples, ", "tests/trust/test_round_trips.py", SARLAB_EXAMPLES=str(EXAMPLES)),
+        "Round trips of any raster": lambda: tests(f"{4 * EXAMPLES:,} examples, ", "tests/trust/test_round_trips.py", SARLAB_EXAMPLES=str(EXAMPLES), SARLAB_NEW_EXAMPLES="1"),
         "Commands killed at random, full disk, damaged results": lambda: tests(f"{5 * KILLS + KILLS // 4} kills, ", "tests/trust/test_faults.py", SARLAB_KILLS=str(KILLS)),
         "Same bytes on other threads and instructions": lambda: tests("", "tests/trust/test_determinism.py"),
         "Security": lambda: tests("", "tests/trust/test_security.py"),

@@ -22,7 +22,7 @@ from sarlab.scenes.scene import Scene
 warnings.simplefilter("ignore", NotGeoreferencedWarning)
 #: Examples of each property: few in the tests, 10,000 in all by `make trust`.
 EXAMPLES = int(os.environ.get("SARLAB_EXAMPLES", "25"))
-EACH = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[*HealthCheck], derandomize=EXAMPLES < 100)
+EACH = settings(max_examples=EXAMPLES, suppress_health_check=[*HealthCheck])
 
 FLOAT_MAX = float(np.finfo(np.float32).max)
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32")

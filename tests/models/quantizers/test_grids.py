@@ -66,7 +66,7 @@ def test_least_error_range_of_a_gaussian_is_maxs():
 
 
 @given(st.integers(0, 200), st.sampled_from([2, 3, 5, 16, 64]), st.sampled_from(["normal", "laplace", "skewed"]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_least_error_range_beats_every_shrunken_full_range(seed, levels, shape):
     generator = np.random.default_rng(seed)
     draw = {"normal": generator.normal, "laplace": generator.laplace, "skewed": partial(generator.gamma, 0.7)}
@@ -91,7 +91,7 @@ def test_least_error_range_of_skewed_values_is_that_of_a_search_over_both_ends(l
 
 
 @given(st.integers(0, 10_000), st.integers(0, 12))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_greedy_allocation_is_optimal_for_convex_distortions(seed, budget):
     generator = np.random.default_rng(seed)
     gains = np.sort(generator.exponential(size=(3, 5)), axis=1)[:, ::-1] * generator.uniform(0.1, 10, size=(3, 1))
@@ -130,7 +130,7 @@ def test_gains_of_a_linear_synthesis_are_its_squared_column_norms_and_weigh_in_t
 
 
 @given(bits=st.integers(2, 8), seed=st.integers(0, 100), calibration=st.sampled_from(["minmax", "percentile", "mse"]))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_companded_levels_are_equidistant_in_the_asinh(bits, seed, calibration):
     y = heavy(1, 2, 12, 12, seed=seed) * torch.tensor([0.3, 5.0]).view(1, 2, 1, 1) - 2
     quantizer = ready("companded", bits, y, calibration=calibration)
@@ -159,7 +159,7 @@ def test_allocation_and_companding_help_where_channels_and_tails_differ_and_cost
 
 
 @given(bits=st.integers(2, 16), seed=st.integers(0, 500), scale=st.sampled_from([1e-3, 1.0, 40.0]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_guides_quantizer_is_its_code_and_wraps_around_above_8_bits(bits, seed, scale):
     y = normal(1, 3, 6, 5, seed=seed) * 3 * scale
     quantizer = build_quantizer(QuantizerSpec("guide", bits), 3)

@@ -48,7 +48,7 @@ def view(quantizer, y: torch.Tensor, seed: int = 0, progress: float = 0.0) -> to
 
 
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 3), h=st.integers(1, 40), w=st.integers(1, 40))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @pytest.mark.parametrize(("scheme", "bits"), [(s, b[-1]) for s, b in BITS.items()] + [("affine", 10), ("allocated", 3)])
 def test_every_byte_is_counted_and_every_value_comes_back(scheme, bits, seed, n, h, w):
     quantizer = ready(scheme, bits, latent(2, 3, 16, 16), calibration="mse")
@@ -82,7 +82,7 @@ def test_a_saved_quantizer_is_the_same_and_damaged_bytes_never_crash_it(scheme, 
 
 
 @given(st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_packing_matches_one_big_integer_and_headers_come_back(data):
     widths = data.draw(st.lists(st.sampled_from([0, 1, 2, 3, 4, 7, 8, 10, 12, 16, 24, 32]), min_size=1, max_size=5))
     count = data.draw(st.integers(1, 9))
@@ -180,7 +180,7 @@ def test_impossible_specifications_and_missing_ranges_say_what_is_possible():
 
 
 @given(seed=st.integers(0, 10_000), bits=st.integers(2, 10), scale=st.floats(1e-3, 1e3), shift=st.floats(-100, 100))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @pytest.mark.parametrize(
     ("scheme", "granularity"),
     [("affine", "channel"), ("affine", "tensor"), ("allocated", "channel"), ("lsq", "channel"), ("guide", "tensor")],
@@ -233,7 +233,7 @@ def test_channels_without_bits_become_their_mean_and_change_no_other(scheme):
 
 
 @given(st.lists(st.floats(-6e4, 6e4, width=32), min_size=1, max_size=30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_float_formats_are_numpys_and_the_rounded_upper_half(values):
     y, exact = torch.tensor(values, dtype=torch.float32).view(1, 1, 1, -1), np.asarray(values, np.float32)
     bits = exact.view(np.uint32).astype(np.uint64)

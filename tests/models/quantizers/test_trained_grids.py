@@ -11,7 +11,7 @@ from sarlab.models.quantizers.trained_grids import RATE
 
 
 @given(st.integers(0, 100), st.sampled_from([2, 3, 4, 8]), st.floats(-2, 2), st.floats(-2, 2))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_learned_step_and_its_gradients_are_those_of_pytorchs_learnable_quantizer(seed, bits, log_step, shift):
     y = normal(1, 1, 8, 8, seed=seed)
     quantizer = ready("lsq", bits, y * 0.6, training="ste")
@@ -53,7 +53,7 @@ def test_calibration_sets_the_range_and_keeps_what_was_learned():
 
 
 @given(bits=st.integers(2, 10), seed=st.integers(0, 100), calibration=st.sampled_from(["minmax", "percentile", "mse"]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_fsq_rounds_the_tanh_to_equidistant_levels(bits, seed, calibration):
     y = normal(1, 2, 8, 8, seed=seed) * torch.tensor([0.3, 9.0]).view(1, 2, 1, 1) + 2
     quantizer = ready("fsq", bits, y, calibration=calibration)

@@ -47,7 +47,7 @@ def test_free_distance_is_that_of_ungerboecks_code_and_states_follow_the_bits():
 
 @given(seed=st.integers(0, 10_000), bits=st.integers(1, 2))
 @example(seed=127, bits=1)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_a_short_latent_gets_the_best_of_all_its_files(seed, bits):
     """Every sequence of integers is tried: none decodes to a smaller squared error than the one that was chosen."""
     quantizer = fitted(bits, normal(4, 2, 16, 16, seed=seed) * torch.tensor([1.0, 0.7]).view(1, 2, 1, 1))
