@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
@@ -35,10 +36,10 @@ class Registry(Generic[T]):
         return decorate
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._items:
-            self._load_plugins()
-        if name not in self._items:
-            raise self.error(f"unknown {self.kind} '{name}'; known: {', '.join(sorted(self._items)) or 'none'}")
+        if name not in self._items and name not in self:
+            close = get_close_matches(name, self._items)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(self) or 'none'}"
+            raise self.error(f"unknown {self.kind} '{name}'; {hint}")
         return self._items[name]
 
     def __contains__(self, name: str) -> bool:

@@ -6,11 +6,10 @@ engine, which must not change the result.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
 from sarlab.errors import PlanError
@@ -163,7 +162,7 @@ class RunSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain dictionary, as in JSON or TOML."""
-        return dataclasses.asdict(self)
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:

@@ -13,13 +13,13 @@ EXAMPLES = {
     "compress": """\
   sarlab compress scene.tif scene.sarl --bpp 0.5                   half a bit per pixel and band, within 1.2 %
   sarlab compress S1A_IW_GRDH….SAFE s1.sarl --calibrate sigma0     a Sentinel-1 product, calibrated
-  sarlab compress slc.tif slc.sarl --drop-phase --psnr 32          the intensity of a complex product
+  sarlab compress slc.tif slc.sarl --drop-phase --psnr 32          the intensity of a complex image
   sarlab compress dn.tif dn.sarl --lossless                        integers, restored exactly
   sarlab compress scene.tif scene.sarl --max-error-db 0.5          no sample is off by more than 0.5 dB
 
-Georeference, nodata, masks, scale, band names and tags are preserved exactly; --check lists them. The quality, 0 to 96 dB,
-sets the quantization step. It is close to the PSNR for a peak of 30 dB (1 to 2 dB above it at high rates): 19 gives a small
-file, 28 is the default, and at 40 losses are hardly visible.
+Georeference, nodata, masks, scale, band names and tags are preserved exactly; --check lists them. The quality, 0 to 96, sets
+the quantization step: 19 gives a small file, 28 is the default, and at 40 losses are hardly visible. PSNR is that for a peak
+of 30 dB; it is about as high as the quality near the default, and 1 to 2 dB lower at high rates.
 """,
     "decompress": """\
   sarlab decompress scene.sarl scene.tif

@@ -58,28 +58,26 @@ def compress(
     Parameters
     ----------
     scene : Scene, path, dataset of rasterio, or xarray.DataArray
-        Of any quantity; of a complex scene the intensity is kept. All but a scene are read by
-        `sarlab.scenes.readers.open_scene`.
+        Of any quantity; of a complex scene only the intensity is kept. Everything but a `Scene` is read as by `sarlab.read`.
     codec : str
-        ``"lapped"`` (the default), ``"factorized"``, ``"klt8"``, or the path of a model's file. With `max_error_db` and
-        `lossless` it is ``"predictive"``, and no other.
+        ``"lapped"`` (the default), ``"factorized"``, ``"klt8"``, or the path of a model file. With `max_error_db` or
+        `lossless` it is ``"predictive"``.
     quality, bpp, psnr, max_error_db, lossless : optional
-        At most one. Quality sets the step, within a few dB of the PSNR: above it at high rates. bpp counts the whole file, per pixel and
-        band, and is met within 1.2 %. psnr is that of samples in dB with a peak of 30 dB: a root mean square error of
-        30·10^(−psnr/20) dB. max_error_db bounds the error of every valid sample; decoded samples are floats. Lossless
-        takes whole numbers. A goal that cannot be reached raises `CodecError`.
+        At most one goal; the default is ``quality=28``, about half a bit per pixel on Sentinel-1. `quality`, 0 to 96, sets
+        the quantization step; the PSNR is about as high near the default, and 1 to 2 dB lower at high rates. `bpp` is the
+        rate of the whole file in bits per pixel and band, met within 1.2 % or 8 bytes. `psnr` is that of samples in dB with
+        a peak of 30 dB: the root mean square error is 30·10^(−psnr/20) dB. `max_error_db` bounds the error of every valid
+        sample. `lossless` restores integer samples exactly. A goal that cannot be reached raises `CodecError`.
     tile : int
         Side of a tile in samples: a multiple of 64 up to 1024. Windows are decoded by tiles.
     workers : int
         Threads for a large scene; 0 for all processors.
-    metadata : bool
-        Keep names, tags and georeference.
-    tags : bool
-        Keep the tags of file and bands.
+    metadata, tags : bool
+        Keep names, tags and georeference; keep the tags of the file and its bands.
     radiometric : bool
         Store 13 bytes per band that correct the mean intensity of decoded samples for this scene.
     effort : {"fast", "default", "best"}
-        What encoding may cost: 8, 64 or 256 states of the trellis.
+        A trellis of 8, 64 or 256 states: each step takes longer and saves about 1 %.
     drop_phase : bool
         Accept a complex scene, whose phase is lost.
 
@@ -108,7 +106,9 @@ def _encode(
         if first.quantity == "complex" and not drop_phase:
             raise CodecError(f"{source.name}: the samples are complex ({first.dtype}); {PHASE}")
         if exact and (codec not in ("", EXACT_CODEC) or options.get("radiometric")):
-            raise CodecError(f"{goal.text()} is for codec '{EXACT_CODEC}' alone, and without --radiometric")
+            raise CodecError(f"{goal.text()} is a goal of codec '{EXACT_CODEC}' only, without --radiometric")
+        if codec == EXACT_CODEC and goal == make_goal():
+            raise CodecError(f"codec '{codec}' has no default quality; give --max-error-db or --lossless")
         path = model_path(codec or (EXACT_CODEC if exact else DEFAULT_CODEC))
         stated = {"max_error_db": "bound", "bpp": "rate"}.get(goal.kind)
         options |= {stated: goal.value} if stated else {}
@@ -140,18 +140,18 @@ def decompress(
     data : bytes or path
         Damaged, truncated, foreign or unknown input raises `BitstreamError`.
     window : (row, column, height, width), optional
-        Decode this part only; no more tiles are read than it needs.
+        Decode only this part, in pixels; only the tiles that it needs are read.
     workers : int
         Threads; 0 for all processors.
     model : path, optional
-        Weights of the model, if they are in none of the known folders.
+        Model weights, if they do not come with sarlab.
     radiometric : bool
         Correct the bias of mean intensity that decoding in dB leaves; costs a little PSNR.
     preview : {1, 8}
-        8: decode an eighth of the resolution from a small part of the file, without window and correction.
+        8: decode an eighth of the resolution from a small part of the file; excludes `window` and `radiometric`.
     any_size : bool
-        Accept more than a billion samples (2³⁰) from a file with less than a byte for 1024 of them: a scene that is nearly empty, or
-        a file that is made to exhaust the machine.
+        Also decode a file that declares more than 2³⁰ samples with less than one byte per 1024 of them: a nearly empty
+        scene, or a file made to exhaust the machine.
 
     Returns
     -------

@@ -13,7 +13,7 @@ from sarlab.errors import CodecError
 #: Kinds of goals, each with its value in words.
 KINDS = {
     "quality": "quality {:.4g}", "bpp": "{:.4g} bpp", "psnr": "{:.4g} dB of PSNR",
-    "max_error_db": "a largest error of {:.4g} dB", "lossless": "no loss",
+    "max_error_db": "a largest error of {:.4g} dB", "lossless": "lossless coding",
 }  # fmt: skip
 #: By how much a score (octaves of rate, dB of PSNR, dB of the largest error) rises from one default quality of a codec to the next.
 SLOPES = {"bpp": 0.57, "psnr": 2.5, "max_error_db": 2.5}

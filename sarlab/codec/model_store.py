@@ -42,7 +42,7 @@ QUALITIES = (14.0, 16.5, 19.0, 21.5, 24.0, 26.5, 29.0, 32.0, 35.5, 40.0, 46.0, 5
 BUILT_IN = {
     "lapped": BuiltIn("lapped-1", "dB through a lapped transform, with the spectrum of the scene and a trellis"),
     "factorized": BuiltIn("factorized-1", "dB through a learned transform, with a learned correction; scalar"),
-    "predictive": BuiltIn("predictive-1", "dB on a grid, or whole numbers; every error is bounded", "see its bound"),
+    "predictive": BuiltIn("predictive-1", "dB on a grid, or whole numbers", "bound of 10^((64 − quality)/20) dB"),
     "klt8": BuiltIn("klt8-1", "dB through the KLT of 8×8 blocks; scalar"),
 }
 
@@ -104,9 +104,9 @@ def find_model(name: str, model_hash: bytes, hint: str | Path | None = None) -> 
 
     Raises a `BitstreamError` with the remedy if there is none.
     """
-    known = hint or any(name == codec.model for codec in BUILT_IN.values())
+    known = any(name == codec.model for codec in BUILT_IN.values())
     path = Path(hint or ASSETS / f"{name}.safetensors")
-    if not known or not path.is_file():
+    if not hint and not (known and path.is_file()):
         raise BitstreamError(
             f"the file needs model '{name}', which sarlab {__version__} does not have: install a version that has it, or "
             "name the file of the model (--model)"

@@ -153,8 +153,8 @@ class Tiling:
     """The grid of tiles of one scene: size of the scene, side of a tile, and samples per latent position."""
 
     def __init__(self, height: int, width: int, tile: int, stride: int):
-        if tile % stride:
-            raise CodecError(f"a tile of {tile} samples is not a multiple of the model's stride {stride}")
+        if tile < 1 or tile % stride:
+            raise CodecError(f"impossible tile of {tile} samples; use a multiple of {stride}")
         self.extent, self.tile, self.stride = (height, width), tile, stride
         self.rows, self.columns = blocks(height, tile), blocks(width, tile)
         #: Latent positions of the scene along both axes.
@@ -179,7 +179,7 @@ class Tiling:
         whole = Window(0, 0, *self.extent)
         window = Window(*window) if window else whole
         if min(window[2:]) < 1 or window.overlap(whole) != window:
-            raise CodecError(f"{window} leaves the scene of {whole.height}×{whole.width} samples")
+            raise CodecError(f"window {tuple(window)} is empty or leaves the scene of {whole.height}×{whole.width} samples")
         return window
 
 

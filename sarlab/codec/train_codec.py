@@ -105,11 +105,11 @@ def load_codec_plan(path: Path) -> CodecPlan:
     """Read a plan. Raises `PlanError` for a missing file, broken TOML, and unknown or wrong keys."""
     try:
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        plan: CodecPlan = spec_from_dict(CodecPlan, {key: _tuples(value) for key, value in values.items()})
     except OSError as error:
         raise PlanError(f"{path} cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PlanError(f"{path} is not valid TOML ({error})") from None
-    plan: CodecPlan = spec_from_dict(CodecPlan, {key: _tuples(value) for key, value in values.items()})
+    except (ValueError, PlanError) as error:  # a ValueError is no TOML, or no UTF-8
+        raise PlanError(f"{path} is not a valid plan ({error})") from None
     if not plan.name:
         raise PlanError(f"{path}: the plan of a codec needs a 'name'")
     return plan

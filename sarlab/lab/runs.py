@@ -96,7 +96,7 @@ def load_plan(name: str | Path, *, scenes: str | None = None, quantity: str | No
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         return replace(build_plan(path.stem, values, scenes=scenes, quantity=quantity), argument=shlex.quote(str(name)))
     except (OSError, ValueError, RecursionError, PlanError) as error:  # a ValueError is no TOML, or no UTF-8
-        raise PlanError(f"plan {path.name}: {error}") from error
+        raise PlanError(f"plan {path.name}: {getattr(error, 'strerror', error)}") from error
 
 
 def find_plan(name: str | Path) -> Path:

@@ -73,7 +73,7 @@ def test_a_predictive_model_is_fitted(tmp_path, monkeypatch, speckled):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("width = 3", "needs a 'name'"), ("name = 'a'\nwidht = 3", "unknown key 'widht'"), ("name = ", "not valid TOML"),
+    [("width = 3", "needs a 'name'"), ("name = 'a'\nwidht = 3", "unknown key 'widht'"), ("name = ", "not a valid plan"),
      ("name = 'a'\nwidth = 'b'", "width must be int"), ("name = 'a'\nkind = 'hyper'", "unknown kind 'hyper'")],
 )  # fmt: skip
 def test_wrong_plans_are_refused(tmp_path, text, message):
