@@ -179,7 +179,7 @@ class Tiling:
         whole = Window(0, 0, *self.extent)
         window = Window(*window) if window else whole
         if min(window[2:]) < 1 or window.overlap(whole) != window:
-            raise CodecError(f"window {tuple(window)} is empty or leaves the scene of {whole.height}×{whole.width} samples")
+            raise CodecError(f"window {list(window)} is empty or leaves the scene of {whole[2]}×{whole[3]} pixels")
         return window
 
 
