@@ -70,7 +70,7 @@ def checks(results: Path) -> list[tuple[str, str]]:
     found += [("index", text) for text in (
         f"a file is {shown(at['measured_cr'], 1)} times smaller than the 16-bit samples",
         f"and {shown(at['measured_cr_lossless'], 1)} times smaller than the best lossless file",
-        f"Means of 8×8 pixels are then off by {shown(at['rmse_k8_db'], 2)} dB", f"{shown(at['bpp'], 2)} bits per pixel from",
+        f"Means of 8×8 pixels are then off by {shown(at['rmse_k8_db'], 2)} dB", f"at {shown(at['bpp'], 2)} bits per pixel.",
         f"pixels are off by {shown(at['rmse_db'], 2)} dB", f"keep {shown(at['epi_roa'], 2)} of 1", f"score {shown(at['epi_roa_floor'], 2)}.",
         f"become {shown(at['enl_ratio'], 2)} times as many", f"changes by {shown(at['bias_db'], 2, True)} dB",
     )]  # fmt: skip

@@ -28,7 +28,7 @@ are kept in a journal next to the output: repeat the command to compute the miss
 """,
     "recommend": """\
   sarlab recommend --rows rows.csv --min psnr=30 --min epi_roa=0.9 --max bias_db=0.1 --max rmse_8x8_db=0.3
-  sarlab recommend --min iou_water=0.95 --max change_false_alarms_added=0.01    thresholds on applications
+  sarlab recommend --min iou_water=0.95 --max field_mean_error_db=0.2    thresholds on applications
 
 Any metric column can have a threshold. For metrics whose ideal is 0, --max limits the magnitude. A threshold is met if the
 unfavorable end of the 95 % interval over acquisitions meets it in every band, or, with fewer than five acquisitions, if

@@ -87,17 +87,19 @@ def conclude(
 ) -> Verdict:
     """Verdict on all readings of a claim together, or `outcome`; inconclusive on networks that have not converged.
 
-    `evidence` may be rows of trained networks; `measured` is what the table shows, by default the first reading.
+    `evidence` may be rows of trained networks; `measured`, for the table, is by default the first reading and a decisive one.
     """
     readings = tuple(reading for reading in readings if reading.outcome != UNMEASURED)
     need(readings, "the same networks in both variants")
     evidence = Evidence.of(evidence, trained=True) if isinstance(evidence, pd.DataFrame) else evidence
     outcome = outcome or together([reading.outcome for reading in readings])
+    decisive = [reading.text for reading in readings if reading.outcome == outcome]
+    measured = measured or "; ".join(dict.fromkeys([readings[0].text, *decisive[:1]]))
     settle = "; ".join(dict.fromkeys(r.settle for r in readings if r.settle)) if outcome == OPEN else ""
     if not evidence.converged:
         steps = page.significant(settling_steps(evidence.steps))
         outcome, settle = OPEN, f"not converged: trainings of {steps} steps would settle it"
-    return Verdict(outcome, measured or readings[0].text, readings, evidence, settle)
+    return Verdict(outcome, measured, readings, evidence, settle)
 
 
 def together(outcomes: Sequence[str]) -> str:
@@ -451,10 +453,8 @@ def robust(t: Tables) -> Verdict:
     whole, rows, readings = after["loss_db"].mean(), pd.concat([after, seen]), []
     for kind in seen["quantizer_training"].unique():
         name, sides = "rounding" if kind == "ste" else kind, (rows, "quantizer_training", "none", kind, "loss_db")
-        readings += [
-            compared(f"{name} in training removes", *sides, pair=(*same, "scheme"), limit=limit, digits=3)
-            for limit in (ROBUST * whole, 0.0)
-        ]
+        for text, limit in (("in training removes", 0.0), ("removes more than half:", ROBUST * whole)):
+            readings += [compared(f"{name} {text}", *sides, pair=(*same, "scheme"), limit=limit, digits=3)]
     measured = f"{'; '.join(reading.text for reading in readings[::2])} of {number(whole, 3)} dB"
     return conclude(readings, rows, measured)
 
