@@ -93,84 +93,92 @@ def search(y, coded, classes, activity, order, costs, path, latent):
     costs : Costs
     path : Trellis
     latent : ndarray of int32, shape (channels, h, w)
-        Filled in: values without offsets in fine steps.
+        Zeros; filled in with values without offsets in fine steps.
     """
     _, height, width = y.shape
     states, segments, steps = path.before.shape[0], (width + SEGMENT - 1) // SEGMENT, order.size * SEGMENT
-    second, choices = np.empty((steps, states, LANES), np.bool_), np.zeros((steps, 4, LANES), np.int32)
-    cost, totals = np.zeros((4, LANES), np.float32), np.empty((2, states, LANES), np.float32)
-    idle, (at, rows, left) = np.zeros(LANES, np.bool_), np.empty((3, LANES), np.int64)
+    # Of each step: size of y, negative if there is nothing to quantize; activity; magnitudes chosen for large sizes.
+    sizes, active = np.empty((steps, LANES), np.float32), np.zeros((steps, LANES), np.uint8)
+    choices, second = np.empty((steps, 4, LANES), np.int32), np.empty((steps, (states + 7) // 8, LANES), np.uint8)
+    cost, totals = np.empty((4, LANES), np.float32), np.empty((2, states, LANES), np.float32)
+    at = np.empty(LANES, np.int64)
     for first in range(0, height * segments, LANES):
-        lanes = min(LANES, height * segments - first)
-        for lane in range(LANES):
-            rows[lane], left[lane] = (first + lane) // segments, (first + lane) % segments * SEGMENT
-            for state in range(states):
-                totals[0, state, lane] = 0 if state == 0 else 1e30
-        step = 0
+        sizes[:], totals[0], totals[0, 0] = -1, 1e30, 0
         for number in range(order.size):
             channel = order[number]
-            for n in range(SEGMENT):
-                now = step & 1
-                for lane in range(lanes):
-                    i, j = rows[lane], left[lane] + n
-                    idle[lane] = j >= width or not coded[channel, i, j]
-                    if idle[lane]:
-                        for branch in range(4):
-                            cost[branch, lane] = 0
-                    else:
-                        of_class, active = classes[channel], activity[channel, i, j]
-                        _choose(abs(y[channel, i, j]), costs, of_class, active, lane, step, cost, choices)
-                advance(cost, path.before, path.branches, totals, now, second, step)
-                for lane in range(lanes):
-                    if idle[lane]:
-                        totals[1 - now, :, lane] = totals[now, :, lane]
+            for lane in range(min(LANES, height * segments - first)):
+                i, left = (first + lane) // segments, (first + lane) % segments * SEGMENT
+                for n in range(min(SEGMENT, width - left)):
+                    step = number * SEGMENT + n
+                    if coded[channel, i, left + n]:
+                        sizes[step, lane] = abs(y[channel, i, left + n])
+                        active[step, lane] = activity[channel, i, left + n]
+        for step in range(steps):
+            now, of_class = step & 1, classes[order[step // SEGMENT]]
+            _choose_small(sizes[step], active[step], costs, of_class, cost)
+            for lane in range(LANES):
+                if sizes[step, lane] >= 1:
+                    _choose(sizes[step, lane], costs, of_class, active[step, lane], lane, step, cost, choices)
+            advance(cost, path.before, path.branches, totals, now, second, step)
+            for lane in range(LANES):
+                if sizes[step, lane] < 0:
+                    totals[1 - now, :, lane] = totals[now, :, lane]
                 if step & 63 == 63:  # keep the totals small
-                    for lane in range(LANES):
-                        totals[1 - now, :, lane] -= totals[1 - now, :, lane].min()
-                step += 1
-        ends = step & 1
-        for lane in range(lanes):
-            at[lane] = np.argmin(totals[ends, :, lane])
+                    totals[1 - now, :, lane] -= totals[1 - now, :, lane].min()
+        for lane in range(LANES):
+            at[lane] = np.argmin(totals[steps & 1, :, lane])
         # All paths go back together, because what a step left lies together in memory.
         for step in range(steps - 1, -1, -1):
             channel, n = order[step // SEGMENT], step % SEGMENT
-            for lane in range(lanes):
-                i, j = rows[lane], left[lane] + n
-                if j < width and coded[channel, i, j]:
-                    parity = 1 if second[step, at[lane], lane] else 0
+            for lane in range(LANES):
+                size = sizes[step, lane]
+                if size >= 0:
+                    parity = second[step, at[lane] >> 3, lane] >> (at[lane] & 7) & 1
                     branch, at[lane] = path.branches[at[lane], parity], path.before[at[lane], parity]
-                    magnitude = choices[step, branch, lane]
-                    fine = 2 * magnitude - (branch >> 1 if magnitude else 0)
-                    latent[channel, i, j] = fine if y[channel, i, j] >= 0 else -fine
+                    magnitude = choices[step, branch, lane] if size >= 1 else branch & 1
+                    if magnitude:
+                        i, j = (first + lane) // segments, (first + lane) % segments * SEGMENT + n
+                        fine = 2 * magnitude - (branch >> 1)
+                        latent[channel, i, j] = fine if y[channel, i, j] >= 0 else -fine
+
+
+@kernel
+def _choose_small(sizes, active, costs, of_class, cost):
+    """Fill in what magnitude 0 and 1 of each quantizer cost: below a size of 1, the best of their parity."""
+    bits, offsets, weight = costs.bits[of_class], costs.offsets[of_class], costs.weight
+    first, second = np.float32(2) + offsets[0, 0], np.float32(1) + offsets[1, 0]
+    for lane in range(LANES):
+        size, own = sizes[lane], bits[active[lane]]
+        cost[0, lane] = size * size + weight * own[0, 0]
+        cost[1, lane] = (size - first) * (size - first) + weight * own[0, 1]
+        cost[2, lane] = size * size + weight * own[1, 0]
+        cost[3, lane] = (size - second) * (size - second) + weight * own[1, 1]
 
 
 @kernel
 def _choose(size, costs, of_class, activity, lane, step, cost, choices):
     """Find the best magnitude of each quantizer and parity, and its cost."""
-    of_zero, bits, offsets = size * size, costs.bits[of_class, activity], costs.offsets[of_class]
+    bits, offsets = costs.bits[of_class, activity], costs.offsets[of_class]
     for branch in range(4):
         quantizer, parity = branch >> 1, branch & 1
-        below = np.int32((size + np.float32(quantizer)) * np.float32(0.5))
+        below = int((size + np.float32(quantizer)) * np.float32(0.5))
         low = below if (below & 1) == parity else below - 1
-        best, chosen = np.float32(1e30), 0
-        if low > 0:
-            best, chosen = _cost(size, low, quantizer, bits, offsets, costs.weight), low
-        if low <= 2 and parity == 0:
-            together = of_zero + costs.weight * bits[quantizer, 0]
-            if together < best:
-                best, chosen = together, 0
+        cost[branch, lane] = 1e30
         # The next magnitude of this parity lies four fine steps beyond; bits and error exclude it if it is the farther one.
-        if low < 0 or np.float32(2 * low + 4 - quantizer) - size < np.float32(2.0):
-            together = _cost(size, low + 2, quantizer, bits, offsets, costs.weight)
-            if together < best:
-                best, chosen = together, low + 2
-        cost[branch, lane], choices[step, branch, lane] = best, chosen
+        near = low < 0 or np.float32(2 * low + 4 - quantizer) - size < np.float32(2.0)
+        for magnitude, likely in ((low, low > 0), (0, low <= 2 and parity == 0), (low + 2, near)):
+            if likely:
+                together = _cost(size, magnitude, quantizer, bits, offsets, costs.weight)
+                if together < cost[branch, lane]:
+                    cost[branch, lane], choices[step, branch, lane] = together, magnitude
 
 
 @kernel
 def _cost(size, magnitude, quantizer, bits, offsets, weight):
     """Squared error + λ·bits of a magnitude."""
-    point = np.float32(2 * magnitude - quantizer) + offsets[quantizer, min(magnitude, OFFSETS) - 1]
+    point = np.float32(0)
+    if magnitude:
+        point = np.float32(2 * magnitude - quantizer) + offsets[quantizer, min(magnitude, OFFSETS) - 1]
     cost = bits[quantizer, min(magnitude, COSTED - 1)]
     beyond = magnitude // COSTED
     while beyond:

@@ -7,16 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 #: Digest of all modules that may contain compiled functions.
-_SOURCES = hashlib.sha256(
-    b"".join(
-        path.read_bytes()
-        for wing in ("models", "codec")
-        for path in sorted((Path(__file__).parents[1] / wing).rglob("*.py"))
-    )
-).hexdigest()
+_PATHS = (path for wing in ("models", "codec") for path in sorted((Path(__file__).parents[1] / wing).rglob("*.py")))
+_SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in _PATHS)).hexdigest()
 
 
 def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
@@ -51,14 +47,18 @@ def advance(cost, before, branches, totals, now, second, step):
         State at the beginning, and class, of both branches to each state.
     totals : ndarray, shape (2, states, lanes)
         Least cost of a path to each state: `now` is read, the other one written.
-    second : ndarray of bool, shape (steps, states, lanes)
-        Filled in at `step`: whether the second branch is cheaper.
+    second : ndarray of uint8, shape (steps, ⌈states / 8⌉, lanes)
+        Filled in at `step`: whether the second branch to a state is cheaper, bit (state mod 8) of its byte.
     """
+    source, target, words = totals[now], totals[1 - now], second[step]
     for state in range(before.shape[0]):
-        one, two, first_class, second_class = before[state, 0], before[state, 1], branches[state, 0], branches[state, 1]
+        bit, keep = np.uint8(1 << (state & 7)), np.uint8(255 if state & 7 else 0)
+        # Unsigned, so that no index counts from the end, and the inner loop becomes vector instructions.
+        one, two = np.uint64(before[state, 0]), np.uint64(before[state, 1])
+        first_class, second_class = np.uint64(branches[state, 0]), np.uint64(branches[state, 1])
+        word, least = words[state >> 3], target[state]
         for lane in range(cost.shape[1]):
-            first = totals[now, one, lane] + cost[first_class, lane]
-            other = totals[now, two, lane] + cost[second_class, lane]
+            first, other = source[one, lane] + cost[first_class, lane], source[two, lane] + cost[second_class, lane]
             better = other < first
-            second[step, state, lane] = better
-            totals[1 - now, state, lane] = other if better else first
+            word[lane] = (word[lane] & keep) | (bit if better else np.uint8(0))
+            least[lane] = other if better else first

@@ -240,7 +240,7 @@ def search(values, codebook, counts, continued):
     channels, count = values.shape
     found = np.empty((channels, count), np.int64)
     places = np.empty((channels * count, 4), np.int64)
-    second = np.empty((channels * count, STATES, 1), np.bool_)
+    second = np.empty((channels * count, (STATES + 7) // 8, 1), np.uint8)
     cost, totals, start = np.empty((4, 1)), np.empty((2, STATES, 1)), 0
     for channel in range(channels):
         if channel == start:
@@ -262,7 +262,7 @@ def search(values, codebook, counts, continued):
             end = (channel + 1) * count
             state = np.argmin(totals[end & 1, :, 0])
             for step in range(end - 1, start * count - 1, -1):
-                branch = int(second[step, state, 0])
+                branch = second[step, state >> 3, 0] >> (state & 7) & 1
                 found[step // count, step % count] = places[step, SUBSETS[state, branch]]
                 state = BEFORE[state, branch]
             start = channel + 1
