@@ -37,8 +37,8 @@ LARGEST_EXPONENT = 32
 DAMAGED = -(1 << 62)
 #: Probability of a decision that is not modeled.
 EVEN = 32768
-#: Share of the difference by which probabilities follow, in 1/65536: at least these, and 1/n after n decisions.
-_FAST, _SLOW = 700, 220
+#: Share of the difference by which both averages follow after n decisions, in 1/65536; the fast one follows by at least this.
+_FAST = 700
 _RATES = np.array([min(32767, int(65536 / (n + 1.6))) for n in range(256)], np.int64)
 #: Extremes of a probability, in 1/65536.
 _LEAST, _MOST = 24, 65536 - 24
@@ -120,7 +120,7 @@ def code_decision(coder, context, bit):
     target, up = (65536, 65535) if bit else (0, 0)
     rate = _RATES[count]
     contexts[context, 0] = fast + (((target - fast) * max(rate, _FAST) + up) >> 16)
-    contexts[context, 1] = slow + (((target - slow) * max(rate, _SLOW) + up) >> 16)
+    contexts[context, 1] = slow + (((target - slow) * rate + up) >> 16)
     contexts[context, 2] = min(count + 1, 255)
     return bit
 

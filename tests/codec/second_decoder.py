@@ -38,7 +38,7 @@ class RangeDecoder:
         *averages, count = self.contexts[context]
         bit = self.bit(min(max(sum(averages) // 2, 24), 65512))
         rate, aim = min(32767, int(65536 / (count + 1.6))), 65536 * bit
-        moves = [(abs(aim - a) * max(rate, least) + 65535) >> 16 for a, least in zip(averages, (700, 220), strict=True)]
+        moves = [(abs(aim - a) * max(rate, least) + 65535) >> 16 for a, least in zip(averages, (700, 0), strict=True)]
         moved = [a + (move if bit else -move) for a, move in zip(averages, moves, strict=True)]
         self.contexts[context] = *moved, min(count + 1, 255)
         return bit
