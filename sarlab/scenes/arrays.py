@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,58 +11,109 @@ import numpy as np
 
 from sarlab.errors import SceneError
 from sarlab.scenes.rasters import IDENTITY, ArraySource, Georeference, Profile, encode_samples
+from sarlab.scenes.scene import FIELD_TAGS
 
 if TYPE_CHECKING:
     import xarray
 
 #: Attributes of an array that are properties of its samples.
 _KNOWN = ("_FillValue", "missing_value", "scale_factor", "add_offset", "long_name", "units", "grid_mapping")
+#: Dimensions of rows and columns.
+_ROWS, _COLUMNS = {"y", "lat", "latitude"}, {"x", "lon", "longitude"}
 
 
 def source_of(array: Any) -> ArraySource:
     """Make a source of samples of an array of dimensions (band, y, x) or (y, x); Dask arrays are computed by window."""
-    if {"x", "y"} <= {*array.dims} and array.dims[-2:] != ("y", "x"):
-        raise SceneError(f"array '{array.name}': its dimensions are {array.dims}; transpose them to (…, 'y', 'x')")
+    text, dims = f"array '{array.name}'", array.dims
+    if {*dims[:-1]} & _COLUMNS or {*dims[:-2], dims[-1]} & _ROWS:
+        raise SceneError(f"{text}: its dimensions are {dims}; transpose them to (…, 'y', 'x')")
+    lost: list[str] = []
+    try:
+        source = _opened(array, text, lost)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:  # CRSError is a ValueError
+        raise SceneError(
+            f"{text}: damaged attributes of its samples or its georeference ({error}); correct them"
+        ) from None
+    if lost:
+        warnings.warn(f"{text}: the coordinates {', '.join(lost)} are left out: they give no transform", stacklevel=4)
+    return source
+
+
+def _opened(array: Any, text: str, lost: list[str]) -> ArraySource:
     attributes = {**array.encoding, **array.attrs}
     nodata = attributes.get("_FillValue", attributes.get("missing_value"))
-    names, count = array.attrs.get("long_name"), array.shape[0] if array.ndim == 3 else 1
-    names = [names] if isinstance(names, str) else list(names or ())
+    count = array.shape[0] if array.ndim == 3 else 1
+    tags = {str(name): value for name, value in array.attrs.items() if name not in _KNOWN}
+    tags |= {
+        str(name): c.item() for name, c in array.coords.items() if not c.ndim and c.dtype.kind != "M" and not c.attrs
+    }
+    tags = {name: value if isinstance(value, str) else json.dumps(value, default=str) for name, value in tags.items()}
+    names = array.attrs.get("long_name", ())
+    names = [names] if isinstance(names, str) else list(names)
+    if len(names) != count:
+        tags |= {"long_name": "/".join(map(str, names))} if names else {}
+        found = (
+            array.coords[array.dims[0]].values
+            if count > 1 and array.dims[0] in array.coords
+            else np.arange(1, count + 1)
+        )
+        found = found.astype("M8[s]") if found.dtype.kind == "M" else found
+        names = [] if np.array_equal(found, np.arange(1, count + 1)) else found.astype(str).tolist()
+    if "time" in array.coords and array.coords["time"].dtype.kind == "M":
+        tags[FIELD_TAGS["time"]] = str(array.coords["time"].values.ravel()[0].astype("M8[s]"))
     units = array.attrs.get("units", "")
     # Scale and offset in the encoding were applied when the array was read.
-    scale, offset = array.attrs.get("scale_factor", 1.0), array.attrs.get("add_offset", 0.0)
-    scaled = scale != 1.0 or offset != 0.0
+    scales, offsets = (
+        tuple(np.broadcast_to(np.asarray(array.attrs.get(name, default), float), count).tolist())
+        for name, default in (("scale_factor", 1.0), ("add_offset", 0.0))
+    )
+    scaled = {*scales} != {1.0} or {*offsets} != {0.0}
     profile = Profile(
-        (float(scale),) * count if scaled else (), (float(offset),) * count if scaled else (),
-        tuple(map(str, names)) if len(names) == count else None,
+        scales if scaled else (), offsets if scaled else (), tuple(map(str, names)) if len(names) == count else None,
         (units,) * count if isinstance(units, str) and units else tuple(units or ()),
     )  # fmt: skip
-    others = {str(name): value for name, value in array.attrs.items() if name not in _KNOWN}
-    tags = {name: value if isinstance(value, str) else json.dumps(value, default=str) for name, value in others.items()}
-    text, nodata = f"array '{array.name}'", None if nodata is None else float(nodata)
-    return ArraySource(text, array.data, nodata, profile, tags, _georeference(array) if array.ndim > 1 else None)
+    nodata = None if nodata is None else float(np.ravel(nodata)[0])
+    return ArraySource(
+        text, array.data, nodata, profile, tags, _georeference(array, lost) if array.ndim > 1 and array.size else None
+    )
 
 
-def _georeference(array: Any) -> Georeference | None:
-    y, x = array.dims[-2:]
+def _georeference(array: Any, lost: list[str]) -> Georeference | None:
+    from rasterio.crs import CRS
+
+    (y, x), shape, coordinates = array.dims[-2:], array.shape[-2:], array.coords
     name = array.encoding.get("grid_mapping", array.attrs.get("grid_mapping", "spatial_ref"))
-    mapping = array.coords[name].attrs if name in array.coords else {}
+    mapping = coordinates[name].attrs if name in coordinates else {}
     transform: Any = IDENTITY
     if "GeoTransform" in mapping:
         c, a, b, f, d, e = (float(value) for value in str(mapping["GeoTransform"]).split())
         transform = (a, b, c, d, e, f)
-    if x in array.coords and y in array.coords and min(array.sizes[x], array.sizes[y]) > 1:
-        columns, rows = np.asarray(array[x], float), np.asarray(array[y], float)
-        a, e = (columns[-1] - columns[0]) / (columns.size - 1), (rows[-1] - rows[0]) / (rows.size - 1)
-        found = (a, 0.0, columns[0] - a / 2, 0.0, e, rows[0] - e / 2)
-        # The coordinates are right where an array was cut; the attribute has more digits.
-        numbered = found == (1.0, 0.0, -0.5, 0.0, 1.0, -0.5)
-        if not numbered and not np.allclose(found, transform, rtol=1e-9, atol=1e-6 * abs(a)):
-            transform = found
+    # Coordinates of rotated grids are images.
+    names = (x, y) if x in coordinates and y in coordinates else ("xc", "yc")
+    lost += [str(other) for other in coordinates if not {*coordinates[other].dims} <= {array.dims[0], "time"} - {y}]
+    if {*names} <= {*coordinates} and ("GeoTransform" in mapping or min(shape) > 1):
+        columns, rows = (np.asarray(coordinates[one], float) for one in names)
+        grids = np.broadcast_to(columns, shape), np.broadcast_to(rows if rows.ndim == 2 else rows[:, None], shape)
+        lines = [line for grid in grids for line in (grid[0], grid[:, 0])]
+        stated = transform[0], transform[1], transform[3], transform[4]
+        steps = [(v[-1] - v[0]) / (v.size - 1) if v.size > 1 else step for v, step in zip(lines, stated, strict=True)]
+        if all(
+            np.abs(v - v[0] - s * np.arange(v.size)).max() <= 0.1 * abs(s) for v, s in zip(lines, steps, strict=True)
+        ):
+            lost[:] = [other for other in lost if other not in names]
+            a, b, d, e = steps
+            found = (a, b, grids[0][0, 0] - (a + b) / 2, d, e, grids[1][0, 0] - (d + e) / 2)
+            # The coordinates are right where an array was cut; the attribute has more digits.
+            numbered = found == (1.0, 0.0, -0.5, 0.0, 1.0, -0.5)
+            if not numbered and not np.allclose(found, transform, rtol=1e-9, atol=1e-6 * abs(a)):
+                transform = found
     gcps = []
     for point in json.loads(mapping.get("gcps", '{"features": []}'))["features"]:
         named, (px, py, pz) = point["properties"], (*point["geometry"]["coordinates"], 0.0)[:3]
         gcps.append((named["row"], named["col"], px, py, pz, str(named["id"])))
-    crs, rpc = mapping.get("crs_wkt", mapping.get("spatial_ref", "")), json.loads(mapping.get("rpc", "{}"))
+    crs = mapping.get("crs_wkt") or mapping.get("spatial_ref") or ""
+    crs = CRS.from_user_input(crs).to_wkt() if crs else ""
+    rpc = {str(key): str(value) for key, value in json.loads(mapping.get("rpc", "{}")).items()}
     known = Georeference("" if gcps else crs, transform, tuple(gcps), crs if gcps else "", rpc)
     return None if known == Georeference() else known
 

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sarlab.errors import SceneError
+from sarlab.scenes.arrays import storage_of
+from sarlab.scenes.rasters import CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG, geotiff_profile
 from sarlab.scenes.readers import open_scene
 from sarlab.scenes.scene import Georeference, polarization
 
@@ -43,6 +45,12 @@ def _packings(file: Any) -> dict[tuple[float, float], None]:
     return dict.fromkeys(zip(file.profile.scales, file.profile.offsets, strict=True))
 
 
+#: Items that RPC must have in a GeoTIFF, and those that they may have.
+_RPC = {f"{name}_{part}" for name in ("LINE", "SAMP", "LAT", "LONG", "HEIGHT") for part in ("OFF", "SCALE")}
+_RPC |= {f"{name}_{part}_COEFF" for name in ("LINE", "SAMP") for part in ("NUM", "DEN")}
+_ALL_RPC = _RPC | {"ERR_BIAS", "ERR_RAND"}
+#: What GeoTIFF holds only as a tag.
+_IN_TAGS = {CRS_TAG: "coordinate system", GCP_CRS_TAG: "coordinate system", GCP_IDS_TAG: "ids of ground control points"}
 #: Values of properties in a scene or an open file; empty if it does not have them.
 _FIND: dict[str, Callable[[Any], str]] = {
     "samples": lambda f: f"{f.shape[0]} band(s) of {f.shape[1]}×{f.shape[2]}, {f.quantity}",
@@ -84,19 +92,30 @@ def check(path: Any, quantity: str = "auto", **options: Any) -> dict[str, Any]:
             file.read((0, 0, min(64, file.shape[1]), min(64, file.shape[2])))
             if report["counts"].get("below the floor") and options.get("floor") is None:
                 share = report["counts"]["below the floor"] / np.prod(file.shape)
-                report["refused"] = f"{path}: {share:.2%} of the samples are negative; set a floor (--floor 0)"
+                way = (
+                    "set a floor (--floor 0), or declare the value that marks missing samples (gdal_edit.py -a_nodata)"
+                )
+                report["refused"] = f"{path}: {share:.2%} of the samples are negative; {way}"
     except SceneError as error:
         report["refused"] = str(error)
     return report
 
 
-def losses(scene: Any, target: str | Path) -> list[str]:
-    """Name the properties of a scene that the output of a file name cannot hold."""
+def losses(scene: Any, target: str | Path, written: Any = None) -> list[str]:
+    """Name the properties of a scene that the output of a file name cannot hold; `written` is what is written for it."""
     suffix = Path(target).suffix.lower().replace(".tiff", ".tif")
     lost = [n for n, find in _FIND.items() if (held := PROPERTIES[n].outputs) and suffix not in held and find(scene)]
     place = _place(scene)
-    if suffix == ".tif" and place.gcps and place.has_transform:
-        lost.append("ground control points")
+    stored = (written or scene).file_dtype.replace("float16", "float32")
+    if suffix == ".tif":
+        lost += ["ground control points"] * bool(place.gcps and place.has_transform)
+        if place.rpc and not _RPC <= {*place.rpc} <= _ALL_RPC:
+            lost.append(f"rational polynomials (RPC) of {len(place.rpc)} items instead of {len(_RPC)}")
+        lost += [f"{_IN_TAGS[tag]} (except in the tag {tag})" for tag in geotiff_profile(place)[1]]
+    else:
+        stored, _ = storage_of(written or scene, suffix == ".zarr")
+    if stored != scene.file_dtype:
+        lost.append(f"sample type {scene.file_dtype} (written as {stored})")
     if suffix == ".zarr" and len(_packings(scene)) > 1:
         lost.append("scale and offset")
     return lost

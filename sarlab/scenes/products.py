@@ -8,7 +8,9 @@ the receiver added: (DN² − n)/A². Tables are interpolated bilinearly between
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -50,15 +52,23 @@ class JoinedSource:
         self._sources = [_opened(file) for file in files]
         first, self._tables = self._sources[0], list(tables)
         for file, source in zip(files, self._sources, strict=True):
-            if source.shape != (1, *first.shape[1:]) or source.dtypes != first.dtypes:
+            places = {(one.georeference or Georeference()).transform for one in (source, first)}
+            if source.shape != (1, *first.shape[1:]) or source.dtypes != first.dtypes or len(places) > 1:
                 (count, height, width), (_, rows, columns) = source.shape, first.shape
                 raise SceneError(
                     f"{text}: {file} has {count} band(s) of {height}×{width} samples of {source.dtypes[0]}, the first "
-                    f"image {rows}×{columns} of {first.dtypes[0]}; give one of the files"
+                    f"image {rows}×{columns} of {first.dtypes[0]}"
+                    + ", at another place" * (len(places) > 1)
+                    + "; give one of the files"
                 )
-        self.dtypes, self.nodata = (["float32"] if tables else first.dtypes) * len(files), first.nodata * len(files)
+        self.dtypes = (["float32"] if tables else first.dtypes) * len(files)
+        self.nodata = [value for source in self._sources for value in source.nodata]
         self.shape, self.georeference, self.tags = (len(files), *first.shape[1:]), first.georeference, dict(first.tags)
-        self.profile = Profile.joined([source.profile for source in self._sources], tuple(names))
+        # Tags that only some of the files have are those of bands.
+        others = [dict(source.tags.items() - first.tags.items()) for source in self._sources]
+        profile = Profile.joined([source.profile for source in self._sources], tuple(names))
+        tags = (*profile.tags, *((number, "", tags) for number, tags in enumerate(others, 1) if tags))
+        self.profile = replace(profile, tags=tags)
 
     def read(self, bands: Sequence[int], row: int, column: int, rows: int, columns: int) -> Samples:
         data, valid, nan = joined(self._sources[band].read([0], row, column, rows, columns) for band in bands)
@@ -84,7 +94,7 @@ def _opened(file: Any) -> RasterSource | ArraySource:
     rows, columns, *_ = *map(int, re.findall(r"N(?:row|col)\s+(\d+)", config)), 0, 0
     dtype = {4 * rows * columns: "<f4", 8 * rows * columns: "<c8"}.get(path.stat().st_size)
     if dtype is None:
-        stated = f"{rows}×{columns} samples, as config.txt states"
+        stated = f"{rows}×{columns} samples, as Nrow and Ncol in config.txt state"
         raise SceneError(f"{file}: the size is not that of {stated}; add a header (.hdr)")
     return ArraySource(str(file), np.memmap(path, dtype, "r", shape=(rows, columns)))
 
@@ -110,15 +120,22 @@ def _open_safe(path: Path, text: str, calibrate: str, denoise: bool) -> JoinedSo
         shown = ", ".join(Path(name).name for name in images)
         raise SceneError(f"{text}: the product has several swaths; give one of its images: {shown}")
     names = sorted(found, key=polarization_order)
-    tables = [Calibration.of(files, name, calibrate, denoise, text) for name in names] if calibrate else []
-    source = JoinedSource([files.gdal(found[name]) for name in names], names, text, tables)
+    try:
+        tables = [Calibration.of(files, name, calibrate, denoise, text) for name in names] if calibrate else []
+        source = JoinedSource([files.gdal(found[name]) for name in names], names, text, tables)
+        root = files.xml("", names[0])
+        if root is not None:
+            source.tags |= {"ACQUISITION_START_TIME": root.findtext("adsHeader/startTime") or ""}
+            _locate(source, root)
+    except (ElementTree.ParseError, ValueError, BadZipFile) as error:
+        raise SceneError(
+            f"{text}: a damaged file in the folder 'annotation' ({error}); get the product again"
+        ) from None
+    if root is None and not (source.georeference and source.georeference.gcps):
+        warnings.warn(f"{text}: no annotation of {names[0]}, so the control points are unknown", stacklevel=3)
     if tables:
         stated = calibrate + (", noise subtracted" if denoise else "")
         source.tags |= {FIELD_TAGS["quantity"]: "intensity", "SARLAB_CALIBRATION": stated}
-    root = files.xml("", names[0])
-    if root is not None:
-        source.tags |= {"ACQUISITION_START_TIME": root.findtext("adsHeader/startTime") or ""}
-        _locate(source, root)
     return source
 
 

@@ -39,9 +39,24 @@ def decibels(data: np.ndarray, quantity: str) -> np.ndarray:
         data = np.hypot(np.asarray(data).real.astype(np.float64), np.asarray(data).imag)
     data = np.asarray(data, np.float64)
     if np.nanmin(data, initial=0.0) < 0:
-        raise SceneError(f"negative {quantity} has no logarithm; the samples are probably in dB (quantity 'db')")
+        raise SceneError(f"{negative_samples(quantity, data[~np.isnan(data)])}; they have no logarithm")
     with np.errstate(divide="ignore"):
         return _DECADE[quantity] * np.log10(data)
+
+
+def negative_samples(quantity: str, samples: np.ndarray) -> str:
+    """Say what negative amplitudes or intensities may mean, and what to do about them."""
+    negative, lowest = samples[samples < 0], samples.min()
+    share = negative.size / samples.size
+    text = f"{share:.2%} of the samples are negative {quantity} ({lowest:.4g})"
+    if negative.size > 1 and lowest <= -1 and (negative == lowest).all():
+        return (
+            f"{text}, all of one value; if it marks missing samples, declare it (gdal_edit.py -a_nodata {lowest:.9g})"
+        )
+    if share >= 0.7 and -200 <= lowest < -1:
+        return f"{text}; the samples are probably in dB (quantity 'db')"
+    kind = ", or quantity 'iq' for pairs of bands I and Q, or 'db' for samples in dB" if share > 0.2 else ""
+    return f"{text}; noise subtraction leaves such samples: set a floor to replace them by (--floor 0){kind}"
 
 
 def zero_floor_db(scene: Scene) -> tuple[float, ...]:

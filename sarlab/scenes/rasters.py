@@ -8,8 +8,10 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.sax.saxutils import escape
 
 import numpy as np
 
@@ -31,10 +33,6 @@ CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG = "SARLAB_CRS_WKT2", "SARLAB_GCP_CRS_WKT2", "S
 
 #: Namespaces that describe the file and not the image.
 _STRUCTURE = {"IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "TIFF", "COLOR_PROFILE"}
-#: `update_tags` of rasterio has arguments of these names; tags of these names are written under others of equal length.
-_TAKEN = {"ns": "SARLAB_TAG_NS", "bidx": "SARLAB_TAG_BIDX"}
-#: Tag that becomes the item of a color interpretation, see `write_profile`.
-_COLOR = "SARLAB_COLOR_INTERPRETATION_OF_BAND"
 #: Words in the names of rasters and bands that are no radar image.
 _AUXILIARY = re.compile(
     r"(?i)((lat|lon)(itude|gitude)?|lia|elevation|dem|.*((?<![a-z])angle|(look|inc)angle|incidence|linci|inc_map|ls_map|mask|layover|shadow).*)(_.*)?"
@@ -135,7 +133,10 @@ class Profile:
             per_band[name] = tuple((value or (default,))[0] for value in values) if any(values) else ()
         tags = [entry for entry in profiles[0].tags if not entry[0]]
         tags += [(number, space, tags) for number, p in enumerate(profiles, 1) for band, space, tags in p.tags if band]
-        return cls(**per_band, descriptions=descriptions, tags=tuple(tags), mask=profiles[0].mask)
+        # A file has one mask, and these may differ.
+        return cls(
+            **per_band, descriptions=descriptions, tags=tuple(tags), mask=profiles[0].mask * (len(profiles) == 1)
+        )
 
     def select(self, bands: Sequence[int]) -> Profile:
         """Return the profile of some bands, given by index."""
@@ -231,19 +232,26 @@ def read_profile(file: Any, numbers: list[int], alpha: int | None) -> Profile:
     places = [(0, space) for space in file.tag_namespaces(0) if space]
     places += [(band, space) for band in file.indexes for space in ("", *file.tag_namespaces(band))]
     tags = [(band, space, file.tags(band, ns=space or None)) for band, space in places if space not in _STRUCTURE]
-    flags = file.mask_flag_enums[numbers[0] - 1]
+    flags, nodata = (values[numbers[0] - 1] for values in (file.mask_flag_enums, file.nodatavals))
+    # Masks of bands may differ, so only that of a single band is one of the file, or a nodata value that rasterio cannot state.
+    alone = len(numbers) == 1 and MaskFlags.all_valid not in flags and storable(nodata, file.dtypes[0]) is None
     profile = Profile(
         file.scales if scaled else (), file.offsets if scaled else (), tuple(text or "" for text in file.descriptions),
         tuple(unit or "" for unit in file.units) if any(file.units) else (), tuple(c.name for c in file.colorinterp),
         tuple(entry for entry in tags if entry[2]),
-        "alpha" if alpha else "mask" * (MaskFlags.per_dataset in flags or not flags),
+        "alpha" if alpha else "mask" * (MaskFlags.per_dataset in flags or alone),
     ).select([number - 1 for number in numbers])  # fmt: skip
     plain = profile.colors == ("gray", *["undefined"] * (len(numbers) - 1))
     return replace(profile, colors=()) if plain else profile
 
 
-def geotiff_profile(reference: Georeference | None) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the options of rasterio that write a georeference to a GeoTIFF, and tags for the rest of it."""
+def storable(nodata: float | None, dtype: str) -> float | None:
+    """Return a nodata value, or None if it is a 64-bit integer that a float64, and so rasterio, cannot state."""
+    return None if nodata is not None and dtype in ("int64", "uint64") and abs(nodata) > 2**53 else nodata
+
+
+def geotiff_profile(reference: Georeference | None, point: bool = False) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the options of rasterio that write a georeference to a GeoTIFF, and tags for the rest; `point` if pixels are points."""
     from affine import Affine
     from rasterio.control import GroundControlPoint
     from rasterio.crs import CRS
@@ -257,12 +265,27 @@ def geotiff_profile(reference: Georeference | None) -> tuple[dict[str, Any], dic
     if reference.has_transform:
         options["transform"] = Affine(*reference.transform)
     elif reference.gcps:
-        options["gcps"] = [GroundControlPoint(r, k, x, y, z, id=name) for r, k, x, y, z, name in reference.gcps]
+        by = _moved_by() if point else 0.0
+        options["gcps"] = [GroundControlPoint(r - by, k - by, *place) for r, k, *place in reference.gcps]
         # A GeoTIFF has one coordinate system, that of the control points.
         options["crs"] = CRS() if GCP_CRS_TAG in tags else systems.get(GCP_CRS_TAG, CRS())
         if not reference.numbered:
             tags[GCP_IDS_TAG] = json.dumps([point[5] for point in reference.gcps])
     return options, tags
+
+
+@cache
+def _moved_by() -> float:
+    """Return by how many pixels GDAL moves control points, written and read, if pixels are points: not by 0 in GDAL 3.10."""
+    import rasterio
+    from rasterio.control import GroundControlPoint
+
+    points = {"gcps": [GroundControlPoint(0, 0, 0, 0)], "crs": rasterio.CRS()}
+    with unlocated(), rasterio.MemoryFile() as memory:
+        with memory.open(driver="GTiff", width=1, height=1, count=1, dtype="uint8", **points) as file:
+            file.update_tags(AREA_OR_POINT="Point")
+        with memory.open() as file:
+            return float(file.gcps[0][0].row)
 
 
 def _fits_geotiff(crs: Any) -> bool:
@@ -278,7 +301,10 @@ def _fits_geotiff(crs: Any) -> bool:
 
 
 def write_profile(file: Any, scene: Any) -> dict[str, str]:
-    """Write the properties of a scene to a new dataset; returns tags to rename in the finished file, see `rename_tags`."""
+    """Write the properties of a scene to a new dataset; returns tags to rename in the finished file, see `rename_tags`.
+
+    These are the tags of namespaces, which the COG driver would lose, and those that rasterio cannot write.
+    """
     from rasterio.enums import ColorInterp
 
     profile, reference, bands = scene.profile, scene.georeference, len(scene.bands)
@@ -290,22 +316,28 @@ def write_profile(file: Any, scene: Any) -> dict[str, str]:
     if profile.colors or alpha:
         colors = profile.colors or ("gray", *["undefined"] * (bands - 1))
         file.colorinterp = [getattr(ColorInterp, name, ColorInterp.undefined) for name in (*colors, *["alpha"] * alpha)]
-    renamed: dict[str, str] = {}
-    if profile.colors[:1] == ("undefined",):
-        # The first band is gray unless an item of the XML says otherwise, which rasterio cannot write.
-        file.update_tags(1, **{_COLOR: "Undefined"})
-        renamed[_COLOR] = 'COLORINTERP" role="colorinterp'
-    everything = [(0, "", scene.tags), *profile.tags]
     if reference is not None and reference.rpc:
-        everything.append((0, "RPC", reference.rpc))
-    for band, space, tags in everything:
-        if space.startswith("xml:"):
-            # A document, which rasterio writes as "key=value".
-            start, _, rest = "".join(list(tags.values())[:1]).partition("=")
-            file.update_tags(band, space, **{start: rest})
-            continue
-        renamed |= {_TAKEN[name]: name for name in tags if name in _TAKEN}
-        file.update_tags(band, space or None, **{_TAKEN.get(name, name): text for name, text in tags.items()})
+        file.update_tags(ns="RPC", **reference.rpc)
+    renamed: dict[str, str] = {}
+
+    def name_of(item: str) -> str:
+        name = f"SARLAB_TAG_{len(renamed)}".ljust(len(item.encode()), "_")
+        renamed[name] = item
+        return name
+
+    for band, space, tags in ((0, "", scene.tags), *profile.tags):
+        written = {}
+        for name, text in tags.items():
+            # GDAL calls documents so.
+            item = "doc" if space.startswith("xml:") else escape(name, {'"': "&quot;"})
+            item += f'" domain="{escape(space)}' if space else ""
+            # Arguments of `update_tags` have these names.
+            written[name_of(item) if space or re.match("(ns|bidx)$|SARLAB_TAG_", name) else name] = text
+        file.update_tags(band, **written)
+    for band, color in enumerate(profile.colors, 1):
+        # The first band is gray, and no other is, unless an item of the XML says otherwise.
+        if (color, band == 1) in (("undefined", True), ("gray", False)):
+            file.update_tags(band, **{name_of('COLORINTERP" role="colorinterp'): color.title()})
     return renamed
 
 
@@ -314,10 +346,9 @@ def rename_tags(path: Path, renamed: dict[str, str]) -> None:
     import mmap
 
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
-        for written, name in renamed.items():
-            old, new = f'name="{written}"'.encode(), f'name="{name}"'.encode()
-            for start in [found.start() for found in re.finditer(old, data)]:
-                data[start : start + len(old)] = new.ljust(len(old))
+        for found in list(re.finditer(rb'name="(SARLAB_TAG_\d+_*)"', data)):
+            if item := renamed.get(found[1].decode()):
+                data[slice(*found.span())] = f'name="{item}"'.encode().ljust(len(found[0]))
 
 
 # --- samples
@@ -407,13 +438,12 @@ class RasterSource:
         from rasterio.enums import ColorInterp, MaskFlags
 
         file = self._file
-        if file.count == 0:
-            inner = file.subdatasets
-            shown = ", ".join(inner[:6]) + (f" and {len(inner) - 6} more" if len(inner) > 6 else "")
-            raise SceneError(
-                f"{self._text}: the file has no bands of its own; give one of its subdatasets or files"
-                + f": {shown}" * bool(inner)
-            )
+        inner = file.subdatasets
+        if file.count == 0 or (inner and file.driver == "GTiff"):  # a TIFF of several pages
+            shown = ": " + ", ".join(inner[:6]) + (f" and {len(inner) - 6} more" if len(inner) > 6 else "")
+            many = f"{len(inner)} images, not one" if inner else "no image of its own"
+            way = "give one of its subdatasets or files"
+            raise SceneError(f"{self._text}: the file has {many}; {way}" + shown * bool(inner))
         if file.count > MOST_BANDS:
             raise SceneError(f"{self._text}: {file.count} bands; files of up to {MOST_BANDS} bands are read")
         alphas = [i for i, color in enumerate(file.colorinterp, 1) if color == ColorInterp.alpha and file.count > 1]
@@ -426,7 +456,7 @@ class RasterSource:
         self.shape = (len(self._numbers), file.height, file.width)
         properties = file.dtypes, file.nodatavals, file.mask_flag_enums  # each reads all bands
         self.dtypes, nodata, flags = ([values[number - 1] for number in self._numbers] for values in properties)
-        self.nodata = [None if value is None else float(value) for value in nodata]
+        self.nodata = [None if value is None else float(value) for value in map(storable, nodata, self.dtypes)]
         self.profile = read_profile(file, self._numbers, self._alpha)
         # NaN as nodata needs no mask of GDAL.
         self._masked = [
@@ -434,7 +464,9 @@ class RasterSource:
             for of, value in zip(flags, self.nodata, strict=True)
         ]
         # GDAL writes the other value by default, and how overviews were made; outputs have their own.
+        # A list of nodata values, one for each band, is a mask for GDAL.
         kept = {"AREA_OR_POINT": "Point", "OVR_RESAMPLING_ALG": ""}
+        kept |= {"NODATA_VALUES": ""} if self.profile.mask else {}
         self.tags = {k: v for k, v in file.tags().items() if kept.get(k, v) == v}
         self.georeference = read_georeference(file)
 
@@ -466,7 +498,8 @@ class RasterSource:
                     mask[band] = file.read_masks(number, **one_band) > 0
             if self._alpha:
                 mask &= file.read(self._alpha, **one_band) > 0
-        return decode_samples(raw, mask, self.profile.select(bands), any(masked) or bool(self._alpha))
+        marked = np.array(masked) | bool(self._alpha)
+        return decode_samples(raw, mask, self.profile.select(bands), marked)
 
     @contextmanager
     def _reading(self, what: str) -> Iterator[None]:
@@ -477,27 +510,30 @@ class RasterSource:
         try:
             yield
         except (RasterioError, CPLE_BaseError, UnicodeError) as error:
-            reason = first_line(error).replace(self._gdal, Path(self._gdal).name)
-            raise SceneError(f"{self._text}: {what} ({reason})") from None
+            reason = first_line(error.__cause__ or error).replace(self._gdal, Path(self._gdal).name)
+            unknown = "; convert it to GeoTIFF, or give the header or the folder that belongs to it"
+            raise SceneError(f"{self._text}: {what} ({reason})" + unknown * ("not recognized" in reason)) from None
 
     def close(self) -> None:
         self._stack.close()
 
 
-def decode_samples(raw: np.ndarray, mask: np.ndarray, profile: Profile, marked: bool) -> Samples:
-    """Convert stored samples to values; those beyond float32 become its largest number.
+def decode_samples(raw: np.ndarray, mask: np.ndarray, profile: Profile, marked: Any) -> Samples:
+    """Convert stored samples to values; those beyond float32 become its largest or smallest number.
 
-    `mask` is that of GDAL. If `marked` is False, no value marks nodata, and the mask of NaN is None.
+    `mask` is that of GDAL. Where `marked`, per band or for all, something else than NaN marks nodata; if nowhere, the mask
+    of NaN is None.
     """
     nan, data = np.isnan(raw), raw
     if profile.scales:
         scales, offsets = (np.reshape(values, (-1, 1, 1)) for values in (profile.scales, profile.offsets))
         data = raw * scales + offsets
     if data.dtype.kind == "f" and data.dtype.itemsize > 4:
-        top = np.finfo(np.float32).max
+        top, least = np.finfo(np.float32).max, np.finfo(np.float32).smallest_subnormal
         data = np.where(np.isfinite(data), np.clip(data, -top, top), data)
+        data = np.where((data != 0) & (np.abs(data) < least), np.copysign(least, data), data)
     data = data.astype(np.complex64 if np.iscomplexobj(data) else np.float32, copy=False)
-    return data, mask & ~nan, mask & nan if marked and nan.any() else None
+    return data, mask & ~nan, mask & nan & np.reshape(marked, (-1, 1, 1)) if np.any(marked) and nan.any() else None
 
 
 def joined(parts: Iterable[Samples]) -> Samples:
@@ -531,8 +567,8 @@ def encode_samples(
             values, filler = data.astype(dtype), np.array(np.nan if nodata is None else nodata).astype(dtype)
             if not np.isnan(filler) and not masked:
                 # GDAL compares floats with a tolerance.
-                near = valid & (np.abs(values - filler) <= 1e-6 * np.abs(filler))
-                beside = filler * (1 - 4e-6) if nodata else np.finfo(np.float32).tiny
+                near = valid & np.isclose(values, filler, rtol=1e-6, atol=0)
+                beside = np.nextafter(filler, 0) * (1 - 4e-6) if nodata else np.finfo(np.float32).tiny
                 values = np.where(near, beside, values).astype(dtype)
         values = values if valid.all() else np.where(valid, values, filler)
         return values if nan is None else np.where(nan, np.array(np.nan, dtype), values)

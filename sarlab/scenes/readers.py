@@ -27,6 +27,7 @@ import numpy as np
 
 from sarlab.errors import SceneError
 from sarlab.scenes.arrays import source_of
+from sarlab.scenes.radiometry import negative_samples
 from sarlab.scenes.rasters import (
     CRS_TAG,
     GCP_CRS_TAG,
@@ -137,7 +138,8 @@ def _source(given: Any, calibrate: str, denoise: bool, remote: bool, external: b
     if hasattr(given, "data_vars"):
         raise SceneError(f"a dataset of xarray holds several arrays; give one of them: {', '.join(map(str, given))}")
     if hasattr(given, "dims") and hasattr(given, "attrs"):
-        return source_of(given), Location(f"array '{given.name or 'scene'}'", "", Path(str(given.name or "scene")))
+        name = str(given.name or "scene")  # may have slashes and dots, and no folder tells of its time
+        return source_of(given), Location(f"array '{name}'", "", Path("/", f"{name.replace('/', '_')}.array"))
     if hasattr(given, "read_masks"):
         location = Location(given.name, given.name, Path(given.name))
         return RasterSource(location, given), location
@@ -152,7 +154,9 @@ def _source(given: Any, calibrate: str, denoise: bool, remote: bool, external: b
     if calibrate or denoise:
         raise SceneError(f"{given}: only Sentinel-1 products (.SAFE folder or .zip) are calibrated here")
     if location.path.is_dir():
-        raise SceneError(f"{given} is a folder, not an image; give one of its files")
+        zarr = {"zarr.json", ".zgroup", ".zarray"} & {*os.listdir(location.path)}
+        way = "open it with xarray.open_zarr, and compress one of its arrays" if zarr else "give one of its files"
+        raise SceneError(f"{given} is a folder, not an image; {way}")
     if location.path.suffix.lower() == ".npy" and location.path.exists():
         return load_npy(location.path), location
     return RasterSource(location), location
@@ -240,7 +244,8 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         self.shape, self.bands = (len(self._chosen), *source.shape[1:]), tuple(names[band] for band in self._chosen)
         dtypes, nodata = ([values[band] for band in self._chosen] for values in (source.dtypes, source.nodata))
         self.dtype, self.nodata = dtypes[0], next((value for value in nodata if value is not None), None)
-        self.nodata_values = tuple(dict.fromkeys(f"{value:g}" for value in nodata if value is not None))
+        values = dict.fromkeys("a missing one" if value is None else f"{value:g}" for value in (self.nodata, *nodata))
+        self.nodata_values = () if self.nodata is None else tuple(values)
         self.profile = source.profile.select(self._chosen)
         self.georeference, self.tags = source.georeference, source.tags
         self.time = self.tags.get(FIELD_TAGS["time"]) or time_of(self.path.resolve(), self.tags)
@@ -251,14 +256,18 @@ class SceneFile(AbstractContextManager["SceneFile"]):
             self._pair()
 
     def _check_bands(self, chosen: bool, dtypes: list[str]) -> None:
+        if not all(np.isfinite([*self.profile.scales, *self.profile.offsets])) or 0 in self.profile.scales:
+            found = f"scales {self.profile.scales} and offsets {self.profile.offsets} give no values"
+            raise SceneError(f"{self.text}: {found}; correct them (gdal_edit.py -scale 1 -offset 0)")
         if len(dtypes) > 1:
             raise SceneError(f"{self.text}: bands of different types ({', '.join(dtypes)}); choose with --bands 1,2")
         if "palette" in self.profile.colors:
             raise SceneError(f"{self.text}: a band has a color table, so its samples are no radar image")
         extra = [band for band in self.bands if is_auxiliary(band) or _OFF_DIAGONAL.fullmatch(band)]
-        if 0 < len(extra) < len(self.bands) and not chosen:
+        if extra and not chosen:
             rest = ",".join(band for band in self.bands if band not in extra)
-            raise SceneError(f"{self.text}: band {extra[0]} is no radar image; choose the others with --bands {rest}")
+            way = f"choose the others with --bands {rest}" if rest else "if it is one, say so with --bands 1"
+            raise SceneError(f"{self.text}: band {extra[0]} is no radar image; {way}")
 
     def _decide(self, quantity: str) -> str:
         if quantity != "auto":
@@ -271,14 +280,16 @@ class SceneFile(AbstractContextManager["SceneFile"]):
             raise SceneError(f"{self.text}: {_NOTHING}")
         hints = (*sorted({u for u in self.profile.units if u}), self.path.stem, *(d for d in self.bands if d))
         # Integers with a scale are real numbers in their unit.
-        dtype = "float64" if self.profile.scales else self.dtype
+        dtype = "float64" if self.profile.scales and self.dtype[0] != "c" else self.dtype
         return decide_quantity(self.text, dtype, sample, self.tags, hints, self.bands)
 
     def _pair(self) -> None:
         """Let pairs of real bands be the bands of a complex scene."""
         count, height, width = self.shape
         if count % 2 or self.dtype.startswith("complex"):
-            raise SceneError(f"{self.text}: {count} bands of {self.dtype} are no pairs of real bands")
+            raise SceneError(
+                f"{self.text}: {count} bands of {self.dtype} are no pairs of real bands; choose two with --bands 1,2"
+            )
         names = [polarization(band) for band in self.bands[::2]]
         if len(set(names)) < len(names) or not all(names):
             names = [polarization(self.path.stem) or "band1", *(f"band{i + 2}" for i in range(count // 2 - 1))]
@@ -307,15 +318,23 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         """
         counts = {"below the floor": 0, "infinite": 0, "beyond float32": 0}
         unchanged = self.dtype.startswith(("int", "uint")) and self._floor is None and not self.profile.scales
-        for window in [] if unchanged or self.dtype.startswith("complex") else self.windows(2048):
+        limits, double = np.finfo(np.float32), self.dtype in ("float64", "complex128")
+        for window in [] if unchanged else self.windows(2048):
             data, valid, _ = self._source.read(self._chosen, *window)
-            samples, limit = data[valid], np.finfo(np.float32).max
+            samples = data[valid].view(np.float32)  # of complex ones both parts
             low, high = samples.min(initial=0), samples.max(initial=0)
-            if self._floor is None and -limit < low and high < limit and not self._below_floor(low):
+            if (
+                self._floor is None
+                and not double
+                and -limits.max < low
+                and high < limits.max
+                and not self._below_floor(low)
+            ):
                 continue  # nothing to count, found in a fraction of the time
             counts["below the floor"] += int(self._below_floor(samples).sum())
-            counts["infinite"] += int(infinite_samples(samples).sum())
-            counts["beyond float32"] += int((np.abs(samples) == limit).sum())
+            counts["infinite"] += int(infinite_samples(data[valid]).sum())
+            beyond = (limits.max, limits.smallest_subnormal)[: 1 + double]
+            counts["beyond float32"] += int(np.isin(np.abs(samples), beyond).sum())
         return counts
 
     def _below_floor(self, data: np.ndarray) -> np.ndarray:
@@ -336,7 +355,9 @@ class SceneFile(AbstractContextManager["SceneFile"]):
             valid, nan = valid[::2] & valid[1::2], None if nan is None else nan[::2] | nan[1::2]
         infinite = valid & infinite_samples(data)
         if infinite.any():
-            valid, nan = valid & ~infinite, None if nan is None else nan | infinite
+            valid = valid & ~infinite
+            if nan is not None or self.nodata is not None or self.profile.mask:
+                nan = infinite if nan is None else nan | infinite
         if self._floor is not None:
             data = np.where(valid & self._below_floor(data), np.float32(self._floor), data)
         if window is None and not valid.any() and not self._allow_empty:
@@ -447,8 +468,9 @@ def decide_quantity(
         return "db"
     known = "look neither like dB nor like amplitude or intensity" if low < 0 else "may be amplitude, intensity or dB"
     pairs = ", or for pairs of bands 'iq' or 'amplitude-phase'" if bands and len(bands) % 2 == 0 and low < 0 else ""
+    missing = f"; if {low:g} marks missing samples, declare it (gdal_edit.py -a_nodata {low:g})" if low < -200 else ""
     raise SceneError(
-        f"{name}: samples from {low:.4g} to {high:.4g} {known}; set quantity 'amplitude', 'intensity' or 'db'{pairs}"
+        f"{name}: samples from {low:.4g} to {high:.4g} {known}; set quantity 'amplitude', 'intensity' or 'db'{pairs}{missing}"
     )
 
 
@@ -486,16 +508,8 @@ def check_quantity(name: str, quantity: str, dtype: str, data: np.ndarray) -> No
         if high > 400 or low < -400:
             raise SceneError(
                 f"{name}: samples from {low:.4g} to {high:.4g} cannot be dB; use quantity 'amplitude' or 'intensity', or "
-                "declare a nodata value"
+                "declare the nodata value (gdal_edit.py -a_nodata)"
             )
         return
-    lowest = np.nanmin(data, initial=0.0)
-    if lowest < 0:
-        share, found = float(np.mean(data[~np.isnan(data)] < 0)), f"negative {quantity} ({lowest:.4g})"
-        if share >= 0.7 and -200 <= lowest < -1:
-            raise SceneError(f"{name}: {found} is impossible; the samples are probably in dB (quantity 'db')")
-        kind = ", or quantity 'iq' for pairs of bands I and Q" if share > 0.2 else ""
-        raise SceneError(
-            f"{name}: {share:.2%} of the samples are {found}; noise subtraction leaves such samples: set a floor to replace "
-            f"them by (--floor 0){kind}"
-        )
+    if np.nanmin(data, initial=0.0) < 0:
+        raise SceneError(f"{name}: {negative_samples(quantity, data[~np.isnan(data)])}")

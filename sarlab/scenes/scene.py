@@ -23,7 +23,9 @@ FIELD_TAGS = {
 #: Tag of a scene in dB: its quantity before.
 NATIVE_TAG = "SARLAB_NATIVE_QUANTITY"
 
-_TIME = re.compile(r"(?<!\d)(20\d\d|19\d\d)-?([01]\d)-?([0-3]\d)(?:[T_t-]([0-2]\d)-?([0-5]\d)-?([0-5]\d))?(?!\d)")
+_TIME = re.compile(
+    r"(?<!\d)(20\d\d|19\d\d)-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?:[T_t-]([01]\d|2[0-3])-?([0-5]\d)-?([0-5]\d))?(?!\d)"
+)
 _PRODUCT = re.compile(
     r"S1[A-D]_(?:IW|EW|S[1-6]|WV)_(?:GRD.|SLC_|GRD)_.*?\d{8}T\d{6}(?:_\d{8}T\d{6}_\d{6}_[0-9A-F]{6}_[0-9A-F]{4})?"
 )

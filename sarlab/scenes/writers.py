@@ -92,7 +92,7 @@ def _named_errors(path: Path, hint: str = "") -> Iterator[None]:
         yield
     except (RasterioError, OSError, ValueError, TypeError) as failure:
         # Other texts of OSError name a temporary file.
-        reason = getattr(failure, "strerror", None) or first_line(failure)
+        reason = getattr(failure, "strerror", None) or first_line(failure.__cause__ or failure)
         raise SceneError(f"{path}: cannot be written ({reason}){hint}") from None
 
 
@@ -124,7 +124,7 @@ def _geotiff(path: Path, like: Scene, shape: tuple[int, int, int], cog: bool) ->
     # Everything goes into the file itself: no .aux.xml, no .msk.
     with ExitStack() as stack, rasterio.Env(GDAL_PAM_ENABLED="NO", GDAL_TIFF_INTERNAL_MASK=True):
         with _named_errors(path), unlocated():
-            placed, tags = geotiff_profile(like.georeference)
+            placed, tags = geotiff_profile(like.georeference, like.tags.get("AREA_OR_POINT") == "Point")
             final = plain = stack.enter_context(replacing(path))
             if cog:
                 plain = final.with_name(final.name + ".plain")

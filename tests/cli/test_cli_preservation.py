@@ -47,7 +47,7 @@ def test_bands_floor_and_tags(run):
     noisy = DN.astype("f4") * 0.01
     noisy[0, 0, :5], noisy[2] = -0.1, 38
     names, note = {"descriptions": ("VV", "VH", "angle")}, {"note": "kept"}
-    write("s_intensity.tif", noisy, attributes=names, tags=note, band_tags=note)
+    write("s_intensity.tif", noisy, attributes=names, tags=note | {"AREA_OR_POINT": "Point"}, band_tags=note)
     assert "--bands VV,VH" in run("compress s_intensity.tif x.sarl", 1)[1]
     assert "--floor 0" in run("compress s_intensity.tif x.sarl --bands VV,VH", 1)[1]
     command = "compress s_intensity.tif x.sarl --bands VV,VH --floor 0 --quality 40 --force"
@@ -61,7 +61,10 @@ def test_bands_floor_and_tags(run):
     assert again.profile.tags[0][2] == {"note": "kept"}
     run(f"{command} --no-tags")
     run("decompress x.sarl y.tif --force")
-    assert "note" not in read_scene("y.tif").tags
+    assert read_scene("y.tif").tags == {"AREA_OR_POINT": "Point"}
+    write("dn.tif", DN)
+    out, _ = run("compress dn.tif x.sarl --max-error-db 0.5 --force --json")
+    assert json.loads(out)["changed"] == ["samples of type uint16 become float32"]
 
 
 def test_outputs_are_what_their_names_say(run):

@@ -66,12 +66,50 @@ def test_conventions_of_rioxarray(tmp_path):
     assert np.array_equal(read_scene(lazy).data, scene.data, equal_nan=True)
 
 
+def test_coordinates_give_names_time_and_the_place_of_a_part():
+    times = np.array(["2020-01-02", "2020-01-14"], "M8[ns]")
+    cube = xarray.DataArray(
+        -DN.astype("f4"), dims=("time", "latitude", "longitude"), coords={"time": times}, name="a/VV.db"
+    )
+    scene = read_scene(cube)
+    assert (scene.bands, scene.time) == (("2020-01-02T00:00:00", "2020-01-14T00:00:00"), "2020-01-02T00:00:00")
+    one = read_scene(
+        cube[1].assign_coords(polarization="VH", latitude=np.arange(20.0), longitude=np.arange(30.0) ** 0.5), "db"
+    )
+    assert (one.name, one.bands, one.time, one.georeference) == ("a_VV.db", ("VV",), "2020-01-14T00:00:00", None)
+    assert one.tags["polarization"] == "VH"
+    with pytest.warns(UserWarning, match="coordinates latitude, longitude, angle are left out"):
+        read_scene(cube[1].assign_coords(latitude=np.arange(20.0), longitude=np.arange(30.0) ** 2, angle=cube[0]), "db")
+    with pytest.raises(SceneError, match="transpose"):
+        read_scene(cube.transpose("latitude", "longitude", "time"))
+    # As rioxarray reads a rotated image; the attribute is not that of a part.
+    rows, columns = np.mgrid[0.5:20, 0.5:30]
+    a, b, c, d, e, f = (10.0, 3.0, 5e5, 3.0, -10.0, 5e6)
+    grids = {"xc": a * columns + b * rows + c, "yc": d * columns + e * rows + f}
+    place = xarray.DataArray(0, attrs={"crs_wkt": "EPSG:32633", "GeoTransform": f"{c} {a} {b} {f} {d} {e}"})
+    image = xarray.DataArray(
+        -DN[0].astype("f4"),
+        dims=("y", "x"),
+        coords={n: (("y", "x"), g) for n, g in grids.items()} | {"spatial_ref": place},
+    )
+    whole = read_scene(image, "db").georeference
+    assert (whole.transform, whole.crs) == ((a, b, c, d, e, f), UTM)
+    for part in (np.s_[4:, 7:], np.s_[4:5, 7:]):
+        assert read_scene(image[part], "db").georeference == whole.shifted(4, 7)
+    for name, value in (("GeoTransform", "a b"), ("gcps", "{"), ("rpc", "[1]"), ("crs_wkt", "hello")):
+        with pytest.raises(SceneError, match="damaged attributes"):
+            read_scene(image.assign_coords(spatial_ref=xarray.DataArray(0, attrs={name: value})))
+
+
 def test_one_scale_keeps_integers():
     profile = Profile((0.001,) * 2, (0.0,) * 2)
     array = Scene(DN * 0.001, "amplitude", ("a", "b"), dtype="uint16", profile=profile).to_xarray()
     assert np.array_equal(array.values, DN)
     assert np.allclose(read_scene(array).data, DN * 0.001)
     assert read_scene(array).profile.scales == (0.001, 0.001)
+    scales = {"scale_factor": np.array([0.1, 0.2]), "_FillValue": np.array([7.0])}
+    scene = read_scene(array.assign_attrs(scales))
+    assert (scene.profile.scales, scene.nodata) == ((0.1, 0.2), 7)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".zarr"])

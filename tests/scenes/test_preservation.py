@@ -1,10 +1,14 @@
 """The contract of preservation applied to files."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from rasterio.crs import CRS
 
 from sarlab.scenes.preservation import check, losses
 from sarlab.scenes.readers import read_scene
+from sarlab.scenes.scene import Georeference
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -16,6 +20,16 @@ def test_losses_are_what_an_output_cannot_hold(write_raw):
     scene = read_scene(write_raw(DN, nodata=0, attributes=attributes, tags={"a": "b"}), "amplitude")
     assert set(losses(scene, "x.npy")) >= {"scale and offset", "nodata value", "units", "tags"}
     assert losses(scene, "x.tif") == losses(scene, "x.zarr") == []
+    place = Georeference(
+        CRS.from_user_input("+proj=isea +ellps=WGS84").to_wkt(), gcps=((0, 0, 1, 2, 3, "a"),), rpc={"LINE_OFF": "1"}
+    )
+    assert losses(replace(scene, georeference=place, dtype="float16"), "x.tif") == [
+        "rational polynomials (RPC) of 1 items instead of 14",
+        "coordinate system (except in the tag SARLAB_CRS_WKT2)",
+        "ids of ground control points (except in the tag SARLAB_GCP_IDS)",
+        "sample type float16 (written as float32)",
+    ]
+    assert losses(scene, "x.tif", replace(scene, dtype="float32")) == ["sample type uint16 (written as float32)"]
 
 
 def test_refusals_and_counts(write_raw, tmp_path):

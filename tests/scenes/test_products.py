@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.control import GroundControlPoint
+from rasterio.transform import Affine
 from scipy.interpolate import RegularGridInterpolator
 
 from sarlab.errors import SceneError
@@ -118,6 +119,13 @@ def test_what_a_product_lacks_is_named(safe, tmp_path):
         read_scene(safe, denoise=True)
     with pytest.raises(SceneError, match="only Sentinel-1 products"):
         read_scene(next((safe / "measurement").iterdir()), calibrate="sigma0")
+    table = next((safe / "annotation/calibration").glob("calibration-*vh*"))
+    for damage in (("<line>", "<line>x"), ("</calibrationVector>", "")):
+        content = table.read_text()
+        table.write_text(content.replace(*damage))
+        with pytest.raises(SceneError, match="a damaged file in the folder 'annotation'"):
+            read_scene(safe, calibrate="sigma0")
+        table.write_text(content)
     for file in (safe / "annotation/calibration").glob("*vh*"):
         file.unlink()
     with pytest.raises(SceneError, match="no calibration table of VH"):
@@ -165,11 +173,16 @@ def test_polsarpro_and_dimap_folders_are_scenes_without_their_auxiliary_rasters(
         read_scene(tmp_path / "C3", "intensity")
     names = "Sigma0_VH Sigma0_VV incidenceAngleFromEllipsoid layover_shadow_mask elevation latitude"
     for name in names.split():
-        write_raw(image, f"S1.data/{name}.img", driver="ENVI")
+        write_raw(image, f"S1.data/{name}.img", driver="ENVI", attributes={"descriptions": (name,)})
     write_raw(image[:5, :5], "S1.data/tie_point_grids/latitude.img", driver="ENVI")
     (tmp_path / "S1.dim").write_text("<Dimap_Document/>")
     for path in (tmp_path / "S1.dim", tmp_path / "S1.data"):
         assert read_scene(path, "intensity").bands == ("Sigma0_VV", "Sigma0_VH")
+    bands = {tags["Band_1"] for band, space, tags in read_scene(path, "intensity").profile.tags if band and not space}
+    assert bands == {"Sigma0_VH"}  # the name of the first is a tag of the file
+    write_raw(image, "S1.data/Sigma0_HV.img", driver="ENVI", transform=Affine(2, 0, 0, 0, -2, 0), crs="EPSG:32633")
+    with pytest.raises(SceneError, match="another place; give one of the files"):
+        read_scene(tmp_path / "S1.data", "intensity")
     write_raw(image[:7], "S1.data/Sigma0_HH.img", driver="ENVI")
     with pytest.raises(SceneError, match=r"1 band\(s\) of 7×40 samples of float32, the first image 30×40"):
         read_scene(tmp_path / "S1.data", "intensity")

@@ -22,7 +22,7 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 
-from sarlab.codec.api import compress, decompress
+from sarlab.codec.api import compress, compress_file, decompress, decompress_file, make_goal
 from sarlab.codec.stream import FileSource
 from sarlab.errors import SceneError
 from sarlab.scenes.rasters import Georeference
@@ -79,9 +79,10 @@ def profiles(draw):
     count, kind = draw(st.integers(1, 3)), np.dtype(dtype).kind
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     data = rng.integers(1, 100, (count, 12, 17)).astype(dtype)
-    nodata = draw(st.sampled_from([None, 0, 7, *([np.nan, -9999.0, float(np.finfo("f4").min)] if kind == "f" else [])]))
+    of_floats = [np.nan, -9999.0, float(np.finfo("f4").min), -np.inf, np.inf] if kind == "f" else []
+    nodata = draw(st.sampled_from([None, 0, 7, *of_floats]))
     masked = draw(st.booleans())
-    if nodata is not None and not (masked and nodata < 0):
+    if nodata is not None and not (masked and (nodata < 0 or np.isinf(nodata))):
         data[:, :3] = nodata
     if kind == "f" and draw(st.booleans()):
         data[:, 5, 5:9] = np.nan
@@ -99,6 +100,8 @@ def profiles(draw):
     after |= {"units": ("m",) * count} if draw(st.booleans()) else {}
     after |= {"descriptions": [f"date {i}" for i in range(count)]} if draw(st.booleans()) else {}
     options["tags"] = draw(st.dictionaries(WORDS.map(lambda t: f"t{t}"), TEXTS, max_size=3))
+    if place in ("affine", "gcps") and draw(st.booleans()):
+        options["tags"]["AREA_OR_POINT"] = "Point"
     options["band_tags"] = draw(st.dictionaries(WORDS.map(lambda t: f"b{t}"), TEXTS, max_size=2))
     return data, options, after, mask
 
@@ -107,8 +110,6 @@ def profiles(draw):
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(profiles())
 def test_a_profile_comes_back(write_raw, tmp_path, compressed, profile):
-    from sarlab.codec.api import compress_file, decompress_file, make_goal
-
     data, options, after, mask = profile
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=len(data) == 1):
         path, back = write_raw(data, attributes=after, mask=mask, **options), tmp_path / "out" / "back.tif"
@@ -188,16 +189,29 @@ def test_tags_of_any_name_and_namespace(write_raw, tmp_path):
         file.update_tags(ns="EXTRA", a="1")
         file.update_tags(1, ns="BAND", b="2")
         file.update_tags(ns="xml:XMP", **{"<x a": '"1">2</x>'})
-    head = '<Metadata><MDI key="ns">x</MDI><MDI key="bidx">y</MDI></Metadata>'
+    head = '<Metadata><MDI key="ns">x</MDI><MDI key="bidx">y</MDI><MDI key="SARLAB_TAG_0">z</MDI></Metadata>'
+    head += '<Metadata domain="xml:A" format="xml"><a>1</a></Metadata><Metadata domain="B &amp; C"><MDI key="&lt;">d</MDI></Metadata>'
     inner = '<Metadata><MDI key="ns">z</MDI></Metadata>'  # without a color interpretation, which is undefined
-    vrt(tmp_path / "x.vrt", ("Float32", "x.tif", inner), head=head)
+    gray = '<ColorInterp>Gray</ColorInterp><Metadata domain="E"><MDI key="f">g</MDI></Metadata>'
+    vrt(tmp_path / "x.vrt", ("Float32", "x.tif", inner), ("Float32", "x.tif", gray), head=head)
     for name in ("x.tif", "x.vrt"):
         first, second = returned(tmp_path / name, tmp_path / f"out-{name}" / "y.tif")
         assert first == second
     write_geotiff(read_scene(tmp_path / "x.vrt"), tmp_path / "cog.tif", cog=True)
+    cog, source = facts(tmp_path / "cog.tif"), facts(tmp_path / "x.vrt")
+    for name in ("tags", "band_tags", "spaces", "colors"):
+        assert cog[name] == source[name]
+    assert source["colors"] == (ColorInterp.undefined, ColorInterp.gray)
     with rasterio.open(tmp_path / "cog.tif") as file:
-        assert (file.tags()["ns"], file.tags()["bidx"], file.tags(1)) == ("x", "y", {"ns": "z"})
-        assert file.colorinterp == (ColorInterp.undefined,)
+        assert file.tags(2, ns="E") == {"f": "g"}
+
+
+def test_a_list_of_nodata_values_is_a_mask(write_raw, tmp_path):
+    """GDAL makes it one, and would not write another beside it."""
+    path = write_raw(np.where(HALF, DN, 0).astype("u2"), tags={"NODATA_VALUES": "0"})
+    first, second = returned(path, tmp_path / "out" / "y.tif")
+    assert first["masks"] == second["masks"]
+    assert np.array_equal(np.array(first["masks"][0]) > 0, HALF)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
@@ -241,17 +255,43 @@ def test_nodata_of_each_band_and_out_of_the_range_of_the_type(tmp_path, write_ra
     assert 0 in first["masks"][1][5]
     said = f"the nodata value {DN[0, 0]} of a band stands for {DN[5, 5] + 1} of others, too"
     assert FileSource(path).changed() == [said]
+    vrt(path, ("UInt16", "x.tif", "<NoDataValue>7</NoDataValue>"), ("UInt16", "x.tif", "", 1, 2))
+    assert FileSource(path).changed() == ["the nodata value 7 of a band stands for a missing one of others, too"]
 
 
+def test_masks_of_each_band_become_nan(write_raw, tmp_path):
+    for name, mask in (("a.tif", HALF), ("b.tif", ~HALF)):
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+            write_raw(DN, name, mask=mask)
+    source = '<SimpleSource><SourceFilename relativeToVRT="1">{}.tif</SourceFilename><SourceBand>mask,1</SourceBand></SimpleSource>'
+    band = f'<MaskBand><VRTRasterBand dataType="Byte">{source}</VRTRasterBand></MaskBand>'
+    vrt(tmp_path / "x.vrt", *(("UInt16", f"{name}.tif", band.format(name)) for name in "ab"))
+    compress_file(tmp_path / "x.vrt", tmp_path / "x.sarl")
+    with pytest.warns(UserWarning, match="cannot hold the sample type uint16"):
+        decompress_file(tmp_path / "x.sarl", tmp_path / "y.tif")
+    with rasterio.open(tmp_path / "x.vrt") as a, rasterio.open(tmp_path / "y.tif") as b:
+        assert np.array_equal(a.read_masks() > 0, ~np.isnan(b.read()))
+
+
+LONG, HUGE = (
+    np.where(HALF, DN.astype(kind), limit) for kind, limit in (("i8", np.iinfo("i8").min), ("u8", np.iinfo("u8").max))
+)
 LOW, ZEROS = np.where(np.arange(50) < 6, np.finfo("f4").min, DB), np.where(np.arange(50) < 5, 0, DN + 2j)
 
 
 @pytest.mark.parametrize(
     ("image", "text", "masked"),
-    [(DN, "-9999", 0), (LOW.astype("f4"), "-3.40282e+38", 6 / 50), (ZEROS.astype("c8"), "0", 5 / 50)],
+    [
+        (DN, "-9999", 0),
+        (LOW.astype("f4"), "-3.40282e+38", 6 / 50),
+        (ZEROS.astype("c8"), "0", 5 / 50),
+        (DB, "-1e40", 0),
+        (LONG, str(np.iinfo("i8").min), np.mean(~HALF)),
+        (HUGE, str(np.iinfo("u8").max), np.mean(~HALF)),
+    ],
 )
 def test_nodata_masks_what_gdal_masks(tmp_path, image, text, masked):
-    """A value beyond the type, one in rounded text, one of complex samples."""
+    """A value beyond the type, one in rounded text, one of complex samples, 64-bit integers that are no float64."""
     tifffile.imwrite(tmp_path / "x.tif", image, extratags=[(42113, "s", 0, text, True)], metadata=None)
     first, second = returned(tmp_path / "x.tif", tmp_path / "out" / "y.tif")
     assert first["masks"] == second["masks"]
@@ -261,9 +301,12 @@ def test_nodata_masks_what_gdal_masks(tmp_path, image, text, masked):
 
 def test_doubles_beyond_float32_stay_valid(write_raw, tmp_path):
     image = np.abs(DB).astype(np.float64)
-    image[0, 0], image[1] = 1e300, -1.7976931348623157e308
-    first, second = returned(write_raw(image, nodata=-1.7976931348623157e308), tmp_path / "out" / "y.tif", "intensity")
+    image[0, 0], image[1], image[2, :3] = 1e300, -1.7976931348623157e308, 1e-300
+    path = write_raw(image, nodata=-1.7976931348623157e308)
+    first, second = returned(path, tmp_path / "out" / "y.tif", "intensity")
     assert first == second
+    assert (read_scene(path, "intensity").data[0, 2] > 0).all()
+    assert FileSource(path, "intensity").file.census()["beyond float32"] == 4
 
 
 def test_a_vrt_may_only_name_files_in_its_folder(write_raw, tmp_path):
@@ -399,3 +442,10 @@ def test_bands_of_different_types_and_color_tables(write_raw, tmp_path):
         file.write_colormap(1, {i: (i, i, i, 255) for i in range(256)})
     with pytest.raises(SceneError, match="color table"):
         read_scene(path)
+    vrt(tmp_path / "x.vrt", ("UInt16", "a.tif", "<Scale>0</Scale>"))
+    with pytest.raises(SceneError, match=r"x\.vrt: scales \(0\.0,\) .*correct them"):
+        read_scene(tmp_path / "x.vrt")
+    tifffile.imwrite(tmp_path / "pages.tif", np.stack([DB, DB - 7]), photometric="minisblack", metadata=None)
+    with pytest.raises(SceneError, match=r"2 images, not one; give .*GTIFF_DIR:2:.*pages\.tif"):
+        read_scene(tmp_path / "pages.tif")
+    assert np.array_equal(read_scene(f"GTIFF_DIR:2:{tmp_path}/pages.tif").data[0], DB - 7)

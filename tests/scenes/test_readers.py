@@ -52,6 +52,13 @@ def test_quantity_is_decided_by_documented_rules(write_raw, name, array, options
         (DB, "complex", "not complex"),
         (DB + 1j, "db", "complex samples are not db"),
         (np.abs(DB) * 1e4, "db", "cannot be dB"),
+        (
+            np.where(DB < -18, -9999, -DB),
+            "intensity",
+            r"all of one value; .*declare it \(gdal_edit\.py -a_nodata -9999",
+        ),
+        (np.where(DB < -18, -9999, -DB), "auto", "if -9999 marks missing samples, declare it"),
+        (np.where(DB < -24, DB, -DB), "intensity", "8.33% of the samples are negative .*--floor 0"),
     ],
 )
 def test_wrong_and_undecidable_quantities_are_refused(write_raw, array, quantity, message):
@@ -94,6 +101,8 @@ def test_minus_infinity_is_an_exact_zero_and_plus_infinity_is_nodata(write_raw):
 def test_scaled_integers_are_scaled(write_raw):
     path = write_raw(np.array([[100, 2000]], np.uint16), attributes={"scales": (0.01,), "offsets": (-30.0,)})
     assert read_scene(path, "db").data[0, 0] == pytest.approx([-29, -10])
+    path = write_raw(np.array([[1 + 2j]], np.complex64), attributes={"scales": (0.5,)})
+    assert read_scene(path).data.tolist() == [[[0.5 + 1j]]]
 
 
 def test_a_scene_of_nan_is_refused_but_a_window_of_nan_is_not(write_raw):
@@ -119,6 +128,11 @@ def test_samples_that_change_are_counted(write_raw, floor):
         read = file.read().data
     assert (read[0, 5] == 0).all()
     assert np.array_equal(read[1], np.maximum(data[1], floor))
+    data[1, 0, :3] = -7  # then +∞ is no nodata, although this is
+    scene = read_scene(write_raw(data, "intensity.tif", nodata=-7), "intensity", floor=floor)
+    assert np.argwhere(scene.nan).tolist() == [[0, 50, 60]]
+    with open_scene(write_raw(data[0] + 1j, "z.npy")) as file:
+        assert file.census()["infinite"] == 1
 
 
 # Bad input

@@ -35,6 +35,7 @@ def test_acquisition_is_that_of_the_path(path, found):
         ("/x/2023-06-23_UMBRA-06_GEC.tif", {}, "2023-06-23"),
         ("/x/S1A__IW___A_20150309T173017_VV.tif", {}, "2015-03-09T17:30:17"),
         ("/x/scene_12345678901234.tif", {}, ""),
+        ("/x/HH_20151301.tif", {}, ""),
     ],
 )
 def test_time_is_that_of_tags_or_else_of_the_path(path, tags, found):
