@@ -7,6 +7,7 @@ other doubles nine. Keys may be added to `scene_metadata` and `scene_fields`: de
 from __future__ import annotations
 
 import math
+import re
 import struct
 import zlib
 from collections.abc import Mapping
@@ -34,9 +35,6 @@ _PLAIN = {"name": str, "credit": str, "acquisition": str, "time": str, "looks": 
 #: Kinds of values: whole numbers; floats with 1 to 10 decimals; 8 bytes of a double; then the others.
 _DECIMALS, _DOUBLE, _TEXT, _LIST, _MAP, _CONSTANT = 10, 11, 12, 13, 14, 15
 _CONSTANTS = (None, False, True)
-
-
-# --- values and maps --------------------------------------------------------------------------------------------------
 
 
 def pack_value(value: Any) -> bytes:
@@ -125,7 +123,7 @@ def scene_metadata(
     """Collect the fields of a scene other than its samples, masks, bands and types.
 
     Fields are left out that are empty, or that follow from others: acquisition and time from the name, the spacing from the
-    georeference. A coordinate system is the number of its EPSG code, if that stands for the very same WKT.
+    georeference. A coordinate system is the number of its EPSG code, if that stands for the same WKT.
 
     Parameters
     ----------
@@ -134,14 +132,15 @@ def scene_metadata(
     georeference, extent : optional
         Of the whole scene: georeference, and height and width.
     tags : bool
-        Keep the tags of file and bands.
+        Keep the tags of file and bands; the one that pixels are points is part of the georeference.
     """
     reference, profile = georeference or scene.georeference or Georeference(), scene.profile
     name = "" if scene.name == "scene" else scene.name
     known = _implied(name, reference, extent or scene.shape[1:])
     values: dict[str, Any] = {
         "name": name, "credit": scene.credit, "looks": scene.looks, "simulated": scene.simulated,
-        "tags": dict(scene.tags) if tags else {}, "crs": _code(reference.crs), "transform": _packed(reference.transform),
+        "tags": {name: text for name, text in scene.tags.items() if tags or (name, text) == ("AREA_OR_POINT", "Point")},
+        "crs": _code(reference.crs), "transform": _packed(reference.transform),
         "gcps": [list(point[:5]) for point in reference.gcps], "gcps_crs": _code(reference.gcps_crs),
         "gcps_ids": [] if reference.numbered else [point[5] for point in reference.gcps], "rpc": dict(reference.rpc),
         "scales": list(profile.scales), "offsets": list(profile.offsets), "units": list(profile.units),
@@ -196,8 +195,7 @@ def _profile(values: Mapping[str, Any], bands: int) -> Profile:
     tags = tuple((of_kind(int, band), of_kind(str, space), _texts(found)) for band, space, found in stated)
     if any(not 0 <= band <= bands for band, _, _ in tags):
         raise ValueError("tags of a band that does not exist")
-    units, colors = each("units", str), each("colors", str)
-    return Profile(scales, offsets, descriptions, units, colors, tags, values.get("mask", ""))
+    return Profile(scales, offsets, descriptions, each("units", str), each("colors", str), tags, values.get("mask", ""))
 
 
 def _floats(values: Any, count: int) -> Any:
@@ -248,24 +246,27 @@ def _code(wkt: str) -> int | str:
     if not wkt:
         return ""
     from rasterio.crs import CRS
-    from rasterio.errors import CRSError
 
     try:
         code = CRS.from_wkt(wkt).to_epsg(confidence_threshold=100)
-        return code if code and CRS.from_epsg(code).to_wkt() == wkt else wkt
-    except CRSError:
+        return code if code and _plain(CRS.from_epsg(code).to_wkt()) == _plain(wkt) else wkt
+    except ValueError:  # of rasterio
         return wkt
+
+
+def _plain(wkt: str) -> str:
+    """A coordinate system without what GDAL loses in a GeoTIFF: the code of the meridian, and the last of many digits."""
+    return re.sub(r"\d+\.\d+", lambda found: f"{float(found[0]):.12g}", wkt.replace(',AUTHORITY["EPSG","8901"]', ""))
 
 
 def _system(stored: Any) -> str:
     if type(stored) is not int:
         return str(of_kind(str, stored))
     from rasterio.crs import CRS
-    from rasterio.errors import CRSError
 
     try:
         return str(CRS.from_epsg(stored).to_wkt())
-    except (CRSError, OverflowError):
+    except (ValueError, OverflowError):
         raise ValueError(f"no coordinate system has EPSG code {stored}") from None
 
 

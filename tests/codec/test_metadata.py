@@ -29,6 +29,8 @@ def test_a_system_with_a_code_takes_few_bytes(code):
     packed = pack_metadata(scene_metadata(full))
     assert len(packed[0]) <= 20
     assert scene_fields(unpack_metadata(*packed), full.shape)["georeference"] == full.georeference
+    as_in_geotiff = Georeference(crs.replace(',AUTHORITY["EPSG","8901"]', ""), full.georeference.transform)
+    assert pack_metadata(scene_metadata(scene(georeference=as_in_geotiff))) == packed
     other = scene(georeference=Georeference(crs.replace("EPSG", "epsg", 1), full.georeference.transform))
     assert scene_fields(scene_metadata(other), other.shape)["georeference"] == other.georeference
 
