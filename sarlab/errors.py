@@ -2,7 +2,7 @@
 
 
 class SarlabError(Exception):
-    """Base of every error that a user can cause and mend. The command line prints it as one sentence."""
+    """Base of every error that a user can cause and fix. The command line prints it as one sentence."""
 
 
 class SceneError(SarlabError):
@@ -18,11 +18,11 @@ class ModelError(SarlabError):
 
 
 class QuantizerError(ModelError):
-    """A quantizer is impossible, not calibrated, or given a latent that it can't represent."""
+    """A quantizer is impossible, not calibrated, or given a latent that it cannot represent."""
 
 
 class TrainingError(SarlabError):
-    """A training cannot start or cannot go on."""
+    """A training cannot start or continue."""
 
 
 class CodecError(SarlabError):
@@ -42,4 +42,4 @@ class ResultsError(SarlabError):
 
 
 class DiskError(SarlabError):
-    """The file system accepts no more data: no run can continue."""
+    """The file system cannot be written to, or is full."""

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from sarlab.codec.block_model import EFFORTS
 from sarlab.codec.container import VERSION, StreamReader, writing
 from sarlab.codec.goals import Goal
 from sarlab.codec.metadata import scene_fields
@@ -101,6 +102,8 @@ def _encode(
 ) -> list[str]:  # fmt: skip
     """Encode a source with the codec that the goal needs, and close it; returns what does not come back as it is."""
     exact = goal.kind in ("max_error_db", "lossless")
+    if options.get("effort", "default") not in EFFORTS:
+        raise CodecError(f"unknown effort '{options['effort']}'; use {', '.join(EFFORTS)}")
     with closing(source):
         first = source.read(Window(0, 0, 1, 1))
         if first.quantity == "complex" and not drop_phase:
@@ -115,6 +118,8 @@ def _encode(
         encoder = Encoder(source, path, lossless=goal.kind == "lossless", **options)
         encoder.write(file, exact_quality(goal) if exact else goal)
         changed = source.changed() + ([ZEROS] if encoder.levels.floors else [])
+        if goal.kind == "max_error_db" and first.dtype.startswith(("int", "uint", "float16")):
+            changed.append(f"samples of type {first.dtype} become float32")
         if changed:
             warnings.warn(f"{source.name}: {'; '.join(changed)}", stacklevel=3)
     return changed
@@ -122,10 +127,7 @@ def _encode(
 
 def _source(scene: Any) -> Source:
     if isinstance(scene, np.ndarray):
-        raise CodecError(
-            "an array does not state what its samples are; make a scene of it, of shape (bands, height, width): "
-            "sarlab.scenes.scene.Scene(array, quantity='db', bands=('VV',))"
-        )
+        raise CodecError("arrays lack a quantity; make a scene of it: sarlab.Scene(array, quantity='db', bands=['VV'])")
     return MemorySource(scene) if isinstance(scene, Scene) else FileSource(scene)
 
 
@@ -207,13 +209,13 @@ def decompress_file(
         part = decoder.window(window)
         like, whole = decoder.like(part), part.blocks(decoder.scale)
         like = replace(like, name=Path(target).stem) if like.name == "scene" else like
-        like = _markable(like, decoder.may_be_invalid, masks)
+        written = _markable(like, decoder.may_be_invalid, masks)
         shape = (len(like.bands), whole.height, whole.width)
-        with open_writer(target, like, shape=shape, georeference=like.georeference, cog=cog) as writer:
+        with open_writer(target, written, shape=shape, georeference=like.georeference, cog=cog) as writer:
             for place, data, kinds in decoder.strips(part):
                 nan = kinds == NOT_A_NUMBER
                 writer.write(data, place.row - whole.row, place.column - whole.column, nan=nan if nan.any() else None)
-    lost = losses(like, target)
+    lost = losses(like, target, written)
     if lost:
         warnings.warn(f"{target}: {Path(target).suffix} cannot hold the {', '.join(lost)}", stacklevel=2)
     return lost

@@ -62,10 +62,10 @@ ANCHORS, PSNR_INTERVAL = ("jpeg2000", "hevc12"), (25.0, 40.0)
 
 
 def evaluate(
-    names: Sequence[str], scenes: Source | Sequence[Source] = "bigearthnet", goals: Sequence[Goal] = (), *,
-    bpp: Iterable[float] = (), psnr: Iterable[float] = (), quantity: str = "auto", bands: Sequence[str] | None = None,
-    clip: Clip = None, metrics: Sequence[str] | None = None, workers: int = 1, journal: Path | None = None,
-    save_files: Path | None = None,
+    names: str | Sequence[str], scenes: Source | Sequence[Source] = "bigearthnet", goals: Sequence[Goal] = (), *,
+    bpp: float | Sequence[float] = (), psnr: float | Sequence[float] = (), quantity: str = "auto",
+    bands: Sequence[str] | None = None, clip: Clip = None, metrics: Sequence[str] | None = None, workers: int = 1,
+    journal: Path | None = None, save_files: Path | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Measure codecs on real files; one row per codec, goal, scene and band.
 
@@ -73,12 +73,12 @@ def evaluate(
 
     Parameters
     ----------
-    names : sequence of str
+    names : str or sequence of str
         Codecs as ``sarlab codecs`` lists them.
     scenes : str, path, Scene, Split or sequence of these
         `quantity`, `bands` and `clip` are those of `sarlab.lab.inputs.load_inputs`.
     goals, bpp, psnr
-        Goals of any kind, in bits per pixel, and of PSNR in dB. Default: each codec's own grid of qualities.
+        Goals of any kind, rates in bits per pixel, PSNR in dB. Default: each codec's own grid of qualities.
     metrics : sequence of str
         The only metric columns to compute.
     workers : int
@@ -96,16 +96,16 @@ def evaluate(
     0  jpeg2000    bpp          0.25
     1  jpeg2000    bpp          0.50
     """
-    goals = [*goals, *(Goal("bpp", value) for value in bpp), *(Goal("psnr", value) for value in psnr)]
+    asked = {"bpp": np.atleast_1d(bpp), "psnr": np.atleast_1d(psnr)}
+    goals = [*goals, *(Goal(kind, float(value)) for kind, values in asked.items() for value in values)]
+    names = [names] if isinstance(names, str) else names
     given = [scenes] if isinstance(scenes, (str, Path, Scene, Split)) else scenes
     for name in names:
         usable(name)
-    for name in metrics or ():
-        known_metrics[name]
+    chosen = None if metrics is None else tuple(known_metrics[name].name for name in metrics)
     items = load_inputs(given, quantity=quantity, bands=bands, clip=clip)
     for note in dict.fromkeys(item.note for item in items if item.note):
         warnings.warn(note, stacklevel=2)
-    chosen = None if metrics is None else tuple(metrics)
     kept, order, tasks = Journal(journal), list[str](), list[Task]()
     for item in items:
         for name in dict.fromkeys(names):

@@ -93,7 +93,7 @@ def train(
     latent_channels : int
         Values of the latent per block of 16×16 pixels.
     scenes : str, path, Scene or iterable of Scene
-        The test scenes of a name, file or folder are not used. Scenes are all trained on.
+        A source is split, and its test scenes are not used. Scenes that are given are all trained on.
     **settings
         Other fields of `sarlab.specs.ModelSpec` and `sarlab.specs.TrainSpec`. The default of ``init`` is ``"klt"``.
 
@@ -110,9 +110,8 @@ def train(
     from sarlab.models.data import TrainingData
     from sarlab.models.training import train as fit
 
-    steps = 0 if architecture == "klt" else steps
-    stated = {"architecture": architecture, "latent_channels": latent_channels, "steps": steps}
-    given = {"init": "klt", **settings, **stated}
+    given = {"init": "klt", **settings, "architecture": architecture, "latent_channels": latent_channels}
+    given["steps"] = 0 if architecture == "klt" else steps
     of_model = {field.name for field in fields(ModelSpec)} & set(given)
     tables = {"model": {k: given[k] for k in of_model}, "train": {k: given[k] for k in set(given) - of_model}}
     spec, device = RunSpec.from_dict({**tables, "seed": seed}), experiment.pick_device("auto")
@@ -169,7 +168,7 @@ def quantize(model: TrainedNetwork, scene: Scene, scheme: str = "affine", bits: 
 def score(scene: Scene, reconstruction: Scene, columns: Sequence[str] = COLUMNS) -> pd.Series:
     """Compute metrics of a reconstruction: PSNR, SSIM, ENL, EPI, radiometric bias; means over the bands.
 
-    ``sarlab.metrics.metrics`` has the names of all metrics. The result is NaN where one is undefined for a band.
+    `columns` are names of ``sarlab.metrics.metrics``. The result is NaN where one is undefined for a band.
 
     Examples
     --------
