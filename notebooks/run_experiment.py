@@ -23,10 +23,10 @@ quantizer = {"scheme": "float32", "bits": 32}
 train = {"steps": 200}
 seed = 0
 defaults = {"scenes": scenes, "model": model, "quantizer": quantizer, "train": train, "seed": seed}
-folder = ""  # where the run is kept; empty: runs/ beside the notebooks
-overwrite = False  # whether to replace another finished experiment in that folder
+folder = ""  # folder of the run; empty: its own folder in runs/
+overwrite = False  # replace another finished experiment in that folder
 device = "auto"
-time_budget = 0  # seconds of training after which it stops with a checkpoint; 0: none
+time_budget = 0  # seconds after which the training stops with a checkpoint; 0: no limit
 
 # %% tags=["hide-input"]
 from sarlab.lab import experiment

@@ -11,6 +11,7 @@ from sarlab.specs import SceneSpec
 
 EXAMPLES = {
     "scenes": """\
+  sarlab scenes show bigearthnet
   sarlab scenes show my_scene.tif --quantity db
   sarlab scenes files sentinel1-all
 """,
@@ -38,8 +39,7 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser("show", help="show scenes, split, clip ranges and license of a source")
     show.add_argument("name", metavar="NAME", help="catalog name, NAME:FOLDER of a collection, file or folder")
     add_options(show, "--quantity", default="auto")
-    text = "skip scenes of a collection whose files are missing"
-    show.add_argument("--allow-missing", action="store_true", help=text)
+    show.add_argument("--allow-missing", action="store_true", help="skip scenes whose files are missing")
     files = actions.add_parser("files", help="list the files of a collection and mark missing ones")
     files.add_argument("name", metavar="NAME", help="collection, NAME:FOLDER (default: SARLAB_DATA) or .toml file")
     for action in (show, files):
