@@ -27,58 +27,51 @@ def source_of(array: Any) -> ArraySource:
     text, dims = f"array '{array.name}'", array.dims
     if {*dims[:-1]} & _COLUMNS or {*dims[:-2], dims[-1]} & _ROWS:
         raise SceneError(f"{text}: its dimensions are {dims}; transpose them to (…, 'y', 'x')")
-    lost: list[str] = []
     try:
-        source = _opened(array, text, lost)
-    except (ValueError, TypeError, LookupError, AttributeError) as error:  # CRSError is a ValueError
-        raise SceneError(
-            f"{text}: damaged attributes of its samples or its georeference ({error}); correct them"
-        ) from None
+        profile, tags, nodata = _profile(array)
+        place, lost = _georeference(array) if array.ndim > 1 and array.size else (None, [])
+    except (ValueError, TypeError, LookupError, AttributeError) as error:  # CRSError of rasterio is a ValueError
+        raise SceneError(f"{text}: damaged attributes or coordinates ({error}); correct or remove them") from None
     if lost:
         warnings.warn(f"{text}: the coordinates {', '.join(lost)} are left out: they give no transform", stacklevel=4)
-    return source
+    return ArraySource(text, array.data, nodata, profile, tags, place)
 
 
-def _opened(array: Any, text: str, lost: list[str]) -> ArraySource:
-    attributes = {**array.encoding, **array.attrs}
-    nodata = attributes.get("_FillValue", attributes.get("missing_value"))
+def _profile(array: Any) -> tuple[Profile, dict[str, str], float | None]:
+    """Return properties, tags and nodata value."""
+    attributes, coordinates = array.attrs, array.coords
     count = array.shape[0] if array.ndim == 3 else 1
-    tags = {str(name): value for name, value in array.attrs.items() if name not in _KNOWN}
-    tags |= {
-        str(name): c.item() for name, c in array.coords.items() if not c.ndim and c.dtype.kind != "M" and not c.attrs
+    values = {str(name): value for name, value in attributes.items() if name not in _KNOWN}
+    values |= {
+        str(n): c.item() for n, c in coordinates.items() if n not in ("band", "time") and not c.ndim and not c.attrs
     }
-    tags = {name: value if isinstance(value, str) else json.dumps(value, default=str) for name, value in tags.items()}
-    names = array.attrs.get("long_name", ())
-    names = [names] if isinstance(names, str) else list(names)
+    tags = {name: value if isinstance(value, str) else json.dumps(value, default=str) for name, value in values.items()}
+    times = coordinates["time"].values.ravel() if "time" in coordinates else np.zeros(0)
+    if times.dtype.kind == "M":
+        tags[FIELD_TAGS["time"]] = str(times[0].astype("M8[s]"))
+    names = attributes.get("long_name", ())
+    names = [names] if isinstance(names, str) else list(map(str, names))
     if len(names) != count:
-        tags |= {"long_name": "/".join(map(str, names))} if names else {}
-        found = (
-            array.coords[array.dims[0]].values
-            if count > 1 and array.dims[0] in array.coords
-            else np.arange(1, count + 1)
-        )
-        found = found.astype("M8[s]") if found.dtype.kind == "M" else found
-        names = [] if np.array_equal(found, np.arange(1, count + 1)) else found.astype(str).tolist()
-    if "time" in array.coords and array.coords["time"].dtype.kind == "M":
-        tags[FIELD_TAGS["time"]] = str(array.coords["time"].values.ravel()[0].astype("M8[s]"))
-    units = array.attrs.get("units", "")
+        tags |= {"long_name": "/".join(names)} if names else {}
+        numbers, band = np.arange(1, count + 1), array.dims[0]
+        labels = coordinates[band].values if count > 1 and band in coordinates else numbers
+        labels = labels.astype("M8[s]") if labels.dtype.kind == "M" else labels
+        names = [] if np.array_equal(labels, numbers) else labels.astype(str).tolist()
+    units = attributes.get("units", "")
     # Scale and offset in the encoding were applied when the array was read.
-    scales, offsets = (
-        tuple(np.broadcast_to(np.asarray(array.attrs.get(name, default), float), count).tolist())
-        for name, default in (("scale_factor", 1.0), ("add_offset", 0.0))
-    )
-    scaled = {*scales} != {1.0} or {*offsets} != {0.0}
+    packing = [attributes.get("scale_factor", 1.0), attributes.get("add_offset", 0.0)]
+    scales, offsets = (tuple(np.broadcast_to(one, count).astype(float).tolist()) for one in packing)
     profile = Profile(
-        scales if scaled else (), offsets if scaled else (), tuple(map(str, names)) if len(names) == count else None,
+        *((scales, offsets) if {*scales} != {1.0} or {*offsets} != {0.0} else ((), ())), tuple(names) if names else None,
         (units,) * count if isinstance(units, str) and units else tuple(units or ()),
     )  # fmt: skip
-    nodata = None if nodata is None else float(np.ravel(nodata)[0])
-    return ArraySource(
-        text, array.data, nodata, profile, tags, _georeference(array, lost) if array.ndim > 1 and array.size else None
-    )
+    encoded = {**array.encoding, **attributes}
+    nodata = encoded.get("_FillValue", encoded.get("missing_value"))
+    return profile, tags, None if nodata is None else float(np.ravel(nodata)[0])
 
 
-def _georeference(array: Any, lost: list[str]) -> Georeference | None:
+def _georeference(array: Any) -> tuple[Georeference | None, list[str]]:
+    """Return the georeference, and the names of coordinates that are no part of it."""
     from rasterio.crs import CRS
 
     (y, x), shape, coordinates = array.dims[-2:], array.shape[-2:], array.coords
@@ -90,17 +83,16 @@ def _georeference(array: Any, lost: list[str]) -> Georeference | None:
         transform = (a, b, c, d, e, f)
     # Coordinates of rotated grids are images.
     names = (x, y) if x in coordinates and y in coordinates else ("xc", "yc")
-    lost += [str(other) for other in coordinates if not {*coordinates[other].dims} <= {array.dims[0], "time"} - {y}]
+    lost = [str(other) for other in coordinates if {x, y} & {*coordinates[other].dims}]
     if {*names} <= {*coordinates} and ("GeoTransform" in mapping or min(shape) > 1):
         columns, rows = (np.asarray(coordinates[one], float) for one in names)
         grids = np.broadcast_to(columns, shape), np.broadcast_to(rows if rows.ndim == 2 else rows[:, None], shape)
         lines = [line for grid in grids for line in (grid[0], grid[:, 0])]
-        stated = transform[0], transform[1], transform[3], transform[4]
-        steps = [(v[-1] - v[0]) / (v.size - 1) if v.size > 1 else step for v, step in zip(lines, stated, strict=True)]
-        if all(
-            np.abs(v - v[0] - s * np.arange(v.size)).max() <= 0.1 * abs(s) for v, s in zip(lines, steps, strict=True)
-        ):
-            lost[:] = [other for other in lost if other not in names]
+        known = (transform[index] for index in (0, 1, 3, 4))
+        steps = [(v[-1] - v[0]) / (v.size - 1) if v.size > 1 else step for v, step in zip(lines, known, strict=True)]
+        errors = [np.abs(v - v[0] - step * np.arange(v.size)).max() for v, step in zip(lines, steps, strict=True)]
+        if max(errors) <= 0.1 * max(map(abs, steps)):
+            lost = [other for other in lost if other not in names]
             a, b, d, e = steps
             found = (a, b, grids[0][0, 0] - (a + b) / 2, d, e, grids[1][0, 0] - (d + e) / 2)
             # The coordinates are right where an array was cut; the attribute has more digits.
@@ -114,8 +106,8 @@ def _georeference(array: Any, lost: list[str]) -> Georeference | None:
     crs = mapping.get("crs_wkt") or mapping.get("spatial_ref") or ""
     crs = CRS.from_user_input(crs).to_wkt() if crs else ""
     rpc = {str(key): str(value) for key, value in json.loads(mapping.get("rpc", "{}")).items()}
-    known = Georeference("" if gcps else crs, transform, tuple(gcps), crs if gcps else "", rpc)
-    return None if known == Georeference() else known
+    place = Georeference("" if gcps else crs, transform, tuple(gcps), crs if gcps else "", rpc)
+    return None if place == Georeference() else place, lost
 
 
 def storage_of(scene: Any, packed: bool = True) -> tuple[str, Any]:

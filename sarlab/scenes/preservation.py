@@ -15,7 +15,7 @@ import numpy as np
 
 from sarlab.errors import SceneError
 from sarlab.scenes.arrays import storage_of
-from sarlab.scenes.rasters import CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG, geotiff_profile
+from sarlab.scenes.rasters import OWN_TAGS, geotiff_profile
 from sarlab.scenes.readers import open_scene
 from sarlab.scenes.scene import Georeference, polarization
 
@@ -50,7 +50,7 @@ _RPC = {f"{name}_{part}" for name in ("LINE", "SAMP", "LAT", "LONG", "HEIGHT") f
 _RPC |= {f"{name}_{part}_COEFF" for name in ("LINE", "SAMP") for part in ("NUM", "DEN")}
 _ALL_RPC = _RPC | {"ERR_BIAS", "ERR_RAND"}
 #: What GeoTIFF holds only as a tag.
-_IN_TAGS = {CRS_TAG: "coordinate system", GCP_CRS_TAG: "coordinate system", GCP_IDS_TAG: "ids of ground control points"}
+_IN_TAGS = dict(zip(OWN_TAGS, ("coordinate system", "coordinate system", "ids of ground control points"), strict=True))
 #: Values of properties in a scene or an open file; empty if it does not have them.
 _FIND: dict[str, Callable[[Any], str]] = {
     "samples": lambda f: f"{f.shape[0]} band(s) of {f.shape[1]}×{f.shape[2]}, {f.quantity}",
@@ -92,9 +92,7 @@ def check(path: Any, quantity: str = "auto", **options: Any) -> dict[str, Any]:
             file.read((0, 0, min(64, file.shape[1]), min(64, file.shape[2])))
             if report["counts"].get("below the floor") and options.get("floor") is None:
                 share = report["counts"]["below the floor"] / np.prod(file.shape)
-                way = (
-                    "set a floor (--floor 0), or declare the value that marks missing samples (gdal_edit.py -a_nodata)"
-                )
+                way = "set a floor (--floor 0), or declare the nodata value (gdal_edit.py -a_nodata)"
                 report["refused"] = f"{path}: {share:.2%} of the samples are negative; {way}"
     except SceneError as error:
         report["refused"] = str(error)

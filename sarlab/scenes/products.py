@@ -55,11 +55,10 @@ class JoinedSource:
             places = {(one.georeference or Georeference()).transform for one in (source, first)}
             if source.shape != (1, *first.shape[1:]) or source.dtypes != first.dtypes or len(places) > 1:
                 (count, height, width), (_, rows, columns) = source.shape, first.shape
+                where = ", at another place" * (len(places) > 1)
                 raise SceneError(
                     f"{text}: {file} has {count} band(s) of {height}×{width} samples of {source.dtypes[0]}, the first "
-                    f"image {rows}×{columns} of {first.dtypes[0]}"
-                    + ", at another place" * (len(places) > 1)
-                    + "; give one of the files"
+                    f"image {rows}×{columns} of {first.dtypes[0]}{where}; give one of the files"
                 )
         self.dtypes = (["float32"] if tables else first.dtypes) * len(files)
         self.nodata = [value for source in self._sources for value in source.nodata]
@@ -128,9 +127,7 @@ def _open_safe(path: Path, text: str, calibrate: str, denoise: bool) -> JoinedSo
             source.tags |= {"ACQUISITION_START_TIME": root.findtext("adsHeader/startTime") or ""}
             _locate(source, root)
     except (ElementTree.ParseError, ValueError, BadZipFile) as error:
-        raise SceneError(
-            f"{text}: a damaged file in the folder 'annotation' ({error}); get the product again"
-        ) from None
+        raise SceneError(f"{text}: a damaged file in 'annotation' ({error}); get the product again") from None
     if root is None and not (source.georeference and source.georeference.gcps):
         warnings.warn(f"{text}: no annotation of {names[0]}, so the control points are unknown", stacklevel=3)
     if tables:

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
@@ -29,7 +28,7 @@ _PIECES, _PIECE = 8, 64
 #: Files with more bands are refused: opening takes time for each, even of a file of a few bytes.
 MOST_BANDS = 4096
 #: Tags for what GeoTIFF cannot hold.
-CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG = "SARLAB_CRS_WKT2", "SARLAB_GCP_CRS_WKT2", "SARLAB_GCP_IDS"
+OWN_TAGS = CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG = "SARLAB_CRS_WKT2", "SARLAB_GCP_CRS_WKT2", "SARLAB_GCP_IDS"
 
 #: Namespaces that describe the file and not the image.
 _STRUCTURE = {"IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "TIFF", "COLOR_PROFILE"}
@@ -70,11 +69,10 @@ class Georeference:
         a, b, c, d, e, f = self.transform
         moved = (factor * a, factor * b, a * column + b * row + c, factor * d, factor * e, d * column + e * row + f)
         rpc, middle = dict(self.rpc), 0.5 / factor - 0.5  # RPC count from the center of the first pixel
-        for name, offset in (("LINE_OFF", row), ("SAMP_OFF", column)):
-            if name in rpc and (offset or factor != 1):
+        for axis, offset in (("LINE", row), ("SAMP", column)):
+            if (name := f"{axis}_OFF") in rpc and (offset or factor != 1):
                 rpc[name] = repr((self._rpc_number(name) - offset) / factor + middle)
-        for name in ("LINE_SCALE", "SAMP_SCALE"):
-            if name in rpc and factor != 1:
+            if (name := f"{axis}_SCALE") in rpc and factor != 1:
                 rpc[name] = repr(self._rpc_number(name) / factor)
         return replace(
             self, transform=moved if self.has_transform else IDENTITY, rpc=rpc,
@@ -133,10 +131,8 @@ class Profile:
             per_band[name] = tuple((value or (default,))[0] for value in values) if any(values) else ()
         tags = [entry for entry in profiles[0].tags if not entry[0]]
         tags += [(number, space, tags) for number, p in enumerate(profiles, 1) for band, space, tags in p.tags if band]
-        # A file has one mask, and these may differ.
-        return cls(
-            **per_band, descriptions=descriptions, tags=tuple(tags), mask=profiles[0].mask * (len(profiles) == 1)
-        )
+        mask = profiles[0].mask if len(profiles) == 1 else ""  # masks of several may differ
+        return cls(**per_band, descriptions=descriptions, tags=tuple(tags), mask=mask)
 
     def select(self, bands: Sequence[int]) -> Profile:
         """Return the profile of some bands, given by index."""
@@ -265,8 +261,10 @@ def geotiff_profile(reference: Georeference | None, point: bool = False) -> tupl
     if reference.has_transform:
         options["transform"] = Affine(*reference.transform)
     elif reference.gcps:
-        by = _moved_by() if point else 0.0
-        options["gcps"] = [GroundControlPoint(r - by, k - by, *place) for r, k, *place in reference.gcps]
+        # GDAL 3.10 moves the points of pixels that are points.
+        tags_of = {"AREA_OR_POINT": "Point"} if point else {}
+        moved = _reread(tags_of, gcps=[GroundControlPoint(0, 0, 0, 0)], crs=CRS())[1][0].row
+        options["gcps"] = [GroundControlPoint(r - moved, k - moved, *place) for r, k, *place in reference.gcps]
         # A GeoTIFF has one coordinate system, that of the control points.
         options["crs"] = CRS() if GCP_CRS_TAG in tags else systems.get(GCP_CRS_TAG, CRS())
         if not reference.numbered:
@@ -274,29 +272,24 @@ def geotiff_profile(reference: Georeference | None, point: bool = False) -> tupl
     return options, tags
 
 
-@cache
-def _moved_by() -> float:
-    """Return by how many pixels GDAL moves control points, written and read, if pixels are points: not by 0 in GDAL 3.10."""
+def _reread(tags: Mapping[str, str] = {}, **options: Any) -> tuple[Any, Any]:
+    """Return the coordinate system and the control points of a GeoTIFF without a side file, as GDAL reads it again."""
     import rasterio
-    from rasterio.control import GroundControlPoint
 
-    points = {"gcps": [GroundControlPoint(0, 0, 0, 0)], "crs": rasterio.CRS()}
-    with unlocated(), rasterio.MemoryFile() as memory:
-        with memory.open(driver="GTiff", width=1, height=1, count=1, dtype="uint8", **points) as file:
-            file.update_tags(AREA_OR_POINT="Point")
+    options = {"driver": "GTiff", "width": 1, "height": 1, "count": 1, "dtype": "uint8"} | options
+    with unlocated(), rasterio.Env(GDAL_PAM_ENABLED="NO"), rasterio.MemoryFile() as memory:
+        with memory.open(**options) as file:
+            file.update_tags(**tags)
         with memory.open() as file:
-            return float(file.gcps[0][0].row)
+            return file.crs, file.gcps[0]
 
 
 def _fits_geotiff(crs: Any) -> bool:
-    """Return True if a GeoTIFF gives the coordinate system back without a side file."""
-    import rasterio
+    """Return True if a GeoTIFF gives the coordinate system back."""
+    from affine import Affine
 
-    with suppress(Exception), rasterio.Env(GDAL_PAM_ENABLED="NO"), rasterio.MemoryFile() as memory:
-        options = {"dtype": "uint8", "transform": rasterio.Affine(2, 0, 0, 0, -2, 0), "crs": crs}
-        memory.open(driver="GTiff", width=1, height=1, count=1, **options).close()
-        with memory.open() as again:
-            return bool(again.crs == crs)
+    with suppress(Exception):
+        return bool(_reread(transform=Affine(2, 0, 0, 0, -2, 0), crs=crs)[0] == crs)
     return False
 
 

@@ -123,7 +123,7 @@ def test_what_a_product_lacks_is_named(safe, tmp_path):
     for damage in (("<line>", "<line>x"), ("</calibrationVector>", "")):
         content = table.read_text()
         table.write_text(content.replace(*damage))
-        with pytest.raises(SceneError, match="a damaged file in the folder 'annotation'"):
+        with pytest.raises(SceneError, match="a damaged file in 'annotation'"):
             read_scene(safe, calibrate="sigma0")
         table.write_text(content)
     for file in (safe / "annotation/calibration").glob("*vh*"):
