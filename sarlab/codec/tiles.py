@@ -330,8 +330,9 @@ def fill_invalid(x: np.ndarray, valid: np.ndarray, neutral: float = 0.0) -> np.n
         return x
     height, width = x.shape[1:]
     pad = ((0, 0), (0, -height % 8), (0, -width % 8))
-    weight = np.pad(valid, pad).astype(np.float32)
-    total = np.pad(np.where(valid, x, 0), pad).astype(np.float32)
+    total = np.zeros(x.shape, np.float32)
+    np.copyto(total, x, where=valid)
+    weight, total = np.pad(valid, pad).astype(np.float32), np.pad(total, pad)
     levels = []
     for _ in range(3):
         weight, total = _halved(weight), _halved(total)
@@ -340,10 +341,11 @@ def fill_invalid(x: np.ndarray, valid: np.ndarray, neutral: float = 0.0) -> np.n
     filled = np.where(around[0] > 0, around[1] / np.maximum(around[0], 1), np.float32(neutral))
     for weight, total in reversed(levels):
         if filled.shape != weight.shape:
-            filled = filled.repeat(2, 1).repeat(2, 2)
+            filled = filled.repeat(2, 2).repeat(2, 1)
         filled = np.where(weight > 0, total / np.maximum(weight, 1), filled)
-    filled = filled.repeat(2, 1).repeat(2, 2)[:, :height, :width]
-    return np.where(valid, x, filled).astype(np.float32)
+    filled = filled.repeat(2, 2).repeat(2, 1)[:, :height, :width]
+    np.copyto(filled, x, where=valid)
+    return filled
 
 
 def _halved(part: np.ndarray) -> np.ndarray:
