@@ -156,7 +156,7 @@ class FileSource:
     def changed(self) -> list[str]:
         """Say which samples and nodata values of the file do not come back as they are."""
         with self._lock, self._limit():
-            counts = self.file.census()
+            counts = self.file.census(seen=True)
         first, *others = self.file.nodata_values or ("",)
         nodata = [f"the nodata value {first} of a band stands for {', '.join(others)} of others, too"] if others else []
         return nodata + [f"{count} {CHANGES[kind]}" for kind, count in counts.items() if count]

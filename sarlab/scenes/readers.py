@@ -28,16 +28,7 @@ import numpy as np
 from sarlab.errors import SceneError
 from sarlab.scenes.arrays import source_of
 from sarlab.scenes.radiometry import negative_samples
-from sarlab.scenes.rasters import (
-    CRS_TAG,
-    GCP_CRS_TAG,
-    GCP_IDS_TAG,
-    Location,
-    RasterSource,
-    is_auxiliary,
-    is_product,
-    load_npy,
-)
+from sarlab.scenes.rasters import OWN_TAGS, Location, RasterSource, is_auxiliary, is_product, load_npy
 from sarlab.scenes.scene import (
     FIELD_TAGS,
     QUANTITIES,
@@ -239,7 +230,7 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         # Names of files need not be text.
         self.path = Path(os.fsencode(location.path).decode(errors="replace"))
         self.text, self._source, self._allow_empty = location.text, source, allow_empty
-        self._floor, names = floor, _band_names(self.path, source)
+        self._floor, self._remarkable, names = floor, False, _band_names(self.path, source)
         self._chosen = [_index(band, names, self.text) for band in bands] or list(range(len(names)))
         self.shape, self.bands = (len(self._chosen), *source.shape[1:]), tuple(names[band] for band in self._chosen)
         dtypes, nodata = ([values[band] for band in self._chosen] for values in (source.dtypes, source.nodata))
@@ -288,7 +279,7 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         count, height, width = self.shape
         if count % 2 or self.dtype.startswith("complex"):
             raise SceneError(
-                f"{self.text}: {count} bands of {self.dtype} are no pairs of real bands; choose two with --bands 1,2"
+                f"{self.text}: {count} bands of {self.dtype} are no pairs of bands; choose with --bands 1,2"
             )
         names = [polarization(band) for band in self.bands[::2]]
         if len(set(names)) < len(names) or not all(names):
@@ -311,31 +302,32 @@ class SceneFile(AbstractContextManager["SceneFile"]):
             for column in range(0, width, size):
                 yield row, column, min(size, height - row), min(size, width - column)
 
-    def census(self) -> dict[str, int]:
+    def census(self, seen: bool = False) -> dict[str, int]:
         """Count samples of the file that do not come back as they are: below the floor (or 0), infinite, beyond float32.
 
-        This is a second pass over the file, except for integers, which only a floor changes.
+        This is a second pass over the file, except for integers, which only a floor changes. If all of it was read before
+        (`seen`), it is made only if there is something to count.
         """
         counts = {"below the floor": 0, "infinite": 0, "beyond float32": 0}
-        unchanged = self.dtype.startswith(("int", "uint")) and self._floor is None and not self.profile.scales
-        limits, double = np.finfo(np.float32), self.dtype in ("float64", "complex128")
-        for window in [] if unchanged else self.windows(2048):
+        integers = self.dtype.startswith(("int", "uint")) and self._floor is None and not self.profile.scales
+        for window in [] if integers or (seen and not self._remarkable) else self.windows(2048):
             data, valid, _ = self._source.read(self._chosen, *window)
+            if not self._is_remarkable(data):
+                continue  # found in a fraction of the time
             samples = data[valid].view(np.float32)  # of complex ones both parts
-            low, high = samples.min(initial=0), samples.max(initial=0)
-            if (
-                self._floor is None
-                and not double
-                and -limits.max < low
-                and high < limits.max
-                and not self._below_floor(low)
-            ):
-                continue  # nothing to count, found in a fraction of the time
             counts["below the floor"] += int(self._below_floor(samples).sum())
             counts["infinite"] += int(infinite_samples(data[valid]).sum())
-            beyond = (limits.max, limits.smallest_subnormal)[: 1 + double]
+            limits = np.finfo(np.float32)
+            beyond = (limits.max, limits.smallest_subnormal)[: 1 + (self.dtype in ("float64", "complex128"))]
             counts["beyond float32"] += int(np.isin(np.abs(samples), beyond).sum())
         return counts
+
+    def _is_remarkable(self, data: np.ndarray) -> bool:
+        """Whether some sample may be one that `census` counts."""
+        parts = np.ascontiguousarray(data).view(np.float32)
+        low, high = np.fmin.reduce(parts, axis=None), np.fmax.reduce(parts, axis=None)
+        usual = -np.finfo(np.float32).max < low and high < np.finfo(np.float32).max and not self._below_floor(low)
+        return not usual or self._floor is not None or self.dtype in ("float64", "complex128")
 
     def _below_floor(self, data: np.ndarray) -> np.ndarray:
         """Mark amplitudes and intensities below the floor; exact zeros are outside the swath."""
@@ -349,6 +341,7 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         if row < 0 or column < 0 or rows < 1 or columns < 1 or row + rows > height or column + columns > width:
             raise SceneError(f"{self.text}: window {window} exceeds the scene of {height}×{width} pixels")
         data, valid, nan = self._source.read(self._chosen, row, column, rows, columns)
+        self._remarkable = self._remarkable or self._is_remarkable(data)
         if self.reading in PAIRS:
             first, second = data[::2], data[1::2]
             data = first + 1j * second if self.reading == "iq" else first * np.exp(1j * second)
@@ -365,7 +358,7 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         if not valid.all():
             data = np.where(valid, data, np.array(np.nan, data.dtype))
         check_quantity(self.text, self.quantity, self.dtype, data)
-        tags = {name: text for name, text in self.tags.items() if name not in (CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG)}
+        tags = {name: text for name, text in self.tags.items() if name not in OWN_TAGS}
         own = {name: tags.pop(tag, "") for name, tag in FIELD_TAGS.items()}
         looks, bits, path = self._number("looks"), self._number("native_bits", 128), self.path.resolve()
         # Real numbers are taken as derived from 16-bit products.
