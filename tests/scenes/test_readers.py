@@ -124,8 +124,10 @@ def test_samples_that_change_are_counted(write_raw, floor):
     data[0, 50, 60], data[1, 100, 2202], data[1, 35, 30], data[0, 0, 0] = np.inf, -1, -2, np.finfo("f4").max
     data[0, 5], data[1, 6, :9] = 0, 0.2
     with open_scene(write_raw(data, "intensity.npy"), "intensity", floor=floor) as file:
-        assert file.census() == {"below the floor": 2 + 9 * (floor > 0), "infinite": 1, "beyond float32": 1}
+        counts = {"below the floor": 2 + 9 * (floor > 0), "infinite": 1, "beyond float32": 1}
+        assert file.census() == counts
         read = file.read().data
+        assert file.census(seen=True) == counts
     assert (read[0, 5] == 0).all()
     assert np.array_equal(read[1], np.maximum(data[1], floor))
     data[1, 0, :3] = -7  # then +∞ is no nodata, although this is
