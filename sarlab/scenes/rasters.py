@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -312,6 +313,7 @@ def write_profile(file: Any, scene: Any) -> dict[str, str]:
     if reference is not None and reference.rpc:
         file.update_tags(ns="RPC", **reference.rpc)
     renamed: dict[str, str] = {}
+    quote = {'"': "&quot;"}
 
     def name_of(item: str) -> str:
         name = f"SARLAB_TAG_{len(renamed)}".ljust(len(item.encode()), "_")
@@ -322,8 +324,8 @@ def write_profile(file: Any, scene: Any) -> dict[str, str]:
         written = {}
         for name, text in tags.items():
             # GDAL calls documents so.
-            item = "doc" if space.startswith("xml:") else escape(name, {'"': "&quot;"})
-            item += f'" domain="{escape(space)}' if space else ""
+            item = "doc" if space.startswith("xml:") else escape(name, quote)
+            item += f'" domain="{escape(space, quote)}' if space else ""
             # Arguments of `update_tags` have these names.
             written[name_of(item) if space or re.match("(ns|bidx)$|SARLAB_TAG_", name) else name] = text
         file.update_tags(band, **written)
@@ -421,7 +423,8 @@ class RasterSource:
             other = self._stack.enter_context(open_raster(name))
             located = not other.transform.is_identity
             other.read(1, window=((0, 1), (0, 1)))
-            self._file = other if located else self._file
+            # That of HDF5 reads three dimensions at most.
+            self._file = other if located or other.count > self._file.count else self._file
         except RasterioIOError:  # not everything in HDF5 is netCDF, and float16 cannot be read
             if located:
                 warnings.warn(f"{self._text}: GDAL reads its samples alone; the coordinates are lost", stacklevel=2)
@@ -437,6 +440,13 @@ class RasterSource:
             many = f"{len(inner)} images, not one" if inner else "no image of its own"
             way = "give one of its subdatasets or files"
             raise SceneError(f"{self._text}: the file has {many}; {way}" + shown * bool(inner))
+        if file.driver in ("ENVI", "ISCE", "ROI_PAC") and os.path.exists(self._gdal):
+            size = file.count * file.height * file.width * np.dtype(file.dtypes[0]).itemsize
+            if os.path.getsize(self._gdal) < size and "file_compression" not in file.tags(ns="ENVI"):
+                # GDAL would read zeros beyond the end.
+                raise SceneError(
+                    f"{self._text}: fewer than the {size} bytes of its header; the file or the header is wrong"
+                )
         if file.count > MOST_BANDS:
             raise SceneError(f"{self._text}: {file.count} bands; files of up to {MOST_BANDS} bands are read")
         alphas = [i for i, color in enumerate(file.colorinterp, 1) if color == ColorInterp.alpha and file.count > 1]

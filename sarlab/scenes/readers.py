@@ -279,7 +279,7 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         count, height, width = self.shape
         if count % 2 or self.dtype.startswith("complex"):
             raise SceneError(
-                f"{self.text}: {count} bands of {self.dtype} are no pairs of bands; choose with --bands 1,2"
+                f"{self.text}: {count} bands of {self.dtype} are no pairs of real bands; choose --bands 1,2"
             )
         names = [polarization(band) for band in self.bands[::2]]
         if len(set(names)) < len(names) or not all(names):

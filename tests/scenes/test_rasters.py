@@ -190,7 +190,8 @@ def test_tags_of_any_name_and_namespace(write_raw, tmp_path):
         file.update_tags(1, ns="BAND", b="2")
         file.update_tags(ns="xml:XMP", **{"<x a": '"1">2</x>'})
     head = '<Metadata><MDI key="ns">x</MDI><MDI key="bidx">y</MDI><MDI key="SARLAB_TAG_0">z</MDI></Metadata>'
-    head += '<Metadata domain="xml:A" format="xml"><a>1</a></Metadata><Metadata domain="B &amp; C"><MDI key="&lt;">d</MDI></Metadata>'
+    head += '<Metadata domain="xml:A" format="xml"><a>1</a></Metadata>'
+    head += '<Metadata domain="&quot;B&quot; &amp; C"><MDI key="&lt;&quot;ö">d</MDI></Metadata>'
     inner = '<Metadata><MDI key="ns">z</MDI></Metadata>'  # without a color interpretation, which is undefined
     gray = '<ColorInterp>Gray</ColorInterp><Metadata domain="E"><MDI key="f">g</MDI></Metadata>'
     vrt(tmp_path / "x.vrt", ("Float32", "x.tif", inner), ("Float32", "x.tif", gray), head=head)
@@ -386,6 +387,13 @@ def test_subdatasets_in_both_spellings(tmp_path):
         assert scene.name == "elevation"
     with pytest.raises(SceneError, match="no such file"):
         read_scene(tmp_path / "y.h5:/a/b")
+
+
+def test_a_file_without_header_that_is_too_short_is_refused(write_raw):
+    path = write_raw(DB, "x.img", driver="ENVI")
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(SceneError, match=r"x\.img: fewer than the 8000 bytes of its header"):
+        read_scene(path)
 
 
 def test_coordinates_in_hdf5_are_found(write_raw, tmp_path):
