@@ -101,7 +101,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning
             return args.run(args) or 0
     except SarlabError as error:
-        print(f"sarlab: error: {printable(str(error))}", file=sys.stderr)
+        files = [str(file) for name in ("source", "target") if (file := getattr(args, name, None))]
+        place = f"{files[0]}: " if files and not any(file in str(error) for file in files) else ""
+        print(f"sarlab: error: {printable(f'{place}{error}')}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         sys.stderr.close()
