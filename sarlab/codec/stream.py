@@ -48,7 +48,8 @@ from sarlab.codec.tiles import (
     reduced,
 )
 from sarlab.errors import BitstreamError, CodecError
-from sarlab.scenes.scene import Scene, infinite_samples
+from sarlab.scenes.radiometry import infinite_samples
+from sarlab.scenes.scene import Scene
 
 DEFAULT_TILE = 512
 #: Most samples that a file may declare, in all or per byte of its size, whichever is more; `any_size` lifts the limit.
@@ -71,7 +72,7 @@ CACHE_MIB = 64
 CHANGES = {
     "below the floor": "samples below the floor were replaced by it",
     "infinite": "infinite samples become NaN",
-    "beyond float32": "samples beyond float32 become its largest number",
+    "beyond float32": "samples beyond float32 become its largest or smallest number",
 }
 
 J = TypeVar("J")

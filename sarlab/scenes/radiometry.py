@@ -59,6 +59,11 @@ def negative_samples(quantity: str, samples: np.ndarray) -> str:
     return f"{text}; noise subtraction leaves such samples: set a floor to replace them by (--floor 0){kind}"
 
 
+def infinite_samples(data: np.ndarray) -> np.ndarray:
+    """Mark infinite samples, which measure nothing; −∞ dB is an exact zero."""
+    return np.isinf(data) if np.iscomplexobj(data) else np.isposinf(data)
+
+
 def zero_floor_db(scene: Scene) -> tuple[float, ...]:
     """Return the floor for exact zeros of each band in dB (see the module's docstring); NaN for a band without zeros."""
     native = scene.tags.get(NATIVE_TAG, scene.quantity)

@@ -27,19 +27,9 @@ import numpy as np
 
 from sarlab.errors import SceneError
 from sarlab.scenes.arrays import source_of
-from sarlab.scenes.radiometry import negative_samples
+from sarlab.scenes.radiometry import infinite_samples, negative_samples
 from sarlab.scenes.rasters import OWN_TAGS, Location, RasterSource, is_auxiliary, is_product, load_npy
-from sarlab.scenes.scene import (
-    FIELD_TAGS,
-    QUANTITIES,
-    Scene,
-    Window,
-    acquisition_of,
-    infinite_samples,
-    looks_of,
-    polarization,
-    time_of,
-)
+from sarlab.scenes.scene import FIELD_TAGS, QUANTITIES, Scene, Window, acquisition_of, looks_of, polarization, time_of
 
 _REMOTE = re.compile(r"(https?|ftp|s3|gs|az|oss)://|/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)")
 _SUBDATASET = re.compile(r"(?i)[a-z][a-z0-9_]+[0-9a-z]:")

@@ -208,11 +208,6 @@ def join_bands(scenes: Sequence[Scene], bands: tuple[str, ...] = (), name: str =
     return replace(scenes[0], data=data, valid=valid, nan=nan, bands=bands, name=name, profile=profile)
 
 
-def infinite_samples(data: np.ndarray) -> np.ndarray:
-    """Mark infinite samples, which measure nothing; −∞ dB is an exact zero."""
-    return np.isinf(data) if np.iscomplexobj(data) else np.isposinf(data)
-
-
 # --- fields that follow from names
 
 
