@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.scenes.rasters import IDENTITY, ArraySource, Georeference, Profile, encode_samples
-from sarlab.scenes.scene import FIELD_TAGS
+from sarlab.scenes.rasters import FIELD_TAGS, IDENTITY, ArraySource, Georeference, Profile, encode_samples
 
 if TYPE_CHECKING:
     import xarray

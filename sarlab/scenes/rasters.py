@@ -28,6 +28,11 @@ SAMPLE = 512
 _PIECES, _PIECE = 8, 64
 #: Files with more bands are refused: opening takes time for each, even of a file of a few bytes.
 MOST_BANDS = 4096
+#: Tags for the fields of a scene that files cannot store otherwise.
+FIELD_TAGS = {
+    name: f"SARLAB_{name.upper()}"
+    for name in ("quantity", "native_bits", "name", "looks", "acquisition", "time", "simulated", "credit")
+}
 #: Tags for what GeoTIFF cannot hold.
 OWN_TAGS = CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG = "SARLAB_CRS_WKT2", "SARLAB_GCP_CRS_WKT2", "SARLAB_GCP_IDS"
 

@@ -11,15 +11,10 @@ from typing import Any
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.scenes.rasters import Georeference, Profile, joined
+from sarlab.scenes.rasters import FIELD_TAGS, Georeference, Profile, joined
 
 QUANTITIES = ("complex", "amplitude", "intensity", "db")
 
-#: Tags for the fields of a scene that files cannot store otherwise.
-FIELD_TAGS = {
-    name: f"SARLAB_{name.upper()}"
-    for name in ("quantity", "native_bits", "name", "looks", "acquisition", "time", "simulated", "credit")
-}
 #: Tag of a scene in dB: its quantity before.
 NATIVE_TAG = "SARLAB_NATIVE_QUANTITY"
 
