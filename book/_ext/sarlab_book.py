@@ -109,8 +109,8 @@ def name_front_page(app: Sphinx, page: str, template: str, context: dict[str, An
 def read_in_parallel(app: Sphinx) -> None:
     """Execute, read and write the pages in several processes; forks are safe on Linux only.
 
-    Each takes a run of pages in alphabetical order, and those of the chapters and of the package are the dear ones, so
-    more processes than cores keep all cores busy.
+    Each takes a run of pages in alphabetical order. Those of the chapters and of the package take longest, so more
+    processes than cores keep all cores busy.
     """
     if sys.platform == "linux":
         # what the pages about the package document, imported once for all processes
