@@ -135,11 +135,12 @@ def start_kernels(app: Sphinx) -> None:
     (folder / "kernels" / "python3").mkdir(parents=True)
     (folder / "kernels" / "python3" / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(folder), os.environ.get("JUPYTER_PATH")]))
-    # Kernels speak through sockets in this folder: ports are chosen before a kernel opens them, and now and then
-    # another program is faster.
+    # Kernels communicate through sockets in this folder: a port is chosen before a kernel opens it, and another program
+    # may open it first. On a busy machine a kernel takes minutes to start.
     create_kernel_manager = NotebookClient.create_kernel_manager
 
     def create_local(client: NotebookClient) -> KernelManager:
+        client.startup_timeout = 600
         manager = create_kernel_manager(client)
         manager.transport = "ipc"
         manager.connection_file = str(folder / f"{uuid.uuid4().hex}.json")
