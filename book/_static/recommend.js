@@ -75,7 +75,7 @@
       output.append(list);
       if (chosen.lost.length) output.append(element("p", `Lost on average: ${chosen.lost.join(", ")}.`));
       output.append(element("p", `Measured on ${chosen.certain}.`));
-      for (const [word, other] of [["One step further", series[at + 1]], ["One step gentler", series[at - 1]]]) {
+      for (const [word, other] of [["More compression", series[at + 1]], ["Less compression", series[at - 1]]]) {
         if (!other) continue;
         const missed = names(misses(data, other, limits)) || "meets all";
         output.append(element("p", `${word}: ${describe(other)}, ${missed}.`));

@@ -89,7 +89,7 @@ def slider(
     alt = "; ".join(": ".join(filter(None, (v.title, fact))) for v, fact in zip(variants, facts, strict=True))
     legend = (
         f"Gray from {number(low)} to {number(high)} dB in every picture, rounded to {(high - low) / (LEVELS - 1):.2g} dB. "
-        f"Errors: white none, orange {span:g} dB or more too bright, violet as much too dark."
+        f"Error: white for none, orange for {span:g} dB or more too bright, violet for as much too dark."
     )
     return HTML(render(
         "compare", alt=f"{title}. {alt}.", title=title, caption=" ".join(filter(None, (caption, legend))), variants=variants,
