@@ -155,7 +155,7 @@ def code_magnitude(coder, context, magnitude):
 
 @kernel
 def overrun(coder):
-    """Whether a decoder has read so far beyond its data that they are damaged."""
+    """Return True if a decoder has read so far beyond its data that they must be damaged."""
     return coder.state[2] > coder.data.size + 8
 
 

@@ -33,7 +33,7 @@ _CONTEXTS = 1 + 2 * entropy.SLOTS
 
 @dataclass(frozen=True, eq=False)
 class LatentTables:
-    """What training teaches about each channel."""
+    """Statistics of each channel on the training scenes."""
 
     #: Median of its integers: int64, shape (channels,).
     centers: np.ndarray

@@ -36,7 +36,7 @@ from sarlab.scenes.radiometry import to_gray
 ALL_BYTES = 12_000_000
 #: Significant digits of the numbers in published tables; side of an example image in pixels, and its gray levels.
 DIGITS, IMAGE_SIDE, LEVELS = 5, 240, 64
-#: File in the HTML of a book by which the next rendering knows that it may replace it.
+#: File that marks the HTML of a book, so that the next rendering may replace it.
 MARK = ".sarlab"
 #: The builder; its module has no __main__ block, so "-m" would succeed without doing anything.
 BUILDER = "from jupyter_book.cli.main import main; main()"

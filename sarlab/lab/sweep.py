@@ -94,7 +94,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Finished:
-    """How a job ended: ``"complete"``, ``"failed"``, ``"busy"``, ``"out of time"``, ``"interrupted"`` or ``"disk"``."""
+    """Outcome of a job: ``"complete"``, ``"failed"``, ``"busy"``, ``"out of time"``, ``"interrupted"`` or ``"disk"``."""
 
     job: Job
     outcome: str
@@ -102,7 +102,7 @@ class Finished:
     seconds: float = 0.0
 
 
-#: Functions that are told how a job ended, and why the sweep waits.
+#: Callbacks for a job that ended, and for a sweep that waits.
 Report = Callable[[Finished], None]
 Say = Callable[[str], None]
 
@@ -358,7 +358,7 @@ def _workers_of(client: Client, settings: Settings) -> int:
 
 
 def _result(future: Future, job: Job, settings: Settings) -> Finished:
-    """How a job ended in a worker."""
+    """Outcome of a job in a worker."""
     if future.status == "cancelled":
         return Finished(job, "interrupted")
     if future.status != "error":

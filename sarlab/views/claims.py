@@ -491,7 +491,7 @@ def shapes(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def budget(rows: pd.DataFrame) -> str:
-    """What two architectures have in common, in words: operations within 15 %, or the width."""
+    """Phrase for what two architectures share: operations within 15 %, or the width."""
     found = rows.groupby("architecture")[["macs_per_pixel", "width"]].median()
     equal = found["macs_per_pixel"].max() <= 1.15 * found["macs_per_pixel"].min()
     return "at equal operations" if equal else "at equal width" if found["width"].nunique() == 1 else "at unequal size"

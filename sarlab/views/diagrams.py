@@ -41,8 +41,8 @@ def networks(specs: Sequence[ModelSpec], *, title: str = "", caption: str = "") 
         cost = (
             f"{compact(count_parameters(model))} parameters, {compact(macs_per_pixel(spec))} multiplications per pixel"
         )
-        told = [", ".join(f"{words} to {shape}" for words, shape, _ in boxes) for boxes in (down, up)]
-        panels.append(Panel(drawing, f"{name}. Analysis: {told[0]}; {latent}; synthesis: {told[1]}; {cost}."))
+        listed = [", ".join(f"{words} to {shape}" for words, shape, _ in boxes) for boxes in (down, up)]
+        panels.append(Panel(drawing, f"{name}. Analysis: {listed[0]}; {latent}; synthesis: {listed[1]}; {cost}."))
     return Figure(panels, title=title, caption=caption, narrowest=290)
 
 

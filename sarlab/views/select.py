@@ -56,7 +56,7 @@ def label(column: str) -> str:
 
 
 def better(column: str) -> str:
-    """Which direction of a metric is better, as a short note for a panel."""
+    """Note on the better direction of a metric, for a panel: ``"↑ better"``."""
     notes = {"higher": "↑ better", "lower": "↓ better", "zero": "0 is best", "one": "1 is best"}
     return notes.get(metrics[column].better, "") if column in metrics else ""
 

@@ -19,7 +19,7 @@ THEME = (
 
 
 def render(name: str, **values: Any) -> str:
-    """Fill the template ``<name>.html``: values are escaped unless it says ``safe``."""
+    """Fill the template ``<name>.html``: values are escaped unless the template marks them ``safe``."""
     return _environment().get_template(f"{name}.html").render(theme=THEME, **values)
 
 

@@ -106,7 +106,7 @@ def evaluated(
 ) -> pd.DataFrame:
     """Rows of the available codecs among `names`."""
     if not (known := available(names)):
-        raise ResultsError(f"none of the codecs {', '.join(names)} is available; 'sarlab codecs' says why")
+        raise ResultsError(f"none of the codecs {', '.join(names)} is available; 'sarlab codecs' lists the reasons")
     return evaluate(known, scenes, goals, workers=context.workers, journal=context.journal, **options)
 
 

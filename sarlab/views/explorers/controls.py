@@ -28,7 +28,7 @@ from sarlab.views.style import SIGNED, name_of
 #: Widths on the screen in pixels: a picture, and the column of controls and numbers. Two pictures beside the column fit
 #: into a notebook that shares 1280 pixels with the file browser.
 SIDE, COLUMN = 264, 300
-#: A box of ipywidgets scrolls by itself unless told otherwise.
+#: A box of ipywidgets scrolls by itself by default.
 WHOLE = {"overflow": "visible"}
 
 State = dict[str, Any]
