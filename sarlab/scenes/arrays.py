@@ -41,9 +41,8 @@ def _profile(array: Any) -> tuple[Profile, dict[str, str], float | None]:
     attributes, coordinates = array.attrs, array.coords
     count = array.shape[0] if array.ndim == 3 else 1
     values = {str(name): value for name, value in attributes.items() if name not in _KNOWN}
-    values |= {
-        str(n): c.item() for n, c in coordinates.items() if n not in ("band", "time") and not c.ndim and not c.attrs
-    }
+    plain = {name: c for name, c in coordinates.items() if not (c.ndim or c.attrs or name in ("band", "time"))}
+    values |= {str(name): str(c.values) for name, c in plain.items()}
     tags = {name: value if isinstance(value, str) else json.dumps(value, default=str) for name, value in values.items()}
     times = coordinates["time"].values.ravel() if "time" in coordinates else np.zeros(0)
     if times.dtype.kind == "M":

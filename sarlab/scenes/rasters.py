@@ -575,9 +575,9 @@ def encode_samples(
             values, filler = data.astype(dtype), np.array(np.nan if nodata is None else nodata).astype(dtype)
             if not np.isnan(filler) and not masked:
                 # GDAL compares floats with a tolerance.
-                near = valid & np.isclose(values, filler, rtol=1e-6, atol=0)
+                near = np.abs(values - filler) <= 1e-6 * np.abs(filler) if np.isfinite(filler) else values == filler
                 beside = np.nextafter(filler, 0) * (1 - 4e-6) if nodata else np.finfo(np.float32).tiny
-                values = np.where(near, beside, values).astype(dtype)
+                values = np.where(valid & near, beside, values).astype(dtype)
         values = values if valid.all() else np.where(valid, values, filler)
         return values if nan is None else np.where(nan, np.array(np.nan, dtype), values)
     if not valid.all() and nodata is None and not masked:

@@ -121,6 +121,8 @@ def _source(given: Any, calibrate: str, denoise: bool, remote: bool, external: b
     if hasattr(given, "dims") and hasattr(given, "attrs"):
         name = str(given.name or "scene")  # may have slashes and dots, and no folder tells of its time
         return source_of(given), Location(f"array '{name}'", "", Path("/", f"{name.replace('/', '_')}.array"))
+    if getattr(given, "mode", "r") == "w":
+        raise SceneError(f"{given.name}: the dataset is open for writing; close it, and give its path")
     if hasattr(given, "read_masks"):
         location = Location(given.name, given.name, Path(given.name))
         return RasterSource(location, given), location
