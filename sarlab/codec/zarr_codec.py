@@ -3,11 +3,11 @@
     import zarr
     from sarlab.codec.zarr_codec import SarlabCodec
 
-    zarr.create_array("cube.zarr", shape=cube.shape, chunks=(1, 1024, 1024), dtype="float32", fill_value=float("nan"),
-                      serializer=SarlabCodec(quality=30), compressors=None)
+    group = zarr.create_group("cube.zarr")
+    group.create_array("db", shape=cube.shape, chunks=(1, 1024, 1024), dtype="float32", fill_value=float("nan"),
+                       serializer=SarlabCodec(quality=30), compressors=None)
 
-`xarray.open_zarr` finds the codec by its entry point ``sarlab``. The last two axes of a chunk are rows and columns; all
-others together are bands.
+`xarray.open_zarr` finds the codec by its entry point. The last two axes of a chunk are rows and columns, all others bands.
 """
 
 from __future__ import annotations
