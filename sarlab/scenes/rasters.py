@@ -262,14 +262,15 @@ def geotiff_profile(reference: Georeference | None, point: bool = False) -> tupl
         return {}, {}
     found = {CRS_TAG: reference.crs, GCP_CRS_TAG: reference.gcps_crs}
     systems = {tag: CRS.from_wkt(wkt) for tag, wkt in found.items() if wkt}
-    tags = {tag: found[tag] for tag, crs in systems.items() if not _fits_geotiff(crs)}
+    place = Affine(2, 0, 0, 0, -2, 0)
+    tags = {tag: found[tag] for tag, crs in systems.items() if _reread(transform=place, crs=crs)[0] != crs}
     options: dict[str, Any] = {"crs": systems.get(CRS_TAG) if CRS_TAG not in tags else None}
     if reference.has_transform:
         options["transform"] = Affine(*reference.transform)
     elif reference.gcps:
         # GDAL 3.10 moves the points of pixels that are points.
-        tags_of = {"AREA_OR_POINT": "Point"} if point else {}
-        moved = _reread(tags_of, gcps=[GroundControlPoint(0, 0, 0, 0)], crs=CRS())[1][0].row
+        kind = {"AREA_OR_POINT": "Point" if point else "Area"}
+        moved = _reread(kind, gcps=[GroundControlPoint(0, 0, 0, 0)], crs=CRS())[1][0].row
         options["gcps"] = [GroundControlPoint(r - moved, k - moved, *place) for r, k, *place in reference.gcps]
         # A GeoTIFF has one coordinate system, that of the control points.
         options["crs"] = CRS() if GCP_CRS_TAG in tags else systems.get(GCP_CRS_TAG, CRS())
@@ -279,24 +280,16 @@ def geotiff_profile(reference: Georeference | None, point: bool = False) -> tupl
 
 
 def _reread(tags: Mapping[str, str] = {}, **options: Any) -> tuple[Any, Any]:
-    """Return the coordinate system and the control points of a GeoTIFF without a side file, as GDAL reads it again."""
+    """Return the coordinate system and the control points of a GeoTIFF as GDAL reads them again, without a side file."""
     import rasterio
 
     options = {"driver": "GTiff", "width": 1, "height": 1, "count": 1, "dtype": "uint8"} | options
-    with unlocated(), rasterio.Env(GDAL_PAM_ENABLED="NO"), rasterio.MemoryFile() as memory:
+    with suppress(Exception), unlocated(), rasterio.Env(GDAL_PAM_ENABLED="NO"), rasterio.MemoryFile() as memory:
         with memory.open(**options) as file:
             file.update_tags(**tags)
         with memory.open() as file:
             return file.crs, file.gcps[0]
-
-
-def _fits_geotiff(crs: Any) -> bool:
-    """Return True if a GeoTIFF gives the coordinate system back."""
-    from affine import Affine
-
-    with suppress(Exception):
-        return bool(_reread(transform=Affine(2, 0, 0, 0, -2, 0), crs=crs)[0] == crs)
-    return False
+    return None, []
 
 
 def write_profile(file: Any, scene: Any) -> dict[str, str]:
