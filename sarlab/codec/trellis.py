@@ -42,13 +42,11 @@ OFFSETS = 3
 
 
 class Trellis(NamedTuple):
-    """Transitions: int64, shape (states, 2) each."""
+    """Transitions, int64, shape (states, 2) each: next state by parity; state before by the parity that leads here, and the
+    2·quantizer + parity of that branch."""
 
-    #: Next state, by parity.
     after: np.ndarray
-    #: State before, by the parity that leads here.
     before: np.ndarray
-    #: 2·quantizer + parity of the branches in `before`.
     branches: np.ndarray
 
 
