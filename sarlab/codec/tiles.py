@@ -154,7 +154,7 @@ class Tiling:
 
     def __init__(self, height: int, width: int, tile: int, stride: int):
         if tile < 1 or tile % stride:
-            raise CodecError(f"impossible tile of {tile} samples; use a multiple of {stride}")
+            raise CodecError(f"impossible tile of {tile} samples; use a multiple of 64 up to 1024")
         self.extent, self.tile, self.stride = (height, width), tile, stride
         self.rows, self.columns = blocks(height, tile), blocks(width, tile)
         #: Latent positions of the scene along both axes.
