@@ -428,6 +428,11 @@ def decide_quantity(
     low, high = finite.min(initial=np.inf), finite.max(initial=-np.inf)
     share = float(np.mean(finite < 0)) if finite.size else 0.0
     _refuse_pairs(name, bands, integers, share)
+    kinds = {next((_WORDS[word] for word in _words_of(band) if word in _WORDS), "") for band in bands}
+    if len(kinds - {""}) > 1 or {"db", ""} <= kinds:
+        raise SceneError(
+            f"{name}: bands {', '.join(bands[:8])} are of different quantities; choose those of one with --bands"
+        )
     telling = [value for tag, value in tags.items() if _TELLING.search(tag) and len(value) < 100]
     words = {word for hint in (*hints, *telling) for word in _words_of(hint)}
     # In the order of trust: units, then everything else.

@@ -431,6 +431,15 @@ def test_bands_are_chosen_and_angles_are_refused(write_raw):
         read_scene(path, bands=("HH",))
 
 
+def test_bands_in_db_beside_others_are_refused(write_raw):
+    names = {"descriptions": ("Sigma0_VV", "Sigma0_VV_db")}
+    path = write_raw(np.stack([10 ** (DB / 10), DB]), attributes=names)
+    with pytest.raises(SceneError, match=r"Sigma0_VV, Sigma0_VV_db are of different quantities.*--bands"):
+        read_scene(path)
+    assert read_scene(path, bands=("Sigma0_VV_db",)).quantity == "db"
+    assert read_scene(path, "intensity", bands=("Sigma0_VV",)).quantity == "intensity"
+
+
 def test_tags_that_another_program_changed_are_ignored(write_raw):
     path = write_raw(DB, tags={"SARLAB_LOOKS": "abc", "SARLAB_NATIVE_BITS": "1e99"})
     with pytest.warns(UserWarning, match="SARLAB_LOOKS='abc'"):

@@ -36,6 +36,7 @@ def test_acquisition_is_that_of_the_path(path, found):
         ("/x/S1A__IW___A_20150309T173017_VV.tif", {}, "2015-03-09T17:30:17"),
         ("/x/scene_12345678901234.tif", {}, ""),
         ("/x/HH_20151301.tif", {}, ""),
+        ("/x/CAPELLA_C06_SP_GEO_HH_20220102030405_20220102030410.tif", {}, "2022-01-02T03:04:05"),
     ],
 )
 def test_time_is_that_of_tags_or_else_of_the_path(path, tags, found):
