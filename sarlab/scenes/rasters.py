@@ -40,7 +40,7 @@ OWN_TAGS = CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG = "SARLAB_CRS_WKT2", "SARLAB_GCP_CR
 _STRUCTURE = {"IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "TIFF", "COLOR_PROFILE"}
 #: Words in the names of rasters and bands that are no radar image.
 _AUXILIARY = re.compile(
-    r"(?i)((lat|lon)(itude|gitude)?|lia|elevation|dem|.*((?<![a-z])angle|(look|inc)angle|incidence|linci|inc_map|ls_map|mask|layover|shadow).*)(_.*)?"
+    r"(?i)((lat|lon)(itude|gitude)?|lia|alpha|elevation|dem|.*((?<![a-z])angle|(look|inc)angle|incidence|linci|inc_map|ls_map|mask|layover|shadow).*)(_.*)?"
 )
 #: Transform of a raster that has none.
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)

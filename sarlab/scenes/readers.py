@@ -264,7 +264,9 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         hints = (*sorted({u for u in self.profile.units if u}), self.path.stem, *(d for d in self.bands if d))
         # Integers with a scale are real numbers in their unit.
         dtype = "float64" if self.profile.scales and self.dtype[0] != "c" else self.dtype
-        return decide_quantity(self.text, dtype, sample, self.tags, hints, self.bands)
+        units = self.profile.units or ("",) * len(self.bands)
+        bands = tuple(f"{band} {unit}".strip() for band, unit in zip(self.bands, units, strict=True))
+        return decide_quantity(self.text, dtype, sample, self.tags, hints, bands)
 
     def _pair(self) -> None:
         """Let pairs of real bands be the bands of a complex scene."""

@@ -436,6 +436,8 @@ def test_bands_in_db_beside_others_are_refused(write_raw):
     path = write_raw(np.stack([10 ** (DB / 10), DB]), attributes=names)
     with pytest.raises(SceneError, match=r"Sigma0_VV, Sigma0_VV_db are of different quantities.*--bands"):
         read_scene(path)
+    with pytest.raises(SceneError, match=r"band1 1, band2 dB are of different quantities"):
+        read_scene(write_raw(np.stack([10 ** (DB / 10), DB]), "y.tif", attributes={"units": ("1", "dB")}))
     assert read_scene(path, bands=("Sigma0_VV_db",)).quantity == "db"
     assert read_scene(path, "intensity", bands=("Sigma0_VV",)).quantity == "intensity"
 
