@@ -215,8 +215,10 @@ def read_georeference(file: Any) -> Georeference | None:
         ids = named if len(named) == len(ids) else ids
     transform: Any = tuple(float(v) for v in tuple(file.transform)[:6])
     coordinates = ((float(p.row), float(p.col), float(p.x), float(p.y), float(p.z or 0)) for p in points)
+    # GDAL makes up a system in unknown units for pixels that are points.
+    crs = "" if not file.crs or file.crs.to_wkt().startswith('LOCAL_CS["unnamed",UNIT["unknown"') else file.crs.to_wkt()
     reference = Georeference(
-        file.crs.to_wkt() if file.crs else stated.get(CRS_TAG, ""), transform,
+        crs or stated.get(CRS_TAG, ""), transform,
         tuple((*values, name) for values, name in zip(coordinates, ids, strict=True)),
         (points_crs.to_wkt() if points_crs else stated.get(GCP_CRS_TAG, "")) if points else "", file.tags(ns="RPC"),
     )  # fmt: skip

@@ -100,7 +100,7 @@ def profiles(draw):
     after |= {"units": ("m",) * count} if draw(st.booleans()) else {}
     after |= {"descriptions": [f"date {i}" for i in range(count)]} if draw(st.booleans()) else {}
     options["tags"] = draw(st.dictionaries(WORDS.map(lambda t: f"t{t}"), TEXTS, max_size=3))
-    if place in ("affine", "gcps") and draw(st.booleans()):
+    if draw(st.booleans()):
         options["tags"]["AREA_OR_POINT"] = "Point"
     options["band_tags"] = draw(st.dictionaries(WORDS.map(lambda t: f"b{t}"), TEXTS, max_size=2))
     return data, options, after, mask
