@@ -85,7 +85,7 @@ def parse_threshold(text: str, side: str, columns: Collection[str]) -> Threshold
             return Threshold(candidate, side, value)
     measured = sorted(set(columns) & set(metrics))
     likely = [column for column in measured if column.startswith(name[:4])] or get_close_matches(name, measured)
-    hint = f"did you mean {', '.join(likely[:4])}" if likely else f"known: {', '.join(measured)}"
+    hint = f"did you mean {', '.join(likely[:4])}?" if likely else f"known: {', '.join(measured)}"
     raise ResultsError(f"no column '{name}' in these results; {hint}")
 
 
