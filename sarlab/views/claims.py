@@ -429,7 +429,7 @@ def total_ratio(t: Tables) -> Verdict:
     rows = select.measured(t.runs)
     rows = rows[(rows["latent_channels"] == 16) & (rows["spatial_reduction"] == 16) & (rows["bits"] == 8)]
     sizes = {"against float32": "nominal_cr", "file against 16-bit samples": "measured_cr", "range-coded": "coded_cr"}
-    means = {name: select.numbers(rows, column).mean() for name, column in sizes.items()}
+    means = {name: 1 / (1 / select.numbers(rows, column)).mean() for name, column in sizes.items()}
     means = {name: mean for name, mean in means.items() if np.isfinite(mean)}
     need(means, QUANTIZED)
     readings = [shares(np.isclose(mean, 64, rtol=0.05), f"{name} {number(mean)}×") for name, mean in means.items()]
