@@ -269,7 +269,7 @@ def run_cost(args: argparse.Namespace) -> int:
 
 def add_report(parser: argparse.ArgumentParser) -> None:
     add_plan(parser, "--runs", name="--plan", default="quick")
-    parser.add_argument("--out", type=Path, default=Path("_build"), metavar="DIR", help="output folder (default: _build)")
+    parser.add_argument("--out", type=Path, default=Path("_build"), metavar="DIR", help="folder (default: _build)")
     parser.add_argument("--published", action="store_true", help="render the published tables instead of runs")
 
 
