@@ -49,10 +49,9 @@ def make_goal(
 
 
 def compress(
-    scene: Any, *, codec: str = "", quality: float | None = None, bpp: float | None = None,
-    psnr: float | None = None, max_error_db: float | None = None, lossless: bool = False, tile: int = DEFAULT_TILE,
-    workers: int = 1, metadata: bool = True, tags: bool = True, radiometric: bool = False, effort: str = "default",
-    drop_phase: bool = False,
+    scene: Any, *, codec: str = "", quality: float | None = None, bpp: float | None = None, psnr: float | None = None,
+    max_error_db: float | None = None, lossless: bool = False, tile: int = DEFAULT_TILE, workers: int = 1,
+    metadata: bool = True, tags: bool = True, radiometric: bool = False, effort: str = "default", drop_phase: bool = False,
 ) -> bytes:  # fmt: skip
     """Compress a scene to the bytes of a ``.sarl`` file.
 
@@ -235,10 +234,10 @@ def describe(source: str | Path | bytes) -> dict[str, Any]:
     return {
         "format_version": VERSION, "model": header.model, "model_hash": header.model_hash.hex(), "quality": header.quality,
         "bands": list(header.bands), "height": header.shape[1], "width": header.shape[2], "quantity": header.quantity,
-        "dtype": header.dtype, "nodata": header.nodata, "native_bits": header.native_bits,
-        "centers_db": list(header.centers), "radiometric": bool(header.radiometry), "tile": header.tile,
-        "tiles": len(reader.lengths), "bytes": reader.size, "header_bytes": reader.header_bytes,
-        "index_bytes": reader.index_bytes, "side_bytes": len(header.side), "bpp": 8 * reader.size / samples,
+        "dtype": header.dtype, "nodata": header.nodata, "native_bits": header.native_bits, "tile": header.tile,
+        "centers_db": list(header.centers), "radiometric": bool(header.radiometry), "tiles": len(reader.lengths),
+        "bytes": reader.size, "header_bytes": reader.header_bytes, "index_bytes": reader.index_bytes,
+        "side_bytes": len(header.side), "bpp": 8 * reader.size / samples,
         "measured_cr": header.native_bits * samples / (8 * reader.size),
         **{key: metadata.get(key) for key in ("name", "looks", "spacing", "time", "tags")},
         "polarizations": [polarization(band) or None for band in header.bands], "scales": list(profile.scales),

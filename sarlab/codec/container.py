@@ -35,10 +35,7 @@ from sarlab.files import replacing
 MAGIC, VERSION = b"SARL", 1
 # The order of these names is part of the file format.
 QUANTITIES = ("db", "amplitude", "intensity")
-DTYPES = (
-    "float32", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "int64",
-    "uint64",
-)  # fmt: skip
+DTYPES = ("float32", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "int64", "uint64")
 MODELS = ("lapped-1", "factorized-1", "klt8-1", "predictive-1")
 BANDS = ("VV", "VH", "HH", "HV", "RH", "RV", "band1", "band2", "band3", "band4")
 #: Bytes of a model's hash in a file.

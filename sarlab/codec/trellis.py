@@ -27,10 +27,8 @@ import numpy as np
 from sarlab.models.compiled import advance, compiled, kernel
 
 #: Parity-check polynomials of the codes by number of states.
-_CODES = {
-    4: (0o5, 0o2), 8: (0o13, 0o4), 16: (0o23, 0o4), 32: (0o45, 0o10), 64: (0o103, 0o24), 128: (0o235, 0o126),
-    256: (0o515, 0o362),
-}  # fmt: skip
+_CODES = {4: (0o5, 0o2), 8: (0o13, 0o4), 16: (0o23, 0o4), 32: (0o45, 0o10)}
+_CODES |= {64: (0o103, 0o24), 128: (0o235, 0o126), 256: (0o515, 0o362)}
 #: Numbers of states; one state is a plain scalar quantizer.
 STATES = (1, *_CODES)
 #: Magnitudes with a cost of their own; larger ones cost `_BITS_PER_OCTAVE` more for each doubling.
@@ -155,7 +153,7 @@ def _choose_small(sizes, active, costs, of_class, cost):
 
 @kernel
 def _choose(size, costs, of_class, activity, lane, step, cost, choices):
-    """Find the best magnitude of each quantizer and parity, and its cost."""
+    """Find the best magnitude of each quantizer and parity, and its cost: squared error + λ·bits."""
     bits, offsets = costs.bits[of_class, activity], costs.offsets[of_class]
     for branch in range(4):
         quantizer, parity = branch >> 1, branch & 1
@@ -165,21 +163,14 @@ def _choose(size, costs, of_class, activity, lane, step, cost, choices):
         # The next magnitude of this parity lies four fine steps beyond; bits and error exclude it if it is the farther one.
         near = low < 0 or np.float32(2 * low + 4 - quantizer) - size < np.float32(2.0)
         for magnitude, likely in ((low, low > 0), (0, low <= 2 and parity == 0), (low + 2, near)):
-            if likely:
-                together = _cost(size, magnitude, quantizer, bits, offsets, costs.weight)
-                if together < cost[branch, lane]:
-                    cost[branch, lane], choices[step, branch, lane] = together, magnitude
-
-
-@kernel
-def _cost(size, magnitude, quantizer, bits, offsets, weight):
-    """Squared error + λ·bits of a magnitude."""
-    point = np.float32(0)
-    if magnitude:
-        point = np.float32(2 * magnitude - quantizer) + offsets[quantizer, min(magnitude, OFFSETS) - 1]
-    cost = bits[quantizer, min(magnitude, COSTED - 1)]
-    beyond = magnitude // COSTED
-    while beyond:
-        cost += _BITS_PER_OCTAVE
-        beyond >>= 1
-    return (size - point) * (size - point) + weight * cost
+            if not likely:
+                continue
+            point, rate, beyond = np.float32(0), bits[quantizer, min(magnitude, COSTED - 1)], magnitude // COSTED
+            if magnitude:
+                point = np.float32(2 * magnitude - quantizer) + offsets[quantizer, min(magnitude, OFFSETS) - 1]
+            while beyond:
+                rate += _BITS_PER_OCTAVE
+                beyond >>= 1
+            together = (size - point) * (size - point) + costs.weight * rate
+            if together < cost[branch, lane]:
+                cost[branch, lane], choices[step, branch, lane] = together, magnitude
