@@ -15,16 +15,7 @@ from typing import Any
 import numpy as np
 
 from sarlab.errors import MetricError
-from sarlab.metrics.columns import (
-    Comparison,
-    Image,
-    UndefinedMetric,
-    define,
-    once,
-    raster,
-    require_finite,
-    scalar,
-)
+from sarlab.metrics.columns import Comparison, Image, UndefinedMetric, define, once, raster, require_finite, scalar
 
 #: Largest share of distinct vectors for a joint entropy; above it, the estimate only counts samples.
 MOST_DISTINCT = 0.25
