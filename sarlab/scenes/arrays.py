@@ -1,19 +1,14 @@
 """Arrays of xarray with the conventions of rioxarray, to and from scenes; both packages are optional."""
 
-from __future__ import annotations
-
 import json
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from sarlab.errors import SceneError
 from sarlab.scenes.rasters import FIELD_TAGS, IDENTITY, ArraySource, Georeference, Profile, encode_samples
-
-if TYPE_CHECKING:
-    import xarray
 
 #: Attributes of an array that are properties of its samples.
 _KNOWN = ("_FillValue", "missing_value", "scale_factor", "add_offset", "long_name", "units", "grid_mapping")
@@ -120,6 +115,8 @@ def storage_of(scene: Any, packed: bool = True) -> tuple[str, Any]:
 
 def attributes_of(scene: Any, packing: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the attributes of a scene's samples and of its coordinate ``spatial_ref``."""
+    from rasterio.control import GroundControlPoint
+
     profile, reference = scene.profile, scene.georeference or Georeference()
     names = {"grid_mapping": "spatial_ref", "long_name": list(scene.bands)}
     attributes: dict[str, Any] = {**scene.tags, **scene.own_tags, **names}
@@ -133,14 +130,7 @@ def attributes_of(scene: Any, packing: Any) -> tuple[dict[str, Any], dict[str, A
     if reference.has_transform:
         a, b, c, d, e, f = reference.transform
         mapping["GeoTransform"] = " ".join(repr(float(value)) for value in (c, a, b, f, d, e))
-    features = [
-        {
-            "type": "Feature", "properties": {"id": name, "info": "", "row": r, "col": k},
-            "geometry": {"type": "Point", "coordinates": [x, y, z]},
-        }
-        for r, k, x, y, z, name in reference.gcps
-    ]  # fmt: skip
-    if features:
+    if features := [GroundControlPoint(*point).__geo_interface__ for point in reference.gcps]:
         mapping["gcps"] = json.dumps({"type": "FeatureCollection", "features": features})
     if reference.rpc:
         mapping["rpc"] = json.dumps(dict(reference.rpc))
@@ -156,8 +146,8 @@ def axes(scene: Any, shape: tuple[int, int, int]) -> dict[str, np.ndarray]:
     return numbers | {"y": f + e * (np.arange(shape[1]) + 0.5), "x": c + a * (np.arange(shape[2]) + 0.5)}
 
 
-def to_xarray(scene: Any) -> xarray.DataArray:
-    """Return a scene as an array of its sample type; invalid samples are its ``_FillValue``, or NaN without one."""
+def to_xarray(scene: Any) -> Any:
+    """Return a scene as an `xarray.DataArray` of its sample type; invalid samples are its ``_FillValue``, or NaN without one."""
     import xarray
 
     dtype, packing = storage_of(scene)

@@ -5,8 +5,6 @@ places and passes. ``bigearthnet`` contains the BigEarthNet patches alone; its t
 training scenes but belongs to the same pass. Its training scenes define the clip ranges of VV and VH for all sources.
 """
 
-from __future__ import annotations
-
 import difflib
 import os
 import tomllib
@@ -82,8 +80,12 @@ def load_optical_control() -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Entry:
-    """A source of scenes in the catalog: its kind (embedded, collection, simulated, download) and nominal looks."""
+    """A source of scenes in the catalog: its kind (embedded, collection, simulated, download) and nominal looks.
 
+    Files to download go once into a folder of the cache; their addresses are `url` and the name of the file.
+    """
+
+    name: str
     kind: str
     title: str
     license: str
@@ -91,6 +93,43 @@ class Entry:
     looks: float | None = None
     #: Makes the split of scenes that are neither a collection nor downloaded.
     make: Callable[[], Split] | None = None
+    quantity: str = "auto"
+    url: str = ""
+    #: SHA-256 by name; a file whose hash is empty is accepted as it comes.
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def missing(self) -> list[str]:
+        """Files that are not in the cache."""
+        return [name for name in self.files if not (cache_folder() / self.name / name).is_file()]
+
+    def find(self, quantity: str) -> FoundScenes:
+        """Read the scenes in the cache."""
+        if self.missing:
+            count = f"{len(self.missing)} of {len(self.files)} files missing"
+            raise SceneError(f"'{self.name}' is not downloaded ({count}); run 'sarlab fetch {self.name}'")
+        found = find_scenes(cache_folder() / self.name, self.quantity if quantity == "auto" else quantity)
+        found.scenes = [replace(scene, credit=self.credit, looks=scene.looks or self.looks) for scene in found.scenes]
+        return found
+
+    def fetch(self, name: str, *, progress: bool = True) -> Path:
+        """Return the path of a file in the cache; download it if it is missing or its hash is wrong."""
+        import pooch
+        from requests.exceptions import RequestException
+
+        folder = cache_folder() / self.name
+        pooch.get_logger().setLevel("WARNING")
+        try:
+            cache = pooch.create(folder, self.url, registry={name: self.files[name] or None}, retry_if_failed=2)
+            return Path(cache.fetch(name, progressbar=progress))
+        except (RequestException, ValueError) as error:
+            raise SceneError(
+                f"{self.url}{name}: the download failed ({first_line(error)}); try again, download it by hand and put it at "
+                f"{folder / name}, or use scenes that need no network ('bigearthnet', 'simulated-l4.4', your own files)"
+            ) from None
+        except OSError as error:
+            reason = error.strerror or error
+            raise SceneError(f"{folder}: cannot be written ({reason}); set SARLAB_CACHE to another folder") from None
 
 
 def find_collection(source: str) -> Collection | None:
@@ -112,52 +151,6 @@ def find_collection(source: str) -> Collection | None:
     return read_collection(path, base, {"sentinel1": sentinel1()})
 
 
-@dataclass(frozen=True)
-class DownloadEntry(Entry):
-    """Scenes to download once into a `folder` of the cache; addresses are `url` and the name of the file.
-
-    `files` are names with SHA-256; a file whose hash is empty is accepted as it comes.
-    """
-
-    folder: str = ""
-    quantity: str = "auto"
-    url: str = ""
-    files: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def missing(self) -> list[str]:
-        """Files that are not in the cache."""
-        return [name for name in self.files if not (cache_folder() / self.folder / name).is_file()]
-
-    def find(self, quantity: str) -> FoundScenes:
-        """Read the scenes in the cache."""
-        if self.missing:
-            count = f"{len(self.missing)} of {len(self.files)} files missing"
-            raise SceneError(f"'{self.folder}' is not downloaded ({count}); run 'sarlab fetch {self.folder}'")
-        found = find_scenes(cache_folder() / self.folder, self.quantity if quantity == "auto" else quantity)
-        found.scenes = [replace(scene, credit=self.credit, looks=scene.looks or self.looks) for scene in found.scenes]
-        return found
-
-    def fetch(self, name: str, *, progress: bool = True) -> Path:
-        """Return the path of a file in the cache; download it if it is missing or its hash is wrong."""
-        import pooch
-        from requests.exceptions import RequestException
-
-        folder = cache_folder() / self.folder
-        pooch.get_logger().setLevel("WARNING")
-        try:
-            cache = pooch.create(folder, self.url, registry={name: self.files[name] or None}, retry_if_failed=2)
-            return Path(cache.fetch(name, progressbar=progress))
-        except (RequestException, ValueError) as error:
-            raise SceneError(
-                f"{self.url}{name}: the download failed ({first_line(error)}); try again, download it by hand and put it at "
-                f"{folder / name}, or use scenes that need no network ('bigearthnet', 'simulated-l4.4', your own files)"
-            ) from None
-        except OSError as error:
-            reason = error.strerror or error
-            raise SceneError(f"{folder}: cannot be written ({reason}); set SARLAB_CACHE to another folder") from None
-
-
 def cache_folder() -> Path:
     """Return the folder of the downloads: ``SARLAB_CACHE``, or the cache folder of the platform."""
     import pooch
@@ -167,20 +160,18 @@ def cache_folder() -> Path:
 
 def _entries() -> Iterator[tuple[str, Entry]]:
     for name, stated in tomllib.loads((ASSETS / "catalog.toml").read_text(encoding="utf-8")).items():
-        if stated["kind"] == "download":
-            yield name, DownloadEntry(**stated, folder=name)
-        else:
-            yield name, Entry(**stated, make=bigearthnet_split if name == "bigearthnet" else None)
+        yield name, Entry(name, **stated, make=bigearthnet_split if name == "bigearthnet" else None)
     for name, looks, correlation in simulate.catalog_names():
         kind = f"speckle correlated by {correlation:g}" if correlation else "white speckle"
         title = f"{kind} of {looks:g} looks over a known reflectivity"
-        yield name, Entry("simulated", title, "MIT", looks=looks, make=partial(simulated_split, looks, correlation))
+        make = partial(simulated_split, looks, correlation)
+        yield name, Entry(name, "simulated", title, "MIT", looks=looks, make=make)
 
 
 #: Sources of scenes by name.
 catalog_entries: dict[str, Entry] = dict(sorted(_entries()))
 #: Those of them to download.
-DOWNLOADS = {name: entry for name, entry in catalog_entries.items() if isinstance(entry, DownloadEntry)}
+DOWNLOADS = {name: entry for name, entry in catalog_entries.items() if entry.kind == "download"}
 
 
 def available(name: str) -> bool:
@@ -204,10 +195,9 @@ def load_split(spec: SceneSpec) -> Split:
         if spec.quantity not in ("auto", "db"):
             raise SceneError(f"the {kind} scenes are in dB; use quantity 'auto' or 'db', not '{spec.quantity}'")
         split = make()
-    elif isinstance(entry, DownloadEntry):
-        split = split_scenes(entry.find(spec.quantity), reference_normalizers())
-    elif path.exists():
-        split = split_scenes(find_scenes(path, spec.quantity), reference_normalizers())
+    elif entry or path.exists():
+        found = entry.find(spec.quantity) if entry else find_scenes(path, spec.quantity)
+        split = split_scenes(found, reference_normalizers())
     else:
         close = difflib.get_close_matches(spec.source, catalog_entries, 1)
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(catalog_entries)}"

@@ -25,8 +25,6 @@ false`` are shifted band by band such that their median lies in the middle of th
 PSNR of all scenes of a table can be compared.
 """
 
-from __future__ import annotations
-
 import json
 import tomllib
 from collections import defaultdict

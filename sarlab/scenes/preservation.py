@@ -4,8 +4,6 @@
 output cannot hold, and the book prints it.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path

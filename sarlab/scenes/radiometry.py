@@ -9,8 +9,6 @@ of minus infinity, half of the smallest positive intensity). `from_db` turns eve
 to the smallest positive sample back into an exact zero.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Sequence

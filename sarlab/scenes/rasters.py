@@ -75,34 +75,30 @@ class Georeference:
         a, b, c, d, e, f = self.transform
         moved = (factor * a, factor * b, a * column + b * row + c, factor * d, factor * e, d * column + e * row + f)
         rpc, middle = dict(self.rpc), 0.5 / factor - 0.5  # RPC count from the center of the first pixel
-        for axis, offset in (("LINE", row), ("SAMP", column)):
-            if (name := f"{axis}_OFF") in rpc and (offset or factor != 1):
-                rpc[name] = repr((self._rpc_number(name) - offset) / factor + middle)
-            if (name := f"{axis}_SCALE") in rpc and factor != 1:
-                rpc[name] = repr(self._rpc_number(name) / factor)
+        for name, offset, half in (
+            ("LINE_OFF", row, middle), ("SAMP_OFF", column, middle), ("LINE_SCALE", 0, 0.0), ("SAMP_SCALE", 0, 0.0)
+        ):  # fmt: skip
+            if name in rpc and (offset or factor != 1):
+                try:
+                    number = float(rpc[name].split()[0])  # a unit may follow it
+                except (ValueError, IndexError):
+                    raise SceneError(f"the RPC are damaged: {name} is {rpc[name]!r}, not a number") from None
+                rpc[name] = repr((number - offset) / factor + half)
         return replace(
             self, transform=moved if self.has_transform else IDENTITY, rpc=rpc,
             gcps=tuple(((r - row) / factor, (k - column) / factor, x, y, z, name) for r, k, x, y, z, name in self.gcps),
         )  # fmt: skip
 
-    def _rpc_number(self, name: str) -> float:
-        """A coefficient, without the unit that may follow it."""
-        try:
-            return float(self.rpc[name].split()[0])
-        except (ValueError, IndexError):
-            raise SceneError(f"the RPC are damaged: {name} is {self.rpc[name]!r}, not a number") from None
-
     def spacing(self, height: int, width: int) -> tuple[float, float] | None:
         """Return the pixel spacing (row, column) in meters of a scene; None if the coordinate system does not state it."""
         if not self.crs or not self.has_transform:
             return None
-        from rasterio.crs import CRS
-        from rasterio.errors import CRSError
+        import rasterio
 
         a, b, _, d, e, f = self.transform
         row, column = float(np.hypot(b, e)), float(np.hypot(a, d))
-        with suppress(CRSError):  # a local system without a known unit
-            crs = CRS.from_wkt(self.crs)
+        with suppress(rasterio.errors.CRSError):  # a local system without a known unit
+            crs = rasterio.CRS.from_wkt(self.crs)
             if crs.is_geographic:
                 degree, latitude = 111_320.0, f + e * height / 2 + d * width / 2
                 return row * degree, column * degree * float(np.cos(np.radians(latitude)))
@@ -200,15 +196,30 @@ def first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
+@contextmanager
+def named_errors(text: str, what: str, path: str = "", hint: str = "") -> Iterator[None]:
+    """Turn errors of GDAL, rasterio and the file system into a `SceneError`; in its text a `path` is shortened to its name."""
+    from rasterio._err import CPLE_BaseError
+    from rasterio.errors import RasterioError
+
+    try:
+        yield
+    except (RasterioError, CPLE_BaseError, OSError, ValueError, TypeError) as error:
+        # Other texts of OSError name a temporary file.
+        reason = getattr(error, "strerror", None) or first_line(error.__cause__ or error).replace(path, Path(path).name)
+        if "not recognized" in reason:
+            hint = "; convert it to GeoTIFF, or give the header or the folder that belongs to it"
+        raise SceneError(f"{text}: {what} ({reason}){hint}") from None
+
+
 def read_georeference(file: Any) -> Georeference | None:
     """Return the georeference of an open dataset; None if it has none."""
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
+    import rasterio
 
     tags, (points, points_crs), stated = file.tags(), file.gcps, {}
     for tag in (CRS_TAG, GCP_CRS_TAG):
-        with suppress(KeyError, CRSError):  # another program may have changed it
-            stated[tag] = CRS.from_wkt(tags[tag]).to_wkt()
+        with suppress(KeyError, rasterio.errors.CRSError):  # another program may have changed it
+            stated[tag] = rasterio.CRS.from_wkt(tags[tag]).to_wkt()
     ids = [point.id for point in points]
     with suppress(ValueError, TypeError):
         named = [str(name) for name in json.loads(tags.get(GCP_IDS_TAG, "[]"))]
@@ -256,9 +267,8 @@ def storable(nodata: float | None, dtype: str) -> float | None:
 
 def geotiff_profile(reference: Georeference | None, point: bool = False) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the options of rasterio that write a georeference to a GeoTIFF, and tags for the rest; `point` if pixels are points."""
-    from affine import Affine
+    from rasterio import CRS, Affine
     from rasterio.control import GroundControlPoint
-    from rasterio.crs import CRS
 
     if reference is None:
         return {}, {}
@@ -373,18 +383,18 @@ class ArraySource:
         name = {"float128": "float64", "complex256": "complex128", "float96": "float64"}.get(name, name)
         self.dtypes, self.nodata = [name] * self.shape[0], [nodata] * self.shape[0]
 
-    def read(self, bands: Sequence[int], row: int, column: int, rows: int, columns: int) -> Samples:
-        return self._load(bands, slice(row, row + rows), slice(column, column + columns))
-
-    def _load(self, bands: Sequence[int], rows: slice, columns: slice) -> Samples:
-        raw, nodata = np.stack([np.asarray(self._array[band, rows, columns]) for band in bands]), self.nodata[0]
+    def read(
+        self, bands: Sequence[int], row: int, column: int, rows: int, columns: int, steps: Sequence[int] = (1, 1)
+    ) -> Samples:
+        inside = np.s_[row : row + rows : steps[0], column : column + columns : steps[1]]
+        raw, nodata = np.stack([np.asarray(self._array[band, *inside]) for band in bands]), self.nodata[0]
         marked = nodata is not None and not np.isnan(nodata)
         valid = raw != nodata if marked else np.ones(raw.shape, bool)
         return decode_samples(raw, valid, self.profile.select(bands), marked)
 
     def sample(self, bands: Sequence[int]) -> np.ndarray:
-        rows, columns = (slice(None, None, max(1, side // SAMPLE)) for side in self.shape[1:])
-        data, valid, _ = self._load(bands, rows, columns)
+        _, height, width = self.shape
+        data, valid, _ = self.read(bands, 0, 0, height, width, (max(1, height // SAMPLE), max(1, width // SAMPLE)))
         return data[valid]
 
     def close(self) -> None:
@@ -408,7 +418,7 @@ class RasterSource:
 
     def __init__(self, location: Location, dataset: Any = None):
         self._stack, self._text, self._gdal = ExitStack(), location.text, location.gdal
-        with unlocated(), self._reading("not a readable image"):
+        with unlocated(), named_errors(self._text, "not a readable image", self._gdal):
             self._file = dataset or self._stack.enter_context(open_raster(location.gdal))
             if not dataset and self._file.driver == "HDF5Image" and read_georeference(self._file) is None:
                 self._find_coordinates()
@@ -438,15 +448,13 @@ class RasterSource:
         if file.count == 0 or (inner and file.driver == "GTiff"):  # a TIFF of several pages
             shown = ": " + ", ".join(inner[:6]) + (f" and {len(inner) - 6} more" if len(inner) > 6 else "")
             many = f"{len(inner)} images, not one" if inner else "no image of its own"
-            way = "give one of its subdatasets or files"
-            raise SceneError(f"{self._text}: the file has {many}; {way}" + shown * bool(inner))
-        if file.driver in ("ENVI", "ISCE", "ROI_PAC") and os.path.exists(self._gdal):
+            way = "give one of its subdatasets or files" + shown * bool(inner)
+            raise SceneError(f"{self._text}: the file has {many}; {way}")
+        plain = file.driver in ("ENVI", "ISCE", "ROI_PAC") and "file_compression" not in file.tags(ns="ENVI")
+        if plain and os.path.exists(self._gdal):
             size = file.count * file.height * file.width * np.dtype(file.dtypes[0]).itemsize
-            if os.path.getsize(self._gdal) < size and "file_compression" not in file.tags(ns="ENVI"):
-                # GDAL would read zeros beyond the end.
-                raise SceneError(
-                    f"{self._text}: fewer than the {size} bytes of its header; the file or the header is wrong"
-                )
+            if os.path.getsize(self._gdal) < size:  # GDAL would read zeros beyond the end
+                raise SceneError(f"{self._text}: fewer than the {size} bytes of its header; file or header is wrong")
         if file.count > MOST_BANDS:
             raise SceneError(f"{self._text}: {file.count} bands; files of up to {MOST_BANDS} bands are read")
         alphas = [i for i, color in enumerate(file.colorinterp, 1) if color == ColorInterp.alpha and file.count > 1]
@@ -474,9 +482,7 @@ class RasterSource:
         self.georeference = read_georeference(file)
 
     def read(self, bands: Sequence[int], row: int, column: int, rows: int, columns: int) -> Samples:
-        from rasterio.windows import Window as RasterWindow
-
-        return self._load(bands, window=RasterWindow(column, row, columns, rows))
+        return self._load(bands, window=((row, row + rows), (column, column + columns)))
 
     def sample(self, bands: Sequence[int]) -> np.ndarray:
         _, height, width = self.shape
@@ -493,7 +499,7 @@ class RasterSource:
     def _load(self, bands: Sequence[int], **options: Any) -> Samples:
         file, numbers, masked = self._file, [self._numbers[b] for b in bands], [self._masked[b] for b in bands]
         one_band = {k: v[1:] if k == "out_shape" else v for k, v in options.items()}
-        with self._reading("damaged or truncated image data"):
+        with named_errors(self._text, "damaged or truncated image data", self._gdal):
             raw = file.read(numbers, **options)
             mask = np.ones(raw.shape, bool)
             for band, number in enumerate(numbers):
@@ -503,19 +509,6 @@ class RasterSource:
                 mask &= file.read(self._alpha, **one_band) > 0
         marked = np.array(masked) | bool(self._alpha)
         return decode_samples(raw, mask, self.profile.select(bands), marked)
-
-    @contextmanager
-    def _reading(self, what: str) -> Iterator[None]:
-        """Turn errors of GDAL and rasterio into a `SceneError`."""
-        from rasterio._err import CPLE_BaseError
-        from rasterio.errors import RasterioError
-
-        try:
-            yield
-        except (RasterioError, CPLE_BaseError, UnicodeError) as error:
-            reason = first_line(error.__cause__ or error).replace(self._gdal, Path(self._gdal).name)
-            unknown = "; convert it to GeoTIFF, or give the header or the folder that belongs to it"
-            raise SceneError(f"{self._text}: {what} ({reason})" + unknown * ("not recognized" in reason)) from None
 
     def close(self) -> None:
         self._stack.close()

@@ -222,7 +222,7 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         # Names of files need not be text.
         self.path = Path(os.fsencode(location.path).decode(errors="replace"))
         self.text, self._source, self._allow_empty = location.text, source, allow_empty
-        self._floor, self._remarkable, names = floor, False, _band_names(self.path, source)
+        self._floor, self._changed, names = floor, False, _band_names(self.path, source)
         self._chosen = [_index(band, names, self.text) for band in bands] or list(range(len(names)))
         self.shape, self.bands = (len(self._chosen), *source.shape[1:]), tuple(names[band] for band in self._chosen)
         dtypes, nodata = ([values[band] for band in self._chosen] for values in (source.dtypes, source.nodata))
@@ -272,9 +272,7 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         """Let pairs of real bands be the bands of a complex scene."""
         count, height, width = self.shape
         if count % 2 or self.dtype.startswith("complex"):
-            raise SceneError(
-                f"{self.text}: {count} bands of {self.dtype} are no pairs of real bands; choose --bands 1,2"
-            )
+            raise SceneError(f"{self.text}: {count} bands of {self.dtype} are no pairs of real bands; set --bands 1,2")
         names = [polarization(band) for band in self.bands[::2]]
         if len(set(names)) < len(names) or not all(names):
             names = [polarization(self.path.stem) or "band1", *(f"band{i + 2}" for i in range(count // 2 - 1))]
@@ -302,26 +300,21 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         This is a second pass over the file, except for integers, which only a floor changes. If all of it was read before
         (`seen`), it is made only if there is something to count.
         """
-        counts = {"below the floor": 0, "infinite": 0, "beyond float32": 0}
         integers = self.dtype.startswith(("int", "uint")) and self._floor is None and not self.profile.scales
-        for window in [] if integers or (seen and not self._remarkable) else self.windows(2048):
+        counts = np.zeros(3, int)
+        for window in [] if integers or (seen and not self._changed) else self.windows(2048):
             data, valid, _ = self._source.read(self._chosen, *window)
-            if not self._is_remarkable(data):
-                continue  # found in a fraction of the time
-            samples = data[valid].view(np.float32)  # of complex ones both parts
-            counts["below the floor"] += int(self._below_floor(samples).sum())
-            counts["infinite"] += int(infinite_samples(data[valid]).sum())
-            limits = np.finfo(np.float32)
-            beyond = (limits.max, limits.smallest_subnormal)[: 1 + (self.dtype in ("float64", "complex128"))]
-            counts["beyond float32"] += int(np.isin(np.abs(samples), beyond).sum())
-        return counts
+            counts += self._count(data[valid])
+        return dict(zip(("below the floor", "infinite", "beyond float32"), counts.tolist(), strict=True))
 
-    def _is_remarkable(self, data: np.ndarray) -> bool:
-        """Whether some sample may be one that `census` counts."""
-        parts = np.ascontiguousarray(data).view(np.float32)
-        low, high = np.fmin.reduce(parts, axis=None), np.fmax.reduce(parts, axis=None)
-        usual = -np.finfo(np.float32).max < low and high < np.finfo(np.float32).max and not self._below_floor(low)
-        return not usual or self._floor is not None or self.dtype in ("float64", "complex128")
+    def _count(self, samples: np.ndarray) -> np.ndarray:
+        """Count the samples of each kind that `census` states."""
+        parts, limits = samples.view(np.float32), np.finfo(np.float32)  # of complex samples both
+        size = np.abs(parts)
+        beyond = size == limits.max
+        if self.dtype in ("float64", "complex128"):
+            beyond |= size == limits.smallest_subnormal
+        return np.array([self._below_floor(parts).sum(), infinite_samples(samples).sum(), beyond.sum()])
 
     def _below_floor(self, data: np.ndarray) -> np.ndarray:
         """Mark amplitudes and intensities below the floor; exact zeros are outside the swath."""
@@ -335,7 +328,7 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         if row < 0 or column < 0 or rows < 1 or columns < 1 or row + rows > height or column + columns > width:
             raise SceneError(f"{self.text}: window {window} exceeds the scene of {height}×{width} pixels")
         data, valid, nan = self._source.read(self._chosen, row, column, rows, columns)
-        self._remarkable = self._remarkable or self._is_remarkable(data)
+        self._changed = self._changed or bool(self._count(data[valid]).any())
         if self.reading in PAIRS:
             first, second = data[::2], data[1::2]
             data = first + 1j * second if self.reading == "iq" else first * np.exp(1j * second)
@@ -432,9 +425,7 @@ def decide_quantity(
     _refuse_pairs(name, bands, integers, share)
     kinds = {next((_WORDS[word] for word in _words_of(band) if word in _WORDS), "") for band in bands}
     if len(kinds - {""}) > 1 or {"db", ""} <= kinds:
-        raise SceneError(
-            f"{name}: bands {', '.join(bands[:8])} are of different quantities; choose those of one with --bands"
-        )
+        raise SceneError(f"{name}: bands {', '.join(bands[:8])} are of different quantities; choose with --bands")
     telling = [value for tag, value in tags.items() if _TELLING.search(tag) and len(value) < 100]
     words = {word for hint in (*hints, *telling) for word in _words_of(hint)}
     # In the order of trust: units, then everything else.

@@ -21,6 +21,7 @@ NATIVE_TAG = "SARLAB_NATIVE_QUANTITY"
 _TIME = re.compile(
     r"(?<!\d)(20\d\d|19\d\d)-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?:[T_t-]?([01]\d|2[0-3])-?([0-5]\d)-?([0-5]\d))?(?!\d)"
 )
+_STARTS = ("acquisition_start_time", "acquisition_start_utc", "acquisition_time", "start_time", "acquisition_datetime")
 _PRODUCT = re.compile(
     r"S1[A-D]_(?:IW|EW|S[1-6]|WV)_(?:GRD.|SLC_|GRD)_.*?\d{8}T\d{6}(?:_\d{8}T\d{6}_\d{6}_[0-9A-F]{6}_[0-9A-F]{4})?"
 )
@@ -245,13 +246,7 @@ def looks_of(path: Path) -> float | None:
 def time_of(path: str | Path, tags: Mapping[str, str]) -> str:
     """Return the start of the acquisition in ISO 8601, from tags or else from the path; empty if unknown."""
     stated = {name.lower(): value for name, value in tags.items()}
-    for name in (
-        "acquisition_start_time",
-        "acquisition_start_utc",
-        "acquisition_time",
-        "start_time",
-        "acquisition_datetime",
-    ):
+    for name in _STARTS:
         if re.match(r"\d{4}-\d\d-\d\d", stated.get(name, "")):
             return stated[name]
     for part in (Path(path).name, *(parent.name for parent in Path(path).parents)):

@@ -14,8 +14,6 @@ distance in pixels. White speckle is drawn independently. Correlated speckle is 
   from its Hermite expansion.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from functools import lru_cache

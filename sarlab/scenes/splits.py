@@ -3,8 +3,6 @@
 Scenes of a split are in dB, with exact zeros on their floor. The note of a split states whether roles share an acquisition.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

@@ -14,8 +14,10 @@ import numpy as np
 from sarlab.errors import SceneError
 from sarlab.files import replacing, temporary_prefix
 from sarlab.scenes.arrays import create_zarr, storage_of
-from sarlab.scenes.rasters import encode_samples, first_line, geotiff_profile, rename_tags, unlocated, write_profile
+from sarlab.scenes.rasters import encode_samples, geotiff_profile, named_errors, rename_tags, unlocated, write_profile
 from sarlab.scenes.scene import Georeference, Scene
+
+_FAILED = "cannot be written"
 
 
 def write_geotiff(scene: Scene, path: str | Path, cog: bool = False) -> None:
@@ -79,28 +81,14 @@ class Writer:
         encoded = encode_samples(
             data, valid, self.dtype, self.nodata, str(self.path), nan=nan, masked=self.masked, packing=self.packing
         )
-        with _named_errors(self.path, "; is the disk full?"):
+        with named_errors(str(self.path), _FAILED, hint="; is the disk full?"):
             self.put(encoded, row, column, valid if nan is None else valid | nan)
-
-
-@contextmanager
-def _named_errors(path: Path, hint: str = "") -> Iterator[None]:
-    """Turn errors of the file system and of rasterio into a `SceneError` that names the file."""
-    from rasterio.errors import RasterioError
-
-    try:
-        yield
-    except (RasterioError, OSError, ValueError, TypeError) as failure:
-        # Other texts of OSError name a temporary file.
-        reason = getattr(failure, "strerror", None) or first_line(failure.__cause__ or failure)
-        raise SceneError(f"{path}: cannot be written ({reason}){hint}") from None
 
 
 @contextmanager
 def _geotiff(path: Path, like: Scene, shape: tuple[int, int, int], cog: bool) -> Iterator[Writer]:
     import rasterio
     import rasterio.shutil
-    from rasterio.windows import Window as RasterWindow
 
     bands, height, width = shape
     dtype = like.file_dtype.replace("float16", "float32")  # not among the types of GDAL
@@ -114,7 +102,7 @@ def _geotiff(path: Path, like: Scene, shape: tuple[int, int, int], cog: bool) ->
         options |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
 
     def put(samples: np.ndarray, row: int, column: int, seen: np.ndarray) -> None:
-        window = RasterWindow(column, row, *samples.shape[:0:-1])
+        window = ((row, row + samples.shape[1]), (column, column + samples.shape[2]))
         file.write(samples, list(range(1, bands + 1)), window=window)
         if alpha:
             file.write(seen.any(0).astype(dtype) * np.iinfo(dtype).max, bands + 1, window=window)
@@ -123,7 +111,7 @@ def _geotiff(path: Path, like: Scene, shape: tuple[int, int, int], cog: bool) ->
 
     # Everything goes into the file itself: no .aux.xml, no .msk.
     with ExitStack() as stack, rasterio.Env(GDAL_PAM_ENABLED="NO", GDAL_TIFF_INTERNAL_MASK=True):
-        with _named_errors(path), unlocated():
+        with named_errors(str(path), _FAILED), unlocated():
             placed, tags = geotiff_profile(like.georeference, like.tags.get("AREA_OR_POINT") == "Point")
             final = plain = stack.enter_context(replacing(path))
             if cog:
@@ -135,7 +123,7 @@ def _geotiff(path: Path, like: Scene, shape: tuple[int, int, int], cog: bool) ->
                 file.scales, file.offsets = packing[0] + (1.0,) * alpha, packing[1] + (0.0,) * alpha
             file.update_tags(**tags, **like.own_tags)
         yield Writer(path, shape, put, dtype, like.nodata, packing, bool(like.profile.mask))
-        with _named_errors(path):
+        with named_errors(str(path), _FAILED):
             file.close()
             if cog:
                 rasterio.shutil.copy(plain, final, driver="COG", compress="deflate", bigtiff="if_safer")
@@ -162,7 +150,7 @@ def _array(path: Path, like: Scene, shape: tuple[int, int, int]) -> Iterator[Wri
     zarr = path.suffix.lower() == ".zarr"
     dtype, packing = storage_of(like, zarr)
     with ExitStack() as stack:
-        with _named_errors(path):
+        with named_errors(str(path), _FAILED):
             final = stack.enter_context((_replacing_folder if zarr else replacing)(path))
             array: Any
             if zarr:

@@ -7,7 +7,7 @@ import pytest
 
 from sarlab.cli import main
 from sarlab.errors import SceneError
-from sarlab.scenes.catalog import DownloadEntry, load_split
+from sarlab.scenes.catalog import Entry, load_split
 from sarlab.specs import SceneSpec
 
 
@@ -73,7 +73,7 @@ def test_fetch_stops_at_a_file_that_cannot_be_had(monkeypatch, capsys):
             raise SceneError("the server refused the download")
         return file
 
-    monkeypatch.setattr(DownloadEntry, "fetch", fetch)
+    monkeypatch.setattr(Entry, "fetch", fetch)
     assert main(["fetch", "sen1floods11"]) == 1
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 2

@@ -15,7 +15,7 @@ import requests
 
 from sarlab.errors import SceneError
 from sarlab.scenes import catalog
-from sarlab.scenes.catalog import DOWNLOADS, DownloadEntry, load_scene, load_split, reference_normalizers, sentinel1
+from sarlab.scenes.catalog import DOWNLOADS, Entry, load_scene, load_split, reference_normalizers, sentinel1
 from sarlab.scenes.radiometry import from_db
 from sarlab.scenes.readers import read_scene
 from sarlab.scenes.splits import scene_duplicate_share
@@ -23,9 +23,7 @@ from sarlab.specs import SceneSpec
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8).tobytes()
 FILE, HASH = "scene.tif", hashlib.sha256(CONTENT).hexdigest()
-ENTRY = DownloadEntry(
-    "download", "A scene", "MIT", folder="mine", url="https://scenes.test/folder/", files={FILE: HASH}
-)
+ENTRY = Entry("mine", "download", "A scene", "MIT", url="https://scenes.test/folder/", files={FILE: HASH})
 
 
 @pytest.fixture(autouse=True)
@@ -222,7 +220,7 @@ def test_without_a_network_or_a_writable_cache_the_message_says_what_to_do(tmp_p
     assert "\n" not in str(error.value)
     (tmp_path / "full").write_text("")
     with pytest.raises(SceneError, match="set SARLAB_CACHE"):
-        replace(ENTRY, folder="full").fetch(FILE, progress=False)
+        replace(ENTRY, name="full").fetch(FILE, progress=False)
     monkeypatch.delenv("SARLAB_CACHE")
     assert catalog.cache_folder().name == "sarlab"
 
