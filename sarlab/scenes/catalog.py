@@ -16,13 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from sarlab.errors import SceneError
-from sarlab.scenes import simulate
 from sarlab.scenes.collection import Collection, Record, find_scenes, read_collection
 from sarlab.scenes.radiometry import Normalizer, fit_normalizers
 from sarlab.scenes.rasters import first_line
 from sarlab.scenes.readers import read_scene
 from sarlab.scenes.scene import Scene
-from sarlab.scenes.simulate import simulated_split
+from sarlab.scenes.simulate import CATALOG, simulated_split
 from sarlab.scenes.splits import ROLES, FoundScenes, Split, cut_tests, split_scenes
 from sarlab.specs import SceneSpec
 
@@ -161,7 +160,7 @@ def cache_folder() -> Path:
 def _entries() -> Iterator[tuple[str, Entry]]:
     for name, stated in tomllib.loads((ASSETS / "catalog.toml").read_text(encoding="utf-8")).items():
         yield name, Entry(name, **stated, make=bigearthnet_split if name == "bigearthnet" else None)
-    for name, looks, correlation in simulate.catalog_names():
+    for name, (looks, correlation) in CATALOG.items():
         kind = f"speckle correlated by {correlation:g}" if correlation else "white speckle"
         title = f"{kind} of {looks:g} looks over a known reflectivity"
         make = partial(simulated_split, looks, correlation)

@@ -26,8 +26,8 @@ class Property(NamedTuple):
     outputs: Sequence[str] = ()
 
 
-_STATED = Path(__file__).resolve().parent.parent / "assets" / "preservation.toml"
-PROPERTIES = {name: Property(**row) for name, row in tomllib.loads(_STATED.read_text(encoding="utf-8")).items()}
+_STATED = (Path(__file__).resolve().parent.parent / "assets" / "preservation.toml").read_text(encoding="utf-8")
+PROPERTIES = {name: Property(**row) for name, row in tomllib.loads(_STATED).items()}
 
 
 def _place(file: Any) -> Georeference:
@@ -103,7 +103,7 @@ def losses(scene: Any, target: str | Path, written: Any = None) -> list[str]:
         lost += ["ground control points"] * bool(place.gcps and place.has_transform)
         if len(place.rpc) not in (0, 14, 16):  # with the two errors
             lost.append(f"rational polynomials (RPC) of {len(place.rpc)} items instead of 14")
-        lost += [f"{_IN_TAGS[tag]} (except in the tag {tag})" for tag in geotiff_profile(place)[1]]
+        lost += [f"{_IN_TAGS[tag]} (except in the tag {tag})" for tag in geotiff_profile(scene)[1]]
     else:
         stored, _ = storage_of(written or scene, suffix == ".zarr")
     if stored != scene.file_dtype:

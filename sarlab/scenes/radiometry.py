@@ -20,6 +20,8 @@ import numpy as np
 from sarlab.errors import SceneError
 from sarlab.scenes.scene import NATIVE_TAG, Scene
 
+#: Message about a value of another type.
+NO_SCENE = "a scene is needed, not {}; make one of an array: sarlab.Scene(array, quantity='db', bands=['VV'])"
 #: Tag of a scene in dB that makes the conversion back exact.
 FLOOR_TAG = "SARLAB_ZERO_FLOOR_DB"
 
@@ -97,6 +99,8 @@ def to_db(scene: Scene, floors: Sequence[float] | None = None) -> Scene:
     Its tags keep the native quantity and, if there are zeros, the floor of each band: `floors`, by default `zero_floor_db`.
     A product is converted window by window consistently only with given floors.
     """
+    if not isinstance(scene, Scene):
+        raise SceneError(NO_SCENE.format(type(scene).__name__))
     floors = zero_floor_db(scene) if floors is None else floors
     try:
         db = decibels(scene.data, scene.quantity)

@@ -1,7 +1,5 @@
 """Rasters and arrays: their georeference and other properties, and their samples by window."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -10,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -70,7 +68,7 @@ class Georeference:
         """The ids of the control points are 1, 2, 3 …, as GeoTIFF numbers them."""
         return all(point[5] == str(number) for number, point in enumerate(self.gcps, 1))
 
-    def shifted(self, row: int, column: int, factor: float = 1.0) -> Georeference:
+    def shifted(self, row: int, column: int, factor: float = 1.0) -> Self:
         """Return the georeference of a window that begins at (`row`, `column`), in pixels `factor` times as large."""
         a, b, c, d, e, f = self.transform
         moved = (factor * a, factor * b, a * column + b * row + c, factor * d, factor * e, d * column + e * row + f)
@@ -125,7 +123,7 @@ class Profile:
     mask: str = ""
 
     @classmethod
-    def joined(cls, profiles: Sequence[Profile], descriptions: tuple[str, ...] | None = None) -> Profile:
+    def joined(cls, profiles: Sequence[Self], descriptions: tuple[str, ...] | None = None) -> Self:
         """Return the profile of several files of one band each as bands of one file."""
         per_band: dict[str, Any] = {}
         for name, default in (("scales", 1.0), ("offsets", 0.0), ("units", "")):
@@ -136,7 +134,7 @@ class Profile:
         mask = profiles[0].mask if len(profiles) == 1 else ""  # masks of several may differ
         return cls(**per_band, descriptions=descriptions, tags=tuple(tags), mask=mask)
 
-    def select(self, bands: Sequence[int]) -> Profile:
+    def select(self, bands: Sequence[int]) -> Self:
         """Return the profile of some bands, given by index."""
         names = ("scales", "offsets", "descriptions", "units", "colors")
         per_band: dict[str, Any] = {n: tuple(v[band] for band in bands) for n in names if (v := getattr(self, n))}
@@ -265,13 +263,12 @@ def storable(nodata: float | None, dtype: str) -> float | None:
     return None if nodata is not None and dtype in ("int64", "uint64") and abs(nodata) > 2**53 else nodata
 
 
-def geotiff_profile(reference: Georeference | None, point: bool = False) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the options of rasterio that write a georeference to a GeoTIFF, and tags for the rest; `point` if pixels are points."""
+def geotiff_profile(scene: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the options of rasterio that write the georeference of a scene to a GeoTIFF, and tags for the rest."""
     from rasterio import CRS, Affine
     from rasterio.control import GroundControlPoint
 
-    if reference is None:
-        return {}, {}
+    reference = scene.georeference or Georeference()
     found = {CRS_TAG: reference.crs, GCP_CRS_TAG: reference.gcps_crs}
     systems = {tag: CRS.from_wkt(wkt) for tag, wkt in found.items() if wkt}
     place = Affine(2, 0, 0, 0, -2, 0)
@@ -281,8 +278,8 @@ def geotiff_profile(reference: Georeference | None, point: bool = False) -> tupl
         options["transform"] = Affine(*reference.transform)
     elif reference.gcps:
         # GDAL 3.10 moves the points of pixels that are points.
-        kind = {"AREA_OR_POINT": "Point" if point else "Area"}
-        moved = _reread(kind, gcps=[GroundControlPoint(0, 0, 0, 0)], crs=CRS())[1][0].row
+        tag = {"AREA_OR_POINT": scene.tags.get("AREA_OR_POINT", "Area")}
+        moved = _reread(tag, gcps=[GroundControlPoint(0, 0, 0, 0)], crs=CRS())[1][0].row
         options["gcps"] = [GroundControlPoint(r - moved, k - moved, *place) for r, k, *place in reference.gcps]
         # A GeoTIFF has one coordinate system, that of the control points.
         options["crs"] = CRS() if GCP_CRS_TAG in tags else systems.get(GCP_CRS_TAG, CRS())
@@ -359,7 +356,7 @@ def rename_tags(path: Path, renamed: dict[str, str]) -> None:
 # --- samples
 
 #: Values (float32 or complex64), which of them are valid, and which are NaN in a file that marks nodata otherwise.
-Samples = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+Samples = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class ArraySource:
@@ -517,8 +514,7 @@ class RasterSource:
 def decode_samples(raw: np.ndarray, mask: np.ndarray, profile: Profile, marked: Any) -> Samples:
     """Convert stored samples to values; those beyond float32 become its largest or smallest number.
 
-    `mask` is that of GDAL. Where `marked`, per band or for all, something else than NaN marks nodata; if nowhere, the mask
-    of NaN is None.
+    `mask` is that of GDAL. Where `marked`, per band or for all, something else than NaN marks nodata.
     """
     nan, data = np.isnan(raw), raw
     if profile.scales:
@@ -529,15 +525,13 @@ def decode_samples(raw: np.ndarray, mask: np.ndarray, profile: Profile, marked: 
         data = np.where(np.isfinite(data), np.clip(data, -top, top), data)
         data = np.where((data != 0) & (np.abs(data) < least), np.copysign(least, data), data)
     data = data.astype(np.complex64 if np.iscomplexobj(data) else np.float32, copy=False)
-    return data, mask & ~nan, mask & nan & np.reshape(marked, (-1, 1, 1)) if np.any(marked) and nan.any() else None
+    return data, mask & ~nan, mask & nan & np.reshape(marked, (-1, 1, 1))
 
 
 def joined(parts: Iterable[Samples]) -> Samples:
     """Stack samples of one size as bands."""
-    data, valid, nan = zip(*parts, strict=True)
-    masks = [np.zeros_like(v) if n is None else n for v, n in zip(valid, nan, strict=True)]
-    known = None if all(n is None for n in nan) else np.concatenate(masks)
-    return np.concatenate(data), np.concatenate(valid), known
+    data, valid, nan = map(np.concatenate, zip(*parts, strict=True))
+    return data, valid, nan
 
 
 def encode_samples(

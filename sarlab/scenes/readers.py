@@ -27,7 +27,7 @@ import numpy as np
 
 from sarlab.errors import SceneError
 from sarlab.scenes.arrays import source_of
-from sarlab.scenes.radiometry import infinite_samples, negative_samples
+from sarlab.scenes.radiometry import NO_SCENE, infinite_samples, negative_samples
 from sarlab.scenes.rasters import OWN_TAGS, Location, RasterSource, is_auxiliary, is_product, load_npy
 from sarlab.scenes.scene import FIELD_TAGS, QUANTITIES, Scene, Window, acquisition_of, looks_of, polarization, time_of
 
@@ -127,8 +127,7 @@ def _source(given: Any, calibrate: str, denoise: bool, remote: bool, external: b
         location = Location(given.name, given.name, Path(given.name))
         return RasterSource(location, given), location
     if not isinstance(given, (str, Path)):
-        kind = type(given).__name__
-        raise SceneError(f"a scene is read from a path, a dataset of rasterio or an xarray.DataArray, not {kind}")
+        raise SceneError(f"no path, no dataset of rasterio, no xarray.DataArray: {NO_SCENE.format(type(given).__name__)}")
     location = locate(given, remote, external)
     if is_product(location.path):
         from sarlab.scenes.products import open_product
@@ -332,12 +331,11 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         if self.reading in PAIRS:
             first, second = data[::2], data[1::2]
             data = first + 1j * second if self.reading == "iq" else first * np.exp(1j * second)
-            valid, nan = valid[::2] & valid[1::2], None if nan is None else nan[::2] | nan[1::2]
+            valid, nan = valid[::2] & valid[1::2], nan[::2] | nan[1::2]
         infinite = valid & infinite_samples(data)
-        if infinite.any():
-            valid = valid & ~infinite
-            if nan is not None or self.nodata is not None or self.profile.mask:
-                nan = infinite if nan is None else nan | infinite
+        valid = valid & ~infinite
+        if self.nodata is not None or self.profile.mask:
+            nan = nan | infinite
         if self._floor is not None:
             data = np.where(valid & self._below_floor(data), np.float32(self._floor), data)
         if window is None and not valid.any() and not self._allow_empty:

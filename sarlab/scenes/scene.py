@@ -1,12 +1,10 @@
 """Scene: bands, samples, valid mask, georeference and metadata of a SAR product or a window of it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -115,15 +113,14 @@ class Scene:
         if len(self.bands) != data.shape[0]:
             raise SceneError(f"scene '{self.name}': {data.shape[0]} bands but {len(self.bands)} names {self.bands}")
         data = data.astype(np.complex64 if self.quantity == "complex" else np.float32, copy=False)
+        for kind, mask in (("valid mask", self.valid), ("mask of NaN", self.nan)):
+            if mask is not None and np.shape(mask) != data.shape:
+                raise SceneError(f"scene '{self.name}': {kind} {np.shape(mask)} does not match data {data.shape}")
         valid = ~np.isnan(data) if self.valid is None else np.asarray(self.valid, bool) & ~np.isnan(data)
-        if valid.shape != data.shape:
-            raise SceneError(f"scene '{self.name}': valid mask {valid.shape} does not match data {data.shape}")
         if not valid.all() and not np.isnan(data[~valid]).all():
             data = np.where(valid, data, np.nan).astype(data.dtype)
-        if self.nan is not None:
-            if np.shape(self.nan) != data.shape:
-                raise SceneError(f"scene '{self.name}': mask of NaN {np.shape(self.nan)} does not match {data.shape}")
-            object.__setattr__(self, "nan", np.asarray(self.nan, bool) & ~valid if np.any(self.nan) else None)
+        nan = np.asarray(self.nan, bool) & ~valid if self.nan is not None and np.any(self.nan) else None
+        object.__setattr__(self, "nan", nan)
         object.__setattr__(self, "data", data)
         object.__setattr__(self, "valid", valid)
         object.__setattr__(self, "bands", tuple(self.bands))
@@ -166,7 +163,7 @@ class Scene:
         texts = {tag: "true" if value is True else str(value) for tag, value in values.items() if value}
         return texts | ({} if self.looks is None else {FIELD_TAGS["looks"]: repr(float(self.looks))})
 
-    def with_data(self, data: np.ndarray, **changes: Any) -> Scene:
+    def with_data(self, data: np.ndarray, **changes: Any) -> Self:
         """Return a copy with other samples; the masks are kept if the shape is unchanged and none is given."""
         same = data.shape == self.data.shape and "valid" not in changes
         masks = {"valid": self.valid, "nan": self.nan} if same else {"valid": None, "nan": None}
@@ -178,26 +175,27 @@ class Scene:
 
         return to_xarray(self)
 
-    def window(self, row: int, column: int, height: int, width: int) -> Scene:
+    def window(self, row: int, column: int, height: int, width: int) -> Self:
         """Return a window as views of the samples, with its own georeference."""
         moved = self.georeference.shifted(row, column) if self.georeference else None
         return self._cut(np.s_[:, row : row + height, column : column + width], georeference=moved)
 
-    def band(self, which: int | str) -> Scene:
+    def band(self, which: int | str) -> Self:
         """Return a single band, by index or name."""
         if isinstance(which, str) and which not in self.bands:
             raise SceneError(f"scene '{self.name}' has no band '{which}'; it has {', '.join(self.bands)}")
         index = self.bands.index(which) if isinstance(which, str) else which
         return self._cut(np.s_[index : index + 1], bands=(self.bands[index],), profile=self.profile.select([index]))
 
-    def _cut(self, index: Any, **changes: Any) -> Scene:
+    def _cut(self, index: Any, **changes: Any) -> Self:
         nan = None if self.nan is None else self.nan[index]
         return replace(self, data=self.data[index], valid=self.valid[index], nan=nan, **changes)
 
 
 def join_bands(scenes: Sequence[Scene], bands: tuple[str, ...] = (), name: str = "") -> Scene:
     """Return co-registered scenes as the bands of one, with the properties of the first."""
-    data, valid, nan = joined((scene.data, scene.valid, scene.nan) for scene in scenes)
+    masks = (scene.valid & False if scene.nan is None else scene.nan for scene in scenes)
+    data, valid, nan = joined((scene.data, scene.valid, mask) for scene, mask in zip(scenes, masks, strict=True))
     profile = scenes[0].profile if len(scenes) == 1 else Profile.joined([scene.profile for scene in scenes])
     bands = bands or tuple(band for scene in scenes for band in scene.bands)
     name = name or scenes[0].name

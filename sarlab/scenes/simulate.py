@@ -5,7 +5,7 @@ point targets, at the levels of Sentinel-1 VV backscatter. Scenes of the catalog
 same reflectivity.
 
 Speckle is gamma distributed, white or correlated with the Gaussian-shaped autocorrelation ρ(d) = ρ₁^(d²), where d is the
-distance in pixels. White speckle is drawn independently. Correlated speckle is drawn in two ways of the same distribution:
+distance in pixels. Correlated speckle is drawn in two ways of the same distribution:
 
 - Integer L up to 16: the mean of L squared moduli of filtered circular complex Gaussian fields, as in a multilooked,
   oversampled product. The intensity correlation is the square of the field correlation.
@@ -15,7 +15,6 @@ distance in pixels. White speckle is drawn independently. Correlated speckle is 
 """
 
 import itertools
-from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -96,9 +95,7 @@ def _targets(shape: tuple[int, int], correlation: float, generator: np.random.Ge
     if correlation > 0:
         # The response in intensity has the shape of the speckle autocorrelation; its peak is unchanged.
         sigma = np.sqrt(-1 / (2 * np.log(correlation)))
-        unit = np.zeros((2 * int(np.ceil(4 * sigma)) + 1,) * 2)
-        unit[unit.shape[0] // 2, unit.shape[1] // 2] = 1
-        peak = gaussian_filter(unit, sigma, mode="constant").max()
+        peak = gaussian_filter(np.pad([[1.0]], int(np.ceil(4 * sigma))), sigma, mode="constant").max()
         targets = gaussian_filter(targets, sigma, mode="constant") / peak
     return targets
 
@@ -129,14 +126,12 @@ def speckle(
     return _gamma_from_gaussian(gaussian, looks)
 
 
-def gaussian_field(shape: tuple[int, int], generator: np.random.Generator, correlation: float = 0.0) -> np.ndarray:
+def gaussian_field(shape: tuple[int, int], generator: np.random.Generator, correlation: float) -> np.ndarray:
     """Draw a standard normal field with autocorrelation ρ^(d²), where ρ is the correlation of neighbors.
 
     The filter is the exact square root of the spectrum of that autocorrelation. A larger field is drawn and cropped, so
     that opposite borders are uncorrelated.
     """
-    if correlation == 0:
-        return generator.standard_normal(shape)
     # Beyond this distance the autocorrelation is below 1e-6.
     reach = int(np.ceil(np.sqrt(np.log(1e-6) / np.log(correlation))))
     size = tuple(fft.next_fast_len(side + reach, real=True) for side in shape)
@@ -192,14 +187,12 @@ def simulate(
 _ROLES = {"train": (256, (100, 101, 102, 103)), "validation": (256, (200,)), "test": (320, (300, 301))}
 
 
-def catalog_names() -> Iterator[tuple[str, float, float]]:
-    """Iterate over (name, looks, correlation) of the simulated sources in the catalog."""
-    # Resampled Sentinel-1 products have a correlation of at least 0.6.
-    return ((name_of(*case), *case) for case in itertools.product((1.0, 4.4, 16.0, 64.0), (0.0, 0.6)))
-
-
 def name_of(looks: float, correlation: float) -> str:
     return f"simulated-l{looks:g}{'-correlated' if correlation else ''}"
+
+
+#: Looks and correlation of simulated sources by name. Resampled Sentinel-1 products have a correlation of at least 0.6.
+CATALOG = {name_of(*case): case for case in itertools.product((1.0, 4.4, 16.0, 64.0), (0.0, 0.6))}
 
 
 @lru_cache(maxsize=8)

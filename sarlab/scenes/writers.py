@@ -1,7 +1,5 @@
 """Write GeoTIFF and COG with everything that a scene states, and arrays (``.npy``, ``.zarr``) with what they hold."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,6 +16,33 @@ from sarlab.scenes.rasters import encode_samples, geotiff_profile, named_errors,
 from sarlab.scenes.scene import Georeference, Scene
 
 _FAILED = "cannot be written"
+
+
+@dataclass(frozen=True)
+class Writer:
+    """An output that `open_writer` made; `put` writes encoded samples and those that a mask does not hide."""
+
+    path: Path
+    shape: tuple[int, int, int]
+    put: Callable[[np.ndarray, int, int, np.ndarray], None]
+    dtype: str
+    nodata: float | None
+    packing: tuple[Sequence[float], Sequence[float]] | None
+    masked: bool = False
+
+    def write(
+        self, data: np.ndarray, row: int, column: int, valid: np.ndarray | None = None, nan: np.ndarray | None = None
+    ) -> None:
+        """Write samples of shape (bands, rows, columns) at (`row`, `column`); NaN becomes nodata, but not where `nan`."""
+        bands, rows, columns = data.shape
+        if bands != self.shape[0] or row + rows > self.shape[1] or column + columns > self.shape[2]:
+            raise SceneError(f"{self.path}: samples {data.shape} at ({row}, {column}) exceed the scene {self.shape}")
+        valid = ~np.isnan(data) if valid is None else valid
+        encoded = encode_samples(
+            data, valid, self.dtype, self.nodata, str(self.path), nan=nan, masked=self.masked, packing=self.packing
+        )
+        with named_errors(str(self.path), _FAILED, hint="; is the disk full?"):
+            self.put(encoded, row, column, valid if nan is None else valid | nan)
 
 
 def write_geotiff(scene: Scene, path: str | Path, cog: bool = False) -> None:
@@ -58,33 +83,6 @@ def open_writer(
         yield writer
 
 
-@dataclass(frozen=True)
-class Writer:
-    """An output that `open_writer` made; `put` writes encoded samples and those that a mask does not hide."""
-
-    path: Path
-    shape: tuple[int, int, int]
-    put: Callable[[np.ndarray, int, int, np.ndarray], None]
-    dtype: str
-    nodata: float | None
-    packing: tuple[Sequence[float], Sequence[float]] | None
-    masked: bool = False
-
-    def write(
-        self, data: np.ndarray, row: int, column: int, valid: np.ndarray | None = None, nan: np.ndarray | None = None
-    ) -> None:
-        """Write samples of shape (bands, rows, columns) at (`row`, `column`); NaN becomes nodata, but not where `nan`."""
-        bands, rows, columns = data.shape
-        if bands != self.shape[0] or row + rows > self.shape[1] or column + columns > self.shape[2]:
-            raise SceneError(f"{self.path}: samples {data.shape} at ({row}, {column}) exceed the scene {self.shape}")
-        valid = ~np.isnan(data) if valid is None else valid
-        encoded = encode_samples(
-            data, valid, self.dtype, self.nodata, str(self.path), nan=nan, masked=self.masked, packing=self.packing
-        )
-        with named_errors(str(self.path), _FAILED, hint="; is the disk full?"):
-            self.put(encoded, row, column, valid if nan is None else valid | nan)
-
-
 @contextmanager
 def _geotiff(path: Path, like: Scene, shape: tuple[int, int, int], cog: bool) -> Iterator[Writer]:
     import rasterio
@@ -112,7 +110,7 @@ def _geotiff(path: Path, like: Scene, shape: tuple[int, int, int], cog: bool) ->
     # Everything goes into the file itself: no .aux.xml, no .msk.
     with ExitStack() as stack, rasterio.Env(GDAL_PAM_ENABLED="NO", GDAL_TIFF_INTERNAL_MASK=True):
         with named_errors(str(path), _FAILED), unlocated():
-            placed, tags = geotiff_profile(like.georeference, like.tags.get("AREA_OR_POINT") == "Point")
+            placed, tags = geotiff_profile(like)
             final = plain = stack.enter_context(replacing(path))
             if cog:
                 plain = final.with_name(final.name + ".plain")

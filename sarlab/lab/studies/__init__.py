@@ -36,7 +36,7 @@ from sarlab.metrics.columns import DB_PER_NEPER
 from sarlab.metrics.speckle import lee_filter
 from sarlab.registry import Registry
 from sarlab.scenes.catalog import load_split
-from sarlab.scenes.simulate import catalog_names
+from sarlab.scenes.simulate import CATALOG
 from sarlab.scenes.splits import Split
 from sarlab.specs import SceneSpec, content_hash
 
@@ -134,7 +134,7 @@ def available(names: Sequence[str]) -> list[str]:
 
 def simulated_splits() -> list[tuple[float, float, Split]]:
     """Looks, correlation and split of every simulated source of the catalog."""
-    return [(looks, correlation, load_split(SceneSpec(name))) for name, looks, correlation in catalog_names()]
+    return [(looks, correlation, load_split(SceneSpec(name))) for name, (looks, correlation) in CATALOG.items()]
 
 
 def correlation_of(item: Input) -> float:
