@@ -11,8 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from sarlab.codec.block_model import EFFORTS
 from sarlab.codec.container import VERSION, StreamReader, writing
 from sarlab.codec.goals import Goal
@@ -125,8 +123,6 @@ def _encode(
 
 
 def _source(scene: Any) -> Source:
-    if isinstance(scene, np.ndarray):
-        raise CodecError("arrays lack a quantity; make a scene of it: sarlab.Scene(array, quantity='db', bands=['VV'])")
     return MemorySource(scene) if isinstance(scene, Scene) else FileSource(scene)
 
 

@@ -13,7 +13,7 @@ from sarlab.errors import SceneError
 from sarlab.metrics import Reference
 from sarlab.scenes.catalog import catalog_entries, embedded_scenes, load_scene, load_split, reference_normalizers
 from sarlab.scenes.collection import find_scenes
-from sarlab.scenes.radiometry import Normalizer, to_db
+from sarlab.scenes.radiometry import NO_SCENE, Normalizer, to_db
 from sarlab.scenes.scene import Scene
 from sarlab.scenes.splits import Split, choose_normalizers
 from sarlab.specs import SceneSpec
@@ -135,6 +135,8 @@ def _of_source(source: Source, quantity: str, clip: Clip) -> list[Input]:
         return split_inputs(source, clip=clip)
     if isinstance(source, Scene):
         return _of_scenes([source], clip)
+    if not isinstance(source, (str, Path)):
+        raise SceneError(NO_SCENE.format(type(source).__name__))
     name, path = str(source), Path(source).expanduser()
     if name in embedded_scenes():
         return _of_scenes([load_scene(name)], clip)

@@ -18,7 +18,7 @@ from sarlab.codec.container import StreamReader
 from sarlab.codec.goals import Goal
 from sarlab.codec.model_store import model_path
 from sarlab.codec.stream import Decoder, Encoder, MemorySource
-from sarlab.errors import BitstreamError, CodecError, SarlabError
+from sarlab.errors import BitstreamError, CodecError, SarlabError, SceneError
 from sarlab.scenes.catalog import load_split
 from sarlab.scenes.radiometry import to_db
 from sarlab.scenes.scene import Georeference, Scene
@@ -278,5 +278,5 @@ def test_a_path_is_read(speckled, tmp_path):
     assert data == sarlab.compress(path, quality=25) == sarlab.compress(read_scene(path), quality=25)
     compress_file(path, tmp_path / "my.sarl", goal=Goal("quality", 25))
     assert data == (tmp_path / "my.sarl").read_bytes()
-    with pytest.raises(CodecError, match="make a scene of it"):
+    with pytest.raises(SceneError, match="make one of an array"):
         sarlab.compress(speckled.data)

@@ -5,6 +5,7 @@ import pytest
 
 from sarlab.errors import SceneError
 from sarlab.lab.inputs import load_inputs
+from sarlab.lab.quickstart import score
 from sarlab.scenes.catalog import reference_normalizers
 from sarlab.scenes.scene import Scene
 
@@ -43,3 +44,6 @@ def test_inputs_that_do_not_exist_or_clash():
     with pytest.raises(SceneError, match="two different scenes"):
         load_inputs([speckled(seed=1), speckled(seed=2)])
     assert len(load_inputs([speckled(seed=1), speckled(seed=1)])) == 1
+    for scene, other in ((speckled().data, speckled()), (speckled(), speckled().data)):
+        with pytest.raises(SceneError, match="not ndarray; make one of an array"):
+            score(scene, other)
