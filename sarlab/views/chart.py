@@ -75,14 +75,11 @@ def chart(
     for i, one in enumerate(series):
         groups.setdefault(one.group, []).append((i, one))
     begun = [group for group, entries in groups.items() if any(one.on for _, one in entries)]
-    packed = [
-        {
-            "name": one.look.label, "color": one.look.css, "marker": one.look.marker, "hollow": one.look.hollow,
-            "width": one.look.width, "dash": one.look.dash, "bound": one.bound,
-            "points": [[one.lines.get((place, band)) for band in bands] for place in places],
-        }
-        for one in series
-    ]  # fmt: skip
+    packed = [{
+        "name": one.look.label, "color": one.look.css, "marker": one.look.marker, "hollow": one.look.hollow,
+        "width": one.look.width, "dash": one.look.dash, "bound": one.bound,
+        "points": [[one.lines.get((place, band)) for band in bands] for place in places],
+    } for one in series]  # fmt: skip
     data = {"x": [axis._asdict() for axis in x], "y": [axis._asdict() for axis in y], "series": packed}
     names = ", ".join(one.look.label for one in series)
     return HTML(render(

@@ -307,9 +307,7 @@ def images(
     return Figure(panels, title=title, caption=f"{caption} {scale}".strip(), narrowest=narrowest)
 
 
-def heat(
-    frame: pd.DataFrame, *, rows: str = "", columns: str = "", title: str = "", caption: str = ""
-) -> Figure:  # fmt: skip
+def heat(frame: pd.DataFrame, *, rows: str = "", columns: str = "", title: str = "", caption: str = "") -> Figure:
     """Draw a table of numbers as a heat map that shows each number; `rows` and `columns` name its axes."""
     import seaborn
 
