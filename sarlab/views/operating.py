@@ -70,7 +70,8 @@ def panel(t: Tables) -> HTML | None:
         "points": [_packed(point) for point in points], "tolerance": TOLERANCE,
         "metrics": [{"name": n, "label": metrics[n].label, "unit": unit, "side": side} for n, side, _, unit, _ in OFFERED],
     }  # fmt: skip
-    return HTML(render("recommend", data=data, offered=OFFERED, kinds=sorted({p.kind for p in points}), cases=USE_CASES))
+    kinds = sorted({point.kind for point in points})
+    return HTML(render("recommend", data=data, offered=OFFERED, kinds=kinds, cases=USE_CASES))
 
 
 def _packed(point: Point) -> dict[str, object]:

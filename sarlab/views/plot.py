@@ -55,9 +55,8 @@ def rate_distortion(rows: pd.DataFrame, quality: str = "psnr_db") -> Axes:
         )  # fmt: skip
     ax.set_xscale("log", base=2)
     ax.xaxis.set_major_formatter("{x:g}")
-    ax.set_xlabel("bits per pixel")
     label = f"{metrics[quality].label} ({metrics[quality].unit})" if quality in metrics else quality
-    ax.set_ylabel(label.removesuffix(" (1)"))
+    ax.set(xlabel="bits per pixel", ylabel=label.removesuffix(" (1)"))
     ax.legend(title=None, frameon=False, labelcolor=ANY_PAGE)
     return ax
 
