@@ -392,7 +392,9 @@ class Decoder:
         header, self.scale = self.header, preview
         self._curves = unpack_curves(header.radiometry, header.shape[0]) if radiometric else ()
         if preview not in (1, PREVIEW) or (preview != 1 and radiometric):
-            raise CodecError(f"a preview has one sample in {PREVIEW}×{PREVIEW} (--preview {PREVIEW}), and no --radiometric")
+            raise CodecError(
+                f"a preview has one sample in {PREVIEW}×{PREVIEW} (--preview {PREVIEW}), and no --radiometric"
+            )
         if radiometric and not self._curves:
             raise CodecError(f"{reader.name} was compressed without --radiometric; decompress it without, too")
         self.model = find_model(header.model, header.model_hash, model).for_scene(*header.shape[1:])
