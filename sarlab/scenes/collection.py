@@ -1,8 +1,6 @@
 """Collections and folders of scenes.
 
-A collection lists scenes by place in a TOML file, with role, pass and license; its split is by place.
-
-::
+A collection lists scenes by place in a TOML file, with role, pass and license; its split is by place::
 
     title = "My scenes"
 
@@ -18,11 +16,10 @@ A collection lists scenes by place in a TOML file, with role, pass and license; 
 Every key of a place except its name and role may stand in a scene instead. A place has one role, so no ground is on two
 sides of the split, and no pass may be either.
 
-**Level.** Products have different levels: sigma nought lies near −12 dB, the digital numbers of an uncalibrated product
-60 dB above. Such a factor is no content, so it must decide neither what a network sees nor what PSNR clips. Calibrated
-scenes keep their level, or get the constant `offset_db` if the factor of the product is known. Scenes with ``calibrated =
-false`` are shifted band by band such that their median lies in the middle of the clip range of their polarization. So the
-PSNR of all scenes of a table can be compared.
+**Level.** Sigma nought lies near −12 dB, the digital numbers of an uncalibrated product 60 dB above. Such a factor must
+decide neither what a network sees nor what PSNR clips. Calibrated scenes keep their level, or get the constant `offset_db`
+if the factor of the product is known. Scenes with ``calibrated = false`` are shifted band by band such that their median
+lies in the middle of the clip range of their polarization. So the PSNR of all scenes of a table can be compared.
 """
 
 import json
@@ -238,16 +235,14 @@ def find_scenes(path: str | Path, quantity: str = "auto") -> FoundScenes:
         raise SceneError(f"{path}: the folder contains no image ({', '.join(SUFFIXES)})")
     found, read = FoundScenes(), []
     for file, name in zip(files, _names(path, files), strict=True):
-        if is_auxiliary(file.stem):
-            found.excluded.append((name, "no radar image by its name"))
-            continue
         try:
+            if is_auxiliary(file.stem):
+                raise SceneError("no radar image by its name")
             scene, note = _read(file, quantity, allow_empty=True)
+            read.append((file, replace(scene, name=name)))
+            found.note = f"{found.note} {note}".strip()
         except SceneError as error:
             found.excluded.append((name, str(error).removeprefix(f"{file}: ")))
-            continue
-        read.append((file, replace(scene, name=name)))
-        found.note = f"{found.note} {note}".strip()
     for scene in _join_polarizations(read):
         if scene.valid.any():
             found.scenes.append(scene)
@@ -263,9 +258,7 @@ def find_scenes(path: str | Path, quantity: str = "auto") -> FoundScenes:
 def image_files(folder: Path) -> list[Path]:
     """List the images and product folders in a folder and its subfolders, without hidden ones and ``.bin`` without header."""
     found: list[Path] = []
-    for file in folder.iterdir():
-        if file.name.startswith("."):
-            continue
+    for file in folder.glob("[!.]*"):
         if file.is_dir() and not is_product(file):
             found += image_files(file)
         elif file.is_dir() or (file.suffix.lower() in SUFFIXES and (file.suffix.lower() != ".bin" or has_header(file))):
@@ -288,8 +281,8 @@ def _read(path: Path, quantity: str, allow_empty: bool) -> tuple[Scene, str]:
 def _names(folder: Path, files: Sequence[Path]) -> list[str]:
     """Name scenes by their files: the first that is unique of `scene_name` and the path in the folder, without or with suffix."""
     inner = [file.relative_to(folder) for file in files]
-    columns = [[scene_name(file) for file in files]]
-    columns += [["-".join(path.parts) for path in paths] for paths in ([path.with_suffix("") for path in inner], inner)]
+    shorter = ["-".join(path.with_suffix("").parts) for path in inner]
+    columns = [scene_name(file) for file in files], shorter, ["-".join(path.parts) for path in inner]
     return [
         next((n for n, column in zip(row, columns, strict=True) if column.count(n) == 1), str(path))
         for path, *row in zip(files, *columns, strict=True)

@@ -1,8 +1,4 @@
-"""The contract of preservation: each property of a raster, and how it comes back from a ``.sarl`` file and its outputs.
-
-`PROPERTIES` is the contract, from ``assets/preservation.toml``. `check` applies it to one file, `losses` names what an
-output cannot hold, and the book prints it.
-"""
+"""The contract of preservation: each property of a raster, and how it comes back from a ``.sarl`` file and its outputs."""
 
 import tomllib
 from collections.abc import Callable, Sequence

@@ -108,18 +108,15 @@ def _open_safe(path: Path, text: str, calibrate: str, denoise: bool) -> JoinedSo
         raise SceneError(f"{text}: noise is subtracted from calibrated samples; set --calibrate sigma0 --denoise")
     try:
         files = _Folder(path)
-    except BadZipFile as error:
-        raise SceneError(f"{text}: a damaged archive ({error})") from None
-    images = sorted(name for name in files.names if re.search(r"(^|/)measurement/[^/]+\.tiff?$", name))
-    if not images:
-        hint = f"; give an image in the archive as /vsizip/{path.absolute()}/NAME" if path.is_file() else ""
-        raise SceneError(f"{text}: no image in a folder 'measurement', so it is no Sentinel-1 product{hint}")
-    found = {polarization(Path(name).stem.replace("-", " ")) or name: name for name in images}
-    if len(found) < len(images):
-        shown = ", ".join(Path(name).name for name in images)
-        raise SceneError(f"{text}: the product has several swaths; give one of its images: {shown}")
-    names = sorted(found, key=polarization_order)
-    try:
+        images = sorted(name for name in files.names if re.search(r"(^|/)measurement/[^/]+\.tiff?$", name))
+        if not images:
+            hint = f"; give an image in the archive as /vsizip/{path.absolute()}/NAME" if path.is_file() else ""
+            raise SceneError(f"{text}: no image in a folder 'measurement', so it is no Sentinel-1 product{hint}")
+        found = {polarization(Path(name).stem.replace("-", " ")) or name: name for name in images}
+        if len(found) < len(images):
+            shown = ", ".join(Path(name).name for name in images)
+            raise SceneError(f"{text}: the product has several swaths; give one of its images: {shown}")
+        names = sorted(found, key=polarization_order)
         tables = [Calibration.of(files, name, calibrate, denoise, text) for name in names] if calibrate else []
         source = JoinedSource([files.gdal(found[name]) for name in names], names, text, tables)
         root = files.xml("", names[0])
@@ -127,7 +124,8 @@ def _open_safe(path: Path, text: str, calibrate: str, denoise: bool) -> JoinedSo
             source.tags |= {"ACQUISITION_START_TIME": root.findtext("adsHeader/startTime") or ""}
             _locate(source, root)
     except (ElementTree.ParseError, ValueError, BadZipFile) as error:
-        raise SceneError(f"{text}: a damaged file in 'annotation' ({error}); get the product again") from None
+        what = "archive" if isinstance(error, BadZipFile) else "file in 'annotation'"
+        raise SceneError(f"{text}: a damaged {what} ({error}); get the product again") from None
     if root is None and not (source.georeference and source.georeference.gcps):
         warnings.warn(f"{text}: no annotation of {names[0]}, so the control points are unknown", stacklevel=3)
     if tables:

@@ -31,7 +31,7 @@ _DECADE = {"amplitude": 20, "complex": 20, "intensity": 10, "db": 10}
 _GAP = math.log10(2)
 
 
-def decibels(data: np.ndarray, quantity: str) -> np.ndarray:
+def decibels(data: np.ndarray, quantity: str, name: str = "") -> np.ndarray:
     """Convert samples of any quantity to dB (float64); exact zeros become minus infinity, negative samples are refused."""
     if quantity == "db":
         return np.asarray(data, np.float64)
@@ -39,7 +39,7 @@ def decibels(data: np.ndarray, quantity: str) -> np.ndarray:
         data = np.hypot(np.asarray(data).real.astype(np.float64), np.asarray(data).imag)
     data = np.asarray(data, np.float64)
     if np.nanmin(data, initial=0.0) < 0:
-        raise SceneError(f"{negative_samples(quantity, data[~np.isnan(data)])}; they have no logarithm")
+        raise SceneError(f"{name}{negative_samples(quantity, data[~np.isnan(data)])}; they have no logarithm")
     with np.errstate(divide="ignore"):
         return _DECADE[quantity] * np.log10(data)
 
@@ -102,10 +102,7 @@ def to_db(scene: Scene, floors: Sequence[float] | None = None) -> Scene:
     if not isinstance(scene, Scene):
         raise SceneError(NO_SCENE.format(type(scene).__name__))
     floors = zero_floor_db(scene) if floors is None else floors
-    try:
-        db = decibels(scene.data, scene.quantity)
-    except SceneError as error:
-        raise SceneError(f"scene '{scene.name}': {error}") from None
+    db = decibels(scene.data, scene.quantity, f"scene '{scene.name}': ")
     zeros = np.isneginf(db)
     tags = {**scene.tags, NATIVE_TAG: scene.tags.get(NATIVE_TAG, scene.quantity)}
     if zeros.any():

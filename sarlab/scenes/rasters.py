@@ -1,6 +1,7 @@
 """Rasters and arrays: their georeference and other properties, and their samples by window."""
 
 import json
+import mmap
 import os
 import re
 import warnings
@@ -27,10 +28,8 @@ _PIECES, _PIECE = 8, 64
 #: Files with more bands are refused: opening takes time for each, even of a file of a few bytes.
 MOST_BANDS = 4096
 #: Tags for the fields of a scene that files cannot store otherwise.
-FIELD_TAGS = {
-    name: f"SARLAB_{name.upper()}"
-    for name in ("quantity", "native_bits", "name", "looks", "acquisition", "time", "simulated", "credit")
-}
+_FIELDS = ("quantity", "native_bits", "name", "looks", "acquisition", "time", "simulated", "credit")
+FIELD_TAGS = {name: f"SARLAB_{name.upper()}" for name in _FIELDS}
 #: Tags for what GeoTIFF cannot hold.
 OWN_TAGS = CRS_TAG, GCP_CRS_TAG, GCP_IDS_TAG = "SARLAB_CRS_WKT2", "SARLAB_GCP_CRS_WKT2", "SARLAB_GCP_IDS"
 
@@ -171,12 +170,10 @@ def is_auxiliary(name: str) -> bool:
 
 def open_raster(name: str) -> Any:
     """Open a raster by the name that GDAL gives it, with one of `DRIVERS`."""
-    from rasterio._path import _parse_path
-    from rasterio.env import ensure_env_with_credentials
-    from rasterio.io import DatasetReader
+    import rasterio
 
-    # `rasterio.open` takes a single driver.
-    return ensure_env_with_credentials(lambda name: DatasetReader(_parse_path(name), driver=list(DRIVERS)))(name)
+    reader, parse = rasterio.io.DatasetReader, rasterio._path._parse_path  # `rasterio.open` takes a single driver
+    return rasterio.env.ensure_env_with_credentials(lambda name: reader(parse(name), driver=list(DRIVERS)))(name)
 
 
 @contextmanager
@@ -197,12 +194,11 @@ def first_line(error: BaseException) -> str:
 @contextmanager
 def named_errors(text: str, what: str, path: str = "", hint: str = "") -> Iterator[None]:
     """Turn errors of GDAL, rasterio and the file system into a `SceneError`; in its text a `path` is shortened to its name."""
-    from rasterio._err import CPLE_BaseError
-    from rasterio.errors import RasterioError
+    import rasterio
 
     try:
         yield
-    except (RasterioError, CPLE_BaseError, OSError, ValueError, TypeError) as error:
+    except (rasterio.errors.RasterioError, rasterio._err.CPLE_BaseError, OSError, ValueError, TypeError) as error:
         # Other texts of OSError name a temporary file.
         reason = getattr(error, "strerror", None) or first_line(error.__cause__ or error).replace(path, Path(path).name)
         if "not recognized" in reason:
@@ -239,20 +235,18 @@ def read_georeference(file: Any) -> Georeference | None:
 
 def read_profile(file: Any, numbers: list[int], alpha: int | None) -> Profile:
     """Collect the properties of some bands of an open dataset, given by number; `alpha` is the number of the mask band."""
-    from rasterio.enums import MaskFlags
-
     scaled = any(s != 1 for s in file.scales) or any(o != 0 for o in file.offsets)
     places = [(0, space) for space in file.tag_namespaces(0) if space]
     places += [(band, space) for band in file.indexes for space in ("", *file.tag_namespaces(band))]
     tags = [(band, space, file.tags(band, ns=space or None)) for band, space in places if space not in _STRUCTURE]
-    flags, nodata = (values[numbers[0] - 1] for values in (file.mask_flag_enums, file.nodatavals))
+    flags, nodata = {flag.name for flag in file.mask_flag_enums[numbers[0] - 1]}, file.nodatavals[numbers[0] - 1]
     # Masks of bands may differ, so only that of a single band is one of the file, or a nodata value that rasterio cannot state.
-    alone = len(numbers) == 1 and MaskFlags.all_valid not in flags and storable(nodata, file.dtypes[0]) is None
+    alone = len(numbers) == 1 and "all_valid" not in flags and storable(nodata, file.dtypes[0]) is None
     profile = Profile(
         file.scales if scaled else (), file.offsets if scaled else (), tuple(text or "" for text in file.descriptions),
         tuple(unit or "" for unit in file.units) if any(file.units) else (), tuple(c.name for c in file.colorinterp),
         tuple(entry for entry in tags if entry[2]),
-        "alpha" if alpha else "mask" * (MaskFlags.per_dataset in flags or alone),
+        "alpha" if alpha else "mask" * ("per_dataset" in flags or alone),
     ).select([number - 1 for number in numbers])  # fmt: skip
     plain = profile.colors == ("gray", *["undefined"] * (len(numbers) - 1))
     return replace(profile, colors=()) if plain else profile
@@ -345,8 +339,6 @@ def write_profile(file: Any, scene: Any) -> dict[str, str]:
 
 def rename_tags(path: Path, renamed: dict[str, str]) -> None:
     """Give tags in the XML of a GeoTIFF the names that rasterio cannot write; the length of the XML stays."""
-    import mmap
-
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
         for found in list(re.finditer(rb'name="(SARLAB_TAG_\d+_*)"', data)):
             if item := renamed.get(found[1].decode()):
@@ -423,8 +415,6 @@ class RasterSource:
 
     def _find_coordinates(self) -> None:
         """Read an image in HDF5 by the netCDF driver if that one finds coordinates, as in products of NISAR."""
-        from rasterio.errors import RasterioIOError
-
         name, located = self._gdal.replace("HDF5", "NETCDF", 1).replace('"://', '":/'), False
         try:
             other = self._stack.enter_context(open_raster(name))
@@ -432,14 +422,12 @@ class RasterSource:
             other.read(1, window=((0, 1), (0, 1)))
             # That of HDF5 reads three dimensions at most.
             self._file = other if located or other.count > self._file.count else self._file
-        except RasterioIOError:  # not everything in HDF5 is netCDF, and float16 cannot be read
+        except OSError:  # not everything in HDF5 is netCDF, and float16 cannot be read
             if located:
                 warnings.warn(f"{self._text}: GDAL reads its samples alone; the coordinates are lost", stacklevel=2)
 
     def _describe(self) -> None:
         """Find out bands, masks, tags and georeference."""
-        from rasterio.enums import ColorInterp, MaskFlags
-
         file = self._file
         inner = file.subdatasets
         if file.count == 0 or (inner and file.driver == "GTiff"):  # a TIFF of several pages
@@ -454,7 +442,7 @@ class RasterSource:
                 raise SceneError(f"{self._text}: fewer than the {size} bytes of its header; file or header is wrong")
         if file.count > MOST_BANDS:
             raise SceneError(f"{self._text}: {file.count} bands; files of up to {MOST_BANDS} bands are read")
-        alphas = [i for i, color in enumerate(file.colorinterp, 1) if color == ColorInterp.alpha and file.count > 1]
+        alphas = [i for i, color in enumerate(file.colorinterp, 1) if color.name == "alpha" and file.count > 1]
         self._alpha = alphas[-1] if alphas else None
         if self._alpha:
             band = file.read(self._alpha, out_shape=(min(file.height, SAMPLE), min(file.width, SAMPLE)))
@@ -462,13 +450,14 @@ class RasterSource:
             self._alpha = None if np.unique(band).size > 2 else self._alpha
         self._numbers = [number for number in file.indexes if number != self._alpha]
         self.shape = (len(self._numbers), file.height, file.width)
-        properties = file.dtypes, file.nodatavals, file.mask_flag_enums  # each reads all bands
+        kinds = [{flag.name for flag in of} for of in file.mask_flag_enums]
+        properties = file.dtypes, file.nodatavals, kinds  # each reads all bands
         self.dtypes, nodata, flags = ([values[number - 1] for number in self._numbers] for values in properties)
         self.nodata = [None if value is None else float(value) for value in map(storable, nodata, self.dtypes)]
         self.profile = read_profile(file, self._numbers, self._alpha)
         # NaN as nodata needs no mask of GDAL.
         self._masked = [
-            MaskFlags.per_dataset in of or (MaskFlags.all_valid not in of and (value is None or not np.isnan(value)))
+            "per_dataset" in of or ("all_valid" not in of and (value is None or not np.isnan(value)))
             for of, value in zip(flags, self.nodata, strict=True)
         ]
         # GDAL writes the other value by default, and how overviews were made; outputs have their own.

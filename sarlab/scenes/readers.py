@@ -27,6 +27,7 @@ import numpy as np
 
 from sarlab.errors import SceneError
 from sarlab.scenes.arrays import source_of
+from sarlab.scenes.products import open_product
 from sarlab.scenes.radiometry import NO_SCENE, infinite_samples, negative_samples
 from sarlab.scenes.rasters import OWN_TAGS, Location, RasterSource, is_auxiliary, is_product, load_npy
 from sarlab.scenes.scene import FIELD_TAGS, QUANTITIES, Scene, Window, acquisition_of, looks_of, polarization, time_of
@@ -127,11 +128,11 @@ def _source(given: Any, calibrate: str, denoise: bool, remote: bool, external: b
         location = Location(given.name, given.name, Path(given.name))
         return RasterSource(location, given), location
     if not isinstance(given, (str, Path)):
-        raise SceneError(f"no path, no dataset of rasterio, no xarray.DataArray: {NO_SCENE.format(type(given).__name__)}")
+        raise SceneError(
+            f"no path, no dataset of rasterio, no xarray.DataArray: {NO_SCENE.format(type(given).__name__)}"
+        )
     location = locate(given, remote, external)
     if is_product(location.path):
-        from sarlab.scenes.products import open_product
-
         return open_product(location, calibrate, denoise), location
     if calibrate or denoise:
         raise SceneError(f"{given}: only Sentinel-1 products (.SAFE folder or .zip) are calibrated here")
@@ -144,11 +145,8 @@ def _source(given: Any, calibrate: str, denoise: bool, remote: bool, external: b
     return RasterSource(location), location
 
 
-def locate(given: str | Path, allow_remote: bool = False, allow_external: bool = False) -> Location:
-    """Find a raster by path, address, or name of a subdataset (``HDF5:file://inner``, ``file.h5:/inner``).
-
-    Addresses need `allow_remote`, and a VRT that refers to files outside its folder needs `allow_external`.
-    """
+def locate(given: str | Path, allow_remote: bool, allow_external: bool) -> Location:
+    """Find a raster by path, address, or name of a subdataset (``HDF5:file://inner``, ``file.h5:/inner``)."""
     archive = re.fullmatch(r"(?i)/vsizip/(.+?\.zip)(/[^/]+\.safe)?/?", str(given))
     text = archive[1] if archive else str(given)
     if _REMOTE.search(text):
@@ -475,11 +473,10 @@ def check_quantity(name: str, quantity: str, dtype: str, data: np.ndarray) -> No
 
     These are complex samples of a real quantity or the reverse, negative amplitude or intensity, and dB beyond ±400.
     """
-    if np.iscomplexobj(data):
-        if quantity != "complex":
-            raise SceneError(f"{name}: complex samples are not {quantity}; use quantity 'complex' or 'auto'")
-        return
-    if quantity == "complex":
+    complex_samples = np.iscomplexobj(data)
+    if complex_samples and quantity != "complex":
+        raise SceneError(f"{name}: complex samples are not {quantity}; use quantity 'complex' or 'auto'")
+    if quantity == "complex" and not complex_samples:
         raise SceneError(
             f"{name}: samples of type {dtype} are not complex; use quantity 'amplitude', 'intensity' or 'db', or for pairs of "
             "real bands 'iq' or 'amplitude-phase'"
@@ -491,6 +488,5 @@ def check_quantity(name: str, quantity: str, dtype: str, data: np.ndarray) -> No
                 f"{name}: samples from {low:.4g} to {high:.4g} cannot be dB; use quantity 'amplitude' or 'intensity', or "
                 "declare the nodata value (gdal_edit.py -a_nodata)"
             )
-        return
-    if np.nanmin(data, initial=0.0) < 0:
+    elif not complex_samples and np.nanmin(data, initial=0.0) < 0:
         raise SceneError(f"{name}: {negative_samples(quantity, data[~np.isnan(data)])}")

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from sarlab.errors import SceneError
+from sarlab.scenes import arrays
 from sarlab.scenes.rasters import FIELD_TAGS, Georeference, Profile, joined
 
 QUANTITIES = ("complex", "amplitude", "intensity", "db")
@@ -120,11 +121,9 @@ class Scene:
         if not valid.all() and not np.isnan(data[~valid]).all():
             data = np.where(valid, data, np.nan).astype(data.dtype)
         nan = np.asarray(self.nan, bool) & ~valid if self.nan is not None and np.any(self.nan) else None
-        object.__setattr__(self, "nan", nan)
-        object.__setattr__(self, "data", data)
-        object.__setattr__(self, "valid", valid)
-        object.__setattr__(self, "bands", tuple(self.bands))
-        object.__setattr__(self, "tags", dict(self.tags))
+        fields = {"data": data, "valid": valid, "nan": nan, "bands": tuple(self.bands), "tags": dict(self.tags)}
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         _, height, width = self.shape
@@ -171,9 +170,7 @@ class Scene:
 
     def to_xarray(self) -> Any:
         """Return the scene as an `xarray.DataArray` with the conventions of rioxarray."""
-        from sarlab.scenes.arrays import to_xarray
-
-        return to_xarray(self)
+        return arrays.to_xarray(self)
 
     def window(self, row: int, column: int, height: int, width: int) -> Self:
         """Return a window as views of the samples, with its own georeference."""

@@ -36,8 +36,6 @@ _CLASSES = {
 }  # fmt: skip
 _LEVELS, _TEXTURES, _SHARES = np.array(list(_CLASSES.values())).T
 _ROAD_DB = -18.0
-#: Speckle of up to this many integer looks is the mean of as many complex fields.
-_MOST_FIELDS = 16
 _HERMITE_TERMS = 60
 
 
@@ -118,7 +116,7 @@ def speckle(
         raise SceneError(f"the correlation of neighboring pixels must lie in [0, 1), not {correlation}")
     if correlation == 0:
         return generator.gamma(looks, 1 / looks, shape)
-    if float(looks).is_integer() and looks <= _MOST_FIELDS:
+    if looks in range(1, 17):
         parts = (gaussian_field(shape, generator, np.sqrt(correlation)) for _ in range(2 * int(looks)))
         squares = (np.square(part / np.sqrt(2)) for part in parts)
         return sum(real + imaginary for real, imaginary in zip(squares, squares, strict=True)) / looks

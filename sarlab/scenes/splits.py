@@ -42,8 +42,7 @@ class Split:
     clean: Mapping[str, Scene] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.digest:
-            object.__setattr__(self, "digest", split_digest(self))
+        object.__setattr__(self, "digest", self.digest or split_digest(self))
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{role}={len(getattr(self, role))}" for role in ROLES if getattr(self, role))
@@ -139,12 +138,10 @@ def _by_acquisition(groups: Mapping[str, list[Scene]]) -> tuple[dict[str, list[S
     They are ordered by a hash of their names. Acquisitions with many copied pixels come last, but if there are at least
     two without, the last of these goes to training.
     """
-
-    def key(name: str) -> tuple[bool, str]:
-        copied = max((scene_duplicate_share(s) for s in groups[name] if s.dtype.startswith("float")), default=0.0)
-        return bool(copied > DUPLICATES_LIMIT), hashlib.sha256(name.encode()).hexdigest()
-
-    keys = {name: key(name) for name in groups}
+    keys = {}
+    for name, scenes in groups.items():
+        copied = max((scene_duplicate_share(s) for s in scenes if s.dtype.startswith("float")), default=0.0)
+        keys[name] = copied > DUPLICATES_LIMIT, hashlib.sha256(name.encode()).hexdigest()
     order = sorted(groups, key=keys.__getitem__)
     pure = [name for name in order if not keys[name][0]]
     if len(pure) > 1:

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -54,11 +54,10 @@ def write_geotiff(scene: Scene, path: str | Path, cog: bool = False) -> None:
         writer.write(scene.data, 0, 0, scene.valid, scene.nan)
 
 
-@contextmanager
 def open_writer(
     path: str | Path, like: Scene, *, shape: tuple[int, int, int] | None = None,
     georeference: Georeference | None = None, cog: bool = False,
-) -> Iterator[Writer]:  # fmt: skip
+) -> AbstractContextManager[Writer]:  # fmt: skip
     """Write a scene window by window; the file takes its name only when it is complete.
 
     Parameters
@@ -79,13 +78,11 @@ def open_writer(
     if cog and suffix in (".npy", ".zarr"):
         raise SceneError(f"{path}: only a GeoTIFF can be cloud-optimized; leave out cog, or name the file .tif")
     like = like if georeference is None else replace(like, georeference=georeference)
-    with _array(path, like, shape) if suffix in (".npy", ".zarr") else _geotiff(path, like, shape, cog) as writer:
-        yield writer
+    return _array(path, like, shape) if suffix in (".npy", ".zarr") else _geotiff(path, like, shape, cog)
 
 
 @contextmanager
 def _geotiff(path: Path, like: Scene, shape: tuple[int, int, int], cog: bool) -> Iterator[Writer]:
-    import rasterio
     import rasterio.shutil
 
     bands, height, width = shape
