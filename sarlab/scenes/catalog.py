@@ -163,8 +163,7 @@ def _entries() -> Iterator[tuple[str, Entry]]:
     for name, (looks, correlation) in CATALOG.items():
         kind = f"speckle correlated by {correlation:g}" if correlation else "white speckle"
         title = f"{kind} of {looks:g} looks over a known reflectivity"
-        make = partial(simulated_split, looks, correlation)
-        yield name, Entry(name, "simulated", title, "MIT", looks=looks, make=make)
+        yield name, Entry(name, "simulated", title, "MIT", looks=looks, make=partial(simulated_split, *CATALOG[name]))
 
 
 #: Sources of scenes by name.

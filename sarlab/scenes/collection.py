@@ -207,9 +207,8 @@ def _record(place: Mapping[str, Any], scene: Mapping[str, Any], folder: Path) ->
 
 def _check(records: Sequence[Record]) -> None:
     names = [record.name for record in records]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"two scenes are named '{name}'")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"two scenes are named '{twice[0]}'")
     for word, key in (("place", "place"), ("pass", "acquisition")):
         roles: dict[str, str] = {}
         for record in records:

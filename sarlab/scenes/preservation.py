@@ -93,15 +93,13 @@ def losses(scene: Any, target: str | Path, written: Any = None) -> list[str]:
     """Name the properties of a scene that the output of a file name cannot hold; `written` is what is written for it."""
     suffix = Path(target).suffix.lower().replace(".tiff", ".tif")
     lost = [n for n, find in _FIND.items() if (held := PROPERTIES[n].outputs) and suffix not in held and find(scene)]
-    place = _place(scene)
-    stored = (written or scene).file_dtype.replace("float16", "float32")
+    place, stored = _place(scene), storage_of(written or scene, suffix == ".zarr")[0]
     if suffix == ".tif":
+        stored = (written or scene).file_dtype.replace("float16", "float32")
         lost += ["ground control points"] * bool(place.gcps and place.has_transform)
         if len(place.rpc) not in (0, 14, 16):  # with the two errors
             lost.append(f"rational polynomials (RPC) of {len(place.rpc)} items instead of 14")
         lost += [f"{_IN_TAGS[tag]} (except in the tag {tag})" for tag in geotiff_profile(scene)[1]]
-    else:
-        stored, _ = storage_of(written or scene, suffix == ".zarr")
     if stored != scene.file_dtype:
         lost.append(f"sample type {scene.file_dtype} (written as {stored})")
     if suffix == ".zarr" and len(_packings(scene)) > 1:

@@ -192,8 +192,8 @@ def first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def named_errors(text: str, what: str, path: str = "", hint: str = "") -> Iterator[None]:
-    """Turn errors of GDAL, rasterio and the file system into a `SceneError`; in its text a `path` is shortened to its name."""
+def named_errors(name: Any, what: str = "cannot be written", path: str = "", hint: str = "") -> Iterator[None]:
+    """Turn errors of GDAL, rasterio and the file system into a `SceneError`; a `path` in them is shortened to its name."""
     import rasterio
 
     try:
@@ -203,7 +203,7 @@ def named_errors(text: str, what: str, path: str = "", hint: str = "") -> Iterat
         reason = getattr(error, "strerror", None) or first_line(error.__cause__ or error).replace(path, Path(path).name)
         if "not recognized" in reason:
             hint = "; convert it to GeoTIFF, or give the header or the folder that belongs to it"
-        raise SceneError(f"{text}: {what} ({reason}){hint}") from None
+        raise SceneError(f"{name}: {what} ({reason}){hint}") from None
 
 
 def read_georeference(file: Any) -> Georeference | None:
@@ -479,20 +479,18 @@ class RasterSource:
             found = np.concatenate([data[valid] for data, valid, _ in pieces])
             if found.size:
                 return found
-        data, valid, _ = self._load(bands, out_shape=(len(bands), min(height, SAMPLE), min(width, SAMPLE)))
+        data, valid, _ = self._load(bands, out_shape=(min(height, SAMPLE), min(width, SAMPLE)))
         return data[valid]
 
     def _load(self, bands: Sequence[int], **options: Any) -> Samples:
         file, numbers, masked = self._file, [self._numbers[b] for b in bands], [self._masked[b] for b in bands]
-        one_band = {k: v[1:] if k == "out_shape" else v for k, v in options.items()}
         with named_errors(self._text, "damaged or truncated image data", self._gdal):
             raw = file.read(numbers, **options)
             mask = np.ones(raw.shape, bool)
-            for band, number in enumerate(numbers):
-                if masked[band]:
-                    mask[band] = file.read_masks(number, **one_band) > 0
+            for band in np.flatnonzero(masked):
+                mask[band] = file.read_masks(numbers[band], **options) > 0
             if self._alpha:
-                mask &= file.read(self._alpha, **one_band) > 0
+                mask &= file.read(self._alpha, **options) > 0
         marked = np.array(masked) | bool(self._alpha)
         return decode_samples(raw, mask, self.profile.select(bands), marked)
 

@@ -161,8 +161,7 @@ def locate(given: str | Path, allow_remote: bool, allow_external: bool) -> Locat
         driver = (inside["driver"] or ("HDF5" if inside["kind"].lower().startswith("h") else "NETCDF")).upper()
         if not os.path.exists(file) and not file.startswith("/vsi"):
             raise SceneError(f"{text}: no such file as {file}")
-        slashes = "//" if driver == "HDF5" else ""
-        return Location(text, f'{driver}:"{file}":{slashes}{inner}', Path(file) / inner)
+        return Location(text, f'{driver}:"{file}":{"//" * (driver == "HDF5")}{inner}', Path(file) / inner)
     if text.startswith("/vsi") or (not there and _SUBDATASET.match(text)):
         if text.lower().endswith(".vrt") and not allow_external:
             raise SceneError(f"{text}: the sources of a VRT in an archive are not checked; set allow_external")
@@ -278,11 +277,10 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         self.profile = replace(kept, scales=(), offsets=(), descriptions=None, units=(), colors=())
         self.quantity, self.dtype = "complex", "complex64"
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
+    def close(self, *_: object) -> None:
         self._source.close()
+
+    __exit__ = close
 
     def windows(self, size: int) -> Iterator[Window]:
         """Iterate over windows of at most `size`×`size` pixels that cover the scene, row by row."""
@@ -473,10 +471,9 @@ def check_quantity(name: str, quantity: str, dtype: str, data: np.ndarray) -> No
 
     These are complex samples of a real quantity or the reverse, negative amplitude or intensity, and dB beyond ±400.
     """
-    complex_samples = np.iscomplexobj(data)
-    if complex_samples and quantity != "complex":
+    if np.iscomplexobj(data) and quantity != "complex":
         raise SceneError(f"{name}: complex samples are not {quantity}; use quantity 'complex' or 'auto'")
-    if quantity == "complex" and not complex_samples:
+    if quantity == "complex" and not np.iscomplexobj(data):
         raise SceneError(
             f"{name}: samples of type {dtype} are not complex; use quantity 'amplitude', 'intensity' or 'db', or for pairs of "
             "real bands 'iq' or 'amplitude-phase'"
@@ -488,5 +485,5 @@ def check_quantity(name: str, quantity: str, dtype: str, data: np.ndarray) -> No
                 f"{name}: samples from {low:.4g} to {high:.4g} cannot be dB; use quantity 'amplitude' or 'intensity', or "
                 "declare the nodata value (gdal_edit.py -a_nodata)"
             )
-    elif not complex_samples and np.nanmin(data, initial=0.0) < 0:
+    elif quantity != "complex" and np.nanmin(data, initial=0.0) < 0:
         raise SceneError(f"{name}: {negative_samples(quantity, data[~np.isnan(data)])}")

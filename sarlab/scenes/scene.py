@@ -106,8 +106,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         if self.quantity not in QUANTITIES:
-            known = ", ".join(QUANTITIES)
-            raise SceneError(f"scene '{self.name}': unknown quantity '{self.quantity}'; use one of {known}")
+            raise SceneError(f"scene '{self.name}': unknown quantity '{self.quantity}'; use {', '.join(QUANTITIES)}")
         data = np.asarray(self.data)
         if data.ndim != 3 or 0 in data.shape:
             raise SceneError(f"scene '{self.name}': data must be (bands, height, width), not empty, not {data.shape}")

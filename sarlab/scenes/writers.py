@@ -15,8 +15,6 @@ from sarlab.scenes.arrays import create_zarr, storage_of
 from sarlab.scenes.rasters import encode_samples, geotiff_profile, named_errors, rename_tags, unlocated, write_profile
 from sarlab.scenes.scene import Georeference, Scene
 
-_FAILED = "cannot be written"
-
 
 @dataclass(frozen=True)
 class Writer:
@@ -41,7 +39,7 @@ class Writer:
         encoded = encode_samples(
             data, valid, self.dtype, self.nodata, str(self.path), nan=nan, masked=self.masked, packing=self.packing
         )
-        with named_errors(str(self.path), _FAILED, hint="; is the disk full?"):
+        with named_errors(self.path, hint="; is the disk full?"):
             self.put(encoded, row, column, valid if nan is None else valid | nan)
 
 
@@ -106,7 +104,7 @@ def _geotiff(path: Path, like: Scene, shape: tuple[int, int, int], cog: bool) ->
 
     # Everything goes into the file itself: no .aux.xml, no .msk.
     with ExitStack() as stack, rasterio.Env(GDAL_PAM_ENABLED="NO", GDAL_TIFF_INTERNAL_MASK=True):
-        with named_errors(str(path), _FAILED), unlocated():
+        with named_errors(path), unlocated():
             placed, tags = geotiff_profile(like)
             final = plain = stack.enter_context(replacing(path))
             if cog:
@@ -118,7 +116,7 @@ def _geotiff(path: Path, like: Scene, shape: tuple[int, int, int], cog: bool) ->
                 file.scales, file.offsets = packing[0] + (1.0,) * alpha, packing[1] + (0.0,) * alpha
             file.update_tags(**tags, **like.own_tags)
         yield Writer(path, shape, put, dtype, like.nodata, packing, bool(like.profile.mask))
-        with named_errors(str(path), _FAILED):
+        with named_errors(path):
             file.close()
             if cog:
                 rasterio.shutil.copy(plain, final, driver="COG", compress="deflate", bigtiff="if_safer")
@@ -145,7 +143,7 @@ def _array(path: Path, like: Scene, shape: tuple[int, int, int]) -> Iterator[Wri
     zarr = path.suffix.lower() == ".zarr"
     dtype, packing = storage_of(like, zarr)
     with ExitStack() as stack:
-        with named_errors(str(path), _FAILED):
+        with named_errors(path):
             final = stack.enter_context((_replacing_folder if zarr else replacing)(path))
             array: Any
             if zarr:
