@@ -68,9 +68,7 @@ def test_conventions_of_rioxarray(tmp_path):
 
 def test_coordinates_give_names_time_and_the_place_of_a_part():
     times = np.array(["2020-01-02", "2020-01-14"], "M8[ns]")
-    cube = xarray.DataArray(
-        -DN.astype("f4"), dims=("time", "latitude", "longitude"), coords={"time": times}, name="a/VV.db"
-    )
+    cube = xarray.DataArray(-DN.astype("f4"), {"time": times}, ("time", "latitude", "longitude"), "a/VV.db")
     scene = read_scene(cube)
     assert (scene.bands, scene.time) == (("2020-01-02T00:00:00", "2020-01-14T00:00:00"), "2020-01-02T00:00:00")
     one = read_scene(
@@ -80,18 +78,13 @@ def test_coordinates_give_names_time_and_the_place_of_a_part():
     assert one.tags["polarization"] == "VH"
     with pytest.warns(UserWarning, match="coordinates latitude, longitude, angle are left out"):
         read_scene(cube[1].assign_coords(latitude=np.arange(20.0), longitude=np.arange(30.0) ** 2, angle=cube[0]), "db")
-    with pytest.raises(SceneError, match="transpose"):
-        read_scene(cube.transpose("latitude", "longitude", "time"))
     # As rioxarray reads a rotated image; the attribute is not that of a part.
     rows, columns = np.mgrid[0.5:20, 0.5:30]
     a, b, c, d, e, f = (10.0, 3.0, 5e5, 3.0, -10.0, 5e6)
     grids = {"xc": a * columns + b * rows + c, "yc": d * columns + e * rows + f}
     place = xarray.DataArray(0, attrs={"crs_wkt": "EPSG:32633", "GeoTransform": f"{c} {a} {b} {f} {d} {e}"})
-    image = xarray.DataArray(
-        -DN[0].astype("f4"),
-        dims=("y", "x"),
-        coords={n: (("y", "x"), g) for n, g in grids.items()} | {"spatial_ref": place},
-    )
+    coordinates = {n: (("y", "x"), g) for n, g in grids.items()} | {"spatial_ref": place}
+    image = xarray.DataArray(-DN[0].astype("f4"), coordinates, ("y", "x"))
     whole = read_scene(image, "db").georeference
     assert (whole.transform, whole.crs) == ((a, b, c, d, e, f), UTM)
     for part in (np.s_[4:, 7:], np.s_[4:5, 7:]):
@@ -143,20 +136,21 @@ def test_samples_written_by_window_come_back(tmp_path, suffix):
             assert getattr(again, name) == getattr(scene, name)
 
 
-def test_arrays_that_are_no_image():
-    with pytest.raises(SceneError, match="is no image"):
-        read_scene(xarray.DataArray(np.zeros(3), dims=("x",)))
-    with pytest.raises(SceneError, match="not list"):
-        read_scene([1, 2])
+ARRAY = xarray.DataArray(np.zeros((3, 4, 2)), dims=("y", "x", "time"), name="VV")
 
 
-def test_what_is_no_array_of_an_image_is_named():
-    xarray = pytest.importorskip("xarray")
-    array = xarray.DataArray(np.zeros((3, 4, 2)), dims=("y", "x", "time"), name="VV")
-    with pytest.raises(SceneError, match=r"'VV': its dimensions are .*; transpose them"):
-        read_scene(array, "db")
-    with pytest.raises(SceneError, match="several arrays; give one of them: VV"):
-        read_scene(array.to_dataset(), "db")
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (xarray.DataArray(np.zeros(3), dims=("x",)), "is no image"),
+        ([1, 2], "not list"),
+        (ARRAY, r"'VV': its dimensions are .*; transpose them"),
+        (ARRAY.to_dataset(), "several arrays; give one of them: VV"),
+    ],
+)
+def test_what_is_no_array_of_an_image_is_named(given, message):
+    with pytest.raises(SceneError, match=message):
+        read_scene(given, "db")
 
 
 def test_open_datasets_are_read_and_stay_open(write_raw):

@@ -167,11 +167,18 @@ def test_bad_files_are_named_with_the_reason(tmp_path, name, content, message):
     assert "\n" not in str(error.value)
 
 
-def test_a_truncated_image_is_refused(write_raw):
+@pytest.mark.parametrize(
+    ("name", "options", "kept", "message"),
+    [
+        ("x.tif", {"compress": "deflate"}, 0.5, r"x\.tif"),
+        ("x.img", {"driver": "ENVI"}, 0.999999, r"x\.img: fewer than the 262144 bytes of its header"),
+    ],
+)
+def test_a_truncated_image_is_refused(write_raw, name, options, kept, message):
     noise = np.random.default_rng(0).normal(-12, 2, (256, 256)).astype(np.float32)
-    path = write_raw(noise, compress="deflate")
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(SceneError, match=r"x\.tif"):
+    path = write_raw(noise, name, **options)
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(SceneError, match=message):
         read_scene(path, "db")
 
 
