@@ -197,7 +197,7 @@ def load_split(spec: SceneSpec) -> Split:
         found = entry.find(spec.quantity) if entry else find_scenes(path, spec.quantity)
         split = split_scenes(found, reference_normalizers())
     else:
-        close = difflib.get_close_matches(spec.source, catalog_entries, 1)
+        close = difflib.get_close_matches(spec.source, [*catalog_entries, *embedded_scenes()], 1)
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(catalog_entries)}"
         raise SceneError(f"no scenes named '{spec.source}' and no such file or folder; {hint}")
     return cut_tests(split, spec.side) if spec.side > 0 else split

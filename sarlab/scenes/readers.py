@@ -166,8 +166,8 @@ def locate(given: str | Path, allow_remote: bool, allow_external: bool) -> Locat
         if text.lower().endswith(".vrt") and not allow_external:
             raise SceneError(f"{text}: the sources of a VRT in an archive are not checked; set allow_external")
         return Location(text, text, Path(re.sub(r'[:"]+', "/", text)))
-    if not there:
-        raise SceneError(f"{text}: no such file; 'sarlab scenes' lists the scenes known by name")
+    if not there or not os.access(path, os.R_OK):
+        raise SceneError(f"{text}: {'no permission to read it' if there else 'no such file'}")
     if path.is_file() and path.stat().st_size == 0:
         raise SceneError(f"{text}: the file is empty")
     for name, file in _sources_of_vrt(path):

@@ -37,8 +37,9 @@ def test_every_entry_of_the_catalog_has_a_license_and_every_download_a_credit():
 
 
 def test_unknown_names_and_other_quantities_are_refused_with_a_hint():
-    with pytest.raises(SceneError, match="did you mean 'bigearthnet'"):
-        load_split(SceneSpec("bigearthnt"))
+    for typo, name in (("bigearthnt", "bigearthnet"), ("ben-33UUP-37-98", "ben-33UUP-37-88")):
+        with pytest.raises(SceneError, match=f"did you mean '{name}'"):
+            catalog.load_scene(typo)
     for source, quantity in (("bigearthnet", "amplitude"), ("simulated-l1", "complex")):
         with pytest.raises(SceneError, match="are in dB"):
             load_split(SceneSpec(source, quantity))

@@ -167,6 +167,13 @@ def test_bad_files_are_named_with_the_reason(tmp_path, name, content, message):
     assert "\n" not in str(error.value)
 
 
+def test_what_may_not_be_read_is_named(write_raw, monkeypatch):
+    path = write_raw(np.ones((8, 8), np.float32))
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may read everything
+    with pytest.raises(SceneError, match=r"x\.tif: no permission to read it"):
+        read_scene(path, "db")
+
+
 @pytest.mark.parametrize(
     ("name", "options", "kept", "message"),
     [
