@@ -98,7 +98,8 @@ class Levels:
         else:
             center = np.array(self.centers, np.float32)[:, None, None]
             db = to_db(scene, self.floors or self.centers).data
-            x = np.where(scene.valid & ~zeros, (db - center) / np.float32(WIDTH), np.float32(0))
+            x = (db - center) / np.float32(WIDTH)
+            np.copyto(x, 0, where=~scene.valid | zeros)
             farthest = float(np.abs(x).max()) * WIDTH
             if not farthest < MOST_DB:
                 sample = f"a sample lies {farthest:.3g} dB from the mean of its band"

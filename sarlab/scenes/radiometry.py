@@ -32,9 +32,9 @@ _GAP = math.log10(2)
 
 
 def decibels(data: np.ndarray, quantity: str, name: str = "") -> np.ndarray:
-    """Convert samples of any quantity to dB (float64); exact zeros become minus infinity, negative samples are refused."""
+    """Convert samples to dB: float64, as they are if they are in dB; zeros become minus infinity, negative ones are refused."""
     if quantity == "db":
-        return np.asarray(data, np.float64)
+        return np.asarray(data)
     if quantity == "complex":
         data = np.hypot(np.asarray(data).real.astype(np.float64), np.asarray(data).imag)
     data = np.asarray(data, np.float64)
@@ -61,7 +61,7 @@ def negative_samples(quantity: str, samples: np.ndarray) -> str:
 
 def infinite_samples(data: np.ndarray) -> np.ndarray:
     """Mark infinite samples, which measure nothing; −∞ dB is an exact zero."""
-    return np.isinf(data) if np.iscomplexobj(data) else np.isposinf(data)
+    return np.isinf(data) if np.iscomplexobj(data) else data == np.inf
 
 
 def zero_floor_db(scene: Scene) -> tuple[float, ...]:
@@ -77,7 +77,7 @@ def zero_floor_db(scene: Scene) -> tuple[float, ...]:
             floors.append(-gap)
         else:
             smallest = positive.min() if scene.quantity == "db" else np.abs(positive).min()
-            floors.append(float(decibels(smallest, scene.quantity) - gap))
+            floors.append(float(decibels(smallest, scene.quantity)) - gap)
     return tuple(floors)
 
 
@@ -103,14 +103,14 @@ def to_db(scene: Scene, floors: Sequence[float] | None = None) -> Scene:
         raise SceneError(NO_SCENE.format(type(scene).__name__))
     floors = zero_floor_db(scene) if floors is None else floors
     db = decibels(scene.data, scene.quantity, f"scene '{scene.name}': ")
-    zeros = np.isneginf(db)
+    zeros = db == -np.inf
     tags = {**scene.tags, NATIVE_TAG: scene.tags.get(NATIVE_TAG, scene.quantity)}
     if zeros.any():
         db = np.where(zeros, np.asarray(floors)[:, None, None], db)
         # By band name, so that a single band of the scene still finds its own.
         known = {band: float(f) for band, f in zip(scene.bands, floors, strict=True) if np.isfinite(f)}
         tags[FLOOR_TAG] = json.dumps(known)
-    return scene.with_data(db.astype(np.float32), quantity="db", tags=tags)
+    return scene.with_data(db.astype(np.float32, copy=False), quantity="db", tags=tags)
 
 
 def from_db(scene: Scene, quantity: str | None = None, floors: Sequence[float] | None = None) -> Scene:

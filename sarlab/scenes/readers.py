@@ -298,17 +298,18 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         integers = self.dtype.startswith(("int", "uint")) and self._floor is None and not self.profile.scales
         counts = np.zeros(3, int)
         for window in [] if integers or (seen and not self._changed) else self.windows(2048):
-            data, valid, _ = self._source.read(self._chosen, *window)
-            counts += self._count(data[valid])
+            counts += self._count(*self._source.read(self._chosen, *window)[:2])
         return dict(zip(("below the floor", "infinite", "beyond float32"), counts.tolist(), strict=True))
 
-    def _count(self, samples: np.ndarray) -> np.ndarray:
+    def _count(self, data: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """Count the samples of each kind that `census` states."""
-        parts, limits = samples.view(np.float32), np.finfo(np.float32)  # of complex samples both
-        size = np.abs(parts)
-        beyond = size == limits.max
-        if self.dtype in ("float64", "complex128"):
-            beyond |= size == limits.smallest_subnormal
+        samples, limits = data if valid.all() else data[valid], np.finfo(np.float32)
+        parts = np.ascontiguousarray(samples).view(np.float32)  # of complex samples both
+        low, high = np.fmin.reduce(parts, axis=None, initial=0), np.fmax.reduce(parts, axis=None, initial=0)
+        double = self.dtype in ("float64", "complex128")
+        if -limits.max < low and high < limits.max and not (double or self._floor or self._below_floor(low)):
+            return np.zeros(3, int)  # found in a fraction of the time
+        beyond = np.isin(np.abs(parts), (limits.max, limits.smallest_subnormal)[: 1 + double])
         return np.array([self._below_floor(parts).sum(), infinite_samples(samples).sum(), beyond.sum()])
 
     def _below_floor(self, data: np.ndarray) -> np.ndarray:
@@ -323,7 +324,7 @@ class SceneFile(AbstractContextManager["SceneFile"]):
         if row < 0 or column < 0 or rows < 1 or columns < 1 or row + rows > height or column + columns > width:
             raise SceneError(f"{self.text}: window {window} exceeds the scene of {height}×{width} pixels")
         data, valid, nan = self._source.read(self._chosen, row, column, rows, columns)
-        self._changed = self._changed or bool(self._count(data[valid]).any())
+        self._changed = self._changed or bool(self._count(data, valid).any())
         if self.reading in PAIRS:
             first, second = data[::2], data[1::2]
             data = first + 1j * second if self.reading == "iq" else first * np.exp(1j * second)
@@ -474,12 +475,12 @@ def check_quantity(name: str, quantity: str, dtype: str, data: np.ndarray) -> No
     if np.iscomplexobj(data) and quantity != "complex":
         raise SceneError(f"{name}: complex samples are not {quantity}; use quantity 'complex' or 'auto'")
     if quantity == "complex" and not np.iscomplexobj(data):
-        raise SceneError(
-            f"{name}: samples of type {dtype} are not complex; use quantity 'amplitude', 'intensity' or 'db', or for pairs of "
-            "real bands 'iq' or 'amplitude-phase'"
-        )
+        ways = "use quantity 'amplitude', 'intensity' or 'db', or for pairs of real bands 'iq' or 'amplitude-phase'"
+        raise SceneError(f"{name}: samples of type {dtype} are not complex; {ways}")
     if quantity == "db":
-        low, high = (function(data, where=~np.isinf(data), initial=0.0) for function in (np.nanmin, np.nanmax))
+        low, high = np.fmin.reduce(data, axis=None, initial=0), np.fmax.reduce(data, axis=None, initial=0)
+        if np.isinf([low, high]).any():  # exact zeros, and what measures nothing
+            low, high = (function(data, where=~np.isinf(data), initial=0.0) for function in (np.nanmin, np.nanmax))
         if high > 400 or low < -400:
             raise SceneError(
                 f"{name}: samples from {low:.4g} to {high:.4g} cannot be dB; use quantity 'amplitude' or 'intensity', or "
