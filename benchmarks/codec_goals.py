@@ -189,15 +189,16 @@ def speed() -> Iterator[dict[str, Any]]:
         write_geotiff(scene, image)
         quality = {name: Search(codecs[name], source).find(Goal("bpp", 0.5)).quality for name in (OURS, "jpeg2000")}
 
-        def encode(effort: str = "default") -> None:
+        def encode(effort: str = "default", workers: int = 0) -> None:
             goal = Goal("quality", quality[OURS])
-            compress_file(image, packed, codec=OURS, goal=goal, effort=effort, workers=0, force=True)
+            compress_file(image, packed, codec=OURS, goal=goal, effort=effort, workers=workers, force=True)
 
         def peer_encode() -> None:
             packed.write_bytes(codecs["jpeg2000"].compress(to_db(read_scene(image)), quality=quality["jpeg2000"]))
 
         tasks: dict[tuple[str, str], Callable[[], Any]] = {
             (f"{OURS} --effort fast", "encode"): lambda: encode("fast"),
+            (f"{OURS} --workers 1", "encode"): lambda: encode(workers=1),
             (OURS, "encode"): encode,
             (OURS, "decode"): lambda: decompress_file(packed, back, workers=0, force=True),
             ("jpeg2000", "encode"): peer_encode,
