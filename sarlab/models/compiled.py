@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-#: Digest of all modules that may contain compiled functions.
-_PATHS = (path for wing in ("models", "codec") for path in sorted((Path(__file__).parents[1] / wing).rglob("*.py")))
+#: All modules that may contain compiled functions, and their digest.
+_PATHS = [path for wing in ("models", "codec") for path in sorted((Path(__file__).parents[1] / wing).rglob("*.py"))]
 _SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in _PATHS)).hexdigest()
 
 
